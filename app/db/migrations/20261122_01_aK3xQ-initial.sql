@@ -1,0 +1,99 @@
+-- the tables a signal's whole life is written in
+-- depends:
+
+-- migrate: apply
+
+-- One row per accepted alert or manual order. `seq` is the order of everything: arrival, decision and delivery within a ticker.
+-- Claims and leases are columns, not states (SPEC §8).
+CREATE TABLE signals (
+    id               uuid PRIMARY KEY,
+    seq              bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    status           text NOT NULL DEFAULT 'received'
+        CHECK (status IN ('received', 'approved', 'rejected', 'forwarding', 'forwarded', 'failed', 'expired')),
+    -- NULL: no order could be read from the alert; such a row is always 'rejected'
+    type             text CHECK (type IN ('buy', 'sell', 'manual_sell', 'position_close', 'sell_all')),
+    ticker           text NOT NULL CHECK (ticker ~ '^[A-Z0-9.-]{1,20}$'),
+    received_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at       timestamptz NOT NULL,
+    status_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    reason           text NOT NULL DEFAULT '',   -- why it is in this status, in words a trader reads
+    sender_signal_id text,
+    price            numeric,
+    body             bytea NOT NULL,             -- as it came, the secret removed
+    round            smallint NOT NULL DEFAULT 1,  -- 1, and one more for each replay by a person
+    attempts         integer NOT NULL DEFAULT 0,   -- delivery attempts made in this round
+    not_before       timestamptz,                -- the next attempt waits for this moment
+    claim_id         uuid,
+    lease_until      timestamptz
+) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+
+CREATE INDEX signals_to_decide ON signals (seq) WHERE status = 'received';
+CREATE INDEX signals_to_deliver ON signals (seq) WHERE status IN ('approved', 'forwarding');
+CREATE INDEX signals_unfinished_by_ticker ON signals (ticker, seq) WHERE status IN ('received', 'approved', 'forwarding');
+CREATE INDEX signals_by_ticker ON signals (ticker, seq DESC);
+
+-- Every change of a signal, in order; the story told on /admin.
+CREATE TABLE signal_events (
+    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    signal_id uuid NOT NULL REFERENCES signals ON DELETE CASCADE,
+    at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    status    text NOT NULL,          -- the status entered
+    reason    text NOT NULL DEFAULT '',
+    detail    jsonb NOT NULL DEFAULT '{}'  -- facts behind the reason: rank, size and age of the list, HTTP status, worker …
+);
+CREATE INDEX signal_events_by_signal ON signal_events (signal_id, id);
+
+-- Append-only but for its own end; committed before the request leaves (SPEC §10). `ended_at` NULL = open.
+CREATE TABLE attempts (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    signal_id   uuid NOT NULL REFERENCES signals ON DELETE CASCADE,
+    round       smallint NOT NULL,
+    number      integer NOT NULL,
+    destination text NOT NULL,        -- 'paper', or the origin and a hash of the URL: never the URL, it holds a password
+    webhook_id  text NOT NULL,
+    claim_id    uuid NOT NULL,
+    started_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at    timestamptz,
+    outcome     text CHECK (outcome IN ('delivered', 'refused', 'not_taken', 'unknown')),
+    http_status smallint,
+    error       text,
+    response    bytea                 -- the first 2 KB of the answer
+);
+CREATE INDEX attempts_by_signal ON attempts (signal_id, id);
+CREATE INDEX attempts_open ON attempts (signal_id) WHERE ended_at IS NULL;
+
+CREATE TABLE positions (
+    id        uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    ticker    text NOT NULL,
+    status    text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'closed')),
+    opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    opened_by uuid,                   -- the signal delivered first; kept when retention removes the signal
+    buys      integer NOT NULL DEFAULT 1,
+    closed_at timestamptz,
+    closed_by uuid,
+    reason    text NOT NULL DEFAULT ''
+);
+CREATE UNIQUE INDEX positions_one_open_per_ticker ON positions (ticker) WHERE status = 'open';
+
+-- The stored Top-N. The row with the highest id is in force; a refresh that finds the same list only renews fetched_at.
+CREATE TABLE top_n_lists (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    strategy        text NOT NULL,
+    source          text NOT NULL CHECK (source IN ('html', 'csv', 'list', 'file')),
+    fetched_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    max_age_seconds integer,          -- NULL: never stale (list: and file: sources)
+    tickers         text[] NOT NULL   -- in rank order, rank 1 first
+);
+
+-- What the built-in paper receiver got (SPEC §10).
+CREATE TABLE paper_deliveries (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    webhook_id  text NOT NULL,
+    headers     jsonb NOT NULL,
+    body        bytea NOT NULL
+);
+
+-- migrate: rollback
+
+DROP TABLE paper_deliveries, top_n_lists, positions, attempts, signal_events, signals;
