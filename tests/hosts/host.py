@@ -1,0 +1,150 @@
+"""Throw-away hosts: containers with an engine, a port 80 and a clone of this checkout of their own.
+
+Everything a real machine would do happens inside: `run.py` makes its environment there, installs Docker there
+and deploys there, so tests can run beside a real deployment and break anything they like. A host can be kept as
+an image with all the data of its engine, and any number of hosts started from that.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import subprocess
+import tarfile
+import uuid
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Self
+
+from tests.hosts.docker import Result, call, docker
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+LABEL = "trading-signal-processor.test-host"
+CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+
+# The engine's data is a volume (overlayfs does not stack), and `docker commit` leaves volumes out: a snapshot
+# carries the data as one archive. The extended attributes are overlayfs's own marks for deleted folders.
+ENGINE_DATA = "/var/lib/docker"
+ENGINE_ARCHIVE = "/var/lib/docker.tar"
+TAR = "tar --xattrs --xattrs-include='*' --numeric-owner --sparse"
+
+
+class Host:
+    """One throw-away host; use it as a context manager, or call `remove()`."""
+
+    def __init__(self, image: str, purpose: str) -> None:
+        """Start a host from `image` (a bare one or a snapshot); `purpose` becomes part of its name."""
+        self.name = f"tsp-test-{purpose}-{uuid.uuid4().hex[:8]}"
+        environment = [part for pair in _network_settings().items() for part in ("--env", "=".join(pair))]
+        docker(
+            "run", "--detach", "--init", "--privileged", "--cgroupns=private",
+            "--name", self.name, "--hostname", purpose, "--label", LABEL,
+            "--volume", ENGINE_DATA, *environment,
+            image, "sleep", "infinity",
+        )  # fmt: skip
+        try:
+            self._prepare()
+        except BaseException:  # the container must not outlive a Ctrl-C here either
+            self.remove()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    @property
+    def address(self) -> str:
+        """The host's IPv4 address, reachable from this machine."""
+        return docker(
+            "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", self.name
+        )
+
+    def run(
+        self,
+        command: str,
+        *,
+        folder: str = "/root",
+        timeout: float = 120,
+        stdin: bytes | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> Result:
+        """Run a shell command to its end, without a terminal. After `timeout` seconds it is killed (124)."""
+        argv = ["docker", "exec", "--interactive", "--workdir", folder]
+        for variable, value in (environment or {}).items():
+            argv += ["--env", f"{variable}={value}"]
+        # `timeout` runs inside: ending the client alone would leave the command behind.
+        argv += [self.name, "timeout", "--kill-after=10", str(timeout), "bash", "-c", command]
+        return call(argv, stdin=stdin, timeout=timeout + 30)
+
+    def spawn(self, command: str, *, folder: str = "/root") -> subprocess.Popen[str]:
+        """Start a command and return at once; its output can be read from the returned process's pipes.
+
+        The command's process id inside the host is the first line of its output.
+        """
+        return subprocess.Popen(
+            ["docker", "exec", "--workdir", folder, self.name, "bash", "-c", f"echo $$; exec {command}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def read(self, path: str) -> str:
+        """The text of a file on the host."""
+        return self.run(f"cat {shlex.quote(path)}").require().stdout
+
+    def write(self, path: str, content: str | bytes, *, mode: int = 0o644) -> None:
+        """Write one file, replacing what is there; its folder is made if missing."""
+        data = content.encode() if isinstance(content, str) else content
+        target = PurePosixPath(path)
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            entry = tarfile.TarInfo(target.name)
+            entry.size, entry.mode = len(data), mode
+            tar.addfile(entry, io.BytesIO(data))
+        self.unpack(archive.getvalue(), str(target.parent))
+
+    def unpack(self, archive: bytes, folder: str) -> None:
+        """Unpack a tar archive into a folder of the host."""
+        place = shlex.quote(folder)
+        self.run(f"mkdir -p {place} && tar -xf - -C {place}", stdin=archive, timeout=120).require()
+
+    def snapshot(self, image: str) -> None:
+        """Keep the host with its engine's data as `image`. The engine is stopped for it, and stays so."""
+        self.stop_engine()
+        self.run(f"{TAR} -cf {ENGINE_ARCHIVE} -C {ENGINE_DATA} .", timeout=300).require()
+        docker("commit", self.name, image, timeout=300)
+        self.run(f"rm {ENGINE_ARCHIVE}").require()
+
+    def stop_engine(self) -> None:
+        """Stop dockerd as the service manager would, and wait until it is gone."""
+        stop = "pid=$(cat /run/docker.pid) && kill $pid && tail --pid=$pid -f /dev/null"
+        self.run(f"test ! -e /run/docker.pid || {{ {stop}; }}").require()
+
+    def remove(self) -> None:
+        """Remove the container and its volume."""
+        call(["docker", "rm", "--force", "--volumes", self.name])
+
+    def _prepare(self) -> None:
+        unpack = f"{TAR} -xf {ENGINE_ARCHIVE} -C {ENGINE_DATA} && rm -f {ENGINE_ARCHIVE} /run/docker.pid"
+        restored = self.run(f"test -e {ENGINE_ARCHIVE} && {unpack}", timeout=300).code == 0
+        if not restored and CA_BUNDLE.exists():
+            # Behind a TLS-inspecting proxy the packages' servers are only trusted with this machine's bundle.
+            self.write("/usr/local/share/ca-certificates/machine.crt", CA_BUNDLE.read_bytes())
+            self.run("update-ca-certificates").require()
+
+
+def _network_settings() -> dict[str, str]:
+    """The variables by which this machine reaches the package registries, for its hosts."""
+    names = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "http_proxy", "https_proxy", "no_proxy")
+    return {
+        variable: value
+        for variable, value in os.environ.items()
+        if value == str(CA_BUNDLE) or variable in names or variable.lower() in names
+    }

@@ -1,0 +1,161 @@
+"""The product on a throw-away host, used the way its operator and a trader's alerts use it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from tests.hosts.checkout import PROJECT
+
+if TYPE_CHECKING:
+    from tests.hosts.docker import Result
+    from tests.hosts.host import Host
+
+APP = "trading-signal-processor"
+DATABASE = "trading-db"
+FINAL = ("forwarded", "rejected", "failed", "expired")
+
+_SECRETS = ("POSTGRES_PASSWORD", "ADMIN_TOKEN", "WEBHOOK_SECRET", "WEBHOOK_SIGNING_SECRET")
+_FLOW_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Container:
+    """What identifies one run of a container: neither changes unless it was replaced or restarted."""
+
+    id: str
+    started_at: str
+
+
+class SecretPrintedError(AssertionError):
+    """A flow printed the value of a secret (SPEC §18, promise 4)."""
+
+
+class Stack:
+    """One checkout on a host, and the stack that it deploys."""
+
+    def __init__(self, host: Host, project: str = PROJECT) -> None:
+        self.host = host
+        self.project = project
+        self._base = f"http://{host.address}"
+
+    # -- the operator ---------------------------------------------------------------------------------------
+
+    def run_py(self, *arguments: str, timeout: float = _FLOW_SECONDS) -> Result:
+        """`python3 run.py …` without a terminal. Whatever it prints is searched for the stack's secrets."""
+        result = self.host.run(" ".join(["python3 run.py", *arguments]), folder=self.project, timeout=timeout)
+        settings = self.settings()
+        for name in _SECRETS:
+            if settings.get(name) and settings[name] in result.output:
+                raise SecretPrintedError(f"`{result.command}` printed the value of {name}")
+        return result
+
+    def settings(self) -> dict[str, str]:
+        """The assignments in `.env`, as written; empty where there is no such file yet."""
+        text = self.host.run("cat .env", folder=self.project).stdout
+        return dict(re.findall(r"^([A-Z_]+)=(.*)$", text, re.MULTILINE))
+
+    def configure(self, **values: str) -> None:
+        """Set variables in `.env`, keeping its other lines; in force with the next flow."""
+        text = self.host.read(f"{self.project}/.env")
+        for name, value in values.items():
+            line = f"{name}={value}"
+            text, found = re.subn(rf"^{name}=.*$", lambda _, line=line: line, text, flags=re.MULTILINE)
+            if not found:
+                text += f"{line}\n"
+        self.host.write(f"{self.project}/.env", text, mode=0o600)
+
+    def approve(self, *tickers: str) -> None:
+        """Make `config/finviz_config.json` name exactly these tickers, by a `list:` strategy."""
+        strategy = {"name": "test", "url": f"list:{','.join(tickers)}", "top_n": len(tickers)}
+        content = json.dumps({"active": "test", "strategies": [strategy]}, indent=2)
+        self.host.write(f"{self.project}/config/finviz_config.json", content, mode=0o600)
+
+    # -- the outside world ----------------------------------------------------------------------------------
+
+    def post(self, body: bytes, **headers: str) -> requests.Response:
+        """Send one alert, with the secret in its header unless `headers` say otherwise."""
+        return requests.post(
+            self.webhook_url,
+            data=body,
+            headers={"X-Webhook-Secret": self.settings()["WEBHOOK_SECRET"], **headers},
+            timeout=10,
+        )
+
+    @property
+    def webhook_url(self) -> str:
+        """Where alerts are sent."""
+        return f"{self._base}/webhook/in"
+
+    @property
+    def health_url(self) -> str:
+        """The URL of the health answer."""
+        return f"{self._base}/health"
+
+    def health(self) -> dict[str, Any]:
+        """The answer of `/health`; raises unless it is 200."""
+        answer = requests.get(self.health_url, timeout=5)
+        answer.raise_for_status()
+        body: dict[str, Any] = answer.json()
+        return body
+
+    # -- looking behind it ----------------------------------------------------------------------------------
+
+    def containers(self) -> dict[str, Container]:
+        """The running containers by name."""
+        listing = self.host.run(
+            "docker ps --quiet --no-trunc"
+            " | xargs --no-run-if-empty docker inspect --format '{{.Name}} {{.Id}} {{.State.StartedAt}}'"
+        ).require()
+        rows = (line.split() for line in listing.stdout.splitlines())
+        return {name.removeprefix("/"): Container(id_, started) for name, id_, started in rows}
+
+    def app_process(self) -> int:
+        """The process id of the application, as the host sees it."""
+        inspect = self.host.run(f"docker inspect --format '{{{{.State.Pid}}}}' {APP}").require()
+        return int(inspect.stdout)
+
+    def app_memory(self) -> int:
+        """The resident memory of the application's processes together, in bytes."""
+        pages = self.host.run(
+            f"for pid in $(docker top {APP} -o pid | tail --lines=+2); do cut -d' ' -f2 /proc/$pid/statm; done"
+        ).require()
+        page_size = int(self.host.run("getconf PAGESIZE").require().stdout)
+        return sum(map(int, pages.stdout.split())) * page_size
+
+    def sql(self, statement: str) -> list[list[str]]:
+        """Run a statement by the database's own client; rows of texts."""
+        answer = self.host.run(
+            f"docker exec --interactive {DATABASE} psql -U postgres -d trading_signals -X -q -At -F '\t'"
+            " -v ON_ERROR_STOP=1 -f -",
+            stdin=statement.encode(),
+            timeout=300,
+        ).require()
+        return [line.split("\t") for line in answer.stdout.splitlines()]
+
+    def outcome(self, signal_id: str, *, within: float = 10) -> tuple[str, str]:
+        """The final status of a signal and the reason, waiting for it up to `within` seconds."""
+        self.wait_until(
+            f"EXISTS (SELECT FROM signals WHERE id = '{signal_id}' AND status IN {FINAL})", within
+        )
+        ((status, reason),) = self.sql(f"SELECT status, reason FROM signals WHERE id = '{signal_id}'")
+        return status, reason
+
+    def wait_until(self, condition: str, within: float) -> None:
+        """Wait inside the database until an SQL condition holds; raises after `within` seconds."""
+        self.sql(
+            f"""
+            DO $$
+            DECLARE give_up timestamptz := clock_timestamp() + interval '{within} s';
+            BEGIN
+                WHILE NOT ({condition}) LOOP
+                    IF clock_timestamp() > give_up THEN RAISE 'not within {within} s: {condition.replace("'", "")}'; END IF;
+                    PERFORM pg_sleep(0.02);
+                END LOOP;
+            END $$;
+            """
+        )
