@@ -1,8 +1,8 @@
 """Throw-away hosts: containers with an engine, a port 80 and a clone of this checkout of their own.
 
 Everything a real machine would do happens inside: `run.py` makes its environment there, installs Docker there
-and deploys there, so tests can run beside a real deployment and break anything they like. A host can be kept as
-an image with all the data of its engine, and any number of hosts started from that.
+and deploys there, so tests can run beside a real deployment and break anything they like. A host can be kept
+as an image with all the data of its engine, and any number of hosts started from that.
 """
 
 from __future__ import annotations

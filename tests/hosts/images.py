@@ -18,8 +18,8 @@ from tests.hosts.docker import call, docker, has_image
 SUITE = "bookworm"
 REPOSITORY = "trading-signal-processor/test-host"
 
-# What a person finds on a small Debian server, and what lets tests look around. Nothing of Docker: the product
-# installs that.
+# What a person finds on a small Debian server, and what lets tests look around. Nothing of Docker:
+# the product installs that.
 PACKAGES = (
     "python3",
     "python3-venv",

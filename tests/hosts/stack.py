@@ -63,10 +63,8 @@ class Stack:
         """Set variables in `.env`, keeping its other lines; in force with the next flow."""
         text = self.host.read(f"{self.project}/.env")
         for name, value in values.items():
-            line = f"{name}={value}"
-            text, found = re.subn(rf"^{name}=.*$", lambda _, line=line: line, text, flags=re.MULTILINE)
-            if not found:
-                text += f"{line}\n"
+            kept = [line for line in text.splitlines() if not line.startswith(f"{name}=")]
+            text = "\n".join([*kept, f"{name}={value}", ""])
         self.host.write(f"{self.project}/.env", text, mode=0o600)
 
     def approve(self, *tickers: str) -> None:
@@ -122,7 +120,8 @@ class Stack:
     def app_memory(self) -> int:
         """The resident memory of the application's processes together, in bytes."""
         pages = self.host.run(
-            f"for pid in $(docker top {APP} -o pid | tail --lines=+2); do cut -d' ' -f2 /proc/$pid/statm; done"
+            f"for pid in $(docker top {APP} -o pid | tail --lines=+2)"
+            "; do cut -d' ' -f2 /proc/$pid/statm; done"
         ).require()
         page_size = int(self.host.run("getconf PAGESIZE").require().stdout)
         return sum(map(int, pages.stdout.split())) * page_size
@@ -139,21 +138,23 @@ class Stack:
 
     def outcome(self, signal_id: str, *, within: float = 10) -> tuple[str, str]:
         """The final status of a signal and the reason, waiting for it up to `within` seconds."""
-        self.wait_until(
-            f"EXISTS (SELECT FROM signals WHERE id = '{signal_id}' AND status IN {FINAL})", within
-        )
-        ((status, reason),) = self.sql(f"SELECT status, reason FROM signals WHERE id = '{signal_id}'")
+        where = f"WHERE id = '{signal_id}'"
+        self.wait_until(f"EXISTS (SELECT FROM signals {where} AND status IN {FINAL})", within)
+        ((status, reason),) = self.sql(f"SELECT status, reason FROM signals {where}")  # noqa: S608 - our uuid
         return status, reason
 
     def wait_until(self, condition: str, within: float) -> None:
         """Wait inside the database until an SQL condition holds; raises after `within` seconds."""
+        message = condition.replace("'", "")
         self.sql(
             f"""
             DO $$
             DECLARE give_up timestamptz := clock_timestamp() + interval '{within} s';
             BEGIN
                 WHILE NOT ({condition}) LOOP
-                    IF clock_timestamp() > give_up THEN RAISE 'not within {within} s: {condition.replace("'", "")}'; END IF;
+                    IF clock_timestamp() > give_up THEN
+                        RAISE 'not within {within} s: {message}';
+                    END IF;
                     PERFORM pg_sleep(0.02);
                 END LOOP;
             END $$;

@@ -1,0 +1,102 @@
+"""The real application on a free loopback port, with a real database behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+import uvicorn
+
+from app.main import create_app
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from app.runtime import Runtime
+
+ADMIN_TOKEN = "admin-token-of-the-tests"
+
+
+@dataclass(frozen=True, slots=True)
+class AppServer:
+    """A running application: where it listens, what it shares, and a client session whose base URL it is."""
+
+    url: str
+    runtime: Runtime
+    http: aiohttp.ClientSession
+
+
+@asynccontextmanager
+async def serve(settings: Settings) -> AsyncIterator[AppServer]:
+    """Run the application in this event loop until the block ends; it is shut down as on TERM."""
+    app = create_app(settings)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on")
+        )
+        started = asyncio.Event()
+        startup = server.startup
+
+        async def startup_and_tell(sockets: list[socket.socket] | None = None) -> None:
+            await startup(sockets)
+            started.set()
+
+        server.startup = startup_and_tell  # type: ignore[method-assign]  # uvicorn has no event for it
+        serving = asyncio.create_task(server._serve([listener]))  # noqa: SLF001  # serve() would take over the signals
+        waiting = asyncio.create_task(started.wait())
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not started.is_set():
+            await serving
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            async with aiohttp.ClientSession(url) as http:
+                yield AppServer(url, app.state.runtime, http)
+        finally:
+            server.should_exit = True
+            await serving
+            waiting.cancel()
+
+
+@pytest.fixture
+def make_settings(database_url: str, tmp_path: Path) -> Callable[..., Settings]:
+    """Settings for the test's own database and an empty configuration folder; keywords override."""
+
+    def make(**changes: Any) -> Settings:
+        values: dict[str, Any] = {
+            "database_url": database_url,
+            "admin_token": ADMIN_TOKEN,
+            "config_dir": tmp_path,
+            "enable_prometheus": False,
+            **changes,
+        }
+        return Settings(**values)
+
+    return make
+
+
+@pytest_asyncio.fixture
+async def start_app(
+    make_settings: Callable[..., Settings],
+) -> AsyncIterator[Callable[..., Awaitable[AppServer]]]:
+    """Start applications, each with its own changes to the settings; all end with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**changes: Any) -> AppServer:
+            return await stack.enter_async_context(serve(make_settings(**changes)))
+
+        yield start
+
+
+@pytest_asyncio.fixture
+async def app_server(start_app: Callable[..., Awaitable[AppServer]]) -> AppServer:
+    """One application with the settings of a fresh machine: paper, no secret, default limits."""
+    return await start_app()
