@@ -1,0 +1,37 @@
+# Every target makes the development environment first; that takes seconds once and nothing afterwards.
+PYTHON ?= python3
+DEV := .venv-dev/bin
+export PATH := $(CURDIR)/$(DEV):$(PATH)
+export ANSIBLE_FORCE_COLOR := 0
+
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --no-header --quiet
+
+.PHONY: help check lint test unit lock environment
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+check: lint unit  ## lint and unit tests: under a minute, needs nothing
+
+test: lint  ## everything CI runs: on real containers, on a bare machine too
+	$(DEV)/python -m pytest
+
+unit: environment
+	$(DEV)/python -m pytest -q tests/unit
+
+lint: environment  ## formatting, types, playbooks, import rules
+	ruff check .
+	ruff format --check .
+	mypy
+	yamllint --strict .
+	ansible-lint --offline --strict --profile production
+	lint-imports
+
+lock: environment  ## compile requirements/*.txt from pyproject.toml
+	for group in app deploy dev; do \
+		$(COMPILE) --group $$group -o requirements/$$group.txt || exit; \
+	done
+
+environment:
+	@$(PYTHON) -m deploy.bootstrap dev
