@@ -1,0 +1,74 @@
+"""`python -m app serve | migrate | check`: the image's commands (docs/architecture.md)."""
+
+import argparse
+import asyncio
+import os
+import sys
+
+from app import config
+from app.errors import ConfigurationError, MigrationError
+from app.settings import Settings
+
+_WRONG_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+
+
+def main() -> int:
+    """Run one command and return the exit code: 0, 1 (migration failed) or 78 (wrong configuration)."""
+    parser = argparse.ArgumentParser(prog="python -m app", description="Trading Signal Processor")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="run the application")
+    serve.add_argument("--host", default="0.0.0.0")  # noqa: S104  # the container's own network; compose publishes it
+    serve.add_argument("--port", type=int, default=80)
+    commands.add_parser("migrate", help="bring the schema up to date, once, under an advisory lock")
+    commands.add_parser("check", help="validate the environment and the configuration files")
+    arguments = parser.parse_args()
+    try:
+        settings = Settings.from_environment()
+        if arguments.command == "migrate":
+            return _migrate(settings)
+        if arguments.command == "check":
+            config.load(settings.config_dir, settings)
+            return 0
+        return _serve(settings, arguments.host, arguments.port)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return _WRONG_CONFIGURATION
+    except MigrationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _migrate(settings: Settings) -> int:
+    from app.db.migrate import migrate  # noqa: PLC0415  # each command loads only what it needs
+
+    asyncio.run(migrate(settings.database_url))
+    return 0
+
+
+def _serve(settings: Settings, host: str, port: int) -> int:
+    import uvicorn  # noqa: PLC0415
+
+    from app import logging  # noqa: PLC0415
+    from app.main import create_app  # noqa: PLC0415
+
+    logging.configure(settings.log_level)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws_max_size=65_536,
+            timeout_graceful_shutdown=5,
+        )
+    )
+    server.run()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    os.umask(0o077)
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""The configuration in force: the JSON files over the environment over defaults (SPEC §7).
+
+Pure but for `load`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+import msgspec
+from msgspec import Meta, Struct
+
+from app.errors import ConfigurationError
+from app.settings import Settings, check_destination_url
+
+Source = Literal["file", "env", "default"]
+Document = Mapping[str, Any]
+_Section = TypeVar("_Section", bound=Struct)
+
+FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE = "finviz_config.json", "webhook_config.json", "system_config.json"
+FILES = (FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE)
+
+Name = Annotated[str, Meta(min_length=1, max_length=100)]
+Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]
+Timeout = Annotated[float, Meta(gt=0, le=60)]
+Pause = Annotated[float, Meta(gt=0, le=3600)]
+
+
+class Strategy(Struct, frozen=True, kw_only=True):
+    """Where the Top-N comes from (SPEC §12). A list is stale from `max_age_seconds` on; times in seconds."""
+
+    name: Name
+    url: Annotated[str, Meta(min_length=1, max_length=4000)]
+    description: str
+    top_n: Annotated[int, Meta(ge=1, le=500)]
+    refresh_interval_sec: Annotated[int, Meta(ge=1, le=86_400)]
+    max_age_seconds: Annotated[int, Meta(ge=1, le=31_536_000)]
+    reprocess_enabled: bool
+    reprocess_window_seconds: Seconds
+    reprocess_max_age_seconds: Seconds
+    respect_sell_chronology_enabled: bool
+    sell_chronology_window_seconds: Seconds
+
+
+class FinvizConfig(Struct, frozen=True, kw_only=True):
+    """Every strategy, and the one in force."""
+
+    active_strategy: Strategy
+    strategies: tuple[Strategy, ...]
+
+
+class MaxSignalAge(Struct, frozen=True, kw_only=True):
+    """Seconds from arrival until a signal expires (SPEC §10)."""
+
+    buy: Annotated[int, Meta(ge=1, le=31_536_000)]
+    sell: Annotated[int, Meta(ge=1, le=31_536_000)]
+
+
+class RetryUnknown(Struct, frozen=True, kw_only=True):
+    """Whether an attempt whose outcome is unknown is made again (SPEC §8, §10)."""
+
+    buy: bool
+    sell: bool
+
+
+class WebhookConfig(Struct, frozen=True, kw_only=True):
+    """The destination, and how alerts are deduplicated. `url` None is paper; all times in seconds."""
+
+    url: str | None
+    timeout: Timeout
+    max_req_per_min: Annotated[int, Meta(ge=1, le=100_000)]
+    max_req_per_hour: Annotated[int, Meta(ge=1, le=1_000_000)]
+    rate_limiting_enabled: bool
+    retry_seconds: Annotated[tuple[Pause, ...], Meta(min_length=1, max_length=50)]
+    retry_unknown: RetryUnknown
+    max_signal_age_seconds: MaxSignalAge
+    dedupe_window_seconds: Annotated[int, Meta(ge=0, le=86_400)]
+
+
+class SystemConfig(Struct, frozen=True, kw_only=True):
+    """What the operator switches. Pauses hold over restarts; only a person resumes."""
+
+    duplicate_buys: Literal["forward", "reject"]
+    close_on_partial: bool
+    retention_days: Annotated[int, Meta(ge=1, le=3650)]
+    engine_paused: bool
+    delivery_paused: bool
+    intake_paused: bool
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """All of it, with where each value came from.
+
+    `sources` is keyed by dotted path (`webhook.timeout`, `finviz.strategies.NAME.top_n`); `documents` are the
+    files as read, unknown keys included, for whoever writes them back.
+    """
+
+    finviz: FinvizConfig
+    webhook: WebhookConfig
+    system: SystemConfig
+    sources: Mapping[str, Source]
+    documents: Mapping[str, Document]
+
+
+# Top gainers of the day, until the operator writes a strategy.
+_BUILT_IN_STRATEGY: Document = {
+    "name": "top-gainers",
+    "url": "https://finviz.com/screener.ashx?v=111&s=ta_topgainers",
+}
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "strategy": {
+        "name": None,
+        "url": None,
+        "description": "",
+        "reprocess_enabled": False,
+        "reprocess_window_seconds": 300,
+        "respect_sell_chronology_enabled": True,
+        "sell_chronology_window_seconds": 300,
+    },
+    "webhook": {
+        "retry_seconds": [1, 2, 5, 10, 30, 60],
+        "dedupe_window_seconds": 60,
+    },
+    # A buy bought twice costs money. A sell sent twice finds nothing left to sell; one never sent leaves
+    # a position open.
+    "webhook.retry_unknown": {"buy": False, "sell": True},
+    "webhook.max_signal_age_seconds": {"buy": 300, "sell": 3600},
+    "system": {
+        "duplicate_buys": "forward",
+        "close_on_partial": True,
+        "engine_paused": False,
+        "delivery_paused": False,
+        "intake_paused": False,
+    },
+}
+# key in the file → field of Settings that stands behind it
+_FROM_ENVIRONMENT = {
+    "strategy": {"top_n": "top_n", "refresh_interval_sec": "finviz_refresh_sec"},
+    "webhook": {
+        "url": "dest_webhook_url",
+        "timeout": "dest_webhook_timeout",
+        "max_req_per_min": "dest_webhook_max_req_per_min",
+        "max_req_per_hour": "dest_webhook_max_req_per_hour",
+        "rate_limiting_enabled": "dest_webhook_rate_limiting_enabled",
+    },
+    "system": {"retention_days": "signal_retention_days"},
+}
+
+
+def load(folder: Path, settings: Settings) -> Config:
+    """Read the three files of `folder` (a missing one is empty) and merge them.
+
+    Raises:
+        ConfigurationError: a file cannot be read, is no JSON, or holds a wrong value; names file and place.
+    """
+    return merge({name: _read(folder / name) for name in FILES}, settings)
+
+
+def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
+    """Put the configuration in force together from the files' contents, by file name.
+
+    Raises:
+        ConfigurationError: names file, place and what is allowed.
+    """
+    layers = _Layers(settings)
+    finviz, webhook, system = (documents.get(name, {}) for name in FILES)
+    webhook_values = layers.pick("webhook", webhook)
+    for group in ("retry_unknown", "max_signal_age_seconds"):
+        given = _as_object(webhook.get(group), f"{WEBHOOK_FILE}: {group}")
+        webhook_values[group] = layers.pick(f"webhook.{group}", given)
+    webhook_values["url"] = webhook_values["url"] or None
+    try:
+        check_destination_url(webhook_values["url"] or "")
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ConfigurationError(
+            f"{WEBHOOK_FILE}: url: allowed is an http:// or https:// URL with a host"
+        ) from error
+    return Config(
+        finviz=_finviz(finviz, layers),
+        webhook=_checked(webhook_values, WebhookConfig, WEBHOOK_FILE),
+        system=_checked(layers.pick("system", system), SystemConfig, SYSTEM_FILE),
+        sources=layers.sources,
+        documents=documents,
+    )
+
+
+class _Layers:
+    """Takes each value from the first place that has it, and writes down which place that was."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.sources: dict[str, Source] = {}
+
+    def pick(self, section: str, document: Document, path: str = "") -> dict[str, Any]:
+        """Return the section's values; a key that is absent or null in the document falls back."""
+        values: dict[str, Any] = {}
+        for key, default in _DEFAULTS[section].items():
+            values[key] = self._take(f"{path or section}.{key}", document.get(key), default, "default")
+        for key, field in _FROM_ENVIRONMENT.get(section, {}).items():
+            source: Source = "env" if field in self._settings.model_fields_set else "default"
+            values[key] = self._take(
+                f"{path or section}.{key}", document.get(key), getattr(self._settings, field), source
+            )
+        return values
+
+    def _take(self, path: str, value: object, fallback: object, source: Source) -> object:
+        self.sources[path] = source if value is None else "file"
+        return fallback if value is None else value
+
+
+def _finviz(document: Document, layers: _Layers) -> FinvizConfig:
+    listed = document.get("strategies")
+    if listed is not None and not isinstance(listed, list):
+        raise ConfigurationError(f"{FINVIZ_FILE}: strategies: allowed is a list of objects")
+    strategies = tuple(
+        _strategy(_as_object(item, f"{FINVIZ_FILE}: strategies[{index}]"), index, layers)
+        for index, item in enumerate(listed or [_BUILT_IN_STRATEGY])
+    )
+    names = [strategy.name for strategy in strategies]
+    if len(set(names)) != len(names):
+        raise ConfigurationError(f"{FINVIZ_FILE}: strategies: each name stands once")
+    active = document.get("active")
+    if active is None:
+        active = names[0]
+    if active not in names:
+        raise ConfigurationError(
+            f"{FINVIZ_FILE}: active: {active!r} is not one of the strategies: {', '.join(names)}"
+        )
+    return FinvizConfig(active_strategy=strategies[names.index(active)], strategies=strategies)
+
+
+def _strategy(document: Document, index: int, layers: _Layers) -> Strategy:
+    path = f"finviz.strategies.{document.get('name')}"
+    values = layers.pick("strategy", document, path)
+    # defaults that follow from other values of the same strategy (SPEC §12, §13)
+    refresh, window = values["refresh_interval_sec"], values["reprocess_window_seconds"]
+    for key, default in {
+        "max_age_seconds": max(60, 6 * refresh) if isinstance(refresh, int) else refresh,
+        "reprocess_max_age_seconds": window,
+    }.items():
+        given = document.get(key)
+        layers.sources[f"{path}.{key}"] = "default" if given is None else "file"
+        values[key] = default if given is None else given
+    return _checked(values, Strategy, f"{FINVIZ_FILE}: strategies[{index}]")
+
+
+def _checked(values: Mapping[str, Any], kind: type[_Section], where: str) -> _Section:
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$.")
+        raise ConfigurationError(f"{where}: {place.rstrip('`')}: {reason}") from error
+
+
+def _as_object(value: object, where: str) -> Document:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{where}: allowed is an object")
+    return cast("Document", value)
+
+
+def _read(path: Path) -> Document:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"{path}: line {error.lineno}: {error.msg}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+    return _as_object(value, str(path))

@@ -1,0 +1,25 @@
+"""What a running process shares: one object, on `app.state.runtime` and handed to every worker."""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from app.config import Config
+from app.settings import Settings
+from app.supervisor import Supervisor
+from app.wakeups import Wakeups
+
+
+@dataclass(slots=True)
+class Runtime:
+    """Read `runtime.config` at each use and never keep it: a new revision replaces it while the process runs.
+
+    `started_at` is in seconds of `time.monotonic()`.
+    """
+
+    settings: Settings
+    config: Config
+    pool: asyncpg.Pool[asyncpg.Record]
+    wakeups: Wakeups
+    supervisor: Supervisor
+    started_at: float

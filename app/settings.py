@@ -1,0 +1,112 @@
+"""The process's environment, read once at start (SPEC §7). Secrets never show in a repr or in an error."""
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import ConfigurationError
+
+_SECRETS = frozenset(
+    {
+        "database_url",
+        "admin_token",
+        "webhook_secret",
+        "webhook_signing_secret",
+        "dest_webhook_url",
+        "finviz_elite_auth",
+    }
+)
+
+
+def _database_url(value: str) -> str:
+    """Accept the URL of SPEC §7 and return what asyncpg takes: the same without `+asyncpg`."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"postgresql+asyncpg", "postgresql", "postgres"}:
+        raise ValueError("a URL such as postgresql+asyncpg://postgres:PASSWORD@postgres:5432/trading_signals")
+    return value.replace("postgresql+asyncpg://", "postgresql://", 1)
+
+
+def check_destination_url(value: str) -> str:
+    """Accept an http(s) URL with a host, or nothing: for the environment and `webhook_config.json`."""
+    if value:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("an http:// or https:// URL with a host, or nothing for paper")
+    return value
+
+
+def _signing_secret(value: str) -> str:
+    """Refuse at start what signing would stumble over at the first delivery."""
+    try:
+        base64.b64decode(value.removeprefix("whsec_"), validate=True)
+    except binascii.Error as error:
+        raise ValueError("base64, with or without the prefix whsec_ (Standard Webhooks)") from error
+    return value
+
+
+def _upper(value: object) -> object:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+Secret = Annotated[str, Field(repr=False)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Every variable of SPEC §7; an empty variable counts as absent."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    database_url: Annotated[Secret, AfterValidator(_database_url)]
+    admin_token: Secret = ""
+    webhook_secret: Secret = ""
+    webhook_signing_secret: Annotated[Secret, AfterValidator(_signing_secret)] = ""
+    dest_webhook_url: Annotated[Secret, AfterValidator(check_destination_url)] = ""
+    dest_webhook_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
+    dest_webhook_max_req_per_min: Annotated[int, Field(ge=1, le=100_000)] = 60
+    dest_webhook_max_req_per_hour: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    dest_webhook_rate_limiting_enabled: bool = True
+    map_side_to_action_traderspost: bool = True
+    top_n: Annotated[int, Field(ge=1, le=500)] = 15
+    finviz_refresh_sec: Annotated[int, Field(ge=1, le=86_400)] = 10
+    finviz_elite_auth: Secret = ""
+    worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    forwarding_workers: Annotated[int, Field(ge=1, le=64)] = 2
+    queue_max_size: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    server_port: Port = 80
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
+    ] = "INFO"
+    enable_prometheus: bool = True
+    prometheus_port: Port = 8008
+    signal_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    database_pool_size: Annotated[int, Field(ge=2, le=100)] = 8
+    config_dir: Path = Path("config")
+    app_version: str = "dev"
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the environment.
+
+        Raises:
+            ConfigurationError: one line that names the variable, its value and what is allowed.
+        """
+        try:
+            return cls()  # type: ignore[call-arg]  # the fields come from the environment
+        except ValidationError as error:
+            raise ConfigurationError(_one_line(error)) from error
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = str(first["loc"][0])
+    if first["type"] == "missing":
+        return f"{field.upper()} is not set: add it to .env (see .env.example)"
+    allowed = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    shown = "(not shown)" if field in _SECRETS else repr(first["input"])
+    return f"{field.upper()}={shown} is not valid: allowed is {allowed}"

@@ -1,0 +1,106 @@
+"""Keeps the background workers running and knows whether they live (SPEC §17)."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from app import metrics
+
+log = structlog.get_logger(__name__)
+
+SILENT_AFTER_SECONDS = 30.0
+_BACKOFF_FIRST, _BACKOFF_LIMIT, _RAN_WELL_SECONDS = 0.1, 5.0, 10.0
+
+Run = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Worker:
+    name: str
+    run: Run
+    beat_at: float = field(default_factory=time.monotonic)
+    restarts: int = 0
+    error: str = ""
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What `/health` reports of one worker. `silent_seconds` is the time since its last beat."""
+
+    alive: bool
+    silent_seconds: float
+    restarts: int
+    error: str
+
+
+class Supervisor:
+    """Runs named workers for ever; one that raises or returns is started again after 0.1 s … 5 s."""
+
+    def __init__(self) -> None:
+        self._workers: dict[str, _Worker] = {}
+
+    def start(self, name: str, run: Run) -> None:
+        """Start `run()` as the worker `name`; the name is what it beats with.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        if name in self._workers:
+            raise ValueError(f"a worker named {name!r} is running already")
+        worker = self._workers[name] = _Worker(name, run)
+        worker.task = asyncio.create_task(self._keep_running(worker), name=name)
+
+    def beat(self, name: str) -> None:
+        """Say that the worker is alive: once a turn, and at least every 30 s while it waits for something."""
+        self._workers[name].beat_at = time.monotonic()
+
+    def states(self) -> dict[str, WorkerState]:
+        """Return every worker's state by name."""
+        now = time.monotonic()
+        return {
+            worker.name: WorkerState(
+                alive=worker.task is not None
+                and not worker.task.done()
+                and now - worker.beat_at < SILENT_AFTER_SECONDS,
+                silent_seconds=round(now - worker.beat_at, 1),
+                restarts=worker.restarts,
+                error=worker.error,
+            )
+            for worker in self._workers.values()
+        }
+
+    async def stop(self, limit_seconds: float) -> None:
+        """Cancel every worker and wait at most `limit_seconds`; who is left then is named in the log."""
+        tasks = [worker.task for worker in self._workers.values() if worker.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=limit_seconds)
+            if left:
+                log.warning("workers did not stop in time", workers=sorted(task.get_name() for task in left))
+        self._workers.clear()
+
+    async def _keep_running(self, worker: _Worker) -> None:
+        backoff = _BACKOFF_FIRST
+        while True:
+            started = time.monotonic()
+            try:
+                await worker.run()
+                error = "returned, though it should run for ever"
+            except Exception as reason:  # whatever a worker trips over must not end the work
+                error = f"{type(reason).__name__}: {reason}"
+                # one traceback per kind of trouble: a database that is away would fill the log with it
+                log.error(  # noqa: TRY400
+                    "worker failed", worker=worker.name, error=error, exc_info=error != worker.error
+                )
+            worker.error = error
+            worker.restarts += 1
+            metrics.WORKER_RESTARTS.labels(worker.name).inc()
+            if time.monotonic() - started > _RAN_WELL_SECONDS:
+                backoff = _BACKOFF_FIRST
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, _BACKOFF_LIMIT)

@@ -1,0 +1,51 @@
+"""In-process wake-ups: who commits work tells who takes it up. A poll stands behind each (DESIGN §4)."""
+
+import asyncio
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+Topic = Literal["received", "approved", "changed"]
+"""`received`: signals wait for a decision; `approved`: deliveries may be due; `changed`: pages are stale."""
+
+
+class _Bell:
+    __slots__ = ("event", "generation", "seen")
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.event = asyncio.Event()
+        self.seen: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
+
+
+class Wakeups:
+    """Topics that any number of tasks wait on; a task also sees a notify between two of its waits."""
+
+    def __init__(self) -> None:
+        self._bells: dict[Topic, _Bell] = {"received": _Bell(), "approved": _Bell(), "changed": _Bell()}
+
+    def notify(self, topic: Topic) -> None:
+        """Wake every task that waits for the topic. Called after the commit, in the event loop's thread."""
+        bell = self._bells[topic]
+        bell.generation += 1
+        bell.event.set()
+        bell.event = asyncio.Event()
+
+    async def wait(self, topic: Topic, timeout: float) -> bool:  # noqa: ASYNC109  # the poll interval, in seconds
+        """Return True at a notify that this task has not seen yet, False after `timeout` seconds.
+
+        A task's first wait returns at once if anything was ever notified: it looks once too often, never
+        too late.
+        """
+        bell = self._bells[topic]
+        task = asyncio.current_task()
+        if task is None:  # pragma: no cover - only a coroutine driven by hand has no task
+            raise RuntimeError("wait() belongs into a task")
+        if bell.generation == bell.seen.get(task, 0):
+            event = bell.event
+            try:
+                async with asyncio.timeout(timeout):
+                    await event.wait()
+            except TimeoutError:
+                return False
+        bell.seen[task] = bell.generation
+        return True
