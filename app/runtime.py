@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-import asyncpg
-
 from app.config import Config
+from app.db.pool import Pool
 from app.settings import Settings
 from app.supervisor import Supervisor
 from app.wakeups import Wakeups
@@ -19,7 +18,7 @@ class Runtime:
 
     settings: Settings
     config: Config
-    pool: asyncpg.Pool[asyncpg.Record]
+    pool: Pool
     wakeups: Wakeups
     supervisor: Supervisor
     started_at: float

@@ -1,7 +1,15 @@
 """The connection pool. It connects when asked to: a database that is away delays work, not the start."""
 
+from typing import TYPE_CHECKING
+
 import asyncpg
 import msgspec
+
+if TYPE_CHECKING:
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:  # generic only for the type checker
+    Pool, Connection = asyncpg.Pool, asyncpg.Connection
 
 _encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode
@@ -18,7 +26,7 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     )
 
 
-async def open_pool(database_url: str, size: int) -> "asyncpg.Pool[asyncpg.Record]":
+async def open_pool(database_url: str, size: int) -> Pool:
     """Make a pool of at most `size` connections; none is opened yet.
 
     A statement that takes 30 s is broken off: nothing of ours takes a tenth of that.
