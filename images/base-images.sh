@@ -1,0 +1,155 @@
+#!/bin/bash
+# The two images everything is built on, tagged trading-signal-processor/base-{python,postgres}:current (SPEC §5).
+#
+#   base-images.sh find            one line per image on stdout: ROLE KIND IMAGE [changed]; KIND is registry, distribution
+#                                  or missing. Pulls if it may and must; never installs anything.
+#   base-images.sh make ROLE       build one from the distribution's packages and import it (as root)
+#
+# Environment: IMAGES_FROM (auto, registry, distribution), IMAGES_PYTHON and IMAGES_POSTGRES (upstream names),
+# IMAGES_POSTGRES_KIND (what the volume needs, empty if there is none), IMAGES_REGISTRY_TIMEOUT (seconds).
+set -euo pipefail
+cd "$(dirname "$0")"
+
+PREFIX=trading-signal-processor/base
+
+upstream() { if [ "$1" = python ]; then echo "${IMAGES_PYTHON:?}"; else echo "${IMAGES_POSTGRES:?}"; fi; }
+
+# Python comes from the release in use; PostgreSQL 15 exists in Debian 12 only.
+suite() {
+    if [ "$1" = postgres ]; then echo bookworm; return; fi
+    . /etc/os-release
+    echo "${VERSION_CODENAME:-unknown}"
+}
+
+# The tag changes when, and only when, the recipe does.
+own_name() {
+    local recipe
+    recipe=$({ declare -f make_one sources; [ "$1" = python ] || cat postgres/entrypoint.sh; } | sha256sum | cut -c1-12)
+    echo "$PREFIX-$1:$(suite "$1")-$recipe"
+}
+
+identity() { docker image inspect --format '{{.Id}}' "$1" 2>/dev/null || true; }
+
+# Kinds in the order in which they may be used for a role.
+kinds() {
+    if [ "$1" = postgres ] && [ -n "${IMAGES_POSTGRES_KIND:-}" ]; then
+        [ "$IMAGES_FROM" = auto ] || [ "$IMAGES_FROM" = "$IMAGES_POSTGRES_KIND" ] || return 0
+        echo "$IMAGES_POSTGRES_KIND"
+    elif [ "$IMAGES_FROM" = auto ]; then
+        echo registry distribution
+    else
+        echo "$IMAGES_FROM"
+    fi
+}
+
+name_of() { if [ "$2" = registry ]; then upstream "$1"; else own_name "$1"; fi; }
+
+# A registry that does not even name the image within the time-out is given up; a slow download is not.
+pull() {
+    local image=$1 progress pid
+    progress=$(mktemp)
+    docker pull "$image" >"$progress" 2>&1 &
+    pid=$!
+    for ((i = 0; i < ${IMAGES_REGISTRY_TIMEOUT:?} * 5; i++)); do
+        if ! kill -0 "$pid" 2>/dev/null || grep -q 'Pulling from' "$progress"; then break; fi
+        sleep 0.2
+    done
+    grep -q 'Pulling from' "$progress" || kill "$pid" 2>/dev/null || true
+    if wait "$pid"; then rm -f "$progress"; return 0; fi
+    echo "$image: $(tail -n 1 "$progress")" >&2
+    rm -f "$progress"
+    return 1
+}
+
+use() {
+    local role=$1 kind=$2 image=$3 changed=${4:-}
+    if [ "$(identity "$image")" != "$(identity "$PREFIX-$role:current")" ]; then
+        docker tag "$image" "$PREFIX-$role:current"
+        changed=changed
+    fi
+    echo "$role $kind $image $changed"
+}
+
+find_one() {
+    local role=$1 kind image
+    for kind in $(kinds "$role"); do
+        image=$(name_of "$role" "$kind")
+        if [ -n "$(identity "$image")" ]; then use "$role" "$kind" "$image"; return; fi
+    done
+    case " $(kinds "$role") " in
+    *" registry "*)
+        if [ -z "${registry_is_away:-}" ] && pull "$(upstream "$role")"; then
+            use "$role" registry "$(upstream "$role")" changed
+            return
+        fi
+        registry_is_away=yes
+        ;;
+    esac
+    echo "$role missing $(own_name "$role")"
+}
+
+# The address of this machine's own mirror for a Debian suite's main component. A suite that is not in use here is on
+# the same mirror as the one that is.
+mirror_of() {
+    . /etc/os-release
+    local wanted=$1
+    apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
+        awk -v wanted="$wanted" -v here="${wanted/#*-/${VERSION_CODENAME:-}-}" -v code="${VERSION_CODENAME:-}" '
+            $2 == "main" && $1 == wanted {exact = exact ? exact : $3}
+            $2 == "main" && ($1 == here || (wanted !~ /-/ && $1 == code)) {near = near ? near : $3}
+            END {print exact ? exact : near}'
+}
+
+sources() {
+    local suite=$1 keyring=/usr/share/keyrings/debian-archive-keyring.gpg part uri
+    for part in "$suite" "$suite-updates" "$suite-security"; do
+        uri=$(mirror_of "$part")
+        [ -z "$uri" ] || echo "deb [signed-by=$keyring] $uri $part main"
+    done
+}
+
+make_one() {
+    local role=$1 suite image packages
+    suite=$(suite "$role")
+    image=$(own_name "$role")
+    if ! command -v mmdebstrap >/dev/null; then
+        DEBIAN_FRONTEND=noninteractive apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mmdebstrap
+    fi
+    work=$(mktemp -d) # global: the trap outlives this function
+    trap 'rm -rf "$work"' EXIT
+    sources "$suite" >"$work/sources.list"
+    [ -s "$work/sources.list" ] || { echo "no Debian mirror for $suite in this machine's apt sources" >&2; exit 1; }
+    # The mirror may need this machine's proxy settings and its leniency about dates.
+    { apt-config dump --format '%F "%v";%n' Acquire | grep -E '::(Proxy|Check-Valid-Until|Check-Date)[ :]' || true; } \
+        >"$work/apt.conf"
+    local options=(--variant=essential --format=tar --aptopt="$work/apt.conf"
+        '--dpkgopt=path-exclude=/usr/share/doc/*' '--dpkgopt=path-exclude=/usr/share/man/*'
+        '--dpkgopt=path-exclude=/usr/share/info/*' '--dpkgopt=path-exclude=/usr/share/locale/*'
+        '--dpkgopt=path-exclude=/usr/share/lintian/*')
+    local changes=(--change "LABEL trading-signal-processor.kind=distribution" --change "ENV LANG=C.UTF-8")
+    if [ "$role" = python ]; then
+        packages=python3,python3-venv,ca-certificates,tzdata
+        changes+=(--change 'CMD ["python3"]')
+    else
+        packages=postgresql-15,tzdata
+        # Without its compiler PostgreSQL runs without JIT, which the stack's short statements never use: 120 MB less.
+        options+=('--dpkgopt=path-exclude=*/libLLVM-*' '--dpkgopt=path-exclude=/usr/lib/postgresql/15/lib/llvmjit*'
+            '--dpkgopt=path-exclude=/usr/lib/postgresql/15/lib/bitcode/*'
+            '--essential-hook=mkdir -p "$1/etc/postgresql-common" && echo "create_main_cluster = false" >"$1/etc/postgresql-common/createcluster.conf"'
+            '--customize-hook=upload postgres/entrypoint.sh /usr/local/bin/docker-entrypoint.sh'
+            '--customize-hook=chmod 0755 "$1/usr/local/bin/docker-entrypoint.sh"')
+        changes+=(--change "ENV PATH=/usr/lib/postgresql/15/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+            --change "ENV PGDATA=/var/lib/postgresql/data" --change "STOPSIGNAL SIGINT" --change "EXPOSE 5432"
+            --change 'ENTRYPOINT ["docker-entrypoint.sh"]' --change 'CMD ["postgres"]')
+    fi
+    mmdebstrap "${options[@]}" --include="$packages" "$suite" "$work/image.tar" "$work/sources.list" >&2
+    docker import "${changes[@]}" "$work/image.tar" "$image" >/dev/null
+    use "$role" distribution "$image" changed
+}
+
+case "${1:-}" in
+find) for role in python postgres; do find_one "$role"; done ;;
+make) make_one "$2" ;;
+*) sed -n '2,11p' base-images.sh >&2; exit 2 ;;
+esac

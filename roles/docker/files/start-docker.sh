@@ -1,0 +1,18 @@
+#!/bin/bash
+# Start the daemon by the service manager, or detached in a session of its own where there is none (containers, WSL
+# without systemd). The packages' init script is not used: it gives up where `ulimit` may not be raised.
+set -euo pipefail
+timeout_seconds=$1
+log=/var/log/dockerd.log
+
+if [ -d /run/systemd/system ]; then
+    systemctl enable --now docker
+else
+    setsid dockerd >>"$log" 2>&1 </dev/null &
+fi
+for ((i = 0; i < timeout_seconds * 5; i++)); do
+    if docker version --format '{{.Server.Version}}' >/dev/null 2>&1; then exit 0; fi
+    sleep 0.2
+done
+if [ -d /run/systemd/system ]; then journalctl -u docker -n 3 --no-pager -o cat >&2; else tail -n 3 "$log" >&2; fi
+exit 1
