@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ def call(
     stdin: bytes | IO[bytes] | None = None,
     timeout: float = 120,
     environment: dict[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Result:
     """Run a program to its end. `timeout` is in seconds; what exceeds it is killed and raises."""
     started = time.monotonic()
@@ -54,6 +58,7 @@ def call(
         capture_output=True,
         timeout=timeout,
         env=environment,
+        cwd=folder,
         check=False,
     )
     return Result(

@@ -40,7 +40,7 @@ class Host:
         environment = [part for pair in _network_settings().items() for part in ("--env", "=".join(pair))]
         docker(
             "run", "--detach", "--init", "--privileged", "--cgroupns=private",
-            "--name", self.name, "--hostname", purpose, "--label", LABEL,
+            "--name", self.name, "--hostname", purpose, "--label", f"{LABEL}={os.getpid()}",
             "--volume", ENGINE_DATA, *environment,
             image, "sleep", "infinity",
         )  # fmt: skip

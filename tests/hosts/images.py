@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.hosts.docker import call, docker, has_image
 
 SUITE = "bookworm"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 REPOSITORY = "trading-signal-processor/test-host"
 
 # What a person finds on a small Debian server, and what lets tests look around. Nothing of Docker:
@@ -68,23 +69,34 @@ def _build(name: str, sources: str) -> None:
 
 
 def _debian_sources() -> str:
-    """This machine's own Debian sources, one line each, for the suite that hosts run.
+    """This machine's own Debian sources of the suite that hosts run, one line each.
 
-    Only entries of the machine's own release are taken (others are third parties' or another suite), and the
-    release's name is replaced where the machine runs a newer one than its hosts.
+    On a machine of another release the same mirror serves the hosts' suite too.
     """
+    targets = _package_lists()
+    if not targets:  # a machine whose lists were never fetched names none
+        call(["apt-get", "update", "-q"], timeout=300).require()
+        targets = _package_lists()
     codename = _codename()
-    entries = [entry for path in _source_files() for entry in _entries(path.read_text())]
-    own = [
-        f"deb {options}{uri} {suite.replace(codename, SUITE, 1)} {components}"
-        for options, uri, suite, components in entries
-        if re.fullmatch(rf"{codename}(-updates|-security)?", suite)
+    lines = [
+        f"deb [signed-by={KEYRING}] {uri} {suite.replace(codename, SUITE, 1)} main"
+        for suite, component, origin, uri in targets
+        if component == "main" and origin == "Debian" and suite.split("-")[0] == codename
     ]
-    if not own:
-        raise RuntimeError(
-            f"no apt source of {codename} found in /etc/apt: nothing to make a Debian host from"
-        )
-    return "\n".join(dict.fromkeys(own)) + "\n"
+    if not lines:
+        raise RuntimeError("this machine's apt sources name no Debian mirror to make a host from")
+    return "\n".join(dict.fromkeys(lines)) + "\n"
+
+
+def _package_lists() -> list[list[str]]:
+    listing = call(
+        [
+            "apt-get", "indextargets",
+            "--format", "$(RELEASE) $(COMPONENT) $(ORIGIN) $(REPO_URI)",
+            "Created-By: Packages",
+        ]
+    ).require()  # fmt: skip
+    return [line.split() for line in listing.stdout.splitlines()]
 
 
 def _codename() -> str:
@@ -94,36 +106,3 @@ def _codename() -> str:
             "/etc/os-release names no VERSION_CODENAME: throw-away hosts need a Debian machine"
         )
     return match[1]
-
-
-def _source_files() -> list[Path]:
-    apt = Path("/etc/apt")
-    listed = [
-        *apt.glob("sources.list.d/*.sources"),
-        *apt.glob("sources.list"),
-        *apt.glob("sources.list.d/*.list"),
-    ]
-    return sorted(listed)
-
-
-def _entries(text: str) -> list[tuple[str, str, str, str]]:
-    """(options, address, suite, components) of every binary source, in either of apt's two formats."""
-    found = [
-        (match["options"] or "", match["uri"], match["suite"], match["components"])
-        for match in re.finditer(
-            r"^deb\s+(?P<options>\[[^]]*\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)$",
-            text,
-            re.MULTILINE,
-        )
-    ]
-    for stanza in re.split(r"\n\s*\n", text):
-        fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.+)$", stanza, re.MULTILINE))
-        if "deb" not in fields.get("Types", "").split():
-            continue
-        signed = f"[signed-by={fields['Signed-By']}] " if "Signed-By" in fields else ""
-        found += [
-            (signed, uri, suite, fields.get("Components", "main"))
-            for uri in fields.get("URIs", "").split()
-            for suite in fields.get("Suites", "").split()
-        ]
-    return found

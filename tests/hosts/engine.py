@@ -1,0 +1,87 @@
+"""This machine's Docker engine: brought by the product's roles where there is none, and taken down again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from tests.hosts.docker import call, docker
+from tests.hosts.host import LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+PID_FILE = Path("/run/docker.pid")
+POSTGRES_IMAGE = "trading-signal-processor/base-postgres:current"
+
+
+class Engine:
+    """A running engine. One that was not there before is stopped at the end; images stay as a cache."""
+
+    def __init__(self, checkout: Path) -> None:
+        self._checkout = checkout
+        self._ours = False
+
+    def __enter__(self) -> Self:
+        if not shutil.which("docker") or call(["docker", "version"]).code != 0:
+            self._play()
+            self._ours = True
+        _remove_orphans()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ours:
+            self._stop()
+
+    @contextlib.contextmanager
+    def postgres(self) -> Iterator[str]:
+        """Run a PostgreSQL server from the product's own image; yields its base URL."""
+        self._play("--tags", "images")
+        password = secrets.token_urlsafe(24)
+        container = docker(
+            "run", "--detach", "--label", f"{LABEL}={os.getpid()}", "--publish", "127.0.0.1::5432",
+            "--env", f"POSTGRES_PASSWORD={password}", POSTGRES_IMAGE,
+        )  # fmt: skip
+        try:
+            ready = "until pg_isready --quiet --host=127.0.0.1 --username=postgres; do sleep 0.1; done"
+            docker("exec", container, "timeout", "60", "bash", "-c", ready)
+            yield f"postgresql://postgres:{password}@{docker('port', container, '5432/tcp')}"
+        finally:
+            docker("rm", "--force", "--volumes", container)
+
+    def _play(self, *arguments: str) -> None:
+        call(
+            [
+                sys.executable, "-m", "ansible", "playbook",
+                "--inventory", "inventory", "--limit", "local", *arguments, "tests/hosts/engine.yml",
+            ],
+            timeout=600,
+            folder=self._checkout,
+            # Modules beside playbooks are found by playbooks of that folder only.
+            environment={**os.environ, "ANSIBLE_LIBRARY": "playbooks/library"},
+        ).require()  # fmt: skip
+
+    def _stop(self) -> None:
+        pid = int(PID_FILE.read_text())
+        os.kill(pid, signal.SIGTERM)
+        call(["tail", f"--pid={pid}", "-f", "/dev/null"], timeout=60)
+
+
+def _remove_orphans() -> None:
+    """Remove what a test run that was killed left behind: containers labelled with a process that is gone."""
+    listing = docker(
+        "ps", "--all", "--filter", f"label={LABEL}", "--format", f'{{{{.ID}}}} {{{{.Label "{LABEL}"}}}}'
+    )
+    for line in listing.splitlines():
+        container, pid = line.split()
+        if not Path("/proc", pid).exists():
+            docker("rm", "--force", "--volumes", container)
