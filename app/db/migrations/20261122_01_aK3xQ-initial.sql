@@ -43,6 +43,26 @@ CREATE TABLE signal_events (
 );
 CREATE INDEX signal_events_by_signal ON signal_events (signal_id, id);
 
+-- What makes a post a duplicate (SPEC §8): a header's key for 24 h, a body's for dedupe_window_seconds. An expired key is free.
+CREATE TABLE intake_keys (
+    key         bytea PRIMARY KEY,    -- a hash
+    signal_id   uuid NOT NULL,        -- the signal that came first
+    body_digest bytea NOT NULL,
+    expires_at  timestamptz NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX intake_keys_by_expiry ON intake_keys (expires_at);
+
+-- The last 1,000 posts that were not taken, but for those with a wrong secret.
+CREATE TABLE refused_posts (
+    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at     timestamptz NOT NULL,
+    status smallint NOT NULL,
+    reason text NOT NULL,
+    client text NOT NULL,             -- the address it came from
+    size   integer NOT NULL,          -- bytes received
+    head   bytea NOT NULL             -- the first 2 KB, the secret removed
+);
+
 -- Append-only but for its own end; committed before the request leaves (SPEC §10). `ended_at` NULL = open.
 CREATE TABLE attempts (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -96,4 +116,4 @@ CREATE TABLE paper_deliveries (
 
 -- migrate: rollback
 
-DROP TABLE paper_deliveries, top_n_lists, positions, attempts, signal_events, signals;
+DROP TABLE refused_posts, intake_keys, paper_deliveries, top_n_lists, positions, attempts, signal_events, signals;
