@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.hosts.checkout import source_archive
+from tests.hosts.docker import has_image
 from tests.hosts.engine import Engine
 from tests.hosts.images import install_packages
 from tests.hosts.postgres import TestServer
+from tests.hosts.ready import FirstDeployment, deploy_from_nothing, image_name, start_ready
+from tests.hosts.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,3 +59,33 @@ def chromium_path() -> str:
         found = shutil.which("chromium")
     assert found, "the package chromium brought no program of that name"
     return found
+
+
+@pytest.fixture(scope="session")
+def source() -> bytes:
+    """The code under test as hosts clone it."""
+    return source_archive(CHECKOUT)
+
+
+@pytest.fixture(scope="session")
+def first_deployment(engine: Engine, source: bytes) -> FirstDeployment:  # noqa: ARG001 - hosts run on it
+    """The stack brought up on a bare machine, from nothing."""
+    return deploy_from_nothing(source, image_name(CHECKOUT))
+
+
+@pytest.fixture(scope="session")
+def ready_image(engine: Engine, request: pytest.FixtureRequest) -> str:  # noqa: ARG001 - hosts run on it
+    """The image of a host where the stack was deployed once; kept from one test run to the next."""
+    image = image_name(CHECKOUT)
+    if not has_image(image):
+        deployment: FirstDeployment = request.getfixturevalue("first_deployment")
+        deployment.result.require()
+    return image
+
+
+@pytest.fixture(scope="module")
+def stack(ready_image: str, source: bytes, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A running stack on a host of its own for the tests of one module, which leave it as they found it."""
+    purpose = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
+    with start_ready(ready_image, source, purpose) as host:
+        yield Stack(host)

@@ -118,13 +118,10 @@ class Stack:
         return int(inspect.stdout)
 
     def app_memory(self) -> int:
-        """The resident memory of the application's processes together, in bytes."""
-        pages = self.host.run(
-            f"for pid in $(docker top {APP} -o pid | tail --lines=+2)"
-            "; do cut -d' ' -f2 /proc/$pid/statm; done"
-        ).require()
-        page_size = int(self.host.run("getconf PAGESIZE").require().stdout)
-        return sum(map(int, pages.stdout.split())) * page_size
+        """The resident memory of the application's process, in bytes."""
+        status = self.host.read(f"/proc/{self.app_process()}/status")
+        (kilobytes,) = re.findall(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+        return int(kilobytes) * 1024
 
     def sql(self, statement: str) -> list[list[str]]:
         """Run a statement by the database's own client; rows of texts."""

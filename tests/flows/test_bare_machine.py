@@ -1,0 +1,24 @@
+"""One command on a bare machine, in a fresh clone: the whole stack stands (SPEC §5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.hosts.ready import FirstDeployment
+
+
+def test_one_command_brings_up_the_whole_stack(first_deployment: FirstDeployment) -> None:
+    """Docker, both base images, the application's image, database and application: from nothing but Debian."""
+    assert first_deployment.result.code == 0, first_deployment.result.output
+    assert first_deployment.health["status"] == "healthy"
+    assert first_deployment.containers == {"trading-db", "trading-signal-processor"}
+    assert {"signals", "signal_events", "attempts", "positions"} <= first_deployment.tables
+
+
+def test_the_summary_tells_the_operator_where_to_go(first_deployment: FirstDeployment) -> None:
+    """The version that is live, and the page with the way to sign in."""
+    summary = first_deployment.result.output
+    assert first_deployment.health["version"] in summary
+    assert "/admin" in summary
+    assert "ADMIN_TOKEN" in summary

@@ -1,0 +1,148 @@
+"""What the operator types every day keeps what is there, and reading changes nothing (SPEC §2, §3)."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from tests.hosts.stack import APP, DATABASE
+
+if TYPE_CHECKING:
+    from tests.hosts.stack import Stack
+
+
+@pytest.fixture(scope="module", autouse=True)
+def history(stack: Stack) -> list[list[list[str]]]:
+    """Signals with three different ends and an open position, made before anything else is tried."""
+    stack.approve("AAPL", "NVDA")
+    stack.run_py("--quick").require()
+    for ticker, action in (("NVDA", "buy"), ("AAPL", "buy"), ("AAPL", "sell"), ("MSFT", "buy")):
+        body = f'{{"ticker": "{ticker}", "action": "{action}", "run": "{uuid.uuid4()}"}}'
+        stack.outcome(stack.post(body.encode()).json()["signal_id"])
+    return _kept(stack)
+
+
+def _kept(stack: Stack) -> list[list[list[str]]]:
+    """Everything of the database that a flow must not lose."""
+    return [
+        stack.sql("SELECT id, status, reason, ticker, md5(body) FROM signals ORDER BY seq"),
+        stack.sql("SELECT id, ticker, status, buys, opened_by, closed_by FROM positions ORDER BY id"),
+        stack.sql("SELECT id, signal_id, outcome FROM attempts ORDER BY id"),
+    ]
+
+
+def test_quick_with_nothing_changed_touches_no_container(stack: Stack) -> None:
+    """Same containers, same start times: nobody's open connection was cut."""
+    before = stack.containers()
+    assert set(before) == {APP, DATABASE}
+    stack.run_py("--quick").require()
+    assert stack.containers() == before
+
+
+def test_quick_after_a_changed_setting_replaces_only_the_application(
+    stack: Stack, history: list[list[list[str]]]
+) -> None:
+    """The database's container stays the same run; rows and positions stay."""
+    before = stack.containers()
+    stack.configure(LOG_LEVEL="DEBUG")
+    stack.run_py("--quick").require()
+    after = stack.containers()
+    assert after[APP] != before[APP]
+    assert after[DATABASE] == before[DATABASE]
+    assert _kept(stack) == history
+
+
+def test_a_full_deploy_replaces_the_application_and_keeps_the_rows(
+    stack: Stack, history: list[list[list[str]]]
+) -> None:
+    """No flag: built from nothing, swapped even where nothing changed."""
+    before = stack.containers()
+    result = stack.run_py().require()
+    after = stack.containers()
+    assert after[APP] != before[APP]
+    assert after[DATABASE] == before[DATABASE]
+    assert _kept(stack) == history
+    assert stack.health()["version"] in result.output
+
+
+def test_stop_and_start_keep_the_rows(stack: Stack, history: list[list[list[str]]]) -> None:
+    """`--stop` takes the containers and leaves the volume; while it is down the reading flags say so."""
+    stack.run_py("--stop").require()
+    assert stack.containers() == {}
+    with pytest.raises(requests.ConnectionError):
+        stack.health()
+
+    assert stack.run_py("--status-only").code == 6
+    logs = stack.run_py("--logs")
+    assert logs.code == 3
+    assert "--quick" in logs.output
+    assert stack.containers() == {}
+
+    stack.run_py("--quick").require()
+    assert _kept(stack) == history
+
+
+@pytest.mark.parametrize("flag", ["--status-only", "--logs", "--help", "--version"])
+def test_reading_changes_nothing(stack: Stack, flag: str) -> None:
+    """No container, image, volume or file differs afterwards, and the engine did nothing meanwhile."""
+    before = _everything(stack)
+    since = stack.host.run("date +%s.%N").stdout.strip()
+    stack.run_py(flag).require()
+    until = stack.host.run("date +%s.%N").stdout.strip()
+
+    assert _everything(stack) == before
+    events = stack.host.run(
+        f"docker events --since {since} --until {until} --format '{{{{.Type}}}} {{{{.Action}}}}'"
+    ).require()
+    deeds = [line for line in events.stdout.splitlines() if not _is_health_check(line)]
+    assert deeds == []
+
+
+def _is_health_check(event: str) -> bool:
+    return event.startswith(("container exec_", "container health_status"))
+
+
+def _everything(stack: Stack) -> list[str]:
+    """Containers, images, volumes, networks, and every file of the checkout with its mode, size and time."""
+    commands = (
+        "docker ps --all --no-trunc --format '{{.ID}} {{.State}}'",
+        "docker images --all --no-trunc --quiet",
+        "docker volume ls --quiet",
+        "docker network ls --quiet",
+        "find . -path ./.venv -prune -o -name __pycache__ -prune -o -type f -printf '%p %m %u %s %T@\n' | sort",
+    )
+    return [stack.host.run(command, folder=stack.project).require().stdout for command in commands]
+
+
+def test_status_shows_containers_health_version_and_urls(stack: Stack) -> None:
+    """What an operator wants to know at a glance."""
+    output = stack.run_py("--status-only").require().output
+    for expected in (APP, DATABASE, "healthy", stack.health()["version"], "/admin"):
+        assert expected in output
+
+
+def test_logs_show_what_the_application_said(stack: Stack) -> None:
+    """The application's own lines, the newest among them."""
+    answer = stack.post(f'{{"ticker": "NVDA", "action": "buy", "run": "{uuid.uuid4()}"}}'.encode())
+    signal_id = answer.json()["signal_id"]
+    stack.outcome(signal_id)
+    assert signal_id in stack.run_py("--logs").require().output
+
+
+def test_follow_logs_until_interrupted(stack: Stack) -> None:
+    """New lines appear as they are written; Ctrl-C is the normal end, and the application does not notice."""
+    before = stack.containers()
+    process = stack.host.spawn("python3 run.py --follow-logs", folder=stack.project)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    process.stdout.readline()  # it follows: what is written from now on must appear
+    answer = stack.post(f'{{"ticker": "NVDA", "action": "buy", "run": "{uuid.uuid4()}"}}'.encode())
+
+    assert any(answer.json()["signal_id"] in line for line in process.stdout)
+    stack.host.run(f"kill -INT {pid}").require()
+    process.stdout.read()
+    assert process.wait(timeout=30) == 0
+    assert stack.containers() == before

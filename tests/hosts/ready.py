@@ -1,0 +1,79 @@
+"""Hosts where the stack was deployed once: made from a bare one, kept as an image, started in seconds."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.hosts.checkout import install
+from tests.hosts.docker import Result, call, docker, has_image
+from tests.hosts.host import Host
+from tests.hosts.images import bare_image
+from tests.hosts.stack import Stack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REPOSITORY = "trading-signal-processor/test-host-ready"
+
+# What is slow to make on a host comes from these; other changes arrive with the flow that every clone runs.
+_INGREDIENTS = ("requirements", "images", "roles/docker", "roles/images", "Dockerfile")
+
+
+@dataclass(frozen=True)
+class FirstDeployment:
+    """What a bare machine looked like right after `python3 run.py --install-docker` in a fresh clone."""
+
+    result: Result
+    health: dict[str, Any]
+    containers: set[str]
+    tables: set[str]
+
+
+def image_name(checkout: Path) -> str:
+    """The name under which a ready host of this checkout is kept."""
+    digest = hashlib.sha256(bare_image().encode())
+    for ingredient in _INGREDIENTS:
+        top = checkout / ingredient
+        for path in sorted(p for p in (top, *top.rglob("*")) if p.is_file()):
+            digest.update(path.read_bytes())
+    return f"{REPOSITORY}:{digest.hexdigest()[:12]}"
+
+
+def deploy_from_nothing(archive: bytes, image: str) -> FirstDeployment:
+    """Deploy on a bare machine, look at it, and keep it as `image`; images of other recipes are removed."""
+    with Host(bare_image(), "bare") as host:
+        install(host, archive)
+        stack = Stack(host)
+        result = stack.run_py("--install-docker", timeout=1200)
+        if result.code != 0:
+            return FirstDeployment(result, {}, set(), set())
+        tables = stack.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        seen = FirstDeployment(
+            result, stack.health(), set(stack.containers()), {table for (table,) in tables}
+        )
+        stack.run_py("--stop").require()
+        _forget_others(image)
+        host.snapshot(image)
+    return seen
+
+
+def start_ready(image: str, archive: bytes, purpose: str) -> Host:
+    """A host of its own with the stack of this checkout running, from the image of a ready one."""
+    host = Host(image, purpose)
+    try:
+        install(host, archive)
+        # Its engine was stopped for the snapshot; --install-docker is what starts one that is installed.
+        Stack(host).run_py("--quick", "--install-docker").require()
+    except BaseException:  # the container must not outlive a Ctrl-C here either
+        host.remove()
+        raise
+    return host
+
+
+def _forget_others(image: str) -> None:
+    names = docker("images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).split()
+    for name in names:
+        if name != image and has_image(name):
+            call(["docker", "rmi", name])
