@@ -28,7 +28,8 @@ CREATE TABLE signals (
 ) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX signals_to_decide ON signals (seq) WHERE status = 'received';
-CREATE INDEX signals_to_deliver ON signals (seq) WHERE status IN ('approved', 'forwarding');
+-- sells and manual orders leave before buys (SPEC §10)
+CREATE INDEX signals_to_deliver ON signals ((type = 'buy'), seq) WHERE status = 'approved';
 CREATE INDEX signals_unfinished_by_ticker ON signals (ticker, seq) WHERE status IN ('received', 'approved', 'forwarding');
 CREATE INDEX signals_by_ticker ON signals (ticker, seq DESC);
 
@@ -80,7 +81,16 @@ CREATE TABLE attempts (
     response    bytea                 -- the first 2 KB of the answer
 );
 CREATE INDEX attempts_by_signal ON attempts (signal_id, id);
-CREATE INDEX attempts_open ON attempts (signal_id) WHERE ended_at IS NULL;
+-- what the limiter counts: attempts that are open, and when the others ended
+CREATE INDEX attempts_open ON attempts (destination) WHERE ended_at IS NULL;
+CREATE INDEX attempts_by_end ON attempts (destination, ended_at DESC) WHERE ended_at IS NOT NULL;
+
+-- Until when a destination asked us to hold everything (429, Retry-After). No row: it never did.
+CREATE TABLE destinations (
+    destination text PRIMARY KEY,
+    held_until  timestamptz NOT NULL,
+    reason      text NOT NULL
+);
 
 CREATE TABLE positions (
     id        uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -95,7 +105,22 @@ CREATE TABLE positions (
 );
 CREATE UNIQUE INDEX positions_one_open_per_ticker ON positions (ticker) WHERE status = 'open';
 
--- The stored Top-N. The row with the highest id is in force; a refresh that finds the same list only renews fetched_at.
+-- Where each ticker stands: a stored position, and what unfinished deliveries will make of it (SPEC §11).
+CREATE VIEW position_states AS
+SELECT ticker,
+       bool_or(fact = 'open')    AS is_open,
+       bool_or(fact = 'opening') AS opening,
+       bool_or(fact = 'closing') AS closing
+FROM (
+    SELECT ticker, 'open' AS fact FROM positions WHERE status = 'open'
+    UNION ALL
+    SELECT ticker, CASE type WHEN 'buy' THEN 'opening' ELSE 'closing' END
+    FROM signals WHERE status IN ('approved', 'forwarding')
+) AS facts
+GROUP BY ticker;
+
+-- The stored Top-N. A strategy's row with the highest id is in force; a refresh that finds the same list only renews
+-- fetched_at.
 CREATE TABLE top_n_lists (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     strategy        text NOT NULL,
@@ -103,6 +128,14 @@ CREATE TABLE top_n_lists (
     fetched_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     max_age_seconds integer,          -- NULL: never stale (list: and file: sources)
     tickers         text[] NOT NULL   -- in rank order, rank 1 first
+);
+CREATE INDEX top_n_lists_by_strategy ON top_n_lists (strategy, id DESC);
+
+-- How each strategy's latest refresh ended; `error` is empty after a good one.
+CREATE TABLE screener_refreshes (
+    strategy text PRIMARY KEY,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    error    text NOT NULL
 );
 
 -- What the built-in paper receiver got (SPEC §10).
@@ -116,4 +149,5 @@ CREATE TABLE paper_deliveries (
 
 -- migrate: rollback
 
-DROP TABLE refused_posts, intake_keys, paper_deliveries, top_n_lists, positions, attempts, signal_events, signals;
+DROP VIEW position_states;
+DROP TABLE refused_posts, screener_refreshes, destinations, intake_keys, paper_deliveries, top_n_lists, positions, attempts, signal_events, signals;
