@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def test_one_command_brings_up_the_whole_stack(first_deployment: FirstDeployment) -> None:
-    """Docker, both base images, the application's image, database and application: from nothing but Debian."""
+    """Docker, both base images, the stack's own: from nothing but Debian."""
     assert first_deployment.result.code == 0, first_deployment.result.output
     assert first_deployment.health["status"] == "healthy"
     assert first_deployment.containers == {"trading-db", "trading-signal-processor"}

@@ -112,7 +112,7 @@ def _everything(stack: Stack) -> list[str]:
         "docker images --all --no-trunc --quiet",
         "docker volume ls --quiet",
         "docker network ls --quiet",
-        "find . -path ./.venv -prune -o -name __pycache__ -prune -o -type f -printf '%p %m %u %s %T@\n' | sort",
+        "find . -name .venv -prune -o -name __pycache__ -prune -o -type f -printf '%p %m %s %T@\\n' | sort",
     )
     return [stack.host.run(command, folder=stack.project).require().stdout for command in commands]
 

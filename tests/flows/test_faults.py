@@ -1,0 +1,148 @@
+"""What goes wrong before or during a deployment: one clear message, the right exit code, the app runs on.
+
+Every test makes one fault on the same host, and takes it back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hosts.checkout import SOURCE
+from tests.hosts.stack import APP, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.hosts.host import Host
+
+
+@contextlib.contextmanager
+def serving_all_along(stack: Stack) -> Iterator[None]:
+    """Assert that the very same process of the application answers before and after.
+
+    The engine is not asked: it may be dead by then.
+    """
+    process = stack.app_process()
+    before = _process_start(stack.host, process), stack.health()["version"]
+    yield
+    assert (_process_start(stack.host, process), stack.health()["version"]) == before
+
+
+def _process_start(host: Host, process: int) -> str:
+    return host.run(f"cut -d' ' -f22 /proc/{process}/stat").require().stdout
+
+
+@contextlib.contextmanager
+def edited(stack: Stack, path: str, edit: Callable[[str], str]) -> Iterator[None]:
+    """Have a file of the checkout changed; it comes back as it was, with its mode."""
+    file = f"{stack.project}/{path}"
+    original = stack.host.read(file)
+    mode = int(stack.host.run(f"stat --format %a {file}").require().stdout, base=8)
+    stack.host.write(file, edit(original), mode=mode)
+    try:
+        yield
+    finally:
+        stack.host.write(file, original, mode=mode)
+
+
+def _appended(line: str) -> Callable[[str], str]:
+    return lambda text: f"{text}{line}\n"
+
+
+def test_a_missing_dockerfile(stack: Stack) -> None:
+    """Exit 3 before anything is touched; the message names the file."""
+    with serving_all_along(stack):
+        stack.host.run("mv Dockerfile /root/", folder=stack.project).require()
+        try:
+            result = stack.run_py("--quick")
+        finally:
+            stack.host.run("mv /root/Dockerfile .", folder=stack.project).require()
+    assert result.code == 3
+    assert "Dockerfile" in result.output
+
+
+def test_a_port_that_is_taken(stack: Stack) -> None:
+    """Exit 3; the message names the port and who holds it."""
+    with serving_all_along(stack), edited(stack, ".env", _appended("SERVER_PORT=8081")):
+        holder = stack.host.spawn("python3 -u -m http.server 8081")
+        assert holder.stdout is not None
+        pid = int(holder.stdout.readline())
+        assert "Serving" in holder.stdout.readline()
+        try:
+            result = stack.run_py("--quick")
+        finally:
+            stack.host.run(f"kill {pid}").require()
+            holder.wait(timeout=30)
+    assert result.code == 3
+    assert "8081" in result.output
+    assert "python3" in result.output
+
+
+def test_an_unparsable_env_file(stack: Stack) -> None:
+    """Exit 3; the message names the file and shows no secret (which `run_py` always checks)."""
+    with serving_all_along(stack), edited(stack, ".env", _appended('LOG_LEVEL="never closed')):
+        result = stack.run_py("--quick")
+    assert result.code == 3
+    assert ".env" in result.output
+
+
+def test_a_wrong_value_in_the_env_file(stack: Stack) -> None:
+    """Exit 5, found before the swap; the message names variable and value."""
+    with serving_all_along(stack), edited(stack, ".env", _appended("WORKER_CONCURRENCY=many")):
+        result = stack.run_py("--quick")
+    assert result.code == 5
+    assert "WORKER_CONCURRENCY" in result.output
+    assert "many" in result.output
+
+
+def test_a_failing_build(stack: Stack) -> None:
+    """Exit 5; the message shows what the build said."""
+    broken = _appended("RUN echo this build breaks here && exit 9")
+    with serving_all_along(stack), edited(stack, "Dockerfile", broken):
+        result = stack.run_py("--quick")
+    assert result.code == 5
+    assert "this build breaks here" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--no-such-flag"], "--no-such-flag"),
+        (["--quick", "--stop"], "--stop"),
+        (["--status-only", "--install-docker"], "--install-docker"),
+        (["--limit", "nowhere"], "nowhere"),
+        (["--limit", "local,nowhere"], "nowhere"),
+    ],
+)
+def test_a_wrong_command_line(stack: Stack, arguments: list[str], named: str) -> None:
+    """Exit 2; the message names the word that is wrong."""
+    with serving_all_along(stack):
+        result = stack.run_py(*arguments)
+    assert result.code == 2
+    assert named in result.output
+
+
+def test_a_second_checkout(stack: Stack) -> None:
+    """Exit 3; the message names the container that belongs to the other checkout."""
+    second = Stack(stack.host, "/opt/second-checkout")
+    stack.host.run(f"git clone --quiet {SOURCE} {second.project}").require()
+    with serving_all_along(stack):
+        result = second.run_py("--quick")
+    assert result.code == 3
+    assert APP in result.output
+    assert "--adopt" in result.output
+
+
+def test_a_dead_daemon(stack: Stack) -> None:
+    """Exit 3 with the command that starts it; afterwards one flag brings everything back."""
+    with serving_all_along(stack):
+        stack.host.run("kill -KILL $(cat /run/docker.pid)").require()
+        result = stack.run_py("--quick")
+    assert result.code == 3
+    assert "dockerd" in result.output
+
+    stack.run_py("--quick", "--install-docker").require()
+    assert stack.health()["status"] == "healthy"
