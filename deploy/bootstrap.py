@@ -1,0 +1,231 @@
+"""Makes the controller's own environment from the hashed locks, and re-executes inside it (SPEC §2).
+
+Standard library only. The environment is made beside (`.venv.new`) and renamed into place: a half-made one is
+never used. `python3 -m deploy.bootstrap dev` makes `.venv-dev`, the developers' one, the same way.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ENVIRONMENTS = {"deploy": ".venv", "dev": ".venv-dev"}  # lock file in requirements/ → directory
+STAMP = "made-from"  # written last: an environment without it is not finished
+
+# pip's settings → uv's, so that a machine that reaches its packages through a mirror needs no second set-up.
+_UV_NAMES = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+    "timeout": "UV_HTTP_TIMEOUT",
+}
+
+
+class BootstrapError(Exception):
+    """The environment could not be made. The text says what, why and what to type; `exit_code` is 1 or 3."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def fingerprint(root: Path, kind: str) -> str:
+    """What an environment must have been made from to be current: the locks, the Python, and its place.
+
+    The place counts because scripts in a virtual environment name their interpreter by its full path.
+    """
+    digest = hashlib.sha256()
+    for lock in ("uv", kind):
+        digest.update((root / "requirements" / f"{lock}.txt").read_bytes())
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f"{digest.hexdigest()} python-{python} {root / ENVIRONMENTS[kind]}\n"
+
+
+def is_current(root: Path, kind: str) -> bool:
+    """Whether the environment exists, works and matches the locks: two small reads, no process started."""
+    target = root / ENVIRONMENTS[kind]
+    try:
+        stamp = (target / STAMP).read_text("utf-8")
+    except OSError:
+        return False
+    return stamp == fingerprint(root, kind) and os.access(target / "bin" / "python", os.X_OK)
+
+
+@contextlib.contextmanager
+def _exclusive(root: Path) -> Iterator[None]:
+    """One process at a time makes an environment here. The lock is on the folder itself: no file is left."""
+    import fcntl  # noqa: PLC0415 - does not exist on Windows, which is refused before
+
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _run(argv: Sequence[str], what: str, env: Mapping[str, str] | None = None) -> str:
+    """Run one command of the making; its stdout. A failure names the step and shows its last lines."""
+    done = subprocess.run(
+        argv, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        tail = "\n".join(f"    {line}" for line in (done.stderr or done.stdout).strip().splitlines()[-8:])
+        raise BootstrapError(
+            f"could not make the Python environment: {what} failed (exit {done.returncode}).\n{tail}\n"
+            "Nothing was changed. Is a package index reachable from here (pip's settings are used)?\n"
+            "When it is, run the same again.",
+            exit_code=1,
+        )
+    return done.stdout
+
+
+def uv_settings(pip_config: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """uv's variables for what `pip config list` printed, leaving alone whatever uv was already told.
+
+    `pip_config` lines look like `global.index-url='https://…'`; `:env:` wins over `install`, and that over
+    `global`.
+    """
+    rank = {"global": 0, "install": 1, ":env:": 2}
+    found: dict[str, tuple[int, str]] = {}
+    for line in pip_config.splitlines():
+        key, separator, quoted = line.partition("=")
+        section, _, name = key.rpartition(".")
+        uv_name = _UV_NAMES.get(name)
+        if not separator or uv_name is None or section not in rank or uv_name in environment:
+            continue
+        value = " ".join(str(ast.literal_eval(quoted)).split())
+        if value and rank[section] >= found.get(uv_name, (-1, ""))[0]:
+            found[uv_name] = (rank[section], value)
+    settings = {name: value for name, (_, value) in found.items()}
+    if "UV_FIND_LINKS" in settings:
+        settings["UV_FIND_LINKS"] = settings["UV_FIND_LINKS"].replace(" ", ",")
+    if "UV_INDEX" in settings:
+        # pip looks at all its indexes alike; uv would stop at the first. Hashes make that harmless.
+        settings.setdefault("UV_INDEX_STRATEGY", environment.get("UV_INDEX_STRATEGY", "unsafe-best-match"))
+    return settings
+
+
+def _repoint(environment: Path, final: Path) -> None:
+    """Make scripts and settings written at `environment` name the place it will be renamed to."""
+    old, new = str(environment).encode(), str(final).encode()
+    for path in [environment / "pyvenv.cfg", *(environment / "bin").iterdir()]:
+        if path.is_symlink() or not path.is_file():
+            continue
+        content = path.read_bytes()
+        if old in content and b"\0" not in content[:1024]:
+            path.write_bytes(content.replace(old, new))
+
+
+def _make(root: Path, kind: str) -> None:
+    """Build the environment beside its place and rename it there. Called under the lock."""
+    target = root / ENVIRONMENTS[kind]
+    fresh, old = target.with_name(target.name + ".new"), target.with_name(target.name + ".old")
+    for leftover in (fresh, old):  # of a run that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    lock = root / "requirements" / f"{kind}.txt"
+    python = str(fresh / "bin" / "python")
+    try:
+        _run([sys.executable, "-m", "venv", "--prompt", target.name, str(fresh)], "python -m venv")
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+        _run(
+            [
+                *pip,
+                "install",
+                "--quiet",
+                "--no-compile",
+                "--require-hashes",
+                "-r",
+                f"{root}/requirements/uv.txt",
+            ],
+            "installing uv",
+        )
+        env = dict(os.environ)
+        env.update(uv_settings(_run([*pip, "config", "list"], "pip config list"), env))
+        _run(
+            [python, "-m", "uv", "pip", "sync", "--quiet", "--python", python, "--require-hashes", str(lock)],
+            f"installing requirements/{kind}.txt",
+            env,
+        )
+        _repoint(fresh, target)
+        (fresh / STAMP).write_text(fingerprint(root, kind), "utf-8")
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_machine() -> None:
+    """Refuse what cannot work, before anything is written."""
+    if os.name == "nt":
+        raise BootstrapError(
+            "Ansible does not run on Windows. Open a WSL 2 shell, clone the project there, run it again.",
+            exit_code=3,
+        )
+    if importlib.util.find_spec("ensurepip") is None:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise BootstrapError(
+            f"this Python ({sys.executable}) cannot make virtual environments: its 'ensurepip' is missing.\n"
+            f"On Debian and Ubuntu: apt-get install -y python{version}-venv\nThen run the same again.",
+            exit_code=3,
+        )
+
+
+def ensure(root: Path, kind: str) -> Path:
+    """The environment's Python, made first if missing, stale or broken. Raises BootstrapError only."""
+    target = root / ENVIRONMENTS[kind]
+    try:
+        if not is_current(root, kind):
+            _check_machine()
+            with _exclusive(root):
+                if not is_current(root, kind):  # another run may have made it while this one waited
+                    sys.stderr.write(f"Making {target.name} from requirements/{kind}.txt (once) …\n")
+                    _make(root, kind)
+    except OSError as error:
+        raise BootstrapError(
+            f"could not make {target}: {error}. Check the folder's owner and the free space.", exit_code=1
+        ) from error
+    return target / "bin" / "python"
+
+
+def enter(root: Path) -> None:
+    """Return inside a current `.venv`; elsewhere make it and replace this process by itself in it."""
+    target = root / ENVIRONMENTS["deploy"]
+    if is_current(root, "deploy") and Path(sys.prefix).samefile(target):
+        return
+    previous = signal.signal(signal.SIGTERM, _interrupt)  # a TERM cleans up like Ctrl-C does
+    try:
+        python = ensure(root, "deploy")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    os.execv(python, [str(python), *sys.orig_argv[1:]])  # noqa: S606 - the same command, in our own environment
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in ENVIRONMENTS:
+        sys.exit("usage: python3 -m deploy.bootstrap deploy|dev")
+    try:
+        ensure(Path(__file__).resolve().parent.parent, sys.argv[1])
+    except BootstrapError as failure:
+        sys.stderr.write(f"{failure}\n")
+        sys.exit(failure.exit_code)

@@ -1,0 +1,185 @@
+"""The command line: a parser made from the table in `actions`, and the way from a Request into `.venv`.
+
+Standard library only, and nothing of Ansible: usage errors and `--help` are answered before the environment
+exists.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from deploy import bootstrap
+from deploy.actions import ACTIONS, BY_NAME, DEFAULT, Action
+from deploy.exitcodes import ExitCode
+from deploy.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_EPILOG = """\
+exit codes: 0 done · 1 internal error · 2 usage · 3 a precondition failed, nothing changed ·
+4 a host unreachable · 5 failed, the old version serves · 6 failed, nothing serves · 130 interrupted
+"""
+
+
+class UsageError(Exception):
+    """The command line makes no sense; the message is one clear line for the operator (exit 2)."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises instead of exiting, and guesses the flag that was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+    def unknown(self, argument: str) -> UsageError:
+        flag = argument.partition("=")[0]
+        if not flag.startswith("-"):
+            return UsageError(f"unexpected argument '{argument}': flows are flags, such as --quick")
+        known = [option for action in self._actions for option in action.option_strings]
+        close = difflib.get_close_matches(flag, known, n=1)
+        return UsageError(f"unknown flag {flag}" + (f" (did you mean {close[0]}?)" if close else ""))
+
+
+def product_version() -> str:
+    """The version in pyproject.toml; `--version` prints it."""
+    match = re.search(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    if match is None:
+        raise ValueError(f"no version in {ROOT / 'pyproject.toml'}")
+    return match.group(1)
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return number
+
+
+def build_parser() -> _Parser:
+    """The parser of SPEC §2: one flag per table row, then the options."""
+    parser = _Parser(
+        prog="run.py",
+        usage="python3 run.py [flow] [options]",
+        description=f"Deploys and runs the Trading Signal Processor. With no flow flag: {DEFAULT.summary}.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    flows = parser.add_argument_group("flows (one a run; a log flag may join a deploying one)")
+    for action in ACTIONS:
+        if action.flags:
+            flows.add_argument(
+                *action.flags, dest="flows", action="append_const", const=action.name, help=action.summary
+            )
+    options = parser.add_argument_group("options")
+    options.add_argument(
+        "--limit", metavar="PATTERN", help="hosts or groups (default: local; required with -i)"
+    )
+    options.add_argument(
+        "-i", "--inventory", action="append", default=[], metavar="PATH", help="inventory added to inventory/"
+    )
+    options.add_argument(
+        "-e", "--extra-vars", action="append", default=[], metavar="VARS", help="k=v, JSON or @file; wins"
+    )
+    options.add_argument("--forks", type=_positive, metavar="N", help="hosts worked on at the same time")
+    options.add_argument(
+        "--install-docker", action="store_true", help="install Docker where it is missing (deploying flows)"
+    )
+    options.add_argument(
+        "--adopt", action="store_true", help="take over a stack that another checkout of this project made"
+    )
+    options.add_argument(
+        "--json", action="store_true", help="one JSON document on stdout, all else on stderr"
+    )
+    options.add_argument(
+        "-v", dest="verbosity", action="count", default=0, help="show every step; -vv and more: Ansible's own"
+    )
+    options.add_argument("--version", action="store_true", help="print the version and exit")
+    options.add_argument("-h", "--help", action="store_true", help="print this and exit")
+    return parser
+
+
+def _choose_flow(names: Sequence[str]) -> tuple[Action, Action | None]:
+    """One flow, and perhaps a log flow after it. Raises UsageError for any other combination."""
+    chosen = [BY_NAME[name] for name in dict.fromkeys(names)] or [DEFAULT]
+    if len(chosen) == 1:
+        return chosen[0], None
+    flags = " and ".join(action.flags[0] for action in chosen)
+    first = [action for action in chosen if not action.shows_log]
+    last = [action for action in chosen if action.shows_log]
+    if len(first) == 1 and len(last) == 1:
+        if first[0].deploys:
+            return first[0], last[0]
+        raise UsageError(f"{flags} do not go together: a log flag joins deploying flows only")
+    raise UsageError(f"{flags} do not go together: one flow a run")
+
+
+def parse(argv: Sequence[str]) -> Request | str:
+    """The Request for `argv`, or the text that `--help` or `--version` prints. Raises UsageError."""
+    parser = build_parser()
+    options, unknown = parser.parse_known_args(argv)
+    if options.help:
+        return parser.format_help()
+    if options.version:
+        return f"trading-signal-processor {product_version()}\n"
+    if unknown:
+        raise parser.unknown(unknown[0])
+    action, then = _choose_flow(options.flows or [])
+    if options.install_docker and not action.deploys:
+        raise UsageError(f"--install-docker belongs to deploying flows, not to {action.flags[0]}")
+    if options.adopt and not action.changes:
+        raise UsageError(f"--adopt belongs to flows that change something, not to {action.flags[0]}")
+    if options.json and "follow_logs" in (action.name, then.name if then else ""):
+        raise UsageError("--json and --follow-logs do not go together: a stream has no end to sum up")
+    if options.inventory and options.limit is None:
+        raise UsageError("-i needs --limit: name the hosts or groups this run is for")
+    return Request(
+        action=action,
+        then=then,
+        limit=options.limit,
+        inventories=tuple(options.inventory),
+        extra_vars=tuple(options.extra_vars),
+        forks=options.forks,
+        install_docker=options.install_docker,
+        adopt=options.adopt,
+        json=options.json,
+        verbosity=options.verbosity,
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Answer `--help` and usage errors here; everything else inside `.venv`. Returns the exit code."""
+    try:
+        request = parse(argv)
+    except UsageError as error:
+        sys.stderr.write(f"run.py: {error}. See: python3 run.py --help\n")
+        if "--json" in argv:
+            sys.stdout.write(json.dumps({"exit_code": int(ExitCode.USAGE), "error": str(error)}) + "\n")
+        return ExitCode.USAGE
+    if isinstance(request, str):
+        sys.stdout.write(request)
+        return ExitCode.DONE
+    try:
+        bootstrap.enter(ROOT)
+    except bootstrap.BootstrapError as error:
+        sys.stderr.write(f"run.py: {error}\n")
+        if request.json:
+            sys.stdout.write(json.dumps({"exit_code": error.exit_code, "error": str(error)}) + "\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("run.py: interrupted; nothing was changed\n")
+        return ExitCode.INTERRUPTED
+
+    from deploy import flow  # noqa: PLC0415 - Ansible and rich exist only inside .venv
+
+    return flow.run(request, ROOT)

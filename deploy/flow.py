@@ -1,0 +1,129 @@
+"""One run from request to exit code: inventory → playbook → (what serves now?) → log → summary."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from deploy import extra_vars, inventory, logs, runner, summary, verdict
+from deploy.actions import STATUS, Action
+from deploy.events import RunState
+from deploy.exitcodes import ExitCode, worst
+from deploy.masking import Mask, read_env, secret_values
+from deploy.report import Report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deploy.request import Request
+
+_LOG_LINES_AFTER_FAILURE = 30
+
+
+def run(request: Request, root: Path) -> ExitCode:
+    """Carry out `request` from the checkout at `root`, report all of it, return the exit code (SPEC §2)."""
+    try:
+        typed = extra_vars.check(request.extra_vars)
+        sources = inventory.sources(root, request.inventories)
+        known = inventory.Inventory(root, sources)
+        hosts = known.hosts(request.limit or inventory.DEFAULT_LIMIT)
+    except (inventory.InventoryError, extra_vars.ExtraVarsError) as error:
+        # The last chance to keep a secret off the screen holds here as well: -e may carry one.
+        mask = Mask(secret_values(read_env(root / ".env")))
+        sys.stderr.write(f"run.py: {mask.text(str(error))}\n")
+        if request.json:
+            Report(mask, json_only=True).document({"exit_code": int(ExitCode.USAGE), "error": str(error)})
+        return ExitCode.USAGE
+
+    mask = Mask(secret_values(read_env(root / ".env")) | secret_values(typed))
+    report = Report(mask, json_only=request.json, verbosity=request.verbosity)
+    if request.action.playbook is None:
+        return logs.follow(known, hosts, mask)
+    with runner.Interruption() as interruption:
+        code = _Session(request, root, sources, report, interruption).run(hosts)
+    if request.then and request.then.playbook is None and code is ExitCode.DONE:
+        return logs.follow(known, hosts, mask)
+    return code
+
+
+class _Session:
+    """The playbooks of one run: same request, same screen, same answer to Ctrl-C."""
+
+    def __init__(
+        self,
+        request: Request,
+        root: Path,
+        sources: list[str],
+        report: Report,
+        interruption: runner.Interruption,
+    ) -> None:
+        self._request = request
+        self._root = root
+        self._sources = sources
+        self._report = report
+        self._interruption = interruption
+
+    def run(self, hosts: list[str]) -> ExitCode:
+        """The flow, then the log if a playbook shows it; summary on the screen, or the document of --json."""
+        ending = self._flow(self._request.action, hosts)
+        code = ending.verdict.code
+        self._show(ending)
+        then = self._request.then
+        if then and then.playbook and code is ExitCode.DONE:
+            after = self._flow(then, hosts)
+            self._show(after)
+            code = worst([code, after.verdict.code])
+            for name, host in after.state.hosts.items():
+                ending.state.hosts[name].report["log"] = host.report.get("log")
+        if self._request.json:
+            self._report.document({**summary.document(ending), "exit_code": int(code)})
+        return code
+
+    def _flow(self, action: Action, hosts: list[str]) -> summary.Ending:
+        """One playbook on `hosts`, and after a failure a look at what serves."""
+        started = time.monotonic()
+        state = RunState(hosts)
+        with self._report.live(action, state):
+            status = self._playbook(action, state, extra_vars.knobs(self._request, action))
+            doubtful = verdict.to_ask(state, ansible_status=status) if action.changes else []
+            if doubtful:
+                self._ask_what_serves(state, doubtful)
+        judged = verdict.judge(state, action, ansible_status=status, interrupted=self._interruption.requested)
+        return summary.Ending(
+            replace(self._request, action=action), state, judged, time.monotonic() - started
+        )
+
+    def _ask_what_serves(self, state: RunState, hosts: list[str]) -> None:
+        """`status.yml` after a failure: what it finds replaces what the failed flow had reported so far."""
+        self._report.say(f"Looking at what serves now: {', '.join(hosts)}")
+        self._interruption.renew()
+        found = RunState(hosts)
+        knobs = {**extra_vars.knobs(self._request, STATUS), "status_log_lines": _LOG_LINES_AFTER_FAILURE}
+        self._playbook(STATUS, found, knobs)
+        for name in hosts:
+            report = state.hosts[name].report
+            own_log = report.get("log")  # the flow knows better which container failed
+            report.update({"serving": False, "health": None, "version": None} | found.hosts[name].report)
+            report["log"] = own_log or report.get("log")
+
+    def _playbook(self, action: Action, state: RunState, knobs: dict[str, Any]) -> int:
+        job = runner.PlaybookRun(
+            root=self._root,
+            playbook=self._root / "playbooks" / str(action.playbook),
+            inventories=self._sources,
+            hosts=list(state.hosts),
+            extra_vars=lambda folder: extra_vars.arguments(knobs, self._request.extra_vars, folder),
+            forks=self._request.forks,
+            verbosity=self._request.verbosity,
+        )
+        return runner.run(
+            job, lambda event: self._report.event(event, state.apply(event)), self._interruption
+        )
+
+    def _show(self, ending: summary.Ending) -> None:
+        if ending.request.action.shows_log and ending.verdict.code is ExitCode.DONE:
+            self._report.say("\n".join(summary.log_lines(ending.state)))
+        else:
+            self._report.say("\n".join(summary.lines(ending)))

@@ -1,0 +1,120 @@
+"""The inventory of a run, and `--limit` checked against it term by term (SPEC §2).
+
+Ansible itself ends 0 when a pattern matches nothing and only warns about one unknown name among several; both
+would deploy to fewer hosts than the operator meant.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SHIPPED = "inventory"
+DEFAULT_LIMIT = "local"
+
+
+class InventoryError(Exception):
+    """An inventory that cannot be read, or a limit that names nothing; for the operator (exit 2)."""
+
+
+def sources(root: Path, added: Sequence[str]) -> list[str]:
+    """The shipped inventory first, then the operator's, so that the shipped variables apply and theirs win.
+
+    A term with a comma is a list of hosts, as Ansible has it. Raises InventoryError for a missing path.
+    """
+    found = [str(root / SHIPPED)]
+    for item in added:
+        if "," not in item and not Path(item).exists():
+            raise InventoryError(f"-i {item}: no such file or folder")
+        found.append(item if "," in item else str(Path(item).resolve()))
+    return found
+
+
+class Inventory:
+    """Hosts, groups and variables as Ansible sees them, read once.
+
+    `paths` as `sources` gives them. Raises InventoryError, in Ansible's own words, if one cannot be read.
+    """
+
+    def __init__(self, root: Path, paths: Sequence[str]) -> None:
+        # Ansible reads its configuration while it is imported: the checkout's, wherever the operator stands.
+        os.environ["ANSIBLE_CONFIG"] = str(root / "ansible.cfg")
+        os.environ["ANSIBLE_HOST_PATTERN_MISMATCH"] = "ignore"  # we say it better
+        from ansible.errors import AnsibleError  # noqa: PLC0415 - half a second that --help must not pay
+        from ansible.inventory.manager import InventoryManager  # noqa: PLC0415
+        from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
+
+        self._loader = DataLoader()
+        try:
+            self._inventory = InventoryManager(loader=self._loader, sources=list(paths))
+        except AnsibleError as error:
+            raise InventoryError(f"cannot read the inventory: {error}") from error
+
+    def hosts(self, limit: str) -> list[str]:
+        """The hosts `limit` selects, in inventory order. Raises InventoryError at the first unknown term."""
+        from ansible.errors import AnsibleError  # noqa: PLC0415
+
+        for term in _terms(limit):
+            self._check(term, limit)
+        try:
+            self._inventory.subset(limit)
+            selected = [host.name for host in self._inventory.get_hosts("all")]
+        except AnsibleError as error:
+            raise InventoryError(f"--limit {limit}: {error}") from error
+        if not selected:
+            raise InventoryError(f"--limit {limit} matches no host.\n{self._known()}")
+        return selected
+
+    def variables(self, host: str) -> dict[str, Any]:
+        """A host's variables, merged from inventory, group_vars and host_vars; templates not rendered."""
+        from ansible.vars.manager import VariableManager  # noqa: PLC0415
+
+        found = VariableManager(loader=self._loader, inventory=self._inventory).get_vars(
+            host=self._inventory.get_host(host), include_hostvars=False
+        )
+        return dict(found)
+
+    def _check(self, term: str, limit: str) -> None:
+        from ansible.errors import AnsibleError  # noqa: PLC0415
+
+        name = term.lstrip("!&")
+        try:
+            matches = [host.name for host in self._inventory.get_hosts(name)]
+        except AnsibleError as error:
+            raise InventoryError(f"--limit {limit}: '{term}' cannot be read: {error}") from error
+        # Ansible makes up a `localhost` that is in no inventory; only listed hosts count.
+        if any(host in self._inventory.hosts for host in matches):
+            return
+        if name in self._inventory.groups:
+            if name != term:  # taking an empty group away, or crossing with it, is a meaning
+                return
+            raise InventoryError(
+                f"--limit {limit}: the group '{name}' has no hosts yet; "
+                f"fill it in, in inventory/hosts.yml or with -i.\n{self._known()}"
+            )
+        raise InventoryError(f"--limit {limit}: no host or group '{name}'.\n{self._known()}")
+
+    def _known(self) -> str:
+        groups = sorted(set(self._inventory.groups) - {"all", "ungrouped"})
+        hosts = list(self._inventory.hosts)
+        return f"  hosts:  {', '.join(hosts) or 'none'}\n  groups: {', '.join(groups) or 'none'}"
+
+
+def _terms(limit: str) -> Iterator[str]:
+    """The single patterns of a limit, with `@file` opened (one pattern a line, as in a retry file)."""
+    from ansible.inventory.manager import split_host_pattern  # noqa: PLC0415
+
+    for term in split_host_pattern(limit):
+        if not term.startswith("@"):
+            yield term
+            continue
+        try:
+            lines = Path(term[1:]).read_text("utf-8").splitlines()
+        except OSError as error:
+            raise InventoryError(f"--limit {term}: {error.strerror or error}") from error
+        for line in filter(None, map(str.strip, lines)):
+            yield from split_host_pattern(line)

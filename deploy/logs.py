@@ -1,0 +1,140 @@
+"""`--follow-logs`: `docker logs -f` of every host at once, until Ctrl-C.
+
+A direct stream over the shell or ssh: a playbook has no output before a task ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import signal
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deploy.exitcodes import ExitCode, worst
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from deploy.inventory import Inventory
+    from deploy.masking import Mask
+
+CONTAINER = "trading-signal-processor"
+TAIL = 100
+_LINE_LIMIT = 1 << 20  # bytes; a log line may hold a signal of 64 KiB, escaped
+_SSH_FAILED = 255
+
+
+@dataclass(frozen=True)
+class Target:
+    """A host to follow, and how to run a command there."""
+
+    host: str
+    prefix: tuple[str, ...]  # argv in front of the command: empty here, ssh elsewhere
+    remote: bool
+
+    def command(self, *words: str) -> list[str]:
+        """The argv that runs `words` on the host. ssh hands them to a shell, so they are quoted."""
+        return [*self.prefix, shlex.join(words)] if self.remote else [*self.prefix, *words]
+
+
+def target(host: str, variables: Mapping[str, Any]) -> Target:
+    """How to reach `host`, from the variables Ansible uses. Host keys are checked, no password asked for."""
+    sudo = ("sudo", "-n") if variables.get("ansible_become") else ()
+    if variables.get("ansible_connection") == "local":
+        return Target(host, sudo, remote=False)
+    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
+    for option, name in (
+        ("-p", "ansible_port"),
+        ("-l", "ansible_user"),
+        ("-i", "ansible_ssh_private_key_file"),
+    ):
+        if variables.get(name):
+            argv += [option, str(variables[name])]
+    for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
+        argv += shlex.split(str(variables.get(name) or ""))
+    return Target(host, (*argv, str(variables.get("ansible_host") or host), *sudo), remote=True)
+
+
+def follow(inventory: Inventory, hosts: Sequence[str], mask: Mask) -> ExitCode:
+    """Stream until Ctrl-C, the normal end (0). 3 if the app does not run, 4 if a host is unreachable."""
+    targets = [target(host, inventory.variables(host)) for host in hosts]
+    with contextlib.suppress(KeyboardInterrupt):
+        return asyncio.run(_follow(targets, mask))
+    return ExitCode.DONE
+
+
+async def _follow(targets: Sequence[Target], mask: Mask) -> ExitCode:
+    loop, this = asyncio.get_running_loop(), asyncio.current_task()
+    if this:
+        loop.add_signal_handler(signal.SIGTERM, this.cancel)
+    width = max(len(one.host) for one in targets) if len(targets) > 1 else 0
+    try:
+        return worst(await asyncio.gather(*(_stream(one, width, mask) for one in targets)))
+    except asyncio.CancelledError:
+        return ExitCode.DONE
+
+
+async def _stream(one: Target, width: int, mask: Mask) -> ExitCode:
+    """Follow one host: first whether the app runs there, then its log line by line."""
+    status, said = await _ask(one)
+    if status == _SSH_FAILED and one.remote:
+        _complain(mask, f"{one.host}: cannot be reached: {said}")
+        return ExitCode.UNREACHABLE
+    if status or said != "running":
+        reason = (
+            said
+            if status and "no such object" not in said.lower()
+            else f"it is {said}"
+            if not status
+            else "absent"
+        )
+        _complain(
+            mask,
+            f"{one.host}: the app does not run ({reason}). "
+            f"Start it with: python3 run.py --quick --limit {one.host}",
+        )
+        return ExitCode.PRECONDITION
+    prefix = f"{one.host:<{width}} | " if width else ""
+    process = await asyncio.create_subprocess_exec(
+        *one.command("docker", "logs", "--follow", "--tail", str(TAIL), CONTAINER),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=_LINE_LIMIT,
+        start_new_session=True,  # Ctrl-C reaches us alone, and we end it below
+    )
+    try:
+        if process.stdout:
+            async for line in process.stdout:
+                sys.stdout.write(prefix + mask.text(line.decode("utf-8", "replace")))
+                sys.stdout.flush()
+        await process.wait()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    _complain(mask, f"{one.host}: the log ended: the container was stopped or replaced")
+    return ExitCode.DONE
+
+
+async def _ask(one: Target) -> tuple[int, str]:
+    """Exit status and words of a look at the container's state."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *one.command("docker", "inspect", "--format", "{{.State.Status}}", CONTAINER),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except FileNotFoundError as error:
+        return 127, f"{error.filename} is not installed"
+    out, problems = await process.communicate()
+    text = (out if process.returncode == 0 else problems).decode("utf-8", "replace").strip()
+    return process.returncode or 0, text
+
+
+def _complain(mask: Mask, text: str) -> None:
+    sys.stderr.write(mask.text(text) + "\n")

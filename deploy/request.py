@@ -1,0 +1,32 @@
+"""What the operator asked for, parsed and complete: the value every later step reads."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploy.actions import Action
+
+
+def new_run_id() -> str:
+    """Twelve hex characters that name this run in playbooks, logs and, later, the lock and the journal."""
+    return uuid.uuid4().hex[:12]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run of `run.py`. `limit` is None only until the inventory default is applied."""
+
+    action: Action
+    then: Action | None = None  # a log flow to run after a deploying one
+    limit: str | None = None
+    inventories: tuple[str, ...] = ()  # given with -i, added after the shipped inventory
+    extra_vars: tuple[str, ...] = ()  # as typed: k=v, JSON or @file
+    forks: int | None = None
+    install_docker: bool = False
+    adopt: bool = False
+    json: bool = False
+    verbosity: int = 0
+    run_id: str = field(default_factory=new_run_id)

@@ -1,0 +1,224 @@
+"""What the operator reads when a run has ended, and the document of `--json`. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deploy.exitcodes import ExitCode
+from deploy.verdict import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deploy.events import Failure, HostState, RunState
+    from deploy.request import Request
+    from deploy.verdict import Verdict
+
+SIGN_IN = "sign in with ADMIN_TOKEN from .env"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """All that is known when a flow has ended; `seconds` of wall time."""
+
+    request: Request
+    state: RunState
+    verdict: Verdict
+    seconds: float
+
+
+def lines(ending: Ending) -> list[str]:
+    """The summary, first line first: it says whether the stack still serves wherever that is in doubt."""
+    found = [headline(ending), ""]
+    for name, outcome in ending.verdict.outcomes.items():
+        found += _host_lines(ending.state.hosts[name], outcome, ending)
+    if ending.verdict.code is ExitCode.INTERNAL and not ending.state.failed:
+        found += ["  Ansible said:", *(f"    {line}" for line in ending.state.notes if line.strip())]
+    if hint := next_command(ending):
+        found += ["", f"Next: {hint}"]
+    return found
+
+
+def headline(ending: Ending) -> str:
+    """One sentence for the whole run."""
+    label, code = ending.request.action.label, ending.verdict.code
+    down = _not_serving(ending)
+    took = f"{ending.seconds:.1f} s"
+    if ending.request.action.name == "status" and code in {ExitCode.DONE, ExitCode.NOT_SERVING}:
+        return f"Not serving: {', '.join(down)}." if down else "Serving."
+    sentences = {
+        ExitCode.DONE: f"{label} done in {took}.",
+        ExitCode.INTERNAL: f"{label} could not be carried out; nothing was changed.",
+        ExitCode.PRECONDITION: f"{label} refused: put something right first. Nothing was changed.",
+        ExitCode.UNREACHABLE: f"{label} failed after {took}: a host could not be reached.",
+        ExitCode.OLD_VERSION_SERVES: f"{label} FAILED after {took}; the old version still serves.",
+        ExitCode.NOT_SERVING: f"{label} FAILED after {took}; NOTHING SERVES on {_names(down)}.",
+        ExitCode.INTERRUPTED: f"{label} interrupted after {took}. {_after_interruption(ending)}",
+    }
+    return sentences[code]
+
+
+def next_command(ending: Ending) -> str:
+    """What to type next; empty when nothing is left to do."""
+    request, verdict = ending.request, ending.verdict
+    again = command_line(request, verdict.left, everything=len(verdict.left) == len(verdict.outcomes))
+    if verdict.code in {ExitCode.PRECONDITION, ExitCode.UNREACHABLE}:
+        return f"put that right, then  {again}"
+    if verdict.code is ExitCode.NOT_SERVING and request.action.name == "status":
+        return "python3 run.py --quick  starts it" + _limit(request, _not_serving(ending))
+    if verdict.code in {ExitCode.OLD_VERSION_SERVES, ExitCode.NOT_SERVING}:
+        logs = f"python3 run.py --logs{_limit(request, verdict.left)}"
+        return f"{logs}  shows more; when it is put right:  {again}"
+    if verdict.code is ExitCode.INTERRUPTED and request.action.changes:
+        return again
+    return ""
+
+
+def log_lines(state: RunState) -> list[str]:
+    """The app's log of every host, with the host before each line when there are several."""
+    several = len(state.hosts) > 1
+    return [
+        f"{name} | {line}" if several else line
+        for name, host in state.hosts.items()
+        for line in str(host.report.get("log") or "(the log is empty)").splitlines()
+    ]
+
+
+def command_line(request: Request, hosts: list[str], *, everything: bool = False) -> str:
+    """The command that does the same for `hosts`; the limit as typed if that is every host of the run."""
+    words = ["python3", "run.py", *request.action.flags[:1]]
+    words += [word for path in request.inventories for word in ("-i", path)]
+    if everything and request.limit:
+        words += ["--limit", request.limit]
+    elif not everything:
+        words += ["--limit", ",".join(hosts)]
+    words += [word for text in request.extra_vars for word in ("-e", text)]
+    words += ["--install-docker"] * request.install_docker + ["--adopt"] * request.adopt
+    return shlex.join(words)
+
+
+def document(ending: Ending) -> dict[str, Any]:
+    """The one document of `--json`. `seconds` of wall time; facts that no role reported are null."""
+    return {
+        "flow": ending.request.action.name,
+        "run_id": ending.request.run_id,
+        "exit_code": int(ending.verdict.code),
+        "summary": headline(ending),
+        "seconds": round(ending.seconds, 3),
+        "next": next_command(ending) or None,
+        "notes": ending.state.notes if ending.verdict.code is ExitCode.INTERNAL else [],
+        "hosts": {
+            name: _host_document(ending.state.hosts[name], outcome)
+            for name, outcome in ending.verdict.outcomes.items()
+        },
+        "steps": [
+            {
+                "host": step.host,
+                "play": step.play,
+                "name": step.name,
+                "status": str(step.status),
+                "seconds": round(step.seconds, 3),
+            }
+            for step in ending.state.steps
+        ],
+    }
+
+
+def _host_document(host: HostState, outcome: Outcome) -> dict[str, Any]:
+    failure = host.failure
+    return {
+        "outcome": str(outcome),
+        "seconds": round(host.seconds, 3),
+        "failure": failure
+        and {
+            "play": failure.play,
+            "step": failure.step,
+            "message": failure.message,
+            "detail": list(failure.detail),
+        },
+        **{
+            key: host.report.get(key)
+            for key in ("version", "health", "serving", "containers", "urls", "gap_ms", "warnings", "log")
+        },
+    }
+
+
+def _host_lines(host: HostState, outcome: Outcome, ending: Ending) -> list[str]:
+    report = host.report
+    found = [f"  {host.name}: {' · '.join(_facts(host, outcome))}"]
+    if ending.request.action.name == "status":
+        found += [f"    {_container(one)}" for one in report.get("containers") or []]
+    if outcome is Outcome.DONE and report.get("serving") and report.get("urls"):
+        found += [*(f"    {url}" for url in report["urls"]), f"    {SIGN_IN}"]
+    found += [f"    warning: {warning}" for warning in report.get("warnings") or []]
+    if host.failure:
+        found += _failure_lines(host.failure)
+    if outcome in {Outcome.FAILED, Outcome.STOPPED}:
+        found.append(f"    state:  {_state_left(host, ending)}")
+        if log := str(report.get("log") or "").splitlines():
+            found += ["    log:", *(f"      {line}" for line in log[-30:])]
+    return found
+
+
+def _facts(host: HostState, outcome: Outcome) -> Iterator[str]:
+    yield str(outcome)
+    if host.report.get("version"):
+        yield f"version {host.report['version']}"
+    if host.report.get("health"):
+        yield str(host.report["health"])
+    if isinstance(host.report.get("gap_ms"), int):
+        yield f"gap in service {host.report['gap_ms']} ms"
+    if outcome is not Outcome.NEVER_TRIED:
+        yield f"{host.seconds:.1f} s"
+
+
+def _container(one: dict[str, Any]) -> str:
+    health = one.get("health") or "no health check"
+    return f"{one.get('name')}: {one.get('state')}, {health}, {one.get('image')}"
+
+
+def _failure_lines(failure: Failure) -> list[str]:
+    first, *rest = failure.message.splitlines() or [""]
+    found = [f"    failed: {failure.step}", f"    why:    {first}", *(f"            {line}" for line in rest)]
+    if failure.unreachable and "host key verification failed" in failure.message.lower():
+        found.append(
+            "            connect once with ssh and compare the key it shows, then run the same again"
+        )
+    return found + [f"            | {line}" for line in failure.detail]
+
+
+def _state_left(host: HostState, ending: Ending) -> str:
+    if not host.touched or not ending.request.action.changes:
+        return "nothing was changed"
+    if host.report.get("serving"):
+        version = host.report.get("version")
+        return f"version {version} serves" if version else "the version that ran before serves"
+    return "NOTHING SERVES; volumes and configuration are as they were"
+
+
+def _after_interruption(ending: Ending) -> str:
+    if not ending.request.action.changes or not any(host.touched for host in ending.state.hosts.values()):
+        return "Nothing was changed."
+    down = _not_serving(ending)
+    return f"NOTHING SERVES on {_names(down)}." if down else "The stack still serves."
+
+
+def _not_serving(ending: Ending) -> list[str]:
+    return [
+        name
+        for name, outcome in ending.verdict.outcomes.items()
+        if outcome is not Outcome.NEVER_TRIED and not ending.state.hosts[name].report.get("serving")
+    ]
+
+
+def _names(hosts: list[str]) -> str:
+    return ", ".join(hosts) or "any host"
+
+
+def _limit(request: Request, hosts: list[str]) -> str:
+    words = [word for path in request.inventories for word in ("-i", path)]
+    if request.limit:
+        words += ["--limit", ",".join(hosts)]
+    return f" {shlex.join(words)}" if words else ""
