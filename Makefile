@@ -4,8 +4,9 @@ DEV := .venv-dev/bin
 export PATH := $(CURDIR)/$(DEV):$(PATH)
 export ANSIBLE_FORCE_COLOR := 0
 
-COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-annotate --no-header --quiet
+# Universal and hashed, with no index or download address in them; pins stay unless UPGRADE=--upgrade.
+COMPILE := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --no-header --quiet $(UPGRADE)
 
 .PHONY: help check lint test unit lock environment
 
@@ -28,10 +29,12 @@ lint: environment  ## formatting, types, playbooks, import rules
 	ansible-lint --offline --strict --profile production
 	lint-imports
 
-lock: environment  ## compile requirements/*.txt from pyproject.toml
-	for group in app deploy dev; do \
-		$(COMPILE) --group $$group -o requirements/$$group.txt || exit; \
-	done
+lock:  ## compile requirements/*.txt from pyproject.toml (UPGRADE=--upgrade for newer versions)
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --require-hashes -r requirements/uv.txt
+	for group in app deploy dev; do $(COMPILE) --group $$group -o requirements/$$group.txt || exit; done
+	echo uv | $(COMPILE) - -o requirements/uv.txt
+	rm -rf .venv-lock
 
 environment:
 	@$(PYTHON) -m deploy.bootstrap dev
