@@ -12,7 +12,6 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -209,16 +208,8 @@ def enter(root: Path) -> None:
     target = root / ENVIRONMENTS["deploy"]
     if is_current(root, "deploy") and Path(sys.prefix).samefile(target):
         return
-    previous = signal.signal(signal.SIGTERM, _interrupt)  # a TERM cleans up like Ctrl-C does
-    try:
-        python = ensure(root, "deploy")
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    python = ensure(root, "deploy")
     os.execv(python, [str(python), *sys.orig_argv[1:]])  # noqa: S606 - the same command, in our own environment
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import json
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -159,27 +161,37 @@ def parse(argv: Sequence[str]) -> Request | str:
 
 def main(argv: Sequence[str]) -> int:
     """Answer `--help` and usage errors here; everything else inside `.venv`. Returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a terminal that cannot show a character gets a question mark
+            stream.reconfigure(errors="replace")
     try:
         request = parse(argv)
     except UsageError as error:
-        sys.stderr.write(f"run.py: {error}. See: python3 run.py --help\n")
-        if "--json" in argv:
-            sys.stdout.write(json.dumps({"exit_code": int(ExitCode.USAGE), "error": str(error)}) + "\n")
-        return ExitCode.USAGE
+        return _refuse(f"{error}. See: python3 run.py --help", ExitCode.USAGE, as_json="--json" in argv)
     if isinstance(request, str):
         sys.stdout.write(request)
         return ExitCode.DONE
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         bootstrap.enter(ROOT)
+
+        from deploy import flow  # noqa: PLC0415 - Ansible and rich exist only inside .venv
+
+        return flow.run(request, ROOT)
     except bootstrap.BootstrapError as error:
-        sys.stderr.write(f"run.py: {error}\n")
-        if request.json:
-            sys.stdout.write(json.dumps({"exit_code": error.exit_code, "error": str(error)}) + "\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("run.py: interrupted; nothing was changed\n")
-        return ExitCode.INTERRUPTED
+        return _refuse(str(error), error.exit_code, as_json=request.json)
+    except KeyboardInterrupt:  # playbooks handle theirs: this one came before the first
+        return _refuse("interrupted; nothing was changed", ExitCode.INTERRUPTED, as_json=request.json)
 
-    from deploy import flow  # noqa: PLC0415 - Ansible and rich exist only inside .venv
 
-    return flow.run(request, ROOT)
+def _refuse(message: str, code: int, *, as_json: bool) -> int:
+    sys.stderr.write(f"run.py: {message}\n")
+    if as_json:
+        sys.stdout.write(json.dumps({"exit_code": int(code), "error": message}) + "\n")
+    return code
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt  # a TERM cleans up exactly as Ctrl-C does

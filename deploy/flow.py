@@ -41,8 +41,14 @@ def run(request: Request, root: Path) -> ExitCode:
     report = Report(mask, json_only=request.json, verbosity=request.verbosity)
     if request.action.playbook is None:
         return logs.follow(known, hosts, mask)
-    with runner.Interruption() as interruption:
-        code = _Session(request, root, sources, report, interruption).run(hosts)
+    try:
+        with runner.Interruption() as interruption:
+            code = _Session(request, root, sources, report, interruption).run(hosts)
+    except OSError as error:
+        sys.stderr.write(
+            f"run.py: a playbook could not be run: {error}. Check the free space of this machine.\n"
+        )
+        return ExitCode.INTERNAL
     if request.then and request.then.playbook is None and code is ExitCode.DONE:
         return logs.follow(known, hosts, mask)
     return code

@@ -39,9 +39,9 @@ def shown(step: Step, verbosity: int) -> bool:
     return step.status is Status.OK and not step.bookkeeping
 
 
-def step_line(step: Step) -> str:
-    """`host  status  role: task  (1.2 s)`: what a log file gets."""
-    return f"{step.host}  {step.status:<9}  {step.name}  ({step.seconds:.1f} s)"
+def step_line(step: Step, width: int = 0) -> str:
+    """`host  status  role: task  (1.2 s)`: what a log file gets; `width` of the host column."""
+    return f"{step.host:<{width}}  {step.status:<9}  {step.name}  ({step.seconds:.1f} s)"
 
 
 class Report:
@@ -77,7 +77,8 @@ class Report:
     def event(self, event: dict[str, Any], step: Step | None) -> None:
         """Show what one event brought: a finished step, or with -vv Ansible's own words."""
         if step and shown(step, self._verbosity) and not self._quiet:
-            text = self._mask.text(step_line(step))
+            width = max(map(len, self._state.hosts)) if self._state else 0
+            text = self._mask.text(step_line(step, width))
             if self._lively:
                 self._console.print(Text(text, style=_COLOURS[step.status]))
             else:

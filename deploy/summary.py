@@ -44,17 +44,17 @@ def lines(ending: Ending) -> list[str]:
 def headline(ending: Ending) -> str:
     """One sentence for the whole run."""
     label, code = ending.request.action.label, ending.verdict.code
-    down = _not_serving(ending)
+    down = ", ".join(_down(ending))
     took = f"{ending.seconds:.1f} s"
     if ending.request.action.name == "status" and code in {ExitCode.DONE, ExitCode.NOT_SERVING}:
-        return f"Not serving: {', '.join(down)}." if down else "Serving."
+        return f"Not serving: {down}." if down else "Serving."
     sentences = {
         ExitCode.DONE: f"{label} done in {took}.",
         ExitCode.INTERNAL: f"{label} could not be carried out; nothing was changed.",
-        ExitCode.PRECONDITION: f"{label} refused: put something right first. Nothing was changed.",
-        ExitCode.UNREACHABLE: f"{label} failed after {took}: a host could not be reached.",
+        ExitCode.PRECONDITION: f"{label} not possible: put something right first. Nothing was changed.",
+        ExitCode.UNREACHABLE: f"{label} failed after {took}: a host could not be reached.{_lost(ending)}",
         ExitCode.OLD_VERSION_SERVES: f"{label} FAILED after {took}; the old version still serves.",
-        ExitCode.NOT_SERVING: f"{label} FAILED after {took}; NOTHING SERVES on {_names(down)}.",
+        ExitCode.NOT_SERVING: f"{label} FAILED after {took}; NOTHING SERVES on {down}.",
         ExitCode.INTERRUPTED: f"{label} interrupted after {took}. {_after_interruption(ending)}",
     }
     return sentences[code]
@@ -67,7 +67,7 @@ def next_command(ending: Ending) -> str:
     if verdict.code in {ExitCode.PRECONDITION, ExitCode.UNREACHABLE}:
         return f"put that right, then  {again}"
     if verdict.code is ExitCode.NOT_SERVING and request.action.name == "status":
-        return "python3 run.py --quick  starts it" + _limit(request, _not_serving(ending))
+        return f"python3 run.py --quick{_limit(request, _down(ending))}  starts it"
     if verdict.code in {ExitCode.OLD_VERSION_SERVES, ExitCode.NOT_SERVING}:
         logs = f"python3 run.py --logs{_limit(request, verdict.left)}"
         return f"{logs}  shows more; when it is put right:  {again}"
@@ -155,7 +155,7 @@ def _host_lines(host: HostState, outcome: Outcome, ending: Ending) -> list[str]:
     found += [f"    warning: {warning}" for warning in report.get("warnings") or []]
     if host.failure:
         found += _failure_lines(host.failure)
-    if outcome in {Outcome.FAILED, Outcome.STOPPED}:
+    if outcome in {Outcome.FAILED, Outcome.STOPPED, Outcome.UNREACHABLE}:
         found.append(f"    state:  {_state_left(host, ending)}")
         if log := str(report.get("log") or "").splitlines():
             found += ["    log:", *(f"      {line}" for line in log[-30:])]
@@ -192,6 +192,8 @@ def _failure_lines(failure: Failure) -> list[str]:
 def _state_left(host: HostState, ending: Ending) -> str:
     if not host.touched or not ending.request.action.changes:
         return "nothing was changed"
+    if host.failure and host.failure.unreachable:
+        return "not known; look with --status-only once the host answers"
     if host.report.get("serving"):
         version = host.report.get("version")
         return f"version {version} serves" if version else "the version that ran before serves"
@@ -201,20 +203,28 @@ def _state_left(host: HostState, ending: Ending) -> str:
 def _after_interruption(ending: Ending) -> str:
     if not ending.request.action.changes or not any(host.touched for host in ending.state.hosts.values()):
         return "Nothing was changed."
-    down = _not_serving(ending)
-    return f"NOTHING SERVES on {_names(down)}." if down else "The stack still serves."
+    down = _down(ending)
+    return f"NOTHING SERVES on {', '.join(down)}." if down else "The stack still serves."
 
 
-def _not_serving(ending: Ending) -> list[str]:
+def _lost(ending: Ending) -> str:
+    """The hosts that stopped answering while they were worked on: nobody can say what serves there."""
+    names = [host.name for host in ending.state.failed if host.failure and host.failure.unreachable]
+    touched = [name for name in names if ending.state.hosts[name].touched and ending.request.action.changes]
+    return f" What serves on {', '.join(touched)} is not known." if touched else " Nothing was changed there."
+
+
+def _down(ending: Ending) -> list[str]:
+    """The hosts known not to serve: of a changing flow, those it left half-way."""
+    changes = ending.request.action.changes
+    suspects = {Outcome.FAILED, Outcome.STOPPED} if changes else set(Outcome) - {Outcome.NEVER_TRIED}
     return [
         name
         for name, outcome in ending.verdict.outcomes.items()
-        if outcome is not Outcome.NEVER_TRIED and not ending.state.hosts[name].report.get("serving")
+        if outcome in suspects
+        and not ending.state.hosts[name].report.get("serving")
+        and (ending.state.hosts[name].touched or not changes)
     ]
-
-
-def _names(hosts: list[str]) -> str:
-    return ", ".join(hosts) or "any host"
 
 
 def _limit(request: Request, hosts: list[str]) -> str:
