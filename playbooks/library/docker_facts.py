@@ -30,7 +30,9 @@ def ask(argv: list[str], timeout: int) -> tuple[str, str]:
     except subprocess.TimeoutExpired:
         return "", f"'{' '.join(argv[:2])}' did not answer within {timeout} s"
     lines = done.stderr.strip().splitlines()
-    return done.stdout.strip(), "" if done.returncode == 0 else (lines[-1] if lines else f"exit {done.returncode}")
+    return done.stdout.strip(), "" if done.returncode == 0 else (
+        lines[-1] if lines else f"exit {done.returncode}"
+    )
 
 
 def os_release() -> dict[str, str]:
@@ -44,11 +46,17 @@ def os_release() -> dict[str, str]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec={"timeout": {"type": "int", "default": 15}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={"timeout": {"type": "int", "default": 15}}, supports_check_mode=True
+    )
     timeout = module.params["timeout"]
     client, client_error = ask(["docker", "--version"], timeout)
-    engine, engine_error = ask(["docker", "info", "--format", ENGINE_FORMAT], timeout) if client else ("", client_error)
-    compose, compose_error = ask(["docker", "compose", "version", "--short"], timeout) if client else ("", client_error)
+    engine, engine_error = (
+        ask(["docker", "info", "--format", ENGINE_FORMAT], timeout) if client else ("", client_error)
+    )
+    compose, compose_error = (
+        ask(["docker", "compose", "version", "--short"], timeout) if client else ("", client_error)
+    )
     version, cpus, memory = [*engine.split("\t"), "", ""][:3] if not engine_error else ("", "", "")
     release = os_release()
     module.exit_json(

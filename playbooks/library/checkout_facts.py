@@ -1,0 +1,113 @@
+"""Look at the checkout that is deployed: which version it is and what it lacks. Changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: checkout_facts
+short_description: Version of a checkout, and which files and folders are missing
+options:
+  path: {type: path, required: true, description: The checkout.}
+  required: {type: list, elements: str, default: [], description: Paths the flow cannot do without.}
+  expected: {type: list, elements: str, default: [], description: Paths the flow makes where they are missing.}
+  hashed: {type: list, elements: str, default: [], description: What the version is made from without git.}
+"""
+
+
+def git(root: Path, *argv: str) -> bytes | None:
+    """Run git in the checkout whoever owns it; None where it fails or is not installed."""
+    argv = ("git", "-c", f"safe.directory={root}", "-C", str(root), *argv)
+    try:
+        done = subprocess.run(argv, capture_output=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def digest_of(root: Path, names: list[str], start: bytes = b"") -> str:
+    """Hash names and contents, so that equal trees get equal versions wherever they lie."""
+    digest = hashlib.sha256(start)
+    for name in sorted(names):
+        file = root / name
+        digest.update(name.encode() + b"\0")
+        if file.is_symlink():
+            digest.update(str(file.readlink()).encode())
+        elif file.is_file():
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def version_of(root: Path, hashed: list[str]) -> str:
+    """Return the image's version (docs/architecture.md): commit, commit-dirty-HASH, or tree-HASH without git."""
+    top = git(root, "rev-parse", "--show-toplevel")
+    commit = (
+        git(root, "rev-parse", "--short=12", "HEAD")
+        if top and Path(top.decode().strip()) == root.resolve()
+        else None
+    )
+    if commit is None:
+        files = [
+            path
+            for name in hashed
+            for path in ([root / name] if (root / name).is_file() else (root / name).rglob("*"))
+        ]
+        names = [
+            str(path.relative_to(root))
+            for path in files
+            if path.is_file() and "__pycache__" not in path.parts
+        ]
+        return f"tree-{digest_of(root, names)[:12]}"
+    changes = git(root, "diff", "--binary", "--no-ext-diff", "HEAD") or b""
+    untracked = (
+        (git(root, "ls-files", "-z", "--others", "--exclude-standard") or b"").decode().split("\0")[:-1]
+    )
+    suffix = f"-dirty-{digest_of(root, untracked, changes)[:8]}" if changes or untracked else ""
+    return commit.decode().strip() + suffix
+
+
+def absent(root: Path, names: list[str]) -> list[str]:
+    """Return the names that are not there; a trailing slash asks for a folder."""
+    return [
+        name
+        for name in names
+        if not ((root / name).is_dir() if name.endswith("/") else (root / name).is_file())
+    ]
+
+
+def main() -> None:
+    """Run the module."""
+    lists: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "required": lists,
+            "expected": lists,
+            "hashed": lists,
+        },
+        supports_check_mode=True,
+    )
+    root = Path(module.params["path"])
+    if not root.is_dir():
+        module.fail_json(
+            msg=f"There is no checkout at {root} (project_dir). Clone the project there, then run this again."
+        )
+    module.exit_json(
+        changed=False,
+        checkout={
+            "path": str(root),
+            "real_path": str(root.resolve()),
+            "missing": absent(root, module.params["required"]),
+            "to_make": absent(root, module.params["expected"]),
+            "version": version_of(root, module.params["hashed"]),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

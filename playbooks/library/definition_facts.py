@@ -1,0 +1,87 @@
+"""Ask compose what the stack's definition and .env come to, and return what the flow decides from, never a secret."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: definition_facts
+short_description: Ports and the state of the settings in .env, read by compose's own parser
+description:
+  - C(error) is compose's line about a definition or .env it cannot read, without the value it stumbled over.
+  - C(password) is C(set), or C(default) where POSTGRES_PASSWORD is absent or empty.
+options:
+  project_dir: {type: path, required: true, description: Folder of the compose files and of .env.}
+  files: {type: list, elements: str, required: true, description: Compose files, later ones over earlier ones.}
+  app: {type: str, required: true, description: Name of the application's service.}
+  database: {type: str, required: true, description: Name of the database's service.}
+"""
+
+
+def without_value(line: str) -> str:
+    """Keep compose's words and cut what it quotes from the file: that may be half a secret."""
+    return re.sub(r"(unterminated quoted value|unexpected character|in variable name).*", r"\1 …", line)
+
+
+def settings_of(config: dict[str, Any], app: str, database: str) -> dict[str, Any]:
+    """Reduce the resolved definition to facts that may be shown."""
+    service = config["services"][app]
+    environment = {key: value or "" for key, value in service.get("environment", {}).items()}
+    password = config["services"][database]["environment"]["POSTGRES_PASSWORD"]
+    url = urlsplit(environment.get("DATABASE_URL", ""))
+    published = {str(port["target"]): port for port in service.get("ports", [])}
+    return {
+        "password": "set" if environment.get("POSTGRES_PASSWORD") else "default",
+        "url_host": url.hostname or "",
+        "url_database": url.path.lstrip("/"),
+        "url_user": url.username or "",
+        "url_agrees": unquote(url.password or "") == password,
+        "webhook_secret": bool(environment.get("WEBHOOK_SECRET")),
+        "admin_token": bool(environment.get("ADMIN_TOKEN")),
+        "destination": bool(environment.get("DEST_WEBHOOK_URL")),
+        "tls": bool(environment.get("TLS_CERT_FILE")),
+        "server_port": int(published["80"]["published"]),
+        "ports": [
+            {"address": port.get("host_ip", "0.0.0.0"), "port": int(port["published"])}
+            for name in (database, app)
+            for port in config["services"][name].get("ports", [])
+        ],
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "project_dir": {"type": "path", "required": True},
+            "files": {"type": "list", "elements": "str", "required": True},
+            "app": {"type": "str", "required": True},
+            "database": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    argv = ["docker", "compose", *(part for file in module.params["files"] for part in ("-f", file))]
+    done = subprocess.run(
+        [*argv, "config", "--format", "json"],
+        cwd=module.params["project_dir"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("time=")]
+        module.exit_json(
+            changed=False, definition={"error": without_value(lines[-1] if lines else "no reason given")}
+        )
+    settings = settings_of(json.loads(done.stdout), module.params["app"], module.params["database"])
+    module.exit_json(changed=False, definition={"error": "", **settings})
+
+
+if __name__ == "__main__":
+    main()

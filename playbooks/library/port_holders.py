@@ -1,0 +1,78 @@
+"""Find out who listens on the ports the stack is about to publish. Changes nothing."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import subprocess
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: port_holders
+short_description: Which of these ports are taken, and by which process
+options:
+  ports: {type: list, elements: dict, required: true, description: "Entries {address, port}."}
+"""
+
+LISTENING = "0A"
+
+
+def is_taken(address: str, port: int) -> bool:
+    """Try to bind; a port that only root may bind is not taken."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+            probe.listen(1)
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def container_on(port: int) -> str:
+    """Name the container that publishes the port, if one does."""
+    argv = ["docker", "ps", "--filter", f"publish={port}", "--format", "container {{.Names}}"]
+    names = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split("\n")
+    return names[0]
+
+
+def process_on(port: int) -> str:
+    """Name the process that listens on the port: `nginx (pid 12)`; empty where that may not be seen."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if Path(table).exists():
+            rows = (line.split() for line in Path(table).read_text(encoding="ascii").splitlines()[1:])
+            inodes |= {
+                row[9] for row in rows if row[3] == LISTENING and int(row[1].rsplit(":", 1)[1], 16) == port
+            }
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(link.readlink()) in wanted for link in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text(encoding='utf-8').strip()} (pid {process.name})"
+        except OSError:  # ended meanwhile, or somebody else's
+            continue
+    return ""
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={"ports": {"type": "list", "elements": "dict", "required": True}},
+        supports_check_mode=True,
+    )
+    holders = []
+    for entry in module.params["ports"]:
+        address, port = str(entry["address"]), int(entry["port"])
+        if is_taken(address, port):
+            holders.append(
+                {"port": port, "holder": container_on(port) or process_on(port) or "another process"}
+            )
+    module.exit_json(changed=False, holders=holders)
+
+
+if __name__ == "__main__":
+    main()
