@@ -1,9 +1,11 @@
 """What a running process shares: one object, on `app.state.runtime` and handed to every worker."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.config import Config
 from app.db.pool import Pool
+from app.hub import Hub
+from app.queues import Queues
 from app.settings import Settings
 from app.supervisor import Supervisor
 from app.wakeups import Wakeups
@@ -22,3 +24,5 @@ class Runtime:
     wakeups: Wakeups
     supervisor: Supervisor
     started_at: float
+    hub: Hub = field(default_factory=Hub)
+    queues: Queues = field(default_factory=Queues)
