@@ -2,7 +2,6 @@
 PYTHON ?= python3
 DEV := .venv-dev/bin
 export PATH := $(CURDIR)/$(DEV):$(PATH)
-export ANSIBLE_FORCE_COLOR := 0
 
 # Universal and hashed, with no index or download address in them; pins stay unless UPGRADE=--upgrade.
 COMPILE := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -30,7 +30,7 @@ def ask(argv: list[str], timeout: int) -> tuple[str, str]:
     except subprocess.TimeoutExpired:
         return "", f"'{' '.join(argv[:2])}' did not answer within {timeout} s"
     lines = done.stderr.strip().splitlines()
-    return done.stdout.strip(), "" if done.returncode == 0 else (
+    return done.stdout.strip("\n"), "" if done.returncode == 0 else (
         lines[-1] if lines else f"exit {done.returncode}"
     )
 
@@ -58,6 +58,9 @@ def main() -> None:
         ask(["docker", "compose", "version", "--short"], timeout) if client else ("", client_error)
     )
     version, cpus, memory = [*engine.split("\t"), "", ""][:3] if not engine_error else ("", "", "")
+    if client and not version and not engine_error:
+        # Without an engine `docker info` ends 0 and fills in blanks; `docker version` says what is wrong.
+        _, engine_error = ask(["docker", "version"], timeout)
     release = os_release()
     module.exit_json(
         changed=False,
