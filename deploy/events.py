@@ -168,9 +168,10 @@ class RunState:
             self._close_play()
 
     def _close_play(self) -> None:
+        """The play (or batch) came to its end. A failure in it may yet turn out to be a rescued one."""
         for name in self._in_play:
             host = self.hosts[name]
-            if not host.failure and self.play not in host.finished:
+            if self.play not in host.finished:
                 host.finished.append(self.play)
         self._in_play.clear()
 

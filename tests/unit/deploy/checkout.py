@@ -1,0 +1,50 @@
+"""A folder laid out like the repository, whose playbooks need no Docker, and the controller to run on it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PIECES = Path(__file__).parent
+
+# What run.py does after it entered its environment, in the environment that runs the tests.
+CONTROLLER = (
+    "import sys; from pathlib import Path; from deploy import cli, flow; "
+    "sys.exit(flow.run(cli.parse(sys.argv[2:]), Path(sys.argv[1])))"
+)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """Hosts `here` (group local), `a` and `b` (group web), `dead` (nothing listens there)."""
+
+    root: Path
+
+    def start(self, *arguments: str, stdout: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
+        """The controller in a process of its own, output captured."""
+        return subprocess.Popen(
+            [sys.executable, "-c", CONTROLLER, str(self.root), *arguments],
+            cwd=REPOSITORY,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The controller from start to end."""
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def lay_out(root: Path) -> Checkout:
+    """Make a checkout at `root`, which must not exist yet."""
+    shutil.copytree(PIECES / "pieces", root)
+    shutil.copy(REPOSITORY / "ansible.cfg", root)
+    return Checkout(root)

@@ -1,0 +1,154 @@
+"""The command line of SPEC §2: what parses into what, and what is refused with which words."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy import cli
+from deploy.actions import ACTIONS, BY_NAME, Action, markdown_table
+from deploy.request import Request
+from tests.unit.deploy.checkout import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def parse(line: str) -> Request:
+    found = cli.parse(line.split())
+    assert isinstance(found, Request)
+    return found
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
+def test_every_row_of_the_table_is_reached_by_its_flag(action: Action) -> None:
+    assert parse(" ".join(action.flags[:1])).action is action
+
+
+@pytest.mark.parametrize(
+    ("line", "flow", "then"),
+    [
+        ("--quick --logs", "quick", "logs"),
+        ("--logs --quick", "quick", "logs"),
+        ("--quick --follow-logs", "quick", "follow_logs"),
+        ("--quick --quick", "quick", None),
+    ],
+)
+def test_a_log_flag_joins_a_deploying_flow(line: str, flow: str, then: str | None) -> None:
+    request = parse(line)
+    assert request.action is BY_NAME[flow]
+    assert request.then is (BY_NAME[then] if then else None)
+
+
+def test_options_arrive_as_typed() -> None:
+    request = parse(
+        "--quick -i one -i two --limit web,!b -e a=1 -e @vars.yml --forks 3 "
+        "--install-docker --adopt --json -vv"
+    )
+    assert request.inventories == ("one", "two")
+    assert request.limit == "web,!b"
+    assert request.extra_vars == ("a=1", "@vars.yml")
+    assert (request.forks, request.verbosity) == (3, 2)
+    assert (request.install_docker, request.adopt, request.json) == (True, True, True)
+
+
+def test_every_run_has_an_id_of_its_own() -> None:
+    assert parse("").run_id != parse("").run_id
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--quik", "unknown flag --quik (did you mean --quick?)"),
+        ("--nonsense-xyzzy", "unknown flag --nonsense-xyzzy"),
+        ("--sto", "unknown flag --sto"),  # no abbreviations: a later flag must not change what a script means
+        ("quick", "unexpected argument 'quick'"),
+        ("--quick --stop", "--quick and --stop do not go together: one flow a run"),
+        ("--quick --stop --logs", "do not go together"),
+        ("--logs --follow-logs", "do not go together"),
+        ("--stop --logs", "a log flag joins deploying flows only"),
+        ("--status-only --follow-logs", "a log flag joins deploying flows only"),
+        ("--stop --install-docker", "--install-docker belongs to deploying flows, not to --stop"),
+        ("--status-only --install-docker", "--install-docker belongs to deploying flows"),
+        ("--logs --adopt", "--adopt belongs to flows that change something"),
+        ("--json --follow-logs", "a stream has no end"),
+        ("--json --quick --follow-logs", "a stream has no end"),
+        ("-i hosts.yml", "-i needs --limit"),
+        ("--limit", "expected one argument"),
+        ("--forks many", "'many' is not a whole number above 0"),
+        ("--forks 0", "'0' is not a whole number above 0"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line(line: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(line.split()) == 2
+    said = capsys.readouterr()
+    assert words in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_a_refusal_is_a_document_too_when_json_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--json", "--nope"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert document["exit_code"] == 2
+    assert "--nope" in document["error"]
+
+
+def test_help_needs_no_environment_and_makes_none(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "run.py", tmp_path)
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    shutil.copytree(REPOSITORY / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([sys.executable, "run.py", "--help"], cwd=tmp_path, capture_output=True, check=True)
+    assert not list(tmp_path.glob(".venv*"))
+
+
+def test_help_lists_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    text = re.sub(r"\s+", " ", capsys.readouterr().out)
+    for action in ACTIONS:
+        assert action.summary in text
+        assert all(flag in text for flag in action.flags)
+
+
+def test_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip().endswith(project["version"])
+
+
+def test_help_loads_neither_ansible_nor_rich() -> None:
+    code = (
+        "import sys; from deploy import cli; cli.main(['--help']); "
+        "sys.exit(bool({'ansible', 'ansible_runner', 'rich'} & set(sys.modules)))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, check=False
+        ).returncode
+        == 0
+    )
+
+
+def test_help_is_quick() -> None:
+    """0.35 s is the figure; five times that is the alarm."""
+    started = time.monotonic()
+    subprocess.run([sys.executable, "run.py", "--help"], cwd=REPOSITORY, capture_output=True, check=True)
+    assert time.monotonic() - started < 5 * 0.35
+
+
+def test_the_readme_holds_the_table_as_it_is() -> None:
+    assert markdown_table() in (REPOSITORY / "README.md").read_text("utf-8")
+
+
+def test_every_playbook_of_the_table_exists() -> None:
+    missing = [
+        a.playbook for a in ACTIONS if a.playbook and not (REPOSITORY / "playbooks" / a.playbook).is_file()
+    ]
+    assert missing == []

@@ -1,0 +1,64 @@
+"""The last safety net: what counts as a secret, and that it leaves no trace in text or documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.masking import MASK, Mask, read_env, secret_values
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("line", "secret"),
+    [
+        ("ADMIN_TOKEN=abcdefgh12345678", "abcdefgh12345678"),
+        ("export WEBHOOK_SECRET='with blanks in it'", "with blanks in it"),
+        ('POSTGRES_PASSWORD="quoted-password"', "quoted-password"),
+        ("FINVIZ_ELITE_AUTH=token-of-finviz # mine", "token-of-finviz"),
+        ("DEST_WEBHOOK_URL=https://bridge.example/hook/password", "https://bridge.example/hook/password"),
+        ("  SPACED_TOKEN = spaced-out-value  ", "spaced-out-value"),
+    ],
+)
+def test_secrets_of_an_env_file_are_found(tmp_path: Path, line: str, secret: str) -> None:
+    (tmp_path / ".env").write_text(f"# comment\n\n{line}\nnot a line\n", "utf-8")
+    assert secret_values(read_env(tmp_path / ".env")) == {secret}
+
+
+@pytest.mark.parametrize(
+    "line", ["LOG_LEVEL=information", "POSTGRES_PASSWORD=short", "ADMIN_TOKEN=", "#ADMIN_TOKEN=commented-out"]
+)
+def test_ordinary_words_stay_readable(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(line, "utf-8")
+    assert secret_values(read_env(tmp_path / ".env")) == set()
+
+
+def test_no_env_file_means_no_secrets(tmp_path: Path) -> None:
+    assert read_env(tmp_path / ".env") == {}
+
+
+def test_a_secret_that_holds_another_is_hidden_whole() -> None:
+    assert Mask({"password", "password-and-more"}).text("x password-and-more y") == f"x {MASK} y"
+
+
+def test_structures_keep_their_shape() -> None:
+    tree = {"a": ["the-secret-1", {"b": "say the-secret-1"}], "n": 1, "z": None}
+    assert Mask({"the-secret-1"}).tree(tree) == {"a": [MASK, {"b": f"say {MASK}"}], "n": 1, "z": None}
+
+
+def test_without_secrets_nothing_is_touched() -> None:
+    assert Mask(()).text("anything") == "anything"
+
+
+@given(
+    secret=st.text(st.characters(blacklist_characters="*"), min_size=8),
+    before=st.text(),
+    after=st.text(),
+)
+def test_no_secret_survives(secret: str, before: str, after: str) -> None:
+    assert secret not in Mask({secret}).text(before + secret + after)
