@@ -1,6 +1,9 @@
 """What a running process shares: one object, on `app.state.runtime` and handed to every worker."""
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+import aiohttp
 
 from app.config import Config
 from app.db.pool import Pool
@@ -15,14 +18,16 @@ from app.wakeups import Wakeups
 class Runtime:
     """Read `runtime.config` at each use and never keep it: a new revision replaces it while the process runs.
 
-    `started_at` is in seconds of `time.monotonic()`.
+    `started_at` is in seconds of `time.monotonic()`; `destination_state` is open or held (SPEC §10).
     """
 
     settings: Settings
     config: Config
     pool: Pool
+    http: aiohttp.ClientSession
     wakeups: Wakeups
     supervisor: Supervisor
     started_at: float
     hub: Hub = field(default_factory=Hub)
     queues: Queues = field(default_factory=Queues)
+    destination_state: Literal["open", "held"] = "open"

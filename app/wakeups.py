@@ -1,7 +1,7 @@
 """In-process wake-ups: who commits work tells who takes it up. A poll stands behind each (DESIGN §4)."""
 
 import asyncio
-from typing import Any, Literal
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 Topic = Literal["received", "approved", "changed"]
@@ -14,7 +14,7 @@ class _Bell:
     def __init__(self) -> None:
         self.generation = 0
         self.event = asyncio.Event()
-        self.seen: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
+        self.seen: WeakKeyDictionary[object, int] = WeakKeyDictionary()
 
 
 class Wakeups:
@@ -30,22 +30,26 @@ class Wakeups:
         bell.event.set()
         bell.event = asyncio.Event()
 
-    async def wait(self, topic: Topic, timeout: float) -> bool:  # noqa: ASYNC109  # the poll interval, in seconds
-        """Return True at a notify that this task has not seen yet, False after `timeout` seconds.
+    async def wait(
+        self,
+        topic: Topic,
+        timeout: float,  # noqa: ASYNC109  # the poll interval, in seconds
+        *,
+        reader: object | None = None,
+    ) -> bool:
+        """Return True at a notify that the reader has not seen yet, False after `timeout` seconds.
 
-        A task's first wait returns at once if anything was ever notified: it looks once too often, never
-        too late.
+        The reader is the task, or an object that several tasks share: one of them sees each notify. Its first
+        wait returns at once if anything was ever notified: it looks once too often, never too late.
         """
         bell = self._bells[topic]
-        task = asyncio.current_task()
-        if task is None:  # pragma: no cover - only a coroutine driven by hand has no task
-            raise RuntimeError("wait() belongs into a task")
-        if bell.generation == bell.seen.get(task, 0):
+        reader = reader or asyncio.current_task()
+        if bell.generation == bell.seen.get(reader, 0):
             event = bell.event
             try:
                 async with asyncio.timeout(timeout):
                     await event.wait()
             except TimeoutError:
                 return False
-        bell.seen[task] = bell.generation
+        bell.seen[reader] = bell.generation
         return True

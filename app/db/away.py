@@ -1,0 +1,13 @@
+"""What PostgreSQL raises while it is away, restarting, full or overloaded; the rest are defects of ours."""
+
+import asyncpg
+
+DATABASE_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, a cancelled statement
+    asyncpg.InsufficientResourcesError,  # too many connections, disk full
+    asyncpg.TransactionRollbackError,  # a deadlock: the other side went on
+)

@@ -1,0 +1,204 @@
+-- name: lock_limiter
+-- $1 destination. Until the transaction ends nobody else, in any process, spends a token of this destination.
+SELECT pg_advisory_xact_lock(hashtextextended('limiter ' || $1, 0))
+
+-- name: ledger
+-- $1 destination, $2 how many ends are worth reading. A statement of its own after the lock: it must see what was committed
+-- while this transaction waited.
+SELECT statement_timestamp() AS now,
+       (SELECT count(*) FROM attempts WHERE destination = $1 AND ended_at IS NULL) AS open,
+       ARRAY(SELECT ended_at FROM attempts
+             WHERE destination = $1 AND ended_at > statement_timestamp() - interval '1 hour'
+             ORDER BY ended_at DESC
+             LIMIT $2) AS ended
+
+-- name: claim
+-- $1 claim id, $2 how many, $3 lease in seconds, $4 destination.
+-- One row of a ticker at most, its first unfinished one; sells and manual orders before buys (SPEC §10). A sell that comes
+-- to the head of its ticker while no position is open ends here: all before it is over, so nothing will open one.
+-- The attempt is written in the same transaction, so it is committed before the request leaves.
+WITH due AS (
+    SELECT s.id, s.ticker, s.seq,
+           s.type IN ('sell', 'position_close', 'sell_all') AND NOT EXISTS (
+               SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open') AS idle
+    FROM signals s
+    WHERE s.status = 'approved'
+      AND s.expires_at > statement_timestamp()
+      AND (s.not_before IS NULL OR s.not_before <= statement_timestamp())
+      AND NOT EXISTS (
+          SELECT FROM signals e
+          WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.status IN ('received', 'approved', 'forwarding'))
+      AND NOT EXISTS (
+          SELECT FROM destinations d WHERE d.destination = $4 AND d.held_until > statement_timestamp())
+    ORDER BY s.type = 'buy', s.seq
+    LIMIT $2
+    FOR UPDATE OF s SKIP LOCKED
+), verdict AS (
+    SELECT id, idle,
+           CASE
+               WHEN NOT idle THEN 'on its way to the destination'
+               WHEN (SELECT b.status FROM signals b
+                     WHERE b.ticker = due.ticker AND b.seq < due.seq AND b.type = 'buy'
+                     ORDER BY b.seq DESC LIMIT 1) IN ('rejected', 'failed', 'expired')
+                   THEN 'its buy was not delivered, and no other position is open'
+               ELSE 'the position was closed before its turn came'
+           END AS reason
+    FROM due
+), claimed AS (
+    UPDATE signals s
+    SET status = CASE WHEN v.idle THEN 'rejected' ELSE 'forwarding' END,
+        status_at = clock_timestamp(),
+        reason = v.reason,
+        attempts = CASE WHEN v.idle THEN s.attempts ELSE s.attempts + 1 END,
+        not_before = NULL,
+        claim_id = CASE WHEN v.idle THEN NULL ELSE $1::uuid END,
+        lease_until = CASE WHEN v.idle THEN NULL ELSE clock_timestamp() + make_interval(secs => $3) END
+    FROM verdict v
+    WHERE s.id = v.id
+    RETURNING s.id, s.type, s.ticker, s.status, s.reason, s.round, s.attempts, s.body
+), attempt AS (
+    INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id)
+    SELECT id, round, attempts, $4, id::text || CASE WHEN round > 1 THEN '.r' || round ELSE '' END, $1
+    FROM claimed WHERE status = 'forwarding'
+    RETURNING id, signal_id, webhook_id, started_at
+), told AS (
+    INSERT INTO signal_events (signal_id, status, reason, detail)
+    SELECT id, status, reason,
+           CASE WHEN status = 'forwarding' THEN jsonb_build_object('attempt', attempts) ELSE '{}' END
+    FROM claimed
+)
+SELECT c.id, c.type, c.ticker, c.body, c.attempts AS number,
+       c.reason, a.id AS attempt, a.webhook_id, a.started_at
+FROM claimed c
+LEFT JOIN attempt a ON a.signal_id = c.id
+
+-- name: delivered
+-- $1 attempt, $2 signal, $3 HTTP status, $4 beginning of the answer, $5 what the order does to its position.
+-- Not fenced by the claim: that a 2xx was seen stays true whoever holds the signal now (SPEC §10). Only the change to
+-- 'forwarded' touches the position, so it happens once.
+WITH ended AS (
+    UPDATE attempts
+    SET ended_at = clock_timestamp(), outcome = 'delivered', http_status = $3, error = NULL, response = $4
+    WHERE id = $1
+), done AS (
+    UPDATE signals
+    SET status = 'forwarded', status_at = clock_timestamp(), reason = 'the destination took it',
+        claim_id = NULL, lease_until = NULL, not_before = NULL
+    WHERE id = $2 AND status <> 'forwarded'
+    RETURNING id, ticker, received_at, seq
+), opened AS (
+    INSERT INTO positions (ticker, opened_by)
+    SELECT ticker, id FROM done WHERE $5 = 'opens'
+    ON CONFLICT (ticker) WHERE status = 'open' DO UPDATE SET buys = positions.buys + 1
+    RETURNING buys
+), closed AS (
+    UPDATE positions p
+    SET status = 'closed', closed_at = clock_timestamp(), closed_by = done.id, reason = 'sell delivered'
+    FROM done
+    WHERE $5 = 'closes' AND p.ticker = done.ticker AND p.status = 'open'
+    RETURNING p.id
+), change AS (
+    SELECT CASE
+        WHEN EXISTS (SELECT FROM closed) THEN 'closed'
+        WHEN (SELECT buys FROM opened) = 1 THEN 'opened'
+        WHEN (SELECT buys FROM opened) > 1 THEN 'counted up'
+        ELSE 'unchanged'
+    END AS position
+), told AS (
+    INSERT INTO signal_events (signal_id, status, reason, detail)
+    SELECT id, 'forwarded', 'the destination took it', jsonb_build_object('http_status', $3::int, 'position', position) FROM done, change
+)
+SELECT position, extract(epoch FROM clock_timestamp() - received_at)::float8 AS seconds,
+       EXISTS (SELECT FROM signals n WHERE n.ticker = done.ticker AND n.status = 'approved') AS more
+FROM done, change
+
+-- name: undelivered
+-- $1 attempt, $2 signal, $3 claim id, $4 outcome, $5 HTTP status, $6 error, $7 beginning of the answer, $8 the status that
+-- follows, $9 reason, $10 seconds until the next attempt. Fenced: a stale claim only ends its own attempt.
+WITH ended AS (
+    UPDATE attempts
+    SET ended_at = clock_timestamp(), outcome = $4, http_status = $5, error = $6, response = $7
+    WHERE id = $1 AND ended_at IS NULL
+), done AS (
+    UPDATE signals
+    SET status = $8, status_at = clock_timestamp(), reason = $9, claim_id = NULL, lease_until = NULL,
+        not_before = clock_timestamp() + make_interval(secs => $10::float8)
+    WHERE id = $2 AND claim_id = $3 AND status = 'forwarding'
+    RETURNING id, ticker, type
+), told AS (
+    INSERT INTO signal_events (signal_id, status, reason, detail)
+    SELECT id, $8, $9, jsonb_strip_nulls(jsonb_build_object(
+        'outcome', $4::text, 'http_status', $5::int, 'error', $6::text, 'retry_in_seconds', round($10::numeric, 1)))
+    FROM done
+)
+SELECT ticker, type FROM done
+
+-- name: hold
+-- $1 destination, $2 seconds, $3 reason. A shorter hold never ends a longer one.
+INSERT INTO destinations (destination, held_until, reason)
+VALUES ($1, clock_timestamp() + make_interval(secs => $2), $3)
+ON CONFLICT (destination) DO UPDATE
+SET held_until = excluded.held_until, reason = excluded.reason
+WHERE destinations.held_until < excluded.held_until
+
+-- name: held
+-- $1 destination. Seconds it still holds us, and why; no row when it does not.
+SELECT extract(epoch FROM held_until - statement_timestamp())::float8 AS seconds, reason
+FROM destinations
+WHERE destination = $1 AND held_until > statement_timestamp()
+
+-- name: abandoned
+-- Attempts whose sender let the lease run out: it died, or could not write the outcome down.
+SELECT a.id AS attempt, s.id, s.type, s.ticker, s.claim_id, s.attempts AS number
+FROM attempts a
+JOIN signals s ON s.id = a.signal_id AND s.claim_id = a.claim_id
+WHERE a.ended_at IS NULL AND s.status = 'forwarding' AND s.lease_until < statement_timestamp()
+ORDER BY s.seq
+LIMIT 500
+FOR UPDATE OF s SKIP LOCKED
+
+-- name: expire
+-- $1 how many at most. Whoever holds a row is about to decide or send it: it is looked at again next time.
+WITH overdue AS (
+    SELECT id, status FROM signals
+    WHERE status IN ('received', 'approved') AND expires_at <= statement_timestamp()
+    ORDER BY seq
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+), expired AS (
+    UPDATE signals s
+    SET status = 'expired', status_at = clock_timestamp(),
+        reason = CASE
+            WHEN o.status = 'received' THEN 'too old before it could be decided'
+            WHEN s.attempts = 0 THEN 'too old before it could be sent'
+            ELSE 'too old; last: ' || s.reason
+        END
+    FROM overdue o
+    WHERE s.id = o.id
+    RETURNING s.id, s.ticker, s.type, s.reason
+), told AS (
+    INSERT INTO signal_events (signal_id, status, reason) SELECT id, 'expired', reason FROM expired
+)
+SELECT id, ticker, type, reason FROM expired
+
+-- name: reject_orphans
+-- $1 tickers of which a buy ended undelivered. Sells behind it that have nothing else to close (SPEC §9).
+WITH orphan AS (
+    UPDATE signals s
+    SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL,
+        reason = 'its buy was not delivered, and no other position is open'
+    WHERE s.ticker = ANY ($1) AND s.status = 'approved' AND s.type IN ('sell', 'position_close', 'sell_all')
+      AND NOT EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open')
+      AND NOT EXISTS (
+          SELECT FROM signals b
+          WHERE b.ticker = s.ticker AND b.type = 'buy' AND b.seq < s.seq
+            AND b.status IN ('received', 'approved', 'forwarding'))
+    RETURNING s.id, s.ticker, s.reason
+), told AS (
+    INSERT INTO signal_events (signal_id, status, reason) SELECT id, 'rejected', reason FROM orphan
+)
+SELECT id, ticker, reason FROM orphan
+
+-- name: keep_paper
+-- $1 webhook id, $2 headers, $3 body: what a destination would have got.
+INSERT INTO paper_deliveries (webhook_id, headers, body) VALUES ($1, $2, $3)

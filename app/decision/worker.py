@@ -1,0 +1,101 @@
+"""The decision workers: take received signals in order, apply the rule, keep it with its reason (SPEC §9)."""
+
+import asyncio
+from functools import partial
+
+import asyncpg
+import structlog
+
+from app import metrics
+from app.db.queries import load
+from app.decision.rules import Decision, DuplicateBuys, TickerFacts, decide
+from app.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 1.0
+_BEAT_SECONDS = 10.0
+_BATCH = 500
+_SQL = load("decision")
+
+
+def start(runtime: Runtime) -> None:
+    """Start `WORKER_CONCURRENCY` workers, `decision-1` …, under the process's supervisor."""
+    turn = asyncio.Lock()
+    for number in range(1, runtime.settings.worker_concurrency + 1):
+        name = f"decision-{number}"
+        runtime.supervisor.start(name, partial(run, runtime, turn, name))
+
+
+async def run(runtime: Runtime, turn: asyncio.Lock, name: str) -> None:
+    """Decide for ever.
+
+    The workers of a process take turns at the front of the queue: a batch decides up to 500 signals in one
+    commit, and several at once would only split it. Other processes are kept apart by row locks.
+    """
+    while True:
+        runtime.supervisor.beat(name)
+        try:
+            async with asyncio.timeout(_BEAT_SECONDS):
+                await turn.acquire()
+        except TimeoutError:
+            continue
+        try:
+            await runtime.wakeups.wait("received", POLL_SECONDS, reader=turn)
+            while await decide_batch(runtime) == _BATCH:
+                runtime.supervisor.beat(name)
+        finally:
+            turn.release()
+
+
+async def decide_batch(runtime: Runtime) -> int:
+    """Decide the front of the queue in one transaction; return how many signals that were."""
+    config = runtime.config
+    async with runtime.pool.acquire() as connection, connection.transaction():
+        rows = await connection.fetch(
+            _SQL["claim"], _BATCH, config.finviz.active_strategy.name, config.system.engine_paused
+        )
+        if not rows:
+            return 0
+        decisions = _decide_in_order(rows, config.system.duplicate_buys)
+        results = await connection.fetch(
+            _SQL["decide"],
+            [row["id"] for row in rows],
+            [decision.status for decision in decisions],
+            [decision.reason for decision in decisions],
+            [decision.detail for decision in decisions],
+        )
+    for result in results:
+        metrics.SIGNALS_DECIDED.labels(result["status"]).inc(result["signals"])
+    for row, decision in zip(rows, decisions, strict=True):
+        log.info(
+            "decided",
+            signal_id=row["id"],
+            ticker=row["ticker"],
+            status=decision.status,
+            reason=decision.reason,
+        )
+    if any(decision.status == "approved" for decision in decisions):
+        runtime.wakeups.notify("approved")
+    runtime.wakeups.notify("changed")
+    return len(rows)
+
+
+def _decide_in_order(rows: list[asyncpg.Record], duplicate_buys: DuplicateBuys) -> list[Decision]:
+    """Apply the rule row by row: a buy approved here is on its way for the rows of its ticker behind it."""
+    on_the_way: set[str] = set()
+    decisions = []
+    for row in rows:
+        ticker, order_type = row["ticker"], row["type"]
+        facts = TickerFacts(
+            is_open=row["is_open"],
+            opening=row["opening"] or ticker in on_the_way,
+            rank=row["rank"],
+            size=row["size"],
+            age_seconds=row["age_seconds"],
+        )
+        decision = decide(order_type, facts, overdue=row["overdue"], duplicate_buys=duplicate_buys)
+        if order_type == "buy" and decision.status == "approved":
+            on_the_way.add(ticker)
+        decisions.append(decision)
+    return decisions

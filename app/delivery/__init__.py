@@ -1,0 +1,1 @@
+"""Approved signals on their way to the destination, each attempt written down (SPEC §10)."""

@@ -1,0 +1,182 @@
+"""Claims deliveries that are due and hands them to this process's senders. Token first, then claim."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import structlog
+
+from app import metrics
+from app.db.pool import Connection
+from app.db.queries import load
+from app.delivery.destination import Destination, destination_of
+from app.delivery.limiter import Allowance, Window, allowance
+from app.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 1.0
+_BEAT_SECONDS = 10.0
+# Beyond the request's own time-out: to write the outcome down. Whoever needs longer is taken for dead.
+_LEASE_MARGIN_SECONDS = 10.0
+_SQL = load("delivery")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed signal with its open attempt. `number` counts the attempts of its round, from 1."""
+
+    id: UUID
+    type: str
+    ticker: str
+    body: bytes
+    number: int
+    attempt: int
+    webhook_id: str
+    started_at: datetime
+    claim_id: UUID
+    destination: Destination
+
+
+class _Round(NamedTuple):
+    """What one look at the queue gave. `rows` counts sells that ended too; `wait_seconds` is for a token."""
+
+    rows: int = 0
+    wait_seconds: float = 0.0
+
+
+class Outbox:
+    """Between the database and the senders: one claim serves every sender that is idle."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._claimed: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._idle = 0
+        self._somebody_idle = asyncio.Event()
+
+    async def take(self) -> Delivery | None:
+        """Wait for a delivery; None after 10 s without one, so that the sender can show that it lives."""
+        self._idle += 1
+        self._somebody_idle.set()
+        try:
+            async with asyncio.timeout(_BEAT_SECONDS):
+                return await self._claimed.get()
+        except TimeoutError:
+            return None
+        finally:
+            self._idle -= 1
+
+    async def run(self, name: str) -> None:
+        """Claim for whoever is idle, for ever. Cancelled, it gives back what no sender has begun."""
+        try:
+            while True:
+                self._runtime.supervisor.beat(name)
+                await self._turn()
+        except asyncio.CancelledError:
+            while not self._claimed.empty():
+                await self._give_back(self._claimed.get_nowait())
+            raise
+
+    async def _turn(self) -> None:
+        wanted = self._idle - self._claimed.qsize()
+        if wanted <= 0:
+            await self._until_somebody_is_idle()
+        elif self._runtime.config.system.delivery_paused:
+            await asyncio.sleep(POLL_SECONDS)
+        else:
+            found = await self._claim_to_the_end(wanted)
+            if found.wait_seconds:
+                # no news makes a token come sooner, so nothing is listened to
+                await asyncio.sleep(min(found.wait_seconds, POLL_SECONDS))
+            elif found.rows < wanted:
+                await self._runtime.wakeups.wait("approved", POLL_SECONDS)
+
+    async def _until_somebody_is_idle(self) -> None:
+        self._somebody_idle.clear()
+        try:
+            async with asyncio.timeout(_BEAT_SECONDS):
+                await self._somebody_idle.wait()
+        except TimeoutError:
+            return
+
+    async def _claim_to_the_end(self, wanted: int) -> _Round:
+        """Claim; one that is cut off may have been committed all the same, so it is seen through first."""
+        claiming = asyncio.create_task(self._claim(wanted))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await asyncio.wait({claiming})
+            raise
+
+    async def _claim(self, wanted: int) -> _Round:
+        config = self._runtime.config.webhook
+        destination = destination_of(config.url)
+        wait, deliveries, rejected = 0.0, list[Delivery](), 0
+        async with self._runtime.pool.acquire() as connection:
+            if config.rate_limiting_enabled:
+                async with connection.transaction():
+                    free = await self._tokens(connection, destination)
+                    wait = free.wait_seconds
+                    if free.tokens:
+                        wanted = min(wanted, free.tokens)
+                        deliveries, rejected = await self._claim_due(connection, wanted, destination)
+            else:
+                deliveries, rejected = await self._claim_due(connection, wanted, destination)
+        for delivery in deliveries:  # only now: nothing leaves before its attempt is committed
+            self._claimed.put_nowait(delivery)
+        if deliveries or rejected:
+            self._runtime.wakeups.notify("changed")
+        return _Round(len(deliveries) + rejected, wait)
+
+    async def _tokens(self, connection: Connection, destination: Destination) -> Allowance:
+        config = self._runtime.config.webhook
+        windows = Window(config.max_req_per_min, 60), Window(config.max_req_per_hour, 3600)
+        await connection.execute(_SQL["lock_limiter"], destination.key)
+        ledger = await connection.fetchrow(
+            _SQL["ledger"], destination.key, max(window.limit for window in windows)
+        )
+        if ledger is None:
+            raise RuntimeError("a query without FROM answers one row, always")
+        free = allowance(windows, open_attempts=ledger["open"], ended=ledger["ended"], now=ledger["now"])
+        for label, tokens in zip(("minute", "hour"), free.by_window, strict=True):
+            metrics.LIMITER_TOKENS.labels(label).set(tokens)
+        return free
+
+    async def _claim_due(
+        self, connection: Connection, limit: int, destination: Destination
+    ) -> tuple[list[Delivery], int]:
+        """Return the deliveries claimed, and how many sells ended because there was nothing to close."""
+        claim_id, lease = uuid4(), self._runtime.config.webhook.timeout + _LEASE_MARGIN_SECONDS
+        deliveries, rejected = list[Delivery](), 0
+        for row in await connection.fetch(_SQL["claim"], claim_id, limit, lease, destination.key):
+            if row["attempt"] is None:
+                rejected += 1
+                metrics.SIGNALS_DECIDED.labels("rejected").inc()
+                log.info("rejected", signal_id=row["id"], ticker=row["ticker"], reason=row["reason"])
+                continue
+            deliveries.append(
+                Delivery(
+                    id=row["id"],
+                    type=row["type"],
+                    ticker=row["ticker"],
+                    body=row["body"],
+                    number=row["number"],
+                    attempt=row["attempt"],
+                    webhook_id=row["webhook_id"],
+                    started_at=row["started_at"],
+                    claim_id=claim_id,
+                    destination=destination,
+                )
+            )
+        return deliveries, rejected
+
+    async def _give_back(self, delivery: Delivery) -> None:
+        why = "stopped before it was sent"
+        await self._runtime.pool.fetch(
+            _SQL["undelivered"],
+            *(delivery.attempt, delivery.id, delivery.claim_id),
+            *("not_taken", None, why, None),
+            *("approved", why, 0.0),
+        )

@@ -1,0 +1,120 @@
+"""Writes an attempt's outcome down, and what follows from it, in one transaction (SPEC §10)."""
+
+import asyncio
+import random
+from datetime import UTC, datetime
+
+import structlog
+
+from app import metrics
+from app.db.away import DATABASE_AWAY
+from app.db.pool import Connection
+from app.db.queries import load
+from app.delivery.outbox import Delivery
+from app.delivery.policy import NextStatus, Outcome, RetryUnknown, hold_seconds, next_status, retry_delay
+from app.delivery.transport import Answer
+from app.positions.state import Effect
+from app.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+_TRY_AGAIN_SECONDS = 0.5
+_SQL = load("delivery")
+
+
+async def record(runtime: Runtime, delivery: Delivery, answer: Answer, effect: Effect) -> None:
+    """Write the outcome, however long the database is away: what a destination did must not be forgotten.
+
+    Writing it twice (a commit whose answer was lost) changes nothing the second time.
+    """
+    while True:
+        try:
+            if answer.outcome is Outcome.DELIVERED:
+                await _record_delivered(runtime, delivery, answer, effect)
+            else:
+                await _record_undelivered(runtime, delivery, answer)
+        except DATABASE_AWAY as error:
+            log.warning(
+                "outcome not written yet", signal_id=delivery.id, error=f"{type(error).__name__}: {error}"
+            )
+            await asyncio.sleep(_TRY_AGAIN_SECONDS)
+        else:
+            metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
+            runtime.wakeups.notify("changed")
+            return
+
+
+async def _record_delivered(runtime: Runtime, delivery: Delivery, answer: Answer, effect: Effect) -> None:
+    done = await runtime.pool.fetchrow(
+        _SQL["delivered"], delivery.attempt, delivery.id, answer.http_status, answer.response, effect.value
+    )
+    if done is None:
+        return  # known before, by another sender or by a commit whose answer was lost
+    metrics.END_TO_END_SECONDS.observe(done["seconds"])
+    log.info(
+        "forwarded",
+        signal_id=delivery.id,
+        ticker=delivery.ticker,
+        attempt=delivery.number,
+        http_status=answer.http_status,
+        position=done["position"],
+    )
+    if done["more"]:
+        runtime.wakeups.notify("approved")
+
+
+async def _record_undelivered(runtime: Runtime, delivery: Delivery, answer: Answer) -> None:
+    config = runtime.config.webhook
+    retry_unknown = RetryUnknown(buy=config.retry_unknown.buy, sell=config.retry_unknown.sell)
+    status = next_status(answer.outcome, delivery.type, retry_unknown)
+    delay = retry_delay(delivery.number, config.retry_seconds, random.random())  # noqa: S311  # spread, not secrecy
+    hold = hold_seconds(answer.http_status or 0, answer.retry_after, now=datetime.now(UTC), delay=delay)
+    reason = reason_of(answer, status)
+    async with runtime.pool.acquire() as connection, connection.transaction():
+        done = await connection.fetchrow(
+            _SQL["undelivered"],
+            *(delivery.attempt, delivery.id, delivery.claim_id),
+            *(answer.outcome.value, answer.http_status, answer.error, answer.response),
+            *(status, reason, delay if status == "approved" else None),
+        )
+        if hold:
+            await connection.execute(_SQL["hold"], delivery.destination.key, hold, reason)
+        if done and status == "failed":
+            await reject_orphans(connection, [delivery.ticker] if delivery.type == "buy" else [])
+    log.warning(
+        "not delivered",
+        signal_id=delivery.id,
+        ticker=delivery.ticker,
+        attempt=delivery.number,
+        outcome=answer.outcome.value,
+        status=status if done else "the claim was lost",
+        reason=reason,
+    )
+    # after a failure the ticker's next is due at once; the poll stands behind the timers
+    loop = asyncio.get_running_loop()
+    for seconds in {delay if status == "approved" else 0.0, hold or 0.0}:
+        loop.call_later(seconds, runtime.wakeups.notify, "approved")
+
+
+async def reject_orphans(connection: Connection, tickers: list[str]) -> None:
+    """End the sells that wait for a buy of these tickers which will never be delivered (SPEC §9)."""
+    if not tickers:
+        return
+    for row in await connection.fetch(_SQL["reject_orphans"], tickers):
+        metrics.SIGNALS_DECIDED.labels("rejected").inc()
+        log.info("rejected", signal_id=row["id"], ticker=row["ticker"], reason=row["reason"])
+
+
+def reason_of(answer: Answer, status: NextStatus) -> str:
+    """Say in a trader's words what happened and what will."""
+    what = answer.error or f"HTTP {answer.http_status}"
+    match answer.outcome:
+        case Outcome.REFUSED:
+            return f"the destination refused it: {what}"
+        case Outcome.NOT_TAKEN:
+            return f"the destination did not take it: {what}; it is tried again"
+        case _:
+            then = (
+                "it is tried again" if status == "approved" else "not tried again: it may have been acted on"
+            )
+            return f"nobody knows whether the destination acted on it: {what}; {then}"

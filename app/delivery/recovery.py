@@ -1,0 +1,69 @@
+"""Takes up what a dead sender left behind, and ends what has become too old (SPEC §9, §10)."""
+
+import asyncio
+
+import structlog
+
+from app import metrics
+from app.db.queries import load
+from app.delivery.destination import look_up_state
+from app.delivery.outcomes import reason_of, reject_orphans
+from app.delivery.policy import Outcome, RetryUnknown, next_status
+from app.delivery.transport import Answer
+from app.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_SECONDS = 2.0
+_BATCH = 500
+_SQL = load("delivery")
+
+
+async def run(runtime: Runtime, name: str) -> None:
+    """Look every 2 s, for ever. Two processes may do it at once: each row is taken by one of them."""
+    while True:
+        runtime.supervisor.beat(name)
+        async with runtime.pool.acquire() as connection:
+            await look_up_state(runtime, connection)
+        if await recover(runtime) + await expire(runtime):
+            runtime.wakeups.notify("approved")
+            runtime.wakeups.notify("changed")
+        await asyncio.sleep(INTERVAL_SECONDS)
+
+
+async def recover(runtime: Runtime) -> int:
+    """Close attempts whose lease ran out as unknown, follow the rule for it, return how many there were."""
+    config = runtime.config.webhook.retry_unknown
+    answer = Answer(Outcome.UNKNOWN, error="its sender died with the request open")
+    tickers: list[str] = []
+    async with runtime.pool.acquire() as connection, connection.transaction():
+        rows = await connection.fetch(_SQL["abandoned"])
+        for row in rows:
+            status = next_status(answer.outcome, row["type"], RetryUnknown(config.buy, config.sell))
+            await connection.fetchrow(
+                _SQL["undelivered"],
+                *(row["attempt"], row["id"], row["claim_id"]),
+                *(answer.outcome.value, None, answer.error, None),
+                *(status, reason_of(answer, status), 0.0 if status == "approved" else None),
+            )
+            metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
+            log.warning(
+                "taken up from a dead sender", signal_id=row["id"], ticker=row["ticker"], status=status
+            )
+            if status == "failed" and row["type"] == "buy":
+                tickers.append(row["ticker"])
+        await reject_orphans(connection, tickers)
+    return len(rows)
+
+
+async def expire(runtime: Runtime) -> int:
+    """End what is past its age (SPEC §10) and the sells whose buy that was; return how many were too old."""
+    async with runtime.pool.acquire() as connection, connection.transaction():
+        rows = await connection.fetch(_SQL["expire"], _BATCH)
+        await reject_orphans(connection, sorted({row["ticker"] for row in rows if row["type"] == "buy"}))
+    for row in rows:
+        metrics.SIGNALS_DECIDED.labels("expired").inc()
+        log.warning(
+            "expired", signal_id=row["id"], ticker=row["ticker"], type=row["type"], reason=row["reason"]
+        )
+    return len(rows)

@@ -1,0 +1,17 @@
+"""The workers that deliver: one outbox, the senders it serves, and recovery."""
+
+from functools import partial
+
+from app.delivery import recovery, sender
+from app.delivery.outbox import Outbox
+from app.runtime import Runtime
+
+
+def start(runtime: Runtime) -> None:
+    """Start `outbox`, `sender-1` … `FORWARDING_WORKERS` and `delivery-recovery` under the supervisor."""
+    outbox = Outbox(runtime)
+    runtime.supervisor.start("outbox", partial(outbox.run, "outbox"))
+    for number in range(1, runtime.settings.forwarding_workers + 1):
+        name = f"sender-{number}"
+        runtime.supervisor.start(name, partial(sender.run, runtime, outbox, name))
+    runtime.supervisor.start("delivery-recovery", partial(recovery.run, runtime, "delivery-recovery"))

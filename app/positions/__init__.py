@@ -1,0 +1,1 @@
+"""What delivered orders make of a ticker's position."""

@@ -1,0 +1,1 @@
+"""The Top-N list that decides which buys go on (SPEC §12)."""

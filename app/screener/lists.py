@@ -1,0 +1,54 @@
+"""The stored lists: what is in force, what a refresh changes (SPEC §12)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.config import Strategy
+from app.db.pool import Connection
+from app.db.queries import load
+
+_SQL = load("screener")
+
+
+@dataclass(frozen=True, slots=True)
+class TopN:
+    """A strategy's list in force, rank 1 first. `error`: why its last refresh failed, empty if it did not."""
+
+    strategy: str
+    source: str
+    tickers: tuple[str, ...]
+    fetched_at: datetime
+    age_seconds: float
+    max_age_seconds: int | None
+    fresh: bool
+    error: str
+
+
+async def current_list(connection: Connection, strategy: Strategy) -> TopN | None:
+    """Return the strategy's list in force; None before its first good refresh."""
+    row = await connection.fetchrow(_SQL["current"], strategy.name)
+    if row is None:
+        return None
+    return TopN(**{**row, "tickers": tuple(row["tickers"])})
+
+
+async def refresh_error(connection: Connection, strategy: Strategy) -> str:
+    """Return how the strategy's latest refresh failed, empty when it did not: `/health` is degraded by it."""
+    return await connection.fetchval(_SQL["error"], strategy.name) or ""
+
+
+async def keep(
+    connection: Connection, strategy: Strategy, source: str, tickers: list[str], max_age: int | None
+) -> bool:
+    """Store a good refresh; return True when the list is another one than before."""
+    async with connection.transaction():
+        await connection.execute(_SQL["succeeded"], strategy.name)
+        if await connection.fetchval(_SQL["renew"], strategy.name, source, max_age, tickers):
+            return False
+        await connection.execute(_SQL["store"], strategy.name, source, max_age, tickers)
+        return True
+
+
+async def keep_error(connection: Connection, strategy: Strategy, error: str, max_age: int | None) -> None:
+    """Store that a refresh failed; the last good list stays and ages."""
+    await connection.execute(_SQL["failed"], strategy.name, error, max_age)
