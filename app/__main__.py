@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import os
 import sys
 
 from app import config
@@ -16,9 +15,7 @@ def main() -> int:
     """Run one command and return the exit code: 0, 1 (migration failed) or 78 (wrong configuration)."""
     parser = argparse.ArgumentParser(prog="python -m app", description="Trading Signal Processor")
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="run the application")
-    serve.add_argument("--host", default="0.0.0.0")  # noqa: S104  # the container's own network; compose publishes it
-    serve.add_argument("--port", type=int, default=80)
+    commands.add_parser("serve", help="run the application")
     commands.add_parser("migrate", help="bring the schema up to date, once, under an advisory lock")
     commands.add_parser("check", help="validate the environment and the configuration files")
     arguments = parser.parse_args()
@@ -29,7 +26,7 @@ def main() -> int:
         if arguments.command == "check":
             config.load(settings.config_dir, settings)
             return 0
-        return _serve(settings, arguments.host, arguments.port)
+        return _serve(settings)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return _WRONG_CONFIGURATION
@@ -45,18 +42,22 @@ def _migrate(settings: Settings) -> int:
     return 0
 
 
-def _serve(settings: Settings, host: str, port: int) -> int:
+def _serve(settings: Settings) -> int:
     import uvicorn  # noqa: PLC0415
 
     from app import logging  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
+    from app.ops import exporter  # noqa: PLC0415
 
     logging.configure(settings.log_level)
+    app = create_app(settings)
+    if settings.enable_prometheus:
+        exporter.start(settings.prometheus_port)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings),
-            host=host,
-            port=port,
+            app,
+            host="0.0.0.0",  # noqa: S104  # the container's network; compose says what is published
+            port=settings.server_port,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -70,5 +71,4 @@ def _serve(settings: Settings, host: str, port: int) -> int:
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    os.umask(0o077)
     sys.exit(main())

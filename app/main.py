@@ -4,20 +4,29 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 
 import structlog
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 
-from app import config
+from app import admin, config, intake, ops, queues
+from app.admin import live
 from app.db.pool import open_pool
+from app.decision import worker as decision
+from app.delivery import workers as delivery
+from app.delivery.transport import open_client
+from app.intake.reception import Reception
+from app.ops.access import AccessLog
+from app.ops.health import Health
 from app.runtime import Runtime
+from app.screener import engine as screener
 from app.settings import Settings
 from app.supervisor import Supervisor
 from app.wakeups import Wakeups
 
 log = structlog.get_logger(__name__)
+
+_DRAIN_SECONDS = 2.0
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -30,49 +39,55 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        pool = await open_pool(settings.database_url, settings.database_pool_size)
         runtime = Runtime(
             settings=settings,
             config=in_force,
-            pool=pool,
+            pool=await open_pool(settings.database_url, settings.database_pool_size),
+            http=open_client(),
             wakeups=Wakeups(),
             supervisor=Supervisor(),
             started_at=time.monotonic(),
         )
-        app.state.runtime = runtime
-        _start_workers(runtime)
-        log.info("started", version=settings.app_version)
+        reception = Reception(runtime)
+        app.state.runtime, app.state.reception, app.state.health = runtime, reception, Health(runtime)
+        _start_workers(runtime, reception)
+        log.info("started", version=settings.app_version, pool=settings.database_pool_size)
         try:
             yield
         finally:
+            await reception.close(_DRAIN_SECONDS)
             # senders finish the request they have open, so the limit is the destination's
             await runtime.supervisor.stop(runtime.config.webhook.timeout + 2)
-            pool.terminate()
+            await runtime.http.close()
+            runtime.pool.terminate()
             log.info("stopped")
 
     app = FastAPI(
         title="Trading Signal Processor",
         version=settings.app_version,
-        docs_url=None,
+        docs_url=None,  # /docs is ours: its assets come from the application
         redoc_url=None,
         lifespan=lifespan,
     )
-    if find_spec("app.admin") and find_spec("app.admin.live"):
-        import_module("app.admin").install(app)
+    app.add_exception_handler(Exception, _internal_error)
+    admin.install(app)
+    ops.install(app)
+    intake.install(app)
+    app.add_middleware(AccessLog)
     return app
 
 
-def _start_workers(runtime: Runtime) -> None:
-    start, settings = runtime.supervisor.start, runtime.settings
-    if find_spec("app.screener") and find_spec("app.screener.engine"):
-        start("screener", partial(import_module("app.screener.engine").run, runtime))
-    if find_spec("app.decision") and find_spec("app.decision.worker"):
-        for number in range(1, settings.worker_concurrency + 1):
-            name = f"decision-{number}"
-            start(name, partial(import_module("app.decision.worker").run, runtime, name))
-    if find_spec("app.delivery") and find_spec("app.delivery.sender"):
-        for number in range(1, settings.forwarding_workers + 1):
-            name = f"sender-{number}"
-            start(name, partial(import_module("app.delivery.sender").run, runtime, name))
-    if find_spec("app.admin") and find_spec("app.admin.live"):
-        start("live", partial(import_module("app.admin.live").run, runtime))
+def _start_workers(runtime: Runtime, reception: Reception) -> None:
+    start = runtime.supervisor.start
+    start("intake", partial(reception.commit.run, "intake"))
+    start("refused-posts", partial(reception.refused.run, "refused-posts"))
+    start("queues", partial(queues.run, runtime, "queues"))
+    screener.start(runtime)
+    decision.start(runtime)
+    delivery.start(runtime)
+    start("live", partial(live.run, runtime))
+
+
+async def _internal_error(_request: Request, _error: Exception) -> JSONResponse:
+    """Give a clear answer for a defect of ours; its traceback is in the log."""
+    return JSONResponse({"detail": "internal error; the log says more"}, 500)

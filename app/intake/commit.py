@@ -1,0 +1,193 @@
+"""Group commit: all that waits goes into one transaction; the commit before is the window (DESIGN §4)."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+import asyncpg
+import structlog
+
+from app import logging, metrics
+from app.db.pool import Connection
+from app.intake.dedupe import Verdict, fold, follow
+from app.intake.store import Post, is_about_rows, store
+from app.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+BATCH_POSTS, BATCH_BYTES, UNCOMMITTED_BYTES = 500, 8_000_000, 32_000_000
+_COMMIT_SECONDS, _RETRY_SECONDS, _IDLE_SECONDS = 10.0, 0.2, 5.0
+
+
+class OverloadedError(Exception):
+    """More is waiting than may wait."""
+
+
+class RefusedByDatabaseError(Exception):
+    """PostgreSQL does not take this one post; the text is its reason."""
+
+
+class GroupCommit:
+    """Takes posts from any number of requests and commits them in batches, in the order they came."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._queue: deque[Post] = deque()
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._bytes = 0  # of posts in the queue and in the batch under way
+
+    @property
+    def waiting(self) -> int:
+        """Posts in the queue."""
+        return len(self._queue)
+
+    def submit(self, post: Post) -> None:
+        """Queue a post; `post.answer` tells what became of it, or raises RefusedByDatabaseError.
+
+        Raises:
+            OverloadedError: 32 MB wait already.
+        """
+        if self._bytes + post.size > UNCOMMITTED_BYTES:
+            raise OverloadedError
+        self._bytes += post.size
+        self._queue.append(post)
+        self._arrived.set()
+        self._idle.clear()
+
+    async def drain(self, limit_seconds: float) -> None:
+        """Wait until everything accepted is committed or given up, at most `limit_seconds`."""
+        try:
+            async with asyncio.timeout(limit_seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("stopped with uncommitted posts; none of them was answered 202", posts=self.waiting)
+
+    async def run(self, name: str) -> None:
+        """Commit for ever, on a connection of its own, so that busy workers never keep an alert waiting.
+
+        While the database is away it keeps trying; requests give up by themselves and withdraw their posts.
+        """
+        away = False
+        while True:
+            try:
+                async with self._runtime.pool.acquire(timeout=_IDLE_SECONDS) as connection:
+                    while True:
+                        self._runtime.supervisor.beat(name)
+                        if batch := self._take():
+                            await self._commit(connection, batch)
+                            away = False
+                        else:
+                            await self._next_arrival()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if not away:
+                    log.warning(
+                        "intake cannot commit, and keeps trying", error=f"{type(error).__name__}: {error}"
+                    )
+                away = True
+                self._runtime.supervisor.beat(name)
+                self._put_back(self._take_all())
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _next_arrival(self) -> None:
+        self._idle.set()
+        self._arrived.clear()
+        try:
+            async with asyncio.timeout(_IDLE_SECONDS):
+                await self._arrived.wait()
+        except TimeoutError:
+            return  # nothing came: time for a beat
+
+    def _take(self) -> list[Post]:
+        """Take the next batch off the queue; withdrawn posts fall away."""
+        batch, size = list[Post](), 0
+        while self._queue and len(batch) < BATCH_POSTS and size + self._queue[0].size <= BATCH_BYTES:
+            post = self._queue.popleft()
+            if post.answer.done():
+                self._bytes -= post.size
+            else:
+                batch.append(post)
+                size += post.size
+        return batch
+
+    def _take_all(self) -> list[Post]:
+        everything = list(self._queue)
+        self._queue.clear()
+        return everything
+
+    def _put_back(self, posts: Sequence[Post]) -> None:
+        """Queue posts again, before all others, but for those withdrawn meanwhile."""
+        for post in reversed(posts):
+            if post.answer.done():
+                self._bytes -= post.size
+            else:
+                self._queue.appendleft(post)
+        if not self._queue:
+            self._idle.set()
+
+    async def _commit(self, connection: Connection, batch: Sequence[Post]) -> None:
+        """Commit a batch. What is not settled by it, for whatever reason, is in the queue again."""
+        settled: dict[Post, Verdict | None] = {}
+        leaders, followers = fold(batch)
+        parts = [leaders]
+        try:
+            while parts:
+                part = parts.pop()
+                try:
+                    async with asyncio.timeout(_COMMIT_SECONDS):
+                        verdicts = await store(connection, part)
+                except asyncpg.PostgresError as error:
+                    if not is_about_rows(error):
+                        raise
+                    if len(part) == 1:
+                        settled[part[0]] = None
+                        self._refuse(part[0], error)
+                    else:  # somewhere in it is a row that PostgreSQL does not take: close in on it
+                        middle = len(part) // 2
+                        parts += [part[middle:], part[:middle]]
+                else:
+                    settled.update(zip(part, verdicts, strict=True))
+                    self._announce(part, verdicts)
+            for post, leader in followers:
+                verdict = settled[leader]
+                if verdict and (same := follow(post, leader, verdict)):
+                    settled[post] = same
+                    self._answer(post, same)
+        finally:
+            self._bytes -= sum(post.size for post in settled)
+            self._put_back([post for post in batch if post not in settled])
+
+    def _announce(self, part: Sequence[Post], verdicts: Sequence[Verdict]) -> None:
+        """Answer the requests, wake the workers, write the log: all after the commit."""
+        new = [post for post, verdict in zip(part, verdicts, strict=True) if verdict.first == post.id]
+        undecided = sum(post.alert.order.type is not None for post in new)
+        self._runtime.queues.received += undecided
+        for post, verdict in zip(part, verdicts, strict=True):
+            self._answer(post, verdict)
+        metrics.GROUP_COMMIT_SIZE.observe(len(part))
+        metrics.SIGNALS_RECEIVED.inc(len(new))
+        if undecided:
+            self._runtime.wakeups.notify("received")
+        if new:
+            self._runtime.wakeups.notify("changed")
+        logging.write_lines("signal received", (_log_fields(post) for post in new))
+
+    @staticmethod
+    def _answer(post: Post, verdict: Verdict) -> None:
+        if verdict.first not in {post.id, None}:
+            metrics.SIGNALS_DUPLICATE.inc()
+        if not post.answer.done():
+            post.answer.set_result(verdict)
+
+    @staticmethod
+    def _refuse(post: Post, error: asyncpg.PostgresError) -> None:
+        log.error("PostgreSQL refuses a post", signal_id=post.id, ticker=post.alert.ticker, error=str(error))
+        if not post.answer.done():
+            post.answer.set_exception(RefusedByDatabaseError(str(error)))
+
+
+def _log_fields(post: Post) -> dict[str, object]:
+    order = post.alert.order
+    fields: dict[str, object] = {"signal_id": post.id, "ticker": post.alert.ticker, "type": order.type}
+    return {**fields, "rejected": order.reason} if order.reason else fields

@@ -1,0 +1,90 @@
+"""The OpenAPI description of the webhook, which FastAPI cannot derive from a plain route."""
+
+from typing import Any
+
+_ERROR = {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}}
+_ALERT = {
+    "type": "object",
+    "required": ["ticker"],
+    "properties": {
+        "ticker": {"type": "string", "pattern": r"^\s*[A-Za-z0-9.-]{1,20}\s*$", "examples": ["NVDA"]},
+        "action": {
+            "type": "string",
+            "description": "buy, long, enter, sell, exit, close",
+            "examples": ["buy"],
+        },
+        "side": {"type": "string", "description": "the same words; counts only without `action`"},
+        "price": {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}], "examples": [1.1]},
+        "signal_id": {"description": "the sender's own id, of any kind; never used to find duplicates"},
+        "secret": {"type": "string", "description": "WEBHOOK_SECRET; removed before storing"},
+    },
+    "additionalProperties": True,
+    "description": "Other fields are kept and forwarded byte for byte.",
+}
+_ACCEPTED = {
+    "type": "object",
+    "required": ["queued", "signal_id", "ticker", "queue_size", "duplicate"],
+    "properties": {
+        "queued": {"const": True},
+        "signal_id": {"type": "string", "format": "uuid"},
+        "ticker": {"type": "string"},
+        "queue_size": {"type": "integer", "minimum": 0},
+        "duplicate": {"type": "boolean"},
+    },
+}
+_RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+
+
+def _answer(
+    description: str, schema: dict[str, Any], headers: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "description": description,
+        "content": {"application/json": {"schema": schema}},
+    }
+    return {**answer, "headers": headers} if headers else answer
+
+
+def _parameter(name: str, place: str, description: str, *, required: bool = False) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": place,
+        "required": required,
+        "schema": {"type": "string"},
+        "description": description,
+    }
+
+
+def _operation(name: str, *path_parameters: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "post": {
+            "tags": ["webhook"],
+            "summary": "Take an alert",
+            "description": "Answers 202 once the alert is committed. The content type does not matter.",
+            "operationId": name,
+            "parameters": [
+                *path_parameters,
+                _parameter("X-Webhook-Secret", "header", "WEBHOOK_SECRET"),
+                _parameter("secret", "query", "WEBHOOK_SECRET"),
+                _parameter("Idempotency-Key", "header", "one alert, however often it is sent within 24 h"),
+                _parameter("webhook-id", "header", "the same, by the name of Standard Webhooks"),
+            ],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": _ALERT}}},
+            "responses": {
+                "202": _answer("committed, or a duplicate of one that is", _ACCEPTED),
+                "401": _answer("wrong or missing secret", _ERROR),
+                "408": _answer("the body did not come within 2 s", _ERROR),
+                "413": _answer("more than 64 KiB", _ERROR),
+                "422": _answer("not an alert; the detail names the field", _ERROR),
+                "503": _answer("not stored: send it again", _ERROR, _RETRY_AFTER),
+            },
+        }
+    }
+
+
+PATHS: dict[str, Any] = {
+    "/webhook/in": _operation("webhook_in"),
+    "/webhook/in/{secret}": _operation(
+        "webhook_in_secret", _parameter("secret", "path", "WEBHOOK_SECRET", required=True)
+    ),
+}

@@ -1,0 +1,159 @@
+"""What happens to one post, from its parts to the answer (SPEC §8). The HTTP around it is in `routes`."""
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from app import metrics
+from app.db.away import DATABASE_AWAY
+from app.intake.alert import SECRET_FIELD, Alert, BadAlertError, Fields, read_alert, read_fields, text_of
+from app.intake.commit import GroupCommit, OverloadedError, RefusedByDatabaseError
+from app.intake.dedupe import Verdict, body_key, header_key
+from app.intake.members import without
+from app.intake.refused import RefusedPosts
+from app.intake.secret import WebhookSecret
+from app.intake.store import Post
+from app.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+COMMIT_SECONDS = 2.0  # TradingView gives up after 3
+
+
+class NotTakenError(Exception):
+    """The post is refused with this HTTP status; the text is the answer's `detail`."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What came with a body: the secrets presented outside of it, its idempotency key, its sender."""
+
+    secrets: tuple[bytes, ...]
+    idempotency_key: str | None
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The 202's content. `queue_size` counts the signals that wait for a decision."""
+
+    signal_id: UUID
+    ticker: str
+    queue_size: int
+    duplicate: bool
+
+
+class Reception:
+    """Checks a post, has it committed, and keeps those that it refuses."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._secret = WebhookSecret(runtime.settings.webhook_secret)
+        self.commit = GroupCommit(runtime)
+        self.refused = RefusedPosts(runtime)
+        if self._secret.is_open:
+            log.warning("WEBHOOK_SECRET is empty: whoever reaches this port can send signals; set it in .env")
+
+    async def take(self, body: bytes, envelope: Envelope) -> Accepted:
+        """Return once the alert is committed, or recognised as one that was.
+
+        Raises:
+            NotTakenError: 401, 422 or 503; kept among the refused posts, but for a 401.
+        """
+        known = self._knows(envelope)
+        try:
+            fields = read_fields(body)
+        except BadAlertError as error:
+            if not known:
+                raise self._unauthorized() from error
+            raise self.refusal(422, str(error), envelope, body) from error
+        if not known and not self._knows_field(fields):
+            raise self._unauthorized()
+        try:
+            self._check_load()
+            alert = read_alert(body, fields)
+            verdict = await self._stored(self._post(alert, envelope))
+        except NotTakenError as error:
+            raise self.refusal(error.status, str(error), envelope, without(body, SECRET_FIELD)) from error
+        except BadAlertError as error:
+            raise self.refusal(422, str(error), envelope, without(body, SECRET_FIELD)) from error
+        signal_id, duplicate = verdict
+        return Accepted(signal_id, alert.ticker, self._queue_size(), duplicate)
+
+    async def close(self, limit_seconds: float) -> None:
+        """Bring home what was accepted, while the workers still run."""
+        await self.commit.drain(limit_seconds)
+        try:
+            await self.refused.write()
+        except DATABASE_AWAY as error:
+            log.warning("refused posts of the last second are lost", error=f"{type(error).__name__}: {error}")
+
+    def refusal(self, status: int, detail: str, envelope: Envelope, body: bytes) -> NotTakenError:
+        """Keep a refused post, count it, and return what to raise."""
+        self.refused.add(status, detail, envelope.client, len(body), self._secret.masked(body))
+        metrics.POSTS_REFUSED.labels(str(status)).inc()
+        log.info("post refused", status=status, reason=detail, client=envelope.client, size=len(body))
+        return NotTakenError(status, detail)
+
+    def too_large(self, limit: int, envelope: Envelope, body: bytes) -> NotTakenError:
+        """Refuse a body of which only the beginning was read; kept if its sender is known without it."""
+        detail = f"body: at most {limit} bytes are allowed"
+        if self._knows(envelope):
+            return self.refusal(413, detail, envelope, body)
+        metrics.POSTS_REFUSED.labels("413").inc()
+        return NotTakenError(413, detail)
+
+    def _knows(self, envelope: Envelope) -> bool:
+        return self._secret.is_open or any(map(self._secret.matches, envelope.secrets))
+
+    def _knows_field(self, fields: Fields) -> bool:
+        raw = fields.get(SECRET_FIELD)
+        text = text_of(raw)
+        return self._secret.matches(raw if text is None else text.encode())
+
+    @staticmethod
+    def _unauthorized() -> NotTakenError:
+        metrics.POSTS_REFUSED.labels("401").inc()
+        return NotTakenError(
+            401, "wrong or missing secret: header X-Webhook-Secret, path, ?secret= or field secret"
+        )
+
+    def _queue_size(self) -> int:
+        return self._runtime.queues.received + self.commit.waiting
+
+    def _check_load(self) -> None:
+        if self._runtime.config.system.intake_paused:
+            raise NotTakenError(503, "intake is paused by an operator")
+        if self._queue_size() >= self._runtime.settings.queue_max_size:
+            raise NotTakenError(503, "too many signals wait for a decision (QUEUE_MAX_SIZE)")
+
+    def _post(self, alert: Alert, envelope: Envelope) -> Post:
+        webhook = self._runtime.config.webhook
+        ages = webhook.max_signal_age_seconds
+        return Post(
+            alert=alert,
+            max_age=ages.buy if alert.order.type == "buy" else ages.sell,
+            header_key=header_key(envelope.idempotency_key) if envelope.idempotency_key else None,
+            body_key=body_key(alert.digest, webhook.dedupe_window_seconds),
+        )
+
+    async def _stored(self, post: Post) -> tuple[UUID, bool]:
+        try:
+            self.commit.submit(post)
+            async with asyncio.timeout(COMMIT_SECONDS):
+                verdict: Verdict = await post.answer
+        except OverloadedError as error:
+            raise NotTakenError(503, "too much waits to be stored") from error
+        except TimeoutError as error:
+            raise NotTakenError(503, "the database did not commit in time; send it again") from error
+        except RefusedByDatabaseError as error:
+            raise NotTakenError(422, "body: PostgreSQL cannot store this signal") from error
+        if verdict.first is None:
+            raise NotTakenError(422, "Idempotency-Key: used within 24 h for another body")
+        return verdict.first, verdict.first != post.id

@@ -1,0 +1,106 @@
+"""One intake transaction: deduplication keys, signals and their first events commit together (DESIGN §4)."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from app.db.pool import Connection
+from app.db.queries import load
+from app.intake.alert import Alert
+from app.intake.dedupe import Key, Owner, Verdict, judge
+
+_SQL = load("intake")
+
+# Classes of SQLSTATE that speak of the server or the schema, not of a row: connection, transaction,
+# resources, state, operator, system; 42 while a new database waits for its migration; 25: read-only server.
+_NOT_THE_ROWS = frozenset({"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"})
+
+
+_OVERHEAD_BYTES = 1_000  # what a waiting post costs beside its body
+
+
+@dataclass(slots=True, eq=False)
+class Post:
+    """An alert that waits to be stored. `max_age` in seconds; `id` becomes the signal's if it is new.
+
+    `answer` ends after the commit, or is cancelled by a request that gave up and answered 503.
+    """
+
+    alert: Alert
+    max_age: int
+    header_key: Key | None
+    body_key: Key | None
+    id: UUID = field(default_factory=uuid4)
+    answer: asyncio.Future[Verdict] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    @property
+    def digest(self) -> bytes:
+        """Hash of the canonical body."""
+        return self.alert.digest
+
+    @property
+    def size(self) -> int:
+        """Bytes it holds while it waits."""
+        return len(self.alert.body) + _OVERHEAD_BYTES
+
+
+async def store(connection: Connection, posts: Sequence[Post]) -> list[Verdict]:
+    """Commit the posts, of which no two share a key, and say for each what it is.
+
+    Doing it again with the same posts is safe, whether or not the first time was committed.
+    """
+    async with connection.transaction():
+        verdicts = await _deduplicate(connection, posts)
+        new = [post for post, verdict in zip(posts, verdicts, strict=True) if verdict.first == post.id]
+        if new:
+            await connection.execute(_SQL["insert_signals"], *_columns(new))
+    return verdicts
+
+
+async def _deduplicate(connection: Connection, posts: Sequence[Post]) -> list[Verdict]:
+    rows = [
+        (key.key, post.id, post.digest, key.seconds)
+        for post in posts
+        for key in (post.header_key, post.body_key)
+        if key
+    ]
+    if not rows:
+        return [Verdict(post.id) for post in posts]
+    taken = await connection.fetch(_SQL["take_keys"], *zip(*rows, strict=True))
+    if len(taken) == len(rows):
+        return [Verdict(post.id) for post in posts]
+    # a second statement: only it sees what another transaction committed while the first one waited for it
+    owners = {
+        row["key"]: Owner(row["signal_id"], row["body_digest"])
+        for row in await connection.fetch(_SQL["key_owners"], [row[0] for row in rows])
+    }
+    verdicts = [judge(post, owners) for post in posts]
+    if handed := [(key, verdict.first) for verdict in verdicts for key in verdict.hand_over]:
+        await connection.execute(_SQL["hand_over_keys"], *zip(*handed, strict=True))
+    if given := [key for verdict in verdicts for key in verdict.give_back]:
+        await connection.execute(_SQL["give_back_keys"], given)
+    return verdicts
+
+
+def _columns(posts: Sequence[Post]) -> tuple[list[object], ...]:
+    alerts = [post.alert for post in posts]
+    return (
+        [post.id for post in posts],
+        [alert.order.type for alert in alerts],
+        [alert.ticker for alert in alerts],
+        [post.max_age for post in posts],
+        [alert.order.reason for alert in alerts],
+        [alert.sender_signal_id for alert in alerts],
+        [alert.price for alert in alerts],
+        [alert.body for alert in alerts],
+    )
+
+
+def is_about_rows(error: asyncpg.PostgresError) -> bool:
+    """Whether PostgreSQL refused a row's content, so that the same batch without that row would pass."""
+    return str(error.sqlstate)[:2] not in _NOT_THE_ROWS

@@ -1,0 +1,98 @@
+"""The rules behind `/health` (SPEC §17): what makes a process unhealthy, what only degrades it. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from app.queues import Queues
+from app.supervisor import WorkerState
+
+Status = Literal["healthy", "degraded", "unhealthy"]
+Check = dict[str, Any]
+"""`status` is `ok`, `degraded` or `failed`; `reason` says why in words, where it is not `ok`."""
+
+BACKLOG_SECONDS, BACKLOG_SHARE = 60.0, 0.8
+LOW_DISK_BYTES = 500_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One look at the database; `error` is empty when it answered in time. Times in seconds.
+
+    `list_*` is the active strategy's stored Top-N, None before the first; `refresh_error` its last refresh's.
+    """
+
+    milliseconds: float
+    error: str = ""
+    list_size: int | None = None
+    list_age: float | None = None
+    list_max_age: int | None = None
+    list_at: datetime | None = None
+    refresh_error: str = ""
+
+
+def overall(checks: Iterable[Check]) -> Status:
+    """Return the worst: only `failed` is unhealthy, for a restart or another host could mend it."""
+    found = {check["status"] for check in checks}
+    if "failed" in found:
+        return "unhealthy"
+    return "degraded" if "degraded" in found else "healthy"
+
+
+def database(probe: Probe) -> Check:
+    """Fail without a round trip in 2 s."""
+    return _failed(probe.error) if probe.error else {"status": "ok", "milliseconds": probe.milliseconds}
+
+
+def workers(states: Mapping[str, WorkerState]) -> Check:
+    """Fail while any worker is dead or silent for 30 s."""
+    dead = sorted(name for name, state in states.items() if not state.alive)
+    if not states or dead:
+        return _failed(f"not running: {', '.join(dead) or 'all'}")
+    return {"status": "ok", "running": len(states)}
+
+
+def backlog(queues: Queues, max_size: int) -> Check:
+    """Degrade while decisions fall behind: nearly too many wait, or one waits for a minute."""
+    if queues.received >= BACKLOG_SHARE * max_size:
+        return _degraded(f"{queues.received} of {max_size} signals wait for a decision")
+    if queues.oldest_received > BACKLOG_SECONDS:
+        return _degraded(f"a signal has waited {queues.oldest_received:.0f} s for its decision")
+    return {"status": "ok"}
+
+
+def top_n(probe: Probe) -> Check:
+    """Degrade while buys wait for a fresh list, or the last refresh failed."""
+    if probe.error:
+        return _degraded("unknown without the database")
+    if probe.refresh_error:
+        return _degraded(f"the last refresh failed: {probe.refresh_error}")
+    if probe.list_age is None:
+        return _degraded("no list yet: buys wait")
+    if probe.list_max_age is not None and probe.list_age >= probe.list_max_age:
+        return _degraded(f"the list is {probe.list_age:.0f} s old: buys wait")
+    return {"status": "ok"}
+
+
+def destination(described: Mapping[str, object]) -> Check:
+    """Degrade while nothing is sent; a destination that is away costs no signal before it expires."""
+    state = described["state"]
+    return {"status": "ok"} if state == "open" else _degraded(f"deliveries wait: {state}")
+
+
+def disk(free_bytes: int) -> Check:
+    """Degrade before PostgreSQL or the logs fill the disk."""
+    return (
+        {"status": "ok"}
+        if free_bytes >= LOW_DISK_BYTES
+        else _degraded(f"{free_bytes // 1_000_000} MB are free")
+    )
+
+
+def _degraded(reason: str) -> Check:
+    return {"status": "degraded", "reason": reason}
+
+
+def _failed(reason: str) -> Check:
+    return {"status": "failed", "reason": reason}

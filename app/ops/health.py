@@ -1,0 +1,157 @@
+"""`/health` and `/health/detailed` (SPEC §14, §17)."""
+
+import asyncio
+import shutil
+import time
+from typing import Annotated, Any
+
+import asyncpg
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
+
+from app.db.queries import load
+from app.delivery.destination import describe
+from app.ops import checks
+from app.ops.checks import Check, Probe, Status
+from app.runtime import Runtime
+
+DATABASE_SECONDS = 2.0
+_PROBE_EVERY_SECONDS = 1.0
+_SQL = load("ops")
+
+router = APIRouter(tags=["health"])
+
+
+class HealthAnswer(BaseModel):
+    """Whether this process can take and handle signals, and the checks behind that."""
+
+    status: Status
+    version: str
+    uptime_seconds: float
+    checks: dict[str, Check]
+
+
+class DetailedAnswer(BaseModel):
+    """Counts and ages of every component."""
+
+    status: Status
+    version: str
+    components: dict[str, Any]
+
+
+class Health:
+    """Looks at the process; however often it is asked, the database is asked once a second at the most."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._probe: Probe | None = None
+        self._probed_at = 0.0
+        self._probing = asyncio.Lock()
+
+    async def answer(self) -> HealthAnswer:
+        """Run every check."""
+        runtime = self._runtime
+        probe = await self._fresh_probe()
+        found = {
+            "database": checks.database(probe),
+            "workers": checks.workers(runtime.supervisor.states()),
+            "backlog": checks.backlog(runtime.queues, runtime.settings.queue_max_size),
+            "top_n": checks.top_n(probe),
+            "destination": checks.destination(describe(runtime)),
+            "disk": checks.disk(shutil.disk_usage(runtime.settings.config_dir.resolve().anchor).free),
+        }
+        return HealthAnswer(
+            status=checks.overall(found.values()),
+            version=runtime.settings.app_version,
+            uptime_seconds=round(time.monotonic() - runtime.started_at, 1),
+            checks=found,
+        )
+
+    async def detailed(self) -> DetailedAnswer:
+        """Return the components with the keys of SPEC §14."""
+        runtime, answer = self._runtime, await self.answer()
+        settings, probe = runtime.settings, await self._fresh_probe()
+        states = runtime.supervisor.states()
+        described = describe(runtime)
+        max_size = settings.queue_max_size
+        return DetailedAnswer(
+            status=answer.status,
+            version=answer.version,
+            components={
+                "processing_queue": {"size": runtime.queues.received, "max_size": max_size},
+                "approved_queue": {"size": runtime.queues.approved, "max_size": max_size},
+                "workers": {
+                    "processing": settings.worker_concurrency,
+                    "forwarding": settings.forwarding_workers,
+                    "processing_active": _alive(states, "decision-"),
+                    "forwarding_active": _alive(states, "sender-"),
+                },
+                "finviz_engine": {
+                    "state": "paused" if runtime.config.system.engine_paused else "running",
+                    **answer.checks["top_n"],
+                },
+                "top_n_tickers": {
+                    "count": probe.list_size or 0,
+                    "age_seconds": None if probe.list_age is None else round(probe.list_age, 1),
+                    "last_update": probe.list_at,
+                },
+                "database": answer.checks["database"],
+                "destination": {
+                    "kind": described["kind"],
+                    "state": described["state"],
+                    **answer.checks["destination"],
+                },
+            },
+        )
+
+    async def _fresh_probe(self) -> Probe:
+        async with self._probing:
+            now = time.monotonic()
+            if self._probe is None or now - self._probed_at > _PROBE_EVERY_SECONDS:
+                self._probe = await self._look()
+                self._probed_at = time.monotonic()
+            return self._probe
+
+    async def _look(self) -> Probe:
+        started = time.perf_counter()
+        strategy = self._runtime.config.finviz.active_strategy.name
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS):
+                row = await self._runtime.pool.fetchrow(_SQL["probe"], strategy)
+        except TimeoutError:
+            return Probe(0.0, error=f"no answer in {DATABASE_SECONDS:g} s")
+        except asyncpg.UndefinedTableError:
+            return Probe(0.0, error="the schema is missing or old: run 'python -m app migrate'")
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            return Probe(0.0, error=f"cannot be asked ({type(error).__name__})")  # its text may name hosts
+        milliseconds = round((time.perf_counter() - started) * 1000, 1)
+        size, age, max_age, at, failure = row or (None,) * 5
+        return Probe(milliseconds, "", size, age, max_age, at, failure or "")
+
+
+def _alive(states: dict[str, Any], prefix: str) -> int:
+    return sum(state.alive for name, state in states.items() if name.startswith(prefix))
+
+
+def _health(request: Request) -> Health:
+    health: Health = request.app.state.health
+    return health
+
+
+_Health = Annotated[Health, Depends(_health)]
+
+
+@router.get(
+    "/health", responses={503: {"model": HealthAnswer, "description": "cannot take or handle signals"}}
+)
+async def health(service: _Health, response: Response) -> HealthAnswer:
+    """Say whether this process works: 503 only when it cannot take or handle signals."""
+    answer = await service.answer()
+    response.status_code = 503 if answer.status == "unhealthy" else 200
+    return answer
+
+
+@router.get("/health/detailed")
+async def health_detailed(service: _Health) -> DetailedAnswer:
+    """Show counts and ages of every component; always 200, the state is in `status`."""
+    return await service.detailed()

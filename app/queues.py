@@ -1,0 +1,46 @@
+"""How much waits, sampled from the database: for the 202's `queue_size`, overload, health and metrics."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app import metrics
+from app.db.queries import load
+
+if TYPE_CHECKING:
+    from app.runtime import Runtime
+
+_SQL = load("ops")
+_EVERY_SECONDS = 1.0
+_SHARE = 20  # counting may take one part in 20 of the time, however long the queues are
+
+
+@dataclass(slots=True)
+class Queues:
+    """Signals that wait for a decision (`received`) and for delivery (`approved`, with those on the way).
+
+    At most a second old; intake adds what it commits meanwhile. `oldest_*` in seconds, 0 when nothing waits.
+    """
+
+    received: int = 0
+    approved: int = 0
+    oldest_received: float = 0.0
+    oldest_approved: float = 0.0
+
+
+async def run(runtime: "Runtime", name: str) -> None:
+    """Keep `runtime.queues` and the gauges fresh, for ever."""
+    while True:
+        runtime.supervisor.beat(name)
+        started = time.monotonic()
+        row = await runtime.pool.fetchrow(_SQL["queues"], timeout=10)
+        if row is None:  # pragma: no cover - an aggregate always has its row
+            raise RuntimeError("no row")
+        queues = runtime.queues
+        queues.received, queues.approved, queues.oldest_received, queues.oldest_approved = row
+        metrics.QUEUE_DEPTH.labels("received").set(queues.received)
+        metrics.QUEUE_DEPTH.labels("approved").set(queues.approved)
+        metrics.OLDEST_WAITING_SECONDS.labels("received").set(queues.oldest_received)
+        metrics.OLDEST_WAITING_SECONDS.labels("approved").set(queues.oldest_approved)
+        await asyncio.sleep(max(_EVERY_SECONDS, _SHARE * (time.monotonic() - started)))
