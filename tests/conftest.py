@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
+# Fast before slow, so that a small mistake is not found out after ten minutes.
+KINDS = ("unit", "api", "browser", "flows", "chaos")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the kinds of tests in the order of KINDS; the order within a kind stays."""
+    tests = CHECKOUT / "tests"
+    items.sort(key=lambda item: KINDS.index(item.path.relative_to(tests).parts[0]))
+
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:

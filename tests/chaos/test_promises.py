@@ -75,7 +75,7 @@ def test_no_accepted_signal_is_lost_when_the_process_is_killed(
     sent: Sent = asyncio.run(
         stream(
             stack.webhook_url,
-            stack.settings()["WEBHOOK_SECRET"],
+            stack.secret,
             tickers=TICKERS,
             rate=RATE,
             seconds=SECONDS,

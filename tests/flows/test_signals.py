@@ -74,7 +74,7 @@ def test_an_approved_signal_is_kept_and_delivered_byte_for_byte(
 def test_the_secret_is_neither_kept_nor_forwarded(stack: Stack, destination: Destination) -> None:
     """A sender that cannot set headers puts the secret into the body; it ends there."""
     already = len(destination.received())
-    secret = stack.settings()["WEBHOOK_SECRET"]
+    secret = stack.secret
     body = _alert('{"ticker": "AAPL", "action": "buy", "secret": "' + secret + '", "run": "%s"}')
     answer = stack.post(body, **{"X-Webhook-Secret": ""})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import dataclass
@@ -78,11 +79,13 @@ class Stack:
     def post(self, body: bytes, **headers: str) -> requests.Response:
         """Send one alert, with the secret in its header unless `headers` say otherwise."""
         return requests.post(
-            self.webhook_url,
-            data=body,
-            headers={"X-Webhook-Secret": self.settings()["WEBHOOK_SECRET"], **headers},
-            timeout=10,
+            self.webhook_url, data=body, headers={"X-Webhook-Secret": self.secret, **headers}, timeout=10
         )
+
+    @functools.cached_property
+    def secret(self) -> str:
+        """What senders must know; made by the first deployment and never changed by a flow."""
+        return self.settings()["WEBHOOK_SECRET"]
 
     @property
     def webhook_url(self) -> str:
