@@ -38,6 +38,11 @@ class Mailbox:
         self._unsent[message.type] = message.data
         self._arrived.set()
 
+    def put_first(self, message: Message) -> None:
+        """Put it before everything that waits: a snapshot is older than the changes that came up while it was made."""
+        self._unsent = {message.type: message.data, **self._unsent}
+        self._arrived.set()
+
     async def take(self) -> Message:
         """Wait for something to send and for the page's turn; return what waits longest."""
         await self._arrived.wait()

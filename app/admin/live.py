@@ -1,0 +1,117 @@
+"""Live updates: one producer per process watches the database, each page has a sender (SPEC §15)."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect
+
+from app.admin import overview
+from app.db.away import DATABASE_AWAY
+from app.hub import Hub, Mailbox, Message
+from app.runtime import Runtime
+
+if TYPE_CHECKING:
+    from app.admin.session import Access
+
+log = structlog.get_logger(__name__)
+router = APIRouter()
+
+_WORKER = "live"  # the name the supervisor knows the producer by
+_POLL_SECONDS = 1.0  # changes made by another process of the same database ring no bell here
+_SIGN_OF_LIFE_SECONDS = 2.0
+_SPACING_SECONDS = 0.2
+_COST_FACTOR = 10  # looking takes at most a tenth of the time, however large the tables are
+_LONGEST_SPACING_SECONDS = 5.0
+_SEND_SECONDS = 10.0
+_TRY_AGAIN_LATER, _SESSION_ENDED = 1013, 1008
+
+
+async def run(runtime: Runtime) -> None:
+    """Publish what changed, for ever; at rest while no page is connected."""
+    hub, told_at = runtime.hub, 0.0
+    while True:
+        runtime.supervisor.beat(_WORKER)
+        if not await hub.occupied(timeout=_LONGEST_SPACING_SECONDS):
+            continue
+        await runtime.wakeups.wait("changed", _POLL_SECONDS)
+        started = time.monotonic()
+        try:
+            seen = await overview.look(runtime)
+        except DATABASE_AWAY as error:
+            log.warning("live updates wait for the database", error=f"{type(error).__name__}: {error}")
+            hub.publish(Message("alarm", [overview.database_alarm()]))
+            await asyncio.sleep(_POLL_SECONDS)
+            continue
+        sign_of_life = started - told_at >= _SIGN_OF_LIFE_SECONDS
+        if sign_of_life:
+            told_at = started
+        _publish(hub, seen, sign_of_life=sign_of_life)
+        cost = time.monotonic() - started
+        await asyncio.sleep(min(max(_SPACING_SECONDS, cost * _COST_FACTOR), _LONGEST_SPACING_SECONDS))
+
+
+def _publish(hub: Hub, seen: overview.Overview, *, sign_of_life: bool) -> None:
+    hub.publish(Message("alarm", [alarm.model_dump(mode="json") for alarm in seen.alarms]))
+    hub.publish(Message("signals_changed", seen.changes.model_dump(mode="json")))
+    hub.publish(Message("metrics_update", seen.metrics.model_dump(mode="json")))
+    hub.publish(Message("positions_changed", seen.positions.model_dump(mode="json")))
+    hub.publish(Message("top_n_tickers_update", seen.top_n.model_dump(mode="json", exclude={"age_seconds"})))
+    if sign_of_life:
+        hub.publish(Message("status_update", seen.status.model_dump(mode="json")), always=True)
+
+
+@router.websocket("/ws/admin-updates")
+async def admin_updates(websocket: WebSocket) -> None:
+    """Send a snapshot, then what changes. The guard let the visitor in; the session's end closes the line."""
+    runtime: Runtime = websocket.app.state.runtime
+    access: Access = websocket.scope["state"]["access"]
+    mailbox = runtime.hub.join()  # before the snapshot, so that nothing falls between the two
+    try:
+        await websocket.accept()
+        try:
+            seen = await overview.look(runtime)
+        except DATABASE_AWAY:
+            await websocket.close(_TRY_AGAIN_LATER, "the database is away")
+            return
+        mailbox.put_first(Message("snapshot", seen.model_dump(mode="json")))
+        try:
+            async with asyncio.timeout(access.seconds_left):
+                await _converse(websocket, mailbox)
+        except TimeoutError:
+            await websocket.close(_SESSION_ENDED, "the session has ended")
+    except WebSocketDisconnect:
+        pass  # the page left in the middle of a sentence: what `finally` does is all there is to do
+    finally:
+        runtime.hub.leave(mailbox)
+
+
+async def _converse(websocket: WebSocket, mailbox: Mailbox) -> None:
+    """Send until either side ends it. What a page sends is ignored, but read: its close frame is among it."""
+    sender = asyncio.create_task(_send(websocket, mailbox))
+    reader = asyncio.create_task(_read(websocket))
+    try:
+        done, _ = await asyncio.wait({sender, reader}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        sender.cancel()
+        reader.cancel()
+
+
+async def _send(websocket: WebSocket, mailbox: Mailbox) -> None:
+    """A page that takes nothing for 10 s is given up; one that vanished is found by the server's ping."""
+    while True:
+        message = await mailbox.take()
+        try:
+            async with asyncio.timeout(_SEND_SECONDS):
+                await websocket.send_json(message._asdict())
+        except TimeoutError:
+            raise WebSocketDisconnect(reason="reads nothing") from None
+
+
+async def _read(websocket: WebSocket) -> None:
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass

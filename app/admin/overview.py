@@ -1,0 +1,112 @@
+"""One look at everything the page's head shows: for `/admin/status`, first rendering and live updates."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+from pydantic import BaseModel
+
+from app.admin.schemas import Alarm, Changes, Destination, Metrics, Positions, ProcessStatus, TopN
+from app.admin.texts import text
+from app.db.pool import Connection
+from app.db.queries import load
+from app.delivery.destination import describe
+from app.runtime import Runtime
+from app.screener.lists import current_list
+
+_LIMIT_SECONDS = 5.0
+_SQL = load("admin")
+
+
+class Overview(BaseModel):
+    """The snapshot a page starts from (SPEC §15); its parts are what the update messages carry."""
+
+    status: ProcessStatus
+    metrics: Metrics
+    top_n: TopN
+    positions: Positions
+    changes: Changes
+    alarms: list[Alarm]
+
+
+async def look(runtime: Runtime) -> Overview:
+    """Read it all on one connection.
+
+    Raises:
+        DATABASE_AWAY: no answer within 5 s, or none at all.
+    """
+    async with asyncio.timeout(_LIMIT_SECONDS), runtime.pool.acquire() as connection:
+        counts = await connection.fetchrow(_SQL["counts"])
+        waiting = await connection.fetchrow(_SQL["waiting"])
+        positions = await connection.fetchrow(_SQL["positions"])
+        changes = await connection.fetchrow(_SQL["changes"])
+        top_n = await current_top_n(runtime, connection)
+        destination = Destination(**describe(runtime))
+    if not (
+        counts and waiting and positions and changes
+    ):  # an aggregate without GROUP BY always has its one row
+        raise RuntimeError("the database answered an aggregate without a row")
+    return Overview(
+        status=ProcessStatus(
+            version=runtime.settings.app_version,
+            uptime_seconds=round(time.monotonic() - runtime.started_at, 1),
+            at=datetime.now(UTC),
+            destination=destination,
+            top_n_count=len(top_n.tickers),
+            top_n_age_seconds=top_n.age_seconds,
+            top_n_fresh=top_n.fresh,
+        ),
+        metrics=Metrics(
+            **{
+                name: counts[name]
+                for name in ("received", "approved", "rejected", "forwarded", "failed", "expired")
+            },
+            processing_queue=waiting["processing"],
+            approved_queue=waiting["approved"],
+            oldest_waiting_seconds=waiting["oldest_seconds"],
+        ),
+        top_n=top_n,
+        positions=Positions(**positions),
+        changes=Changes(**changes),
+        alarms=alarms(
+            top_n, sells_expired=counts["sells_expired"], sells_late=waiting["sells_in_last_tenth"]
+        ),
+    )
+
+
+async def current_top_n(runtime: Runtime, connection: Connection) -> TopN:
+    """The active strategy's list, or an empty one that is not fresh."""
+    found = await current_list(connection, runtime.config.finviz.active_strategy)
+    if found is None:
+        return TopN()
+    return TopN(
+        strategy=found.strategy,
+        source=found.source,
+        tickers=list(found.tickers),
+        last_update=found.fetched_at,
+        age_seconds=round(found.age_seconds, 1),
+        max_age_seconds=found.max_age_seconds,
+        fresh=found.fresh,
+        error=found.error,
+    )
+
+
+def alarms(top_n: TopN, *, sells_expired: int, sells_late: int) -> list[Alarm]:
+    """What a person should look at now, the dearest first (SPEC §10, §12). Pure."""
+    found = []
+    if sells_expired:
+        found.append(Alarm(code="sells_expired", text=text("alarm.sells_expired", count=sells_expired)))
+    if sells_late:
+        found.append(Alarm(code="sells_late", text=text("alarm.sells_late", count=sells_late)))
+    if top_n.last_update is None:
+        found.append(Alarm(code="top_n_missing", text=text("alarm.top_n_missing")))
+    elif not top_n.fresh:
+        found.append(Alarm(code="top_n_stale", text=text("alarm.top_n_stale")))
+    if top_n.error:
+        found.append(Alarm(code="top_n_failing", text=text("alarm.top_n_failing", error=top_n.error)))
+    return found
+
+
+def database_alarm() -> Alarm:
+    """The alarm that needs no database to be found."""
+    return Alarm(code="database_away", text=text("alarm.database_away"))

@@ -1,0 +1,134 @@
+"""The pages: sign-in, the list, a signal's story, `/docs` (SPEC §14, §16). They work without scripts too."""
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from app.admin import overview, reading
+from app.admin.api import Database, runtime_of
+from app.admin.filters import STATUSES, Filter
+from app.admin.guard import FOREIGN, SIGN_IN, client_address, is_foreign
+from app.admin.rendering import page
+from app.admin.session import COOKIE, LIFETIME_SECONDS, Sessions
+from app.admin.texts import text
+from app.db.pool import Connection
+
+if TYPE_CHECKING:
+    from app.admin.schemas import SignalPage
+    from app.admin.tries import WrongTries
+
+router = APIRouter(include_in_schema=False)
+
+_ROWS = 50
+_FORM_BYTES = 4096
+
+
+@router.get("/")
+async def root() -> Response:
+    """The address people type."""
+    return RedirectResponse("/admin", 303)
+
+
+@router.get("/admin")
+async def admin(request: Request) -> Response:
+    """The page: state of the stack, counts, and the signals that the query asks for."""
+    wanted = Filter.of(request.query_params)
+    seen = await overview.look(runtime_of(request))
+    async with runtime_of(request).pool.acquire(timeout=5) as connection:
+        listed = await _list(connection, wanted)
+    return page("admin.html", seen=seen, listed=listed, wanted=wanted, statuses=STATUSES)
+
+
+@router.get("/admin/page/signals")
+async def signal_rows(request: Request, connection: Database) -> Response:
+    """The table alone, fetched again whenever something changed."""
+    wanted = Filter.of(request.query_params)
+    return page("_signals.html", listed=await _list(connection, wanted), wanted=wanted)
+
+
+@router.get("/admin/page/signals/{signal_id}")
+async def signal_story(connection: Database, signal_id: UUID, *, fragment: bool = False) -> Response:
+    """A signal's story: a page of its own, or with `fragment` what the list opens over itself."""
+    found = await reading.story(connection, signal_id)
+    if found is None:
+        return page("problem.html", 404, message=text("story.missing"))
+    return page("_story.html" if fragment else "story.html", story=found)
+
+
+@router.get(SIGN_IN)
+async def sign_in_form(request: Request, next: str = "/admin") -> Response:  # noqa: A002  # the name in the address
+    """The form; it says so at once where no token is set."""
+    possible = Sessions(runtime_of(request).settings.admin_token).possible
+    return page(
+        "sign_in.html", problem=None if possible else text("sign_in.impossible"), target=local_path(next)
+    )
+
+
+@router.post(SIGN_IN)
+async def sign_in(request: Request) -> Response:
+    """Exchange the token for a session cookie; a wrong one waits for its answer."""
+    if is_foreign(request.headers, required=False):
+        return JSONResponse({"detail": FOREIGN}, 403)
+    form = await _small_form(request)
+    target = local_path(form.get("next", "/admin"))
+    sessions = Sessions(runtime_of(request).settings.admin_token)
+    tries: WrongTries = request.app.state.wrong_tries
+    if not sessions.possible:
+        return page("sign_in.html", 401, problem=text("sign_in.impossible"), target=target)
+    if not sessions.token_matches(form.get("token", "").strip()):
+        await asyncio.sleep(tries.record(client_address(request)))
+        return page("sign_in.html", 401, problem=text("sign_in.wrong"), target=target)
+    tries.forget(client_address(request))
+    response = RedirectResponse(target, 303)
+    response.set_cookie(
+        COOKIE,
+        sessions.issue(),
+        max_age=LIFETIME_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure="https" in {request.url.scheme, request.headers.get("x-forwarded-proto")},
+    )
+    return response
+
+
+@router.post("/admin/sign-out")
+async def sign_out() -> Response:
+    """Forget the session in this browser."""
+    response = RedirectResponse(SIGN_IN, 303)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+@router.get("/docs")
+async def docs() -> Response:
+    """Swagger UI over /openapi.json, every asset from here."""
+    return page("docs.html")
+
+
+def local_path(target: str) -> str:
+    """Where to go after signing in: a path of this site, else `/admin`. Pure."""
+    inside = (
+        target.startswith("/") and not target.startswith("//") and "\\" not in target and target.isprintable()
+    )
+    return target if inside else "/admin"
+
+
+async def _list(connection: Connection, wanted: Filter) -> "SignalPage":
+    return await reading.signal_page(
+        connection, limit=_ROWS, cursor=wanted.cursor, status=wanted.status, ticker=wanted.ticker
+    )
+
+
+async def _small_form(request: Request) -> dict[str, str]:
+    """The form's fields; of a body larger than any form of ours only the beginning counts."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _FORM_BYTES:
+            break
+    fields = parse_qs(body[:_FORM_BYTES].decode("utf-8", errors="replace"), keep_blank_values=True)
+    return {name: values[0] for name, values in fields.items()}

@@ -1,0 +1,63 @@
+"""Templates, the texts they need, and values shown the way a trader reads them. Everything is escaped."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from app.admin.schemas import Attempt
+from app.admin.texts import text
+
+_HERE = Path(__file__).parent
+NOTHING = "\N{EN DASH}"
+
+
+def clock(moment: datetime) -> str:
+    """`2026-11-22 14:03:22`, UTC; the page's script turns it into the reader's own time."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def age(seconds: float | None) -> str:
+    """Seconds as `4 s`, `3 min`, `2 h` or `5 d`; the same as `age` in static/page/time.js."""
+    if seconds is None:
+        return NOTHING
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def took(attempt: Attempt) -> str:
+    """How long an attempt lasted, in milliseconds; a dash while it is open."""
+    if attempt.ended_at is None:
+        return NOTHING
+    return f"{(attempt.ended_at - attempt.started_at).total_seconds() * 1000:.0f} ms"
+
+
+def facts(detail: Mapping[str, Any]) -> str:
+    """An event's details as `rank 3 · size 15`."""
+    return " · ".join(
+        f"{name.replace('_', ' ')} {value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in detail.items()
+        if value is not None
+    )
+
+
+_environment = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.globals.update(t=text)
+_environment.filters.update(clock=clock, age=age, took=took, facts=facts)
+
+
+def page(template: str, status: int = 200, **values: object) -> HTMLResponse:
+    """Render a template as an answer."""
+    return HTMLResponse(_environment.get_template(template).render(values), status)

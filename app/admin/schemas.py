@@ -1,0 +1,149 @@
+"""What the admin API answers (SPEC §14) and live updates carry (SPEC §15). Times are UTC, ages in seconds."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+Status = Literal["received", "approved", "rejected", "forwarding", "forwarded", "failed", "expired"]
+SignalType = Literal["buy", "sell", "manual_sell", "position_close", "sell_all"]
+Outcome = Literal["delivered", "refused", "not_taken", "unknown"]
+
+
+class Problem(BaseModel):
+    """Every refusal: what is wrong and what to do about it."""
+
+    detail: str
+
+
+class Signal(BaseModel):
+    """One row of the list. `type` is null where no order could be read from the alert."""
+
+    id: UUID
+    seq: int
+    status: Status
+    type: SignalType | None
+    ticker: str
+    price: Decimal | None
+    reason: str
+    sender_signal_id: str | None
+    received_at: datetime
+    status_at: datetime
+    expires_at: datetime
+    attempts: int
+    round: int
+
+
+class SignalPage(BaseModel):
+    """Newest first. `next_cursor` is what to ask for next, null on the last page."""
+
+    signals: list[Signal]
+    next_cursor: int | None
+
+
+class Event(BaseModel):
+    """A change of a signal: the status it entered, why, and the facts behind the reason."""
+
+    at: datetime
+    status: str
+    reason: str
+    detail: dict[str, Any]
+
+
+class Attempt(BaseModel):
+    """One try to deliver. `ended_at` null: still open. `response` is the beginning of the answer."""
+
+    round: int
+    number: int
+    destination: str
+    webhook_id: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: Outcome | None
+    http_status: int | None
+    error: str | None
+    response: str | None
+
+
+class Story(BaseModel):
+    """All there is to know about one signal. `body` is the alert as it came, its secret removed."""
+
+    signal: Signal
+    body: str
+    events: list[Event]
+    attempts: list[Attempt]
+
+
+class TopN(BaseModel):
+    """The screener's list in force, rank 1 first. Never fetched: `last_update` null and not fresh.
+
+    `error` says how the latest refresh failed; empty if it did not.
+    """
+
+    strategy: str | None = None
+    source: str | None = None
+    tickers: list[str] = []
+    last_update: datetime | None = None
+    age_seconds: float | None = None
+    max_age_seconds: int | None = None
+    fresh: bool = False
+    error: str = ""
+
+
+class Destination(BaseModel):
+    """Where approved signals go, and whether it takes requests at the moment."""
+
+    kind: Literal["paper", "live"]
+    origin: str
+    state: str
+
+
+class Metrics(BaseModel):
+    """Signals of the last 24 hours by what became of them, and the two queues now."""
+
+    received: int
+    approved: int
+    rejected: int
+    forwarded: int
+    failed: int
+    expired: int
+    processing_queue: int
+    approved_queue: int
+    oldest_waiting_seconds: float | None
+
+
+class Positions(BaseModel):
+    """Tells a change of the open positions; the list itself is fetched."""
+
+    open: int
+    buys: int
+    newest: datetime | None
+
+
+class Changes(BaseModel):
+    """Differs whenever any signal changed; the values mean nothing else."""
+
+    newest: int
+    window_start: int
+    window_size: int
+
+
+class Alarm(BaseModel):
+    """Something a person should look at now; `code` is stable, `text` is for reading."""
+
+    code: str
+    text: str
+
+
+class ProcessStatus(BaseModel):
+    """What the page's header shows."""
+
+    version: str
+    uptime_seconds: float
+    at: datetime
+    destination: Destination
+    top_n_count: int
+    top_n_age_seconds: float | None
+    top_n_fresh: bool

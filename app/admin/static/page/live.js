@@ -1,0 +1,84 @@
+// The line to /ws/admin-updates: keeps it open, comes back by itself, and knows how old the data is.
+
+const SILENT_AFTER = 6000; // the server speaks every 2 s; after three missed turns the line counts as dead
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 5000;
+
+export class Live extends EventTarget {
+  #socket = null;
+  #pause = FIRST_PAUSE;
+  #retry = null;
+  #heardAt = Date.now(); // the page itself was rendered from fresh data
+
+  /** Dispatches "message" ({type, data} in `detail`) for each update and "signed-out" when the session has ended. */
+  start() {
+    this.#connect();
+    setInterval(() => this.#watch(), 1000);
+    addEventListener("online", () => this.#now());
+    document.addEventListener("visibilitychange", () => document.hidden || this.#watch());
+  }
+
+  get connected() {
+    return this.#socket?.readyState === WebSocket.OPEN && this.ageSeconds * 1000 < SILENT_AFTER;
+  }
+
+  /** Seconds since the server last said anything. */
+  get ageSeconds() {
+    return (Date.now() - this.#heardAt) / 1000;
+  }
+
+  #connect() {
+    const address = new URL("/ws/admin-updates", location.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    const socket = new WebSocket(address);
+    this.#socket = socket;
+    const opening = setTimeout(() => this.#lost(socket), SILENT_AFTER);
+    socket.addEventListener("message", (event) => {
+      clearTimeout(opening);
+      if (socket !== this.#socket) return;
+      this.#heardAt = Date.now();
+      this.#pause = FIRST_PAUSE;
+      this.dispatchEvent(new CustomEvent("message", { detail: JSON.parse(event.data) }));
+    });
+    socket.addEventListener("close", () => {
+      clearTimeout(opening);
+      this.#lost(socket);
+    });
+  }
+
+  /** A close that never comes (a cable pulled) must not be waited for: a silent line is left behind. */
+  #watch() {
+    const open = this.#socket?.readyState === WebSocket.OPEN;
+    if (open && Date.now() - this.#heardAt > SILENT_AFTER) this.#lost(this.#socket);
+    this.dispatchEvent(new Event("tick"));
+  }
+
+  #lost(socket) {
+    if (socket !== this.#socket) return;
+    this.#socket = null;
+    socket.close();
+    this.dispatchEvent(new Event("tick"));
+    this.#retry = setTimeout(() => this.#again(), this.#pause * (0.75 + Math.random() / 2));
+    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
+  }
+
+  #now() {
+    if (this.#socket) return;
+    clearTimeout(this.#retry);
+    this.#again();
+  }
+
+  /** A refused handshake does not say why; a plain request does. */
+  async #again() {
+    try {
+      const answer = await fetch("/admin/status", { signal: AbortSignal.timeout(SILENT_AFTER) });
+      if (answer.status === 401) {
+        this.dispatchEvent(new Event("signed-out"));
+        return;
+      }
+    } catch {
+      // not reachable: the attempt below fails too and arranges the next one
+    }
+    this.#connect();
+  }
+}

@@ -1,0 +1,3 @@
+import { localise } from "./time.js";
+
+localise(document);

@@ -1,0 +1,45 @@
+// A signal's story, opened over the list and kept current while it is open.
+
+import { localise } from "./time.js";
+
+const dialog = document.querySelector("#story");
+let address = null;
+
+/** Open the story that `link` leads to; without an answer the link is simply followed. */
+async function open(link) {
+  address = link.href;
+  const opened = await load();
+  if (!opened) location.assign(link.href);
+  else if (!dialog.open) dialog.showModal();
+}
+
+/** Fetch the open story again. */
+export function refresh() {
+  if (dialog.open) load();
+}
+
+async function load() {
+  const asked = address;
+  try {
+    const answer = await fetch(`${asked}?fragment=1`);
+    if (!answer.ok) return false;
+    const fetched = new DOMParser().parseFromString(await answer.text(), "text/html").body;
+    if (asked !== address) return true;
+    localise(fetched);
+    const held = dialog.contains(document.activeElement) && document.activeElement.matches(".close");
+    dialog.replaceChildren(...document.importNode(fetched, true).childNodes);
+    if (held) dialog.querySelector(".close").focus();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+document.querySelector("#list").addEventListener("click", (event) => {
+  const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
+  const row = event.target.closest("tbody tr");
+  if (!row || !plain || getSelection().toString()) return;
+  event.preventDefault();
+  open(row.querySelector("a"));
+});
+dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());

@@ -1,0 +1,62 @@
+-- What the admin page and its API read. Nothing here changes a row.
+
+-- name: signals
+-- Newest first, before the cursor ($1, a seq). Status and ticker filter when given.
+SELECT id, seq, status, type, ticker, price, reason, sender_signal_id, received_at, status_at, expires_at, attempts, round
+FROM signals
+WHERE ($1::bigint IS NULL OR seq < $1)
+  AND ($2::text IS NULL OR status = $2)
+  AND ($3::text IS NULL OR ticker = $3)
+ORDER BY seq DESC
+LIMIT $4
+
+-- name: signal
+SELECT id, seq, status, type, ticker, price, reason, sender_signal_id, received_at, status_at, expires_at, attempts, round, body
+FROM signals
+WHERE id = $1
+
+-- name: events
+SELECT at, status, reason, detail FROM signal_events WHERE signal_id = $1 ORDER BY id
+
+-- name: attempts
+SELECT round, number, destination, webhook_id, started_at, ended_at, outcome, http_status, error, response
+FROM attempts WHERE signal_id = $1 ORDER BY id
+
+-- name: counts
+-- What became of the signals of the last 24 hours. `approved` counts who passed the rule, whatever came after.
+-- now(), not clock_timestamp(): an index serves only a stable bound.
+SELECT count(*) AS received,
+       count(*) FILTER (
+           WHERE status IN ('approved', 'forwarding', 'forwarded', 'failed')
+              OR (status = 'expired' AND EXISTS (
+                     SELECT FROM signal_events e WHERE e.signal_id = s.id AND e.status = 'approved'))
+       ) AS approved,
+       count(*) FILTER (WHERE status = 'rejected') AS rejected,
+       count(*) FILTER (WHERE status = 'forwarded') AS forwarded,
+       count(*) FILTER (WHERE status = 'failed') AS failed,
+       count(*) FILTER (WHERE status = 'expired') AS expired,
+       count(*) FILTER (WHERE status = 'expired' AND type <> 'buy') AS sells_expired
+FROM signals s
+WHERE received_at > now() - interval '24 hours'
+
+-- name: waiting
+-- The two queues; `oldest_seconds` is NULL when both are empty, `sell_in_last_tenth` is SPEC §10's alarm before it is too late.
+SELECT count(*) FILTER (WHERE status = 'received') AS processing,
+       count(*) FILTER (WHERE status <> 'received') AS approved,
+       extract(epoch FROM clock_timestamp() - min(received_at))::float8 AS oldest_seconds,
+       count(*) FILTER (
+           WHERE type <> 'buy' AND expires_at - clock_timestamp() < (expires_at - received_at) / 10
+       ) AS sells_in_last_tenth
+FROM signals
+WHERE status IN ('received', 'approved', 'forwarding')
+
+-- name: changes
+-- Every change of a signal writes an event, so the newest event tells whether a list is out of date. Ids are handed out
+-- before the commit: one that commits late fills a gap below the newest and moves the lower end of the window.
+SELECT coalesce(max(id), 0) AS newest, coalesce(min(id), 0) AS window_start, count(*) AS window_size
+FROM (SELECT id FROM signal_events ORDER BY id DESC LIMIT 500) newest_events
+
+-- name: positions
+SELECT count(*) AS open, coalesce(sum(buys), 0) AS buys, max(opened_at) AS newest
+FROM positions
+WHERE status = 'open'

@@ -1,0 +1,300 @@
+"""The API of the page: the list by pages, a signal's story, the state of the stack; and its live updates."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.api.conftest import ADMIN_TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import aiohttp
+
+    from tests.api.conftest import AppServer
+
+BEARER = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+# Final states only: nothing but the test itself touches these rows.
+_INSERT = """
+    WITH signal AS (
+        INSERT INTO signals (id, status, type, ticker, expires_at, reason, body, price)
+        VALUES ($1, $2, $3, $4, clock_timestamp() + interval '1 hour', $5, $6, 1.10)
+        RETURNING id, status, reason
+    )
+    INSERT INTO signal_events (signal_id, status, reason, detail)
+    SELECT id, status, reason, jsonb_build_object('rank', 1) FROM signal
+"""
+
+
+async def add(
+    app: AppServer,
+    ticker: str = "AAPL",
+    status: str = "forwarded",
+    *,
+    signal_type: str | None = "buy",
+    body: bytes = b"{}",
+) -> UUID:
+    """Store a finished signal, as the intake and a worker would have."""
+    signal_id = uuid4()
+    await app.runtime.pool.execute(_INSERT, signal_id, status, signal_type, ticker, f"because {ticker}", body)
+    app.runtime.wakeups.notify("changed")
+    return signal_id
+
+
+async def get(app: AppServer, path: str, status: int = 200, **query: Any) -> Any:
+    """GET with the token; the decoded answer."""
+    async with app.http.get(path, params=query, headers=BEARER) as response:
+        assert response.status == status, await response.text()
+        return await response.json()
+
+
+async def test_the_list_is_newest_first_and_pages_without_gaps(app_server: AppServer) -> None:
+    added = [str(await add(app_server)) for _ in range(7)]
+    seen: list[str] = []
+    cursor: dict[str, int] = {}
+    while True:
+        page = await get(app_server, "/admin/signals", limit=3, **cursor)
+        seen += [signal["id"] for signal in page["signals"]]
+        await add(app_server, "LATE")  # what arrives meanwhile moves no page
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    assert seen == added[::-1]
+
+
+async def test_the_list_by_state_and_ticker(app_server: AppServer) -> None:
+    await add(app_server, "AAPL", "rejected")
+    wanted = await add(app_server, "NVDA", "rejected")
+    await add(app_server, "NVDA", "forwarded")
+    page = await get(app_server, "/admin/signals", status="rejected", ticker=" nvda ")
+    assert [signal["id"] for signal in page["signals"]] == [str(wanted)]
+    assert page["signals"][0]["reason"] == "because NVDA"
+    assert page["signals"][0]["price"] == "1.10"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"status": "no"},
+        {"limit": 0},
+        {"limit": 501},
+        {"cursor": "x"},
+        {"cursor": 2**63},
+        {"ticker": "A\0"},
+        {"ticker": ""},
+    ],
+)
+async def test_what_the_list_cannot_be_asked(app_server: AppServer, query: dict[str, Any]) -> None:
+    assert "detail" in await get(app_server, "/admin/signals", 422, **query)
+
+
+async def test_the_story_tells_body_events_and_attempts(app_server: AppServer) -> None:
+    signal_id = await add(app_server, signal_type=None, body=b'{"ticker":"\xff"}')
+    await app_server.runtime.pool.execute(
+        """INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, outcome,
+                                 http_status, ended_at, response)
+           VALUES ($1, 1, 1, 'paper', $2, $1, 'delivered', 200, clock_timestamp(), 'taken')""",
+        signal_id,
+        str(signal_id),
+    )
+    story = await get(app_server, f"/admin/signals/{signal_id}")
+    assert story["signal"]["id"] == str(signal_id)
+    assert story["body"] == '{"ticker":"\N{REPLACEMENT CHARACTER}"}'
+    assert [(event["status"], event["detail"]) for event in story["events"]] == [("forwarded", {"rank": 1})]
+    (attempt,) = story["attempts"]
+    assert (attempt["outcome"], attempt["http_status"], attempt["response"]) == ("delivered", 200, "taken")
+
+
+async def test_there_is_no_story_of_an_unknown_signal(app_server: AppServer) -> None:
+    assert "no signal" in (await get(app_server, f"/admin/signals/{uuid4()}", 404))["detail"]
+    assert "detail" in await get(app_server, "/admin/signals/no-id", 422)
+
+
+async def test_the_status_counts_the_day_and_names_the_destination(app_server: AppServer) -> None:
+    for status in ("forwarded", "rejected", "rejected", "failed", "expired"):
+        await add(app_server, status=status)
+    await add(app_server, "OLD")
+    await app_server.runtime.pool.execute(
+        "UPDATE signals SET received_at = now() - interval '25 hours' WHERE ticker = 'OLD'"
+    )
+    answer = await get(app_server, "/admin/status")
+    counted = {
+        name: answer["metrics"][name]
+        for name in ("received", "approved", "rejected", "forwarded", "failed", "expired")
+    }
+    assert counted == {"received": 5, "approved": 2, "rejected": 2, "forwarded": 1, "failed": 1, "expired": 1}
+    assert answer["status"]["destination"]["kind"] == "paper"
+    assert answer["status"]["version"] == "dev"
+
+
+async def test_an_expired_sell_is_an_alarm(app_server: AppServer) -> None:
+    await add(app_server, "KEPT", "expired", signal_type="sell")
+    answer = await get(app_server, "/admin/status")
+    assert answer["alarms"][0] == {
+        "code": "sells_expired",
+        "text": "Sells expired undelivered in the last 24 hours: 1. Their positions are still open.",
+    }
+
+
+async def test_an_expired_signal_counts_as_approved_only_if_it_was(app_server: AppServer) -> None:
+    signal_id = await add(app_server, status="expired")
+    assert (await get(app_server, "/admin/status"))["metrics"]["approved"] == 0
+    await app_server.runtime.pool.execute(
+        "INSERT INTO signal_events (signal_id, status) VALUES ($1, 'approved')", signal_id
+    )
+    assert (await get(app_server, "/admin/status"))["metrics"]["approved"] == 1
+
+
+async def store_list(app: AppServer, *tickers: str, age: float = 0, max_age: int | None = None) -> None:
+    """Put a Top-N list in force."""
+    await app.runtime.pool.execute(
+        """INSERT INTO top_n_lists (strategy, source, tickers, max_age_seconds, fetched_at)
+           VALUES ($4, 'list', $1, $2, clock_timestamp() - make_interval(secs => $3))""",
+        list(tickers),
+        max_age,
+        age,
+        app.runtime.config.finviz.active_strategy.name,
+    )
+    app.runtime.wakeups.notify("changed")
+
+
+async def test_the_top_n_keeps_its_ranks_and_says_when_it_is_stale(app_server: AppServer) -> None:
+    await store_list(app_server, "NVDA", "AAPL", age=100, max_age=60)
+    stale = await get(app_server, "/admin/top-n-tickers")
+    assert (stale["tickers"], stale["fresh"]) == (["NVDA", "AAPL"], False)
+    assert stale["age_seconds"] == pytest.approx(100, abs=5)
+    await store_list(app_server, "NVDA", age=100)
+    assert (await get(app_server, "/admin/top-n-tickers"))["fresh"] is True
+
+
+@pytest.fixture
+async def line(app_server: AppServer) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """A connected page, its snapshot read."""
+    async with app_server.http.ws_connect("/ws/admin-updates", headers=BEARER) as connected:
+        assert (await connected.receive_json(timeout=5))["type"] == "snapshot"
+        yield connected
+
+
+async def heard(line: aiohttp.ClientWebSocketResponse, kind: str) -> Any:
+    """The data of the next message of a type."""
+    async with asyncio.timeout(10):
+        while True:
+            message = await line.receive_json()
+            if message["type"] == kind:
+                return message["data"]
+
+
+async def test_a_page_starts_from_a_whole_snapshot(app_server: AppServer) -> None:
+    await add(app_server)
+    await store_list(app_server, "NVDA")
+    async with app_server.http.ws_connect("/ws/admin-updates", headers=BEARER) as line:
+        first = await line.receive_json(timeout=5)
+    assert first["type"] == "snapshot"
+    assert first["data"].keys() == {"status", "metrics", "top_n", "positions", "changes", "alarms"}
+    assert first["data"]["metrics"]["received"] == 1
+    assert first["data"]["top_n"]["tickers"] == ["NVDA"]
+
+
+async def test_a_signal_is_hinted_and_counted(
+    app_server: AppServer, line: aiohttp.ClientWebSocketResponse
+) -> None:
+    before = await heard(line, "signals_changed")
+    await add(app_server)
+    assert await heard(line, "signals_changed") != before
+    received = 0
+    while not received:
+        received = (await heard(line, "metrics_update"))["received"]
+    assert received == 1
+
+
+async def test_each_kind_of_change_has_its_message(
+    app_server: AppServer, line: aiohttp.ClientWebSocketResponse
+) -> None:
+    await store_list(app_server, "TSLA")
+    while (await heard(line, "top_n_tickers_update"))["tickers"] != ["TSLA"]:
+        pass
+    await app_server.runtime.pool.execute("INSERT INTO positions (ticker) VALUES ('TSLA')")
+    app_server.runtime.wakeups.notify("changed")
+    while (await heard(line, "positions_changed"))["open"] != 1:
+        pass
+    await add(app_server, "LOST", "expired", signal_type="sell")
+    while "sells_expired" not in {alarm["code"] for alarm in await heard(line, "alarm")}:
+        pass
+
+
+async def test_a_page_hears_something_every_few_seconds_though_nothing_changes(
+    line: aiohttp.ClientWebSocketResponse,
+) -> None:
+    first = await heard(line, "status_update")
+    second = await heard(line, "status_update")
+    assert second["uptime_seconds"] > first["uptime_seconds"]
+
+
+async def test_a_busy_stack_sends_a_page_four_messages_a_second(
+    app_server: AppServer, line: aiohttp.ClientWebSocketResponse
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def keep_changing() -> None:
+        while True:
+            await add(app_server)
+
+    busy = asyncio.create_task(keep_changing())
+    heard_at = []
+    while len(heard_at) < 12:
+        await line.receive_json(timeout=5)
+        heard_at.append(loop.time())
+    busy.cancel()
+    assert min(fifth - first for first, fifth in zip(heard_at, heard_at[4:], strict=False)) > 1
+
+
+async def test_a_page_that_leaves_is_forgotten(app_server: AppServer) -> None:
+    line = await app_server.http.ws_connect("/ws/admin-updates", headers=BEARER)
+    await line.receive_json(timeout=5)
+    assert await app_server.runtime.hub.occupied(timeout=0)
+    await line.close()
+    async with asyncio.timeout(5):
+        while await app_server.runtime.hub.occupied(timeout=0):
+            await app_server.http.get("/health")  # a turn of the event loop that both sides take part in
+
+
+async def test_a_page_that_reads_nothing_delays_no_other(app_server: AppServer) -> None:
+    deaf = await app_server.http.ws_connect("/ws/admin-updates", headers=BEARER)
+    async with app_server.http.ws_connect("/ws/admin-updates", headers=BEARER) as line:
+        for number in range(1, 4):
+            await add(app_server)
+            while (await heard(line, "metrics_update"))["received"] != number:
+                pass
+    await deaf.close()
+
+
+async def test_the_page_shows_the_signals_without_scripts(app_server: AppServer) -> None:
+    signal_id = await add(app_server, "SHOWN", "rejected")
+    for path in (
+        "/admin",
+        "/admin/page/signals",
+        "/admin?status=rejected&ticker=shown",
+        "/admin?cursor=junk",
+    ):
+        async with app_server.http.get(path, headers=BEARER) as response:
+            page = await response.text()
+            assert response.status == 200
+            assert f"/admin/page/signals/{signal_id}" in page
+            assert "because SHOWN" in page
+    async with app_server.http.get(f"/admin/page/signals/{signal_id}", headers=BEARER) as response:
+        assert "because SHOWN" in await response.text()
+    async with app_server.http.get(f"/admin/page/signals/{uuid4()}", headers=BEARER) as response:
+        assert response.status == 404
+        assert "no signal with this id" in await response.text()
+
+
+async def test_every_route_of_the_api_is_described(app_server: AppServer) -> None:
+    async with app_server.http.get("/openapi.json") as response:
+        paths = (await response.json())["paths"]
+    for path in ("/admin/status", "/admin/signals", "/admin/signals/{signal_id}", "/admin/top-n-tickers"):
+        assert {"200", "401", "503"} <= paths[path]["get"]["responses"].keys()
+        assert paths[path]["get"]["security"] == [{"HTTPBearer": []}]

@@ -1,0 +1,145 @@
+"""Texts, templates, the list's address, and how values are shown."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from app.admin import rendering
+from app.admin.filters import Filter
+from app.admin.overview import alarms
+from app.admin.schemas import Attempt, Event, Signal, Story, TopN
+from app.admin.texts import catalogue
+from scripts import vendor
+
+ADMIN = Path(rendering.__file__).parent
+PAYLOAD = "<script>alert(1)</script>\"'&\u202e"
+
+
+def story(**changes: object) -> Story:
+    """A story whose every free text is hostile."""
+    moment = datetime(2026, 11, 22, 14, 3, 22, tzinfo=UTC)
+    values: dict[str, object] = {
+        "id": UUID(int=1),
+        "seq": 1,
+        "status": "failed",
+        "type": "buy",
+        "ticker": "NVDA",
+        "price": None,
+        "reason": PAYLOAD,
+        "sender_signal_id": PAYLOAD,
+        "received_at": moment,
+        "status_at": moment,
+        "expires_at": moment,
+        "attempts": 1,
+        "round": 1,
+    }
+    attempt = Attempt(
+        round=1,
+        number=1,
+        destination=PAYLOAD,
+        webhook_id="id",
+        started_at=moment,
+        ended_at=moment + timedelta(milliseconds=12),
+        outcome="refused",
+        http_status=400,
+        error=PAYLOAD,
+        response=PAYLOAD,
+    )
+    event = Event(at=moment, status="failed", reason=PAYLOAD, detail={PAYLOAD: PAYLOAD})
+    return Story(
+        signal=Signal.model_validate(values | changes), body=PAYLOAD, events=[event], attempts=[attempt]
+    )
+
+
+def test_what_a_stranger_sent_is_shown_as_text() -> None:
+    html = bytes(rendering.page("story.html", story=story()).body).decode()
+    assert "<script>alert" not in html
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;") == 9
+
+
+def test_a_row_that_names_no_order_says_so() -> None:
+    html = bytes(rendering.page("_story.html", story=story(type=None)).body).decode()
+    assert catalogue()["type.none"] in html
+
+
+def test_every_text_is_used_and_every_used_text_exists() -> None:
+    sources = "".join(path.read_text("utf-8") for path in ADMIN.rglob("*") if path.suffix in {".py", ".html"})
+    used = set(re.findall(r"\b(?:t|text)\(\s*[\"']([a-z_.]+)[\"'](?! ~)", sources))
+    used |= set(
+        re.findall(r"[\"'](top_n\.(?:none|fixed|fresh|stale)|signals\.none(?:_found)?)[\"']", sources)
+    )
+    by_prefix = {"status.", "type.", "outcome.", "metric.", "destination."}
+    assert used <= catalogue().keys()
+    assert {key for key in catalogue().keys() - used if not key.startswith(tuple(by_prefix))} == set()
+
+
+def test_nothing_inline_that_the_policy_would_block() -> None:
+    for path in (ADMIN / "templates").iterdir():
+        html = path.read_text("utf-8")
+        assert not re.search(r"\sstyle=|<style|\son[a-z]+=|javascript:|https?://", html), path.name
+        assert not re.search(r"<script(?![^>]*\bsrc=)", html), path.name
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (None, rendering.NOTHING),
+        (-1, "0 s"),
+        (0.4, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (3600, "1 h"),
+        (200_000, "2 d"),
+    ],
+)
+def test_ages_read_well(seconds: float | None, shown: str) -> None:
+    assert rendering.age(seconds) == shown
+
+
+def test_facts_keep_their_words_and_leave_out_what_is_not_known() -> None:
+    assert rendering.facts({"rank": 2, "list_age": 4.5, "note": "as text", "missing": None}) == (
+        "rank 2 · list age 4.5 · note as text"
+    )
+
+
+def test_an_address_typed_by_hand_is_forgiven() -> None:
+    assert Filter.of({"status": "nonsense", "ticker": " nv\0da ", "cursor": "-1"}) == Filter(ticker="NVDA")
+    assert Filter.of({"status": "failed", "cursor": "9" * 19}) == Filter(status="failed", cursor=2**63 - 1)
+    assert Filter.of({"cursor": "٣"}) == Filter()
+
+
+def test_the_list_has_one_address_per_page() -> None:
+    wanted = Filter.of({"status": "failed", "ticker": "BRK.B", "cursor": "7"})
+    assert wanted.at(5) == "/admin?status=failed&ticker=BRK.B&cursor=5"
+    assert wanted.at(None) == "/admin?status=failed&ticker=BRK.B"
+    assert Filter().at(None) == "/admin"
+
+
+def test_the_dearest_alarm_comes_first() -> None:
+    fresh = TopN(last_update=datetime.now(UTC), fresh=True)
+    stale = fresh.model_copy(update={"fresh": False})
+    assert alarms(fresh, sells_expired=0, sells_late=0) == []
+    assert [alarm.code for alarm in alarms(stale, sells_expired=2, sells_late=1)] == [
+        "sells_expired",
+        "sells_late",
+        "top_n_stale",
+    ]
+    assert [alarm.code for alarm in alarms(TopN(), sells_expired=0, sells_late=0)] == ["top_n_missing"]
+
+
+def test_vendored_files_are_the_ones_recorded(tmp_path: Path) -> None:
+    assert vendor.differences() == []
+    (tmp_path / "vendored.json").write_text(
+        json.dumps([{"sha256": {"kept.js": "0" * 64, "gone.js": "0" * 64}}]), "utf-8"
+    )
+    (tmp_path / "kept.js").write_text("changed", "utf-8")
+    (tmp_path / "stray.js").write_text("", "utf-8")
+    assert vendor.differences(tmp_path) == [
+        "gone.js: missing",
+        "stray.js: not in vendored.json",
+        "kept.js: content differs from vendored.json",
+    ]
