@@ -62,6 +62,8 @@ def _serve(settings: Settings) -> int:
             access_log=False,
             server_header=False,
             ws_max_size=65_536,
+            ws_ping_interval=10,  # a page that vanished is gone after 20 s; SPEC §15 allows 30
+            ws_ping_timeout=10,
             timeout_graceful_shutdown=5,
         )
     )
