@@ -39,7 +39,7 @@ class Mailbox:
         self._arrived.set()
 
     def put_first(self, message: Message) -> None:
-        """Put it before everything that waits: a snapshot is older than the changes that came up while it was made."""
+        """Put it before all that waits: a snapshot is older than the changes that came up meanwhile."""
         self._unsent = {message.type: message.data, **self._unsent}
         self._arrived.set()
 

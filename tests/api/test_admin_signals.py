@@ -45,10 +45,10 @@ async def add(
     return signal_id
 
 
-async def get(app: AppServer, path: str, status: int = 200, **query: Any) -> Any:
+async def get(app: AppServer, path: str, expected: int = 200, /, **query: Any) -> Any:
     """GET with the token; the decoded answer."""
     async with app.http.get(path, params=query, headers=BEARER) as response:
-        assert response.status == status, await response.text()
+        assert response.status == expected, await response.text()
         return await response.json()
 
 
