@@ -1,0 +1,82 @@
+"""The limiter's promise (SPEC §10): no sliding window at the destination holds more than its limit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.delivery.limiter import Window, allowance
+
+START = datetime(2026, 11, 22, tzinfo=UTC)
+WINDOWS = (Window(4, 60), Window(9, 300))
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def test_a_fresh_destination_has_every_token() -> None:
+    free = allowance(WINDOWS, open_attempts=0, ended=[], now=START)
+    assert (free.tokens, free.by_window, free.wait_seconds) == (4, (4, 9), 0)
+
+
+def test_open_attempts_count_and_with_all_lent_it_looks_again_soon() -> None:
+    assert allowance(WINDOWS, open_attempts=3, ended=[], now=START).tokens == 1
+    free = allowance(WINDOWS, open_attempts=4, ended=[], now=START)
+    assert free.tokens == 0
+    assert 0 < free.wait_seconds < 1
+
+
+def test_a_token_comes_back_one_window_after_the_end_of_its_attempt() -> None:
+    ended = [at(40), at(30), at(20), at(10)]
+    free = allowance(WINDOWS, open_attempts=0, ended=ended, now=at(50))
+    assert (free.tokens, free.wait_seconds) == (0, 20)
+    assert allowance(WINDOWS, open_attempts=0, ended=ended, now=at(70)).tokens == 1
+
+
+def test_the_longer_window_holds_when_the_shorter_is_free() -> None:
+    ended = [at(10 * number) for number in range(8, -1, -1)]
+    free = allowance(WINDOWS, open_attempts=0, ended=ended, now=at(200))
+    assert (free.by_window, free.tokens, free.wait_seconds) == ((4, 0), 0, 100)
+
+
+# What senders do, in milliseconds: ask for so many after a pause; each request arrives so long after its start
+# and ends so long after it arrived.
+ATTEMPTS = st.tuples(
+    st.integers(0, 90_000), st.integers(1, 4), st.integers(0, 50_000), st.integers(0, 20_000)
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ATTEMPTS, max_size=40))
+def test_no_sliding_window_ever_holds_more_than_its_limit(asked: list[tuple[int, int, int, int]]) -> None:
+    now, attempts = 0, list[tuple[int, int]]()  # each attempt: its arrival, its end
+    for pause, wanted, until_arrival, until_end in asked:
+        now += pause
+        ends = sorted((at(end / 1000) for _, end in attempts if end <= now), reverse=True)
+        still_open = sum(end > now for _, end in attempts)
+        free = allowance(WINDOWS, open_attempts=still_open, ended=ends, now=at(now / 1000))
+        arrival = now + until_arrival
+        attempts += [(arrival, arrival + until_end)] * min(wanted, free.tokens)
+        if not free.tokens:
+            now += round(free.wait_seconds * 1000)
+    arrivals = sorted(arrival for arrival, _ in attempts)
+    for window in WINDOWS:
+        for last in arrivals:
+            within = sum(last - 1000 * window.seconds < arrival <= last for arrival in arrivals)
+            assert within <= window.limit
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=20))
+def test_the_wait_it_names_is_enough_and_not_too_much(ages: list[int]) -> None:
+    ended = sorted((at(-age) for age in ages), reverse=True)
+    free = allowance(WINDOWS, open_attempts=0, ended=ended, now=START)
+    if free.tokens:
+        assert free.wait_seconds == 0
+        return
+    after = START + timedelta(seconds=free.wait_seconds)
+    assert allowance(WINDOWS, open_attempts=0, ended=ended, now=after).tokens >= 1
+    before = after - timedelta(milliseconds=1)
+    assert allowance(WINDOWS, open_attempts=0, ended=ended, now=before).tokens == 0
