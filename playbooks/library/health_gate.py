@@ -46,20 +46,13 @@ def ask(url: str, version: str) -> str:
 
 
 def ended_at(container: str, since: float) -> float | None:
-    """Return when the container last ended since then, by the engine's own clock."""
-    argv = [
-        "docker",
-        "events",
-        "--since",
-        f"{since:.3f}",
-        "--until",
-        f"{time.time():.3f}",
-        "--format",
-        "{{.TimeNano}}",
-    ]
-    argv += ["--filter", f"container={container}", "--filter", "event=die"]
-    stamps = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split()
-    return int(stamps[0]) / 1e9 if stamps else None
+    """Return when the container first ended since then, by the engine's own clock."""
+    argv = ["docker", "events", "--since", f"{since:.3f}", "--until", f"{time.time():.3f}", "--filter", "event=die"]
+    argv += ["--filter", "type=container", "--format", "{{.Actor.Attributes.name}} {{.TimeNano}}"]
+    lines = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines()
+    # The engine's own filter by name takes prefixes too: containers of `compose run` would count.
+    stamps = [int(line.split()[1]) / 1e9 for line in lines if line.split()[0] == container]
+    return stamps[0] if stamps else None
 
 
 def main() -> None:

@@ -31,9 +31,10 @@ OWN = "trading-signal-processor."
 ADOPTED = ".run/adopted-volume"
 
 
-def docker(*argv: str, cwd: str | None = None) -> str:
+def docker(*argv: str, cwd: str | None = None, stdin: str | None = None) -> str:
     """Return stdout, also of a command that failed because one of several objects does not exist."""
-    return subprocess.run(["docker", *argv], capture_output=True, text=True, check=False, cwd=cwd).stdout
+    argv = ("docker", *argv)
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd, input=stdin).stdout
 
 
 def container_facts(raw: dict[str, Any]) -> dict[str, Any]:
@@ -111,11 +112,12 @@ def foreign(
 
 def wanted(module: AnsibleModule) -> dict[str, dict[str, str]]:
     """Return, per service, the hash of its definition and the id of its image as compose would use them now."""
-    argv = ["compose", *(part for file in module.params["files"] for part in ("-f", file)), "config"]
-    hashes = dict(
-        line.split() for line in docker(*argv, "--hash", "*", cwd=module.params["project_dir"]).splitlines()
-    )
-    config = json.loads(docker(*argv, "--format", "json", cwd=module.params["project_dir"]))
+    files = [part for file in module.params["files"] for part in ("-f", file)]
+    definition = docker("compose", *files, "config", "--format", "json", cwd=module.params["project_dir"])
+    # Hashes of the resolved definition: those of the files leave env_file out and would always differ.
+    lines = docker("compose", "-f", "-", "config", "--hash", "*", stdin=definition).splitlines()
+    hashes = dict(line.split() for line in lines)
+    config = json.loads(definition)
     images = {name: service["image"] for name, service in config["services"].items()}
     found = json.loads(docker("image", "inspect", *images.values()) or "[]")
     ids = {tag: image["Id"] for image in found for tag in image["RepoTags"]}
