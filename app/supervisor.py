@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from app import metrics
+from app.db.away import DATABASE_AWAY
 
 log = structlog.get_logger(__name__)
 
@@ -91,12 +92,12 @@ class Supervisor:
             try:
                 await worker.run()
                 error = "returned, though it should run for ever"
+            except DATABASE_AWAY as reason:
+                error = f"{type(reason).__name__}: {reason}"
+                log.warning("worker starts again", worker=worker.name, error=error)
             except Exception as reason:  # whatever a worker trips over must not end the work
                 error = f"{type(reason).__name__}: {reason}"
-                # one traceback per kind of trouble: a database that is away would fill the log with it
-                log.error(  # noqa: TRY400
-                    "worker failed", worker=worker.name, error=error, exc_info=error != worker.error
-                )
+                log.exception("worker failed", worker=worker.name, error=error)
             worker.error = error
             worker.restarts += 1
             metrics.WORKER_RESTARTS.labels(worker.name).inc()

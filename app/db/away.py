@@ -6,6 +6,7 @@ DATABASE_AWAY = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a connection that was just cut raises
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shutting down, starting up, a cancelled statement
     asyncpg.InsufficientResourcesError,  # too many connections, disk full

@@ -8,6 +8,7 @@ import asyncpg
 import structlog
 
 from app import logging, metrics
+from app.db.away import DATABASE_AWAY
 from app.db.pool import Connection
 from app.intake.dedupe import Verdict, fold, follow
 from app.intake.store import Post, is_about_rows, store
@@ -80,7 +81,7 @@ class GroupCommit:
                             away = False
                         else:
                             await self._next_arrival()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
                 if not away:
                     log.warning(
                         "intake cannot commit, and keeps trying", error=f"{type(error).__name__}: {error}"

@@ -9,6 +9,7 @@ import asyncpg
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
+from app.db.away import DATABASE_AWAY
 from app.db.queries import load
 from app.delivery.destination import describe
 from app.ops import checks
@@ -122,7 +123,7 @@ class Health:
             return Probe(0.0, error=f"no answer in {DATABASE_SECONDS:g} s")
         except asyncpg.UndefinedTableError:
             return Probe(0.0, error="the schema is missing or old: run 'python -m app migrate'")
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
             return Probe(0.0, error=f"cannot be asked ({type(error).__name__})")  # its text may name hosts
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
         size, age, max_age, at, failure = row or (None,) * 5

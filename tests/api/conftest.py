@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 import uvicorn
 
+from app import logging
 from app.main import create_app
 from app.settings import Settings
 
@@ -20,18 +21,33 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from fastapi import FastAPI
+
     from app.runtime import Runtime
+
+logging.configure("INFO")  # as `python -m app serve` does; structlog's own format is for terminals
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
 
 
 @dataclass(frozen=True, slots=True)
 class AppServer:
-    """A running application: where it listens, what it shares, and a client session whose base URL it is."""
+    """A running application: where it listens, and a client session whose base URL it is."""
 
     url: str
-    runtime: Runtime
+    app: FastAPI
+    server: uvicorn.Server
     http: aiohttp.ClientSession
+
+    @property
+    def runtime(self) -> Runtime:
+        """What the application shares."""
+        runtime: Runtime = self.app.state.runtime
+        return runtime
+
+    def stop(self) -> None:
+        """Ask it to end, as TERM does."""
+        self.server.should_exit = True
 
 
 @asynccontextmanager
@@ -59,7 +75,7 @@ async def serve(settings: Settings) -> AsyncIterator[AppServer]:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
             async with aiohttp.ClientSession(url) as http:
-                yield AppServer(url, app.state.runtime, http)
+                yield AppServer(url, app, server, http)
         finally:
             server.should_exit = True
             await serving

@@ -43,7 +43,7 @@ def test_any_object_with_a_ticker_is_an_alert(
 
 @given(body=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
 def test_anything_else_is_refused_with_a_sentence(body: bytes) -> None:
-    with pytest.raises(BadAlertError, match="^(body|ticker|price): "):
+    with pytest.raises(BadAlertError, match=r"^(body|ticker|price): "):
         read_alert(body, read_fields(body))
 
 
