@@ -12,10 +12,11 @@ from ansible.module_utils.basic import AnsibleModule
 DOCUMENTATION = """
 module: checkout_facts
 short_description: Version of a checkout, and which files and folders are missing
+description: [Leaves the fact C(project_checkout).]
 options:
   path: {type: path, required: true, description: The checkout.}
   required: {type: list, elements: str, default: [], description: Paths the flow cannot do without.}
-  expected: {type: list, elements: str, default: [], description: Paths the flow makes where they are missing.}
+  expected: {type: list, elements: str, default: [], description: Paths the flow makes where missing.}
   hashed: {type: list, elements: str, default: [], description: What the version is made from without git.}
 """
 
@@ -44,7 +45,7 @@ def digest_of(root: Path, names: list[str], start: bytes = b"") -> str:
 
 
 def version_of(root: Path, hashed: list[str]) -> str:
-    """Return the image's version (docs/architecture.md): commit, commit-dirty-HASH, or tree-HASH without git."""
+    """Return the version as docs/architecture.md defines it: COMMIT, COMMIT-dirty-HASH or tree-HASH."""
     top = git(root, "rev-parse", "--show-toplevel")
     commit = (
         git(root, "rev-parse", "--short=12", "HEAD")
@@ -99,12 +100,14 @@ def main() -> None:
         )
     module.exit_json(
         changed=False,
-        checkout={
-            "path": str(root),
-            "real_path": str(root.resolve()),
-            "missing": absent(root, module.params["required"]),
-            "to_make": absent(root, module.params["expected"]),
-            "version": version_of(root, module.params["hashed"]),
+        ansible_facts={
+            "project_checkout": {
+                "path": str(root),
+                "real_path": str(root.resolve()),
+                "missing": absent(root, module.params["required"]),
+                "to_make": absent(root, module.params["expected"]),
+                "version": version_of(root, module.params["hashed"]),
+            }
         },
     )
 

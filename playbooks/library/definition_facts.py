@@ -1,4 +1,4 @@
-"""Ask compose what the stack's definition and .env come to, and return what the flow decides from, never a secret."""
+"""Ask compose what the stack's definition and .env come to; return what the flow needs, never a secret."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ description:
   - C(password) is C(set), or C(default) where POSTGRES_PASSWORD is absent or empty.
 options:
   project_dir: {type: path, required: true, description: Folder of the compose files and of .env.}
-  files: {type: list, elements: str, required: true, description: Compose files, later ones over earlier ones.}
+  files: {type: list, elements: str, required: true, description: Compose files, later over earlier.}
   app: {type: str, required: true, description: Name of the application's service.}
   database: {type: str, required: true, description: Name of the database's service.}
 """
+
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104  # where compose publishes a port that names no address
 
 
 def without_value(line: str) -> str:
@@ -48,7 +51,7 @@ def settings_of(config: dict[str, Any], app: str, database: str) -> dict[str, An
         "tls": bool(environment.get("TLS_CERT_FILE")),
         "server_port": int(published["80"]["published"]),
         "ports": [
-            {"address": port.get("host_ip", "0.0.0.0"), "port": int(port["published"])}
+            {"address": port.get("host_ip", EVERYWHERE), "port": int(port["published"])}
             for name in (database, app)
             for port in config["services"][name].get("ports", [])
         ],

@@ -1,4 +1,4 @@
-"""Look at a machine's Docker: what is installed, does the engine answer, what would start it. Changes nothing."""
+"""Look at a machine's Docker: what is installed, and does the engine answer. Changes nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ DOCUMENTATION = """
 module: docker_facts
 short_description: Versions of client, engine and compose, and what the machine is
 description:
-  - Answers within C(timeout) seconds even if the engine hangs. An empty version means "not there"; C(error) then says why.
+  - Leaves the fact C(docker). An empty version means "not there"; C(error) then says why.
+  - Answers even if the engine hangs.
 options:
   timeout: {type: int, default: 15, description: Seconds one docker command may take.}
 """
@@ -64,19 +65,21 @@ def main() -> None:
     release = os_release()
     module.exit_json(
         changed=False,
-        docker={
-            "client": client.partition("version ")[2].partition(",")[0] if client else "",
-            "engine": version,
-            "compose": "" if compose_error else compose.lstrip("v"),
-            "error": engine_error or compose_error,
-            "installed_engine": shutil.which("dockerd") is not None,
-            "cpus": int(cpus or 0),
-            "memory_bytes": int(memory or 0),
-            "root": os.geteuid() == 0,
-            "systemd": Path("/run/systemd/system").exists(),
-            "os": release.get("ID", os.uname().sysname.lower()),
-            "os_version": release.get("VERSION_ID", ""),
-            "codename": release.get("VERSION_CODENAME", ""),
+        ansible_facts={
+            "docker": {
+                "client": client.partition("version ")[2].partition(",")[0] if client else "",
+                "engine": version,
+                "compose": "" if compose_error else compose.lstrip("v"),
+                "error": engine_error or compose_error,
+                "installed_engine": shutil.which("dockerd") is not None,
+                "cpus": int(cpus or 0),
+                "memory_bytes": int(memory or 0),
+                "root": os.geteuid() == 0,
+                "systemd": Path("/run/systemd/system").exists(),
+                "os": release.get("ID", os.uname().sysname.lower()),
+                "os_version": release.get("VERSION_ID", ""),
+                "codename": release.get("VERSION_CODENAME", ""),
+            }
         },
     )
 

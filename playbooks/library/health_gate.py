@@ -1,4 +1,4 @@
-"""Wait until the application answers as the version just started (SPEC §3, gate), and measure the gap in service.
+"""Wait until the application answers as the version just started, and measure the gap (SPEC §3, gate).
 
 `uri` with retries would cost a third of a second a try and cannot ask for several good answers in a row.
 """
@@ -17,13 +17,13 @@ DOCUMENTATION = """
 module: health_gate
 short_description: Several good answers of /health in a row, or the last bad one
 description:
-  - C(gap_ms) is the time from the old container's end, by the engine's events since C(since), to the first good answer; absent
-    where nothing ended.
+  - C(gap_ms) is the time from the old container's end, by the engine's events since C(since), to the
+    first good answer; absent where nothing ended.
 options:
   url: {type: str, required: true, description: Address of /health.}
   version: {type: str, required: true, description: The version that must answer.}
   container: {type: str, required: true, description: Name of the container that was replaced.}
-  since: {type: float, required: true, description: Engine events from this time on count; seconds since the epoch.}
+  since: {type: float, required: true, description: Seconds since the epoch; earlier events do not count.}
   seconds: {type: int, default: 60, description: The longest wait.}
   consecutive: {type: int, default: 3, description: Good answers in a row.}
 """
@@ -47,7 +47,16 @@ def ask(url: str, version: str) -> str:
 
 def ended_at(container: str, since: float) -> float | None:
     """Return when the container first ended since then, by the engine's own clock."""
-    argv = ["docker", "events", "--since", f"{since:.3f}", "--until", f"{time.time():.3f}", "--filter", "event=die"]
+    argv = [
+        "docker",
+        "events",
+        "--since",
+        f"{since:.3f}",
+        "--until",
+        f"{time.time():.3f}",
+        "--filter",
+        "event=die",
+    ]
     argv += ["--filter", "type=container", "--format", "{{.Actor.Attributes.name}} {{.TimeNano}}"]
     lines = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines()
     # The engine's own filter by name takes prefixes too: containers of `compose run` would count.

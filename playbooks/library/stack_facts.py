@@ -1,4 +1,4 @@
-"""Look at the running stack: containers, volume, orphans, health, and what compose would change. Changes nothing."""
+"""Look at the stack: containers, volume, orphans, health, what compose would change. Changes nothing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ options:
   services: {type: dict, required: true, description: "Service name to {container, ...}."}
   app: {type: str, required: true, description: Name of the application's service.}
   volume: {type: str, required: true, description: Name of the database's volume.}
-  checkout: {type: path, description: This checkout; what belongs to another one is then listed in C(foreign).}
-  compare: {type: bool, default: false, description: Compare with the definition too; needs project_dir and files.}
+  checkout: {type: path, description: This checkout; another one's things are listed as C(foreign).}
+  compare: {type: bool, default: false, description: Compare with the definition, too.}
   project_dir: {type: path, description: Folder of the compose files.}
   files: {type: list, elements: str, default: [], description: Compose files.}
 """
@@ -29,6 +29,7 @@ options:
 COMPOSE = "com.docker.compose."
 OWN = "trading-signal-processor."
 ADOPTED = ".run/adopted-volume"
+UNKNOWN = "something without a checkout"
 
 
 def docker(*argv: str, cwd: str | None = None, stdin: str | None = None) -> str:
@@ -82,7 +83,7 @@ def health_of(container: dict[str, Any]) -> dict[str, Any]:
         return {"status": "absent", "version": "", "code": 0}
     url = f"http://127.0.0.1:{container['ports']['80']}/health"
     try:
-        with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310  # the address is ours, and http
+        with urllib.request.urlopen(url, timeout=3) as answer:
             code, body = answer.status, answer.read()
     except urllib.error.HTTPError as error:
         code, body = error.code, error.read()
@@ -98,20 +99,20 @@ def health_of(container: dict[str, Any]) -> dict[str, Any]:
 def foreign(
     checkout: Path, containers: dict[str, dict[str, Any]], volume_name: str, volume: dict[str, Any]
 ) -> list[dict[str, str]]:
-    """List what another checkout made; a volume that this one adopted is remembered in a file, labels cannot change."""
+    """List what another checkout made. Labels cannot change: a file remembers an adopted volume."""
     here = {str(checkout), str(checkout.resolve())}
     found = [
-        {"what": f"container {container['name']}", "owner": container["checkout"] or "something without a checkout"}
+        {"what": f"container {container['name']}", "owner": container["checkout"] or UNKNOWN}
         for container in containers.values()
         if container["checkout"] not in here
     ]
     if volume and volume["checkout"] not in here and not (checkout / ADOPTED).exists():
-        found.append({"what": f"volume {volume_name}", "owner": volume["checkout"] or "something without a checkout"})
+        found.append({"what": f"volume {volume_name}", "owner": volume["checkout"] or UNKNOWN})
     return found
 
 
 def wanted(module: AnsibleModule) -> dict[str, dict[str, str]]:
-    """Return, per service, the hash of its definition and the id of its image as compose would use them now."""
+    """Return, per service, the hash of its definition and the id of its image as compose uses them now."""
     files = [part for file in module.params["files"] for part in ("-f", file)]
     definition = docker("compose", *files, "config", "--format", "json", cwd=module.params["project_dir"])
     # Hashes of the resolved definition: those of the files leave env_file out and would always differ.
@@ -178,7 +179,9 @@ def main() -> None:
                 for container in containers.values()
             ],
             "volume": volume,
-            "foreign": foreign(Path(checkout), containers, module.params["volume"], volume) if checkout else [],
+            "foreign": foreign(Path(checkout), containers, module.params["volume"], volume)
+            if checkout
+            else [],
             "orphans": sorted(orphans),
             "changed": changed,
             "health": health_of(containers.get(module.params["app"], {})),

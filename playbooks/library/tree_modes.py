@@ -1,4 +1,4 @@
-"""Give the folders of the stack their modes and owners (SPEC §6), and leave every file that git tracks as it is."""
+"""Give the stack's folders their modes and owners, and leave what git tracks as it is (SPEC §6)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ options:
     type: list
     elements: dict
     required: true
-    description: "Entries {path, folders, files, owner}: modes as octal strings; owner a numeric user id, -1 leaves it."
+    description: "Entries {path, folders, files, owner}: octal strings; owner a user id, -1 leaves it."
 """
 
 
