@@ -15,7 +15,9 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 def _line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
     """Render with time, level and event first: a person reads the start of a line."""
     line = {"time": event.pop("time"), "level": event.pop("level"), "event": event.pop("event")}
-    line.update((key, value) for key, value in event.items() if not key.startswith("_"))
+    line.update(
+        (key, value) for key, value in event.items() if not key.startswith("_") and key != "color_message"
+    )
     return _encode(line).decode()
 
 

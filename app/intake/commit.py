@@ -17,7 +17,7 @@ from app.runtime import Runtime
 log = structlog.get_logger(__name__)
 
 BATCH_POSTS, BATCH_BYTES, UNCOMMITTED_BYTES = 500, 8_000_000, 32_000_000
-_COMMIT_SECONDS, _RETRY_SECONDS, _IDLE_SECONDS = 10.0, 0.2, 5.0
+_COMMIT_SECONDS, _RETRY_SECONDS, _IDLE_SECONDS = 10.0, 0.1, 5.0
 
 
 class OverloadedError(Exception):
