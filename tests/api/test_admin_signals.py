@@ -244,7 +244,7 @@ async def test_a_busy_stack_sends_a_page_four_messages_a_second(
             await add(app_server)
 
     busy = asyncio.create_task(keep_changing())
-    heard_at = []
+    heard_at: list[float] = []
     while len(heard_at) < 12:
         await line.receive_json(timeout=5)
         heard_at.append(loop.time())

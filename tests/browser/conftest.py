@@ -1,0 +1,160 @@
+"""The real application as a process of its own, and Chromium in front of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import async_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from playwright.async_api import Browser, Page
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+ADMIN_TOKEN = "admin-token-of-the-tests"
+STARTED = "Uvicorn running on"
+TOP_N = ("NVDA", "AAPL")
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Application:
+    """`python -m app serve` on a free loopback port, in paper, with a fixed Top-N."""
+
+    environment: dict[str, str]
+    port: int
+    process: subprocess.Popen[str] | None = field(default=None)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and return when it listens."""
+        command = [sys.executable, "-m", "app", "serve"]
+        self.process = subprocess.Popen(
+            command,
+            cwd=CHECKOUT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        log = self.process.stdout
+        assert log is not None
+        said: list[str] = []
+        for line in log:
+            said.append(line)
+            if STARTED in line:
+                break
+        else:
+            pytest.fail("the application did not start:\n" + "".join(said))
+        threading.Thread(target=lambda: list(log), daemon=True).start()  # a full pipe would stop it
+
+    def stop(self) -> None:
+        """End it as `docker stop` does."""
+        if self.process is not None:
+            self.process.terminate()
+            assert (
+                self.process.wait(timeout=15) == -signal.SIGTERM
+            )  # uvicorn ends in order, then by the signal
+            self.process = None
+
+    def post(self, **fields: Any) -> str:
+        """Post a signal as a trader's alert would come; returns its id."""
+        request = Request(f"{self.url}/webhook/in", json.dumps(fields).encode(), method="POST")  # noqa: S310  # loopback
+        with urlopen(request, timeout=10) as answer:  # noqa: S310  # loopback
+            assert answer.status == 202
+            return str(json.load(answer)["signal_id"])
+
+
+@pytest.fixture
+def application(database_url: str, tmp_path: Path) -> Iterator[Application]:
+    """One application for the test, stopped after it."""
+    strategy = {"name": "test", "url": "list:" + ",".join(TOP_N)}
+    (tmp_path / "finviz_config.json").write_text(
+        json.dumps({"active": "test", "strategies": [strategy]}), "utf-8"
+    )
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    running = Application(
+        {
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": database_url,
+            "ADMIN_TOKEN": ADMIN_TOKEN,
+            "CONFIG_DIR": str(tmp_path),
+            "SERVER_PORT": str(port),
+            "ENABLE_PROMETHEUS": "false",
+        },
+        port,
+    )
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest_asyncio.fixture
+async def browser(chromium_path: str) -> AsyncIterator[Browser]:
+    """The system's Chromium, headless."""
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_FLAGS)
+        yield launched
+        await launched.close()
+
+
+@pytest_asyncio.fixture
+async def page(browser: Browser, application: Application) -> AsyncIterator[Page]:
+    """A page of a fresh browser profile that asks nobody but the application; any complaint fails."""
+    context = await browser.new_context(base_url=application.url)
+    opened = await context.new_page()
+    complaints: list[str] = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text) if "Content Security Policy" in message.text else None
+        ),
+    )
+    opened.on(
+        "request",
+        lambda request: (
+            complaints.append(request.url) if not request.url.startswith(application.url) else None
+        ),
+    )
+    yield opened
+    await context.close()
+    assert complaints == []
+
+
+@pytest_asyncio.fixture
+async def signed_in(page: Page) -> Page:
+    """The page after signing in, its line live."""
+    await page.goto("/admin")
+    await page.get_by_label("Admin token").fill(ADMIN_TOKEN)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.locator("#connection[data-state=live]").wait_for()
+    return page
