@@ -95,7 +95,7 @@ def test_a_ticker_outside_the_list_is_rejected_with_its_reason(
     assert answer.status_code == 202
     status, reason = stack.outcome(answer.json()["signal_id"])
     assert status == "rejected"
-    assert "MSFT" in reason
+    assert "not in the Top-2" in reason
     assert len(destination.received()) == before
 
 
