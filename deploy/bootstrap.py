@@ -170,9 +170,14 @@ def _make(root: Path, kind: str) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def on_windows() -> bool:
+    """Whether this is Windows itself; inside WSL it is not."""
+    return os.name == "nt"
+
+
 def _check_machine() -> None:
     """Refuse what cannot work, before anything is written."""
-    if os.name == "nt":
+    if on_windows():
         raise BootstrapError(
             "Ansible does not run on Windows. Open a WSL 2 shell, clone the project there, run it again.",
             exit_code=3,

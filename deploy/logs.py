@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploy.exitcodes import ExitCode, worst
+from deploy.report import write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,22 +30,23 @@ _SSH_FAILED = 255
 
 @dataclass(frozen=True)
 class Target:
-    """A host to follow, and how to run a command there."""
+    """A host to follow, and how to run a command there: through `ssh` (empty for this machine), as whom."""
 
     host: str
-    prefix: tuple[str, ...]  # argv in front of the command: empty here, ssh elsewhere
-    remote: bool
+    ssh: tuple[str, ...] = ()
+    become: tuple[str, ...] = ()
 
     def command(self, *words: str) -> list[str]:
         """The argv that runs `words` on the host. ssh hands them to a shell, so they are quoted."""
-        return [*self.prefix, shlex.join(words)] if self.remote else [*self.prefix, *words]
+        words = (*self.become, *words)
+        return [*self.ssh, shlex.join(words)] if self.ssh else [*words]
 
 
 def target(host: str, variables: Mapping[str, Any]) -> Target:
     """How to reach `host`, from the variables Ansible uses. Host keys are checked, no password asked for."""
-    sudo = ("sudo", "-n") if variables.get("ansible_become") else ()
+    become = ("sudo", "-n") if variables.get("ansible_become") else ()
     if variables.get("ansible_connection") == "local":
-        return Target(host, sudo, remote=False)
+        return Target(host, become=become)
     argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
     for option, name in (
         ("-p", "ansible_port"),
@@ -55,7 +57,7 @@ def target(host: str, variables: Mapping[str, Any]) -> Target:
             argv += [option, str(variables[name])]
     for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
         argv += shlex.split(str(variables.get(name) or ""))
-    return Target(host, (*argv, str(variables.get("ansible_host") or host), *sudo), remote=True)
+    return Target(host, (*argv, str(variables.get("ansible_host") or host)), become)
 
 
 def follow(inventory: Inventory, hosts: Sequence[str], mask: Mask) -> ExitCode:
@@ -72,30 +74,23 @@ async def _follow(targets: Sequence[Target], mask: Mask) -> ExitCode:
         loop.add_signal_handler(signal.SIGTERM, this.cancel)
     width = max(len(one.host) for one in targets) if len(targets) > 1 else 0
     try:
-        return worst(await asyncio.gather(*(_stream(one, width, mask) for one in targets)))
+        async with asyncio.TaskGroup() as streams:  # ends every stream in order before it lets go
+            running = [streams.create_task(_stream(one, width, mask)) for one in targets]
     except asyncio.CancelledError:
         return ExitCode.DONE
+    return worst(task.result() for task in running)
 
 
 async def _stream(one: Target, width: int, mask: Mask) -> ExitCode:
     """Follow one host: first whether the app runs there, then its log line by line."""
     status, said = await _ask(one)
-    if status == _SSH_FAILED and one.remote:
+    if status == _SSH_FAILED and one.ssh:
         _complain(mask, f"{one.host}: cannot be reached: {said}")
         return ExitCode.UNREACHABLE
     if status or said != "running":
-        reason = (
-            said
-            if status and "no such object" not in said.lower()
-            else f"it is {said}"
-            if not status
-            else "absent"
-        )
-        _complain(
-            mask,
-            f"{one.host}: the app does not run ({reason}). "
-            f"Start it with: python3 run.py --quick --limit {one.host}",
-        )
+        reason = "there is no container" if "no such object" in said.lower() else said
+        start = f"python3 run.py --quick --limit {one.host}"
+        _complain(mask, f"{one.host}: the app does not run ({reason}). Start it with: {start}")
         return ExitCode.PRECONDITION
     prefix = f"{one.host:<{width}} | " if width else ""
     process = await asyncio.create_subprocess_exec(
@@ -109,8 +104,7 @@ async def _stream(one: Target, width: int, mask: Mask) -> ExitCode:
     try:
         if process.stdout:
             async for line in process.stdout:
-                sys.stdout.write(prefix + mask.text(line.decode("utf-8", "replace")))
-                sys.stdout.flush()
+                write(sys.stdout, prefix + mask.text(line.decode("utf-8", "replace")))
         await process.wait()
     finally:
         if process.returncode is None:
@@ -137,4 +131,4 @@ async def _ask(one: Target) -> tuple[int, str]:
 
 
 def _complain(mask: Mask, text: str) -> None:
-    sys.stderr.write(mask.text(text) + "\n")
+    write(sys.stderr, mask.text(text) + "\n")

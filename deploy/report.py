@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
@@ -42,6 +43,16 @@ def shown(step: Step, verbosity: int) -> bool:
 def step_line(step: Step, width: int = 0) -> str:
     """`host  status  role: task  (1.2 s)`: what a log file gets; `width` of the host column."""
     return f"{step.host:<{width}}  {step.status:<9}  {step.name}  ({step.seconds:.1f} s)"
+
+
+def write(stream: TextIO, text: str) -> None:
+    """Write at once. A reader that has gone (`run.py --quick | head`) must not disturb a deployment."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 class Report:
@@ -82,7 +93,7 @@ class Report:
             if self._lively:
                 self._console.print(Text(text, style=_COLOURS[step.status]))
             else:
-                self._line(text)
+                write(self._out, text + "\n")
         if self._verbosity > 1 and (said := str(event.get("stdout") or "").strip()):
             self.say(said.replace("\r\n", "\n"))
 
@@ -92,16 +103,11 @@ class Report:
         if self._lively:
             self._console.print(Text(text))
         else:
-            self._line(text)
+            write(self._out, text + "\n")
 
     def document(self, document: dict[str, Any]) -> None:
         """The one JSON document on stdout."""
-        sys.stdout.write(json.dumps(self._mask.tree(document), indent=2, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
-
-    def _line(self, text: str) -> None:
-        self._out.write(text + "\n")
-        self._out.flush()
+        write(sys.stdout, json.dumps(self._mask.tree(document), indent=2, ensure_ascii=False) + "\n")
 
     def _running(self) -> Table:
         now = time.time()

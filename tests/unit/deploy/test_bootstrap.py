@@ -1,0 +1,163 @@
+"""The environment run.py makes for itself: for real once, and every way in which it may be refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy import bootstrap
+from deploy.bootstrap import BootstrapError
+from tests.unit.deploy.checkout import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Stands in for a whole lock: small, pure Python, and it brings a script.
+SMALL = "markdown-it-py"
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A fresh clone whose lock holds one small package (with its hashes) and what it needs."""
+    root = tmp_path / "clone"
+    shutil.copytree(REPOSITORY / "deploy", root / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "requirements").mkdir()
+    shutil.copy(REPOSITORY / "requirements" / "uv.txt", root / "requirements")
+    lock = (REPOSITORY / "requirements" / "deploy.txt").read_text("utf-8")
+    small = [entry(lock, name) for name in (SMALL, "mdurl")]
+    (root / "requirements" / "deploy.txt").write_text("\n".join(small) + "\n", "utf-8")
+    return root
+
+
+def entry(lock: str, name: str) -> str:
+    """The lines of one package of a lock."""
+    lines = lock.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"{name}=="))
+    end = next((n for n in range(start + 1, len(lines)) if not lines[n].startswith(" ")), len(lines))
+    return "\n".join(lines[start:end])
+
+
+def make(root: Path) -> subprocess.Popen[str]:
+    """The way the Makefile calls it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "deploy.bootstrap", "deploy"],
+        cwd=root,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def test_two_start_at_once_and_one_environment_is_made_that_works(clone: Path) -> None:
+    (clone / ".venv.new").mkdir()  # left by a run that was killed
+    (clone / ".venv.new" / "rubbish").touch()
+    first, second = make(clone), make(clone)
+    said = first.communicate(timeout=120)[1] + second.communicate(timeout=120)[1]
+    assert (first.returncode, second.returncode) == (0, 0), said
+    assert said.count("Making .venv") == 1
+    assert bootstrap.is_current(clone, "deploy")
+    assert sorted(path.name for path in clone.glob(".venv*")) == [".venv"]
+    assert not (clone / ".venv" / "rubbish").exists()
+    # After the rename its scripts still start, by name and as modules.
+    for argv in (["bin/markdown-it"], ["bin/python", "-m", "markdown_it.cli.parse"]):
+        argv[0] = str(clone / ".venv" / argv[0])
+        assert subprocess.run([*argv, "--version"], capture_output=True, check=False).returncode == 0
+    assert not list((clone / ".venv" / "lib").glob("*/site-packages/markdown_it/__pycache__"))
+
+    with (clone / "requirements" / "deploy.txt").open("a", encoding="utf-8") as lock:
+        lock.write("# changed\n")
+    assert not bootstrap.is_current(clone, "deploy")
+
+
+def test_an_interrupted_making_leaves_nothing(clone: Path) -> None:
+    with make(clone) as process:
+        assert process.stderr
+        assert "Making .venv" in process.stderr.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not list(clone.glob(".venv*"))
+
+
+def test_without_a_network_the_reason_is_shown(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(BootstrapError) as failure:
+        bootstrap.ensure(clone, "deploy")
+    assert failure.value.exit_code == 1
+    assert "installing uv failed" in str(failure.value)
+    assert "    ERROR: " in str(failure.value)
+    assert "Is a package index reachable from here" in str(failure.value)
+    assert not list(clone.glob(".venv*"))
+
+
+def test_a_python_without_ensurepip_names_the_package(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ensurepip" else find(name))
+    with pytest.raises(BootstrapError) as failure:
+        bootstrap.ensure(clone, "deploy")
+    assert failure.value.exit_code == 3
+    assert f"apt-get install -y python3.{sys.version_info.minor}-venv" in str(failure.value)
+
+
+def test_windows_is_sent_to_wsl(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "on_windows", lambda: True)
+    with pytest.raises(BootstrapError) as failure:
+        bootstrap.ensure(clone, "deploy")
+    assert failure.value.exit_code == 3
+    assert "WSL 2" in str(failure.value)
+
+
+@pytest.mark.parametrize("broken", ["no stamp", "no python", "another place"])
+def test_a_broken_environment_is_not_current(clone: Path, broken: str) -> None:
+    target = clone / ".venv"
+    (target / "bin").mkdir(parents=True)
+    (target / "bin" / "python").symlink_to(sys.executable)
+    (target / bootstrap.STAMP).write_text(bootstrap.fingerprint(clone, "deploy"), "utf-8")
+    assert bootstrap.is_current(clone, "deploy")
+    if broken == "no stamp":
+        (target / bootstrap.STAMP).unlink()
+    elif broken == "no python":
+        (target / "bin" / "python").unlink()
+        (target / "bin" / "python").symlink_to("/nowhere/python")  # the system's Python was upgraded
+    else:
+        clone = clone.rename(clone.with_name("moved"))
+    assert not bootstrap.is_current(clone, "deploy")
+
+
+@pytest.mark.parametrize(
+    ("config", "environment", "expected"),
+    [
+        ("", {}, {}),
+        ("global.index-url='https://mirror/simple'", {}, {"UV_DEFAULT_INDEX": "https://mirror/simple"}),
+        ("global.index-url='https://m/'", {"UV_DEFAULT_INDEX": "mine"}, {}),
+        (
+            "global.index-url='https://a/'\n:env:.index-url='https://c/'\ninstall.index-url='https://b/'",
+            {},
+            {"UV_DEFAULT_INDEX": "https://c/"},
+        ),
+        (
+            "global.extra-index-url='https://a/ https://b/'",
+            {},
+            {"UV_INDEX": "https://a/ https://b/", "UV_INDEX_STRATEGY": "unsafe-best-match"},
+        ),
+        ("global.find-links='\\n/wheels\\n/more'", {}, {"UV_FIND_LINKS": "/wheels,/more"}),
+        ("global.cert='/etc/ca.crt'", {"SSL_CERT_FILE": "/mine"}, {}),
+        ("global.no-such-thing='x'\ndownload.index-url='https://a/'", {}, {}),
+    ],
+)
+def test_pips_settings_are_handed_on_to_uv(
+    config: str, environment: dict[str, str], expected: dict[str, str]
+) -> None:
+    assert bootstrap.uv_settings(config, environment) == expected

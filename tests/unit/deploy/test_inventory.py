@@ -1,0 +1,109 @@
+"""`--limit` against a real inventory: every term counts, unknown ones are named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy import inventory
+from deploy.inventory import Inventory, InventoryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.deploy.checkout import Checkout
+
+
+@pytest.fixture
+def known(checkout: Checkout) -> Inventory:
+    return Inventory(checkout.root, inventory.sources(checkout.root, []))
+
+
+@pytest.mark.parametrize(
+    ("limit", "hosts"),
+    [
+        ("local", ["here"]),
+        ("web", ["a", "b"]),
+        ("a,dead", ["a", "dead"]),
+        ("a:dead", ["a", "dead"]),
+        ("web,!b", ["a"]),
+        ("all:&web", ["a", "b"]),
+        ("all,!prod,!web", ["here", "dead"]),  # prod is empty: leaving it out is no mistake
+        ("de*", ["dead"]),
+        ("~[ab]$", ["a", "b"]),
+        ("web[0]", ["a"]),
+    ],
+)
+def test_limits_that_mean_something(known: Inventory, limit: str, hosts: list[str]) -> None:
+    assert sorted(known.hosts(limit)) == sorted(hosts)
+
+
+@pytest.mark.parametrize("limit", ["nowhere", "a,nowhere", "a:nowhere", "web,!nowhere", "web:&nowhere", "x*"])
+def test_an_unknown_term_is_named_with_what_there_is(known: Inventory, limit: str) -> None:
+    with pytest.raises(InventoryError) as refusal:
+        known.hosts(limit)
+    assert "no host or group '" + ("x*" if limit == "x*" else "nowhere") in str(refusal.value)
+    assert "here" in str(refusal.value)
+    assert "web" in str(refusal.value)
+
+
+def test_the_localhost_that_ansible_makes_up_is_not_in_the_inventory(known: Inventory) -> None:
+    with pytest.raises(InventoryError, match="no host or group 'localhost'"):
+        known.hosts("localhost")
+
+
+def test_an_empty_group_says_where_to_fill_it_in(known: Inventory) -> None:
+    with pytest.raises(InventoryError, match=r"'prod' has no hosts yet; fill it in, in inventory/hosts\.yml"):
+        known.hosts("prod")
+
+
+def test_terms_that_leave_nothing_are_refused(known: Inventory) -> None:
+    with pytest.raises(InventoryError, match="matches no host"):
+        known.hosts("a,!web")
+
+
+def test_a_retry_file_is_checked_line_by_line(known: Inventory, tmp_path: Path) -> None:
+    retry = tmp_path / "retry"
+    retry.write_text("a\n\nb\n", "utf-8")
+    assert known.hosts(f"@{retry}") == ["a", "b"]
+    retry.write_text("a\nnowhere\n", "utf-8")
+    with pytest.raises(InventoryError, match="no host or group 'nowhere'"):
+        known.hosts(f"@{retry}")
+
+
+def test_a_missing_retry_file_is_named(known: Inventory, tmp_path: Path) -> None:
+    with pytest.raises(InventoryError, match="No such file"):
+        known.hosts(f"@{tmp_path / 'nowhere'}")
+
+
+def test_the_operators_inventory_comes_after_the_shipped_one(checkout: Checkout, tmp_path: Path) -> None:
+    added = tmp_path / "mine.yml"
+    added.write_text("web: {hosts: {a: {who: mine}, extra: {}}}\n", "utf-8")
+    group_vars = checkout.root / "inventory" / "group_vars"
+    group_vars.mkdir()
+    (group_vars / "web.yml").write_text("who: shipped\nkept: true\n", "utf-8")
+    known = Inventory(checkout.root, inventory.sources(checkout.root, [str(added)]))
+    assert known.hosts("web") == ["a", "b", "extra"]
+    assert known.variables("a")["who"] == "mine"
+    assert known.variables("extra")["kept"] is True
+    assert known.variables("b")["who"] == "shipped"
+
+
+def test_a_list_of_hosts_is_an_inventory_too(checkout: Checkout) -> None:
+    known = Inventory(checkout.root, inventory.sources(checkout.root, ["one.example,two.example"]))
+    assert known.hosts("two.example") == ["two.example"]
+
+
+def test_a_missing_inventory_is_named(checkout: Checkout) -> None:
+    with pytest.raises(InventoryError, match="-i /nowhere: no such file or folder"):
+        inventory.sources(checkout.root, ["/nowhere"])
+
+
+def test_an_inventory_that_cannot_be_read_is_refused_not_skipped(checkout: Checkout, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yml"
+    broken.write_text("all: [this, is, no, inventory\n", "utf-8")
+    done = checkout.run("--status-only", "-i", str(broken), "--limit", "here")
+    assert done.returncode == 2
+    assert "cannot read the inventory" in done.stderr
+    assert "broken.yml" in done.stderr
