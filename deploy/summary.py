@@ -46,15 +46,17 @@ def headline(ending: Ending) -> str:
     label, code = ending.request.action.label, ending.verdict.code
     down = ", ".join(_down(ending))
     took = f"{ending.seconds:.1f} s"
+    lost = _lost(ending)
     if ending.request.action.name == "status" and code in {ExitCode.DONE, ExitCode.NOT_SERVING}:
         return f"Not serving: {down}." if down else "Serving."
     sentences = {
         ExitCode.DONE: f"{label} done in {took}.",
         ExitCode.INTERNAL: f"{label} could not be carried out; nothing was changed.",
         ExitCode.PRECONDITION: f"{label} not possible: put something right first. Nothing was changed.",
-        ExitCode.UNREACHABLE: f"{label} failed after {took}: a host could not be reached.{_lost(ending)}",
-        ExitCode.OLD_VERSION_SERVES: f"{label} FAILED after {took}; the old version still serves.",
-        ExitCode.NOT_SERVING: f"{label} FAILED after {took}; NOTHING SERVES on {down}.",
+        ExitCode.UNREACHABLE: f"{label} failed after {took}: a host could not be reached."
+        f"{lost or ' Nothing was changed there.'}",
+        ExitCode.OLD_VERSION_SERVES: f"{label} FAILED after {took}; the old version still serves.{lost}",
+        ExitCode.NOT_SERVING: f"{label} FAILED after {took}; NOTHING SERVES on {down}.{lost}",
         ExitCode.INTERRUPTED: f"{label} interrupted after {took}. {_after_interruption(ending)}",
     }
     return sentences[code]
@@ -211,7 +213,7 @@ def _lost(ending: Ending) -> str:
     """The hosts that stopped answering while they were worked on: nobody can say what serves there."""
     names = [host.name for host in ending.state.failed if host.failure and host.failure.unreachable]
     touched = [name for name in names if ending.state.hosts[name].touched and ending.request.action.changes]
-    return f" What serves on {', '.join(touched)} is not known." if touched else " Nothing was changed there."
+    return f" What serves on {', '.join(touched)} is not known." if touched else ""
 
 
 def _down(ending: Ending) -> list[str]:

@@ -1,0 +1,141 @@
+"""The last words of a run: first line, per host, next command, document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploy import summary
+from deploy.actions import BY_NAME
+from deploy.events import Failure, RunState, Status, Step
+from deploy.report import shown, step_line
+from deploy.request import Request
+from deploy.summary import Ending
+from deploy.verdict import judge
+
+
+def ending(
+    recorded: list[dict[str, Any]],
+    *,
+    serving: bool,
+    interrupted: bool = False,
+    **request: Any,
+) -> Ending:
+    """The recorded run (`b` failed half-way), after the look at what serves on `b`."""
+    state = RunState(["a", "b", "c", "d"])
+    for event in recorded:
+        state.apply(event)
+    state.hosts["b"].report = {"serving": serving, "version": "old" if serving else None, "log": "last words"}
+    action = BY_NAME["quick"]
+    verdict = judge(state, action, ansible_status=2, interrupted=interrupted)
+    return Ending(Request(action, **request), state, verdict, seconds=12.34)
+
+
+def test_the_first_line_says_that_the_old_version_serves(recorded: list[dict[str, Any]]) -> None:
+    assert summary.headline(ending(recorded, serving=True)) == (
+        "Quick deploy FAILED after 12.3 s; the old version still serves."
+    )
+
+
+def test_the_first_line_says_where_nothing_serves(recorded: list[dict[str, Any]]) -> None:
+    """Only `b`: `c` was never tried and `d` failed before anything began, so what they had still runs."""
+    assert summary.headline(ending(recorded, serving=False)) == (
+        "Quick deploy FAILED after 12.3 s; NOTHING SERVES on b."
+    )
+
+
+@pytest.mark.parametrize(
+    ("serving", "words"), [(True, "The stack still serves."), (False, "NOTHING SERVES on b.")]
+)
+def test_an_interruption_says_it_too(recorded: list[dict[str, Any]], *, serving: bool, words: str) -> None:
+    line = summary.headline(ending(recorded, serving=serving, interrupted=True))
+    assert line == f"Quick deploy interrupted after 12.3 s. {words}"
+
+
+def test_a_host_lost_half_way_is_not_called_unchanged(recorded: list[dict[str, Any]]) -> None:
+    end = ending(recorded, serving=True)
+    end.state.hosts["b"].failure = None
+    end.state.hosts["a"].failure = Failure("Deploy", "compose: Up", "timed out", unreachable=True)
+    end.state.hosts["a"].finished = []
+    lost = Ending(
+        end.request, end.state, judge(end.state, end.request.action, ansible_status=4, interrupted=False), 1
+    )
+    assert summary.headline(lost).endswith("the old version still serves. What serves on a is not known.")
+    assert "    state:  not known; look with --status-only once the host answers" in summary.lines(lost)
+
+
+def test_every_host_is_accounted_for(recorded: list[dict[str, Any]]) -> None:
+    text = summary.lines(ending(recorded, serving=True))
+    assert text[2].startswith("  a: done · version new · healthy · gap in service 640 ms · ")
+    assert "  c: never tried" in text
+    assert "    failed: compose: Replace the container" in text
+    assert "            | port is already allocated" in text
+    assert "    state:  version old serves" in text
+    assert "      last words" in text
+    assert any(line.startswith("  d: unreachable") for line in text)
+
+
+def test_the_next_command_is_for_exactly_the_rest(recorded: list[dict[str, Any]]) -> None:
+    end = ending(
+        recorded,
+        serving=True,
+        limit="web",
+        inventories=("my hosts.yml",),
+        extra_vars=("a=b c",),
+        install_docker=True,
+        adopt=True,
+    )
+    assert summary.next_command(end).endswith(
+        "python3 run.py --quick -i 'my hosts.yml' --limit b,c,d -e 'a=b c' --install-docker --adopt"
+    )
+
+
+def test_with_every_host_left_the_limit_stays_as_typed() -> None:
+    request = Request(BY_NAME["site"], limit="web")
+    assert summary.command_line(request, ["a", "b"], everything=True) == "python3 run.py --limit web"
+    assert summary.command_line(Request(BY_NAME["site"]), ["here"], everything=True) == "python3 run.py"
+
+
+def test_a_changed_host_key_says_what_to_do(recorded: list[dict[str, Any]]) -> None:
+    end = ending(recorded, serving=True)
+    end.state.hosts["d"].failure = Failure("P", "Look", "Host key verification failed.", unreachable=True)
+    assert any("connect once with ssh" in line for line in summary.lines(end))
+
+
+def test_the_document_holds_what_the_screen_says(recorded: list[dict[str, Any]]) -> None:
+    document = summary.document(ending(recorded, serving=False))
+    assert document["exit_code"] == 6
+    assert document["seconds"] == 12.34
+    assert {name: host["outcome"] for name, host in document["hosts"].items()} == {
+        "a": "done",
+        "b": "failed",
+        "c": "never tried",
+        "d": "unreachable",
+    }
+    assert document["hosts"]["b"]["serving"] is False
+    assert document["hosts"]["c"]["version"] is None
+    assert len(document["steps"]) == len(ending(recorded, serving=False).state.steps)
+
+
+@pytest.mark.parametrize(
+    ("status", "bookkeeping", "verbosity", "visible"),
+    [
+        (Status.OK, False, 0, True),
+        (Status.OK, True, 0, False),
+        (Status.OK, True, 1, True),
+        (Status.CHANGED, True, 0, True),
+        (Status.SKIPPED, False, 0, False),
+        (Status.SKIPPED, False, 1, True),
+        (Status.IGNORED, False, 0, False),
+        (Status.FAILED, True, 0, True),
+        (Status.UNREACHABLE, True, 0, True),
+    ],
+)
+def test_which_steps_are_shown(status: Status, *, bookkeeping: bool, verbosity: int, visible: bool) -> None:
+    assert shown(Step("a", "Deploy", "Build", status, 1.0, bookkeeping), verbosity) is visible
+
+
+def test_columns_line_up() -> None:
+    step = Step("a", "Deploy", "compose: Build", Status.OK, 1.26)
+    assert step_line(step, width=5) == "a      ok         compose: Build  (1.3 s)"
