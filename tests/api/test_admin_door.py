@@ -209,3 +209,20 @@ async def test_every_answer_has_the_security_headers(app_server: AppServer, path
         assert ("data:" in policy) == (path == "/docs")
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert response.headers["X-Frame-Options"] == "DENY"
+
+
+async def test_without_a_database_every_answer_says_so_at_once(
+    start_app: Callable[..., Awaitable[AppServer]],
+) -> None:
+    app = await start_app(database_url="postgresql://nobody@127.0.0.1:1/nowhere")
+    for path in ("/admin/status", "/admin/signals", "/admin/top-n-tickers"):
+        async with app.http.get(path, headers=BEARER) as response:
+            assert response.status == 503
+            assert response.headers["Retry-After"]
+            assert "database does not answer" in (await response.json())["detail"]
+    cookie = cookie_of(await sign_in(app))
+    async with app.http.get("/admin", headers={"Cookie": cookie, "Accept": "text/html"}) as page:
+        assert page.status == 503
+        assert "database does not answer" in await page.text()
+    async with app.http.ws_connect("/ws/admin-updates", headers=BEARER) as line:
+        assert (await line.receive(timeout=5)).data == 1013

@@ -32,6 +32,8 @@ CREATE INDEX signals_to_decide ON signals (seq) WHERE status = 'received';
 CREATE INDEX signals_to_deliver ON signals ((type = 'buy'), seq) WHERE status = 'approved';
 CREATE INDEX signals_unfinished_by_ticker ON signals (ticker, seq) WHERE status IN ('received', 'approved', 'forwarding');
 CREATE INDEX signals_by_ticker ON signals (ticker, seq DESC);
+-- the last 24 hours out of a month; rows lie in the order they came, so ranges of pages are enough
+CREATE INDEX signals_by_arrival ON signals USING brin (received_at) WITH (pages_per_range = 64, autosummarize = on);
 
 -- Every change of a signal, in order; the story told on /admin.
 CREATE TABLE signal_events (
