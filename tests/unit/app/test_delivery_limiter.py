@@ -42,7 +42,7 @@ def test_the_longer_window_holds_when_the_shorter_is_free() -> None:
     assert (free.by_window, free.tokens, free.wait_seconds) == ((4, 0), 0, 100)
 
 
-# What senders do, in milliseconds: ask for so many after a pause; each request arrives so long after its start
+# What senders do, in milliseconds: ask for so many after a pause; each request arrives so long after that
 # and ends so long after it arrived.
 ATTEMPTS = st.tuples(
     st.integers(0, 90_000), st.integers(1, 4), st.integers(0, 50_000), st.integers(0, 20_000)

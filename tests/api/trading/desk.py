@@ -1,0 +1,112 @@
+"""A trader's desk: one database, a destination, and applications between them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from tests.api.trading.receiver import WAIT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    import asyncpg
+
+    from tests.api.conftest import AppServer
+    from tests.api.trading.receiver import Receiver
+
+FINAL = ("rejected", "forwarded", "failed", "expired")
+
+
+@dataclass(slots=True)
+class Desk:
+    """Configure, open an application, send alerts, and look at what became of them."""
+
+    start_app: Callable[..., Awaitable[AppServer]]
+    receiver: Receiver
+    folder: Path
+    database: asyncpg.Pool[asyncpg.Record]
+
+    def configure(self, name: str, **document: Any) -> None:
+        """Write `config/<name>_config.json`; an application reads it when it is opened."""
+        (self.folder / f"{name}_config.json").write_text(json.dumps(document))
+
+    def watch(self, url: str, **strategy: Any) -> None:
+        """Make `url` the active strategy's source."""
+        self.configure("finviz", strategies=[{"name": "desk", "url": url, **strategy}])
+
+    async def open(self, *, live: bool = True, **settings: Any) -> AppServer:
+        """Start an application, without limits unless a keyword says otherwise."""
+        settings = {"dest_webhook_rate_limiting_enabled": False, **settings}
+        if live:
+            settings["dest_webhook_url"] = self.receiver.url
+        return await self.start_app(**settings)
+
+    async def send(self, app: AppServer, ticker: str, side: str, **fields: Any) -> UUID:
+        """Post an alert and return its signal's id; a number of its own keeps it from being a duplicate."""
+        number = await self.database.fetchval("SELECT count(*) FROM signals")
+        alert = {"ticker": ticker, "side": side, "number": number, **fields}
+        async with app.http.post("/webhook/in", json=alert) as answer:
+            accepted = await answer.json()
+            assert answer.status == 202, accepted
+            return UUID(accepted["signal_id"])
+
+    async def signal(self, signal_id: UUID) -> asyncpg.Record:
+        """The signal's row as it is now."""
+        row = await self.database.fetchrow("SELECT * FROM signals WHERE id = $1", signal_id)
+        assert row is not None
+        return row
+
+    async def until(self, app: AppServer, signal_id: UUID, *statuses: str) -> asyncpg.Record:
+        """Wait until the signal is in one of the statuses (any final one by default) and return its row."""
+        found: list[asyncpg.Record] = []
+
+        async def there() -> bool:
+            found[:] = [await self.signal(signal_id)]
+            return found[0]["status"] in (statuses or FINAL)
+
+        await self.wait(app, there, lambda: f"{signal_id} is {dict(found[0])}")
+        return found[0]
+
+    async def settled(self, app: AppServer) -> None:
+        """Wait until no signal is unfinished."""
+
+        async def there() -> bool:
+            query = "SELECT count(*) FROM signals WHERE NOT status = ANY ($1)"
+            return bool(await self.database.fetchval(query, FINAL) == 0)
+
+        await self.wait(app, there, lambda: "signals are left unfinished")
+
+    async def wait(
+        self, app: AppServer, there: Callable[[], Awaitable[bool]], why: Callable[[], str]
+    ) -> None:
+        """Wait for a condition, looked at whenever the application says that something changed."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not await there():
+                    await app.runtime.wakeups.wait("changed", 0.2)
+        except TimeoutError:
+            raise AssertionError(why()) from None
+
+    async def story(self, signal_id: UUID) -> list[str]:
+        """The statuses the signal went through."""
+        rows = await self.database.fetch(
+            "SELECT status FROM signal_events WHERE signal_id = $1 ORDER BY id", signal_id
+        )
+        return [row["status"] for row in rows]
+
+    async def attempts(self, signal_id: UUID) -> list[asyncpg.Record]:
+        """The signal's delivery attempts, in order."""
+        rows: list[asyncpg.Record] = await self.database.fetch(
+            "SELECT * FROM attempts WHERE signal_id = $1 ORDER BY id", signal_id
+        )
+        return rows
+
+    async def open_positions(self) -> dict[str, int]:
+        """How many buys each open position counts."""
+        rows = await self.database.fetch("SELECT ticker, buys FROM positions WHERE status = 'open'")
+        return {row["ticker"]: row["buys"] for row in rows}

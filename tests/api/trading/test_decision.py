@@ -1,0 +1,158 @@
+"""Decisions on a real database, in order, with their reasons (SPEC §9)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tests.api.trading.receiver import Received, always, take
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from tests.api.trading.desk import Desk
+
+
+async def test_a_buy_in_the_list_goes_out_and_one_outside_is_rejected_with_its_reason(desk: Desk) -> None:
+    app = await desk.open()
+    inside, outside = await desk.send(app, "nvda", "buy"), await desk.send(app, "ZZZ", "buy")
+    assert (await desk.until(app, outside))["reason"] == "not in the Top-3"
+    assert (await desk.until(app, inside))["status"] == "forwarded"
+    assert await desk.story(inside) == ["received", "approved", "forwarding", "forwarded"]
+    assert await desk.story(outside) == ["received", "rejected"]
+    approved = await desk.database.fetchval(
+        "SELECT detail ->> 'rank' FROM signal_events WHERE signal_id = $1 AND status = 'approved'", inside
+    )
+    assert approved == "2"
+
+
+async def test_a_sell_without_a_position_is_rejected(desk: Desk) -> None:
+    app = await desk.open()
+    sell = await desk.until(app, await desk.send(app, "AAPL", "sell"))
+    assert (sell["status"], sell["reason"]) == ("rejected", "no position is open and no buy is on its way")
+    assert desk.receiver.received == []
+
+
+async def test_a_sell_is_approved_while_its_buy_is_on_its_way_and_leaves_after_it(desk: Desk) -> None:
+    answer_now = asyncio.Event()
+
+    async def later(received: Received) -> web.StreamResponse:
+        await answer_now.wait()
+        return await take(received)
+
+    desk.receiver.answer = later
+    app = await desk.open(forwarding_workers=4)
+    buy, sell = await desk.send(app, "AAPL", "buy"), await desk.send(app, "AAPL", "sell")
+    assert (await desk.until(app, sell, "approved"))["reason"] == "its buy is on its way"
+    await desk.receiver.count(1)
+    assert [received.alert["side"] for received in desk.receiver.received] == ["buy"]
+    answer_now.set()
+    await desk.until(app, sell, "forwarded")
+    assert [received.webhook_id for received in desk.receiver.received] == [str(buy), str(sell)]
+    assert await desk.open_positions() == {}
+
+
+async def test_sells_behind_a_buy_that_is_refused_are_rejected(desk: Desk) -> None:
+    desk.receiver.answer = always(400)
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    sells = [await desk.send(app, "AAPL", "sell") for _ in range(3)]
+    assert (await desk.until(app, buy))["status"] == "failed"
+    for sell in sells:
+        row = await desk.until(app, sell)
+        assert row["status"] == "rejected"
+        assert row["reason"] in {
+            "its buy was not delivered, and no other position is open",
+            "no position is open and no buy is on its way",  # decided after the buy had failed
+        }
+    assert [received.webhook_id for received in desk.receiver.received] == [str(buy)]
+
+
+async def test_a_second_sell_finds_the_position_closed_and_is_not_sent(desk: Desk) -> None:
+    hold = asyncio.Event()
+
+    async def later(received: Received) -> web.StreamResponse:
+        await hold.wait()
+        return await take(received)
+
+    app = await desk.open()
+    await desk.until(app, await desk.send(app, "AAPL", "buy"))
+    desk.receiver.answer = later
+    first, second = await desk.send(app, "AAPL", "sell"), await desk.send(app, "AAPL", "exit")
+    await desk.until(app, second, "approved")
+    hold.set()
+    assert (await desk.until(app, first))["status"] == "forwarded"
+    row = await desk.until(app, second)
+    assert (row["status"], row["reason"]) == ("rejected", "the position was closed before its turn came")
+    assert len(desk.receiver.received) == 2
+
+
+async def test_without_a_list_buys_wait_and_sells_of_other_tickers_go_on(desk: Desk) -> None:
+    desk.watch("file:top.csv", refresh_interval_sec=1)
+    await desk.database.execute("INSERT INTO positions (ticker) VALUES ('AAPL'), ('NVDA')")
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    behind = await desk.send(app, "AAPL", "sell")
+    other = await desk.send(app, "NVDA", "sell")
+    assert (await desk.until(app, other))["status"] == "forwarded"
+    assert {(await desk.signal(waiting))["status"] for waiting in (buy, behind)} == {"received"}
+    (desk.folder / "top.csv").write_text("Ticker\nAAPL\n")
+    assert (await desk.until(app, buy))["reason"] == "the destination took it"
+    assert (await desk.until(app, behind))["status"] == "forwarded"
+    assert [received.webhook_id for received in desk.receiver.received] == [str(other), str(buy), str(behind)]
+
+
+async def test_duplicate_buys_are_rejected_where_the_operator_says_so(desk: Desk) -> None:
+    desk.configure("system", duplicate_buys="reject")
+    app = await desk.open()
+    first, second = await desk.send(app, "AAPL", "buy"), await desk.send(app, "AAPL", "buy")
+    assert (await desk.until(app, first))["status"] == "forwarded"
+    assert "duplicate buys are rejected" in (await desk.until(app, second))["reason"]
+
+
+async def test_what_is_too_old_expires_wherever_it_waits(desk: Desk) -> None:
+    desk.configure("system", delivery_paused=True)
+    desk.watch("file:missing.csv")
+    await desk.database.execute("INSERT INTO positions (ticker) VALUES ('NVDA')")
+    app = await desk.open()
+    undecided = await desk.send(app, "AAPL", "buy")
+    unsent = await desk.send(app, "NVDA", "sell")
+    await desk.until(app, unsent, "approved")
+    await desk.database.execute("UPDATE signals SET expires_at = now()")
+    assert (await desk.until(app, undecided))["reason"] == "too old before it could be decided"
+    assert (await desk.until(app, unsent))["reason"] == "too old before it could be sent"
+    assert await desk.story(unsent) == ["received", "approved", "expired"]
+    assert await desk.open_positions() == {"NVDA": 1}
+
+
+async def test_sells_behind_a_buy_that_expires_are_rejected(desk: Desk) -> None:
+    desk.configure("system", delivery_paused=True)
+    app = await desk.open()
+    buy, sell = await desk.send(app, "AAPL", "buy"), await desk.send(app, "AAPL", "sell")
+    await desk.until(app, sell, "approved")
+    await desk.database.execute("UPDATE signals SET expires_at = now() WHERE id = $1", buy)
+    assert (await desk.until(app, buy))["status"] == "expired"
+    row = await desk.until(app, sell)
+    assert row["reason"] == "its buy was not delivered, and no other position is open"
+
+
+async def test_two_applications_decide_each_signal_once_and_in_order(desk: Desk) -> None:
+    apps = [await desk.open(), await desk.open()]
+    tickers = ("AAPL", "NVDA", "TSLA", "ZZZ")
+    await asyncio.gather(
+        *(
+            desk.send(apps[number % 2], tickers[number % 4], "buy" if number % 8 < 4 else "sell", n=number)
+            for number in range(120)
+        )
+    )
+    await desk.settled(apps[0])
+    decisions = await desk.database.fetch(
+        """SELECT s.ticker, array_agg(s.seq ORDER BY e.id) AS seqs
+           FROM signal_events e JOIN signals s ON s.id = e.signal_id
+           WHERE e.status IN ('approved', 'rejected') AND (e.status = 'approved' OR s.attempts = 0)
+             AND e.reason NOT LIKE 'the position was closed%' AND e.reason NOT LIKE 'its buy was not%'
+           GROUP BY s.ticker"""
+    )
+    assert sum(len(row["seqs"]) for row in decisions) == 120
+    for row in decisions:
+        assert row["seqs"] == sorted(set(row["seqs"]))

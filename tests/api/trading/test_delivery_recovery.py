@@ -1,0 +1,194 @@
+"""Senders that die, stop or lose the database in the middle of a request (SPEC §10, §18)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp import web
+
+from tests.api.trading.receiver import Received, always, take
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.api.trading.desk import Desk
+
+EXPIRE_LEASES = "UPDATE signals SET lease_until = now() WHERE status = 'forwarding'"
+
+
+class Gate:
+    """An answer that waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+
+    async def __call__(self, received: Received) -> web.StreamResponse:
+        await self.open.wait()
+        return await take(received)
+
+
+@contextmanager
+def process(settings: dict[str, str], folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A real process of the application on a free port, and its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (folder / "process.log").open("wb")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "app", "serve"],
+        env={
+            "PATH": os.environ["PATH"],
+            "SERVER_PORT": str(port),
+            "ENABLE_PROMETHEUS": "false",
+            **settings,
+        },
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        yield running, f"http://127.0.0.1:{port}"
+    finally:
+        running.kill()
+        running.wait()
+        log.close()
+
+
+async def answering(http: aiohttp.ClientSession, url: str) -> None:
+    """Wait until the process serves."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                async with http.get(f"{url}/health") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.05)  # nothing tells us when another process listens
+
+
+async def test_what_a_killed_process_had_open_gets_an_outcome(desk: Desk, database_url: str) -> None:
+    gate = Gate()
+    desk.receiver.answer = gate
+    desk.configure("webhook", retry_seconds=[0.05])
+    await desk.database.execute("INSERT INTO positions (ticker) VALUES ('NVDA')")
+    settings = {
+        "DATABASE_URL": database_url,
+        "CONFIG_DIR": str(desk.folder),
+        "DEST_WEBHOOK_URL": desk.receiver.url,
+        "DEST_WEBHOOK_RATE_LIMITING_ENABLED": "false",
+    }
+    async with aiohttp.ClientSession() as http:
+        with process(settings, desk.folder) as (running, url):
+            await answering(http, url)
+            for alert in ({"ticker": "AAPL", "side": "buy"}, {"ticker": "NVDA", "side": "sell"}):
+                async with http.post(f"{url}/webhook/in", json=alert) as answer:
+                    assert answer.status == 202
+            await desk.receiver.count(2)
+            running.kill()
+            running.wait()
+    desk.receiver.answer = take
+    gate.open.set()
+    await desk.database.execute(EXPIRE_LEASES)
+    survivor = await desk.open()
+    await desk.settled(survivor)
+    rows = {row["type"]: row for row in await desk.database.fetch("SELECT * FROM signals")}
+    assert (rows["buy"]["status"], rows["buy"]["attempts"]) == ("failed", 1)
+    assert "its sender died" in rows["buy"]["reason"]
+    assert (rows["sell"]["status"], rows["sell"]["attempts"]) == ("forwarded", 2)
+    sent = [received.webhook_id for received in desk.receiver.received]
+    assert sorted(sent) == sorted([str(rows["buy"]["id"]), *[str(rows["sell"]["id"])] * 2])
+    assert await desk.open_positions() == {}
+
+
+async def test_an_answer_known_late_still_counts(desk: Desk) -> None:
+    gate = Gate()
+    desk.receiver.answer = gate
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    await desk.receiver.count(1)
+    await desk.database.execute(EXPIRE_LEASES)
+    assert (await desk.until(app, buy))["status"] == "failed"
+    gate.open.set()
+    await desk.until(app, buy, "forwarded")
+    assert await desk.story(buy) == ["received", "approved", "forwarding", "failed", "forwarded"]
+    assert await desk.open_positions() == {"AAPL": 1}
+    assert [attempt["outcome"] for attempt in await desk.attempts(buy)] == ["delivered"]
+
+
+async def test_two_successes_of_one_signal_are_one_buy(desk: Desk) -> None:
+    gate = Gate()
+    desk.receiver.answer = gate
+    desk.configure("webhook", retry_unknown={"buy": True}, retry_seconds=[0.05])
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    await desk.receiver.count(1)
+    await desk.database.execute(EXPIRE_LEASES)
+    await desk.receiver.count(2)
+    gate.open.set()
+
+    async def both() -> bool:
+        return [attempt["outcome"] for attempt in await desk.attempts(buy)] == ["delivered"] * 2
+
+    await desk.wait(app, both, lambda: "an attempt has another outcome")
+    assert {received.webhook_id for received in desk.receiver.received} == {str(buy)}
+    assert await desk.open_positions() == {"AAPL": 1}
+    assert (await desk.story(buy)).count("forwarded") == 1
+
+
+async def test_a_failure_known_late_changes_nothing_of_what_came_after(desk: Desk) -> None:
+    first, second = Gate(), Gate()
+    answers = iter([first, second])
+
+    async def in_turn(received: Received) -> web.StreamResponse:
+        mine = next(answers)
+        await mine.open.wait()
+        return await (always(400) if mine is first else take)(received)
+
+    desk.receiver.answer = in_turn
+    desk.configure("webhook", retry_unknown={"buy": True}, retry_seconds=[0.05])
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    await desk.receiver.count(1)
+    await desk.database.execute(EXPIRE_LEASES)
+    await desk.receiver.count(2)
+    first.open.set()
+    second.open.set()
+    assert (await desk.until(app, buy))["status"] == "forwarded"
+    assert "failed" not in await desk.story(buy)
+
+
+async def test_on_term_nothing_new_is_claimed_and_the_open_request_is_seen_through(desk: Desk) -> None:
+    gate = Gate()
+    desk.receiver.answer = gate
+    app = await desk.open(forwarding_workers=1)
+    taken, waiting = await desk.send(app, "AAPL", "buy"), await desk.send(app, "NVDA", "buy")
+    await desk.receiver.count(1)
+    await desk.until(app, waiting, "approved")
+    app.stop()
+    gate.open.set()
+    await desk.until(app, taken, "forwarded")
+    assert (await desk.signal(waiting))["status"] == "approved"
+    assert len(desk.receiver.received) == 1
+    assert (await desk.until(await desk.open(), waiting))["status"] == "forwarded"
+
+
+async def test_a_success_survives_the_loss_of_every_database_connection(desk: Desk) -> None:
+    gate = Gate()
+    desk.receiver.answer = gate
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    await desk.receiver.count(1)
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    await desk.database.fetch(f"{cut} AND pid <> pg_backend_pid()")
+    gate.open.set()
+    assert (await desk.until(app, buy))["status"] == "forwarded"
+    following = await desk.send(app, "AAPL", "sell")
+    assert (await desk.until(app, following))["status"] == "forwarded"
+    assert await desk.open_positions() == {}

@@ -1,0 +1,91 @@
+"""Stored positions are what the destination saw (SPEC §11)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from tests.api.trading.desk import Desk
+    from tests.api.trading.receiver import Received
+
+
+async def test_buys_count_up_and_a_sell_closes(desk: Desk) -> None:
+    app = await desk.open()
+    buys = [await desk.send(app, "AAPL", "buy") for _ in range(3)]
+    await desk.settled(app)
+    assert await desk.open_positions() == {"AAPL": 3}
+    sell = await desk.send(app, "AAPL", "sell", quantity=1)
+    await desk.until(app, sell)
+    closed = await desk.database.fetchrow("SELECT * FROM positions")
+    assert closed is not None
+    assert (closed["status"], closed["opened_by"], closed["closed_by"]) == ("closed", buys[0], sell)
+    await desk.until(app, await desk.send(app, "AAPL", "buy"))
+    assert await desk.open_positions() == {"AAPL": 1}
+    assert await desk.database.fetchval("SELECT count(*) FROM positions") == 2
+
+
+async def test_a_partial_sell_leaves_the_position_open_where_the_operator_says_so(desk: Desk) -> None:
+    desk.configure("system", close_on_partial=False)
+    app = await desk.open()
+    await desk.until(app, await desk.send(app, "AAPL", "buy"))
+    await desk.until(app, await desk.send(app, "AAPL", "sell", quantity=1))
+    assert await desk.open_positions() == {"AAPL": 1}
+    await desk.until(app, await desk.send(app, "AAPL", "sell"))
+    assert await desk.open_positions() == {}
+    assert len(desk.receiver.received) == 3
+
+
+async def test_a_second_open_position_cannot_be_stored(desk: Desk) -> None:
+    await desk.database.execute("INSERT INTO positions (ticker) VALUES ('AAPL')")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await desk.database.execute("INSERT INTO positions (ticker) VALUES ('AAPL')")
+
+
+async def test_opening_and_closing_are_read_from_unfinished_deliveries(desk: Desk) -> None:
+    desk.configure("system", delivery_paused=True)
+    await desk.database.execute("INSERT INTO positions (ticker) VALUES ('NVDA')")
+    app = await desk.open()
+    buy, sell = await desk.send(app, "AAPL", "buy"), await desk.send(app, "NVDA", "sell")
+    await desk.until(app, buy, "approved")
+    await desk.until(app, sell, "approved")
+    rows = await desk.database.fetch("SELECT * FROM position_states ORDER BY ticker")
+    assert [tuple(row) for row in rows] == [("AAPL", False, True, False), ("NVDA", True, False, True)]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_any_mix_of_orders_and_answers_leaves_what_the_destination_saw(desk: Desk, seed: int) -> None:
+    chance = random.Random(seed)
+    tickers = ["AAPL", "NVDA", "TSLA"]
+    bought: Counter[str] = Counter()
+    sells_without_a_position: list[str] = []
+
+    async def broker(received: Received) -> web.StreamResponse:
+        ticker, side = received.alert["ticker"], received.alert["side"]
+        if side == "sell" and not bought[ticker]:
+            sells_without_a_position.append(received.webhook_id)
+        await asyncio.sleep(chance.random() * 0.01)  # a broker's time to think
+        status = chance.choice([200, 200, 200, 400, 500, 503])
+        if status == 200:
+            if side == "buy":
+                bought[ticker] += 1
+            else:
+                bought.pop(ticker, None)
+        return web.Response(status=status)
+
+    desk.receiver.answer = broker
+    desk.configure("webhook", retry_seconds=[0.02])
+    apps = [await desk.open(forwarding_workers=4), await desk.open(forwarding_workers=4)]
+    for number in range(120):
+        app, ticker = apps[number % 2], chance.choice(tickers)
+        await desk.send(app, ticker, chance.choice(["buy", "sell"]), n=number)
+    await desk.settled(apps[0])
+    assert sells_without_a_position == []
+    assert await desk.open_positions() == +bought
+    assert await desk.database.fetchval("SELECT count(*) FROM attempts WHERE ended_at IS NULL") == 0

@@ -1,0 +1,84 @@
+"""The stored Top-N: refreshed by one process, kept when a refresh fails (SPEC §12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.api.trading.desk import Desk
+
+LOCK_HOLDER = """
+    SELECT min(pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database()
+      AND a.application_name LIKE '%screener'
+"""
+
+
+def says(desk: Desk, query: str, expected: object, *arguments: object) -> Callable[[], Awaitable[bool]]:
+    """A condition to wait for: the query's first value."""
+
+    async def there() -> bool:
+        value: Any = await desk.database.fetchval(query, *arguments)
+        return bool(value == expected)
+
+    return there
+
+
+async def test_the_list_is_cut_to_top_n_and_an_unchanged_one_is_only_renewed(desk: Desk) -> None:
+    desk.watch("list:AAPL,NVDA,TSLA,AMD", top_n=2, refresh_interval_sec=1)
+    app = await desk.open()
+    stored = "SELECT tickers FROM top_n_lists"
+    await desk.wait(app, says(desk, stored, ["AAPL", "NVDA"]), lambda: "no list")
+    fetched = await desk.database.fetchval("SELECT fetched_at FROM top_n_lists")
+    later = "SELECT count(*) FROM top_n_lists WHERE fetched_at > $1"
+    await desk.wait(app, says(desk, later, 1, fetched), lambda: "not renewed")
+    assert await desk.database.fetchval("SELECT count(*) FROM top_n_lists") == 1
+    assert await desk.database.fetchval("SELECT max_age_seconds FROM top_n_lists") is None
+
+
+async def test_a_changed_file_is_taken_and_a_broken_one_keeps_the_last_good_list(desk: Desk) -> None:
+    file = desk.folder / "top.csv"
+    file.write_text("AAPL\n")
+    desk.watch("file:top.csv", refresh_interval_sec=1)
+    app = await desk.open()
+    newest = "SELECT tickers FROM top_n_lists ORDER BY id DESC LIMIT 1"
+    await desk.wait(app, says(desk, newest, ["AAPL"]), lambda: "no list")
+    file.write_text("NVDA\n")
+    await desk.wait(app, says(desk, newest, ["NVDA"]), lambda: "the change was not taken")
+    file.write_text("not a ticker\n")
+    error = "SELECT error FROM screener_refreshes"
+    expected = "config/top.csv: 'NOT A TICKER' is no ticker: allowed are 1 to 20 of A-Z 0-9 . -"
+    await desk.wait(app, says(desk, error, expected), lambda: "the error was not kept")
+    assert (await desk.until(app, await desk.send(app, "NVDA", "buy")))["status"] == "forwarded"
+    file.write_text("AAPL\n")
+    await desk.wait(app, says(desk, error, ""), lambda: "the error stays")
+
+
+async def test_a_source_that_cannot_be_read_degrades_and_stops_nothing(desk: Desk) -> None:
+    first = await desk.open()
+    await desk.wait(first, says(desk, "SELECT count(*) FROM top_n_lists", 1), lambda: "no list")
+    desk.watch("https://finviz.com/screener.ashx?v=111")
+    app = await desk.open()
+    first.stop()
+    error = "SELECT count(*) FROM screener_refreshes WHERE error LIKE '%''https'' cannot be read%'"
+    await desk.wait(app, says(desk, error, 1), lambda: "the failure was not kept")
+    async with app.http.get("/health") as answer:
+        health = await answer.json()
+        assert (answer.status, health["status"]) == (200, "degraded")
+    # the list that was there stays, but no longer for ever
+    assert await desk.database.fetchval("SELECT max_age_seconds FROM top_n_lists") == 60
+    assert (await desk.until(app, await desk.send(app, "AAPL", "buy")))["status"] == "forwarded"
+
+
+async def test_one_of_two_processes_refreshes_and_the_other_takes_over(desk: Desk) -> None:
+    desk.watch("list:AAPL", refresh_interval_sec=1)
+    first, second = await desk.open(), await desk.open()
+    await desk.wait(first, says(desk, f"SELECT ({LOCK_HOLDER}) > 0", 1), lambda: "nobody refreshes")
+    before = await desk.database.fetchval(LOCK_HOLDER)
+    first.stop()
+    taken_over = f"SELECT ({LOCK_HOLDER}) <> $1"
+    await desk.wait(second, says(desk, taken_over, 1, before), lambda: "nobody takes over")
+    await desk.database.execute("DELETE FROM top_n_lists")
+    await desk.wait(second, says(desk, "SELECT count(*) FROM top_n_lists", 1), lambda: "nobody refreshes")
