@@ -1,26 +1,29 @@
-"""What the controller's tests share."""
+"""What the controller's unit tests share."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.deploy.checkout import PIECES, Checkout, lay_out
+from tests.controller.checkout import lay_out
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.controller.checkout import Checkout
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    """A small checkout of its own for every test: real inventory, real playbooks, real Ansible, no Docker."""
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    """An inventory to read. What the controller tells Ansible by environment ends with the test."""
+    for name in ("ANSIBLE_CONFIG", "ANSIBLE_HOST_PATTERN_MISMATCH"):
+        monkeypatch.setenv(name, "")
     return lay_out(tmp_path / "checkout")
 
 
 @pytest.fixture(scope="session")
 def recorded() -> list[dict[str, Any]]:
     """A real run: `a` rescues a failure and is done, `b` fails, `c` is never tried, `d` is unreachable."""
-    lines = (PIECES / "recorded" / "one_of_four_fails.jsonl").read_text("utf-8").splitlines()
+    lines = (Path(__file__).parent / "recorded" / "one_of_four_fails.jsonl").read_text("utf-8").splitlines()
     return [json.loads(line) for line in lines]

@@ -16,7 +16,7 @@ import pytest
 from deploy import cli
 from deploy.actions import ACTIONS, BY_NAME, Action, markdown_table
 from deploy.request import Request
-from tests.unit.deploy.checkout import REPOSITORY
+from tests.controller.checkout import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path

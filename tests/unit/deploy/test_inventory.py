@@ -12,7 +12,7 @@ from deploy.inventory import Inventory, InventoryError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.deploy.checkout import Checkout
+    from tests.controller.checkout import Checkout
 
 
 @pytest.fixture
@@ -98,12 +98,3 @@ def test_a_list_of_hosts_is_an_inventory_too(checkout: Checkout) -> None:
 def test_a_missing_inventory_is_named(checkout: Checkout) -> None:
     with pytest.raises(InventoryError, match="-i /nowhere: no such file or folder"):
         inventory.sources(checkout.root, ["/nowhere"])
-
-
-def test_an_inventory_that_cannot_be_read_is_refused_not_skipped(checkout: Checkout, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.yml"
-    broken.write_text("all: [this, is, no, inventory\n", "utf-8")
-    done = checkout.run("--status-only", "-i", str(broken), "--limit", "here")
-    assert done.returncode == 2
-    assert "cannot read the inventory" in done.stderr
-    assert "broken.yml" in done.stderr

@@ -1,19 +1,12 @@
-"""`--follow-logs`: how a host is reached, and the stream itself, with a `docker` that is a shell script."""
+"""`--follow-logs`: how a host is reached."""
 
 from __future__ import annotations
 
-import os
-import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from deploy import logs
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.unit.deploy.checkout import Checkout
 
 SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15")
 FOLLOW = ("docker", "logs", "--follow", "--tail", "100", "trading-signal-processor")
@@ -41,86 +34,3 @@ def test_the_command_line_of_a_host(variables: dict[str, Any], argv: list[str]) 
 def test_words_for_a_remote_shell_are_quoted() -> None:
     command = logs.target("host", {"ansible_become": True}).command("docker", "inspect", "{{.State.Status}}")
     assert command[-1] == "sudo -n docker inspect '{{.State.Status}}'"
-
-
-@pytest.fixture
-def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A `docker` first on PATH whose state and log the test writes."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    script = folder / "docker"
-    script.write_text(
-        f"""#!/bin/sh
-        case $1 in
-        inspect) cat {tmp_path}/state 2>/dev/null || {{ echo "Error: No such object: $4" >&2; exit 1; }};;
-        logs) echo '{{"event": "started", "token": "token-of-the-admin"}}'; exec sleep ${{LOG_LASTS:-60}};;
-        esac
-        """,
-        "utf-8",
-    )
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
-    return tmp_path / "state"
-
-
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_the_log_is_followed_until_the_operator_has_seen_enough(
-    checkout: Checkout, fake_docker: Path, signal_number: signal.Signals
-) -> None:
-    fake_docker.write_text("running\n", "utf-8")
-    (checkout.root / ".env").write_text("ADMIN_TOKEN=token-of-the-admin\n", "utf-8")
-    with checkout.start("--follow-logs", "--limit", "web") as process:
-        assert process.stdout
-        lines = sorted(next(process.stdout) for _ in range(2))
-        process.send_signal(signal_number)
-        _, err = process.communicate(timeout=30)
-    assert lines == [
-        'a | {"event": "started", "token": "********"}\n',
-        'b | {"event": "started", "token": "********"}\n',
-    ]
-    assert process.returncode == 0
-    assert err == ""
-
-
-def test_an_app_that_does_not_run_is_named_with_the_flag_that_starts_it(
-    checkout: Checkout, fake_docker: Path
-) -> None:
-    done = checkout.run("--follow-logs")
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == (
-        "here: the app does not run (there is no container). "
-        "Start it with: python3 run.py --quick --limit here\n"
-    )
-    fake_docker.write_text("exited\n", "utf-8")
-    assert "the app does not run (exited)" in checkout.run("--follow-logs").stderr
-
-
-def test_a_log_that_ends_says_why(
-    checkout: Checkout, fake_docker: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake_docker.write_text("running\n", "utf-8")
-    monkeypatch.setenv("LOG_LASTS", "0")
-    done = checkout.run("--follow-logs")
-    assert done.returncode == 0
-    assert "the container was stopped or replaced" in done.stderr
-
-
-def test_a_host_that_does_not_answer(checkout: Checkout) -> None:
-    done = checkout.run("--follow-logs", "--limit", "dead")
-    assert done.returncode == 4
-    assert "dead: cannot be reached: ssh: connect to host 127.0.0.1 port 1: Connection refused" in done.stderr
-
-
-def test_a_reader_that_has_seen_enough_is_no_error(
-    checkout: Checkout, fake_docker: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`run.py --follow-logs | head -0`: nobody reads, the run ends as it would have."""
-    fake_docker.write_text("running\n", "utf-8")
-    monkeypatch.setenv("LOG_LASTS", "0")
-    ours, theirs = os.pipe()
-    os.close(ours)
-    with os.fdopen(theirs, "w") as pipe, checkout.start("--follow-logs", stdout=pipe) as process:
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert "Traceback" not in err
-    assert "BrokenPipe" not in err

@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.deploy.checkout import Checkout
+    from tests.controller.checkout import Checkout
 
 
 def first_line(text: str) -> str:
@@ -118,6 +118,15 @@ def test_usage_that_only_ansible_can_judge(checkout: Checkout, arguments: list[s
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("run.py: ")
+
+
+def test_an_inventory_that_cannot_be_read_is_refused_not_skipped(checkout: Checkout, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yml"
+    broken.write_text("all: [this, is, no, inventory\n", "utf-8")
+    done = checkout.run("--status-only", "-i", str(broken), "--limit", "here")
+    assert done.returncode == 2
+    assert "cannot read the inventory" in done.stderr
+    assert "broken.yml" in done.stderr
 
 
 def test_no_secret_is_shown_listed_or_kept(

@@ -1,0 +1,18 @@
+"""Whole runs of the controller: Ansible and the environment are real, the playbooks tiny; no Docker needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.controller.checkout import Checkout, lay_out
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A small checkout of its own for every test: real inventory, real playbooks, real Ansible, no Docker."""
+    return lay_out(tmp_path / "checkout")
