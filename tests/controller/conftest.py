@@ -1,4 +1,4 @@
-"""Whole runs of the controller: Ansible and the environment are real, the playbooks tiny; no Docker needed."""
+"""Whole runs of the controller: real Ansible, real environment, tiny playbooks, no Docker."""
 
 from __future__ import annotations
 
