@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 # Fast before slow, so that a small mistake is not found out after ten minutes.
-KINDS = ("unit", "api", "browser", "flows", "chaos")
+KINDS = ("unit", "controller", "api", "browser", "flows", "chaos")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
