@@ -39,12 +39,22 @@ def took(attempt: Attempt) -> str:
 
 
 def facts(detail: Mapping[str, Any]) -> str:
-    """An event's details as `rank 3 · size 15`."""
+    """An event's details as `rank: 3 · size: 15`."""
     return " · ".join(
-        f"{name.replace('_', ' ')} {value if isinstance(value, str) else json.dumps(value)}"
-        for name, value in detail.items()
-        if value is not None
+        f"{name.replace('_', ' ')}: {_shown(value)}" for name, value in detail.items() if value is not None
     )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return text("yes") if value else text("no")
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def after(moment: datetime, start: datetime) -> str:
+    """How long after `start`: `+12 ms` within ten seconds, then as `age`."""
+    seconds = (moment - start).total_seconds()
+    return f"+{seconds * 1000:.0f} ms" if seconds < 10 else f"+{age(seconds)}"
 
 
 _environment = Environment(
@@ -55,7 +65,7 @@ _environment = Environment(
     lstrip_blocks=True,
 )
 _environment.globals.update(t=text)
-_environment.filters.update(clock=clock, age=age, took=took, facts=facts)
+_environment.filters.update(clock=clock, age=age, took=took, facts=facts, after=after)
 
 
 def page(template: str, status: int = 200, **values: object) -> HTMLResponse:

@@ -101,9 +101,17 @@ def test_ages_read_well(seconds: float | None, shown: str) -> None:
 
 
 def test_facts_keep_their_words_and_leave_out_what_is_not_known() -> None:
-    assert rendering.facts({"rank": 2, "list_age": 4.5, "note": "as text", "missing": None}) == (
-        "rank 2 · list age 4.5 · note as text"
-    )
+    assert rendering.facts(
+        {"rank": 2, "list_age": 4.5, "note": "as text", "missing": None, "open": False}
+    ) == ("rank: 2 · list age: 4.5 · note: as text · open: no")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "+0 ms"), (0.0254, "+25 ms"), (9.5, "+9500 ms"), (10, "+10 s"), (3700, "+1 h")]
+)
+def test_how_long_after_its_arrival_something_happened(seconds: float, shown: str) -> None:
+    start = datetime(2026, 11, 22, tzinfo=UTC)
+    assert rendering.after(start + timedelta(seconds=seconds), start) == shown
 
 
 def test_an_address_typed_by_hand_is_forgiven() -> None:

@@ -9,8 +9,8 @@ export function showStatus(status) {
   const to = status.destination;
   destination.className = `fact destination-${to.kind}`;
   write(destination, "[data-kind]", destination.dataset[to.kind]);
-  write(destination, "[data-origin]", to.origin);
-  write(destination, "[data-state]", to.state);
+  write(destination, "[data-origin]", to.kind === "paper" ? destination.dataset.note : to.origin);
+  write(destination, "[data-condition]", destination.dataset[to.state]);
   write(document, "[data-version]", status.version);
   write(topN, "[data-age]", age(status.top_n_age_seconds));
 }
@@ -26,6 +26,7 @@ export function showTopN(list) {
 export function showMetrics(metrics) {
   for (const [name, value] of Object.entries(metrics)) {
     write(document, `[data-metric="${name}"]`, name.endsWith("_seconds") ? age(value) : value);
+    document.querySelector(`[data-metric="${name}"]`)?.classList.toggle("zero", value === 0);
   }
 }
 
