@@ -62,7 +62,7 @@ def fetch(package: Package, into: Path) -> dict[str, str]:
 
 
 def differences(vendor: Path = VENDOR) -> list[str]:
-    """One line for each vendored file that is missing, changed or not in the manifest; empty if all is well."""
+    """One line for each vendored file that is missing, changed or unrecorded; none when all is well."""
     recorded: dict[str, str] = {}
     for entry in json.loads((vendor / MANIFEST.name).read_text("utf-8")):
         recorded |= entry["sha256"]
