@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from tests.hosts.probe import Probe
 from tests.hosts.stack import APP, DATABASE
 
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
+
+SWAP_SECONDS = 15
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,8 +41,10 @@ def test_quick_with_nothing_changed_touches_no_container(stack: Stack) -> None:
     """Same containers, same start times: nobody's open connection was cut."""
     before = stack.containers()
     assert set(before) == {APP, DATABASE}
-    stack.run_py("--quick").require()
+    with Probe(stack.health_url) as probe:
+        stack.run_py("--quick").require()
     assert stack.containers() == before
+    assert (probe.answered > 0, probe.failed) == (True, 0)
 
 
 def test_quick_after_a_changed_setting_replaces_only_the_application(
@@ -60,12 +65,15 @@ def test_a_full_deploy_replaces_the_application_and_keeps_the_rows(
 ) -> None:
     """No flag: built from nothing, swapped even where nothing changed."""
     before = stack.containers()
-    result = stack.run_py().require()
+    with Probe(stack.health_url) as probe:
+        result = stack.run_py().require()
     after = stack.containers()
     assert after[APP] != before[APP]
     assert after[DATABASE] == before[DATABASE]
     assert _kept(stack) == history
     assert stack.health()["version"] in result.output
+    # The build is not part of the gap, only the swap is.
+    assert 0 < probe.longest_gap < SWAP_SECONDS
 
 
 def test_stop_and_start_keep_the_rows(stack: Stack, history: list[list[list[str]]]) -> None:

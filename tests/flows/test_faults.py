@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.hosts.checkout import SOURCE
+from tests.hosts.probe import Probe
 from tests.hosts.stack import APP, Stack
 
 if TYPE_CHECKING:
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def serving_all_along(stack: Stack) -> Iterator[None]:
-    """Assert that the very same process of the application answers before and after.
+    """Assert that the application answers every time, and that it is the very same process afterwards.
 
     The engine is not asked: it may be dead by then.
     """
     process = stack.app_process()
     before = _process_start(stack.host, process), stack.health()["version"]
-    yield
+    with Probe(stack.health_url) as probe:
+        yield
+    assert (probe.answered > 0, probe.failed) == (True, 0)
     assert (_process_start(stack.host, process), stack.health()["version"]) == before
 
 
