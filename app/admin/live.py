@@ -42,7 +42,7 @@ async def run(runtime: Runtime) -> None:
             seen = await overview.look(runtime)
         except DATABASE_AWAY as error:
             log.warning("live updates wait for the database", error=f"{type(error).__name__}: {error}")
-            hub.publish(Message("alarm", [overview.database_alarm()]))
+            hub.publish(Message("alarm", [overview.database_alarm().model_dump(mode="json")]))
             await asyncio.sleep(_POLL_SECONDS)
             continue
         sign_of_life = started - told_at >= _SIGN_OF_LIFE_SECONDS

@@ -252,6 +252,14 @@ async def test_a_busy_stack_sends_a_page_four_messages_a_second(
     assert min(fifth - first for first, fifth in zip(heard_at, heard_at[4:], strict=False)) > 1
 
 
+async def test_a_connected_page_hears_that_the_database_is_away(
+    app_server: AppServer, line: aiohttp.ClientWebSocketResponse
+) -> None:
+    app_server.runtime.pool.terminate()
+    while "database_away" not in {alarm["code"] for alarm in await heard(line, "alarm")}:
+        pass
+
+
 async def test_a_page_that_leaves_is_forgotten(app_server: AppServer) -> None:
     line = await app_server.http.ws_connect("/ws/admin-updates", headers=BEARER)
     await line.receive_json(timeout=5)
