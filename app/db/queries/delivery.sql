@@ -54,7 +54,8 @@ WITH due AS (
         claim_id = CASE WHEN v.idle THEN NULL ELSE $1::uuid END,
         lease_until = CASE WHEN v.idle THEN NULL ELSE clock_timestamp() + make_interval(secs => $3) END
     FROM verdict v
-    WHERE s.id = v.id
+    -- the array keeps the plan on the primary key also where $2 is not known yet (a generic plan)
+    WHERE s.id = v.id AND s.id = ANY (ARRAY (SELECT id FROM due))
     RETURNING s.id, s.type, s.ticker, s.status, s.reason, s.round, s.attempts, s.body
 ), attempt AS (
     INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id)
