@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import TYPE_CHECKING
 
@@ -130,6 +131,12 @@ def test_status_shows_containers_health_version_and_urls(stack: Stack) -> None:
     output = stack.run_py("--status-only").require().output
     for expected in (APP, DATABASE, "healthy", stack.health()["version"], "/admin"):
         assert expected in output
+
+
+def test_json_is_one_document_for_programs(stack: Stack) -> None:
+    """Standard output is the document alone; everything meant for people is elsewhere."""
+    document = json.loads(stack.run_py("--status-only", "--json").require().stdout)
+    assert stack.health()["version"] in json.dumps(document)
 
 
 def test_logs_show_what_the_application_said(stack: Stack) -> None:

@@ -139,6 +139,19 @@ def test_a_second_checkout(stack: Stack) -> None:
     assert "--adopt" in result.output
 
 
+def test_ctrl_c(stack: Stack) -> None:
+    """Exit 130, soon; what ran before runs on."""
+    with serving_all_along(stack):
+        process = stack.host.spawn("python3 run.py --quick", folder=stack.project)
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert any("Look at the checkout" in line for line in process.stdout)
+        stack.host.run(f"kill -INT {pid}").require()
+        rest = process.stdout.read()
+        assert process.wait(timeout=30) == 130
+    assert "nterrupted" in rest
+
+
 def test_a_dead_daemon(stack: Stack) -> None:
     """Exit 3 with the command that starts it; afterwards one flag brings everything back."""
     with serving_all_along(stack):

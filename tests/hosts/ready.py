@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = "trading-signal-processor/test-host-ready"
 
-# What is slow to make on a host comes from these. Every other change reaches a host with the flow that starts it,
-# as it reaches a real one.
+# What is slow to make on a host comes from these. Every other change reaches a host with the flow that starts
+# it, as it reaches a real one.
 _INGREDIENTS = ("requirements", "images")
 
 
