@@ -99,6 +99,7 @@ async def _converse(websocket: WebSocket, mailbox: Mailbox) -> None:
     finally:
         sender.cancel()
         reader.cancel()
+        await asyncio.gather(sender, reader, return_exceptions=True)  # the other one only has to end
 
 
 async def _send(websocket: WebSocket, mailbox: Mailbox) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from itsdangerous import TimestampSigner
 from yarl import URL
 
+from app.admin.session import COOKIE, LIFETIME_SECONDS, Sessions
 from tests.api.conftest import ADMIN_TOKEN
 
 if TYPE_CHECKING:
@@ -178,6 +181,21 @@ async def test_a_session_alone_does_not_open_the_live_line_to_another_page(app_s
     assert refused.value.status == 403
     async with app_server.http.ws_connect("/ws/admin-updates", headers=cookie, origin=app_server.url) as line:
         assert (await line.receive_json(timeout=5))["type"] == "snapshot"
+
+
+async def test_the_live_line_ends_with_the_session(
+    app_server: AppServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as clock:
+        clock.setattr(TimestampSigner, "get_timestamp", lambda _: int(time.time()) - LIFETIME_SECONDS + 2)
+        cookie = {"Cookie": f"{COOKIE}={Sessions(ADMIN_TOKEN).issue()}"}
+    async with (
+        app_server.http.ws_connect("/ws/admin-updates", headers=cookie, origin=app_server.url) as line,
+        asyncio.timeout(10),
+    ):
+        while (message := await line.receive()).type is not aiohttp.WSMsgType.CLOSE:
+            pass
+    assert message.data == 1008
 
 
 async def test_an_empty_token_lets_nobody_in_and_says_so(
