@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
 PRECONDITIONS = "Preconditions"  # the play in which a failure means that nothing was changed
 REPORT_FACT = "host_report"
@@ -98,14 +98,19 @@ class HostState:
 
 
 class RunState:
-    """Hosts and their steps, fed by `apply`. `hosts` are all hosts the run is for, tried or not."""
+    """Hosts and their steps, fed by `apply`. `hosts` are those the run is for, as far as they are known."""
 
-    def __init__(self, hosts: Sequence[str]) -> None:
+    def __init__(self, hosts: Iterable[str]) -> None:
         self.hosts = {name: HostState(name) for name in hosts}
         self.steps: list[Step] = []
         self.play = ""
         self.notes: list[str] = []  # what Ansible said outside of any step, last lines
         self._in_play: set[str] = set()  # hosts with a step in the present play (batch)
+
+    def expect(self, hosts: Iterable[str]) -> None:
+        """Hosts the run is for, also if no event ever names them."""
+        for name in hosts:
+            self.hosts.setdefault(name, HostState(name))
 
     @property
     def failed(self) -> list[HostState]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import replace
@@ -24,31 +25,38 @@ _LOG_LINES_AFTER_FAILURE = 30
 
 def run(request: Request, root: Path) -> ExitCode:
     """Carry out `request` from the checkout at `root`, report all of it, return the exit code (SPEC §2)."""
+    # Ansible reads its configuration while it is imported: the checkout's, wherever the operator stands.
+    os.environ["ANSIBLE_CONFIG"] = str(root / "ansible.cfg")
+    os.environ["ANSIBLE_HOST_PATTERN_MISMATCH"] = "ignore"  # an unknown limit is refused in our own words
+    mask = Mask(secret_values(read_env(root / ".env")))
     try:
-        typed = extra_vars.check(request.extra_vars)
-        sources = inventory.sources(root, request.inventories)
-        known = inventory.Inventory(root, sources)
-        hosts = known.hosts(request.limit or inventory.DEFAULT_LIMIT)
+        mask = Mask(mask.secrets | secret_values(extra_vars.check(request.extra_vars)))
+        known = inventory.Inventory(inventory.sources(root, request.inventories))
+        return _run(request, root, known, mask)
     except (inventory.InventoryError, extra_vars.ExtraVarsError) as error:
-        # The last chance to keep a secret off the screen holds here as well: -e may carry one.
-        mask = Mask(secret_values(read_env(root / ".env")))
-        sys.stderr.write(f"run.py: {mask.text(str(error))}\n")
-        if request.json:
-            Report(mask, json_only=True).document({"exit_code": int(ExitCode.USAGE), "error": str(error)})
-        return ExitCode.USAGE
+        return _refuse(request, mask, ExitCode.USAGE, str(error))
+    except OSError as error:
+        why = f"a playbook could not be run: {error}. Check the free space of this machine."
+        return _refuse(request, mask, ExitCode.INTERNAL, why)
 
-    mask = Mask(secret_values(read_env(root / ".env")) | secret_values(typed))
-    report = Report(mask, json_only=request.json, verbosity=request.verbosity)
+
+def _refuse(request: Request, mask: Mask, code: ExitCode, why: str) -> ExitCode:
+    sys.stderr.write(f"run.py: {mask.text(why)}\n")
+    if request.json:
+        Report(mask, json_only=True).document({"exit_code": int(code), "error": why})
+    return code
+
+
+def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -> ExitCode:
+    limit = request.limit or inventory.DEFAULT_LIMIT
+    # A look at this machine needs no check of what was typed: that saves reading the inventory twice.
+    trusted = request.limit is None and not request.action.changes and request.action.playbook is not None
+    hosts = [] if trusted else known.hosts(limit)
     if request.action.playbook is None:
         return logs.follow(known, hosts, mask)
-    try:
-        with runner.Interruption() as interruption:
-            code = _Session(request, root, sources, report, interruption).run(hosts)
-    except OSError as error:
-        sys.stderr.write(
-            f"run.py: a playbook could not be run: {error}. Check the free space of this machine.\n"
-        )
-        return ExitCode.INTERNAL
+    report = Report(mask, json_only=request.json, verbosity=request.verbosity)
+    with runner.Interruption() as interruption:
+        code = _Session(request, root, known, report, interruption).run(hosts)
     if request.then and request.then.playbook is None and code is ExitCode.DONE:
         return logs.follow(known, hosts, mask)
     return code
@@ -61,18 +69,21 @@ class _Session:
         self,
         request: Request,
         root: Path,
-        sources: list[str],
+        known: inventory.Inventory,
         report: Report,
         interruption: runner.Interruption,
     ) -> None:
         self._request = request
         self._root = root
-        self._sources = sources
+        self._known = known
         self._report = report
         self._interruption = interruption
 
     def run(self, hosts: list[str]) -> ExitCode:
-        """The flow, then the log if a playbook shows it; summary on the screen, or the document of --json."""
+        """The flow, then the log if a playbook shows it; summary on the screen, or the document of --json.
+
+        No hosts: whichever the default limit selects.
+        """
         ending = self._flow(self._request.action, hosts)
         code = ending.verdict.code
         self._show(ending)
@@ -93,6 +104,7 @@ class _Session:
         state = RunState(hosts)
         with self._report.live(action, state):
             status = self._playbook(action, state, extra_vars.knobs(self._request, action))
+            state.expect(state.hosts or self._known.hosts(inventory.DEFAULT_LIMIT))
             doubtful = verdict.to_ask(state, ansible_status=status) if action.changes else []
             if doubtful:
                 self._ask_what_serves(state, doubtful)
@@ -118,8 +130,8 @@ class _Session:
         job = runner.PlaybookRun(
             root=self._root,
             playbook=self._root / "playbooks" / str(action.playbook),
-            inventories=self._sources,
-            hosts=list(state.hosts),
+            inventories=self._known.paths,
+            limit=",".join(state.hosts) or inventory.DEFAULT_LIMIT,
             extra_vars=lambda folder: extra_vars.arguments(knobs, self._request.extra_vars, folder),
             forks=self._request.forks,
             verbosity=self._request.verbosity,

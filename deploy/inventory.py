@@ -6,7 +6,7 @@ would deploy to fewer hosts than the operator meant.
 
 from __future__ import annotations
 
-import os
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,22 +35,22 @@ def sources(root: Path, added: Sequence[str]) -> list[str]:
 
 
 class Inventory:
-    """Hosts, groups and variables as Ansible sees them, read once.
+    """Hosts, groups and variables as Ansible sees them; read when first asked: that takes half a second.
 
-    `paths` as `sources` gives them. Raises InventoryError, in Ansible's own words, if one cannot be read.
+    `paths` as `sources` gives them. Every method raises InventoryError if one of them cannot be read.
     """
 
-    def __init__(self, root: Path, paths: Sequence[str]) -> None:
-        # Ansible reads its configuration while it is imported: the checkout's, wherever the operator stands.
-        os.environ["ANSIBLE_CONFIG"] = str(root / "ansible.cfg")
-        os.environ["ANSIBLE_HOST_PATTERN_MISMATCH"] = "ignore"  # we say it better
-        from ansible.errors import AnsibleError  # noqa: PLC0415 - half a second that --help must not pay
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = list(paths)
+
+    @cached_property
+    def _inventory(self) -> Any:  # noqa: ANN401 - Ansible has no types
+        from ansible.errors import AnsibleError  # noqa: PLC0415
         from ansible.inventory.manager import InventoryManager  # noqa: PLC0415
         from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
 
-        self._loader = DataLoader()
         try:
-            self._inventory = InventoryManager(loader=self._loader, sources=list(paths))
+            return InventoryManager(loader=DataLoader(), sources=self.paths)
         except AnsibleError as error:
             raise InventoryError(f"cannot read the inventory: {error}") from error
 
@@ -71,12 +71,12 @@ class Inventory:
 
     def variables(self, host: str) -> dict[str, Any]:
         """A host's variables, merged from inventory, group_vars and host_vars; templates not rendered."""
+        from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
         from ansible.vars.manager import VariableManager  # noqa: PLC0415
 
-        found = VariableManager(loader=self._loader, inventory=self._inventory).get_vars(
-            host=self._inventory.get_host(host), include_hostvars=False
-        )
-        return dict(found)
+        inventory = self._inventory
+        variables = VariableManager(loader=DataLoader(), inventory=inventory)
+        return dict(variables.get_vars(host=inventory.get_host(host), include_hostvars=False))
 
     def _check(self, term: str, limit: str) -> None:
         from ansible.errors import AnsibleError  # noqa: PLC0415

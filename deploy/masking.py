@@ -46,7 +46,8 @@ class Mask:
     """Replaces known secret values in text and in JSON-like structures."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        longest_first = sorted(set(secrets), key=len, reverse=True)
+        self.secrets = frozenset(secrets)
+        longest_first = sorted(self.secrets, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def text(self, text: str) -> str:

@@ -36,12 +36,12 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True)
 class PlaybookRun:
-    """What to run: absolute paths, exact host names, and a writer of `-e` arguments into a folder."""
+    """What to run: absolute paths, a checked limit, and a writer of `-e` arguments into a folder."""
 
     root: Path
     playbook: Path
     inventories: Sequence[str]
-    hosts: Sequence[str]
+    limit: str
     extra_vars: Callable[[Path], list[str]]
     forks: int | None = None
     verbosity: int = 0
@@ -51,7 +51,7 @@ class PlaybookRun:
         argv = [sys.executable, "-m", "ansible", "playbook"]
         for source in self.inventories:
             argv += ["-i", source]
-        argv += ["--limit", ",".join(self.hosts), *self.extra_vars(private)]
+        argv += ["--limit", self.limit, *self.extra_vars(private)]
         if self.forks:
             argv += ["--forks", str(self.forks)]
         if self.verbosity > 1:  # the first -v is the report's own

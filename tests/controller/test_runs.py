@@ -94,6 +94,13 @@ def test_status_says_what_serves_and_so_does_its_code(checkout: Checkout) -> Non
     assert json.loads(down.stdout)["summary"] == "Not serving: here."
 
 
+def test_a_default_group_without_hosts_is_no_success(checkout: Checkout) -> None:
+    (checkout.root / "inventory" / "hosts.yml").write_text("local: {hosts: {}}\n", "utf-8")
+    done = checkout.run("--status-only")
+    assert done.returncode == 2
+    assert "the group 'local' has no hosts yet" in done.stderr
+
+
 def test_the_log_of_several_hosts_says_whose_line_it_is(checkout: Checkout) -> None:
     assert checkout.run("--logs", "--limit", "web").stdout == (
         "a | first\na | last of 100\nb | first\nb | last of 100\n"
@@ -123,7 +130,7 @@ def test_usage_that_only_ansible_can_judge(checkout: Checkout, arguments: list[s
 def test_an_inventory_that_cannot_be_read_is_refused_not_skipped(checkout: Checkout, tmp_path: Path) -> None:
     broken = tmp_path / "broken.yml"
     broken.write_text("all: [this, is, no, inventory\n", "utf-8")
-    done = checkout.run("--status-only", "-i", str(broken), "--limit", "here")
+    done = checkout.run("--status-only", "-i", str(broken), "--limit", "here", "-e", "a=b")
     assert done.returncode == 2
     assert "cannot read the inventory" in done.stderr
     assert "broken.yml" in done.stderr

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
-    """An inventory to read. What the controller tells Ansible by environment ends with the test."""
-    for name in ("ANSIBLE_CONFIG", "ANSIBLE_HOST_PATTERN_MISMATCH"):
-        monkeypatch.setenv(name, "")
+def checkout(tmp_path: Path) -> Checkout:
+    """An inventory to read."""
     return lay_out(tmp_path / "checkout")
 
 

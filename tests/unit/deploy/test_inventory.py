@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def known(checkout: Checkout) -> Inventory:
-    return Inventory(checkout.root, inventory.sources(checkout.root, []))
+    return Inventory(inventory.sources(checkout.root, []))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_operators_inventory_comes_after_the_shipped_one(checkout: Checkout,
     group_vars = checkout.root / "inventory" / "group_vars"
     group_vars.mkdir()
     (group_vars / "web.yml").write_text("who: shipped\nkept: true\n", "utf-8")
-    known = Inventory(checkout.root, inventory.sources(checkout.root, [str(added)]))
+    known = Inventory(inventory.sources(checkout.root, [str(added)]))
     assert known.hosts("web") == ["a", "b", "extra"]
     assert known.variables("a")["who"] == "mine"
     assert known.variables("extra")["kept"] is True
@@ -91,7 +91,7 @@ def test_the_operators_inventory_comes_after_the_shipped_one(checkout: Checkout,
 
 
 def test_a_list_of_hosts_is_an_inventory_too(checkout: Checkout) -> None:
-    known = Inventory(checkout.root, inventory.sources(checkout.root, ["one.example,two.example"]))
+    known = Inventory(inventory.sources(checkout.root, ["one.example,two.example"]))
     assert known.hosts("two.example") == ["two.example"]
 
 
