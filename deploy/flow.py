@@ -123,7 +123,7 @@ class _Session:
         for name in hosts:
             report = state.hosts[name].report
             own_log = report.get("log")  # the flow knows better which container failed
-            report.update({"serving": False, "health": None, "version": None} | found.hosts[name].report)
+            report.update({"serving": None, "health": None, "version": None} | found.hosts[name].report)
             report["log"] = own_log or report.get("log")
 
     def _playbook(self, action: Action, state: RunState, knobs: dict[str, Any]) -> int:

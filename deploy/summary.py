@@ -56,7 +56,7 @@ def headline(ending: Ending) -> str:
         ExitCode.UNREACHABLE: f"{label} failed after {took}: a host could not be reached."
         f"{lost or ' Nothing was changed there.'}",
         ExitCode.OLD_VERSION_SERVES: f"{label} FAILED after {took}; the old version still serves.{lost}",
-        ExitCode.NOT_SERVING: f"{label} FAILED after {took}; NOTHING SERVES on {down}.{lost}",
+        ExitCode.NOT_SERVING: f"{label} FAILED after {took}; {_trouble(ending)}.{lost}",
         ExitCode.INTERRUPTED: f"{label} interrupted after {took}. {_after_interruption(ending)}",
     }
     return sentences[code]
@@ -196,7 +196,9 @@ def _state_left(host: HostState, ending: Ending) -> str:
         return "nothing was changed"
     if host.failure and host.failure.unreachable:
         return "not known; look with --status-only once the host answers"
-    if host.report.get("serving"):
+    if host.report.get("serving") is None:
+        return "not known: status.yml could not tell; look with --status-only"
+    if host.report["serving"]:
         version = host.report.get("version")
         return f"version {version} serves" if version else "the version that ran before serves"
     return "NOTHING SERVES; volumes and configuration are as they were"
@@ -205,8 +207,16 @@ def _state_left(host: HostState, ending: Ending) -> str:
 def _after_interruption(ending: Ending) -> str:
     if not ending.request.action.changes or not any(host.touched for host in ending.state.hosts.values()):
         return "Nothing was changed."
-    down = _down(ending)
-    return f"NOTHING SERVES on {', '.join(down)}." if down else "The stack still serves."
+    return f"{_trouble(ending)}." if _down(ending) else "The stack still serves."
+
+
+def _trouble(ending: Ending) -> str:
+    """What is wrong with the hosts that a changing flow left half-way, as far as it is known."""
+    reports = {name: ending.state.hosts[name].report for name in _down(ending)}
+    silent = [name for name, report in reports.items() if report.get("serving") is None]
+    dead = [name for name in reports if name not in silent]
+    said = [f"NOTHING SERVES on {', '.join(dead)}"] if dead else []
+    return " and ".join([*said, f"it is NOT KNOWN what serves on {', '.join(silent)}"] if silent else said)
 
 
 def _lost(ending: Ending) -> str:
@@ -217,7 +227,7 @@ def _lost(ending: Ending) -> str:
 
 
 def _down(ending: Ending) -> list[str]:
-    """The hosts known not to serve: of a changing flow, those it left half-way."""
+    """The hosts not known to serve: of a changing flow, those it left half-way."""
     changes = ending.request.action.changes
     suspects = {Outcome.FAILED, Outcome.STOPPED} if changes else set(Outcome) - {Outcome.NEVER_TRIED}
     return [

@@ -45,6 +45,14 @@ def test_the_first_line_says_where_nothing_serves(recorded: list[dict[str, Any]]
     )
 
 
+def test_what_nobody_could_find_out_is_not_called_dead(recorded: list[dict[str, Any]]) -> None:
+    """The look at what serves can fail too: a dead daemon, a second Ctrl-C."""
+    end = ending(recorded, serving=False)
+    end.state.hosts["b"].report = {"serving": None}
+    assert summary.headline(end).endswith("; it is NOT KNOWN what serves on b.")
+    assert "    state:  not known: status.yml could not tell; look with --status-only" in summary.lines(end)
+
+
 @pytest.mark.parametrize(
     ("serving", "words"), [(True, "The stack still serves."), (False, "NOTHING SERVES on b.")]
 )
