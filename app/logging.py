@@ -22,11 +22,12 @@ def _line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str
 
 
 def write_lines(event: str, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write an INFO line for each row in one go: intake logs thousands of signals a second."""
+    """Write an INFO line for each (not empty) row in one go: intake logs thousands of signals a second."""
     if not structlog.get_logger().is_enabled_for(logging.INFO):
         return
-    head = {"time": datetime.now(UTC).isoformat().replace("+00:00", "Z"), "level": "info", "event": event}
-    sys.stdout.write("".join(f"{_encode({**head, **row}).decode()}\n" for row in rows))
+    time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    head = _encode({"time": time, "level": "info", "event": event})[:-1]
+    sys.stdout.write(b"".join(b"%b,%b\n" % (head, _encode(row)[1:]) for row in rows).decode())
     sys.stdout.flush()
 
 

@@ -74,7 +74,7 @@ def read_alert(body: bytes, fields: Fields) -> Alert:
 
 def digest(fields: Fields) -> bytes:
     """Hash what makes two alerts the same: names in order, each value as it came, the secret left out."""
-    whole = blake2b(digest_size=16)
+    whole = blake2b(digest_size=16, person=b"body")
     for name in sorted(fields):
         if name != SECRET_FIELD:
             encoded, value = name.encode(), fields[name]

@@ -17,11 +17,16 @@ from app.runtime import Runtime
 log = structlog.get_logger(__name__)
 
 BATCH_POSTS, BATCH_BYTES, UNCOMMITTED_BYTES = 500, 8_000_000, 32_000_000
+ANSWER_SECONDS = 2.0  # TradingView gives up after 3
 _COMMIT_SECONDS, _RETRY_SECONDS, _IDLE_SECONDS = 10.0, 0.1, 5.0
 
 
 class OverloadedError(Exception):
     """More is waiting than may wait."""
+
+
+class NotCommittedInTimeError(Exception):
+    """The request has to be answered now; its post is withdrawn, unless its commit is under way."""
 
 
 class RefusedByDatabaseError(Exception):
@@ -38,6 +43,9 @@ class GroupCommit:
         self._idle = asyncio.Event()
         self._idle.set()
         self._bytes = 0  # of posts in the queue and in the batch under way
+        # all wait equally long, so the oldest one's timer serves for all: a timer each is dear at this rate
+        self._deadlines: deque[tuple[float, asyncio.Future[Verdict]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
@@ -45,7 +53,9 @@ class GroupCommit:
         return len(self._queue)
 
     def submit(self, post: Post) -> None:
-        """Queue a post; `post.answer` tells what became of it, or raises RefusedByDatabaseError.
+        """Queue a post; `post.answer` says what became of it, within 2 s.
+
+        It raises NotCommittedInTimeError or RefusedByDatabaseError.
 
         Raises:
             OverloadedError: 32 MB wait already.
@@ -56,6 +66,9 @@ class GroupCommit:
         self._queue.append(post)
         self._arrived.set()
         self._idle.clear()
+        self._deadlines.append((asyncio.get_running_loop().time() + ANSWER_SECONDS, post.answer))
+        if self._timer is None:
+            self._give_up()
 
     async def drain(self, limit_seconds: float) -> None:
         """Wait until everything accepted is committed or given up, at most `limit_seconds`."""
@@ -68,7 +81,7 @@ class GroupCommit:
     async def run(self, name: str) -> None:
         """Commit for ever, on a connection of its own, so that busy workers never keep an alert waiting.
 
-        While the database is away it keeps trying; requests give up by themselves and withdraw their posts.
+        While the database is away it keeps trying, with the posts that are still waited for.
         """
         away = False
         while True:
@@ -90,6 +103,15 @@ class GroupCommit:
                 self._runtime.supervisor.beat(name)
                 self._put_back(self._take_all())
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    def _give_up(self) -> None:
+        """End the waits that have lasted too long, and come back for the next."""
+        loop = asyncio.get_running_loop()
+        while self._deadlines and (self._deadlines[0][0] <= loop.time() or self._deadlines[0][1].done()):
+            _, answer = self._deadlines.popleft()
+            if not answer.done():
+                answer.set_exception(NotCommittedInTimeError())
+        self._timer = loop.call_at(self._deadlines[0][0], self._give_up) if self._deadlines else None
 
     async def _next_arrival(self) -> None:
         self._idle.set()
@@ -166,6 +188,8 @@ class GroupCommit:
         self._runtime.queues.received += undecided
         for post, verdict in zip(part, verdicts, strict=True):
             self._answer(post, verdict)
+        while self._deadlines and self._deadlines[0][1].done():
+            self._deadlines.popleft()
         metrics.GROUP_COMMIT_SIZE.observe(len(part))
         metrics.SIGNALS_RECEIVED.inc(len(new))
         if undecided:

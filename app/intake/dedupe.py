@@ -62,12 +62,8 @@ def header_key(value: str) -> Key:
 
 
 def body_key(digest: bytes, window_seconds: int) -> Key | None:
-    """Make the key of a canonical body; None when the window is off."""
-    return (
-        Key(blake2b(digest, digest_size=16, person=b"body").digest(), window_seconds)
-        if window_seconds
-        else None
-    )
+    """Make the key of a canonical body, its digest; None when the window is off."""
+    return Key(digest, window_seconds) if window_seconds else None
 
 
 def fold(batch: Iterable[_Post]) -> tuple[list[_Post], list[tuple[_Post, _Post]]]:

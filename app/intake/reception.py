@@ -1,6 +1,5 @@
 """What happens to one post, from its parts to the answer (SPEC §8). The HTTP around it is in `routes`."""
 
-import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,8 +8,8 @@ import structlog
 from app import metrics
 from app.db.away import DATABASE_AWAY
 from app.intake.alert import SECRET_FIELD, Alert, BadAlertError, Fields, read_alert, read_fields, text_of
-from app.intake.commit import GroupCommit, OverloadedError, RefusedByDatabaseError
-from app.intake.dedupe import Verdict, body_key, header_key
+from app.intake.commit import GroupCommit, NotCommittedInTimeError, OverloadedError, RefusedByDatabaseError
+from app.intake.dedupe import body_key, header_key
 from app.intake.members import without
 from app.intake.refused import RefusedPosts
 from app.intake.secret import WebhookSecret
@@ -18,8 +17,6 @@ from app.intake.store import Post
 from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)
-
-COMMIT_SECONDS = 2.0  # TradingView gives up after 3
 
 
 class NotTakenError(Exception):
@@ -146,11 +143,10 @@ class Reception:
     async def _stored(self, post: Post) -> tuple[UUID, bool]:
         try:
             self.commit.submit(post)
-            async with asyncio.timeout(COMMIT_SECONDS):
-                verdict: Verdict = await post.answer
+            verdict = await post.answer
         except OverloadedError as error:
             raise NotTakenError(503, "too much waits to be stored") from error
-        except TimeoutError as error:
+        except NotCommittedInTimeError as error:
             raise NotTakenError(503, "the database did not commit in time; send it again") from error
         except RefusedByDatabaseError as error:
             raise NotTakenError(422, "body: PostgreSQL cannot store this signal") from error

@@ -26,7 +26,7 @@ _OVERHEAD_BYTES = 1_000  # what a waiting post costs beside its body
 class Post:
     """An alert that waits to be stored. `max_age` in seconds; `id` becomes the signal's if it is new.
 
-    `answer` ends after the commit, or is cancelled by a request that gave up and answered 503.
+    `answer` ends after the commit, or before it, when the request had to be answered 503.
     """
 
     alert: Alert
@@ -54,6 +54,23 @@ async def store(connection: Connection, posts: Sequence[Post]) -> list[Verdict]:
 
     Doing it again with the same posts is safe, whether or not the first time was committed.
     """
+    if any(post.header_key for post in posts):
+        return await _store_in_steps(connection, posts)
+    keys = [post.body_key or (None, None) for post in posts]
+    stored = await connection.fetchval(
+        _SQL["store_posts"],
+        *_columns(posts),
+        [key for key, _ in keys],
+        [post.digest for post in posts],
+        [seconds for _, seconds in keys],
+    )
+    if stored == len(posts):
+        return [Verdict(post.id) for post in posts]
+    return await _store_in_steps(connection, posts)  # which also finds those just stored to be new
+
+
+async def _store_in_steps(connection: Connection, posts: Sequence[Post]) -> list[Verdict]:
+    """Do the same for posts that may be duplicates, or have two keys: both must be theirs, or neither."""
     async with connection.transaction():
         verdicts = await _deduplicate(connection, posts)
         new = [post for post, verdict in zip(posts, verdicts, strict=True) if verdict.first == post.id]
@@ -96,7 +113,9 @@ def _columns(posts: Sequence[Post]) -> tuple[list[object], ...]:
         [post.max_age for post in posts],
         [alert.order.reason for alert in alerts],
         [alert.sender_signal_id for alert in alerts],
-        [alert.price for alert in alerts],
+        [
+            None if alert.price is None else str(alert.price) for alert in alerts
+        ],  # a Decimal takes asyncpg longer
         [alert.body for alert in alerts],
     )
 

@@ -1,3 +1,40 @@
+-- The whole intake of posts that have one key at the most, in one statement and so one round trip. A post that is not
+-- counted has a key that is held: the statements below, in a transaction, say what it is.
+
+-- name: store_posts
+WITH post AS (
+    SELECT * FROM unnest(
+        $1::uuid[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::bytea[],
+        $9::bytea[], $10::bytea[], $11::integer[]
+    ) WITH ORDINALITY AS post (
+        id, type, ticker, max_age, reason, sender_signal_id, price, body, key, digest, seconds, place
+    )
+), taken AS (
+    INSERT INTO intake_keys AS held (key, signal_id, body_digest, expires_at)
+    SELECT key, id, digest, now() + make_interval(secs => seconds) FROM post WHERE key IS NOT NULL ORDER BY key
+    ON CONFLICT (key) DO UPDATE
+        SET signal_id = excluded.signal_id, body_digest = excluded.body_digest, expires_at = excluded.expires_at
+        WHERE held.expires_at <= now()
+    RETURNING signal_id
+), stored AS (
+    INSERT INTO signals (id, status, type, ticker, expires_at, reason, sender_signal_id, price, body)
+    SELECT
+        id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, ticker,
+        clock_timestamp() + make_interval(secs => max_age), reason, sender_signal_id, price::numeric, body
+    FROM post
+    WHERE key IS NULL OR id IN (SELECT signal_id FROM taken)
+    ORDER BY place
+    ON CONFLICT (id) DO NOTHING  -- this batch again, after its first commit's outcome got lost
+    RETURNING id, seq, status, reason, received_at
+), told AS (
+    INSERT INTO signal_events (signal_id, at, status, reason)
+    SELECT id, received_at, event.status, event.reason
+    FROM stored, LATERAL (VALUES (1, 'received', ''), (2, stored.status, stored.reason)) AS event (place, status, reason)
+    WHERE event.place = 1 OR stored.status = 'rejected'
+    ORDER BY seq, event.place
+)
+SELECT count(*) FROM stored;
+
 -- Sorted, so that two processes with the same keys wait for one another instead of locking each other out.
 -- A key that is held stays locked to the end of the transaction, so its owner cannot change before key_owners reads it.
 
@@ -27,12 +64,12 @@ WITH stored AS (
     INSERT INTO signals (id, status, type, ticker, expires_at, reason, sender_signal_id, price, body)
     SELECT
         id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, ticker,
-        clock_timestamp() + make_interval(secs => max_age), reason, sender_signal_id, price, body
+        clock_timestamp() + make_interval(secs => max_age), reason, sender_signal_id, price::numeric, body
     FROM unnest(
-        $1::uuid[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::numeric[], $8::bytea[]
+        $1::uuid[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::bytea[]
     ) WITH ORDINALITY AS post (id, type, ticker, max_age, reason, sender_signal_id, price, body, place)
     ORDER BY place
-    ON CONFLICT (id) DO NOTHING  -- this batch again, after its first commit's outcome got lost
+    ON CONFLICT (id) DO NOTHING
     RETURNING id, seq, status, reason, received_at
 )
 INSERT INTO signal_events (signal_id, at, status, reason)

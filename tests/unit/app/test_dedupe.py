@@ -44,10 +44,6 @@ ONE, TWO = b"one body", b"another"
 H, G = header_key("h"), header_key("g")
 
 
-def test_a_header_and_a_body_never_make_the_same_key() -> None:
-    assert header_key("x").key != Key(*body_key(b"x", 60) or (b"", 0)).key
-
-
 def test_the_same_body_within_the_window_is_the_first_ones() -> None:
     database, first = _Database(), _Post(ONE)
     assert database.judge(first).first == first.id
