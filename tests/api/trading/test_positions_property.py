@@ -1,0 +1,109 @@
+"""In whatever order outcomes become known, and known again, positions follow the successes (SPEC §11)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+import asyncpg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.db.queries import load
+from app.positions.state import effect_of
+
+if TYPE_CHECKING:
+    from random import Random
+    from uuid import UUID
+
+_SQL = load("delivery")
+# ticker, side, and what is written down of each of its attempts
+ORDERS = st.lists(
+    st.tuples(
+        st.sampled_from(["AAPL", "NVDA"]),
+        st.sampled_from(["buy", "sell"]),
+        st.lists(st.sampled_from(["delivered", "refused", "unknown"]), min_size=1, max_size=3),
+    ),
+    max_size=12,
+)
+
+
+class Attempt(NamedTuple):
+    """One attempt whose outcome is not written down yet."""
+
+    signal: UUID
+    ticker: str
+    side: str
+    claim: UUID
+    attempt: int
+    outcome: str
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(orders=ORDERS, shuffle=st.randoms(use_true_random=False))
+def test_positions_follow_the_successes(
+    database_url: str, orders: list[tuple[str, str, list[str]]], shuffle: Random
+) -> None:
+    asyncio.run(_play(database_url, orders, shuffle))
+
+
+async def _play(url: str, orders: list[tuple[str, str, list[str]]], shuffle: Random) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("TRUNCATE signals, positions CASCADE")
+        known = [attempt for order in orders for attempt in await _send(connection, *order)]
+        shuffle.shuffle(known)
+        bought: Counter[str] = Counter()
+        delivered: set[UUID] = set()
+        for attempt in known:
+            await _record(connection, attempt)
+            if attempt.outcome == "delivered" and attempt.signal not in delivered:
+                delivered.add(attempt.signal)
+                if attempt.side == "buy":
+                    bought[attempt.ticker] += 1
+                else:
+                    bought.pop(attempt.ticker, None)
+            rows = await connection.fetch("SELECT ticker, buys FROM positions WHERE status = 'open'")
+            assert len(rows) == len(bought)
+            assert {row["ticker"]: row["buys"] for row in rows} == bought
+        forwarded = await connection.fetch("SELECT id FROM signals WHERE status = 'forwarded'")
+        assert {row["id"] for row in forwarded} == delivered
+    finally:
+        await connection.close()
+
+
+async def _send(
+    connection: asyncpg.Connection[asyncpg.Record], ticker: str, side: str, outcomes: list[str]
+) -> list[Attempt]:
+    """A signal on its way, claimed anew for each attempt, as after leases that ran out."""
+    signal, sent = uuid4(), []
+    await connection.execute(
+        """INSERT INTO signals (id, status, type, ticker, expires_at, body)
+           VALUES ($1, 'forwarding', $2, $3, now() + interval '1 hour', '{}')""",
+        *(signal, side, ticker),
+    )
+    for number, outcome in enumerate(outcomes, start=1):
+        claim = uuid4()
+        await connection.execute("UPDATE signals SET claim_id = $2 WHERE id = $1", signal, claim)
+        attempt = await connection.fetchval(
+            """INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id)
+               VALUES ($1, 1, $2, 'test', $3, $4) RETURNING id""",
+            *(signal, number, str(signal), claim),
+        )
+        sent.append(Attempt(signal, ticker, side, claim, attempt, outcome))
+    return sent
+
+
+async def _record(connection: asyncpg.Connection[asyncpg.Record], attempt: Attempt) -> None:
+    """Write the outcome with the statements that the senders use."""
+    if attempt.outcome == "delivered":
+        effect = effect_of(attempt.side, has_quantity=False, close_on_partial=True)
+        await connection.fetchrow(_SQL["delivered"], attempt.attempt, attempt.signal, 200, b"", effect.value)
+    else:
+        await connection.fetchrow(
+            _SQL["undelivered"],
+            *(attempt.attempt, attempt.signal, attempt.claim),
+            *(attempt.outcome, None, "x", None, "failed", "x", None),
+        )
