@@ -1,0 +1,187 @@
+"""`/health`, `/health/detailed`, and the image's commands, on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import asyncpg
+
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from tests.api.conftest import AppServer
+
+
+def _list(folder: Path) -> None:
+    document = {"strategies": [{"name": "mine", "url": "list:AAPL,NVDA"}]}
+    (folder / "finviz_config.json").write_text(json.dumps(document))
+
+
+async def test_healthy_with_every_check(
+    start_app: Callable[..., Awaitable[AppServer]], tmp_path: Path
+) -> None:
+    _list(tmp_path)
+    server = await start_app(app_version="v1")
+    async with asyncio.timeout(10):
+        while True:
+            async with server.http.get("/health") as answer:
+                health = await answer.json()
+                assert answer.status == 200
+            if health["status"] == "healthy":  # after the first refresh
+                break
+    assert set(health) == {"status", "version", "uptime_seconds", "checks"}
+    assert health["version"] == "v1"
+    assert {check["status"] for check in health["checks"].values()} == {"ok"}
+
+
+async def test_detailed_has_the_keys_of_the_specification(
+    start_app: Callable[..., Awaitable[AppServer]], tmp_path: Path
+) -> None:
+    _list(tmp_path)
+    server = await start_app(dest_webhook_url="http://user:hidden@127.0.0.1:9/hidden?hidden=1")
+    async with server.http.get("/health/detailed") as answer:
+        text = await answer.text()
+    detailed = json.loads(text)
+    components = detailed["components"]
+    assert answer.status == 200
+    assert set(detailed) == {"status", "version", "components"}
+    assert set(components["processing_queue"]) == set(components["approved_queue"]) == {"size", "max_size"}
+    assert components["workers"] == {
+        "processing": 4,
+        "forwarding": 2,
+        "processing_active": 4,
+        "forwarding_active": 2,
+    }
+    assert set(components["top_n_tickers"]) == {"count", "age_seconds", "last_update"}
+    assert {"finviz_engine", "database", "destination"} < set(components)
+    assert components["destination"]["kind"] == "live"
+    assert "hidden" not in text
+
+
+async def test_without_a_database_it_is_unhealthy_and_answers_in_time(
+    start_app: Callable[..., Awaitable[AppServer]],
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        port = nobody.getsockname()[1]
+        server = await start_app(database_url=f"postgresql://postgres@127.0.0.1:{port}/none")
+        started = asyncio.get_running_loop().time()
+        async with server.http.get("/health") as answer:
+            health = await answer.json()
+            assert answer.status == 503
+        async with server.http.post("/webhook/in", data=b'{"ticker": "A"}') as answer:
+            assert answer.status == 503
+            assert answer.headers["Retry-After"]
+        assert asyncio.get_running_loop().time() - started < 6
+    assert health["status"] == "unhealthy"
+    assert health["checks"]["database"]["status"] == "failed"
+
+
+async def test_a_database_without_schema_says_what_to_type(
+    start_app: Callable[..., Awaitable[AppServer]], database_url: str
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await connection.close()
+    server = await start_app()
+    async with server.http.get("/health") as answer:
+        assert answer.status == 503
+        assert "app migrate" in (await answer.json())["checks"]["database"]["reason"]
+
+
+def _environment(database_url: str, folder: Path, **changes: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    return {**clean, "DATABASE_URL": database_url, "CONFIG_DIR": str(folder), **changes}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def test_the_process_serves_logs_json_and_stops_on_term(database_url: str, tmp_path: Path) -> None:
+    _list(tmp_path)
+    port, metrics_port = _free_port(), _free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app", "serve"),
+        env=_environment(
+            database_url.replace("postgresql://", "postgresql+asyncpg://"),
+            tmp_path,
+            SERVER_PORT=str(port),
+            PROMETHEUS_PORT=str(metrics_port),
+            WEBHOOK_SECRET="hidden",
+        ),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    lines = list[dict[str, Any]]()
+    try:
+        async with asyncio.timeout(30):
+            while not lines or "running on" not in lines[-1]["event"]:
+                lines.append(json.loads(await process.stdout.readline()))
+        async with aiohttp.ClientSession() as http:
+            body = b'{"ticker": "NVDA", "action": "buy"}'
+            async with http.post(f"http://127.0.0.1:{port}/webhook/in/hidden", data=body) as answer:
+                signal_id = (await answer.json())["signal_id"]
+            async with http.get(f"http://127.0.0.1:{port}/nowhere?secret=hidden") as answer:
+                assert answer.status in {401, 404}
+            for path in ("/", "/metrics"):
+                async with http.get(f"http://127.0.0.1:{metrics_port}{path}") as answer:
+                    assert "signals_received_total 1.0" in await answer.text()
+    finally:
+        process.send_signal(signal.SIGTERM)
+    output, _ = await asyncio.wait_for(process.communicate(), 15)
+
+    lines += [json.loads(line) for line in output.splitlines()]
+    assert all(list(line)[:3] == ["time", "level", "event"] for line in lines)
+    assert next(line["ticker"] for line in lines if line.get("signal_id") == signal_id) == "NVDA"
+    assert lines[-1]["event"].startswith("Finished server process")
+    assert not any("hidden" in json.dumps(line) for line in lines)
+
+
+def _run(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app", command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_wrong_setting_ends_every_command_with_78_and_one_line(database_url: str, tmp_path: Path) -> None:
+    for command in ("serve", "migrate", "check"):
+        result = _run(command, _environment(database_url, tmp_path, TOP_N="many"))
+        assert (result.returncode, result.stdout) == (78, "")
+        assert result.stderr.startswith("TOP_N='many' is not valid: ")
+        assert result.stderr.count("\n") == 1
+
+
+def test_check_reads_the_files_too(database_url: str, tmp_path: Path) -> None:
+    environment = _environment(database_url, tmp_path)
+    assert _run("check", environment).returncode == 0
+    (tmp_path / "webhook_config.json").write_text('{"timeout": 0}')
+    result = _run("check", environment)
+    assert result.returncode == 78
+    assert "webhook_config.json: timeout" in result.stderr
+
+
+def test_migrate_may_run_again_and_names_a_database_that_is_away(database_url: str, tmp_path: Path) -> None:
+    assert _run("migrate", _environment(database_url, tmp_path)).returncode == 0
+    away = _run("migrate", _environment(f"postgresql://postgres@127.0.0.1:{_free_port()}/x", tmp_path))
+    assert away.returncode == 1
+    assert away.stderr.startswith("PostgreSQL cannot be reached")

@@ -1,0 +1,44 @@
+"""SPEC §17: only what stops this process from taking or handling signals is unhealthy."""
+
+import pytest
+
+from app.ops import checks
+from app.ops.checks import Check, Probe
+from app.queues import Queues
+from app.supervisor import WorkerState
+
+ALIVE, DEAD = WorkerState(True, 1.0, 0, ""), WorkerState(False, 31.0, 2, "x")  # noqa: FBT003
+
+
+@pytest.mark.parametrize(
+    ("check", "status"),
+    [
+        (checks.database(Probe(1.5)), "ok"),
+        (checks.database(Probe(0.0, error="no answer in 2 s")), "failed"),
+        (checks.workers({"a": ALIVE}), "ok"),
+        (checks.workers({"a": ALIVE, "b": DEAD}), "failed"),
+        (checks.workers({}), "failed"),
+        (checks.backlog(Queues(received=79), 100), "ok"),
+        (checks.backlog(Queues(received=80), 100), "degraded"),
+        (checks.backlog(Queues(received=1, oldest_received=61), 100), "degraded"),
+        (checks.top_n(Probe(1.0, list_size=2, list_age=5.0)), "ok"),
+        (checks.top_n(Probe(1.0, list_size=2, list_age=59.0, list_max_age=60)), "ok"),
+        (checks.top_n(Probe(1.0, list_size=2, list_age=60.0, list_max_age=60)), "degraded"),
+        (checks.top_n(Probe(1.0, list_size=2, list_age=5.0, refresh_error="403")), "degraded"),
+        (checks.top_n(Probe(1.0)), "degraded"),
+        (checks.destination({"state": "open"}), "ok"),
+        (checks.destination({"state": "held"}), "degraded"),
+        (checks.disk(10**9), "ok"),
+        (checks.disk(10**8), "degraded"),
+    ],
+)
+def test_checks(check: Check, status: str) -> None:
+    assert check["status"] == status
+    assert ("reason" in check) == (status != "ok")
+
+
+def test_the_worst_counts() -> None:
+    ok: Check = {"status": "ok"}
+    assert checks.overall([ok]) == "healthy"
+    assert checks.overall([ok, {"status": "degraded"}]) == "degraded"
+    assert checks.overall([{"status": "failed"}, {"status": "degraded"}]) == "unhealthy"

@@ -1,0 +1,75 @@
+"""SPEC §7: a wrong value stops the start with one line naming variable, value and what is allowed."""
+
+import pytest
+
+from app.errors import ConfigurationError
+from app.settings import Settings
+
+URL = "postgresql+asyncpg://postgres:hidden@postgres:5432/trading_signals"
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("DATABASE_URL", URL)
+
+
+def test_the_defaults_are_the_specifications() -> None:
+    settings = Settings.from_environment()
+    assert settings.database_url == "postgresql://postgres:hidden@postgres:5432/trading_signals"
+    assert (settings.top_n, settings.finviz_refresh_sec, settings.queue_max_size) == (15, 10, 100_000)
+    assert (settings.dest_webhook_max_req_per_min, settings.dest_webhook_max_req_per_hour) == (60, 500)
+    assert settings.map_side_to_action_traderspost
+    assert settings.enable_prometheus
+
+
+def test_an_empty_variable_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOP_N", "")
+    assert Settings.from_environment().top_n == 15
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("TOP_N", "0", "TOP_N='0' is not valid: allowed is greater than or equal to 1"),
+        ("WORKER_CONCURRENCY", "four", "WORKER_CONCURRENCY='four' is not valid: allowed is a valid integer"),
+        ("SERVER_PORT", "70000", "SERVER_PORT='70000' is not valid: allowed is less than or equal to 65535"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL='LOUD' is not valid: allowed is 'DEBUG', 'INFO'"),
+        (
+            "ENABLE_PROMETHEUS",
+            "perhaps",
+            "ENABLE_PROMETHEUS='perhaps' is not valid: allowed is a valid boolean",
+        ),
+        ("DEST_WEBHOOK_TIMEOUT", "-1", "DEST_WEBHOOK_TIMEOUT='-1' is not valid: allowed is greater than 0"),
+        (
+            "DEST_WEBHOOK_URL",
+            "ftp://hidden",
+            "DEST_WEBHOOK_URL=(not shown) is not valid: allowed is an http://",
+        ),
+        ("DATABASE_URL", "mysql://hidden", "DATABASE_URL=(not shown) is not valid: allowed is a URL such as"),
+        (
+            "WEBHOOK_SIGNING_SECRET",
+            "hidden!",
+            "WEBHOOK_SIGNING_SECRET=(not shown) is not valid: allowed is base64",
+        ),
+    ],
+)
+def test_a_wrong_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as error:
+        Settings.from_environment()
+    assert str(error.value).startswith(line)
+    assert "\n" not in str(error.value)
+    assert "hidden" not in str(error.value)
+
+
+def test_a_missing_database_says_where_it_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    with pytest.raises(ConfigurationError, match=r"DATABASE_URL is not set: add it to \.env"):
+        Settings.from_environment()
+
+
+def test_secrets_do_not_show() -> None:
+    settings = Settings(database_url=URL, admin_token="hidden", webhook_secret="hidden")
+    assert "hidden" not in repr(settings)
