@@ -11,6 +11,18 @@ if TYPE_CHECKING:
 else:  # generic only for the type checker
     Pool, Connection = asyncpg.Pool, asyncpg.Connection
 
+class _Session(asyncpg.Connection):
+    """A connection on which nobody leaves anything: no settings, no session locks, no LISTEN.
+
+    So the statement that would clean up after each use, a round trip of its own, is left out. An open
+    transaction is rolled back all the same.
+    """
+
+    def get_reset_query(self) -> str:
+        """Return no statement."""
+        return ""
+
+
 _encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode
 
@@ -42,6 +54,7 @@ async def open_pool(database_url: str, size: int) -> Pool:
         command_timeout=30,
         timeout=5,
         init=_prepare,
+        connection_class=_Session,
         reset=_keep,
         # compiling a plan takes longer than any of our statements runs
         server_settings={"application_name": "trading-signal-processor", "jit": "off"},
