@@ -1,0 +1,215 @@
+"""What the playbooks' own modules decide: versions, settings, ownership, modes, ports, the gate."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LIBRARY = Path(__file__).parents[3] / "playbooks" / "library"
+
+
+def load(name: str) -> Any:
+    sys.path.insert(0, str(LIBRARY))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(LIBRARY))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "main.py").write_text("x = 1\n")
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / ".gitignore").write_text("/data/\n")
+    return tmp_path
+
+
+def commit(root: Path) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false"]
+    for argv in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "x"]):
+        subprocess.run(["git", "-C", str(root), *argv], check=True)
+
+
+class TestVersion:
+    hashed = ("Dockerfile", "app")
+
+    def of(self, root: Path) -> str:
+        return str(load("checkout_facts").version_of(root, list(self.hashed)))
+
+    def test_a_clean_tree_is_its_commit(self, checkout: Path) -> None:
+        commit(checkout)
+        head = subprocess.check_output(
+            ["git", "-C", str(checkout), "rev-parse", "--short=12", "HEAD"], text=True
+        )
+        assert self.of(checkout) == head.strip()
+
+    def test_edits_and_new_files_make_it_dirty_and_equal_content_equal(self, checkout: Path) -> None:
+        commit(checkout)
+        clean = self.of(checkout)
+        (checkout / "app" / "main.py").write_text("x = 2\n")
+        edited = self.of(checkout)
+        (checkout / "app" / "new.py").write_text("")
+        added = self.of(checkout)
+        (checkout / "app" / "new.py").unlink()
+        assert re.fullmatch(clean + "-dirty-[0-9a-f]{8}", edited)
+        assert added not in {clean, edited}
+        assert self.of(checkout) == edited
+
+    def test_what_git_ignores_does_not_count(self, checkout: Path) -> None:
+        commit(checkout)
+        clean = self.of(checkout)
+        (checkout / "data").mkdir()
+        (checkout / "data" / "file").write_text("x")
+        assert self.of(checkout) == clean
+
+    def test_without_git_the_content_counts(self, checkout: Path) -> None:
+        before = self.of(checkout)
+        (checkout / "app" / "__pycache__").mkdir()
+        (checkout / "app" / "__pycache__" / "main.pyc").write_bytes(b"x")
+        assert re.fullmatch("tree-[0-9a-f]{12}", before)
+        assert self.of(checkout) == before
+        (checkout / "app" / "main.py").write_text("x = 3\n")
+        assert self.of(checkout) != before
+
+    def test_a_folder_inside_another_repository_is_not_that_repository(self, checkout: Path) -> None:
+        commit(checkout)
+        assert load("checkout_facts").version_of(checkout / "app", ["main.py"]).startswith("tree-")
+
+
+def definition(**environment: str) -> dict[str, Any]:
+    url = "postgresql+asyncpg://postgres:p%40ss@postgres:5432/trading_signals"
+    ports = [
+        {"target": 80, "published": "8080"},
+        {"target": 8008, "published": "8008", "host_ip": "127.0.0.1"},
+    ]
+    return {
+        "services": {
+            "app": {
+                "environment": {"DATABASE_URL": url, "POSTGRES_PASSWORD": "p@ss", **environment},
+                "ports": ports,
+            },
+            "db": {"environment": {"POSTGRES_PASSWORD": "p@ss"}},
+        }
+    }
+
+
+def test_settings_are_reduced_to_facts_without_secrets() -> None:
+    settings = load("definition_facts").settings_of(definition(ADMIN_TOKEN="very-secret"), "app", "db")
+    assert settings["url_agrees"]
+    assert settings["admin_token"]
+    assert not settings["webhook_secret"]
+    assert settings["server_port"] == 8080
+    assert {"address": "127.0.0.1", "port": 8008} in settings["ports"]
+    assert "very-secret" not in json.dumps(settings)
+    assert "p@ss" not in json.dumps(settings)
+
+
+def test_another_password_in_the_url_does_not_agree() -> None:
+    other = definition(DATABASE_URL="postgresql+asyncpg://postgres:x@postgres:5432/trading_signals")
+    assert not load("definition_facts").settings_of(other, "app", "db")["url_agrees"]
+
+
+def test_compose_s_line_loses_the_value_it_quotes() -> None:
+    line = "failed to read /srv/.env: line 3: unterminated quoted value 'hunter2"
+    shown = load("definition_facts").without_value(line)
+    assert shown.startswith("failed to read /srv/.env: line 3: unterminated quoted value")
+    assert "hunter2" not in shown
+
+
+class TestOwnership:
+    def of(self, here: Path, container: str, volume: str) -> list[str]:
+        containers = {"app": {"name": "trading-signal-processor", "checkout": container}}
+        found = load("stack_facts").foreign(here, containers, "vol", {"checkout": volume})
+        return [f"{entry['what']}: {entry['owner']}" for entry in found]
+
+    def test_ours_is_not_foreign_also_through_a_link(self, tmp_path: Path) -> None:
+        (tmp_path / "real").mkdir()
+        link = tmp_path / "link"
+        link.symlink_to(tmp_path / "real")
+        assert self.of(link, str(link), str(tmp_path / "real")) == []
+
+    def test_another_checkout_is_named(self, tmp_path: Path) -> None:
+        assert self.of(tmp_path, "/other", "/other") == [
+            "container trading-signal-processor: /other",
+            "volume vol: /other",
+        ]
+
+    def test_an_adopted_volume_is_ours(self, tmp_path: Path) -> None:
+        (tmp_path / ".run").mkdir()
+        (tmp_path / ".run" / "adopted-volume").write_text("vol\n")
+        assert self.of(tmp_path, str(tmp_path), "") == []
+
+
+def test_modes_follow_the_rule_and_links_are_left_alone(tmp_path: Path) -> None:
+    modes = load("tree_modes")
+    outside = tmp_path / "outside"
+    outside.write_text("x")
+    outside.chmod(0o644)
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    (tmp_path / "data" / "deep" / "file").write_text("x")
+    (tmp_path / "data" / "link").symlink_to(outside)
+    rule = {"folders": "0750", "files": "0640"}
+    changed = [entry for entry in modes.entries(tmp_path / "data") if modes.apply(entry, rule, check=False)]
+    assert {entry.name for entry in changed} == {"data", "deep", "file"}
+    assert (tmp_path / "data" / "deep" / "file").stat().st_mode & 0o777 == 0o640
+    assert outside.stat().st_mode & 0o777 == 0o644
+    assert not any(modes.apply(entry, rule, check=False) for entry in modes.entries(tmp_path / "data"))
+
+
+def test_the_holder_of_a_port_is_named() -> None:
+    ports = load("port_holders")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        port = listener.getsockname()[1]
+        assert ports.is_taken("127.0.0.1", port)
+        assert f"(pid {os.getpid()})" in ports.process_on(port)
+    assert not ports.is_taken("127.0.0.1", port)
+
+
+class Health(BaseHTTPRequestHandler):
+    version = "new"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"status": "healthy", "version": self.version}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def health_url() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/health"
+        server.shutdown()
+
+
+def test_the_gate_accepts_the_version_just_started_and_no_other(health_url: str) -> None:
+    ask = load("health_gate").ask
+    assert ask(health_url, "new") == ""
+    assert ask(health_url, "newer") == "version new answers instead of newer"
+
+
+def test_the_gate_says_that_nothing_answers() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert "refused" in load("health_gate").ask(f"http://127.0.0.1:{port}/health", "new")
