@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.intake.members import without
 from app.intake.vocabulary import Order, read_order
+from app.members import without
 
 SECRET_FIELD = "secret"  # noqa: S105  # the name of a field
 _TICKER = re.compile(r"[A-Za-z0-9.-]{1,20}")

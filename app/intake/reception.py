@@ -10,10 +10,10 @@ from app.db.away import DATABASE_AWAY
 from app.intake.alert import SECRET_FIELD, Alert, BadAlertError, Fields, read_alert, read_fields, text_of
 from app.intake.commit import GroupCommit, NotCommittedInTimeError, OverloadedError, RefusedByDatabaseError
 from app.intake.dedupe import body_key, header_key
-from app.intake.members import without
 from app.intake.refused import RefusedPosts
 from app.intake.secret import WebhookSecret
 from app.intake.store import Post
+from app.members import without
 from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.intake.members import members, without
+from app.members import members, without
 
 _VALUES = st.recursive(
     st.none() | st.integers() | st.text(),

@@ -12,29 +12,35 @@ import msgspec
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],]')
 
 
+_TO_VALUE = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
+
+
 class Member(NamedTuple):
-    """A member's name, and the span from the quote of its name to the end of its value."""
+    """A member's name; where the quote of its name, its value and the end of its value stand."""
 
     name: str
     start: int
+    value: int
     end: int
 
 
 def members(body: bytes) -> Iterator[Member]:
     """Yield the members of the object in `body`, in their order, a repeated name each time."""
-    depth, start, name = 0, 0, None
+    depth, start, value, name = 0, 0, 0, None
     for token in _TOKEN.finditer(body):
         mark = token[0]
         if mark[:1] == b'"':
             if depth == 1 and name is None:
                 name, start = msgspec.json.decode(mark, type=str), token.start()
+                colon = _TO_VALUE.match(body, token.end())
+                value = colon.end() if colon else token.end()
         elif mark in b"{[":
             depth += 1
         elif mark in b"}]":
             depth -= 1
         ends = (mark == b"," and depth == 1) or depth == 0
         if ends and name is not None:
-            yield Member(name, start, start + len(body[start : token.start()].rstrip(b" \t\r\n")))
+            yield Member(name, start, value, value + len(body[value : token.start()].rstrip(b" \t\r\n")))
             name = None
 
 
