@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 else:  # generic only for the type checker
     Pool, Connection = asyncpg.Pool, asyncpg.Connection
 
+
 class _Session(asyncpg.Connection):
     """A connection on which nobody leaves anything: no settings, no session locks, no LISTEN.
 
@@ -38,10 +39,6 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     )
 
 
-async def _keep(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Leave out the reset after each use, a round trip of its own: nothing of ours changes a session."""
-
-
 async def open_pool(database_url: str, size: int) -> Pool:
     """Make a pool of at most `size` connections; none is opened yet.
 
@@ -55,7 +52,6 @@ async def open_pool(database_url: str, size: int) -> Pool:
         timeout=5,
         init=_prepare,
         connection_class=_Session,
-        reset=_keep,
         # compiling a plan takes longer than any of our statements runs
         server_settings={"application_name": "trading-signal-processor", "jit": "off"},
     )
