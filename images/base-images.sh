@@ -54,7 +54,10 @@ pull() {
         if ! kill -0 "$pid" 2>/dev/null || grep -q 'Pulling from' "$progress"; then break; fi
         sleep 0.2
     done
-    grep -q 'Pulling from' "$progress" || kill "$pid" 2>/dev/null || true
+    if kill -0 "$pid" 2>/dev/null && ! grep -q 'Pulling from' "$progress"; then
+        kill "$pid" 2>/dev/null || true
+        echo "the registry did not name it within $IMAGES_REGISTRY_TIMEOUT s" >>"$progress"
+    fi
     if wait "$pid"; then rm -f "$progress"; return 0; fi
     echo "$image: $(tail -n 1 "$progress")" >&2
     rm -f "$progress"
