@@ -47,7 +47,7 @@ def os_release() -> dict[str, str]:
 def resources(timeout: int) -> tuple[int, int]:
     """Return processors and bytes of memory that containers can have.
 
-    On Linux those of the machine; elsewhere the engine lives in a smaller virtual machine, and `docker info` has
+    On Linux those of the machine. Elsewhere the engine lives in a smaller virtual machine: `docker info` has
     to be asked, which takes six times as long as any other question.
     """
     if os.uname().sysname == "Linux":
