@@ -41,13 +41,23 @@ async def run(runtime: Runtime, name: str) -> None:
     try:
         while not await connection.fetchval(_SQL["lock"]):
             runtime.supervisor.beat(name)
+            await _measure(runtime, connection)
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         engine = Engine(runtime, connection)
         while True:
             runtime.supervisor.beat(name)
-            await asyncio.sleep(await engine.turn())
+            wait = await engine.turn()
+            await _measure(runtime, connection)
+            await asyncio.sleep(wait)
     finally:
         connection.terminate()  # the server frees the lock; a polite goodbye would wait for one that is away
+
+
+async def _measure(runtime: Runtime, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    found = await lists.current_list(connection, runtime.config.finviz.active_strategy)
+    if found is not None:
+        metrics.TOP_N_AGE_SECONDS.set(found.age_seconds)
+        metrics.TOP_N_SIZE.set(len(found.tickers))
 
 
 class Engine:
@@ -101,7 +111,6 @@ class Engine:
             )
         self._error = ""
         metrics.REFRESHES.labels("ok" if changed else "unchanged").inc()
-        metrics.TOP_N_SIZE.set(len(found))
         # also when nothing changed: buys may have waited because the list was stale
         self._runtime.wakeups.notify("received")
         self._runtime.wakeups.notify("changed")

@@ -32,11 +32,6 @@ async def current_list(connection: Connection, strategy: Strategy) -> TopN | Non
     return TopN(**{**row, "tickers": tuple(row["tickers"])})
 
 
-async def refresh_error(connection: Connection, strategy: Strategy) -> str:
-    """Return how the strategy's latest refresh failed, empty when it did not: `/health` is degraded by it."""
-    return await connection.fetchval(_SQL["error"], strategy.name) or ""
-
-
 async def keep(
     connection: Connection, strategy: Strategy, source: str, tickers: list[str], max_age: int | None
 ) -> bool:

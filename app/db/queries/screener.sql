@@ -15,10 +15,6 @@ WHERE l.strategy = $1
 ORDER BY l.id DESC
 LIMIT 1
 
--- name: error
--- $1 strategy. How its latest refresh failed; no row, or an empty text, when it did not.
-SELECT error FROM screener_refreshes WHERE strategy = $1
-
 -- name: renew
 -- $1 strategy, $2 source, $3 max age, $4 tickers. Says so when the list in force is the very same one. The newest row of
 -- all has to be this strategy's: coming back to a strategy writes a row, so that the page's history tells it.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client import REGISTRY
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -36,6 +38,7 @@ async def test_the_list_is_cut_to_top_n_and_an_unchanged_one_is_only_renewed(des
     await desk.wait(app, says(desk, later, 1, fetched), lambda: "not renewed")
     assert await desk.database.fetchval("SELECT count(*) FROM top_n_lists") == 1
     assert await desk.database.fetchval("SELECT max_age_seconds FROM top_n_lists") is None
+    assert REGISTRY.get_sample_value("top_n_size") == 2
 
 
 async def test_a_changed_file_is_taken_and_a_broken_one_keeps_the_last_good_list(desk: Desk) -> None:
