@@ -43,7 +43,7 @@ def image_name(checkout: Path) -> str:
 
 
 def deploy_from_nothing(archive: bytes, image: str) -> FirstDeployment:
-    """Deploy on a bare machine, look at it, and keep it as `image`; images of other recipes are removed."""
+    """Deploy on a bare machine, look at it, and keep it as `image` unless there is one, in place of others."""
     with Host(bare_image(), "bare") as host:
         install(host, archive)
         stack = Stack(host)
@@ -54,9 +54,10 @@ def deploy_from_nothing(archive: bytes, image: str) -> FirstDeployment:
         seen = FirstDeployment(
             result, stack.health(), set(stack.containers()), {table for (table,) in tables}
         )
-        stack.run_py("--stop").require()
-        _forget_others(image)
-        host.snapshot(image)
+        if not has_image(image):
+            stack.run_py("--stop").require()
+            _forget_others(image)
+            host.snapshot(image)
     return seen
 
 

@@ -77,9 +77,10 @@ async def test_a_source_that_cannot_be_read_degrades_and_stops_nothing(desk: Des
 
 async def test_one_of_two_processes_refreshes_and_the_other_takes_over(desk: Desk) -> None:
     desk.watch("list:AAPL", refresh_interval_sec=1)
-    first, second = await desk.open(), await desk.open()
+    first = await desk.open()
     await desk.wait(first, says(desk, f"SELECT ({LOCK_HOLDER}) > 0", 1), lambda: "nobody refreshes")
     before = await desk.database.fetchval(LOCK_HOLDER)
+    second = await desk.open()
     first.stop()
     taken_over = f"SELECT ({LOCK_HOLDER}) <> $1"
     await desk.wait(second, says(desk, taken_over, 1, before), lambda: "nobody takes over")
