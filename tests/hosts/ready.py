@@ -43,7 +43,7 @@ def image_name(checkout: Path) -> str:
 
 
 def deploy_from_nothing(archive: bytes, image: str) -> FirstDeployment:
-    """Deploy on a bare machine, look at it, and keep it as `image` unless there is one, in place of others."""
+    """Deploy on a bare machine, look at it, and keep it as `image` unless that is there already."""
     with Host(bare_image(), "bare") as host:
         install(host, archive)
         stack = Stack(host)
