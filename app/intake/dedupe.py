@@ -85,9 +85,11 @@ def follow(post: Keyed, leader: Keyed, verdict: Verdict) -> Verdict | None:
     """Return the follower's verdict if its leader's settles it; None: it has to ask the database itself."""
     if post.digest != leader.digest or verdict.first is None:
         return None
-    same_keys = post.header_key == leader.header_key
+    same_header = post.header_key == leader.header_key
+    # Without the leader's own body key (its window was off) they met over a third post, which may not hold it.
+    same_body = post.header_key is None and post.body_key == leader.body_key
     leader_is_new = verdict.first == leader.id
-    return Verdict(verdict.first) if same_keys or (leader_is_new and post.header_key is None) else None
+    return Verdict(verdict.first) if same_header or (leader_is_new and same_body) else None
 
 
 def judge(post: Keyed, owners: Mapping[bytes, Owner]) -> Verdict:
