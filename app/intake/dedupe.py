@@ -86,7 +86,7 @@ def follow(post: Keyed, leader: Keyed, verdict: Verdict) -> Verdict | None:
     if post.digest != leader.digest or verdict.first is None:
         return None
     same_header = post.header_key == leader.header_key
-    # Without the leader's own body key (its window was off) they met over a third post, which may not hold it.
+    # A leader without a body key (window off) met it over a third post, which may not hold that key.
     same_body = post.header_key is None and post.body_key == leader.body_key
     leader_is_new = verdict.first == leader.id
     return Verdict(verdict.first) if same_header or (leader_is_new and same_body) else None
