@@ -26,6 +26,7 @@ CONTAINER = "trading-signal-processor"
 TAIL = 100
 _LINE_LIMIT = 1 << 20  # bytes; a log line may hold a signal of 64 KiB, escaped
 _SSH_FAILED = 255
+_NO_PROGRAM = 127  # as the shell says it
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,9 @@ async def _stream(one: Target, width: int, mask: Mask) -> ExitCode:
     if status == _SSH_FAILED and one.ssh:
         _complain(mask, f"{one.host}: cannot be reached: {said}")
         return ExitCode.UNREACHABLE
+    if status == _NO_PROGRAM:
+        _complain(mask, f"{one.host}: {said}; its log cannot be followed without")
+        return ExitCode.PRECONDITION
     if status or said != "running":
         reason = "there is no container" if "no such object" in said.lower() else said
         start = f"python3 run.py --quick --limit {one.host}"
@@ -124,7 +128,7 @@ async def _ask(one: Target) -> tuple[int, str]:
             stderr=asyncio.subprocess.PIPE,
         )
     except FileNotFoundError as error:
-        return 127, f"{error.filename} is not installed"
+        return _NO_PROGRAM, f"{error.filename} is not installed on this machine"
     out, problems = await process.communicate()
     text = (out if process.returncode == 0 else problems).decode("utf-8", "replace").strip()
     return process.returncode or 0, text

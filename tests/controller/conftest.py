@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.controller.checkout import Checkout, lay_out
+from tests.hosts.images import install_packages
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ssh() -> None:
+    """Remote hosts are reached by the system's own client."""
+    if not shutil.which("ssh"):
+        install_packages("openssh-client")
 
 
 @pytest.fixture

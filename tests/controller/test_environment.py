@@ -65,11 +65,11 @@ def test_two_start_at_once_and_one_environment_is_made_that_works(clone: Path) -
     assert bootstrap.is_current(clone, "deploy")
     assert sorted(path.name for path in clone.glob(".venv*")) == [".venv"]
     assert not (clone / ".venv" / "rubbish").exists()
+    assert not list((clone / ".venv" / "lib").glob("*/site-packages/markdown_it/__pycache__"))
     # After the rename its scripts still start, by name and as modules.
     for argv in (["bin/markdown-it"], ["bin/python", "-m", "markdown_it.cli.parse"]):
         argv[0] = str(clone / ".venv" / argv[0])
         assert subprocess.run([*argv, "--version"], capture_output=True, check=False).returncode == 0
-    assert not list((clone / ".venv" / "lib").glob("*/site-packages/markdown_it/__pycache__"))
 
     with (clone / "requirements" / "deploy.txt").open("a", encoding="utf-8") as lock:
         lock.write("# changed\n")
