@@ -10,6 +10,8 @@ if [ -s /run/secrets/package_index ]; then
     PIP_INDEX_URL=$(cat /run/secrets/package_index)
     export PIP_INDEX_URL UV_DEFAULT_INDEX="$PIP_INDEX_URL"
 fi
+# A hundred wheels over a slow or inspected line: fewer at a time, and more patience with each.
+export UV_CONCURRENT_DOWNLOADS=12 UV_HTTP_RETRIES=8
 python3 -m venv /build/uv
 /build/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r /build/uv.txt
 /build/uv/bin/uv venv --quiet --python "$(command -v python3)" /opt/venv

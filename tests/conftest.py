@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from ctypes.util import find_library
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,10 +62,13 @@ def database_url(database_server: TestServer) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """The system's Chromium; Debian's package is installed where there is none."""
+    """The system's Chromium; Debian's package is installed where there is none.
+
+    With it comes the library that Playwright's driver needs and a small Debian does not have.
+    """
     found = shutil.which("chromium")
-    if found is None:
-        install_packages("chromium")
+    if found is None or find_library("atomic") is None:
+        install_packages("chromium", "libatomic1")
         found = shutil.which("chromium")
     assert found, "the package chromium brought no program of that name"
     return found
