@@ -114,6 +114,8 @@ class ConfigStore:
     ) -> Config:
         """Make a person's change: files, revision and actions log; in force when this returns.
 
+        What changes nothing is not written and not logged.
+
         `urgent`: goes on beside a broken file without touching it: a pause must never wait for a comma.
 
         Raises:
@@ -139,11 +141,12 @@ class ConfigStore:
                 refusal = error
                 await actions.record(connection, actor, action, target=target, result=f"refused: {error}")
             else:
-                old, new = differences(before, changed.config.documents)
-                await actions.record(connection, actor, action, target=target, before=old, after=new)
-                # files first: after a crash in between, the file counts as edited
-                changed = await self._write(changed, [] if broken else list(edited))
-                state = await self._store(connection, changed)
+                if changed.config.documents != before:
+                    old, new = differences(before, changed.config.documents)
+                    await actions.record(connection, actor, action, target=target, before=old, after=new)
+                    # files first: after a crash in between, the file counts as edited
+                    changed = await self._write(changed, [] if broken else list(edited))
+                    state = await self._store(connection, changed)
         self._take(state)
         if refusal is not None:
             raise refusal

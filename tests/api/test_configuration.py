@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from app.config import SYSTEM_FILE, WEBHOOK_FILE
 from app.errors import ConfigFileError
+from tests.api.operator import log_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,24 +28,6 @@ async def until(app: AppServer, there: Callable[[], bool]) -> None:
     async with asyncio.timeout(SECONDS):
         while not there():
             await app.runtime.wakeups.wait("changed", 0.1)
-
-
-async def log_of(app: AppServer) -> list[tuple[str, str, str, Any, Any, str]]:
-    """The actions log, oldest first."""
-    rows = await app.runtime.pool.fetch(
-        "SELECT session, origin, action, before, after, result FROM actions ORDER BY id"
-    )
-    return [
-        (
-            row["session"],
-            row["origin"],
-            row["action"],
-            json.loads(row["before"] or "null"),
-            json.loads(row["after"] or "null"),
-            row["result"],
-        )
-        for row in rows
-    ]
 
 
 async def configuration_check(app: AppServer) -> dict[str, str]:
@@ -70,6 +53,7 @@ async def test_an_edited_file_counts_and_is_logged_without_its_secret(
             "file",
             "config/webhook_config.json",
             "config.edit",
+            "webhook_config.json",
             {},
             {"url": "https://bridge.example/***", "timeout": 3, "mine": {"kept": 1.1}},
             "done",
