@@ -9,6 +9,7 @@ from app.db.queries import load
 _SQL = load("config")
 
 DONE = "done"
+_LONGEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,20 @@ async def record(
     `before` and `after` are what differs, as JSON, their secrets masked by the caller.
     """
     await connection.execute(
-        _SQL["record"], actor.session, actor.origin, action, target, _json(before), _json(after), result
+        _SQL["record"],
+        actor.session,
+        actor.origin,
+        action,
+        _storable(target),
+        _json(before),
+        _json(after),
+        _storable(result),
     )
+
+
+def _storable(text: str) -> str:
+    """What people typed may hold what PostgreSQL cannot keep, or be endless."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:_LONGEST]
 
 
 def _json(value: object) -> str | None:

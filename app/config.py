@@ -102,7 +102,7 @@ class Config(Struct, frozen=True, kw_only=True):
 
 
 # Top gainers of the day, until the operator writes a strategy.
-_BUILT_IN_STRATEGY: Document = {
+BUILT_IN_STRATEGY: Document = {
     "name": "top-gainers",
     "url": "https://finviz.com/screener.ashx?v=111&s=ta_topgainers",
 }
@@ -204,7 +204,7 @@ def _finviz(document: Document, layers: _Layers) -> FinvizConfig:
         raise ConfigFileError(FINVIZ_FILE, "allowed is a list of objects", place="strategies")
     strategies = tuple(
         _strategy(as_object(item, FINVIZ_FILE, f"strategies[{index}]"), index, layers)
-        for index, item in enumerate(listed or [_BUILT_IN_STRATEGY])
+        for index, item in enumerate(listed or [BUILT_IN_STRATEGY])
     )
     names = [strategy.name for strategy in strategies]
     if len(set(names)) != len(names):
