@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from starlette.staticfiles import StaticFiles
 
-from app.admin import api, configuration, live, pages, problems, strategies, switches
+from app.admin import api, configuration, live, pages, problems, records, strategies, switches
 from app.admin.guard import Guard
 from app.admin.headers import SecurityHeaders
 from app.admin.tries import WrongTries
@@ -23,6 +23,7 @@ def install(app: "FastAPI") -> None:
         switches.router,
         configuration.router,
         strategies.router,
+        records.router,
         live.router,
     ):
         app.include_router(router)
