@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from starlette.staticfiles import StaticFiles
 
-from app.admin import api, configuration, live, pages, problems, records, strategies, switches
+from app.admin import api, configuration, database, live, pages, problems, records, strategies, switches
 from app.admin.guard import Guard
 from app.admin.headers import SecurityHeaders
 from app.admin.tries import WrongTries
@@ -24,6 +24,7 @@ def install(app: "FastAPI") -> None:
         configuration.router,
         strategies.router,
         records.router,
+        database.router,
         live.router,
     ):
         app.include_router(router)

@@ -92,6 +92,7 @@ def make_settings(database_url: str, tmp_path: Path) -> Callable[..., Settings]:
             "database_url": database_url,
             "admin_token": ADMIN_TOKEN,
             "config_dir": tmp_path,
+            "data_dir": tmp_path / "data",
             "enable_prometheus": False,
             **changes,
         }
