@@ -5,7 +5,7 @@ import asyncio
 import gc
 import sys
 
-from app import config
+from app import config_files
 from app.errors import ConfigurationError, MigrationError
 from app.settings import Settings
 
@@ -25,7 +25,7 @@ def main() -> int:
         if arguments.command == "migrate":
             return _migrate(settings)
         if arguments.command == "check":
-            config.load(settings.config_dir, settings)
+            config_files.load(settings.config_dir, settings)
             return 0
         return _serve(settings)
     except ConfigurationError as error:
@@ -47,11 +47,12 @@ def _serve(settings: Settings) -> int:
     import uvicorn  # noqa: PLC0415
 
     from app import logging  # noqa: PLC0415
+    from app.config_store import opening  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
     from app.ops import exporter  # noqa: PLC0415
 
     logging.configure(settings.log_level)
-    app = create_app(settings)
+    app = create_app(settings, asyncio.run(opening(settings)))
     if settings.enable_prometheus:
         exporter.start(settings.prometheus_port)
     server = uvicorn.Server(

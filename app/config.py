@@ -1,17 +1,12 @@
-"""The configuration in force: the JSON files over the environment over defaults (SPEC §7).
+"""The configuration in force: the JSON files over the environment over defaults (SPEC §7). Pure."""
 
-Pure but for `load`.
-"""
-
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import Meta, Struct
 
-from app.errors import ConfigurationError
+from app.errors import ConfigFileError
 from app.settings import Settings, check_destination_url
 
 Source = Literal["file", "env", "default"]
@@ -20,8 +15,11 @@ _Section = TypeVar("_Section", bound=Struct)
 
 FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE = "finviz_config.json", "webhook_config.json", "system_config.json"
 FILES = (FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE)
+PAUSES = ("engine_paused", "delivery_paused", "intake_paused")
 
-Name = Annotated[str, Meta(min_length=1, max_length=100)]
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=_PRINTABLE)]
+Url = Annotated[str, Meta(min_length=1, max_length=4000, pattern=_PRINTABLE)]
 Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]
 Timeout = Annotated[float, Meta(gt=0, le=60)]
 Pause = Annotated[float, Meta(gt=0, le=3600)]
@@ -31,8 +29,8 @@ class Strategy(Struct, frozen=True, kw_only=True):
     """Where the Top-N comes from (SPEC §12). A list is stale from `max_age_seconds` on; times in seconds."""
 
     name: Name
-    url: Annotated[str, Meta(min_length=1, max_length=4000)]
-    description: str
+    url: Url
+    description: Annotated[str, Meta(max_length=2000)]
     top_n: Annotated[int, Meta(ge=1, le=500)]
     refresh_interval_sec: Annotated[int, Meta(ge=1, le=86_400)]
     max_age_seconds: Annotated[int, Meta(ge=1, le=31_536_000)]
@@ -67,7 +65,7 @@ class RetryUnknown(Struct, frozen=True, kw_only=True):
 class WebhookConfig(Struct, frozen=True, kw_only=True):
     """The destination, and how alerts are deduplicated. `url` None is paper; all times in seconds."""
 
-    url: str | None
+    url: Url | None
     timeout: Timeout
     max_req_per_min: Annotated[int, Meta(ge=1, le=100_000)]
     max_req_per_hour: Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -104,7 +102,7 @@ class Config(Struct, frozen=True, kw_only=True):
 
 
 # Top gainers of the day, until the operator writes a strategy.
-_BUILT_IN_STRATEGY: Document = {
+BUILT_IN_STRATEGY: Document = {
     "name": "top-gainers",
     "url": "https://finviz.com/screener.ashx?v=111&s=ta_topgainers",
 }
@@ -148,33 +146,24 @@ _FROM_ENVIRONMENT = {
 }
 
 
-def load(folder: Path, settings: Settings) -> Config:
-    """Read the three files of `folder` (a missing one is empty) and merge them.
-
-    Raises:
-        ConfigurationError: a file cannot be read, is no JSON, or holds a wrong value; names file and place.
-    """
-    return merge({name: _read(folder / name) for name in FILES}, settings)
-
-
 def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
     """Put the configuration in force together from the files' contents, by file name.
 
     Raises:
-        ConfigurationError: names file, place and what is allowed.
+        ConfigFileError: names file, place and what is allowed; the line is for who has the text.
     """
     layers = _Layers(settings)
     finviz, webhook, system = (documents.get(name, {}) for name in FILES)
     webhook_values = layers.pick("webhook", webhook)
     for group in ("retry_unknown", "max_signal_age_seconds"):
-        given = _as_object(webhook.get(group), f"{WEBHOOK_FILE}: {group}")
+        given = as_object(webhook.get(group), WEBHOOK_FILE, group)
         webhook_values[group] = layers.pick(f"webhook.{group}", given)
     webhook_values["url"] = webhook_values["url"] or None
     try:
         check_destination_url(webhook_values["url"] or "")
     except (ValueError, AttributeError, TypeError) as error:
-        raise ConfigurationError(
-            f"{WEBHOOK_FILE}: url: allowed is an http:// or https:// URL with a host"
+        raise ConfigFileError(
+            WEBHOOK_FILE, "allowed is an http:// or https:// URL with a host", place="url"
         ) from error
     return Config(
         finviz=_finviz(finviz, layers),
@@ -212,20 +201,20 @@ class _Layers:
 def _finviz(document: Document, layers: _Layers) -> FinvizConfig:
     listed = document.get("strategies")
     if listed is not None and not isinstance(listed, list):
-        raise ConfigurationError(f"{FINVIZ_FILE}: strategies: allowed is a list of objects")
+        raise ConfigFileError(FINVIZ_FILE, "allowed is a list of objects", place="strategies")
     strategies = tuple(
-        _strategy(_as_object(item, f"{FINVIZ_FILE}: strategies[{index}]"), index, layers)
-        for index, item in enumerate(listed or [_BUILT_IN_STRATEGY])
+        _strategy(as_object(item, FINVIZ_FILE, f"strategies[{index}]"), index, layers)
+        for index, item in enumerate(listed or [BUILT_IN_STRATEGY])
     )
     names = [strategy.name for strategy in strategies]
     if len(set(names)) != len(names):
-        raise ConfigurationError(f"{FINVIZ_FILE}: strategies: each name stands once")
+        raise ConfigFileError(FINVIZ_FILE, "each name stands once", place="strategies")
     active = document.get("active")
     if active is None:
         active = names[0]
     if active not in names:
-        raise ConfigurationError(
-            f"{FINVIZ_FILE}: active: {active!r} is not one of the strategies: {', '.join(names)}"
+        raise ConfigFileError(
+            FINVIZ_FILE, f"{active!r} is not one of the strategies: {', '.join(names)}", place="active"
         )
     return FinvizConfig(active_strategy=strategies[names.index(active)], strategies=strategies)
 
@@ -242,32 +231,25 @@ def _strategy(document: Document, index: int, layers: _Layers) -> Strategy:
         given = document.get(key)
         layers.sources[f"{path}.{key}"] = "default" if given is None else "file"
         values[key] = default if given is None else given
-    return _checked(values, Strategy, f"{FINVIZ_FILE}: strategies[{index}]")
+    return _checked(values, Strategy, FINVIZ_FILE, f"strategies[{index}].")
 
 
-def _checked(values: Mapping[str, Any], kind: type[_Section], where: str) -> _Section:
+def _checked(values: Mapping[str, Any], kind: type[_Section], file: str, prefix: str = "") -> _Section:
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
-        raise ConfigurationError(f"{where}: {place.rstrip('`')}: {reason}") from error
+        raise ConfigFileError(file, reason, place=prefix + place.rstrip("`")) from error
 
 
-def _as_object(value: object, where: str) -> Document:
+def as_object(value: object, file: str, place: str = "") -> Document:
+    """Return a JSON object; null counts as an empty one.
+
+    Raises:
+        ConfigFileError: it is something else.
+    """
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigurationError(f"{where}: allowed is an object")
+        raise ConfigFileError(file, "allowed is an object", place=place)
     return cast("Document", value)
-
-
-def _read(path: Path) -> Document:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except json.JSONDecodeError as error:
-        raise ConfigurationError(f"{path}: line {error.lineno}: {error.msg}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    return _as_object(value, str(path))

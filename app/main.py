@@ -9,8 +9,9 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from app import admin, config, intake, ops, queues
+from app import admin, intake, ops, queues
 from app.admin import live
+from app.config_store import ConfigStore, Opening
 from app.db.pool import open_pool
 from app.decision import worker as decision
 from app.delivery import workers as delivery
@@ -29,27 +30,27 @@ log = structlog.get_logger(__name__)
 _DRAIN_SECONDS = 2.0
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Build the application; nothing runs before its lifespan starts.
-
-    Raises:
-        ConfigurationError: a configuration file is wrong (SPEC §7: the start stops).
-    """
-    in_force = config.load(settings.config_dir, settings)
+def create_app(settings: Settings, start: Opening) -> FastAPI:
+    """Build the application on the configuration it starts with; nothing runs before its lifespan starts."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runtime = Runtime(
             settings=settings,
-            config=in_force,
+            config=start.config,
             pool=await open_pool(settings.database_url, settings.database_pool_size),
             http=open_client(),
             wakeups=Wakeups(),
             supervisor=Supervisor(),
             started_at=time.monotonic(),
+            config_problems=start.problems,
         )
+        store = ConfigStore(runtime, start)
+        await store.first_look()  # a pause of another process holds before anything is delivered
         reception = Reception(runtime)
         app.state.runtime, app.state.reception, app.state.health = runtime, reception, Health(runtime)
+        app.state.config_store = store
+        runtime.supervisor.start("config", partial(store.run, "config"))
         _start_workers(runtime, reception)
         log.info("started", version=settings.app_version, pool=settings.database_pool_size)
         try:

@@ -1,5 +1,6 @@
 """What a running process shares: one object, on `app.state.runtime` and handed to every worker."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -7,6 +8,7 @@ import aiohttp
 
 from app.config import Config
 from app.db.pool import Pool
+from app.errors import ConfigFileError
 from app.hub import Hub
 from app.queues import Queues
 from app.settings import Settings
@@ -18,6 +20,7 @@ from app.wakeups import Wakeups
 class Runtime:
     """Read `runtime.config` at each use and never keep it: a new revision replaces it while the process runs.
 
+    `config_problems` are files that are wrong, by name: the last good one stays in force (SPEC §7).
     `started_at` is in seconds of `time.monotonic()`; `destination_state` is open or held (SPEC §10).
     """
 
@@ -30,4 +33,5 @@ class Runtime:
     started_at: float
     hub: Hub = field(default_factory=Hub)
     queues: Queues = field(default_factory=Queues)
+    config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
     destination_state: Literal["open", "held"] = "open"

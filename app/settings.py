@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     signal_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
     database_pool_size: Annotated[int, Field(ge=2, le=100)] = 8
     config_dir: Path = Path("config")
+    data_dir: Path = Path("data")
     app_version: str = "dev"
 
     @classmethod

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from starlette.staticfiles import StaticFiles
 
-from app.admin import api, live, pages, problems
+from app.admin import api, configuration, database, live, pages, problems, records, strategies, switches
 from app.admin.guard import Guard
 from app.admin.headers import SecurityHeaders
 from app.admin.tries import WrongTries
@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 def install(app: "FastAPI") -> None:
     """Add `/`, `/admin…`, `/docs`, `/static`, `/ws/admin-updates`; put the guard before every route."""
     app.state.wrong_tries = WrongTries()
-    for router in (pages.router, api.router, live.router):
+    for router in (
+        pages.router,
+        api.router,
+        switches.router,
+        configuration.router,
+        strategies.router,
+        records.router,
+        database.router,
+        live.router,
+    ):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     problems.install(app)

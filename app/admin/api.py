@@ -1,28 +1,34 @@
 """The JSON API of `/admin` (SPEC §14). The guard has asked for the token before any of this runs."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from fastapi.security import HTTPBearer
 from pydantic import BeforeValidator
 
+from app.actions import Actor
 from app.admin import overview, reading
+from app.admin.guard import client_address
 from app.admin.overview import Overview
 from app.admin.schemas import Problem, SignalPage, Status, Story, TopN
 from app.admin.texts import text
+from app.config_store import ConfigStore
 from app.db.pool import Connection
 from app.runtime import Runtime
 
-_REFUSALS: dict[int | str, dict[str, Any]] = {
+if TYPE_CHECKING:
+    from app.admin.session import Access
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No token, or a wrong one"},
     503: {"model": Problem, "description": "The database does not answer"},
 }
 # Only so that /openapi.json says how to sign in: the guard does the asking.
-_bearer = HTTPBearer(auto_error=False, description="ADMIN_TOKEN")
+signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN"))
 
-router = APIRouter(prefix="/admin", tags=["admin"], responses=_REFUSALS, dependencies=[Depends(_bearer)])
+router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSALS, dependencies=[signed_in])
 
 Ticker = Annotated[
     str,
@@ -47,6 +53,24 @@ async def database(request: Request) -> AsyncIterator[Connection]:
 
 
 Database = Annotated[Connection, Depends(database)]
+
+
+def actor_of(request: Request) -> Actor:
+    """Who asks, for the actions log."""
+    access: Access = request.state.access
+    return Actor(access.session or "token", client_address(request))
+
+
+Acting = Annotated[Actor, Depends(actor_of)]
+
+
+def store_of(request: Request) -> ConfigStore:
+    """What changes the configuration."""
+    store: ConfigStore = request.app.state.config_store
+    return store
+
+
+Store = Annotated[ConfigStore, Depends(store_of)]
 
 
 @router.get("/status")

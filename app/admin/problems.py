@@ -8,18 +8,33 @@ from starlette.responses import JSONResponse, Response
 
 from app.admin.rendering import page
 from app.admin.texts import text
+from app.config_files import NotWrittenError
+from app.config_store import BrokenFileError
 from app.db.away import DATABASE_AWAY
+from app.errors import ConfigFileError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+_CHANGE_FAILED: dict[type[Exception], int] = {
+    ConfigFileError: 422,
+    BrokenFileError: 409,
+    NotWrittenError: 500,
+}
 
 log = structlog.get_logger(__name__)
 
 
 def install(app: "FastAPI") -> None:
-    """Answer 503 wherever a route finds the database away."""
+    """Answer 503 wherever a route finds the database away; say why a change of the configuration failed."""
     for kind in DATABASE_AWAY:
         app.add_exception_handler(kind, _database_away)
+    for failure in _CHANGE_FAILED:
+        app.add_exception_handler(failure, _change_failed)
+
+
+async def _change_failed(_request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, _CHANGE_FAILED[type(error)])
 
 
 async def _database_away(request: Request, error: Exception) -> Response:

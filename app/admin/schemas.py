@@ -18,6 +18,12 @@ class Problem(BaseModel):
     detail: str
 
 
+class Invalid(BaseModel):
+    """What was sent is wrong: in words, or a list of the places that have the wrong type."""
+
+    detail: str | list[dict[str, Any]]
+
+
 class Signal(BaseModel):
     """One row of the list. `type` is null where no order could be read from the alert."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from app.errors import ConfigFileError
 from app.queues import Queues
 from app.supervisor import WorkerState
 
@@ -79,6 +80,13 @@ def destination(described: Mapping[str, object]) -> Check:
     """Degrade while nothing is sent; a destination that is away costs no signal before it expires."""
     state = described["state"]
     return {"status": "ok"} if state == "open" else _degraded(f"deliveries wait: {state}")
+
+
+def configuration(problems: Mapping[str, ConfigFileError]) -> Check:
+    """Degrade while a file is wrong and its last good content stays in force; say where to mend it."""
+    if not problems:
+        return {"status": "ok"}
+    return _degraded("; ".join(map(str, problems.values())))
 
 
 def disk(free_bytes: int) -> Check:

@@ -59,6 +59,7 @@ class Health:
             "backlog": checks.backlog(runtime.queues, runtime.settings.queue_max_size),
             "top_n": checks.top_n(probe),
             "destination": checks.destination(describe(runtime)),
+            "configuration": checks.configuration(runtime.config_problems),
             "disk": checks.disk(shutil.disk_usage(runtime.settings.config_dir.resolve().anchor).free),
         }
         return HealthAnswer(

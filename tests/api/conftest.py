@@ -14,6 +14,7 @@ import pytest_asyncio
 import uvicorn
 
 from app import logging
+from app.config_store import opening
 from app.main import create_app
 from app.settings import Settings
 
@@ -53,7 +54,7 @@ class AppServer:
 @asynccontextmanager
 async def serve(settings: Settings) -> AsyncIterator[AppServer]:
     """Run the application in this event loop until the block ends; it is shut down as on TERM."""
-    app = create_app(settings)
+    app = create_app(settings, await opening(settings))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(
@@ -91,6 +92,7 @@ def make_settings(database_url: str, tmp_path: Path) -> Callable[..., Settings]:
             "database_url": database_url,
             "admin_token": ADMIN_TOKEN,
             "config_dir": tmp_path,
+            "data_dir": tmp_path / "data",
             "enable_prometheus": False,
             **changes,
         }

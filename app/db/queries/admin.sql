@@ -26,7 +26,7 @@ FROM attempts WHERE signal_id = $1 ORDER BY id
 -- What became of the signals of the last 24 hours. `approved` counts who passed the rule, whatever came after; only for
 -- the expired ones the events have to be asked. now(), not clock_timestamp(): an index serves only a stable bound.
 WITH day AS (
-    SELECT status, type <> 'buy' AS sells, count(*) AS n
+    SELECT status, type <> 'buy' AND imported_at IS NULL AS sells, count(*) AS n
     FROM signals
     WHERE received_at > now() - interval '24 hours'
     GROUP BY 1, 2

@@ -1,0 +1,160 @@
+"""Export, import and clear the signals (SPEC §14)."""
+
+import io
+import tempfile
+from collections.abc import AsyncIterator
+from typing import Literal
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from app import actions
+from app.actions import Actor
+from app.admin.api import REFUSALS, Acting, runtime_of, signed_in
+from app.admin.records import attachment
+from app.admin.schemas import Invalid, Problem
+from app.db.queries import load
+from app.ops import clearance, export, importing
+from app.ops.clearance import UndeliveredError
+from app.ops.importing import NoExportError
+from app.runtime import Runtime
+
+_SQL = load("transfer")
+_IMPORT_BYTES = 64 * 1024 * 1024
+_IN_MEMORY_BYTES = 4 * 1024 * 1024
+
+router = APIRouter(prefix="/admin/database", tags=["database"], responses=REFUSALS, dependencies=[signed_in])
+
+
+class BadRow(BaseModel):
+    """A line of the file that was not imported, and why."""
+
+    line: int
+    reason: str
+
+
+class Imported(BaseModel):
+    """`present` were there already and stay as they are; `expired`, of the imported, had not ended.
+
+    `bad_rows` are the first 100 of the `bad`.
+    """
+
+    imported: int
+    expired: int
+    present: int
+    bad: int
+    bad_rows: list[BadRow]
+
+
+class ClearOrder(BaseModel):
+    """The typed word."""
+
+    confirm: Literal["clear"]
+
+
+class Cleared(BaseModel):
+    """What was deleted is in `dump`, a file on the host. `kept` were tried within the last hour.
+
+    The limiter counts those; they go with a later clearance, or with retention.
+    """
+
+    deleted: int
+    kept: int
+    dump: str
+
+
+@router.post(
+    "/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "CSV"}},
+)
+async def export_signals(request: Request, actor: Acting) -> StreamingResponse:
+    """Every signal that is there now, with its events and attempts, oldest first, as CSV.
+
+    No cell can be taken for a formula; `import` reads the file back.
+    """
+    runtime = runtime_of(request)
+    async with runtime.pool.acquire(timeout=5) as connection:
+        extent = await connection.fetchrow(_SQL["extent"])
+        if extent is None:
+            raise RuntimeError("an aggregate without GROUP BY always has its one row")
+        await actions.record(connection, actor, "database.export")
+    return attachment("signals", _content(runtime, extent["seq"]))
+
+
+@router.post(
+    "/import",
+    responses={
+        413: {"model": Problem, "description": "The file is too large: import it in parts"},
+        422: {"model": Invalid, "description": "The file is no export; nothing was imported"},
+    },
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}
+    },
+)
+async def import_signals(request: Request, actor: Acting) -> Imported:
+    """Bring history: signals of an export that are not there yet. Nothing of it is ever traded.
+
+    What had not ended when it was exported becomes `expired`. Good rows are kept beside bad ones.
+    """
+    runtime = runtime_of(request)
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as spool:
+        await _receive(request, spool)
+        # half a character is found out with its line, not with the whole file
+        text = io.TextIOWrapper(spool, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        try:
+            result = await importing.take(runtime.pool, text)
+        except NoExportError as error:
+            raise HTTPException(422, str(error)) from error
+    answer = Imported(
+        imported=result.imported,
+        expired=result.expired,
+        present=result.present,
+        bad=result.bad,
+        bad_rows=[BadRow(line=line, reason=reason) for line, reason in result.listed],
+    )
+    await _log(runtime, actor, "database.import", after=answer.model_dump(exclude={"bad_rows"}))
+    runtime.wakeups.notify("changed")
+    return answer
+
+
+@router.post(
+    "/clear",
+    responses={
+        409: {"model": Problem, "description": "Signals are undelivered; nothing was deleted"},
+        500: {"model": Problem, "description": "The dump cannot be written; nothing was deleted"},
+    },
+)
+async def clear_signals(request: Request, actor: Acting, _: ClearOrder) -> Cleared:
+    """Delete the signals that have ended, after a dump of them was written to `data/exports` and checked."""
+    runtime = runtime_of(request)
+    try:
+        cleared = await clearance.clear(runtime.pool, runtime.settings.data_dir)
+    except UndeliveredError as error:
+        await _log(runtime, actor, "database.clear", result=f"refused: {error}")
+        raise HTTPException(409, str(error)) from error
+    answer = Cleared(deleted=cleared.deleted, kept=cleared.kept, dump=cleared.dump)
+    await _log(runtime, actor, "database.clear", after=answer.model_dump())
+    runtime.wakeups.notify("changed")
+    return answer
+
+
+async def _content(runtime: Runtime, last_seq: int) -> AsyncIterator[bytes]:
+    async for _, content in export.pages(runtime.pool, last_seq):
+        yield content
+
+
+async def _receive(request: Request, spool: "tempfile.SpooledTemporaryFile[bytes]") -> None:
+    async for chunk in request.stream():
+        if spool.tell() + len(chunk) > _IMPORT_BYTES:
+            raise HTTPException(413, f"at most {_IMPORT_BYTES} bytes are allowed: import the file in parts")
+        spool.write(chunk)
+    spool.seek(0)
+
+
+async def _log(
+    runtime: Runtime, actor: Actor, action: str, *, after: object = None, result: str = actions.DONE
+) -> None:
+    async with runtime.pool.acquire(timeout=5) as connection:
+        await actions.record(connection, actor, action, after=after, result=result)

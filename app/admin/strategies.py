@@ -1,0 +1,208 @@
+"""The screener's strategies: list, create, change, delete, activate (SPEC §12, §14)."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, HTTPException, Path, Request
+from pydantic import BaseModel, ConfigDict
+
+from app.admin.api import REFUSALS, Acting, Store, runtime_of, signed_in
+from app.admin.configuration import CHANGE_REFUSALS, merged, problem_of, sources_of
+from app.admin.schemas import Problem
+from app.config import BUILT_IN_STRATEGY, FINVIZ_FILE, Config, Document, Source, Strategy, merge
+from app.errors import ConfigFileError
+from app.masking import masked_source, unmasked_source
+from app.settings import Settings
+
+_ROWS_PER_PAGE, _REQUESTS_PER_MINUTE = 20, 59  # SPEC §12
+
+_NO_SUCH: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such strategy"}}
+
+router = APIRouter(
+    prefix="/admin/finviz/strategies",
+    tags=["strategies"],
+    responses=REFUSALS,
+    dependencies=[signed_in],
+)
+
+Name = Annotated[str, Path(description="the strategy's name as it is now")]
+
+
+class StrategyValues(BaseModel):
+    """Where a Top-N comes from. Keys left out stay as they are; null falls back to .env, else to the default.
+
+    The token of `auth=` is masked; the mask sent back leaves it. Times are in seconds.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = None
+    url: str | None = None
+    description: str | None = None
+    top_n: int | None = None
+    refresh_interval_sec: int | None = None
+    max_age_seconds: int | None = None
+    reprocess_enabled: bool | None = None
+    reprocess_window_seconds: int | None = None
+    reprocess_max_age_seconds: int | None = None
+    respect_sell_chronology_enabled: bool | None = None
+    sell_chronology_window_seconds: int | None = None
+
+
+class ShownStrategy(BaseModel):
+    """Values in force and where each came from."""
+
+    values: StrategyValues
+    sources: dict[str, Source]
+
+
+class Strategies(BaseModel):
+    """Every strategy, the one in force, and what is wrong with the file, if anything is."""
+
+    active: str
+    strategies: list[ShownStrategy]
+    problem: str | None
+
+
+@router.get("")
+async def strategies(request: Request) -> Strategies:
+    """Every strategy and the one in force."""
+    return _shown(request)
+
+
+@router.post("", status_code=201, responses=CHANGE_REFUSALS)
+async def create_strategy(
+    request: Request, store: Store, actor: Acting, offered: StrategyValues
+) -> Strategies:
+    """Add a strategy; it is not activated."""
+    settings = runtime_of(request).settings
+
+    def edit(config: Config) -> Mapping[str, Document]:
+        given = offered.model_dump(exclude_none=True)
+        return _replaced(config, [*_listed(config), _unmasked(given, None)], settings)
+
+    await store.change(actor, "strategy.create", edit, target=offered.name or "")
+    return _shown(request)
+
+
+@router.put("/{name:path}", responses={**CHANGE_REFUSALS, **_NO_SUCH})
+async def change_strategy(
+    request: Request, store: Store, actor: Acting, name: Name, offered: StrategyValues
+) -> Strategies:
+    """Change a strategy, its name too; a change of the active one is in force with the next refresh."""
+    settings = runtime_of(request).settings
+
+    def edit(config: Config) -> Mapping[str, Document]:
+        strategy, listed = _known(config, name), _listed(config)
+        given = _unmasked(offered.model_dump(exclude_unset=True), strategy)
+        index = config.finviz.strategies.index(strategy)
+        listed[index] = merged(listed[index], msgspec.to_builtins(strategy), given)
+        was_active = strategy == config.finviz.active_strategy
+        return _replaced(config, listed, settings, active=listed[index].get("name") if was_active else None)
+
+    await store.change(actor, "strategy.change", edit, target=name)
+    return _shown(request)
+
+
+@router.delete("/{name:path}", responses={**CHANGE_REFUSALS, **_NO_SUCH})
+async def delete_strategy(request: Request, store: Store, actor: Acting, name: Name) -> Strategies:
+    """Delete a strategy that is not the active one; its stored lists stay until retention removes them."""
+    settings = runtime_of(request).settings
+
+    def edit(config: Config) -> Mapping[str, Document]:
+        strategy, listed = _known(config, name), _listed(config)
+        if strategy == config.finviz.active_strategy:
+            raise HTTPException(409, f"{name!r} is the active strategy: activate another one first")
+        del listed[config.finviz.strategies.index(strategy)]
+        return _replaced(config, listed, settings)
+
+    await store.change(actor, "strategy.delete", edit, target=name)
+    return _shown(request)
+
+
+@router.post("/{name:path}/activate", responses={**CHANGE_REFUSALS, **_NO_SUCH})
+async def activate_strategy(request: Request, store: Store, actor: Acting, name: Name) -> Strategies:
+    """Let this strategy decide which buys go on; until its first list is there, buys wait."""
+    settings = runtime_of(request).settings
+
+    def edit(config: Config) -> Mapping[str, Document]:
+        return _replaced(config, _listed(config), settings, active=_known(config, name).name)
+
+    await store.change(actor, "strategy.activate", edit, target=name)
+    return _shown(request)
+
+
+def too_often(url: str, *, top_n: int, refresh_interval_sec: int) -> str:
+    """Say why a strategy would ask its site more often than allowed; empty when it would not. Pure."""
+    if not url.lower().startswith(("https:", "http:")):
+        return ""
+    pages = 1 if "/export" in url else math.ceil(top_n / _ROWS_PER_PAGE)
+    if pages * 60 <= _REQUESTS_PER_MINUTE * refresh_interval_sec:
+        return ""
+    needed = math.ceil(pages * 60 / _REQUESTS_PER_MINUTE)
+    return (
+        f"top_n {top_n} is {pages} pages every {refresh_interval_sec} s, and {_REQUESTS_PER_MINUTE} requests "
+        f"a minute are allowed: set refresh_interval_sec to {needed} or more, or a smaller top_n"
+    )
+
+
+def _known(config: Config, name: str) -> Strategy:
+    for strategy in config.finviz.strategies:
+        if strategy.name == name:
+            return strategy
+    raise HTTPException(404, f"there is no strategy {name!r}; there are: {_names(config)}")
+
+
+def _names(config: Config) -> str:
+    return ", ".join(strategy.name for strategy in config.finviz.strategies)
+
+
+def _listed(config: Config) -> list[Document]:
+    """The strategies as documents, in the order of `config.finviz.strategies`."""
+    return list(config.documents[FINVIZ_FILE].get("strategies") or [BUILT_IN_STRATEGY])
+
+
+def _replaced(
+    config: Config, listed: list[Document], settings: Settings, *, active: str | None = None
+) -> dict[str, Document]:
+    """Return the file with these strategies. It names the active one: a new first one must not become it."""
+    document = {
+        **config.documents[FINVIZ_FILE],
+        "active": active or config.finviz.active_strategy.name,
+        "strategies": listed,
+    }
+    before = config.finviz.strategies
+    for index, strategy in enumerate(merge({FINVIZ_FILE: document}, settings).finviz.strategies):
+        problem = too_often(
+            strategy.url, top_n=strategy.top_n, refresh_interval_sec=strategy.refresh_interval_sec
+        )
+        if problem and strategy not in before:
+            raise ConfigFileError(FINVIZ_FILE, problem, place=f"strategies[{index}]")
+    return {FINVIZ_FILE: document}
+
+
+def _unmasked(given: dict[str, Any], current: Strategy | None) -> dict[str, Any]:
+    if given.get("url"):
+        try:
+            given["url"] = unmasked_source(given["url"], current.url if current else None)
+        except ValueError as error:
+            raise ConfigFileError(FINVIZ_FILE, str(error), place="url") from error
+    return given
+
+
+def _shown(request: Request) -> Strategies:
+    runtime = runtime_of(request)
+    config = runtime.config
+    return Strategies(
+        active=config.finviz.active_strategy.name,
+        strategies=[
+            ShownStrategy(
+                values=StrategyValues(**{**msgspec.to_builtins(each), "url": masked_source(each.url)}),
+                sources=sources_of(config, f"finviz.strategies.{each.name}"),
+            )
+            for each in config.finviz.strategies
+        ],
+        problem=problem_of(runtime, FINVIZ_FILE),
+    )

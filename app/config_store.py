@@ -1,0 +1,280 @@
+"""Keeps the configuration in force: edited files, people's changes, those of another process (SPEC §7).
+
+The files are the operator's and win over everything when they change; the last good revision is a row in the
+database, so that the processes of one stack agree and a broken file harms nobody.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import asyncpg
+import structlog
+
+from app import actions, config_files
+from app.actions import Actor
+from app.config import PAUSES, SYSTEM_FILE, Config, Document, merge
+from app.config_files import Content, NotWrittenError
+from app.db.away import DATABASE_AWAY
+from app.db.pool import Connection
+from app.db.queries import load
+from app.errors import ConfigFileError
+from app.masking import differences
+from app.runtime import Runtime
+from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_SQL = load("config")
+_LOOK_EVERY_SECONDS = 1.0  # SPEC §7 allows 5
+_GONE_AFTER_SECONDS = 2.5  # many editors replace a file by removing it first
+_FIRST_LOOK_SECONDS = 5.0
+
+Edit = Callable[[Config], Mapping[str, Document]]
+"""Returns the documents that a change replaces; may raise ConfigFileError, and what its caller expects."""
+
+
+class BrokenFileError(Exception):
+    """A change would overwrite a file that somebody has left with an error in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a process starts with: the configuration, and what is wrong with files that it could not use."""
+
+    config: Config
+    problems: Mapping[str, ConfigFileError]
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What this process knows. `seen` is each file's content when it was last dealt with."""
+
+    config: Config
+    problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
+    seen: Mapping[str, Content] = field(default_factory=dict)
+    revision: int | None = None
+
+
+async def opening(settings: Settings) -> Opening:
+    """Read the files; where one is broken the last good revision stands in for it.
+
+    Raises:
+        ConfigFileError: a file is broken, and no last good revision can be had.
+    """
+    try:
+        return Opening(config_files.load(settings.config_dir, settings), {})
+    except ConfigFileError:
+        documents = await _last_good(settings.database_url)
+        if documents is None:
+            raise
+        state = _State(merge(documents, settings))
+        state = _with_files(state, config_files.read(settings.config_dir), settings)
+        return Opening(state.config, state.problems)
+
+
+class ConfigStore:
+    """Puts `runtime.config` in force and is the only one that does."""
+
+    def __init__(self, runtime: Runtime, start: Opening) -> None:
+        self._runtime = runtime
+        self._state = _State(start.config)
+        self._absent_since: dict[str, float] = {}
+
+    async def first_look(self) -> None:
+        """Agree with the other processes before any work begins; without a database the files have to do."""
+        try:
+            async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+                await self.look()
+        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+            log.warning("configuration from the files alone", error=f"{type(error).__name__}: {error}")
+
+    async def run(self, name: str) -> None:
+        """Look once a second, for ever."""
+        while True:
+            self._runtime.supervisor.beat(name)
+            await self.look()
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+
+    async def look(self) -> None:
+        """Take over what changed in the files, or in the database by another process."""
+        pool, known = self._runtime.pool, self._state
+        revision = await pool.fetchval(_SQL["revision"])
+        if revision is not None and revision == known.revision and await self._contents() == known.seen:
+            return
+        async with pool.acquire(timeout=5) as connection, connection.transaction():
+            state = await self._catch_up(connection)
+        self._take(state)
+
+    async def change(
+        self, actor: Actor, action: str, edit: Edit, *, target: str = "", urgent: bool = False
+    ) -> Config:
+        """Make a person's change: files, revision and actions log; in force when this returns.
+
+        What changes nothing is not written and not logged.
+
+        `urgent`: goes on beside a broken file without touching it: a pause must never wait for a comma.
+
+        Raises:
+            ConfigFileError: the new values are wrong; the refusal is in the actions log.
+            BrokenFileError: the file to write has an error that a person has to mend first.
+            NotWrittenError: the file cannot be written.
+            DATABASE_AWAY: the same, of the database.
+        """
+        refusal: Exception | None = None
+        async with self._runtime.pool.acquire(timeout=5) as connection, connection.transaction():
+            state = await self._catch_up(connection)
+            before = state.config.documents
+            try:
+                edited = edit(state.config)
+                broken = [state.problems[name] for name in edited if name in state.problems]
+                if not urgent:
+                    _refuse(broken)
+                changed = state
+                for name, document in edited.items():
+                    config = config_files.adopt(name, document, changed.config, self._runtime.settings)
+                    changed = replace(changed, config=config)
+            except (ConfigFileError, BrokenFileError) as error:
+                refusal = error
+                await actions.record(connection, actor, action, target=target, result=f"refused: {error}")
+            else:
+                if changed.config.documents != before:
+                    old, new = differences(before, changed.config.documents)
+                    await actions.record(connection, actor, action, target=target, before=old, after=new)
+                    # files first: after a crash in between, the file counts as edited
+                    changed = await self._write(changed, [] if broken else list(edited))
+                    state = await self._store(connection, changed)
+        self._take(state)
+        if refusal is not None:
+            raise refusal
+        log.info("configuration changed", action=action, session=actor.session, revision=state.revision)
+        return state.config
+
+    async def _catch_up(self, connection: Connection) -> _State:
+        """Lock the configuration and return it as it is now, edited files included."""
+        await connection.execute(_SQL["lock"])
+        row = await connection.fetchrow(_SQL["current"])
+        state = self._state if row is None else self._agreed(row["revision"], json.loads(row["documents"]))
+        edited = _with_files(state, await self._contents(), self._runtime.settings)
+        if _lost_a_pause(edited):
+            try:
+                edited = await self._write(edited, [SYSTEM_FILE])
+            except NotWrittenError as error:  # the pause holds all the same: it is in the revision
+                log.warning("a pause is missing in its file", error=str(error))
+        if row is None:
+            return await self._store(connection, edited)
+        if edited.config.documents == state.config.documents:
+            return edited
+        await _record_edits(connection, state.config.documents, edited.config.documents)
+        return await self._store(connection, edited)
+
+    def _agreed(self, revision: int, documents: dict[str, Any]) -> _State:
+        """Take the revision that another process has put in force."""
+        if revision == self._state.revision:
+            return self._state
+        try:
+            config = merge(documents, self._runtime.settings)
+        except ConfigFileError as error:  # written by a version that knows more than this one
+            log.warning("this version cannot use the configuration in force", error=str(error))
+            config = self._state.config
+        return replace(self._state, config=config, revision=revision)
+
+    async def _write(self, state: _State, names: list[str]) -> _State:
+        folder, seen = self._runtime.settings.config_dir, dict(state.seen)
+        for name in names:
+            document = state.config.documents[name]
+            seen[name] = await asyncio.to_thread(config_files.write, folder, name, document)
+        return replace(state, seen=seen)
+
+    async def _store(self, connection: Connection, state: _State) -> _State:
+        revision = await connection.fetchval(_SQL["store"], json.dumps(state.config.documents))
+        return replace(state, revision=revision)
+
+    def _take(self, state: _State) -> None:
+        before, self._state = self._state, state
+        runtime = self._runtime
+        runtime.config, runtime.config_problems = state.config, state.problems
+        for name, problem in state.problems.items():
+            if before.problems.get(name) is not problem:
+                log.warning(
+                    "a configuration file is wrong; the last good one stays in force", error=str(problem)
+                )
+        if before.config != state.config or before.problems != state.problems:
+            for topic in ("received", "approved", "changed"):
+                runtime.wakeups.notify(topic)
+
+    async def _contents(self) -> Mapping[str, Content]:
+        """Read the files; one that has just vanished still counts as it was."""
+        contents = await asyncio.to_thread(config_files.read, self._runtime.settings.config_dir)
+        now = time.monotonic()
+        for name, content in contents.items():
+            if content is not None:
+                self._absent_since.pop(name, None)
+            elif now - self._absent_since.setdefault(name, now) < _GONE_AFTER_SECONDS:
+                contents[name] = self._state.seen.get(name)
+        return contents
+
+
+def _with_files(state: _State, contents: Mapping[str, Content], settings: Settings) -> _State:
+    """Put in force what stands in files that changed; of a wrong one the last good content stays."""
+    config, problems = state.config, dict(state.problems)
+    for name, content in contents.items():
+        if name in state.seen and state.seen[name] == content:
+            continue
+        problems.pop(name, None)
+        try:
+            document = config_files.parse(name, content)
+            if name == SYSTEM_FILE:
+                document = {**document, **_pauses_left_out(document, config)}
+            config = config_files.adopt(name, document, config, settings, content)
+        except ConfigFileError as error:
+            problems[name] = error
+    return replace(state, config=config, problems=problems, seen=dict(contents))
+
+
+def _refuse(broken: list[ConfigFileError]) -> None:
+    for problem in broken:
+        raise BrokenFileError(f"{problem}; mend the file by hand first, it is not overwritten")
+
+
+def _pauses_left_out(document: Document, config: Config) -> dict[str, bool]:
+    """Pauses hold over everything but a person's `false`: a file that is lost or replaced resumes nothing."""
+    before = config.documents.get(SYSTEM_FILE, {})
+    return {key: True for key in PAUSES if before.get(key) is True and document.get(key) is None}
+
+
+def _lost_a_pause(state: _State) -> bool:
+    if SYSTEM_FILE in state.problems:
+        return False
+    written = config_files.parse(SYSTEM_FILE, state.seen[SYSTEM_FILE])
+    return bool(_pauses_left_out(written, state.config))
+
+
+async def _record_edits(
+    connection: Connection, before: Mapping[str, Document], after: Mapping[str, Document]
+) -> None:
+    for name, document in after.items():
+        old, new = differences({name: before.get(name, {})}, {name: document})
+        if old or new:
+            actor = Actor("file", f"config/{name}")
+            await actions.record(connection, actor, "config.edit", target=name, before=old, after=new)
+
+
+async def _last_good(database_url: str) -> dict[str, Any] | None:
+    """Ask the database; None if it has no revision, or does not answer."""
+    try:
+        connection = await asyncpg.connect(database_url, timeout=5, command_timeout=5)
+        try:
+            row = await connection.fetchrow(_SQL["current"])
+        finally:
+            await connection.close(timeout=5)
+    except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+        log.warning(
+            "the last good configuration cannot be asked for", error=f"{type(error).__name__}: {error}"
+        )
+        return None
+    documents: dict[str, Any] | None = json.loads(row["documents"]) if row else None
+    return documents

@@ -1,0 +1,75 @@
+-- History out of the database and into it, and out of the way (SPEC §14).
+
+-- name: extent
+-- How far an export or a clearance goes: what comes later is not its business.
+SELECT coalesce(max(seq), 0) AS seq, clock_timestamp() AS at,
+       count(*) FILTER (WHERE status IN ('received', 'approved', 'forwarding')) AS undelivered
+FROM signals
+
+-- name: page
+-- $1 after this seq, $2 up to that one, $3 how many, $4 only those that had ended at this moment (NULL: all).
+SELECT s.seq, s.id, s.received_at, s.status, s.status_at, s.type, s.ticker, s.price, s.reason, s.sender_signal_id, s.round,
+       s.attempts, s.expires_at, s.body,
+       (SELECT coalesce(json_agg(json_build_object(
+                   'at', e.at, 'status', e.status, 'reason', e.reason, 'detail', e.detail) ORDER BY e.id), '[]')
+        FROM signal_events e WHERE e.signal_id = s.id)::text AS events,
+       (SELECT coalesce(json_agg(json_build_object(
+                   'round', a.round, 'number', a.number, 'destination', a.destination, 'webhook_id', a.webhook_id,
+                   'started_at', a.started_at, 'ended_at', a.ended_at, 'outcome', a.outcome,
+                   'http_status', a.http_status, 'error', a.error,
+                   'response', encode(a.response, 'base64')) ORDER BY a.id), '[]')
+        FROM attempts a WHERE a.signal_id = s.id)::text AS deliveries
+FROM signals s
+WHERE s.seq > $1 AND s.seq <= $2
+  AND ($4::timestamptz IS NULL
+       OR s.status IN ('rejected', 'forwarded', 'failed', 'expired') AND s.status_at <= $4)
+ORDER BY s.seq
+LIMIT $3
+
+-- name: clear
+-- $1 up to this seq, $2 ended at this moment at the latest, $3 how many. A signal that was tried within the last hour stays:
+-- its attempts are what the limiter counts (SPEC §10).
+DELETE FROM signals
+WHERE id IN (
+    SELECT id FROM signals s
+    WHERE seq <= $1 AND status IN ('rejected', 'forwarded', 'failed', 'expired') AND status_at <= $2
+      AND NOT EXISTS (
+          SELECT FROM attempts a
+          WHERE a.signal_id = s.id AND (a.ended_at IS NULL OR a.ended_at > now() - interval '1 hour'))
+    ORDER BY seq
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED)
+
+-- name: insert
+-- $1 … $13 columns, in the order of the file; a signal that is there already stays as it is. Returns the ids that are new.
+INSERT INTO signals (id, received_at, status, status_at, type, ticker, price, reason, sender_signal_id, round, attempts,
+                     expires_at, body, imported_at)
+SELECT id, received_at, status, status_at, type, ticker, price, reason, sender_signal_id, round, attempts, expires_at, body,
+       clock_timestamp()
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::numeric[],
+            $8::text[], $9::text[], $10::smallint[], $11::integer[], $12::timestamptz[], $13::bytea[])
+     WITH ORDINALITY AS given (id, received_at, status, status_at, type, ticker, price, reason, sender_signal_id, round,
+                               attempts, expires_at, body, line)
+ORDER BY line
+ON CONFLICT (id) DO NOTHING
+RETURNING id
+
+-- name: insert_events
+-- $1 signals, $2 moments, $3 statuses, $4 reasons, $5 details; in order.
+INSERT INTO signal_events (signal_id, at, status, reason, detail)
+SELECT signal_id, at, status, reason, detail
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::jsonb[])
+     WITH ORDINALITY AS given (signal_id, at, status, reason, detail, line)
+ORDER BY line
+
+-- name: insert_attempts
+-- $1 signals, $2 … the attempt's columns; in order. Every one has ended.
+INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, started_at, ended_at, outcome,
+                      http_status, error, response)
+SELECT signal_id, round, number, destination, webhook_id, gen_random_uuid(), started_at, ended_at, outcome, http_status,
+       error, response
+FROM unnest($1::uuid[], $2::smallint[], $3::integer[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
+            $8::text[], $9::smallint[], $10::text[], $11::bytea[])
+     WITH ORDINALITY AS given (signal_id, round, number, destination, webhook_id, started_at, ended_at, outcome,
+                               http_status, error, response, line)
+ORDER BY line

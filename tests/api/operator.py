@@ -1,0 +1,41 @@
+"""What an operator does over the API, and what the actions log says of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tests.api.conftest import ADMIN_TOKEN
+
+if TYPE_CHECKING:
+    from tests.api.conftest import AppServer
+
+BEARER = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
+
+async def ask(
+    app: AppServer, method: str, path: str, expected: int = 200, /, body: Any = None, **query: Any
+) -> Any:
+    """Send a request with the token; the decoded answer, if its status is the expected one."""
+    async with app.http.request(method, path, json=body, params=query, headers=BEARER) as answer:
+        assert answer.status == expected, await answer.text()
+        return await answer.json()
+
+
+async def log_of(app: AppServer) -> list[tuple[str, str, str, str, Any, Any, str]]:
+    """The actions log, oldest first: session, origin, action, target, before, after, result."""
+    rows = await app.runtime.pool.fetch(
+        "SELECT session, origin, action, target, before, after, result FROM actions ORDER BY id"
+    )
+    return [
+        (
+            row["session"],
+            row["origin"],
+            row["action"],
+            row["target"],
+            json.loads(row["before"] or "null"),
+            json.loads(row["after"] or "null"),
+            row["result"],
+        )
+        for row in rows
+    ]

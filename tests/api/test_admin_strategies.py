@@ -1,0 +1,118 @@
+"""The screener's strategies over the API (SPEC §12, §14): from creation to end; tokens masked."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.config import FINVIZ_FILE
+from tests.api.operator import ask, log_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.api.conftest import AppServer
+
+PATH = "/admin/finviz/strategies"
+ELITE = "https://elite.finviz.com/export.ashx?v=111&auth=token"
+
+
+def names(answer: Any) -> list[str]:
+    """The strategies' names, in order."""
+    return [strategy["values"]["name"] for strategy in answer["strategies"]]
+
+
+async def test_a_strategy_from_its_creation_to_its_end(app_server: AppServer, tmp_path: Path) -> None:
+    built_in = await ask(app_server, "GET", PATH)
+    assert (names(built_in), built_in["active"]) == (["top-gainers"], "top-gainers")
+    body = {"name": "mine/own", "url": "list:AAPL,NVDA", "top_n": 2}
+    created = await ask(app_server, "POST", PATH, 201, body=body)
+    assert (names(created), created["active"]) == (["top-gainers", "mine/own"], "top-gainers")
+    assert created["strategies"][1]["sources"]["top_n"] == "file"
+    assert created["strategies"][1]["sources"]["refresh_interval_sec"] == "default"
+    activated = await ask(app_server, "POST", f"{PATH}/mine/own/activate")
+    assert activated["active"] == "mine/own"
+    while (await ask(app_server, "GET", "/admin/top-n-tickers"))["tickers"] != ["AAPL", "NVDA"]:
+        await app_server.runtime.wakeups.wait("changed", 6)  # the engine looks for another strategy every 5 s
+    changed = await ask(app_server, "PUT", f"{PATH}/mine/own", body={"name": "renamed", "top_n": None})
+    assert (names(changed), changed["active"]) == (["top-gainers", "renamed"], "renamed")
+    refused = await ask(app_server, "DELETE", f"{PATH}/renamed", 409)
+    assert "activate another" in refused["detail"]
+    left = await ask(app_server, "DELETE", f"{PATH}/top-gainers")
+    assert names(left) == ["renamed"]
+    assert json.loads((tmp_path / FINVIZ_FILE).read_text()) == {
+        "active": "renamed",
+        "strategies": [{"name": "renamed", "url": "list:AAPL,NVDA"}],
+    }
+    assert [(entry[2], entry[3], entry[6]) for entry in await log_of(app_server)] == [
+        ("strategy.create", "mine/own", "done"),
+        ("strategy.activate", "mine/own", "done"),
+        ("strategy.change", "mine/own", "done"),
+        ("strategy.delete", "top-gainers", "done"),
+    ]
+
+
+async def test_a_token_is_masked_and_stays_when_the_mask_comes_back(
+    app_server: AppServer, tmp_path: Path
+) -> None:
+    path = tmp_path / FINVIZ_FILE
+    unknown = {"note": "kept", "strategies": [{"name": "elite", "url": ELITE, "mine": 1}]}
+    path.write_text(json.dumps(unknown))
+    await app_server.app.state.config_store.look()
+    shown = (await ask(app_server, "GET", PATH))["strategies"][0]["values"]
+    assert shown["url"] == ELITE.replace("token", "***")
+    await ask(app_server, "PUT", f"{PATH}/elite", body={**shown, "top_n": 20})
+    assert json.loads(path.read_text()) == {
+        "note": "kept",
+        "strategies": [{"name": "elite", "url": ELITE, "mine": 1, "top_n": 20}],
+        "active": "elite",
+    }
+    await ask(app_server, "POST", PATH, 422, body={"name": "other", "url": shown["url"]})
+    assert "token" not in json.dumps([entry[4:6] for entry in await log_of(app_server)])
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"name": "x"}, "url"),
+        ({"url": "list:A"}, "name"),
+        ({"name": "top-gainers", "url": "list:A"}, "each name stands once"),
+        ({"name": "x\0", "url": "list:A"}, "name"),
+        ({"name": "x", "url": "list:A", "top_n": 0}, "top_n"),
+        (
+            {
+                "name": "x",
+                "url": "https://finviz.com/screener.ashx",
+                "top_n": 500,
+                "refresh_interval_sec": 20,
+            },
+            "set refresh_interval_sec to 26 or more",
+        ),
+    ],
+)
+async def test_a_wrong_strategy_is_refused(app_server: AppServer, body: dict[str, Any], words: str) -> None:
+    refused = await ask(app_server, "POST", PATH, 422, body=body)
+    assert words in refused["detail"]
+    assert names(await ask(app_server, "GET", PATH)) == ["top-gainers"]
+    assert (await log_of(app_server))[-1][6] == f"refused: {refused['detail']}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": "x", "url": "list:A", "top_n": 500, "refresh_interval_sec": 1},
+        {"name": "x", "url": ELITE, "top_n": 500, "refresh_interval_sec": 2},
+        {"name": "x", "url": "https://finviz.com/screener.ashx", "top_n": 500, "refresh_interval_sec": 26},
+    ],
+)
+async def test_what_the_site_allows_is_saved(app_server: AppServer, body: dict[str, Any]) -> None:
+    await ask(app_server, "POST", PATH, 201, body=body)
+
+
+async def test_there_is_no_such_strategy(app_server: AppServer) -> None:
+    for method, path in (("PUT", "/none"), ("DELETE", "/none"), ("POST", "/none/activate")):
+        body = {"top_n": 1} if method == "PUT" else None
+        refused = await ask(app_server, method, PATH + path, 404, body=body)
+        assert refused["detail"] == "there is no strategy 'none'; there are: top-gainers"

@@ -1,0 +1,79 @@
+"""No secret in an answer or in the actions log; the mask sent back changes nothing (SPEC §14)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.config import FINVIZ_FILE, SYSTEM_FILE, WEBHOOK_FILE
+from app.masking import (
+    differences,
+    masked_destination,
+    masked_source,
+    unmasked_destination,
+    unmasked_source,
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://bridge.example/trading/webhook/id/password", "https://bridge.example/***"),
+        ("https://user:pw@bridge.example:8443", "https://bridge.example:8443/***"),
+        ("https://bridge.example/?key=secret", "https://bridge.example/***"),
+        ("https://bridge.example#secret", "https://bridge.example/***"),
+        ("https://bridge.example/", "https://bridge.example/"),
+        ("http://host.docker.internal:9", "http://host.docker.internal:9"),
+    ],
+)
+def test_of_a_destination_the_host_is_shown(url: str, shown: str) -> None:
+    assert masked_destination(url) == shown
+    assert unmasked_destination(shown, url) == url
+
+
+def test_a_mask_of_another_destination_is_refused() -> None:
+    assert unmasked_destination("https://new.example/x", "https://old.example/y") == "https://new.example/x"
+    for current in ("https://old.example/y", None):
+        with pytest.raises(ValueError, match="write the whole URL"):
+            unmasked_destination("https://new.example/***", current)
+
+
+def test_of_a_source_only_the_token_is_masked() -> None:
+    url = "https://elite.finviz.com/export.ashx?v=111&auth=token&o=-change"
+    shown = "https://elite.finviz.com/export.ashx?v=111&auth=***&o=-change"
+    assert masked_source(url) == shown
+    assert unmasked_source(shown, url) == url
+    assert unmasked_source(shown.replace("111", "152"), url) == url.replace("111", "152")
+    assert unmasked_source("list:AAPL", url) == "list:AAPL"
+    assert masked_source("list:AAPL") == "list:AAPL"
+
+
+@pytest.mark.parametrize("current", [None, "https://finviz.com/screener.ashx?v=111"])
+def test_a_masked_token_needs_one_to_stand_for(current: str | None) -> None:
+    with pytest.raises(ValueError, match="FINVIZ_ELITE_AUTH"):
+        unmasked_source("https://elite.finviz.com/export.ashx?AUTH=***", current)
+
+
+def test_differences_are_masked_and_name_only_what_differs() -> None:
+    kept = {"name": "kept", "url": "https://x/?auth=secret"}
+    before: dict[str, Any] = {
+        WEBHOOK_FILE: {"url": "https://a.example/secret", "timeout": 5},
+        SYSTEM_FILE: {"delivery_paused": False},
+        FINVIZ_FILE: {"strategies": [kept, {"name": "gone", "url": "list:A"}]},
+    }
+    changed = {"name": "new", "url": "https://x/?auth=secret"}
+    after: dict[str, Any] = {
+        WEBHOOK_FILE: {"url": "https://b.example/secret", "timeout": 5, "dedupe_window_seconds": 0},
+        SYSTEM_FILE: {"delivery_paused": False},
+        FINVIZ_FILE: {"strategies": [kept, changed], "active": "new"},
+    }
+    old, new = differences(before, after)
+    assert old == {"url": "https://a.example/***", "strategies.gone": {"name": "gone", "url": "list:A"}}
+    assert new == {
+        "url": "https://b.example/***",
+        "dedupe_window_seconds": 0,
+        "strategies.new": {"name": "new", "url": "https://x/?auth=***"},
+        "active": "new",
+    }
+    assert differences(after, after) == ({}, {})
