@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.config import FINVIZ_FILE, SYSTEM_FILE, WEBHOOK_FILE, load, merge
+from app.config import FINVIZ_FILE, SYSTEM_FILE, WEBHOOK_FILE, merge
+from app.config_files import load
 from app.errors import ConfigurationError
 from app.settings import Settings
 
@@ -78,8 +79,8 @@ def test_no_url_anywhere_is_paper() -> None:
             {"active": "x", "strategies": [{"name": "a", "url": "list:A"}]},
             "active: 'x' is not one",
         ),
-        (FINVIZ_FILE, {"strategies": [{"name": "a"}]}, "strategies[0]: url"),
-        (FINVIZ_FILE, {"strategies": [{"name": "a", "url": "list:A", "top_n": 0}]}, "strategies[0]: top_n"),
+        (FINVIZ_FILE, {"strategies": [{"name": "a"}]}, "strategies[0].url: "),
+        (FINVIZ_FILE, {"strategies": [{"name": "a", "url": "list:A", "top_n": 0}]}, "strategies[0].top_n: "),
         (FINVIZ_FILE, {"strategies": [{"name": "a", "url": "list:A"}] * 2}, "each name stands once"),
         (FINVIZ_FILE, {"strategies": {}}, "strategies: allowed is a list"),
         (FINVIZ_FILE, {"strategies": ["a"]}, "strategies[0]: allowed is an object"),
