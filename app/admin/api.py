@@ -1,76 +1,17 @@
 """The JSON API of `/admin` (SPEC §14). The guard has asked for the token before any of this runs."""
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
-from fastapi.security import HTTPBearer
-from pydantic import BeforeValidator
+from fastapi import APIRouter, HTTPException, Path, Query, Request
 
-from app.actions import Actor
 from app.admin import overview, reading
-from app.admin.guard import client_address
+from app.admin.door import REFUSALS, Database, Ticker, runtime_of, signed_in
 from app.admin.overview import Overview
 from app.admin.schemas import Problem, SignalPage, Status, Story, TopN
 from app.admin.texts import text
-from app.config_store import ConfigStore
-from app.db.pool import Connection
-from app.runtime import Runtime
-
-if TYPE_CHECKING:
-    from app.admin.session import Access
-
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: {"model": Problem, "description": "No token, or a wrong one"},
-    503: {"model": Problem, "description": "The database does not answer"},
-}
-# Only so that /openapi.json says how to sign in: the guard does the asking.
-signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN"))
 
 router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSALS, dependencies=[signed_in])
-
-Ticker = Annotated[
-    str,
-    BeforeValidator(lambda ticker: ticker.strip().upper()),
-    Query(
-        pattern=r"^[A-Z0-9.-]{1,20}$",
-        description="only this ticker; case and blanks at the ends do not count",
-    ),
-]
-
-
-def runtime_of(request: Request) -> Runtime:
-    """The process's shared state."""
-    runtime: Runtime = request.app.state.runtime
-    return runtime
-
-
-async def database(request: Request) -> AsyncIterator[Connection]:
-    """A connection for the length of the request."""
-    async with runtime_of(request).pool.acquire(timeout=5) as connection:
-        yield connection
-
-
-Database = Annotated[Connection, Depends(database)]
-
-
-def actor_of(request: Request) -> Actor:
-    """Who asks, for the actions log."""
-    access: Access = request.state.access
-    return Actor(access.session or "token", client_address(request))
-
-
-Acting = Annotated[Actor, Depends(actor_of)]
-
-
-def store_of(request: Request) -> ConfigStore:
-    """What changes the configuration."""
-    store: ConfigStore = request.app.state.config_store
-    return store
-
-
-Store = Annotated[ConfigStore, Depends(store_of)]
 
 
 @router.get("/status")

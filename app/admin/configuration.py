@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.admin.api import REFUSALS, Acting, Store, runtime_of, signed_in
+from app.admin.door import REFUSALS, Acting, Store, runtime_of, signed_in
 from app.admin.schemas import Invalid, Problem
 from app.config import PAUSES, SYSTEM_FILE, WEBHOOK_FILE, Config, Document, Source
 from app.errors import ConfigFileError

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from app import actions
 from app.actions import Actor
-from app.admin.api import REFUSALS, Acting, runtime_of, signed_in
+from app.admin.door import REFUSALS, Acting, runtime_of, signed_in
 from app.admin.records import attachment
 from app.admin.schemas import Invalid, Problem
 from app.db.queries import load

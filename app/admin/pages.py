@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.admin import overview, reading
-from app.admin.api import Database, runtime_of
+from app.admin.door import Database, runtime_of
 from app.admin.filters import STATUSES, Filter
 from app.admin.guard import FOREIGN, SIGN_IN, client_address, is_foreign
 from app.admin.rendering import page

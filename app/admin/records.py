@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from app.admin.api import REFUSALS, Database, Ticker, runtime_of, signed_in
+from app.admin.door import REFUSALS, Database, Ticker, runtime_of, signed_in
 from app.admin.reading import readable
 from app.admin.schemas import Outcome, SignalType, Status
 from app.db.pool import Pool

@@ -8,8 +8,8 @@ import msgspec
 from fastapi import APIRouter, HTTPException, Path, Request
 from pydantic import BaseModel, ConfigDict
 
-from app.admin.api import REFUSALS, Acting, Store, runtime_of, signed_in
 from app.admin.configuration import CHANGE_REFUSALS, merged, problem_of, sources_of
+from app.admin.door import REFUSALS, Acting, Store, runtime_of, signed_in
 from app.admin.schemas import Problem
 from app.config import BUILT_IN_STRATEGY, FINVIZ_FILE, Config, Document, Source, Strategy, merge
 from app.errors import ConfigFileError

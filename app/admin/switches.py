@@ -6,7 +6,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.admin.api import REFUSALS, Acting, Store, signed_in
+from app.admin.door import REFUSALS, Acting, Store, signed_in
 from app.admin.schemas import Problem
 from app.config import SYSTEM_FILE, Config, Document
 
