@@ -19,6 +19,7 @@ from app.intake.reception import Reception
 from app.ops.access import AccessLog
 from app.ops.health import Health
 from app.runtime import Runtime
+from app.screener import endpoints as screener_endpoints
 from app.screener import engine as screener
 from app.settings import Settings
 from app.supervisor import Supervisor
@@ -71,6 +72,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_exception_handler(Exception, _internal_error)
     admin.install(app)
+    for endpoints in (screener_endpoints,):
+        app.include_router(endpoints.router)
     ops.install(app)
     intake.install(app)
     app.add_middleware(AccessLog)

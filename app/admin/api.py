@@ -15,14 +15,14 @@ from app.admin.texts import text
 from app.db.pool import Connection
 from app.runtime import Runtime
 
-_REFUSALS: dict[int | str, dict[str, Any]] = {
+REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No token, or a wrong one"},
     503: {"model": Problem, "description": "The database does not answer"},
 }
 # Only so that /openapi.json says how to sign in: the guard does the asking.
-_bearer = HTTPBearer(auto_error=False, description="ADMIN_TOKEN")
+signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN"))
 
-router = APIRouter(prefix="/admin", tags=["admin"], responses=_REFUSALS, dependencies=[Depends(_bearer)])
+router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSALS, dependencies=[signed_in])
 
 Ticker = Annotated[
     str,
