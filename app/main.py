@@ -18,6 +18,7 @@ from app.delivery.transport import open_client
 from app.intake.reception import Reception
 from app.ops.access import AccessLog
 from app.ops.health import Health
+from app.positions import endpoints as position_endpoints
 from app.runtime import Runtime
 from app.screener import endpoints as screener_endpoints
 from app.screener import engine as screener
@@ -72,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_exception_handler(Exception, _internal_error)
     admin.install(app)
-    for endpoints in (screener_endpoints,):
+    for endpoints in (screener_endpoints, position_endpoints):
         app.include_router(endpoints.router)
     ops.install(app)
     intake.install(app)
