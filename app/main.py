@@ -13,6 +13,7 @@ from app import admin, config, intake, ops, queues
 from app.admin import live
 from app.db.pool import open_pool
 from app.decision import worker as decision
+from app.delivery import endpoints as delivery_endpoints
 from app.delivery import workers as delivery
 from app.delivery.transport import open_client
 from app.intake.reception import Reception
@@ -73,7 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_exception_handler(Exception, _internal_error)
     admin.install(app)
-    for endpoints in (screener_endpoints, position_endpoints):
+    for endpoints in (screener_endpoints, position_endpoints, delivery_endpoints):
         app.include_router(endpoints.router)
     ops.install(app)
     intake.install(app)

@@ -57,12 +57,12 @@ class Desk:
             assert answer.status == 202, accepted
             return UUID(accepted["signal_id"])
 
-    async def order(self, app: AppServer, path: str, status: int = 200, **body: Any) -> Any:
+    async def order(self, app: AppServer, path: str, expected: int = 200, /, **body: Any) -> Any:
         """Post to `/admin/<path>` as a person; return the answer, whose status is expected."""
         headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
         async with app.http.post(f"/admin/{path}", json=body, headers=headers) as answer:
             said = await answer.json()
-            assert answer.status == status, said
+            assert answer.status == expected, said
             return said
 
     async def signal(self, signal_id: UUID) -> asyncpg.Record:
