@@ -42,10 +42,11 @@ class Strategy(Struct, frozen=True, kw_only=True):
 
 
 class FinvizConfig(Struct, frozen=True, kw_only=True):
-    """Every strategy, and the one in force."""
+    """Every strategy, the one in force, and whether they may ask other hosts than Finviz's (SPEC §12)."""
 
     active_strategy: Strategy
     strategies: tuple[Strategy, ...]
+    allow_other_hosts: bool
 
 
 class MaxSignalAge(Struct, frozen=True, kw_only=True):
@@ -116,6 +117,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "respect_sell_chronology_enabled": True,
         "sell_chronology_window_seconds": 300,
     },
+    "finviz": {"allow_other_hosts": False},
     "webhook": {
         "retry_seconds": [1, 2, 5, 10, 30, 60],
         "dedupe_window_seconds": 60,
@@ -216,7 +218,12 @@ def _finviz(document: Document, layers: _Layers) -> FinvizConfig:
         raise ConfigFileError(
             FINVIZ_FILE, f"{active!r} is not one of the strategies: {', '.join(names)}", place="active"
         )
-    return FinvizConfig(active_strategy=strategies[names.index(active)], strategies=strategies)
+    values = {
+        "active_strategy": strategies[names.index(active)],
+        "strategies": strategies,
+        **layers.pick("finviz", document),
+    }
+    return _checked(values, FinvizConfig, FINVIZ_FILE)
 
 
 def _strategy(document: Document, index: int, layers: _Layers) -> Strategy:

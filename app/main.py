@@ -14,12 +14,15 @@ from app.admin import live
 from app.config_store import ConfigStore, Opening
 from app.db.pool import open_pool
 from app.decision import worker as decision
+from app.delivery import endpoints as delivery_endpoints
 from app.delivery import workers as delivery
 from app.delivery.transport import open_client
 from app.intake.reception import Reception
 from app.ops.access import AccessLog
 from app.ops.health import Health
+from app.positions import endpoints as position_endpoints
 from app.runtime import Runtime
+from app.screener import endpoints as screener_endpoints
 from app.screener import engine as screener
 from app.settings import Settings
 from app.supervisor import Supervisor
@@ -72,6 +75,8 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
     )
     app.add_exception_handler(Exception, _internal_error)
     admin.install(app)
+    for endpoints in (screener_endpoints, position_endpoints, delivery_endpoints):
+        app.include_router(endpoints.router)
     ops.install(app)
     intake.install(app)
     app.add_middleware(AccessLog)

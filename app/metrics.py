@@ -26,6 +26,8 @@ LIMITER_TOKENS = Gauge("limiter_tokens", "Requests allowed right now, by window:
 DESTINATION_STATE = Gauge("destination_state", "1 for the state in force: open, held, paused", ["state"])
 TOP_N_AGE_SECONDS = Gauge("top_n_age_seconds", "Age of the Top-N list in force")
 TOP_N_SIZE = Gauge("top_n_size", "Tickers in the Top-N list in force")
-REFRESHES = Counter("screener_refresh", "Screener refreshes by result: ok, unchanged, failed", ["result"])
+REFRESHES = Counter(
+    "screener_refresh", "Screener refreshes by result: ok, unchanged, probation, failed", ["result"]
+)
 CLIENTS = Gauge("live_clients", "Pages connected to /ws/admin-updates")
 WORKER_RESTARTS = Counter("worker_restarts", "Workers started again after they failed", ["worker"])

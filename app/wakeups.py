@@ -1,11 +1,12 @@
 """In-process wake-ups: who commits work tells who takes it up. A poll stands behind each (DESIGN §4)."""
 
 import asyncio
-from typing import Literal
+from typing import Literal, get_args
 from weakref import WeakKeyDictionary
 
-Topic = Literal["received", "approved", "changed"]
-"""`received`: signals wait for a decision; `approved`: deliveries may be due; `changed`: pages are stale."""
+Topic = Literal["received", "approved", "listed", "changed"]
+"""`received`: signals wait for a decision; `approved`: deliveries may be due; `listed`: a list was stored;
+`changed`: pages are stale."""
 
 
 class _Bell:
@@ -21,7 +22,7 @@ class Wakeups:
     """Topics that any number of tasks wait on; a task also sees a notify between two of its waits."""
 
     def __init__(self) -> None:
-        self._bells: dict[Topic, _Bell] = {"received": _Bell(), "approved": _Bell(), "changed": _Bell()}
+        self._bells: dict[Topic, _Bell] = {topic: _Bell() for topic in get_args(Topic)}
 
     def notify(self, topic: Topic) -> None:
         """Wake every task that waits for the topic. Called after the commit, in the event loop's thread."""

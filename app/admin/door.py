@@ -1,4 +1,4 @@
-"""What every signed-in route of the API shares: its refusals, the runtime, a connection, who asks (SPEC §14)."""
+"""What every signed-in route shares: its refusals, the runtime, a connection, who asks (SPEC §14)."""
 
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any

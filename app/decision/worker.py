@@ -6,7 +6,7 @@ from functools import partial
 import asyncpg
 import structlog
 
-from app import metrics
+from app import approvals, metrics
 from app.db.queries import load
 from app.decision.rules import Decision, DuplicateBuys, TickerFacts, decide
 from app.runtime import Runtime
@@ -52,6 +52,7 @@ async def decide_batch(runtime: Runtime) -> int:
     """Decide the front of the queue in one transaction; return how many signals that were."""
     config = runtime.config
     async with runtime.pool.acquire() as connection, connection.transaction():
+        await approvals.share(connection)
         rows = await connection.fetch(
             _SQL["claim"], _BATCH, config.finviz.active_strategy.name, config.system.engine_paused
         )

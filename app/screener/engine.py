@@ -4,6 +4,7 @@ import asyncio
 import time
 from functools import partial
 
+import aiohttp
 import asyncpg
 import structlog
 
@@ -12,14 +13,17 @@ from app.config import Strategy
 from app.db.queries import load
 from app.runtime import Runtime
 from app.screener import lists
-from app.screener.sources import SourceError, source_of
+from app.screener.pace import Pace, backoff_seconds
+from app.screener.probation import AGREEING_REFRESHES, Candidate, difference, judge
+from app.screener.sources import BlockedError, Request, Source, SourceError, source_of
+from app.screener.sources.finviz import open_client
 
 log = structlog.get_logger(__name__)
 
 _SQL = load("screener")
-_LOOK_AGAIN_SECONDS = (
-    5.0  # for a lock that another process holds, and for whether a new configuration asks for more
-)
+_STAND_BY_SECONDS = 5.0
+# for whether a person asked for a refresh, or a new configuration for another strategy
+_LOOK_AGAIN_SECONDS = 1.0
 
 
 def start(runtime: Runtime) -> None:
@@ -38,17 +42,19 @@ async def run(runtime: Runtime, name: str) -> None:
         command_timeout=30,
         server_settings={"application_name": "trading-signal-processor screener"},
     )
+    beat = partial(runtime.supervisor.beat, name)
     try:
         while not await connection.fetchval(_SQL["lock"]):
-            runtime.supervisor.beat(name)
+            beat()
             await _measure(runtime, connection)
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        engine = Engine(runtime, connection)
-        while True:
-            runtime.supervisor.beat(name)
-            wait = await engine.turn()
-            await _measure(runtime, connection)
-            await asyncio.sleep(wait)
+            await asyncio.sleep(_STAND_BY_SECONDS)
+        async with open_client() as http:
+            engine = Engine(runtime, connection, http, Pace(beat))
+            while True:
+                beat()
+                wait = await engine.turn()
+                await _measure(runtime, connection)
+                await asyncio.sleep(wait)
     finally:
         connection.terminate()  # the server frees the lock; a polite goodbye would wait for one that is away
 
@@ -61,14 +67,26 @@ async def _measure(runtime: Runtime, connection: "asyncpg.Connection[asyncpg.Rec
 
 
 class Engine:
-    """Refreshes when the strategy's interval is over, or when another strategy or URL has come into force."""
+    """Refreshes when the interval is over, a person asks for it, or another strategy has come into force."""
 
-    def __init__(self, runtime: Runtime, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        connection: "asyncpg.Connection[asyncpg.Record]",
+        http: aiohttp.ClientSession,
+        pace: Pace,
+    ) -> None:
         self._runtime = runtime
         self._connection = connection
+        self._http = http
+        self._pace = pace
         self._last: Strategy | None = None
         self._due_at = 0.0
         self._error = ""
+        self._candidate: Candidate | None = None
+        self._was_frozen = False
+        self._turned_away = 0
+        self._leave_alone_until = 0.0
 
     async def turn(self) -> float:
         """Refresh if it is time; return the seconds until the next look.
@@ -80,27 +98,78 @@ class Engine:
             raise ConnectionError("the refresher's connection to PostgreSQL was lost")
         strategy = self._runtime.config.finviz.active_strategy
         if self._runtime.config.system.engine_paused:
-            return 1.0
-        if strategy != self._last or time.monotonic() >= self._due_at:
+            self._was_frozen = True
+            self._due_at = 0.0  # resumed, it looks at once
+            return _LOOK_AGAIN_SECONDS
+        if await self._is_time(strategy):
             await self.refresh(strategy)
             self._last = strategy
             self._due_at = time.monotonic() + strategy.refresh_interval_sec
         return min(_LOOK_AGAIN_SECONDS, max(0.0, self._due_at - time.monotonic()))
 
+    async def _is_time(self, strategy: Strategy) -> bool:
+        asked = await lists.is_requested(self._connection, strategy)
+        if self._last is None or strategy.url != self._last.url or strategy.name != self._last.name:
+            self._candidate = None
+        now = time.monotonic()
+        if now < self._leave_alone_until and strategy.url.lower().startswith("http"):
+            return False
+        return asked or strategy != self._last or now >= self._due_at
+
     async def refresh(self, strategy: Strategy) -> None:
         """Fetch the list and store it; a failure is stored and told, and the last good list stays."""
+        max_age: int | None = strategy.max_age_seconds
         try:
-            source, place = source_of(strategy.url)
+            source = source_of(strategy.url)
             max_age = strategy.max_age_seconds if source.ages else None
+            found = (await source.fetch(self._request(strategy)))[: strategy.top_n]
         except SourceError as error:
-            await self._failed(strategy, str(error), strategy.max_age_seconds)
+            await self._failed(strategy, f"{error}{self._back_off(error)}", max_age)
             return
-        try:
-            found = (await source.fetch(place, self._runtime.settings.config_dir))[: strategy.top_n]
-        except SourceError as error:
-            await self._failed(strategy, str(error), max_age)
+        self._turned_away = 0
+        if suspicion := await self._suspicion(strategy, source, found):
+            await self._failed(strategy, suspicion, max_age, result="probation")
             return
-        changed = await lists.keep(self._connection, strategy, source.kind, found, max_age)
+        await self._accept(strategy, source, found, max_age)
+
+    def _request(self, strategy: Strategy) -> Request:
+        settings = self._runtime.settings
+        return Request(
+            url=strategy.url,
+            top_n=strategy.top_n,
+            config_dir=settings.config_dir,
+            http=self._http,
+            pace=self._pace,
+            elite_auth=settings.finviz_elite_auth,
+            allow_other_hosts=self._runtime.config.finviz.allow_other_hosts,
+        )
+
+    async def _suspicion(self, strategy: Strategy, source: Source, found: list[str]) -> str:
+        """Say why the list is not believed yet, empty when it is; a person's own list always is."""
+        in_force = await lists.current_list(self._connection, strategy)
+        comparable = (
+            source.ages
+            and in_force is not None
+            and in_force.fresh
+            and in_force.source == source.kind
+            and (self._last is None or self._last.url == strategy.url)
+        )
+        before = in_force.tickers if comparable and in_force is not None else None
+        self._candidate = judge(found, before, self._candidate)
+        if self._candidate is None or before is None:
+            return ""
+        return (
+            f"on probation: {difference(found, before):.0%} of the list is not what it was; it is taken when "
+            f"{AGREEING_REFRESHES - self._candidate.agreed} more refreshes agree"
+        )
+
+    async def _accept(
+        self, strategy: Strategy, source: Source, found: list[str], max_age: int | None
+    ) -> None:
+        changed = await lists.keep(
+            self._connection, strategy, source.kind, found, max_age, was_frozen=self._was_frozen
+        )
+        self._was_frozen = False
         if self._error or changed:
             log.info(
                 "list refreshed",
@@ -114,10 +183,23 @@ class Engine:
         # also when nothing changed: buys may have waited because the list was stale
         self._runtime.wakeups.notify("received")
         self._runtime.wakeups.notify("changed")
+        if changed:
+            self._runtime.wakeups.notify("listed")
 
-    async def _failed(self, strategy: Strategy, error: str, max_age: int | None) -> None:
+    def _back_off(self, error: SourceError) -> str:
+        """Leave a site that turned us away alone; return the words for it."""
+        if not isinstance(error, BlockedError):
+            return ""
+        self._turned_away += 1
+        seconds = backoff_seconds(self._turned_away, error.retry_after)
+        self._leave_alone_until = time.monotonic() + seconds
+        return f"; it is left alone for {seconds:.0f} s"
+
+    async def _failed(
+        self, strategy: Strategy, error: str, max_age: int | None, *, result: str = "failed"
+    ) -> None:
         await lists.keep_error(self._connection, strategy, error, max_age)
-        metrics.REFRESHES.labels("failed").inc()
+        metrics.REFRESHES.labels(result).inc()
         if error != self._error:  # one line a kind of trouble, not one every ten seconds
             log.warning("refresh failed; the last good list stays", strategy=strategy.name, error=error)
         self._error = error

@@ -33,17 +33,38 @@ async def current_list(connection: Connection, strategy: Strategy) -> TopN | Non
 
 
 async def keep(
-    connection: Connection, strategy: Strategy, source: str, tickers: list[str], max_age: int | None
+    connection: Connection,
+    strategy: Strategy,
+    source: str,
+    tickers: list[str],
+    max_age: int | None,
+    *,
+    was_frozen: bool = False,
 ) -> bool:
-    """Store a good refresh; return True when the list is another one than before."""
+    """Store a good refresh; return True when the list is another one than before.
+
+    The tickers that entered are stored with it: reprocessing starts from them (SPEC §13), and only where the
+    list before was fresh, or frozen by a pause, which counts as fresh.
+    """
     async with connection.transaction():
         await connection.execute(_SQL["succeeded"], strategy.name)
         if await connection.fetchval(_SQL["renew"], strategy.name, source, max_age, tickers):
             return False
-        await connection.execute(_SQL["store"], strategy.name, source, max_age, tickers)
+        await connection.execute(_SQL["store"], strategy.name, source, max_age, tickers, was_frozen)
         return True
 
 
 async def keep_error(connection: Connection, strategy: Strategy, error: str, max_age: int | None) -> None:
     """Store that a refresh failed; the last good list stays and ages."""
     await connection.execute(_SQL["failed"], strategy.name, error, max_age)
+
+
+async def is_requested(connection: Connection, strategy: Strategy) -> bool:
+    """Say whether a person asked for a refresh since the strategy's last one."""
+    return bool(await connection.fetchval(_SQL["is_requested"], strategy.name))
+
+
+async def ask_for_refresh(connection: Connection, strategy: Strategy) -> datetime:
+    """Ask for a refresh, in whichever process refreshes; return when that was asked."""
+    asked: datetime = await connection.fetchval(_SQL["ask_for_refresh"], strategy.name)
+    return asked

@@ -24,8 +24,22 @@ WHERE id = (SELECT max(id) FROM top_n_lists) AND strategy = $1 AND source = $2 A
 RETURNING id
 
 -- name: store
--- $1 strategy, $2 source, $3 max age, $4 tickers.
-INSERT INTO top_n_lists (strategy, source, max_age_seconds, tickers) VALUES ($1, $2, $3, $4)
+-- $1 strategy, $2 source, $3 max age, $4 tickers, $5 true when the list before was frozen, and so counts as fresh.
+-- `entered` is what reprocessing starts from (SPEC §13): empty where the list before was not fresh, for then nobody knows
+-- what was in it meanwhile.
+WITH before AS (
+    SELECT tickers
+    FROM top_n_lists
+    WHERE id = (SELECT max(id) FROM top_n_lists WHERE strategy = $1)
+      AND ($5::boolean OR max_age_seconds IS NULL
+           OR fetched_at > statement_timestamp() - make_interval(secs => max_age_seconds))
+)
+INSERT INTO top_n_lists (strategy, source, max_age_seconds, tickers, entered)
+SELECT $1, $2, $3, $4::text[], coalesce((
+    SELECT array_agg(ticker ORDER BY rank)
+    FROM before, unnest($4::text[]) WITH ORDINALITY AS found (ticker, rank)
+    WHERE ticker <> ALL (before.tickers)
+), '{}')
 
 -- name: succeeded
 -- $1 strategy.
@@ -41,3 +55,13 @@ WITH aged AS (
 )
 INSERT INTO screener_refreshes (strategy, error) VALUES ($1, $2)
 ON CONFLICT (strategy) DO UPDATE SET at = clock_timestamp(), error = excluded.error
+
+-- name: ask_for_refresh
+-- $1 strategy. Whoever refreshes looks for it every second.
+INSERT INTO screener_refreshes (strategy, at, error, requested_at) VALUES ($1, 'epoch', '', clock_timestamp())
+ON CONFLICT (strategy) DO UPDATE SET requested_at = clock_timestamp()
+RETURNING requested_at
+
+-- name: is_requested
+-- $1 strategy. Asked for since its latest refresh ended.
+SELECT requested_at > at FROM screener_refreshes WHERE strategy = $1

@@ -1,45 +1,51 @@
 """Where tickers come from: one module a kind of source, chosen by the strategy's URL."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-from app.screener.sources import inline, table
-from app.screener.sources.tickers import SourceError
+from app.screener.pace import is_export
+from app.screener.sources import finviz, inline, table
+from app.screener.sources.request import Request
+from app.screener.sources.tickers import BlockedError, SourceError
 
-__all__ = ["Source", "SourceError", "source_of"]
+__all__ = ["BlockedError", "Request", "Source", "SourceError", "source_of"]
 
-Kind = Literal["list", "file"]
+Kind = Literal["html", "csv", "list", "file"]
 
 
 class Source(NamedTuple):
     """A way to fetch tickers in rank order. `ages`: whether its list becomes stale (SPEC §12).
 
-    `fetch(place, config_dir)` gets what follows the colon; it raises SourceError with the operator's reason.
+    `fetch(request)` raises SourceError with the operator's reason, BlockedError where it was turned away.
     """
 
     kind: Kind
     ages: bool
-    fetch: Callable[[str, Path], Awaitable[list[str]]]
+    fetch: Callable[[Request], Awaitable[list[str]]]
 
 
-_BY_SCHEME: dict[str, Source] = {
-    "list": Source("list", ages=False, fetch=inline.fetch),
-    "file": Source("file", ages=False, fetch=table.fetch),
-}
+_INLINE = Source("list", ages=False, fetch=inline.fetch)
+_TABLE = Source("file", ages=False, fetch=table.fetch)
+_PAGES = Source("html", ages=True, fetch=finviz.fetch_pages)
+_EXPORT = Source("csv", ages=True, fetch=finviz.fetch_export)
 
 
-def source_of(url: str) -> tuple[Source, str]:
-    """Return the source for a strategy's URL, and the place to hand to its `fetch`.
+def source_of(url: str) -> Source:
+    """Return the source that reads a strategy's URL.
 
     Raises:
         SourceError: nothing can read such a URL.
     """
-    scheme, _, place = url.partition(":")
-    source = _BY_SCHEME.get(scheme.lower())
-    if source is None:
-        raise SourceError(
-            f"a strategy's url that begins with {scheme[:20]!r} cannot be read: "
-            "use list:AAPL,NVDA or file:NAME.csv in config/finviz_config.json"
-        )
-    return source, place
+    scheme = url.partition(":")[0].lower()
+    match scheme:
+        case "list":
+            return _INLINE
+        case "file":
+            return _TABLE
+        case "https" | "http":
+            return _EXPORT if is_export(url) else _PAGES
+        case _:
+            raise SourceError(
+                f"a strategy's url that begins with {scheme[:20]!r} cannot be read: "
+                "use https://finviz.com/…, list:AAPL,NVDA or file:NAME.csv in config/finviz_config.json"
+            )

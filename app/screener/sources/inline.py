@@ -1,10 +1,9 @@
 """`list:AAPL,NVDA`: the tickers stand in the URL, best first."""
 
-from pathlib import Path
-
+from app.screener.sources.request import Request
 from app.screener.sources.tickers import clean
 
 
-async def fetch(place: str, _config_dir: Path) -> list[str]:
-    """Return the tickers named in `place`."""
-    return clean(place.split(","))
+async def fetch(request: Request) -> list[str]:
+    """Return the tickers named in the URL."""
+    return clean(request.place.split(","))

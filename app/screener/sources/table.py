@@ -6,21 +6,23 @@ import io
 import re
 from pathlib import Path
 
+from app.screener.sources.request import Request
 from app.screener.sources.tickers import SourceError, clean
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]*")
 _LARGEST_BYTES = 1_000_000
 
 
-async def fetch(place: str, config_dir: Path) -> list[str]:
-    """Return the tickers of the file `place` in `config_dir`.
+async def fetch(request: Request) -> list[str]:
+    """Return the tickers of the file that the URL names, in the configuration folder.
 
     Raises:
         SourceError: no plain name, no such file, too large, no UTF-8, or a cell that is no ticker.
     """
+    place = request.place
     if not _PLAIN_NAME.fullmatch(place):
         raise SourceError(f"file:{place[:60]}: allowed is the plain name of a file in config/")
-    return read(await asyncio.to_thread(_contents, config_dir / place), place)
+    return read(await asyncio.to_thread(_contents, request.config_dir / place), place)
 
 
 def read(text: str, name: str) -> list[str]:

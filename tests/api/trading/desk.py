@@ -37,7 +37,9 @@ class Desk:
 
     def watch(self, url: str, **strategy: Any) -> None:
         """Make `url` the active strategy's source."""
-        self.configure("finviz", strategies=[{"name": "desk", "url": url, **strategy}])
+        self.configure(
+            "finviz", allow_other_hosts=True, strategies=[{"name": "desk", "url": url, **strategy}]
+        )
 
     async def open(self, *, live: bool = True, **settings: Any) -> AppServer:
         """Start an application, without limits unless a keyword says otherwise."""
@@ -54,6 +56,14 @@ class Desk:
             accepted = await answer.json()
             assert answer.status == 202, accepted
             return UUID(accepted["signal_id"])
+
+    async def order(self, app: AppServer, path: str, expected: int = 200, /, **body: Any) -> Any:
+        """Post to `/admin/<path>` as a person; return the answer, whose status is expected."""
+        headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+        async with app.http.post(f"/admin/{path}", json=body, headers=headers) as answer:
+            said = await answer.json()
+            assert answer.status == expected, said
+            return said
 
     async def signal(self, signal_id: UUID) -> asyncpg.Record:
         """The signal's row as it is now."""

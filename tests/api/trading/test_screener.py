@@ -62,10 +62,10 @@ async def test_a_changed_file_is_taken_and_a_broken_one_keeps_the_last_good_list
 async def test_a_source_that_cannot_be_read_degrades_and_stops_nothing(desk: Desk) -> None:
     first = await desk.open()
     await desk.wait(first, says(desk, "SELECT count(*) FROM top_n_lists", 1), lambda: "no list")
-    desk.watch("https://finviz.com/screener.ashx?v=111")
+    desk.watch("gopher://finviz.com/screener.ashx?v=111")
     app = await desk.open()
     first.stop()
-    error = "SELECT count(*) FROM screener_refreshes WHERE error LIKE '%''https'' cannot be read%'"
+    error = "SELECT count(*) FROM screener_refreshes WHERE error LIKE '%''gopher'' cannot be read%'"
     await desk.wait(app, says(desk, error, 1), lambda: "the failure was not kept")
     async with app.http.get("/health") as answer:
         health = await answer.json()
@@ -79,6 +79,7 @@ async def test_one_of_two_processes_refreshes_and_the_other_takes_over(desk: Des
     desk.watch("list:AAPL", refresh_interval_sec=1)
     first = await desk.open()
     await desk.wait(first, says(desk, f"SELECT ({LOCK_HOLDER}) > 0", 1), lambda: "nobody refreshes")
+    second = await desk.open()
     before = await desk.database.fetchval(LOCK_HOLDER)
     second = await desk.open()
     first.stop()

@@ -1,4 +1,4 @@
-"""The sources that need no network: `list:` and `file:` (SPEC §12)."""
+"""Sources without a network: `list:`, `file:`, and what the others refuse before they ask (SPEC §12)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.screener.sources import SourceError, source_of, table
+from app.screener.pace import Pace
+from app.screener.sources import Request, SourceError, source_of, table
+from app.screener.sources.finviz import open_client
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 async def fetch(url: str, folder: Path) -> list[str]:
-    source, place = source_of(url)
-    return await source.fetch(place, folder)
+    async with open_client() as http:
+        request = Request(url, 500, folder, http, Pace(lambda: None))
+        return await source_of(url).fetch(request)
 
 
 async def test_a_list_keeps_its_order_and_drops_repetitions(tmp_path: Path) -> None:
@@ -65,7 +68,55 @@ async def test_a_file_that_cannot_be_used_says_why(
         await fetch("file:top.csv", tmp_path)
 
 
-@pytest.mark.parametrize("url", ["https://finviz.com/screener.ashx?v=111", "ftp:x", "AAPL,NVDA"])
+@pytest.mark.parametrize("url", ["ftp:x", "AAPL,NVDA", "//finviz.com/screener.ashx"])
 def test_an_unknown_source_says_what_can_be_used(url: str) -> None:
-    with pytest.raises(SourceError, match=r"use list:AAPL,NVDA or file:NAME\.csv"):
+    with pytest.raises(SourceError, match=r"list:AAPL,NVDA or file:NAME\.csv"):
         source_of(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("https://finviz.com/screener.ashx?v=111", "html"),
+        ("HTTPS://finviz.com/screener?v=111", "html"),
+        ("https://elite.finviz.com/export.ashx?v=111", "csv"),
+        ("https://elite.finviz.com/export?v=111", "csv"),
+    ],
+)
+def test_a_url_is_read_as_pages_or_as_an_export(url: str, kind: str) -> None:
+    assert source_of(url).kind == kind
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://finviz.com/screener.ashx",
+        "https://finviz.com.evil.example/screener.ashx",
+        "https://evilfinviz.com/screener.ashx",
+        "https://user:finviz.com@127.0.0.1/screener.ashx",
+        "http://169.254.169.254/latest",
+        "https:///screener.ashx",
+    ],
+)
+async def test_only_https_on_the_screeners_own_domain_is_asked(url: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"only https:// on finviz\.com is asked"):
+        await fetch(url, tmp_path)
+
+
+async def test_a_url_that_is_none_is_an_error_of_the_source(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="cannot be read"):
+        await fetch("https://[finviz.com/screener.ashx", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("https://elite.finviz.com/export.ashx?v=111&auth=token", "must not hold auth"),
+        ("https://elite.finviz.com/export.ashx?v=111", "FINVIZ_ELITE_AUTH is not set"),
+    ],
+)
+async def test_the_exports_token_comes_from_the_environment_only(
+    url: str, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SourceError, match=reason):
+        await fetch(url, tmp_path)

@@ -1,0 +1,64 @@
+"""Dead letters over HTTP (SPEC §10, §14). The guard has asked for the token before."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from pydantic import BaseModel, Field
+
+from app.admin.door import REFUSALS, Database, Ticker, runtime_of, signed_in
+from app.admin.schemas import Problem
+from app.delivery import replay
+from app.delivery.replay import Choice, CountChangedError, DeadLetterPage, DeadStatus, Replay
+
+router = APIRouter(
+    prefix="/admin/dead-letters", tags=["dead letters"], responses=REFUSALS, dependencies=[signed_in]
+)
+
+
+class Wish(BaseModel):
+    """Which dead letters to send again; nothing named is all of them, the oldest 500 at once.
+
+    `confirm` is the count that an answer without it named: only then anything is sent.
+    """
+
+    ids: Annotated[list[UUID], Field(min_length=1, max_length=replay.MOST_AT_ONCE)] | None = None
+    status: DeadStatus | None = None
+    ticker: Annotated[str, Field(pattern=r"^[A-Z0-9.-]{1,20}$")] | None = None
+    confirm: Annotated[int, Field(ge=0, le=replay.MOST_AT_ONCE)] | None = None
+
+
+@router.get("")
+async def dead_letters(
+    connection: Database,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[
+        int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before")
+    ] = None,
+    status: DeadStatus | None = None,
+    ticker: Ticker | None = None,
+) -> DeadLetterPage:
+    """What failed or expired, newest first."""
+    return await replay.page(connection, limit=limit, cursor=cursor, status=status, ticker=ticker)
+
+
+@router.post(
+    "/replay", responses={409: {"model": Problem, "description": "The count is not what was confirmed"}}
+)
+async def replay_dead_letters(request: Request, connection: Database, wish: Wish) -> Replay:
+    """Count the dead letters that are meant; with that count in `confirm`, send them again."""
+    runtime = runtime_of(request)
+    choice = Choice(wish.ids, wish.status, wish.ticker)
+    try:
+        async with connection.transaction():
+            answer = await replay.replay(
+                connection, choice, wish.confirm, runtime.config.webhook.max_signal_age_seconds
+            )
+    except CountChangedError as error:
+        raise HTTPException(
+            409, f"{wish.confirm} were confirmed and it would be {error.found}: look again, then confirm"
+        ) from error
+    if answer.replayed:
+        runtime.wakeups.notify("approved")
+        runtime.wakeups.notify("changed")
+    return answer

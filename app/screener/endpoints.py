@@ -1,0 +1,35 @@
+"""What a person asks of the screener over HTTP (SPEC §12, §14). The guard has asked for the token before."""
+
+from datetime import datetime
+
+from fastapi import APIRouter, HTTPException, Request
+from pydantic import BaseModel
+
+from app.admin.door import REFUSALS, Database, runtime_of, signed_in
+from app.admin.schemas import Problem
+from app.screener import lists
+
+router = APIRouter(prefix="/admin/engine", tags=["screener"], responses=REFUSALS, dependencies=[signed_in])
+
+
+class RefreshAsked(BaseModel):
+    """The refresh is made by whichever process refreshes; `/admin/top-n-tickers` shows how it ended."""
+
+    strategy: str
+    requested_at: datetime
+
+
+@router.post(
+    "/manual-refresh",
+    status_code=202,
+    responses={409: {"model": Problem, "description": "The engine is paused"}},
+)
+async def manual_refresh(request: Request, connection: Database) -> RefreshAsked:
+    """Refresh the active strategy's list now, whatever its interval; the site's limits still hold."""
+    config = runtime_of(request).config
+    if config.system.engine_paused:
+        raise HTTPException(409, "the engine is paused, so its list stays as it is: resume it first")
+    strategy = config.finviz.active_strategy
+    return RefreshAsked(
+        strategy=strategy.name, requested_at=await lists.ask_for_refresh(connection, strategy)
+    )

@@ -1,0 +1,29 @@
+"""What a refresh hands to a source."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from app.screener.pace import Pace
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The strategy's `url`, how many tickers are wanted, and the means to get them.
+
+    `elite_auth` is the only token ever sent, and only to `export.ashx`; it is in no message.
+    """
+
+    url: str
+    top_n: int
+    config_dir: Path
+    http: aiohttp.ClientSession
+    pace: Pace
+    elite_auth: str = field(default="", repr=False)
+    allow_other_hosts: bool = False
+
+    @property
+    def place(self) -> str:
+        """What follows the first colon: the tickers of `list:`, the name of `file:`."""
+        return self.url.partition(":")[2]

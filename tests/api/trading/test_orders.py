@@ -1,0 +1,177 @@
+"""Orders that a person gives (SPEC §11): each once, however often they are pressed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from tests.api.trading.receiver import always, take
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from tests.api.conftest import AppServer
+    from tests.api.trading.desk import Desk
+
+
+async def bought(desk: Desk, app: AppServer, *tickers: str) -> dict[str, UUID]:
+    """Buy these tickers, and return their positions."""
+    for ticker in tickers:
+        await desk.until(app, await desk.send(app, ticker, "buy"), "forwarded")
+    return {
+        row["ticker"]: row["id"]
+        for row in await desk.database.fetch("SELECT ticker, id FROM positions WHERE status = 'open'")
+    }
+
+
+def sent(desk: Desk, action: str) -> list[str]:
+    """The tickers of the orders that the destination got."""
+    return [got.alert["ticker"] for got in desk.receiver.received if got.alert.get("action") == action]
+
+
+async def test_a_person_sells_any_ticker(desk: Desk) -> None:
+    app = await desk.open()
+    answer = await desk.order(app, "order/sell-individual", 202, ticker=" zzz ")
+    (order,) = answer["orders"]
+    assert (answer["queued"], order["ticker"], order["type"]) == (1, "ZZZ", "manual_sell")
+    await desk.until(app, order["signal_id"], "forwarded")
+    (got,) = desk.receiver.received
+    assert got.alert == {
+        "ticker": "ZZZ",
+        "action": "sell",
+        "side": "sell",
+        "signal_id": order["signal_id"],
+    }
+    assert await desk.story(order["signal_id"]) == ["received", "approved", "forwarding", "forwarded"]
+
+
+async def test_a_position_is_closed_by_its_id_once(desk: Desk) -> None:
+    app = await desk.open()
+    position = (await bought(desk, app, "AAPL"))["AAPL"]
+    answer = await desk.order(app, "order/close-position", 202, position_id=str(position))
+    assert answer["orders"][0]["type"] == "position_close"
+    await desk.until(app, answer["orders"][0]["signal_id"], "forwarded")
+    assert await desk.open_positions() == {}
+    assert sent(desk, "sell") == ["AAPL"]
+    again = await desk.order(app, "order/close-position", 409, position_id=str(position))
+    assert again["detail"] == "this position is closed already"
+    unknown = await desk.order(app, "order/close-position", 404, position_id=str(uuid4()))
+    assert "/admin/positions" in unknown["detail"]
+
+
+async def test_an_order_on_its_way_stands_for_the_next_one(desk: Desk) -> None:
+    app = await desk.open()
+    position = (await bought(desk, app, "AAPL"))["AAPL"]
+    desk.receiver.answer = always(503)
+    first = await desk.order(app, "order/close-position", 202, position_id=str(position))
+    for path, body in (
+        ("order/close-position", {"position_id": str(position)}),
+        ("order/sell-individual", {"ticker": "aapl"}),
+        ("order/sell-all", {}),
+    ):
+        again = await desk.order(app, path, 202, **body)
+        assert (again["queued"], again["already"]) == (0, first["orders"])
+    desk.receiver.answer = take
+    await desk.settled(app)
+    assert await desk.open_positions() == {}
+
+
+async def test_sell_all_sells_each_open_ticker_and_pressed_twice_no_more(desk: Desk) -> None:
+    app, other = await desk.open(), await desk.open()
+    await bought(desk, app, "AAPL", "NVDA", "AAPL", "TSLA")
+    answers = await asyncio.gather(
+        *(desk.order(server, "order/sell-all", 202) for server in (app, other, app, other))
+    )
+    assert sum(answer["queued"] for answer in answers) == 3
+    await desk.settled(app)
+    assert sorted(sent(desk, "sell")) == ["AAPL", "NVDA", "TSLA"]
+    assert await desk.open_positions() == {}
+    assert (await desk.order(app, "order/sell-all", 202)) == {"queued": 0, "orders": [], "already": []}
+
+
+async def test_what_an_alert_is_selling_already_is_left_out_of_sell_all(desk: Desk) -> None:
+    app = await desk.open()
+    await bought(desk, app, "AAPL", "NVDA")
+    desk.receiver.answer = always(503)
+    alert = await desk.send(app, "AAPL", "sell")
+    await desk.until(app, alert, "approved", "forwarding")
+    answer = await desk.order(app, "order/sell-all", 202)
+    assert [order["ticker"] for order in answer["orders"]] == ["NVDA"]
+    assert [order["signal_id"] for order in answer["already"]] == [str(alert)]
+
+
+async def test_a_persons_sell_goes_out_behind_an_alerts_that_may_leave_a_rest(desk: Desk) -> None:
+    desk.configure("webhook", retry_seconds=[0.2])
+    app = await desk.open()
+    await bought(desk, app, "AAPL")
+    desk.receiver.answer = always(503)
+    partial = await desk.send(app, "AAPL", "sell", quantity=1)
+    await desk.until(app, partial, "approved", "forwarding")
+    manual = (await desk.order(app, "order/sell-individual", 202, ticker="AAPL"))["orders"][0]["signal_id"]
+    desk.receiver.answer = take
+    await desk.until(app, manual, "forwarded")
+    assert (await desk.signal(partial))["status"] == "forwarded"
+    assert await desk.open_positions() == {}
+
+
+async def test_a_position_closed_elsewhere_is_marked_and_nothing_is_sent(desk: Desk) -> None:
+    app = await desk.open()
+    position = (await bought(desk, app, "AAPL"))["AAPL"]
+    closed = await desk.order(
+        app, "order/mark-closed", position_id=str(position), reason=" sold by telephone "
+    )
+    assert (closed["ticker"], closed["reason"]) == ("AAPL", "marked closed: sold by telephone")
+    assert await desk.open_positions() == {}
+    assert sent(desk, "sell") == []
+    await desk.order(app, "order/mark-closed", 409, position_id=str(position), reason="again")
+    await desk.order(app, "order/mark-closed", 404, position_id=str(uuid4()), reason="again")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("order/sell-individual", {"ticker": "A APL"}),
+        ("order/sell-individual", {"ticker": 7}),
+        ("order/sell-individual", {}),
+        ("order/close-position", {"position_id": "AAPL"}),
+        ("order/mark-closed", {"position_id": str(uuid4()), "reason": " "}),
+        ("order/mark-closed", {"position_id": str(uuid4()), "reason": "a\0b"}),
+    ],
+)
+async def test_an_odd_order_is_refused(desk: Desk, path: str, body: dict[str, object]) -> None:
+    await desk.order(await desk.open(), path, 422, **body)
+
+
+async def test_open_positions_are_listed_with_what_is_on_its_way(desk: Desk) -> None:
+    app = await desk.open()
+    position = (await bought(desk, app, "NVDA", "AAPL"))["AAPL"]
+    desk.receiver.answer = always(503)
+    await desk.order(app, "order/close-position", 202, position_id=str(position))
+    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    async with app.http.get("/admin/positions", headers=headers) as answer:
+        listed = (await answer.json())["positions"]
+    assert [(row["ticker"], row["buys"], row["opening"], row["closing"]) for row in listed] == [
+        ("AAPL", 1, False, True),
+        ("NVDA", 1, False, False),
+    ]
+
+
+async def test_orders_need_the_token(desk: Desk) -> None:
+    app = await desk.open()
+    async with app.http.post("/admin/order/sell-all") as answer:
+        assert answer.status == 401
+
+
+async def test_people_come_before_buys(desk: Desk) -> None:
+    desk.configure("system", delivery_paused=True)
+    app = await desk.open()
+    buy = await desk.send(app, "NVDA", "buy")
+    await desk.until(app, buy, "approved")
+    manual = (await desk.order(app, "order/sell-individual", 202, ticker="ZZZ"))["orders"][0]["signal_id"]
+    app.stop()
+    desk.configure("system")
+    await desk.settled(await desk.open(forwarding_workers=1))
+    assert [got.webhook_id for got in desk.receiver.received] == [manual, str(buy)]

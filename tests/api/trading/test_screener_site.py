@@ -1,0 +1,206 @@
+"""Pages and export from a real HTTP server: what is taken, and what keeps the last good list (SPEC §12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from tests.api.trading.finviz import Site, showing
+from tests.unit.app.screener_pages import BLOCKED, ashx_row, boxover_row, plain_row, tickers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.api.conftest import AppServer
+    from tests.api.trading.desk import Desk
+
+
+@pytest_asyncio.fixture
+async def site() -> AsyncIterator[Site]:
+    """A site whose screen has 45 tickers on three pages."""
+    async with showing(*tickers(45)) as running:
+        yield running
+
+
+async def until_list(desk: Desk, app: AppServer, expected: list[str]) -> None:
+    """Wait until this list is in force."""
+    newest = "SELECT tickers FROM top_n_lists ORDER BY id DESC LIMIT 1"
+
+    async def there() -> bool:
+        return bool(await desk.database.fetchval(newest) == expected)
+
+    await desk.wait(app, there, lambda: f"the list is not {expected[:3]}…")
+
+
+async def until_error(desk: Desk, app: AppServer, words: str) -> str:
+    """Wait until the latest refresh failed with these words, empty for a good one; return its error."""
+    found: list[Any] = [None]
+
+    async def there() -> bool:
+        found[0] = await desk.database.fetchval("SELECT error FROM screener_refreshes")
+        return found[0] is not None and (words in found[0] if words else not found[0])
+
+    await desk.wait(app, there, lambda: f"the error is {found[0]!r}")
+    return str(found[0])
+
+
+async def alarms(app: AppServer) -> set[str]:
+    """The alarms that the page shows."""
+    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    async with app.http.get("/admin/status", headers=headers) as answer:
+        return {alarm["code"] for alarm in (await answer.json())["alarms"]}
+
+
+@pytest.mark.parametrize("row", [ashx_row, boxover_row, plain_row])
+async def test_as_many_pages_as_the_list_needs_are_fetched_in_order_and_not_too_fast(
+    desk: Desk, site: Site, row: Callable[[int, str], str]
+) -> None:
+    site.row = row
+    desk.watch(f"{site.url}/screener.ashx?v=111&o=-change", top_n=42)
+    app = await desk.open()
+    await until_list(desk, app, tickers(42))
+    asked = site.asked[:3]
+    assert [first for _, first in asked] == ["1", "21", "41"]
+    assert min(asked[1][0] - asked[0][0], asked[2][0] - asked[1][0]) > 0.45
+    assert (await desk.until(app, await desk.send(app, tickers(42)[-1], "buy")))["reason"]
+    assert await desk.open_positions() == {tickers(42)[-1]: 1}
+
+
+async def test_a_short_screen_is_the_whole_list(desk: Desk, site: Site) -> None:
+    site.tickers = tickers(7)
+    desk.watch(f"{site.url}/screener.ashx?v=111", top_n=40)
+    await until_list(desk, await desk.open(), tickers(7))
+    assert {first for _, first in site.asked} == {"1"}
+
+
+async def test_a_redirect_is_followed_where_the_strategy_may_point(desk: Desk, site: Site) -> None:
+    desk.watch(f"{site.url}/moved.ashx?v=111", top_n=5)
+    await until_list(desk, await desk.open(), tickers(5))
+
+
+async def test_the_export_is_fetched_with_the_token_of_the_environment(desk: Desk, site: Site) -> None:
+    desk.watch(f"{site.url}/export.ashx?v=111", top_n=30)
+    app = await desk.open(finviz_elite_auth="elite-token")
+    await until_list(desk, app, tickers(30))
+    assert len(site.asked) == 1
+    assert await desk.database.fetchval("SELECT source FROM top_n_lists") == "csv"
+
+
+async def test_a_wrong_token_is_told_without_the_token(desk: Desk, site: Site) -> None:
+    desk.watch(f"{site.url}/export.ashx?v=111")
+    app = await desk.open(finviz_elite_auth="secret-token")
+    assert "secret-token" not in await until_error(desk, app, "FINVIZ_ELITE_AUTH")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda: web.Response(text=BLOCKED, content_type="text/html"), "Just a moment"),
+        (lambda: web.Response(status=500), "HTTP 500"),
+        (lambda: web.Response(text="<table></table>", content_type="text/html"), "no tickers"),
+    ],
+)
+async def test_one_bad_page_keeps_the_last_good_list_and_raises_the_alarm(
+    desk: Desk, site: Site, answer: Callable[[], web.Response], words: str
+) -> None:
+    desk.watch(f"{site.url}/screener.ashx?v=111", top_n=40, refresh_interval_sec=1)
+    app = await desk.open()
+    await until_list(desk, app, tickers(40))
+    assert await alarms(app) == set()
+    site.tickers = list(reversed(tickers(45)))
+    site.spoil = lambda first: answer() if first == 21 else None
+    await until_error(desk, app, words)
+    assert "top_n_failing" in await alarms(app)
+    async with app.http.get("/health") as health:
+        assert (health.status, (await health.json())["status"]) == (200, "degraded")
+    assert (await desk.until(app, await desk.send(app, tickers(1)[0], "buy")))["status"] == "forwarded"
+    assert await desk.database.fetchval("SELECT count(*) FROM top_n_lists") == 1
+    site.spoil = lambda _: None
+    await until_list(desk, app, list(reversed(tickers(45)))[:40])
+    await until_error(desk, app, "")
+    assert await alarms(app) == set()
+
+
+async def test_who_turns_us_away_is_left_alone(desk: Desk, site: Site) -> None:
+    site.spoil = lambda _: web.Response(status=429, headers={"Retry-After": "75"})
+    desk.watch(f"{site.url}/screener.ashx?v=111", refresh_interval_sec=1)
+    app = await desk.open()
+    assert (await until_error(desk, app, "429")).endswith("it is left alone for 75 s")
+    await desk.order(app, "engine/manual-refresh", 202)
+    for _ in range(
+        3
+    ):  # the engine looks once a second, and another refresh would say that it changed something
+        assert not await app.runtime.wakeups.wait("changed", 1.1)
+    assert len(site.asked) == 1
+
+
+async def test_a_list_that_changed_by_nine_tenths_is_taken_after_three_agreeing_refreshes(
+    desk: Desk, site: Site
+) -> None:
+    site.tickers = tickers(10)
+    desk.watch(f"{site.url}/screener.ashx?v=111", top_n=10, refresh_interval_sec=1)
+    app = await desk.open()
+    await until_list(desk, app, tickers(10))
+    other = [*tickers(1), *tickers(9, "Z")]
+    site.tickers = other
+    before = len(site.asked)
+    assert "90% of the list" in await until_error(desk, app, "on probation")
+    assert "top_n_failing" in await alarms(app)
+    assert await desk.database.fetchval("SELECT count(*) FROM top_n_lists") == 1
+    await until_list(desk, app, other)
+    await until_error(desk, app, "")
+    assert 3 <= len(site.asked) - before <= 4
+
+
+async def test_a_person_need_not_wait_for_the_interval(desk: Desk, site: Site) -> None:
+    desk.watch(f"{site.url}/screener.ashx?v=111", top_n=5, refresh_interval_sec=3600)
+    apps = [await desk.open(), await desk.open()]
+    await until_list(desk, apps[0], tickers(5))
+    site.tickers = list(reversed(tickers(5)))
+    for app in apps:  # whichever of them refreshes
+        asked = await desk.order(app, "engine/manual-refresh", 202)
+        assert asked["strategy"] == "desk"
+    await until_list(desk, apps[0], list(reversed(tickers(5))))
+
+
+async def test_a_paused_engine_keeps_its_list_fresh_and_refuses_to_refresh(desk: Desk, site: Site) -> None:
+    desk.watch(f"{site.url}/screener.ashx?v=111", top_n=5, refresh_interval_sec=1)
+    first = await desk.open()
+    await until_list(desk, first, tickers(5))
+    first.stop()
+    desk.configure("system", engine_paused=True)
+    app = await desk.open()
+    await desk.database.execute("UPDATE top_n_lists SET fetched_at = now() - interval '1 day'")
+    assert (await desk.until(app, await desk.send(app, tickers(5)[0], "buy")))["status"] == "forwarded"
+    assert "resume it first" in (await desk.order(app, "engine/manual-refresh", 409))["detail"]
+
+
+async def test_without_a_fresh_list_buys_wait_and_then_go_on(desk: Desk, site: Site) -> None:
+    site.spoil = lambda _: web.Response(status=500)
+    desk.watch(f"{site.url}/screener.ashx?v=111", top_n=5, refresh_interval_sec=1)
+    app = await desk.open()
+    buy = await desk.send(app, tickers(1)[0], "buy")
+    await until_error(desk, app, "HTTP 500")
+    assert (await desk.signal(buy))["status"] == "received"
+    site.spoil = lambda _: None
+    assert (await desk.until(app, buy))["status"] == "forwarded"
+
+
+async def test_entered_tickers_are_kept_only_where_the_list_before_was_fresh(desk: Desk, site: Site) -> None:
+    site.tickers = tickers(4)
+    desk.watch(f"{site.url}/screener.ashx?v=111", top_n=10, refresh_interval_sec=1)
+    app = await desk.open()
+    await until_list(desk, app, tickers(4))
+    site.tickers = [*tickers(4), "NEWS"]
+    await until_list(desk, app, site.tickers)
+    site.spoil = lambda _: web.Response(status=500)
+    await until_error(desk, app, "HTTP 500")
+    await desk.database.execute("UPDATE top_n_lists SET fetched_at = now() - interval '1 day'")
+    site.tickers = [*tickers(4), "LATE", "NEWS"]
+    site.spoil = lambda _: None
+    await until_list(desk, app, site.tickers)
+    rows = await desk.database.fetch("SELECT entered FROM top_n_lists ORDER BY id")
+    assert [row["entered"] for row in rows] == [[], ["NEWS"], []]

@@ -1,0 +1,77 @@
+"""How often the screener's site is asked, and when a very different list is believed (SPEC §12)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.screener.pace import PER_MINUTE, SPACING_SECONDS, backoff_seconds, too_often, wait_seconds
+from app.screener.probation import Candidate, difference, judge
+
+
+@given(st.lists(st.floats(0, 5), min_size=1, max_size=200))
+def test_no_minute_has_more_than_59_requests_and_no_two_are_close(pauses: list[float]) -> None:
+    now, asked = 0.0, list[float]()
+    for pause in pauses:
+        now += pause
+        now += wait_seconds(asked[-PER_MINUTE:], now)
+        asked.append(now)
+    gaps = [after - before for before, after in pairwise(asked)]
+    assert min(gaps, default=1) >= SPACING_SECONDS - 1e-6
+    minutes = [asked[index + PER_MINUTE] - asked[index] for index in range(len(asked) - PER_MINUTE)]
+    assert min(minutes, default=60) >= 60 - 1e-6
+
+
+def test_who_turns_us_away_is_left_alone_longer_and_longer() -> None:
+    assert [backoff_seconds(times, None) for times in (1, 2, 3, 50)] == [30, 60, 120, 900]
+    assert backoff_seconds(1, 75.0) == 75
+    assert backoff_seconds(3, 75.0) == 120
+
+
+@pytest.mark.parametrize(
+    ("url", "top_n", "interval", "fits"),
+    [
+        ("https://finviz.com/screener.ashx?v=111", 15, 10, True),
+        ("https://finviz.com/screener.ashx?v=111", 20, 1, False),
+        ("https://finviz.com/screener.ashx?v=111", 20, 2, True),
+        ("https://finviz.com/screener.ashx?v=111", 21, 2, False),
+        ("https://finviz.com/screener.ashx?v=111", 500, 25, False),
+        ("https://finviz.com/screener.ashx?v=111", 500, 26, True),
+        ("https://elite.finviz.com/export.ashx?v=111", 500, 2, True),
+        ("list:AAPL", 500, 1, True),
+    ],
+)
+def test_a_strategy_that_asks_too_often_is_known_before(
+    url: str, top_n: int, interval: int, *, fits: bool
+) -> None:
+    assert (too_often(url, top_n=top_n, refresh_interval_sec=interval) == "") is fits
+
+
+def test_the_refusal_names_an_interval_that_fits() -> None:
+    url = "https://finviz.com/screener.ashx"
+    assert "set refresh_interval_sec to 26 or more" in too_often(url, top_n=500, refresh_interval_sec=10)
+
+
+def test_the_difference_is_the_share_that_is_not_in_common() -> None:
+    assert difference("ABCDE", "EDCBA") == 0
+    assert difference("ABCDE", "A") == pytest.approx(0.8)
+    assert difference("A", "BCDEF") == 1
+    assert difference("", "") == 0
+
+
+def test_a_very_different_list_is_taken_when_three_refreshes_agree() -> None:
+    before, other, third = "ABCDEFGHIJ", "AQRSTUVWXY", "klmnopqrst"
+    first = judge(other, before, None)
+    assert first == Candidate(tuple(other), 1)
+    second = judge(other[::-1], before, first)
+    assert second == Candidate(tuple(other[::-1]), 2)
+    assert judge(other, before, second) is None
+    assert judge(third, before, second) == Candidate(tuple(third), 1)
+
+
+def test_a_list_that_is_not_very_different_is_taken_at_once() -> None:
+    assert judge("ABXXX", "ABCDE", None) is None
+    assert judge("VWXYZ", None, None) is None
