@@ -177,7 +177,7 @@ def test_check_reads_the_files_too(database_url: str, tmp_path: Path) -> None:
     (tmp_path / "webhook_config.json").write_text('{"timeout": 0}')
     result = _run("check", environment)
     assert result.returncode == 78
-    assert "webhook_config.json: timeout" in result.stderr
+    assert "webhook_config.json: line 1: timeout" in result.stderr
 
 
 def test_migrate_may_run_again_and_names_a_database_that_is_away(database_url: str, tmp_path: Path) -> None:
