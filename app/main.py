@@ -18,6 +18,7 @@ from app.delivery import endpoints as delivery_endpoints
 from app.delivery import workers as delivery
 from app.delivery.transport import open_client
 from app.intake.reception import Reception
+from app.ops import retention
 from app.ops.access import AccessLog
 from app.ops.health import Health
 from app.positions import endpoints as position_endpoints
@@ -92,6 +93,7 @@ def _start_workers(runtime: Runtime, reception: Reception) -> None:
     decision.start(runtime)
     delivery.start(runtime)
     start("live", partial(live.run, runtime))
+    start("retention", partial(retention.run, runtime, "retention"))
 
 
 async def _internal_error(_request: Request, _error: Exception) -> JSONResponse:

@@ -2,15 +2,18 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
 from app.admin.schemas import Alarm, Changes, Destination, Metrics, Positions, ProcessStatus, TopN
 from app.admin.texts import text
+from app.config import SystemConfig
 from app.db.pool import Connection
 from app.db.queries import load
 from app.delivery.destination import describe
+from app.errors import ConfigFileError
 from app.runtime import Runtime
 from app.screener.lists import current_list
 
@@ -49,6 +52,9 @@ async def look(runtime: Runtime) -> Overview:
     return Overview(
         status=ProcessStatus(
             version=runtime.settings.app_version,
+            engine_paused=runtime.config.system.engine_paused,
+            delivery_paused=runtime.config.system.delivery_paused,
+            intake_paused=runtime.config.system.intake_paused,
             uptime_seconds=round(time.monotonic() - runtime.started_at, 1),
             at=datetime.now(UTC),
             destination=destination,
@@ -68,9 +74,8 @@ async def look(runtime: Runtime) -> Overview:
         top_n=top_n,
         positions=Positions(**positions),
         changes=Changes(**changes),
-        alarms=alarms(
-            top_n, sells_expired=counts["sells_expired"], sells_late=waiting["sells_in_last_tenth"]
-        ),
+        alarms=alarms(top_n, sells_expired=counts["sells_expired"], sells_late=waiting["sells_in_last_tenth"])
+        + operator_alarms(runtime.config.system, runtime.config_problems),
     )
 
 
@@ -86,7 +91,7 @@ async def current_top_n(runtime: Runtime, connection: Connection) -> TopN:
         last_update=found.fetched_at,
         age_seconds=round(found.age_seconds, 1),
         max_age_seconds=found.max_age_seconds,
-        fresh=found.fresh,
+        fresh=found.fresh or runtime.config.system.engine_paused,  # frozen on purpose (SPEC §12)
         error=found.error,
     )
 
@@ -104,6 +109,22 @@ def alarms(top_n: TopN, *, sells_expired: int, sells_late: int) -> list[Alarm]:
         found.append(Alarm(code="top_n_stale", text=text("alarm.top_n_stale")))
     if top_n.error:
         found.append(Alarm(code="top_n_failing", text=text("alarm.top_n_failing", error=top_n.error)))
+    return found
+
+
+def operator_alarms(system: SystemConfig, problems: Mapping[str, ConfigFileError]) -> list[Alarm]:
+    """What people have left paused or broken (SPEC §7, §12). Pure."""
+    found = []
+    if system.intake_paused:
+        found.append(Alarm(code="intake_paused", text=text("alarm.intake_paused")))
+    if system.delivery_paused:
+        found.append(Alarm(code="delivery_paused", text=text("alarm.delivery_paused")))
+    if system.engine_paused:
+        found.append(Alarm(code="engine_paused", text=text("alarm.engine_paused")))
+    found += [
+        Alarm(code="config_wrong", text=text("alarm.config_wrong", problem=problem))
+        for problem in problems.values()
+    ]
     return found
 
 

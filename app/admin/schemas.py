@@ -147,6 +147,9 @@ class ProcessStatus(BaseModel):
     """What the page's header shows."""
 
     version: str
+    engine_paused: bool
+    delivery_paused: bool
+    intake_paused: bool
     uptime_seconds: float
     at: datetime
     destination: Destination

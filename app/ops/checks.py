@@ -63,10 +63,17 @@ def backlog(queues: Queues, max_size: int) -> Check:
     return {"status": "ok"}
 
 
-def top_n(probe: Probe) -> Check:
-    """Degrade while buys wait for a fresh list, or the last refresh failed."""
+def intake(*, paused: bool) -> Check:
+    """Degrade while an operator has paused it: every post is refused."""
+    return _degraded("paused by an operator: posts are refused with 503") if paused else {"status": "ok"}
+
+
+def top_n(probe: Probe, *, paused: bool = False) -> Check:
+    """Degrade while the list is frozen, buys wait for a fresh one, or the last refresh failed."""
     if probe.error:
         return _degraded("unknown without the database")
+    if paused:
+        return _degraded("paused by an operator: the list is frozen and counts as fresh")
     if probe.refresh_error:
         return _degraded(f"the last refresh failed: {probe.refresh_error}")
     if probe.list_age is None:

@@ -53,11 +53,13 @@ class Health:
         """Run every check."""
         runtime = self._runtime
         probe = await self._fresh_probe()
+        system = runtime.config.system
         found = {
             "database": checks.database(probe),
             "workers": checks.workers(runtime.supervisor.states()),
             "backlog": checks.backlog(runtime.queues, runtime.settings.queue_max_size),
-            "top_n": checks.top_n(probe),
+            "intake": checks.intake(paused=system.intake_paused),
+            "top_n": checks.top_n(probe, paused=system.engine_paused),
             "destination": checks.destination(describe(runtime)),
             "configuration": checks.configuration(runtime.config_problems),
             "disk": checks.disk(shutil.disk_usage(runtime.settings.config_dir.resolve().anchor).free),

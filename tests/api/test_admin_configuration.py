@@ -238,3 +238,34 @@ async def test_nothing_of_it_without_the_token(app_server: AppServer) -> None:
         async with app_server.http.request(method, path, json={"nonsense": 1}) as answer:
             assert answer.status == 401
     assert await log_of(app_server) == []
+
+
+async def test_the_page_and_health_say_what_is_paused_or_broken(
+    app_server: AppServer, tmp_path: Path
+) -> None:
+    for part in ("engine", "delivery", "intake"):
+        await ask(app_server, "POST", f"/admin/{part}/pause")
+    (tmp_path / WEBHOOK_FILE).write_text("{")
+    await app_server.app.state.config_store.look()
+    seen = await ask(app_server, "GET", "/admin/status")
+    assert all(seen["status"][f"{part}_paused"] for part in ("engine", "delivery", "intake"))
+    alarms = {alarm["code"]: alarm["text"] for alarm in seen["alarms"]}
+    assert {"intake_paused", "delivery_paused", "engine_paused"} <= alarms.keys()
+    assert "config/webhook_config.json: line 1" in alarms["config_wrong"]
+    async with app_server.http.get("/health") as answer:
+        assert answer.status == 200
+        health = await answer.json()
+    assert health["status"] == "degraded"
+    paused = [name for name, check in health["checks"].items() if "paused" in check.get("reason", "")]
+    assert paused == ["intake", "top_n", "destination"]
+
+
+async def test_a_frozen_list_counts_as_fresh(app_server: AppServer) -> None:
+    await ask(app_server, "POST", "/admin/engine/pause")
+    await app_server.runtime.pool.execute(
+        """INSERT INTO top_n_lists (strategy, source, tickers, max_age_seconds, fetched_at)
+           VALUES ('top-gainers', 'html', '{AAPL}', 60, now() - interval '1 day')"""
+    )
+    assert (await ask(app_server, "GET", "/admin/top-n-tickers"))["fresh"]
+    await ask(app_server, "POST", "/admin/engine/resume")
+    assert not (await ask(app_server, "GET", "/admin/top-n-tickers"))["fresh"]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.errors import ConfigFileError
 from app.ops import checks
 from app.ops.checks import Check, Probe
 from app.queues import Queues
@@ -26,6 +27,11 @@ ALIVE, DEAD = WorkerState(True, 1.0, 0, ""), WorkerState(False, 31.0, 2, "x")  #
         (checks.top_n(Probe(1.0, list_size=2, list_age=60.0, list_max_age=60)), "degraded"),
         (checks.top_n(Probe(1.0, list_size=2, list_age=5.0, refresh_error="403")), "degraded"),
         (checks.top_n(Probe(1.0)), "degraded"),
+        (checks.top_n(Probe(1.0, list_size=2, list_age=5.0), paused=True), "degraded"),
+        (checks.intake(paused=False), "ok"),
+        (checks.intake(paused=True), "degraded"),
+        (checks.configuration({}), "ok"),
+        (checks.configuration({"x.json": ConfigFileError("x.json", "is wrong")}), "degraded"),
         (checks.destination({"state": "open"}), "ok"),
         (checks.destination({"state": "held"}), "degraded"),
         (checks.disk(10**9), "ok"),

@@ -1,0 +1,135 @@
+"""Retention (SPEC §7): what is old goes in small batches, with its story; what is needed stays."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.config import SYSTEM_FILE
+from app.ops import retention
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from tests.api.conftest import AppServer
+
+    StartApp = Callable[..., Awaitable[AppServer]]
+
+DAYS = 7
+_SIGNAL = """
+    WITH signal AS (
+        INSERT INTO signals (id, status, type, ticker, received_at, status_at, expires_at, body, imported_at)
+        VALUES ($1, $2, 'buy', 'AAPL', now() - make_interval(days => $3), now() - make_interval(days => $4),
+                now() + interval '1 hour', '{}', now() - make_interval(days => $5))
+        RETURNING id
+    ), told AS (
+        INSERT INTO signal_events (signal_id, status) SELECT id, 'received' FROM signal
+    )
+    INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, ended_at, outcome)
+    SELECT id, 1, 1, 'paper', '', id, now() - interval '2 hours', 'delivered' FROM signal
+"""
+
+
+@pytest.fixture
+async def app(start_app: StartApp, tmp_path: Path) -> AppServer:
+    """An application whose own workers leave the test's rows alone."""
+    (tmp_path / SYSTEM_FILE).write_text('{"retention_days": 3650, "delivery_paused": true}')
+    return await start_app()
+
+
+async def add(
+    app: AppServer,
+    status: str = "forwarded",
+    *,
+    arrived: int = DAYS + 1,
+    changed: int = DAYS + 1,
+    imported: int | None = None,
+) -> UUID:
+    """Store a signal that arrived, changed and was imported so many days ago."""
+    signal_id = uuid4()
+    await app.runtime.pool.execute(_SIGNAL, signal_id, status, arrived, changed, imported)
+    return signal_id
+
+
+async def left(app: AppServer, table: str = "signals") -> int:
+    """How many rows a table has."""
+    count: int = await app.runtime.pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608  # names of ours
+    return count
+
+
+async def test_signals_that_ended_long_ago_go_with_their_story(app: AppServer) -> None:
+    for status in ("rejected", "forwarded", "failed", "expired"):
+        await add(app, status)
+    kept = [
+        await add(app, arrived=DAYS - 1, changed=DAYS - 1),
+        await add(app, changed=0),  # old, and replayed today
+        await add(app, "approved"),  # nothing that is on its way goes, however old
+        await add(app, imported=0),
+    ]
+    assert await retention.sweep(app.runtime.pool, DAYS) == {"signals": 4}
+    rows = await app.runtime.pool.fetch("SELECT id FROM signals ORDER BY seq")
+    assert [row["id"] for row in rows] == kept
+    assert await left(app, "signal_events") == await left(app, "attempts") == len(kept)
+    assert await retention.sweep(app.runtime.pool, DAYS) == {}
+
+
+async def test_a_batch_is_small_and_a_row_that_somebody_holds_waits_for_the_next(app: AppServer) -> None:
+    await app.runtime.pool.execute(
+        """INSERT INTO signals (id, status, type, ticker, received_at, status_at, expires_at, body)
+           SELECT gen_random_uuid(), 'rejected', 'buy', 'AAPL', now() - interval '8 days',
+                  now() - interval '8 days', now(), '{}' FROM generate_series(1, 600)"""
+    )
+    async with app.runtime.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM signals ORDER BY seq LIMIT 1 FOR UPDATE")
+        assert await retention.sweep(app.runtime.pool, DAYS) == {"signals": 500}
+        assert await retention.sweep(app.runtime.pool, DAYS) == {"signals": 99}
+    assert await retention.sweep(app.runtime.pool, DAYS) == {"signals": 1}
+
+
+async def test_lists_positions_paper_and_actions_age_too(app: AppServer) -> None:
+    pool = app.runtime.pool
+    for strategy, days in (("used", 9), ("used", 8), ("unused", 9), ("used", 0)):
+        await pool.execute(
+            """INSERT INTO top_n_lists (strategy, source, tickers, fetched_at)
+               VALUES ($1, 'list', '{A}', now() - make_interval(days => $2))""",
+            strategy,
+            days,
+        )
+    before = await left(app, "top_n_lists")
+    await pool.execute(
+        """INSERT INTO positions (ticker, status, opened_at, closed_at)
+           VALUES ('OPEN', 'open', now() - interval '9 days', NULL),
+                  ('OLD', 'closed', now() - interval '9 days', now() - interval '8 days'),
+                  ('NEW', 'closed', now() - interval '9 days', now())"""
+    )
+    await pool.execute(
+        """INSERT INTO paper_deliveries (webhook_id, headers, body, received_at)
+           VALUES ('old', '{}', '', now() - interval '8 days'), ('new', '{}', '', now())"""
+    )
+    await pool.execute(
+        """INSERT INTO actions (session, origin, action, result, at)
+           VALUES ('', '', 'old', '', now() - interval '366 days'),
+                  ('', '', 'new', '', now() - interval '364 days')"""
+    )
+    removed = await retention.sweep(pool, DAYS)
+    assert removed == {"lists": 2, "positions": 1, "paper": 1, "actions": 1}
+    assert await left(app, "top_n_lists") == before - 2
+    assert {row["ticker"] for row in await pool.fetch("SELECT ticker FROM positions")} == {"OPEN", "NEW"}
+    assert await pool.fetchval("SELECT webhook_id FROM paper_deliveries") == "new"
+    assert await pool.fetchval("SELECT action FROM actions WHERE action IN ('old', 'new')") == "new"
+
+
+async def test_the_application_sweeps_by_itself(start_app: StartApp, tmp_path: Path) -> None:
+    (tmp_path / SYSTEM_FILE).write_text('{"retention_days": 3650, "delivery_paused": true}')
+    first = await start_app()
+    await add(first)
+    first.stop()
+    (tmp_path / SYSTEM_FILE).write_text(f'{{"retention_days": {DAYS}}}')
+    second = await start_app()
+    async with asyncio.timeout(10):
+        while await left(second):
+            await second.runtime.wakeups.wait("changed", 1)
