@@ -13,6 +13,8 @@ from app import admin, intake, ops, queues
 from app.admin import live
 from app.config_store import ConfigStore, Opening
 from app.db.pool import open_pool
+from app.decision import endpoints as decision_endpoints
+from app.decision import reprocessing
 from app.decision import worker as decision
 from app.delivery import endpoints as delivery_endpoints
 from app.delivery import workers as delivery
@@ -76,7 +78,7 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
     )
     app.add_exception_handler(Exception, _internal_error)
     admin.install(app)
-    for endpoints in (screener_endpoints, position_endpoints, delivery_endpoints):
+    for endpoints in (screener_endpoints, position_endpoints, delivery_endpoints, decision_endpoints):
         app.include_router(endpoints.router)
     ops.install(app)
     intake.install(app)
@@ -91,6 +93,7 @@ def _start_workers(runtime: Runtime, reception: Reception) -> None:
     start("queues", partial(queues.run, runtime, "queues"))
     screener.start(runtime)
     decision.start(runtime)
+    reprocessing.start(runtime)
     delivery.start(runtime)
     start("live", partial(live.run, runtime))
     start("retention", partial(retention.run, runtime, "retention"))

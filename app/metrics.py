@@ -24,6 +24,9 @@ OLDEST_WAITING_SECONDS = Gauge(
 )
 LIMITER_TOKENS = Gauge("limiter_tokens", "Requests allowed right now, by window: minute, hour", ["window"])
 DESTINATION_STATE = Gauge("destination_state", "1 for the state in force: open, held, paused", ["state"])
+DESTINATION_FAILURES = Counter(
+    "destination_failures", "Times that a destination kept failing and was left alone"
+)
 TOP_N_AGE_SECONDS = Gauge("top_n_age_seconds", "Age of the Top-N list in force")
 TOP_N_SIZE = Gauge("top_n_size", "Tickers in the Top-N list in force")
 REFRESHES = Counter(

@@ -6,7 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, HTTPException, Query, Request
 from pydantic import BaseModel, Field
 
-from app.admin.door import REFUSALS, Database, Ticker, runtime_of, signed_in
+from app import actions
+from app.admin.door import REFUSALS, Acting, Database, Ticker, runtime_of, signed_in
 from app.admin.schemas import Problem
 from app.delivery import replay
 from app.delivery.replay import Choice, CountChangedError, DeadLetterPage, DeadStatus, Replay
@@ -45,7 +46,7 @@ async def dead_letters(
 @router.post(
     "/replay", responses={409: {"model": Problem, "description": "The count is not what was confirmed"}}
 )
-async def replay_dead_letters(request: Request, connection: Database, wish: Wish) -> Replay:
+async def replay_dead_letters(request: Request, connection: Database, actor: Acting, wish: Wish) -> Replay:
     """Count the dead letters that are meant; with that count in `confirm`, send them again."""
     runtime = runtime_of(request)
     choice = Choice(wish.ids, wish.status, wish.ticker)
@@ -54,6 +55,15 @@ async def replay_dead_letters(request: Request, connection: Database, wish: Wish
             answer = await replay.replay(
                 connection, choice, wish.confirm, runtime.config.webhook.max_signal_age_seconds
             )
+            if answer.replayed:
+                meant = wish.model_dump(mode="json", exclude_none=True)
+                await actions.record(
+                    connection,
+                    actor,
+                    "dead-letters.replay",
+                    before=meant,
+                    after={"replayed": answer.replayed},
+                )
     except CountChangedError as error:
         raise HTTPException(
             409, f"{wish.confirm} were confirmed and it would be {error.found}: look again, then confirm"

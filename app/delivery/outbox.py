@@ -1,6 +1,7 @@
 """Claims deliveries that are due and hands them to this process's senders. Token first, then claim."""
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import structlog
 from app import metrics
 from app.db.pool import Connection
 from app.db.queries import load
+from app.delivery.breaker import GIVEN_BACK, probe_allowance
 from app.delivery.destination import Destination, destination_of
 from app.delivery.limiter import Allowance, Window, allowance
 from app.runtime import Runtime
@@ -22,6 +24,8 @@ _BEAT_SECONDS = 10.0
 # Beyond the request's own time-out: to write the outcome down. Whoever needs longer is taken for dead.
 _LEASE_MARGIN_SECONDS = 10.0
 _SQL = load("delivery")
+_FAILING = load("breaker")["is_failing"]
+_UNLIMITED = Allowance(sys.maxsize, (), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ class Outbox:
         destination = destination_of(config.url)
         wait, deliveries, rejected = 0.0, list[Delivery](), 0
         async with self._runtime.pool.acquire() as connection:
-            if config.rate_limiting_enabled:
+            if config.rate_limiting_enabled or await connection.fetchval(_FAILING, destination.key):
                 async with connection.transaction():
                     free = await self._tokens(connection, destination)
                     wait = free.wait_seconds
@@ -139,10 +143,13 @@ class Outbox:
         )
         if ledger is None:
             raise RuntimeError("a query without FROM answers one row, always")
-        free = allowance(windows, open_attempts=ledger["open"], ended=ledger["ended"], now=ledger["now"])
-        for label, tokens in zip(("minute", "hour"), free.by_window, strict=True):
+        open_attempts, now = ledger["open"], ledger["now"]
+        free = _UNLIMITED
+        if config.rate_limiting_enabled:
+            free = allowance(windows, open_attempts=open_attempts, ended=ledger["ended"], now=now)
+        for label, tokens in zip(("minute", "hour"), free.by_window, strict=False):
             metrics.LIMITER_TOKENS.labels(label).set(tokens)
-        return free
+        return probe_allowance(free, open_attempts=open_attempts, probe_at=ledger["probe_at"], now=now)
 
     async def _claim_due(
         self, connection: Connection, limit: int, destination: Destination
@@ -173,7 +180,7 @@ class Outbox:
         return deliveries, rejected
 
     async def _give_back(self, delivery: Delivery) -> None:
-        why = "stopped before it was sent"
+        why = GIVEN_BACK
         await self._runtime.pool.fetch(
             _SQL["undelivered"],
             *(delivery.attempt, delivery.id, delivery.claim_id),

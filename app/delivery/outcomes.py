@@ -10,6 +10,8 @@ from app import metrics
 from app.db.away import DATABASE_AWAY
 from app.db.pool import Connection
 from app.db.queries import load
+from app.delivery import breaker
+from app.delivery.breaker import Failure
 from app.delivery.outbox import Delivery
 from app.delivery.policy import NextStatus, Outcome, RetryUnknown, hold_seconds, next_status, retry_delay
 from app.delivery.transport import Answer
@@ -50,6 +52,9 @@ async def _record_delivered(runtime: Runtime, delivery: Delivery, answer: Answer
     )
     if done is None:
         return  # known before, by another sender or by a commit whose answer was lost
+    if done["recovered"]:
+        breaker.tell_recovered()
+        runtime.destination_state = "open"
     metrics.END_TO_END_SECONDS.observe(done["seconds"])
     log.info(
         "forwarded",
@@ -71,6 +76,8 @@ async def _record_undelivered(runtime: Runtime, delivery: Delivery, answer: Answ
     hold = hold_seconds(answer.http_status or 0, answer.retry_after, now=datetime.now(UTC), delay=delay)
     reason = reason_of(answer, status)
     async with runtime.pool.acquire() as connection, connection.transaction():
+        failure = await _judge_destination(connection, delivery, answer, reason)
+        delay = failure.delay(delay)
         done = await connection.fetchrow(
             _SQL["undelivered"],
             *(delivery.attempt, delivery.id, delivery.claim_id),
@@ -81,6 +88,8 @@ async def _record_undelivered(runtime: Runtime, delivery: Delivery, answer: Answ
             await connection.execute(_SQL["hold"], delivery.destination.key, hold, reason)
         if done and status == "failed":
             await reject_orphans(connection, [delivery.ticker] if delivery.type == "buy" else [])
+    if failure.pause or hold:
+        runtime.destination_state = "held"
     log.warning(
         "not delivered",
         signal_id=delivery.id,
@@ -92,8 +101,19 @@ async def _record_undelivered(runtime: Runtime, delivery: Delivery, answer: Answ
     )
     # after a failure the ticker's next is due at once; the poll stands behind the timers
     loop = asyncio.get_running_loop()
-    for seconds in {delay if status == "approved" else 0.0, hold or 0.0}:
+    for seconds in {delay if status == "approved" else 0.0, hold or 0.0, failure.pause or 0.0}:
         loop.call_later(seconds, runtime.wakeups.notify, "approved")
+
+
+async def _judge_destination(
+    connection: Connection, delivery: Delivery, answer: Answer, reason: str
+) -> Failure:
+    destination = delivery.destination.key
+    if breaker.counts_as_failure(answer.outcome, answer.http_status):
+        return await breaker.after_failure(connection, destination, delivery.id, delivery.started_at, reason)
+    if answer.outcome is Outcome.REFUSED:
+        await breaker.after_answer(connection, destination)
+    return Failure()
 
 
 async def reject_orphans(connection: Connection, tickers: list[str]) -> None:

@@ -6,6 +6,7 @@ import structlog
 
 from app import metrics
 from app.db.queries import load
+from app.delivery.breaker import SENDER_DIED
 from app.delivery.destination import look_up_state
 from app.delivery.outcomes import reason_of, reject_orphans
 from app.delivery.policy import Outcome, RetryUnknown, next_status
@@ -34,7 +35,7 @@ async def run(runtime: Runtime, name: str) -> None:
 async def recover(runtime: Runtime) -> int:
     """Close attempts whose lease ran out as unknown, follow the rule for it, return how many there were."""
     config = runtime.config.webhook.retry_unknown
-    answer = Answer(Outcome.UNKNOWN, error="its sender died with the request open")
+    answer = Answer(Outcome.UNKNOWN, error=SENDER_DIED)
     tickers: list[str] = []
     async with runtime.pool.acquire() as connection, connection.transaction():
         rows = await connection.fetch(_SQL["abandoned"])

@@ -6,7 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
-from app.admin.door import REFUSALS, Database, runtime_of, signed_in
+from app import actions
+from app.admin.door import REFUSALS, Acting, Database, runtime_of, signed_in
 from app.admin.schemas import Problem
 from app.positions import orders
 from app.positions.orders import Closed, NoSuchPositionError, Ordered, PositionClosedError
@@ -65,30 +66,49 @@ async def positions(connection: Database) -> Positions:
 
 
 @router.post("/order/sell-individual", status_code=202)
-async def sell_individual(request: Request, connection: Database, wish: SellIndividual) -> Ordered:
+async def sell_individual(
+    request: Request, connection: Database, actor: Acting, wish: SellIndividual
+) -> Ordered:
     """Sell a ticker, with a position or without; an order given before that is on its way stands for it."""
     async with connection.transaction():
         ordered = await orders.sell(connection, wish.ticker, _max_age(request))
+        await actions.record(
+            connection, actor, "order.sell-individual", target=wish.ticker, after=_summary(ordered)
+        )
     return _told(request, ordered)
 
 
 @router.post("/order/close-position", status_code=202, responses=_NOT_OPEN)
-async def close_position(request: Request, connection: Database, wish: ClosePosition) -> Ordered:
+async def close_position(
+    request: Request, connection: Database, actor: Acting, wish: ClosePosition
+) -> Ordered:
     """Sell what the position holds, unless something on its way closes it already."""
     try:
         async with connection.transaction():
             ordered = await orders.close(connection, wish.position_id, _max_age(request))
+            target = str(wish.position_id)
+            await actions.record(
+                connection, actor, "order.close-position", target=target, after=_summary(ordered)
+            )
     except (NoSuchPositionError, PositionClosedError) as error:
         raise _not_open(error) from error
     return _told(request, ordered)
 
 
 @router.post("/order/mark-closed", responses=_NOT_OPEN)
-async def mark_closed(request: Request, connection: Database, wish: MarkClosed) -> Closed:
+async def mark_closed(request: Request, connection: Database, actor: Acting, wish: MarkClosed) -> Closed:
     """Declare a position closed that was closed elsewhere; nothing is sent."""
     try:
         async with connection.transaction():
             closed = await orders.mark_closed(connection, wish.position_id, f"marked closed: {wish.reason}")
+            await actions.record(
+                connection,
+                actor,
+                "order.mark-closed",
+                target=str(wish.position_id),
+                before={"status": "open", "ticker": closed.ticker, "buys": closed.buys},
+                after={"status": "closed", "reason": closed.reason},
+            )
     except (NoSuchPositionError, PositionClosedError) as error:
         raise _not_open(error) from error
     runtime_of(request).wakeups.notify("changed")
@@ -96,15 +116,24 @@ async def mark_closed(request: Request, connection: Database, wish: MarkClosed) 
 
 
 @router.post("/order/sell-all", status_code=202)
-async def sell_all(request: Request, connection: Database) -> Ordered:
+async def sell_all(request: Request, connection: Database, actor: Acting) -> Ordered:
     """Sell every open position once; pressed twice it orders no more."""
     async with connection.transaction():
         ordered = await orders.sell_all(connection, _max_age(request))
+        await actions.record(connection, actor, "order.sell-all", after=_summary(ordered))
     return _told(request, ordered)
 
 
 def _max_age(request: Request) -> int:
     return runtime_of(request).config.webhook.max_signal_age_seconds.sell
+
+
+def _summary(ordered: Ordered) -> dict[str, Any]:
+    """What the actions log keeps of it."""
+    return {
+        "queued": ordered.queued,
+        "orders": {order.ticker: str(order.signal_id) for order in ordered.orders},
+    }
 
 
 def _told(request: Request, ordered: Ordered) -> Ordered:

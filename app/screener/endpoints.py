@@ -5,7 +5,8 @@ from datetime import datetime
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel
 
-from app.admin.door import REFUSALS, Database, runtime_of, signed_in
+from app import actions
+from app.admin.door import REFUSALS, Acting, Database, runtime_of, signed_in
 from app.admin.schemas import Problem
 from app.screener import lists
 
@@ -24,12 +25,13 @@ class RefreshAsked(BaseModel):
     status_code=202,
     responses={409: {"model": Problem, "description": "The engine is paused"}},
 )
-async def manual_refresh(request: Request, connection: Database) -> RefreshAsked:
+async def manual_refresh(request: Request, connection: Database, actor: Acting) -> RefreshAsked:
     """Refresh the active strategy's list now, whatever its interval; the site's limits still hold."""
     config = runtime_of(request).config
     if config.system.engine_paused:
         raise HTTPException(409, "the engine is paused, so its list stays as it is: resume it first")
     strategy = config.finviz.active_strategy
-    return RefreshAsked(
-        strategy=strategy.name, requested_at=await lists.ask_for_refresh(connection, strategy)
-    )
+    async with connection.transaction():
+        requested_at = await lists.ask_for_refresh(connection, strategy)
+        await actions.record(connection, actor, "engine.manual-refresh", target=strategy.name)
+    return RefreshAsked(strategy=strategy.name, requested_at=requested_at)

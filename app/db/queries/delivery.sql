@@ -7,6 +7,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('limiter ' || $1, 0))
 -- while this transaction waited.
 SELECT statement_timestamp() AS now,
        (SELECT count(*) FROM attempts WHERE destination = $1 AND ended_at IS NULL) AS open,
+       (SELECT probe_at FROM destinations WHERE destination = $1) AS probe_at,
        ARRAY(SELECT ended_at FROM attempts
              WHERE destination = $1 AND ended_at > statement_timestamp() - interval '1 hour'
              ORDER BY ended_at DESC
@@ -81,6 +82,11 @@ WITH ended AS (
     UPDATE attempts
     SET ended_at = clock_timestamp(), outcome = 'delivered', http_status = $3, error = NULL, response = $4
     WHERE id = $1
+    RETURNING destination
+), recovered AS (
+    UPDATE destinations SET probe_at = NULL, failed_probes = 0
+    WHERE destination = (SELECT destination FROM ended) AND probe_at IS NOT NULL
+    RETURNING destination
 ), done AS (
     UPDATE signals
     SET status = 'forwarded', status_at = clock_timestamp(), reason = 'the destination took it',
@@ -110,7 +116,9 @@ WITH ended AS (
     SELECT id, 'forwarded', 'the destination took it', jsonb_build_object('http_status', $3::int, 'position', position) FROM done, change
 )
 SELECT position, extract(epoch FROM clock_timestamp() - received_at)::float8 AS seconds,
-       EXISTS (SELECT FROM signals n WHERE n.ticker = done.ticker AND n.status = 'approved') AS more
+       EXISTS (SELECT FROM signals n WHERE n.ticker = done.ticker AND n.status = 'approved')
+           OR EXISTS (SELECT FROM recovered) AS more,
+       EXISTS (SELECT FROM recovered) AS recovered
 FROM done, change
 
 -- name: undelivered
@@ -143,10 +151,10 @@ SET held_until = excluded.held_until, reason = excluded.reason
 WHERE destinations.held_until < excluded.held_until
 
 -- name: held
--- $1 destination. Seconds it still holds us, and why; no row when it does not.
-SELECT extract(epoch FROM held_until - statement_timestamp())::float8 AS seconds, reason
+-- $1 destination. Why it is left alone; no row when it is not.
+SELECT reason
 FROM destinations
-WHERE destination = $1 AND held_until > statement_timestamp()
+WHERE destination = $1 AND (held_until > statement_timestamp() OR probe_at IS NOT NULL)
 
 -- name: abandoned
 -- Attempts whose sender let the lease run out: it died, or could not write the outcome down.

@@ -1,4 +1,4 @@
--- Dead letters: what failed or expired, and its replay by a person (SPEC §10). Replay owns the lock of `approvals.sql`.
+-- Dead letters: what failed or expired, and its replay by a person (SPEC §10); imported history is none. Replay owns the lock of `approvals.sql`.
 
 -- name: dead_letters
 -- $1 cursor, a seq; $2 status, $3 ticker, when given; $4 how many. Newest first.
@@ -7,7 +7,7 @@ SELECT s.id, s.seq, s.status, s.type, s.ticker, s.reason, s.received_at, s.statu
            SELECT FROM signals o
            WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.status IN ('approved', 'forwarding')) AS blocked
 FROM signals s
-WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL
+WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at IS NULL
   AND ($1::bigint IS NULL OR s.seq < $1)
   AND ($2::text IS NULL OR s.status = $2)
   AND ($3::text IS NULL OR s.ticker = $3)
@@ -22,7 +22,7 @@ SELECT s.id, s.ticker,
            SELECT FROM signals o
            WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.status IN ('approved', 'forwarding')) AS blocked
 FROM signals s
-WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL
+WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at IS NULL
   AND ($1::uuid[] IS NULL OR s.id = ANY ($1))
   AND ($2::text IS NULL OR s.status = $2)
   AND ($3::text IS NULL OR s.ticker = $3)
@@ -34,7 +34,7 @@ LIMIT $4
 WITH replayed AS (
     UPDATE signals
     SET status = 'approved', status_at = clock_timestamp(), reason = 'replayed by a person', round = round + 1,
-        attempts = 0, not_before = NULL, claim_id = NULL, lease_until = NULL,
+        attempts = 0, not_before = NULL, claim_id = NULL, lease_until = NULL, renewed_at = clock_timestamp(),
         expires_at = clock_timestamp() + make_interval(secs => CASE type WHEN 'buy' THEN $2::float8 ELSE $3::float8 END)
     WHERE id = ANY ($1) AND status IN ('failed', 'expired')
     RETURNING id, round

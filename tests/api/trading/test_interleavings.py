@@ -26,6 +26,7 @@ class Broker:
         self.holds: Counter[str] = Counter()
         self.busy: set[str] = set()
         self.wrong: list[str] = []
+        self.failures = 0
 
     async def __call__(self, received: Received) -> web.StreamResponse:
         """Answer after some time."""
@@ -37,7 +38,9 @@ class Broker:
         self.busy.add(ticker)
         await asyncio.sleep(self.chance.random() * 0.01)  # a broker's time to think
         self.busy.discard(ticker)
-        status = self.chance.choice([200, 200, 200, 400, 500, 503])
+        # never so many failures in a row that it would be left alone: that takes longer than this test
+        status = self.chance.choice([200, 200, 200, 400, 500, 503] if self.failures < 3 else [200, 400])
+        self.failures = self.failures + 1 if status >= 500 else 0
         if status == 200:
             if side == "buy":
                 self.holds[ticker] += 1

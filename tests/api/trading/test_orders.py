@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.api.operator import log_of
 from tests.api.trading.receiver import always, take
 
 if TYPE_CHECKING:
@@ -166,12 +167,31 @@ async def test_orders_need_the_token(desk: Desk) -> None:
 
 
 async def test_people_come_before_buys(desk: Desk) -> None:
-    desk.configure("system", delivery_paused=True)
-    app = await desk.open()
+    app = await desk.open(forwarding_workers=1)
+    await desk.order(app, "delivery/pause")
     buy = await desk.send(app, "NVDA", "buy")
     await desk.until(app, buy, "approved")
     manual = (await desk.order(app, "order/sell-individual", 202, ticker="ZZZ"))["orders"][0]["signal_id"]
-    app.stop()
-    desk.configure("system")
-    await desk.settled(await desk.open(forwarding_workers=1))
+    await desk.order(app, "delivery/resume")
+    await desk.settled(app)
     assert [got.webhook_id for got in desk.receiver.received] == [manual, str(buy)]
+
+
+async def test_every_order_is_in_the_actions_log(desk: Desk) -> None:
+    app = await desk.open()
+    positions = await bought(desk, app, "AAPL", "NVDA")
+    await desk.order(app, "order/mark-closed", position_id=str(positions["NVDA"]), reason="by telephone")
+    sold = await desk.order(app, "order/sell-individual", 202, ticker="ZZZ")
+    await desk.order(app, "order/sell-all", 202)
+    told = [(action, target, after) for _, _, action, target, _, after, _ in await log_of(app)]
+    assert [action for action, _, _ in told] == [
+        "order.mark-closed",
+        "order.sell-individual",
+        "order.sell-all",
+    ]
+    assert told[0][1:] == (
+        str(positions["NVDA"]),
+        {"status": "closed", "reason": "marked closed: by telephone"},
+    )
+    assert told[1][1:] == ("ZZZ", {"queued": 1, "orders": {"ZZZ": sold["orders"][0]["signal_id"]}})
+    assert told[2][2]["queued"] == 1

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.api.operator import log_of
 from tests.api.trading.receiver import always, take
 
 if TYPE_CHECKING:
@@ -147,3 +148,22 @@ async def test_dead_letters_are_listed_by_pages(desk: Desk) -> None:
 )
 async def test_an_odd_choice_is_refused(desk: Desk, body: dict[str, Any]) -> None:
     await desk.order(await desk.open(), REPLAY, 422, **body)
+
+
+async def test_a_replay_is_in_the_actions_log_and_a_count_is_not(desk: Desk) -> None:
+    app = await desk.open()
+    await refused(desk, app, "AAPL")
+    await desk.order(app, REPLAY, ticker="AAPL")
+    assert await log_of(app) == []
+    await desk.order(app, REPLAY, ticker="AAPL", confirm=1)
+    ((*_, action, target, before, after, result),) = await log_of(app)
+    assert (action, target, result) == ("dead-letters.replay", "", "done")
+    assert (before, after) == ({"ticker": "AAPL", "confirm": 1}, {"replayed": 1})
+
+
+async def test_imported_history_is_not_replayed(desk: Desk) -> None:
+    app = await desk.open()
+    await refused(desk, app, "AAPL")
+    await desk.database.execute("UPDATE signals SET imported_at = now()")
+    assert (await listed(app))["dead_letters"] == []
+    assert (await desk.order(app, REPLAY))["count"] == 0

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from tests.api.operator import log_of
 from tests.api.trading.finviz import Site, showing
 from tests.unit.app.screener_pages import BLOCKED, ashx_row, boxover_row, plain_row, tickers
 
@@ -163,6 +164,7 @@ async def test_a_person_need_not_wait_for_the_interval(desk: Desk, site: Site) -
     for app in apps:  # whichever of them refreshes
         asked = await desk.order(app, "engine/manual-refresh", 202)
         assert asked["strategy"] == "desk"
+    assert [line[2:4] for line in await log_of(apps[0])] == [("engine.manual-refresh", "desk")] * 2
     await until_list(desk, apps[0], list(reversed(tickers(5))))
 
 

@@ -1,0 +1,113 @@
+"""When a destination that keeps failing is left alone, and how it is tried again (SPEC §10).
+
+Five failures in a row over at least three signals hold it: the signals are not to blame. From then on one
+probe at a time leaves, the oldest sell first, until one is answered. Pure but for the functions at the end.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+
+from app import metrics
+from app.db.pool import Connection
+from app.db.queries import load
+from app.delivery.limiter import Allowance
+from app.delivery.policy import Outcome
+
+log = structlog.get_logger(__name__)
+
+FAILURES, SIGNALS = 5, 3
+_PAUSES = (5.0, 10.0, 20.0, 40.0, 60.0)
+_LATER = 1.5  # the signal of a failed probe lets others go first: it may be the one that is to blame
+_WORTH_READING = 50
+_LOOK_AGAIN_SECONDS = 0.25
+_SQL = load("breaker")
+
+# Attempts that we ended ourselves say nothing of the destination.
+SENDER_DIED, GIVEN_BACK = "its sender died with the request open", "stopped before it was sent"
+
+
+class Failure(NamedTuple):
+    """What a failed attempt leads to: for how long the destination is left alone, None for not at all."""
+
+    pause: float | None = None
+    was_probe: bool = False
+
+    def delay(self, retry_delay: float) -> float:
+        """Return the seconds until the signal itself is tried again."""
+        return max(retry_delay, _LATER * self.pause) if self.was_probe and self.pause else retry_delay
+
+
+def counts_as_failure(outcome: Outcome, http_status: int | None) -> bool:
+    """Whether the attempt shows a destination in trouble; 429 has its own hold, a refusal is an answer."""
+    return outcome in {Outcome.NOT_TAKEN, Outcome.UNKNOWN} and http_status != 429
+
+
+def keeps_failing(recent: Sequence[tuple[UUID, str]]) -> bool:
+    """Say whether the latest attempts, newest first, as (signal, outcome), hold the destination."""
+    signals: set[UUID] = set()
+    for failures, (signal, outcome) in enumerate(recent, start=1):
+        if outcome in {Outcome.DELIVERED, Outcome.REFUSED}:
+            return False
+        signals.add(signal)
+        if failures >= FAILURES and len(signals) >= SIGNALS:
+            return True
+    return False
+
+
+def pause_seconds(failed_probes: int) -> float:
+    """Return how long the destination is left alone after so many failed probes."""
+    return _PAUSES[min(failed_probes, len(_PAUSES) - 1)]
+
+
+def probe_allowance(
+    free: Allowance, *, open_attempts: int, probe_at: datetime | None, now: datetime
+) -> Allowance:
+    """Cut what the limits allow to one probe at a time while the destination is failing."""
+    if probe_at is None:
+        return free
+    if open_attempts or probe_at > now:
+        wait = max(free.wait_seconds, (probe_at - now).total_seconds(), _LOOK_AGAIN_SECONDS)
+        return free._replace(tokens=0, wait_seconds=wait)
+    return free._replace(tokens=min(free.tokens, 1))
+
+
+async def after_failure(
+    connection: Connection, destination: str, signal_id: UUID, started_at: datetime, reason: str
+) -> Failure:
+    """Note a failure in the transaction that is about to write it down.
+
+    Only one of those that see the destination fail raises the alarm; what began before that is no probe.
+    """
+    state = await connection.fetchrow(_SQL["state"], destination)
+    if state is None or state["probe_at"] is None:
+        recent = await connection.fetch(
+            _SQL["recent"], destination, [SENDER_DIED, GIVEN_BACK], _WORTH_READING
+        )
+        if not keeps_failing([(signal_id, Outcome.UNKNOWN), *(tuple(row) for row in recent)]):
+            return Failure()
+        pause = pause_seconds(0)
+        if await connection.fetchval(_SQL["trip"], destination, pause, reason):
+            metrics.DESTINATION_FAILURES.inc()
+            log.error("the destination keeps failing and is left alone", seconds=pause, reason=reason)
+        return Failure(pause)
+    if started_at < state["probe_at"]:
+        return Failure()
+    pause = pause_seconds(state["failed_probes"] + 1)
+    await connection.execute(_SQL["probe_failed"], destination, pause, reason)
+    log.warning("the destination still fails", seconds=pause, probes=state["failed_probes"] + 1)
+    return Failure(pause, was_probe=True)
+
+
+async def after_answer(connection: Connection, destination: str) -> None:
+    """Note in the running transaction that the destination answered, with a refusal too: it works."""
+    if await connection.fetchval(_SQL["answered"], destination):
+        tell_recovered()
+
+
+def tell_recovered() -> None:
+    """Say once that the destination works again."""
+    log.info("the destination works again")

@@ -1,0 +1,129 @@
+"""A destination that keeps failing is left alone, and tried with one probe at a time (SPEC §10)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from prometheus_client import REGISTRY
+
+from tests.api.trading.receiver import Received, always, take
+
+if TYPE_CHECKING:
+    from tests.api.conftest import AppServer
+    from tests.api.trading.desk import Desk
+
+PROBE_NOW = "UPDATE destinations SET probe_at = now() WHERE probe_at IS NOT NULL"
+
+
+async def is_held(desk: Desk) -> bool:
+    """Whether the destination counts as failing."""
+    return bool(await desk.database.fetchval("SELECT count(*) FROM destinations WHERE probe_at IS NOT NULL"))
+
+
+async def failing(desk: Desk, app: AppServer, tickers: str = "AAPL NVDA TSLA") -> None:
+    """Have the destination fail until it is left alone."""
+    desk.receiver.answer = always(503)
+    for ticker in tickers.split():
+        await desk.send(app, ticker, "buy")
+    await desk.wait(app, lambda: is_held(desk), lambda: "the destination is not left alone")
+
+
+@pytest.mark.parametrize("limited", [True, False])
+async def test_after_five_failures_nothing_leaves_until_a_probe_is_answered(
+    desk: Desk, *, limited: bool
+) -> None:
+    desk.configure("webhook", retry_seconds=[0.05])
+    app = await desk.open(forwarding_workers=4, dest_webhook_rate_limiting_enabled=limited)
+    other = await desk.open(forwarding_workers=4, dest_webhook_rate_limiting_enabled=limited)
+    alerts = REGISTRY.get_sample_value("destination_failures_total") or 0.0
+    await failing(desk, app)
+    desk.receiver.answer = take
+    sent = len(desk.receiver.received)
+    assert 5 <= sent <= 5 + 8  # what was on its way already is seen through
+    late = await desk.send(app, "AAPL", "buy")
+    for server in (app, other):
+        async with server.http.get("/health") as answer:
+            assert answer.status == 200
+    await desk.until(app, late, "approved")
+    assert len(desk.receiver.received) <= 5 + 8
+    before = len(desk.receiver.received)
+    await desk.database.execute(PROBE_NOW)
+    await desk.settled(app)
+    assert not await is_held(desk)
+    assert len(desk.receiver.received) == before + 4
+    assert await desk.open_positions() == {"AAPL": 2, "NVDA": 1, "TSLA": 1}
+    assert REGISTRY.get_sample_value("destination_failures_total") == alerts + 1
+
+
+async def test_the_probe_is_the_oldest_sell_and_it_goes_alone(desk: Desk) -> None:
+    desk.watch("list:AAPL,AMD,AVGO")
+    desk.configure("webhook", retry_seconds=[0.05])
+    for ticker in ("NVDA", "TSLA"):
+        await desk.database.execute("INSERT INTO positions (ticker) VALUES ($1)", ticker)
+    app = await desk.open(forwarding_workers=4)
+    await failing(desk, app, "AAPL AMD AVGO")
+    first, second = await desk.send(app, "TSLA", "sell"), await desk.send(app, "NVDA", "sell")
+    await desk.until(app, second, "approved")
+    answer_now = asyncio.Event()
+
+    async def later(_: Received) -> web.StreamResponse:
+        await answer_now.wait()
+        return web.Response(status=503)
+
+    desk.receiver.answer = later
+    sent = len(desk.receiver.received)
+    await desk.database.execute(PROBE_NOW)
+    await desk.receiver.count(sent + 1)
+    for _ in range(3):  # three looks of the senders
+        app.runtime.wakeups.notify("approved")
+        await app.runtime.wakeups.wait("changed", 0.3)
+    assert [got.webhook_id for got in desk.receiver.received[sent:]] == [str(first)]
+    answer_now.set()
+
+    async def probe_failed() -> bool:
+        return bool(await desk.database.fetchval("SELECT failed_probes FROM destinations") == 1)
+
+    await desk.wait(app, probe_failed, lambda: "the probe did not count as failed")
+    left_alone = "SELECT extract(epoch FROM probe_at - now())::float8 FROM destinations"
+    assert await desk.database.fetchval(left_alone) > 8
+    # the next probe is another one: the first may be to blame
+    desk.receiver.answer = take
+    await desk.database.execute(PROBE_NOW)
+    await desk.until(app, second, "forwarded")
+    assert desk.receiver.received[sent + 1].webhook_id == str(second)
+
+
+async def test_a_refusal_shows_that_the_destination_works(desk: Desk) -> None:
+    desk.configure("webhook", retry_seconds=[0.05])
+    app = await desk.open()
+    await failing(desk, app)
+    desk.receiver.answer = always(400)
+    await desk.database.execute(PROBE_NOW)
+    await desk.settled(app)
+    assert not await is_held(desk)
+
+
+async def test_a_sender_that_stops_is_no_failure_of_the_destination(desk: Desk) -> None:
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    await desk.until(app, buy, "forwarded")
+    await desk.database.execute(
+        """INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, ended_at,
+                                 outcome, error)
+           SELECT signal_id, 1, 2, destination, 'x', claim_id, clock_timestamp(), 'unknown',
+                  'its sender died with the request open'
+           FROM attempts, generate_series(1, 9)"""
+    )
+    desk.receiver.answer = always(503)
+    for ticker in ("NVDA", "TSLA"):
+        await desk.send(app, ticker, "buy")
+
+    async def both_tried() -> bool:
+        query = "SELECT count(DISTINCT signal_id) FROM attempts WHERE http_status = 503"
+        return bool(await desk.database.fetchval(query) == 2)
+
+    await desk.wait(app, both_tried, lambda: "not tried")
+    assert not await is_held(desk)

@@ -1,0 +1,91 @@
+"""When a destination is left alone, and how it is tried again (SPEC §10)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from app.delivery.breaker import (
+    Failure,
+    counts_as_failure,
+    keeps_failing,
+    pause_seconds,
+    probe_allowance,
+)
+from app.delivery.limiter import Allowance
+from app.delivery.policy import Outcome
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def recent(story: str) -> list[tuple[UUID, str]]:
+    """Attempts, newest first: a letter for the signal; small ones failed, capital ones were delivered."""
+    return [
+        (UUID(int=ord(mark.lower())), Outcome.DELIVERED if mark.isupper() else Outcome.NOT_TAKEN)
+        for mark in story
+    ]
+
+
+@pytest.mark.parametrize("story", ["abcab", "aaabc", "abcde", "aabbcD", "aaaabbbbc"])
+def test_five_failures_in_a_row_over_three_signals_hold_it(story: str) -> None:
+    assert keeps_failing(recent(story))
+
+
+@pytest.mark.parametrize("story", ["", "abcd", "aaaaaaaaaa", "ababababab", "abcdE", "abAcde", "Aabcdef"])
+def test_fewer_failures_or_signals_or_a_success_among_them_do_not(story: str) -> None:
+    assert not keeps_failing(recent(story))
+
+
+def test_a_refusal_is_an_answer() -> None:
+    answers = recent("abcde")
+    answers[2] = answers[2][0], Outcome.REFUSED
+    assert not keeps_failing(answers)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "http_status", "counts"),
+    [
+        (Outcome.NOT_TAKEN, 503, True),
+        (Outcome.NOT_TAKEN, None, True),
+        (Outcome.UNKNOWN, 500, True),
+        (Outcome.UNKNOWN, None, True),
+        (Outcome.NOT_TAKEN, 429, False),
+        (Outcome.REFUSED, 400, False),
+        (Outcome.DELIVERED, 200, False),
+    ],
+)
+def test_what_counts_as_a_failure(outcome: Outcome, http_status: int | None, *, counts: bool) -> None:
+    assert counts_as_failure(outcome, http_status) is counts
+
+
+def test_the_pauses_grow_and_stay() -> None:
+    assert [pause_seconds(probes) for probes in range(7)] == [5, 10, 20, 40, 60, 60, 60]
+
+
+def test_the_signal_of_a_failed_probe_lets_others_go_first() -> None:
+    assert Failure(20.0, was_probe=True).delay(2.0) == 30.0
+    assert Failure(20.0, was_probe=True).delay(60.0) == 60.0
+    assert Failure(5.0).delay(2.0) == 2.0
+    assert Failure().delay(2.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("open_attempts", "seconds", "tokens", "wait"),
+    [(0, 4.0, 0, 4.0), (0, 0.0, 1, 0.0), (0, -9.0, 1, 0.0), (1, -9.0, 0, 0.25), (1, 4.0, 0, 4.0)],
+)
+def test_one_probe_at_a_time_and_not_before_its_moment(
+    open_attempts: int, seconds: float, tokens: int, wait: float
+) -> None:
+    free = Allowance(30, (30, 40), 0.0)
+    probe_at = NOW + timedelta(seconds=seconds)
+    cut = probe_allowance(free, open_attempts=open_attempts, probe_at=probe_at, now=NOW)
+    assert (cut.tokens, cut.wait_seconds, cut.by_window) == (tokens, wait, (30, 40))
+
+
+def test_a_destination_that_works_is_not_cut_and_limits_hold_for_probes() -> None:
+    free = Allowance(30, (30, 40), 0.0)
+    assert probe_allowance(free, open_attempts=9, probe_at=None, now=NOW) == free
+    none = Allowance(0, (0, 40), 7.0)
+    assert probe_allowance(none, open_attempts=0, probe_at=NOW, now=NOW) == none
