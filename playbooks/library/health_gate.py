@@ -66,7 +66,7 @@ def ask_inside(url: str, container: str) -> tuple[int, str]:
     return int(status), body
 
 
-def ask(url: str, version: str, container: str) -> str:
+def ask(url: str, version: str, container: str = "") -> str:
     """Return an empty string for a good answer, else what was wrong; asked inside `container` if given."""
     try:
         status, body = ask_inside(url, container) if container else ask_outside(url)
