@@ -23,7 +23,7 @@ class Action:
     destructive: bool = False  # needs the project's name typed
     deploys: bool = False  # ends with a served version: --install-docker and the log flags may join
     shows_log: bool = False  # may be joined to a deploying flow, after it
-    argument: str = ""  # name of the value that may follow the flag
+    takes: str = ""  # name of the argument its flag takes, as --help shows it; [NAME]: it may be left out
     rolls_back: bool = False  # --no-rollback may join
     fetches: bool = False  # fetch.yml before it, and perhaps the target's own controller after that
     knobs: Mapping[str, Any] = field(default_factory=dict)  # extra variables of this row
@@ -95,7 +95,7 @@ ACTIONS: tuple[Action, ...] = (
         summary="back to the previous (or named) good version: image and code; health-gated",
         changes=True,
         deploys=True,
-        argument="VERSION",
+        takes="[VERSION]",
         rolls_back=True,
     ),
     Action(
@@ -130,8 +130,8 @@ def markdown_table() -> str:
         "|---|---|---|---|",
     ]
     for action in ACTIONS:
-        value = f" [{action.argument}]" if action.argument else ""
-        flags = ", ".join(f"`{flag}{value}`" for flag in action.flags) or "none"
+        typed = (f"`{flag} {action.takes}`" if action.takes else f"`{flag}`" for flag in action.flags)
+        flags = ", ".join(typed) or "none"
         playbook = f"`{action.playbook}`" if action.playbook else "direct stream"
         database = f"**{action.database}**" if action.destructive else action.database
         rows.append(f"| {flags} | {playbook} | {action.summary} | {database} |")

@@ -52,17 +52,18 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _FlowWithArgument(argparse.Action):
-    """A flow's flag that a value may follow; `dest` is the flow's name."""
+    """A flow flag that takes an argument: notes the flow, as the other flags do, and what was typed."""
 
     def __call__(
         self,
-        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse's own signature
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - the signature is argparse's
         namespace: argparse.Namespace,
         values: str | Sequence[Any] | None,
         option_string: str | None = None,  # noqa: ARG002
     ) -> None:
-        namespace.flows = [*(namespace.flows or []), self.dest]
-        namespace.argument = str(values or "")
+        namespace.flows = [*(namespace.flows or []), self.const]
+        # argparse hands the const over where an optional argument was left out.
+        namespace.argument = "" if values == self.const else values
 
 
 def product_version() -> str:
@@ -93,19 +94,21 @@ def build_parser() -> _Parser:
     )
     flows = parser.add_argument_group("flows (one a run; a log flag may join a deploying one)")
     for action in ACTIONS:
-        if action.argument:
+        if action.takes:
             flows.add_argument(
                 *action.flags,
-                dest=action.name,
+                dest="flows",
                 action=_FlowWithArgument,
-                nargs="?",
-                metavar=action.argument,
+                nargs="?" if action.takes.startswith("[") else None,
+                const=action.name,
+                metavar=action.takes.strip("[]"),
                 help=action.summary,
             )
         elif action.flags:
             flows.add_argument(
                 *action.flags, dest="flows", action="append_const", const=action.name, help=action.summary
             )
+    parser.set_defaults(argument="")
     options = parser.add_argument_group("options")
     options.add_argument(
         "--limit", metavar="PATTERN", help="hosts or groups (default: local; required with -i)"
@@ -180,7 +183,7 @@ def parse(argv: Sequence[str]) -> Request | str:
     return Request(
         action=action,
         then=then,
-        argument=getattr(options, "argument", ""),
+        argument=options.argument,
         limit=options.limit,
         inventories=tuple(options.inventory),
         extra_vars=tuple(options.extra_vars),

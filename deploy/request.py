@@ -21,7 +21,7 @@ class Request:
 
     action: Action
     then: Action | None = None  # a log flow to run after a deploying one
-    argument: str = ""  # what followed the flow's flag
+    argument: str = ""  # what the flow's flag takes, as typed
     limit: str | None = None
     inventories: tuple[str, ...] = ()  # given with -i, added after the shipped inventory
     extra_vars: tuple[str, ...] = ()  # as typed: k=v, JSON or @file
