@@ -23,6 +23,9 @@ class Action:
     destructive: bool = False  # needs the project's name typed
     deploys: bool = False  # ends with a served version: --install-docker and the log flags may join
     shows_log: bool = False  # may be joined to a deploying flow, after it
+    takes: str = ""  # name of the argument its flag takes, as --help shows it; [NAME]: it may be left out
+    rolls_back: bool = False  # --no-rollback may join
+    fetches: bool = False  # fetch.yml before it, and perhaps the target's own controller after that
     knobs: Mapping[str, Any] = field(default_factory=dict)  # extra variables of this row
 
 
@@ -46,6 +49,30 @@ ACTIONS: tuple[Action, ...] = (
         deploys=True,
     ),
     Action(
+        name="update",
+        flags=("--update", "--upgrade"),
+        playbook="update.yml",
+        label="Update",
+        summary="back up configuration, pull, build without cache, swap only the app",
+        database="kept, container untouched",
+        changes=True,
+        deploys=True,
+        rolls_back=True,
+        fetches=True,
+    ),
+    Action(
+        name="quickupdate",
+        flags=("--quickupdate", "--quickupgrade"),
+        playbook="quickupdate.yml",
+        label="Quick update",
+        summary="the same with a cached build",
+        database="kept, container untouched",
+        changes=True,
+        deploys=True,
+        rolls_back=True,
+        fetches=True,
+    ),
+    Action(
         name="stop",
         flags=("--stop",),
         playbook="stop.yml",
@@ -59,6 +86,17 @@ ACTIONS: tuple[Action, ...] = (
         playbook="status.yml",
         label="Status",
         summary="containers, health, version, URLs; changes nothing (0 serving, 6 not)",
+    ),
+    Action(
+        name="rollback",
+        flags=("--rollback",),
+        playbook="rollback.yml",
+        label="Rollback",
+        summary="back to the previous (or named) good version: image and code; health-gated",
+        changes=True,
+        deploys=True,
+        takes="[VERSION]",
+        rolls_back=True,
     ),
     Action(
         name="logs",
@@ -82,6 +120,7 @@ ACTIONS: tuple[Action, ...] = (
 BY_NAME: dict[str, Action] = {action.name: action for action in ACTIONS}
 DEFAULT = BY_NAME["site"]
 STATUS = BY_NAME["status"]  # also asked after a failure: who serves now?
+FETCH = "fetch.yml"  # what an update would bring, before the flow itself
 
 
 def markdown_table() -> str:
@@ -91,7 +130,8 @@ def markdown_table() -> str:
         "|---|---|---|---|",
     ]
     for action in ACTIONS:
-        flags = ", ".join(f"`{flag}`" for flag in action.flags) or "none"
+        typed = (f"`{flag} {action.takes}`" if action.takes else f"`{flag}`" for flag in action.flags)
+        flags = ", ".join(typed) or "none"
         playbook = f"`{action.playbook}`" if action.playbook else "direct stream"
         database = f"**{action.database}**" if action.destructive else action.database
         rows.append(f"| {flags} | {playbook} | {action.summary} | {database} |")

@@ -42,7 +42,7 @@ class BootstrapError(Exception):
         self.exit_code = exit_code
 
 
-def fingerprint(root: Path, kind: str) -> str:
+def fingerprint(root: Path, kind: str, place: Path | None = None) -> str:
     """What an environment must have been made from to be current: the locks, the Python, and its place.
 
     The place counts because scripts in a virtual environment name their interpreter by its full path.
@@ -51,17 +51,20 @@ def fingerprint(root: Path, kind: str) -> str:
     for lock in ("uv", kind):
         digest.update((root / "requirements" / f"{lock}.txt").read_bytes())
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f"{digest.hexdigest()} python-{python} {root / ENVIRONMENTS[kind]}\n"
+    return f"{digest.hexdigest()} python-{python} {place or root / ENVIRONMENTS[kind]}\n"
 
 
-def is_current(root: Path, kind: str) -> bool:
-    """Whether the environment exists, works and matches the locks: two small reads, no process started."""
-    target = root / ENVIRONMENTS[kind]
+def is_current(root: Path, kind: str, place: Path | None = None) -> bool:
+    """Whether the environment exists, works and matches the locks: two small reads, no process started.
+
+    `place` is where it lies, if that is not its own place in `root`.
+    """
+    target = place or root / ENVIRONMENTS[kind]
     try:
         stamp = (target / STAMP).read_text("utf-8")
     except OSError:
         return False
-    return stamp == fingerprint(root, kind) and os.access(target / "bin" / "python", os.X_OK)
+    return stamp == fingerprint(root, kind, place) and os.access(target / "bin" / "python", os.X_OK)
 
 
 @contextlib.contextmanager
@@ -209,9 +212,11 @@ def ensure(root: Path, kind: str) -> Path:
 
 
 def enter(root: Path) -> None:
-    """Return inside a current `.venv`; elsewhere make it and replace this process by itself in it."""
-    target = root / ENVIRONMENTS["deploy"]
-    if is_current(root, "deploy") and Path(sys.prefix).samefile(target):
+    """Return inside a current environment; elsewhere make `.venv` and replace this process by itself in it.
+
+    An environment of another tree with the same locks is as good: an update's own controller begins in it.
+    """
+    if is_current(root, "deploy", Path(sys.prefix)):
         return
     python = ensure(root, "deploy")
     os.execv(python, [str(python), *sys.orig_argv[1:]])  # noqa: S606 - the same command, in our own environment

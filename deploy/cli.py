@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from deploy import bootstrap
 from deploy.actions import ACTIONS, BY_NAME, DEFAULT, Action
@@ -51,6 +51,21 @@ class _Parser(argparse.ArgumentParser):
         return UsageError(f"unknown flag {flag}" + (f" (did you mean {close[0]}?)" if close else ""))
 
 
+class _FlowWithArgument(argparse.Action):
+    """A flow flag that takes an argument: notes the flow, as the other flags do, and what was typed."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - the signature is argparse's
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        namespace.flows = [*(namespace.flows or []), self.const]
+        # argparse hands the const over where an optional argument was left out.
+        namespace.argument = "" if values == self.const else values
+
+
 def product_version() -> str:
     """The version in pyproject.toml; `--version` prints it."""
     match = re.search(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
@@ -79,10 +94,21 @@ def build_parser() -> _Parser:
     )
     flows = parser.add_argument_group("flows (one a run; a log flag may join a deploying one)")
     for action in ACTIONS:
-        if action.flags:
+        if action.takes:
+            flows.add_argument(
+                *action.flags,
+                dest="flows",
+                action=_FlowWithArgument,
+                nargs="?" if action.takes.startswith("[") else None,
+                const=action.name,
+                metavar=action.takes.strip("[]"),
+                help=action.summary,
+            )
+        elif action.flags:
             flows.add_argument(
                 *action.flags, dest="flows", action="append_const", const=action.name, help=action.summary
             )
+    parser.set_defaults(argument="")
     options = parser.add_argument_group("options")
     options.add_argument(
         "--limit", metavar="PATTERN", help="hosts or groups (default: local; required with -i)"
@@ -99,6 +125,9 @@ def build_parser() -> _Parser:
     )
     options.add_argument(
         "--adopt", action="store_true", help="take over a stack that another checkout of this project made"
+    )
+    options.add_argument(
+        "--no-rollback", action="store_true", help="leave a version that fails in place, to look at it"
     )
     options.add_argument(
         "--json", action="store_true", help="one JSON document on stdout, all else on stderr"
@@ -126,6 +155,10 @@ def _choose_flow(names: Sequence[str]) -> tuple[Action, Action | None]:
     raise UsageError(f"{flags} do not go together: one flow a run")
 
 
+def _named(action: Action) -> str:
+    return action.flags[0] if action.flags else "the full deploy"
+
+
 def parse(argv: Sequence[str]) -> Request | str:
     """The Request for `argv`, or the text that `--help` or `--version` prints. Raises UsageError."""
     parser = build_parser()
@@ -141,6 +174,8 @@ def parse(argv: Sequence[str]) -> Request | str:
         raise UsageError(f"--install-docker belongs to deploying flows, not to {action.flags[0]}")
     if options.adopt and not action.changes:
         raise UsageError(f"--adopt belongs to flows that change something, not to {action.flags[0]}")
+    if options.no_rollback and not action.rolls_back:
+        raise UsageError(f"--no-rollback belongs to flows that can go back, not to {_named(action)}")
     if options.json and "follow_logs" in (action.name, then.name if then else ""):
         raise UsageError("--json and --follow-logs do not go together: a stream has no end to sum up")
     if options.inventory and options.limit is None:
@@ -148,12 +183,14 @@ def parse(argv: Sequence[str]) -> Request | str:
     return Request(
         action=action,
         then=then,
+        argument=options.argument,
         limit=options.limit,
         inventories=tuple(options.inventory),
         extra_vars=tuple(options.extra_vars),
         forks=options.forks,
         install_docker=options.install_docker,
         adopt=options.adopt,
+        rollback=not options.no_rollback,
         json=options.json,
         verbosity=options.verbosity,
     )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PRECONDITIONS = "Preconditions"  # the play in which a failure means that nothing was changed
+FETCH = "Fetch"  # asks a remote: a failure there fails the flow, and nothing was changed either
+HARMLESS = frozenset({PRECONDITIONS, FETCH})
 REPORT_FACT = "host_report"
 _DETAIL_LINES = 12  # of a failed command's own words
 _NOTES = 20
@@ -94,7 +96,7 @@ class HostState:
     @property
     def touched(self) -> bool:
         """Whether a play that may change something began here."""
-        return any(play != PRECONDITIONS for play in self.plays)
+        return not HARMLESS.issuperset(self.plays)
 
 
 class RunState:

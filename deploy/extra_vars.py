@@ -54,6 +54,14 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
         found["docker_install"] = True
     if request.adopt:
         found["project_adopt"] = True
+    if action.name == "rollback":
+        found["versions_wanted"] = request.argument
+    if not request.rollback:
+        found["versions_no_rollback"] = True
+    if request.checkout:
+        found["run_checkout"] = request.checkout
+    if request.commit:
+        found["source_commit"] = request.commit
     return found
 
 

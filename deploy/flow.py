@@ -6,18 +6,17 @@ import os
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy import extra_vars, inventory, logs, runner, summary, verdict
-from deploy.actions import STATUS, Action
+from deploy import extra_vars, handover, inventory, logs, runner, summary, verdict
+from deploy.actions import FETCH, STATUS, Action
 from deploy.events import RunState
 from deploy.exitcodes import ExitCode, worst
 from deploy.masking import Mask, read_env, secret_values
 from deploy.report import Report
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from deploy.request import Request
 
 _LOG_LINES_AFTER_FAILURE = 30
@@ -28,13 +27,16 @@ def run(request: Request, root: Path) -> ExitCode:
     # Ansible reads its configuration while it is imported: the checkout's, wherever the operator stands.
     os.environ["ANSIBLE_CONFIG"] = str(root / "ansible.cfg")
     os.environ["ANSIBLE_HOST_PATTERN_MISMATCH"] = "ignore"  # an unknown limit is refused in our own words
-    mask = Mask(secret_values(read_env(root / ".env")))
+    request = handover.take(request)
+    mask = Mask(secret_values(read_env(Path(request.checkout or root) / ".env")))
     try:
         mask = Mask(mask.secrets | secret_values(extra_vars.check(request.extra_vars)))
         known = inventory.Inventory(inventory.sources(root, request.inventories))
         return _run(request, root, known, mask)
     except (inventory.InventoryError, extra_vars.ExtraVarsError) as error:
         return _refuse(request, mask, ExitCode.USAGE, str(error))
+    except handover.Due as due:
+        handover.give(due, root)
     except OSError as error:
         why = f"a playbook could not be run: {error}. Check the free space of this machine."
         return _refuse(request, mask, ExitCode.INTERNAL, why)
@@ -103,7 +105,7 @@ class _Session:
         started = time.monotonic()
         state = RunState(hosts)
         with self._report.live(action, state):
-            status = self._playbook(action, state, extra_vars.knobs(self._request, action))
+            status = self._play(action, state)
             state.expect(state.hosts or self._known.hosts(inventory.DEFAULT_LIMIT))
             doubtful = verdict.to_ask(state, ansible_status=status) if action.changes else []
             if doubtful:
@@ -113,23 +115,36 @@ class _Session:
             replace(self._request, action=action), state, judged, time.monotonic() - started
         )
 
+    def _play(self, action: Action, state: RunState) -> int:
+        """The flow's playbook, after fetch.yml where it begins so. Raises handover.Due."""
+        if action.fetches and self._request.commit is None:
+            status = self._playbook(FETCH, state, extra_vars.knobs(self._request, action))
+            if status or self._interruption.requested:
+                return status
+            found = [host.report["source"] for host in state.hosts.values()]
+            self._request = replace(self._request, commit=found[0]["commit"])
+            if tree := handover.tree_to_follow(found):
+                self._report.say("The update changes the controller itself: its own goes on from here.")
+                raise handover.Due(self._request, tree)
+        return self._playbook(str(action.playbook), state, extra_vars.knobs(self._request, action))
+
     def _ask_what_serves(self, state: RunState, hosts: list[str]) -> None:
         """`status.yml` after a failure: what it finds replaces what the failed flow had reported so far."""
         self._report.say(f"Looking at what serves now: {', '.join(hosts)}")
         self._interruption.renew()
         found = RunState(hosts)
         knobs = {**extra_vars.knobs(self._request, STATUS), "status_log_lines": _LOG_LINES_AFTER_FAILURE}
-        self._playbook(STATUS, found, knobs)
+        self._playbook(str(STATUS.playbook), found, knobs)
         for name in hosts:
             report = state.hosts[name].report
             own_log = report.get("log")  # the flow knows better which container failed
             report.update({"serving": None, "health": None, "version": None} | found.hosts[name].report)
             report["log"] = own_log or report.get("log")
 
-    def _playbook(self, action: Action, state: RunState, knobs: dict[str, Any]) -> int:
+    def _playbook(self, playbook: str, state: RunState, knobs: dict[str, Any]) -> int:
         job = runner.PlaybookRun(
             root=self._root,
-            playbook=self._root / "playbooks" / str(action.playbook),
+            playbook=self._root / "playbooks" / playbook,
             inventories=self._known.paths,
             limit=",".join(state.hosts) or inventory.DEFAULT_LIMIT,
             extra_vars=lambda folder: extra_vars.arguments(knobs, self._request.extra_vars, folder),

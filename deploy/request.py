@@ -21,6 +21,7 @@ class Request:
 
     action: Action
     then: Action | None = None  # a log flow to run after a deploying one
+    argument: str = ""  # what the flow's flag takes, as typed
     limit: str | None = None
     inventories: tuple[str, ...] = ()  # given with -i, added after the shipped inventory
     extra_vars: tuple[str, ...] = ()  # as typed: k=v, JSON or @file
@@ -29,4 +30,7 @@ class Request:
     adopt: bool = False
     json: bool = False
     verbosity: int = 0
+    rollback: bool = True  # bring the version before back when the gate fails
+    checkout: str | None = None  # where this run began, if that is not where this code lies
+    commit: str | None = None  # what an update deploys, once it is resolved
     run_id: str = field(default_factory=new_run_id)

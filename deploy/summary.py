@@ -90,7 +90,7 @@ def log_lines(state: RunState) -> list[str]:
 
 def command_line(request: Request, hosts: list[str], *, everything: bool = False) -> str:
     """The command that does the same for `hosts`; the limit as typed if that is every host of the run."""
-    words = ["python3", "run.py", *request.action.flags[:1]]
+    words = ["python3", "run.py", *request.action.flags[:1], *filter(None, [request.argument])]
     words += [word for path in request.inventories for word in ("-i", path)]
     if everything and request.limit:
         words += ["--limit", request.limit]
@@ -98,6 +98,7 @@ def command_line(request: Request, hosts: list[str], *, everything: bool = False
         words += ["--limit", ",".join(hosts)]
     words += [word for text in request.extra_vars for word in ("-e", text)]
     words += ["--install-docker"] * request.install_docker + ["--adopt"] * request.adopt
+    words += ["--no-rollback"] * (not request.rollback)
     return shlex.join(words)
 
 

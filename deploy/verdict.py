@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from deploy.events import PRECONDITIONS, HostState, RunState
+from deploy.events import FETCH, HARMLESS, PRECONDITIONS, HostState, RunState
 from deploy.exitcodes import ExitCode, worst
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ class Verdict:
 
 
 def to_ask(state: RunState, *, ansible_status: int) -> list[str]:
-    """Hosts of which nobody knows whether the old version serves: their run ended after something began."""
+    """Hosts of which nobody knows whether the old version serves: their run failed, or ended half-way."""
     return [
         host.name
         for host in state.hosts.values()
-        if host.touched
+        if (host.touched or (host.failure and host.failure.play == FETCH))
         and outcome_of(host, ansible_status=ansible_status) in {Outcome.FAILED, Outcome.STOPPED}
     ]
 
@@ -52,7 +52,7 @@ def outcome_of(host: HostState, *, ansible_status: int) -> Outcome:
         return Outcome.UNREACHABLE if host.failure.unreachable else Outcome.FAILED
     if not host.plays:
         return Outcome.NEVER_TRIED
-    if ansible_status == 0 or any(play != PRECONDITIONS for play in host.finished):
+    if ansible_status == 0 or not HARMLESS.issuperset(host.finished):
         return Outcome.DONE
     return Outcome.STOPPED if host.touched else Outcome.NEVER_TRIED
 

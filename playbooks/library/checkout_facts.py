@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DOCUMENTATION = """
 module: checkout_facts
@@ -17,8 +20,12 @@ options:
   path: {type: path, required: true, description: The checkout.}
   required: {type: list, elements: str, default: [], description: Paths the flow cannot do without.}
   expected: {type: list, elements: str, default: [], description: Paths the flow makes where missing.}
+  configuration: {type: list, elements: str, default: [], description: The operator's files; never edits.}
   hashed: {type: list, elements: str, default: [], description: What the version is made from without git.}
 """
+
+
+ASIDE = ".run/aside"  # where an update that was killed half-way left the operator's files
 
 
 def git(root: Path, *argv: str) -> bytes | None:
@@ -44,7 +51,7 @@ def digest_of(root: Path, names: list[str], start: bytes = b"") -> str:
     return digest.hexdigest()
 
 
-def version_of(root: Path, hashed: list[str]) -> str:
+def version_of(root: Path, hashed: list[str], configuration: Sequence[str] = ()) -> str:
     """Return the version as docs/architecture.md defines it: COMMIT, COMMIT-dirty-HASH or tree-HASH."""
     top = git(root, "rev-parse", "--show-toplevel")
     commit = (
@@ -64,7 +71,9 @@ def version_of(root: Path, hashed: list[str]) -> str:
             if path.is_file() and "__pycache__" not in path.parts
         ]
         return f"tree-{digest_of(root, names)[:12]}"
-    changes = git(root, "diff", "--binary", "--no-ext-diff", "HEAD") or b""
+    # A commit may track the operator's files by mistake; what they say is no part of the version.
+    own = [f":(exclude,top,literal){name}" for name in configuration]
+    changes = git(root, "diff", "--binary", "--no-ext-diff", "HEAD", "--", ":/", *own) or b""
     untracked = (
         (git(root, "ls-files", "-z", "--others", "--exclude-standard") or b"").decode().split("\0")[:-1]
     )
@@ -90,6 +99,7 @@ def main() -> None:
             "required": lists,
             "expected": lists,
             "hashed": lists,
+            "configuration": lists,
         },
         supports_check_mode=True,
     )
@@ -106,7 +116,9 @@ def main() -> None:
                 "real_path": str(root.resolve()),
                 "missing": absent(root, module.params["required"]),
                 "to_make": absent(root, module.params["expected"]),
-                "version": version_of(root, module.params["hashed"]),
+                "version": version_of(root, module.params["hashed"], module.params["configuration"]),
+                "commit": (git(root, "rev-parse", "HEAD") or b"").decode().strip(),
+                "aside": (root / ASIDE).is_dir(),
             }
         },
     )

@@ -17,7 +17,7 @@ description:
   - C(error) is compose's line about a definition or .env it cannot read, without the value it stumbled over.
   - C(password) is C(set), or C(default) where POSTGRES_PASSWORD is absent or empty.
 options:
-  project_dir: {type: path, required: true, description: Folder of the compose files and of .env.}
+  project_dir: {type: path, required: true, description: "Folder of .env, and of what the definition names."}
   files: {type: list, elements: str, required: true, description: Compose files, later over earlier.}
   app: {type: str, required: true, description: Name of the application's service.}
   database: {type: str, required: true, description: Name of the database's service.}
@@ -69,7 +69,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    argv = ["docker", "compose", *(part for file in module.params["files"] for part in ("-f", file))]
+    # The files may lie elsewhere (an exported tree); .env and the folders they name are the project's.
+    argv = ["docker", "compose", "--project-directory", module.params["project_dir"]]
+    argv += [part for file in module.params["files"] for part in ("-f", file)]
     done = subprocess.run(
         [*argv, "config", "--format", "json"],
         cwd=module.params["project_dir"],

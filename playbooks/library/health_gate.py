@@ -20,25 +20,59 @@ description:
   - C(gap_ms) is the time from the old container's end, by the engine's events since C(since), to the
     first good answer; absent where nothing ended.
 options:
-  url: {type: str, required: true, description: Address of /health.}
+  url: {type: str, required: true, description: "Address of /health, as seen from where it is asked."}
   version: {type: str, required: true, description: The version that must answer.}
   container: {type: str, required: true, description: Name of the container that was replaced.}
   since: {type: float, required: true, description: Seconds since the epoch; earlier events do not count.}
   seconds: {type: int, default: 60, description: The longest wait.}
   consecutive: {type: int, default: 3, description: Good answers in a row.}
+  inside: {type: bool, default: false, description: "Ask inside the container, which publishes no port."}
+  impatient: {type: bool, default: false, description: Give up as soon as the container ended by itself.}
 """
 
 # Fast at first, because every tenth of a second is shown as a gap; then the pace of SPEC §3.
 EAGER_SECONDS, EAGER_PAUSE, PAUSE = 10.0, 0.05, 2.0
+# A Python inside the container costs more than a request from outside.
+INSIDE_PAUSE = 0.3
+
+ASK_INSIDE = """
+import sys, urllib.error, urllib.request
+try:
+    answer = urllib.request.urlopen(sys.argv[1], timeout=3)
+except urllib.error.HTTPError as error:
+    answer = error
+except OSError as error:
+    sys.exit(str(error))
+print(answer.status, answer.read().decode())
+"""
 
 
-def ask(url: str, version: str) -> str:
-    """Return an empty string for a good answer, else what was wrong with it."""
+def ask_outside(url: str) -> tuple[int, str]:
+    """Return status and body of the answer. Raises OSError."""
     try:
         with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310  # the address is ours, and http
-            document = json.loads(answer.read())
+            return answer.status, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
-        return f"HTTP {error.code}: {error.read(300).decode(errors='replace')}"
+        return error.code, error.read().decode(errors="replace")
+
+
+def ask_inside(url: str, container: str) -> tuple[int, str]:
+    """As `ask_outside`, by the Python of the container itself. Raises OSError."""
+    argv = ["docker", "exec", container, "python", "-c", ASK_INSIDE, url]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    status, _, body = done.stdout.partition(" ")
+    if done.returncode or not status.isdigit():
+        raise OSError((done.stderr or "no answer").strip().splitlines()[-1])
+    return int(status), body
+
+
+def ask(url: str, version: str, container: str = "") -> str:
+    """Return an empty string for a good answer, else what was wrong; asked inside `container` if given."""
+    try:
+        status, body = ask_inside(url, container) if container else ask_outside(url)
+        if status != 200:
+            return f"HTTP {status}: {body[:300]}"
+        document = json.loads(body)
     except (OSError, ValueError) as error:
         return str(error)
     found = document.get("version") if isinstance(document, dict) else None
@@ -64,6 +98,16 @@ def ended_at(container: str, since: float) -> float | None:
     return stamps[0] if stamps else None
 
 
+def ended_by_itself(container: str) -> str:
+    """Say how the container ended, also if the engine started it again; empty while it runs."""
+    form = "{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}"
+    argv = ["docker", "inspect", "--format", form, container]
+    said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split()
+    if said and said[0] in ("created", "running") and said[1] == "0":
+        return ""
+    return f"it ended by itself (exit code {said[2]})" if said else "its container is gone"
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -74,20 +118,26 @@ def main() -> None:
             "since": {"type": "float", "required": True},
             "seconds": {"type": "int", "default": 60},
             "consecutive": {"type": "int", "default": 3},
+            "inside": {"type": "bool", "default": False},
+            "impatient": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     params, start = module.params, time.monotonic()
     good, first_good, problem = 0, 0.0, "never asked"
     while good < params["consecutive"] and time.monotonic() - start < params["seconds"]:
-        problem = ask(params["url"], params["version"])
+        problem = ask(params["url"], params["version"], params["container"] if params["inside"] else "")
         if problem:
             good = 0
+            if params["impatient"] and (end := ended_by_itself(params["container"])):
+                problem = end
+                break
         else:
             good += 1
             first_good = time.time() if good == 1 else first_good
         if good < params["consecutive"]:
-            time.sleep(EAGER_PAUSE if good or time.monotonic() - start < EAGER_SECONDS else PAUSE)
+            eager = INSIDE_PAUSE if params["inside"] else EAGER_PAUSE
+            time.sleep(eager if good or time.monotonic() - start < EAGER_SECONDS else PAUSE)
     result = {"passed": good >= params["consecutive"], "problem": problem}
     ended = ended_at(params["container"], params["since"])
     if result["passed"] and ended is not None:

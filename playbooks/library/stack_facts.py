@@ -113,10 +113,11 @@ def foreign(
 
 def wanted(module: AnsibleModule) -> dict[str, dict[str, str]]:
     """Return, per service, the hash of its definition and the id of its image as compose uses them now."""
+    compose = ("compose", "--project-directory", module.params["project_dir"])
     files = [part for file in module.params["files"] for part in ("-f", file)]
-    definition = docker("compose", *files, "config", "--format", "json", cwd=module.params["project_dir"])
+    definition = docker(*compose, *files, "config", "--format", "json", cwd=module.params["project_dir"])
     # Hashes of the resolved definition: those of the files leave env_file out and would always differ.
-    lines = docker("compose", "-f", "-", "config", "--hash", "*", stdin=definition).splitlines()
+    lines = docker(*compose, "-f", "-", "config", "--hash", "*", stdin=definition).splitlines()
     hashes = dict(line.split() for line in lines)
     config = json.loads(definition)
     images = {name: service["image"] for name, service in config["services"].items()}

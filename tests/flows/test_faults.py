@@ -11,31 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.hosts.checkout import SOURCE
-from tests.hosts.probe import Probe
+from tests.hosts.serving import serving_all_along
 from tests.hosts.stack import APP, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from tests.hosts.host import Host
-
-
-@contextlib.contextmanager
-def serving_all_along(stack: Stack) -> Iterator[None]:
-    """Assert that the application answers every time, and that it is the very same process afterwards.
-
-    The engine is not asked: it may be dead by then.
-    """
-    process = stack.app_process()
-    before = _process_start(stack.host, process), stack.health()["version"]
-    with Probe(stack.health_url) as probe:
-        yield
-    assert (probe.answered > 0, probe.failed) == (True, 0)
-    assert (_process_start(stack.host, process), stack.health()["version"]) == before
-
-
-def _process_start(host: Host, process: int) -> str:
-    return host.run(f"cut -d' ' -f22 /proc/{process}/stat").require().stdout
 
 
 @contextlib.contextmanager

@@ -28,6 +28,8 @@ def source_archive(checkout: Path) -> bytes:
     with tempfile.TemporaryDirectory(prefix="checkout-") as folder:
         tree, bare = Path(folder, "tree"), Path(folder, "source.git")
         _git("clone", "--quiet", str(checkout), str(tree))
+        # One name whatever is checked out here: hosts that are kept follow it.
+        _git("-C", str(tree), "checkout", "--quiet", "-B", "main")
         _overlay_edits(checkout, tree)
         _git("clone", "--quiet", "--bare", str(tree), str(bare))
         archive = io.BytesIO()

@@ -1,0 +1,61 @@
+"""An update that changes the controller goes on with the target's own one: same request, same run (SPEC §3).
+
+The first controller fetches, resolves the target and has its tree laid out; then it replaces itself by the
+`run.py` of that tree, which gets the command line as it was typed and, in one variable of the environment,
+what is settled already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from deploy.request import Request
+
+VARIABLE = "TRADING_SIGNAL_PROCESSOR_HANDOVER"
+
+
+class Due(Exception):  # noqa: N818 - no error: the way out of everything that is open
+    """The controller in `tree` has to go on with `request`."""
+
+    def __init__(self, request: Request, tree: Path) -> None:
+        super().__init__(f"{tree} goes on")
+        self.request = request
+        self.tree = tree
+
+
+def tree_to_follow(found: Iterable[dict[str, Any]]) -> Path | None:
+    """The tree on this machine whose controller has to go on; None if the present one is as good.
+
+    `found` are the hosts' reports of fetch.yml: `tree`, `changed_controller`, `on_this_machine`.
+    """
+    trees = [Path(one["tree"]) for one in found if one["on_this_machine"] and one["changed_controller"]]
+    return trees[0] if trees else None
+
+
+def give(due: Due, checkout: Path) -> NoReturn:
+    """Replace this process by the controller in `due.tree`, which goes on for the checkout."""
+    request = due.request
+    settled = {"run_id": request.run_id, "checkout": str(checkout), "commit": request.commit}
+    environment = {**os.environ, VARIABLE: json.dumps(settled)}
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(  # noqa: S606 - the same command, by the target's own code
+        sys.executable, [sys.executable, str(due.tree / "run.py"), *sys.argv[1:]], environment
+    )
+
+
+def take(request: Request) -> Request:
+    """The request with what another controller has settled; as it is, if this run began here."""
+    given = os.environ.pop(VARIABLE, None)
+    if given is None:
+        return request
+    settled = json.loads(given)
+    return replace(request, run_id=settled["run_id"], checkout=settled["checkout"], commit=settled["commit"])

@@ -1,0 +1,122 @@
+"""Copy the operator's configuration to a dated folder, with a manifest; old folders go (SPEC §3)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: config_backup
+short_description: A dated copy of the operator's configuration
+description:
+  - C(folder) is the new backup's name below backups/, C(pruned) the names of those removed.
+options:
+  path: {type: path, required: true, description: The checkout.}
+  files: {type: list, elements: str, required: true, description: The operator's files below the checkout.}
+  flow: {type: str, required: true, description: Name of the flow; becomes part of the folder's name.}
+  run: {type: str, required: true, description: Id of the run, for the manifest.}
+  commit: {type: str, default: "", description: What the checkout is at, for the manifest.}
+  image: {type: str, default: "", description: Id of the image that runs, for the manifest.}
+  keep: {type: int, default: 10, description: How many are kept.}
+  referred: {type: list, elements: str, default: [], description: Folders that kept versions refer to.}
+"""
+
+MANIFEST = "manifest.json"
+OURS = re.compile(r"\d{8}T\d{6}Z-[\w-]+")
+
+
+def fresh_folder(backups: Path, flow: str) -> Path:
+    """Make and return `backups/<UTC>-<flow>`, 0700; two within a second get names a second apart."""
+    backups.mkdir(mode=0o700, exist_ok=True)
+    while True:
+        folder = backups / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{flow}"
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            time.sleep(0.1)
+        else:
+            return folder
+
+
+def keep_copy(source: Path, target: Path) -> dict[str, Any]:
+    """Copy one file with its mode and owner, onto the disk; return its line of the manifest."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.copy2(source, target)
+    found = source.stat()
+    if os.geteuid() == 0:
+        os.chown(target, found.st_uid, found.st_gid)
+    content = target.read_bytes()
+    with target.open("rb") as handle:
+        os.fsync(handle.fileno())
+    return {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "mode": f"{found.st_mode & 0o7777:04o}",
+        "owner": found.st_uid,
+        "group": found.st_gid,
+    }
+
+
+def prune(backups: Path, keep: int, referred: set[str]) -> list[str]:
+    """Remove all but the newest folders and those referred to; what we did not make is left alone."""
+    ours = sorted(
+        (entry for entry in backups.iterdir() if OURS.fullmatch(entry.name) and (entry / MANIFEST).is_file()),
+        key=lambda entry: entry.name,
+        reverse=True,
+    )
+    old = [entry for entry in ours[keep:] if entry.name not in referred]
+    for entry in old:
+        shutil.rmtree(entry)
+    return [entry.name for entry in old]
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "files": {"type": "list", "elements": "str", "required": True},
+            "flow": {"type": "str", "required": True},
+            "run": {"type": "str", "required": True},
+            "commit": {"type": "str", "default": ""},
+            "image": {"type": "str", "default": ""},
+            "keep": {"type": "int", "default": 10},
+            "referred": {"type": "list", "elements": "str", "default": []},
+        }
+    )
+    params = module.params
+    root = Path(params["path"])
+    backups = root / "backups"
+    try:
+        folder = fresh_folder(backups, params["flow"])
+        manifest = {
+            "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **{key: params[key] for key in ("flow", "run", "commit", "image")},
+            "files": {
+                name: keep_copy(root / name, folder / name)
+                for name in params["files"]
+                if (root / name).is_file()
+            },
+        }
+        # Written last: a folder without it is not a whole backup.
+        document = folder / MANIFEST
+        document.write_text(json.dumps(manifest, indent=2) + "\n")
+        document.chmod(0o600)
+        pruned = prune(backups, params["keep"], set(params["referred"]))
+    except OSError as error:
+        module.fail_json(
+            msg=f"The configuration could not be backed up to {backups}: {error}. "
+            "Check the folder's owner and the free space, then run this again."
+        )
+    module.exit_json(changed=True, folder=folder.name, pruned=pruned)
+
+
+if __name__ == "__main__":
+    main()

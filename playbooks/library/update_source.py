@@ -1,0 +1,192 @@
+"""What an update would bring: fetch, resolve the target, lay its tree out. The work tree stays as it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.git_checkout import GitError, git, holds, names, text
+
+DOCUMENTATION = """
+module: update_source
+short_description: Fetch, resolve and export the commit that an update deploys
+description:
+  - C(state=clean) fails where the checkout cannot be moved; returns C(commit), C(branch), C(upstream).
+  - C(state=fetched) asks the remote that the branch follows.
+  - C(state=target) resolves the C(commit) to deploy, fails where the checkout cannot go there, and names in
+    C(changed_controller) what it changes of the controller itself.
+  - C(state=exported) lays the tree of C(commit) out in C(folder), and removes what lies beside it.
+options:
+  path: {type: path, required: true, description: The checkout.}
+  state: {type: str, choices: [clean, fetched, target, exported], required: true, description: What to do.}
+  configuration: {type: list, elements: str, default: [], description: The operator's files; never edits.}
+  controller: {type: list, elements: str, default: [], description: Paths that make up the controller.}
+  commit: {type: str, default: "", description: What to export.}
+  folder: {type: path, default: "", description: Where to export it to.}
+  seconds: {type: int, default: 120, description: The longest wait for the remote.}
+"""
+
+LISTED = 8  # names in one message
+
+
+class Refusal(Exception):  # noqa: N818  # no error of ours: it is the operator's turn
+    """Why the checkout cannot be moved, and what to type."""
+
+
+def listing(entries: list[str], join: str = ", ") -> str:
+    """Return the first few, and how many more there are."""
+    more = f"{join}and {len(entries) - LISTED} more" if len(entries) > LISTED else ""
+    return join.join(entries[:LISTED]) + more
+
+
+def edits(root: Path, configuration: list[str]) -> list[str]:
+    """Return the tracked files that differ from HEAD; the operator's configuration may."""
+    excluded = [f":(exclude,top,literal){name}" for name in configuration]
+    return names(root, "diff", "--name-only", "-z", "--no-ext-diff", "HEAD", "--", ":/", *excluded)
+
+
+def upstream(root: Path) -> tuple[str, str]:
+    """Return branch and the remote branch it follows, such as `origin/main`. Raises Refusal."""
+    try:
+        branch = text(root, "symbolic-ref", "--short", "HEAD")
+    except GitError:
+        raise Refusal(
+            f"{root} is on no branch (a detached HEAD). Go back to one: git -C {root} switch main"
+        ) from None
+    try:
+        return branch, text(root, "rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}")
+    except GitError:
+        raise Refusal(
+            f"The branch {branch} of {root} follows no remote branch. Name it, for example: "
+            f"git -C {root} branch --set-upstream-to=origin/{branch}"
+        ) from None
+
+
+def clean(root: Path, configuration: list[str]) -> dict[str, Any]:
+    """Whether the checkout can be moved at all. Raises Refusal."""
+    top = text(root, "rev-parse", "--show-toplevel") if holds(root, "rev-parse", "HEAD") else ""
+    if not top or Path(top) != root.resolve():
+        raise Refusal(f"{root} is no git checkout, and only a clone can move from version to version")
+    branch, follows = upstream(root)
+    if changed := edits(root, configuration):
+        raise Refusal(
+            f"Tracked files were edited in {root}: {listing(changed)}. Nothing was touched. Commit and push "
+            f"them, or put them aside: git -C {root} stash (and later: git -C {root} stash pop)"
+        )
+    return {"commit": text(root, "rev-parse", "HEAD"), "branch": branch, "upstream": follows}
+
+
+def without_password(said: str) -> str:
+    """Cut user and password out of the first address in what git says."""
+    scheme, separator, rest = said.partition("://")
+    credentials, at, host = rest.partition("@")
+    if separator and at and "/" not in credentials:
+        return f"{scheme}://…@{host}"
+    return said
+
+
+def fetch(root: Path, seconds: int) -> bool:
+    """Ask the remote; return whether it had something new. Raises Refusal where it does not answer."""
+    branch, follows = upstream(root)
+    before = text(root, "rev-parse", follows)
+    remote = text(root, "config", f"branch.{branch}.remote")
+    try:
+        git(root, "fetch", "--quiet", remote, timeout=seconds)
+    except GitError as error:
+        raise Refusal(
+            f"The remote {remote} did not answer: {without_password(str(error))}. The app was not touched. "
+            f"Try it by hand: git -C {root} fetch {remote}"
+        ) from error
+    return text(root, "rev-parse", follows) != before
+
+
+def target(root: Path, configuration: list[str]) -> dict[str, Any]:
+    """Resolve what to deploy: the remote branch, if the checkout can go there. Raises Refusal."""
+    branch, follows = upstream(root)
+    head, there = text(root, "rev-parse", "HEAD"), text(root, "rev-parse", follows)
+    if holds(root, "merge-base", "--is-ancestor", there, head):
+        return {"commit": head, "from": head}  # nothing new, or local commits on top of it
+    if not holds(root, "merge-base", "--is-ancestor", head, there):
+        own = text(root, "log", "--format=%h %s", f"{there}..{head}").splitlines()
+        raise Refusal(
+            f"{branch} of {root} and {follows} have diverged. Local commits: {listing(own, '; ')}. "
+            f"Nothing was touched. Put them on top: git -C {root} rebase {follows}. Or keep them elsewhere: "
+            f"git -C {root} branch mine && git -C {root} reset --keep {follows}"
+        )
+    added = names(root, "diff", "--name-only", "-z", "--no-renames", "--diff-filter=A", head, there)
+    in_the_way = [name for name in added if name not in configuration and os.path.lexists(root / name)]
+    if in_the_way:
+        raise Refusal(
+            f"{follows} brings files that exist in {root} already, unknown to git: {listing(in_the_way)}. "
+            "Nothing was touched. Move them to another place, then run this again."
+        )
+    return {"commit": there, "from": head}
+
+
+def export(root: Path, commit: str, folder: Path) -> None:
+    """Lay the tree of a commit out as `folder`, alone in the folder above. Raises Refusal."""
+    try:
+        archive = git(root, "archive", "--format=tar", commit)
+    except GitError as error:
+        raise Refusal(f"{root} has no commit {commit[:12]}: {error}. Try: git -C {root} fetch") from error
+    if folder.parent.exists():
+        shutil.rmtree(folder.parent)
+    unfinished = folder.with_name(f"{folder.name}.partial")
+    unfinished.mkdir(parents=True)
+    # The folder above keeps others out; inside are the modes that git knows, because images inherit them.
+    folder.parent.chmod(0o700)
+    unfinished.chmod(0o755)
+    subprocess.run(["tar", "--extract", "--directory", unfinished], input=archive, check=True)
+    unfinished.rename(folder)
+
+
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Do what `state` asks for. Raises Refusal."""
+    root, state = Path(params["path"]), params["state"]
+    if state == "clean":
+        return {"changed": False, **clean(root, params["configuration"])}
+    if state == "fetched":
+        return {"changed": fetch(root, params["seconds"])}
+    if state == "exported":
+        export(root, params["commit"], Path(params["folder"]))
+        return {"changed": True}
+    found = target(root, params["configuration"])
+    ends = (found["from"], found["commit"])
+    own = [f":(top){path}" for path in params["controller"]]
+    changed = names(root, "diff", "--name-only", "-z", "--no-ext-diff", *ends, "--", *own)
+    return {"changed": False, **found, "changed_controller": changed}
+
+
+def main() -> None:
+    """Run the module."""
+    listed: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["clean", "fetched", "target", "exported"], "required": True},
+            "configuration": listed,
+            "controller": listed,
+            "commit": {"type": "str", "default": ""},
+            "folder": {"type": "path", "default": ""},
+            "seconds": {"type": "int", "default": 120},
+        },
+        required_if=[("state", "exported", ("commit", "folder"))],
+    )
+    try:
+        found = answer(module.params)
+    except (Refusal, GitError) as refusal:
+        module.fail_json(msg=str(refusal))
+    except (OSError, subprocess.CalledProcessError) as error:
+        module.fail_json(
+            msg=f"The tree of {module.params['commit'][:12]} could not be laid out in "
+            f"{module.params['folder']}: {error}. Check the free space, then run this again."
+        )
+    module.exit_json(**found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The versions that ran here: which is live, which failed, whose images are still kept (SPEC §2, §3).
+
+The record is `.run/versions.json`: `current`, and `versions`, the one that went live last first. Only images
+in it are ever removed, by their exact names: nothing else on the machine is ours to prune.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: version_record
+short_description: Read and write the record of versions, and prune their images
+description:
+  - C(state=good) notes that C(version) passed its gate, and removes the images of all but the last C(keep).
+  - C(state=bad) notes that it failed, and C(why).
+  - C(state=chosen) returns in C(choice) the entry to roll back to; fails with the list of what there is.
+options:
+  path: {type: path, required: true, description: The checkout.}
+  state: {type: str, choices: [good, bad, chosen], required: true, description: What to do.}
+  repository: {type: str, required: true, description: Name of the image; its tags are versions.}
+  version: {type: str, default: "", description: "The version in question; with C(chosen) the one that runs."}
+  wanted: {type: str, default: "", description: What to roll back to; empty for the last good.}
+  commit: {type: str, default: "", description: Its commit.}
+  flow: {type: str, default: "", description: Name of the flow.}
+  run: {type: str, default: "", description: Id of the run.}
+  backup: {type: str, default: "", description: "Folder of the configuration's backup that this flow made."}
+  why: {type: str, default: "", description: Why it failed.}
+  withdraw: {type: bool, default: false, description: The version before was left on purpose.}
+  keep: {type: int, default: 5, description: Versions whose images are kept.}
+"""
+
+RECORD = ".run/versions.json"
+REMEMBERED = 50  # entries, whose images are mostly gone
+KEPT = ("good", "withdrawn")
+
+Entry = dict[str, Any]
+
+
+def docker(*argv: str) -> str:
+    """Return stdout; empty of a command that failed because there is no such object."""
+    return subprocess.run(["docker", *argv], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def load(root: Path) -> dict[str, Any]:
+    """Return the record; an empty one where none was written yet. Raises ValueError."""
+    path = root / RECORD
+    if not path.exists():
+        return {"current": "", "versions": []}
+    record = json.loads(path.read_text())
+    if not isinstance(record, dict) or not isinstance(record.get("versions"), list):
+        raise ValueError("it is no record of versions")  # noqa: TRY004  # wrong content, not a wrong call
+    return record
+
+
+def save(root: Path, record: dict[str, Any]) -> None:
+    """Write the record so that it is whole at any moment."""
+    path = root / RECORD
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    fresh = path.with_suffix(".partial")
+    fresh.touch(mode=0o600)
+    fresh.write_text(json.dumps(record, indent=2) + "\n")
+    fresh.replace(path)
+
+
+def noted(record: dict[str, Any], entry: Entry, *, live: bool, withdraw: bool) -> dict[str, Any]:
+    """Return the record with one more version in front; `live` makes it the current one. Pure."""
+    others = [dict(one) for one in record["versions"] if one["version"] != entry["version"]]
+    for one in others:
+        if live and withdraw and one["version"] == record["current"] and one["state"] == "good":
+            one["state"] = "withdrawn"
+    current = entry["version"] if live else record["current"]
+    return {"current": current, "versions": [entry, *others][:REMEMBERED]}
+
+
+def to_remove(record: dict[str, Any], keep: int) -> list[str]:
+    """Name the versions whose images may go: all but the newest `keep` that passed their gate. Pure."""
+    kept = [one["version"] for one in record["versions"] if one["state"] in KEPT][:keep]
+    return [one["version"] for one in record["versions"] if one["version"] not in {*kept, record["current"]}]
+
+
+def obstacle(entry: Entry, running: str, images: set[str]) -> str:
+    """Say why a version cannot be rolled back to; empty if it can. Pure."""
+    if entry["version"] == running:
+        return "runs now"
+    if entry["state"] == "bad":
+        return f"failed ({entry.get('why') or 'no reason kept'})"
+    if entry["version"] not in images:
+        return "its image is no longer kept"
+    if "-" in entry["version"]:
+        return "was built from files that no commit holds"
+    return ""
+
+
+def choose(record: dict[str, Any], wanted: str, running: str, images: set[str]) -> Entry:
+    """Return the entry to roll back to. Raises LookupError with the list of what there is. Pure."""
+    versions: list[Entry] = record["versions"]
+    reasons = {one["version"]: obstacle(one, running, images) for one in versions}
+    listing = "; ".join(
+        f"{one['version']} of {one['since']}: {reasons[one['version']] or one['state']}" for one in versions
+    )
+    there_is = f"There is: {listing or 'no other version yet'}."
+    if wanted:
+        found = [one for one in versions if wanted in (one["version"], one["commit"])] or [
+            one for one in versions if len(wanted) >= 4 and one["commit"].startswith(wanted)
+        ]
+        if len(found) != 1:
+            raise LookupError(f"No version '{wanted}' was deployed here. {there_is}")
+        if reasons[found[0]["version"]]:
+            raise LookupError(f"Version {wanted} {reasons[found[0]['version']]}. {there_is}")
+        return found[0]
+    names = [one["version"] for one in versions]
+    after = versions[names.index(running) + 1 :] if running in names else versions
+    for one in after:
+        if one["state"] == "good" and not reasons[one["version"]]:
+            return one
+    raise LookupError(f"There is no good version before the one that runs. {there_is}")
+
+
+def images_of(repository: str) -> dict[str, str]:
+    """Return tag → id of every image with this name."""
+    lines = docker("images", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", repository).splitlines()
+    return dict(line.split() for line in lines)
+
+
+def note(root: Path, record: dict[str, Any], params: dict[str, Any]) -> tuple[bool, list[str]]:
+    """Write one version down; whether that changed anything, and the versions whose images went."""
+    images, live = images_of(params["repository"]), params["state"] == "good"
+    before = next((one for one in record["versions"] if one["version"] == params["version"]), {})
+    entry = {
+        "version": params["version"],
+        "commit": params["commit"] or before.get("commit", ""),
+        "image_id": images.get(params["version"], ""),
+        "state": params["state"],
+        **({} if live else {"why": params["why"]}),
+        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **{key: params[key] for key in ("flow", "run", "backup")},
+    }
+    same = ("state", "image_id", "commit")
+    if live and record["current"] == entry["version"] and all(before.get(key) == entry[key] for key in same):
+        return False, []
+    record = noted(record, entry, live=live, withdraw=params["withdraw"])
+    save(root, record)
+    removed = [version for version in to_remove(record, params["keep"]) if live and version in images]
+    for version in removed:
+        docker("image", "rm", f"{params['repository']}:{version}")
+    old = before.get("image_id", "")
+    if live and old and old != entry["image_id"]:  # the same version, built anew: nothing names the old one
+        docker("image", "rm", old)
+    return True, removed
+
+
+def main() -> None:
+    """Run the module."""
+    texts = ("version", "wanted", "commit", "flow", "run", "backup", "why")
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["good", "bad", "chosen"], "required": True},
+            "repository": {"type": "str", "required": True},
+            **{name: {"type": "str", "default": ""} for name in texts},
+            "withdraw": {"type": "bool", "default": False},
+            "keep": {"type": "int", "default": 5},
+        }
+    )
+    params, root = module.params, Path(module.params["path"])
+    try:
+        record = load(root)
+        if params["state"] == "chosen":
+            images = set(images_of(params["repository"]))
+            module.exit_json(
+                changed=False, choice=choose(record, params["wanted"], params["version"], images)
+            )
+        changed, removed = note(root, record, params)
+    except LookupError as refusal:
+        module.fail_json(msg=str(refusal))
+    except (OSError, ValueError) as error:
+        module.fail_json(
+            msg=f"{root / RECORD} cannot be read or written: {error}. Move it away; the record starts anew."
+        )
+    module.exit_json(changed=changed, removed=removed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Git in the checkout that is deployed, for the modules in playbooks/library."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Nobody sits at the other end: a question for a password would wait for ever.
+UNATTENDED = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+
+
+class GitError(Exception):
+    """A git command failed; the text is git's own last words."""
+
+
+def git(root: Path, *argv: str, timeout: float | None = None) -> bytes:
+    """Return stdout of git run in the checkout, whoever owns it. Raises GitError."""
+    # Signatures and hooks are the developer's: a deployment neither signs nor runs what a clone brought.
+    settings = ("-c", f"safe.directory={root}", "-c", "core.hooksPath=/dev/null", "-c", "tar.umask=0022")
+    environment = {**os.environ, **UNATTENDED}
+    environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=15")
+    try:
+        done = subprocess.run(
+            ["git", *settings, "-C", str(root), *argv],
+            capture_output=True,
+            check=False,
+            env=environment,
+            timeout=timeout,
+        )
+    except FileNotFoundError as error:
+        raise GitError("git is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise GitError(f"no answer within {timeout:.0f} s") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise GitError(" / ".join(line.strip() for line in said[:6] if line.strip()) or "no reason given")
+    return done.stdout
+
+
+def text(root: Path, *argv: str) -> str:
+    """Return the stripped stdout of git as text. Raises GitError."""
+    return git(root, *argv).decode().strip()
+
+
+def names(root: Path, *argv: str) -> list[str]:
+    """Return the paths of a git command that ends each with NUL (`-z`). Raises GitError."""
+    return git(root, *argv).decode(errors="surrogateescape").split("\0")[:-1]
+
+
+def holds(root: Path, *argv: str) -> bool:
+    """Whether a git command that answers by its exit code says yes."""
+    try:
+        git(root, *argv)
+    except GitError:
+        return False
+    return True

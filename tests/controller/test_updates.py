@@ -1,0 +1,67 @@
+"""What the controller does before and around an update: fetch first, and hand over where it has to."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from tests.controller.checkout import Checkout
+
+# A controller that only says how it was called.
+SUCCESSOR = """\
+import json, os, sys
+print(json.dumps([sys.argv, os.environ["TRADING_SIGNAL_PROCESSOR_HANDOVER"]]))
+"""
+
+
+def test_what_was_fetched_is_deployed(checkout: Checkout) -> None:
+    done = checkout.run("--update", "--no-rollback")
+    assert done.returncode == 0
+    assert "version 0123456789ab" in done.stdout
+    assert "here True" in done.stdout
+
+
+def test_a_remote_that_is_away_fails_the_update_and_the_old_version_serves(checkout: Checkout) -> None:
+    done = checkout.run("--update", "-e", "away=true")
+    assert done.returncode == 5
+    assert "the old version still serves" in done.stdout
+    assert "The remote origin did not answer." in done.stdout
+    assert "state:  nothing was changed" in done.stdout
+    assert "Docker answers" not in done.stdout
+
+
+def test_a_diverged_branch_is_a_precondition_and_nobody_asks_what_serves(checkout: Checkout) -> None:
+    done = checkout.run("--update", "-e", "diverged=true")
+    assert done.returncode == 3
+    assert "Nothing was changed." in done.stdout
+    assert "Looking at what serves now" not in done.stdout
+
+
+def test_a_target_with_another_controller_goes_on_with_it(checkout: Checkout, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "run.py").write_text(SUCCESSOR, "utf-8")
+    done = checkout.run("--update", "-e", f"tree={tree}")
+    assert done.returncode == 0
+    assert "Docker answers" not in done.stdout
+    argv, given = json.loads(done.stdout.splitlines()[-1])
+    assert argv == [str(tree / "run.py"), str(checkout.root), "--update", "-e", f"tree={tree}"]
+    settled = json.loads(given)
+    assert (settled["checkout"], settled["commit"]) == (str(checkout.root), "0123456789ab")
+    assert len(settled["run_id"]) == 12
+
+
+def test_the_successor_does_not_fetch_again(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled = {"run_id": "abcdefabcdef", "checkout": "/srv/checkout", "commit": "fedcba987654"}
+    monkeypatch.setenv("TRADING_SIGNAL_PROCESSOR_HANDOVER", json.dumps(settled))
+    done = checkout.run("--update", "-e", "away=true", "--json")
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    assert found["run_id"] == "abcdefabcdef"
+    assert found["hosts"]["here"]["version"] == "fedcba987654"
+    assert found["hosts"]["here"]["warnings"] == ["update abcdefabcdef /srv/checkout False"]

@@ -1,0 +1,138 @@
+"""`--update` and `--quickupdate` from a real remote: what they bring, and what they keep (SPEC §3)."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hosts.probe import Probe
+from tests.hosts.stack import APP, DATABASE, Stack
+from tests.hosts.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONFIGURATION = (
+    ".env",
+    "config/finviz_config.json",
+    "config/webhook_config.json",
+    "config/system_config.json",
+)
+SWAP_SECONDS = 15
+
+
+@pytest.fixture(scope="module")
+def upstream(stack: Stack) -> Upstream:
+    """The remote that the stack's checkout follows."""
+    return Upstream(stack.host)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def history(stack: Stack) -> None:
+    """Signals with different ends and an open position, and configuration nobody else would write."""
+    stack.approve("AAPL", "NVDA")
+    stack.host.write(f"{stack.project}/config/webhook_config.json", '{"timeout": 7.50}\r\n', mode=0o640)
+    stack.run_py("--quick").require()
+    for ticker, action in (("NVDA", "buy"), ("AAPL", "buy"), ("AAPL", "sell"), ("MSFT", "buy")):
+        body = f'{{"ticker": "{ticker}", "action": "{action}", "run": "{uuid.uuid4()}"}}'
+        stack.outcome(stack.post(body.encode()).json()["signal_id"])
+
+
+def _configuration(stack: Stack) -> str:
+    """Sum, mode, owner and time of each of the operator's files."""
+    names = " ".join(CONFIGURATION)
+    command = f"sha256sum {names} && stat --format '%n %a %u %g %Y' {names}"
+    return stack.host.run(command, folder=stack.project).require().stdout
+
+
+def _rows(stack: Stack) -> list[list[list[str]]]:
+    return [
+        stack.sql("SELECT id, status, reason, ticker, md5(body) FROM signals ORDER BY seq"),
+        stack.sql("SELECT id, ticker, status, buys, opened_by, closed_by FROM positions ORDER BY id"),
+        stack.sql("SELECT id, signal_id, outcome FROM attempts ORDER BY id"),
+    ]
+
+
+def _head(stack: Stack) -> str:
+    return stack.host.run("git rev-parse HEAD", folder=stack.project).require().stdout.strip()
+
+
+def _record(stack: Stack) -> dict[str, object]:
+    record: dict[str, object] = json.loads(stack.host.read(f"{stack.project}/.run/versions.json"))
+    return record
+
+
+@pytest.fixture
+def kept(stack: Stack) -> Iterator[None]:
+    """Whatever the test does: the database's container, its rows and the configuration stay what they are."""
+    before = stack.containers()[DATABASE], _rows(stack), _configuration(stack)
+    yield
+    assert (stack.containers()[DATABASE], _rows(stack), _configuration(stack)) == before
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("flag", ["--quickupdate", "--update"])
+def test_an_update_brings_the_new_commit(stack: Stack, upstream: Upstream, flag: str) -> None:
+    """The new version answers, the checkout follows, and only the swap is a gap."""
+    commit = upstream.push({"app/news.txt": f"{uuid.uuid4()}\n"})
+    with Probe(stack.health_url) as probe:
+        result = stack.run_py(flag).require()
+
+    assert stack.health()["version"] == commit[:12]
+    assert commit[:12] in result.output
+    assert _head(stack) == commit
+    assert _record(stack)["current"] == commit[:12]
+    assert 0 < probe.longest_gap < SWAP_SECONDS
+    assert stack.host.run(f"docker ps --all --format '{{{{.Names}}}}' | grep -c {APP}").stdout == "1\n"
+
+
+@pytest.mark.usefixtures("kept")
+def test_an_update_with_nothing_new_touches_no_container(stack: Stack) -> None:
+    """Built from the cache, the image is the same: nothing is swapped."""
+    before = stack.containers()
+    with Probe(stack.health_url) as probe:
+        stack.run_py("--quickupgrade").require()
+    assert stack.containers() == before
+    assert (probe.answered > 0, probe.failed) == (True, 0)
+
+
+@pytest.mark.usefixtures("kept")
+def test_configuration_survives_a_commit_that_tracks_it(stack: Stack, upstream: Upstream) -> None:
+    """Byte for byte and mode for mode, with a backup; and the update after that is possible, too."""
+    theirs = dict.fromkeys(CONFIGURATION, '{"theirs": true}\n') | {".env": "ADMIN_TOKEN=theirs\n"}
+    first = upstream.push(theirs)
+    stack.run_py("--quickupdate").require()
+    assert _head(stack) == first
+    assert stack.health()["version"] == first[:12]
+
+    second = upstream.push({**theirs, ".env": "ADMIN_TOKEN=again\n", "app/news.txt": "tracked\n"})
+    result = stack.run_py("--quickupdate").require()
+    assert (_head(stack), stack.health()["version"]) == (second, second[:12])
+    before = stack.containers()
+    stack.run_py("--quick").require()
+    assert stack.containers() == before, result.output
+
+    newest = stack.host.run("ls -d backups/*-quickupdate | tail -1", folder=stack.project).stdout.strip()
+    manifest = json.loads(stack.host.read(f"{stack.project}/{newest}/manifest.json"))
+    assert set(manifest["files"]) == set(CONFIGURATION)
+    assert manifest["commit"] == first
+    sums = stack.host.run(f"cd {newest} && sha256sum {' '.join(CONFIGURATION)}", folder=stack.project)
+    assert sums.stdout in _configuration(stack)
+    assert stack.host.run(f"stat --format %a {newest}", folder=stack.project).stdout == "700\n"
+
+
+@pytest.mark.usefixtures("kept")
+def test_an_update_of_the_controller_runs_with_its_own_code(stack: Stack, upstream: Upstream) -> None:
+    """What the commit changes in `deploy/` and in a role is what this very run shows and does."""
+    summary = upstream.read("deploy/summary.py").replace("sign in with", "come in with")
+    status = upstream.read("roles/status/tasks/main.yml").replace("Look at the stack", "Behold the stack")
+    commit = upstream.push({"deploy/summary.py": summary, "roles/status/tasks/main.yml": status})
+    result = stack.run_py("--quickupdate").require()
+
+    assert "come in with ADMIN_TOKEN" in result.output
+    assert "Behold the stack" in result.output
+    assert (_head(stack), stack.health()["version"]) == (commit, commit[:12])
+    assert result.output.count("Lay the tree out") == 1

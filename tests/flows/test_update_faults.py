@@ -1,0 +1,185 @@
+"""Updates that go wrong: the old version serves, nothing local is lost, the message helps (SPEC §3).
+
+Every test makes one fault on the same host, and takes it back.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hosts.checkout import SOURCE
+from tests.hosts.probe import Probe
+from tests.hosts.serving import serving_all_along
+from tests.hosts.upstream import Upstream
+
+if TYPE_CHECKING:
+    from tests.hosts.stack import Stack
+
+# Seconds without an answer while a swap is taken back: two are promised, busy machines get five times that.
+TAKEN_BACK_SECONDS = 10.0
+
+MIGRATION = "app/db/migrations/20991231_01_fAu1T-broken.sql"
+BROKEN_MIGRATION = """\
+-- breaks on purpose
+-- depends: {depends}
+
+-- migrate: apply
+
+ALTER TABLE no_such_table ADD COLUMN note text;
+
+-- migrate: rollback
+"""
+
+# Works once, in the rehearsal, and never again.
+ONCE = """\
+if "serve" in sys.argv:
+    from pathlib import Path
+    Path("/srv/data/started").touch(exist_ok=False)
+
+if __name__ == "__main__":
+"""
+
+
+@pytest.fixture(scope="module")
+def upstream(stack: Stack) -> Upstream:
+    """The remote that the stack's checkout follows."""
+    return Upstream(stack.host)
+
+
+def _git(stack: Stack, command: str) -> str:
+    identity = "-c user.name=Operator -c user.email=operator@localhost"
+    return stack.host.run(f"git {identity} {command}", folder=stack.project).require().stdout.strip()
+
+
+def _versions(stack: Stack) -> dict[str, str]:
+    """State of every version on record."""
+    record = json.loads(stack.host.read(f"{stack.project}/.run/versions.json"))
+    return {one["version"]: one["state"] for one in record["versions"]}
+
+
+def _fault(upstream: Upstream, name: str) -> dict[str, str]:
+    """The files of a commit that cannot be deployed."""
+    if name == "build":
+        return {"Dockerfile": upstream.read("Dockerfile") + "RUN echo this build breaks here && exit 9\n"}
+    if name == "start":
+        return {"app/main.py": 'raise RuntimeError("this version cannot start")\n'}
+    if name == "health":
+        healthy = "status=checks.overall(found.values())"
+        return {
+            "app/ops/health.py": upstream.read("app/ops/health.py").replace(healthy, 'status="unhealthy"')
+        }
+    (last,) = upstream.names("app/db/migrations/*.sql")[-1:]
+    depends = last.rpartition("/")[2].removesuffix(".sql")
+    return {MIGRATION: BROKEN_MIGRATION.format(depends=depends)}
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "bad"),
+    [
+        ("build", "this build breaks here", False),
+        ("migration", "no_such_table", True),
+        ("start", "this version cannot start", True),
+        ("health", "HTTP 503", True),
+    ],
+)
+def test_a_version_that_cannot_be_deployed(
+    stack: Stack, upstream: Upstream, fault: str, said: str, *, bad: bool
+) -> None:
+    """Exit 5, the app was never stopped, the checkout stayed, and a version that failed is remembered so."""
+    head = _git(stack, "rev-parse HEAD")
+    with upstream.offering(_fault(upstream, fault)) as commit, serving_all_along(stack):
+        result = stack.run_py("--quickupdate", "-e", "health_wait=15")
+    assert result.code == 5
+    assert "the old version still serves" in result.output
+    assert said in result.output
+    assert _git(stack, "rev-parse HEAD") == head
+    assert _git(stack, "status --porcelain") == ""
+    assert (_versions(stack).get(commit[:12]) == "bad") is bad
+
+
+def test_a_swap_that_fails_is_taken_back(stack: Stack, upstream: Upstream) -> None:
+    """Exit 5: image and code before are back, gated, after seconds; the version is marked bad."""
+    head, before = _git(stack, "rev-parse HEAD"), stack.health()["version"]
+    main = upstream.read("app/__main__.py").replace('if __name__ == "__main__":\n', ONCE)
+    with upstream.offering({"app/__main__.py": main}) as commit, Probe(stack.health_url) as probe:
+        result = stack.run_py("--quickupdate")
+    stack.host.run("rm data/started", folder=stack.project).require()
+
+    assert result.code == 5
+    assert stack.health()["version"] == before
+    assert f"Version {before} is back" in result.output
+    assert 0 < probe.longest_gap < TAKEN_BACK_SECONDS
+    assert _git(stack, "rev-parse HEAD") == head
+    assert _versions(stack)[commit[:12]] == "bad"
+
+
+def test_no_rollback_leaves_the_failed_version_and_rollback_brings_the_good_one(
+    stack: Stack, upstream: Upstream
+) -> None:
+    """Exit 6 with the command that goes back; that command ends 0."""
+    before = stack.health()["version"]
+    main = upstream.read("app/__main__.py").replace('if __name__ == "__main__":\n', ONCE)
+    with upstream.offering({"app/__main__.py": main}):
+        result = stack.run_py("--quickupdate", "--no-rollback")
+    assert result.code == 6
+    assert "NOTHING SERVES" in result.output
+    assert "run.py --rollback" in result.output
+
+    stack.host.run("rm data/started", folder=stack.project).require()
+    stack.run_py("--rollback").require()
+    assert stack.health()["version"] == before
+
+
+def test_an_edited_tracked_file(stack: Stack, upstream: Upstream) -> None:
+    """Exit 3; the message names the file, and the edit stays."""
+    with upstream.offering({"app/news.txt": "new\n"}), serving_all_along(stack):
+        stack.host.run("echo edited >> README.md", folder=stack.project).require()
+        result = stack.run_py("--quickupdate")
+        edits = _git(stack, "diff --name-only")
+        _git(stack, "checkout -- README.md")
+    assert result.code == 3
+    assert "README.md" in result.output
+    assert "stash" in result.output
+    assert edits == "README.md"
+
+
+def test_an_untracked_file_in_the_way(stack: Stack, upstream: Upstream) -> None:
+    """Exit 3; the message names the file that the commit would replace, and it stays."""
+    path = f"{stack.project}/data/notes.txt"
+    stack.host.write(path, "mine\n")
+    with upstream.offering({"data/notes.txt": "theirs\n"}), serving_all_along(stack):
+        result = stack.run_py("--quickupdate")
+    assert result.code == 3
+    assert "data/notes.txt" in result.output
+    assert stack.host.read(path) == "mine\n"
+    stack.host.run(f"rm {path}").require()
+
+
+def test_a_diverged_branch(stack: Stack, upstream: Upstream) -> None:
+    """Exit 3; the message names the local commit, which stays where it is."""
+    head = _git(stack, "rev-parse HEAD")
+    _git(stack, "commit --quiet --allow-empty --message 'Our own change'")
+    ours = _git(stack, "rev-parse HEAD")
+    with upstream.offering({"app/news.txt": "new\n"}), serving_all_along(stack):
+        result = stack.run_py("--quickupdate")
+    assert result.code == 3
+    assert "Our own change" in result.output
+    assert "rebase" in result.output
+    assert _git(stack, "rev-parse HEAD") == ours
+    _git(stack, f"reset --keep {head}")
+
+
+def test_a_remote_that_is_away(stack: Stack) -> None:
+    """Exit 5; the message says what was asked and how to try it by hand."""
+    stack.host.run(f"mv {SOURCE} {SOURCE}.away").require()
+    try:
+        with serving_all_along(stack):
+            result = stack.run_py("--quickupdate")
+    finally:
+        stack.host.run(f"mv {SOURCE}.away {SOURCE}").require()
+    assert result.code == 5
+    assert SOURCE in result.output
+    assert f"git -C {stack.project} fetch origin" in result.output

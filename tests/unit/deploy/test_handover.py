@@ -1,0 +1,79 @@
+"""What belongs to updates and rollbacks in the controller: their options, and whose code goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deploy import bootstrap, cli, extra_vars, handover
+from deploy.request import Request
+from deploy.summary import command_line
+from tests.controller.checkout import REPOSITORY
+
+
+def parse(line: str) -> Request:
+    found = cli.parse(line.split())
+    assert isinstance(found, Request)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "version", "back"),
+    [
+        ("--rollback", "", True),
+        ("--rollback 0123abcd", "0123abcd", True),
+        ("--rollback 0123abcd --no-rollback", "0123abcd", False),
+        ("--update --no-rollback", "", False),
+    ],
+)
+def test_options_reach_the_playbook_and_the_next_command(line: str, version: str, *, back: bool) -> None:
+    request = parse(line)
+    assert (request.argument, request.rollback) == (version, back)
+    knobs = extra_vars.knobs(request, request.action)
+    assert knobs.get("versions_wanted", "") == version
+    assert knobs.get("versions_no_rollback", False) is not back
+    assert command_line(request, [], everything=True) == f"python3 run.py {line}"
+
+
+@pytest.mark.parametrize("line", ["--quick", "", "--stop", "--status-only"])
+def test_no_rollback_belongs_to_what_can_go_back(line: str) -> None:
+    with pytest.raises(cli.UsageError, match="--no-rollback belongs to flows that can go back"):
+        cli.parse([*line.split(), "--no-rollback"])
+
+
+def found(**more: object) -> dict[str, object]:
+    here = {"tree": "/srv/tree", "changed_controller": ["run.py"], "on_this_machine": True}
+    return {**here, **more}
+
+
+def test_only_a_changed_controller_on_this_machine_goes_on() -> None:
+    assert handover.tree_to_follow([found()]) == Path("/srv/tree")
+    assert handover.tree_to_follow([found(changed_controller=[])]) is None
+    assert handover.tree_to_follow([found(on_this_machine=False)]) is None
+
+
+def test_what_was_settled_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled = {"run_id": "abcdefabcdef", "checkout": "/srv/checkout", "commit": "0123"}
+    monkeypatch.setenv(handover.VARIABLE, json.dumps(settled))
+    taken = handover.take(parse("--update"))
+    assert (taken.run_id, taken.checkout, taken.commit) == ("abcdefabcdef", "/srv/checkout", "0123")
+    knobs = extra_vars.knobs(taken, taken.action)
+    assert (knobs["run_checkout"], knobs["source_commit"]) == ("/srv/checkout", "0123")
+    again = parse("--update")
+    assert handover.take(again) is again  # what it starts does not inherit it
+
+
+def test_an_environment_of_another_tree_with_the_same_locks_is_as_good(tmp_path: Path) -> None:
+    place = tmp_path / "checkout" / ".venv"
+    (place / "bin").mkdir(parents=True)
+    (place / "bin" / "python").symlink_to("/bin/true")
+    tree = tmp_path / "tree"
+    shutil.copytree(REPOSITORY / "requirements", tree / "requirements")
+    (place / bootstrap.STAMP).write_text(bootstrap.fingerprint(tree, "deploy", place), "utf-8")
+    assert bootstrap.is_current(tree, "deploy", place)
+    assert not bootstrap.is_current(tree, "deploy")
+    (tree / "requirements" / "deploy.txt").write_text("another==1\n", "utf-8")
+    assert not bootstrap.is_current(tree, "deploy", place)

@@ -1,0 +1,309 @@
+"""What the modules of an update decide and do to a checkout: on real git repositories."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+import pytest
+
+PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
+CONFIGURATION = [".env", "config/finviz_config.json"]
+
+
+def load(name: str) -> Any:
+    """A module of playbooks/library, with what it shares, as Ansible would find both."""
+    shared, library = str(PLAYBOOKS / "module_utils"), str(PLAYBOOKS / "library")
+    if shared not in ansible.module_utils.__path__:
+        ansible.module_utils.__path__.append(shared)
+    sys.path.insert(0, library)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(library)
+
+
+def git(root: Path, *argv: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(
+        ["git", *identity, "-C", str(root), *argv], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def commit(root: Path, files: dict[str, str]) -> str:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+        git(root, "add", "--force", name)
+    git(root, "commit", "-qm", "change")
+    return git(root, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    """A repository to follow, whose .gitignore leaves the operator's files out."""
+    root = tmp_path / "origin"
+    subprocess.run(["git", "init", "-q", "-b", "main", str(root)], check=True)
+    commit(root, {"app/main.py": "x = 1\n", "run.py": "", ".gitignore": "/.env\n/config/\n/data/\n/.run/\n"})
+    return root
+
+
+@pytest.fixture
+def checkout(origin: Path, tmp_path: Path) -> Path:
+    """A clone with the operator's own configuration."""
+    root = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "-q", str(origin), str(root)], check=True)
+    (root / "config").mkdir()
+    for name in CONFIGURATION:
+        (root / name).write_text(f"mine: {name}\r\n")
+        (root / name).chmod(0o640)
+    return root
+
+
+def mine(root: Path) -> list[tuple[bytes, int, int]]:
+    found = [(root / name) for name in CONFIGURATION]
+    return [(file.read_bytes(), file.stat().st_mode, file.stat().st_ino) for file in found]
+
+
+class TestSource:
+    def test_a_clean_clone_can_move(self, checkout: Path) -> None:
+        found = load("update_source").clean(checkout, CONFIGURATION)
+        assert (found["branch"], found["upstream"]) == ("main", "origin/main")
+
+    def test_edits_are_named_and_the_operators_files_are_none(self, checkout: Path, origin: Path) -> None:
+        source = load("update_source")
+        commit(origin, {".env": "theirs"})
+        git(checkout, "fetch", "-q")
+        load("checkout_move").move(
+            checkout, git(checkout, "rev-parse", "origin/main"), CONFIGURATION, back=False
+        )
+        source.clean(checkout, CONFIGURATION)
+        (checkout / "app" / "main.py").write_text("x = 2\n")
+        with pytest.raises(source.Refusal, match=r"app/main\.py"):
+            source.clean(checkout, CONFIGURATION)
+
+    @pytest.mark.parametrize(
+        ("command", "said"),
+        [
+            (["switch", "-q", "--detach"], "git -C .* switch main"),
+            (["switch", "-q", "-c", "own"], "--set-upstream-to=origin/own"),
+        ],
+    )
+    def test_what_follows_no_remote_is_told_how(self, checkout: Path, command: list[str], said: str) -> None:
+        git(checkout, *command)
+        source = load("update_source")
+        with pytest.raises(source.Refusal, match=said):
+            source.clean(checkout, CONFIGURATION)
+
+    def test_without_git_there_is_no_version_to_go_to(self, tmp_path: Path) -> None:
+        source = load("update_source")
+        with pytest.raises(source.Refusal, match="only a clone"):
+            source.clean(tmp_path, [])
+
+    def test_the_target_is_what_the_remote_has(self, checkout: Path, origin: Path) -> None:
+        source = load("update_source")
+        new = commit(origin, {"run.py": "new", "app/main.py": "y"})
+        assert source.target(checkout, [])["commit"] == git(checkout, "rev-parse", "HEAD")
+        assert source.fetch(checkout, 60) is True
+        assert source.fetch(checkout, 60) is False
+        params = {"path": str(checkout), "state": "target", "configuration": [], "controller": ["run.py"]}
+        found = source.answer(params)
+        assert (found["commit"], found["changed_controller"]) == (new, ["run.py"])
+
+    def test_local_commits_on_top_are_deployed_as_they_are(self, checkout: Path) -> None:
+        own = commit(checkout, {"app/own.py": ""})
+        assert load("update_source").target(checkout, [])["commit"] == own
+
+    def test_a_diverged_branch_names_the_local_commits(self, checkout: Path, origin: Path) -> None:
+        source = load("update_source")
+        commit(origin, {"app/main.py": "theirs"})
+        git(checkout, "fetch", "-q")
+        own = commit(checkout, {"app/own.py": ""})
+        with pytest.raises(source.Refusal, match=own[:7]):
+            source.target(checkout, [])
+
+    @pytest.mark.parametrize("name", ["data/ignored.csv", "unknown.txt"])
+    def test_a_file_that_would_be_replaced_is_named(self, checkout: Path, origin: Path, name: str) -> None:
+        source = load("update_source")
+        commit(origin, {name: "theirs"})
+        git(checkout, "fetch", "-q")
+        (checkout / "data").mkdir()
+        (checkout / name).write_text("mine")
+        with pytest.raises(source.Refusal, match=name):
+            source.target(checkout, CONFIGURATION)
+
+    def test_a_remote_that_is_away_shows_no_password(self, checkout: Path) -> None:
+        source = load("update_source")
+        git(checkout, "remote", "set-url", "origin", "http://user:secret@127.0.0.1:1/x.git")
+        with pytest.raises(source.Refusal) as refusal:
+            source.fetch(checkout, 60)
+        assert "secret" not in str(refusal.value)
+        assert "fetch origin" in str(refusal.value)
+
+    def test_the_exported_tree_is_alone_and_has_gits_modes(self, checkout: Path) -> None:
+        source = load("update_source")
+        folder = checkout / ".run" / "releases" / "new"
+        (folder.parent / "old").mkdir(parents=True)
+        source.export(checkout, "HEAD", folder)
+        assert [entry.name for entry in folder.parent.iterdir()] == ["new"]
+        assert (folder / "app" / "main.py").read_text() == "x = 1\n"
+        modes = [(folder / name).stat().st_mode & 0o777 for name in (".", "app", "app/main.py", "..")]
+        assert modes == [0o755, 0o755, 0o644, 0o700]
+
+    def test_a_commit_that_is_not_here(self, checkout: Path) -> None:
+        source = load("update_source")
+        with pytest.raises(source.Refusal, match="fetch"):
+            source.export(checkout, "0" * 40, checkout / ".run" / "releases" / "new")
+
+
+class TestMove:
+    def move(self, root: Path, target: str, *, back: bool = False) -> str:
+        return str(load("checkout_move").move(root, target, CONFIGURATION, back=back))
+
+    def test_the_operators_files_come_through_whatever_the_commits_track(
+        self, checkout: Path, origin: Path
+    ) -> None:
+        before, start = mine(checkout), git(checkout, "rev-parse", "HEAD")
+        first = commit(origin, dict.fromkeys(CONFIGURATION, "theirs"))
+        second = commit(origin, dict.fromkeys(CONFIGURATION, "theirs again"))
+        git(origin, "rm", "-q", "--cached", *CONFIGURATION)
+        git(origin, "commit", "-qm", "untracked again")
+        third = git(origin, "rev-parse", "HEAD")
+        git(checkout, "fetch", "-q")
+        for target in (first, second, third):
+            self.move(checkout, target)
+            assert git(checkout, "rev-parse", "HEAD") == target
+            assert mine(checkout) == before
+        self.move(checkout, first, back=True)
+        self.move(checkout, start, back=True)
+        assert (git(checkout, "rev-parse", "HEAD"), mine(checkout)) == (start, before)
+        assert not (checkout / ".run" / "aside").exists()
+
+    def test_a_move_that_fails_changes_nothing(self, checkout: Path, origin: Path) -> None:
+        module = load("checkout_move")
+        before, head = mine(checkout), git(checkout, "rev-parse", "HEAD")
+        target = commit(origin, {".env": "theirs", "app/main.py": "theirs"})
+        git(checkout, "fetch", "-q")
+        (checkout / "app" / "main.py").write_text("edited")
+        with pytest.raises(module.GitError):
+            self.move(checkout, target)
+        assert (git(checkout, "rev-parse", "HEAD"), mine(checkout)) == (head, before)
+        assert (checkout / "app" / "main.py").read_text() == "edited"
+
+    def test_what_a_killed_move_left_aside_comes_back(self, checkout: Path) -> None:
+        module = load("checkout_move")
+        before = mine(checkout)
+        module.move_aside(checkout, CONFIGURATION)
+        (checkout / ".env").write_text("written by the merge")
+        assert module.put_back(checkout) is True
+        assert mine(checkout) == before
+        assert module.put_back(checkout) is False
+
+    def test_local_commits_keep_a_name(self, checkout: Path) -> None:
+        start = git(checkout, "rev-parse", "HEAD")
+        own = commit(checkout, {"app/own.py": ""})
+        name = self.move(checkout, start, back=True)
+        assert name.startswith("before-rollback-")
+        assert git(checkout, "rev-parse", name) == own
+
+    def test_what_the_remote_has_needs_no_other_name(self, checkout: Path, origin: Path) -> None:
+        start = git(checkout, "rev-parse", "HEAD")
+        target = commit(origin, {"app/main.py": "y"})
+        git(checkout, "fetch", "-q")
+        self.move(checkout, target)
+        assert self.move(checkout, start, back=True) == ""
+
+
+class TestBackup:
+    def test_a_copy_with_mode_and_sum_and_only_the_last_few(self, checkout: Path) -> None:
+        module = load("config_backup")
+        backups = checkout / "backups"
+        folder = module.fresh_folder(backups, "update")
+        line = module.keep_copy(checkout / ".env", folder / ".env")
+        assert (folder / ".env").read_bytes() == (checkout / ".env").read_bytes()
+        assert line["mode"] == "0640"
+        assert len(line["sha256"]) == 64
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+    def test_what_is_old_goes_unless_it_is_referred_to_or_not_ours(self, tmp_path: Path) -> None:
+        names = [f"2026010{day}T000000Z-update" for day in range(1, 6)]
+        for name in [*names, "db", "mine"]:
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "manifest.json").write_text("{}")
+        assert load("config_backup").prune(tmp_path, 2, {names[0]}) == [names[2], names[1]]
+        assert {entry.name for entry in tmp_path.iterdir()} == {names[0], *names[3:], "db", "mine"}
+
+
+def entry(version: str, state: str = "good", **more: str) -> dict[str, str]:
+    return {"version": version, "commit": f"{version}00", "state": state, "since": "2026", **more}
+
+
+class TestVersions:
+    module = load("version_record")
+
+    def record(self, *entries: dict[str, str]) -> dict[str, Any]:
+        return {"current": entries[0]["version"], "versions": list(entries)}
+
+    def test_the_previous_good_one_is_chosen(self) -> None:
+        record = self.record(entry("dddd"), entry("cccc", "bad"), entry("bbbb", "withdrawn"), entry("aaaa"))
+        images = {"aaaa", "bbbb", "cccc", "dddd"}
+        assert self.module.choose(record, "", "dddd", images)["version"] == "aaaa"
+        # with nothing running, the last that was good comes back
+        assert self.module.choose(record, "", "", images)["version"] == "dddd"
+
+    @pytest.mark.parametrize("wanted", ["bbbb", "bbbb00", "bbbb0"])
+    def test_a_version_is_named_by_itself_or_its_commit(self, wanted: str) -> None:
+        record = self.record(entry("dddd"), entry("bbbb", "withdrawn"))
+        assert self.module.choose(record, wanted, "dddd", {"bbbb"})["version"] == "bbbb"
+
+    @pytest.mark.parametrize(
+        ("wanted", "why"),
+        [
+            ("cccc", "failed"),
+            ("bbbb", "no longer kept"),
+            ("dddd", "runs now"),
+            ("eeee-dirty-1", "no commit"),
+            ("ffff", "No version"),
+        ],
+    )
+    def test_what_cannot_be_gone_back_to_is_refused_with_the_list(self, wanted: str, why: str) -> None:
+        record = self.record(
+            entry("dddd"), entry("cccc", "bad", why="died"), entry("bbbb"), entry("eeee-dirty-1")
+        )
+        with pytest.raises(LookupError, match=why) as refusal:
+            self.module.choose(record, wanted, "dddd", {"cccc", "dddd", "eeee-dirty-1"})
+        assert "There is: dddd of 2026" in str(refusal.value)
+
+    def test_a_rollback_withdraws_what_it_left(self) -> None:
+        record = self.record(entry("bbbb"), entry("aaaa"))
+        after = self.module.noted(record, entry("aaaa"), live=True, withdraw=True)
+        assert after["current"] == "aaaa"
+        assert [(one["version"], one["state"]) for one in after["versions"]] == [
+            ("aaaa", "good"),
+            ("bbbb", "withdrawn"),
+        ]
+
+    def test_a_failure_does_not_become_current(self) -> None:
+        after = self.module.noted(
+            self.record(entry("aaaa")), entry("bbbb", "bad"), live=False, withdraw=False
+        )
+        assert after["current"] == "aaaa"
+
+    def test_the_last_few_good_ones_keep_their_images(self) -> None:
+        record = self.record(entry("dddd"), entry("cccc", "bad"), entry("bbbb"), entry("aaaa"))
+        assert self.module.to_remove(record, 2) == ["cccc", "aaaa"]
+
+    def test_a_record_is_read_as_it_was_written(self, tmp_path: Path) -> None:
+        record = self.record(entry("aaaa"))
+        assert self.module.load(tmp_path)["versions"] == []
+        self.module.save(tmp_path, record)
+        assert self.module.load(tmp_path) == record
+        (tmp_path / ".run" / "versions.json").write_text(json.dumps([]))
+        with pytest.raises(ValueError, match="no record"):
+            self.module.load(tmp_path)
