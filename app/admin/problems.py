@@ -1,8 +1,10 @@
 """What goes wrong below a route: `{"detail": …}` for programs (SPEC §14), a page for people."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
+from fastapi.exception_handlers import http_exception_handler
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -29,8 +31,17 @@ def install(app: "FastAPI") -> None:
     """Answer 503 wherever a route finds the database away; say why a change of the configuration failed."""
     for kind in DATABASE_AWAY:
         app.add_exception_handler(kind, _database_away)
+    app.add_exception_handler(HTTPException, _unreadable)
     for failure in _CHANGE_FAILED:
         app.add_exception_handler(failure, _change_failed)
+
+
+async def _unreadable(request: Request, error: Exception) -> Response:
+    """Answer 422, the one status of a wrong body, also where FastAPI finds no text in it and says 400."""
+    if not isinstance(error, HTTPException) or error.status_code != 400:
+        return await http_exception_handler(request, cast("HTTPException", error))
+    place = {"loc": ["body"], "msg": "is no JSON in UTF-8", "type": "json_invalid"}  # as FastAPI's own 422
+    return JSONResponse({"detail": [place]}, 422)
 
 
 async def _change_failed(_request: Request, error: Exception) -> Response:

@@ -4,11 +4,14 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from app.db.pool import Pool
 from app.ops import history, spreadsheet
 from app.ops.history import Past
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 _BATCH = 200
 _BAD_LISTED = 100
@@ -60,7 +63,7 @@ def _signals(file: TextIO, result: Result) -> Iterator[Past]:
     """Read line by line; a bad one is noted in the result."""
     reader = spreadsheet.read(file)
     now = datetime.now(UTC)
-    header = next(reader, [])
+    header = _header(reader)
     missing = [name for name in history.REQUIRED if name not in header]
     if missing:
         names = ", ".join(missing)
@@ -77,6 +80,13 @@ def _signals(file: TextIO, result: Result) -> Iterator[Past]:
         if past is None:
             return
         yield past
+
+
+def _header(reader: "Reader") -> list[str]:
+    try:
+        return next(reader, [])
+    except csv.Error as error:
+        raise NoExportError(f"the first line is no CSV ({error}): is this an export of signals?") from error
 
 
 def _named(header: list[str], cells: list[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.config import SYSTEM_FILE, WEBHOOK_FILE
-from tests.api.operator import ask, log_of
+from tests.api.operator import BEARER, ask, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -152,6 +152,13 @@ async def test_a_wrong_value_is_refused_and_logged(
 async def test_what_is_no_configuration_at_all(app_server: AppServer, body: Any) -> None:
     refused = await ask(app_server, "PUT", "/admin/webhook/config", 422, body=body)
     assert isinstance(refused["detail"], list)
+
+
+async def test_a_body_that_is_no_text(app_server: AppServer) -> None:
+    headers = {**BEARER, "Content-Type": "application/json"}
+    async with app_server.http.put("/admin/system/config", data=b"\xff", headers=headers) as answer:
+        assert answer.status == 422
+        assert (await answer.json())["detail"][0]["msg"] == "is no JSON in UTF-8"
 
 
 async def test_what_is_read_and_sent_back_changes_nothing(app_server: AppServer, tmp_path: Path) -> None:

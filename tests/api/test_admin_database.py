@@ -196,7 +196,9 @@ async def test_bad_rows_are_listed_and_keep_no_good_one_out(app_server: AppServe
     assert (await imported(app_server, table({**_GOOD, "status": "failed", "type": ""})))["bad"] == 1
 
 
-@pytest.mark.parametrize("content", ["", "nonsense", '{"json": 1}', "id,ticker\r\n1,A\r\n", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content", ["", "nonsense", '{"json": 1}', '"a"b"c","\n', "id,ticker\r\n1,A\r\n", b"\xff\xfe"]
+)
 async def test_what_is_no_export(app_server: AppServer, content: str | bytes) -> None:
     refused = await imported(app_server, content, 422)
     assert "is this an export" in refused["detail"]

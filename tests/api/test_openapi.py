@@ -1,0 +1,42 @@
+"""The OpenAPI document is the truth (SPEC §14): odd requests to every route, and no undocumented answer."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+from tests.api.conftest import ADMIN_TOKEN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.api.conftest import AppServer
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+async def test_every_answer_is_documented_and_none_is_an_error_of_ours(
+    app_server: AppServer, tmp_path: Path
+) -> None:
+    schemathesis = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "run",
+        f"{app_server.url}/openapi.json",
+        f"--header=Authorization: Bearer {ADMIN_TOKEN}",
+        f"--checks={CHECKS}",
+        "--phases=examples,coverage,fuzzing",
+        "--max-examples=15",
+        "--generation-deterministic",
+        "--continue-on-failure",
+        "--suppress-health-check=all",
+        "--warnings=off",
+        "--no-color",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=tmp_path,
+    )
+    output, _ = await schemathesis.communicate()
+    assert schemathesis.returncode == 0, output.decode()
