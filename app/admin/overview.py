@@ -19,6 +19,7 @@ from app.screener.lists import current_list
 
 _LIMIT_SECONDS = 5.0
 _SQL = load("admin")
+_SELLS_AT_RISK = load("ops")["sells_at_risk"]
 
 
 class Overview(BaseModel):
@@ -42,11 +43,12 @@ async def look(runtime: Runtime) -> Overview:
         counts = await connection.fetchrow(_SQL["counts"])
         waiting = await connection.fetchrow(_SQL["waiting"])
         positions = await connection.fetchrow(_SQL["positions"])
+        sells = await connection.fetchrow(_SELLS_AT_RISK)
         changes = await connection.fetchrow(_SQL["changes"])
         top_n = await current_top_n(runtime, connection)
         destination = Destination(**describe(runtime))
     if not (
-        counts and waiting and positions and changes
+        counts and waiting and positions and sells and changes
     ):  # an aggregate without GROUP BY always has its one row
         raise RuntimeError("the database answered an aggregate without a row")
     return Overview(
@@ -74,7 +76,7 @@ async def look(runtime: Runtime) -> Overview:
         top_n=top_n,
         positions=Positions(**positions),
         changes=Changes(**changes),
-        alarms=alarms(top_n, sells_expired=counts["sells_expired"], sells_late=waiting["sells_in_last_tenth"])
+        alarms=alarms(top_n, sells_expired=sells["expired"], sells_late=sells["late"])
         + operator_alarms(runtime.config.system, runtime.config_problems),
     )
 
