@@ -1,6 +1,5 @@
 """The screener's strategies: list, create, change, delete, activate (SPEC §12, §14)."""
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -14,9 +13,8 @@ from app.admin.schemas import Problem
 from app.config import BUILT_IN_STRATEGY, FINVIZ_FILE, Config, Document, Source, Strategy, merge
 from app.errors import ConfigFileError
 from app.masking import masked_source, unmasked_source
+from app.screener.pace import too_often
 from app.settings import Settings
-
-_ROWS_PER_PAGE, _REQUESTS_PER_MINUTE = 20, 59  # SPEC §12
 
 _NO_SUCH: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such strategy"}}
 
@@ -132,20 +130,6 @@ async def activate_strategy(request: Request, store: Store, actor: Acting, name:
 
     await store.change(actor, "strategy.activate", edit, target=name)
     return _shown(request)
-
-
-def too_often(url: str, *, top_n: int, refresh_interval_sec: int) -> str:
-    """Say why a strategy would ask its site more often than allowed; empty when it would not. Pure."""
-    if not url.lower().startswith(("https:", "http:")):
-        return ""
-    pages = 1 if "/export" in url else math.ceil(top_n / _ROWS_PER_PAGE)
-    if pages * 60 <= _REQUESTS_PER_MINUTE * refresh_interval_sec:
-        return ""
-    needed = math.ceil(pages * 60 / _REQUESTS_PER_MINUTE)
-    return (
-        f"top_n {top_n} is {pages} pages every {refresh_interval_sec} s, and {_REQUESTS_PER_MINUTE} requests "
-        f"a minute are allowed: set refresh_interval_sec to {needed} or more, or a smaller top_n"
-    )
 
 
 def _known(config: Config, name: str) -> Strategy:
