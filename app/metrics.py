@@ -22,6 +22,9 @@ QUEUE_DEPTH = Gauge("queue_depth", "Signals that wait, by queue: received, appro
 OLDEST_WAITING_SECONDS = Gauge(
     "oldest_waiting_seconds", "Age of the oldest waiting signal, by queue", ["queue"]
 )
+SELLS_AT_RISK = Gauge(
+    "sells_at_risk", "Sells that need a person: late (last tenth of their age), expired", ["state"]
+)
 LIMITER_TOKENS = Gauge("limiter_tokens", "Requests allowed right now, by window: minute, hour", ["window"])
 DESTINATION_STATE = Gauge("destination_state", "1 for the state in force: open, held, paused", ["state"])
 DESTINATION_FAILURES = Counter(

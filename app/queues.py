@@ -21,12 +21,15 @@ class Queues:
     """Signals that wait for a decision (`received`) and for delivery (`approved`, with those on the way).
 
     At most a second old; intake adds what it commits meanwhile. `oldest_*` in seconds, 0 when nothing waits.
+    `sells_*`: in the last tenth of their age, and expired with their position open (SPEC §10).
     """
 
     received: int = 0
     approved: int = 0
     oldest_received: float = 0.0
     oldest_approved: float = 0.0
+    sells_late: int = 0
+    sells_expired: int = 0
 
 
 async def run(runtime: "Runtime", name: str) -> None:
@@ -35,10 +38,14 @@ async def run(runtime: "Runtime", name: str) -> None:
         runtime.supervisor.beat(name)
         started = time.monotonic()
         row = await runtime.pool.fetchrow(_SQL["queues"], timeout=10)
-        if row is None:  # pragma: no cover - an aggregate always has its row
+        sells = await runtime.pool.fetchrow(_SQL["sells_at_risk"], timeout=10)
+        if row is None or sells is None:  # pragma: no cover - an aggregate always has its row
             raise RuntimeError("no row")
         queues = runtime.queues
         queues.received, queues.approved, queues.oldest_received, queues.oldest_approved = row
+        queues.sells_late, queues.sells_expired = sells
+        metrics.SELLS_AT_RISK.labels("late").set(queues.sells_late)
+        metrics.SELLS_AT_RISK.labels("expired").set(queues.sells_expired)
         metrics.QUEUE_DEPTH.labels("received").set(queues.received)
         metrics.QUEUE_DEPTH.labels("approved").set(queues.approved)
         metrics.OLDEST_WAITING_SECONDS.labels("received").set(queues.oldest_received)

@@ -12,13 +12,14 @@ from app.admin.texts import text
 from app.config import SystemConfig
 from app.db.pool import Connection
 from app.db.queries import load
-from app.delivery.destination import describe
+from app.delivery.destination import describe, why_failing
 from app.errors import ConfigFileError
 from app.runtime import Runtime
 from app.screener.lists import current_list
 
 _LIMIT_SECONDS = 5.0
 _SQL = load("admin")
+_SELLS_AT_RISK = load("ops")["sells_at_risk"]
 
 
 class Overview(BaseModel):
@@ -42,11 +43,13 @@ async def look(runtime: Runtime) -> Overview:
         counts = await connection.fetchrow(_SQL["counts"])
         waiting = await connection.fetchrow(_SQL["waiting"])
         positions = await connection.fetchrow(_SQL["positions"])
+        sells = await connection.fetchrow(_SELLS_AT_RISK)
+        failing = await why_failing(runtime, connection)
         changes = await connection.fetchrow(_SQL["changes"])
         top_n = await current_top_n(runtime, connection)
         destination = Destination(**describe(runtime))
     if not (
-        counts and waiting and positions and changes
+        counts and waiting and positions and sells and changes
     ):  # an aggregate without GROUP BY always has its one row
         raise RuntimeError("the database answered an aggregate without a row")
     return Overview(
@@ -74,7 +77,7 @@ async def look(runtime: Runtime) -> Overview:
         top_n=top_n,
         positions=Positions(**positions),
         changes=Changes(**changes),
-        alarms=alarms(top_n, sells_expired=counts["sells_expired"], sells_late=waiting["sells_in_last_tenth"])
+        alarms=alarms(top_n, sells_expired=sells["expired"], sells_late=sells["late"], failing=failing)
         + operator_alarms(runtime.config.system, runtime.config_problems),
     )
 
@@ -96,13 +99,20 @@ async def current_top_n(runtime: Runtime, connection: Connection) -> TopN:
     )
 
 
-def alarms(top_n: TopN, *, sells_expired: int, sells_late: int) -> list[Alarm]:
-    """What a person should look at now, the dearest first (SPEC §10, §12). Pure."""
+def alarms(top_n: TopN, *, sells_expired: int, sells_late: int, failing: str = "") -> list[Alarm]:
+    """What a person should look at now, the dearest first (SPEC §10, §12). Pure.
+
+    `failing`: how the destination keeps failing, empty while it does not.
+    """
     found = []
     if sells_expired:
         found.append(Alarm(code="sells_expired", text=text("alarm.sells_expired", count=sells_expired)))
     if sells_late:
         found.append(Alarm(code="sells_late", text=text("alarm.sells_late", count=sells_late)))
+    if failing:
+        found.append(
+            Alarm(code="destination_failing", text=text("alarm.destination_failing", reason=failing))
+        )
     if top_n.last_update is None:
         found.append(Alarm(code="top_n_missing", text=text("alarm.top_n_missing")))
     elif not top_n.fresh:

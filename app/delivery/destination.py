@@ -11,6 +11,7 @@ from app.db.queries import load
 from app.runtime import Runtime
 
 _SQL = load("delivery")
+_FAILING_REASON = load("breaker")["failing_reason"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +59,9 @@ async def look_up_state(runtime: Runtime, connection: Connection) -> None:
     shown = describe(runtime)["state"]
     for state in ("open", "held", "paused"):
         metrics.DESTINATION_STATE.labels(state).set(state == shown)
+
+
+async def why_failing(runtime: Runtime, connection: Connection) -> str:
+    """Return how the destination keeps failing, empty while it does not: an alarm (SPEC §10)."""
+    key = destination_of(runtime.config.webhook.url).key
+    return await connection.fetchval(_FAILING_REASON, key) or ""

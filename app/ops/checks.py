@@ -68,6 +68,15 @@ def intake(*, paused: bool) -> Check:
     return _degraded("paused by an operator: posts are refused with 503") if paused else {"status": "ok"}
 
 
+def sells(queues: Queues) -> Check:
+    """Degrade while a sell is about to expire, or has while its position stays open: a person has to act."""
+    if queues.sells_expired:
+        return _degraded(f"{queues.sells_expired} sells expired undelivered; their positions are still open")
+    if queues.sells_late:
+        return _degraded(f"{queues.sells_late} sells are about to expire undelivered")
+    return {"status": "ok"}
+
+
 def top_n(probe: Probe, *, paused: bool = False) -> Check:
     """Degrade while the list is frozen, buys wait for a fresh one, or the last refresh failed."""
     if probe.error:

@@ -59,6 +59,7 @@ class Health:
             "workers": checks.workers(runtime.supervisor.states()),
             "backlog": checks.backlog(runtime.queues, runtime.settings.queue_max_size),
             "intake": checks.intake(paused=system.intake_paused),
+            "sells": checks.sells(runtime.queues),
             "top_n": checks.top_n(probe, paused=system.engine_paused),
             "destination": checks.destination(describe(runtime)),
             "configuration": checks.configuration(runtime.config_problems),

@@ -132,11 +132,12 @@ async def test_the_status_counts_the_day_and_names_the_destination(app_server: A
 
 
 async def test_an_expired_sell_is_an_alarm(app_server: AppServer) -> None:
+    await app_server.runtime.pool.execute("INSERT INTO positions (ticker) VALUES ('KEPT')")
     await add(app_server, "KEPT", "expired", signal_type="sell")
     answer = await get(app_server, "/admin/status")
     assert answer["alarms"][0] == {
         "code": "sells_expired",
-        "text": "Sells expired undelivered in the last 24 hours: 1. Their positions are still open.",
+        "text": "Sells expired undelivered: 1. Their positions are still open.",
     }
 
 
@@ -221,7 +222,7 @@ async def test_each_kind_of_change_has_its_message(
     app_server.runtime.wakeups.notify("changed")
     while (await heard(line, "positions_changed"))["open"] != 1:
         pass
-    await add(app_server, "LOST", "expired", signal_type="sell")
+    await add(app_server, "TSLA", "expired", signal_type="sell")
     while "sells_expired" not in {alarm["code"] for alarm in await heard(line, "alarm")}:
         pass
 

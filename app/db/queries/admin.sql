@@ -26,21 +26,20 @@ FROM attempts WHERE signal_id = $1 ORDER BY id
 -- What became of the signals of the last 24 hours. `approved` counts who passed the rule, whatever came after; only for
 -- the expired ones the events have to be asked. now(), not clock_timestamp(): an index serves only a stable bound.
 WITH day AS (
-    SELECT status, type <> 'buy' AND imported_at IS NULL AS sells, count(*) AS n
+    SELECT status, count(*) AS n
     FROM signals
     WHERE received_at > now() - interval '24 hours'
-    GROUP BY 1, 2
+    GROUP BY 1
 ), total AS (
     SELECT coalesce(sum(n), 0)::bigint AS received,
            coalesce(sum(n) FILTER (WHERE status IN ('approved', 'forwarding', 'forwarded', 'failed')), 0)::bigint AS passed,
            coalesce(sum(n) FILTER (WHERE status = 'rejected'), 0)::bigint AS rejected,
            coalesce(sum(n) FILTER (WHERE status = 'forwarded'), 0)::bigint AS forwarded,
            coalesce(sum(n) FILTER (WHERE status = 'failed'), 0)::bigint AS failed,
-           coalesce(sum(n) FILTER (WHERE status = 'expired'), 0)::bigint AS expired,
-           coalesce(sum(n) FILTER (WHERE status = 'expired' AND sells), 0)::bigint AS sells_expired
+           coalesce(sum(n) FILTER (WHERE status = 'expired'), 0)::bigint AS expired
     FROM day
 )
-SELECT received, rejected, forwarded, failed, expired, sells_expired,
+SELECT received, rejected, forwarded, failed, expired,
        passed + CASE WHEN expired = 0 THEN 0 ELSE (
            SELECT count(*) FROM signals s
            WHERE s.status = 'expired' AND s.received_at > now() - interval '24 hours'
@@ -49,13 +48,10 @@ SELECT received, rejected, forwarded, failed, expired, sells_expired,
 FROM total
 
 -- name: waiting
--- The two queues; `oldest_seconds` is NULL when both are empty, `sell_in_last_tenth` is SPEC §10's alarm before it is too late.
+-- The two queues; `oldest_seconds` is NULL when both are empty.
 SELECT count(*) FILTER (WHERE status = 'received') AS processing,
        count(*) FILTER (WHERE status <> 'received') AS approved,
-       extract(epoch FROM clock_timestamp() - min(received_at))::float8 AS oldest_seconds,
-       count(*) FILTER (
-           WHERE type <> 'buy' AND expires_at - clock_timestamp() < (expires_at - received_at) / 10
-       ) AS sells_in_last_tenth
+       extract(epoch FROM clock_timestamp() - min(coalesce(renewed_at, received_at)))::float8 AS oldest_seconds
 FROM signals
 WHERE status IN ('received', 'approved', 'forwarding')
 

@@ -36,3 +36,7 @@ RETURNING true
 -- name: is_failing
 -- $1 destination.
 SELECT EXISTS (SELECT FROM destinations WHERE destination = $1 AND probe_at IS NOT NULL)
+
+-- name: failing_reason
+-- $1 destination. How its last attempt failed; no row while it works.
+SELECT reason FROM destinations WHERE destination = $1 AND probe_at IS NOT NULL

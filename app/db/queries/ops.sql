@@ -3,13 +3,27 @@ SELECT
     (SELECT count(*) FROM signals WHERE status = 'received'),
     (SELECT count(*) FROM signals WHERE status IN ('approved', 'forwarding')),
     coalesce((
-        SELECT extract(epoch FROM clock_timestamp() - received_at)::float8
+        SELECT extract(epoch FROM clock_timestamp() - coalesce(renewed_at, received_at))::float8
         FROM signals WHERE status = 'received' ORDER BY seq LIMIT 1
     ), 0),
     coalesce((
-        SELECT extract(epoch FROM clock_timestamp() - received_at)::float8
+        SELECT extract(epoch FROM clock_timestamp() - coalesce(renewed_at, received_at))::float8
         FROM signals WHERE status IN ('approved', 'forwarding') ORDER BY seq LIMIT 1
     ), 0);
+
+-- name: sells_at_risk
+-- Sells that are about to expire, in the last tenth of their age; and those that did while their position stays open, or
+-- that a person ordered in the last 24 hours: both need a person (SPEC §10).
+SELECT
+    (SELECT count(*) FROM signals
+     WHERE status IN ('received', 'approved', 'forwarding') AND type <> 'buy'
+       AND expires_at - clock_timestamp() < (expires_at - coalesce(renewed_at, received_at)) / 10) AS late,
+    (SELECT count(*) FROM signals s
+     WHERE status = 'expired' AND type <> 'buy' AND imported_at IS NULL
+       AND (EXISTS (
+               SELECT FROM positions p
+               WHERE p.ticker = s.ticker AND p.status = 'open' AND p.opened_at < s.status_at)
+            OR (type = 'manual_sell' AND status_at > now() - interval '24 hours'))) AS expired
 
 -- name: probe
 SELECT list.size, list.age, list.max_age, list.at, refresh.error

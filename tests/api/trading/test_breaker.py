@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from prometheus_client import REGISTRY
 
+from tests.api.operator import ask
 from tests.api.trading.receiver import Received, always, take
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ async def test_after_five_failures_nothing_leaves_until_a_probe_is_answered(
     desk.receiver.answer = take
     sent = len(desk.receiver.received)
     assert 5 <= sent <= 5 + 8  # what was on its way already is seen through
+    (alarm,) = (await ask(other, "GET", "/admin/status"))["alarms"]
+    assert alarm["code"] == "destination_failing"
+    assert alarm["text"].endswith("Last: the destination did not take it: HTTP 503; it is tried again")
     late = await desk.send(app, "AAPL", "buy")
     for server in (app, other):
         async with server.http.get("/health") as answer:
@@ -53,6 +57,7 @@ async def test_after_five_failures_nothing_leaves_until_a_probe_is_answered(
     await desk.database.execute(PROBE_NOW)
     await desk.settled(app)
     assert not await is_held(desk)
+    assert (await ask(app, "GET", "/admin/status"))["alarms"] == []
     assert len(desk.receiver.received) == before + 4
     assert await desk.open_positions() == {"AAPL": 2, "NVDA": 1, "TSLA": 1}
     assert REGISTRY.get_sample_value("destination_failures_total") == alerts + 1

@@ -131,9 +131,10 @@ def test_the_dearest_alarm_comes_first() -> None:
     fresh = TopN(last_update=datetime.now(UTC), fresh=True)
     stale = fresh.model_copy(update={"fresh": False})
     assert alarms(fresh, sells_expired=0, sells_late=0) == []
-    assert [alarm.code for alarm in alarms(stale, sells_expired=2, sells_late=1)] == [
+    assert [alarm.code for alarm in alarms(stale, sells_expired=2, sells_late=1, failing="x")] == [
         "sells_expired",
         "sells_late",
+        "destination_failing",
         "top_n_stale",
     ]
     assert [alarm.code for alarm in alarms(TopN(), sells_expired=0, sells_late=0)] == ["top_n_missing"]
