@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import os
@@ -133,6 +134,16 @@ def _repoint(environment: Path, final: Path) -> None:
             path.write_bytes(content.replace(old, new))
 
 
+def _step_aside(target: Path, old: Path) -> None:
+    """Move a stale environment out of the way; in a container's image it can only be removed (overlayfs)."""
+    try:
+        target.rename(old)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.rmtree(target)
+
+
 def _make(root: Path, kind: str) -> None:
     """Build the environment beside its place and rename it there. Called under the lock."""
     target = root / ENVIRONMENTS[kind]
@@ -166,7 +177,7 @@ def _make(root: Path, kind: str) -> None:
         _repoint(fresh, target)
         (fresh / STAMP).write_text(fingerprint(root, kind), "utf-8")
         if target.exists():
-            target.rename(old)
+            _step_aside(target, old)
         fresh.rename(target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -32,7 +32,10 @@ def run(request: Request, root: Path) -> ExitCode:
     try:
         mask = Mask(mask.secrets | secret_values(extra_vars.check(request.extra_vars)))
         known = inventory.Inventory(inventory.sources(root, request.inventories))
-        return _run(request, root, known, mask)
+        try:
+            return _run(request, root, known, mask)
+        finally:
+            handover.tidy(request, root)
     except (inventory.InventoryError, extra_vars.ExtraVarsError) as error:
         return _refuse(request, mask, ExitCode.USAGE, str(error))
     except handover.Due as due:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from deploy.bootstrap import ENVIRONMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +53,12 @@ def give(due: Due, checkout: Path) -> NoReturn:
     os.execve(  # noqa: S606 - the same command, by the target's own code
         sys.executable, [sys.executable, str(due.tree / "run.py"), *sys.argv[1:]], environment
     )
+
+
+def tidy(request: Request, tree: Path) -> None:
+    """Remove the environment that a handed-over run made in its tree: the checkout makes its own."""
+    if request.checkout:
+        shutil.rmtree(tree / ENVIRONMENTS["deploy"], ignore_errors=True)
 
 
 def take(request: Request) -> Request:

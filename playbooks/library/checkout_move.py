@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.git_checkout import GitError, git, holds, names, text
+from ansible.module_utils.git_checkout import GitError, git, hand_to_owner, holds, names, text
 
 DOCUMENTATION = """
 module: checkout_move
@@ -82,6 +82,8 @@ def move(root: Path, commit: str, configuration: list[str], *, back: bool) -> st
         git(root, *(["reset", "--quiet", "--keep"] if back else ["merge", "--quiet", "--ff-only"]), commit)
     finally:
         put_back(root)
+    changed = names(root, "diff", "--name-only", "-z", "--no-renames", head, commit)
+    hand_to_owner(root, [name for name in changed if name not in configuration])
     return kept
 
 

@@ -26,10 +26,10 @@ options:
   commit: {type: str, default: "", description: What the checkout is at, for the manifest.}
   image: {type: str, default: "", description: Id of the image that runs, for the manifest.}
   keep: {type: int, default: 10, description: How many are kept.}
-  referred: {type: list, elements: str, default: [], description: Folders that kept versions refer to.}
 """
 
 MANIFEST = "manifest.json"
+RECORD = ".run/versions.json"  # written by version_record
 OURS = re.compile(r"\d{8}T\d{6}Z-[\w-]+")
 
 
@@ -64,6 +64,15 @@ def keep_copy(source: Path, target: Path) -> dict[str, Any]:
     }
 
 
+def referred(root: Path) -> set[str]:
+    """Return the folders that versions which can be gone back to refer to, by the record of versions."""
+    record = root / RECORD
+    if not record.is_file():
+        return set()
+    versions = json.loads(record.read_text())["versions"]
+    return {one["backup"] for one in versions if one["state"] in ("good", "withdrawn") and not one["pruned"]}
+
+
 def prune(backups: Path, keep: int, referred: set[str]) -> list[str]:
     """Remove all but the newest folders and those referred to; what we did not make is left alone."""
     ours = sorted(
@@ -88,7 +97,6 @@ def main() -> None:
             "commit": {"type": "str", "default": ""},
             "image": {"type": "str", "default": ""},
             "keep": {"type": "int", "default": 10},
-            "referred": {"type": "list", "elements": "str", "default": []},
         }
     )
     params = module.params
@@ -109,8 +117,8 @@ def main() -> None:
         document = folder / MANIFEST
         document.write_text(json.dumps(manifest, indent=2) + "\n")
         document.chmod(0o600)
-        pruned = prune(backups, params["keep"], set(params["referred"]))
-    except OSError as error:
+        pruned = prune(backups, params["keep"], referred(root))
+    except (OSError, ValueError) as error:
         module.fail_json(
             msg=f"The configuration could not be backed up to {backups}: {error}. "
             "Check the folder's owner and the free space, then run this again."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.git_checkout import GitError, git, holds, names, text
+from ansible.module_utils.git_checkout import GitError, git, hand_to_owner, holds, names, text
 
 DOCUMENTATION = """
 module: update_source
@@ -101,6 +101,7 @@ def fetch(root: Path, seconds: int) -> bool:
             f"The remote {remote} did not answer: {without_password(str(error))}. The app was not touched. "
             f"Try it by hand: git -C {root} fetch {remote}"
         ) from error
+    hand_to_owner(root, [])
     return text(root, "rev-parse", follows) != before
 
 

@@ -140,14 +140,17 @@ def note(root: Path, record: dict[str, Any], params: dict[str, Any]) -> tuple[bo
         "state": params["state"],
         **({} if live else {"why": params["why"]}),
         "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "pruned": False,
         **{key: params[key] for key in ("flow", "run", "backup")},
     }
     same = ("state", "image_id", "commit")
     if live and record["current"] == entry["version"] and all(before.get(key) == entry[key] for key in same):
         return False, []
     record = noted(record, entry, live=live, withdraw=params["withdraw"])
-    save(root, record)
     removed = [version for version in to_remove(record, params["keep"]) if live and version in images]
+    for one in record["versions"]:
+        one["pruned"] = one["pruned"] or one["version"] in removed
+    save(root, record)
     for version in removed:
         docker("image", "rm", f"{params['repository']}:{version}")
     old = before.get("image_id", "")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 # Nobody sits at the other end: a question for a password would wait for ever.
 UNATTENDED = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
@@ -58,3 +55,18 @@ def holds(root: Path, *argv: str) -> bool:
     except GitError:
         return False
     return True
+
+
+def hand_to_owner(root: Path, changed: list[str]) -> None:
+    """Give what git wrote as root to whom the checkout belongs; it would lock them out of their clone."""
+    owner = root.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    store = root / text(root, "rev-parse", "--git-common-dir")
+    entries = [Path(folder, name) for folder, folders, files in os.walk(store) for name in folders + files]
+    for name in changed:
+        path = root / name
+        entries += [path, *(parent for parent in path.parents if root in parent.parents)]
+    for entry in entries:
+        if os.path.lexists(entry) and entry.lstat().st_uid == 0:
+            os.chown(entry, owner.st_uid, owner.st_gid, follow_symlinks=False)

@@ -136,3 +136,17 @@ def test_an_update_of_the_controller_runs_with_its_own_code(stack: Stack, upstre
     assert "Behold the stack" in result.output
     assert (_head(stack), stack.health()["version"]) == (commit, commit[:12])
     assert result.output.count("Lay the tree out") == 1
+
+
+@pytest.mark.usefixtures("kept")
+def test_an_update_of_the_locks_runs_in_an_environment_made_from_them(
+    stack: Stack, upstream: Upstream
+) -> None:
+    """Made beside, for this run alone; the checkout's own follows with the next run."""
+    lock = upstream.read("requirements/deploy.txt") + "# another lock\n"
+    commit = upstream.push({"requirements/deploy.txt": lock})
+    result = stack.run_py("--quickupdate").require()
+    assert result.output.count("Making .venv") == 1
+    assert (_head(stack), stack.health()["version"]) == (commit, commit[:12])
+    assert stack.host.run("ls -a .run/releases/*", folder=stack.project).stdout.count(".venv") == 0
+    assert stack.run_py("--status-only").require().output.count("Making .venv") == 1

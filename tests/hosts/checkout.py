@@ -43,7 +43,9 @@ def install(host: Host, archive: bytes, project: str = PROJECT) -> None:
     host.run(f"rm -rf {SOURCE}").require()
     host.unpack(archive, str(Path(SOURCE).parent))
     clone = f"git clone --quiet {SOURCE} {project}"
-    follow = f"git -C {project} fetch --quiet origin && git -C {project} reset --quiet --hard origin/HEAD"
+    # By name: the clone of a host that was kept may be on another branch, with a remote's HEAD long gone.
+    git = f"git -C {project}"
+    follow = f"{git} fetch --quiet origin && {git} checkout --quiet --force -B main --track origin/main"
     host.run(f"if test -d {project}/.git; then {follow}; else {clone}; fi").require()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,15 @@ def test_what_was_settled_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert (knobs["run_checkout"], knobs["source_commit"]) == ("/srv/checkout", "0123")
     again = parse("--update")
     assert handover.take(again) is again  # what it starts does not inherit it
+
+
+def test_a_run_that_was_handed_over_leaves_no_environment_in_its_tree(tmp_path: Path) -> None:
+    place = tmp_path / ".venv" / "bin"
+    place.mkdir(parents=True)
+    handover.tidy(parse("--update"), tmp_path)
+    assert place.exists()
+    handover.tidy(replace(parse("--update"), checkout="/srv/checkout"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_environment_of_another_tree_with_the_same_locks_is_as_good(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -205,6 +206,15 @@ class TestMove:
         assert mine(checkout) == before
         assert module.put_back(checkout) is False
 
+    def test_root_locks_nobody_out_of_their_clone(self, checkout: Path, origin: Path) -> None:
+        owner = str(os.geteuid() or 12345)  # others own what they write anyway
+        commit(origin, {"app/new/file.py": ""})
+        subprocess.run(["chown", "-R", owner, str(checkout)], check=True)
+        load("update_source").fetch(checkout, 60)
+        self.move(checkout, git(origin, "rev-parse", "HEAD"))
+        listing = subprocess.check_output(["find", str(checkout), "!", "-user", owner], text=True)
+        assert listing.split() in ([], [str(checkout / ".run")])
+
     def test_local_commits_keep_a_name(self, checkout: Path) -> None:
         start = git(checkout, "rev-parse", "HEAD")
         own = commit(checkout, {"app/own.py": ""})
@@ -231,6 +241,14 @@ class TestBackup:
         assert len(line["sha256"]) == 64
         assert folder.stat().st_mode & 0o777 == 0o700
 
+    def test_kept_versions_keep_their_backups(self, checkout: Path) -> None:
+        module, record = load("config_backup"), load("version_record")
+        assert module.referred(checkout) == set()
+        gone = entry("cccc", backup="third") | {"pruned": True}
+        kept = [entry("aaaa", backup="first"), entry("bbbb", "bad", backup="second"), gone]
+        record.save(checkout, {"current": "aaaa", "versions": [{"pruned": False, **one} for one in kept]})
+        assert module.referred(checkout) == {"first"}
+
     def test_what_is_old_goes_unless_it_is_referred_to_or_not_ours(self, tmp_path: Path) -> None:
         names = [f"2026010{day}T000000Z-update" for day in range(1, 6)]
         for name in [*names, "db", "mine"]:
@@ -240,14 +258,14 @@ class TestBackup:
         assert {entry.name for entry in tmp_path.iterdir()} == {names[0], *names[3:], "db", "mine"}
 
 
-def entry(version: str, state: str = "good", **more: str) -> dict[str, str]:
+def entry(version: str, state: str = "good", **more: str) -> dict[str, Any]:
     return {"version": version, "commit": f"{version}00", "state": state, "since": "2026", **more}
 
 
 class TestVersions:
     module = load("version_record")
 
-    def record(self, *entries: dict[str, str]) -> dict[str, Any]:
+    def record(self, *entries: dict[str, Any]) -> dict[str, Any]:
         return {"current": entries[0]["version"], "versions": list(entries)}
 
     def test_the_previous_good_one_is_chosen(self) -> None:

@@ -1,0 +1,155 @@
+"""`--rollback [VERSION]`: image and code go back, configuration and rows stay (SPEC §2, §3)."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hosts.probe import Probe
+from tests.hosts.serving import serving_all_along
+from tests.hosts.stack import DATABASE
+from tests.hosts.upstream import Upstream
+
+if TYPE_CHECKING:
+    from tests.hosts.stack import Stack
+
+SWAP_SECONDS = 15
+ELSEWHERE = "another-project:1"
+DATABASE_IMAGE = "trading-signal-processor/base-postgres:current"
+KEPT = 3
+
+
+EXPANSION = """\
+-- only adds
+-- depends: {depends}
+
+-- migrate: apply
+
+ALTER TABLE signals ADD COLUMN note text;
+
+-- migrate: rollback
+"""
+
+# Stands for a schema that an old version cannot read.
+PICKY = """\
+if "serve" in sys.argv:
+    from pathlib import Path
+    if Path("/srv/data/tomorrow").exists():
+        sys.exit("cannot work with what is stored")
+
+if __name__ == "__main__":
+"""
+
+
+@pytest.fixture(scope="module")
+def upstream(stack: Stack) -> Upstream:
+    """The remote that the stack's checkout follows."""
+    return Upstream(stack.host)
+
+
+@pytest.fixture(scope="module")
+def versions(stack: Stack, upstream: Upstream) -> list[str]:
+    """The first deployment and three updates, of which only the last few images are kept; oldest first."""
+    stack.host.run(f"docker tag {DATABASE_IMAGE} {ELSEWHERE}").require()
+    found = [_head(stack)]
+    for _ in range(3):
+        found.append(upstream.push({"app/news.txt": f"{uuid.uuid4()}\n"}))
+        stack.run_py("--quickupdate", "-e", f"versions_keep={KEPT}").require()
+    return found
+
+
+def _head(stack: Stack) -> str:
+    return stack.host.run("git rev-parse HEAD", folder=stack.project).require().stdout.strip()
+
+
+def _settings(stack: Stack) -> str:
+    command = "sha256sum .env config/*.json && stat --format '%n %a %u %Y' .env config/*.json"
+    return stack.host.run(command, folder=stack.project).require().stdout
+
+
+def _images(stack: Stack) -> set[str]:
+    return set(stack.host.run("docker images --format '{{.Repository}}:{{.Tag}}'").require().stdout.split())
+
+
+def test_only_this_projects_oldest_images_are_pruned(stack: Stack, versions: list[str]) -> None:
+    """By exact name: what other projects have is not even looked at."""
+    images = _images(stack)
+    tags = [f"trading-signal-processor:{commit[:12]}" in images for commit in versions]
+    assert tags == [False, True, True, True]
+    assert ELSEWHERE in images
+    assert DATABASE_IMAGE in images
+
+
+def test_back_to_the_previous_version(stack: Stack, versions: list[str]) -> None:
+    """Image and code, with today's configuration and the same database."""
+    stack.configure(LOG_LEVEL="DEBUG")
+    before = stack.containers()[DATABASE], _settings(stack)
+    with Probe(stack.health_url) as probe:
+        result = stack.run_py("--rollback").require()
+    assert stack.health()["version"] == versions[2][:12]
+    assert versions[2][:12] in result.output
+    assert _head(stack) == versions[2]
+    assert (stack.containers()[DATABASE], _settings(stack)) == before
+    assert 0 < probe.longest_gap < SWAP_SECONDS
+    containers = stack.containers()
+    stack.run_py("--quick").require()
+    assert stack.containers() == containers
+
+
+def test_back_to_a_named_version_and_forward_again(stack: Stack, versions: list[str]) -> None:
+    """Any kept version can be named, a newer one too; an update comes back to the newest."""
+    for commit in (versions[1], versions[3]):
+        stack.run_py("--rollback", commit[:12]).require()
+        assert (stack.health()["version"], _head(stack)) == (commit[:12], commit)
+    stack.run_py("--rollback", versions[1][:8]).require()
+    stack.run_py("--quickupdate", "-e", f"versions_keep={KEPT}").require()
+    assert (stack.health()["version"], _head(stack)) == (versions[3][:12], versions[3])
+
+
+@pytest.mark.parametrize(("wanted", "why"), [(0, "no longer kept"), (3, "runs now"), (None, "No version")])
+def test_what_is_not_there_is_refused_with_the_list(
+    stack: Stack, versions: list[str], wanted: int | None, why: str
+) -> None:
+    """Exit 3, nothing touched; the message lists what there is."""
+    containers, head = stack.containers(), _head(stack)
+    result = stack.run_py("--rollback", "nosuch" if wanted is None else versions[wanted][:12])
+    assert result.code == 3
+    assert why in result.output
+    assert all(commit[:12] in result.output for commit in versions)
+    assert (stack.containers(), _head(stack)) == (containers, head)
+
+
+def test_the_version_before_works_on_the_new_schema(stack: Stack, upstream: Upstream) -> None:
+    """A migration expands; the previous image is tried on it, swapped in, and handles a signal."""
+    (last,) = upstream.names("app/db/migrations/*.sql")[-1:]
+    depends = last.rpartition("/")[2].removesuffix(".sql")
+    before = stack.health()["version"]
+    upstream.push({"app/db/migrations/20991231_01_eXpAn-expand.sql": EXPANSION.format(depends=depends)})
+    stack.run_py("--quickupdate").require()
+    assert stack.sql("SELECT count(note) FROM signals") == [["0"]]
+
+    stack.run_py("--rollback").require()
+    assert stack.health()["version"] == before
+    answer = stack.post(f'{{"ticker": "MSFT", "action": "buy", "run": "{uuid.uuid4()}"}}'.encode())
+    assert stack.outcome(answer.json()["signal_id"])[0] in {"forwarded", "rejected"}
+
+
+def test_a_version_that_cannot_work_any_more_is_refused(stack: Stack, upstream: Upstream) -> None:
+    """Exit 3: it is tried beside the one that serves, which never notices."""
+    code = upstream.read("app/__main__.py")
+    picky = code.replace('if __name__ == "__main__":\n', PICKY)
+    old = upstream.push({"app/__main__.py": picky})
+    stack.run_py("--quickupdate").require()
+    upstream.push({"app/__main__.py": code})
+    stack.run_py("--quickupdate").require()
+    stack.host.run("touch data/tomorrow", folder=stack.project).require()
+    head = _head(stack)
+    with serving_all_along(stack):
+        result = stack.run_py("--rollback")
+    stack.host.run("rm data/tomorrow", folder=stack.project).require()
+    assert result.code == 3
+    assert old[:12] in result.output
+    assert "cannot work with what is stored" in result.output
+    assert _head(stack) == head
