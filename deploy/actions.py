@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PROJECT = "trading-signal-processor"  # what has to be typed before anything is destroyed
+
 
 @dataclass(frozen=True)
 class Action:
@@ -20,11 +22,20 @@ class Action:
     summary: str  # one line for --help and the README
     database: str = "kept"
     changes: bool = False  # may change anything on a host
-    destructive: bool = False  # needs the project's name typed
+    destroys: tuple[str, ...] = ()  # what the operator is told before typing the project's name
+    takes: str = ""  # name of the argument its flag takes, as --help shows it
+    dumps: bool = False  # makes a dump before that, unless --no-dump
     deploys: bool = False  # ends with a served version: --install-docker and the log flags may join
     shows_log: bool = False  # may be joined to a deploying flow, after it
     knobs: Mapping[str, Any] = field(default_factory=dict)  # extra variables of this row
 
+    @property
+    def destructive(self) -> bool:
+        """Whether it needs the project's name typed, or --yes (SPEC §2)."""
+        return bool(self.destroys)
+
+
+_VOLUME = "volume trading-signal-processor_postgres_data: every signal, delivery and position"
 
 ACTIONS: tuple[Action, ...] = (
     Action(
@@ -44,6 +55,33 @@ ACTIONS: tuple[Action, ...] = (
         summary="deploy with a cached build; containers replaced only where something changed",
         changes=True,
         deploys=True,
+    ),
+    Action(
+        name="rebuild",
+        flags=("--rebuild",),
+        playbook="rebuild.yml",
+        label="Rebuild",
+        summary="remove containers, volume, the project's images, temporary files; build all from nothing",
+        database="destroyed",
+        changes=True,
+        deploys=True,
+        destroys=(
+            "containers trading-signal-processor and trading-db",
+            _VOLUME,
+            "the project's images but for those just made, data/, unfinished copies in backups/",
+        ),
+        dumps=True,
+    ),
+    Action(
+        name="db",
+        flags=("--db",),
+        playbook="db.yml",
+        label="Fresh database",
+        summary="remove the database's container, volume and image; an empty database, same app",
+        database="destroyed",
+        changes=True,
+        destroys=("container trading-db and its image", _VOLUME),
+        dumps=True,
     ),
     Action(
         name="stop",
@@ -70,6 +108,21 @@ ACTIONS: tuple[Action, ...] = (
         knobs={"status_log_lines": 100},
     ),
     Action(
+        name="diagnose",
+        flags=("--diagnose",),
+        playbook="diagnose.yml",
+        label="Diagnosis",
+        summary="read-only report: containers, last lines of both logs, volume, network, disk, ports, health",
+    ),
+    Action(
+        name="backup",
+        flags=("--backup-db",),
+        playbook="backup.yml",
+        label="Backup",
+        summary="verified dump of the database into backups/db; nothing that runs is touched",
+        changes=True,
+    ),
+    Action(
         name="follow_logs",
         flags=("--follow-logs",),
         playbook=None,
@@ -91,7 +144,8 @@ def markdown_table() -> str:
         "|---|---|---|---|",
     ]
     for action in ACTIONS:
-        flags = ", ".join(f"`{flag}`" for flag in action.flags) or "none"
+        typed = (f"`{flag} {action.takes}`" if action.takes else f"`{flag}`" for flag in action.flags)
+        flags = ", ".join(typed) or "none"
         playbook = f"`{action.playbook}`" if action.playbook else "direct stream"
         database = f"**{action.database}**" if action.destructive else action.database
         rows.append(f"| {flags} | {playbook} | {action.summary} | {database} |")

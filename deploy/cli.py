@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from deploy import bootstrap
 from deploy.actions import ACTIONS, BY_NAME, DEFAULT, Action
@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _EPILOG = """\
 exit codes: 0 done · 1 internal error · 2 usage · 3 a precondition failed, nothing changed ·
-4 a host unreachable · 5 failed, the old version serves · 6 failed, nothing serves · 130 interrupted
+4 a host unreachable · 5 failed, the old version serves · 6 failed, nothing serves ·
+8 not confirmed, nothing touched · 130 interrupted
 """
 
 
@@ -49,6 +50,20 @@ class _Parser(argparse.ArgumentParser):
         known = [option for action in self._actions for option in action.option_strings]
         close = difflib.get_close_matches(flag, known, n=1)
         return UsageError(f"unknown flag {flag}" + (f" (did you mean {close[0]}?)" if close else ""))
+
+
+class _FlowWithArgument(argparse.Action):
+    """A flow flag that takes an argument: notes the flow, as the other flags do, and what was typed."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - the signature is argparse's
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        namespace.flows = [*(namespace.flows or []), self.const]
+        namespace.argument = values
 
 
 def product_version() -> str:
@@ -79,10 +94,20 @@ def build_parser() -> _Parser:
     )
     flows = parser.add_argument_group("flows (one a run; a log flag may join a deploying one)")
     for action in ACTIONS:
-        if action.flags:
+        if action.takes:
+            flows.add_argument(
+                *action.flags,
+                dest="flows",
+                action=_FlowWithArgument,
+                const=action.name,
+                metavar=action.takes,
+                help=action.summary,
+            )
+        elif action.flags:
             flows.add_argument(
                 *action.flags, dest="flows", action="append_const", const=action.name, help=action.summary
             )
+    parser.set_defaults(argument="")
     options = parser.add_argument_group("options")
     options.add_argument(
         "--limit", metavar="PATTERN", help="hosts or groups (default: local; required with -i)"
@@ -99,6 +124,12 @@ def build_parser() -> _Parser:
     )
     options.add_argument(
         "--adopt", action="store_true", help="take over a stack that another checkout of this project made"
+    )
+    options.add_argument(
+        "--yes", action="store_true", help="destroy without asking (needed without a terminal)"
+    )
+    options.add_argument(
+        "--no-dump", action="store_true", help="destroy the database without a dump of it first"
     )
     options.add_argument(
         "--json", action="store_true", help="one JSON document on stdout, all else on stderr"
@@ -141,12 +172,17 @@ def parse(argv: Sequence[str]) -> Request | str:
         raise UsageError(f"--install-docker belongs to deploying flows, not to {action.flags[0]}")
     if options.adopt and not action.changes:
         raise UsageError(f"--adopt belongs to flows that change something, not to {action.flags[0]}")
+    if options.adopt and action.destructive:
+        raise UsageError(f"{action.flags[0]} destroys only what is this checkout's: first --quick --adopt")
+    if options.no_dump and not action.dumps:
+        raise UsageError("--no-dump belongs to " + " and ".join(a.flags[0] for a in ACTIONS if a.dumps))
     if options.json and "follow_logs" in (action.name, then.name if then else ""):
         raise UsageError("--json and --follow-logs do not go together: a stream has no end to sum up")
     if options.inventory and options.limit is None:
         raise UsageError("-i needs --limit: name the hosts or groups this run is for")
     return Request(
         action=action,
+        argument=options.argument,
         then=then,
         limit=options.limit,
         inventories=tuple(options.inventory),
@@ -154,6 +190,8 @@ def parse(argv: Sequence[str]) -> Request | str:
         forks=options.forks,
         install_docker=options.install_docker,
         adopt=options.adopt,
+        yes=options.yes,
+        no_dump=options.no_dump,
         json=options.json,
         verbosity=options.verbosity,
     )

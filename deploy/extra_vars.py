@@ -54,6 +54,8 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
         found["docker_install"] = True
     if request.adopt:
         found["project_adopt"] = True
+    if request.no_dump:
+        found["database_no_dump"] = True
     return found
 
 

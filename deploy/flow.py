@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from deploy import extra_vars, inventory, logs, runner, summary, verdict
+from deploy import confirm, extra_vars, inventory, logs, runner, summary, verdict
 from deploy.actions import STATUS, Action
 from deploy.events import RunState
 from deploy.exitcodes import ExitCode, worst
@@ -35,6 +35,8 @@ def run(request: Request, root: Path) -> ExitCode:
         return _run(request, root, known, mask)
     except (inventory.InventoryError, extra_vars.ExtraVarsError) as error:
         return _refuse(request, mask, ExitCode.USAGE, str(error))
+    except confirm.DeclinedError as error:
+        return _refuse(request, mask, ExitCode.DECLINED, str(error))
     except OSError as error:
         why = f"a playbook could not be run: {error}. Check the free space of this machine."
         return _refuse(request, mask, ExitCode.INTERNAL, why)
@@ -54,6 +56,12 @@ def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -
     hosts = [] if trusted else known.hosts(limit)
     if request.action.playbook is None:
         return logs.follow(known, hosts, mask)
+    if request.action.takes and len(hosts) > 1:
+        raise inventory.InventoryError(
+            f"{request.action.flags[0]} is for one host; --limit {limit} names {', '.join(hosts)}"
+        )
+    if request.action.destructive:
+        confirm.confirm(request, hosts)
     report = Report(mask, json_only=request.json, verbosity=request.verbosity)
     with runner.Interruption() as interruption:
         code = _Session(request, root, known, report, interruption).run(hosts)

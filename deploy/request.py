@@ -27,6 +27,9 @@ class Request:
     forks: int | None = None
     install_docker: bool = False
     adopt: bool = False
+    argument: str = ""  # what the flow's flag takes, as typed
+    yes: bool = False  # confirmed on the command line
+    no_dump: bool = False
     json: bool = False
     verbosity: int = 0
     run_id: str = field(default_factory=new_run_id)

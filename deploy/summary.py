@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from deploy.verdict import Verdict
 
 SIGN_IN = "sign in with ADMIN_TOKEN from .env"
+# What the document of --json says of a host, as the roles reported it (docs/architecture.md).
+_REPORTED = (
+    *("version", "health", "serving", "containers", "urls", "gap_ms"),
+    *("notes", "warnings", "log", "diagnosis"),
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ def log_lines(state: RunState) -> list[str]:
 def command_line(request: Request, hosts: list[str], *, everything: bool = False) -> str:
     """The command that does the same for `hosts`; the limit as typed if that is every host of the run."""
     words = ["python3", "run.py", *request.action.flags[:1]]
+    words += [request.argument] * bool(request.action.takes)
     words += [word for path in request.inventories for word in ("-i", path)]
     if everything and request.limit:
         words += ["--limit", request.limit]
@@ -98,6 +104,7 @@ def command_line(request: Request, hosts: list[str], *, everything: bool = False
         words += ["--limit", ",".join(hosts)]
     words += [word for text in request.extra_vars for word in ("-e", text)]
     words += ["--install-docker"] * request.install_docker + ["--adopt"] * request.adopt
+    words += ["--no-dump"] * request.no_dump
     return shlex.join(words)
 
 
@@ -140,10 +147,7 @@ def _host_document(host: HostState, outcome: Outcome) -> dict[str, Any]:
             "message": failure.message,
             "detail": list(failure.detail),
         },
-        **{
-            key: host.report.get(key)
-            for key in ("version", "health", "serving", "containers", "urls", "gap_ms", "warnings", "log")
-        },
+        **{key: host.report.get(key) for key in _REPORTED},
     }
 
 
@@ -154,6 +158,8 @@ def _host_lines(host: HostState, outcome: Outcome, ending: Ending) -> list[str]:
         found += [f"    {_container(one)}" for one in report.get("containers") or []]
     if outcome is Outcome.DONE and report.get("serving") and report.get("urls"):
         found += [*(f"    {url}" for url in report["urls"]), f"    {SIGN_IN}"]
+    found += [f"    {line}".rstrip() for line in str(report.get("diagnosis") or "").splitlines()]
+    found += [f"    {note}" for note in report.get("notes") or []]
     found += [f"    warning: {warning}" for warning in report.get("warnings") or []]
     if host.failure:
         found += _failure_lines(host.failure)
@@ -198,10 +204,12 @@ def _state_left(host: HostState, ending: Ending) -> str:
         return "not known; look with --status-only once the host answers"
     if host.report.get("serving") is None:
         return "not known: status.yml could not tell; look with --status-only"
+    left = host.report.get("left")
     if host.report["serving"]:
         version = host.report.get("version")
-        return f"version {version} serves" if version else "the version that ran before serves"
-    return "NOTHING SERVES; volumes and configuration are as they were"
+        serves = f"version {version} serves" if version else "the version that ran before serves"
+        return f"{serves}; {left}" if left else serves
+    return f"NOTHING SERVES; {left or 'volumes and configuration are as they were'}"
 
 
 def _after_interruption(ending: Ending) -> str:

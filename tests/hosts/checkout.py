@@ -41,7 +41,12 @@ def install(host: Host, archive: bytes, project: str = PROJECT) -> None:
     host.run(f"rm -rf {SOURCE}").require()
     host.unpack(archive, str(Path(SOURCE).parent))
     clone = f"git clone --quiet {SOURCE} {project}"
-    follow = f"git -C {project} fetch --quiet origin && git -C {project} reset --quiet --hard origin/HEAD"
+    git = f"git -C {project}"
+    # The clone may be of another branch's code, and would go on following that.
+    follow = (
+        f"{git} fetch --quiet origin && {git} remote set-head origin --auto >/dev/null"
+        f" && {git} reset --quiet --hard origin/HEAD"
+    )
     host.run(f"if test -d {project}/.git; then {follow}; else {clone}; fi").require()
 
 
