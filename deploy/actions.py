@@ -123,6 +123,17 @@ ACTIONS: tuple[Action, ...] = (
         changes=True,
     ),
     Action(
+        name="restore",
+        flags=("--restore-db",),
+        playbook="restore.yml",
+        label="Restore",
+        summary="put a verified dump in the database's place; delivery starts paused",
+        database="replaced",
+        changes=True,
+        takes="FILE",
+        destroys=("database trading_signals: kept aside under another name, and no longer used",),
+    ),
+    Action(
         name="follow_logs",
         flags=("--follow-logs",),
         playbook=None,

@@ -54,6 +54,9 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
         found["docker_install"] = True
     if request.adopt:
         found["project_adopt"] = True
+    if action.name == "restore":
+        found["database_restore_file"] = request.argument
+        found["database_restore_folder"] = str(Path.cwd())
     if request.no_dump:
         found["database_no_dump"] = True
     return found
