@@ -145,7 +145,7 @@ ACTIONS: tuple[Action, ...] = (
 
 BY_NAME: dict[str, Action] = {action.name: action for action in ACTIONS}
 DEFAULT = BY_NAME["site"]
-STATUS = BY_NAME["status"]  # also asked after a failure: who serves now?
+DIAGNOSIS = BY_NAME["diagnose"]  # also asked after a failure: who serves now, and what is wrong?
 
 
 def markdown_table() -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from deploy.actions import PROJECT
 
 if TYPE_CHECKING:
-    from deploy.actions import Action
     from deploy.request import Request
 
 
@@ -22,7 +21,7 @@ def confirm(request: Request, hosts: list[str]) -> None:
     Everything is said on stderr: stdout is for `--json`. Raises DeclinedError; nothing is touched then.
     """
     flag = request.action.flags[0]
-    sys.stderr.write(question(request.action, hosts, dump=not request.no_dump))
+    sys.stderr.write(question(request, hosts))
     if request.yes:
         return
     if not sys.stdin.isatty():
@@ -36,10 +35,12 @@ def confirm(request: Request, hosts: list[str]) -> None:
         raise DeclinedError(f"{flag} was not confirmed. Nothing was touched")
 
 
-def question(action: Action, hosts: list[str], *, dump: bool) -> str:
-    """What `action` destroys on `hosts`, and what becomes of the data: lines, ending in a newline. Pure."""
+def question(request: Request, hosts: list[str]) -> str:
+    """What goes on `hosts`, and what becomes of the data: lines, ending in a newline. Pure."""
+    action, dump = request.action, not request.no_dump
+    what = " ".join(filter(None, [action.label, request.argument]))
     lines = [
-        f"{action.label} on {', '.join(hosts)} destroys there:",
+        f"{what} on {', '.join(hosts)} destroys there:",
         *(f"  - {one}" for one in action.destroys),
     ]
     if action.dumps:

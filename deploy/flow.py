@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deploy import confirm, extra_vars, inventory, logs, runner, summary, verdict
-from deploy.actions import STATUS, Action
+from deploy.actions import DIAGNOSIS, Action
 from deploy.events import RunState
 from deploy.exitcodes import ExitCode, worst
 from deploy.masking import Mask, read_env, secret_values
@@ -122,12 +122,12 @@ class _Session:
         )
 
     def _ask_what_serves(self, state: RunState, hosts: list[str]) -> None:
-        """`status.yml` after a failure: what it finds replaces what the failed flow had reported so far."""
+        """`diagnose.yml` after a failure: what it finds replaces what the failed flow had reported so far."""
         self._report.say(f"Looking at what serves now: {', '.join(hosts)}")
         self._interruption.renew()
         found = RunState(hosts)
-        knobs = {**extra_vars.knobs(self._request, STATUS), "status_log_lines": _LOG_LINES_AFTER_FAILURE}
-        self._playbook(STATUS, found, knobs)
+        knobs = {"status_log_lines": _LOG_LINES_AFTER_FAILURE, "diagnostics_keep": True}
+        self._playbook(DIAGNOSIS, found, {**extra_vars.knobs(self._request, DIAGNOSIS), **knobs})
         for name in hosts:
             report = state.hosts[name].report
             own_log = report.get("log")  # the flow knows better which container failed

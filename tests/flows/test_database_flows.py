@@ -288,6 +288,8 @@ def test_a_rebuild_that_cannot_be_built_destroys_nothing(stack: Stack) -> None:
         stack.host.write(file, original)
     assert result.code == 5
     assert "this build breaks here" in result.output
+    kept = stack.host.run("cat logs/diagnosis-*.txt", folder=stack.project).require().stdout
+    assert f"== log of {DATABASE}" in kept
     assert (stack.containers(), _rows(stack)) == (before, rows)
     assert (probe.answered > 0, probe.failed) == (True, 0)
 

@@ -61,7 +61,7 @@ def _rows(stack: Stack) -> list[list[list[str]]]:
         ),
         stack.sql("SELECT id, ticker, status, buys, opened_by FROM positions ORDER BY id"),
         stack.sql(
-            "SELECT sequencename, last_value FROM pg_sequences WHERE sequencename !~ 'events' ORDER BY 1"
+            "SELECT last_value FROM pg_sequences WHERE sequencename ~ '^(signals|attempts)_' ORDER BY 1"
         ),
     ]
 
