@@ -4,8 +4,9 @@ ARG BASE=trading-signal-processor/base-python:current
 
 FROM ${BASE} AS builder
 COPY requirements/uv.txt requirements/app.txt /build/
-# The cache mount survives --no-cache, so a full build downloads only what is new.
-RUN --mount=type=cache,target=/root/.cache,sharing=locked \
+# The cache mount survives --no-cache, so a full build downloads only what is new; --rebuild takes one of its own.
+ARG PACKAGE_CACHE=packages
+RUN --mount=type=cache,id=trading-signal-processor-${PACKAGE_CACHE},target=/root/.cache,sharing=locked \
     --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=package_index \
     --mount=type=bind,source=images/venv.sh,target=/build/venv.sh \

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PROJECT = "trading-signal-processor"  # what has to be typed before anything is destroyed
+
 
 @dataclass(frozen=True)
 class Action:
@@ -20,7 +22,8 @@ class Action:
     summary: str  # one line for --help and the README
     database: str = "kept"
     changes: bool = False  # may change anything on a host
-    destructive: bool = False  # needs the project's name typed
+    destroys: tuple[str, ...] = ()  # what the operator is told before typing the project's name
+    dumps: bool = False  # makes a dump before that, unless --no-dump
     deploys: bool = False  # ends with a served version: --install-docker and the log flags may join
     shows_log: bool = False  # may be joined to a deploying flow, after it
     takes: str = ""  # name of the argument its flag takes, as --help shows it; [NAME]: it may be left out
@@ -28,6 +31,18 @@ class Action:
     fetches: bool = False  # fetch.yml before it, and perhaps the target's own controller after that
     knobs: Mapping[str, Any] = field(default_factory=dict)  # extra variables of this row
 
+    @property
+    def needs_argument(self) -> bool:
+        """Whether its flag takes an argument that may not be left out."""
+        return bool(self.takes) and not self.takes.startswith("[")
+
+    @property
+    def destructive(self) -> bool:
+        """Whether it needs the project's name typed, or --yes (SPEC §2)."""
+        return bool(self.destroys)
+
+
+_VOLUME = "volume trading-signal-processor_postgres_data: every signal, delivery and position"
 
 ACTIONS: tuple[Action, ...] = (
     Action(
@@ -73,6 +88,33 @@ ACTIONS: tuple[Action, ...] = (
         fetches=True,
     ),
     Action(
+        name="rebuild",
+        flags=("--rebuild",),
+        playbook="rebuild.yml",
+        label="Rebuild",
+        summary="remove containers, volume, the project's images, temporary files; build all from nothing",
+        database="destroyed",
+        changes=True,
+        deploys=True,
+        destroys=(
+            "containers trading-signal-processor and trading-db",
+            _VOLUME,
+            "the project's images but for those just made, data/, unfinished copies in backups/",
+        ),
+        dumps=True,
+    ),
+    Action(
+        name="db",
+        flags=("--db",),
+        playbook="db.yml",
+        label="Fresh database",
+        summary="remove the database's container, volume and image; an empty database, same app",
+        database="destroyed",
+        changes=True,
+        destroys=("container trading-db and its image", _VOLUME),
+        dumps=True,
+    ),
+    Action(
         name="stop",
         flags=("--stop",),
         playbook="stop.yml",
@@ -108,6 +150,32 @@ ACTIONS: tuple[Action, ...] = (
         knobs={"status_log_lines": 100},
     ),
     Action(
+        name="diagnose",
+        flags=("--diagnose",),
+        playbook="diagnose.yml",
+        label="Diagnosis",
+        summary="read-only report: containers, last lines of both logs, volume, network, disk, ports, health",
+    ),
+    Action(
+        name="backup",
+        flags=("--backup-db",),
+        playbook="backup.yml",
+        label="Backup",
+        summary="verified dump of the database into backups/db; nothing that runs is touched",
+        changes=True,
+    ),
+    Action(
+        name="restore",
+        flags=("--restore-db",),
+        playbook="restore.yml",
+        label="Restore",
+        summary="put a verified dump in the database's place; delivery starts paused",
+        database="replaced",
+        changes=True,
+        takes="FILE",
+        destroys=("database trading_signals: kept aside under another name, and no longer used",),
+    ),
+    Action(
         name="follow_logs",
         flags=("--follow-logs",),
         playbook=None,
@@ -119,8 +187,8 @@ ACTIONS: tuple[Action, ...] = (
 
 BY_NAME: dict[str, Action] = {action.name: action for action in ACTIONS}
 DEFAULT = BY_NAME["site"]
-STATUS = BY_NAME["status"]  # also asked after a failure: who serves now?
 FETCH = "fetch.yml"  # what an update would bring, before the flow itself
+DIAGNOSIS = BY_NAME["diagnose"]  # also asked after a failure: who serves now, and what is wrong?
 
 
 def markdown_table() -> str:

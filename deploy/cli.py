@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _EPILOG = """\
 exit codes: 0 done · 1 internal error · 2 usage · 3 a precondition failed, nothing changed ·
-4 a host unreachable · 5 failed, the old version serves · 6 failed, nothing serves · 130 interrupted
+4 a host unreachable · 5 failed, the old version serves · 6 failed, nothing serves ·
+8 not confirmed, nothing touched · 130 interrupted
 """
 
 
@@ -99,7 +100,7 @@ def build_parser() -> _Parser:
                 *action.flags,
                 dest="flows",
                 action=_FlowWithArgument,
-                nargs="?" if action.takes.startswith("[") else None,
+                nargs=None if action.needs_argument else "?",
                 const=action.name,
                 metavar=action.takes.strip("[]"),
                 help=action.summary,
@@ -128,6 +129,12 @@ def build_parser() -> _Parser:
     )
     options.add_argument(
         "--no-rollback", action="store_true", help="leave a version that fails in place, to look at it"
+    )
+    options.add_argument(
+        "--yes", action="store_true", help="destroy without asking (needed without a terminal)"
+    )
+    options.add_argument(
+        "--no-dump", action="store_true", help="destroy the database without a dump of it first"
     )
     options.add_argument(
         "--json", action="store_true", help="one JSON document on stdout, all else on stderr"
@@ -159,6 +166,24 @@ def _named(action: Action) -> str:
     return action.flags[0] if action.flags else "the full deploy"
 
 
+def _check(options: argparse.Namespace, action: Action, then: Action | None) -> None:
+    """Refuse options that make no sense with the chosen flow. Raises UsageError."""
+    if options.install_docker and not action.deploys:
+        raise UsageError(f"--install-docker belongs to deploying flows, not to {action.flags[0]}")
+    if options.adopt and not action.changes:
+        raise UsageError(f"--adopt belongs to flows that change something, not to {action.flags[0]}")
+    if options.no_rollback and not action.rolls_back:
+        raise UsageError(f"--no-rollback belongs to flows that can go back, not to {_named(action)}")
+    if options.adopt and action.destructive:
+        raise UsageError(f"{action.flags[0]} destroys only what is this checkout's: first --quick --adopt")
+    if options.no_dump and not action.dumps:
+        raise UsageError("--no-dump belongs to " + " and ".join(a.flags[0] for a in ACTIONS if a.dumps))
+    if options.json and "follow_logs" in (action.name, then.name if then else ""):
+        raise UsageError("--json and --follow-logs do not go together: a stream has no end to sum up")
+    if options.inventory and options.limit is None:
+        raise UsageError("-i needs --limit: name the hosts or groups this run is for")
+
+
 def parse(argv: Sequence[str]) -> Request | str:
     """The Request for `argv`, or the text that `--help` or `--version` prints. Raises UsageError."""
     parser = build_parser()
@@ -170,16 +195,7 @@ def parse(argv: Sequence[str]) -> Request | str:
     if unknown:
         raise parser.unknown(unknown[0])
     action, then = _choose_flow(options.flows or [])
-    if options.install_docker and not action.deploys:
-        raise UsageError(f"--install-docker belongs to deploying flows, not to {action.flags[0]}")
-    if options.adopt and not action.changes:
-        raise UsageError(f"--adopt belongs to flows that change something, not to {action.flags[0]}")
-    if options.no_rollback and not action.rolls_back:
-        raise UsageError(f"--no-rollback belongs to flows that can go back, not to {_named(action)}")
-    if options.json and "follow_logs" in (action.name, then.name if then else ""):
-        raise UsageError("--json and --follow-logs do not go together: a stream has no end to sum up")
-    if options.inventory and options.limit is None:
-        raise UsageError("-i needs --limit: name the hosts or groups this run is for")
+    _check(options, action, then)
     return Request(
         action=action,
         then=then,
@@ -191,6 +207,8 @@ def parse(argv: Sequence[str]) -> Request | str:
         install_docker=options.install_docker,
         adopt=options.adopt,
         rollback=not options.no_rollback,
+        yes=options.yes,
+        no_dump=options.no_dump,
         json=options.json,
         verbosity=options.verbosity,
     )

@@ -62,6 +62,11 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
         found["run_checkout"] = request.checkout
     if request.commit:
         found["source_commit"] = request.commit
+    if action.name == "restore":
+        found["database_restore_file"] = request.argument
+        found["database_restore_folder"] = str(Path.cwd())
+    if request.no_dump:
+        found["database_no_dump"] = True
     return found
 
 

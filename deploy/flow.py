@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy import extra_vars, handover, inventory, logs, runner, summary, verdict
-from deploy.actions import FETCH, STATUS, Action
+from deploy import confirm, extra_vars, handover, inventory, logs, runner, summary, verdict
+from deploy.actions import DIAGNOSIS, FETCH, Action
 from deploy.events import RunState
 from deploy.exitcodes import ExitCode, worst
 from deploy.masking import Mask, read_env, secret_values
@@ -40,6 +40,8 @@ def run(request: Request, root: Path) -> ExitCode:
         return _refuse(request, mask, ExitCode.USAGE, str(error))
     except handover.Due as due:
         handover.give(due, root)
+    except confirm.DeclinedError as error:
+        return _refuse(request, mask, ExitCode.DECLINED, str(error))
     except OSError as error:
         why = f"a playbook could not be run: {error}. Check the free space of this machine."
         return _refuse(request, mask, ExitCode.INTERNAL, why)
@@ -59,6 +61,12 @@ def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -
     hosts = [] if trusted else known.hosts(limit)
     if request.action.playbook is None:
         return logs.follow(known, hosts, mask)
+    if request.action.needs_argument and len(hosts) > 1:
+        raise inventory.InventoryError(
+            f"{request.action.flags[0]} is for one host; --limit {limit} names {', '.join(hosts)}"
+        )
+    if request.action.destructive:
+        confirm.confirm(request, hosts)
     report = Report(mask, json_only=request.json, verbosity=request.verbosity)
     with runner.Interruption() as interruption:
         code = _Session(request, root, known, report, interruption).run(hosts)
@@ -132,12 +140,14 @@ class _Session:
         return self._playbook(str(action.playbook), state, extra_vars.knobs(self._request, action))
 
     def _ask_what_serves(self, state: RunState, hosts: list[str]) -> None:
-        """`status.yml` after a failure: what it finds replaces what the failed flow had reported so far."""
+        """`diagnose.yml` after a failure: what it finds replaces what the failed flow had reported so far."""
         self._report.say(f"Looking at what serves now: {', '.join(hosts)}")
         self._interruption.renew()
         found = RunState(hosts)
-        knobs = {**extra_vars.knobs(self._request, STATUS), "status_log_lines": _LOG_LINES_AFTER_FAILURE}
-        self._playbook(str(STATUS.playbook), found, knobs)
+        knobs = {"status_log_lines": _LOG_LINES_AFTER_FAILURE, "diagnostics_keep": True}
+        self._playbook(
+            str(DIAGNOSIS.playbook), found, {**extra_vars.knobs(self._request, DIAGNOSIS), **knobs}
+        )
         for name in hosts:
             report = state.hosts[name].report
             own_log = report.get("log")  # the flow knows better which container failed

@@ -28,6 +28,8 @@ class Request:
     forks: int | None = None
     install_docker: bool = False
     adopt: bool = False
+    yes: bool = False  # confirmed on the command line
+    no_dump: bool = False
     json: bool = False
     verbosity: int = 0
     rollback: bool = True  # bring the version before back when the gate fails

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from deploy.actions import DIAGNOSIS
 from deploy.exitcodes import ExitCode
 from deploy.verdict import Outcome
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from deploy.verdict import Verdict
 
 SIGN_IN = "sign in with ADMIN_TOKEN from .env"
+# What the document of --json says of a host, as the roles reported it (docs/architecture.md).
+_REPORTED = (
+    *("version", "health", "serving", "containers", "urls", "gap_ms"),
+    *("notes", "warnings", "log", "diagnosis", "diagnosis_file"),
+)
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,7 @@ def command_line(request: Request, hosts: list[str], *, everything: bool = False
     words += [word for text in request.extra_vars for word in ("-e", text)]
     words += ["--install-docker"] * request.install_docker + ["--adopt"] * request.adopt
     words += ["--no-rollback"] * (not request.rollback)
+    words += ["--no-dump"] * request.no_dump
     return shlex.join(words)
 
 
@@ -141,10 +148,7 @@ def _host_document(host: HostState, outcome: Outcome) -> dict[str, Any]:
             "message": failure.message,
             "detail": list(failure.detail),
         },
-        **{
-            key: host.report.get(key)
-            for key in ("version", "health", "serving", "containers", "urls", "gap_ms", "warnings", "log")
-        },
+        **{key: host.report.get(key) for key in _REPORTED},
     }
 
 
@@ -155,6 +159,7 @@ def _host_lines(host: HostState, outcome: Outcome, ending: Ending) -> list[str]:
         found += [f"    {_container(one)}" for one in report.get("containers") or []]
     if outcome is Outcome.DONE and report.get("serving") and report.get("urls"):
         found += [*(f"    {url}" for url in report["urls"]), f"    {SIGN_IN}"]
+    found += [f"    {note}" for note in report.get("notes") or []]
     found += [f"    warning: {warning}" for warning in report.get("warnings") or []]
     if host.failure:
         found += _failure_lines(host.failure)
@@ -162,6 +167,14 @@ def _host_lines(host: HostState, outcome: Outcome, ending: Ending) -> list[str]:
         found.append(f"    state:  {_state_left(host, ending)}")
         if log := str(report.get("log") or "").splitlines():
             found += ["    log:", *(f"      {line}" for line in log[-30:])]
+    return found + _diagnosis_lines(report, asked=ending.request.action is DIAGNOSIS)
+
+
+def _diagnosis_lines(report: dict[str, Any], *, asked: bool) -> list[str]:
+    """All of it where it was asked for or nothing serves; else where it was kept."""
+    found = [f"    diagnosis: {report['diagnosis_file']}"] if report.get("diagnosis_file") else []
+    if asked or not report.get("serving"):
+        found += [f"    {line}".rstrip() for line in str(report.get("diagnosis") or "").splitlines()]
     return found
 
 
@@ -198,11 +211,13 @@ def _state_left(host: HostState, ending: Ending) -> str:
     if host.failure and host.failure.unreachable:
         return "not known; look with --status-only once the host answers"
     if host.report.get("serving") is None:
-        return "not known: status.yml could not tell; look with --status-only"
+        return "not known: diagnose.yml could not tell; look with --status-only"
+    left = host.report.get("left")
     if host.report["serving"]:
         version = host.report.get("version")
-        return f"version {version} serves" if version else "the version that ran before serves"
-    return "NOTHING SERVES; volumes and configuration are as they were"
+        serves = f"version {version} serves" if version else "the version that ran before serves"
+        return f"{serves}; {left}" if left else serves
+    return f"NOTHING SERVES; {left or 'volumes and configuration are as they were'}"
 
 
 def _after_interruption(ending: Ending) -> str:

@@ -72,7 +72,7 @@ def _code(host: HostState, outcome: Outcome, action: Action) -> ExitCode:
     serving = bool(host.report.get("serving"))
     if outcome is Outcome.UNREACHABLE:
         return ExitCode.UNREACHABLE
-    if outcome is Outcome.FAILED and host.failure and host.failure.play == PRECONDITIONS:
+    if outcome is Outcome.FAILED and (_refused(host) or host.report.get("unchanged")):
         return ExitCode.PRECONDITION
     if outcome in {Outcome.FAILED, Outcome.STOPPED}:
         if not action.changes and action.name != "status":
@@ -81,3 +81,7 @@ def _code(host: HostState, outcome: Outcome, action: Action) -> ExitCode:
     if outcome is Outcome.DONE and action.name == "status" and not serving:
         return ExitCode.NOT_SERVING
     return ExitCode.DONE
+
+
+def _refused(host: HostState) -> bool:
+    return host.failure is not None and host.failure.play == PRECONDITIONS

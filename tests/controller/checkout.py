@@ -25,13 +25,18 @@ class Checkout:
 
     root: Path
 
-    def start(self, *arguments: str, stdout: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
-        """The controller in a process of its own, output captured."""
+    def start(
+        self,
+        *arguments: str,
+        stdout: int | IO[str] = subprocess.PIPE,
+        stdin: int | IO[str] = subprocess.DEVNULL,
+    ) -> subprocess.Popen[str]:
+        """The controller in a process of its own, output captured, without a terminal unless one is given."""
         return subprocess.Popen(
             [sys.executable, "-c", CONTROLLER, str(self.root), *arguments],
             cwd=REPOSITORY,
             text=True,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
         )

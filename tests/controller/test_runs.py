@@ -52,7 +52,8 @@ def test_a_failure_says_first_that_nothing_serves(checkout: Checkout) -> None:
     assert "failed: Replace the container" in done.stdout
     assert "ended with exit code 125" in done.stdout
     assert "| port is already allocated" in done.stdout
-    assert "last of 30" in done.stdout  # the log lines of status.yml
+    assert "last of 30" in done.stdout  # the log lines of diagnose.yml
+    assert "    diagnosis: logs/diagnosis.txt\n    == health\n    absent" in done.stdout
     assert "Next: python3 run.py --logs" in done.stdout
 
 

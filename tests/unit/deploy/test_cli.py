@@ -30,7 +30,8 @@ def parse(line: str) -> Request:
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
 def test_every_row_of_the_table_is_reached_by_its_flag(action: Action) -> None:
-    assert parse(" ".join(action.flags[:1])).action is action
+    request = parse(" ".join([*action.flags[:1], *action.takes.split()]))
+    assert (request.action, request.argument) == (action, action.takes)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,8 @@ def test_options_arrive_as_typed() -> None:
     assert request.extra_vars == ("a=1", "@vars.yml")
     assert (request.forks, request.verbosity) == (3, 2)
     assert (request.install_docker, request.adopt, request.json) == (True, True, True)
+    request = parse("--db --yes --no-dump")
+    assert (request.yes, request.no_dump) == (True, True)
 
 
 def test_every_run_has_an_id_of_its_own() -> None:
@@ -79,6 +82,9 @@ def test_every_run_has_an_id_of_its_own() -> None:
         ("--stop --install-docker", "--install-docker belongs to deploying flows, not to --stop"),
         ("--status-only --install-docker", "--install-docker belongs to deploying flows"),
         ("--logs --adopt", "--adopt belongs to flows that change something"),
+        ("--db --adopt", "--db destroys only what is this checkout's: first --quick --adopt"),
+        ("--quick --no-dump", "--no-dump belongs to --rebuild and --db"),
+        ("--db --quick", "--db and --quick do not go together"),
         ("--json --follow-logs", "a stream has no end"),
         ("--json --quick --follow-logs", "a stream has no end"),
         ("-i hosts.yml", "-i needs --limit"),

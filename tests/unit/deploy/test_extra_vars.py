@@ -48,6 +48,7 @@ def test_options_become_knobs() -> None:
         "docker_install": True,
         "project_adopt": True,
     }
+    assert extra_vars.knobs(Request(BY_NAME["db"], no_dump=True), BY_NAME["db"])["database_no_dump"] is True
     assert extra_vars.knobs(Request(BY_NAME["logs"]), BY_NAME["logs"])["status_log_lines"] == 100
 
 

@@ -50,7 +50,7 @@ def test_what_nobody_could_find_out_is_not_called_dead(recorded: list[dict[str, 
     end = ending(recorded, serving=False)
     end.state.hosts["b"].report = {"serving": None}
     assert summary.headline(end).endswith("; it is NOT KNOWN what serves on b.")
-    assert "    state:  not known: status.yml could not tell; look with --status-only" in summary.lines(end)
+    assert "    state:  not known: diagnose.yml could not tell; look with --status-only" in summary.lines(end)
 
 
 @pytest.mark.parametrize(

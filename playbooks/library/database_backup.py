@@ -1,0 +1,239 @@
+"""Copy the database: made beside, verified, only then given its name (SPEC §3, dump)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ansible.module_utils.basic import AnsibleModule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DOCUMENTATION = """
+module: database_backup
+short_description: A verified dump by the running server's own tools, or a cold copy of its volume
+description:
+  - Returns C(backup) with C(error) (empty when it is good), C(file), C(bytes) and C(sha256).
+  - A manifest lies beside the file. What failed leaves nothing behind.
+options:
+  source: {type: str, choices: [server, volume], default: server, description: What is copied.}
+  container: {type: str, required: true, description: The database's container; stopped for C(source=volume).}
+  volume: {type: str, required: true, description: The database's volume.}
+  image: {type: str, required: true, description: An image with C(tar), for the cold copy.}
+  folder: {type: path, required: true, description: Where backups lie; made 0700.}
+  flow: {type: str, required: true, description: The flow's name, part of the file's.}
+  run_id: {type: str, required: true, description: The run that made it.}
+  version: {type: str, required: true, description: The application's version at that moment.}
+  destruction: {type: bool, default: false, description: The database goes next; kept for ever.}
+  keep: {type: int, default: 5, description: How many others are kept.}
+"""
+
+DATABASE = "trading_signals"
+LOCK_WAIT_SECONDS = 30
+ABANDONED_SECONDS = 600  # a file that is being written changes all the time
+PIECE = 1 << 20
+FACTS = """
+SELECT json_build_object(
+    'postgres', current_setting('server_version'),
+    'migrations', ARRAY(SELECT migration_id FROM _pogo_migration ORDER BY migration_id),
+    'signals', (SELECT count(*) FROM signals))
+"""
+
+
+class BackupError(Exception):
+    """The copy could not be made or is not good; one line that says why."""
+
+
+def last_words(stderr: bytes, code: int) -> str:
+    """Return the last line of what a program said, or its exit code where it said nothing."""
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else f"exit code {code}"
+
+
+@contextlib.contextmanager
+def beside(target: Path) -> Iterator[BinaryIO]:
+    """Write to `.partial`, 0600; it gets its name when the block ends well, and goes otherwise."""
+    partial = target.with_name(target.name + ".partial")
+    with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b") as file:
+        try:
+            yield file
+            os.fsync(file.fileno())
+            partial.rename(target)
+        except BaseException:
+            partial.unlink()
+            raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def run(
+    argv: list[str], what: str, *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None
+) -> bytes:
+    """Run a command between files; raise BackupError with its last line unless it ends with 0."""
+    if stdin is not None:
+        stdin.seek(0)
+    done = subprocess.run(
+        argv,
+        stdin=stdin or subprocess.DEVNULL,
+        stdout=stdout or subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise BackupError(f"{what}: {last_words(done.stderr, done.returncode)}")
+    return done.stdout or b""
+
+
+def dump(container: str, file: BinaryIO) -> dict[str, Any]:
+    """Dump by the server's own tools and read the whole archive back; return facts for the manifest."""
+    inside = ["docker", "exec", "--interactive", container]
+    psql = [
+        *inside,
+        "psql",
+        "-U",
+        "postgres",
+        "-d",
+        DATABASE,
+        "-X",
+        "-qAt",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-c",
+        FACTS,
+    ]
+    facts = run(psql, "the database cannot be read")
+    pg_dump = [
+        *inside, "pg_dump", "-U", "postgres", "-d", DATABASE, "--format=custom",
+        f"--lock-wait-timeout={LOCK_WAIT_SECONDS}s",
+    ]  # fmt: skip
+    run(pg_dump, "pg_dump", stdout=file)
+    contents = run([*inside, "pg_restore", "--list"], "pg_restore --list", stdin=file)
+    if b" TABLE DATA public signals " not in contents:
+        raise BackupError("pg_restore --list names no table of signals in it")
+    # The list stands at the head of the file: only reading all of it shows that all of it is there.
+    run([*inside, "pg_restore", "--file=/dev/null"], "pg_restore", stdin=file)
+    return dict(json.loads(facts))
+
+
+def copy_volume(volume: str, image: str, file: BinaryIO) -> dict[str, Any]:
+    """Archive a volume that nobody writes to, and read all of it back; return facts for the manifest."""
+    argv = [
+        "docker",
+        "run",
+        "--rm",
+        "--network=none",
+        "--user=0",
+        f"--volume={volume}:/volume:ro",
+        "--entrypoint=tar",
+    ]
+    run([*argv, image, "-C", "/volume", "-cf", "-", "."], "tar", stdout=file)
+    file.seek(0)
+    try:
+        with tarfile.open(fileobj=file, mode="r|") as archive:
+            entries = sum(1 for _ in archive)
+    except tarfile.TarError as error:
+        raise BackupError(f"the archive cannot be read back: {error}") from error
+    if entries < 2:  # the folder itself is one
+        raise BackupError("the volume is empty")
+    return {"entries": entries}
+
+
+def digest_of(file: BinaryIO) -> str:
+    """Return the sha256 of the whole file."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    for piece in iter(lambda: file.read(PIECE), b""):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def make(target: Path, write: Callable[[BinaryIO], dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
+    """Make one copy with its manifest beside it; return the manifest."""
+    with beside(target) as file:
+        facts = write(file)
+        if file.seek(0, os.SEEK_END) == 0:
+            raise BackupError("what came out is empty")
+        manifest = {**about, "file": target.name, "bytes": file.tell(), "sha256": digest_of(file), **facts}
+        # First, so that whatever bears a copy's name is complete.
+        with beside(target.with_name(target.name + ".json")) as note:
+            note.write(json.dumps(manifest, indent=2).encode() + b"\n")
+    return manifest
+
+
+def tidy(folder: Path, keep: int) -> list[str]:
+    """Remove all but the newest `keep` of those that may go, and what killed runs left; return the names."""
+    now = time.time()
+    going = [path for path in folder.glob("*.partial") if now - path.stat().st_mtime > ABANDONED_SECONDS]
+    ordinary = []
+    for note in sorted(folder.glob("*.json"), reverse=True):  # names begin with the time
+        try:
+            manifest = json.loads(note.read_bytes())
+        except ValueError:
+            continue  # not ours to judge, so not ours to remove
+        if isinstance(manifest, dict) and manifest.get("before_destruction") is False:
+            ordinary.append(note)
+    for note in ordinary[keep:]:
+        going += [note.with_suffix(""), note]
+    for path in going:
+        path.unlink(missing_ok=True)
+    return [path.name for path in going]
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "source": {"type": "str", "choices": ["server", "volume"], "default": "server"},
+            "container": {"type": "str", "required": True},
+            "volume": {"type": "str", "required": True},
+            "image": {"type": "str", "required": True},
+            "folder": {"type": "path", "required": True},
+            "flow": {"type": "str", "required": True},
+            "run_id": {"type": "str", "required": True},
+            "version": {"type": "str", "required": True},
+            "destruction": {"type": "bool", "default": False},
+            "keep": {"type": "int", "default": 5},
+        },
+        supports_check_mode=False,
+    )
+    params = module.params
+    folder, at = Path(params["folder"]), time.gmtime()
+    about = {
+        "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", at),
+        "flow": params["flow"],
+        "run_id": params["run_id"],
+        "version": params["version"],
+        "before_destruction": params["destruction"],
+    }
+    ending = "dump" if params["source"] == "server" else "volume.tar"
+    target = folder / f"{time.strftime('%Y%m%dT%H%M%SZ', at)}-{params['flow']}.{ending}"
+
+    def write(file: BinaryIO) -> dict[str, Any]:
+        if params["source"] == "server":
+            return dump(params["container"], file)
+        return copy_volume(params["volume"], params["image"], file)
+
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        manifest = make(target, write, about)
+        removed = tidy(folder, params["keep"])
+    except (BackupError, OSError) as error:
+        module.exit_json(changed=False, backup={"error": str(error)})
+    backup = {"error": "", "file": str(target), "bytes": manifest["bytes"], "sha256": manifest["sha256"]}
+    module.exit_json(changed=True, backup=backup, removed=removed)
+
+
+if __name__ == "__main__":
+    main()

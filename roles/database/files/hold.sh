@@ -1,0 +1,68 @@
+# Runs inside the database's container, before `trading_signals_incoming` takes the place of `trading_signals` (SPEC §3).
+# First the limiter's rows of the last hour are carried over, with the signals they belong to: the destination counts what it got
+# whichever database we use. Then whatever is not final ends, so that nothing old is sent. Prints what was held, as JSON.
+set -eu
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+psql -U postgres -d trading_signals -X -q -v ON_ERROR_STOP=1 <<SQL
+BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
+\copy (SELECT signal_id, round, number, destination, webhook_id, claim_id, started_at, ended_at, outcome, http_status, error, response FROM attempts WHERE ended_at IS NULL OR ended_at > now() - interval '1 hour') TO '$work/attempts'
+\copy (SELECT id, status, type, ticker, received_at, expires_at, status_at, reason, sender_signal_id, price, body, round, attempts FROM signals s WHERE EXISTS (SELECT FROM attempts a WHERE a.signal_id = s.id AND (a.ended_at IS NULL OR a.ended_at > now() - interval '1 hour'))) TO '$work/signals'
+\copy (SELECT destination, held_until, reason FROM destinations WHERE held_until > now()) TO '$work/destinations'
+COMMIT;
+SQL
+
+psql -U postgres -d trading_signals_incoming -X -qAt -v ON_ERROR_STOP=1 <<SQL
+BEGIN;
+CREATE TEMP TABLE carried_attempts ON COMMIT DROP AS
+    SELECT signal_id, round, number, destination, webhook_id, claim_id, started_at, ended_at, outcome, http_status, error, response
+    FROM attempts WHERE false;
+CREATE TEMP TABLE carried_signals ON COMMIT DROP AS
+    SELECT id, status, type, ticker, received_at, expires_at, status_at, reason, sender_signal_id, price, body, round, attempts
+    FROM signals WHERE false;
+CREATE TEMP TABLE carried_destinations ON COMMIT DROP AS SELECT destination, held_until, reason FROM destinations WHERE false;
+\copy carried_attempts FROM '$work/attempts'
+\copy carried_signals FROM '$work/signals'
+\copy carried_destinations FROM '$work/destinations'
+
+WITH added AS (
+    INSERT INTO signals (id, status, type, ticker, received_at, expires_at, status_at, reason, sender_signal_id, price, body, round, attempts)
+    SELECT id, status, type, ticker, received_at, expires_at, status_at, reason, sender_signal_id, price, body, round, attempts
+    FROM carried_signals ORDER BY received_at
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, status
+)
+INSERT INTO signal_events (signal_id, status, reason)
+SELECT id, status, 'carried over from the replaced database, because it was sent within the last hour' FROM added;
+
+-- an attempt that was open when the dump was made, and ended since
+UPDATE attempts a
+SET ended_at = c.ended_at, outcome = c.outcome, http_status = c.http_status, error = c.error, response = c.response
+FROM carried_attempts c
+WHERE a.signal_id = c.signal_id AND a.claim_id = c.claim_id AND a.ended_at IS NULL AND c.ended_at IS NOT NULL;
+INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, started_at, ended_at, outcome, http_status, error, response)
+SELECT signal_id, round, number, destination, webhook_id, claim_id, started_at, ended_at, outcome, http_status, error, response
+FROM carried_attempts c
+WHERE NOT EXISTS (SELECT FROM attempts a WHERE a.signal_id = c.signal_id AND a.claim_id = c.claim_id)
+ORDER BY started_at;
+UPDATE attempts SET ended_at = clock_timestamp(), outcome = 'unknown', error = 'restored' WHERE ended_at IS NULL;
+
+DELETE FROM destinations WHERE destination IN (SELECT destination FROM carried_destinations);
+INSERT INTO destinations (destination, held_until, reason) SELECT destination, held_until, reason FROM carried_destinations;
+
+CREATE TEMP TABLE held ON COMMIT DROP AS
+    SELECT id, type FROM signals WHERE status IN ('received', 'approved', 'forwarding');
+UPDATE signals
+SET status = 'expired', status_at = clock_timestamp(), reason = 'restored', claim_id = NULL, lease_until = NULL, not_before = NULL
+WHERE id IN (SELECT id FROM held);
+INSERT INTO signal_events (signal_id, status, reason) SELECT id, 'expired', 'restored' FROM held;
+
+SELECT json_build_object(
+    'signals', (SELECT count(*) FROM signals),
+    'open', (SELECT count(*) FROM positions WHERE status = 'open'),
+    'held_buys', (SELECT count(*) FROM held WHERE type = 'buy'),
+    'held_others', (SELECT count(*) FROM held WHERE type IS DISTINCT FROM 'buy'),
+    'carried', (SELECT count(*) FROM carried_attempts));
+COMMIT;
+SQL
