@@ -3,6 +3,7 @@
 import io
 import tempfile
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Literal
 
 from fastapi import APIRouter, HTTPException, Request
@@ -11,9 +12,9 @@ from pydantic import BaseModel
 
 from app import actions
 from app.actions import Actor
-from app.admin.door import REFUSALS, Acting, runtime_of, signed_in
+from app.admin.door import REFUSALS, Acting, Database, runtime_of, signed_in
 from app.admin.records import attachment
-from app.admin.schemas import Invalid, Problem
+from app.admin.schemas import Invalid, Problem, Status
 from app.db.queries import load
 from app.ops import clearance, export, importing
 from app.ops.clearance import UndeliveredError
@@ -25,6 +26,20 @@ _IMPORT_BYTES = 64 * 1024 * 1024
 _IN_MEMORY_BYTES = 4 * 1024 * 1024
 
 router = APIRouter(prefix="/admin/database", tags=["database"], responses=REFUSALS, dependencies=[signed_in])
+
+
+class Contents(BaseModel):
+    """How much there is: `signals` by status, the other tables' rows, the size on the disk in bytes."""
+
+    signals: dict[Status, int]
+    oldest: datetime | None
+    events: int
+    attempts: int
+    open_positions: int
+    closed_positions: int
+    refused_posts: int
+    actions: int
+    size_bytes: int
 
 
 class BadRow(BaseModel):
@@ -62,6 +77,15 @@ class Cleared(BaseModel):
     deleted: int
     kept: int
     dump: str
+
+
+@router.get("")
+async def contents(connection: Database) -> Contents:
+    """What the database holds now."""
+    row = await connection.fetchrow(_SQL["contents"])
+    if row is None:
+        raise RuntimeError("an aggregate without GROUP BY always has its one row")
+    return Contents(**row)
 
 
 @router.post(

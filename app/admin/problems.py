@@ -45,7 +45,10 @@ async def _unreadable(request: Request, error: Exception) -> Response:
 
 
 async def _change_failed(_request: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": str(error)}, _CHANGE_FAILED[type(error)])
+    answer = {"detail": str(error)}
+    if isinstance(error, ConfigFileError) and error.place:
+        answer["place"] = error.place
+    return JSONResponse(answer, _CHANGE_FAILED[type(error)])
 
 
 async def _database_away(request: Request, error: Exception) -> Response:

@@ -197,9 +197,18 @@ async def signals_history(connection: Database, hours: Hours = 24) -> list[Hour]
 
 
 @router.get("/actions-log")
-async def actions_log(connection: Database, limit: Limit = 50, cursor: Cursor = None) -> ActionsPage:
+async def actions_log(
+    connection: Database,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    action: Annotated[
+        str | None, Query(pattern=r"^[a-z.-]{1,40}$", description="how it begins, as `order.` or `webhook`")
+    ] = None,
+    result: Literal["done", "refused"] | None = None,
+) -> ActionsPage:
     """Who changed what, from where, with which result."""
-    rows = await connection.fetch(_SQL["actions"], cursor, limit + 1)
+    done = None if result is None else result == "done"
+    rows = await connection.fetch(_SQL["actions"], cursor, limit + 1, action, done)
     found = [
         ActionEntry(**{**row, "before": _decoded(row["before"]), "after": _decoded(row["after"])})
         for row in rows[:limit]
@@ -229,7 +238,7 @@ async def _action_lines(pool: Pool) -> AsyncIterator[bytes]:
     cursor: int | None = None
     while True:
         # a page at a time: a long transaction would hold up everything that is cleaned behind it
-        rows = await pool.fetch(_SQL["actions"], cursor, _EXPORT_ROWS)
+        rows = await pool.fetch(_SQL["actions"], cursor, _EXPORT_ROWS, None, None)
         if not rows:
             return
         yield spreadsheet.lines(rows)

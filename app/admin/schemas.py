@@ -19,9 +19,13 @@ class Problem(BaseModel):
 
 
 class Invalid(BaseModel):
-    """What was sent is wrong: in words, or a list of the places that have the wrong type."""
+    """What was sent is wrong: in words, or a list of the places that have the wrong type.
+
+    `place` is the path of a configuration's value that is not allowed, as `max_signal_age_seconds.buy`.
+    """
 
     detail: str | list[dict[str, Any]]
+    place: str | None = None
 
 
 class Signal(BaseModel):

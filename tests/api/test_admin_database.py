@@ -120,6 +120,19 @@ async def test_history_goes_out_and_comes_back_whole(start_app: StartApp, tmp_pa
     ]
 
 
+async def test_how_much_there_is(app_server: AppServer) -> None:
+    empty = await ask(app_server, "GET", "/admin/database")
+    assert (empty["signals"], empty["oldest"], empty["open_positions"]) == ({}, None, 0)
+    await add(app_server, "forwarded")
+    await add(app_server, "rejected")
+    await add(app_server, "rejected")
+    full = await ask(app_server, "GET", "/admin/database")
+    assert full["signals"] == {"forwarded": 1, "rejected": 2}
+    assert (full["events"], full["attempts"]) == (3, 1)
+    assert full["size_bytes"] > 1_000_000
+    assert datetime.fromisoformat(full["oldest"]) <= datetime.now(UTC)
+
+
 async def test_an_export_is_made_in_pages(app_server: AppServer) -> None:
     await app_server.runtime.pool.execute(
         """INSERT INTO signals (id, status, ticker, expires_at, body)

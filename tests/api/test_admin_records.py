@@ -149,6 +149,22 @@ async def test_the_actions_log_by_pages_and_as_a_spreadsheet(app_server: AppServ
     assert rows[1]["after"] == '{"engine_paused": false}'
 
 
+async def test_the_actions_log_narrows(app_server: AppServer) -> None:
+    await ask(app_server, "POST", "/admin/engine/pause")
+    await ask(app_server, "POST", "/admin/delivery/pause")
+    refusal = await ask(app_server, "PUT", "/admin/webhook/config", 422, body={"timeout": 61})
+    assert refusal["place"] == "timeout"
+
+    async def actions(**query: str) -> list[str]:
+        found = await all_pages(app_server, "/admin/actions-log", "actions", **query)
+        return [entry["action"] for entry in found]
+
+    assert await actions(action="delivery") == await actions(action="delivery.pause") == ["delivery.pause"]
+    assert await actions(result="refused") == ["webhook.configure"]
+    assert await actions(result="done") == ["delivery.pause", "engine.pause"]
+    assert await actions(action="order.") == await actions(action="engine", result="refused") == []
+
+
 @pytest.mark.parametrize(
     ("path", "query"),
     [
@@ -158,6 +174,8 @@ async def test_the_actions_log_by_pages_and_as_a_spreadsheet(app_server: AppServ
         ("orders/stats", {"hours": 0}),
         ("signals-history", {"hours": 745}),
         ("actions-log", {"cursor": 2**63}),
+        ("actions-log", {"action": "%"}),
+        ("actions-log", {"result": "maybe"}),
     ],
 )
 async def test_what_cannot_be_asked(app_server: AppServer, path: str, query: dict[str, Any]) -> None:

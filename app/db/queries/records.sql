@@ -92,9 +92,11 @@ LEFT JOIN counted USING (hour)
 ORDER BY hour
 
 -- name: actions
--- $1 cursor (an id), $2 how many.
+-- $1 cursor (an id), $2 how many, $3 how the action begins, $4 done (or refused), NULL for any.
 SELECT id, at, session, origin, action, target, before, after, result
 FROM actions
-WHERE $1::bigint IS NULL OR id < $1
+WHERE ($1::bigint IS NULL OR id < $1)
+  AND ($3::text IS NULL OR starts_with(action, $3))
+  AND ($4::boolean IS NULL OR (result = 'done') = $4)
 ORDER BY id DESC
 LIMIT $2

@@ -6,6 +6,23 @@ SELECT coalesce(max(seq), 0) AS seq, clock_timestamp() AS at,
        count(*) FILTER (WHERE status IN ('received', 'approved', 'forwarding')) AS undelivered
 FROM signals
 
+-- name: contents
+-- How much there is of everything, and how large the database is on the disk.
+SELECT s.*, p.*,
+       (SELECT count(*) FROM signal_events) AS events,
+       (SELECT count(*) FROM attempts) AS attempts,
+       (SELECT count(*) FROM refused_posts) AS refused_posts,
+       (SELECT count(*) FROM actions) AS actions,
+       pg_database_size(current_database()) AS size_bytes
+FROM (
+    SELECT coalesce(jsonb_object_agg(status, signals), '{}') AS signals, min(oldest) AS oldest
+    FROM (SELECT status, count(*) AS signals, min(received_at) AS oldest FROM signals GROUP BY status) AS counted
+) AS s, (
+    SELECT count(*) FILTER (WHERE status = 'open') AS open_positions,
+           count(*) FILTER (WHERE status = 'closed') AS closed_positions
+    FROM positions
+) AS p
+
 -- name: page
 -- $1 after this seq, $2 up to that one, $3 how many, $4 only those that had ended at this moment (NULL: all).
 SELECT s.seq, s.id, s.received_at, s.status, s.status_at, s.type, s.ticker, s.price, s.reason, s.sender_signal_id, s.round,
