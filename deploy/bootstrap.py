@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,7 @@ def _exclusive(root: Path) -> Iterator[None]:
     import fcntl  # noqa: PLC0415 - does not exist on Windows, which is refused before
 
     descriptor = os.open(root, os.O_RDONLY)
+    os.set_inheritable(descriptor, True)  # noqa: FBT003 - the standard library takes it so
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -82,19 +84,35 @@ def _exclusive(root: Path) -> Iterator[None]:
 
 
 def _run(argv: Sequence[str], what: str, env: Mapping[str, str] | None = None) -> str:
-    """Run one command of the making; its stdout. A failure names the step and shows its last lines."""
-    done = subprocess.run(
-        argv, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
-    if done.returncode:
-        tail = "\n".join(f"    {line}" for line in (done.stderr or done.stdout).strip().splitlines()[-8:])
+    """Run one command of the making; its stdout. A failure names the step and shows its last lines.
+
+    An interruption ends it with everything that it started: nobody writes any more when this has returned.
+    """
+    with subprocess.Popen(
+        argv,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        close_fds=False,  # they hold the lock of `_exclusive`, too: a killed run.py leaves them writing
+    ) as process:
+        try:
+            out, problems = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()  # the pipes close when the last of them has ended
+            raise
+    if process.returncode:
+        tail = "\n".join(f"    {line}" for line in (problems or out).strip().splitlines()[-8:])
         raise BootstrapError(
-            f"could not make the Python environment: {what} failed (exit {done.returncode}).\n{tail}\n"
+            f"could not make the Python environment: {what} failed (exit {process.returncode}).\n{tail}\n"
             "Nothing was changed. Is a package index reachable from here (pip's settings are used)?\n"
             "When it is, run the same again.",
             exit_code=1,
         )
-    return done.stdout
+    return out
 
 
 def uv_settings(pip_config: str, environment: Mapping[str, str]) -> dict[str, str]:

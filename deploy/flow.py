@@ -161,6 +161,7 @@ class _Session:
             inventories=self._known.paths,
             limit=",".join(state.hosts) or inventory.DEFAULT_LIMIT,
             extra_vars=lambda folder: extra_vars.arguments(knobs, self._request.extra_vars, folder),
+            run_id=self._request.run_id,
             forks=self._request.forks,
             verbosity=self._request.verbosity,
         )

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import ansible_runner
 
+from deploy.onhost import leftovers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType, TracebackType
@@ -36,13 +38,14 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True)
 class PlaybookRun:
-    """What to run: absolute paths, a checked limit, and a writer of `-e` arguments into a folder."""
+    """What to run, for which run: absolute paths, a checked limit, a writer of `-e` arguments to a folder."""
 
     root: Path
     playbook: Path
     inventories: Sequence[str]
     limit: str
     extra_vars: Callable[[Path], list[str]]
+    run_id: str
     forks: int | None = None
     verbosity: int = 0
 
@@ -136,7 +139,7 @@ def run(job: PlaybookRun, on_event: Callable[[Event], None], interruption: Inter
     """Play `job`; every event goes to `on_event` as it happens. Returns Ansible's status (254 if killed).
 
     An exception in `on_event` cannot disturb the playbook; the first one is raised when it has ended.
-    Nothing of the run stays on disk.
+    Nothing of the run stays on disk, and no process of one that did not come to its end outlives it.
     """
     failures: list[Exception] = []
 
@@ -160,6 +163,8 @@ def run(job: PlaybookRun, on_event: Callable[[Event], None], interruption: Inter
         runner.run()
     finally:
         shutil.rmtree(private, ignore_errors=True)
+    if runner.rc or interruption.requested:
+        leftovers.end(job.run_id)
     if failures:
         raise failures[0]
     return int(runner.rc)
@@ -181,7 +186,7 @@ def _config(job: PlaybookRun, private: Path) -> ansible_runner.RunnerConfig:
         playbook=str(job.playbook),
         fact_cache_type="memory",
         suppress_env_files=True,
-        envvars=_environment(job.root),
+        envvars={**_environment(job.root), leftovers.MARK: job.run_id},
     )
     config.prepare()
     config.command = job.command(private)

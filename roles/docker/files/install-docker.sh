@@ -3,6 +3,7 @@
 # privileged containers everywhere and no compose v2, so there these four packages (and what only they need) come from
 # Debian 13, pinned so low that nothing else ever does. The mirror is whichever this machine already uses.
 set -euo pipefail
+unset TRADING_SIGNAL_PROCESSOR_RUN # an interrupted run ends its processes; packages are better unpacked to the end
 export DEBIAN_FRONTEND=noninteractive
 
 # Starting the daemon is start-docker.sh's work; the packages' own attempt fails where nothing manages services.

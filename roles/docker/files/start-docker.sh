@@ -2,6 +2,7 @@
 # Start the daemon by the service manager, or detached in a session of its own where there is none (containers, WSL
 # without systemd). The packages' init script is not used: it gives up where `ulimit` may not be raised.
 set -euo pipefail
+unset TRADING_SIGNAL_PROCESSOR_RUN # the daemon is no part of the run: it must outlive one that fails
 timeout_seconds=$1
 log=/var/log/dockerd.log
 
