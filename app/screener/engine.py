@@ -105,7 +105,8 @@ class Engine:
             await self.refresh(strategy)
             self._last = strategy
             self._due_at = time.monotonic() + strategy.refresh_interval_sec
-        return min(_LOOK_AGAIN_SECONDS, max(0.0, self._due_at - time.monotonic()))
+        due_at = max(self._due_at, self._leave_alone_until)
+        return min(_LOOK_AGAIN_SECONDS, max(0.0, due_at - time.monotonic()))
 
     async def _is_time(self, strategy: Strategy) -> bool:
         asked = await lists.is_requested(self._connection, strategy)
