@@ -39,6 +39,10 @@ PACKAGES = (
         "Apache-2.0",
         ("swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt", "swagger-ui.css", "LICENSE", "NOTICE"),
     ),
+    # draws the charts; sets styles through the CSSOM only, which the page's policy allows
+    Package("uplot", "1.6.32", "MIT", ("dist/uPlot.esm.js", "dist/uPlot.min.css", "LICENSE")),
+    # changes what is shown into what was fetched, so that focus and typing stay where they are
+    Package("idiomorph", "0.8.0", "0BSD", ("dist/idiomorph.esm.js", "LICENSE")),
 )
 
 

@@ -8,6 +8,7 @@ from starlette.staticfiles import StaticFiles
 from app.admin import api, configuration, database, live, pages, problems, records, strategies, switches
 from app.admin.guard import Guard
 from app.admin.headers import SecurityHeaders
+from app.admin.preferences import Reader
 from app.admin.tries import WrongTries
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def install(app: "FastAPI") -> None:
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     problems.install(app)
     app.add_middleware(Guard, tries=app.state.wrong_tries)
+    app.add_middleware(Reader)
     app.add_middleware(
         SecurityHeaders
     )  # added last, so outermost: the guard's own answers get the headers too

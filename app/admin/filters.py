@@ -44,4 +44,4 @@ class Filter:
             for name in ("status", "ticker", "cursor")
             if (value := getattr(asked, name)) is not None
         }
-        return f"/admin?{urlencode(given)}" if given else "/admin"
+        return f"/admin/page/signals?{urlencode(given)}" if given else "/admin/page/signals"

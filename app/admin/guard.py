@@ -12,7 +12,10 @@ from app.admin.session import COOKIE, Access, Sessions
 from app.admin.tries import WrongTries
 
 SIGN_IN = "/admin/sign-in"
-_PUBLIC = frozenset({"/health", "/health/detailed", "/docs", "/openapi.json", "/webhook/in", SIGN_IN})
+PREFERENCES = "/admin/preferences"  # language and theme are chosen on the sign-in page too
+_PUBLIC = frozenset(
+    {"/health", "/health/detailed", "/docs", "/openapi.json", "/webhook/in", SIGN_IN, PREFERENCES}
+)
 _PUBLIC_BELOW = ("/webhook/in/", "/static/")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pydantic import BaseModel
 
 from app.admin.schemas import Alarm, Changes, Destination, Metrics, Positions, ProcessStatus, TopN
-from app.admin.texts import text
 from app.config import SystemConfig
 from app.db.pool import Connection
 from app.db.queries import load
@@ -106,19 +105,17 @@ def alarms(top_n: TopN, *, sells_expired: int, sells_late: int, failing: str = "
     """
     found = []
     if sells_expired:
-        found.append(Alarm(code="sells_expired", text=text("alarm.sells_expired", count=sells_expired)))
+        found.append(Alarm(code="sells_expired", values={"count": str(sells_expired)}))
     if sells_late:
-        found.append(Alarm(code="sells_late", text=text("alarm.sells_late", count=sells_late)))
+        found.append(Alarm(code="sells_late", values={"count": str(sells_late)}))
     if failing:
-        found.append(
-            Alarm(code="destination_failing", text=text("alarm.destination_failing", reason=failing))
-        )
+        found.append(Alarm(code="destination_failing", values={"reason": failing}))
     if top_n.last_update is None:
-        found.append(Alarm(code="top_n_missing", text=text("alarm.top_n_missing")))
+        found.append(Alarm(code="top_n_missing"))
     elif not top_n.fresh:
-        found.append(Alarm(code="top_n_stale", text=text("alarm.top_n_stale")))
+        found.append(Alarm(code="top_n_stale"))
     if top_n.error:
-        found.append(Alarm(code="top_n_failing", text=text("alarm.top_n_failing", error=top_n.error)))
+        found.append(Alarm(code="top_n_failing", values={"error": top_n.error}))
     return found
 
 
@@ -126,18 +123,15 @@ def operator_alarms(system: SystemConfig, problems: Mapping[str, ConfigFileError
     """What people have left paused or broken (SPEC §7, §12). Pure."""
     found = []
     if system.intake_paused:
-        found.append(Alarm(code="intake_paused", text=text("alarm.intake_paused")))
+        found.append(Alarm(code="intake_paused"))
     if system.delivery_paused:
-        found.append(Alarm(code="delivery_paused", text=text("alarm.delivery_paused")))
+        found.append(Alarm(code="delivery_paused"))
     if system.engine_paused:
-        found.append(Alarm(code="engine_paused", text=text("alarm.engine_paused")))
-    found += [
-        Alarm(code="config_wrong", text=text("alarm.config_wrong", problem=problem))
-        for problem in problems.values()
-    ]
+        found.append(Alarm(code="engine_paused"))
+    found += [Alarm(code="config_wrong", values={"problem": str(problem)}) for problem in problems.values()]
     return found
 
 
 def database_alarm() -> Alarm:
     """The alarm that needs no database to be found."""
-    return Alarm(code="database_away", text=text("alarm.database_away"))
+    return Alarm(code="database_away")

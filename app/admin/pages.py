@@ -1,29 +1,28 @@
-"""The pages: sign-in, the list, a signal's story, `/docs` (SPEC §14, §16). They work without scripts too."""
+"""The pages: sign-in, the views, a signal's story, `/docs` (SPEC §14, §16). They work without scripts too."""
 
 import asyncio
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.admin import overview, reading
-from app.admin.door import Database, runtime_of
-from app.admin.filters import STATUSES, Filter
-from app.admin.guard import FOREIGN, SIGN_IN, client_address, is_foreign
+from app.admin.door import runtime_of
+from app.admin.guard import FOREIGN, PREFERENCES, SIGN_IN, client_address, is_foreign
+from app.admin.preferences import LANGUAGES, THEMES
+from app.admin.preferences import LIFETIME_SECONDS as PREFERENCE_SECONDS
 from app.admin.rendering import page
 from app.admin.session import COOKIE, LIFETIME_SECONDS, Sessions
 from app.admin.texts import text
-from app.db.pool import Connection
+from app.admin.views import BY_NAME, NAVIGATION, VIEWS, View
 
 if TYPE_CHECKING:
-    from app.admin.schemas import SignalPage
     from app.admin.tries import WrongTries
 
 router = APIRouter(include_in_schema=False)
 
-_ROWS = 50
 _FORM_BYTES = 4096
 
 
@@ -33,30 +32,51 @@ async def root() -> Response:
     return RedirectResponse("/admin", 303)
 
 
-@router.get("/admin")
-async def admin(request: Request) -> Response:
-    """The page: state of the stack, counts, and the signals that the query asks for."""
-    wanted = Filter.of(request.query_params)
-    seen = await overview.look(runtime_of(request))
-    async with runtime_of(request).pool.acquire(timeout=5) as connection:
-        listed = await _list(connection, wanted)
-    return page("admin.html", seen=seen, listed=listed, wanted=wanted, statuses=STATUSES)
+def _add(view: View) -> None:
+    async def show(request: Request, *, fragment: bool = False) -> Response:
+        frame = await _frame(request, view, fragment=fragment)
+        async with runtime_of(request).pool.acquire(timeout=5) as connection:
+            values = await view.read(request, connection)
+        return page(view.template, **frame, **values)
+
+    router.add_api_route(view.path, show, name=view.name)
 
 
-@router.get("/admin/page/signals")
-async def signal_rows(request: Request, connection: Database) -> Response:
-    """The table alone, fetched again whenever something changed."""
-    wanted = Filter.of(request.query_params)
-    return page("_signals.html", listed=await _list(connection, wanted), wanted=wanted)
+for _view in VIEWS:
+    _add(_view)
 
 
 @router.get("/admin/page/signals/{signal_id}")
-async def signal_story(connection: Database, signal_id: UUID, *, fragment: bool = False) -> Response:
-    """A signal's story: a page of its own, or with `fragment` what the list opens over itself."""
-    found = await reading.story(connection, signal_id)
+async def signal_story(request: Request, signal_id: UUID, *, fragment: bool = False) -> Response:
+    """A signal's story: a page of its own, or with `fragment` what a list opens over itself."""
+    frame = await _frame(request, BY_NAME["signals"], fragment=fragment)
+    async with runtime_of(request).pool.acquire(timeout=5) as connection:
+        found = await reading.story(connection, signal_id)
     if found is None:
         return page("problem.html", 404, message=text("story.missing"))
-    return page("_story.html" if fragment else "story.html", story=found)
+    return page("story.html", **frame, story=found)
+
+
+@router.post(PREFERENCES)
+async def choose(request: Request) -> Response:
+    """Remember a language or a theme in a cookie, then back to where the choice was made."""
+    if is_foreign(request.headers, required=False):
+        return JSONResponse({"detail": FOREIGN}, 403)
+    form = await _small_form(request)
+    came_from = urlsplit(request.headers.get("referer", ""))
+    target = came_from.path + (f"?{came_from.query}" if came_from.query else "")
+    response = RedirectResponse(local_path(target), 303)
+    for name, allowed in (("language", LANGUAGES), ("theme", THEMES)):
+        if form.get(name) in allowed:
+            response.set_cookie(
+                name,
+                form[name],
+                max_age=PREFERENCE_SECONDS,
+                httponly=True,
+                samesite="strict",
+                secure=_over_tls(request),
+            )
+    return response
 
 
 @router.get(SIGN_IN)
@@ -90,7 +110,7 @@ async def sign_in(request: Request) -> Response:
         max_age=LIFETIME_SECONDS,
         httponly=True,
         samesite="strict",
-        secure="https" in {request.url.scheme, request.headers.get("x-forwarded-proto")},
+        secure=_over_tls(request),
     )
     return response
 
@@ -117,10 +137,16 @@ def local_path(target: str) -> str:
     return target if inside else "/admin"
 
 
-async def _list(connection: Connection, wanted: Filter) -> "SignalPage":
-    return await reading.signal_page(
-        connection, limit=_ROWS, cursor=wanted.cursor, status=wanted.status, ticker=wanted.ticker
-    )
+async def _frame(request: Request, view: View, *, fragment: bool) -> dict[str, Any]:
+    """What is drawn around a view: head and navigation, or nothing where its live part alone is asked for."""
+    if fragment:
+        return {"frame": "fragment.html", "view": view}
+    seen = await overview.look(runtime_of(request))
+    return {"frame": "shell.html", "view": view, "navigation": NAVIGATION, "seen": seen}
+
+
+def _over_tls(request: Request) -> bool:
+    return "https" in {request.url.scheme, request.headers.get("x-forwarded-proto")}
 
 
 async def _small_form(request: Request) -> dict[str, str]:

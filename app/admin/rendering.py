@@ -9,8 +9,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
+from app.admin.preferences import LANGUAGES, THEMES, current
 from app.admin.schemas import Attempt
-from app.admin.texts import text
+from app.admin.texts import for_scripts, text
 
 _HERE = Path(__file__).parent
 NOTHING = "\N{EN DASH}"
@@ -29,6 +30,12 @@ def age(seconds: float | None) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
     return f"{max(0, int(seconds))} s"
+
+
+def number(value: int) -> str:
+    """`12,345`, or `12.345` in Portuguese; the same as `number` in static/page/numbers.js."""
+    grouped = f"{value:,}"
+    return grouped if current.get().language == "en" else grouped.replace(",", ".")
 
 
 def took(attempt: Attempt) -> str:
@@ -64,8 +71,9 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.globals.update(t=text)
-_environment.filters.update(clock=clock, age=age, took=took, facts=facts, after=after)
+_environment.globals.update(t=text, preferences=current.get, languages=LANGUAGES, themes=THEMES)
+_environment.globals.update(words=lambda: for_scripts(current.get().language))
+_environment.filters.update(clock=clock, age=age, number=number, took=took, facts=facts, after=after)
 
 
 def page(template: str, status: int = 200, **values: object) -> HTMLResponse:

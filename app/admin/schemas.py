@@ -5,7 +5,9 @@ from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, computed_field
+
+from app.admin.texts import text
 
 Status = Literal["received", "approved", "rejected", "forwarding", "forwarded", "failed", "expired"]
 SignalType = Literal["buy", "sell", "manual_sell", "position_close", "sell_all"]
@@ -141,10 +143,16 @@ class Changes(BaseModel):
 
 
 class Alarm(BaseModel):
-    """Something a person should look at now; `code` is stable, `text` is for reading."""
+    """Something a person should look at now. `code` is stable, `text` in the reader's language."""
 
     code: str
-    text: str
+    values: dict[str, str] = Field(default={}, exclude=True)  # what fills the text's places
+
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
+    @property
+    def text(self) -> str:
+        """Made when it is sent, for that is when the reader is known."""
+        return text(f"alarm.{self.code}", **self.values)
 
 
 class ProcessStatus(BaseModel):

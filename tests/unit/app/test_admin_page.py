@@ -7,12 +7,15 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from starlette.datastructures import Headers
 
 from app.admin import rendering
 from app.admin.filters import Filter
 from app.admin.overview import alarms
+from app.admin.preferences import LANGUAGES, preferences_of
 from app.admin.schemas import Attempt, Event, Signal, Story, TopN
-from app.admin.texts import catalogue
+from app.admin.texts import FOR_SCRIPTS, catalogue
+from app.admin.views import VIEWS
 from scripts import vendor
 
 ADMIN = Path(rendering.__file__).parent
@@ -56,7 +59,7 @@ def story(**changes: object) -> Story:
 
 
 def test_what_a_stranger_sent_is_shown_as_text() -> None:
-    html = bytes(rendering.page("story.html", story=story()).body).decode()
+    html = bytes(rendering.page("_story.html", story=story()).body).decode()
     assert "<script>alert" not in html
     assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;") == 9
 
@@ -66,22 +69,76 @@ def test_a_row_that_names_no_order_says_so() -> None:
     assert catalogue()["type.none"] in html
 
 
+def own_sources(*suffixes: str) -> str:
+    """Everything of ours with these suffixes below app/admin."""
+    ours = (path for path in ADMIN.rglob("*") if path.suffix in suffixes and "vendor" not in path.parts)
+    return "".join(path.read_text("utf-8") for path in ours)
+
+
 def test_every_text_is_used_and_every_used_text_exists() -> None:
-    sources = "".join(path.read_text("utf-8") for path in ADMIN.rglob("*") if path.suffix in {".py", ".html"})
-    used = set(re.findall(r"\b(?:t|text)\(\s*[\"']([a-z_.]+)[\"'](?! ~)", sources))
-    used |= set(
-        re.findall(r"[\"'](top_n\.(?:none|fixed|fresh|stale)|signals\.none(?:_found)?)[\"']", sources)
-    )
-    by_prefix = {"status.", "type.", "outcome.", "metric.", "destination."}
-    assert used <= catalogue().keys()
-    assert {key for key in catalogue().keys() - used if not key.startswith(tuple(by_prefix))} == set()
+    """A key is used where it stands in quotes; where it is put together, its beginning stands in quotes."""
+    quoted = set(re.findall(r"[\"'`]([\w.-]+)[\"'`$]", own_sources(".py", ".html")))
+    begun = set(re.findall(r"[\"']([\w.]+\.)[\"'] ~|\"([\w.]+\.)\{", own_sources(".py", ".html")))
+    begun = {beginning for pair in begun for beginning in pair if beginning}
+    for key, rest in re.findall(r"\bword\([\"'`]([\w.]+?)(\$\{)?[\w]*[\"'`}]", own_sources(".js")):
+        (begun if rest else quoted).add(FOR_SCRIPTS + key)
+    begun |= {f"{language}." for language in ("language", "theme")}  # in the macro that draws both
+    titles = {f"{view.name}.title" for view in VIEWS}
+    asked = set(re.findall(r"\b(?:t|text)\(\s*[\"']([\w.]+)[\"'](?! ~)\s*[,)]", own_sources(".py", ".html")))
+    assert asked | titles <= catalogue().keys()
+    unused = catalogue().keys() - quoted - titles
+    assert {key for key in unused if not key.startswith(tuple(begun))} == set()
+
+
+def test_every_language_says_everything() -> None:
+    for language in LANGUAGES:
+        assert catalogue(language).keys() == catalogue("en").keys(), language
+        for key, words in catalogue(language).items():
+            assert places(words) == places(catalogue("en")[key]), (language, key)
+
+
+def places(words: str) -> set[str]:
+    """The names in braces, that values stand in for."""
+    return set(re.findall(r"\{(\w+)\}", words))
+
+
+def test_a_view_has_its_template_and_its_own_texts() -> None:
+    for view in VIEWS:
+        assert (ADMIN / "templates" / view.template).is_file(), view.name
+        for language in LANGUAGES:
+            texts = json.loads((ADMIN / "texts" / language / f"{view.name}.json").read_text("utf-8"))
+            assert f"{view.name}.title" in texts
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ("", "en"),
+        ("pt-BR,pt;q=0.9,en;q=0.8", "pt-BR"),
+        ("pt-PT", "pt-BR"),
+        ("de, en;q=0.5, pt;q=0.7", "pt-BR"),
+        ("fr", "en"),
+        ("en-GB,pt", "en"),
+        ("pt;q=0, en;q=0.1", "en"),
+        ("pt;q=much, ;, en", "en"),
+    ],
+)
+def test_the_language_that_a_browser_asks_for(asked: str, given: str) -> None:
+    assert preferences_of(Headers({"accept-language": asked})).language == given
+
+
+def test_a_choice_counts_more_than_what_the_browser_asks_for() -> None:
+    chosen = Headers({"accept-language": "pt", "cookie": "language=en; theme=dark"})
+    assert preferences_of(chosen) == ("en", "dark")
+    nonsense = Headers({"accept-language": "pt", "cookie": "language=xx; theme=pink"})
+    assert preferences_of(nonsense) == ("pt-BR", "auto")
 
 
 def test_nothing_inline_that_the_policy_would_block() -> None:
-    for path in (ADMIN / "templates").iterdir():
+    for path in (ADMIN / "templates").rglob("*.html"):
         html = path.read_text("utf-8")
         assert not re.search(r"\sstyle=|<style|\son[a-z]+=|javascript:|https?://", html), path.name
-        assert not re.search(r"<script(?![^>]*\bsrc=)", html), path.name
+        assert not re.search(r"<script(?![^>]*\b(?:src=|type=.application/json))", html), path.name
 
 
 @pytest.mark.parametrize(
@@ -122,9 +179,9 @@ def test_an_address_typed_by_hand_is_forgiven() -> None:
 
 def test_the_list_has_one_address_per_page() -> None:
     wanted = Filter.of({"status": "failed", "ticker": "BRK.B", "cursor": "7"})
-    assert wanted.at(5) == "/admin?status=failed&ticker=BRK.B&cursor=5"
-    assert wanted.at(None) == "/admin?status=failed&ticker=BRK.B"
-    assert Filter().at(None) == "/admin"
+    assert wanted.at(5) == "/admin/page/signals?status=failed&ticker=BRK.B&cursor=5"
+    assert wanted.at(None) == "/admin/page/signals?status=failed&ticker=BRK.B"
+    assert Filter().at(None) == "/admin/page/signals"
 
 
 def test_the_dearest_alarm_comes_first() -> None:

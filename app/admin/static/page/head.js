@@ -1,45 +1,68 @@
-// The head of the page: destination, Top-N, alarms and the numbers, from the messages that carry them.
+// The head of the page: what the stack is doing, and the alarms, from the messages that carry them.
 
-import { age } from "./time.js";
-
-const destination = document.querySelector("#destination");
-const topN = document.querySelector("#top-n");
+import { age, number } from "./time.js";
+import { word } from "./words.js";
 
 export function showStatus(status) {
   const to = status.destination;
-  destination.className = `fact destination-${to.kind}`;
-  write(destination, "[data-kind]", destination.dataset[to.kind]);
-  write(destination, "[data-origin]", to.kind === "paper" ? destination.dataset.note : to.origin);
-  write(destination, "[data-condition]", destination.dataset[to.state]);
+  fact("mode", to.kind, { "[data-word]": word(`mode.${to.kind}`), "[data-note]": to.kind === "paper" ? word("mode.paper.note") : to.origin });
+  for (const part of ["intake", "engine", "delivery"]) state(part, status[`${part}_paused`] ? "paused" : "running");
+  state("destination", to.state === "held" ? "held" : "open");
   write(document, "[data-version]", status.version);
-  write(topN, "[data-age]", age(status.top_n_age_seconds));
+  write(document, "#fact-top-n [data-age]", age(status.top_n_age_seconds));
+  frozen = status.engine_paused;
+  showFreshness();
 }
 
-export function showTopN(list) {
-  const word = list.last_update === null ? "none" : list.max_age_seconds === null ? "fixed" : list.fresh ? "fresh" : "stale";
-  write(topN, "[data-count]", list.tickers.length);
-  write(topN, "[data-freshness]", topN.dataset[word]);
-  document.querySelector("#top-n-empty").hidden = list.tickers.length > 0;
-  document.querySelector("#top-n-tickers").replaceChildren(...list.tickers.map(item));
+let list = null;
+let frozen = false;
+
+export function showTopN(received) {
+  list = received;
+  write(document, "#fact-top-n [data-count]", list.tickers.length);
+  showFreshness();
+}
+
+function showFreshness() {
+  if (!list) return;
+  const known = list.max_age_seconds === null ? "fixed" : list.fresh ? "fresh" : "stale";
+  const shown = list.last_update === null ? "none" : frozen ? "frozen" : known;
+  fact("fact-top-n", shown, { "[data-word]": word(`top_n.${shown}`) });
 }
 
 export function showMetrics(metrics) {
   for (const [name, value] of Object.entries(metrics)) {
-    write(document, `[data-metric="${name}"]`, name.endsWith("_seconds") ? age(value) : value);
-    document.querySelector(`[data-metric="${name}"]`)?.classList.toggle("zero", value === 0);
+    for (const element of document.querySelectorAll(`[data-metric="${name}"]`)) {
+      const text = name.endsWith("_seconds") ? age(value) : number(value);
+      if (element.textContent !== text) element.textContent = text;
+      element.dataset.value = value;
+    }
   }
 }
 
 export function showAlarms(alarms) {
-  const list = document.querySelector("#alarms");
-  const same = JSON.stringify(alarms.map((alarm) => alarm.text)) === JSON.stringify([...list.children].map((line) => line.textContent));
-  if (!same) list.replaceChildren(...alarms.map((alarm) => item(alarm.text))); // read out again only when they changed
+  const shown = document.querySelector("#alarms");
+  const same = JSON.stringify(alarms.map((alarm) => alarm.text)) === JSON.stringify([...shown.children].map((line) => line.textContent));
+  if (same) return; // read out again only when they changed
+  shown.replaceChildren(...alarms.map(line));
+  fact("fact-alarms", alarms.length ? "some" : "none", { "[data-count]": alarms.length });
 }
 
-function item(text) {
+function line(alarm) {
   const element = document.createElement("li");
-  element.textContent = text;
+  element.dataset.code = alarm.code;
+  element.textContent = alarm.text;
   return element;
+}
+
+function state(part, value) {
+  fact(`fact-${part}`, value, { "[data-word]": word(`state.${value}`) });
+}
+
+function fact(id, value, texts) {
+  const element = document.getElementById(id);
+  element.dataset.state = value;
+  for (const [selector, text] of Object.entries(texts)) write(element, selector, text);
 }
 
 function write(root, selector, value) {

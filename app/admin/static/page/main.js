@@ -1,52 +1,58 @@
-// What /admin does with each message of the live line.
+// What every page does: keeps its line, shows the head from its messages, fetches its view on the view's hints.
+// Each message is also dispatched on `document` as a "live" event, for the scripts of single views.
 
 import { showAlarms, showMetrics, showStatus, showTopN } from "./head.js";
 import { Live } from "./live.js";
-import * as signals from "./signals.js";
 import * as story from "./story.js";
-import { age } from "./time.js";
+import { age, localise } from "./time.js";
+import { isHint, refresh } from "./view.js";
+import { word } from "./words.js";
 
+const OLD_AFTER = 3; // seconds
 const connection = document.querySelector("#connection");
+const stale = document.querySelector("#stale");
 const live = new Live();
-
-function refetch() {
-  signals.refresh();
-  story.refresh();
-}
 
 const receive = {
   snapshot(all) {
     showStatus(all.status);
-    showMetrics(all.metrics);
+    showMetrics({ ...all.metrics, open: all.positions.open });
     showTopN(all.top_n);
     showAlarms(all.alarms);
-    receive.positions_changed(all.positions);
-    refetch();
+    refresh();
+    story.refresh();
   },
   status_update: showStatus,
   metrics_update: showMetrics,
   top_n_tickers_update: showTopN,
   alarm: showAlarms,
   positions_changed: (positions) => showMetrics({ open: positions.open }),
-  signals_changed: refetch,
+  signals_changed: story.refresh,
 };
 
 function showConnection() {
   const state = live.connected ? "live" : "lost";
-  const words = [connection.dataset[state]];
-  if (live.ageSeconds >= 3) words.push(connection.dataset.ageText.replace("{age}", age(live.ageSeconds)));
-  const text = words.join(" · ");
+  const old = live.ageSeconds >= OLD_AFTER;
   if (connection.dataset.state !== state) connection.dataset.state = state;
-  if (connection.textContent !== text) connection.textContent = text;
+  say(connection, word(`connection.${state}`));
+  stale.hidden = live.connected && !old;
+  if (!stale.hidden) say(stale, word("connection.age", { age: age(live.ageSeconds) }));
+}
+
+function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 connection.dataset.state = "connecting";
-connection.textContent = connection.dataset.connecting;
+say(connection, word("connection.connecting"));
 live.addEventListener("message", ({ detail }) => {
   receive[detail.type]?.(detail.data);
+  if (isHint(detail.type)) refresh();
+  document.dispatchEvent(new CustomEvent("live", { detail }));
   showConnection();
 });
 live.addEventListener("tick", showConnection);
 live.addEventListener("signed-out", () => location.assign(`/admin/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`));
-signals.adopt();
+localise(document);
+document.querySelector(".views [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 live.start();

@@ -1,4 +1,4 @@
-// A signal's story, opened over the list and kept current while it is open.
+// A signal's story: any link with `data-story` opens it over the page; it is kept current while it is open.
 
 import { localise } from "./time.js";
 
@@ -35,11 +35,13 @@ async function load() {
   }
 }
 
-document.querySelector("#list").addEventListener("click", (event) => {
+// A row is as good as its link, but for what can be pressed in it.
+document.addEventListener("click", (event) => {
   const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
-  const row = event.target.closest("tbody tr");
-  if (!row || !plain || getSelection().toString()) return;
+  const pressed = event.target.closest("a, button, input, select, label, summary");
+  const link = pressed?.matches("[data-story]") ? pressed : event.target.closest("tr")?.querySelector("a[data-story]");
+  if (!link || !plain || (pressed && pressed !== link) || getSelection().toString()) return;
   event.preventDefault();
-  open(row.querySelector("a"));
+  open(link);
 });
 dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());

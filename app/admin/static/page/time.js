@@ -1,7 +1,9 @@
-// Times and ages as a reader wants them.
+// Times, ages and figures as a reader wants them.
 
-const TODAY = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-const EARLIER = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
+const LANGUAGE = document.documentElement.lang;
+const TODAY = new Intl.DateTimeFormat(LANGUAGE, { timeStyle: "medium" });
+const EARLIER = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "short", timeStyle: "medium" });
+const FIGURE = new Intl.NumberFormat(LANGUAGE);
 
 /** Seconds as "4 s", "3 min", "2 h", "5 d"; the same as `age` in rendering.py. */
 export function age(seconds) {
@@ -10,6 +12,11 @@ export function age(seconds) {
     if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
   }
   return `${Math.max(0, Math.floor(seconds))} s`;
+}
+
+/** "12,345"; the same as `number` in rendering.py. */
+export function number(value) {
+  return FIGURE.format(value);
 }
 
 /** Turn every <time> below `root` from UTC into the reader's own time zone. */

@@ -1,3 +1,0 @@
-import { localise } from "./time.js";
-
-localise(document);

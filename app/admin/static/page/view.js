@@ -1,0 +1,69 @@
+// The view's live part: fetched again as the server draws it, and changed into place. What somebody types in, has open
+// or has focused stays as it is.
+
+import { Idiomorph } from "../vendor/idiomorph/dist/idiomorph.esm.js";
+import { localise } from "./time.js";
+
+const TRY_AGAIN_AFTER = 2000;
+const view = document.querySelector("#view");
+const problem = document.querySelector("#view-problem");
+const hints = new Set(view.dataset.hints.split(" "));
+const typedIn = new WeakSet(); // forms; what was typed is the reader's until it is sent or taken back
+
+let fetching = false;
+let wanted = false;
+let retry = null;
+
+/** Whether a message of this type says that the view may be out of date. */
+export const isHint = (type) => hints.has(type);
+
+/** Fetch the view again; asked meanwhile, once more. A page that nobody sees waits until it is seen. */
+export async function refresh() {
+  wanted = true;
+  if (fetching || document.hidden) return;
+  fetching = true;
+  clearTimeout(retry);
+  while (wanted) {
+    wanted = false;
+    try {
+      show(await fetched());
+      problem.hidden = true;
+    } catch (error) {
+      problem.hidden = false;
+      retry = setTimeout(refresh, TRY_AGAIN_AFTER);
+      if (!(error instanceof TypeError || error.name === "AbortError" || error.status)) throw error; // a defect of ours
+    }
+  }
+  fetching = false;
+}
+
+async function fetched() {
+  const address = new URL(location.href);
+  address.searchParams.set("fragment", "1");
+  const answer = await fetch(address);
+  if (!answer.ok) throw Object.assign(new Error(answer.statusText), { status: answer.status });
+  const body = new DOMParser().parseFromString(await answer.text(), "text/html").body;
+  localise(body);
+  return body;
+}
+
+function show(body) {
+  Idiomorph.morph(view, body.childNodes, {
+    morphStyle: "innerHTML",
+    ignoreActiveValue: true,
+    callbacks: {
+      beforeNodeMorphed: (old) => !isKept(old),
+      beforeNodeRemoved: (old) => !isKept(old),
+      beforeAttributeUpdated: (name, element) => !(name === "open" && element.matches("details")),
+    },
+  });
+  view.dispatchEvent(new Event("shown"));
+}
+
+function isKept(node) {
+  return node instanceof Element && (node.matches("dialog[open], [data-keep]") || typedIn.has(node));
+}
+
+view.addEventListener("input", ({ target }) => target.form && typedIn.add(target.form));
+for (const over of ["submit", "reset"]) view.addEventListener(over, ({ target }) => typedIn.delete(target));
+document.addEventListener("visibilitychange", () => wanted && refresh());

@@ -1,0 +1,48 @@
+"""THE table of views: the navigation and the routes of the page are made from it.
+
+A view is a module here (what its template is given), `templates/views/<name>.html` (how it looks), a file
+`texts/<language>/<name>.json` (its words, `<name>.title` among them), and a line below.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import groupby
+from typing import Any, Literal, NamedTuple
+
+from fastapi import Request
+
+from app.admin.views import overview, signals
+from app.db.pool import Connection
+from app.hub import Kind
+
+Group = Literal["watch", "mend", "steer"]
+Read = Callable[[Request, Connection], Awaitable[Mapping[str, Any]]]
+
+
+class View(NamedTuple):
+    """A page of the admin page. `hints`: the live messages on which its fragment is fetched again.
+
+    `group` is the part of the navigation it stands in.
+    """
+
+    name: str
+    group: Group
+    read: Read
+    hints: tuple[Kind, ...]
+
+    @property
+    def path(self) -> str:
+        """Its address."""
+        return "/admin" if self.name == "overview" else f"/admin/page/{self.name}"
+
+    @property
+    def template(self) -> str:
+        """How it looks, below `templates/`."""
+        return f"views/{self.name}.html"
+
+
+VIEWS = (
+    View("overview", "watch", overview.read, ("signals_changed", "top_n_tickers_update")),
+    View("signals", "watch", signals.read, ("signals_changed",)),
+)
+NAVIGATION = [(group, list(members)) for group, members in groupby(VIEWS, lambda view: view.group)]
+BY_NAME = {view.name: view for view in VIEWS}

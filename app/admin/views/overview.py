@@ -1,0 +1,20 @@
+"""The first view: what needs attention, the figures of the day, the list in force, the newest signals."""
+
+from typing import Any
+
+from fastapi import Request
+
+from app.admin import overview, reading
+from app.admin.door import runtime_of
+from app.db.pool import Connection
+
+_ROWS = 10
+
+
+async def read(request: Request, connection: Connection) -> dict[str, Any]:
+    """The list in force and the newest signals; the figures come with the page's head."""
+    listed = await reading.signal_page(connection, limit=_ROWS, cursor=None, status=None, ticker=None)
+    return {
+        "top_n": await overview.current_top_n(runtime_of(request), connection),
+        "newest": listed.signals,
+    }
