@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 from ctypes.util import find_library
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,12 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 # Fast before slow, so that a small mistake is not found out after ten minutes.
 KINDS = ("unit", "controller", "api", "browser", "flows", "chaos")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs under test: a run in the background would have them ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
