@@ -176,6 +176,20 @@ ACTIONS: tuple[Action, ...] = (
         destroys=("database trading_signals: kept aside under another name, and no longer used",),
     ),
     Action(
+        name="history",
+        flags=("--history",),
+        playbook="history.yml",
+        label="History",
+        summary="who ran what, when, from which version to which, how it ended",
+    ),
+    Action(
+        name="unlock",
+        flags=("--unlock",),
+        playbook="unlock.yml",
+        label="Unlock",
+        summary="show and release a lock left behind; that of a run at work only with --yes",
+    ),
+    Action(
         name="follow_logs",
         flags=("--follow-logs",),
         playbook=None,
@@ -188,6 +202,7 @@ ACTIONS: tuple[Action, ...] = (
 BY_NAME: dict[str, Action] = {action.name: action for action in ACTIONS}
 DEFAULT = BY_NAME["site"]
 FETCH = "fetch.yml"  # what an update would bring, before the flow itself
+UNLOCK = BY_NAME["unlock"]
 DIAGNOSIS = BY_NAME["diagnose"]  # also asked after a failure: who serves now, and what is wrong?
 
 

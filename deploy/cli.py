@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _EPILOG = """\
 exit codes: 0 done · 1 internal error · 2 usage · 3 a precondition failed, nothing changed ·
 4 a host unreachable · 5 failed, the old version serves · 6 failed, nothing serves ·
-8 not confirmed, nothing touched · 130 interrupted
+7 another run holds the lock · 8 not confirmed, nothing touched · 130 interrupted
 """
 
 
@@ -131,7 +131,7 @@ def build_parser() -> _Parser:
         "--no-rollback", action="store_true", help="leave a version that fails in place, to look at it"
     )
     options.add_argument(
-        "--yes", action="store_true", help="destroy without asking (needed without a terminal)"
+        "--yes", action="store_true", help="destroy (or unlock) without asking: needed without a terminal"
     )
     options.add_argument(
         "--no-dump", action="store_true", help="destroy the database without a dump of it first"

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 PRECONDITIONS = "Preconditions"  # the play in which a failure means that nothing was changed
 FETCH = "Fetch"  # asks a remote: a failure there fails the flow, and nothing was changed either
-HARMLESS = frozenset({PRECONDITIONS, FETCH})
+LOCK = "Lock"  # all hosts' locks, before anything else
+HARMLESS = frozenset({PRECONDITIONS, FETCH, LOCK})
 REPORT_FACT = "host_report"
 _DETAIL_LINES = 12  # of a failed command's own words
 _NOTES = 20
@@ -92,6 +93,7 @@ class HostState:
     plays: list[str] = field(default_factory=list)  # plays in which a step of it began
     finished: list[str] = field(default_factory=list)  # of those, the ones that came to their end
     seconds: float = 0.0  # spent in steps
+    notes: list[str] = field(default_factory=list)  # the controller's own, before those of the report
 
     @property
     def touched(self) -> bool:

@@ -70,6 +70,21 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
     return found
 
 
+def values(given: Sequence[str]) -> dict[str, Any]:
+    """All variables of the command line, those in files included, merged. Raises ExtraVarsError."""
+    from ansible.errors import AnsibleError  # noqa: PLC0415
+    from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
+
+    merged = check(given)
+    for text in given:
+        if text.startswith("@"):
+            try:
+                merged.update(DataLoader().load_from_file(text[1:]) or {})
+            except (AnsibleError, ValueError, TypeError) as error:
+                raise ExtraVarsError(f"-e {text}: cannot be read: {error}") from error
+    return merged
+
+
 def check(given: Sequence[str]) -> dict[str, Any]:
     """All variables typed on the command line, merged. Raises ExtraVarsError, also for a missing `@file`."""
     merged: dict[str, Any] = {}

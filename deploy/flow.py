@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy import confirm, extra_vars, handover, inventory, logs, runner, summary, verdict
-from deploy.actions import DIAGNOSIS, FETCH, Action
+from deploy import confirm, extra_vars, handover, inventory, lock, logs, runner, summary, unlock, verdict
+from deploy.actions import DIAGNOSIS, FETCH, UNLOCK, Action
 from deploy.events import RunState
 from deploy.exitcodes import ExitCode, worst
 from deploy.masking import Mask, read_env, secret_values
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deploy.request import Request
 
 _LOG_LINES_AFTER_FAILURE = 30
+_NOT_PLAYED = 1  # as if Ansible had failed
 
 
 def run(request: Request, root: Path) -> ExitCode:
@@ -69,7 +70,7 @@ def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -
         confirm.confirm(request, hosts)
     report = Report(mask, json_only=request.json, verbosity=request.verbosity)
     with runner.Interruption() as interruption:
-        code = _Session(request, root, known, report, interruption).run(hosts)
+        code = _Session(request, root, known, report, interruption, mask).run(hosts)
     if request.then and request.then.playbook is None and code is ExitCode.DONE:
         return logs.follow(known, hosts, mask)
     return code
@@ -85,12 +86,14 @@ class _Session:
         known: inventory.Inventory,
         report: Report,
         interruption: runner.Interruption,
+        mask: Mask,
     ) -> None:
         self._request = request
         self._root = root
         self._known = known
         self._report = report
         self._interruption = interruption
+        self._mask = mask
 
     def run(self, hosts: list[str]) -> ExitCode:
         """The flow, then the log if a playbook shows it; summary on the screen, or the document of --json.
@@ -112,22 +115,26 @@ class _Session:
         return code
 
     def _flow(self, action: Action, hosts: list[str]) -> summary.Ending:
-        """One playbook on `hosts`, and after a failure a look at what serves."""
+        """One playbook on `hosts`, under their locks if it changes anything; then, perhaps, what serves."""
         started = time.monotonic()
         state = RunState(hosts)
-        with self._report.live(action, state):
-            status = self._play(action, state)
+        with self._lock(action, state) as held, self._report.live(action, state):
+            status = self._play(action, state) if held.take() else _NOT_PLAYED
             state.expect(state.hosts or self._known.hosts(inventory.DEFAULT_LIMIT))
             doubtful = verdict.to_ask(state, ansible_status=status) if action.changes else []
             if doubtful:
                 self._ask_what_serves(state, doubtful)
-        judged = verdict.judge(state, action, ansible_status=status, interrupted=self._interruption.requested)
+            judged = held.verdict = verdict.judge(
+                state, action, ansible_status=status, interrupted=self._interruption.requested
+            )
         return summary.Ending(
             replace(self._request, action=action), state, judged, time.monotonic() - started
         )
 
     def _play(self, action: Action, state: RunState) -> int:
         """The flow's playbook, after fetch.yml where it begins so. Raises handover.Due."""
+        if action is UNLOCK:
+            return unlock.play(state, self._playbook, force=self._request.yes)
         if action.fetches and self._request.commit is None:
             status = self._playbook(FETCH, state, extra_vars.knobs(self._request, action))
             if status or self._interruption.requested:
@@ -154,19 +161,34 @@ class _Session:
             report.update({"serving": None, "health": None, "version": None} | found.hosts[name].report)
             report["log"] = own_log or report.get("log")
 
+    def _lock(self, action: Action, state: RunState) -> lock.Lock:
+        def ask(playbook: str, asked: RunState, knobs: dict[str, Any]) -> int:
+            self._interruption.renew()
+            job = self._job(playbook, list(asked.hosts), knobs)
+            return runner.run(job, asked.apply, self._interruption)
+
+        def beat(playbook: str, hosts: list[str], knobs: dict[str, Any]) -> None:
+            runner.run_beside(self._job(playbook, hosts, knobs))
+
+        hosts = list(state.hosts) if action.changes else []
+        return lock.Lock(self._request, state, hosts, self._known, self._mask, ask, beat)
+
     def _playbook(self, playbook: str, state: RunState, knobs: dict[str, Any]) -> int:
-        job = runner.PlaybookRun(
+        job = self._job(playbook, list(state.hosts), knobs)
+        return runner.run(
+            job, lambda event: self._report.event(event, state.apply(event)), self._interruption
+        )
+
+    def _job(self, playbook: str, hosts: list[str], knobs: dict[str, Any]) -> runner.PlaybookRun:
+        return runner.PlaybookRun(
             root=self._root,
             playbook=self._root / "playbooks" / playbook,
             inventories=self._known.paths,
-            limit=",".join(state.hosts) or inventory.DEFAULT_LIMIT,
+            limit=",".join(hosts) or inventory.DEFAULT_LIMIT,
             extra_vars=lambda folder: extra_vars.arguments(knobs, self._request.extra_vars, folder),
             run_id=self._request.run_id,
             forks=self._request.forks,
             verbosity=self._request.verbosity,
-        )
-        return runner.run(
-            job, lambda event: self._report.event(event, state.apply(event)), self._interruption
         )
 
     def _show(self, ending: summary.Ending) -> None:

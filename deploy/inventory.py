@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 SHIPPED = "inventory"
 DEFAULT_LIMIT = "local"
@@ -77,6 +77,27 @@ class Inventory:
         inventory = self._inventory
         variables = VariableManager(loader=DataLoader(), inventory=inventory)
         return dict(variables.get_vars(host=inventory.get_host(host), include_hostvars=False))
+
+    def project_dir(self, host: str, extra: Mapping[str, Any]) -> Path | None:
+        """Where the checkout of a host lies, if run.py can work on it itself: on this machine, as this user.
+
+        `extra` are the variables of the run, which win. None: the host is reached by Ansible.
+        """
+        from ansible.errors import AnsibleError  # noqa: PLC0415
+        from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
+        from ansible.template import Templar  # noqa: PLC0415
+
+        variables = {**self.variables(host), **extra}
+        if variables.get("ansible_connection") != "local" or variables.get("ansible_become"):
+            return None
+        variables["playbook_dir"] = str(Path(self.paths[0]).parent / "playbooks")
+        try:
+            rendered = Templar(loader=DataLoader(), variables=variables).template(variables["project_dir"])
+        except (AnsibleError, KeyError) as error:
+            raise InventoryError(
+                f"cannot tell where the checkout of {host} lies (project_dir): {error}"
+            ) from error
+        return Path(rendered)
 
     def _check(self, term: str, limit: str) -> None:
         from ansible.errors import AnsibleError  # noqa: PLC0415

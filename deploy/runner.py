@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 20.0  # from the first signal until the child is killed; a second signal kills at once
 _POLL_SECONDS = 0.2  # how often ansible-runner looks whether it is cancelled
+_BESIDE_SECONDS = 60.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Event = dict[str, Any]
@@ -135,7 +136,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def run(job: PlaybookRun, on_event: Callable[[Event], None], interruption: Interruption) -> int:
+def run(job: PlaybookRun, on_event: Callable[[Event], object], interruption: Interruption) -> int:
     """Play `job`; every event goes to `on_event` as it happens. Returns Ansible's status (254 if killed).
 
     An exception in `on_event` cannot disturb the playbook; the first one is raised when it has ended.
@@ -168,6 +169,26 @@ def run(job: PlaybookRun, on_event: Callable[[Event], None], interruption: Inter
     if failures:
         raise failures[0]
     return int(runner.rc)
+
+
+def run_beside(job: PlaybookRun) -> None:
+    """Play a short `job` while another one runs: nobody watches it, and no signal is meant for it."""
+    private = Path(tempfile.mkdtemp(prefix="trading-signal-processor-"))
+    environment = {**os.environ, **_environment(job.root)}
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                job.command(private),
+                env=environment,
+                cwd=job.root,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                start_new_session=True,
+                timeout=_BESIDE_SECONDS,
+                check=False,
+            )
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def _config(job: PlaybookRun, private: Path) -> ansible_runner.RunnerConfig:

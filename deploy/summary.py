@@ -6,7 +6,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deploy.actions import DIAGNOSIS
+from deploy import history
+from deploy.actions import DIAGNOSIS, UNLOCK
 from deploy.exitcodes import ExitCode
 from deploy.verdict import Outcome
 
@@ -21,7 +22,7 @@ SIGN_IN = "sign in with ADMIN_TOKEN from .env"
 # What the document of --json says of a host, as the roles reported it (docs/architecture.md).
 _REPORTED = (
     *("version", "health", "serving", "containers", "urls", "gap_ms"),
-    *("notes", "warnings", "log", "diagnosis", "diagnosis_file"),
+    *("warnings", "log", "diagnosis", "diagnosis_file", "holder", "history"),
 )
 
 
@@ -55,10 +56,15 @@ def headline(ending: Ending) -> str:
     lost = _lost(ending)
     if ending.request.action.name == "status" and code in {ExitCode.DONE, ExitCode.NOT_SERVING}:
         return f"Not serving: {down}." if down else "Serving."
+    if ending.request.action.name == "history" and code is ExitCode.DONE:
+        return "The last runs, newest first."
+    if ending.request.action is UNLOCK and code is ExitCode.LOCKED:
+        return "Unlock refused: the run that holds the lock is at work. Nothing was changed."
     sentences = {
         ExitCode.DONE: f"{label} done in {took}.",
         ExitCode.INTERNAL: f"{label} could not be carried out; nothing was changed.",
         ExitCode.PRECONDITION: f"{label} not possible: put something right first. Nothing was changed.",
+        ExitCode.LOCKED: f"{label} not started: another run holds the lock. Nothing was changed.",
         ExitCode.UNREACHABLE: f"{label} failed after {took}: a host could not be reached."
         f"{lost or ' Nothing was changed there.'}",
         ExitCode.OLD_VERSION_SERVES: f"{label} FAILED after {took}; the old version still serves.{lost}",
@@ -74,6 +80,9 @@ def next_command(ending: Ending) -> str:
     again = command_line(request, verdict.left, everything=len(verdict.left) == len(verdict.outcomes))
     if verdict.code in {ExitCode.PRECONDITION, ExitCode.UNREACHABLE}:
         return f"put that right, then  {again}"
+    if verdict.code is ExitCode.LOCKED:
+        forced = f"{again} --yes  releases it all the same; that run is not stopped by it"
+        return forced if request.action is UNLOCK else f"when that run has ended:  {again}"
     if verdict.code is ExitCode.NOT_SERVING and request.action.name == "status":
         return f"python3 run.py --quick{_limit(request, _down(ending))}  starts it"
     if verdict.code in {ExitCode.OLD_VERSION_SERVES, ExitCode.NOT_SERVING}:
@@ -149,17 +158,20 @@ def _host_document(host: HostState, outcome: Outcome) -> dict[str, Any]:
             "detail": list(failure.detail),
         },
         **{key: host.report.get(key) for key in _REPORTED},
+        "notes": _notes(host) or None,
     }
 
 
 def _host_lines(host: HostState, outcome: Outcome, ending: Ending) -> list[str]:
     report = host.report
     found = [f"  {host.name}: {' · '.join(_facts(host, outcome))}"]
+    if "history" in report:
+        found += [f"    {line}" for line in history.lines(report["history"])]
     if ending.request.action.name == "status":
         found += [f"    {_container(one)}" for one in report.get("containers") or []]
     if outcome is Outcome.DONE and report.get("serving") and report.get("urls"):
         found += [*(f"    {url}" for url in report["urls"]), f"    {SIGN_IN}"]
-    found += [f"    {note}" for note in report.get("notes") or []]
+    found += [f"    {note}" for note in _notes(host)]
     found += [f"    warning: {warning}" for warning in report.get("warnings") or []]
     if host.failure:
         found += _failure_lines(host.failure)
@@ -176,6 +188,10 @@ def _diagnosis_lines(report: dict[str, Any], *, asked: bool) -> list[str]:
     if asked or not report.get("serving"):
         found += [f"    {line}".rstrip() for line in str(report.get("diagnosis") or "").splitlines()]
     return found
+
+
+def _notes(host: HostState) -> list[str]:
+    return [*host.notes, *(host.report.get("notes") or [])]
 
 
 def _facts(host: HostState, outcome: Outcome) -> Iterator[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from deploy.events import FETCH, HARMLESS, PRECONDITIONS, HostState, RunState
+from deploy.events import FETCH, HARMLESS, LOCK, PRECONDITIONS, HostState, RunState
 from deploy.exitcodes import ExitCode, worst
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _code(host: HostState, outcome: Outcome, action: Action) -> ExitCode:
     if outcome is Outcome.UNREACHABLE:
         return ExitCode.UNREACHABLE
     if outcome is Outcome.FAILED and (_refused(host) or host.report.get("unchanged")):
-        return ExitCode.PRECONDITION
+        return ExitCode.LOCKED if "holder" in host.report else ExitCode.PRECONDITION
     if outcome in {Outcome.FAILED, Outcome.STOPPED}:
         if not action.changes and action.name != "status":
             return ExitCode.INTERNAL
@@ -84,4 +84,4 @@ def _code(host: HostState, outcome: Outcome, action: Action) -> ExitCode:
 
 
 def _refused(host: HostState) -> bool:
-    return host.failure is not None and host.failure.play == PRECONDITIONS
+    return host.failure is not None and host.failure.play in {PRECONDITIONS, LOCK}

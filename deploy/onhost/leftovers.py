@@ -46,6 +46,19 @@ def started(pid: int) -> int | None:
     return None if state in (b"Z", b"X") else int(fields[18])
 
 
+def lives(pid: int, since: int | None) -> bool:
+    """Whether that very process is still there; without /proc, whether any of this number is."""
+    if _PROC.joinpath("self").exists():
+        return since is not None and started(pid) == since
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def of_run(run_id: str) -> list[Process]:
     """The living processes that bear the mark of a run, but for the one that asks."""
     mark, found = f"{MARK}={run_id}".encode(), []

@@ -18,6 +18,12 @@ CONTROLLER = (
     "sys.exit(flow.run(cli.parse(sys.argv[2:]), Path(sys.argv[1])))"
 )
 
+# What needs no Docker is the real thing.
+REAL = (
+    *("playbooks/lock.yml", "playbooks/unlock.yml", "playbooks/history.yml", "roles/lock", "roles/journal"),
+    *("playbooks/library/run_lock.py", "playbooks/library/run_history.py", "playbooks/module_utils"),
+)
+
 
 @dataclass(frozen=True)
 class Checkout:
@@ -52,4 +58,8 @@ def lay_out(root: Path) -> Checkout:
     """Make a checkout at `root`, which must not exist yet."""
     shutil.copytree(PIECES / "pieces", root)
     shutil.copy(REPOSITORY / "ansible.cfg", root)
+    for name in REAL:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy
+        copy(REPOSITORY / name, root / name)
     return Checkout(root)

@@ -57,11 +57,11 @@ def test_a_target_with_another_controller_goes_on_with_it(checkout: Checkout, tm
 
 
 def test_the_successor_does_not_fetch_again(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
-    settled = {"run_id": "abcdefabcdef", "checkout": "/srv/checkout", "commit": "fedcba987654"}
+    settled = {"run_id": "abcdefabcdef", "checkout": str(checkout.root), "commit": "fedcba987654"}
     monkeypatch.setenv("TRADING_SIGNAL_PROCESSOR_HANDOVER", json.dumps(settled))
     done = checkout.run("--update", "-e", "away=true", "--json")
     assert done.returncode == 0
     found = json.loads(done.stdout)
     assert found["run_id"] == "abcdefabcdef"
     assert found["hosts"]["here"]["version"] == "fedcba987654"
-    assert found["hosts"]["here"]["warnings"] == ["update abcdefabcdef /srv/checkout False"]
+    assert found["hosts"]["here"]["warnings"] == [f"update abcdefabcdef {checkout.root} False"]

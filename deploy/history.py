@@ -1,0 +1,67 @@
+"""The journal's runs as lines for the operator (SPEC §2, --history). Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from deploy.actions import BY_NAME
+from deploy.exitcodes import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_ENDINGS = {
+    ExitCode.DONE: "done",
+    ExitCode.INTERNAL: "internal error",
+    ExitCode.PRECONDITION: "a precondition failed, nothing changed",
+    ExitCode.UNREACHABLE: "a host was unreachable",
+    ExitCode.OLD_VERSION_SERVES: "FAILED, the old version served",
+    ExitCode.NOT_SERVING: "FAILED, nothing served",
+    ExitCode.LOCKED: "another run held the lock",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+
+
+def lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line a run, in columns, and why it failed below it."""
+    rows = [
+        (
+            run["started"],
+            _flag(str(run["flow"])),
+            f"{run['user']}@{run['machine']}",
+            _versions(run),
+            ending(run),
+        )
+        for run in runs
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    found = []
+    for run, row in zip(runs, rows, strict=True):
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        found.append("  ".join(cells).rstrip())
+        if run.get("failure"):
+            found.append(f"    {run['failure']}")
+    return found or ["no run yet"]
+
+
+def ending(run: Mapping[str, Any]) -> str:
+    """How a run ended, in words."""
+    if run["exit_code"] is None:
+        return "at work" if run.get("running") else "interrupted: its end is not known"
+    seconds = (datetime.fromisoformat(run["ended"]) - datetime.fromisoformat(run["started"])).total_seconds()
+    said = _ENDINGS.get(run["exit_code"], f"exit code {run['exit_code']}")
+    return f"{said} ({run['exit_code']}, {seconds:.0f} s)"
+
+
+def _flag(flow: str) -> str:
+    """As it was typed; a flow of another version of run.py by its name."""
+    action = BY_NAME.get(flow)
+    return action.flags[0] if action and action.flags else "full deploy" if action else flow
+
+
+def _versions(run: Mapping[str, Any]) -> str:
+    before, after = run.get("from") or "nothing", run.get("to") or "nothing"
+    if run["exit_code"] is None:
+        return f"from {before}"
+    return before if before == after else f"{before} → {after}"

@@ -1,0 +1,209 @@
+"""The locks of a run: those of all its hosts, or none (SPEC §3, lock). The journal gets its lines with them.
+
+Where run.py works on this machine as this user it looks itself, which costs nothing; other hosts are asked by
+`lock.yml`. The same code does the work in both places (`deploy/onhost`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from deploy import extra_vars, handover
+from deploy.actions import BY_NAME
+from deploy.events import LOCK, Failure, HostState, RunState
+from deploy.exitcodes import ExitCode
+from deploy.onhost import leftovers, lock, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from deploy.inventory import Inventory
+    from deploy.masking import Mask
+    from deploy.request import Request
+    from deploy.verdict import Verdict
+
+PLAYBOOK = "lock.yml"
+
+
+class Lock:
+    """A context manager around a flow that changes something; `take` inside of it, and tell the `verdict`.
+
+    When it ends, everything that was taken is given up, whatever happened; only a controller that goes on
+    with this run (`handover.Due`) inherits it. `play` plays a playbook on the hosts of a state, with
+    variables; `beat` does the same on hosts beside the flow, from another thread.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        state: RunState,
+        hosts: Sequence[str],
+        known: Inventory,
+        mask: Mask,
+        play: Callable[[str, RunState, dict[str, Any]], int],
+        beat: Callable[[str, list[str], dict[str, Any]], None],
+    ) -> None:
+        self._run_id = request.run_id
+        self._claim = lock.claim(request.run_id, request.action.name)
+        self._state = state
+        self._mask = mask
+        self._play = play
+        self._beat_there = beat
+        extra = (
+            {**extra_vars.knobs(request, request.action), **extra_vars.values(request.extra_vars)}
+            if hosts
+            else {}
+        )
+        places = {name: known.project_dir(name, extra) for name in hosts}
+        self._here: dict[str, Path] = {}
+        for name, place in places.items():
+            if (
+                place and place not in self._here.values()
+            ):  # one checkout has one lock, under however many names
+                self._here[name] = place
+        self._there = [name for name, place in places.items() if not place]
+        self._taken: list[str] = []
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self.verdict: Verdict | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if self._heart.is_alive():
+            self._heart.join()
+        if not isinstance(error, handover.Due):
+            self._release()
+
+    def take(self) -> bool:
+        """Take the lock of every host; False if one is held, or cannot be locked: the state says why."""
+        for name, place in self._here.items():
+            host = self._state.hosts[name]
+            try:
+                self._settle(host, runs.begin(place, self._claim))
+            except (OSError, leftovers.LeftoverError) as error:
+                _fail(host, f"{place} on {name} cannot be locked: {error}. Nothing was changed.")
+            if host.failure:
+                return False
+        if self._there and not self._take_there():
+            return False
+        if self._taken:
+            self._heart.start()
+        return True
+
+    def _take_there(self) -> bool:
+        self._taken += self._there  # whatever comes of it, all of them are asked to give it up
+        found = self._ask("begin")
+        answers = {name: host.report["lock"] for name, host in found.hosts.items() if "lock" in host.report}
+        held = [answer["holder"] for answer in answers.values() if not answer["taken"]]
+        # Runs of this machine: nobody but us can see here whether they live.
+        over = sorted({holder["run_id"] for holder in held if holder and lock.lives(holder) is False})
+        if over:
+            found = self._ask("begin", lock_dead=over)
+        for name, answer in found.hosts.items():
+            if "lock" in answer.report:
+                self._settle(self._state.hosts[name], answer.report["lock"])
+            else:
+                self._state.hosts[name].failure = answer.failure
+        self._state.notes = found.notes
+        return all(host.report.get("lock", {}).get("taken") for host in found.hosts.values())
+
+    def _settle(self, host: HostState, answer: Mapping[str, Any]) -> None:
+        """What came of the attempt on one host: held by somebody else, or ours, perhaps from the dead."""
+        if not answer["taken"]:
+            host.report["holder"] = answer["holder"] or None
+            _fail(host, told(answer["holder"], host.name))
+            return
+        if host.name not in self._taken:
+            self._taken.append(host.name)
+        if answer.get("replaced") is not None:
+            host.notes.append(took_over(answer))
+
+    def _release(self) -> None:
+        code = self.verdict.code if self.verdict else ExitCode.INTERNAL
+        lines = {name: self._line(name, code) for name in self._taken}
+        failed = code is not ExitCode.DONE
+        for name in [name for name in self._taken if name in self._here]:
+            try:
+                held = runs.end(self._here[name], self._run_id, lines[name], failed=failed)
+            except (OSError, leftovers.LeftoverError) as error:
+                self._warn(name, f"the end of this run could not be noted in the journal: {error}")
+            else:
+                if not held:
+                    self._warn(name, "somebody released the lock of this run while it was at work (--unlock)")
+        if there := [name for name in self._taken if name in self._there]:
+            found = self._ask("end", lock_lines={name: lines[name] for name in there}, lock_failed=failed)
+            for host in found.failed:
+                why = host.failure.message if host.failure else ""
+                self._warn(
+                    host.name, f"the lock could not be given up: {why}. It ends by itself in two minutes"
+                )
+
+    def _line(self, name: str, code: ExitCode) -> dict[str, Any]:
+        """What the journal says of the end, without secrets."""
+        failure = self._state.hosts[name].failure
+        said = failure and f"{failure.step}: {failure.message.splitlines()[0] if failure.message else ''}"
+        outcomes = self.verdict.outcomes if self.verdict else {}
+        hosts = {host: str(outcome) for host, outcome in outcomes.items()}
+        line = {"exit_code": int(code), "failure": said, "hosts": hosts}
+        return dict(self._mask.tree(line))
+
+    def _warn(self, name: str, text: str) -> None:
+        report = self._state.hosts[name].report
+        report["warnings"] = [*(report.get("warnings") or []), text]
+
+    def _ask(self, step: str, **knobs: object) -> RunState:
+        found = RunState(self._there)
+        variables = {"lock_step": step, "lock_claim": self._claim, **knobs}
+        self._play(PLAYBOOK, found, variables)
+        return found
+
+    def _beat(self) -> None:
+        """A sign of life now and then, for who looks from another machine or container."""
+        while not self._stop.wait(lock.BEAT_SECONDS):
+            for place in self._here.values():
+                with contextlib.suppress(OSError):  # a full disk: the next one may get through
+                    lock.beat(place, self._run_id)
+            if self._there:
+                self._beat_there(PLAYBOOK, self._there, {"lock_step": "beat", "lock_claim": self._claim})
+
+
+def _fail(host: HostState, message: str) -> None:
+    host.failure = Failure(LOCK, "Take the lock", message)
+
+
+def told(holder: lock.Holder, host: str) -> str:
+    """What somebody is told who finds the lock of `host` held. Pure."""
+    if not holder:
+        return (
+            f"The lock of {host} cannot be read, so nobody can tell whose it is.\n"
+            f"If no other run is at work there: python3 run.py --unlock --limit {host}"
+        )
+    return (
+        f"{described(holder)} is at work on {host}, process {holder['pid']} on {holder['machine']}.\n"
+        f"Wait for its end. Should it hang: kill {holder['pid']} (on {holder['machine']}), then this again."
+    )
+
+
+def took_over(answer: Mapping[str, Any]) -> str:
+    """The note about a lock that the dead had left. Pure."""
+    who = described(answer["replaced"]) if answer["replaced"] else "somebody unknown"
+    ended = f"; what it had left was ended: {', '.join(answer['ended'])}" if answer.get("ended") else ""
+    return f"took over the lock of {who}: {answer['why']}{ended}"
+
+
+def described(holder: lock.Holder) -> str:
+    """Which run that is, as its operator typed it. Pure."""
+    action = BY_NAME.get(holder["flow"])
+    typed = action.flags[0] if action and action.flags else "a full deploy"
+    return (
+        f"{typed} (run {holder['run_id']}) by {holder['user']} on {holder['machine']} since {holder['since']}"
+    )

@@ -1,0 +1,84 @@
+"""A run begins and ends on a host: lock and journal together, and what a dead run left behind (SPEC §3)."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import journal, leftovers, lock
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+_PROJECT = "trading-signal-processor"
+
+
+def _utc() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def begin(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[str, Any]:
+    """Take the lock and note the beginning: what `lock.take` found, and `ended`, what a dead run had left.
+
+    Raises OSError and LeftoverError; the lock is not held then.
+    """
+    found = lock.take(project, mine, dead)
+    if not found["taken"] or found["kept"]:
+        return found
+    try:
+        if found["replaced"] is not None:
+            found["ended"] = sweep(found["replaced"].get("run_id", ""))
+        line = {key: mine[key] for key in ("run_id", "flow", "user", "machine")}
+        journal.append(project, {"line": "start", **line, "started": _utc(), "from": journal.live_version()})
+    except BaseException:
+        lock.release(project, mine["run_id"])
+        raise
+    return found
+
+
+def end(project: Path, run_id: str, line: dict[str, Any], *, failed: bool) -> bool:
+    """Note the end and give up the lock; whether all was in order: not taken by others, or never begun here.
+
+    After a failure what the run had left is ended, too. Raises OSError and LeftoverError; the lock is given
+    up all the same.
+    """
+    held = lock.beat(project, run_id)
+    if not held and not journal.knows(project, run_id):
+        return True
+    try:
+        if failed and held:
+            sweep(run_id)
+        journal.append(
+            project, {"line": "end", "run_id": run_id, **line, "ended": _utc(), "to": journal.live_version()}
+        )
+    finally:
+        lock.release(project, run_id)
+    return held
+
+
+def sweep(run_id: str) -> list[str]:
+    """End the processes of a run and remove containers that ran for a flow; what they were.
+
+    Only the holder of the lock calls this: no other flow has containers then.
+    """
+    ended = [f"{one.command[:80]} ({one.pid})" for one in leftovers.end(run_id)] if run_id else []
+    labels = [f"label=com.docker.compose.project={_PROJECT}", "label=com.docker.compose.oneoff=True"]
+    listing = ["docker", "ps", "--all", "--format", "{{.Names}}"]
+    for label in labels:
+        listing += ["--filter", label]
+    for name in _docker(listing):
+        _docker(["docker", "stop", name])  # in order: what it sent must be written down
+        _docker(["docker", "rm", "--force", name])
+        ended.append(f"container {name}")
+    return ended
+
+
+def _docker(argv: list[str]) -> list[str]:
+    """The words that a docker command prints; none if there is no docker, or nobody answers."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.split() if done.returncode == 0 else []

@@ -1,0 +1,79 @@
+"""Take, keep, give up or look at the lock of a checkout, and write the journal (SPEC §3, lock)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.onhost import leftovers, lock, runs
+
+DOCUMENTATION = """
+module: run_lock
+short_description: The lock of a checkout
+description:
+  - Leaves its answer in C(host_report.lock); C(state=begun) fails where another run holds the lock.
+options:
+  path: {type: path, required: true, description: The checkout.}
+  state:
+    type: str
+    required: true
+    choices: [begun, alive, ended, seen, released]
+    description: What to do; C(seen) changes nothing.
+  claim: {type: dict, default: {}, description: Whose lock it is; made by run.py.}
+  dead: {type: list, elements: str, default: [], description: Runs that are known to be over.}
+  line: {type: dict, default: {}, description: What the journal says of the end.}
+  failed: {type: bool, default: false, description: The run did not end well.}
+  run: {type: str, default: "", description: Whose lock is released; empty for one that cannot be read.}
+"""
+
+
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Do what `state` asks for."""
+    project, state, claim = Path(params["path"]), params["state"], params["claim"]
+    if state == "begun":
+        return runs.begin(project, claim, params["dead"])
+    if state == "alive":
+        return {"held": lock.beat(project, claim["run_id"])}
+    if state == "ended":
+        return {"held": runs.end(project, claim["run_id"], params["line"], failed=params["failed"])}
+    if state == "released":
+        released = lock.release(project, params["run"])
+        return {"released": released, "ended": runs.sweep(params["run"]) if released else []}
+    holder = lock.look(project)
+    return {"held": holder is not None, "holder": holder or None}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "state": {
+                "type": "str",
+                "choices": ["begun", "alive", "ended", "seen", "released"],
+                "required": True,
+            },
+            "claim": {"type": "dict", "default": {}},
+            "dead": {"type": "list", "elements": "str", "default": []},
+            "line": {"type": "dict", "default": {}},
+            "failed": {"type": "bool", "default": False},
+            "run": {"type": "str", "default": ""},
+        }
+    )
+    state = module.params["state"]
+    try:
+        found = answer(module.params)
+    except (OSError, leftovers.LeftoverError) as error:
+        module.fail_json(
+            msg=f"The lock in {module.params['path']}/{lock.FOLDER} cannot be used: {error}. "
+            "Check the folder's owner and the free space, then run this again."
+        )
+    facts = {"host_report": {"unlocked" if state == "released" else "lock": found}}
+    if state == "begun" and not found["taken"]:
+        module.fail_json(msg="another run holds the lock", ansible_facts=facts)
+    module.exit_json(changed=state in ("begun", "ended", "released"), ansible_facts=facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""One run at a time changes a checkout; the next one after a dead one says what it found (SPEC §3, lock)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from deploy.onhost import leftovers, lock
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.controller.checkout import Checkout
+
+
+class Busy:
+    """A run that is in the middle of a step, which ends when it is told to."""
+
+    def __init__(self, checkout: Checkout, folder: Path, *arguments: str) -> None:
+        self.started, self.go_on = folder / "started", folder / "go-on"
+        for fifo in (self.started, self.go_on):
+            os.mkfifo(fifo)
+        script = f"sh -c 'echo $$ > {self.started}; read line < {self.go_on}'"
+        self.process: subprocess.Popen[str] = checkout.start(
+            "--quick", "-e", json.dumps({"command": script}), *arguments
+        )
+        self.step = int(self.started.read_text("utf-8"))  # returns when the step runs
+
+    def finish(self) -> str:
+        """Let it come to its end; what it said."""
+        self.go_on.write_text("on\n", "utf-8")
+        return self.process.communicate(timeout=60)[0]
+
+
+@pytest.fixture
+def busy(checkout: Checkout, tmp_path: Path) -> Iterator[Busy]:
+    """A run at work on `here`."""
+    run = Busy(checkout, tmp_path)
+    yield run
+    run.process.kill()
+    run.process.communicate()
+    leftovers.end(lock_of(checkout).get("run_id", "none"), grace_seconds=0)
+
+
+def lock_of(checkout: Checkout, folder: str = ".") -> dict[str, Any]:
+    return lock.holder_in(checkout.root / folder / ".run") or {}
+
+
+def journal_of(checkout: Checkout, folder: str = ".") -> list[dict[str, Any]]:
+    lines = (checkout.root / folder / ".run" / "journal.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_the_second_of_two_runs_ends_at_once_and_names_the_first(checkout: Checkout, busy: Busy) -> None:
+    """In less than 3 s on a machine with nothing else to do; here in five times that. Then it is its turn."""
+    started = time.monotonic()
+    second = checkout.run("--quick", "--json")
+    assert time.monotonic() - started < 15
+    assert second.returncode == 7
+    document = json.loads(second.stdout)
+    assert document["exit_code"] == 7
+    assert document["hosts"]["here"]["holder"]["run_id"] == lock_of(checkout)["run_id"]
+    said = document["hosts"]["here"]["failure"]["message"]
+    for word in ("--quick", str(busy.process.pid), lock_of(checkout)["user"], lock_of(checkout)["since"]):
+        assert word in said
+    assert "Wait for its end" in said
+
+    assert checkout.run("--status-only").returncode == 0  # readers take no lock
+    assert "Quick deploy done" in busy.finish()
+    assert checkout.run("--quick").returncode == 0
+
+
+def test_the_folder_is_private_and_nothing_of_the_lock_stays(checkout: Checkout, busy: Busy) -> None:
+    folder = checkout.root / ".run"
+    assert oct(folder.stat().st_mode & 0o777) == "0o700"
+    assert oct((folder / "lock").stat().st_mode & 0o777) == "0o600"
+    busy.finish()
+    assert [path.name for path in folder.iterdir()] == ["journal.jsonl"]
+
+
+def test_after_a_killed_run_the_next_one_takes_over_and_says_so(checkout: Checkout, busy: Busy) -> None:
+    """What it had started is ended before anything else happens."""
+    dead = lock_of(checkout)["run_id"]
+    busy.process.send_signal(signal.SIGKILL)
+    busy.process.wait()
+    assert leftovers.started(busy.step) is not None
+
+    done = checkout.run("--quick")
+    assert done.returncode == 0
+    assert leftovers.of_run(dead) == []
+    assert f"took over the lock of --quick (run {dead})" in done.stdout
+    assert "is gone; what it had left was ended: " in done.stdout
+
+    history = checkout.run("--history").stdout
+    assert "interrupted: its end is not known" in history
+    assert history.index("done (0,") < history.index("interrupted")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_run_gives_the_lock_up(checkout: Checkout, busy: Busy, number: signal.Signals) -> None:
+    busy.process.send_signal(number)
+    busy.process.communicate(timeout=60)
+    assert busy.process.returncode == 130
+    assert lock_of(checkout) == {}
+    assert leftovers.started(busy.step) is None
+    assert journal_of(checkout)[-1]["exit_code"] == 130
+
+
+def test_all_hosts_or_none(checkout: Checkout, tmp_path: Path) -> None:
+    """`b` is held: `a` is given up again, and neither was touched."""
+    held = Busy(checkout, tmp_path, "--limit", "b")
+    done = checkout.run("--quick", "--limit", "web")
+    assert done.returncode == 7
+    assert "a: never tried" in done.stdout
+    assert "b: failed" in done.stdout
+    assert (lock_of(checkout, "hosts/a"), journal_of(checkout, "hosts/a")[-1]["exit_code"]) == ({}, 7)
+    assert "Quick deploy done" in held.finish()
+
+
+def test_a_failed_run_gives_the_lock_up_and_the_journal_says_why(checkout: Checkout) -> None:
+    (checkout.root / ".env").write_text("ADMIN_TOKEN=already-allocated-token\n", "utf-8")
+    command = {"command": "sh -c 'echo already-allocated-token >&2; exit 1'"}
+    done = checkout.run("--quick", "-e", json.dumps(command))
+    assert (done.returncode, lock_of(checkout)) == (5, {})
+    start, end = journal_of(checkout)
+    assert (start["line"], start["flow"], end["line"], end["exit_code"]) == ("start", "quick", "end", 5)
+    assert (start["run_id"], end["hosts"]) == (end["run_id"], {"here": "failed"})
+    assert "Build the image: " in end["failure"]
+    assert "already-allocated-token" not in (checkout.root / ".run" / "journal.jsonl").read_text("utf-8")
+
+
+def test_history_shows_several_hosts_and_programs_read_it_too(checkout: Checkout) -> None:
+    checkout.run("--quick", "--limit", "web")
+    checkout.run("--quick", "-e", "refuse=true")
+    shown = checkout.run("--history", "--limit", "here,a")
+    assert shown.returncode == 0
+    assert shown.stdout.startswith("The last runs, newest first.\n")
+    assert "a precondition failed, nothing changed (3, " in shown.stdout
+    assert "Nothing is in the way: Port 80 is held by nginx (pid 12)." in shown.stdout
+    document = json.loads(checkout.run("--history", "--json", "--limit", "b").stdout)
+    (run,) = document["hosts"]["b"]["history"]
+    assert (run["flow"], run["exit_code"], run["running"]) == ("quick", 0, False)
+
+
+def test_unlock_releases_what_the_dead_left(checkout: Checkout, busy: Busy) -> None:
+    assert "nobody holds the lock" in checkout.run("--unlock", "--limit", "a").stdout
+    refused = checkout.run("--unlock")
+    assert refused.returncode == 7
+    assert "Unlock refused: the run that holds the lock is at work." in refused.stdout
+    assert "at work" in checkout.run("--history").stdout
+
+    busy.process.kill()
+    busy.process.wait()
+    dead = lock_of(checkout)["run_id"]
+    done = checkout.run("--unlock")
+    assert done.returncode == 0
+    assert f"released the lock of --quick (run {dead})" in done.stdout
+    assert "what it had left was ended: " in done.stdout
+    assert (lock_of(checkout), leftovers.of_run(dead)) == ({}, [])
+
+
+def test_unlock_of_a_run_at_work_has_to_be_meant(checkout: Checkout, busy: Busy) -> None:
+    """With --yes; the run is told at its end."""
+    done = checkout.run("--unlock", "--yes")
+    assert done.returncode == 0
+    assert "it is at work, and --yes was given" in done.stdout
+    assert "somebody released the lock of this run while it was at work" in busy.finish()
+
+
+def test_a_lock_that_nobody_can_read(checkout: Checkout) -> None:
+    (checkout.root / ".run").mkdir()
+    (checkout.root / ".run" / "lock").write_text("{", "utf-8")
+    done = checkout.run("--quick")
+    assert done.returncode == 7
+    assert "python3 run.py --unlock --limit here" in done.stdout
+    assert "somebody unknown: it cannot be read" in checkout.run("--unlock").stdout
+    assert checkout.run("--quick").returncode == 0
+
+
+def test_a_folder_that_cannot_be_written_is_a_precondition(checkout: Checkout) -> None:
+    (checkout.root / ".run").write_text("in the way", "utf-8")
+    done = checkout.run("--quick")
+    assert done.returncode == 3
+    assert "cannot be locked" in done.stdout
