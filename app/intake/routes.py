@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from urllib.parse import parse_qs
 
 import msgspec
@@ -13,6 +14,7 @@ from app.intake.reception import Accepted, Envelope, NotTakenError, Reception
 
 BODY_LIMIT = 64 * 1024
 _BODY_SECONDS = 2.0
+_REST_BYTES, _REST_SECONDS = 8_000_000, 0.5  # of a body that is too large, before the connection is closed
 _RETRY_AFTER_SECONDS = "5"  # the pace at which TradingView sends again
 _encode = msgspec.json.Encoder().encode
 
@@ -55,27 +57,43 @@ def _envelope(scope: Scope, headers: Mapping[bytes, bytes]) -> Envelope:
 async def _read(
     receive: Receive, headers: Mapping[bytes, bytes], reception: Reception, envelope: Envelope
 ) -> bytes:
-    """Read the body; a chunked one is counted while it comes.
+    """Read the body; of one that is too large no more than shows that it is.
 
     Raises:
         NotTakenError: 413, or 408 when it does not come within 2 s.
         ClientDisconnect: the sender went away.
     """
+    announced = headers.get(b"content-length", b"")
+    is_large = announced.isdigit() and int(announced) > BODY_LIMIT
     body, more = b"", True
     try:
         async with asyncio.timeout(_BODY_SECONDS):
-            while more:
+            while more and not (is_large and body):
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
-                announced = headers.get(b"content-length", b"")
-                if len(body) > BODY_LIMIT or (announced.isdigit() and int(announced) > BODY_LIMIT):
-                    raise reception.too_large(BODY_LIMIT, envelope, body)
+                is_large = is_large or len(body) > BODY_LIMIT
     except TimeoutError as error:
         raise NotTakenError(408, f"body: did not come within {_BODY_SECONDS:g} s") from error
+    if is_large:
+        refusal = reception.too_large(BODY_LIMIT, envelope, body)
+        if more:
+            await _discard(receive)
+        raise refusal
     return body
+
+
+async def _discard(receive: Receive) -> None:
+    """Read on for a moment: a sender that is cut off while it still sends never sees its answer."""
+    left, more = _REST_BYTES, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_REST_SECONDS):
+            while more and left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                more = message.get("more_body", False)
 
 
 def _accepted(accepted: Accepted) -> Response:

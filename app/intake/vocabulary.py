@@ -35,7 +35,8 @@ def read_order(action: str | None, side: str | None) -> Order:
         return Order("buy")
     if word in _SELL:
         return Order("sell")
-    return Order(None, f"{field} '{word[:40]}' is no known word for buying or selling")
+    shown = word[:40].replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL's texts hold none
+    return Order(None, f"{field} '{shown}' is no known word for buying or selling")
 
 
 def _word(text: str | None) -> str:

@@ -38,6 +38,7 @@ def test_orders(action: str | None, side: str | None, expected: str) -> None:
         (" ", "", "neither action nor side"),
         ("hold", "buy", "action 'hold' is no known word"),
         (None, "5", "side '5' is no known word"),
+        ("b\0y", None, "action 'b\N{REPLACEMENT CHARACTER}y' is no known word"),
     ],
 )
 def test_what_is_no_order_says_why(action: str | None, side: str | None, reason: str) -> None:

@@ -1,0 +1,105 @@
+"""What TradingView does after a 503, and what it does not do: name its alerts (SPEC §8)."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.api.conftest import AppServer
+
+    Database = asyncpg.Connection[asyncpg.Record]
+
+# As its messages often look: the id is a constant, the time is the bar's.
+ALERT = b'{"ticker":"NVDA","action":"buy","id":"Long","signal_id":"Long","time":"2026-11-24T14:30:00Z"}'
+RESENDS, APART = 3, 5
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+async def post(app: AppServer, body: bytes = ALERT) -> tuple[int, dict[str, Any]]:
+    """Send an alert without any header of its own."""
+    async with app.http.post("/webhook/in", data=body) as answer:
+        return answer.status, await answer.json()
+
+
+async def pass_time(database: Database, seconds: int) -> None:
+    """What was received before was received so much earlier."""
+    await database.execute(
+        "UPDATE intake_keys SET expires_at = expires_at - make_interval(secs => $1)", seconds
+    )
+
+
+@asynccontextmanager
+async def nothing_commits(database: Database) -> AsyncIterator[None]:
+    """PostgreSQL takes what it is sent, and goes on with it when the block ends."""
+    async with database.transaction():
+        await database.execute("LOCK TABLE signals IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@pytest.mark.parametrize("refusals", [1, 2, 3])
+async def test_an_alert_that_was_answered_503_and_sent_again_is_processed_once(
+    app_server: AppServer, database: Database, refusals: int
+) -> None:
+    async with nothing_commits(database):
+        for _ in range(refusals):
+            assert (await post(app_server))[0] == 503
+    # the first one was on its way into the database when its sender was told that it is not there
+    await committed(app_server, database, 1)
+    answers = []
+    for _ in range(RESENDS - refusals + 1):
+        await pass_time(database, APART)
+        answers.append(await post(app_server))
+    assert {(status, answer["duplicate"]) for status, answer in answers} == {(202, True)}
+    stored = await database.fetch("SELECT id FROM signals")
+    assert [str(row["id"]) for row in stored] == [answers[0][1]["signal_id"]]
+    assert len({answer["signal_id"] for _, answer in answers}) == 1
+
+
+async def test_an_alert_that_was_withdrawn_is_stored_by_the_resend(
+    app_server: AppServer, database: Database
+) -> None:
+    async with nothing_commits(database):
+        others = asyncio.create_task(post(app_server, b'{"ticker":"FIRST"}'))  # the batch under way
+        while not await database.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # that another connection waits is no event
+        assert (await post(app_server))[0] == (await others)[0] == 503
+    await committed(app_server, database, 1)
+    await pass_time(database, APART)
+    first, second = await post(app_server), await post(app_server)
+    assert (first[1]["duplicate"], second[1]["duplicate"]) == (False, True)
+    assert await database.fetchval("SELECT count(*) FROM signals WHERE ticker = 'NVDA'") == 1
+
+
+async def committed(app: AppServer, database: Database, count: int) -> None:
+    """Wait until so many signals are stored."""
+    async with asyncio.timeout(10):
+        while await database.fetchval("SELECT count(*) FROM signals") != count:
+            await app.runtime.wakeups.wait("changed", 0.2)
+
+
+async def test_two_true_alerts_with_a_constant_id_a_minute_apart_are_two(
+    app_server: AppServer, database: Database
+) -> None:
+    first = (await post(app_server))[1]
+    await pass_time(database, 59)
+    again = (await post(app_server))[1]
+    await pass_time(database, 2)
+    second = (await post(app_server))[1]
+    assert (again["signal_id"], again["duplicate"]) == (first["signal_id"], True)
+    assert second["duplicate"] is False
+    rows = await database.fetch("SELECT id, sender_signal_id FROM signals ORDER BY seq")
+    assert [str(row["id"]) for row in rows] == [first["signal_id"], second["signal_id"]]
+    assert {row["sender_signal_id"] for row in rows} == {"Long"}
