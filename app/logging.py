@@ -52,7 +52,9 @@ def configure(level: str) -> None:
             processors=[structlog.processors.format_exc_info, _line],
         )
     )
-    logging.basicConfig(handlers=[handler], level=level, force=True)
+    # At DEBUG libraries write whole requests, and with them the tokens in their headers.
+    for_libraries = max(logging.INFO, logging.getLevelNamesMapping()[level])
+    logging.basicConfig(handlers=[handler], level=for_libraries, force=True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
         logger = logging.getLogger(name)
         logger.handlers.clear()

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import web
 
+from tests.api.process import answering, process
 from tests.api.trading.receiver import Received, always, take
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.api.trading.desk import Desk
 
 EXPIRE_LEASES = "UPDATE signals SET lease_until = now() WHERE status = 'forwarding'"
@@ -33,44 +26,6 @@ class Gate:
     async def __call__(self, received: Received) -> web.StreamResponse:
         await self.open.wait()
         return await take(received)
-
-
-@contextmanager
-def process(settings: dict[str, str], folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A real process of the application on a free port, and its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (folder / "process.log").open("wb")
-    running = subprocess.Popen(
-        [sys.executable, "-m", "app", "serve"],
-        env={
-            "PATH": os.environ["PATH"],
-            "SERVER_PORT": str(port),
-            "ENABLE_PROMETHEUS": "false",
-            **settings,
-        },
-        stdout=log,
-        stderr=log,
-    )
-    try:
-        yield running, f"http://127.0.0.1:{port}"
-    finally:
-        running.kill()
-        running.wait()
-        log.close()
-
-
-async def answering(http: aiohttp.ClientSession, url: str) -> None:
-    """Wait until the process serves."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                async with http.get(f"{url}/health") as answer:
-                    if answer.status == 200:
-                        return
-            except aiohttp.ClientConnectorError:
-                await asyncio.sleep(0.05)  # nothing tells us when another process listens
 
 
 async def test_what_a_killed_process_had_open_gets_an_outcome(desk: Desk, database_url: str) -> None:

@@ -1,0 +1,63 @@
+"""The application as a process of its own, as the image runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOG = "process.log"
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def process(settings: dict[str, str], folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A real process of the application on a free port, and its address; what it says is in `folder`."""
+    port = free_port()
+    log = (folder / LOG).open("wb")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "app", "serve"],
+        env={
+            "PATH": os.environ["PATH"],
+            "SERVER_PORT": str(port),
+            "ENABLE_PROMETHEUS": "false",
+            **settings,
+        },
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        yield running, f"http://127.0.0.1:{port}"
+    finally:
+        running.kill()
+        running.wait()
+        log.close()
+
+
+async def answering(http: aiohttp.ClientSession, url: str) -> None:
+    """Wait until the process serves."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                async with http.get(f"{url}/health") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.05)  # nothing tells us when another process listens

@@ -1,0 +1,130 @@
+"""What a process tells of itself: every metric, one id through all lines, and no secret (SPEC §17, §18)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.api.process import LOG, answering, free_port, process
+from tests.api.trading.receiver import in_turn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.api.trading.desk import Desk
+
+SECRETS = {
+    "ADMIN_TOKEN": "hidden-admin-token",
+    "WEBHOOK_SECRET": "hidden-webhook-secret",
+    "WEBHOOK_SIGNING_SECRET": "whsec_aGlkZGVuLXNpZ25pbmcta2V5",
+    "FINVIZ_ELITE_AUTH": "hidden-elite-token",
+}
+ALERT = {"ticker": "AAPL", "action": "buy"}
+
+# Every metric that SPEC §17 names, and what it has to be after the alerts below; None: any number.
+EXPECTED = {
+    ("signals_received_total", ()): 2,
+    ("signals_duplicate_total", ()): 1,
+    ("posts_refused_total", ("422",)): 1,
+    ("posts_refused_total", ("401",)): 1,
+    ("signals_decided_total", ("approved",)): 1,
+    ("signals_decided_total", ("rejected",)): 1,
+    ("signals_delivered_total", ("not_taken",)): 1,
+    ("signals_delivered_total", ("delivered",)): 1,
+    ("delivery_seconds_count", ()): 2,
+    ("end_to_end_seconds_count", ()): 1,
+    ("queue_depth", ("received",)): 0,
+    ("queue_depth", ("approved",)): 0,
+    ("oldest_waiting_seconds", ("received",)): 0,
+    ("oldest_waiting_seconds", ("approved",)): 0,
+    ("sells_at_risk", ("late",)): 0,
+    ("sells_at_risk", ("expired",)): 0,
+    ("limiter_tokens", ("minute",)): 58,
+    ("limiter_tokens", ("hour",)): 498,
+    ("destination_state", ("open",)): 1,
+    ("destination_state", ("held",)): 0,
+    ("destination_state", ("paused",)): 0,
+    ("destination_failures_total", ()): 0,
+    ("top_n_age_seconds", ()): None,
+    ("top_n_size", ()): 1,
+    ("screener_refresh_total", ("ok",)): 1,
+    ("live_clients", ()): 1,
+    ("group_commit_size_count", ()): None,
+}
+
+
+async def scrape(http: aiohttp.ClientSession, port: int) -> tuple[str, dict[tuple[str, Any], float]]:
+    """The metrics as text, and every sample by its name and the values of its labels."""
+    async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        text = await answer.text()
+    families = text_string_to_metric_families(text)
+    samples = (sample for family in families for sample in family.samples)
+    return text, {(sample.name, tuple(sample.labels.values())): sample.value for sample in samples}
+
+
+async def post(http: aiohttp.ClientSession, url: str, body: Any, expected: int) -> str:
+    """Send an alert and return its signal's id, empty where it is refused as expected."""
+    async with http.post(url, json=body) as answer:
+        assert answer.status == expected
+        return str((await answer.json()).get("signal_id", ""))
+
+
+async def test_metrics_and_log_tell_what_happened_and_no_secret(
+    desk: Desk, database_url: str, tmp_path: Path
+) -> None:
+    desk.watch("list:AAPL")
+    desk.configure("webhook", retry_seconds=[0.05])
+    desk.receiver.answer = in_turn(503)
+    port = free_port()
+    settings = {
+        "DATABASE_URL": database_url,
+        "CONFIG_DIR": str(desk.folder),
+        "DEST_WEBHOOK_URL": desk.receiver.url,
+        "ENABLE_PROMETHEUS": "true",
+        "PROMETHEUS_PORT": str(port),
+        "LOG_LEVEL": "DEBUG",
+        **SECRETS,
+    }
+    bearer = {"Authorization": f"Bearer {SECRETS['ADMIN_TOKEN']}"}
+    async with aiohttp.ClientSession() as http:
+        with process(settings, tmp_path) as (_, url):
+            await answering(http, url)
+            async with http.ws_connect(f"{url}/ws/admin-updates", headers=bearer):
+                hook = f"{url}/webhook/in/{SECRETS['WEBHOOK_SECRET']}"
+                signal_id = await post(http, hook, ALERT, 202)
+                assert await post(http, hook, ALERT, 202) == signal_id
+                await post(http, hook, {**ALERT, "ticker": "NOWHERE"}, 202)
+                await post(http, f"{hook}?secret={SECRETS['WEBHOOK_SECRET']}", {"ticker": ""}, 422)
+                await post(http, f"{url}/webhook/in/wrong", ALERT, 401)
+                async with http.get(f"{url}/admin/status", headers=bearer) as answer:
+                    assert answer.status == 200
+                async with asyncio.timeout(30):
+                    while True:
+                        text, samples = await scrape(http, port)
+                        wrong = {
+                            name: samples.get(name)
+                            for name, value in EXPECTED.items()
+                            if samples.get(name) is None or value not in {None, samples[name]}
+                        }
+                        if not wrong:
+                            break
+                        await asyncio.sleep(0.2)  # gauges are set once a second
+    log = (tmp_path / LOG).read_text()
+    for secret in ("hidden", "aGlkZGVu", "password"):
+        assert secret not in text
+        assert [line for line in log.splitlines() if secret in line] == []
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [line["event"] for line in lines if line.get("signal_id") == signal_id] == [
+        "signal received",
+        "decided",
+        "not delivered",
+        "forwarded",
+    ]
+    assert {line["route"] for line in lines if line["event"] == "request"} >= {
+        "/webhook/in/{secret}",
+        "/admin/status",
+    }
