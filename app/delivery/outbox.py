@@ -44,7 +44,7 @@ class Delivery:
     destination: Destination
 
 
-class _Round(NamedTuple):
+class Round(NamedTuple):
     """What one look at the queue gave. `rows` counts sells that ended too; `wait_seconds` is for a token."""
 
     rows: int = 0
@@ -105,16 +105,17 @@ class Outbox:
         except TimeoutError:
             return
 
-    async def _claim_to_the_end(self, wanted: int) -> _Round:
+    async def _claim_to_the_end(self, wanted: int) -> Round:
         """Claim; one that is cut off may have been committed all the same, so it is seen through first."""
-        claiming = asyncio.create_task(self._claim(wanted))
+        claiming = asyncio.create_task(self.claim(wanted))
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
             await asyncio.wait({claiming})
             raise
 
-    async def _claim(self, wanted: int) -> _Round:
+    async def claim(self, wanted: int) -> Round:
+        """Claim what is due and allowed, for so many senders at the most; `take` hands it out."""
         config = self._runtime.config.webhook
         destination = destination_of(config.url)
         wait, deliveries, rejected = 0.0, list[Delivery](), 0
@@ -132,7 +133,7 @@ class Outbox:
             self._claimed.put_nowait(delivery)
         if deliveries or rejected:
             self._runtime.wakeups.notify("changed")
-        return _Round(len(deliveries) + rejected, wait)
+        return Round(len(deliveries) + rejected, wait)
 
     async def _tokens(self, connection: Connection, destination: Destination) -> Allowance:
         config = self._runtime.config.webhook

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,16 +14,27 @@ if TYPE_CHECKING:
     from tests.hosts.host import Host
 
 PORT = 9000
+TAKEN = frozenset({"200", "nul", "huge"})  # the receiver's answers that are a 2xx
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One request as the destination got it; `at` is the arrival in unix seconds."""
+    """One request as the destination got it; `at` is the arrival in unix seconds.
+
+    `answer` is what it was answered, by the receiver's names; `told` whether that answer's status left.
+    """
 
     at: float
     path: str
     headers: dict[str, str]
     body: bytes
+    answer: str
+    told: bool
+
+    @property
+    def taken(self) -> bool:
+        """Whether the sender was told that the destination took it."""
+        return self.told and self.answer in TAKEN
 
 
 class Destination:
@@ -46,7 +58,28 @@ class Destination:
             f"{self._base}/received", params={"count": count, "timeout": timeout}, timeout=timeout + 30
         )
         answer.raise_for_status()
-        return [
-            Delivery(entry["at"], entry["path"], entry["headers"], base64.b64decode(entry["body"]))
-            for entry in answer.json()
-        ]
+        return [Delivery(**{**entry, "body": base64.b64decode(entry["body"])}) for entry in answer.json()]
+
+    def answers(self, *names: str) -> None:
+        """Answer with these in turn, again and again; whoever waits for an answer is turned away."""
+        self._tell("answers", names)
+
+    def away(self, seconds: float) -> None:
+        """Refuse every connection for so long from now on."""
+        self._tell("away", seconds)
+
+    def until_back(self, within: float) -> None:
+        """Wait until it listens again; raises after `within` seconds."""
+        give_up = time.monotonic() + within
+        while True:
+            try:
+                self.received()
+            except requests.ConnectionError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(0.1)  # a port that is closed tells nobody when it opens
+            else:
+                return
+
+    def _tell(self, what: str, value: object) -> None:
+        requests.put(f"{self._base}/{what}", json=value, timeout=10).raise_for_status()

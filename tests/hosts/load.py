@@ -11,16 +11,42 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer that is not 202, and after how many seconds it came."""
+
+    status: int
+    retry_after: str | None
+    seconds: float
 
 
 @dataclass
 class Sent:
-    """What became of the posts: our ids of those answered 202 by number, and how many others."""
+    """What became of the posts, by their numbers: our ids of those answered 202, the refusals, no answer."""
 
     accepted: dict[int, str] = field(default_factory=dict)
-    refused: int = 0  # answered, but not with 202
-    unanswered: int = 0  # no answer: the connection was refused or broke
+    refused: dict[int, Refusal] = field(default_factory=dict)
+    unanswered: set[int] = field(default_factory=set)  # the connection was refused or broke
+
+    async def post(
+        self, session: aiohttp.ClientSession, url: str, secret: str, number: int, body: bytes
+    ) -> None:
+        """Send one alert, as often as you like, and note what became of it."""
+        started = time.monotonic()
+        try:
+            async with session.post(url, data=body, headers={"X-Webhook-Secret": secret}) as answer:
+                said = await answer.read()
+        except (aiohttp.ClientError, TimeoutError):
+            self.unanswered.add(number)
+            return
+        if answer.status == 202:
+            self.accepted[number] = json.loads(said)["signal_id"]
+        else:
+            retry_after = answer.headers.get("Retry-After")
+            self.refused[number] = Refusal(answer.status, retry_after, time.monotonic() - started)
 
 
 def alert(number: int, tickers: Sequence[str]) -> bytes:
@@ -43,38 +69,34 @@ async def stream(
     rate: float,
     seconds: float,
     midway: Callable[[], Awaitable[None]],
+    first: int = 0,
 ) -> Sent:
-    """Send `rate` alerts a second for `seconds`; `midway` is awaited once, beside the stream, at half time.
+    """Send `rate` alerts a second for `seconds`, numbered from `first`.
 
-    Each alert starts at its own moment, also while the receiver of alerts is away: like real senders, who
-    do not wait for one another.
+    `midway` is awaited once, beside the stream, at half time. Each alert starts at its own moment, also while
+    the receiver of alerts is away: like real senders, who do not wait for one another.
     """
     sent = Sent()
     total = int(rate * seconds)
     timeout = aiohttp.ClientTimeout(total=10)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=200)) as session:
-
-        async def post(number: int) -> None:
-            try:
-                async with session.post(
-                    url, data=alert(number, tickers), headers={"X-Webhook-Secret": secret}
-                ) as answer:
-                    body = await answer.read()
-            except (aiohttp.ClientError, TimeoutError):
-                sent.unanswered += 1
-                return
-            if answer.status == 202:
-                sent.accepted[number] = json.loads(body)["signal_id"]
-            else:
-                sent.refused += 1
-
         started = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
-            for number in range(total):
-                await asyncio.sleep(started + number / rate - time.monotonic())
-                tasks.create_task(post(number))
-                if number == total // 2:
+            for count in range(total):
+                await asyncio.sleep(started + count / rate - time.monotonic())
+                number = first + count
+                tasks.create_task(sent.post(session, url, secret, number, alert(number, tickers)))
+                if count == total // 2:
                     tasks.create_task(_run(midway))
+    return sent
+
+
+async def send_again(url: str, secret: str, numbers: Iterable[int], *, tickers: Sequence[str]) -> Sent:
+    """Send the alerts of these numbers once more, all at once."""
+    sent = Sent()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+        posts = (sent.post(session, url, secret, number, alert(number, tickers)) for number in numbers)
+        await asyncio.gather(*posts)
     return sent
 
 

@@ -1,0 +1,135 @@
+"""Whatever two processes ask for, end and restart: no sliding window is overfull (SPEC §10)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.config import WEBHOOK_FILE, merge
+from app.db.pool import open_pool
+from app.db.queries import load
+from app.delivery.outbox import Delivery, Outbox
+from app.delivery.transport import open_client
+from app.runtime import Runtime
+from app.supervisor import Supervisor
+from app.wakeups import Wakeups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.settings import Settings
+
+_SQL = load("delivery")
+PER_MINUTE, PER_HOUR = 3, 5
+WINDOWS = ((PER_MINUTE, 60), (PER_HOUR, 3600))
+PROCESSES = st.integers(0, 1)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("claim"), PROCESSES, st.integers(1, 4)),
+        st.tuples(st.just("claim at once"), PROCESSES, st.integers(1, 4)),
+        st.tuples(st.just("end"), PROCESSES, st.integers(1, 4)),
+        st.tuples(st.just("restart"), PROCESSES, st.just(0)),
+        st.tuples(st.just("pass"), PROCESSES, st.sampled_from([1, 29, 30, 59, 60, 61, 1800, 3599, 3600])),
+    ),
+    min_size=4,
+    max_size=30,
+)
+
+
+class Play:
+    """Two processes on one database; what passes is taken off the ages of the attempts."""
+
+    def __init__(self, runtimes: list[Runtime]) -> None:
+        self.runtimes = runtimes
+        self.outboxes = [Outbox(runtime) for runtime in runtimes]
+        self.open: list[Delivery] = []
+        self.arrivals: list[float] = []
+        self._passed = 0
+
+    def now(self) -> float:
+        """Seconds, those that passed included."""
+        return time.time() + self._passed
+
+    async def step(self, what: str, process: int, count: int) -> None:
+        """Do one thing. A request arrives as soon as it is claimed, or just before its end."""
+        match what:
+            case "claim":
+                await self._take(process, await self.outboxes[process].claim(count))
+            case "claim at once":
+                both = await asyncio.gather(*(outbox.claim(count) for outbox in self.outboxes))
+                for number, found in enumerate(both):
+                    await self._take(number, found)
+            case "end":
+                for delivery in [self.open.pop(0) for _ in self.open[:count]]:
+                    if delivery.attempt % 2:
+                        self.arrivals.append(self.now())
+                    await self.runtimes[process].pool.fetchrow(
+                        _SQL["delivered"], delivery.attempt, delivery.id, 200, b"", "nothing"
+                    )
+            case "restart":
+                self.outboxes[process] = Outbox(self.runtimes[process])
+            case _:
+                self._passed += count
+                await self.runtimes[0].pool.execute(
+                    """UPDATE attempts SET started_at = started_at - make_interval(secs => $1),
+                                           ended_at = ended_at - make_interval(secs => $1)""",
+                    count,
+                )
+
+    async def _take(self, process: int, found: Any) -> None:
+        for _ in range(found.rows):
+            delivery = await self.outboxes[process].take()
+            assert delivery is not None
+            self.open.append(delivery)
+            if delivery.attempt % 2 == 0:
+                self.arrivals.append(self.now())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_no_sliding_minute_or_hour_holds_more_than_its_limit(
+    make_settings: Callable[..., Settings], steps: list[tuple[str, int, int]]
+) -> None:
+    asyncio.run(_play(make_settings(dest_webhook_url="http://broker.invalid/"), steps))
+
+
+async def _play(values: Settings, steps: list[tuple[str, int, int]]) -> None:
+    limits = {"max_req_per_min": PER_MINUTE, "max_req_per_hour": PER_HOUR, "rate_limiting_enabled": True}
+    play = Play(
+        [
+            Runtime(
+                settings=values,
+                config=merge({WEBHOOK_FILE: limits}, values),
+                pool=await open_pool(values.database_url, 2),
+                http=open_client(),
+                wakeups=Wakeups(),
+                supervisor=Supervisor(),
+                started_at=0.0,
+            )
+            for _ in range(2)
+        ]
+    )
+    pool = play.runtimes[0].pool
+    await pool.execute("TRUNCATE signals CASCADE")
+    await pool.execute(
+        """INSERT INTO signals (id, status, type, ticker, expires_at, body)
+           SELECT gen_random_uuid(), 'approved', 'buy', 'T' || n, now() + interval '1 hour', '{}'
+           FROM generate_series(1, 100) n"""
+    )
+    try:
+        for step in steps:
+            await play.step(*step)
+        made = await pool.fetchval("SELECT count(*) FROM attempts")
+    finally:
+        for runtime in play.runtimes:
+            await runtime.http.close()
+            runtime.pool.terminate()
+    assert made == len(play.arrivals) + sum(delivery.attempt % 2 for delivery in play.open)
+    arrivals = sorted(play.arrivals)
+    for limit, seconds in WINDOWS:
+        for earlier, later in zip(arrivals, arrivals[limit:], strict=False):
+            assert later - earlier >= seconds
