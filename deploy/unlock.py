@@ -22,6 +22,7 @@ def play(state: RunState, playbook: Callable[[str, RunState, dict[str, Any]], in
     if status:
         return status
     release: dict[str, str] = {}
+    over: list[str] = []
     for host in state.hosts.values():
         answer = host.report["lock"]
         if not answer["held"]:
@@ -30,6 +31,8 @@ def play(state: RunState, playbook: Callable[[str, RunState, dict[str, Any]], in
             holder = answer["holder"]
             who = described(holder) if holder else "somebody unknown"
             release[host.name] = holder["run_id"] if holder else ""
+            if why:
+                over.append(host.name)
             host.notes.append(f"released the lock of {who}: {why or 'it is at work, and --yes was given'}")
         else:
             host.report["holder"] = answer["holder"]
@@ -37,7 +40,7 @@ def play(state: RunState, playbook: Callable[[str, RunState, dict[str, Any]], in
     if not release:
         return status
     found = RunState(release)
-    status = playbook(str(UNLOCK.playbook), found, {"lock_release": release})
+    status = playbook(str(UNLOCK.playbook), found, {"lock_release": release, "lock_over": over})
     for name, after in found.hosts.items():
         state.hosts[name].failure = after.failure
         if ended := after.report.get("unlocked", {}).get("ended"):

@@ -23,7 +23,7 @@ options:
   claim: {type: dict, default: {}, description: Whose lock it is; made by run.py.}
   dead: {type: list, elements: str, default: [], description: Runs that are known to be over.}
   line: {type: dict, default: {}, description: What the journal says of the end.}
-  failed: {type: bool, default: false, description: The run did not end well.}
+  failed: {type: bool, default: false, description: What the run left running is ended.}
   run: {type: str, default: "", description: Whose lock is released; empty for one that cannot be read.}
 """
 
@@ -39,7 +39,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         return {"held": runs.end(project, claim["run_id"], params["line"], failed=params["failed"])}
     if state == "released":
         released = lock.release(project, params["run"])
-        return {"released": released, "ended": runs.sweep(params["run"]) if released else []}
+        return {"ended": runs.sweep(params["run"]) if released and params["failed"] else []}
     holder = lock.look(project)
     return {"held": holder is not None, "holder": holder or None}
 

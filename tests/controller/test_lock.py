@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -27,26 +29,35 @@ class Busy:
         self.started, self.go_on = folder / "started", folder / "go-on"
         for fifo in (self.started, self.go_on):
             os.mkfifo(fifo)
+        # Opened both ways, which never waits for the other side: that may have died.
+        self._started, self._go_on = (os.open(fifo, os.O_RDWR) for fifo in (self.started, self.go_on))
         script = f"sh -c 'echo $$ > {self.started}; read line < {self.go_on}'"
         self.process: subprocess.Popen[str] = checkout.start(
             "--quick", "-e", json.dumps({"command": script}), *arguments
         )
-        self.step = int(self.started.read_text("utf-8"))  # returns when the step runs
+        assert select.select([self._started], [], [], 60)[0], "the step did not begin"
+        self.step = int(os.read(self._started, 32))
 
     def finish(self) -> str:
         """Let it come to its end; what it said."""
-        self.go_on.write_text("on\n", "utf-8")
+        os.write(self._go_on, b"on\n")
         return self.process.communicate(timeout=60)[0]
+
+    def close(self) -> None:
+        """End it and what it started, whatever became of the test."""
+        for descriptor in (self._started, self._go_on):
+            os.close(descriptor)
+        self.process.kill()
+        self.process.communicate()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.step, signal.SIGKILL)
 
 
 @pytest.fixture
 def busy(checkout: Checkout, tmp_path: Path) -> Iterator[Busy]:
     """A run at work on `here`."""
-    run = Busy(checkout, tmp_path)
-    yield run
-    run.process.kill()
-    run.process.communicate()
-    leftovers.end(lock_of(checkout).get("run_id", "none"), grace_seconds=0)
+    with contextlib.closing(Busy(checkout, tmp_path)) as run:
+        yield run
 
 
 def lock_of(checkout: Checkout, folder: str = ".") -> dict[str, Any]:
@@ -115,13 +126,13 @@ def test_an_interrupted_run_gives_the_lock_up(checkout: Checkout, busy: Busy, nu
 
 def test_all_hosts_or_none(checkout: Checkout, tmp_path: Path) -> None:
     """`b` is held: `a` is given up again, and neither was touched."""
-    held = Busy(checkout, tmp_path, "--limit", "b")
-    done = checkout.run("--quick", "--limit", "web")
-    assert done.returncode == 7
-    assert "a: never tried" in done.stdout
-    assert "b: failed" in done.stdout
-    assert (lock_of(checkout, "hosts/a"), journal_of(checkout, "hosts/a")[-1]["exit_code"]) == ({}, 7)
-    assert "Quick deploy done" in held.finish()
+    with contextlib.closing(Busy(checkout, tmp_path, "--limit", "b")) as held:
+        done = checkout.run("--quick", "--limit", "web")
+        assert done.returncode == 7
+        assert "a: never tried" in done.stdout
+        assert "b: failed" in done.stdout
+        assert (lock_of(checkout, "hosts/a"), journal_of(checkout, "hosts/a")[-1]["exit_code"]) == ({}, 7)
+        assert "Quick deploy done" in held.finish()
 
 
 def test_a_failed_run_gives_the_lock_up_and_the_journal_says_why(checkout: Checkout) -> None:

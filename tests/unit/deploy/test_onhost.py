@@ -1,0 +1,211 @@
+"""Lock and journal of a checkout: who may take over from whom, and what is never lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from deploy.lock import told, took_over
+from deploy.onhost import journal, lock, runs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GONE = 2**22 + 1  # no process can have this number
+
+
+def mine(run_id: str = "a" * 12, **changes: Any) -> lock.Holder:
+    return {**lock.claim(run_id, "quick"), **changes}
+
+
+def elsewhere(run_id: str = "b" * 12) -> lock.Holder:
+    """A claim from another machine, whose processes cannot be seen."""
+    return mine(run_id, machine="elsewhere", machine_id="e" * 32, pid=GONE)
+
+
+def aged(project: Path, seconds: float) -> None:
+    """Make the last sign of life older."""
+    path = project / ".run" / "lock"
+    holder = json.loads(path.read_text("utf-8"))
+    holder["seen"]["at"] -= seconds
+    path.write_text(json.dumps(holder), "utf-8")
+
+
+def test_who_comes_second_learns_who_was_first(tmp_path: Path) -> None:
+    assert lock.take(tmp_path, mine()) == {"taken": True, "kept": False, "replaced": None, "why": ""}
+    second = lock.take(tmp_path, mine("b" * 12))
+    assert second["taken"] is False
+    assert (second["holder"]["run_id"], second["holder"]["pid"]) == ("a" * 12, os.getpid())
+    assert lock.take(tmp_path, mine())["kept"] is True
+    assert lock.release(tmp_path, "b" * 12) is False
+    assert lock.release(tmp_path, "a" * 12) is True
+    assert lock.holder_in(tmp_path / ".run") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"pid": GONE}, f"its process {GONE} is gone"),
+        ({"started": 1}, f"its process {os.getpid()} is gone"),  # the number is another process's now
+        ({"machine_id": "m", "boot": "before"}, None),
+    ],
+)
+def test_the_dead_are_replaced(tmp_path: Path, changes: dict[str, Any], why: str | None) -> None:
+    lock.take(tmp_path, mine("d" * 12, **changes))
+    found = lock.take(tmp_path, mine())
+    if why is None:  # another machine of that name: only time will tell
+        assert found["taken"] is False
+        return
+    assert (found["taken"], found["replaced"]["run_id"], found["why"]) == (True, "d" * 12, why)
+
+
+def test_a_machine_that_was_restarted_has_no_old_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {**lock.machine(), "machine_id": "m"}
+    monkeypatch.setattr(lock, "machine", lambda: here)
+    lock.take(tmp_path, mine("d" * 12, boot="before"))
+    assert lock.take(tmp_path, mine())["why"] == f"its process {os.getpid()} is gone"
+
+
+def test_another_machine_counts_as_dead_after_two_minutes_of_silence(tmp_path: Path) -> None:
+    """The host's own clock counts, which nobody can set; a sign of life starts it anew."""
+    lock.take(tmp_path, elsewhere())
+    aged(tmp_path, 119)
+    assert lock.take(tmp_path, mine())["taken"] is False
+    assert lock.beat(tmp_path, "b" * 12) is True
+    aged(tmp_path, 119)
+    assert lock.take(tmp_path, mine())["taken"] is False
+    aged(tmp_path, 2)
+    found = lock.take(tmp_path, mine())
+    assert (found["taken"], found["why"]) == (True, "no sign of life for 121 s")
+    assert lock.beat(tmp_path, "b" * 12) is False
+
+
+def test_what_the_caller_knows_counts_at_once(tmp_path: Path) -> None:
+    """run.py sees the processes of its own machine, the host does not."""
+    lock.take(tmp_path, elsewhere())
+    assert lock.take(tmp_path, mine(), dead=["c" * 12])["taken"] is False
+    assert lock.take(tmp_path, mine(), dead=["b" * 12])["taken"] is True
+
+
+def test_of_many_that_find_a_dead_one_one_takes_over(tmp_path: Path) -> None:
+    lock.take(tmp_path, mine("d" * 12, pid=GONE))
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda n: lock.take(tmp_path, mine(f"{n:012}")), range(16)))
+    assert [answer["taken"] for answer in answers].count(True) == 1
+    assert sorted(path.name for path in (tmp_path / ".run").iterdir()) == ["lock"]
+
+
+def test_what_cannot_be_read_is_somebody_unknown(tmp_path: Path) -> None:
+    (tmp_path / ".run").mkdir()
+    for text in ("", "{}", "[1]", '{"run_id": "x"}', "nonsense"):
+        (tmp_path / ".run" / "lock").write_text(text, "utf-8")
+        assert lock.take(tmp_path, mine()) == {"taken": False, "holder": {}}
+    assert "--unlock --limit prod1" in told({}, "prod1")
+    assert lock.release(tmp_path, "") is True
+
+
+def test_the_message_says_who_where_what_and_since_when() -> None:
+    holder = mine(flow="update", user="alice", machine="ops1", pid=4711, since="2026-11-24T10:00:00Z")
+    said = told(holder, "prod1")
+    assert said.startswith(
+        f"--update (run {'a' * 12}) by alice on ops1 since 2026-11-24T10:00:00Z is at work on prod1, "
+        "process 4711 on ops1."
+    )
+    answer = {"replaced": holder, "why": "its process 4711 is gone", "ended": ["docker build (12)"]}
+    assert took_over(answer).endswith("is gone; what it had left was ended: docker build (12)")
+
+
+def test_a_run_is_two_lines_and_one_entry(tmp_path: Path) -> None:
+    runs.begin(tmp_path, mine())
+    assert [run["exit_code"] for run in journal.runs(tmp_path, 10)] == [None]
+    assert runs.end(tmp_path, "a" * 12, {"exit_code": 5, "failure": "it broke"}, failed=True) is True
+    (run,) = journal.runs(tmp_path, 10)
+    assert (run["flow"], run["exit_code"], run["failure"]) == ("quick", 5, "it broke")
+    assert run["started"] <= run["ended"]
+    assert lock.holder_in(tmp_path / ".run") is None
+
+
+def test_a_run_that_never_began_here_leaves_no_line(tmp_path: Path) -> None:
+    """All hosts are asked to give up what only some of them had given."""
+    runs.begin(tmp_path, mine("b" * 12))
+    assert runs.end(tmp_path, "a" * 12, {"exit_code": 7}, failed=True) is True
+    assert [run["run_id"] for run in journal.runs(tmp_path, 10)] == ["b" * 12]
+    assert lock.holder_in(tmp_path / ".run") is not None
+
+
+def test_a_run_whose_lock_was_taken_away_is_told(tmp_path: Path) -> None:
+    runs.begin(tmp_path, mine())
+    lock.release(tmp_path, "a" * 12)
+    runs.begin(tmp_path, mine("b" * 12))
+    assert runs.end(tmp_path, "a" * 12, {"exit_code": 0}, failed=False) is False
+    assert lock.holder_in(tmp_path / ".run") is not None
+
+
+def test_a_line_torn_by_a_power_cut_costs_only_itself(tmp_path: Path) -> None:
+    runs.begin(tmp_path, mine())
+    with (tmp_path / ".run" / "journal.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"line":"end","run_id":"aaaaaaaa')
+    journal.append(tmp_path, {"line": "end", "run_id": "a" * 12, "exit_code": 0})
+    assert [run["exit_code"] for run in journal.runs(tmp_path, 10)] == [0]
+
+
+def test_the_journal_stays_small_and_keeps_what_is_recent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "LIMIT_BYTES", 2000)
+    for number in range(100):
+        journal.append(tmp_path, {"line": "start", "run_id": f"{number}", "flow": "quick"})
+        journal.append(tmp_path, {"line": "end", "run_id": f"{number}", "exit_code": 0})
+    files = sorted(path.name for path in (tmp_path / ".run").iterdir())
+    assert files == ["journal.1.jsonl", "journal.jsonl"]
+    assert sum((tmp_path / ".run" / name).stat().st_size for name in files) < 5000
+    found = journal.runs(tmp_path, 20)
+    assert [run["run_id"] for run in found] == [str(number) for number in range(99, 79, -1)]
+
+
+def test_a_full_disk_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "append", full)
+        with pytest.raises(OSError, match="No space left"):
+            runs.begin(tmp_path, mine())
+    assert lock.holder_in(tmp_path / ".run") is None
+
+    runs.begin(tmp_path, mine())
+    monkeypatch.setattr(journal, "append", full)
+    with pytest.raises(OSError, match="No space left"):
+        runs.end(tmp_path, "a" * 12, {"exit_code": 0}, failed=False)
+    assert lock.holder_in(tmp_path / ".run") is None
+
+
+def test_looking_changes_nothing_where_nothing_is(tmp_path: Path) -> None:
+    assert lock.look(tmp_path) is None
+    assert journal.runs(tmp_path, 5) == []
+    assert lock.release(tmp_path, "x") is False
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_costs_next_to_nothing(tmp_path: Path) -> None:
+    """Two locks, two lines: 15 ms on a quiet machine, and the container engine asked twice."""
+    started = time.perf_counter()
+    runs.begin(tmp_path, mine())
+    runs.end(tmp_path, "a" * 12, {"exit_code": 0}, failed=False)
+    assert time.perf_counter() - started < 2
+
+
+def test_hosts_read_it_as_it_is() -> None:
+    """On a host these files are `ansible.module_utils.onhost`: nothing but the standard library."""
+    script = "import sys; from deploy.onhost import runs; print([m for m in sys.modules if 'ansible' in m])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
