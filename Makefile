@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(DEV):$(PATH)
 COMPILE := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header --quiet $(UPGRADE)
 
-.PHONY: help check lint test unit lock environment
+.PHONY: help check lint test unit faults lock environment
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -16,6 +16,9 @@ check: lint unit  ## lint and unit tests: under a minute, needs nothing
 
 test: lint  ## everything CI runs: on real containers, on a bare machine too
 	$(DEV)/python -m pytest
+
+faults: environment  ## every fault and every interruption, an hour at the most; writes docs/faults.md
+	$(DEV)/python -m pytest -q tests/faults
 
 unit: environment
 	$(DEV)/python -m pytest -q tests/unit

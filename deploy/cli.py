@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from deploy import bootstrap
+from deploy import bootstrap, handover
 from deploy.actions import ACTIONS, BY_NAME, DEFAULT, Action
 from deploy.exitcodes import ExitCode
 from deploy.request import Request
@@ -228,7 +228,9 @@ def main(argv: Sequence[str]) -> int:
     if isinstance(request, str):
         sys.stdout.write(request)
         return ExitCode.DONE
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None)):  # Windows knows no SIGHUP
+        if number and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _interrupt)
     try:
         bootstrap.enter(ROOT)
 
@@ -242,6 +244,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _refuse(message: str, code: int, *, as_json: bool) -> int:
+    handover.give_up_unread(code, message)
     sys.stderr.write(f"run.py: {message}\n")
     if as_json:
         sys.stdout.write(json.dumps({"exit_code": int(code), "error": message}) + "\n")

@@ -49,6 +49,8 @@ def run(request: Request, root: Path) -> ExitCode:
 
 
 def _refuse(request: Request, mask: Mask, code: ExitCode, why: str) -> ExitCode:
+    if request.checkout:
+        handover.give_up(request.checkout, request.run_id, code, mask.text(why))
     sys.stderr.write(f"run.py: {mask.text(why)}\n")
     if request.json:
         Report(mask, json_only=True).document({"exit_code": int(code), "error": why})

@@ -61,6 +61,22 @@ def tidy(request: Request, tree: Path) -> None:
         shutil.rmtree(tree / ENVIRONMENTS["deploy"], ignore_errors=True)
 
 
+def give_up(checkout: str, run_id: str, code: int, why: str) -> None:
+    """Close what the first controller left open on this machine: the successor cannot go on."""
+    from deploy.onhost import lock, runs  # noqa: PLC0415 - cannot be imported on Windows, which is refused later
+
+    place = Path(checkout)
+    if lock.beat(place, run_id):
+        runs.end(place, run_id, {"exit_code": code, "failure": why, "hosts": {}}, failed=True)
+
+
+def give_up_unread(code: int, why: str) -> None:
+    """The same where this run ends before it took anything over; nothing if it began here."""
+    if given := os.environ.pop(VARIABLE, None):
+        settled = json.loads(given)
+        give_up(settled["checkout"], settled["run_id"], code, why)
+
+
 def take(request: Request) -> Request:
     """The request with what another controller has settled; as it is, if this run began here."""
     given = os.environ.pop(VARIABLE, None)

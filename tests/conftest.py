@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 # Fast before slow, so that a small mistake is not found out after ten minutes.
-KINDS = ("unit", "controller", "api", "browser", "flows", "chaos")
+KINDS = ("unit", "controller", "api", "browser", "flows", "chaos", "faults")
 
 
 def pytest_configure() -> None:

@@ -86,6 +86,6 @@ def runs(project: Path, count: int) -> list[dict[str, Any]]:
     folder = project / lock.FOLDER
     found: dict[str, dict[str, Any]] = {}
     for line in [*_lines(folder / OLDER), *_lines(folder / NAME)]:
-        run = found.setdefault(line["run_id"], {"exit_code": None, "ended": None})
+        run = found.setdefault(line["run_id"], {"exit_code": None, "ended": None, "to": ""})
         run.update({key: value for key, value in line.items() if key != "line"})
     return list(found.values())[: -count - 1 : -1]

@@ -6,6 +6,7 @@ that either commit tracks are moved aside, and put back in this same step.
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def move(root: Path, commit: str, configuration: list[str], *, back: bool) -> st
     """Move HEAD and the work tree; the branch that keeps local commits, or ''. Raises GitError."""
     head = text(root, "rev-parse", "HEAD")
     before = tracked(root, head, configuration)
+    # Between moving aside and putting back nobody interrupts: who ends a step asks first, and waits a while.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     concerned = [name for name in configuration if name in before | tracked(root, commit, configuration)]
     kept = keep_name(root, commit) if back else ""
     move_aside(root, concerned)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tests.hosts import document
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PIECES = Path(__file__).parent
 
@@ -48,9 +50,11 @@ class Checkout:
         )
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The controller from start to end."""
+        """The controller from start to end. A document that it prints is as docs/ describe it."""
         with self.start(*arguments) as process:
             out, err = process.communicate(timeout=60)
+        if "--json" in arguments and out:
+            document.check(out)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 

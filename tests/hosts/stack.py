@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from tests.hosts import document
 from tests.hosts.checkout import PROJECT
 
 if TYPE_CHECKING:
@@ -47,12 +48,17 @@ class Stack:
     # -- the operator ---------------------------------------------------------------------------------------
 
     def run_py(self, *arguments: str, timeout: float = _FLOW_SECONDS) -> Result:
-        """`python3 run.py …` without a terminal. Whatever it prints is searched for the stack's secrets."""
+        """`python3 run.py …` without a terminal. Whatever it prints is searched for the stack's secrets.
+
+        A document is held against the schema in docs/.
+        """
         result = self.host.run(" ".join(["python3 run.py", *arguments]), folder=self.project, timeout=timeout)
         settings = self.settings()
         for name in _SECRETS:
             if settings.get(name) and settings[name] in result.output:
                 raise SecretPrintedError(f"`{result.command}` printed the value of {name}")
+        if "--json" in arguments:
+            document.check(result.stdout)
         return result
 
     def settings(self) -> dict[str, str]:

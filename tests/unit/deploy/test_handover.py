@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy import bootstrap, cli, extra_vars, handover
+from deploy.onhost import journal, lock, runs
 from deploy.request import Request
 from deploy.summary import command_line
 from tests.controller.checkout import REPOSITORY
@@ -87,3 +88,19 @@ def test_an_environment_of_another_tree_with_the_same_locks_is_as_good(tmp_path:
     assert not bootstrap.is_current(tree, "deploy")
     (tree / "requirements" / "deploy.txt").write_text("another==1\n", "utf-8")
     assert not bootstrap.is_current(tree, "deploy", place)
+
+
+def test_a_successor_that_cannot_go_on_closes_what_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its environment cannot be made, for example: lock and journal are the first controller's."""
+    runs.begin(tmp_path, lock.claim("abcdefabcdef", "update"))
+    settled = {"run_id": "abcdefabcdef", "checkout": str(tmp_path), "commit": "0123456789ab"}
+    monkeypatch.setenv(handover.VARIABLE, json.dumps(settled))
+    handover.give_up_unread(1, "no package index")
+    assert lock.holder_in(tmp_path / ".run") is None
+    (run,) = journal.runs(tmp_path, 5)
+    assert (run["exit_code"], run["failure"]) == (1, "no package index")
+
+    handover.give_up(str(tmp_path), "abcdefabcdef", 2, "it was closed already")
+    assert journal.runs(tmp_path, 5) == [run]

@@ -1,0 +1,175 @@
+"""One host with the stack, on which fault after fault is made; what must survive is looked at after each.
+
+Which version serves (asked 20 times a second all along), the rows, the four files of the operator (sha256 and
+mode), local commits, the lock, processes and containers left over, the exit code, and the words.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import requests
+
+from tests.hosts.docker import Result
+from tests.hosts.probe import Probe
+from tests.hosts.stack import DATABASE
+
+if TYPE_CHECKING:
+    import signal
+    import subprocess
+    from collections.abc import Callable
+
+    from tests.hosts.stack import Stack
+    from tests.hosts.upstream import Upstream
+
+FILES = (".env", "config/finviz_config.json", "config/webhook_config.json", "config/system_config.json")
+MARK = "TRADING_SIGNAL_PROCESSOR_RUN"
+ROWS = (
+    "SELECT id, seq, status, reason, ticker, md5(body) FROM signals ORDER BY seq",
+    "SELECT id, ticker, status, buys, opened_by, closed_by FROM positions ORDER BY id",
+    "SELECT id, signal_id, outcome, ended_at FROM attempts ORDER BY id",
+)
+FLOW_SECONDS = 900.0
+UP_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What must survive, at one moment."""
+
+    serves: str  # a version, or empty
+    rows: tuple[tuple[tuple[str, ...], ...], ...] | None  # None: the database does not run
+    files: str  # sha256 and mode of each
+    head: str
+    branch: str  # the operator's own commit, on a branch that no remote has
+    edits: str  # what `git status` has to say
+    locked: bool
+    left: str  # processes and containers of a run
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one flow ended, and what the probe saw of it."""
+
+    code: int
+    output: str
+    answered: int
+    failed: int
+    longest_gap: float
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """When to strike: as soon as a line with `step` appears. `deed` gets the controller's process, too."""
+
+    step: str
+    deed: Callable[[Bench, int], None]
+
+
+@dataclass
+class Bench:
+    """The host, its stack, and the remote that it follows. `memory` is what a fault wants to find again."""
+
+    stack: Stack
+    upstream: Upstream
+    memory: dict[str, str] = field(default_factory=dict)
+
+    def sh(self, command: str, *, timeout: float = 120) -> str:
+        """Run a shell command in the checkout; what it printed. Raises unless it ends with 0."""
+        return self.stack.host.run(command, folder=self.stack.project, timeout=timeout).require().stdout
+
+    def seed(self) -> None:
+        """Rows of its own for every fault: a delivered buy, its position, and a rejected one."""
+        for ticker in ("NVDA", "MSFT"):
+            body = f'{{"ticker": "{ticker}", "action": "buy", "run": "{uuid.uuid4()}"}}'
+            self.stack.outcome(self.stack.post(body.encode()).json()["signal_id"], within=30)
+
+    def seen(self) -> Seen:
+        """Look at everything that must survive."""
+        names = " ".join(FILES)
+        return Seen(
+            serves=self.serving(),
+            rows=self._rows(),
+            files=self.sh(f"sha256sum {names} 2>&1; stat --format '%n %a' {names} 2>&1; true"),
+            head=self.sh("git rev-parse HEAD").strip(),
+            branch=self.sh("git rev-parse ours").strip(),
+            edits=self.sh("git status --porcelain"),
+            locked=self.sh("test -e .run/lock && echo yes || true") != "",
+            left=self._left(),
+        )
+
+    def serving(self) -> str:
+        """The version that answers now; empty if none does."""
+        try:
+            answer = requests.get(self.stack.health_url, timeout=5)
+        except requests.RequestException:
+            return ""
+        return str(answer.json()["version"]) if answer.status_code == 200 else ""
+
+    def wait_for_service(self) -> str:
+        """The version that answers as soon as one does; empty if none has within a minute."""
+        give_up = time.monotonic() + UP_SECONDS
+        while not (version := self.serving()) and time.monotonic() < give_up:
+            self.stack.host.run("docker events --since 1s --until 1s")
+        return version
+
+    def play(self, arguments: str, trigger: Trigger | None = None) -> Ended:
+        """`python3 run.py …` to its end, however it comes about, with the probe on."""
+        with Probe(self.stack.health_url) as probe:
+            if trigger is None:
+                done = self.stack.run_py(arguments, timeout=FLOW_SECONDS)
+            else:
+                done = self._struck(arguments, trigger)
+        return Ended(done.code, done.output, probe.answered, probe.failed, probe.longest_gap)
+
+    def _struck(self, arguments: str, trigger: Trigger) -> Result:
+        started = time.monotonic()
+        process = self.stack.host.spawn(f"python3 run.py {arguments}", folder=self.stack.project)
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        said, struck = "", False
+        for line in process.stdout:
+            said += line
+            if not struck and trigger.step in line:
+                struck = True
+                trigger.deed(self, pid)
+        code = _code(process)
+        assert struck, f"the step '{trigger.step}' never came:\n{said}"
+        return Result(arguments, code, said, "", time.monotonic() - started)
+
+    def _rows(self) -> tuple[tuple[tuple[str, ...], ...], ...] | None:
+        running = self.sh(f"docker ps --quiet --filter name='^{DATABASE}$' 2>/dev/null || true")
+        if not running:
+            return None
+        return tuple(tuple(map(tuple, self.stack.sql(statement))) for statement in ROWS)
+
+    def _left(self) -> str:
+        """Commands of marked processes, and the names of containers made for a flow."""
+        marked = self.sh(f"grep -lsz '^{MARK}=' /proc/[0-9]*/environ || true")
+        commands = [
+            self.sh(f"tr '\\0' ' ' </proc/{pid}/cmdline 2>/dev/null || true").strip()
+            for pid in re.findall(r"/proc/(\d+)/", marked)
+        ]
+        containers = self.sh(
+            "docker ps --all --format '{{.Names}}' --filter label=com.docker.compose.oneoff=True || true"
+        ).split()
+        return ", ".join([*filter(None, commands), *containers])
+
+
+def _code(process: subprocess.Popen[str]) -> int:
+    """The exit code as a shell reports it."""
+    code = process.wait(timeout=60)
+    return 128 - code if code < 0 else code
+
+
+def strike(number: signal.Signals) -> Callable[[Bench, int], None]:
+    """A deed: a signal for the controller."""
+
+    def deed(bench: Bench, pid: int) -> None:
+        bench.sh(f"kill -{int(number)} {pid}")
+
+    return deed

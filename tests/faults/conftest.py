@@ -1,0 +1,54 @@
+"""The bench that all rows share, and the file that is written when they have run."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults import results
+from tests.faults.bench import Bench
+from tests.hosts.docker import call
+from tests.hosts.ready import start_ready
+from tests.hosts.stack import Stack
+from tests.hosts.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def outcomes() -> Iterator[list[results.Outcome]]:
+    """What came of the rows; written to docs/faults.md, or to $FAULTS_TABLE, at the end."""
+    found: list[results.Outcome] = []
+    yield found
+    described = call(["git", "describe", "--always", "--abbrev=12", "--dirty"], folder=CHECKOUT)
+    commit = described.stdout.strip()
+    machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores"
+    target = Path(os.environ.get("FAULTS_TABLE", CHECKOUT / "docs" / "faults.md"))
+    target.write_text(results.document(found, commit=commit, machine=machine), "utf-8")
+
+
+@pytest.fixture(scope="session")
+def bench(ready_image: str, source: bytes) -> Iterator[Bench]:
+    """A host with the stack, a remote, configuration of the operator's own, and a commit only it has."""
+    with start_ready(ready_image, source, "faults") as host:
+        stack = Stack(host)
+        stack.approve("AAPL", "NVDA")
+        host.write(f"{stack.project}/config/webhook_config.json", '{"timeout": 7.50}\r\n', mode=0o640)
+        identity = "-c user.name=Operator -c user.email=operator@localhost"
+        host.run(
+            f"tree=$(git write-tree) && commit=$(git {identity} commit-tree -p HEAD -m 'Our own' $tree)"
+            " && git branch ours $commit",
+            folder=stack.project,
+        ).require()
+        made = Bench(stack, Upstream(host))
+        # A good version to go back to, and the one that every row starts from.
+        made.upstream.push({"app/news.txt": "first\n"})
+        stack.run_py("--quickupdate").require()
+        yield made

@@ -1,0 +1,261 @@
+"""How each fault is made, and taken back. Every function is a context manager around one flow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tests.hosts.checkout import SOURCE
+from tests.hosts.stack import APP, DATABASE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.faults.bench import Bench
+
+Maker = Callable[["Bench"], contextlib.AbstractContextManager[None]]
+
+VOLUME = "trading-signal-processor_postgres_data"
+CLUSTER = f"/var/lib/docker/volumes/{VOLUME}/_data"
+MIGRATION = "app/db/migrations/20991231_01_fAu1T-fault.sql"
+
+# Starts once, in the rehearsal, and never again.
+ONCE = """\
+if "serve" in sys.argv:
+    from pathlib import Path
+    Path("/srv/data/started").touch(exist_ok=False)
+
+if __name__ == "__main__":
+"""
+
+
+@contextlib.contextmanager
+def nothing(_bench: Bench) -> Iterator[None]:
+    """The flow's own work, to be interrupted."""
+    yield
+
+
+@contextlib.contextmanager
+def news(bench: Bench) -> Iterator[None]:
+    """A good commit on the remote, which stays there."""
+    bench.upstream.push({"app/news.txt": f"{bench.upstream.tip}\n"})
+    yield
+
+
+def offering(files: Callable[[Bench], Mapping[str, str]]) -> Maker:
+    """A commit that cannot be deployed, gone again afterwards."""
+
+    @contextlib.contextmanager
+    def made(bench: Bench) -> Iterator[None]:
+        with bench.upstream.offering(files(bench)):
+            yield
+        bench.sh("rm -f data/started")
+
+    return made
+
+
+def broken_build(bench: Bench) -> dict[str, str]:
+    return {"Dockerfile": bench.upstream.read("Dockerfile") + "RUN echo this build breaks here && exit 9\n"}
+
+
+def broken_migration(bench: Bench) -> dict[str, str]:
+    return migration(bench, "ALTER TABLE no_such_table ADD COLUMN note text;")
+
+
+def altering_migration(bench: Bench) -> dict[str, str]:
+    return migration(bench, "ALTER TABLE signals ADD COLUMN fault text;")
+
+
+def migration(bench: Bench, statement: str) -> dict[str, str]:
+    (last,) = bench.upstream.names("app/db/migrations/*.sql")[-1:]
+    depends = last.rpartition("/")[2].removesuffix(".sql")
+    head = f"-- a fault\n-- depends: {depends}\n\n-- migrate: apply\n\n"
+    return {MIGRATION: f"{head}{statement}\n\n-- migrate: rollback\n"}
+
+
+def starts_once(bench: Bench) -> dict[str, str]:
+    main = bench.upstream.read("app/__main__.py")
+    return {"app/__main__.py": main.replace('if __name__ == "__main__":\n', ONCE)}
+
+
+def edited(path: str, edit: Callable[[str], str]) -> Maker:
+    """A file of the checkout changed; it comes back as it was, with its mode."""
+
+    @contextlib.contextmanager
+    def made(bench: Bench) -> Iterator[None]:
+        bench.sh(f"cp --preserve=all {path} /root/original")
+        bench.stack.host.write("/root/edited", edit(bench.stack.host.read(f"{bench.stack.project}/{path}")))
+        bench.sh(f"cat /root/edited > {path}")
+        try:
+            yield
+        finally:
+            bench.sh(f"rm -rf {path} && mv /root/original {path}")
+
+    return made
+
+
+def replaced(path: str, how: str) -> Maker:
+    """A file of the checkout moved away, and something else made in its place by `how`."""
+
+    @contextlib.contextmanager
+    def made(bench: Bench) -> Iterator[None]:
+        bench.sh(f"mv {path} /root/original && {how}")
+        try:
+            yield
+        finally:
+            bench.sh(f"rm -rf {path} && mv /root/original {path}")
+
+    return made
+
+
+@contextlib.contextmanager
+def port_taken(bench: Bench) -> Iterator[None]:
+    """Somebody else listens where the application shall."""
+    with edited(".env", lambda text: f"{text}SERVER_PORT=8081\n")(bench):
+        holder = bench.stack.host.spawn("python3 -u -m http.server 8081")
+        assert holder.stdout is not None
+        pid = int(holder.stdout.readline())
+        assert "Serving" in holder.stdout.readline()
+        try:
+            yield
+        finally:
+            bench.sh(f"kill {pid}")
+            holder.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def daemon_dead(bench: Bench) -> Iterator[None]:
+    """No daemon; what it had started runs on."""
+    bench.sh("kill -KILL $(cat /run/docker.pid)")
+    yield
+    bench.stack.run_py("--quick", "--install-docker").require()
+
+
+@contextlib.contextmanager
+def diverged(bench: Bench) -> Iterator[None]:
+    """A commit here and another one there."""
+    head = bench.sh("git rev-parse HEAD").strip()
+    identity = "-c user.name=Operator -c user.email=operator@localhost"
+    bench.sh(f"git {identity} commit --quiet --allow-empty --message 'Our own change'")
+    bench.memory["head"] = bench.sh("git rev-parse HEAD").strip()
+    with bench.upstream.offering({"app/news.txt": "theirs\n"}):
+        yield
+    assert bench.sh("git rev-parse HEAD").strip() == bench.memory["head"]
+    bench.sh(f"git reset --quiet --keep {head}")
+
+
+@contextlib.contextmanager
+def remote_away(bench: Bench) -> Iterator[None]:
+    """The remote is not there."""
+    bench.sh(f"mv {SOURCE} {SOURCE}.away")
+    try:
+        yield
+    finally:
+        bench.sh(f"mv {SOURCE}.away {SOURCE}")
+
+
+@contextlib.contextmanager
+def remote_damaged(bench: Bench) -> Iterator[None]:
+    """The remote names a commit of which it has lost the objects."""
+    with bench.upstream.offering({"app/news.txt": "lost\n"}) as commit:
+        path = f"objects/{commit[:2]}/{commit[2:]}"
+        bench.sh(f"cp {SOURCE}/{path} /root/object && chmod u+w {SOURCE}/{path} && echo > {SOURCE}/{path}")
+        try:
+            yield
+        finally:
+            bench.sh(f"mv /root/object {SOURCE}/{path}")
+
+
+@contextlib.contextmanager
+def disk_full(bench: Bench) -> Iterator[None]:
+    """No room where backups lie."""
+    with news(bench):
+        bench.sh("mount -t tmpfs -o size=256k,mode=0700 none backups && cat /dev/zero > backups/full || true")
+        try:
+            yield
+        finally:
+            bench.sh("umount backups")
+
+
+@contextlib.contextmanager
+def damaged_cluster(bench: Bench) -> Iterator[None]:
+    """A database that lets nobody in any more."""
+    ((part,),) = bench.stack.sql(
+        "SELECT 'base/' || oid || '/pg_filenode.map' FROM pg_database WHERE datname = current_database()"
+    )
+    bench.sh(f"mv {CLUSTER}/{part} /root/part")
+    yield
+    bench.sh(f"mv /root/part {CLUSTER}/{part}")
+
+
+@contextlib.contextmanager
+def volume_in_use(bench: Bench) -> Iterator[None]:
+    """Another container uses the database's volume."""
+    bench.sh(f"docker run --detach --name squatter -v {VOLUME}:/x --entrypoint sleep {APP}:latest infinity")
+    try:
+        yield
+    finally:
+        bench.sh("docker rm --force squatter")
+
+
+@contextlib.contextmanager
+def truncated_dump(bench: Bench) -> Iterator[None]:
+    """A good dump without its last bytes."""
+    with good_dump(bench):
+        bench.sh("truncate --size=-100 /root/good.dump")
+        yield
+
+
+@contextlib.contextmanager
+def good_dump(bench: Bench) -> Iterator[None]:
+    """A dump of what is there now, at /root/good.dump."""
+    bench.sh(f"docker exec {DATABASE} pg_dump -U postgres -d trading_signals -Fc > /root/good.dump")
+    yield
+
+
+@contextlib.contextmanager
+def killed_restore(bench: Bench) -> Iterator[None]:
+    """Whoever reads the dump in is killed, once."""
+    with good_dump(bench):
+        reader = "pg_restore -U postgres -d [t]rading_signals_incoming"  # in brackets: not the hunter itself
+        hunter = bench.stack.host.spawn(f"timeout 600 sh -c 'until pkill -KILL -f \"{reader}\"; do :; done'")
+        try:
+            yield
+        finally:
+            hunter.kill()
+            hunter.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def table_locked(bench: Bench) -> Iterator[None]:
+    """Somebody holds the table that the migration has to change; readers and writers do not notice."""
+    with offering(altering_migration)(bench):
+        hold = "BEGIN; LOCK TABLE signals IN ROW EXCLUSIVE MODE; SELECT pg_sleep(3600)"
+        holder = bench.stack.host.spawn(
+            f"docker exec {DATABASE} psql -U postgres -d trading_signals -c '{hold}'"
+        )
+        bench.stack.wait_until(
+            "EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE '%(3600)' AND wait_event = 'PgSleep')",
+            30,
+        )
+        try:
+            yield
+        finally:
+            bench.stack.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%(3600)'"
+                " AND pid <> pg_backend_pid()"
+            )
+            holder.wait(timeout=30)
+
+
+def restart_daemon(bench: Bench, _pid: int) -> None:
+    """The daemon dies in the middle and is started again, as a service manager does."""
+    bench.sh("kill -KILL $(cat /run/docker.pid) && rm -f /run/docker.pid")
+    bench.sh("setsid dockerd >>/var/log/dockerd.log 2>&1 </dev/null &")
+    bench.sh("timeout 60 sh -c 'until docker version; do :; done' >/dev/null 2>&1")
+
+
+def prune_image(bench: Bench, _pid: int) -> None:
+    """Somebody cleans up images: the one just built goes."""
+    bench.sh(f"docker rmi --force {APP}:{bench.upstream.tip[:12]} {APP}:latest")

@@ -1,0 +1,120 @@
+"""The table: every fault and every interruption, and what is expected of it. One line of the result each."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.faults import making
+from tests.faults.bench import Trigger, strike
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BEFORE, FETCH, BUILD, MIGRATION = "before anything", "in fetch", "in build", "in migration"
+SWAP, AFTER, DUMP, RESTORE = "between stop and start", "after start", "in dump", "in restore"
+UNTOUCHED = 0.0  # seconds: not one probe failed
+SWAPPED = 20.0  # a swap, perhaps there and back; two seconds each are promised, busy machines get more
+DOWN = float("inf")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault. `flow` as typed after `run.py`; `gap` in seconds, at the most."""
+
+    name: str
+    stage: str
+    flow: str
+    what: str
+    codes: tuple[int, ...]
+    says: str  # what the operator must read, beside the exit code
+    made: making.Maker = making.nothing
+    trigger: Trigger | None = None
+    gap: float = UNTOUCHED
+    serves: tuple[str, ...] = ("before",)  # before, target, nothing: right after the flow has ended
+    destroys: bool = False  # the rows may go, once they are dumped
+    interrupted: bool = False  # the same is typed again, and must end 0
+
+
+def _appended(line: str) -> Callable[[str], str]:
+    return lambda text: f"{text}{line}\n"
+
+
+def _unhealthy(text: str) -> str:
+    return text.replace("status=checks.overall(found.values())", 'status="unhealthy"')
+
+
+FAULTS = (
+    Row("dockerfile", BEFORE, "", "no Dockerfile", (3,), "Dockerfile", making.replaced("Dockerfile", "true")),
+    Row("port", BEFORE, "--quick", "the port is taken", (3,), "8081", making.port_taken),
+    Row("env-unreadable", BEFORE, "--quick", "`.env` cannot be read", (3,), ".env", making.replaced(".env", "mkdir .env")),
+    Row("env-broken", BEFORE, "", "`.env` cannot be parsed", (3,), ".env", making.edited(".env", _appended('LOG_LEVEL="open'))),
+    Row("value", BEFORE, "--quick", "a wrong value in `.env`", (5,), "WORKER_CONCURRENCY", making.edited(".env", _appended("WORKER_CONCURRENCY=many"))),
+    Row("daemon", BEFORE, "--quick", "the daemon is dead", (3,), "dockerd", making.daemon_dead),
+    Row("edit", BEFORE, "--update", "a tracked file was edited", (3,), "README.md", making.edited("README.md", _appended("edited"))),
+    Row("diverged", BEFORE, "--quickupdate", "the branch has diverged", (3,), "Our own change", making.diverged),
+    Row("unknown-version", BEFORE, "--rollback nowhere", "a version that never was", (3,), "nowhere"),
+    Row("unconfirmed", BEFORE, "--db", "nobody confirms", (8,), "--yes"),
+    Row("truncated", BEFORE, "--restore-db /root/good.dump --yes", "the dump is truncated", (3,), "good.dump", making.truncated_dump),
+    Row("volume", BEFORE, "--rebuild --yes", "the volume is in use by others", (3,), "squatter", making.volume_in_use, gap=DOWN),
+    Row("remote", FETCH, "--update", "the remote is away", (5,), "fetch origin", making.remote_away),
+    Row("remote-damaged", FETCH, "--quickupdate", "the remote has lost objects", (5,), "fetch origin", making.remote_damaged),
+    Row("build", BUILD, "", "the build fails", (5,), "this build breaks here", making.edited("Dockerfile", _appended("RUN echo this build breaks here && exit 9"))),
+    Row("build-update", BUILD, "--update", "the build fails", (5,), "this build breaks here", making.offering(making.broken_build)),
+    Row("build-rebuild", BUILD, "--rebuild --yes", "the build fails", (5,), "this build breaks here", making.edited("Dockerfile", _appended("RUN echo this build breaks here && exit 9"))),
+    Row("daemon-restarted", BUILD, "--quickupdate", "the daemon is restarted", (0, 5, 6), "", making.news, Trigger("Back up the configuration", making.restart_daemon), gap=DOWN, serves=("before", "target", "nothing")),
+    Row("disk-update", BUILD, "--quickupdate", "no room for the configuration's backup", (5,), "No space left", making.disk_full),
+    Row("migration", MIGRATION, "--quickupdate", "the migration fails", (5,), "no_such_table", making.offering(making.broken_migration)),
+    Row("migration-waits", MIGRATION, "--update", "the migration waits for a lock", (5,), "lock timeout", making.table_locked),
+    Row("swap", SWAP, "--quickupdate", "the new version cannot start", (5,), "is back and passed its gate", making.offering(making.starts_once), gap=SWAPPED),
+    Row("pruned", SWAP, "--quickupdate", "its image is pruned", (5,), "not", making.offering(lambda _: {"app/news.txt": "pruned\n"}), Trigger("End the rehearsal", making.prune_image), gap=SWAPPED),
+    Row("gate-default", AFTER, "", "it does not get healthy", (6,), "503", making.edited("app/ops/health.py", _unhealthy), gap=DOWN, serves=("nothing",)),
+    Row("gate-no-rollback", AFTER, "--quickupdate --no-rollback", "it cannot start", (6,), "--rollback", making.offering(making.starts_once), gap=DOWN, serves=("nothing",)),
+    Row("disk-backup", DUMP, "--backup-db", "the disk is full", (5,), "No space left", making.disk_full),
+    Row("disk-db", DUMP, "--db --yes", "the disk is full", (3,), "--no-dump", making.disk_full, gap=DOWN),
+    Row("cluster", DUMP, "--backup-db", "the database is damaged", (5,), "pg_filenode.map", making.damaged_cluster),
+    Row("restore-killed", RESTORE, "--restore-db /root/good.dump --yes", "`pg_restore` is killed", (3,), "could not be restored", making.killed_restore, gap=DOWN),
+)  # fmt: skip
+
+INTERRUPTIONS = (
+    ("quick-int", BEFORE, "--quick", signal.SIGINT, "Quick deploy: ", making.nothing, UNTOUCHED, False),
+    ("site-term", BUILD, "", signal.SIGTERM, "Set modes and owners", making.nothing, UNTOUCHED, False),
+    ("update-kill-fetch", FETCH, "--update", signal.SIGKILL, "The checkout can be moved", making.news, UNTOUCHED, False),
+    ("update-kill-build", BUILD, "--quickupdate", signal.SIGKILL, "Back up the configuration", making.news, UNTOUCHED, False),
+    ("update-int-migration", MIGRATION, "--quickupdate", signal.SIGINT, "Bring the password in line", making.news, UNTOUCHED, False),
+    ("update-kill-migration", MIGRATION, "--quickupdate", signal.SIGKILL, "Bring the password in line", making.news, UNTOUCHED, False),
+    ("update-term-rehearsal", MIGRATION, "--quickupdate", signal.SIGTERM, "Start the new version beside", making.news, UNTOUCHED, False),
+    ("update-kill-rehearsal", MIGRATION, "--quickupdate", signal.SIGKILL, "Start the new version beside", making.news, UNTOUCHED, False),
+    ("update-int-swap", SWAP, "--quickupdate", signal.SIGINT, "End the rehearsal", making.news, DOWN, False),
+    ("update-kill-swap", SWAP, "--quickupdate", signal.SIGKILL, "End the rehearsal", making.news, DOWN, False),
+    ("update-kill-after", AFTER, "--quickupdate", signal.SIGKILL, "Replace the app", making.news, DOWN, False),
+    ("update-kill-move", AFTER, "--quickupdate", signal.SIGKILL, "Ask the app for its health", making.news, DOWN, False),
+    ("rollback-kill-swap", SWAP, "--rollback", signal.SIGKILL, "End the rehearsal", making.nothing, DOWN, False),
+    ("db-int-dump", DUMP, "--db --yes", signal.SIGINT, "Stop the app", making.nothing, DOWN, True),
+    ("db-kill-dump", DUMP, "--db --yes", signal.SIGKILL, "Stop the app", making.nothing, DOWN, True),
+    ("db-kill-destroyed", SWAP, "--db --yes", signal.SIGKILL, "Remove the database's container", making.nothing, DOWN, True),
+    ("rebuild-kill-build", BUILD, "--rebuild --yes", signal.SIGKILL, "Set modes and owners", making.nothing, DOWN, True),
+    ("restore-kill", RESTORE, "--restore-db /root/good.dump --yes", signal.SIGKILL, "Read the dump in", making.good_dump, DOWN, False),
+)  # fmt: skip
+
+
+def _interruption(
+    name: str,
+    stage: str,
+    flow: str,
+    number: signal.Signals,
+    step: str,
+    made: making.Maker,
+    gap: float,
+    destroys: bool,  # noqa: FBT001 - a column of the table above
+) -> Row:
+    killed = number is signal.SIGKILL
+    return Row(
+        name, stage, flow, f"{'`kill -9`' if killed else number.name} after “{step}”",
+        (137,) if killed else (130,), "" if killed else "nterrupted", made, Trigger(step, strike(number)),
+        gap, ("before", "target", "nothing") if gap == DOWN else ("before",), destroys, interrupted=True,
+    )  # fmt: skip
+
+
+ROWS = (*FAULTS, *(_interruption(*row) for row in INTERRUPTIONS))

@@ -1,0 +1,157 @@
+"""`make faults`: every row of the table, on a real host."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.results import Outcome
+from tests.faults.table import DOWN, ROWS, UNTOUCHED, Row
+
+if TYPE_CHECKING:
+    from tests.faults.bench import Bench, Ended, Seen
+
+PAUSES = "config/system_config.json"  # a restore pauses delivery, and says so
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_nothing_is_lost(bench: Bench, outcomes: list[Outcome], row: Row) -> None:
+    """Exit code and words are right, what serves is what was said, and all that must survive has survived."""
+    bench.seed()
+    before = bench.seen()
+    assert before.serves, "the row before left nothing that serves"
+    bench.sh(f"cp --preserve=all {PAUSES} /root/pauses")
+    again: Ended | None = None
+    with row.made(bench):
+        target = bench.upstream.tip
+        first = bench.play(row.flow, row.trigger)
+        serves = bench.serving()
+        left = bench.seen()
+        if row.interrupted:
+            again = bench.play(row.flow)
+    if not bench.wait_for_service():
+        bench.stack.run_py("--quick", "--install-docker")
+    after = bench.seen()
+    if row.flow.startswith("--restore-db"):
+        bench.sh(f"cp --preserve=all /root/pauses {PAUSES}")
+
+    problems = [
+        *_of_the_ending(row, first, again),
+        *_of_the_service(row, first, serves, before, target),
+        *_of_what_is_left(row, left, after),
+        *_of_what_must_survive(row, before, after, target),
+    ]
+    if row.destroys and _copied(bench) < len((before.rows or ((),))[0]):
+        problems.append("no copy holds the rows that were destroyed")
+    outcomes.append(Outcome(row.name, _cells(row, first, again, serves, before, after, target), problems))
+    assert not problems, f"{problems}\n{first.output}\n{again.output if again else ''}"
+
+
+def _of_the_ending(row: Row, first: Ended, again: Ended | None) -> list[str]:
+    found = []
+    if first.code not in row.codes:
+        found.append(f"ended {first.code}")
+    if row.says not in first.output:
+        found.append(f"does not say “{row.says}”")
+    if again and again.code != 0:
+        found.append(f"again: ended {again.code}")
+    if again and 137 in row.codes and "took over the lock" not in again.output:
+        found.append("again: does not say that it took over")
+    return found
+
+
+def _of_the_service(row: Row, first: Ended, serves: str, before: Seen, target: str) -> list[str]:
+    names = {"before": before.serves, "target": target[:12], "nothing": ""}
+    found = []
+    if serves not in {names[name] for name in row.serves}:
+        found.append(f"serves {serves or 'nothing'}")
+    if row.gap == UNTOUCHED and first.failed:
+        found.append(f"{first.failed} probes failed")
+    if first.longest_gap > row.gap != UNTOUCHED:
+        found.append(f"no answer for {first.longest_gap:.1f} s")
+    if 5 in row.codes and first.code == 5 and not serves:
+        found.append("5, and nothing serves")
+    return found
+
+
+def _of_what_is_left(row: Row, left: Seen, after: Seen) -> list[str]:
+    killed = 137 in row.codes
+    found = []
+    if left.locked and not killed:
+        found.append("the lock is still there")
+    if left.left and not killed:
+        found.append(f"still there: {left.left}")
+    if after.locked:
+        found.append("the lock is there to the end")
+    if after.left:
+        found.append(f"there to the end: {after.left}")
+    return found
+
+
+def _of_what_must_survive(row: Row, before: Seen, after: Seen, target: str) -> list[str]:
+    found = []
+    if not after.serves:
+        found.append("nothing serves, to the end")
+    if not row.destroys and after.rows != before.rows:
+        found.append("rows differ")
+    if _own(row, after.files) != _own(row, before.files):
+        found.append("files of the operator differ")
+    if (
+        after.branch != before.branch
+        or after.head not in {before.head, target}
+        or after.edits != before.edits
+    ):
+        found.append("the checkout differs")
+    return found
+
+
+def _own(row: Row, files: str) -> list[str]:
+    """The lines about files that the flow may not write."""
+    paused = row.flow.startswith("--restore-db") and row.interrupted
+    return [line for line in files.splitlines() if not (paused and PAUSES in line)]
+
+
+def _copied(bench: Bench) -> int:
+    """The most signals that any copy of the database holds."""
+    manifests = bench.sh("cat backups/db/*.json | tr -d '\\n' | sed 's/}{/}\\n{/g'").splitlines()
+    return max(int(json.loads(text).get("signals", 0)) for text in manifests)
+
+
+def _cells(
+    row: Row, first: Ended, again: Ended | None, serves: str, before: Seen, after: Seen, target: str
+) -> list[str]:
+    names = {before.serves: "the version before", target[:12]: "the new one", "": "nothing"}
+    says = next((line for line in first.output.splitlines() if row.says and row.says in line), "")
+    return [
+        row.stage,
+        f"`{row.flow or '(none)'}`".replace(" --yes", ""),
+        row.what,
+        f"{first.code}" + (f", again {again.code}" if again else ""),
+        names.get(serves, serves),
+        str(first.failed),
+        f"{first.longest_gap:.1f} s" if first.failed else "none",
+        "dumped, then gone" if row.destroys else "all there" if after.rows == before.rows else "DIFFER",
+        "same" if _own(row, after.files) == _own(row, before.files) else "DIFFER",
+        "same" if after.branch == before.branch else "DIFFER",
+        "HELD" if after.locked else "free",
+        after.left or "nothing",
+        " ".join(says.split())[:120] or "-",
+    ]
+
+
+def test_the_table_has_a_row_for_every_stage_and_flow() -> None:
+    """Twenty-six faults and fourteen interruptions at the least, in every stage, for every flow."""
+    faults = [row for row in ROWS if not row.interrupted]
+    interruptions = [row for row in ROWS if row.interrupted]
+    assert (len(faults) >= 26, len(interruptions) >= 14) == (True, True)
+    assert {row.codes for row in interruptions} == {(130,), (137,)}
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    assert {row.stage for row in ROWS} == {
+        *("before anything", "in fetch", "in build", "in migration"),
+        *("between stop and start", "after start", "in dump", "in restore"),
+    }
+    flows = {row.flow.split()[0] if row.flow else "" for row in ROWS}
+    assert flows >= {"", "--update", "--quickupdate", "--db", "--rebuild", "--rollback", "--restore-db"}
+    assert any(row.gap == DOWN for row in ROWS)
