@@ -121,7 +121,8 @@ class _Session:
         started = time.monotonic()
         state = RunState(hosts)
         with self._lock(action, state) as held, self._report.live(action, state):
-            status = self._play(action, state) if held.take() else _NOT_PLAYED
+            taken = held.take() and not self._interruption.requested
+            status = self._play(action, state) if taken else _NOT_PLAYED
             state.expect(state.hosts or self._known.hosts(inventory.DEFAULT_LIMIT))
             doubtful = verdict.to_ask(state, ansible_status=status) if action.changes else []
             if doubtful:
@@ -165,7 +166,8 @@ class _Session:
 
     def _lock(self, action: Action, state: RunState) -> lock.Lock:
         def ask(playbook: str, asked: RunState, knobs: dict[str, Any]) -> int:
-            self._interruption.renew()
+            if knobs["lock_step"] == "end":  # also after an interruption
+                self._interruption.renew()
             job = self._job(playbook, list(asked.hosts), knobs)
             return runner.run(job, asked.apply, self._interruption)
 

@@ -25,7 +25,7 @@ def test_nothing_is_lost(bench: Bench, outcomes: list[Outcome], row: Row) -> Non
     bench.sh(f"cp --preserve=all {PAUSES} /root/pauses")
     again: Ended | None = None
     with row.made(bench):
-        target = bench.upstream.tip
+        target = bench.target(row.flow)
         first = bench.play(row.flow, row.trigger)
         serves = bench.serving()
         left = bench.seen()
