@@ -5,9 +5,10 @@ import { word } from "./words.js";
 
 export function showStatus(status) {
   const to = status.destination;
-  fact("mode", to.kind, { "[data-word]": word(`mode.${to.kind}`), "[data-note]": to.kind === "paper" ? word("mode.paper.note") : to.origin });
+  fact("mode", to.kind, { "[data-word]": word(`mode.${to.kind}`) });
   for (const part of ["intake", "engine", "delivery"]) state(part, status[`${part}_paused`] ? "paused" : "running");
   state("destination", to.state === "held" ? "held" : "open");
+  write(document, "#fact-destination [data-origin]", to.kind === "paper" ? word("destination.paper") : to.origin);
   write(document, "[data-version]", status.version);
   write(document, "#fact-top-n [data-age]", age(status.top_n_age_seconds));
   frozen = status.engine_paused;

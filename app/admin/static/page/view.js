@@ -25,24 +25,21 @@ export async function refresh() {
   clearTimeout(retry);
   while (wanted) {
     wanted = false;
-    try {
-      show(await fetched());
-      problem.hidden = true;
-    } catch (error) {
-      problem.hidden = false;
-      retry = setTimeout(refresh, TRY_AGAIN_AFTER);
-      if (!(error instanceof TypeError || error.name === "AbortError" || error.status)) throw error; // a defect of ours
-    }
+    const body = await fetched();
+    problem.hidden = body !== null;
+    if (body) show(body);
+    else retry = setTimeout(refresh, TRY_AGAIN_AFTER);
   }
   fetching = false;
 }
 
+/** The view as it is now; null without an answer. */
 async function fetched() {
   const address = new URL(location.href);
   address.searchParams.set("fragment", "1");
-  const answer = await fetch(address);
-  if (!answer.ok) throw Object.assign(new Error(answer.statusText), { status: answer.status });
-  const body = new DOMParser().parseFromString(await answer.text(), "text/html").body;
+  const html = await fetch(address).then((answer) => (answer.ok ? answer.text() : null), () => null);
+  if (html === null) return null;
+  const body = new DOMParser().parseFromString(html, "text/html").body;
   localise(body);
   return body;
 }

@@ -1,0 +1,177 @@
+// The charts: what /admin/signals-history counts by the hour, drawn from numbers, their colours from the legend's style.
+
+import uPlot from "../../vendor/uplot/dist/uPlot.esm.js";
+import { number } from "../time.js";
+import { word } from "../words.js";
+
+const REST = 15_000; // ms between two looks while signals come in; the hours are counted anew each time
+const HEIGHT = 170;
+const LANGUAGE = document.documentElement.lang;
+const HOUR = new Intl.DateTimeFormat(LANGUAGE, { hour: "2-digit", minute: "2-digit" });
+const DAY = new Intl.DateTimeFormat(LANGUAGE, { weekday: "short", day: "numeric" });
+const MOMENT = new Intl.DateTimeFormat(LANGUAGE, { weekday: "short", hour: "2-digit", minute: "2-digit" });
+const PERCENT = new Intl.NumberFormat(LANGUAGE, { style: "percent", maximumFractionDigits: 0 });
+const SECONDS = new Intl.NumberFormat(LANGUAGE, { maximumSignificantDigits: 2 });
+
+const charts = document.querySelector("#charts");
+const spans = [...charts.querySelectorAll("[data-hours]")];
+const decided = (hour) => hour.approved + hour.rejected;
+const seconds = (value) => (value < 1 ? `${number(Math.round(value * 1000))} ms` : `${SECONDS.format(value)} s`);
+
+/** Per figure: the values of an hour, how its axis counts, and what is said of an hour that has any. */
+const KINDS = {
+  "per-hour": {
+    values: [(hour) => hour.received, (hour) => hour.forwarded],
+    bars: true,
+    axis: number,
+    top: (highest) => Math.max(4, highest * 1.1),
+    any: (hour) => hour.received > 0,
+    say: (hour) => word("chart.per-hour", { received: number(hour.received), forwarded: number(hour.forwarded) }),
+  },
+  approval: {
+    values: [(hour) => (decided(hour) ? hour.approved / decided(hour) : null)],
+    axis: (value) => PERCENT.format(value),
+    top: () => 1,
+    any: (hour) => decided(hour) > 0,
+    say: (hour) => word("chart.approval", { rate: PERCENT.format(hour.approved / decided(hour)), decided: number(decided(hour)) }),
+  },
+  latency: {
+    values: [(hour) => hour.median_seconds, (hour) => hour.p95_seconds],
+    axis: seconds,
+    top: (highest) => Math.max(0.01, highest * 1.1),
+    any: (hour) => hour.median_seconds !== null,
+    say: (hour) => word("chart.latency", { median: seconds(hour.median_seconds), p95: seconds(hour.p95_seconds) }),
+  },
+};
+
+let hours = [];
+let plots = [];
+let asked = false;
+let resting = false;
+
+/** Count again now, or when the rest after the last time is over. */
+async function refresh() {
+  asked = true;
+  if (resting || document.hidden) return;
+  asked = false;
+  resting = true;
+  setTimeout(() => {
+    resting = false;
+    if (asked) refresh();
+  }, REST);
+  const counted = await fetched();
+  if (counted) {
+    hours = counted;
+    draw();
+  } else {
+    asked = true;
+    if (!hours.length) for (const plot of charts.querySelectorAll(".plot")) blank(plot, word("chart.failed"));
+  }
+}
+
+/** The hours of the chosen span; null without an answer. */
+async function fetched() {
+  const span = spans.find((button) => button.ariaPressed === "true").dataset.hours;
+  try {
+    const answer = await fetch(`/admin/signals-history?hours=${span}`);
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null; // not reachable: it is tried again after the rest
+  }
+}
+
+function draw() {
+  for (const plot of plots) plot.destroy();
+  plots = [...charts.querySelectorAll("figure")].flatMap(drawn);
+}
+
+function drawn(figure) {
+  const kind = KINDS[figure.dataset.chart];
+  const plot = figure.querySelector(".plot");
+  const last = hours.findLast(kind.any);
+  if (!last) {
+    blank(plot, word("chart.none"));
+    tell(figure, "");
+    return [];
+  }
+  blank(plot, "");
+  const told = `${moment(last)}: ${kind.say(last)}`;
+  plot.ariaLabel = `${figure.querySelector("h3").textContent}. ${told}`;
+  tell(figure, told);
+  const data = [hours.map((hour) => Date.parse(hour.hour) / 1000), ...kind.values.map((value) => hours.map(value))];
+  return [new uPlot(options(figure, kind, plot.clientWidth, told), data, plot)];
+}
+
+function options(figure, kind, width, told) {
+  const ink = colour(figure.querySelector("h3"));
+  const line = colour(figure.querySelector(".keys"), "borderTopColor");
+  const edge = kind.bars ? 1800 : 0; // half an hour, for the first and the last bar
+  const axis = { stroke: ink, font: "12px system-ui, sans-serif", grid: { stroke: line, width: 1 }, ticks: { show: false } };
+  return {
+    width,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { y: false, drag: { x: false, y: false }, points: { show: !kind.bars } },
+    padding: [10, 20, 0, 0],
+    scales: { x: { range: (_plot, from, to) => [from - edge, to + edge] }, y: { range: (_plot, _low, highest) => [0, kind.top(highest)] } },
+    axes: [
+      { ...axis, grid: { show: false }, values: (_plot, splits) => splits.map(label), space: 64, size: 30 },
+      { ...axis, values: (_plot, splits) => splits.map(kind.axis), size: 58, space: 34 },
+    ],
+    series: [
+      {},
+      ...[...figure.querySelectorAll(".key")].map((key) => series(colour(key), kind.bars, key.dataset.dashed !== undefined)),
+    ],
+    hooks: {
+      setCursor: [
+        ({ cursor }) => {
+          const hour = hours[cursor.idx];
+          tell(figure, !hour || cursor.left < 0 ? told : `${moment(hour)}: ${kind.any(hour) ? kind.say(hour) : word("chart.none")}`);
+        },
+      ],
+    },
+  };
+}
+
+function series(stroke, bars, dashed) {
+  if (bars) return { stroke, fill: stroke, width: 0, paths: uPlot.paths.bars({ size: [0.72, 28] }), points: { show: false } };
+  return { stroke, width: 2, dash: dashed ? [5, 4] : undefined, points: { show: true, size: 5, fill: stroke, stroke }, spanGaps: false };
+}
+
+function label(split) {
+  const at = new Date(split * 1000);
+  return at.getHours() === 0 ? DAY.format(at) : HOUR.format(at);
+}
+
+function moment(hour) {
+  return MOMENT.format(new Date(hour.hour));
+}
+
+function colour(element, property = "color") {
+  return getComputedStyle(element)[property];
+}
+
+function blank(plot, text) {
+  plot.ariaBusy = "false";
+  plot.dataset.blank = text;
+}
+
+function tell(figure, text) {
+  const readout = figure.querySelector(".readout");
+  if (readout.textContent !== text) readout.textContent = text;
+}
+
+for (const button of spans) {
+  button.addEventListener("click", () => {
+    for (const each of spans) each.ariaPressed = String(each === button);
+    resting = false;
+    refresh();
+  });
+}
+document.addEventListener("live", ({ detail }) => ["snapshot", "signals_changed"].includes(detail.type) && refresh());
+document.addEventListener("visibilitychange", () => asked && refresh());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+new ResizeObserver(() => {
+  for (const plot of plots) plot.setSize({ width: plot.root.parentElement.clientWidth, height: HEIGHT });
+}).observe(charts);
+refresh();
