@@ -52,6 +52,11 @@ class Application:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def database_url(self) -> str:
+        """Its database."""
+        return self.environment["DATABASE_URL"]
+
     def start(self) -> None:
         """Start it and return when it listens."""
         command = [sys.executable, "-m", "app", "serve"]

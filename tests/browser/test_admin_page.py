@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import re
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
+from tests.browser.conftest import ADMIN_TOKEN
+from tests.browser.looks import THEMES, check_everywhere
+from tests.browser.signals import HOSTILE, add_history
+
 if TYPE_CHECKING:
-    from playwright.async_api import Locator, Page
+    from playwright.async_api import Browser, Locator, Page
 
     from tests.browser.conftest import Application
 
 # five times SPEC's 500 ms: other tests share the machine
 SOON = 2500
-HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>\"'\u202e"
 
 
 def row(page: Page, signal_id: str) -> Locator:
@@ -28,19 +31,6 @@ def row(page: Page, signal_id: str) -> Locator:
 def number(page: Page, name: str) -> Locator:
     """A card's figure."""
     return page.locator(f"[data-metric={name}]")
-
-
-async def check_everywhere(page: Page) -> None:
-    """Axe finds nothing and nothing has to be scrolled sideways, in both themes, on a phone and on a desk."""
-    themes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-    for width in (360, 1440):
-        await page.set_viewport_size({"width": width, "height": 800})
-        for theme in themes:
-            await page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-            found = (await Axe().run(page)).response["violations"]
-            shown = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
-            assert shown == [], (page.url, width, theme)
-        assert await page.evaluate("document.documentElement.scrollWidth") <= width, (page.url, width)
 
 
 async def test_a_wrong_token_is_refused_in_words(page: Page) -> None:
@@ -135,20 +125,79 @@ async def test_signing_out(signed_in: Page) -> None:
     await expect(signed_in.get_by_label("Admin token")).to_be_visible()
 
 
-async def test_nothing_is_hard_to_read(signed_in: Page, application: Application) -> None:
-    orders = [("NVDA", "buy"), ("GME", "buy"), ("AAPL", "short"), ("AAPL", "buy"), ("TSLA", "sell")]
-    last = [application.post(ticker=ticker, action=action) for ticker, action in orders][-1]
-    await expect(row(signed_in, last)).to_contain_text("Rejected", timeout=2 * SOON)
-    await expect(number(signed_in, "forwarded")).to_have_text("2", timeout=2 * SOON)
-    await check_everywhere(signed_in)
-    await row(signed_in, last).locator(".reason").click()
+async def test_what_no_view_shows_is_readable_too(signed_in: Page, application: Application) -> None:
+    """The story over a list and as a page, the menu, the form, a problem."""
+    signal_id = application.post(ticker="NVDA", action="buy", signal_id="Long")
+    await expect(row(signed_in, signal_id)).to_contain_text("Forwarded", timeout=2 * SOON)
+    await row(signed_in, signal_id).locator(".reason").click()
     await expect(signed_in.get_by_role("dialog")).to_be_visible()
     await check_everywhere(signed_in)
-    await signed_in.goto(f"/admin/page/signals/{last}")
+    await signed_in.keyboard.press("Escape")
+    await signed_in.get_by_role("button", name="Settings and sign out").click()
     await check_everywhere(signed_in)
+    await signed_in.get_by_role("button", name="Português").click()
+    for path in (f"/admin/page/signals/{signal_id}", f"/admin/page/signals/{uuid4()}"):
+        await signed_in.goto(path)
+        await check_everywhere(signed_in)
     await signed_in.context.clear_cookies()
     await signed_in.goto("/admin")
     await check_everywhere(signed_in)
+
+
+async def test_language_and_theme_are_chosen_and_remembered(signed_in: Page) -> None:
+    await signed_in.goto("/admin/page/signals?status=failed")
+    await signed_in.get_by_role("button", name="Settings and sign out").click()
+    await signed_in.get_by_role("button", name="Português").click()
+    await expect(signed_in.get_by_role("heading", level=1)).to_have_text("Sinais")
+    assert signed_in.url.endswith("/admin/page/signals?status=failed")
+    await signed_in.get_by_role("button", name="Preferências e sair").click()
+    await signed_in.get_by_role("button", name="Escuro").click()
+    await signed_in.get_by_role("button", name="Preferências e sair").click()
+    await expect(signed_in.get_by_role("button", name="Escuro")).to_have_attribute("aria-pressed", "true")
+    for scheme in THEMES:  # what was chosen counts, whatever the system says
+        await signed_in.emulate_media(color_scheme=scheme)
+        assert await signed_in.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
+    await signed_in.get_by_role("button", name="Sair", exact=True).click()
+    await expect(signed_in.get_by_label("Token de administração")).to_be_visible()
+
+
+async def test_the_browser_s_language_is_spoken_from_the_first_page_on(
+    browser: Browser, application: Application
+) -> None:
+    context = await browser.new_context(base_url=application.url, locale="pt-BR")
+    page = await context.new_page()
+    await page.goto("/admin")
+    await page.get_by_label("Token de administração").fill(ADMIN_TOKEN)
+    await page.get_by_role("button", name="Entrar", exact=True).click()
+    await expect(page.locator("#connection")).to_have_text("Atualizado")
+    await page.evaluate("fetch('/admin/delivery/pause', { method: 'POST' })")
+    alarm = page.locator("#alarms li[data-code=delivery_paused]")
+    await expect(alarm).to_contain_text("As entregas estão pausadas", timeout=SOON)  # by the live line
+    await expect(page.locator("#fact-delivery")).to_contain_text("em pausa", timeout=2 * SOON)
+    await context.close()
+
+
+async def test_the_head_says_at_once_what_is_paused_held_or_alarming(signed_in: Page) -> None:
+    await expect(signed_in.locator("#mode")).to_have_text(re.compile("Paper"))
+    for part in ("intake", "engine", "delivery"):
+        await expect(signed_in.locator(f"#fact-{part}")).to_have_attribute("data-state", "running")
+        await signed_in.evaluate("(part) => fetch(`/admin/${part}/pause`, { method: 'POST' })", part)
+        await expect(signed_in.locator(f"#fact-{part}")).to_have_attribute("data-state", "paused")
+        await expect(signed_in.locator(f"#alarms [data-code={part}_paused]")).to_be_visible()
+    await expect(signed_in.locator("#fact-top-n")).to_contain_text("frozen")
+    await expect(signed_in.locator("#fact-alarms dd")).to_have_text("3")
+
+
+async def test_the_charts_are_drawn_and_told(signed_in: Page, application: Application) -> None:
+    await expect(signed_in.locator("[data-blank='Nothing in this time']")).to_have_count(3)
+    await add_history(application.database_url)
+    await signed_in.reload()
+    await expect(signed_in.locator(".plot canvas")).to_have_count(3)
+    week = signed_in.get_by_role("button", name="7 days")
+    await week.click()
+    await expect(week).to_have_attribute("aria-pressed", "true")
+    for chart in await signed_in.locator(".plot").all():
+        assert re.search(r": .*\d", await chart.get_attribute("aria-label") or "")
 
 
 async def test_the_description_of_the_api_needs_no_other_host(page: Page) -> None:

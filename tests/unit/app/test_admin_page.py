@@ -77,16 +77,16 @@ def own_sources(*suffixes: str) -> str:
 
 def test_every_text_is_used_and_every_used_text_exists() -> None:
     """A key is used where it stands in quotes; where it is put together, its beginning stands in quotes."""
-    quoted = set(re.findall(r"[\"'`]([\w.-]+)[\"'`$]", own_sources(".py", ".html")))
-    begun = set(re.findall(r"[\"']([\w.]+\.)[\"'] ~|\"([\w.]+\.)\{", own_sources(".py", ".html")))
-    begun = {beginning for pair in begun for beginning in pair if beginning}
-    for key, rest in re.findall(r"\bword\([\"'`]([\w.]+?)(\$\{)?[\w]*[\"'`}]", own_sources(".js")):
-        (begun if rest else quoted).add(FOR_SCRIPTS + key)
-    begun |= {f"{language}." for language in ("language", "theme")}  # in the macro that draws both
-    titles = {f"{view.name}.title" for view in VIEWS}
-    asked = set(re.findall(r"\b(?:t|text)\(\s*[\"']([\w.]+)[\"'](?! ~)\s*[,)]", own_sources(".py", ".html")))
-    assert asked | titles <= catalogue().keys()
-    unused = catalogue().keys() - quoted - titles
+    drawn = own_sources(".py", ".html")
+    asked = set(re.findall(r"\b(?:t|text)\(\s*[\"']([\w.-]+)[\"']\s*[,)]", drawn))
+    quoted = set(re.findall(r"[\"']([\w.-]+)[\"']", drawn))
+    begun = set(re.findall(r"[\"']([\w.-]+\.)[\"'] ~", drawn)) | set(re.findall(r"f\"([\w.-]+\.)\{", drawn))
+    begun |= {"language.", "theme."}  # in the macro that draws both
+    for key, rest in re.findall(r"\bword\(\s*[\"'`]([\w.-]+)(\$\{)?", own_sources(".js")):
+        (begun if rest else asked).add(FOR_SCRIPTS + key)
+    asked |= {f"{view.name}.title" for view in VIEWS}
+    assert asked <= catalogue().keys()
+    unused = catalogue().keys() - asked - quoted
     assert {key for key in unused if not key.startswith(tuple(begun))} == set()
 
 

@@ -1,0 +1,61 @@
+"""What every view has to stand: axe in both themes, a phone's width, the keyboard alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from axe_playwright_python.async_playwright import Axe
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+PHONE, DESK = 360, 1440
+
+
+async def check_everywhere(page: Page) -> None:
+    """Axe finds nothing and nothing has to be scrolled sideways: both themes, on a phone and on a desk."""
+    for width in (PHONE, DESK):
+        await page.set_viewport_size({"width": width, "height": 800})
+        for theme in THEMES:
+            await page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            found = (await Axe().run(page)).response["violations"]
+            shown = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+            assert shown == [], (page.url, width, theme)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width, (page.url, width)
+
+
+async def check_keyboard(page: Page) -> None:
+    """Tab reaches everything that can be used, in the order it stands in, and what has the focus shows it."""
+    await page.set_viewport_size({"width": DESK, "height": 800})
+    usable = await page.evaluate(_USABLE)
+    reached = []
+    await page.evaluate("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")
+    for _ in range(len(usable) + 5):
+        await page.keyboard.press("Tab")
+        focused = await page.evaluate(_FOCUSED)
+        if focused is None:
+            break
+        assert focused["outlined"], (page.url, focused)
+        reached.append(focused["number"])
+    missed = [html for number, html in enumerate(usable) if number not in reached]
+    assert reached == list(range(len(usable))), (page.url, missed)
+
+
+_USABLE = """() => {
+    const kinds = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+    const usable = [...document.querySelectorAll(kinds)]
+        .filter((element) => element.checkVisibility() && !element.disabled && element.type !== "hidden");
+    usable.forEach((element, number) => { element.dataset.number = number; });
+    return usable.map((element) => element.outerHTML.slice(0, 120));
+}"""
+_FOCUSED = """() => {
+    const element = document.activeElement;
+    if (element.dataset.number === undefined) return null;
+    const style = getComputedStyle(element);
+    return {
+        number: Number(element.dataset.number),
+        outlined: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+        html: element.outerHTML.slice(0, 120),
+    };
+}"""

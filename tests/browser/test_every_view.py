@@ -1,0 +1,112 @@
+"""Every view, also one added later: both languages, both themes, on a phone, by keyboard alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import expect
+
+from app.admin.preferences import LANGUAGES
+from app.admin.views import VIEWS
+from tests.browser.looks import DESK, PHONE, check_everywhere, check_keyboard
+from tests.browser.signals import HOSTILE, add_history
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+    from tests.browser.conftest import Application
+
+PATHS = [view.path for view in VIEWS]
+
+
+async def read_in(page: Page, language: str) -> None:
+    """Choose the language as the page's own form does."""
+    url = page.url.partition("/admin")[0]
+    await page.context.add_cookies([{"name": "language", "value": language, "url": url}])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_axe_finds_nothing_and_nothing_is_wider_than_a_phone(
+    signed_in: Page, application: Application, language: str
+) -> None:
+    await add_history(application.database_url)
+    await read_in(signed_in, language)
+    for path in PATHS:
+        await signed_in.goto(path)
+        await signed_in.locator("#connection[data-state=live]").wait_for()
+        assert await signed_in.locator("html").get_attribute("lang") == language
+        await check_everywhere(signed_in)
+
+
+async def test_axe_finds_nothing_where_there_is_nothing_yet(signed_in: Page) -> None:
+    await read_in(signed_in, "pt-BR")
+    for path in PATHS:
+        await signed_in.goto(path)
+        await check_everywhere(signed_in)
+
+
+async def test_everything_is_reached_by_keyboard_and_shows_it(
+    signed_in: Page, application: Application
+) -> None:
+    await add_history(application.database_url, 8)
+    for path in PATHS:
+        await signed_in.goto(path)
+        await signed_in.locator("#connection[data-state=live]").wait_for()
+        await check_keyboard(signed_in)
+
+
+async def test_every_view_is_one_step_away_and_says_where_one_is(signed_in: Page) -> None:
+    for path in PATHS:
+        await signed_in.locator(f".views a[href='{path}']").click()
+        await signed_in.wait_for_url(f"**{path}")
+        current = signed_in.locator(".views [aria-current=page]")
+        assert await current.get_attribute("href") == path
+        await expect(signed_in.get_by_role("heading", level=1)).to_have_text(await current.inner_text())
+
+
+async def test_the_skip_link_comes_first_and_leads_past_the_navigation(signed_in: Page) -> None:
+    await signed_in.keyboard.press("Tab")
+    await expect(signed_in.locator(".skip")).to_be_focused()
+    await signed_in.keyboard.press("Enter")
+    await expect(signed_in.locator("#main")).to_be_focused()
+    await signed_in.keyboard.press("Tab")
+    assert await signed_in.evaluate("document.querySelector('main').contains(document.activeElement)")
+
+
+async def test_nothing_moves_for_those_who_asked_for_stillness(
+    signed_in: Page, application: Application
+) -> None:
+    await add_history(application.database_url, 8)
+    moving = """() => [...document.querySelectorAll("*")].filter((element) => {
+        const style = getComputedStyle(element);
+        return style.animationName !== "none" || parseFloat(style.transitionDuration) > 0;
+    }).length"""
+    await signed_in.reload()
+    assert await signed_in.evaluate(moving) > 0  # the ruler measures something
+    await signed_in.emulate_media(reduced_motion="reduce")
+    for path in PATHS:
+        await signed_in.goto(path)
+        assert await signed_in.evaluate(moving) == 0, path
+
+
+async def test_what_strangers_wrote_is_text_and_breaks_no_layout(
+    signed_in: Page, application: Application
+) -> None:
+    application.post(ticker="NVDA", action="buy", signal_id=HOSTILE * 100, note=HOSTILE, text="W" * 50_000)
+    application.post(ticker="NVDA", action=HOSTILE, side="<b>", price="1.5")
+    ids = await add_history(application.database_url, 4)
+    await signed_in.goto("/admin/page/signals")
+    await expect(signed_in.get_by_text(f"because {HOSTILE}").first).to_be_visible()
+    for row in await signed_in.locator("tbody tr").all():
+        await row.locator("a[data-story]").click()
+        story = signed_in.get_by_role("dialog")
+        await expect(story.locator(".body")).to_be_visible()
+        for width in (PHONE, DESK):
+            await signed_in.set_viewport_size({"width": width, "height": 800})
+            assert await story.evaluate("(shown) => shown.scrollWidth <= shown.clientWidth"), width
+            assert await signed_in.evaluate("document.documentElement.scrollWidth") <= width
+        await signed_in.keyboard.press("Escape")
+    await signed_in.goto(f"/admin/page/signals/{ids[-1]}")
+    await check_everywhere(signed_in)
+    assert await signed_in.locator("main img, main script").count() == 0
