@@ -10,8 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from app.admin.preferences import LANGUAGES, THEMES, current
+from app.admin.reasons import told
 from app.admin.schemas import Attempt
-from app.admin.texts import for_scripts, text
+from app.admin.texts import catalogue, for_scripts, text
 
 _HERE = Path(__file__).parent
 NOTHING = "\N{EN DASH}"
@@ -46,10 +47,15 @@ def took(attempt: Attempt) -> str:
 
 
 def facts(detail: Mapping[str, Any]) -> str:
-    """An event's details as `rank: 3 · size: 15`."""
+    """An event's details as `rank: 3 · list size: 15`."""
     return " · ".join(
-        f"{name.replace('_', ' ')}: {_shown(value)}" for name, value in detail.items() if value is not None
+        f"{_named(name)}: {_shown(value)}" for name, value in detail.items() if value is not None
     )
+
+
+def _named(name: str) -> str:
+    key = f"detail.{name}"
+    return text(key) if key in catalogue() else name.replace("_", " ")
 
 
 def _shown(value: object) -> str:
@@ -73,7 +79,9 @@ _environment = Environment(
 )
 _environment.globals.update(t=text, preferences=current.get, languages=LANGUAGES, themes=THEMES)
 _environment.globals.update(words=lambda: for_scripts(current.get().language))
-_environment.filters.update(clock=clock, age=age, number=number, took=took, facts=facts, after=after)
+_environment.filters.update(
+    clock=clock, age=age, number=number, took=took, facts=facts, after=after, told=told
+)
 
 
 def page(template: str, status: int = 200, **values: object) -> HTMLResponse:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, computed_field
 
+from app.admin.reasons import told
 from app.admin.texts import text
 
 Status = Literal["received", "approved", "rejected", "forwarding", "forwarded", "failed", "expired"]
@@ -152,7 +153,7 @@ class Alarm(BaseModel):
     @property
     def text(self) -> str:
         """Made when it is sent, for that is when the reader is known."""
-        return text(f"alarm.{self.code}", **self.values)
+        return text(f"alarm.{self.code}", **{name: told(value) for name, value in self.values.items()})
 
 
 class ProcessStatus(BaseModel):

@@ -58,7 +58,15 @@ async def serve(settings: Settings) -> AsyncIterator[AppServer]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on")
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=2,
+                lifespan="on",
+                ws_ping_interval=10,  # as app/__main__.py
+                ws_ping_timeout=10,
+            )
         )
         started = asyncio.Event()
         startup = server.startup
