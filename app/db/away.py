@@ -12,3 +12,13 @@ DATABASE_AWAY = (
     asyncpg.InsufficientResourcesError,  # too many connections, disk full
     asyncpg.TransactionRollbackError,  # a deadlock: the other side went on
 )
+
+# Classes of SQLSTATE that speak of the server or the schema, not of a row: connection, transaction,
+# resources, state, operator, system; 42 while a new database waits for its migration; 25: read-only server;
+# 28 and 3D while a password or the database itself is being changed.
+_NOT_THE_ROWS = frozenset({"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"})
+
+
+def is_about_rows(error: Exception) -> bool:
+    """Whether PostgreSQL refused a row's content: without that row the same statement would pass."""
+    return isinstance(error, asyncpg.PostgresError) and str(error.sqlstate)[:2] not in _NOT_THE_ROWS

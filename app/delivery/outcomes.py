@@ -4,10 +4,11 @@ import asyncio
 import random
 from datetime import UTC, datetime
 
+import asyncpg
 import structlog
 
 from app import metrics
-from app.db.away import DATABASE_AWAY
+from app.db.away import DATABASE_AWAY, is_about_rows
 from app.db.pool import Connection
 from app.db.queries import load
 from app.delivery import breaker
@@ -35,7 +36,9 @@ async def record(runtime: Runtime, delivery: Delivery, answer: Answer, effect: E
                 await _record_delivered(runtime, delivery, answer, effect)
             else:
                 await _record_undelivered(runtime, delivery, answer)
-        except DATABASE_AWAY as error:
+        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+            if is_about_rows(error):
+                raise
             log.warning(
                 "outcome not written yet", signal_id=delivery.id, error=f"{type(error).__name__}: {error}"
             )

@@ -26,10 +26,11 @@ async def run(runtime: Runtime, name: str) -> None:
         runtime.supervisor.beat(name)
         async with runtime.pool.acquire() as connection:
             await look_up_state(runtime, connection)
+        # after an outage, too: who could not write an outcome down for longer than its lease does so first
+        await asyncio.sleep(INTERVAL_SECONDS)
         if await recover(runtime) + await expire(runtime):
             runtime.wakeups.notify("approved")
             runtime.wakeups.notify("changed")
-        await asyncio.sleep(INTERVAL_SECONDS)
 
 
 async def recover(runtime: Runtime) -> int:

@@ -8,10 +8,10 @@ import asyncpg
 import structlog
 
 from app import logging, metrics
-from app.db.away import DATABASE_AWAY
+from app.db.away import DATABASE_AWAY, is_about_rows
 from app.db.pool import Connection
 from app.intake.dedupe import Verdict, fold, follow
-from app.intake.store import Post, is_about_rows, store
+from app.intake.store import Post, store
 from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)

@@ -5,19 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-import asyncpg
-
 from app.db.pool import Connection
 from app.db.queries import load
 from app.intake.alert import Alert
 from app.intake.dedupe import Key, Owner, Verdict, judge
 
 _SQL = load("intake")
-
-# Classes of SQLSTATE that speak of the server or the schema, not of a row: connection, transaction,
-# resources, state, operator, system; 42 while a new database waits for its migration; 25: read-only server.
-_NOT_THE_ROWS = frozenset({"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"})
-
 
 _OVERHEAD_BYTES = 1_000  # what a waiting post costs beside its body
 
@@ -118,8 +111,3 @@ def _columns(posts: Sequence[Post]) -> tuple[list[object], ...]:
         ],  # a Decimal takes asyncpg longer
         [alert.body for alert in alerts],
     )
-
-
-def is_about_rows(error: asyncpg.PostgresError) -> bool:
-    """Whether PostgreSQL refused a row's content, so that the same batch without that row would pass."""
-    return str(error.sqlstate)[:2] not in _NOT_THE_ROWS

@@ -8,6 +8,8 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
@@ -169,3 +171,23 @@ async def test_a_thousand_odd_bodies_get_their_answers_and_harm_nothing(
     assert {row["status"] for row in rows} == {"rejected", "forwarded"}
     states = app.runtime.supervisor.states()
     assert {name: state.error for name, state in states.items() if state.restarts} == {}
+
+
+@pytest.mark.parametrize(
+    ("length", "sent", "status"),
+    [("100", 10, 408), ("0100", 10, 408), ("70000", 10, 413), ("1000000", 0, 408)],
+)
+async def test_a_body_that_never_ends_gets_its_answer_in_time(
+    app_server: AppServer, length: str, sent: int, status: int
+) -> None:
+    host, _, port = app_server.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    started = time.monotonic()
+    writer.write(f"POST /webhook/in HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
+    writer.write(b"{" * sent)
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert time.monotonic() - started < ANSWER_SECONDS
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"connection: close" in head.lower()
+    assert b'{"detail":"body: ' in await reader.read()
+    writer.close()

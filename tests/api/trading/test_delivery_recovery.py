@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import aiohttp
+import asyncpg
 from aiohttp import web
 
 from tests.api.process import answering, process
@@ -146,4 +147,31 @@ async def test_a_success_survives_the_loss_of_every_database_connection(desk: De
     assert (await desk.until(app, buy))["status"] == "forwarded"
     following = await desk.send(app, "AAPL", "sell")
     assert (await desk.until(app, following))["status"] == "forwarded"
+    assert await desk.open_positions() == {}
+
+
+async def test_what_became_known_in_an_outage_longer_than_the_lease_is_not_taken_for_unknown(
+    desk: Desk, database_url: str
+) -> None:
+    gate = Gate()
+    desk.receiver.answer = gate
+    app = await desk.open()
+    buy, sell = await desk.send(app, "AAPL", "buy"), await desk.send(app, "AAPL", "sell")
+    await desk.receiver.count(1)
+    await desk.until(app, sell, "approved")
+    await desk.database.execute(EXPIRE_LEASES.replace("now()", "now() + interval '0.5 s'"))
+    server, _, name = database_url.rpartition("/")
+    elsewhere = await asyncpg.connect(f"{server}/postgres")
+    try:
+        await elsewhere.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        await elsewhere.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+        )
+        gate.open.set()  # the destination answers, and nobody can write it down
+        await elsewhere.execute("SELECT pg_sleep(1)")
+        await elsewhere.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    finally:
+        await elsewhere.close()
+    assert (await desk.until(app, sell))["status"] == "forwarded"
+    assert await desk.story(buy) == ["received", "approved", "forwarding", "forwarded"]
     assert await desk.open_positions() == {}

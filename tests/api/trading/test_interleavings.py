@@ -1,28 +1,58 @@
-"""Alerts, orders of people, replays, failures and unknowns in any interleaving, over two processes."""
+"""Alerts, people, replays, failures and unknowns in any interleaving, over two processes (SPEC §11)."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-import pytest
+import pytest_asyncio
 from aiohttp import web
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.api.operator import ask
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.api.conftest import AppServer
     from tests.api.trading.desk import Desk
     from tests.api.trading.receiver import Received
 
 TICKERS = ["AAPL", "NVDA", "TSLA"]
+DEEDS = ["buy", "sell", "order a sell", "close a position", "sell all", "replay"]
+ANSWERS = [200, 200, 200, 400, 500, 503]
+
+
+class Deed(NamedTuple):
+    """What is done to which ticker, and how long the broker thinks about what comes of it."""
+
+    what: str
+    ticker: str
+    think: float
+
+
+DAYS = st.lists(
+    st.builds(Deed, st.sampled_from(DEEDS), st.sampled_from(TICKERS), st.sampled_from([0, 0.003, 0.01])),
+    min_size=5,
+    max_size=25,
+)
+BUSY_CHANCE = random.Random(3)
+BUSY_DAY = [
+    Deed(what, BUSY_CHANCE.choice(TICKERS), 0.005)
+    for what in BUSY_CHANCE.choices(DEEDS, [45, 25, 6, 6, 6, 12], k=150)
+]
 
 
 class Broker:
     """Buys and sells as it is told, or fails before it does; watches that orders of a ticker come singly."""
 
-    def __init__(self, chance: random.Random) -> None:
-        self.chance = chance
+    def __init__(self, answers: Sequence[int], thinks: Sequence[float]) -> None:
+        self.answers = answers
+        self.thinks = thinks
+        self.asked = 0
         self.holds: Counter[str] = Counter()
         self.busy: set[str] = set()
         self.wrong: list[str] = []
@@ -30,16 +60,19 @@ class Broker:
 
     async def __call__(self, received: Received) -> web.StreamResponse:
         """Answer after some time."""
+        self.asked += 1
         ticker, side = received.alert["ticker"], received.alert["side"]
         if ticker in self.busy:
             self.wrong.append(f"two orders of {ticker} at once")
         if side == "sell" and "number" in received.alert and not self.holds[ticker]:
             self.wrong.append(f"a sell of {ticker}, which is not held")
         self.busy.add(ticker)
-        await asyncio.sleep(self.chance.random() * 0.01)  # a broker's time to think
+        await asyncio.sleep(self.thinks[self.asked % len(self.thinks)])
         self.busy.discard(ticker)
+        status = self.answers[self.asked % len(self.answers)]
         # never so many failures in a row that it would be left alone: that takes longer than this test
-        status = self.chance.choice([200, 200, 200, 400, 500, 503] if self.failures < 3 else [200, 400])
+        if status >= 500 and self.failures == 3:
+            status = 200
         self.failures = self.failures + 1 if status >= 500 else 0
         if status == 200:
             if side == "buy":
@@ -49,40 +82,62 @@ class Broker:
         return web.Response(status=status)
 
 
-async def replay(desk: Desk, app: AppServer) -> None:
-    """Send again what is dead, if nobody changed the count in between."""
-    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
-    count = (await desk.order(app, "dead-letters/replay"))["count"]
-    async with app.http.post(
-        "/admin/dead-letters/replay", json={"confirm": count}, headers=headers
-    ) as answer:
-        assert answer.status in {200, 409}
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
-async def test_stored_positions_are_what_the_destination_saw(desk: Desk, seed: int) -> None:
-    chance = random.Random(seed)
-    broker = Broker(random.Random(-seed))
-    desk.receiver.answer = broker
+@pytest_asyncio.fixture
+async def apps(desk: Desk) -> list[AppServer]:
+    """Two processes of one stack."""
     desk.configure("webhook", retry_seconds=[0.02])
-    apps = [await desk.open(forwarding_workers=4), await desk.open(forwarding_workers=4)]
-    for number in range(120):
-        app, ticker = apps[number % 2], chance.choice(TICKERS)
-        match chance.choices(["alert", "sell", "sell all", "replay"], [70, 10, 8, 12])[0]:
-            case "alert":
-                await desk.send(app, ticker, chance.choice(["buy", "sell"]), n=number)
-            case "sell":
-                await desk.order(app, "order/sell-individual", 202, ticker=ticker)
-            case "sell all":
-                await desk.order(app, "order/sell-all", 202)
-            case _:
-                await replay(desk, app)
+    return [await desk.open(forwarding_workers=4), await desk.open(forwarding_workers=4)]
+
+
+async def do(desk: Desk, app: AppServer, deed: Deed) -> None:
+    """Do it; what a person does may come too late."""
+    match deed.what:
+        case "buy" | "sell":
+            await desk.send(app, deed.ticker, deed.what)
+        case "order a sell":
+            await desk.order(app, "order/sell-individual", 202, ticker=deed.ticker)
+        case "sell all":
+            await desk.order(app, "order/sell-all", 202)
+        case "close a position":
+            held = (await ask(app, "GET", "/admin/positions"))["positions"]
+            for position in [each for each in held if each["ticker"] == deed.ticker]:
+                await tell(app, "order/close-position", {202, 409}, position_id=position["id"])
+        case _:
+            count = (await desk.order(app, "dead-letters/replay"))["count"]
+            await tell(app, "dead-letters/replay", {200, 409}, confirm=count)
+
+
+async def tell(app: AppServer, path: str, statuses: set[int], **body: object) -> None:
+    """Post to `/admin/<path>` as a person; one of the statuses is expected."""
+    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    async with app.http.post(f"/admin/{path}", json=body, headers=headers) as answer:
+        assert answer.status in statuses, await answer.text()
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(day=DAYS, answers=st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=12))
+@example(day=BUSY_DAY, answers=[200, 400, 200, 200, 500, 200, 503, 200, 200, 400, 200])
+async def test_stored_positions_are_what_the_destination_saw_and_tickers_keep_their_order(
+    desk: Desk, apps: list[AppServer], day: list[Deed], answers: list[int]
+) -> None:
+    await desk.database.execute("TRUNCATE signals, positions, intake_keys, destinations CASCADE")
+    broker = desk.receiver.answer = Broker(answers, [deed.think for deed in day])
+    desk.receiver.received.clear()
+    for number, deed in enumerate(day):
+        await do(desk, apps[number % 2], deed)
     await desk.settled(apps[0])
     assert broker.wrong == []
     assert await desk.open_positions() == +broker.holds
-    counts = await desk.database.fetchrow(
-        """SELECT count(*) FILTER (WHERE type IN ('manual_sell', 'sell_all')) AS ordered,
-                  count(*) FILTER (WHERE round > 1) AS replayed FROM signals"""
-    )
-    assert counts is not None
-    assert min(counts) > 0, "the mix had no order of a person or no replay in it"
+
+    rows = await desk.database.fetch("SELECT id::text, seq, ticker, type, round FROM signals")
+    first_arrivals = dict.fromkeys(got.webhook_id for got in desk.receiver.received)
+    place = {row["id"]: (row["ticker"], row["seq"]) for row in rows}
+    arrived = [
+        place[webhook_id] for webhook_id in first_arrivals if webhook_id in place
+    ]  # replays have another
+    for ticker in TICKERS:
+        order = [seq for name, seq in arrived if name == ticker]
+        assert order == sorted(order)
+    if day is BUSY_DAY:
+        assert {row["type"] for row in rows} == {"buy", "sell", "manual_sell", "position_close", "sell_all"}
+        assert any(row["round"] > 1 for row in rows)

@@ -201,6 +201,22 @@ async def test_without_a_fresh_list_buys_wait_and_then_go_on(desk: Desk, site: S
     assert (await desk.until(app, buy))["status"] == "forwarded"
 
 
+async def test_while_the_list_is_stale_buys_wait_and_then_go_on(desk: Desk, site: Site) -> None:
+    desk.watch(f"{site.url}/screener.ashx?v=111", top_n=5, refresh_interval_sec=1)
+    app = await desk.open()
+    await until_list(desk, app, tickers(5))
+    site.spoil = lambda _: web.Response(status=500)
+    await until_error(desk, app, "HTTP 500")
+    await desk.database.execute("UPDATE top_n_lists SET fetched_at = now() - interval '61 s'")
+    await desk.database.execute("INSERT INTO positions (ticker) VALUES ('HELD')")
+    buy, sell = await desk.send(app, tickers(1)[0], "buy"), await desk.send(app, "HELD", "sell")
+    await desk.until(app, sell, "forwarded")  # only buys wait
+    await looks(desk, app, 2)
+    assert (await desk.signal(buy))["status"] == "received"
+    site.spoil = lambda _: None
+    assert (await desk.until(app, buy))["status"] == "forwarded"
+
+
 async def test_entered_tickers_are_kept_only_where_the_list_before_was_fresh(desk: Desk, site: Site) -> None:
     site.tickers = tickers(4)
     desk.watch(f"{site.url}/screener.ashx?v=111", top_n=10, refresh_interval_sec=1)

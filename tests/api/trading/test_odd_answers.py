@@ -1,0 +1,60 @@
+"""A destination that speaks HTTP badly or not at all: each attempt has its outcome, no sender stops."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.api.trading.desk import Desk
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@asynccontextmanager
+async def saying(answer: bytes) -> AsyncIterator[str]:
+    """A server that reads a request, says this, and closes the connection; its address."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b"", "unknown"),
+        (b"\0" * 1_000, "unknown"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "unknown"),
+        (b"HTTP/1.1 200", "unknown"),
+        (b"HTTP/1.1 99999 Yes\r\n\r\n", "unknown"),
+        (OK + b"X: " + b"x" * 100_000 + b"\r\n\r\n", "unknown"),
+        (OK + b"Content-Length: much\r\n\r\n", "unknown"),
+        (OK + b"Content-Length: 1000\r\n\r\nshort", "delivered"),
+        (OK + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\0\xff\0", "delivered"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\nno length\r\n", "unknown"),
+        (OK + b"Set-Cookie: \xff\xfe=;;=\r\n\r\n", "delivered"),
+        (b"HTTP/1.1 204 \xff\xfe\r\n\r\n", "delivered"),
+        (b"HTTP/1.1 400 \r\nRetry-After: \xff\r\nContent-Length: 0\r\n\r\n", "refused"),
+        (b"HTTP/1.1 302 Elsewhere\r\nLocation: ::::\r\nContent-Length: 0\r\n\r\n", "refused"),
+    ],
+)
+async def test_any_answer_leads_to_an_outcome(desk: Desk, answer: bytes, outcome: str) -> None:
+    async with saying(answer) as url:
+        app = await desk.start_app(dest_webhook_url=url, dest_webhook_rate_limiting_enabled=False)
+        buy = await desk.send(app, "AAPL", "buy")
+        row = await desk.until(app, buy)
+        (attempt,) = await desk.attempts(buy)
+        assert attempt["outcome"] == outcome
+        assert row["status"] == ("forwarded" if outcome == "delivered" else "failed")
+        states = app.runtime.supervisor.states()
+        assert {name: state.error for name, state in states.items() if state.restarts} == {}
