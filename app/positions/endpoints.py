@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
+import structlog
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
@@ -11,6 +12,8 @@ from app.admin.door import REFUSALS, Acting, Database, runtime_of, signed_in
 from app.admin.schemas import Problem
 from app.positions import orders
 from app.positions.orders import Closed, NoSuchPositionError, Ordered, PositionClosedError
+
+log = structlog.get_logger(__name__)
 
 router = APIRouter(prefix="/admin", tags=["positions"], responses=REFUSALS, dependencies=[signed_in])
 
@@ -137,6 +140,8 @@ def _summary(ordered: Ordered) -> dict[str, Any]:
 
 
 def _told(request: Request, ordered: Ordered) -> Ordered:
+    for order in ordered.orders:
+        log.info("ordered by a person", signal_id=order.signal_id, ticker=order.ticker, type=order.type)
     if ordered.queued:
         wakeups = runtime_of(request).wakeups
         wakeups.notify("approved")

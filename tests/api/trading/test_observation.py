@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
@@ -73,6 +74,13 @@ async def post(http: aiohttp.ClientSession, url: str, body: Any, expected: int) 
         return str((await answer.json()).get("signal_id", ""))
 
 
+async def until_forwarded(desk: Desk, signal_id: str) -> None:
+    """Wait until the destination's answer is written down."""
+    async with asyncio.timeout(30):
+        while (await desk.signal(UUID(signal_id)))["status"] != "forwarded":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)  # another process's commit is no event here
+
+
 async def test_metrics_and_log_tell_what_happened_and_no_secret(
     desk: Desk, database_url: str, tmp_path: Path
 ) -> None:
@@ -113,6 +121,11 @@ async def test_metrics_and_log_tell_what_happened_and_no_secret(
                         if not wrong:
                             break
                         await asyncio.sleep(0.2)  # gauges are set once a second
+                order = f"{url}/admin/order/sell-individual"
+                async with http.post(order, json={"ticker": "AAPL"}, headers=bearer) as answer:
+                    ordered = (await answer.json())["orders"][0]["signal_id"]
+                await desk.receiver.count(3)
+                await until_forwarded(desk, ordered)
     log = (tmp_path / LOG).read_text()
     for secret in ("hidden", "aGlkZGVu", "password"):
         assert secret not in text
@@ -122,6 +135,10 @@ async def test_metrics_and_log_tell_what_happened_and_no_secret(
         "signal received",
         "decided",
         "not delivered",
+        "forwarded",
+    ]
+    assert [line["event"] for line in lines if line.get("signal_id") == ordered] == [
+        "ordered by a person",
         "forwarded",
     ]
     assert {line["route"] for line in lines if line["event"] == "request"} >= {
