@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(DEV):$(PATH)
 COMPILE := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header --quiet $(UPGRADE)
 
-.PHONY: help check lint test unit faults lock environment
+.PHONY: help check lint test bench unit faults lock environment
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -19,6 +19,9 @@ test: lint  ## everything CI runs: on real containers, on a bare machine too
 
 faults: environment  ## every fault and every interruption, an hour at the most; writes docs/faults.md
 	$(DEV)/python -m pytest -q tests/faults
+
+bench: environment  ## measure, and compare with the budgets (ONLY=ingest,deploy: these groups; QUICK=1: seconds each)
+	$(DEV)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 unit: environment
 	$(DEV)/python -m pytest -q tests/unit

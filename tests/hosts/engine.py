@@ -43,18 +43,26 @@ class Engine:
             self._stop()
 
     @contextlib.contextmanager
-    def postgres(self) -> Iterator[str]:
-        """Run a PostgreSQL server from the product's own image; yields its base URL."""
+    def postgres(self, *settings: str) -> Iterator[str]:
+        """Run a PostgreSQL server from the product's own image; yields its base URL.
+
+        `settings` (`name=value`) are the server's. The address is the container's own: a published port on
+        loopback is copied byte by byte by a process of the engine.
+        """
         self._play("--tags", "images")
         password = secrets.token_urlsafe(24)
         container = docker(
-            "run", "--detach", "--label", f"{LABEL}={os.getpid()}", "--publish", "127.0.0.1::5432",
+            "run", "--detach", "--label", f"{LABEL}={os.getpid()}", "--shm-size", "128m",
             "--env", f"POSTGRES_PASSWORD={password}", POSTGRES_IMAGE,
+            "postgres", *(part for setting in settings for part in ("-c", setting)),
         )  # fmt: skip
         try:
             ready = "until pg_isready --quiet --host=127.0.0.1 --username=postgres; do sleep 0.1; done"
             docker("exec", container, "timeout", "60", "bash", "-c", ready)
-            yield f"postgresql://postgres:{password}@{docker('port', container, '5432/tcp')}"
+            address = docker(
+                "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container
+            )
+            yield f"postgresql://postgres:{password}@{address}:5432"
         finally:
             docker("rm", "--force", "--volumes", container)
 

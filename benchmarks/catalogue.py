@@ -1,0 +1,17 @@
+"""Every measurement, in the order of the table."""
+
+from benchmarks.groups import controller, delivery, deploy, growth, ingest, reading, soak, usage
+from benchmarks.measurement import Measurement
+from benchmarks.row import Row
+
+MEASUREMENTS: tuple[Measurement, ...] = (
+    *ingest.MEASUREMENTS,
+    *delivery.MEASUREMENTS,
+    *growth.MEASUREMENTS,
+    *reading.MEASUREMENTS,
+    *usage.MEASUREMENTS,
+    *controller.MEASUREMENTS,
+    *deploy.MEASUREMENTS,
+    *soak.MEASUREMENTS,
+)
+ROWS: tuple[Row, ...] = tuple(row for measurement in MEASUREMENTS for row in measurement.rows)

@@ -1,0 +1,204 @@
+"""Deploying: how much longer `run.py` takes than the same by hand, and how long the app is down. On a throw-away host."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from benchmarks.measurement import Measurement, alternate
+from benchmarks.row import Result, Row, at_most, more_at_most, ratio_at_most
+from tests.hosts.probe import Probe
+from tests.hosts.stack import APP
+from tests.hosts.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from benchmarks.bench import Bench
+    from tests.hosts.stack import Stack
+
+_BUILD_AND_UP = "`docker compose build && docker compose up -d --wait`"
+
+UNCHANGED = Row(
+    "deploy.quick",
+    "`--quick` with nothing changed",
+    "`python3 run.py --quick`",
+    "s",
+    _BUILD_AND_UP,
+    more_at_most(6, "s"),
+)
+UNCHANGED_GAP = Row(
+    "deploy.quick_gap",
+    "app downtime of that",
+    "longest time without an answer, probed 20 times a second",
+    "s",
+    budget=at_most(0, "s"),
+)
+CHANGED = Row(
+    "deploy.changed",
+    "`--quick` with a changed Python file",
+    "`python3 run.py --quick`",
+    "s",
+    _BUILD_AND_UP,
+    more_at_most(10, "s"),
+)
+UPDATE = Row(
+    "deploy.update",
+    "`--update` with one commit",
+    "`python3 run.py --update`: fetch, backup, build without cache, rehearsal, swap, gate",
+    "s",
+    "`git pull && docker compose build --no-cache && docker compose up -d --no-deps --wait` of the app",
+    more_at_most(10, "s"),
+)
+GAP = Row(
+    "deploy.gap",
+    "app downtime in `--update`",
+    "longest time without an answer, probed 20 times a second",
+    "s",
+    "`docker compose up -d --no-deps` of the app by hand",
+    ratio_at_most(1.3),
+)
+GAP_SECONDS = Row("deploy.gap_seconds", "app downtime in `--update`", GAP.how, "s", budget=at_most(2, "s"))
+IMAGE = Row(
+    "deploy.image",
+    "size of the image",
+    "`docker image inspect`",
+    "MB",
+    "its base image",
+    more_at_most(120, "MB"),
+)
+
+_FILE = "app/wakeups.py"  # any module: what changes is a comment at its end
+
+
+@dataclass
+class _Desk:
+    """Both ways of deploying the checkout of one host."""
+
+    stack: Stack
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @cached_property
+    def upstream(self) -> Upstream:
+        return Upstream(self.stack.host)
+
+    @cached_property
+    def _compose(self) -> str:
+        labels = '{{index .Config.Labels "com.docker.compose.project.config_files"}}'
+        used = self._said(f"docker inspect --format '{labels}' {APP}")
+        profile = "hardened" if "hardened" in used else "maximum"
+        return f"docker compose --file docker-compose.yml --file docker-compose.{profile}.yml"
+
+    def run_py(self, flag: str) -> float:
+        """Seconds of a flow."""
+        return self.stack.run_py(flag).require().seconds
+
+    def by_hand(self, build: str, up: str, *, first: str = "true", version: str = "") -> float:
+        """Seconds of building and starting with compose alone; the version that runs unless another is named."""
+        version = version or f"$(docker inspect --format '{{{{.Config.Image}}}}' {APP} | cut -d: -f2)"
+        command = (
+            f"{first} && export APP_VERSION={version} && {self._compose} {build} && {self._compose} {up}"
+        )
+        return self.stack.host.run(command, folder=self.stack.project, timeout=900).require().seconds
+
+    def edit(self) -> None:
+        """Change a Python file of the checkout."""
+        self._said(f"echo '# bench {next(self._numbers)}' >> {_FILE}")
+
+    def commit(self) -> None:
+        """Change it upstream."""
+        self.upstream.push({_FILE: f"{self.upstream.read(_FILE)}# bench {next(self._numbers)}\n"})
+
+    def tidy(self) -> None:
+        """Take edits back and bring the stack in line with the checkout."""
+        self._said(f"git checkout --quiet -- {_FILE}")
+        self.stack.run_py("--quick").require()
+
+    def image_megabytes(self, name: str) -> float:
+        """The size that the engine reports."""
+        return int(self._said(f"docker image inspect --format '{{{{.Size}}}}' {name}")) / 1e6
+
+    def _said(self, command: str) -> str:
+        return self.stack.host.run(command, folder=self.stack.project).require().stdout.strip()
+
+
+def quick(bench: Bench) -> Mapping[str, Result]:
+    """Nothing changed: both ways find that out."""
+    desk = _Desk(bench.stack)
+    desk.tidy()
+    gaps = []
+
+    def watched() -> float:
+        with Probe(desk.stack.health_url) as probe:
+            seconds = desk.run_py("--quick")
+        gaps.append(probe.longest_gap if probe.failed else 0.0)
+        return seconds
+
+    figures, references = alternate(
+        bench.rounds(3), watched, lambda: desk.by_hand("build --quiet", "up --detach --wait --quiet-pull")
+    )
+    return {UNCHANGED.key: Result(figures, references), UNCHANGED_GAP.key: Result(tuple(gaps))}
+
+
+def changed(bench: Bench) -> Mapping[str, Result]:
+    """One Python file differs: a layer is built and the app replaced."""
+    desk = _Desk(bench.stack)
+
+    def flow() -> float:
+        desk.edit()
+        return desk.run_py("--quick")
+
+    def hand() -> float:
+        desk.edit()
+        return desk.by_hand("build --quiet", "up --detach --wait", version=f"hand-{next(desk._numbers)}")  # noqa: SLF001
+
+    figures, references = alternate(bench.rounds(3), flow, hand)
+    desk.tidy()
+    return {CHANGED.key: Result(figures, references)}
+
+
+def update(bench: Bench) -> Mapping[str, Result]:
+    """One commit upstream, brought by the flow and by hand; both watched by a probe."""
+    desk = _Desk(bench.stack)
+    desk.tidy()
+    gaps: dict[str, list[float]] = {"flow": [], "hand": []}
+
+    def flow() -> float:
+        desk.commit()
+        with Probe(desk.stack.health_url) as probe:
+            seconds = desk.run_py("--update")
+        gaps["flow"].append(probe.longest_gap)
+        return seconds
+
+    def hand() -> float:
+        desk.commit()
+        with Probe(desk.stack.health_url) as probe:
+            seconds = desk.by_hand(
+                f"build --no-cache --quiet {APP}",
+                f"up --detach --no-deps --wait {APP}",
+                first="git pull --quiet --ff-only",
+                version="$(git rev-parse --short=12 HEAD)",
+            )
+        gaps["hand"].append(probe.longest_gap)
+        return seconds
+
+    figures, references = alternate(bench.rounds(3), flow, hand)
+    gap = Result(tuple(gaps["flow"]), tuple(gaps["hand"]))
+    return {UPDATE.key: Result(figures, references), GAP.key: gap, GAP_SECONDS.key: Result(gap.figures)}
+
+
+def image(bench: Bench) -> Mapping[str, Result]:
+    """What a version weighs."""
+    desk = _Desk(bench.stack)
+    own, base = desk.image_megabytes(f"{APP}:latest"), desk.image_megabytes(f"{APP}/base-python:current")
+    return {IMAGE.key: Result((own,), (base,))}
+
+
+MEASUREMENTS = (
+    Measurement("deploy.quick", (UNCHANGED, UNCHANGED_GAP), quick),
+    Measurement("deploy.changed", (CHANGED,), changed),
+    Measurement("deploy.update", (UPDATE, GAP, GAP_SECONDS), update),
+    Measurement("deploy.image", (IMAGE,), image),
+)

@@ -1,0 +1,77 @@
+"""Growth: what a million stored signals cost those that come next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.application import Application
+from benchmarks.destination import Destination
+from benchmarks.groups.delivery import SENDERS, TICKERS, drained
+from benchmarks.load import post_alerts
+from benchmarks.measurement import Measurement, alternate
+from benchmarks.row import Result, Row, ratio_at_least
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchmarks.bench import Bench
+    from benchmarks.database import Database
+
+_HISTORY = "1,000,000 ended signals with their events and attempts"
+
+INGEST = Row(
+    "growth.ingest",
+    "ingest with a million signals stored",
+    f"as durable ingest, beside {_HISTORY}",
+    "/s",
+    "ingest when empty",
+    ratio_at_least(0.9),
+)
+CLAIM = Row(
+    "growth.claim",
+    "claiming and delivering with a million signals stored",
+    f"5,000 approved signals over {TICKERS:,} tickers, {SENDERS} senders, beside {_HISTORY}",
+    "/s",
+    "the same when empty",
+    ratio_at_least(0.9),
+)
+
+
+def ingest(bench: Bench) -> Mapping[str, Result]:
+    """Post to both databases in turn, each by an application of its own."""
+    seconds = bench.seconds(6)
+    full = bench.history
+    with bench.database() as empty, Application(full.url) as beside, Application(empty.url) as alone:
+        post_alerts(beside, seconds=bench.seconds(2))
+        post_alerts(alone, seconds=bench.seconds(2))
+        rates, references = alternate(
+            bench.rounds(5),
+            lambda: _rate(beside, full, seconds),
+            lambda: _rate(alone, empty, seconds),
+        )
+        full.end_waiting()
+    return {INGEST.key: Result(rates, references)}
+
+
+def claim(bench: Bench) -> Mapping[str, Result]:
+    """Work off the same queue in both databases in turn."""
+    signals = bench.rows(5_000)
+    full = bench.history
+    with bench.database() as empty, Destination() as destination:
+        rates, references = alternate(
+            bench.rounds(5),
+            lambda: drained(bench, destination, signals, full),
+            lambda: drained(bench, destination, signals, empty),
+        )
+    return {CLAIM.key: Result(rates, references)}
+
+
+def _rate(application: Application, database: Database, seconds: float) -> float:
+    database.end_waiting()
+    return post_alerts(application, seconds=seconds).rate
+
+
+MEASUREMENTS = (
+    Measurement("growth.ingest", (INGEST,), ingest),
+    Measurement("growth.claim", (CLAIM,), claim),
+)

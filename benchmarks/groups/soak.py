@@ -1,0 +1,103 @@
+"""Ten minutes at 500 signals a second: whether anything grows that should not."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.application import Application
+from benchmarks.destination import Destination
+from benchmarks.groups.delivery import SENDERS, percentile, to, waits
+from benchmarks.measurement import Measurement
+from benchmarks.page import open_page
+from benchmarks.row import Result, Row, at_most, ratio_at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchmarks.bench import Bench
+    from benchmarks.database import Database
+
+_RATE, _SLICES, _SLICE_SECONDS = 500, 20, 30.0
+_LOAD = f"{_SLICES * _SLICE_SECONDS / 60:.0f} minutes at {_RATE} signals/s over 500 tickers, all approved, limits off, {SENDERS} senders"
+
+DEAD = Row(
+    "soak.dead",
+    "dead tuples of the queue tables",
+    f"{_LOAD}; the most of the second half, by live rows",
+    "%",
+    budget=at_most(25, "%"),
+)
+WAIT = Row(
+    "soak.wait",
+    "202 → request, p95, at the end of a soak",
+    f"{_LOAD}; the last two minutes",
+    "ms",
+    "the third and fourth minute",
+    ratio_at_most(1.5),
+)
+APP = Row(
+    "soak.app",
+    "app memory at the end of a soak",
+    f"{_LOAD}; the last two minutes",
+    "MB",
+    "the third and fourth minute",
+    ratio_at_most(1.1),
+)
+PAGE = Row(
+    "soak.page",
+    "the live page's memory at the end of a soak",
+    f"{_LOAD}; JavaScript heap after a collection, the last two minutes",
+    "MB",
+    "the third and fourth minute",
+    ratio_at_most(1.2),
+)
+
+_DEAD = """
+SELECT 100.0 * sum(n_dead_tup) / greatest(sum(n_live_tup), 1)
+FROM pg_stat_user_tables WHERE relname IN ('signals', 'attempts', 'intake_keys', 'positions')
+"""
+
+
+def soak(bench: Bench) -> Mapping[str, Result]:
+    """Post for ten minutes in slices, and look at everything after each."""
+    tickers = tuple(f"T{number}" for number in range(500))
+    slices = 4 if bench.quick else _SLICES
+    dead, wait, app, page = [], [], [], []
+    with (
+        bench.database() as database,
+        Destination() as destination,
+        Application(database.url, tickers, to(destination, SENDERS)) as application,
+        open_page(application) as heap,
+        ThreadPoolExecutor(1) as beside,  # Playwright keeps an event loop in this thread
+    ):
+        for _ in range(slices):
+            posting = beside.submit(
+                waits, application, destination, bench.seconds(_SLICE_SECONDS), _RATE, tickers
+            )
+            wait.append(percentile(posting.result(), 95))
+            dead.append(beside.submit(_dead_share, database).result())
+            app.append(application.memory())
+            page.append(heap())
+    return {
+        DEAD.key: Result(
+            (max(dead[slices // 2 :]),), note=f"{_RATE * bench.seconds(_SLICE_SECONDS) * slices:,.0f} signals"
+        ),
+        WAIT.key: _end_and_beginning(wait),
+        APP.key: _end_and_beginning(app),
+        PAGE.key: _end_and_beginning(page),
+    }
+
+
+def _dead_share(database: Database) -> float:
+    return float(database.value(_DEAD))
+
+
+def _end_and_beginning(values: list[float]) -> Result:
+    """Compare the last fifth with the second: by then caches are full and plans are made."""
+    fifth = max(1, len(values) // 5)
+    return Result((median(values[-fifth:]),), (median(values[fifth : 2 * fifth]),))
+
+
+MEASUREMENTS = (Measurement("soak.soak", (DEAD, WAIT, APP, PAGE), soak),)

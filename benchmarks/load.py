@@ -1,0 +1,72 @@
+"""Posts alerts by wrk, which needs a tenth of what the application does: at full speed, or at a rate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.application import WEBHOOK_SECRET
+from tests.hosts.docker import call
+from tests.hosts.images import install_packages
+
+if TYPE_CHECKING:
+    from benchmarks.application import Application
+
+CONNECTIONS = 64
+_SCRIPT = Path(__file__).parent / "distinct.lua"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What became of a run: accepted posts, how long it took, and the answers' times in milliseconds."""
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+
+    @property
+    def rate(self) -> float:
+        """Accepted posts a second."""
+        return self.requests / self.seconds
+
+
+def post_alerts(
+    application: Application, *, seconds: float, rate: float = 0, tickers: int = 100, threads: int = 1
+) -> Load:
+    """Post distinct alerts over 64 connections for so long; `rate` a second, or as fast as they are taken.
+
+    Tickers are `T0` to `T<tickers - 1>`, all alerts are buys.
+
+    Raises:
+        RuntimeError: a post was not answered 202.
+    """
+    done = call(
+        [
+            _wrk(), f"--threads={threads}", f"--connections={CONNECTIONS}",
+            f"--duration={max(1, round(seconds))}s", "--timeout=10s", f"--script={_SCRIPT}",
+            f"{application.url}/webhook/in",
+            "--", WEBHOOK_SECRET, uuid.uuid4().hex, str(tickers), f"{rate / threads:g}",
+        ],
+        timeout=seconds + 60,
+    ).require()  # fmt: skip
+    said = json.loads(done.stdout.strip().splitlines()[-1])
+    if said.pop("failed"):
+        raise RuntimeError(f"not every post was answered 202:\n{done.stdout}")
+    return Load(**said)
+
+
+def _wrk() -> str:
+    found = shutil.which("wrk")
+    if found is None:
+        install_packages("wrk")
+        found = shutil.which("wrk")
+    if found is None:
+        raise RuntimeError("the package wrk brought no program of that name")
+    return found

@@ -1,0 +1,26 @@
+"""The application whose webhook answers 202 without storing: the reference for durable intake.
+
+    python -m benchmarks.without_storing serve
+
+All else is the product's: the server, the middleware, the route, the secret, parsing, deduplication's hash
+and the answer. What is left out is what makes the signal durable.
+"""
+
+import runpy
+from uuid import UUID
+
+from app import main
+from app.intake.reception import Reception
+from app.intake.store import Post
+
+
+class AnswersAtOnce(Reception):
+    """Takes every post for stored."""
+
+    async def _stored(self, post: Post) -> tuple[UUID, bool]:
+        return post.id, False
+
+
+if __name__ == "__main__":
+    vars(main)["Reception"] = AnswersAtOnce  # what the composition root puts behind the route
+    runpy.run_module("app", run_name="__main__", alter_sys=True)
