@@ -74,6 +74,8 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
         version=settings.app_version,
         docs_url=None,  # /docs is ours: its assets come from the application
         redoc_url=None,
+        # nothing here exports OpenTelemetry, and asking whether it does costs every request
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan,
     )
     app.add_exception_handler(Exception, _internal_error)
@@ -81,8 +83,8 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
     for endpoints in (screener_endpoints, position_endpoints, delivery_endpoints, decision_endpoints):
         app.include_router(endpoints.router)
     ops.install(app)
-    intake.install(app)
     app.add_middleware(AccessLog)
+    intake.install(app)  # last, and so the first to see a request
     return app
 
 

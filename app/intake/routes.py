@@ -1,6 +1,10 @@
-"""`POST /webhook/in[/secret]` as plain ASGI: a framework's route costs half of the throughput (FACTS)."""
+"""`POST /webhook/in[/secret]` as plain ASGI, before all other middleware and routes.
+
+What a framework does for each request costs more than all that the webhook does itself (docs/performance.md).
+"""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import parse_qs
@@ -8,10 +12,13 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.intake.reception import Accepted, Envelope, NotTakenError, Reception
 
+PATH = "/webhook/in"
+_PATH_BEFORE_SECRET = f"{PATH}/"
+_SECRET_IN_PATH = re.compile(rf"{_PATH_BEFORE_SECRET}[^/]+\Z")
 BODY_LIMIT = 64 * 1024
 _BODY_SECONDS = 2.0
 _REST_BYTES, _REST_SECONDS = 8_000_000, 0.5  # of a body that is too large, before the connection is closed
@@ -20,29 +27,44 @@ _encode = msgspec.json.Encoder().encode
 
 
 class WebhookIn:
-    """The endpoint; `app.state.reception` does the work."""
+    """Answers posts to the webhook, by `app.state.reception`; hands on every other request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one post."""
+        """Answer one request, or pass it on."""
+        if scope["type"] != "http" or not _is_webhook(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        if scope["method"] != "POST":
+            await Response(status_code=405, headers={"Allow": "POST"})(scope, receive, send)
+            return
         reception: Reception = scope["app"].state.reception
         headers = dict(scope["headers"])
         envelope = _envelope(scope, headers)
         try:
             body = await _read(receive, headers, reception, envelope)
-            response = _accepted(await reception.take(body, envelope))
+            accepted = await reception.take(body, envelope)
         except NotTakenError as error:
-            response = _refused(error)
+            await _refused(error)(scope, receive, send)
         except ClientDisconnect:
             return  # nobody is left to answer
-        await response(scope, receive, send)
+        else:
+            await _send_accepted(accepted, send)
+
+
+def _is_webhook(path: str) -> bool:
+    """`/webhook/in`, or that with one more part: the secret."""
+    return path == PATH or (path.startswith(_PATH_BEFORE_SECRET) and _SECRET_IN_PATH.match(path) is not None)
 
 
 def _envelope(scope: Scope, headers: Mapping[bytes, bytes]) -> Envelope:
     secrets = list[bytes]()
     if header := headers.get(b"x-webhook-secret"):
         secrets.append(header)
-    if path := scope["path_params"].get("secret"):
-        secrets.append(path.encode())
+    if secret := scope["path"][len(_PATH_BEFORE_SECRET) :]:
+        secrets.append(secret.encode())
     if query := scope["query_string"]:
         secrets += [value.encode() for value in parse_qs(query.decode("latin-1")).get("secret", [])]
     key = headers.get(b"idempotency-key") or headers.get(b"webhook-id")
@@ -96,7 +118,7 @@ async def _discard(receive: Receive) -> None:
                 more = message.get("more_body", False)
 
 
-def _accepted(accepted: Accepted) -> Response:
+async def _send_accepted(accepted: Accepted, send: Send) -> None:
     content = {
         "queued": True,
         "signal_id": accepted.signal_id,
@@ -104,7 +126,10 @@ def _accepted(accepted: Accepted) -> Response:
         "queue_size": accepted.queue_size,
         "duplicate": accepted.duplicate,
     }
-    return Response(_encode(content), 202, media_type="application/json")
+    body = _encode(content)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 202, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _refused(error: NotTakenError) -> Response:

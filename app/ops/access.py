@@ -8,12 +8,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger(__name__)
 
-# Asked every few seconds, or logged by intake with what became of them: lines for those who debug.
-_QUIET = frozenset({"/health", "/health/detailed", "/webhook/in", "/webhook/in/{secret}", "/static"})
+# Asked every few seconds: lines for those who debug.
+_QUIET = frozenset({"/health", "/health/detailed", "/static"})
 
 
 class AccessLog:
-    """Writes one line for each HTTP request, when its answer is complete."""
+    """Writes one line for each HTTP request, when its answer is complete.
+
+    Posts to the webhook do not come by here: intake logs them with what became of them.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
