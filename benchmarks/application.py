@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parent.parent
 WEBHOOK_SECRET = "secret-of-the-bench"  # noqa: S105  # of a throw-away process
 ADMIN_TOKEN = "token-of-the-bench"  # noqa: S105  # of a throw-away process
-_START_SECONDS = 30.0
+_START_SECONDS = 180.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.005
 
