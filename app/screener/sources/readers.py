@@ -14,7 +14,7 @@ from app.screener.pace import ROWS_A_PAGE
 from app.screener.sources.tickers import SourceError, is_ticker
 
 # "#1 / 8812 Total", before that "Total: 8812 #1"
-_TOTAL = re.compile(r"#\s*\d+\s*/\s*([\d,]+)\s*Total|Total:\s*([\d,]+)")
+_TOTAL = re.compile(r"#\s*\d+\s*/\s*(\d[\d,]{,12})\s*Total|Total:\s*(\d[\d,]{,12})", re.ASCII)
 
 _HEAD = "TICKER"
 

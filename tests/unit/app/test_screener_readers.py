@@ -5,15 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from app.screener.sources import SourceError
 from app.screener.sources.finviz import read_export
 from app.screener.sources.readers import read_page
+from app.screener.sources.tickers import is_ticker
 from tests.unit.app.screener_pages import BLOCKED, EMPTY, ashx_row, boxover_row, page, plain_row, tickers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# What may stand where a page was spoiled: anything, and what the readers look for.
+JUNK = st.text(max_size=40) | st.sampled_from(
+    [
+        "</table>",
+        "<tr><th>Ticker</th></tr>",
+        f"#1 / {'9' * 5_000} Total",
+        '<a href="http://[/?t=X&r=9">',
+        '<a href="?r=²">',
+    ]
+)
 EPOCHS = pytest.mark.parametrize("row", [ashx_row, boxover_row, plain_row])
 
 
@@ -39,6 +52,27 @@ def test_a_page_without_pager_and_total_is_all_there_is(row: Callable[[int, str]
 def test_a_page_that_lacks_rows_is_no_page(row: Callable[[int, str], str], total: int | None) -> None:
     with pytest.raises(SourceError, match="the page r=1 has 13 of 20 rows"):
         read_page(page(row, tickers(13), total=total, pager=[21, 41]), 1)
+
+
+@settings(deadline=None)
+@given(
+    row=st.sampled_from([ashx_row, boxover_row, plain_row]),
+    cuts=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 400), JUNK), max_size=4),
+)
+@example(row=boxover_row, cuts=[(0.0, 0, f"<body>#1 / {'9' * 5_000} Total")])
+def test_whatever_a_page_has_become_it_is_read_or_refused(
+    row: Callable[[int, str], str], cuts: list[tuple[float, int, str]]
+) -> None:
+    html = page(row, tickers(20), total=45, pager=[21, 41])
+    for place, length, junk in cuts:
+        start = int(place * len(html))
+        html = html[:start] + junk + html[start + length :]
+    try:
+        found = read_page(html, 1).tickers
+    except SourceError:
+        return
+    assert 1 <= len(found) == len(set(found)) <= 20
+    assert all(is_ticker(ticker) for ticker in found)
 
 
 def test_a_total_of_older_pages_is_understood() -> None:
