@@ -99,6 +99,33 @@ async def test_behind_tls_the_cookie_is_secure(app_server: AppServer) -> None:
     assert "secure" in response.headers["Set-Cookie"].lower()
 
 
+async def test_a_language_or_theme_is_kept_in_a_cookie_and_leads_back(app_server: AppServer) -> None:
+    async with app_server.http.post(
+        "/admin/preferences",
+        data={"language": "pt-BR", "theme": "pink", "next": "nothing"},
+        headers={"Referer": f"{app_server.url}/admin/page/signals?status=failed"},
+        allow_redirects=False,
+    ) as response:
+        assert response.status == 303
+        assert response.headers["Location"] == "/admin/page/signals?status=failed"
+        assert response.cookies.keys() == {"language"}  # no such theme
+        kept = response.cookies["language"]
+        assert (kept.value, kept["httponly"], kept["samesite"]) == ("pt-BR", True, "strict")
+    async with app_server.http.get("/admin/sign-in", headers={"Cookie": "language=pt-BR"}) as response:
+        assert "Token de administração" in await response.text()
+    async with app_server.http.post(
+        "/admin/preferences",
+        data={"language": "en"},
+        headers={"Referer": "https://elsewhere.example//evil.example/"},
+        allow_redirects=False,
+    ) as response:
+        assert response.headers["Location"] == "/admin"
+    async with app_server.http.post(
+        "/admin/preferences", data={"theme": "dark"}, headers={"Origin": "https://elsewhere.example"}
+    ) as response:
+        assert response.status == 403
+
+
 async def test_a_session_survives_a_restart_and_ends_with_a_new_token(
     start_app: Callable[..., Awaitable[AppServer]],
 ) -> None:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 from axe_playwright_python.async_playwright import Axe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from playwright.async_api import Page
 
-THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+Theme = Literal["light", "dark"]
+THEMES: tuple[Theme, ...] = ("light", "dark")
 PHONE, DESK = 360, 1440
+EVERYWHERE = tuple(product((PHONE, DESK), THEMES))
 
 
-async def check_everywhere(page: Page) -> None:
-    """Axe finds nothing and nothing has to be scrolled sideways: both themes, on a phone and on a desk."""
-    for width in (PHONE, DESK):
+async def check_looks(page: Page, looks: Iterable[tuple[int, Theme]] = EVERYWHERE) -> None:
+    """Axe finds nothing and nothing has to be scrolled sideways, at these widths in these themes."""
+    for width, theme in looks:
         await page.set_viewport_size({"width": width, "height": 800})
-        for theme in THEMES:
-            await page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-            found = (await Axe().run(page)).response["violations"]
-            shown = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
-            assert shown == [], (page.url, width, theme)
+        await page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        found = (await Axe().run(page)).response["violations"]
+        shown = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+        assert shown == [], (page.url, width, theme)
         assert await page.evaluate("document.documentElement.scrollWidth") <= width, (page.url, width)
 
 

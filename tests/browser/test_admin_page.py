@@ -11,7 +11,7 @@ from uuid import uuid4
 from playwright.async_api import expect
 
 from tests.browser.conftest import ADMIN_TOKEN
-from tests.browser.looks import THEMES, check_everywhere
+from tests.browser.looks import THEMES, check_looks
 from tests.browser.signals import HOSTILE, add_history
 
 if TYPE_CHECKING:
@@ -131,17 +131,17 @@ async def test_what_no_view_shows_is_readable_too(signed_in: Page, application: 
     await expect(row(signed_in, signal_id)).to_contain_text("Forwarded", timeout=2 * SOON)
     await row(signed_in, signal_id).locator(".reason").click()
     await expect(signed_in.get_by_role("dialog")).to_be_visible()
-    await check_everywhere(signed_in)
+    await check_looks(signed_in)
     await signed_in.keyboard.press("Escape")
     await signed_in.get_by_role("button", name="Settings and sign out").click()
-    await check_everywhere(signed_in)
+    await check_looks(signed_in)
     await signed_in.get_by_role("button", name="Português").click()
     for path in (f"/admin/page/signals/{signal_id}", f"/admin/page/signals/{uuid4()}"):
         await signed_in.goto(path)
-        await check_everywhere(signed_in)
+        await check_looks(signed_in)
     await signed_in.context.clear_cookies()
     await signed_in.goto("/admin")
-    await check_everywhere(signed_in)
+    await check_looks(signed_in)
 
 
 async def test_language_and_theme_are_chosen_and_remembered(signed_in: Page) -> None:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import expect
 
-from app.admin.preferences import LANGUAGES
 from app.admin.views import VIEWS
-from tests.browser.looks import DESK, PHONE, check_everywhere, check_keyboard
+from tests.browser.looks import DESK, PHONE, check_keyboard, check_looks
 from tests.browser.signals import HOSTILE, add_history
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
     from tests.browser.conftest import Application
+    from tests.browser.looks import Theme
 
 PATHS = [view.path for view in VIEWS]
 
@@ -26,9 +26,13 @@ async def read_in(page: Page, language: str) -> None:
     await page.context.add_cookies([{"name": "language", "value": language, "url": url}])
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+# each language in both themes, each theme at both widths
+@pytest.mark.parametrize(
+    ("language", "looks"),
+    [("en", ((PHONE, "light"), (DESK, "dark"))), ("pt-BR", ((PHONE, "dark"), (DESK, "light")))],
+)
 async def test_axe_finds_nothing_and_nothing_is_wider_than_a_phone(
-    signed_in: Page, application: Application, language: str
+    signed_in: Page, application: Application, language: str, looks: tuple[tuple[int, Theme], ...]
 ) -> None:
     await add_history(application.database_url)
     await read_in(signed_in, language)
@@ -36,14 +40,14 @@ async def test_axe_finds_nothing_and_nothing_is_wider_than_a_phone(
         await signed_in.goto(path)
         await signed_in.locator("#connection[data-state=live]").wait_for()
         assert await signed_in.locator("html").get_attribute("lang") == language
-        await check_everywhere(signed_in)
+        await check_looks(signed_in, looks)
 
 
 async def test_axe_finds_nothing_where_there_is_nothing_yet(signed_in: Page) -> None:
     await read_in(signed_in, "pt-BR")
     for path in PATHS:
         await signed_in.goto(path)
-        await check_everywhere(signed_in)
+        await check_looks(signed_in, ((PHONE, "light"), (DESK, "dark")))
 
 
 async def test_everything_is_reached_by_keyboard_and_shows_it(
@@ -108,5 +112,5 @@ async def test_what_strangers_wrote_is_text_and_breaks_no_layout(
             assert await signed_in.evaluate("document.documentElement.scrollWidth") <= width
         await signed_in.keyboard.press("Escape")
     await signed_in.goto(f"/admin/page/signals/{ids[-1]}")
-    await check_everywhere(signed_in)
+    await check_looks(signed_in)
     assert await signed_in.locator("main img, main script").count() == 0

@@ -60,13 +60,14 @@ async def test_a_signal_appears_and_its_card_counts_at_once(
 ) -> None:
     took = []
     for count in range(1, 6):
+        await quiet(signed_in)
         started = time.monotonic()
         signal_id = await asyncio.to_thread(application.post, ticker=f"NEW{count}", action="buy")
-        await signed_in.wait_for_function(SETTLED, arg=[signal_id, count], timeout=SOON)
+        await signed_in.wait_for_function(SETTLED, arg=[signal_id, count], timeout=10 * SOON)
         took.append((time.monotonic() - started) * 1000)
         await expect(signed_in.locator(f"[id='signal-{signal_id}']")).to_contain_text("Rejected")
-        await quiet(signed_in)
-    sys.stdout.write(f"\nappeared and counted after {median(took):.0f} ms, at the most {max(took):.0f} ms\n")
+    assert median(took) < SOON
+    sys.stdout.write(f"\nappeared and counted after {', '.join(f'{each:.0f}' for each in took)} ms\n")
 
 
 async def quiet(page: Page) -> None:
@@ -102,7 +103,11 @@ async def test_a_heavy_load_is_four_messages_a_second_and_leaves_the_page_calm(
     warm_bytes, warm_nodes = await memory(devtools)
     taken = int(await load.stdout.readline())
     assert await load.wait() == 0
-    await expect(signed_in.locator("[data-metric=received]")).to_have_text(f"{taken:,}", timeout=10 * SOON)
+    await quiet(signed_in)
+    status = await signed_in.evaluate("fetch('/admin/status').then((answer) => answer.json())")
+    received = status["metrics"]["received"]  # on a busy machine some were taken that nobody waited for
+    assert received >= taken > 0
+    await expect(signed_in.locator("[data-metric=received]")).to_have_text(f"{received:,}")
     used, nodes = await memory(devtools)
     tasks = await signed_in.evaluate("longTasks")
     crowded = min(fifth - first for first, fifth in zip(heard, heard[4:], strict=False))

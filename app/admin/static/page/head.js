@@ -36,7 +36,7 @@ export function showMetrics(metrics) {
     for (const element of document.querySelectorAll(`[data-metric="${name}"]`)) {
       const text = name.endsWith("_seconds") ? age(value) : number(value);
       if (element.textContent !== text) element.textContent = text;
-      element.dataset.value = value;
+      element.dataset.value = value ?? 0;
     }
   }
 }

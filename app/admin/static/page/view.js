@@ -5,6 +5,9 @@ import { Idiomorph } from "../vendor/idiomorph/dist/idiomorph.esm.js";
 import { localise } from "./time.js";
 
 const TRY_AGAIN_AFTER = 2000;
+const ARRIVAL = { backgroundColor: ["var(--busy-ground)", "transparent"], easing: "ease-in" };
+const FEW = 5; // rows that light up when they come; where many come at once nobody could follow them
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 const view = document.querySelector("#view");
 const problem = document.querySelector("#view-problem");
 const hints = new Set(view.dataset.hints.split(" "));
@@ -45,16 +48,18 @@ async function fetched() {
 }
 
 function show(body) {
+  const added = [];
   Idiomorph.morph(view, body.childNodes, {
     morphStyle: "innerHTML",
     ignoreActiveValue: true,
     callbacks: {
+      afterNodeAdded: (node) => node instanceof HTMLTableRowElement && added.push(node),
       beforeNodeMorphed: (old) => !isKept(old),
       beforeNodeRemoved: (old) => !isKept(old),
       beforeAttributeUpdated: (name, element) => !(name === "open" && element.matches("details")),
     },
   });
-  view.dispatchEvent(new Event("shown"));
+  if (added.length <= FEW && !still.matches) for (const row of added) row.animate(ARRIVAL, 1600);
 }
 
 function isKept(node) {
