@@ -168,11 +168,11 @@ class _Session:
         def ask(playbook: str, asked: RunState, knobs: dict[str, Any]) -> int:
             if knobs["lock_step"] == "end":  # also after an interruption
                 self._interruption.renew()
-            job = self._job(playbook, list(asked.hosts), knobs)
+            job = self._job(playbook, list(asked.hosts), knobs, marked=False)  # it ends what is marked
             return runner.run(job, asked.apply, self._interruption)
 
         def beat(playbook: str, hosts: list[str], knobs: dict[str, Any]) -> None:
-            runner.run_beside(self._job(playbook, hosts, knobs))
+            runner.run_beside(self._job(playbook, hosts, knobs, marked=False))
 
         hosts = list(state.hosts) if action.changes else []
         return lock.Lock(self._request, state, hosts, self._known, self._mask, ask, beat)
@@ -183,14 +183,16 @@ class _Session:
             job, lambda event: self._report.event(event, state.apply(event)), self._interruption
         )
 
-    def _job(self, playbook: str, hosts: list[str], knobs: dict[str, Any]) -> runner.PlaybookRun:
+    def _job(
+        self, playbook: str, hosts: list[str], knobs: dict[str, Any], *, marked: bool = True
+    ) -> runner.PlaybookRun:
         return runner.PlaybookRun(
             root=self._root,
             playbook=self._root / "playbooks" / playbook,
             inventories=self._known.paths,
             limit=",".join(hosts) or inventory.DEFAULT_LIMIT,
             extra_vars=lambda folder: extra_vars.arguments(knobs, self._request.extra_vars, folder),
-            run_id=self._request.run_id,
+            run_id=self._request.run_id if marked else "",
             forks=self._request.forks,
             verbosity=self._request.verbosity,
         )

@@ -46,7 +46,7 @@ class PlaybookRun:
     inventories: Sequence[str]
     limit: str
     extra_vars: Callable[[Path], list[str]]
-    run_id: str
+    run_id: str  # marks its processes; empty for a playbook that ends those of others
     forks: int | None = None
     verbosity: int = 0
 
@@ -166,7 +166,7 @@ def run(job: PlaybookRun, on_event: Callable[[Event], object], interruption: Int
         runner.run()
     finally:
         shutil.rmtree(private, ignore_errors=True)
-    if runner.rc or interruption.requested:
+    if job.run_id and (runner.rc or interruption.requested):
         leftovers.end(job.run_id)
     if failures:
         raise failures[0]
@@ -209,7 +209,7 @@ def _config(job: PlaybookRun, private: Path) -> ansible_runner.RunnerConfig:
         playbook=str(job.playbook),
         fact_cache_type="memory",
         suppress_env_files=True,
-        envvars={**_environment(job.root), leftovers.MARK: job.run_id},
+        envvars={**_environment(job.root), **({leftovers.MARK: job.run_id} if job.run_id else {})},
     )
     config.prepare()
     config.command = job.command(private)

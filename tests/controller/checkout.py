@@ -52,7 +52,7 @@ class Checkout:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The controller from start to end. A document that it prints is as docs/ describe it."""
         with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=180)
         if "--json" in arguments and out:
             document.check(out)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)

@@ -35,13 +35,13 @@ class Busy:
         self.process: subprocess.Popen[str] = checkout.start(
             "--quick", "-e", json.dumps({"command": script}), *arguments
         )
-        assert select.select([self._started], [], [], 60)[0], "the step did not begin"
+        assert select.select([self._started], [], [], 120)[0], "the step did not begin"
         self.step = int(os.read(self._started, 32))
 
     def finish(self) -> str:
         """Let it come to its end; what it said."""
         os.write(self._go_on, b"on\n")
-        return self.process.communicate(timeout=60)[0]
+        return self.process.communicate(timeout=180)[0]
 
     def close(self) -> None:
         """End it and what it started, whatever became of the test."""
@@ -117,7 +117,7 @@ def test_after_a_killed_run_the_next_one_takes_over_and_says_so(checkout: Checko
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_gives_the_lock_up(checkout: Checkout, busy: Busy, number: signal.Signals) -> None:
     busy.process.send_signal(number)
-    busy.process.communicate(timeout=60)
+    busy.process.communicate(timeout=180)
     assert busy.process.returncode == 130
     assert lock_of(checkout) == {}
     assert leftovers.started(busy.step) is None
@@ -200,3 +200,36 @@ def test_a_folder_that_cannot_be_written_is_a_precondition(checkout: Checkout) -
     done = checkout.run("--quick")
     assert done.returncode == 3
     assert "cannot be locked" in done.stdout
+
+
+@pytest.fixture
+def asked(checkout: Checkout, tmp_path: Path) -> list[str]:
+    """The arguments that name a host which run.py has to ask: not this user works there."""
+    inventory = tmp_path / "asked.yml"
+    place = checkout.root / "hosts" / "asked"
+    variables = {"ansible_connection": "local", "ansible_become": True, "project_dir": str(place)}
+    inventory.write_text(json.dumps({"far": {"hosts": {"asked": variables}}}), "utf-8")
+    return ["-i", str(inventory), "--limit", "here,asked"]
+
+
+def test_hosts_that_are_asked_are_locked_by_the_same_code(checkout: Checkout, asked: list[str]) -> None:
+    """First somebody on another machine is at work there; then nobody has heard of them for too long."""
+    folder = checkout.root / "hosts" / "asked"
+    theirs = {**lock.claim("b" * 12, "update"), "machine": "ops7", "machine_id": "7" * 32, "user": "bob"}
+    lock.take(folder, theirs)
+    done = checkout.run("--quick", *asked)
+    assert done.returncode == 7
+    assert "--update (run bbbbbbbbbbbb) by bob on ops7" in done.stdout
+    assert "here: never tried" in done.stdout
+    assert (lock_of(checkout), journal_of(checkout)[-1]["exit_code"]) == ({}, 7)
+    assert not (folder / ".run" / "journal.jsonl").exists()
+
+    held = json.loads((folder / ".run" / "lock").read_text("utf-8"))
+    held["seen"]["at"] -= lock.SILENT_SECONDS
+    (folder / ".run" / "lock").write_text(json.dumps(held), "utf-8")
+    done = checkout.run("--quick", *asked)
+    assert done.returncode == 0
+    assert "took over the lock of --update (run bbbbbbbbbbbb) by bob on ops7" in done.stdout
+    assert lock_of(checkout, "hosts/asked") == {}
+    assert [line["line"] for line in journal_of(checkout, "hosts/asked")] == ["start", "end"]
+    assert journal_of(checkout, "hosts/asked")[-1]["hosts"] == {"here": "done", "asked": "done"}

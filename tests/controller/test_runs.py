@@ -77,6 +77,7 @@ def test_an_unreachable_host(checkout: Checkout) -> None:
     assert "could not be reached" in first_line(done.stdout)
     assert "Connection refused" in done.stdout
     assert "a: never tried" in done.stdout
+    assert not (checkout.root / "hosts" / "a" / ".run" / "lock").exists()
 
 
 def test_a_playbook_that_cannot_be_read_shows_what_ansible_says(checkout: Checkout) -> None:

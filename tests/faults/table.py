@@ -118,3 +118,23 @@ def _interruption(
 
 
 ROWS = (*FAULTS, *(_interruption(*row) for row in INTERRUPTIONS))
+
+# The rows that would hurt most are also in `make test`, where a test of their own looks closer.
+IN_MAKE_TEST = {
+    "port": "flows/test_faults.py::test_a_port_that_is_taken",
+    "daemon": "flows/test_faults.py::test_a_dead_daemon",
+    "edit": "flows/test_update_faults.py::test_an_edited_tracked_file",
+    "diverged": "flows/test_update_faults.py::test_a_diverged_branch",
+    "remote": "flows/test_update_faults.py::test_a_remote_that_is_away",
+    "build-update": "flows/test_update_faults.py::test_a_version_that_cannot_be_deployed",
+    "migration": "flows/test_update_faults.py::test_a_version_that_cannot_be_deployed",
+    "swap": "flows/test_update_faults.py::test_a_swap_that_fails_is_taken_back",
+    "build-rebuild": "flows/test_database_flows.py::test_a_rebuild_that_cannot_be_built_destroys_nothing",
+    "cluster": "flows/test_database_flows.py::test_a_backup_that_fails_leaves_nothing",
+    "unconfirmed": "flows/test_database_flows.py::test_destruction_needs_a_confirmation",
+    "update-kill-build": "flows/test_interruptions.py::test_two_runs_at_once_and_the_first_is_killed",
+    "update-kill-swap": "flows/test_interruptions.py::"
+    "test_an_update_that_ends_between_stop_and_start_is_finished_by_typing_it_again",
+    "update-kill-rehearsal": "flows/test_interruptions.py::"
+    "test_a_killed_rehearsal_leaves_nobody_at_work_beside_the_app",
+}

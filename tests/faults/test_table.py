@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.results import Outcome
-from tests.faults.table import DOWN, ROWS, UNTOUCHED, Row
+from tests.faults.table import ROWS, UNTOUCHED, Row
 
 if TYPE_CHECKING:
     from tests.faults.bench import Bench, Ended, Seen
@@ -139,19 +139,3 @@ def _cells(
         after.left or "nothing",
         " ".join(says.split())[:120] or "-",
     ]
-
-
-def test_the_table_has_a_row_for_every_stage_and_flow() -> None:
-    """Twenty-six faults and fourteen interruptions at the least, in every stage, for every flow."""
-    faults = [row for row in ROWS if not row.interrupted]
-    interruptions = [row for row in ROWS if row.interrupted]
-    assert (len(faults) >= 26, len(interruptions) >= 14) == (True, True)
-    assert {row.codes for row in interruptions} == {(130,), (137,)}
-    assert len({row.name for row in ROWS}) == len(ROWS)
-    assert {row.stage for row in ROWS} == {
-        *("before anything", "in fetch", "in build", "in migration"),
-        *("between stop and start", "after start", "in dump", "in restore"),
-    }
-    flows = {row.flow.split()[0] if row.flow else "" for row in ROWS}
-    assert flows >= {"", "--update", "--quickupdate", "--db", "--rebuild", "--rollback", "--restore-db"}
-    assert any(row.gap == DOWN for row in ROWS)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deploy.actions import ACTIONS, FETCH
 from deploy.onhost import leftovers
+from tests.controller.checkout import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,3 +91,14 @@ def test_what_cannot_be_ended_is_named(run_id: str, monkeypatch: pytest.MonkeyPa
         patched.setattr(leftovers, "GIVE_UP_SECONDS", 0.3)
         with pytest.raises(leftovers.LeftoverError, match=rf"sleep 60 \({number}\)"):
             leftovers.end(run_id, grace_seconds=0.1)
+
+
+def test_every_play_of_a_flow_that_changes_something_marks_what_it_starts() -> None:
+    """Over SSH nothing is inherited."""
+    names = {action.playbook for action in ACTIONS if action.playbook and action.changes} | {FETCH}
+    variables = (REPOSITORY / "group_vars" / "all.yml").read_text("utf-8")
+    assert f'run_environment:\n  {leftovers.MARK}: "{{{{ run_id ' in variables
+    for name in sorted(filter(None, names)):
+        play = (REPOSITORY / "playbooks" / name).read_text("utf-8")
+        marked = play.count('  hosts: all\n  environment: "{{ run_environment }}"\n')
+        assert marked == play.count("  hosts: "), name
