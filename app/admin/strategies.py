@@ -13,6 +13,7 @@ from app.admin.schemas import Problem
 from app.config import BUILT_IN_STRATEGY, FINVIZ_FILE, Config, Document, Source, Strategy, merge
 from app.errors import ConfigFileError
 from app.masking import masked_source, unmasked_source
+from app.screener import sources
 from app.screener.pace import too_often
 from app.settings import Settings
 
@@ -157,14 +158,23 @@ def _replaced(
         "active": active or config.finviz.active_strategy.name,
         "strategies": listed,
     }
-    before = config.finviz.strategies
-    for index, strategy in enumerate(merge({FINVIZ_FILE: document}, settings).finviz.strategies):
-        problem = too_often(
-            strategy.url, top_n=strategy.top_n, refresh_interval_sec=strategy.refresh_interval_sec
-        )
-        if problem and strategy not in before:
-            raise ConfigFileError(FINVIZ_FILE, problem, place=f"strategies[{index}]")
+    finviz = merge({FINVIZ_FILE: document}, settings).finviz
+    for index, strategy in enumerate(finviz.strategies):
+        if strategy not in config.finviz.strategies:
+            _check(strategy, f"strategies[{index}]", allow_other_hosts=finviz.allow_other_hosts)
     return {FINVIZ_FILE: document}
+
+
+def _check(strategy: Strategy, place: str, *, allow_other_hosts: bool) -> None:
+    try:
+        sources.check(strategy.url, allow_other_hosts=allow_other_hosts)
+    except sources.SourceError as error:
+        raise ConfigFileError(FINVIZ_FILE, str(error), place=f"{place}.url") from error
+    problem = too_often(
+        strategy.url, top_n=strategy.top_n, refresh_interval_sec=strategy.refresh_interval_sec
+    )
+    if problem:
+        raise ConfigFileError(FINVIZ_FILE, problem, place=place)
 
 
 def _unmasked(given: dict[str, Any], current: Strategy | None) -> dict[str, Any]:

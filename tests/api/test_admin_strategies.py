@@ -81,6 +81,10 @@ async def test_a_token_is_masked_and_stays_when_the_mask_comes_back(
         ({"name": "top-gainers", "url": "list:A"}, "each name stands once"),
         ({"name": "x\0", "url": "list:A"}, "name"),
         ({"name": "x", "url": "list:A", "top_n": 0}, "top_n"),
+        ({"name": "x", "url": "ftp://finviz.com/screener.ashx"}, "use https://finviz.com/"),
+        ({"name": "x", "url": "https://finviz.com.example/"}, "only https:// on finviz.com"),
+        ({"name": "x", "url": "list:"}, "no tickers"),
+        ({"name": "x", "url": "file:../.env"}, "plain name"),
         (
             {
                 "name": "x",

@@ -8,7 +8,7 @@ from app.screener.sources import finviz, inline, table
 from app.screener.sources.request import Request
 from app.screener.sources.tickers import BlockedError, SourceError
 
-__all__ = ["BlockedError", "Request", "Source", "SourceError", "source_of"]
+__all__ = ["BlockedError", "Request", "Source", "SourceError", "check", "source_of"]
 
 Kind = Literal["html", "csv", "list", "file"]
 
@@ -28,6 +28,22 @@ _INLINE = Source("list", ages=False, fetch=inline.fetch)
 _TABLE = Source("file", ages=False, fetch=table.fetch)
 _PAGES = Source("html", ages=True, fetch=finviz.fetch_pages)
 _EXPORT = Source("csv", ages=True, fetch=finviz.fetch_export)
+
+
+def check(url: str, *, allow_other_hosts: bool) -> None:
+    """Find out when a strategy is saved what would fail with every refresh. Pure.
+
+    Raises:
+        SourceError: the URL is of no kind that can be read, or points where nothing is asked.
+    """
+    place = url.partition(":")[2]
+    match source_of(url).kind:
+        case "list":
+            inline.check(place)
+        case "file":
+            table.check(place)
+        case _:
+            finviz.check(url, allow_other_hosts=allow_other_hosts)
 
 
 def source_of(url: str) -> Source:

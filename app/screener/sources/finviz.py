@@ -107,6 +107,11 @@ async def _get(request: Request, url: URL) -> bytes:
     raise SourceError(f"{_shown(url)}: more than {_REDIRECTS} redirects")
 
 
+def check(url: str, *, allow_other_hosts: bool) -> None:
+    """Raise SourceError for a URL that would never be asked. Pure."""
+    _check_place(_parse(url), allow_other_hosts=allow_other_hosts)
+
+
 def _check_place(url: URL, *, allow_other_hosts: bool) -> None:
     host = url.host or ""
     if allow_other_hosts or (

@@ -13,6 +13,12 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]*")
 _LARGEST_BYTES = 1_000_000
 
 
+def check(name: str) -> None:
+    """Raise SourceError for what is not the plain name of a file. Pure."""
+    if not _PLAIN_NAME.fullmatch(name):
+        raise SourceError(f"file:{name[:60]}: allowed is the plain name of a file in config/")
+
+
 async def fetch(request: Request) -> list[str]:
     """Return the tickers of the file that the URL names, in the configuration folder.
 
@@ -20,8 +26,7 @@ async def fetch(request: Request) -> list[str]:
         SourceError: no plain name, no such file, too large, no UTF-8, or a cell that is no ticker.
     """
     place = request.place
-    if not _PLAIN_NAME.fullmatch(place):
-        raise SourceError(f"file:{place[:60]}: allowed is the plain name of a file in config/")
+    check(place)
     return read(await asyncio.to_thread(_contents, request.config_dir / place), place)
 
 
