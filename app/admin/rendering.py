@@ -39,6 +39,18 @@ def number(value: int) -> str:
     return grouped if current.get().language == "en" else grouped.replace(",", ".")
 
 
+def seconds(value: float | None) -> str:
+    """A span that is often shorter than a second: `120 ms`, `1.5 s`, then as `age`."""
+    if value is None:
+        return NOTHING
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s" if value < 60 else age(value)
+
+
+def size(value: int) -> str:
+    """Bytes as `12 MB`."""
+    return f"{number(round(value / 1_000_000))} MB"
+
+
 def took(attempt: Attempt) -> str:
     """How long an attempt lasted, in milliseconds; a dash while it is open."""
     if attempt.ended_at is None:
@@ -79,9 +91,8 @@ _environment = Environment(
 )
 _environment.globals.update(t=text, preferences=current.get, languages=LANGUAGES, themes=THEMES)
 _environment.globals.update(words=lambda: for_scripts(current.get().language))
-_environment.filters.update(
-    clock=clock, age=age, number=number, took=took, facts=facts, after=after, told=told
-)
+_environment.filters.update(clock=clock, age=age, seconds=seconds, took=took, after=after)
+_environment.filters.update(number=number, size=size, facts=facts, told=told)
 
 
 def page(template: str, status: int = 200, **values: object) -> HTMLResponse:

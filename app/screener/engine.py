@@ -14,7 +14,7 @@ from app.db.queries import load
 from app.runtime import Runtime
 from app.screener import lists
 from app.screener.pace import Pace, backoff_seconds
-from app.screener.probation import AGREEING_REFRESHES, Candidate, difference, judge
+from app.screener.probation import AGREEING_REFRESHES, ON_PROBATION, Candidate, difference, judge
 from app.screener.sources import BlockedError, Request, Source, SourceError, source_of
 from app.screener.sources.finviz import open_client
 
@@ -160,8 +160,8 @@ class Engine:
         if self._candidate is None or before is None:
             return ""
         return (
-            f"on probation: {difference(found, before):.0%} of the list is not what it was; it is taken when "
-            f"{AGREEING_REFRESHES - self._candidate.agreed} more refreshes agree"
+            f"{ON_PROBATION}: {difference(found, before):.0%} of the list is not what it was; "
+            f"it is taken when {AGREEING_REFRESHES - self._candidate.agreed} more refreshes agree"
         )
 
     async def _accept(

@@ -6,6 +6,7 @@ A page that is broken or made for somebody else may well have tickers: other one
 from collections.abc import Sequence
 from typing import NamedTuple
 
+ON_PROBATION = "on probation"  # how the reason begins that is kept of such a refresh
 SUSPECT_SHARE = 0.8
 AGREEING_REFRESHES = 3
 _AGREEING_SHARE = 0.2  # a live list moves a little between refreshes, and still says the same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -96,13 +97,9 @@ class Application:
             return str(json.load(answer)["signal_id"])
 
 
-@pytest.fixture
-def application(database_url: str, tmp_path: Path) -> Iterator[Application]:
-    """One application for the test, stopped after it."""
-    strategy = {"name": "test", "url": "list:" + ",".join(TOP_N)}
-    (tmp_path / "finviz_config.json").write_text(
-        json.dumps({"active": "test", "strategies": [strategy]}), "utf-8"
-    )
+@contextlib.contextmanager
+def serving(database_url: str, folder: Path, **environment: str) -> Iterator[Application]:
+    """Run an application whose configuration files and `data/` are in `folder`."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -111,15 +108,32 @@ def application(database_url: str, tmp_path: Path) -> Iterator[Application]:
             "PATH": os.environ["PATH"],
             "DATABASE_URL": database_url,
             "ADMIN_TOKEN": ADMIN_TOKEN,
-            "CONFIG_DIR": str(tmp_path),
+            "CONFIG_DIR": str(folder),
+            "DATA_DIR": str(folder / "data"),
             "SERVER_PORT": str(port),
             "ENABLE_PROMETHEUS": "false",
+            **environment,
         },
         port,
     )
     running.start()
     yield running
     running.stop()
+
+
+def choose(folder: Path, *tickers: str) -> None:
+    """Make a fixed list the active strategy's source."""
+    strategy = {"name": "test", "url": "list:" + ",".join(tickers)}
+    document = {"active": "test", "strategies": [strategy]}
+    (folder / "finviz_config.json").write_text(json.dumps(document), "utf-8")
+
+
+@pytest.fixture
+def application(database_url: str, tmp_path: Path) -> Iterator[Application]:
+    """One application for the test, in paper, stopped after it."""
+    choose(tmp_path, *TOP_N)
+    with serving(database_url, tmp_path) as running:
+        yield running
 
 
 @pytest_asyncio.fixture

@@ -10,7 +10,17 @@ from typing import Any, Literal, NamedTuple
 
 from fastapi import Request
 
-from app.admin.views import overview, signals
+from app.admin.views import (
+    actions,
+    configuration,
+    database,
+    dead_letters,
+    overview,
+    positions,
+    refused,
+    signals,
+    strategies,
+)
 from app.db.pool import Connection
 from app.hub import Kind
 
@@ -43,6 +53,15 @@ class View(NamedTuple):
 VIEWS = (
     View("overview", "watch", overview.read, ("signals_changed", "top_n_tickers_update")),
     View("signals", "watch", signals.read, ("signals_changed",)),
+    View("positions", "watch", positions.read, ("signals_changed", "positions_changed")),
+    View("dead-letters", "mend", dead_letters.read, ("signals_changed", "status_update")),
+    View("refused", "mend", refused.read, ("status_update",)),
+    View("actions", "mend", actions.read, ("status_update",)),
+    View(
+        "strategies", "steer", strategies.read, ("top_n_tickers_update", "positions_changed", "status_update")
+    ),
+    View("configuration", "steer", configuration.read, ("status_update",)),
+    View("database", "steer", database.read, ()),
 )
 NAVIGATION = [(group, list(members)) for group, members in groupby(VIEWS, lambda view: view.group)]
 BY_NAME = {view.name: view for view in VIEWS}

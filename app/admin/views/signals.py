@@ -5,16 +5,21 @@ from typing import Any
 from fastapi import Request
 
 from app.admin import reading
-from app.admin.filters import STATUSES, Filter
+from app.admin.filters import STATUSES, Listing, chosen, cursor_of, ticker_of
 from app.db.pool import Connection
 
+PATH = "/admin/page/signals"
 _ROWS = 50
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """The page of the list that the address asks for."""
-    wanted = Filter.of(request.query_params)
-    listed = await reading.signal_page(
-        connection, limit=_ROWS, cursor=wanted.cursor, status=wanted.status, ticker=wanted.ticker
-    )
-    return {"wanted": wanted, "listed": listed, "statuses": STATUSES}
+    query = request.query_params
+    status, ticker, cursor = chosen(query, "status", STATUSES), ticker_of(query), cursor_of(query)
+    return {
+        "wanted": Listing(PATH, {"status": status, "ticker": ticker}, cursor),
+        "listed": await reading.signal_page(
+            connection, limit=_ROWS, cursor=cursor, status=status, ticker=ticker
+        ),
+        "statuses": STATUSES,
+    }

@@ -10,7 +10,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from app.admin import rendering
-from app.admin.filters import Filter
+from app.admin.filters import STATUSES, Listing, chosen, cursor_of, ticker_of
 from app.admin.overview import alarms
 from app.admin.preferences import LANGUAGES, preferences_of
 from app.admin.schemas import Attempt, Event, Signal, Story, TopN
@@ -80,7 +80,7 @@ def test_every_text_is_used_and_every_used_text_exists() -> None:
     drawn = own_sources(".py", ".html")
     asked = set(re.findall(r"\b(?:t|text)\(\s*[\"']([\w.-]+)[\"']\s*[,)]", drawn))
     quoted = set(re.findall(r"[\"']([\w.-]+)[\"']", drawn))
-    begun = set(re.findall(r"[\"']([\w.-]+\.)[\"'] ~", drawn)) | set(re.findall(r"f\"([\w.-]+\.)\{", drawn))
+    begun = set(re.findall(r"[\"']([\w.-]+\.)[\"']", drawn)) | set(re.findall(r"f\"([\w.-]+\.)\{", drawn))
     begun |= {"language.", "theme.", "reason."}  # in the macro that draws both, and in reasons.py
     for key, rest in re.findall(r"\bword\(\s*[\"'`]([\w.-]+)(\$\{)?", own_sources(".js")):
         (begun if rest else asked).add(FOR_SCRIPTS + key)
@@ -172,16 +172,20 @@ def test_how_long_after_its_arrival_something_happened(seconds: float, shown: st
 
 
 def test_an_address_typed_by_hand_is_forgiven() -> None:
-    assert Filter.of({"status": "nonsense", "ticker": " nv\0da ", "cursor": "-1"}) == Filter(ticker="NVDA")
-    assert Filter.of({"status": "failed", "cursor": "9" * 19}) == Filter(status="failed", cursor=2**63 - 1)
-    assert Filter.of({"cursor": "٣"}) == Filter()
+    assert chosen({"status": "nonsense"}, "status", STATUSES) is None
+    assert chosen({"status": "failed"}, "status", STATUSES) == "failed"
+    assert [ticker_of({"ticker": typed}) for typed in (" nv\0da ", "", " ")] == ["NVDA", None, None]
+    assert [cursor_of({"cursor": typed}) for typed in ("-1", "٣", "", "7")] == [None, None, None, 7]
+    assert cursor_of({"cursor": "9" * 19}) == 2**63 - 1
 
 
 def test_the_list_has_one_address_per_page() -> None:
-    wanted = Filter.of({"status": "failed", "ticker": "BRK.B", "cursor": "7"})
+    wanted = Listing("/admin/page/signals", {"status": "failed", "ticker": "BRK.B"}, 7)
     assert wanted.at(5) == "/admin/page/signals?status=failed&ticker=BRK.B&cursor=5"
     assert wanted.at(None) == "/admin/page/signals?status=failed&ticker=BRK.B"
-    assert Filter().at(None) == "/admin/page/signals"
+    assert wanted.narrows
+    everything = Listing("/admin/page/signals", {"status": None}, None)
+    assert (everything.at(None), everything.narrows) == ("/admin/page/signals", False)
 
 
 def test_the_dearest_alarm_comes_first() -> None:

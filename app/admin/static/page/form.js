@@ -1,0 +1,125 @@
+// A form's fields: what they are worth as JSON, what is wrong with them, and where that is said.
+
+import { word } from "./words.js";
+
+const READERS = {
+  switch: (field) => field.checked,
+  whole: (field) => number(field.value),
+  decimal: (field) => number(field.value),
+  decimals: (field) => (field.value.trim() === "" ? null : parts(field.value).map(number)),
+  tickers: (field) => (field.value.trim() === "" ? null : parts(field.value.replaceAll(",", " ")).map((ticker) => ticker.toUpperCase())),
+  file: (field) => field.files[0],
+};
+
+/** The body to send: `data-body` and the named fields; of a form that changes values only those that differ. */
+export function values(form, button) {
+  const body = JSON.parse(form.dataset.body ?? "{}");
+  if (button?.dataset.reset) {
+    put(body, button.dataset.reset, null);
+    return body;
+  }
+  for (const field of form.elements) {
+    if (!field.name || (form.matches("[data-changed-only]") && !hasChanged(field))) continue;
+    const value = (READERS[field.dataset.kind] ?? ((each) => each.value))(field);
+    if (value instanceof File) return value;
+    if (field.dataset.kind !== "listed") put(body, field.name, value);
+    else if (field.checked) body[field.name].push(value);
+  }
+  return body;
+}
+
+/** Whether every field holds something that can be sent; else it is said at the field, and the first one gets the focus. */
+export function check(form) {
+  let first = null;
+  for (const field of form.elements) {
+    if (!field.name || field.type === "hidden") continue;
+    const right = field.validity.valid && isReadable(field);
+    mark(field, right ? "" : field.dataset.allowed || field.validationMessage);
+    if (!right) first ??= field;
+  }
+  first?.focus();
+  return !first;
+}
+
+/** Take back what was said at the fields. */
+export function unmark(form) {
+  for (const field of form.elements) mark(field, "");
+}
+
+/** Say the refusal at the fields it speaks of; returns the words that belong to none. */
+export function markRefused(form, answer) {
+  const { detail, place } = answer;
+  const problems = Array.isArray(detail) ? detail.map(({ loc, msg }) => [loc.slice(1).join("."), msg]) : [[name(place), String(detail)]];
+  const left = [];
+  let first = null;
+  for (const [where, words] of problems) {
+    const field = where ? form.elements.namedItem(where) : null;
+    if (!(field instanceof Element)) left.push(where && Array.isArray(detail) ? `${where}: ${words}` : words);
+    else {
+      mark(field, shortened(words, place));
+      first ??= field;
+    }
+  }
+  if (first) {
+    first.focus();
+    left.unshift(word("control.see_fields"));
+  }
+  return left.join(" · ");
+}
+
+function mark(field, words) {
+  const problem = document.getElementById(`${field.id}-problem`);
+  if (!problem) return;
+  problem.textContent = words;
+  problem.hidden = !words;
+  if (words) field.setAttribute("aria-invalid", "true");
+  else field.removeAttribute("aria-invalid");
+}
+
+/** "strategies[2].top_n" is the field "top_n" of whichever strategy the form is about. */
+function name(place = "") {
+  return place.replace(/^strategies\[\d+\]\.?/, "");
+}
+
+/** At the field nobody has to be told the file and the field. */
+function shortened(words, place) {
+  const before = `${place}: `;
+  const at = words.indexOf(before);
+  return at < 0 ? words : words.slice(at + before.length);
+}
+
+/** Numbers within the limits that the server refuses by as well; what is left empty falls back. */
+function isReadable(field) {
+  const { kind, low, above, high } = field.dataset;
+  if (!["whole", "decimal", "decimals"].includes(kind)) return true;
+  const given = READERS[kind](field);
+  const right = (value) =>
+    Number.isFinite(value) &&
+    (kind !== "whole" || Number.isInteger(value)) &&
+    (above !== undefined ? value > Number(low) : value >= Number(low)) &&
+    value <= Number(high);
+  return given === null || [given].flat().every(right);
+}
+
+function hasChanged(field) {
+  if (field.type === "checkbox") return field.checked !== field.defaultChecked;
+  if (field.tagName === "SELECT") return [...field.options].some((option) => option.selected !== option.defaultSelected);
+  return field.value !== field.defaultValue;
+}
+
+/** "0.5" and "0,5"; null where nothing stands. */
+function number(text) {
+  return text.trim() === "" ? null : Number(text.trim().replace(",", "."));
+}
+
+function parts(text) {
+  return text.trim().split(/[\s;]+/);
+}
+
+function put(body, path, value) {
+  const names = path.split(".");
+  const last = names.pop();
+  let inner = body;
+  for (const each of names) inner = inner[each] ??= {};
+  inner[last] = value;
+}

@@ -1,0 +1,16 @@
+// The lines of an imported file that were not taken, below the form.
+
+import { word } from "../words.js";
+
+const box = document.querySelector("#bad-rows");
+const form = document.querySelector("#import-form");
+
+form.addEventListener("submit", () => (box.hidden = true));
+form.addEventListener("done", ({ detail: { bad_rows: rows } }) => {
+  box.hidden = rows.length === 0;
+  box.querySelector("ol").replaceChildren(...rows.map(({ line, reason }) => {
+    const item = document.createElement("li");
+    item.textContent = word("database.bad_row", { line, reason });
+    return item;
+  }));
+});

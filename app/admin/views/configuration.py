@@ -1,0 +1,30 @@
+"""What the operator sets, each value with its source; and what is paused."""
+
+from typing import Any
+
+from fastapi import Request
+
+from app.admin import configuration
+from app.admin.door import runtime_of
+from app.admin.fields import fields_of
+from app.config import PAUSES, SystemConfig, WebhookConfig
+from app.db.pool import Connection
+
+
+async def read(request: Request, _: Connection) -> dict[str, Any]:
+    """The switches, and the fields of both files."""
+    webhook = await configuration.webhook_config(request)
+    system = await configuration.system_config(request)
+    runtime = runtime_of(request)
+    return {
+        "pauses": {name.removesuffix("_paused"): getattr(runtime.config.system, name) for name in PAUSES},
+        "signed": webhook.signed,
+        "sections": [
+            (
+                "webhook",
+                webhook.problem,
+                fields_of(WebhookConfig, webhook.values.model_dump(), webhook.sources),
+            ),
+            ("system", system.problem, fields_of(SystemConfig, system.values.model_dump(), system.sources)),
+        ],
+    }

@@ -1,0 +1,14 @@
+"""What the database holds, and how it is taken out, brought in and cleared."""
+
+from typing import Any
+
+from fastapi import Request
+
+from app.admin import database
+from app.admin.filters import STATUSES
+from app.db.pool import Connection
+
+
+async def read(_: Request, connection: Connection) -> dict[str, Any]:
+    """How much there is of everything."""
+    return {"contents": await database.contents(connection), "statuses": STATUSES}

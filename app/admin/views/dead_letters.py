@@ -1,0 +1,30 @@
+"""What failed or expired, to be sent again; and how the destination is, for that is usually why."""
+
+from typing import Any, get_args
+
+from fastapi import Request
+
+from app.admin.door import runtime_of
+from app.admin.filters import Listing, chosen, cursor_of, ticker_of
+from app.db.pool import Connection
+from app.delivery import replay
+from app.delivery.destination import describe, why_failing
+from app.delivery.replay import DeadStatus
+
+PATH = "/admin/page/dead-letters"
+_STATUSES: tuple[DeadStatus, ...] = get_args(DeadStatus)
+_ROWS = 50
+
+
+async def read(request: Request, connection: Connection) -> dict[str, Any]:
+    """The destination, and the page of dead letters that the address asks for."""
+    query, runtime = request.query_params, runtime_of(request)
+    status, ticker, cursor = chosen(query, "status", _STATUSES), ticker_of(query), cursor_of(query)
+    return {
+        "destination": describe(runtime),
+        "failing": await why_failing(runtime, connection),
+        "listed": await replay.page(connection, limit=_ROWS, cursor=cursor, status=status, ticker=ticker),
+        "wanted": Listing(PATH, {"status": status, "ticker": ticker}, cursor),
+        "statuses": _STATUSES,
+        "most_at_once": replay.MOST_AT_ONCE,
+    }

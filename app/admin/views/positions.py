@@ -1,0 +1,29 @@
+"""Open positions and what is on its way for them; the orders that went out, and how they ended."""
+
+from typing import Any, Literal, get_args
+
+from fastapi import Request
+
+from app.admin import records
+from app.admin.filters import Listing, chosen, cursor_of, ticker_of
+from app.db.pool import Connection
+from app.positions import orders
+
+OrderStatus = Literal["approved", "forwarding", "forwarded", "failed", "expired"]
+
+PATH = "/admin/page/positions"
+_STATUSES: tuple[OrderStatus, ...] = get_args(OrderStatus)
+_ROWS = 25
+
+
+async def read(request: Request, connection: Connection) -> dict[str, Any]:
+    """The positions, the day's orders by type, and the page of orders that the address asks for."""
+    query = request.query_params
+    status, ticker, cursor = chosen(query, "status", _STATUSES), ticker_of(query), cursor_of(query)
+    return {
+        "positions": await orders.open_positions(connection),
+        "stats": await records.order_stats(connection),
+        "listed": await records.orders(connection, limit=_ROWS, cursor=cursor, ticker=ticker, status=status),
+        "wanted": Listing(PATH, {"status": status, "ticker": ticker}, cursor),
+        "statuses": _STATUSES,
+    }

@@ -1,0 +1,47 @@
+"""The list in force with its ranks, the engine that refreshes it, the strategies it may come from."""
+
+from typing import Any
+
+import msgspec
+from fastapi import Request
+
+from app.admin import overview
+from app.admin import strategies as api
+from app.admin.configuration import sources_of
+from app.admin.door import runtime_of
+from app.admin.fields import Field, fields_of
+from app.config import FINVIZ_FILE, Strategy, merge
+from app.db.pool import Connection
+from app.positions import orders
+from app.screener.probation import ON_PROBATION
+from app.settings import Settings
+
+_REQUIRED = ("name", "url")
+_BLANK = "blank"
+
+
+async def read(request: Request, connection: Connection) -> dict[str, Any]:
+    """The active list, which of its tickers are held, and every strategy with its fields."""
+    runtime = runtime_of(request)
+    listed = await api.strategies(request)
+    top_n = await overview.current_top_n(runtime, connection)
+    return {
+        "top_n": top_n,
+        "on_probation": top_n.error.startswith(ON_PROBATION),
+        "engine_paused": runtime.config.system.engine_paused,
+        "held": {position.ticker for position in await orders.open_positions(connection)},
+        "active": listed.active,
+        "problem": listed.problem,
+        "strategies": [
+            (each.values.name, fields_of(Strategy, each.values.model_dump(), each.sources, _REQUIRED))
+            for each in listed.strategies
+        ],
+        "blank": _blank(runtime.settings),
+    }
+
+
+def _blank(settings: Settings) -> list[Field]:
+    """The fields of a strategy that says nothing but what it must: in the others stands what would hold."""
+    config = merge({FINVIZ_FILE: {"strategies": [{"name": _BLANK, "url": "list:A"}]}}, settings)
+    values: dict[str, Any] = {**msgspec.to_builtins(config.finviz.active_strategy), "name": "", "url": ""}
+    return fields_of(Strategy, values, sources_of(config, f"finviz.strategies.{_BLANK}"), _REQUIRED)

@@ -1,0 +1,91 @@
+"""A person at the page: what they press, what is said to them, and what that did in the database."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from playwright.async_api import expect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import asyncpg
+    from playwright.async_api import Locator, Page
+
+    from tests.api.trading.receiver import Receiver
+    from tests.browser.conftest import Application
+
+LISTED = ("NVDA", "AAPL", "TSLA", "MSFT", "AMD")
+WEBHOOK_SECRET = "the-secret-of-the-webhook"
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>\"'{{7*7}}\u202e"
+
+
+@dataclass(slots=True)
+class Desk:
+    """The page, signed in; the application behind it, its database, and a destination that really listens."""
+
+    page: Page
+    application: Application
+    database: asyncpg.Pool[asyncpg.Record]
+    receiver: Receiver
+    folder: Path
+
+    async def open(self, view: str) -> Page:
+        """Go to a view and wait until its line is live."""
+        await self.page.goto(f"/admin/page/{view}")
+        await self.page.locator("#connection[data-state=live]").wait_for()
+        return self.page
+
+    def send(self, ticker: str, action: str, **fields: Any) -> str:
+        """Post an alert; its signal's id."""
+        return self.application.post(ticker=ticker, action=action, secret=WEBHOOK_SECRET, **fields)
+
+    async def confirm(self, action: str, *, typed: str = "", reason: str = "") -> None:
+        """Agree in the dialog that is open: type the word, give the reason, press what was asked for."""
+        dialog = self.page.get_by_role("dialog", name=action)
+        await expect(dialog).to_be_visible()
+        proceed = dialog.get_by_role("button", name=action)
+        if typed:
+            await expect(proceed).to_be_disabled()
+            await dialog.get_by_label("Type").fill(typed)
+        if reason:
+            await expect(proceed).to_be_disabled()
+            await dialog.get_by_role("textbox").fill(reason)
+        await proceed.click()
+        await expect(dialog).to_be_hidden()
+
+    @property
+    def notice(self) -> Locator:
+        """What is said at the foot of the page."""
+        return self.page.locator("#notice")
+
+    async def log(self) -> list[tuple[str, str, Any, Any, str]]:
+        """What this session did, oldest first: action, target, before, after, result."""
+        rows = await self.database.fetch(
+            "SELECT session, action, target, before, after, result FROM actions ORDER BY id"
+        )
+        assert all(row["session"] not in {"token", "file"} for row in rows), rows
+        return [
+            (
+                row["action"],
+                row["target"],
+                json.loads(row["before"] or "null"),
+                json.loads(row["after"] or "null"),
+                row["result"],
+            )
+            for row in rows
+        ]
+
+    async def hold(self, *tickers: str) -> None:
+        """Buy the tickers, and wait until each has its position."""
+        for ticker in tickers:
+            self.send(ticker, "buy")
+        await self.open("positions")
+        for ticker in tickers:
+            await expect(self.position(ticker)).to_be_visible(timeout=10_000)
+
+    def position(self, ticker: str) -> Locator:
+        """The row of an open position."""
+        return self.page.locator("tr[id^=position-]").filter(has_text=ticker)

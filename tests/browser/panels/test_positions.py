@@ -1,0 +1,160 @@
+"""Positions and orders: sold, marked closed, all sold at once; asked first, done once, said in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from playwright.async_api import expect
+
+from tests.browser.panels.desk import HOSTILE
+
+if TYPE_CHECKING:
+    from tests.api.trading.receiver import Received
+    from tests.browser.panels.desk import Desk
+
+SOON = 5000
+
+
+def sold(received: list[Received]) -> list[Any]:
+    """The tickers of the sells that came."""
+    return [each.alert["ticker"] for each in received if each.alert["action"] == "sell"]
+
+
+async def test_a_position_is_closed_by_an_order_after_a_question(desk: Desk) -> None:
+    await desk.hold("NVDA", "AAPL")
+    close = desk.page.get_by_role("button", name="Close NVDA")
+    await close.click()
+    await desk.page.get_by_role("button", name="Cancel").click()
+    await expect(close).to_be_focused()
+    await close.click()
+    await desk.page.keyboard.press("Escape")
+    await expect(close).to_be_focused()
+    assert await desk.log() == []
+    await close.click()
+    await desk.confirm("Close")
+    await expect(desk.notice).to_have_text("The sell of NVDA is on its way.")
+    assert sold(await desk.receiver.count(3)) == ["NVDA"]
+    await expect(desk.position("NVDA")).to_have_count(0, timeout=SOON)
+    await expect(desk.position("AAPL")).to_be_visible()
+    ((action, _, before, after, result),) = await desk.log()
+    assert (action, before, after["queued"], result) == ("order.close-position", None, 1, "done")
+    story = await desk.database.fetchrow(
+        "SELECT type, status FROM signals WHERE id = $1", UUID(after["orders"]["NVDA"])
+    )
+    assert dict(story or {}) == {"type": "position_close", "status": "forwarded"}
+
+
+async def test_a_position_closed_elsewhere_is_marked_and_nothing_is_sent(desk: Desk) -> None:
+    await desk.hold("NVDA")
+    row = await desk.database.fetchrow("SELECT id FROM positions")
+    assert row is not None
+    mark = desk.page.get_by_role("button", name="Mark closed NVDA")
+    await mark.click()
+    await desk.confirm("Mark closed", reason=HOSTILE)
+    await expect(desk.notice).to_have_text("The position of NVDA is marked closed; nothing was sent.")
+    await expect(desk.page.get_by_text("No position is open.")).to_be_visible(timeout=SOON)
+    assert len(desk.receiver.received) == 1
+    reason = f"marked closed: {HOSTILE}"
+    assert await desk.log() == [
+        (
+            "order.mark-closed",
+            str(row["id"]),
+            {"status": "open", "ticker": "NVDA", "buys": 1},
+            {"status": "closed", "reason": reason},
+            "done",
+        )
+    ]
+    await desk.open("actions")
+    await expect(desk.page.locator(".changes ins").filter(has_text="marked closed")).to_contain_text(reason)
+
+
+async def test_a_position_that_somebody_else_closed_is_refused_in_words(desk: Desk) -> None:
+    await desk.hold("NVDA")
+    await desk.page.get_by_role("button", name="Close NVDA").click()
+    await desk.database.execute("UPDATE positions SET status = 'closed', closed_at = now()")
+    await desk.confirm("Close")
+    await expect(desk.notice).to_have_text("Refused: this position is closed already")
+    await expect(desk.notice).to_have_attribute("data-tone", "bad")
+
+
+async def test_all_are_sold_once_after_a_typed_word(desk: Desk) -> None:
+    await desk.hold("NVDA", "AAPL")
+    page = await desk.open("dead-letters")
+    await page.get_by_role("button", name="Pause deliveries").click()
+    await desk.confirm("Pause deliveries")
+    await expect(page.locator("#destination")).to_contain_text("deliveries paused", timeout=SOON)
+    await desk.open("positions")
+    await page.get_by_role("button", name="Sell all").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("each of the 2 open positions")
+    await dialog.get_by_label("Type").fill("sell")
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_be_visible()  # half the word is none
+    await desk.confirm("Sell all", typed=" SELL ALL")
+    await expect(desk.notice).to_have_text("Sells on their way: 2.")
+    for ticker in ("NVDA", "AAPL"):
+        await expect(desk.position(ticker).get_by_text("Sell", exact=True)).to_be_visible(timeout=SOON)
+    await page.get_by_role("button", name="Sell all").click()
+    await desk.confirm("Sell all", typed="sell all")
+    await expect(desk.notice).to_contain_text("Nothing new was ordered")
+    await page.get_by_role("button", name="Close NVDA").click()
+    await desk.confirm("Close")
+    await expect(desk.notice).to_contain_text("a sell of NVDA is on its way already")
+    await page.get_by_label("Sell a ticker").fill("nvda")
+    await page.get_by_role("button", name="Sell", exact=True).click()
+    await desk.confirm("Sell")
+    await expect(page.locator("output")).to_contain_text("Nothing new was ordered: a sell of yours")
+    assert len(desk.receiver.received) == 2
+    await desk.open("configuration")
+    await page.get_by_role("button", name="Resume deliveries").click()
+    await desk.confirm("Resume deliveries")
+    assert sorted(sold(await desk.receiver.count(4))) == ["AAPL", "NVDA"]
+    entries = await desk.log()
+    assert [entry[0] for entry in entries] == [
+        "delivery.pause",
+        "order.sell-all",
+        "order.sell-all",
+        "order.close-position",
+        "order.sell-individual",
+        "delivery.resume",
+    ]
+    assert [entry[3]["queued"] for entry in entries[1:5]] == [2, 0, 0, 0]
+    assert (entries[-1][2], entries[-1][3]) == ({"delivery_paused": True}, {"delivery_paused": False})
+
+
+async def test_any_ticker_is_sold(desk: Desk) -> None:
+    page = await desk.open("positions")
+    field = page.get_by_label("Sell a ticker")
+    await field.fill("A B")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#sell-ticker-problem")).to_contain_text("1 to 20 of letters")
+    await expect(field).to_be_focused()
+    await expect(field).to_have_attribute("aria-invalid", "true")
+    await field.fill(" brk.b ")
+    await page.keyboard.press("Enter")
+    await desk.confirm("Sell")
+    await expect(page.locator("output")).to_have_text("The sell is on its way.")
+    assert sold(await desk.receiver.count(1)) == ["BRK.B"]
+    assert [entry[:2] for entry in await desk.log()] == [("order.sell-individual", "BRK.B")]
+
+
+async def test_orders_narrow_and_turn_their_pages(desk: Desk) -> None:
+    await desk.database.execute(
+        """INSERT INTO signals (id, status, type, ticker, expires_at, body, attempts)
+           SELECT gen_random_uuid(), CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'forwarded' END, 'buy',
+                  'T' || n, now(), '{}', 1
+           FROM generate_series(1, 30) AS n"""
+    )
+    page = await desk.open("positions")
+    rows = page.locator("tr[id^=order-]")
+    await expect(rows).to_have_count(25)
+    await page.get_by_role("link", name="Older").click()
+    await expect(rows).to_have_count(5)
+    await page.get_by_role("link", name="Back to the newest").click()
+    await page.get_by_label("State").select_option("failed")
+    await page.get_by_role("button", name="Show", exact=True).click()
+    await expect(rows).to_have_count(3)
+    await page.get_by_role("link", name="T20").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("T20")
+    await expect(page.locator("#stats-buy .number").first).to_have_text("30")
