@@ -51,7 +51,6 @@ function show(body) {
   const added = [];
   Idiomorph.morph(view, body.childNodes, {
     morphStyle: "innerHTML",
-    ignoreActiveValue: true,
     callbacks: {
       afterNodeAdded: (node) => node instanceof HTMLTableRowElement && added.push(node),
       beforeNodeMorphed: (old) => !isKept(old),
@@ -63,7 +62,8 @@ function show(body) {
 }
 
 function isKept(node) {
-  return node instanceof Element && (node.matches("dialog[open], [data-keep]") || typedIn.has(node));
+  if (!(node instanceof Element)) return false;
+  return node.matches("dialog[open], [data-keep], :is(input, select, textarea):focus") || typedIn.has(node);
 }
 
 view.addEventListener("input", ({ target }) => target.form && typedIn.add(target.form));

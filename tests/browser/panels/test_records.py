@@ -1,0 +1,62 @@
+"""Refused posts and the actions log: what strangers sent is text, what people did is told whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playwright.async_api import expect
+
+from tests.browser.panels.desk import HOSTILE, WEBHOOK_SECRET
+
+if TYPE_CHECKING:
+    from tests.browser.panels.desk import Desk
+
+SOON = 5000
+
+
+async def test_a_refused_post_is_shown_as_text(desk: Desk) -> None:
+    page = await desk.open("refused")
+    await expect(page.get_by_text("No post was refused.")).to_be_visible()
+    body = f"</pre>\n{HOSTILE}" + "x" * 3000
+    url = f"{desk.application.url}/webhook/in/{WEBHOOK_SECRET}"
+    assert (await page.request.post(url, data=body.encode())).status == 422
+    row = page.locator("tr[id^=refused-]")
+    await expect(row).to_contain_text("HTTP 422", timeout=2 * SOON)
+    await row.get_by_text("Show as text").click()
+    shown = await row.locator("pre").text_content()
+    assert shown == body.encode()[:2048].decode()
+    assert await page.locator("main :is(script, img[onerror])").count() == 0
+    # open still after the next look
+    await page.evaluate(
+        "new Promise((seen) => document.querySelector('#view').addEventListener('shown', seen))"
+    )
+    await expect(row.locator("pre")).to_be_visible()
+
+
+async def test_the_log_narrows_turns_pages_and_is_exported(desk: Desk) -> None:
+    await desk.database.execute(
+        """INSERT INTO actions (session, origin, action, target, before, after, result)
+           SELECT 'someone', '10.0.0.1', CASE WHEN n % 20 = 0 THEN 'order.sell-all' ELSE 'engine.pause' END,
+                  $1, '{}', '{"engine_paused": true}', CASE WHEN n % 30 = 0 THEN $2 ELSE 'done' END
+           FROM generate_series(1, 60) AS n""",
+        HOSTILE,
+        f"refused: {HOSTILE}",
+    )
+    page = await desk.open("actions")
+    rows = page.locator("tr[id^=action-]")
+    await expect(rows).to_have_count(50)
+    newest = rows.first
+    await expect(newest).to_contain_text(HOSTILE)
+    await expect(newest.locator(".changes")).to_contain_text("engine_paused")
+    await expect(newest.locator(".changes")).to_contain_text("not set")
+    await page.get_by_role("link", name="Older").click()
+    await expect(rows).to_have_count(10)
+    await page.get_by_label("About").select_option("order")
+    await page.get_by_role("button", name="Show", exact=True).click()
+    await expect(rows).to_have_count(3)
+    await page.get_by_label("Result").select_option("refused")
+    await page.get_by_role("button", name="Show", exact=True).click()
+    await expect(rows).to_have_count(1)
+    await page.get_by_role("link", name="Show all").click()
+    exported = await desk.download(page.get_by_role("link", name="Export the whole log"))
+    assert len(exported) == 60
