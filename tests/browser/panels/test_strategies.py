@@ -81,7 +81,7 @@ async def test_a_new_strategy_is_checked_field_by_field(desk: Desk) -> None:
     await create.click()
     await expect(new.locator("output")).to_contain_text("set refresh_interval_sec to 26 or more")
     await new.get_by_role("textbox", name="Size of the list").fill("40")
-    await new.get_by_label("Reprocess by itself").check()
+    await new.get_by_label("Reprocess automatically").check()
     await create.click()
     await expect(new.locator("output")).to_contain_text("Created.")
     await expect(name).to_have_value("")
