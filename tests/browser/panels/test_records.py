@@ -27,9 +27,8 @@ async def test_a_refused_post_is_shown_as_text(desk: Desk) -> None:
     assert shown == body.encode()[:2048].decode()
     assert await page.locator("main :is(script, img[onerror])").count() == 0
     # open still after the next look
-    await page.evaluate(
-        "new Promise((seen) => document.querySelector('#view').addEventListener('shown', seen))"
-    )
+    async with page.expect_response("**fragment=1"):
+        pass
     await expect(row.locator("pre")).to_be_visible()
 
 

@@ -6,13 +6,14 @@ const view = document.querySelector("#view");
 
 function count() {
   const button = view.querySelector("#chosen button");
-  if (!button) return;
+  if (!button || button.form.matches("[aria-busy]")) return;
   const chosen = view.querySelectorAll("[form='chosen']:checked").length;
+  const text = chosen ? word("dead_letters.replay_chosen", { count: chosen }) : button.dataset.label;
   button.disabled = chosen === 0;
-  button.textContent = chosen ? word("dead_letters.replay_chosen", { count: chosen }) : button.dataset.label;
+  if (button.textContent !== text) button.textContent = text;
 }
 
 view.addEventListener("change", count);
-view.addEventListener("shown", count);
 view.addEventListener("done", count);
+new MutationObserver(count).observe(view, { childList: true, subtree: true }); // the view was drawn anew
 count();
