@@ -120,15 +120,20 @@ class Outbox:
         destination = destination_of(config.url)
         wait, deliveries, rejected = 0.0, list[Delivery](), 0
         async with self._runtime.pool.acquire() as connection:
-            if config.rate_limiting_enabled or await connection.fetchval(_FAILING, destination.key):
+            if not config.rate_limiting_enabled:
+                deliveries, rejected = await self._claim_due(connection, wanted, destination)
+            if config.rate_limiting_enabled or (
+                not deliveries and await connection.fetchval(_FAILING, destination.key)
+            ):
                 async with connection.transaction():
                     free = await self._tokens(connection, destination)
                     wait = free.wait_seconds
                     if free.tokens:
                         wanted = min(wanted, free.tokens)
-                        deliveries, rejected = await self._claim_due(connection, wanted, destination)
-            else:
-                deliveries, rejected = await self._claim_due(connection, wanted, destination)
+                        deliveries, more = await self._claim_due(
+                            connection, wanted, destination, has_tokens=True
+                        )
+                        rejected += more
         for delivery in deliveries:  # only now: nothing leaves before its attempt is committed
             self._claimed.put_nowait(delivery)
         if deliveries or rejected:
@@ -153,12 +158,15 @@ class Outbox:
         return probe_allowance(free, open_attempts=open_attempts, probe_at=ledger["probe_at"], now=now)
 
     async def _claim_due(
-        self, connection: Connection, limit: int, destination: Destination
+        self, connection: Connection, limit: int, destination: Destination, *, has_tokens: bool = False
     ) -> tuple[list[Delivery], int]:
-        """Return the deliveries claimed, and how many sells ended because there was nothing to close."""
+        """Return the deliveries claimed, and how many sells ended because there was nothing to close.
+
+        Without tokens, which are given out under the limiter's lock, nothing goes to a failing destination.
+        """
         claim_id, lease = uuid4(), self._runtime.config.webhook.timeout + _LEASE_MARGIN_SECONDS
         deliveries, rejected = list[Delivery](), 0
-        for row in await connection.fetch(_SQL["claim"], claim_id, limit, lease, destination.key):
+        for row in await connection.fetch(_SQL["claim"], claim_id, limit, lease, destination.key, has_tokens):
             if row["attempt"] is None:
                 rejected += 1
                 metrics.SIGNALS_DECIDED.labels("rejected").inc()

@@ -14,7 +14,7 @@ SELECT statement_timestamp() AS now,
              LIMIT $2) AS ended
 
 -- name: claim
--- $1 claim id, $2 how many, $3 lease in seconds, $4 destination.
+-- $1 claim id, $2 how many, $3 lease in seconds, $4 destination, $5 false: nothing while the destination is failing.
 -- One row of a ticker at most, its first unfinished one; sells and manual orders before buys (SPEC §10). A sell that comes
 -- to the head of its ticker while no position is open ends here: all before it is over, so nothing will open one.
 -- The attempt is written in the same transaction, so it is committed before the request leaves.
@@ -30,7 +30,9 @@ WITH due AS (
           SELECT FROM signals e
           WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.status IN ('received', 'approved', 'forwarding'))
       AND NOT EXISTS (
-          SELECT FROM destinations d WHERE d.destination = $4 AND d.held_until > statement_timestamp())
+          SELECT FROM destinations d
+          WHERE d.destination = $4
+            AND (d.held_until > statement_timestamp() OR (d.probe_at IS NOT NULL AND NOT $5::boolean)))
     ORDER BY s.type = 'buy', s.seq
     LIMIT $2
     FOR UPDATE OF s SKIP LOCKED
