@@ -49,12 +49,15 @@ _ONE_TASK = """
 """
 _PLAYBOOK = "/srv/one_task.yml"
 _FORGET_PACKAGES = "rm -rf ~/.cache"
-_BY_HAND = (
-    "python3 -m venv /srv/by-hand"
-    " && /srv/by-hand/bin/python -m pip install --quiet --no-compile --require-hashes -r requirements/uv.txt"
-    ' && UV_DEFAULT_INDEX="$(/srv/by-hand/bin/python -m pip config get global.index-url || echo "$PIP_INDEX_URL")"'
-    " /srv/by-hand/bin/python -m uv pip sync --quiet --python /srv/by-hand/bin/python --require-hashes requirements/deploy.txt"
-)
+_BY_HAND = """
+set -e
+python3 -m venv /srv/by-hand
+pip="/srv/by-hand/bin/python -m pip"
+$pip install --quiet --no-compile --require-hashes -r requirements/uv.txt
+index=$($pip config get global.index-url 2>/dev/null || echo "${PIP_INDEX_URL:-}")
+if [ -n "$index" ]; then export UV_DEFAULT_INDEX=$index; fi
+/srv/by-hand/bin/python -m uv pip sync --quiet --python /srv/by-hand/bin/python --require-hashes requirements/deploy.txt
+"""
 
 
 def status(bench: Bench) -> Mapping[str, Result]:
