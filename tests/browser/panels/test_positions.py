@@ -133,8 +133,9 @@ async def test_any_ticker_is_sold(desk: Desk) -> None:
     await expect(field).to_have_attribute("aria-invalid", "true")
     await field.fill(" brk.b ")
     await page.keyboard.press("Enter")
+    await expect(page.get_by_role("dialog")).to_contain_text("A sell of BRK.B is sent")
     await desk.confirm("Sell")
-    await expect(page.locator("output")).to_have_text("The sell is on its way.")
+    await expect(page.locator("output")).to_have_text("The sell of BRK.B is on its way.")
     assert sold(await desk.receiver.count(1)) == ["BRK.B"]
     assert [entry[:2] for entry in await desk.log()] == [("order.sell-individual", "BRK.B")]
 

@@ -31,14 +31,14 @@ async function act(form, button) {
   form.dataset.keep = "";
   const answer = await proceed(form, body, button).finally(() => underWay.delete(form));
   if (answer || !hasFields(form)) delete form.dataset.keep;
-  if (answer) done(form, answer);
+  if (answer) done(form, { ...body, ...answer });
   giveFocusBack(button);
 }
 
 /** The server's answer to what was wanted, null if it was refused, taken back, or would change nothing. */
 async function proceed(form, body, button) {
   const { ask, typed, reason, countFirst, dryRun } = form.dataset;
-  let question = ask;
+  let question = ask && filled(ask, body);
   if (countFirst || dryRun) {
     const counted = await send(form, dryRun ? { ...body, [dryRun]: true } : body);
     if (!counted) return null;

@@ -8,6 +8,7 @@ const READERS = {
   decimal: (field) => number(field.value),
   decimals: (field) => (field.value.trim() === "" ? null : parts(field.value).map(number)),
   tickers: (field) => (field.value.trim() === "" ? null : parts(field.value.replaceAll(",", " ")).map((ticker) => ticker.toUpperCase())),
+  ticker: (field) => field.value.trim().toUpperCase(),
   file: (field) => field.files[0],
 };
 
