@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _LINE, _TOP, _LEFT, _WIDTH, _RIGHT = 22, 56, 430, 360, 150
 _SHOWN = 1.5  # bars end here, however far a row is over its budget
+_HALO = 'stroke="#ffffff" stroke-width="3" paint-order="stroke"'  # readable where it crosses the line
 _COLOURS = {"within": "#2f855a", "over": "#c53030"}
 
 
@@ -29,9 +31,9 @@ def draw(rows: Sequence[Row], results: Mapping[str, Result], title: str) -> str:
         f'<text x="16" y="24" font-size="15" font-weight="600" fill="#1a202c">{escape(title)}</text>',
         f'<text x="{full}" y="44" text-anchor="middle" fill="#4a5568">all of the budget</text>',
     ]
+    parts.append(f'<line x1="{full}" x2="{full}" y1="{_TOP - 6}" y2="{height - 10}" stroke="#1a202c"/>')
     for place, (row, result) in enumerate(shown):
         parts += _bar(row, result, _TOP + _LINE * place)
-    parts.append(f'<line x1="{full}" x2="{full}" y1="{_TOP - 6}" y2="{height - 10}" stroke="#1a202c"/>')
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -42,9 +44,11 @@ def _bar(row: Row, result: Result, y: int) -> list[str]:
     length = max(2.0, min(used, _SHOWN) / _SHOWN * _WIDTH)
     middle = y + _LINE / 2
     colour = _COLOURS[verdict(row, result)]
-    label = f"{used:.0%} of {row.budget}"
+    share = f"{used:.0%}" if isfinite(used) else "more"
+    label = f"{share} of {row.budget}"
+    name = row.what.replace("`", "")
     return [
-        f'<text x="{_LEFT - 8}" y="{middle + 4}" text-anchor="end" fill="#1a202c">{escape(row.what)}</text>',
+        f'<text x="{_LEFT - 8}" y="{middle + 4}" text-anchor="end" fill="#1a202c">{escape(name)}</text>',
         f'<rect x="{_LEFT}" y="{y + 4}" width="{length:.1f}" height="{_LINE - 8}" rx="2" fill="{colour}"/>',
-        f'<text x="{_LEFT + length + 6:.1f}" y="{middle + 4}" fill="#4a5568">{escape(label)}</text>',
+        f'<text x="{_LEFT + length + 6:.1f}" y="{middle + 4}" fill="#4a5568" {_HALO}>{escape(label)}</text>',
     ]

@@ -1,6 +1,6 @@
 """What happens to one post, from its parts to the answer (SPEC §8). The HTTP around it is in `routes`."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -27,8 +27,7 @@ class NotTakenError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What came with a body: the secrets presented outside of it, its idempotency key, its sender."""
 
     secrets: tuple[bytes, ...]
@@ -36,8 +35,7 @@ class Envelope:
     client: str
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The 202's content. `queue_size` counts the signals that wait for a decision."""
 
     signal_id: UUID

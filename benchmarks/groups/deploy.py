@@ -54,7 +54,7 @@ UPDATE = Row(
 )
 GAP = Row(
     "deploy.gap",
-    "app downtime in `--update`",
+    "app downtime in `--update`, beside that by hand",
     "longest time without an answer, probed 20 times a second",
     "s",
     "`docker compose up -d --no-deps` of the app by hand",

@@ -23,7 +23,7 @@ _DURABLE_HOW = f"{_LOAD}; 202 after the commit, `synchronous_commit=on`, nothing
 
 DURABLE = Row(
     "ingest.durable",
-    "durable ingest",
+    "durable ingest, beside answering only",
     _DURABLE_HOW,
     "/s",
     "the same route answering without storing",
@@ -31,7 +31,7 @@ DURABLE = Row(
 )
 AGAINST_PGBENCH = Row(
     "ingest.pgbench",
-    "durable ingest",
+    "durable ingest, beside pgbench",
     _DURABLE_HOW,
     "/s",
     f"pgbench: one-row insert, {CONNECTIONS} clients, same server",

@@ -51,11 +51,9 @@ def answers(bench: Bench) -> Mapping[str, Result]:
         pages = ("/admin/signals", f"/admin/signals?cursor={middle}")
         lists = ("/admin/page/signals", "/admin/page/signals?status=failed", "/admin/page/signals?ticker=H7")
         return {
-            PAGE.key: Result(_times(client, application.url, pages, bench.rows(_REQUESTS * 50) // 50)),
-            LIST.key: Result(_times(client, application.url, lists, bench.rows(_REQUESTS * 50) // 50)),
-            HEALTH.key: Result(
-                _times(client, application.url, ("/health",), bench.rows(_REQUESTS * 50) // 50)
-            ),
+            PAGE.key: Result(_times(client, application.url, pages, bench.rounds(_REQUESTS))),
+            LIST.key: Result(_times(client, application.url, lists, bench.rounds(_REQUESTS))),
+            HEALTH.key: Result(_times(client, application.url, ("/health",), bench.rounds(_REQUESTS))),
         }
 
 
