@@ -159,8 +159,9 @@ def test_a_full_disk_costs_refusals_and_nothing_else(stack: Stack, destination: 
 
 
 def test_what_a_second_process_had_open_when_it_was_killed_gets_its_outcome(
-    stack: Stack, destination: Destination
+    stack: Stack, destination: Destination, deliver: Callable[..., None]
 ) -> None:
+    deliver(**{**FAST, "timeout": 10})  # long enough for everybody to be asked before anybody gives up
     compose = "docker compose run --detach --no-deps -T --name second trading-signal-processor"
     stack.host.run(compose, folder=stack.project).require()
     ready = "until docker logs second 2>&1 | grep -q 'Uvicorn running'; do sleep 0.1; done"
