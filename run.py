@@ -18,6 +18,8 @@ def main():  # type: () -> int  # noqa: ANN201 - annotations would not be read b
             "Start it with one of them, for example: python3.11 run.py\n"
         )
         return 3
+    # A look ahead leaves nothing behind, and no byte code either.
+    sys.dont_write_bytecode = sys.dont_write_bytecode or "--check" in sys.argv
     from deploy import cli  # noqa: PLC0415 - its syntax is too new for a Python that was refused above
 
     return cli.main(sys.argv[1:])

@@ -128,6 +128,9 @@ def build_parser() -> _Parser:
         "--adopt", action="store_true", help="take over a stack that another checkout of this project made"
     )
     options.add_argument(
+        "--check", action="store_true", help="show the plan, step by step and why; touch nothing, ask nothing"
+    )
+    options.add_argument(
         "--no-rollback", action="store_true", help="leave a version that fails in place, to look at it"
     )
     options.add_argument(
@@ -172,6 +175,10 @@ def _check(options: argparse.Namespace, action: Action, then: Action | None) -> 
         raise UsageError(f"--install-docker belongs to deploying flows, not to {action.flags[0]}")
     if options.adopt and not action.changes:
         raise UsageError(f"--adopt belongs to flows that change something, not to {action.flags[0]}")
+    if options.check and not action.changes:
+        raise UsageError(
+            f"--check shows what a flow would change, and {action.flags[0]} changes nothing: run it"
+        )
     if options.no_rollback and not action.rolls_back:
         raise UsageError(f"--no-rollback belongs to flows that can go back, not to {_named(action)}")
     if options.adopt and action.destructive:
@@ -206,6 +213,7 @@ def parse(argv: Sequence[str]) -> Request | str:
         forks=options.forks,
         install_docker=options.install_docker,
         adopt=options.adopt,
+        check=options.check,
         rollback=not options.no_rollback,
         yes=options.yes,
         no_dump=options.no_dump,

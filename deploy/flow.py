@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LOG_LINES_AFTER_FAILURE = 30
 _NOT_PLAYED = 1  # as if Ansible had failed
+_CHANGES = "changes"  # the tag of whatever changes something: --check is the flow's own playbook without it
 
 
 def run(request: Request, root: Path) -> ExitCode:
@@ -68,12 +69,12 @@ def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -
         raise inventory.InventoryError(
             f"{request.action.flags[0]} is for one host; --limit {limit} names {', '.join(hosts)}"
         )
-    if request.action.destructive:
+    if request.action.destructive and not request.check:
         confirm.confirm(request, hosts)
     report = Report(mask, json_only=request.json, verbosity=request.verbosity)
     with runner.Interruption() as interruption:
         code = _Session(request, root, known, report, interruption, mask).run(hosts)
-    if request.then and request.then.playbook is None and code is ExitCode.DONE:
+    if request.then and request.then.playbook is None and code is ExitCode.DONE and not request.check:
         return logs.follow(known, hosts, mask)
     return code
 
@@ -106,7 +107,7 @@ class _Session:
         code = ending.verdict.code
         self._show(ending)
         then = self._request.then
-        if then and then.playbook and code is ExitCode.DONE:
+        if then and then.playbook and code is ExitCode.DONE and not self._request.check:
             after = self._flow(then, hosts)
             self._show(after)
             code = worst([code, after.verdict.code])
@@ -120,7 +121,8 @@ class _Session:
         """One playbook on `hosts`, under their locks if it changes anything; then, perhaps, what serves."""
         started = time.monotonic()
         state = RunState(hosts)
-        with self._lock(action, state) as held, self._report.live(action, state):
+        live = self._report.live(action, state, looks=self._request.check)
+        with self._lock(action, state) as held, live:
             taken = held.take() and not self._interruption.requested
             status = self._play(action, state) if taken else _NOT_PLAYED
             state.expect(state.hosts or self._known.hosts(inventory.DEFAULT_LIMIT))
@@ -144,7 +146,7 @@ class _Session:
                 return status
             found = [host.report["source"] for host in state.hosts.values()]
             self._request = replace(self._request, commit=found[0]["commit"])
-            if tree := handover.tree_to_follow(found):
+            if not self._request.check and (tree := handover.tree_to_follow(found)):
                 self._report.say("The update changes the controller itself: its own goes on from here.")
                 raise handover.Due(self._request, tree)
         return self._playbook(str(action.playbook), state, extra_vars.knobs(self._request, action))
@@ -174,7 +176,7 @@ class _Session:
         def beat(playbook: str, hosts: list[str], knobs: dict[str, Any]) -> None:
             runner.run_beside(self._job(playbook, hosts, knobs, marked=False))
 
-        hosts = list(state.hosts) if action.changes else []
+        hosts = list(state.hosts) if action.changes and not self._request.check else []
         return lock.Lock(self._request, state, hosts, self._known, self._mask, ask, beat)
 
     def _playbook(self, playbook: str, state: RunState, knobs: dict[str, Any]) -> int:
@@ -195,10 +197,16 @@ class _Session:
             run_id=self._request.run_id if marked else "",
             forks=self._request.forks,
             verbosity=self._request.verbosity,
+            skip_tags=(_CHANGES,) if self._request.check else (),
         )
 
     def _show(self, ending: summary.Ending) -> None:
         if ending.request.action.shows_log and ending.verdict.code is ExitCode.DONE:
             self._report.say("\n".join(summary.log_lines(ending.state)))
+        elif ending.request.check and ending.verdict.code is ExitCode.DONE:
+            self._report.say(summary.headline(ending))
+            for host in ending.state.hosts.values():
+                self._report.plan(host.name, summary.planned(ending, host), host.report.get("warnings") or [])
+            self._report.say(f"\nNext: {summary.next_command(ending)}")
         else:
             self._report.say("\n".join(summary.lines(ending)))

@@ -15,6 +15,9 @@ from deploy.actions import BY_NAME
 from deploy.events import LOCK, Failure, HostState, RunState
 from deploy.exitcodes import ExitCode
 from deploy.onhost import leftovers, lock, runs
+from deploy.plan.flows import differences, make
+from deploy.plan.steps import Changes
+from deploy.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -153,7 +156,15 @@ class Lock:
         said = failure and f"{failure.step}: {failure.message.splitlines()[0] if failure.message else ''}"
         outcomes = self.verdict.outcomes if self.verdict else {}
         hosts = {host: str(outcome) for host, outcome in outcomes.items()}
-        line = {"exit_code": int(code), "failure": said, "hosts": hosts}
+        planned = make(self._claim["flow"], self._state.hosts[name].report)
+        happened = [step for step in self._state.steps if step.host == name]
+        line = {
+            "exit_code": int(code),
+            "failure": said,
+            "hosts": hosts,
+            "plan": [one.as_dict() for one in planned if one.answer.changes is not Changes.NO],
+            "otherwise": differences(planned, happened, ended=outcomes.get(name) is Outcome.DONE),
+        }
         return dict(self._mask.tree(line))
 
     def _warn(self, name: str, text: str) -> None:

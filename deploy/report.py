@@ -16,12 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.events import RunState, Status, Step
+from deploy.plan.steps import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from deploy.actions import Action
     from deploy.masking import Mask
+    from deploy.plan.flows import Planned
 
 _COLOURS = {
     Status.OK: "green",
@@ -31,6 +33,7 @@ _COLOURS = {
     Status.FAILED: "bold red",
     Status.UNREACHABLE: "bold red",
 }
+_CHANGES = {Changes.YES: "yellow", Changes.DEPENDS: "cyan", Changes.NO: "bright_black"}
 
 
 def shown(step: Step, verbosity: int) -> bool:
@@ -43,6 +46,15 @@ def shown(step: Step, verbosity: int) -> bool:
 def step_line(step: Step, width: int = 0) -> str:
     """`host  status  role: task  (1.2 s)`: what a log file gets; `width` of the host column."""
     return f"{step.host:<{width}}  {step.status:<9}  {step.name}  ({step.seconds:.1f} s)"
+
+
+def plan_lines(planned: list[Planned]) -> list[str]:
+    """`    step  changes  why`, in columns."""
+    width = max(len(one.step.name) for one in planned)
+    return [
+        f"    {words['step']:<{width}}  {words['changes']:<7}  {words['why']}"
+        for words in (one.as_dict() for one in planned)
+    ]
 
 
 def write(stream: TextIO, text: str) -> None:
@@ -73,10 +85,10 @@ class Report:
         self._quiet = False
 
     @contextlib.contextmanager
-    def live(self, action: Action, state: RunState) -> Iterator[None]:
-        """Show the running steps of `state` inside the block. Flows that change nothing show their result."""
+    def live(self, action: Action, state: RunState, *, looks: bool = False) -> Iterator[None]:
+        """Show the running steps of `state` inside the block. What only looks shows its result instead."""
         self._state = state
-        self._quiet = not action.changes and not self._verbosity
+        self._quiet = (looks or not action.changes) and not self._verbosity
         if not self._quiet:
             self.say(f"{action.label}: {', '.join(state.hosts)}")
         if not self._lively:
@@ -104,6 +116,22 @@ class Report:
             self._console.print(Text(text))
         else:
             write(self._out, text + "\n")
+
+    def plan(self, host: str, planned: list[Planned], warnings: list[str]) -> None:
+        """What a flow is going to do on a host: a table on a terminal, aligned lines elsewhere."""
+        self.say(f"\n  {host}:")
+        if self._lively:
+            table = Table.grid(padding=(0, 2, 0, 0))
+            for one in planned:
+                words = one.as_dict()
+                colour = _CHANGES[one.answer.changes]
+                why = Text(self._mask.text(words["why"]))
+                table.add_row("   ", words["step"], Text(words["changes"], style=colour), why)
+            self._console.print(table, soft_wrap=False)
+        else:
+            self.say("\n".join(plan_lines(planned)))
+        for warning in warnings:
+            self.say(f"    warning: {warning}")
 
     def document(self, document: dict[str, Any]) -> None:
         """The one JSON document on stdout."""

@@ -28,6 +28,7 @@ class Request:
     forks: int | None = None
     install_docker: bool = False
     adopt: bool = False
+    check: bool = False  # show the plan, and leave everything as it is
     yes: bool = False  # confirmed on the command line
     no_dump: bool = False
     json: bool = False

@@ -49,6 +49,7 @@ class PlaybookRun:
     run_id: str  # marks its processes; empty for a playbook that ends those of others
     forks: int | None = None
     verbosity: int = 0
+    skip_tags: tuple[str, ...] = ()
 
     def command(self, private: Path) -> list[str]:
         """The exact argv. `python -m ansible` because scripts' first lines are no part of what we rely on."""
@@ -58,6 +59,8 @@ class PlaybookRun:
         argv += ["--limit", self.limit, *self.extra_vars(private)]
         if self.forks:
             argv += ["--forks", str(self.forks)]
+        if self.skip_tags:
+            argv += ["--skip-tags", ",".join(self.skip_tags)]
         if self.verbosity > 1:  # the first -v is the report's own
             argv.append("-" + "v" * (self.verbosity - 1))
         return [*argv, str(self.playbook)]

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from deploy import history
 from deploy.actions import DIAGNOSIS, UNLOCK
 from deploy.exitcodes import ExitCode
+from deploy.plan.flows import differences, make
 from deploy.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from deploy.events import Failure, HostState, RunState
+    from deploy.plan.flows import Planned
     from deploy.request import Request
     from deploy.verdict import Verdict
 
@@ -61,7 +63,9 @@ def headline(ending: Ending) -> str:
     if ending.request.action is UNLOCK and code is ExitCode.LOCKED:
         return "Unlock refused: the run that holds the lock is at work. Nothing was changed."
     sentences = {
-        ExitCode.DONE: f"{label} done in {took}.",
+        ExitCode.DONE: f"{label} would do this; nothing was touched."
+        if ending.request.check
+        else f"{label} done in {took}.",
         ExitCode.INTERNAL: f"{label} could not be carried out; nothing was changed.",
         ExitCode.PRECONDITION: f"{label} not possible: put something right first. Nothing was changed.",
         ExitCode.LOCKED: f"{label} not started: another run holds the lock. Nothing was changed.",
@@ -77,7 +81,9 @@ def headline(ending: Ending) -> str:
 def next_command(ending: Ending) -> str:
     """What to type next; empty when nothing is left to do."""
     request, verdict = ending.request, ending.verdict
-    again = command_line(request, verdict.left, everything=len(verdict.left) == len(verdict.outcomes))
+    again = command_line(request, verdict.left, everything=len(verdict.left) in {0, len(verdict.outcomes)})
+    if request.check and verdict.code is ExitCode.DONE:
+        return f"{again}  carries it out"
     if verdict.code in {ExitCode.PRECONDITION, ExitCode.UNREACHABLE}:
         return f"put that right, then  {again}"
     if verdict.code is ExitCode.LOCKED:
@@ -88,9 +94,7 @@ def next_command(ending: Ending) -> str:
     if verdict.code in {ExitCode.OLD_VERSION_SERVES, ExitCode.NOT_SERVING}:
         logs = f"python3 run.py --logs{_limit(request, verdict.left)}"
         return f"{logs}  shows more; when it is put right:  {again}"
-    if verdict.code is ExitCode.INTERRUPTED and request.action.changes:
-        return again
-    return ""
+    return again if verdict.code is ExitCode.INTERRUPTED and request.action.changes else ""
 
 
 def log_lines(state: RunState) -> list[str]:
@@ -115,6 +119,7 @@ def command_line(request: Request, hosts: list[str], *, everything: bool = False
     words += ["--install-docker"] * request.install_docker + ["--adopt"] * request.adopt
     words += ["--no-rollback"] * (not request.rollback)
     words += ["--no-dump"] * request.no_dump
+    words += request.then.flags[:1] if request.then and request.then is not request.action else ()
     return shlex.join(words)
 
 
@@ -122,6 +127,7 @@ def document(ending: Ending) -> dict[str, Any]:
     """The one document of `--json`. `seconds` of wall time; facts that no role reported are null."""
     return {
         "flow": ending.request.action.name,
+        "check": ending.request.check,
         "run_id": ending.request.run_id,
         "exit_code": int(ending.verdict.code),
         "summary": headline(ending),
@@ -129,7 +135,7 @@ def document(ending: Ending) -> dict[str, Any]:
         "next": next_command(ending) or None,
         "notes": ending.state.notes if ending.verdict.code is ExitCode.INTERNAL else [],
         "hosts": {
-            name: _host_document(ending.state.hosts[name], outcome)
+            name: _host_document(ending.state.hosts[name], outcome, ending)
             for name, outcome in ending.verdict.outcomes.items()
         },
         "steps": [
@@ -145,7 +151,20 @@ def document(ending: Ending) -> dict[str, Any]:
     }
 
 
-def _host_document(host: HostState, outcome: Outcome) -> dict[str, Any]:
+def planned(ending: Ending, host: HostState) -> list[Planned]:
+    """The steps that the flow was going to do on a host, by what was found before the first of them."""
+    return make(ending.request.action.name, host.report)
+
+
+def otherwise(ending: Ending, host: HostState, outcome: Outcome) -> list[str]:
+    """What went otherwise than planned, a line each."""
+    if ending.request.check:
+        return []
+    happened = (step for step in ending.state.steps if step.host == host.name)
+    return differences(planned(ending, host), happened, ended=outcome is Outcome.DONE)
+
+
+def _host_document(host: HostState, outcome: Outcome, ending: Ending) -> dict[str, Any]:
     failure = host.failure
     return {
         "outcome": str(outcome),
@@ -159,6 +178,8 @@ def _host_document(host: HostState, outcome: Outcome) -> dict[str, Any]:
         },
         **{key: host.report.get(key) for key in _REPORTED},
         "notes": _notes(host) or None,
+        "plan": [one.as_dict() for one in planned(ending, host)],
+        "otherwise": otherwise(ending, host, outcome),
     }
 
 
@@ -173,6 +194,7 @@ def _host_lines(host: HostState, outcome: Outcome, ending: Ending) -> list[str]:
         found += [*(f"    {url}" for url in report["urls"]), f"    {SIGN_IN}"]
     found += [f"    {note}" for note in _notes(host)]
     found += [f"    warning: {warning}" for warning in report.get("warnings") or []]
+    found += [f"    not as planned: {one}" for one in otherwise(ending, host, outcome)]
     if host.failure:
         found += _failure_lines(host.failure)
     if outcome in {Outcome.FAILED, Outcome.STOPPED, Outcome.UNREACHABLE}:

@@ -3,6 +3,7 @@
 #
 #   base-images.sh find            one line per image on stdout: ROLE KIND IMAGE [changed]; KIND is registry, distribution
 #                                  or missing. Pulls if it may and must; never installs anything.
+#   base-images.sh look            the same lines, without doing any of it; KIND is absent where find would ask a registry
 #   base-images.sh make ROLE       build one from the distribution's packages and import it (as root)
 #
 # Environment: IMAGES_FROM (auto, registry, distribution), IMAGES_PYTHON and IMAGES_POSTGRES (upstream names),
@@ -67,7 +68,7 @@ pull() {
 use() {
     local role=$1 kind=$2 image=$3 changed=${4:-}
     if [ "$(identity "$image")" != "$(identity "$PREFIX-$role:current")" ]; then
-        docker tag "$image" "$PREFIX-$role:current"
+        [ -n "${only_looking:-}" ] || docker tag "$image" "$PREFIX-$role:current"
         changed=changed
     fi
     echo "$role $kind $image $changed"
@@ -81,6 +82,7 @@ find_one() {
     done
     case " $(kinds "$role") " in
     *" registry "*)
+        if [ -n "${only_looking:-}" ]; then echo "$role absent $(upstream "$role")"; return; fi
         if [ -z "${registry_is_away:-}" ] && pull "$(upstream "$role")"; then
             use "$role" registry "$(upstream "$role")" changed
             return
@@ -153,6 +155,7 @@ make_one() {
 
 case "${1:-}" in
 find) for role in python postgres; do find_one "$role"; done ;;
+look) only_looking=yes; for role in python postgres; do find_one "$role"; done ;;
 make) make_one "$2" ;;
-*) sed -n '2,11p' base-images.sh >&2; exit 2 ;;
+*) sed -n '2,12p' base-images.sh >&2; exit 2 ;;
 esac

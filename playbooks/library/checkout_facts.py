@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,10 @@ ASIDE = ".run/aside"  # where an update that was killed half-way left the operat
 def git(root: Path, *argv: str) -> bytes | None:
     """Run git in the checkout whoever owns it; None where it fails or is not installed."""
     argv = ("git", "-c", f"safe.directory={root}", "-C", str(root), *argv)
+    # A look must not refresh the index: the plan of --check leaves every file as it is.
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(argv, capture_output=True, check=False)
+        done = subprocess.run(argv, capture_output=True, check=False, env=environment)
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None
@@ -108,6 +111,7 @@ def main() -> None:
         module.fail_json(
             msg=f"There is no checkout at {root} (project_dir). Clone the project there, then run this again."
         )
+    expected = absent(root, module.params["expected"])
     module.exit_json(
         changed=False,
         ansible_facts={
@@ -115,7 +119,8 @@ def main() -> None:
                 "path": str(root),
                 "real_path": str(root.resolve()),
                 "missing": absent(root, module.params["required"]),
-                "to_make": absent(root, module.params["expected"]),
+                # What lies aside comes back before anything is made anew.
+                "to_make": [name for name in expected if not (root / ASIDE / name).exists()],
                 "version": version_of(root, module.params["hashed"], module.params["configuration"]),
                 "commit": (git(root, "rev-parse", "HEAD") or b"").decode().strip(),
                 "aside": (root / ASIDE).is_dir(),

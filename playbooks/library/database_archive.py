@@ -15,7 +15,8 @@ DOCUMENTATION = """
 module: database_archive
 short_description: Whether a dump can be restored here; changes nothing
 description:
-  - Returns C(archive) with C(error), empty where it can. The running server's own tools read all of it.
+  - Returns C(archive) with C(error), empty where it can, and in C(migrations) those it has.
+  - The running server's own tools read all of it.
 options:
   path: {type: path, required: true, description: The dump.}
   container: {type: str, required: true, description: The database's container, running.}
@@ -76,8 +77,8 @@ def migrations_in(script: str) -> set[str]:
     return {line.split("\t")[column] for line in found[2].strip().splitlines()}
 
 
-def check(path: Path, container: str) -> None:
-    """Raise ArchiveError unless all of the file is a dump of ours that the version in use understands."""
+def check(path: Path, container: str) -> list[str]:
+    """Return the migrations it has. Raises ArchiveError unless all of it is a dump of ours that fits."""
     if not path.is_file():
         raise ArchiveError("there is no such file")
     if path.stat().st_size == 0:
@@ -97,6 +98,7 @@ def check(path: Path, container: str) -> None:
     known = inside(container, "psql", "-U", "postgres", "-d", DATABASE, "-X", "-qAtc", query).split()
     if newer := sorted(had.difference(known)):
         raise ArchiveError(f"it comes from a newer version: {', '.join(newer)} is not known here")
+    return sorted(had)
 
 
 def main() -> None:
@@ -109,10 +111,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        check(Path(module.params["path"]), module.params["container"])
+        migrations = check(Path(module.params["path"]), module.params["container"])
     except (ArchiveError, OSError) as error:
         module.exit_json(changed=False, archive={"error": str(error)})
-    module.exit_json(changed=False, archive={"error": ""})
+    module.exit_json(changed=False, archive={"error": "", "migrations": migrations})
 
 
 if __name__ == "__main__":

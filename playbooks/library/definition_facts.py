@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +21,7 @@ description:
 options:
   project_dir: {type: path, required: true, description: "Folder of .env, and of what the definition names."}
   files: {type: list, elements: str, required: true, description: Compose files, later over earlier.}
+  template: {type: str, default: "", description: What .env will be made from; read where there is none yet.}
   app: {type: str, required: true, description: Name of the application's service.}
   database: {type: str, required: true, description: Name of the database's service.}
 """
@@ -58,33 +61,45 @@ def settings_of(config: dict[str, Any], app: str, database: str) -> dict[str, An
     }
 
 
+def resolve(project_dir: str, files: list[str]) -> subprocess.CompletedProcess[str]:
+    """Have compose resolve the files with the .env of a folder; they may lie elsewhere (an exported tree)."""
+    argv = ["docker", "compose", "--project-directory", project_dir]
+    argv += [part for file in files for part in ("-f", file)]
+    argv += ["config", "--format", "json"]
+    return subprocess.run(argv, cwd=project_dir, capture_output=True, text=True, check=False)
+
+
+def resolve_without_settings(template: str, files: list[str]) -> subprocess.CompletedProcess[str]:
+    """Do the same for a checkout that has no .env yet, with stand-ins for the secrets that it will get."""
+    secrets = re.compile(r"^(POSTGRES_PASSWORD|ADMIN_TOKEN|WEBHOOK_SECRET)=$", re.MULTILINE)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, ".env").write_text(secrets.sub(r"\1=fresh", template))
+        return resolve(folder, files)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "project_dir": {"type": "path", "required": True},
             "files": {"type": "list", "elements": "str", "required": True},
+            "template": {"type": "str", "default": ""},
             "app": {"type": "str", "required": True},
             "database": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
-    # The files may lie elsewhere (an exported tree); .env and the folders they name are the project's.
-    argv = ["docker", "compose", "--project-directory", module.params["project_dir"]]
-    argv += [part for file in module.params["files"] for part in ("-f", file)]
-    done = subprocess.run(
-        [*argv, "config", "--format", "json"],
-        cwd=module.params["project_dir"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    params = module.params
+    if params["template"] and not Path(params["project_dir"], ".env").exists():
+        done = resolve_without_settings(params["template"], params["files"])
+    else:
+        done = resolve(params["project_dir"], params["files"])
     if done.returncode != 0:
         lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("time=")]
         module.exit_json(
             changed=False, definition={"error": without_value(lines[-1] if lines else "no reason given")}
         )
-    settings = settings_of(json.loads(done.stdout), module.params["app"], module.params["database"])
+    settings = settings_of(json.loads(done.stdout), params["app"], params["database"])
     module.exit_json(changed=False, definition={"error": "", **settings})
 
 

@@ -19,10 +19,16 @@ description:
   - C(state=fetched) asks the remote that the branch follows.
   - C(state=target) resolves the C(commit) to deploy, fails where the checkout cannot go there, and names in
     C(changed_controller) what it changes of the controller itself.
+  - C(state=foreseen) does that without fetching, as far as it goes; C(fetch) says whether a fetch would bring
+    anything, C(known) whether the commit is here already.
   - C(state=exported) lays the tree of C(commit) out in C(folder), and removes what lies beside it.
 options:
   path: {type: path, required: true, description: The checkout.}
-  state: {type: str, choices: [clean, fetched, target, exported], required: true, description: What to do.}
+  state:
+    type: str
+    choices: [clean, fetched, target, foreseen, exported]
+    required: true
+    description: What to do.
   configuration: {type: list, elements: str, default: [], description: The operator's files; never edits.}
   controller: {type: list, elements: str, default: [], description: Paths that make up the controller.}
   commit: {type: str, default: "", description: What to export.}
@@ -89,26 +95,51 @@ def without_password(said: str) -> str:
     return said
 
 
-def fetch(root: Path, seconds: int) -> bool:
-    """Ask the remote; return whether it had something new. Raises Refusal where it does not answer."""
-    branch, follows = upstream(root)
-    before = text(root, "rev-parse", follows)
-    remote = text(root, "config", f"branch.{branch}.remote")
+def ask(root: Path, remote: str, seconds: int, *argv: str) -> str:
+    """Run a git command that talks to the remote. Raises Refusal where it does not answer."""
     try:
-        git(root, "fetch", "--quiet", remote, timeout=seconds)
+        return git(root, *argv, timeout=seconds).decode()
     except GitError as error:
         raise Refusal(
             f"The remote {remote} did not answer: {without_password(str(error))}. The app was not touched. "
             f"Try it by hand: git -C {root} fetch {remote}"
         ) from error
+
+
+def fetch(root: Path, seconds: int) -> bool:
+    """Ask the remote; return whether it had something new. Raises Refusal where it does not answer."""
+    branch, follows = upstream(root)
+    before = text(root, "rev-parse", follows)
+    remote = text(root, "config", f"branch.{branch}.remote")
+    ask(root, remote, seconds, "fetch", "--quiet", remote)
     hand_to_owner(root, [])
     return text(root, "rev-parse", follows) != before
 
 
-def target(root: Path, configuration: list[str]) -> dict[str, Any]:
-    """Resolve what to deploy: the remote branch, if the checkout can go there. Raises Refusal."""
+def foresee(root: Path, configuration: list[str], seconds: int) -> dict[str, Any]:
+    """Say what fetching would come to, and leave it. Raises Refusal where the update would be refused."""
     branch, follows = upstream(root)
-    head, there = text(root, "rev-parse", "HEAD"), text(root, "rev-parse", follows)
+    remote = text(root, "config", f"branch.{branch}.remote")
+    name = text(root, "config", f"branch.{branch}.merge")
+    listed = dict(
+        line.split("\t")[::-1] for line in ask(root, remote, seconds, "ls-remote", remote).splitlines()
+    )
+    if name not in listed:
+        raise Refusal(
+            f"The remote {remote} has no {name}, which {branch} of {root} follows. Choose another: "
+            f"git -C {root} branch --set-upstream-to={remote}/…"
+        )
+    commit, new = listed[name], listed[name] != text(root, "rev-parse", follows)
+    if holds(root, "cat-file", "-e", f"{commit}^{{commit}}"):
+        return {**target(root, configuration, commit), "fetch": new, "known": True}
+    head, own = text(root, "rev-parse", "HEAD"), text(root, "log", "--format=%h %s", f"{follows}..HEAD")
+    return {"commit": commit, "from": head, "fetch": new, "known": False, "own_commits": own.splitlines()}
+
+
+def target(root: Path, configuration: list[str], there: str = "") -> dict[str, Any]:
+    """Resolve what to deploy: the remote's commit, as fetched or as given. Raises Refusal if it cannot be."""
+    branch, follows = upstream(root)
+    head, there = text(root, "rev-parse", "HEAD"), there or text(root, "rev-parse", follows)
     if holds(root, "merge-base", "--is-ancestor", there, head):
         return {"commit": head, "from": head}  # nothing new, or local commits on top of it
     if not holds(root, "merge-base", "--is-ancestor", head, there):
@@ -155,9 +186,12 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     if state == "exported":
         export(root, params["commit"], Path(params["folder"]))
         return {"changed": True}
-    found = target(root, params["configuration"])
-    ends = (found["from"], found["commit"])
+    if state == "foreseen":
+        found = foresee(root, params["configuration"], params["seconds"])
+    else:
+        found = {**target(root, params["configuration"]), "known": True}
     own = [f":(top){path}" for path in params["controller"]]
+    ends = (found["from"], found["commit"] if found["known"] else found["from"])
     changed = names(root, "diff", "--name-only", "-z", "--no-ext-diff", *ends, "--", *own)
     return {"changed": False, **found, "changed_controller": changed}
 
@@ -168,7 +202,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["clean", "fetched", "target", "exported"], "required": True},
+            "state": {
+                "type": "str",
+                "choices": ["clean", "fetched", "target", "foreseen", "exported"],
+                "required": True,
+            },
             "configuration": listed,
             "controller": listed,
             "commit": {"type": "str", "default": ""},

@@ -6,13 +6,22 @@ in it are ever removed, by their exact names: nothing else on the machine is our
 
 from __future__ import annotations
 
-import json
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.versions import (
+    RECORD,
+    Entry,
+    docker,
+    images_of,
+    load,
+    noted,
+    save,
+    settled,
+    to_remove,
+)
 
 DOCUMENTATION = """
 module: version_record
@@ -35,54 +44,6 @@ options:
   withdraw: {type: bool, default: false, description: The version before was left on purpose.}
   keep: {type: int, default: 5, description: Versions whose images are kept.}
 """
-
-RECORD = ".run/versions.json"
-REMEMBERED = 50  # entries, whose images are mostly gone
-KEPT = ("good", "withdrawn")
-
-Entry = dict[str, Any]
-
-
-def docker(*argv: str) -> str:
-    """Return stdout; empty of a command that failed because there is no such object."""
-    return subprocess.run(["docker", *argv], capture_output=True, text=True, check=False).stdout.strip()
-
-
-def load(root: Path) -> dict[str, Any]:
-    """Return the record; an empty one where none was written yet. Raises ValueError."""
-    path = root / RECORD
-    if not path.exists():
-        return {"current": "", "versions": []}
-    record = json.loads(path.read_text())
-    if not isinstance(record, dict) or not isinstance(record.get("versions"), list):
-        raise ValueError("it is no record of versions")  # noqa: TRY004  # wrong content, not a wrong call
-    return record
-
-
-def save(root: Path, record: dict[str, Any]) -> None:
-    """Write the record so that it is whole at any moment."""
-    path = root / RECORD
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    fresh = path.with_suffix(".partial")
-    fresh.touch(mode=0o600)
-    fresh.write_text(json.dumps(record, indent=2) + "\n")
-    fresh.replace(path)
-
-
-def noted(record: dict[str, Any], entry: Entry, *, live: bool, withdraw: bool) -> dict[str, Any]:
-    """Return the record with one more version in front; `live` makes it the current one. Pure."""
-    others = [dict(one) for one in record["versions"] if one["version"] != entry["version"]]
-    for one in others:
-        if live and withdraw and one["version"] == record["current"] and one["state"] == "good":
-            one["state"] = "withdrawn"
-    current = entry["version"] if live else record["current"]
-    return {"current": current, "versions": [entry, *others][:REMEMBERED]}
-
-
-def to_remove(record: dict[str, Any], keep: int) -> list[str]:
-    """Name the versions whose images may go: all but the newest `keep` that passed their gate. Pure."""
-    kept = [one["version"] for one in record["versions"] if one["state"] in KEPT][:keep]
-    return [one["version"] for one in record["versions"] if one["version"] not in {*kept, record["current"]}]
 
 
 def obstacle(entry: Entry, running: str, images: set[str]) -> str:
@@ -123,12 +84,6 @@ def choose(record: dict[str, Any], wanted: str, running: str, images: set[str]) 
     raise LookupError(f"There is no good version before the one that runs. {there_is}")
 
 
-def images_of(repository: str) -> dict[str, str]:
-    """Return tag → id of every image with this name."""
-    lines = docker("images", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", repository).splitlines()
-    return dict(line.split() for line in lines)
-
-
 def note(root: Path, record: dict[str, Any], params: dict[str, Any]) -> tuple[bool, list[str]]:
     """Write one version down; whether that changed anything, and the versions whose images went."""
     images, live = images_of(params["repository"]), params["state"] == "good"
@@ -143,8 +98,7 @@ def note(root: Path, record: dict[str, Any], params: dict[str, Any]) -> tuple[bo
         "pruned": False,
         **{key: params[key] for key in ("flow", "run", "backup")},
     }
-    same = ("state", "image_id", "commit")
-    if live and record["current"] == entry["version"] and all(before.get(key) == entry[key] for key in same):
+    if live and settled(record, entry):
         return False, []
     record = noted(record, entry, live=live, withdraw=params["withdraw"])
     removed = [version for version in to_remove(record, params["keep"]) if live and version in images]

@@ -6,8 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
-# Nobody sits at the other end: a question for a password would wait for ever.
-UNATTENDED = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+# Nobody sits at the other end: a question for a password would wait for ever. Looking refreshes no index.
+UNATTENDED = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
 
 class GitError(Exception):

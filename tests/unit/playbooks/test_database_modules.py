@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.playbooks.test_modules import load
+from tests.unit.playbooks.modules import load
 
 if TYPE_CHECKING:
     import io

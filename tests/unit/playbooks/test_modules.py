@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
 import socket
 import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.unit.playbooks.modules import load
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-LIBRARY = Path(__file__).parents[3] / "playbooks" / "library"
-
-
-def load(name: str) -> Any:
-    sys.path.insert(0, str(LIBRARY))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(LIBRARY))
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -134,7 +124,7 @@ def test_compose_s_line_loses_the_value_it_quotes() -> None:
 class TestOwnership:
     def of(self, here: Path, container: str, volume: str) -> list[str]:
         containers = {"app": {"name": "trading-signal-processor", "checkout": container}}
-        found = load("stack_facts").foreign(here, containers, "vol", {"checkout": volume})
+        found = load("ansible.module_utils.stack").foreign(here, containers, "vol", {"checkout": volume})
         return [f"{entry['what']}: {entry['owner']}" for entry in found]
 
     def test_ours_is_not_foreign_also_through_a_link(self, tmp_path: Path) -> None:
@@ -156,7 +146,7 @@ class TestOwnership:
 
 
 def test_modes_follow_the_rule_and_links_are_left_alone(tmp_path: Path) -> None:
-    modes = load("tree_modes")
+    modes = load("ansible.module_utils.tree")
     outside = tmp_path / "outside"
     outside.write_text("x")
     outside.chmod(0o644)

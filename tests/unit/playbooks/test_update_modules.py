@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ansible.module_utils
 import pytest
 
-PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
+from tests.unit.playbooks.modules import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 CONFIGURATION = [".env", "config/finviz_config.json"]
-
-
-def load(name: str) -> Any:
-    """A module of playbooks/library, with what it shares, as Ansible would find both."""
-    shared, library = str(PLAYBOOKS / "module_utils"), str(PLAYBOOKS / "library")
-    if shared not in ansible.module_utils.__path__:
-        ansible.module_utils.__path__.append(shared)
-    sys.path.insert(0, library)
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(library)
 
 
 def git(root: Path, *argv: str) -> str:
@@ -116,6 +104,43 @@ class TestSource:
         params = {"path": str(checkout), "state": "target", "configuration": [], "controller": ["run.py"]}
         found = source.answer(params)
         assert (found["commit"], found["changed_controller"]) == (new, ["run.py"])
+
+    def test_what_the_remote_has_is_foreseen_without_fetching_it(self, checkout: Path, origin: Path) -> None:
+        source = load("update_source")
+        before = git(checkout, "for-each-ref"), git(checkout, "count-objects", "-v")
+        assert source.foresee(checkout, [], 60) == {
+            "commit": git(checkout, "rev-parse", "HEAD"),
+            "from": git(checkout, "rev-parse", "HEAD"),
+            "fetch": False,
+            "known": True,
+        }
+        new = commit(origin, {"app/main.py": "y"})
+        params = {"path": str(checkout), "state": "foreseen", "configuration": [], "controller": ["run.py"]}
+        found = source.answer({**params, "seconds": 60})
+        assert (found["commit"], found["fetch"], found["known"]) == (new, True, False)
+        assert found["changed_controller"] == []
+        assert (git(checkout, "for-each-ref"), git(checkout, "count-objects", "-v")) == before
+        assert not (checkout / ".git" / "FETCH_HEAD").exists()
+
+    def test_local_commits_that_may_stand_in_the_way_are_named(self, checkout: Path, origin: Path) -> None:
+        own = commit(checkout, {"app/own.py": ""})
+        commit(origin, {"app/main.py": "theirs"})
+        found = load("update_source").foresee(checkout, [], 60)
+        assert [line.split()[0] for line in found["own_commits"]] == [own[:7]]
+
+    def test_a_divergence_that_was_fetched_already_is_foreseen(self, checkout: Path, origin: Path) -> None:
+        source = load("update_source")
+        commit(origin, {"app/main.py": "theirs"})
+        git(checkout, "fetch", "-q")
+        own = commit(checkout, {"app/own.py": ""})
+        with pytest.raises(source.Refusal, match=own[:7]):
+            source.foresee(checkout, [], 60)
+
+    def test_a_branch_that_the_remote_lost_is_named(self, checkout: Path, origin: Path) -> None:
+        source = load("update_source")
+        git(origin, "branch", "-m", "elsewhere")
+        with pytest.raises(source.Refusal, match="has no refs/heads/main"):
+            source.foresee(checkout, [], 60)
 
     def test_local_commits_on_top_are_deployed_as_they_are(self, checkout: Path) -> None:
         own = commit(checkout, {"app/own.py": ""})

@@ -1,0 +1,155 @@
+"""The steps of every flow in the order of its playbook, the plan made of them, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deploy.events import Status
+from deploy.plan import steps
+from deploy.plan.facts import facts_of
+from deploy.plan.steps import Answer, Answers, Changes, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from deploy import events
+
+_BEFORE = (steps.docker, steps.files, steps.adoption, steps.base_images)
+_DEPLOY = (
+    *_BEFORE,
+    steps.modes,
+    steps.image,
+    steps.volume,
+    steps.database,
+    steps.password,
+    steps.schema,
+    steps.app,
+    steps.gate,
+    steps.record,
+)
+_UPDATE = (
+    steps.fetch,
+    steps.tree,
+    *_BEFORE,
+    steps.configuration,
+    steps.image,
+    steps.volume,
+    steps.database,
+    steps.password,
+    steps.schema,
+    steps.rehearsal,
+    steps.app,
+    steps.gate,
+    steps.checkout,
+    steps.record,
+)
+_FRESH_DATABASE = (steps.fresh_volume, steps.fresh_database, steps.fresh_schema, steps.app_again, steps.gate)
+
+FLOWS: dict[str, tuple[Step, ...]] = {
+    "site": _DEPLOY,
+    "quick": _DEPLOY,
+    "update": _UPDATE,
+    "quickupdate": _UPDATE,
+    "rebuild": (
+        *_BEFORE,
+        steps.modes,
+        steps.image,
+        steps.app_stopped,
+        steps.copy,
+        steps.containers,
+        steps.destruction,
+        steps.older_database_images,
+        steps.other_images,
+        steps.temporary,
+        *_FRESH_DATABASE,
+    ),
+    "db": (
+        *_BEFORE,
+        steps.modes,
+        steps.image_if_none,
+        steps.app_stopped,
+        steps.copy,
+        steps.destruction,
+        steps.older_database_images,
+        *_FRESH_DATABASE,
+    ),
+    "stop": (steps.containers,),
+    "rollback": (
+        steps.docker,
+        steps.files,
+        steps.tree,
+        steps.rehearsal,
+        steps.configuration,
+        steps.database,
+        steps.password,
+        steps.app,
+        steps.gate,
+        steps.checkout,
+        steps.record,
+    ),
+    "backup": (steps.dump,),
+    "restore": (
+        steps.docker,
+        steps.files,
+        steps.read_in,
+        steps.app_stopped,
+        steps.hold,
+        steps.pause,
+        steps.exchange,
+        steps.modes,
+        steps.restored_schema,
+        steps.app_again,
+        steps.gate,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One step of a plan."""
+
+    step: Step
+    answer: Answer
+
+    def as_dict(self) -> dict[str, str]:
+        """What the journal and the document of `--json` hold of it."""
+        return {"step": self.step.name, "changes": str(self.answer.changes), "why": self.answer.why}
+
+
+def make(flow: str, report: Mapping[str, Any]) -> list[Planned]:
+    """The plan for a host from what was reported of it; empty if it did not get that far."""
+    facts = facts_of(report)
+    if facts is None:
+        return []
+    answers: Answers = {}
+    planned = []
+    for step in FLOWS[flow]:
+        if facts.docker_to_come and step is not steps.docker:
+            answer = Answer(Changes.DEPENDS, "nothing can be seen before Docker runs")
+        else:
+            answer = step.decide(facts, answers)
+        answers[step.name] = answer
+        planned.append(Planned(step, answer))
+    return planned
+
+
+def differences(planned: Iterable[Planned], happened: Iterable[events.Step], *, ended: bool) -> list[str]:
+    """What went otherwise, a line each. A flow that did not end owes no step, but none may be unforeseen."""
+    planned = list(planned)
+    changed_tasks = {event.name for event in happened if event.status is Status.CHANGED}
+    changed = {one.step.name: not changed_tasks.isdisjoint(one.step.tasks) for one in planned}
+    found = []
+    for one in planned:
+        name, answer = one.step.name, one.answer
+        expected = (
+            changed.get(answer.on) if answer.changes is Changes.DEPENDS else answer.changes is Changes.YES
+        )
+        if one.step.early or not one.step.tasks or expected is None or changed[name] is expected:
+            continue
+        if changed[name]:
+            found.append(f"{name}: changed, and was not going to ({answer.why})")
+        elif ended:
+            found.append(f"{name}: did not change, and was going to ({answer.why})")
+    return found

@@ -1,0 +1,160 @@
+"""What a flow is going to find: everything that decides its steps, at one moment. Changes nothing (SPEC §2).
+
+The plan of `--check` and the one that a run notes at its start are made from this. Each answer comes from the
+code that decides when the step is carried out.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils import stack, tree, versions
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.git_checkout import GitError, names
+
+DOCUMENTATION = """
+module: plan_facts
+short_description: The stack beside its definition, its folders, its versions, its schema and its images
+description:
+  - Returns C(stack) as M(stack_facts) does with C(compare), and C(seen).
+options:
+  project: {type: str, required: true, description: Name of the compose project.}
+  services: {type: dict, required: true, description: "Service name to {container, ...}."}
+  app: {type: str, required: true, description: Name of the application's service, and of its image.}
+  database: {type: str, required: true, description: Name of the database's service.}
+  volume: {type: str, required: true, description: Name of the database's volume.}
+  project_dir: {type: path, required: true, description: The checkout.}
+  files: {type: list, elements: str, required: true, description: Compose files.}
+  rules: {type: list, elements: dict, required: true, description: Modes and owners, as for M(tree_modes).}
+  version: {type: str, required: true, description: The version that is deployed.}
+  commit: {type: str, default: "", description: Its commit.}
+  tree: {type: str, default: "", description: "Commit whose migrations count; empty: the checkout as it is."}
+  withdraw: {type: bool, default: false, description: The version before is left on purpose.}
+  keep: {type: int, required: true, description: Versions whose images are kept.}
+"""
+
+BASES = ("trading-signal-processor/base-python", "trading-signal-processor/base-postgres")
+MIGRATIONS = "app/db/migrations"
+APPLIED = "SELECT migration_id FROM _pogo_migration"
+
+
+def password(config: dict[str, Any], container: str, database: str) -> str:
+    """Say whether the database's container was made with the password of .env: same, differs or unknown."""
+    listing = stack.docker(
+        "container", "inspect", "--format", "{{range .Config.Env}}{{println .}}{{end}}", container
+    )
+    had = dict(line.partition("=")[::2] for line in listing.splitlines()).get("POSTGRES_PASSWORD")
+    if had is None or not config:
+        return "unknown"
+    return "same" if config["services"][database]["environment"]["POSTGRES_PASSWORD"] == had else "differs"
+
+
+def known_migrations(root: Path, commit: str) -> set[str] | None:
+    """Return the migrations of the commit, or of the checkout as it is; None where the commit is not here."""
+    try:
+        files = (
+            names(root, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", MIGRATIONS)
+            if commit
+            else [path.name for path in (root / MIGRATIONS).iterdir()]
+        )
+    except GitError:
+        return None
+    return {Path(name).stem for name in files if name.endswith(".sql")}
+
+
+def applied_migrations(container: dict[str, Any]) -> set[str] | None:
+    """Return the migrations that the database has; None where it does not answer."""
+    if container.get("state") != "running":
+        return None
+    psql = ["psql", "-U", "postgres", "-d", "trading_signals", "-qAtXc", APPLIED]
+    done = subprocess.run(
+        ["docker", "exec", container["name"], *psql], capture_output=True, text=True, check=False
+    )
+    return set(done.stdout.split()) if done.returncode == 0 else None
+
+
+def record(root: Path, image_id: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Return what noting this version will come to: whether all is noted, and whose images go."""
+    entry = {"version": params["version"], "commit": params["commit"], "image_id": image_id, "state": "good"}
+    found = versions.load(root)
+    after = versions.noted(found, entry, live=True, withdraw=params["withdraw"])
+    images = versions.images_of(params["app"])
+    return {
+        "settled": versions.settled(found, entry),
+        "removes": [one for one in versions.to_remove(after, params["keep"]) if one in images],
+    }
+
+
+def images(app: str, project: str) -> dict[str, list[str]]:
+    """Return the names of the project's images: the app's, those of older bases, and ids without a name."""
+    app_images = [tag for tag in versions.images_of(app) if tag != "<none>"]
+    older = []
+    for base in BASES:
+        found = versions.images_of(base)
+        older += [
+            f"{base}:{tag}" for tag, one in found.items() if tag != "<none>" and one != found.get("current")
+        ]
+    label = f"label={stack.COMPOSE}project={project}"
+    nameless = stack.docker("images", "--quiet", "--filter", "dangling=true", "--filter", label).split()
+    return {"app": app_images, "older_bases": older, "nameless": nameless}
+
+
+def rubbish(root: Path) -> list[str]:
+    """Return what `--rebuild` counts as temporary: see roles/project/tasks/tidy.yml."""
+    data = root / "data"
+    found = list(data.iterdir()) if data.is_dir() else []
+    return [str(path.relative_to(root)) for path in [*found, *(root / "backups").rglob("*.partial")]]
+
+
+def main() -> None:
+    """Run the module."""
+    text = {"type": "str", "required": True}
+    module = AnsibleModule(
+        argument_spec={
+            **dict.fromkeys(("project", "app", "database", "volume", "version"), text),
+            "services": {"type": "dict", "required": True},
+            "project_dir": {"type": "path", "required": True},
+            "files": {"type": "list", "elements": "str", "required": True},
+            "rules": {"type": "list", "elements": "dict", "required": True},
+            "commit": {"type": "str", "default": ""},
+            "tree": {"type": "str", "default": ""},
+            "withdraw": {"type": "bool", "default": False},
+            "keep": {"type": "int", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    params, root = module.params, Path(module.params["project_dir"])
+    found = stack.look(params["project"], params["services"], params["app"], params["volume"])
+    config = stack.resolved(params["project_dir"], params["files"])
+    # Without .env nothing can be resolved: it is made first, with other secrets, and everything after it.
+    targets = (
+        stack.wanted(config, params["project_dir"]) if config else {one: {} for one in params["services"]}
+    )
+    changed = stack.differences(found["containers"], targets)
+    container = found["containers"].get(params["database"], {})
+    known, applied = known_migrations(root, params["tree"]), applied_migrations(container)
+    image_id = versions.images_of(params["app"]).get(params["version"], "")
+    try:
+        seen = {
+            "image": bool(image_id),
+            "modes": tree.in_line(root, params["rules"], check=True),
+            "password": password(
+                config, params["services"][params["database"]]["container"], params["database"]
+            ),
+            "migrations": sorted(known) if known is not None else None,
+            "applied": sorted(applied) if applied is not None else None,
+            "record": record(root, image_id, params),
+            "images": images(params["app"], params["project"]),
+            "rubbish": rubbish(root),
+        }
+    except (OSError, ValueError) as error:
+        module.fail_json(
+            msg=f"What lies in {root} cannot be read: {error}. Correct that, then run this again."
+        )
+    module.exit_json(changed=False, stack={**found, "changed": changed}, seen=seen)
+
+
+if __name__ == "__main__":
+    main()

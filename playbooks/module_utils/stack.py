@@ -1,0 +1,170 @@
+"""What runs, what is defined, and what compose would change: for the modules in playbooks/library."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+COMPOSE = "com.docker.compose."
+OWN = "trading-signal-processor."
+ADOPTED = ".run/adopted-volume"
+UNKNOWN = "something without a checkout"
+
+
+def docker(*argv: str, cwd: str | None = None, stdin: str | None = None) -> str:
+    """Return stdout, also of a command that failed because one of several objects does not exist."""
+    argv = ("docker", *argv)
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd, input=stdin).stdout
+
+
+def container_facts(raw: dict[str, Any]) -> dict[str, Any]:
+    """Reduce `docker inspect` to what the roles read."""
+    labels = raw["Config"]["Labels"] or {}
+    bindings = raw["HostConfig"]["PortBindings"] or {}
+    environment = dict(pair.partition("=")[::2] for pair in raw["Config"]["Env"] or [])
+    return {
+        "name": raw["Name"].lstrip("/"),
+        "id": raw["Id"][:12],
+        "state": raw["State"]["Status"],
+        "health": (raw["State"].get("Health") or {}).get("Status", ""),
+        "started_at": raw["State"]["StartedAt"],
+        "restarts": raw["RestartCount"],
+        "image": raw["Config"]["Image"],
+        "image_id": raw["Image"],
+        "version": environment.get("APP_VERSION", ""),
+        "privileged": raw["HostConfig"]["Privileged"],
+        "checkout": labels.get(f"{COMPOSE}project.working_dir", ""),
+        "project": labels.get(f"{COMPOSE}project", ""),
+        "definition": labels.get(f"{COMPOSE}config-hash", ""),
+        "ports": {
+            inside.split("/")[0]: int(host[0]["HostPort"]) for inside, host in bindings.items() if host
+        },
+    }
+
+
+def volume_facts(name: str) -> dict[str, Any]:
+    """Return the volume's labels of interest; empty if there is no such volume."""
+    found = json.loads(docker("volume", "inspect", name) or "[]")
+    if not found:
+        return {}
+    labels = found[0]["Labels"] or {}
+    # A volume without our label comes from the system this one replaces, which used the registry's image.
+    return {
+        "created": found[0]["CreatedAt"],
+        "checkout": labels.get(f"{OWN}checkout", ""),
+        "kind": labels.get(f"{OWN}kind", "registry"),
+    }
+
+
+def health_of(container: dict[str, Any]) -> dict[str, Any]:
+    """Ask the running application itself, by the port its container publishes."""
+    if container.get("state") != "running" or "80" not in container["ports"]:
+        return {"status": "absent", "version": "", "code": 0}
+    url = f"http://127.0.0.1:{container['ports']['80']}/health"
+    try:
+        with urllib.request.urlopen(url, timeout=3) as answer:
+            code, body = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        code, body = error.code, error.read()
+    except OSError:
+        return {"status": "unhealthy", "version": "", "code": 0}
+    try:
+        document = json.loads(body)
+        return {"status": str(document["status"]), "version": str(document["version"]), "code": code}
+    except (ValueError, KeyError, TypeError):
+        return {"status": "unhealthy", "version": "", "code": code}
+
+
+def foreign(
+    checkout: Path, containers: dict[str, dict[str, Any]], volume_name: str, volume: dict[str, Any]
+) -> list[dict[str, str]]:
+    """List what another checkout made. Labels cannot change: a file remembers an adopted volume."""
+    here = {str(checkout), str(checkout.resolve())}
+    found = [
+        {"what": f"container {container['name']}", "owner": container["checkout"] or UNKNOWN}
+        for container in containers.values()
+        if container["checkout"] not in here
+    ]
+    if volume and volume["checkout"] not in here and not (checkout / ADOPTED).exists():
+        found.append({"what": f"volume {volume_name}", "owner": volume["checkout"] or UNKNOWN})
+    return found
+
+
+def resolved(project_dir: str, files: list[str]) -> dict[str, Any]:
+    """Return the definition as compose resolves it now; empty where it cannot be read."""
+    compose = ["compose", "--project-directory", project_dir]
+    compose += [part for file in files for part in ("-f", file)]
+    return dict(json.loads(docker(*compose, "config", "--format", "json", cwd=project_dir) or "{}"))
+
+
+def wanted(config: dict[str, Any], project_dir: str) -> dict[str, dict[str, str]]:
+    """Return, per service, the hash of its definition and the id of its image as compose uses them now."""
+    # Hashes of the resolved definition: those of the files leave env_file out and would always differ.
+    argv = ("compose", "--project-directory", project_dir, "-f", "-", "config", "--hash", "*")
+    hashes = dict(line.split() for line in docker(*argv, stdin=json.dumps(config)).splitlines())
+    images = {name: service["image"] for name, service in config["services"].items()}
+    found = json.loads(docker("image", "inspect", *images.values()) or "[]")
+    ids = {tag: image["Id"] for image in found for tag in image["RepoTags"]}
+    return {
+        name: {"definition": hashes[name], "image_id": ids.get(image, "")} for name, image in images.items()
+    }
+
+
+def difference(now: dict[str, Any], target: dict[str, str]) -> str:
+    """Say what of a container differs from its definition, in a word; empty where it is in line. Pure."""
+    if not now:
+        return "absent"
+    if now["definition"] != target.get("definition"):
+        return "definition"
+    if now["image_id"] != target["image_id"]:
+        return "image"
+    if now["state"] != "running":
+        return "stopped"
+    return "unhealthy" if now["health"] == "unhealthy" else ""
+
+
+def differences(containers: dict[str, dict[str, Any]], targets: dict[str, dict[str, str]]) -> dict[str, str]:
+    """Return, per service that is not in line, what of it differs. Pure."""
+    found = {service: difference(containers.get(service, {}), target) for service, target in targets.items()}
+    return {service: word for service, word in found.items() if word}
+
+
+def look(
+    project: str, services: dict[str, dict[str, Any]], app: str, volume: str, checkout: str | None = None
+) -> dict[str, Any]:
+    """Return the stack as it is at this moment; with a checkout also what another one made."""
+    mine = docker("ps", "-aq", "--no-trunc", "--filter", f"label={COMPOSE}project={project}").split()
+    names = [service["container"] for service in services.values()]
+    raw = json.loads(docker("container", "inspect", *dict.fromkeys([*names, *mine])) or "[]")
+    by_name = {entry["Name"].lstrip("/"): entry for entry in raw}
+    containers = {
+        service: container_facts(by_name[spec["container"]])
+        for service, spec in services.items()
+        if spec["container"] in by_name
+    }
+    labels = {name: entry["Config"]["Labels"] or {} for name, entry in by_name.items()}
+    orphans = [
+        name
+        for name, label in labels.items()
+        if label.get(f"{COMPOSE}project") == project
+        and label.get(f"{COMPOSE}oneoff") != "True"
+        and label.get(f"{COMPOSE}service") not in services
+    ]
+    found = volume_facts(volume)
+    return {
+        "containers": containers,
+        "summary": [
+            {key: container[key] for key in ("name", "state", "health", "image")}
+            for container in containers.values()
+        ],
+        "volume": found,
+        "foreign": foreign(Path(checkout), containers, volume, found) if checkout else [],
+        "orphans": sorted(orphans),
+        "health": health_of(containers.get(app, {})),
+        "now": time.time(),
+    }

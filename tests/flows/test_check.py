@@ -1,0 +1,181 @@
+"""`--check`: it touches nothing, and what it says is what the flow then does (SPEC §2)."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from deploy.plan.flows import FLOWS
+from tests.hosts.serving import serving_all_along
+from tests.hosts.stack import APP, Stack
+from tests.hosts.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HARMLESS = ("Preconditions", "Fetch")
+MIGRATION = """-- a table that nobody reads
+-- depends: 20261122_04_vB2sN-renewal
+
+-- migrate: apply
+
+CREATE TABLE nobody (id bigint);
+"""
+
+
+@pytest.fixture(scope="module")
+def upstream(stack: Stack) -> Upstream:
+    """The remote that the stack's checkout follows."""
+    return Upstream(stack.host)
+
+
+def everything(stack: Stack) -> list[str]:
+    """Containers, images, volumes, networks, refs, and every file, git's own too: mode, time and content."""
+    commands = (
+        "docker ps --all --no-trunc --format '{{.ID}} {{.Names}} {{.State}}'",
+        "docker images --all --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}'",
+        "docker volume ls --quiet",
+        "docker network ls --quiet",
+        "git for-each-ref && git rev-parse HEAD",
+        "find . -name .venv -prune -o -printf '%p %m %u %T@\\n' | sort",
+        "find . -name .venv -prune -o -type f -print0 | sort -z | xargs -0 sha256sum",
+    )
+    return [stack.host.run(command, folder=stack.project).require().stdout for command in commands]
+
+
+def document(stack: Stack, *arguments: str) -> dict[str, Any]:
+    """What `run.py --json` prints, of a run that ended well."""
+    result = stack.run_py(*arguments, "--json").require()
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def a_changed_setting(stack: Stack, _: Upstream) -> None:
+    """Only the app has to be replaced."""
+    stack.configure(LOG_LEVEL="DEBUG")
+
+
+def a_commit_with_a_migration(_: Stack, upstream: Upstream) -> None:
+    """Neither image nor schema of it are here."""
+    upstream.push(
+        {"app/news.txt": f"{uuid.uuid4()}\n", "app/db/migrations/20261124_01_zZ1zZ-nobody.sql": MIGRATION}
+    )
+
+
+def nothing(_: Stack, __: Upstream) -> None:
+    """As the flow before left it."""
+
+
+@pytest.mark.parametrize(
+    ("flow", "flags", "prepare", "surely"),
+    [
+        ("quick", "--quick", a_changed_setting, {"App container"}),
+        ("quick", "--quick", nothing, set()),
+        ("backup", "--backup-db", nothing, {"Dump"}),
+        (
+            "quickupdate",
+            "--quickupdate",
+            a_commit_with_a_migration,
+            {"Fetch", "Image", "App container", "Checkout"},
+        ),
+        ("rollback", "--rollback", nothing, {"App container", "Checkout", "Record"}),
+        ("restore", "--restore-db $(ls backups/db/*.dump)", nothing, {"Databases change names"}),
+        ("db", "--db", nothing, {"Copy of the database", "Destruction", "Volume", "Schema"}),
+        ("site", "", nothing, {"Image", "App container"}),
+        ("stop", "--stop", nothing, {"Containers"}),
+        ("quick", "--quick", nothing, {"Database container", "App container"}),
+    ],
+)
+def test_what_is_shown_is_what_is_done(
+    stack: Stack,
+    upstream: Upstream,
+    flow: str,
+    flags: str,
+    prepare: Callable[[Stack, Upstream], None],
+    surely: set[str],
+) -> None:
+    """Nothing differs after the look; then the flow plans the same, and does nothing else."""
+    prepare(stack, upstream)
+    before = everything(stack)
+    shown = document(stack, flags, "--check")
+    assert everything(stack) == before
+    plan = shown["hosts"]["localhost"]["plan"]
+    assert {step["step"] for step in plan if step["changes"] == "yes"} >= surely
+
+    done = document(stack, flags, "--yes")
+    made = done["hosts"]["localhost"]["plan"]
+    assert done["hosts"]["localhost"]["otherwise"] == []
+    assert [step["step"] for step in made] == [step["step"] for step in plan]
+    known = {step["step"]: step["changes"] for step in plan if step["changes"] != "depends"}
+    assert {step["step"]: step["changes"] for step in made if step["step"] in known} == known
+    foreseen = {task for step in FLOWS[flow] for task in step.tasks}
+    changed = {
+        one["name"] for one in done["steps"] if one["status"] == "changed" and one["play"] not in HARMLESS
+    }
+    assert changed <= foreseen
+
+
+@pytest.mark.parametrize("flags", ["--update", "--rebuild"])
+def test_a_look_at_the_slow_flows_touches_nothing_either(stack: Stack, flags: str) -> None:
+    """Nothing is asked, fetched, built or removed; the last line says how to carry it out."""
+    before = everything(stack)
+    result = stack.run_py(flags, "--check").require()
+    assert everything(stack) == before
+    assert "nothing was touched" in result.output
+    assert result.output.rstrip().splitlines()[-1] == f"Next: python3 run.py {flags}  carries it out"
+
+
+def test_a_failed_precondition_is_said_as_the_flow_says_it(stack: Stack) -> None:
+    """Exit 3, and the very same sentence."""
+    said = []
+    with serving_all_along(stack):
+        stack.host.run("mv Dockerfile /root/", folder=stack.project).require()
+        try:
+            for flags in (["--quick", "--check"], ["--quick"]):
+                result = stack.run_py(*flags, "--json")
+                assert result.code == 3
+                said.append(json.loads(result.stdout)["hosts"]["localhost"]["failure"]["message"])
+        finally:
+            stack.host.run("mv /root/Dockerfile .", folder=stack.project).require()
+    assert said[0] == said[1]
+    assert "Dockerfile" in said[0]
+
+
+def test_a_remote_that_is_away_leaves_no_plan(stack: Stack) -> None:
+    """Exit 3: what an update would bring is not known."""
+    git = "git config remote.origin.url"
+    url = stack.host.run(git, folder=stack.project).require().stdout.strip()
+    stack.host.run(f"{git} /srv/nowhere.git", folder=stack.project).require()
+    try:
+        result = stack.run_py("--update", "--check")
+    finally:
+        stack.host.run(f"{git} {url}", folder=stack.project).require()
+    assert result.code == 3
+    assert "The remote origin did not answer" in result.output
+
+
+def test_what_goes_otherwise_is_named(stack: Stack) -> None:
+    """The app's container is removed behind the flow's back, after it made its plan."""
+    process = stack.host.spawn("python3 run.py --quick", folder=stack.project)
+    assert process.stdout is not None
+    assert any("plan: Look at everything that decides" in line for line in process.stdout)
+    stack.host.run(f"docker rm --force {APP}").require()
+    rest = process.stdout.read()
+    assert process.wait(timeout=60) == 0, rest
+    assert "not as planned: App container: changed, and was not going to" in rest
+    assert stack.health()["status"] == "healthy"
+
+
+def test_before_docker_is_there_only_that_is_known(stack: Stack) -> None:
+    """Without --install-docker a failed precondition, with it the first step. Last: the engine is gone."""
+    stack.host.stop_engine()
+    refused = stack.run_py("--quick", "--check")
+    assert refused.code == 3
+    assert "dockerd" in refused.output
+    plan = document(stack, "--quick", "--check", "--install-docker")["hosts"]["localhost"]["plan"]
+    assert plan[0]["changes"] == "yes"
+    assert {step["changes"] for step in plan[1:]} == {"depends"}
+    assert stack.host.run("test -e /run/docker.pid").code == 1

@@ -1,0 +1,351 @@
+"""The plan of every flow in the situations that matter, and what is said of a run that went otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+
+from deploy.actions import ACTIONS
+from deploy.events import Status, Step
+from deploy.plan.flows import FLOWS, differences, make
+from tests.controller.checkout import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OLD, NEW = "a" * 12, "b" * 12
+RUNS = {
+    "trading-signal-processor": {"name": "trading-signal-processor", "state": "running", "version": OLD},
+    "postgres": {"name": "trading-db", "state": "running", "version": ""},
+}
+BASES = ["python registry python:3.13-slim", "postgres registry postgres:15-alpine"]
+SEEN = {
+    "image": True,
+    "modes": [],
+    "password": "same",
+    "migrations": ["one", "two"],
+    "applied": ["one", "two"],
+    "record": {"settled": True, "removes": []},
+    "images": {"app": [OLD, "latest"], "older_bases": [], "nameless": []},
+    "rubbish": [],
+}
+
+
+def report(**given: Any) -> dict[str, Any]:
+    """What the playbooks report of a host where all is in line and version OLD serves."""
+    seen = {**SEEN, **given.pop("seen", {})}
+    plan = {
+        "containers": RUNS,
+        "volume": True,
+        "version": OLD,
+        "commit": OLD + "0" * 28,
+        "head": OLD + "0" * 28,
+        "base_images": BASES,
+        "seen": seen,
+    }
+    source = {"fetch": False, "known": True, "commit": "ignored here"} | given.pop("source", {})
+    return {"plan": {**plan, **given}, "source": source}
+
+
+def answers(flow: str, **given: Any) -> dict[str, str]:
+    """Step → yes, no or depends."""
+    return {one["step"]: one["changes"] for one in (p.as_dict() for p in make(flow, report(**given)))}
+
+
+def why(flow: str, step: str, **given: Any) -> str:
+    """Why a step of the plan changes something or not."""
+    return {one.step.name: one.answer.why for one in make(flow, report(**given))}[step]
+
+
+NOTHING: dict[str, Any] = {"containers": {}, "volume": False, "version": NEW}
+FRESH: dict[str, Any] = {
+    **NOTHING,
+    "to_make": ["data/", ".env"],
+    "changed": {"postgres": "absent", "trading-signal-processor": "absent"},
+    "seen": {"image": False, "password": "unknown", "migrations": None, "record": {"settled": False}},
+}
+UPDATE: dict[str, Any] = {
+    "version": NEW,
+    "commit": NEW + "0" * 28,
+    "database_held": True,
+    "changed": {"trading-signal-processor": "definition"},
+    "source": {"fetch": True},
+    "seen": {
+        "image": False,
+        "applied": ["one"],
+        "record": {"settled": False, "removes": ["c" * 12]},
+    },
+}
+UNKNOWN: dict[str, Any] = {
+    **UPDATE,
+    "source": {"fetch": True, "known": False},
+    "seen": {**UPDATE["seen"], "migrations": None},
+}
+
+
+@pytest.mark.parametrize(
+    ("flow", "given", "yes", "depends"),
+    [
+        ("quick", {}, "", "Image, App container, Record"),
+        ("site", {"no_cache": True, "replace_app": True}, "Image, App container, Record", ""),
+        (
+            "quick",
+            FRESH,
+            (
+                "Files and folders, Modes and owners, Image, Volume, Database container, Schema, "
+                "App container, Record"
+            ),
+            "",
+        ),
+        (
+            "quick",
+            {"changed": {"trading-signal-processor": "definition"}},
+            "App container",
+            "Image, Record",
+        ),
+        (
+            "quick",
+            {"changed": {"trading-signal-processor": "stopped"}},
+            "App container",
+            "Image, Record",
+        ),
+        (
+            "quick",
+            {"changed": {"postgres": "definition"}, "seen": {"password": "differs"}},
+            "Database container, Password",
+            "Image, App container, Record",
+        ),
+        (
+            "quick",
+            {"changed": {"postgres": "absent"}, "seen": {"password": "unknown", "applied": None}},
+            "Database container",
+            "Image, Password, Schema, App container, Record",
+        ),
+        ("quick", {"orphans": ["old-web"]}, "Database container", "Image, App container, Record"),
+        (
+            "quick",
+            {"seen": {"applied": ["one"]}},
+            "",
+            "Image, Schema, App container, Record",
+        ),
+        (
+            "quick",
+            {"foreign": ["container trading-db"]},
+            "Adoption, Database container, App container",
+            "Image, Record",
+        ),
+        (
+            "quick",
+            {"base_images": ["python registry python:3.13-slim changed", BASES[1]]},
+            "Base images, Image, App container, Record",
+            "",
+        ),
+        (
+            "quick",
+            {"base_images": [BASES[0], "postgres absent postgres:15-alpine"]},
+            "Base images, Database container",
+            "Image, App container, Record",
+        ),
+        (
+            "quick",
+            {"changed": {"trading-signal-processor": "definition"}, "privileges_known": False},
+            "",
+            "Image, App container, Record",
+        ),
+        (
+            "update",
+            {**UPDATE, "no_cache": True},
+            (
+                "Fetch, Tree of the commit, Backup of the configuration, Image, Schema, "
+                "App container, Checkout, Record"
+            ),
+            "",
+        ),
+        (
+            "quickupdate",
+            UNKNOWN,
+            "Fetch, Tree of the commit, Backup of the configuration, Image, App container, Checkout, Record",
+            "Schema",
+        ),
+        (
+            "quickupdate",
+            {"database_held": True},
+            "Tree of the commit, Backup of the configuration",
+            "Image, App container, Record",
+        ),
+        (
+            "quickupdate",
+            {**UNKNOWN, "source": {"fetch": True, "known": False, "own_commits": ["1234567 Mine"]}},
+            "Fetch, Tree of the commit, Backup of the configuration, Image, App container, Record",
+            "Schema, Checkout",
+        ),
+        (
+            "rollback",
+            {**UPDATE, "seen": {"record": {"settled": False}}},
+            "Tree of the commit, Backup of the configuration, App container, Checkout, Record",
+            "",
+        ),
+        (
+            "db",
+            {"seen": {"images": {"older_bases": ["trading-signal-processor/base-postgres:old"]}}},
+            (
+                "App stopped, Copy of the database, Destruction, Older database images, Volume, "
+                "Database container, Schema, App container"
+            ),
+            "",
+        ),
+        (
+            "db",
+            {"no_dump": True},
+            "App stopped, Destruction, Volume, Database container, Schema, App container",
+            "",
+        ),
+        (
+            "rebuild",
+            {"no_cache": True, "replace_app": True, "seen": {"rubbish": ["data/exports"]}},
+            (
+                "Image, App stopped, Copy of the database, Containers, Destruction, Other images, "
+                "Temporary files, Volume, Database container, Schema, App container"
+            ),
+            "",
+        ),
+        ("stop", {}, "Containers", ""),
+        ("stop", {"containers": {}}, "", ""),
+        ("backup", {}, "Dump", ""),
+        (
+            "restore",
+            {"pauses": True, "archive": {"migrations": ["one"]}},
+            (
+                "Dump is read in, App stopped, What was not final is held, Delivery paused, "
+                "Databases change names, Schema, App container"
+            ),
+            "",
+        ),
+        (
+            "restore",
+            {"archive": {"migrations": ["one", "two"]}},
+            "Dump is read in, App stopped, What was not final is held, Databases change names, App container",
+            "",
+        ),
+    ],
+)
+def test_a_plan_says_what_changes(flow: str, given: dict[str, Any], yes: str, depends: str) -> None:
+    found = answers(flow, **given)
+    assert ", ".join(step for step, changes in found.items() if changes == "yes") == yes
+    assert ", ".join(step for step, changes in found.items() if changes == "depends") == depends
+
+
+@pytest.mark.parametrize(
+    ("flow", "step", "given", "words"),
+    [
+        (
+            "quick",
+            "App container",
+            {"changed": {"trading-signal-processor": "definition"}},
+            "a setting in .env",
+        ),
+        ("update", "App container", UPDATE, f"version {NEW} takes the place of {OLD}"),
+        ("update", "Database container", UPDATE, "leaves it alone"),
+        ("update", "Record", UPDATE, "its image goes: cccccccccccc"),
+        ("update", "Tree of the commit", UNKNOWN, "if it changes the controller"),
+        (
+            "update",
+            "Tree of the commit",
+            {"source": {"changed_controller": ["deploy/flow.py"]}},
+            "deploy/flow.py",
+        ),
+        ("update", "Schema", UNKNOWN, "fetched to know"),
+        ("quick", "Modes and owners", {"seen": {"modes": list("abcde")}}, "a, b, c and 2 more"),
+        ("quick", "Files and folders", {"aside": True}, "moved aside"),
+        ("quick", "Database container", {"orphans": ["old-web"]}, "old-web"),
+        ("db", "Copy of the database", {"no_dump": True}, "cannot be brought back"),
+        ("rebuild", "Copy of the database", {"containers": {}}, "a cold copy of its volume"),
+    ],
+)
+def test_a_plan_says_why(flow: str, step: str, given: dict[str, Any], words: str) -> None:
+    assert words in why(flow, step, **given)
+
+
+def test_before_docker_is_there_everything_else_depends_on_it() -> None:
+    found = answers("quick", docker_to_come=True)
+    assert found.pop("Docker") == "yes"
+    assert set(found.values()) == {"depends"}
+
+
+def test_a_host_that_did_not_get_so_far_has_no_plan() -> None:
+    assert make("quick", {"warnings": []}) == []
+
+
+def test_a_newer_report_is_understood_as_far_as_it_goes() -> None:
+    assert answers("quick", invented_later=[1]) == answers("quick")
+
+
+def ran(*changed: str) -> list[Step]:
+    return [Step("here", "Deploy", name, Status.CHANGED, 1.0) for name in changed]
+
+
+BUILT, SWAPPED, STARTED = (
+    "images: Build the application's image",
+    "compose: Replace the app",
+    "compose: Start the database",
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "happened", "words"),
+    [
+        ({}, [], []),
+        ({}, [BUILT, SWAPPED, "versions: Note the version"], []),
+        ({}, [SWAPPED], ["App container: changed, and was not going to (only if its image changes)"]),
+        (
+            {},
+            [STARTED],
+            ["Database container: changed, and was not going to (it runs, and nothing of it changed)"],
+        ),
+        (
+            {"changed": {"postgres": "stopped"}},
+            [],
+            ["Database container: did not change, and was going to (it does not run)"],
+        ),
+        # what a build from the cache gives nobody could know
+        ({"replace_app": True}, [BUILT, SWAPPED, "versions: Note the version"], []),
+        # made before the plan was: nothing to compare
+        ({"to_make": ["logs/"], "seen": {"modes": ["logs"]}}, ["permissions: Set modes and owners"], []),
+    ],
+)
+def test_what_went_otherwise_is_named(given: dict[str, Any], happened: list[str], words: list[str]) -> None:
+    assert differences(make("quick", report(**given)), ran(*happened), ended=True) == words
+
+
+def test_a_flow_that_failed_owes_no_step_but_none_may_be_unforeseen() -> None:
+    plan = make("quick", report(replace_app=True))
+    assert differences(plan, ran(), ended=False) == []
+    assert len(differences(plan, ran(STARTED), ended=False)) == 1
+
+
+def test_every_flow_that_changes_something_has_a_plan() -> None:
+    assert set(FLOWS) == {action.name for action in ACTIONS if action.changes}
+
+
+def _task_names(role: Path) -> set[str]:
+    """The names of all tasks of a role, also of those inside of blocks."""
+    found, waiting = (
+        set(),
+        [task for file in role.glob("tasks/*.yml") for task in DataLoader().load_from_file(str(file))],
+    )
+    while waiting:
+        task = waiting.pop()
+        found.add(task["name"])
+        waiting += [one for part in ("block", "rescue", "always") for one in task.get(part, [])]
+    return found
+
+
+def test_every_task_that_a_plan_waits_for_exists() -> None:
+    """A renamed task would silently never be seen to change anything."""
+    existing = {
+        f"{role.name}: {name}" for role in (REPOSITORY / "roles").iterdir() for name in _task_names(role)
+    }
+    wanted = {task for flow in FLOWS.values() for step in flow for task in step.tasks}
+    assert wanted - existing == set()
