@@ -47,6 +47,36 @@ def test_a_precondition_changes_nothing_and_says_what_to_do(checkout: Checkout) 
     assert "last of 100" not in done.stdout  # no log of what was not deployed
 
 
+def test_a_look_ahead_shows_the_plan_of_every_host_and_changes_nothing(checkout: Checkout) -> None:
+    before = sorted(path for path in checkout.root.rglob("*"))
+    done = checkout.run("--quick", "--logs", "--check", "--limit", "web")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Quick deploy would do this; nothing was touched."
+    assert [line for line in lines if line in {"  a:", "  b:"}] == ["  a:", "  b:"]
+    assert lines.count("    Image               yes      version new was not built here yet") == 2
+    assert "    warning: somebody looks ahead" in lines
+    assert lines[-1] == "Next: python3 run.py --quick --limit web --logs  carries it out"
+    assert sorted(path for path in checkout.root.rglob("*")) == before  # no lock, no journal either
+
+
+def test_a_look_ahead_at_a_destruction_asks_nothing(checkout: Checkout) -> None:
+    done = checkout.run("--db", "--check", "--json")
+    assert done.returncode == 0
+    assert "destroys there" not in done.stderr
+    found = json.loads(done.stdout)
+    assert found["check"] is True
+    steps = {step["step"]: step["changes"] for step in found["hosts"]["here"]["plan"]}
+    assert (steps["Destruction"], steps["Copy of the database"]) == ("yes", "yes")
+    assert not list(checkout.root.glob("destroyed-*"))
+
+
+def test_a_look_ahead_fails_as_the_flow_would(checkout: Checkout) -> None:
+    done = checkout.run("--quick", "--check", "-e", "refuse=true")
+    assert done.returncode == 3
+    assert "Port 80 is held by nginx (pid 12)." in done.stdout
+
+
 def test_a_failure_says_first_that_nothing_serves(checkout: Checkout) -> None:
     done = checkout.run("--quick", "-e", "break_on=here", "-e", "serve=false")
     assert done.returncode == 6

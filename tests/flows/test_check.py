@@ -23,6 +23,10 @@ MIGRATION = """-- a table that nobody reads
 -- migrate: apply
 
 CREATE TABLE nobody (id bigint);
+
+-- migrate: rollback
+
+DROP TABLE nobody;
 """
 
 

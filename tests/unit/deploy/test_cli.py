@@ -59,6 +59,7 @@ def test_options_arrive_as_typed() -> None:
     assert request.extra_vars == ("a=1", "@vars.yml")
     assert (request.forks, request.verbosity) == (3, 2)
     assert (request.install_docker, request.adopt, request.json) == (True, True, True)
+    assert parse("--rollback --check").check
     request = parse("--db --yes --no-dump")
     assert (request.yes, request.no_dump) == (True, True)
 
@@ -84,6 +85,10 @@ def test_every_run_has_an_id_of_its_own() -> None:
         ("--logs --adopt", "--adopt belongs to flows that change something"),
         ("--db --adopt", "--db destroys only what is this checkout's: first --quick --adopt"),
         ("--quick --no-dump", "--no-dump belongs to --rebuild and --db"),
+        (
+            "--status-only --check",
+            "--check shows what a flow would change, and --status-only changes nothing",
+        ),
         ("--db --quick", "--db and --quick do not go together"),
         ("--json --follow-logs", "a stream has no end"),
         ("--json --quick --follow-logs", "a stream has no end"),
