@@ -38,7 +38,7 @@ async def check_keyboard(page: Page) -> None:
     for _ in range(len(usable) + 5):
         await page.keyboard.press("Tab")
         focused = await page.evaluate(_FOCUSED)
-        if focused is None:
+        if focused is None or focused["number"] in reached:  # left the page, or came round
             break
         assert focused["outlined"], (page.url, focused)
         reached.append(focused["number"])
@@ -46,19 +46,20 @@ async def check_keyboard(page: Page) -> None:
     assert reached == list(range(len(usable))), (page.url, missed)
 
 
+# Kept as elements, not marked in the document: views are drawn anew meanwhile.
 _USABLE = """() => {
     const kinds = "a[href], button, input, select, textarea, summary, [tabindex='0']";
-    const usable = [...document.querySelectorAll(kinds)]
+    window.usable = [...document.querySelectorAll(kinds)]
         .filter((element) => element.checkVisibility() && !element.disabled && element.type !== "hidden");
-    usable.forEach((element, number) => { element.dataset.number = number; });
     return usable.map((element) => element.outerHTML.slice(0, 120));
 }"""
 _FOCUSED = """() => {
     const element = document.activeElement;
-    if (element.dataset.number === undefined) return null;
+    const number = usable.indexOf(element);
+    if (number < 0) return null;
     const style = getComputedStyle(element);
     return {
-        number: Number(element.dataset.number),
+        number,
         outlined: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
         html: element.outerHTML.slice(0, 120),
     };
