@@ -141,7 +141,6 @@ async def test_metrics_and_log_tell_what_happened_and_no_secret(
         "ordered by a person",
         "forwarded",
     ]
-    assert {line["route"] for line in lines if line["event"] == "request"} >= {
-        "/webhook/in/{secret}",
-        "/admin/status",
-    }
+    # what is asked for, by the route's template; posts to the webhook have the lines above
+    routes = {line["route"] for line in lines if line["event"] == "request"}
+    assert {"/admin/status", "/admin/order/sell-individual"} <= routes
