@@ -62,7 +62,7 @@ _PGBENCH_SCRIPT = f"INSERT INTO one_row (id, ticker, body) VALUES (gen_random_uu
 
 def durable(bench: Bench) -> Mapping[str, Result]:
     """Take the three rates in turn: with storing, without, and pgbench's."""
-    seconds = bench.seconds(_SECONDS)
+    seconds, inserts = bench.seconds(_SECONDS), bench.rows(96_000) // CONNECTIONS
     with bench.database() as database, bench.database() as plain:
         plain.execute(_PGBENCH_TABLE)
         without = Application(database.url, module="benchmarks.without_storing")
@@ -73,7 +73,7 @@ def durable(bench: Bench) -> Mapping[str, Result]:
                 bench.rounds(_ROUNDS),
                 lambda: _rate(application, database, seconds),
                 lambda: post_alerts(answering, seconds=seconds).rate,
-                lambda: bench.pgbench(plain, _PGBENCH_SCRIPT, clients=CONNECTIONS, seconds=seconds),
+                lambda: bench.pgbench(plain, _PGBENCH_SCRIPT, clients=CONNECTIONS, transactions=inserts),
             )
     return {DURABLE.key: Result(stored, answered), AGAINST_PGBENCH.key: Result(stored, inserted)}
 
