@@ -56,17 +56,15 @@ class Lock:
         self._mask = mask
         self._play = play
         self._beat_there = beat
-        extra = (
-            {**extra_vars.knobs(request, request.action), **extra_vars.values(request.extra_vars)}
-            if hosts
-            else {}
-        )
-        places = {name: known.project_dir(name, extra) for name in hosts}
         self._here: dict[str, Path] = {}
+        places: dict[str, Path | None] = {}
+        if hosts:
+            extra = {**extra_vars.knobs(request, request.action), **extra_vars.values(request.extra_vars)}
+            places = {name: known.project_dir(name, extra) for name in hosts}
         for name, place in places.items():
             if (
                 place and place not in self._here.values()
-            ):  # one checkout has one lock, under however many names
+            ):  # a checkout has one lock, under any number of names
                 self._here[name] = place
         self._there = [name for name, place in places.items() if not place]
         self._taken: list[str] = []
