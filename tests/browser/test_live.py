@@ -2,7 +2,7 @@
 
 Deadlines are five times SPEC's figures; with `-s` the figures are printed. For ten minutes of load:
 
-    PAGE_LOAD_SECONDS=600 .venv-dev/bin/python -m pytest -s tests/browser/test_live.py -k load
+    PAGE_LOAD_SECONDS=600 .venv-dev/bin/python -m pytest -s tests/browser/test_live.py -k heavy
 """
 
 from __future__ import annotations
