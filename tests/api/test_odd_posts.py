@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.api.conftest import AppServer
 
 POSTS = 1_000
-AT_ONCE = 25
+AT_ONCE = 8
 ANSWER_SECONDS = 3.0
 LIMIT = 64 * 1024
 TAKEN, REFUSED, TOO_LARGE = {202}, {422}, {413}
