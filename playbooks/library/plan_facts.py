@@ -52,14 +52,14 @@ def password(config: dict[str, Any], container: str, database: str) -> str:
 
 
 def known_migrations(root: Path, commit: str) -> set[str] | None:
-    """Return the migrations of the commit, or of the checkout as it is; None where the commit is not here."""
+    """Return the migrations of the commit, or of the checkout as it is; None where neither is here."""
     try:
         files = (
             names(root, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", MIGRATIONS)
             if commit
             else [path.name for path in (root / MIGRATIONS).iterdir()]
         )
-    except GitError:
+    except (GitError, FileNotFoundError):
         return None
     return {Path(name).stem for name in files if name.endswith(".sql")}
 

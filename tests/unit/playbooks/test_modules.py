@@ -203,3 +203,15 @@ def test_the_gate_says_that_nothing_answers() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     assert "refused" in load("health_gate").ask(f"http://127.0.0.1:{port}/health", "new")
+
+
+def test_migrations_are_those_of_the_tree_that_is_deployed_and_may_be_unknown(checkout: Path) -> None:
+    known = load("plan_facts").known_migrations
+    assert known(checkout, "") is None  # a host that has only the definition
+    (checkout / "app" / "db" / "migrations").mkdir(parents=True)
+    (checkout / "app" / "db" / "migrations" / "one.sql").write_text("")
+    commit(checkout)
+    head = subprocess.check_output(["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True).strip()
+    (checkout / "app" / "db" / "migrations" / "two.sql").write_text("")
+    assert (known(checkout, head), known(checkout, "")) == ({"one"}, {"one", "two"})
+    assert known(checkout, "0" * 40) is None
