@@ -44,31 +44,17 @@ def _migrate(settings: Settings) -> int:
 
 
 def _serve(settings: Settings) -> int:
-    import uvicorn  # noqa: PLC0415
-
     from app import logging  # noqa: PLC0415
     from app.config_store import opening  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
     from app.ops import exporter  # noqa: PLC0415
+    from app.serving import Server  # noqa: PLC0415
 
     logging.configure(settings.log_level)
     app = create_app(settings, asyncio.run(opening(settings)))
     if settings.enable_prometheus:
         exporter.start(settings.prometheus_port)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host="0.0.0.0",  # noqa: S104  # the container's network; compose says what is published
-            port=settings.server_port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            ws_max_size=65_536,
-            ws_ping_interval=10,  # a page that vanished is gone after 20 s; SPEC §15 allows 30
-            ws_ping_timeout=10,
-            timeout_graceful_shutdown=5,
-        )
-    )
+    server = Server(app, settings)
     # What is loaded now stays for good. Left to itself the collector walks all of it again and again under
     # load, which halves what intake takes and makes its slowest answers several times as slow.
     gc.collect()

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import ssl
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -88,6 +89,9 @@ class Settings(BaseSettings):
     database_pool_size: Annotated[int, Field(ge=2, le=100)] = 8
     config_dir: Path = Path("config")
     data_dir: Path = Path("data")
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_port: Port = 443
     app_version: str = "dev"
 
     @classmethod
@@ -98,9 +102,30 @@ class Settings(BaseSettings):
             ConfigurationError: one line that names the variable, its value and what is allowed.
         """
         try:
-            return cls()  # type: ignore[call-arg]  # the fields come from the environment
+            settings = cls()  # type: ignore[call-arg]  # the fields come from the environment
         except ValidationError as error:
             raise ConfigurationError(_one_line(error)) from error
+        _check_tls(settings.tls_cert_file, settings.tls_key_file)
+        return settings
+
+
+def _check_tls(certificate: Path | None, key: Path | None) -> None:
+    """Refuse at start what no browser could connect to."""
+    if not certificate and not key:
+        return
+    if not certificate or not key:
+        missing, given = (
+            ("TLS_KEY_FILE", "TLS_CERT_FILE") if certificate else ("TLS_CERT_FILE", "TLS_KEY_FILE")
+        )
+        raise ConfigurationError(f"{missing} is not set: {given} needs both, or neither")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except OSError as error:  # what ssl raises is one, too
+        reason = error.strerror or str(error)
+        raise ConfigurationError(
+            f"TLS_CERT_FILE='{certificate}' with TLS_KEY_FILE='{key}' is not valid: {reason}; allowed are a "
+            "certificate and its key in PEM inside config/, such as config/tls/cert.pem"
+        ) from error
 
 
 def _one_line(error: ValidationError) -> str:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 PRECONDITIONS = "Preconditions"  # the play in which a failure means that nothing was changed
 FETCH = "Fetch"  # asks a remote: a failure there fails the flow, and nothing was changed either
 LOCK = "Lock"  # all hosts' locks, before anything else
-HARMLESS = frozenset({PRECONDITIONS, FETCH, LOCK})
+BUILD = "Build"  # images, beside what runs: a failure there fails the flow, and nothing was changed either
+HARMLESS = frozenset({PRECONDITIONS, FETCH, LOCK, BUILD})
 REPORT_FACT = "host_report"
 _DETAIL_LINES = 12  # of a failed command's own words
 _NOTES = 20

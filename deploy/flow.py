@@ -149,6 +149,11 @@ class _Session:
             if not self._request.check and (tree := handover.tree_to_follow(found)):
                 self._report.say("The update changes the controller itself: its own goes on from here.")
                 raise handover.Due(self._request, tree)
+            if handover.is_behind(found, self._root):
+                self._report.say(
+                    "The update brings another run.py than the one you typed: this run goes on with yours. "
+                    "Before the next one: git pull"
+                )
         return self._playbook(str(action.playbook), state, extra_vars.knobs(self._request, action))
 
     def _ask_what_serves(self, state: RunState, hosts: list[str]) -> None:

@@ -70,13 +70,23 @@ class Inventory:
         return selected
 
     def variables(self, host: str) -> dict[str, Any]:
-        """A host's variables, merged from inventory, group_vars and host_vars; templates not rendered."""
+        """A host's variables, merged from inventory, group_vars and host_vars; of the templates only those in
+        `ansible_…`, which say how it is reached, are rendered.
+        """
+        from ansible.errors import AnsibleError  # noqa: PLC0415
         from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
+        from ansible.template import Templar  # noqa: PLC0415
         from ansible.vars.manager import VariableManager  # noqa: PLC0415
 
-        inventory = self._inventory
-        variables = VariableManager(loader=DataLoader(), inventory=inventory)
-        return dict(variables.get_vars(host=inventory.get_host(host), include_hostvars=False))
+        inventory, loader = self._inventory, DataLoader()
+        variables = VariableManager(loader=loader, inventory=inventory).get_vars(
+            host=inventory.get_host(host), include_hostvars=False
+        )
+        reach = {name: value for name, value in variables.items() if name.startswith("ansible_")}
+        try:
+            return {**variables, **Templar(loader=loader, variables=variables).template(reach)}
+        except AnsibleError as error:
+            raise InventoryError(f"cannot tell how {host} is reached: {error}") from error
 
     def project_dir(self, host: str, extra: Mapping[str, Any]) -> Path | None:
         """Where the checkout of a host lies, if run.py can work on it itself: on this machine, as this user.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploy.exitcodes import ExitCode, worst
+from deploy.hostkeys import way_out
 from deploy.report import write
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def target(host: str, variables: Mapping[str, Any]) -> Target:
     become = ("sudo", "-n") if variables.get("ansible_become") else ()
     if variables.get("ansible_connection") == "local":
         return Target(host, become=become)
-    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
+    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "StrictHostKeyChecking=yes"]
     for option, name in (
         ("-p", "ansible_port"),
         ("-l", "ansible_user"),
@@ -86,7 +87,7 @@ async def _stream(one: Target, width: int, mask: Mask) -> ExitCode:
     """Follow one host: first whether the app runs there, then its log line by line."""
     status, said = await _ask(one)
     if status == _SSH_FAILED and one.ssh:
-        _complain(mask, f"{one.host}: cannot be reached: {said}")
+        _complain(mask, "\n".join([f"{one.host}: cannot be reached: {said}", *way_out(said).splitlines()]))
         return ExitCode.UNREACHABLE
     if status == _NO_PROGRAM:
         _complain(mask, f"{one.host}: {said}; its log cannot be followed without")

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deploy import history
+from deploy import history, hostkeys
 from deploy.actions import DIAGNOSIS, UNLOCK
 from deploy.exitcodes import ExitCode
 from deploy.plan.flows import differences, make
@@ -120,6 +120,7 @@ def command_line(request: Request, hosts: list[str], *, everything: bool = False
     words += ["--no-rollback"] * (not request.rollback)
     words += ["--no-dump"] * request.no_dump
     words += request.then.flags[:1] if request.then and request.then is not request.action else ()
+    words += ["--forks", str(request.forks)] if request.forks else []
     return shlex.join(words)
 
 
@@ -236,10 +237,8 @@ def _container(one: dict[str, Any]) -> str:
 def _failure_lines(failure: Failure) -> list[str]:
     first, *rest = failure.message.splitlines() or [""]
     found = [f"    failed: {failure.step}", f"    why:    {first}", *(f"            {line}" for line in rest)]
-    if failure.unreachable and "host key verification failed" in failure.message.lower():
-        found.append(
-            "            connect once with ssh and compare the key it shows, then run the same again"
-        )
+    if failure.unreachable:
+        found += [f"            {line}" for line in hostkeys.way_out(failure.message).splitlines()]
     return found + [f"            | {line}" for line in failure.detail]
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _BEFORE = (steps.docker, steps.files, steps.adoption, steps.base_images)
 _DEPLOY = (
     *_BEFORE,
-    steps.modes,
     steps.image,
+    steps.modes,
     steps.volume,
     steps.database,
     steps.password,
@@ -54,8 +54,8 @@ FLOWS: dict[str, tuple[Step, ...]] = {
     "quickupdate": _UPDATE,
     "rebuild": (
         *_BEFORE,
-        steps.modes,
         steps.image,
+        steps.modes,
         steps.app_stopped,
         steps.copy,
         steps.containers,

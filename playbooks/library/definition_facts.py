@@ -42,6 +42,8 @@ def settings_of(config: dict[str, Any], app: str, database: str) -> dict[str, An
     password = config["services"][database]["environment"]["POSTGRES_PASSWORD"]
     url = urlsplit(environment.get("DATABASE_URL", ""))
     published = {str(port["target"]): port for port in service.get("ports", [])}
+    tls = bool(environment.get("TLS_CERT_FILE"))
+    beside = [{"address": EVERYWHERE, "port": int(environment.get("TLS_PORT") or 443)}] if tls else []
     return {
         "password": "set" if environment.get("POSTGRES_PASSWORD") else "default",
         "url_host": url.hostname or "",
@@ -51,13 +53,14 @@ def settings_of(config: dict[str, Any], app: str, database: str) -> dict[str, An
         "webhook_secret": bool(environment.get("WEBHOOK_SECRET")),
         "admin_token": bool(environment.get("ADMIN_TOKEN")),
         "destination": bool(environment.get("DEST_WEBHOOK_URL")),
-        "tls": bool(environment.get("TLS_CERT_FILE")),
+        "tls": tls,
         "server_port": int(published["80"]["published"]),
         "ports": [
             {"address": port.get("host_ip", EVERYWHERE), "port": int(port["published"])}
             for name in (database, app)
             for port in config["services"][name].get("ports", [])
-        ],
+        ]
+        + beside,
     }
 
 

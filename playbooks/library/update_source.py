@@ -9,16 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.git_checkout import GitError, git, hand_to_owner, holds, names, text
+from ansible.module_utils.git_checkout import (
+    GitError,
+    git,
+    hand_to_owner,
+    holds,
+    names,
+    text,
+    without_password,
+)
 
 DOCUMENTATION = """
 module: update_source
 short_description: Fetch, resolve and export the commit that an update deploys
 description:
   - C(state=clean) fails where the checkout cannot be moved; returns C(commit), C(branch), C(upstream).
-  - C(state=fetched) asks the remote that the branch follows.
-  - C(state=target) resolves the C(commit) to deploy, fails where the checkout cannot go there, and names in
-    C(changed_controller) what it changes of the controller itself.
+  - C(state=fetched) asks the remote that the branch follows; returns the C(commit) it is at.
+  - C(state=target) resolves the C(commit) to deploy (the one given, or what was fetched), fails where the
+    checkout cannot go there, and names in C(changed_controller) what it changes of the controller itself.
   - C(state=foreseen) does that without fetching, as far as it goes; C(fetch) says whether a fetch would bring
     anything, C(known) whether the commit is here already.
   - C(state=exported) lays the tree of C(commit) out in C(folder), and removes what lies beside it.
@@ -31,7 +39,7 @@ options:
     description: What to do.
   configuration: {type: list, elements: str, default: [], description: The operator's files; never edits.}
   controller: {type: list, elements: str, default: [], description: Paths that make up the controller.}
-  commit: {type: str, default: "", description: What to export.}
+  commit: {type: str, default: "", description: "What to export, or to go to."}
   folder: {type: path, default: "", description: Where to export it to.}
   seconds: {type: int, default: 120, description: The longest wait for the remote.}
 """
@@ -86,15 +94,6 @@ def clean(root: Path, configuration: list[str]) -> dict[str, Any]:
     return {"commit": text(root, "rev-parse", "HEAD"), "branch": branch, "upstream": follows}
 
 
-def without_password(said: str) -> str:
-    """Cut user and password out of the first address in what git says."""
-    scheme, separator, rest = said.partition("://")
-    credentials, at, host = rest.partition("@")
-    if separator and at and "/" not in credentials:
-        return f"{scheme}://…@{host}"
-    return said
-
-
 def ask(root: Path, remote: str, seconds: int, *argv: str) -> str:
     """Run a git command that talks to the remote. Raises Refusal where it does not answer."""
     try:
@@ -106,14 +105,15 @@ def ask(root: Path, remote: str, seconds: int, *argv: str) -> str:
         ) from error
 
 
-def fetch(root: Path, seconds: int) -> bool:
-    """Ask the remote; return whether it had something new. Raises Refusal where it does not answer."""
+def fetch(root: Path, seconds: int) -> dict[str, Any]:
+    """Ask the remote: what its branch is at, and whether that is news. Raises Refusal without an answer."""
     branch, follows = upstream(root)
     before = text(root, "rev-parse", follows)
     remote = text(root, "config", f"branch.{branch}.remote")
     ask(root, remote, seconds, "fetch", "--quiet", remote)
     hand_to_owner(root, [])
-    return text(root, "rev-parse", follows) != before
+    there = text(root, "rev-parse", follows)
+    return {"changed": there != before, "commit": there}
 
 
 def foresee(root: Path, configuration: list[str], seconds: int) -> dict[str, Any]:
@@ -140,6 +140,11 @@ def target(root: Path, configuration: list[str], there: str = "") -> dict[str, A
     """Resolve what to deploy: the remote's commit, as fetched or as given. Raises Refusal if it cannot be."""
     branch, follows = upstream(root)
     head, there = text(root, "rev-parse", "HEAD"), there or text(root, "rev-parse", follows)
+    if not holds(root, "cat-file", "-e", there):
+        raise Refusal(
+            f"{follows} of {root} does not have the commit {there[:12]} that the other hosts get: do they "
+            "all follow the same repository and branch?"
+        )
     if holds(root, "merge-base", "--is-ancestor", there, head):
         return {"commit": head, "from": head}  # nothing new, or local commits on top of it
     if not holds(root, "merge-base", "--is-ancestor", head, there):
@@ -182,14 +187,14 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     if state == "clean":
         return {"changed": False, **clean(root, params["configuration"])}
     if state == "fetched":
-        return {"changed": fetch(root, params["seconds"])}
+        return fetch(root, params["seconds"])
     if state == "exported":
         export(root, params["commit"], Path(params["folder"]))
         return {"changed": True}
     if state == "foreseen":
         found = foresee(root, params["configuration"], params["seconds"])
     else:
-        found = {**target(root, params["configuration"]), "known": True}
+        found = {**target(root, params["configuration"], params["commit"]), "known": True}
     own = [f":(top){path}" for path in params["controller"]]
     ends = (found["from"], found["commit"] if found["known"] else found["from"])
     changed = names(root, "diff", "--name-only", "-z", "--no-ext-diff", *ends, "--", *own)

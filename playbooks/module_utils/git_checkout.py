@@ -70,3 +70,12 @@ def hand_to_owner(root: Path, changed: list[str]) -> None:
     for entry in entries:
         if os.path.lexists(entry) and entry.lstat().st_uid == 0:
             os.chown(entry, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def without_password(said: str) -> str:
+    """Cut user and password out of the first address in what git says."""
+    scheme, separator, rest = said.partition("://")
+    credentials, at, host = rest.partition("@")
+    if separator and at and "/" not in credentials:
+        return f"{scheme}://…@{host}"
+    return said

@@ -37,7 +37,7 @@ class Host:
     def __init__(self, image: str, purpose: str) -> None:
         """Start a host from `image` (a bare one or a snapshot); `purpose` becomes part of its name."""
         self.name = f"tsp-test-{purpose}-{uuid.uuid4().hex[:8]}"
-        environment = [part for pair in _network_settings().items() for part in ("--env", "=".join(pair))]
+        environment = [part for pair in network_settings().items() for part in ("--env", "=".join(pair))]
         docker(
             "run", "--detach", "--init", "--privileged", "--cgroupns=private",
             "--name", self.name, "--hostname", purpose, "--label", f"{LABEL}={os.getpid()}",
@@ -140,7 +140,7 @@ class Host:
             self.run("update-ca-certificates").require()
 
 
-def _network_settings() -> dict[str, str]:
+def network_settings() -> dict[str, str]:
     """The variables by which this machine reaches the package registries, for its hosts."""
     names = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "http_proxy", "https_proxy", "no_proxy")
     return {

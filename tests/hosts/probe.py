@@ -22,10 +22,14 @@ class Probe:
     url: str
     answered: int = 0
     failed: int = 0
-    longest_gap: float = (
-        0.0  # seconds between two answers, as far as they were further apart than the interval
-    )
+    # From the last answer before a request that failed to the first one after it (monotonic seconds).
+    gaps: list[tuple[float, float]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def longest_gap(self) -> float:
+        """The longest time without an answer, in seconds; 0 without any."""
+        return max((end - start for start, end in self.gaps), default=0.0)
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._run, name="probe")
@@ -39,7 +43,7 @@ class Probe:
         self._thread.join()
 
     def _run(self) -> None:
-        last_answer = time.monotonic()
+        last_answer, silent = time.monotonic(), False
         with requests.Session() as session:
             while not self._stop.wait(INTERVAL):
                 try:
@@ -49,8 +53,9 @@ class Probe:
                 now = time.monotonic()
                 if not ok:
                     self.failed += 1
+                    silent = True
                     continue
                 self.answered += 1
-                if now - last_answer > 4 * INTERVAL:
-                    self.longest_gap = max(self.longest_gap, now - last_answer)
-                last_answer = now
+                if silent:
+                    self.gaps.append((last_answer, now))
+                last_answer, silent = now, False

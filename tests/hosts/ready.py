@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.hosts.checkout import install
+from tests.hosts.checkout import PROJECT, SOURCE, install
 from tests.hosts.docker import Result, call, docker, has_image
 from tests.hosts.host import Host
 from tests.hosts.images import bare_image
@@ -68,6 +68,20 @@ def start_ready(image: str, archive: bytes, purpose: str) -> Host:
         install(host, archive)
         # Its engine was stopped for the snapshot; --install-docker is what starts one that is installed.
         Stack(host).run_py("--quick", "--install-docker").require()
+    except BaseException:  # the container must not outlive a Ctrl-C here either
+        host.remove()
+        raise
+    return host
+
+
+def start_fresh(image: str, archive: bytes, purpose: str) -> Host:
+    """A host with a running engine and base images at hand, and nothing of ours: no checkout, no volume."""
+    host = Host(image, purpose)
+    try:
+        install(host, archive)
+        host.run(f"bash {PROJECT}/roles/docker/files/start-docker.sh 60", timeout=90).require()
+        volumes = "docker ps -aq | xargs -r docker rm -f; docker volume ls -q | xargs -r docker volume rm"
+        host.run(f"{volumes}; rm -rf {PROJECT} {SOURCE}").require()
     except BaseException:  # the container must not outlive a Ctrl-C here either
         host.remove()
         raise

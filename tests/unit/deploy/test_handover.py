@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +48,12 @@ def test_no_rollback_belongs_to_what_can_go_back(line: str) -> None:
 
 
 def found(**more: object) -> dict[str, object]:
-    here = {"tree": "/srv/tree", "changed_controller": ["run.py"], "on_this_machine": True}
+    here = {
+        "commit": "0" * 40,
+        "tree": "/srv/tree",
+        "changed_controller": ["run.py"],
+        "on_this_machine": True,
+    }
     return {**here, **more}
 
 
@@ -55,6 +61,16 @@ def test_only_a_changed_controller_on_this_machine_goes_on() -> None:
     assert handover.tree_to_follow([found()]) == Path("/srv/tree")
     assert handover.tree_to_follow([found(changed_controller=[])]) is None
     assert handover.tree_to_follow([found(on_this_machine=False)]) is None
+
+
+def test_a_controller_that_is_older_than_what_it_brings_is_told(tmp_path: Path) -> None:
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(tmp_path)]
+    for argv in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "a commit"]):
+        subprocess.run([*git, *argv], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    assert handover.is_behind([found(on_this_machine=False)], tmp_path)
+    assert not handover.is_behind([found(on_this_machine=False, commit=head.strip())], tmp_path)
+    assert not handover.is_behind([found(on_this_machine=False, changed_controller=[])], tmp_path)
 
 
 def test_what_was_settled_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,14 +79,15 @@ def test_a_missing_retry_file_is_named(known: Inventory, tmp_path: Path) -> None
 
 def test_the_operators_inventory_comes_after_the_shipped_one(checkout: Checkout, tmp_path: Path) -> None:
     added = tmp_path / "mine.yml"
-    added.write_text("web: {hosts: {a: {who: mine}, extra: {}}}\n", "utf-8")
+    added.write_text("web: {vars: {group: mine}, hosts: {a: {who: mine}, extra: {}}}\n", "utf-8")
     group_vars = checkout.root / "inventory" / "group_vars"
     group_vars.mkdir()
-    (group_vars / "web.yml").write_text("who: shipped\nkept: true\n", "utf-8")
+    (group_vars / "web.yml").write_text("who: shipped\nkept: true\ngroup: shipped\n", "utf-8")
     known = Inventory(inventory.sources(checkout.root, [str(added)]))
     assert known.hosts("web") == ["a", "b", "extra"]
     assert known.variables("a")["who"] == "mine"
     assert known.variables("extra")["kept"] is True
+    assert known.variables("b")["group"] == "mine"
     assert known.variables("b")["who"] == "shipped"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from deploy import logs
 
-SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15")
+SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "StrictHostKeyChecking=yes")
 FOLLOW = ("docker", "logs", "--follow", "--tail", "100", "trading-signal-processor")
 
 

@@ -94,7 +94,7 @@ UNKNOWN: dict[str, Any] = {
             "quick",
             FRESH,
             (
-                "Files and folders, Modes and owners, Image, Volume, Database container, Schema, "
+                "Files and folders, Image, Modes and owners, Volume, Database container, Schema, "
                 "App container, Record"
             ),
             "",

@@ -105,10 +105,26 @@ def test_with_every_host_left_the_limit_stays_as_typed() -> None:
     assert summary.command_line(Request(BY_NAME["site"]), ["here"], everything=True) == "python3 run.py"
 
 
-def test_a_changed_host_key_says_what_to_do(recorded: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize(
+    ("said", "typed"),
+    [
+        (
+            "No ED25519 host key is known for 10.0.0.7 and you have requested strict checking.",
+            "ssh-keyscan 10.0.0.7 >> ~/.ssh/known_hosts",
+        ),
+        (
+            "No RSA host key is known for [trading.example.com]:2222 and you have requested strict checking.",
+            "ssh-keyscan -p 2222 trading.example.com >> ~/.ssh/known_hosts",
+        ),
+        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", "find out why"),
+    ],
+)
+def test_a_host_refused_by_its_key_says_what_to_do(
+    recorded: list[dict[str, Any]], said: str, typed: str
+) -> None:
     end = ending(recorded, serving=True)
-    end.state.hosts["d"].failure = Failure("P", "Look", "Host key verification failed.", unreachable=True)
-    assert any("connect once with ssh" in line for line in summary.lines(end))
+    end.state.hosts["d"].failure = Failure("P", "Look", f"Failed to connect: {said}", unreachable=True)
+    assert any(typed in line for line in summary.lines(end))
 
 
 def test_the_document_holds_what_the_screen_says(recorded: list[dict[str, Any]]) -> None:

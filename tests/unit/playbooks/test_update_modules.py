@@ -99,9 +99,10 @@ class TestSource:
         source = load("update_source")
         new = commit(origin, {"run.py": "new", "app/main.py": "y"})
         assert source.target(checkout, [])["commit"] == git(checkout, "rev-parse", "HEAD")
-        assert source.fetch(checkout, 60) is True
-        assert source.fetch(checkout, 60) is False
+        assert source.fetch(checkout, 60) == {"changed": True, "commit": new}
+        assert source.fetch(checkout, 60) == {"changed": False, "commit": new}
         params = {"path": str(checkout), "state": "target", "configuration": [], "controller": ["run.py"]}
+        params["commit"] = ""
         found = source.answer(params)
         assert (found["commit"], found["changed_controller"]) == (new, ["run.py"])
 
@@ -146,6 +147,17 @@ class TestSource:
         own = commit(checkout, {"app/own.py": ""})
         assert load("update_source").target(checkout, [])["commit"] == own
 
+    def test_a_target_that_another_host_resolved_is_not_resolved_again(
+        self, checkout: Path, origin: Path
+    ) -> None:
+        source = load("update_source")
+        first = commit(origin, {"app/main.py": "first"})
+        commit(origin, {"app/main.py": "pushed in the middle"})
+        source.fetch(checkout, 60)
+        assert source.target(checkout, [], first)["commit"] == first
+        with pytest.raises(source.Refusal, match="the same repository"):
+            source.target(checkout, [], "0" * 40)
+
     def test_a_diverged_branch_names_the_local_commits(self, checkout: Path, origin: Path) -> None:
         source = load("update_source")
         commit(origin, {"app/main.py": "theirs"})
@@ -186,6 +198,40 @@ class TestSource:
         source = load("update_source")
         with pytest.raises(source.Refusal, match="fetch"):
             source.export(checkout, "0" * 40, checkout / ".run" / "releases" / "new")
+
+
+class TestClone:
+    def test_the_clone_can_be_updated_from_the_commit_it_is_at(self, origin: Path, tmp_path: Path) -> None:
+        clone, path = load("source_clone").clone, tmp_path / "opt" / "project"
+        first = git(origin, "rev-parse", "HEAD")
+        newest = commit(origin, {"app/main.py": "newer"})
+        (path / ".run").mkdir(parents=True)
+        (path / ".run" / "lock").write_text("this run's")
+        clone(str(origin), path, "main", first, 60)
+        assert (path / ".run" / "lock").read_text() == "this run's"
+        assert (git(path, "rev-parse", "HEAD"), git(path, "status", "--porcelain")) == (first, "")
+        source = load("update_source")
+        source.clean(path, [])
+        assert source.target(path, [], source.fetch(path, 60)["commit"])["commit"] == newest
+        assert [entry.name for entry in path.parent.iterdir()] == ["project"]
+
+    @pytest.mark.parametrize(
+        ("repository", "commit_", "said"),
+        [
+            ("", "", "set source_repo"),
+            ("http://user:secret@127.0.0.1:1/x.git", "", "build_on: controller"),
+            ("origin", "0" * 40, "git push"),
+        ],
+    )
+    def test_what_cannot_be_cloned_says_what_to_do(
+        self, origin: Path, tmp_path: Path, repository: str, commit_: str, said: str
+    ) -> None:
+        module, path = load("source_clone"), tmp_path / "project"
+        repository = str(origin) if repository == "origin" else repository
+        with pytest.raises(module.Refusal, match=said) as refusal:
+            module.clone(repository, path, "", commit_, 60)
+        assert "secret" not in str(refusal.value)
+        assert not path.exists()
 
 
 class TestMove:

@@ -1,0 +1,64 @@
+"""The process's HTTP server, and beside it the same app over TLS where there is a certificate (SPEC §6)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Generator
+
+    from app.settings import Settings
+
+
+class Server(uvicorn.Server):
+    """Serves `app` on the settings' port; over TLS, too, from when it is up until it goes down."""
+
+    def __init__(self, app: Any, settings: Settings) -> None:  # noqa: ANN401  # any ASGI application
+        options: dict[str, Any] = {
+            "host": "0.0.0.0",  # noqa: S104  # the container's network; compose says what is published
+            "log_config": None,
+            "access_log": False,
+            "server_header": False,
+            "ws_max_size": 65_536,
+            "ws_ping_interval": 10,  # a page that vanished is gone after 20 s; SPEC §15 allows 30
+            "ws_ping_timeout": 10,
+            "timeout_graceful_shutdown": 5,
+        }
+        super().__init__(uvicorn.Config(app, port=settings.server_port, **options))
+        self._beside: _Beside | None = None
+        self._running: asyncio.Task[None] | None = None
+        if settings.tls_cert_file and settings.tls_key_file:
+            self._beside = _Beside(
+                uvicorn.Config(
+                    app,
+                    port=settings.tls_port,
+                    lifespan="off",
+                    ssl_certfile=settings.tls_cert_file,
+                    ssl_keyfile=settings.tls_key_file,
+                    **options,
+                )
+            )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the app, and then what serves it over TLS."""
+        await super().startup(sockets)
+        if self._beside:
+            self._running = asyncio.create_task(self._beside.serve())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let requests over TLS end before the app does."""
+        if self._beside and self._running:
+            self._beside.should_exit = True
+            await self._running
+        await super().shutdown(sockets)
+
+
+class _Beside(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield  # the server that it stands beside takes them, and ends it

@@ -1,0 +1,208 @@
+"""Three hosts reached over SSH: deployed, updated one at a time, broken and put right (SPEC §4).
+
+The tests are one story: each begins where the one before ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hosts.checkout import PROJECT, install
+from tests.hosts.fleet import Fleet, next_line, outcomes
+from tests.hosts.host import Host
+from tests.hosts.probe import Probe
+from tests.hosts.ready import start_fresh
+from tests.hosts.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMES = ("one", "two", "three")
+
+# Where the operator's machine breaks a host, the version starts once, in the rehearsal, and never again.
+DIES_WHERE_BROKEN = """\
+if "serve" in sys.argv:
+    from pathlib import Path
+    if Path("/srv/data/broken").exists():
+        Path("/srv/data/started").touch(exist_ok=False)
+
+if __name__ == "__main__":
+"""
+
+
+@pytest.fixture(scope="module")
+def fleet(ready_image: str, source: bytes) -> Iterator[Fleet]:
+    """Three hosts with an engine and nothing of ours, and the host that deploys to them."""
+    with contextlib.ExitStack() as all_hosts:
+        controller = all_hosts.enter_context(Host(ready_image, "controller"))
+        install(controller, source)
+        hosts = {name: all_hosts.enter_context(start_fresh(ready_image, source, name)) for name in NAMES}
+        yield Fleet(controller, hosts, source)
+
+
+@pytest.fixture(scope="module")
+def upstream(fleet: Fleet) -> Upstream:
+    """The remote that all of them follow."""
+    return Upstream(fleet.controller)
+
+
+@contextlib.contextmanager
+def probed(fleet: Fleet) -> Iterator[dict[str, Probe]]:
+    """Ask every host twenty times a second, and assert that never two were silent at the same time."""
+    probes = {name: Probe(stack.health_url) for name, stack in fleet.stacks.items()}
+    with contextlib.ExitStack() as asking:
+        for probe in probes.values():
+            asking.enter_context(probe)
+        yield probes
+    silent = sorted((*gap, name) for name, probe in probes.items() for gap in probe.gaps)
+    assert all(probe.answered for probe in probes.values())
+    for (_, end, name), (start, _, other) in itertools.pairwise(silent):
+        assert name == other or end <= start, f"{name} and {other} were silent at the same time: {silent}"
+
+
+def test_the_first_deployment_brings_the_controllers_commit_to_all(fleet: Fleet, upstream: Upstream) -> None:
+    """Cloned over the network, all hosts at once; what is pushed meanwhile waits for an update."""
+    here = fleet.controller.run("git rev-parse HEAD", folder=PROJECT).stdout.strip()
+    code, output = fleet.run_py_and(
+        "source: Clone", lambda: upstream.push({"app/news.txt": "pushed in the middle\n"}), "--limit", "prod"
+    )
+    assert code == 0, output
+    assert fleet.versions() == dict.fromkeys(NAMES, here[:12])
+    assert outcomes(output) == dict.fromkeys(NAMES, "done")
+    assert "warning: no TLS_CERT_FILE" in output
+    for stack in fleet.stacks.values():
+        assert f"http://{stack.host.address}/admin" in output
+        assert stack.settings()["WEBHOOK_SECRET"]
+
+
+def test_an_update_goes_from_host_to_host(fleet: Fleet, upstream: Upstream) -> None:
+    """Never fewer than two answer; a push in the middle changes nothing, the other files neither."""
+    commit = upstream.push({"app/news.txt": "an update\n"})
+    with probed(fleet) as probes:
+        code, output = fleet.run_py_and(
+            "source: Lay the tree out",
+            lambda: upstream.push({"app/news.txt": "too late\n"}),
+            *("--update", "--limit", "prod"),
+        )
+    assert code == 0, output
+    assert fleet.versions() == dict.fromkeys(NAMES, commit[:12])
+    assert all(probe.gaps for probe in probes.values())
+    heads = {
+        stack.host.run(f"sudo git -C {PROJECT} rev-parse HEAD").stdout.strip()
+        for stack in fleet.stacks.values()
+    }
+    assert heads == {commit}
+
+
+def test_nothing_is_swapped_where_nothing_changed(fleet: Fleet) -> None:
+    """`--quick` again, over the whole fleet."""
+    before = fleet.fingerprint()
+    with probed(fleet) as probes:
+        fleet.run_py("--quick", "--limit", "prod").require()
+    assert fleet.fingerprint() == before
+    assert [probe.failed for probe in probes.values()] == [0, 0, 0]
+
+
+def test_a_failure_on_the_second_host_stops_there(fleet: Fleet, upstream: Upstream) -> None:
+    """One is new, two is back on the old version, three was not touched; what to type names the rest."""
+    main = upstream.read("app/__main__.py").replace('if __name__ == "__main__":\n', DIES_WHERE_BROKEN)
+    commit = upstream.push({"app/__main__.py": main})
+    old = fleet.versions()["two"]
+    broken = f"{fleet.stacks['two'].project}/data/broken"
+    fleet.hosts["two"].write(broken, "")
+    untouched = fleet.fingerprint()["three"]
+
+    with probed(fleet):
+        result = fleet.run_py("--quickupdate", "--limit", "prod")
+
+    assert result.code == 5, result.output
+    assert fleet.versions() == {"one": commit[:12], "two": old, "three": old}
+    assert fleet.fingerprint()["three"] == untouched
+    assert outcomes(result.output) == {"one": "done", "two": "failed", "three": "never tried"}
+    assert re.search(r"^Quick update FAILED .* the old version still serves", result.output, re.MULTILINE)
+    again = next_line(result.output)
+    assert again == "python3 run.py --quickupdate -i /root/fleet.yml --limit two,three"
+
+    fleet.hosts["two"].run(f"rm {broken}").require()
+    result = fleet.type(again).require()
+    assert fleet.versions() == dict.fromkeys(NAMES, commit[:12])
+    assert outcomes(result.output) == {"two": "done", "three": "done"}
+
+
+@pytest.mark.parametrize("flag", ["--quick", "--update", "--stop"])
+def test_an_unreachable_host_keeps_all_as_they_are(fleet: Fleet, flag: str) -> None:
+    """Named, and nothing was changed anywhere."""
+    before = fleet.fingerprint()
+    fleet.list_hosts(two="203.0.113.1" if flag == "--quick" else "127.0.0.1")
+    try:
+        result = fleet.run_py(flag, "--limit", "prod")
+    finally:
+        fleet.list_hosts()
+    assert result.code == 4, result.output
+    assert outcomes(result.output)["two"] == "unreachable"
+    assert fleet.fingerprint() == before
+
+
+def test_a_host_with_an_unknown_key_is_refused_with_the_way_out(fleet: Fleet) -> None:
+    """The line to type makes the key known."""
+    before = fleet.fingerprint()
+    fleet.trust("one", "three")
+    result = fleet.run_py("--status-only", "--limit", "prod")
+    assert result.code == 4, result.output
+    assert outcomes(result.output)["two"] == "unreachable"
+    assert fleet.fingerprint() == before
+    (learn,) = re.findall(r"ssh-keyscan .*", result.output)
+    fleet.type(learn).require()
+    fleet.run_py("--status-only", "--limit", "prod").require()
+
+
+def test_a_limit_with_a_typing_error_does_nothing(fleet: Fleet) -> None:
+    """Not even to the hosts that it names right."""
+    before = fleet.fingerprint()
+    result = fleet.run_py("--update", "--limit", "prod,thre")
+    assert (result.code, "'thre'" in result.output) == (2, True)
+    assert fleet.fingerprint() == before
+
+
+def test_what_only_looks_works_on_all_hosts(fleet: Fleet) -> None:
+    """Status, log and diagnosis, each with the host it is about."""
+    before = fleet.fingerprint()
+    for flag in ("--status-only", "--logs", "--diagnose"):
+        output = fleet.run_py(flag, "--limit", "prod").require().output
+        assert all(name in output for name in NAMES), output
+    assert fleet.fingerprint() == before
+
+
+def test_logs_of_all_hosts_are_followed_side_by_side(fleet: Fleet) -> None:
+    """Every line says whose it is, until Ctrl-C."""
+    line = "python3 run.py --follow-logs --limit prod -i /root/fleet.yml"
+    missing = set(NAMES)
+    with fleet.controller.spawn(line, folder=PROJECT) as process:
+        assert process.stdout
+        pid = process.stdout.readline().strip()
+        for written in process.stdout:
+            host, bar, _ = written.partition(" | ")
+            assert bar, written
+            missing.discard(host.strip())
+            if not missing:
+                fleet.controller.run(f"kill -INT {pid}").require()
+                break
+        process.stdout.read()
+    assert process.returncode == 0
+
+
+def test_the_version_before_comes_back_one_host_at_a_time(fleet: Fleet) -> None:
+    """`--rollback` over the fleet, and a dump of each database on its host."""
+    new = fleet.versions()
+    with probed(fleet):
+        fleet.run_py("--rollback", "--limit", "prod").require()
+    assert not set(fleet.versions().values()) & set(new.values())
+    assert len(set(fleet.versions().values())) == 1
+    fleet.run_py("--backup-db", "--limit", "prod").require()
+    for host in fleet.hosts.values():
+        host.run("ls backups/db/*-backup.dump", folder=PROJECT).require()

@@ -1,0 +1,41 @@
+"""How a fleet is cut into batches (SPEC §4)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLUGINS = Path(__file__).parents[3] / "playbooks" / "filter_plugins"
+
+SERVES = {"postgres": {"state": "running"}, "trading-signal-processor": {"state": "running"}}
+STOPPED = {"postgres": {"state": "running"}, "trading-signal-processor": {"state": "exited"}}
+
+
+def host(containers: dict[str, Any]) -> dict[str, Any]:
+    return {"project_stack": {"stack": {"containers": containers}}}
+
+
+@pytest.mark.parametrize(
+    ("fleet", "sizes"),
+    [
+        ([SERVES, SERVES, SERVES], [1, 1, 1]),
+        ([{}, STOPPED, {}], [3]),
+        ([{}, {}, SERVES, SERVES, STOPPED], [2, 1, 1, 1]),
+        ([], []),
+    ],
+)
+def test_one_at_a_time_where_somebody_may_notice(
+    monkeypatch: pytest.MonkeyPatch, fleet: list[dict[str, Any]], sizes: list[int]
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(PLUGINS), *sys.path])
+    not_in_this_run: dict[str, Any] = {"ansible_host": "10.0.0.9"}
+    hostvars = {str(number): host(containers) for number, containers in enumerate(fleet)} | {
+        "other": not_in_this_run
+    }
+    assert (
+        importlib.import_module("batches").batches(["other", *map(str, range(len(fleet)))], hostvars) == sizes
+    )
