@@ -34,13 +34,16 @@ TAR = "tar --xattrs --xattrs-include='*' --numeric-owner --sparse"
 class Host:
     """One throw-away host; use it as a context manager, or call `remove()`."""
 
-    def __init__(self, image: str, purpose: str) -> None:
-        """Start a host from `image` (a bare one or a snapshot); `purpose` becomes part of its name."""
+    def __init__(self, image: str, purpose: str, *, owner: int | None = None) -> None:
+        """Start a host from `image` (a bare one or a snapshot); `purpose` becomes part of its name.
+
+        When the process `owner` is gone, by default this one, the host counts as left behind.
+        """
         self.name = f"tsp-test-{purpose}-{uuid.uuid4().hex[:8]}"
         environment = [part for pair in network_settings().items() for part in ("--env", "=".join(pair))]
         docker(
             "run", "--detach", "--init", "--privileged", "--cgroupns=private",
-            "--name", self.name, "--hostname", purpose, "--label", f"{LABEL}={os.getpid()}",
+            "--name", self.name, "--hostname", purpose, "--label", f"{LABEL}={owner or os.getpid()}",
             "--volume", ENGINE_DATA, *environment,
             image, "sleep", "infinity",
         )  # fmt: skip
@@ -129,7 +132,7 @@ class Host:
 
     def remove(self) -> None:
         """Remove the container and its volume."""
-        call(["docker", "rm", "--force", "--volumes", self.name])
+        call(["docker", "rm", "--force", "--volumes", self.name], timeout=300)
 
     def _prepare(self) -> None:
         unpack = f"{TAR} -xf {ENGINE_ARCHIVE} -C {ENGINE_DATA} && rm -f {ENGINE_ARCHIVE} /run/docker.pid"

@@ -1,7 +1,7 @@
-"""The image that throw-away hosts are started from: a bare Debian 12 machine, without Docker.
+"""The images that throw-away hosts are started from: bare machines with Debian 12 or 13, without Docker.
 
-It is made from the packages of the distribution with this machine's own sources, so that no image registry is
-needed and no address of a mirror is written down here.
+They are made from the packages of the distribution with this machine's own sources, so that no image registry
+is needed and no address of a mirror is written down here.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ PACKAGES = (
 )
 
 
-def bare_image() -> str:
+def bare_image(suite: str = SUITE) -> str:
     """The name of the bare image, made now if the engine does not have it (about 30 s)."""
-    sources = _debian_sources()
+    sources = _debian_sources(suite)
     recipe = hashlib.sha256("\n".join((*PACKAGES, sources)).encode()).hexdigest()[:12]
-    name = f"{REPOSITORY}:{SUITE}-{recipe}"
+    name = f"{REPOSITORY}:{suite}-{recipe}"
     if not has_image(name):
-        _build(name, sources)
+        _build(name, suite, sources)
     return name
 
 
@@ -55,21 +55,21 @@ def install_packages(*packages: str) -> None:
     ).require()
 
 
-def _build(name: str, sources: str) -> None:
+def _build(name: str, suite: str, sources: str) -> None:
     if not shutil.which("mmdebstrap"):
         install_packages("mmdebstrap")
     with tempfile.TemporaryDirectory(prefix="test-host-") as folder:
         archive = Path(folder, "rootfs.tar")
         call(
-            ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(archive), "-"],
+            ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(archive), "-"],
             stdin=sources.encode(),
             timeout=600,
         ).require()
         docker("import", "--change", "WORKDIR /root", str(archive), name, timeout=300)
 
 
-def _debian_sources() -> str:
-    """This machine's own Debian sources of the suite that hosts run, one line each.
+def _debian_sources(wanted: str) -> str:
+    """This machine's own Debian sources of the suite that a host runs, one line each.
 
     On a machine of another release the same mirror serves the hosts' suite too.
     """
@@ -79,7 +79,7 @@ def _debian_sources() -> str:
         targets = _package_lists()
     codename = _codename()
     lines = [
-        f"deb [signed-by={KEYRING}] {uri} {suite.replace(codename, SUITE, 1)} main"
+        f"deb [signed-by={KEYRING}] {uri} {suite.replace(codename, wanted, 1)} main"
         for suite, component, origin, uri in targets
         if component == "main" and origin == "Debian" and suite.split("-")[0] == codename
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tests.hosts.checkout import PROJECT, SOURCE, install
 from tests.hosts.docker import Result, call, docker, has_image
 from tests.hosts.host import Host
-from tests.hosts.images import bare_image
+from tests.hosts.images import SUITE, bare_image
 from tests.hosts.stack import Stack
 
 if TYPE_CHECKING:
@@ -32,19 +32,19 @@ class FirstDeployment:
     tables: set[str]
 
 
-def image_name(checkout: Path) -> str:
+def image_name(checkout: Path, suite: str = SUITE) -> str:
     """The name under which a ready host of this checkout is kept."""
-    digest = hashlib.sha256(bare_image().encode())
+    digest = hashlib.sha256(bare_image(suite).encode())
     for ingredient in _INGREDIENTS:
         top = checkout / ingredient
         for path in sorted(p for p in (top, *top.rglob("*")) if p.is_file()):
             digest.update(path.read_bytes())
-    return f"{REPOSITORY}:{digest.hexdigest()[:12]}"
+    return f"{REPOSITORY}:{suite}-{digest.hexdigest()[:12]}"
 
 
-def deploy_from_nothing(archive: bytes, image: str) -> FirstDeployment:
+def deploy_from_nothing(archive: bytes, image: str, suite: str = SUITE) -> FirstDeployment:
     """Deploy on a bare machine, look at it, and keep it as `image` unless that is there already."""
-    with Host(bare_image(), "bare") as host:
+    with Host(bare_image(suite), "bare") as host:
         install(host, archive)
         stack = Stack(host)
         result = stack.run_py("--install-docker", timeout=1200)
@@ -74,9 +74,9 @@ def start_ready(image: str, archive: bytes, purpose: str) -> Host:
     return host
 
 
-def start_fresh(image: str, archive: bytes, purpose: str) -> Host:
+def start_fresh(image: str, archive: bytes, purpose: str, *, owner: int | None = None) -> Host:
     """A host with a running engine and base images at hand, and nothing of ours: no checkout, no volume."""
-    host = Host(image, purpose)
+    host = Host(image, purpose, owner=owner)
     try:
         install(host, archive)
         host.run(f"bash {PROJECT}/roles/docker/files/start-docker.sh 60", timeout=90).require()
@@ -91,5 +91,9 @@ def start_fresh(image: str, archive: bytes, purpose: str) -> Host:
 def _forget_others(image: str) -> None:
     names = docker("images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).split()
     for name in names:
-        if name != image and has_image(name):
+        if name != image and has_image(name) and _suite(name) == _suite(image):
             call(["docker", "rmi", name])
+
+
+def _suite(image: str) -> str:
+    return image.rpartition(":")[2].partition("-")[0]
