@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 import uvicorn
 
-from app import logging
+from app import config, logging
 from app.config_store import opening
 from app.main import create_app
 from app.settings import Settings
@@ -89,6 +89,12 @@ async def serve(settings: Settings) -> AsyncIterator[AppServer]:
             server.should_exit = True
             await serving
             waiting.cancel()
+
+
+@pytest.fixture(autouse=True)
+def never_the_real_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The strategy of a fresh machine asks Finviz; that of a test is refused before anything leaves."""
+    monkeypatch.setitem(config.BUILT_IN_STRATEGY, "url", "https://127.0.0.1/screener.ashx?v=111")
 
 
 @pytest.fixture

@@ -178,7 +178,10 @@ async def test_an_expired_signal_counts_as_approved_only_if_it_was(app_server: A
 
 
 async def store_list(app: AppServer, *tickers: str, age: float = 0, max_age: int | None = None) -> None:
-    """Put a Top-N list in force."""
+    """Put a Top-N list in force, after the first refresh: its failure sets how the newest list ages."""
+    async with asyncio.timeout(10):
+        while not await app.runtime.pool.fetchval("SELECT count(*) FROM screener_refreshes"):
+            await app.runtime.wakeups.wait("changed", 0.2)
     await app.runtime.pool.execute(
         """INSERT INTO top_n_lists (strategy, source, tickers, max_age_seconds, fetched_at)
            VALUES ($4, 'list', $1, $2, clock_timestamp() - make_interval(secs => $3))""",
