@@ -85,11 +85,13 @@ def table(run: Run, rows: Sequence[Row] = ROWS) -> str:
 
 
 def short_table(run: Run | None) -> str:
-    """Render what the README shows: every row of the catalogue, measured or not."""
+    """Render what the README shows: every row of the catalogue, once there is a run to show."""
+    if run is None:
+        return "No run is kept yet: `make bench` measures on your machine."
     head = "| what | budget | measured | |\n|---|---|---|---|"
     lines = []
     for row in ROWS:
-        result = run.results.get(row.key) if run else None
+        result = run.results.get(row.key)
         word = _AGAINST.get(row.budget.kind) if row.budget else None
         against = f" {word} {row.reference}" if word else ""
         measured, sign = _MISSING, ""
@@ -99,15 +101,12 @@ def short_table(run: Run | None) -> str:
             measured += f" = {compared}" if compared != _MISSING else ""
             sign = _SIGNS[verdict(row, result)]
         lines.append(f"| {row.what} | {_budget(row)}{against} | {measured} | {sign} |")
-    if run is None:
-        where = "No run is kept yet: `make bench` measures on your machine."
-    else:
-        machine = run.machine
-        where = (
-            f"Commit {machine['commit']}, {machine['machine']}, {machine['system']}; "
-            f"{run.minutes:.0f} minutes. "
-            "How each is measured, with spread: [benchmarks/results/table.md](benchmarks/results/table.md)."
-        )
+    machine = run.machine
+    where = (
+        f"Commit {machine['commit']}, {machine['machine']}, {machine['system']}; "
+        f"{run.minutes:.0f} minutes. "
+        "How each is measured, with spread: [benchmarks/results/table.md](benchmarks/results/table.md)."
+    )
     return "\n".join([head, *lines, "", where])
 
 
