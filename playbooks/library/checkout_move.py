@@ -74,17 +74,18 @@ def move(root: Path, commit: str, configuration: list[str], *, back: bool) -> st
     """Move HEAD and the work tree; the branch that keeps local commits, or ''. Raises GitError."""
     head = text(root, "rev-parse", "HEAD")
     before = tracked(root, head, configuration)
-    # Between moving aside and putting back nobody interrupts: who ends a step asks first, and waits a while.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     concerned = [name for name in configuration if name in before | tracked(root, commit, configuration)]
     kept = keep_name(root, commit) if back else ""
-    move_aside(root, concerned)
+    # Between moving aside and putting back nobody interrupts: who ends a step asks first, and waits a while.
+    let_in = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
+        move_aside(root, concerned)
         if before:  # git moves a clean tree only
             git(root, "checkout", "--quiet", head, "--", *sorted(before))
         git(root, *(["reset", "--quiet", "--keep"] if back else ["merge", "--quiet", "--ff-only"]), commit)
     finally:
         put_back(root)
+        signal.pthread_sigmask(signal.SIG_SETMASK, let_in)
     changed = names(root, "diff", "--name-only", "-z", "--no-renames", head, commit)
     hand_to_owner(root, [name for name in changed if name not in configuration])
     return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -267,6 +268,13 @@ class TestMove:
             self.move(checkout, target)
         assert (git(checkout, "rev-parse", "HEAD"), mine(checkout)) == (head, before)
         assert (checkout / "app" / "main.py").read_text() == "edited"
+
+    def test_an_interruption_waits_for_its_end_and_no_longer(self, checkout: Path, origin: Path) -> None:
+        let_in = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        commit(origin, {".env": "theirs"})
+        git(checkout, "fetch", "-q")
+        self.move(checkout, git(origin, "rev-parse", "HEAD"))
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == let_in
 
     def test_what_a_killed_move_left_aside_comes_back(self, checkout: Path) -> None:
         module = load("checkout_move")
