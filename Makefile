@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(DEV):$(PATH)
 COMPILE := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header --quiet $(UPGRADE)
 
-.PHONY: help check lint test molecule bench unit faults lock environment
+.PHONY: help check lint test fleet molecule bench unit faults lock environment
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,6 +22,9 @@ faults: environment  ## every fault and every interruption, an hour at the most;
 
 bench: environment  ## measure, and compare with the budgets (ONLY=ingest,deploy: these groups; QUICK=1: seconds each)
 	$(DEV)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+
+fleet: environment  ## what many hosts take longer for: shipped images, a registry, three of Molecule's scenarios
+	$(DEV)/python -m pytest tests/fleet tests/molecule
 
 molecule: environment  ## all scenarios of tests/molecule: half an hour
 	cd tests && molecule test --all

@@ -31,7 +31,7 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 # Fast before slow, so that a small mistake is not found out after ten minutes.
-KINDS = ("unit", "controller", "api", "browser", "flows", "molecule", "chaos", "faults")
+KINDS = ("unit", "controller", "api", "browser", "flows", "fleet", "molecule", "chaos", "faults")
 
 
 def pytest_configure() -> None:

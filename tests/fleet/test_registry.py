@@ -1,0 +1,87 @@
+"""Base images from a registry: Debian's own, on the loopback of a host (SPEC §5)."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hosts.checkout import install
+from tests.hosts.ready import start_fresh
+from tests.hosts.stack import DATABASE, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REGISTRY = "127.0.0.1:5000"
+KNOBS = " ".join(
+    f"-e {name}={value}"
+    for name, value in {
+        "images_from": "registry",
+        "images_python": f"{REGISTRY}/python:3.13-slim",
+        "images_postgres": f"{REGISTRY}/postgres:15-alpine",
+    }.items()
+)
+SERVE = (
+    "setsid docker-registry serve /etc/docker/registry/config.yml >/var/log/registry.log 2>&1 </dev/null &"
+)
+ANSWERS = f"timeout 30 bash -c 'until curl --silent --fail http://{REGISTRY}/v2/; do sleep 0.2; done'"
+FILL = f"""\
+set -e
+for role in python:3.13-slim postgres:15-alpine; do
+    docker tag trading-signal-processor/base-${{role%%:*}}:current {REGISTRY}/$role
+    docker push --quiet {REGISTRY}/$role
+done
+docker image prune --all --force
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(ready_image: str, source: bytes) -> Iterator[Stack]:
+    """A host whose only source of base images is a registry on its loopback."""
+    with start_fresh(ready_image, source, "registry") as host:
+        host.run(
+            "apt-get update -qq && apt-get install -y -qq --no-install-recommends docker-registry",
+            timeout=300,
+        ).require()
+        host.run(f"{SERVE} {ANSWERS}").require()
+        host.run(FILL, timeout=300).require()
+        install(host, source)
+        yield Stack(host)
+
+
+@contextlib.contextmanager
+def _registry_away(stack: Stack) -> Iterator[None]:
+    stack.host.run("pkill docker-registry").require()
+    try:
+        yield
+    finally:
+        stack.host.run(f"{SERVE} {ANSWERS}").require()
+
+
+def test_without_the_registry_nothing_is_done(stack: Stack) -> None:
+    """Not even with Debian's packages at hand: it was told where images come from."""
+    with _registry_away(stack):
+        result = stack.run_py("--quick", KNOBS)
+    assert result.code == 3, result.output
+    assert "no registry answered" in result.output
+    assert stack.containers() == {}
+
+
+def test_base_images_come_from_the_registry(stack: Stack) -> None:
+    """Both are pulled, and the volume remembers which kind of PostgreSQL fills it."""
+    stack.run_py("--quick", KNOBS).require()
+    assert stack.health()["status"] == "healthy"
+    assert DATABASE in stack.containers()
+    label = '{{index .Labels "trading-signal-processor.kind"}}'
+    inspect = f"docker volume inspect --format '{label}' trading-signal-processor_postgres_data"
+    assert stack.host.run(inspect).stdout.strip() == "registry"
+
+
+def test_a_volume_of_one_kind_is_not_given_to_the_other(stack: Stack) -> None:
+    """Debian's PostgreSQL has another user id and collation: refused, with the way out."""
+    before = stack.containers()
+    result = stack.run_py("--quick", "-e images_from=distribution")
+    assert (result.code, "set images_from to registry" in result.output) == (3, True), result.output
+    assert stack.containers() == before

@@ -1,0 +1,36 @@
+"""Molecule's scenarios, those that touch most: hosts of both Debians, over SSH (SPEC §4)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.docker import call
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.mark.usefixtures("ready_image")
+@pytest.mark.parametrize(
+    ("scenario", "hosts"),
+    [
+        ("source", ["bookworm", "trixie"]),
+        ("stack", ["maximum", "hardened"]),
+        ("fleet", ["one", "two", "three"]),
+    ],
+)
+def test_a_scenario(scenario: str, hosts: list[str]) -> None:
+    """It converges, once more changes nothing, and its verification passed on every host, not on none."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    result = call(
+        ["molecule", "test", "--scenario-name", scenario],
+        folder=TESTS,
+        timeout=1800,
+        environment={**os.environ, "PATH": path, "PY_COLORS": "0", "ANSIBLE_NOCOLOR": "1"},
+    )
+    assert result.code == 0, result.output
+    for host in hosts:
+        assert f"ok: [{host}]" in result.output, f"nothing was verified on {host}"
