@@ -23,7 +23,7 @@ faults: environment  ## every fault and every interruption, an hour at the most;
 bench: environment  ## measure, and compare with the budgets (ONLY=ingest,deploy: these groups; QUICK=1: seconds each)
 	$(DEV)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
-fleet: environment  ## what many hosts take longer for: shipped images, a registry, three of Molecule's scenarios
+fleet: environment  ## many hosts over SSH: one at a time, shipped images, a registry, three of Molecule's scenarios
 	$(DEV)/python -m pytest tests/fleet tests/molecule
 
 molecule: environment  ## all scenarios of tests/molecule: half an hour
