@@ -174,7 +174,7 @@ class RunState:
             host.running = None
             if not (stats.get("failures", {}).get(host.name) or stats.get("dark", {}).get(host.name)):
                 host.failure = None
-        if not self.failed:
+        if self.play not in {host.failure.play for host in self.hosts.values() if host.failure}:
             self._close_play()
 
     def _close_play(self) -> None:

@@ -138,8 +138,8 @@ def test_long_output_is_cut_to_its_end() -> None:
     assert detail == tuple(str(n) for n in range(88, 100))
 
 
-def finished(play_name: str, kind: str, **result: Any) -> list[dict[str, Any]]:
-    data = {"host": "a", "task": "T", "res": result}
+def finished(play_name: str, kind: str, host: str = "a") -> list[dict[str, Any]]:
+    data = {"host": host, "task": "T", "res": {}}
     return [
         {"event": "playbook_on_play_start", "event_data": {"name": play_name}},
         {"event": "runner_on_start", "event_data": data},
@@ -172,6 +172,19 @@ def test_the_code_of_one_host(
     state.hosts["a"].report.update(report)
     status = 0 if kind == "runner_on_ok" else 2
     assert judge(state, BY_NAME[flow], ansible_status=status, interrupted=False).code == code
+
+
+def test_who_goes_on_without_an_unreachable_host_is_done_and_not_half_way() -> None:
+    events = [
+        *finished(PRECONDITIONS, "runner_on_unreachable", host="b"),
+        *finished("Status", "runner_on_ok"),
+        {"event": "playbook_on_stats", "event_data": {"dark": {"b": 1}}},
+    ]
+    state = play(events, ["a", "b"])
+    state.hosts["a"].report["serving"] = True
+    verdict = judge(state, BY_NAME["status"], ansible_status=4, interrupted=False)
+    assert verdict.outcomes == {"a": Outcome.DONE, "b": Outcome.UNREACHABLE}
+    assert verdict.code is ExitCode.UNREACHABLE
 
 
 def test_a_run_that_passed_over_a_host_is_no_success() -> None:
