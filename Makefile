@@ -3,6 +3,9 @@ PYTHON ?= python3
 DEV := .venv-dev/bin
 export PATH := $(CURDIR)/$(DEV):$(PATH)
 
+# Tests of one file share a host or a server, so they stay together.
+BESIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 # Universal and hashed, with no index or download address in them; pins stay unless UPGRADE=--upgrade.
 COMPILE := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header --quiet $(UPGRADE)
@@ -15,7 +18,7 @@ help:  ## this list
 check: lint unit  ## lint and unit tests: under a minute, needs nothing
 
 test: lint  ## everything CI runs: on real containers, on a bare machine too
-	$(DEV)/python -m pytest
+	$(DEV)/python -m pytest $(BESIDE)
 
 faults: environment  ## every fault and every interruption, an hour at the most; writes docs/faults.md
 	$(DEV)/python -m pytest -q tests/faults

@@ -19,6 +19,7 @@ from tests.hosts.engine import Engine
 from tests.hosts.images import install_packages
 from tests.hosts.postgres import TestServer
 from tests.hosts.ready import FirstDeployment, deploy_from_nothing, image_name, start_ready
+from tests.hosts.sharing import one_at_a_time
 from tests.hosts.stack import Stack
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+MAKING_READY = one_at_a_time("ready-image")
+
 # Fast before slow, so that a small mistake is not found out after ten minutes.
 KINDS = ("unit", "controller", "api", "browser", "flows", "fleet", "molecule", "chaos", "faults")
 
@@ -40,10 +43,19 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the kinds of tests in the order of KINDS; the order within a kind stays."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run the kinds of tests in the order of KINDS; the order within a kind stays.
+
+    Beside each other, one worker begins with the bare machine: all hosts come from the image it leaves.
+    """
     tests = CHECKOUT / "tests"
-    items.sort(key=lambda item: KINDS.index(item.path.relative_to(tests).parts[0]))
+    beside = hasattr(config, "workerinput")
+    items.sort(
+        key=lambda item: (
+            not (beside and item.path.name == "test_bare_machine.py"),
+            KINDS.index(item.path.relative_to(tests).parts[0]),
+        )
+    )
 
 
 @pytest.fixture(scope="session")
@@ -95,16 +107,18 @@ def source() -> bytes:
 @pytest.fixture(scope="session")
 def first_deployment(engine: Engine, source: bytes) -> FirstDeployment:  # noqa: ARG001 - hosts run on it
     """The stack brought up on a bare machine, from nothing."""
-    return deploy_from_nothing(source, image_name(CHECKOUT))
+    with MAKING_READY:
+        return deploy_from_nothing(source, image_name(CHECKOUT))
 
 
 @pytest.fixture(scope="session")
 def ready_image(engine: Engine, request: pytest.FixtureRequest) -> str:  # noqa: ARG001 - hosts run on it
     """The image of a host where the stack was deployed once; kept from one test run to the next."""
     image = image_name(CHECKOUT)
-    if not has_image(image):
-        deployment: FirstDeployment = request.getfixturevalue("first_deployment")
-        deployment.result.require()
+    with MAKING_READY:
+        if not has_image(image):
+            deployment: FirstDeployment = request.getfixturevalue("first_deployment")
+            deployment.result.require()
     return image
 
 

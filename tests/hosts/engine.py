@@ -1,4 +1,7 @@
-"""This machine's Docker engine: brought by the product's roles where there is none, and taken down again."""
+"""This machine's Docker engine: brought by the product's roles where there is none, and taken down again.
+
+Test runs beside each other, and the workers of one, share it: the last to leave stops it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from tests.hosts.docker import call, docker
 from tests.hosts.host import LABEL
+from tests.hosts.sharing import SETTING_UP, Shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,24 +27,30 @@ POSTGRES_IMAGE = "trading-signal-processor/base-postgres:current"
 
 
 class Engine:
-    """A running engine. One that was not there before is stopped at the end; images stay as a cache."""
+    """A running engine. One that tests started is stopped by the last of them; images stay as a cache."""
 
     def __init__(self, checkout: Path) -> None:
         self._checkout = checkout
-        self._ours = False
+        self._shared = Shared("engine")
+        self._use = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        if not shutil.which("docker") or call(["docker", "version"]).code != 0:
-            self._play()
-            self._ours = True
-        _remove_orphans()
+        with SETTING_UP, contextlib.ExitStack() as use:
+            use.enter_context(self._shared.used())
+            if not shutil.which("docker") or call(["docker", "version"]).code != 0:
+                self._play()
+                self._shared.note_start(PID_FILE.read_text())
+            _remove_orphans()
+            self._use = use.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._ours:
-            self._stop()
+        with SETTING_UP:
+            self._use.close()
+            if PID_FILE.exists() and self._shared.is_left(PID_FILE.read_text()):
+                self._stop()
 
     @contextlib.contextmanager
     def postgres(self, *settings: str) -> Iterator[str]:
@@ -49,7 +59,8 @@ class Engine:
         `settings` (`name=value`) are the server's. The address is the container's own: a published port on
         loopback is copied byte by byte by a process of the engine.
         """
-        self._play("--tags", "images")
+        with SETTING_UP:
+            self._play("--tags", "images")
         password = secrets.token_urlsafe(24)
         container = docker(
             "run", "--detach", "--label", f"{LABEL}={os.getpid()}", "--shm-size", "128m",

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from tests.hosts.docker import call, docker, has_image
+from tests.hosts.sharing import SETTING_UP
 
 SUITE = "bookworm"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -39,20 +40,22 @@ def bare_image(suite: str = SUITE) -> str:
     sources = _debian_sources(suite)
     recipe = hashlib.sha256("\n".join((*PACKAGES, sources)).encode()).hexdigest()[:12]
     name = f"{REPOSITORY}:{suite}-{recipe}"
-    if not has_image(name):
-        _build(name, suite, sources)
+    with SETTING_UP:
+        if not has_image(name):
+            _build(name, suite, sources)
     return name
 
 
 def install_packages(*packages: str) -> None:
     """Install packages on this machine with apt; needs root."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    call(["apt-get", "update", "-q"], environment=environment, timeout=300).require()
-    call(
-        ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages],
-        environment=environment,
-        timeout=600,
-    ).require()
+    with SETTING_UP:
+        call(["apt-get", "update", "-q"], environment=environment, timeout=300).require()
+        call(
+            ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages],
+            environment=environment,
+            timeout=600,
+        ).require()
 
 
 def _build(name: str, suite: str, sources: str) -> None:

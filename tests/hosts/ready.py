@@ -19,7 +19,7 @@ REPOSITORY = "trading-signal-processor/test-host-ready"
 
 # What is slow to make on a host comes from these. Every other change reaches a host with the flow that starts
 # it, as it reaches a real one.
-_INGREDIENTS = ("requirements", "images")
+_INGREDIENTS = ("requirements/app.txt", "requirements/deploy.txt", "images")
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ def test_who_comes_second_learns_who_was_first(tmp_path: Path) -> None:
         ({"started": 1}, f"its process {os.getpid()} is gone"),  # the number is another process's now
         ({"machine_id": "m", "boot": "before"}, None),
     ],
+    ids=["gone", "number of another process now", "machine of that name restarted"],
 )
 def test_the_dead_are_replaced(tmp_path: Path, changes: dict[str, Any], why: str | None) -> None:
     lock.take(tmp_path, mine("d" * 12, **changes))
