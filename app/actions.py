@@ -1,14 +1,18 @@
 """The actions log: who changed what, from where, with which result (SPEC §14)."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from app.db.pool import Connection
+from app.db.pool import Connection, Pool
 from app.db.queries import load
+from app.errors import RefusedError
 
 _SQL = load("config")
 
 DONE = "done"
+REFUSED = "refused: "  # and why
 _LONGEST = 1000
 
 
@@ -20,8 +24,23 @@ class Actor:
     origin: str
 
 
+@asynccontextmanager
+async def attempt(
+    database: Connection | Pool, actor: Actor, action: str, *, target: str = "", before: object = None
+) -> AsyncIterator[None]:
+    """Let a refusal leave a line too: who tried what, and why it was not done.
+
+    Around the transaction of the change, for that is rolled back. `before`: what the person went by.
+    """
+    try:
+        yield
+    except RefusedError as error:
+        await record(database, actor, action, target=target, before=before, result=f"{REFUSED}{error}")
+        raise
+
+
 async def record(
-    connection: Connection,
+    database: Connection | Pool,
     actor: Actor,
     action: str,
     *,
@@ -34,7 +53,7 @@ async def record(
 
     `before` and `after` are what differs, as JSON, their secrets masked by the caller.
     """
-    await connection.execute(
+    await database.execute(
         _SQL["record"],
         actor.session,
         actor.origin,

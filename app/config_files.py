@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from app.config import FILES, Config, Document, as_object, merge
 from app.config_lines import line_of
-from app.errors import ConfigFileError
+from app.errors import ConfigFileError, RefusedError
 from app.settings import Settings
 
 _NEW_FILE_MODE = 0o600
@@ -28,8 +28,8 @@ Content = bytes | Unreadable | None
 """What stands in a file; None where there is none."""
 
 
-class NotWrittenError(Exception):
-    """A configuration file could not be written; the old one is untouched."""
+class NotWrittenError(RefusedError):
+    """A file could not be written; the old one is untouched."""
 
 
 def load(folder: Path, settings: Settings) -> Config:

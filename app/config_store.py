@@ -21,7 +21,7 @@ from app.config_files import Content, NotWrittenError
 from app.db.away import DATABASE_AWAY
 from app.db.pool import Connection
 from app.db.queries import load
-from app.errors import ConfigFileError
+from app.errors import ConfigFileError, ConflictError, RefusedError
 from app.masking import differences
 from app.runtime import Runtime
 from app.settings import Settings
@@ -34,10 +34,10 @@ _GONE_AFTER_SECONDS = 2.5  # many editors replace a file by removing it first
 _FIRST_LOOK_SECONDS = 5.0
 
 Edit = Callable[[Config], Mapping[str, Document]]
-"""Returns the documents that a change replaces; may raise ConfigFileError, and what its caller expects."""
+"""Returns the documents that a change replaces; may raise any RefusedError."""
 
 
-class BrokenFileError(Exception):
+class BrokenFileError(ConflictError):
     """A change would overwrite a file that somebody has left with an error in it."""
 
 
@@ -114,44 +114,51 @@ class ConfigStore:
     ) -> Config:
         """Make a person's change: files, revision and actions log; in force when this returns.
 
-        What changes nothing is not written and not logged.
+        What changes nothing is not written and not logged; a refusal is in the log.
 
         `urgent`: goes on beside a broken file without touching it: a pause must never wait for a comma.
 
         Raises:
-            ConfigFileError: the new values are wrong; the refusal is in the actions log.
+            ConfigFileError: the new values are wrong.
             BrokenFileError: the file to write has an error that a person has to mend first.
             NotWrittenError: the file cannot be written.
-            DATABASE_AWAY: the same, of the database.
+            RefusedError: whatever else `edit` refuses.
+            DATABASE_AWAY: the database cannot be written.
         """
-        refusal: Exception | None = None
+        refusal: RefusedError | None = None
         async with self._runtime.pool.acquire(timeout=5) as connection, connection.transaction():
             state = await self._catch_up(connection)
-            before = state.config.documents
             try:
-                edited = edit(state.config)
-                broken = [state.problems[name] for name in edited if name in state.problems]
-                if not urgent:
-                    _refuse(broken)
-                changed = state
-                for name, document in edited.items():
-                    config = config_files.adopt(name, document, changed.config, self._runtime.settings)
-                    changed = replace(changed, config=config)
-            except (ConfigFileError, BrokenFileError) as error:
+                async with (
+                    actions.attempt(connection, actor, action, target=target),
+                    connection.transaction(),  # what was caught up with stays, whatever is refused
+                ):
+                    changed, names = self._edited(state, edit, urgent=urgent)
+                    before, after = state.config.documents, changed.config.documents
+                    if after != before:
+                        old, new = differences(before, after)
+                        await actions.record(connection, actor, action, target=target, before=old, after=new)
+                        # files first: after a crash in between, the file counts as edited
+                        changed = await self._write(changed, names)
+                        state = await self._store(connection, changed)
+            except RefusedError as error:
                 refusal = error
-                await actions.record(connection, actor, action, target=target, result=f"refused: {error}")
-            else:
-                if changed.config.documents != before:
-                    old, new = differences(before, changed.config.documents)
-                    await actions.record(connection, actor, action, target=target, before=old, after=new)
-                    # files first: after a crash in between, the file counts as edited
-                    changed = await self._write(changed, [] if broken else list(edited))
-                    state = await self._store(connection, changed)
         self._take(state)
         if refusal is not None:
             raise refusal
         log.info("configuration changed", action=action, session=actor.session, revision=state.revision)
         return state.config
+
+    def _edited(self, state: _State, edit: Edit, *, urgent: bool) -> tuple[_State, list[str]]:
+        """Make the edit; return what is in force after it, and which files have to be written for it."""
+        edited = edit(state.config)
+        broken = [state.problems[name] for name in edited if name in state.problems]
+        if not urgent:
+            _refuse(broken)
+        for name, document in edited.items():
+            config = config_files.adopt(name, document, state.config, self._runtime.settings)
+            state = replace(state, config=config)
+        return state, [] if broken else list(edited)
 
     async def _catch_up(self, connection: Connection) -> _State:
         """Lock the configuration and return it as it is now, edited files included."""

@@ -6,19 +6,18 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Literal
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from app import actions
-from app.actions import Actor
 from app.admin.door import REFUSALS, Acting, Database, runtime_of, signed_in
+from app.admin.reasons import told
 from app.admin.records import attachment
 from app.admin.schemas import Invalid, Problem, Status
 from app.db.queries import load
+from app.errors import RefusedError
 from app.ops import clearance, export, importing
-from app.ops.clearance import UndeliveredError
-from app.ops.importing import NoExportError
 from app.runtime import Runtime
 
 _SQL = load("transfer")
@@ -26,6 +25,10 @@ _IMPORT_BYTES = 64 * 1024 * 1024
 _IN_MEMORY_BYTES = 4 * 1024 * 1024
 
 router = APIRouter(prefix="/admin/database", tags=["database"], responses=REFUSALS, dependencies=[signed_in])
+
+
+class TooLargeError(RefusedError):
+    """A file beyond what is taken at once."""
 
 
 class Contents(BaseModel):
@@ -122,23 +125,21 @@ async def import_signals(request: Request, actor: Acting) -> Imported:
 
     What had not ended when it was exported becomes `expired`. Good rows are kept beside bad ones.
     """
-    runtime = runtime_of(request)
+    runtime, action = runtime_of(request), "database.import"
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as spool:
-        await _receive(request, spool)
-        # half a character is found out with its line, not with the whole file
-        text = io.TextIOWrapper(spool, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        try:
+        async with actions.attempt(runtime.pool, actor, action):
+            await _receive(request, spool)
+            # half a character is found out with its line, not with the whole file
+            text = io.TextIOWrapper(spool, encoding="utf-8-sig", errors="surrogateescape", newline="")
             result = await importing.take(runtime.pool, text)
-        except NoExportError as error:
-            raise HTTPException(422, str(error)) from error
     answer = Imported(
         imported=result.imported,
         expired=result.expired,
         present=result.present,
         bad=result.bad,
-        bad_rows=[BadRow(line=line, reason=reason) for line, reason in result.listed],
+        bad_rows=[BadRow(line=line, reason=told(reason)) for line, reason in result.listed],
     )
-    await _log(runtime, actor, "database.import", after=answer.model_dump(exclude={"bad_rows"}))
+    await actions.record(runtime.pool, actor, action, after=answer.model_dump(exclude={"bad_rows"}))
     runtime.wakeups.notify("changed")
     return answer
 
@@ -152,14 +153,11 @@ async def import_signals(request: Request, actor: Acting) -> Imported:
 )
 async def clear_signals(request: Request, actor: Acting, _: ClearOrder) -> Cleared:
     """Delete the signals that have ended, after a dump of them was written to `data/exports` and checked."""
-    runtime = runtime_of(request)
-    try:
+    runtime, action = runtime_of(request), "database.clear"
+    async with actions.attempt(runtime.pool, actor, action):
         cleared = await clearance.clear(runtime.pool, runtime.settings.data_dir)
-    except UndeliveredError as error:
-        await _log(runtime, actor, "database.clear", result=f"refused: {error}")
-        raise HTTPException(409, str(error)) from error
     answer = Cleared(deleted=cleared.deleted, kept=cleared.kept, dump=cleared.dump)
-    await _log(runtime, actor, "database.clear", after=answer.model_dump())
+    await actions.record(runtime.pool, actor, action, after=answer.model_dump())
     runtime.wakeups.notify("changed")
     return answer
 
@@ -172,13 +170,6 @@ async def _content(runtime: Runtime, last_seq: int) -> AsyncIterator[bytes]:
 async def _receive(request: Request, spool: "tempfile.SpooledTemporaryFile[bytes]") -> None:
     async for chunk in request.stream():
         if spool.tell() + len(chunk) > _IMPORT_BYTES:
-            raise HTTPException(413, f"at most {_IMPORT_BYTES} bytes are allowed: import the file in parts")
+            raise TooLargeError(f"at most {_IMPORT_BYTES} bytes are allowed: import the file in parts")
         spool.write(chunk)
     spool.seek(0)
-
-
-async def _log(
-    runtime: Runtime, actor: Actor, action: str, *, after: object = None, result: str = actions.DONE
-) -> None:
-    async with runtime.pool.acquire(timeout=5) as connection:
-        await actions.record(connection, actor, action, after=after, result=result)

@@ -8,6 +8,7 @@ from starlette.requests import HTTPConnection, cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.admin.reasons import told
 from app.admin.session import COOKIE, Access, Sessions
 from app.admin.tries import WrongTries
 
@@ -87,7 +88,7 @@ class Guard:
             return _ask_to_sign_in(connection, _NEEDED if sessions.possible else NO_TOKEN_SET)
         changes = connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE_METHODS
         if changes and is_foreign(connection.headers, required=not bearer):
-            return JSONResponse({"detail": FOREIGN}, 403)
+            return JSONResponse({"detail": told(FOREIGN)}, 403)
         return access
 
     async def _check_token(self, sessions: Sessions, offered: str, address: str) -> Access | None:
@@ -99,7 +100,7 @@ class Guard:
 
 
 def _unauthorized(detail: str) -> Response:
-    return JSONResponse({"detail": detail}, 401, headers={"WWW-Authenticate": "Bearer"})
+    return JSONResponse({"detail": told(detail)}, 401, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _ask_to_sign_in(connection: HTTPConnection, detail: str) -> Response:

@@ -13,6 +13,7 @@ from app.admin.door import runtime_of
 from app.admin.guard import FOREIGN, PREFERENCES, SIGN_IN, client_address, is_foreign
 from app.admin.preferences import LANGUAGES, THEMES
 from app.admin.preferences import LIFETIME_SECONDS as PREFERENCE_SECONDS
+from app.admin.reasons import told
 from app.admin.rendering import page
 from app.admin.session import COOKIE, LIFETIME_SECONDS, Sessions
 from app.admin.texts import text
@@ -61,7 +62,7 @@ async def signal_story(request: Request, signal_id: UUID, *, fragment: bool = Fa
 async def choose(request: Request) -> Response:
     """Remember a language or a theme in a cookie, then back to where the choice was made."""
     if is_foreign(request.headers, required=False):
-        return JSONResponse({"detail": FOREIGN}, 403)
+        return JSONResponse({"detail": told(FOREIGN)}, 403)
     form = await _small_form(request)
     came_from = urlsplit(request.headers.get("referer", ""))
     target = came_from.path + (f"?{came_from.query}" if came_from.query else "")
@@ -92,7 +93,7 @@ async def sign_in_form(request: Request, next: str = "/admin") -> Response:  # n
 async def sign_in(request: Request) -> Response:
     """Exchange the token for a session cookie; a wrong one waits for its answer."""
     if is_foreign(request.headers, required=False):
-        return JSONResponse({"detail": FOREIGN}, 403)
+        return JSONResponse({"detail": told(FOREIGN)}, 403)
     form = await _small_form(request)
     target = local_path(form.get("next", "/admin"))
     sessions = Sessions(runtime_of(request).settings.admin_token)

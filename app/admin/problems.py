@@ -1,26 +1,37 @@
-"""What goes wrong below a route: `{"detail": …}` for programs (SPEC §14), a page for people."""
+"""What goes wrong below a route: `{"detail": …}` for programs (SPEC §14), a page for people.
+
+In the reader's language, so that the page can show it as it comes; who asks for none is told
+in English.
+"""
 
 from typing import TYPE_CHECKING, cast
 
 import structlog
+from fastapi.encoders import jsonable_encoder
 from fastapi.exception_handlers import http_exception_handler
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from app.admin.database import TooLargeError
+from app.admin.reasons import told
 from app.admin.rendering import page
 from app.admin.texts import text
 from app.config_files import NotWrittenError
-from app.config_store import BrokenFileError
 from app.db.away import DATABASE_AWAY
-from app.errors import ConfigFileError
+from app.errors import ConfigFileError, ConflictError, NoSuchError, RefusedError
+from app.ops.importing import NoExportError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_CHANGE_FAILED: dict[type[Exception], int] = {
+_STATUS: dict[type[RefusedError], int] = {
+    NoSuchError: 404,
+    ConflictError: 409,
+    TooLargeError: 413,
     ConfigFileError: 422,
-    BrokenFileError: 409,
+    NoExportError: 422,
     NotWrittenError: 500,
 }
 
@@ -28,27 +39,41 @@ log = structlog.get_logger(__name__)
 
 
 def install(app: "FastAPI") -> None:
-    """Answer 503 wherever a route finds the database away; say why a change of the configuration failed."""
+    """Answer 503 wherever a route finds the database away; say why what a person asked for is not done."""
     for kind in DATABASE_AWAY:
         app.add_exception_handler(kind, _database_away)
+    for refusal in _STATUS:
+        app.add_exception_handler(refusal, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _unreadable)
-    for failure in _CHANGE_FAILED:
-        app.add_exception_handler(failure, _change_failed)
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+    answer = {"detail": told(str(error))}
+    if isinstance(error, ConfigFileError) and error.place:
+        answer["place"] = error.place
+    return JSONResponse(answer, status)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    """Say which places of a body or query have the wrong type: FastAPI's own answer, told to the reader."""
+    found = cast("RequestValidationError", error).errors()
+    return JSONResponse(
+        {"detail": jsonable_encoder([{**each, "msg": told(each["msg"])} for each in found])}, 422
+    )
 
 
 async def _unreadable(request: Request, error: Exception) -> Response:
     """Answer 422, the one status of a wrong body, also where FastAPI finds no text in it and says 400."""
     if not isinstance(error, HTTPException) or error.status_code != 400:
         return await http_exception_handler(request, cast("HTTPException", error))
-    place = {"loc": ["body"], "msg": "is no JSON in UTF-8", "type": "json_invalid"}  # as FastAPI's own 422
+    place = {
+        "loc": ["body"],
+        "msg": told("is no JSON in UTF-8"),  # as FastAPI's own 422
+        "type": "json_invalid",
+    }
     return JSONResponse({"detail": [place]}, 422)
-
-
-async def _change_failed(_request: Request, error: Exception) -> Response:
-    answer = {"detail": str(error)}
-    if isinstance(error, ConfigFileError) and error.place:
-        answer["place"] = error.place
-    return JSONResponse(answer, _CHANGE_FAILED[type(error)])
 
 
 async def _database_away(request: Request, error: Exception) -> Response:

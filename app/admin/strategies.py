@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, HTTPException, Path, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict
 
 from app.admin.configuration import CHANGE_REFUSALS, merged, problem_of, sources_of
 from app.admin.door import REFUSALS, Acting, Store, runtime_of, signed_in
 from app.admin.schemas import Problem
 from app.config import BUILT_IN_STRATEGY, FINVIZ_FILE, Config, Document, Source, Strategy, merge
-from app.errors import ConfigFileError
+from app.errors import ConfigFileError, ConflictError, NoSuchError
 from app.masking import masked_source, unmasked_source
 from app.screener import sources
 from app.screener.pace import too_often
@@ -113,7 +113,7 @@ async def delete_strategy(request: Request, store: Store, actor: Acting, name: N
     def edit(config: Config) -> Mapping[str, Document]:
         strategy, listed = _known(config, name), _listed(config)
         if strategy == config.finviz.active_strategy:
-            raise HTTPException(409, f"{name!r} is the active strategy: activate another one first")
+            raise ConflictError(f"{name!r} is the active strategy: activate another one first")
         del listed[config.finviz.strategies.index(strategy)]
         return _replaced(config, listed, settings)
 
@@ -137,7 +137,7 @@ def _known(config: Config, name: str) -> Strategy:
     for strategy in config.finviz.strategies:
         if strategy.name == name:
             return strategy
-    raise HTTPException(404, f"there is no strategy {name!r}; there are: {_names(config)}")
+    raise NoSuchError(f"there is no strategy {name!r}; there are: {_names(config)}")
 
 
 def _names(config: Config) -> str:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from app import actions, approvals
 from app.admin.door import REFUSALS, Acting, Database, runtime_of, signed_in
+from app.admin.reasons import told
 from app.decision import reprocessing
 from app.decision.reprocessing import Outcome
 
@@ -49,4 +50,6 @@ async def trigger(request: Request, connection: Database, actor: Acting, wish: T
             )
     if not outcome.dry_run:
         reprocessing.tell(runtime, outcome)
+    for skipped in outcome.skipped:
+        skipped.reason = told(skipped.reason)
     return outcome

@@ -3,14 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from app import actions
 from app.admin.door import REFUSALS, Acting, Database, Ticker, runtime_of, signed_in
 from app.admin.schemas import Problem
 from app.delivery import replay
-from app.delivery.replay import Choice, CountChangedError, DeadLetterPage, DeadStatus, Replay
+from app.delivery.replay import Choice, DeadLetterPage, DeadStatus, Replay
 
 router = APIRouter(
     prefix="/admin/dead-letters", tags=["dead letters"], responses=REFUSALS, dependencies=[signed_in]
@@ -50,24 +50,14 @@ async def replay_dead_letters(request: Request, connection: Database, actor: Act
     """Count the dead letters that are meant; with that count in `confirm`, send them again."""
     runtime = runtime_of(request)
     choice = Choice(wish.ids, wish.status, wish.ticker)
-    try:
-        async with connection.transaction():
-            answer = await replay.replay(
-                connection, choice, wish.confirm, runtime.config.webhook.max_signal_age_seconds
-            )
-            if answer.replayed:
-                meant = wish.model_dump(mode="json", exclude_none=True)
-                await actions.record(
-                    connection,
-                    actor,
-                    "dead-letters.replay",
-                    before=meant,
-                    after={"replayed": answer.replayed},
-                )
-    except CountChangedError as error:
-        raise HTTPException(
-            409, f"{wish.confirm} were confirmed and it would be {error.found}: look again, then confirm"
-        ) from error
+    action, meant = "dead-letters.replay", wish.model_dump(mode="json", exclude_none=True)
+    async with actions.attempt(connection, actor, action, before=meant), connection.transaction():
+        answer = await replay.replay(
+            connection, choice, wish.confirm, runtime.config.webhook.max_signal_age_seconds
+        )
+        if answer.replayed:
+            after = {"replayed": answer.replayed}
+            await actions.record(connection, actor, action, before=meant, after=after)
     if answer.replayed:
         runtime.wakeups.notify("approved")
         runtime.wakeups.notify("changed")

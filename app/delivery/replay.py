@@ -10,6 +10,7 @@ from app import approvals
 from app.config import MaxSignalAge
 from app.db.pool import Connection
 from app.db.queries import load
+from app.errors import ConflictError
 
 _SQL = load("replay")
 MOST_AT_ONCE = 500
@@ -62,12 +63,11 @@ class Replay(BaseModel):
     replayed: int
 
 
-class CountChangedError(Exception):
-    """What was confirmed is not what there is. `found` is the count now."""
+class CountChangedError(ConflictError):
+    """What was confirmed is not what there is."""
 
-    def __init__(self, found: int) -> None:
-        super().__init__(found)
-        self.found = found
+    def __init__(self, confirmed: int, found: int) -> None:
+        super().__init__(f"{confirmed} were confirmed and it would be {found}: look again, then confirm")
 
 
 async def page(
@@ -96,6 +96,6 @@ async def replay(
     if confirmed is None:
         return Replay(count=len(free), blocked=blocked, replayed=0)
     if confirmed != len(free):
-        raise CountChangedError(len(free))
+        raise CountChangedError(confirmed, len(free))
     done = await connection.fetch(_SQL["replay"], free, max_age.buy, max_age.sell)
     return Replay(count=len(free), blocked=blocked, replayed=len(done))

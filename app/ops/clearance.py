@@ -15,6 +15,7 @@ from typing import BinaryIO, TypeVar
 from app.config_files import NotWrittenError
 from app.db.pool import Pool
 from app.db.queries import load
+from app.errors import ConflictError
 from app.ops import export, spreadsheet
 
 _SQL = load("transfer")
@@ -22,7 +23,7 @@ _BATCH = 500
 _Result = TypeVar("_Result")
 
 
-class UndeliveredError(Exception):
+class UndeliveredError(ConflictError):
     """Signals are on their way; the text says how many."""
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
 from app.db.pool import Pool
+from app.errors import RefusedError
 from app.ops import history, spreadsheet
 from app.ops.history import Past
 
@@ -17,7 +18,7 @@ _BATCH = 200
 _BAD_LISTED = 100
 
 
-class NoExportError(Exception):
+class NoExportError(RefusedError):
     """The file's first line is not an export's; nothing was imported."""
 
 

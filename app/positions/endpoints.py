@@ -4,14 +4,14 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
 from app import actions
 from app.admin.door import REFUSALS, Acting, Database, runtime_of, signed_in
 from app.admin.schemas import Problem
 from app.positions import orders
-from app.positions.orders import Closed, NoSuchPositionError, Ordered, PositionClosedError
+from app.positions.orders import Closed, Ordered
 
 log = structlog.get_logger(__name__)
 
@@ -86,34 +86,27 @@ async def close_position(
     request: Request, connection: Database, actor: Acting, wish: ClosePosition
 ) -> Ordered:
     """Sell what the position holds, unless something on its way closes it already."""
-    try:
-        async with connection.transaction():
-            ordered = await orders.close(connection, wish.position_id, _max_age(request))
-            target = str(wish.position_id)
-            await actions.record(
-                connection, actor, "order.close-position", target=target, after=_summary(ordered)
-            )
-    except (NoSuchPositionError, PositionClosedError) as error:
-        raise _not_open(error) from error
+    action, target = "order.close-position", str(wish.position_id)
+    async with actions.attempt(connection, actor, action, target=target), connection.transaction():
+        ordered = await orders.close(connection, wish.position_id, _max_age(request))
+        await actions.record(connection, actor, action, target=target, after=_summary(ordered))
     return _told(request, ordered)
 
 
 @router.post("/order/mark-closed", responses=_NOT_OPEN)
 async def mark_closed(request: Request, connection: Database, actor: Acting, wish: MarkClosed) -> Closed:
     """Declare a position closed that was closed elsewhere; nothing is sent."""
-    try:
-        async with connection.transaction():
-            closed = await orders.mark_closed(connection, wish.position_id, f"marked closed: {wish.reason}")
-            await actions.record(
-                connection,
-                actor,
-                "order.mark-closed",
-                target=str(wish.position_id),
-                before={"status": "open", "ticker": closed.ticker, "buys": closed.buys},
-                after={"status": "closed", "reason": closed.reason},
-            )
-    except (NoSuchPositionError, PositionClosedError) as error:
-        raise _not_open(error) from error
+    action, target = "order.mark-closed", str(wish.position_id)
+    async with actions.attempt(connection, actor, action, target=target), connection.transaction():
+        closed = await orders.mark_closed(connection, wish.position_id, f"marked closed: {wish.reason}")
+        await actions.record(
+            connection,
+            actor,
+            action,
+            target=target,
+            before={"status": "open", "ticker": closed.ticker, "buys": closed.buys},
+            after={"status": "closed", "reason": closed.reason},
+        )
     runtime_of(request).wakeups.notify("changed")
     return closed
 
@@ -147,9 +140,3 @@ def _told(request: Request, ordered: Ordered) -> Ordered:
         wakeups.notify("approved")
         wakeups.notify("changed")
     return ordered
-
-
-def _not_open(error: Exception) -> HTTPException:
-    if isinstance(error, PositionClosedError):
-        return HTTPException(409, "this position is closed already")
-    return HTTPException(404, "there is no such position: GET /admin/positions lists the open ones")

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from app import approvals
 from app.db.pool import Connection
 from app.db.queries import load
+from app.errors import ConflictError, NoSuchError, RefusedError
 
 _SQL = load("positions")
 _BY_PERSON = ("manual_sell", "position_close", "sell_all")
@@ -58,12 +59,18 @@ class Closed(BaseModel):
     reason: str
 
 
-class NoSuchPositionError(Exception):
+class NoSuchPositionError(NoSuchError):
     """There is no position of that id."""
 
+    def __init__(self) -> None:
+        super().__init__("there is no such position: GET /admin/positions lists the open ones")
 
-class PositionClosedError(Exception):
+
+class PositionClosedError(ConflictError):
     """The position is not open any more."""
+
+    def __init__(self, ticker: str) -> None:
+        super().__init__(f"the position in {ticker} is closed already")
 
 
 async def open_positions(connection: Connection) -> list[Position]:
@@ -131,7 +138,6 @@ async def _on_their_way(connection: Connection, tickers: Sequence[str], types: S
     return [Order(**row) for row in await connection.fetch(_SQL["on_their_way"], tickers, types)]
 
 
-async def _why_not_open(connection: Connection, position_id: UUID) -> Exception:
-    if await connection.fetchval(_SQL["exists"], position_id):
-        return PositionClosedError()
-    return NoSuchPositionError()
+async def _why_not_open(connection: Connection, position_id: UUID) -> RefusedError:
+    ticker: str | None = await connection.fetchval(_SQL["ticker_of"], position_id)
+    return NoSuchPositionError() if ticker is None else PositionClosedError(ticker)

@@ -2,12 +2,13 @@
 
 from datetime import datetime
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from app import actions
 from app.admin.door import REFUSALS, Acting, Database, runtime_of, signed_in
 from app.admin.schemas import Problem
+from app.errors import ConflictError
 from app.screener import lists
 
 router = APIRouter(prefix="/admin/engine", tags=["screener"], responses=REFUSALS, dependencies=[signed_in])
@@ -28,10 +29,11 @@ class RefreshAsked(BaseModel):
 async def manual_refresh(request: Request, connection: Database, actor: Acting) -> RefreshAsked:
     """Refresh the active strategy's list now, whatever its interval; the site's limits still hold."""
     config = runtime_of(request).config
-    if config.system.engine_paused:
-        raise HTTPException(409, "the engine is paused, so its list stays as it is: resume it first")
     strategy = config.finviz.active_strategy
-    async with connection.transaction():
+    action, target = "engine.manual-refresh", strategy.name
+    async with actions.attempt(connection, actor, action, target=target), connection.transaction():
+        if config.system.engine_paused:
+            raise ConflictError("the engine is paused, so its list stays as it is: resume it first")
         requested_at = await lists.ask_for_refresh(connection, strategy)
-        await actions.record(connection, actor, "engine.manual-refresh", target=strategy.name)
+        await actions.record(connection, actor, action, target=target)
     return RefreshAsked(strategy=strategy.name, requested_at=requested_at)

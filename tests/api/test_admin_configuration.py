@@ -218,7 +218,13 @@ async def test_a_file_that_cannot_be_written_changes_nothing(start_app: StartApp
     refused = await ask(app, "PUT", "/admin/webhook/config", 500, body={"timeout": 3})
     assert "nothing was changed" in refused["detail"]
     assert app.runtime.config.webhook.timeout == 5
-    assert await log_of(app) == []
+    ((*_, action, _, before, after, result),) = await log_of(app)
+    assert (action, before, after, result) == (
+        "webhook.configure",
+        None,
+        None,
+        f"refused: {refused['detail']}",
+    )
 
 
 async def test_a_session_is_named_in_the_log(app_server: AppServer) -> None:

@@ -50,6 +50,7 @@ async def test_a_strategy_from_its_creation_to_its_end(app_server: AppServer, tm
         ("strategy.create", "mine/own", "done"),
         ("strategy.activate", "mine/own", "done"),
         ("strategy.change", "mine/own", "done"),
+        ("strategy.delete", "renamed", f"refused: {refused['detail']}"),
         ("strategy.delete", "top-gainers", "done"),
     ]
 

@@ -9,8 +9,8 @@ LEFT JOIN LATERAL (SELECT opening, closing FROM position_states WHERE ticker = p
 WHERE p.status = 'open' AND ($1::uuid IS NULL OR p.id = $1)
 ORDER BY p.ticker
 
--- name: exists
-SELECT true FROM positions WHERE id = $1
+-- name: ticker_of
+SELECT ticker FROM positions WHERE id = $1
 
 -- name: on_their_way
 -- $1 tickers, $2 types. Unfinished orders that sell.

@@ -58,9 +58,13 @@ async def test_a_position_is_closed_by_its_id_once(desk: Desk) -> None:
     assert await desk.open_positions() == {}
     assert sent(desk, "sell") == ["AAPL"]
     again = await desk.order(app, "order/close-position", 409, position_id=str(position))
-    assert again["detail"] == "this position is closed already"
-    unknown = await desk.order(app, "order/close-position", 404, position_id=str(uuid4()))
+    assert again["detail"] == "the position in AAPL is closed already"
+    unknown = await desk.order(app, "order/close-position", 404, position_id=str(nobody := uuid4()))
     assert "/admin/positions" in unknown["detail"]
+    assert [(target, after, result) for *_, target, _, after, result in await log_of(app)][1:] == [
+        (str(position), None, f"refused: {again['detail']}"),
+        (str(nobody), None, f"refused: {unknown['detail']}"),
+    ]
 
 
 async def test_an_order_on_its_way_stands_for_the_next_one(desk: Desk) -> None:

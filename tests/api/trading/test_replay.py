@@ -76,6 +76,9 @@ async def test_a_count_that_is_not_what_was_confirmed_sends_nothing(desk: Desk) 
     for confirm in (0, 1, 3):
         said = await desk.order(app, REPLAY, 409, confirm=confirm)
         assert f"{confirm} were confirmed and it would be 2" in said["detail"]
+        (*_, action, _, before, after, result) = (await log_of(app))[-1]
+        assert (action, before, after) == ("dead-letters.replay", {"confirm": confirm}, None)
+        assert result == f"refused: {said['detail']}"
     assert len(desk.receiver.received) == 2
     assert (await desk.order(app, REPLAY, ticker="NVDA"))["count"] == 1
     assert (await desk.order(app, REPLAY, status="expired"))["count"] == 0

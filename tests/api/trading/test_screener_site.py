@@ -187,7 +187,15 @@ async def test_a_paused_engine_keeps_its_list_fresh_and_refuses_to_refresh(desk:
     app = await desk.open()
     await desk.database.execute("UPDATE top_n_lists SET fetched_at = now() - interval '1 day'")
     assert (await desk.until(app, await desk.send(app, tickers(5)[0], "buy")))["status"] == "forwarded"
-    assert "resume it first" in (await desk.order(app, "engine/manual-refresh", 409))["detail"]
+    refused = await desk.order(app, "engine/manual-refresh", 409)
+    assert "resume it first" in refused["detail"]
+    assert (await log_of(app))[-1][2:] == (
+        "engine.manual-refresh",
+        "desk",
+        None,
+        None,
+        f"refused: {refused['detail']}",
+    )
 
 
 async def test_without_a_fresh_list_buys_wait_and_then_go_on(desk: Desk, site: Site) -> None:

@@ -74,7 +74,7 @@ async def test_a_position_that_somebody_else_closed_is_refused_in_words(desk: De
     await desk.page.get_by_role("button", name="Close NVDA").click()
     await desk.database.execute("UPDATE positions SET status = 'closed', closed_at = now()")
     await desk.confirm("Close")
-    await expect(desk.notice).to_have_text("Refused: this position is closed already")
+    await expect(desk.notice).to_have_text("Refused: the position in NVDA is closed already")
     await expect(desk.notice).to_have_attribute("data-tone", "bad")
 
 

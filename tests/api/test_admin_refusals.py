@@ -1,0 +1,128 @@
+"""A refusal is told in the reader's language, English where none is asked for, and leaves a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from tests.api.operator import BEARER, ask, log_of
+
+if TYPE_CHECKING:
+    from tests.api.conftest import AppServer
+
+NOBODY = str(UUID(int=7))
+STRATEGIES = "/admin/finviz/strategies"
+# what is asked for; its status, and how the refusal is told in English and in Portuguese
+REFUSALS = [
+    (
+        ("POST", "/admin/order/close-position", {"position_id": NOBODY}, "order.close-position", NOBODY),
+        (404, "there is no such position: ", "não existe essa posição: "),
+    ),
+    (
+        (
+            *("POST", "/admin/order/mark-closed", {"position_id": NOBODY, "reason": "x"}),
+            *("order.mark-closed", NOBODY),
+        ),
+        (404, "there is no such position: ", "não existe essa posição: "),
+    ),
+    (
+        ("POST", "/admin/dead-letters/replay", {"confirm": 3}, "dead-letters.replay", ""),
+        (409, "3 were confirmed and it would be 0: ", "3 foram confirmados e seriam 0: "),
+    ),
+    (
+        ("POST", f"{STRATEGIES}/none/activate", None, "strategy.activate", "none"),
+        (404, "there is no strategy 'none'; ", "não existe a estratégia 'none'; "),
+    ),
+    (
+        ("PUT", f"{STRATEGIES}/none", {"top_n": 1}, "strategy.change", "none"),
+        (404, "there is no strategy 'none'; ", "não existe a estratégia 'none'; "),
+    ),
+    (
+        ("DELETE", f"{STRATEGIES}/top-gainers", None, "strategy.delete", "top-gainers"),
+        (409, "'top-gainers' is the active strategy: ", "'top-gainers' é a estratégia ativa: "),
+    ),
+    (
+        ("POST", STRATEGIES, {"name": "top-gainers", "url": "list:A"}, "strategy.create", "top-gainers"),
+        (
+            422,
+            "config/finviz_config.json: strategies: each name stands once",
+            "config/finviz_config.json: strategies: cada nome aparece uma só vez",
+        ),
+    ),
+    (
+        ("POST", STRATEGIES, {"name": "x", "url": "list:?"}, "strategy.create", "x"),
+        (
+            422,
+            "config/finviz_config.json: strategies[1].url: '?' is no ticker: ",
+            "config/finviz_config.json: strategies[1].url: '?' não é um ticker: ",
+        ),
+    ),
+    (
+        ("PUT", "/admin/webhook/config", {"url": "broker"}, "webhook.configure", ""),
+        (
+            422,
+            "config/webhook_config.json: url: allowed is an http:// or https:// URL",
+            "config/webhook_config.json: url: permitida é uma URL http:// ou https://",
+        ),
+    ),
+    (
+        ("PUT", "/admin/system/config", {"intake_paused": True}, "system.configure", ""),
+        (
+            422,
+            "config/system_config.json: intake_paused: pauses are switched by POST /admin/intake/pause",
+            "config/system_config.json: intake_paused: as pausas são ligadas e desligadas por POST /admin/",
+        ),
+    ),
+    (
+        ("POST", "/admin/database/import", {}, "database.import", ""),
+        (422, "the first line names no column id, ", "a primeira linha não tem a coluna id, "),
+    ),
+]  # fmt: skip
+
+
+async def test_a_refusal_is_told_in_the_reader_s_language_and_logged(app_server: AppServer) -> None:
+    logged = []
+    for (method, path, body, action, target), (status, english, portuguese) in REFUSALS:
+        refused = await ask(app_server, method, path, status, body=body)
+        assert refused["detail"].startswith(english)
+        for asks_for in ({"Accept-Language": "pt-BR,pt;q=0.9"}, {"Cookie": "language=pt-BR"}):
+            headers = {**BEARER, **asks_for}
+            async with app_server.http.request(method, path, json=body, headers=headers) as answer:
+                assert answer.status == status
+                assert (await answer.json())["detail"].startswith(portuguese)
+        logged += [(action, target, None, f"refused: {refused['detail']}")] * 3
+    assert [(*entry[2:4], *entry[5:]) for entry in await log_of(app_server)] == logged
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "english", "portuguese"),
+    [
+        ("order/close-position", b"{}", "Field required", "campo obrigatório"),
+        ("order/sell-individual", b'{"ticker": "?"}', "String should match", "o texto deve seguir"),
+        ("order/sell-individual", b"\xff", "is no JSON in UTF-8", "não é JSON em UTF-8"),
+        ("order/sell-individual", b"{", "JSON decode error", "não é JSON"),
+    ],
+)
+async def test_what_nothing_could_be_made_of_is_told_and_no_action(
+    app_server: AppServer, path: str, body: bytes, english: str, portuguese: str
+) -> None:
+    for language, told in (("en", english), ("pt", portuguese)):
+        headers = {**BEARER, "Accept-Language": language, "Content-Type": "application/json"}
+        async with app_server.http.post(f"/admin/{path}", data=body, headers=headers) as answer:
+            assert answer.status == 422
+            (problem,) = (await answer.json())["detail"]
+            assert problem["msg"].startswith(told)
+            assert problem["loc"][0] == "body"
+    assert await log_of(app_server) == []
+
+
+async def test_a_foreign_page_and_a_stranger_are_refused_in_words(app_server: AppServer) -> None:
+    pause, headers = "/admin/engine/pause", {"Accept-Language": "pt-BR"}
+    async with app_server.http.post(pause, headers=headers) as answer:
+        assert (answer.status, (await answer.json())["detail"][:28]) == (401, "isto exige o ADMIN_TOKEN: en")
+    headers |= {**BEARER, "Origin": "https://elsewhere.example"}
+    async with app_server.http.post(pause, headers=headers) as answer:
+        assert (answer.status, (await answer.json())["detail"][:21]) == (403, "recusado: o pedido ve")
+    assert await log_of(app_server) == []
