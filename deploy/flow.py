@@ -149,10 +149,10 @@ class _Session:
             if not self._request.check and (tree := handover.tree_to_follow(found)):
                 self._report.say("The update changes the controller itself: its own goes on from here.")
                 raise handover.Due(self._request, tree)
-            if handover.is_behind(found, self._root):
+            if not self._request.check and handover.is_behind(found):
                 self._report.say(
-                    "The update brings another run.py than the one you typed: this run goes on with yours. "
-                    "Before the next one: git pull"
+                    "The update brings another run.py than the one you typed, which stands in no clone: this "
+                    "run goes on with yours. Bring the new version here before the next one."
                 )
         return self._playbook(str(action.playbook), state, extra_vars.knobs(self._request, action))
 
@@ -182,7 +182,8 @@ class _Session:
             runner.run_beside(self._job(playbook, hosts, knobs, marked=False))
 
         hosts = list(state.hosts) if action.changes and not self._request.check else []
-        return lock.Lock(self._request, state, hosts, self._known, self._mask, ask, beat)
+        checkout = Path(self._request.checkout or self._root)
+        return lock.Lock(self._request, state, hosts, self._known, self._mask, checkout, ask, beat)
 
     def _playbook(self, playbook: str, state: RunState, knobs: dict[str, Any]) -> int:
         job = self._job(playbook, list(state.hosts), knobs)

@@ -93,21 +93,27 @@ class Inventory:
 
         `extra` are the variables of the run, which win. None: the host is reached by Ansible.
         """
+        variables = {**self.variables(host), **extra}
+        if variables.get("ansible_connection") != "local" or variables.get("ansible_become"):
+            return None
+        return Path(self._rendered(host, "project_dir", variables))
+
+    def builds_here(self, host: str, extra: Mapping[str, Any]) -> bool:
+        """Whether the images of a host are built on this machine (SPEC §4, `build_on`)."""
+        variables = {"build_on": "host", **self.variables(host), **extra}
+        return self._rendered(host, "build_on", variables) == "controller"
+
+    def _rendered(self, host: str, name: str, variables: dict[str, Any]) -> str:
+        """One variable of a host as its playbooks see it."""
         from ansible.errors import AnsibleError  # noqa: PLC0415
         from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
         from ansible.template import Templar  # noqa: PLC0415
 
-        variables = {**self.variables(host), **extra}
-        if variables.get("ansible_connection") != "local" or variables.get("ansible_become"):
-            return None
-        variables["playbook_dir"] = str(Path(self.paths[0]).parent / "playbooks")
+        seen = {**variables, "playbook_dir": str(Path(self.paths[0]).parent / "playbooks")}
         try:
-            rendered = Templar(loader=DataLoader(), variables=variables).template(variables["project_dir"])
+            return str(Templar(loader=DataLoader(), variables=seen).template(seen[name]))
         except (AnsibleError, KeyError) as error:
-            raise InventoryError(
-                f"cannot tell where the checkout of {host} lies (project_dir): {error}"
-            ) from error
-        return Path(rendered)
+            raise InventoryError(f"cannot tell what {name} is for {host}: {error}") from error
 
     def _check(self, term: str, limit: str) -> None:
         from ansible.errors import AnsibleError  # noqa: PLC0415

@@ -14,6 +14,7 @@ from deploy import extra_vars, handover
 from deploy.actions import BY_NAME
 from deploy.events import LOCK, Failure, HostState, RunState
 from deploy.exitcodes import ExitCode
+from deploy.inventory import DEFAULT_LIMIT
 from deploy.onhost import leftovers, lock, runs
 from deploy.plan.flows import differences, make
 from deploy.plan.steps import Changes
@@ -47,6 +48,7 @@ class Lock:
         hosts: Sequence[str],
         known: Inventory,
         mask: Mask,
+        checkout: Path,
         play: Callable[[str, RunState, dict[str, Any]], int],
         beat: Callable[[str, list[str], dict[str, Any]], None],
     ) -> None:
@@ -58,6 +60,7 @@ class Lock:
         self._beat_there = beat
         self._here: dict[str, Path] = {}
         places: dict[str, Path | None] = {}
+        extra: dict[str, Any] = {}
         if hosts:
             extra = {**extra_vars.knobs(request, request.action), **extra_vars.values(request.extra_vars)}
             places = {name: known.project_dir(name, extra) for name in hosts}
@@ -67,6 +70,11 @@ class Lock:
             ):  # a checkout has one lock, under any number of names
                 self._here[name] = place
         self._there = [name for name, place in places.items() if not place]
+        # What the checkout that run.py stands in gives to other hosts is locked in the name of the first.
+        takers = (name for name in self._there if _takes_code(request, known, name, extra))
+        self._source = "" if checkout in self._here.values() else next(takers, "")
+        if self._source:
+            self._here[self._source] = checkout
         self._taken: list[str] = []
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -88,8 +96,10 @@ class Lock:
         """Take the lock of every host; False if one is held, or cannot be locked: the state says why."""
         for name, place in self._here.items():
             host = self._state.hosts[name]
+            take = runs.hold if name == self._source else runs.begin
+            where = f"{place}, the checkout that this run takes code from" if name == self._source else ""
             try:
-                self._settle(host, runs.begin(place, self._claim))
+                self._settle(host, take(place, self._claim), where)
             except (OSError, leftovers.LeftoverError) as error:
                 _fail(host, f"{place} on {name} cannot be locked: {error}. Nothing was changed.")
             if host.failure:
@@ -101,7 +111,8 @@ class Lock:
         return True
 
     def _take_there(self) -> bool:
-        self._taken += self._there  # whatever comes of it, all of them are asked to give it up
+        # Whatever comes of it, all of them are asked to give it up.
+        self._taken += [name for name in self._there if name != self._source]
         found = self._ask("begin")
         answers = {name: host.report["lock"] for name, host in found.hosts.items() if "lock" in host.report}
         held = [answer["holder"] for answer in answers.values() if not answer["taken"]]
@@ -117,11 +128,11 @@ class Lock:
         self._state.notes = found.notes
         return all(host.report.get("lock", {}).get("taken") for host in found.hosts.values())
 
-    def _settle(self, host: HostState, answer: Mapping[str, Any]) -> None:
+    def _settle(self, host: HostState, answer: Mapping[str, Any], where: str = "") -> None:
         """What came of the attempt on one host: held by somebody else, or ours, perhaps from the dead."""
         if not answer["taken"]:
             host.report["holder"] = answer["holder"] or None
-            _fail(host, told(answer["holder"], host.name))
+            _fail(host, told(answer["holder"], DEFAULT_LIMIT if where else host.name, where))
             return
         if host.name not in self._taken:
             self._taken.append(host.name)
@@ -189,15 +200,25 @@ def _fail(host: HostState, message: str) -> None:
     host.failure = Failure(LOCK, "Take the lock", message)
 
 
-def told(holder: lock.Holder, host: str) -> str:
-    """What somebody is told who finds the lock of `host` held. Pure."""
+def _takes_code(request: Request, known: Inventory, host: str, extra: Mapping[str, Any]) -> bool:
+    """Whether the run takes code for `host` from the checkout that run.py stands in.
+
+    It builds there, or lays the controller out there that goes on with an update.
+    """
+    action = request.action
+    return action.fetches or (action.deploys and known.builds_here(host, extra))
+
+
+def told(holder: lock.Holder, host: str, where: str = "") -> str:
+    """What somebody is told who finds the lock of `host` held, or of a place there. Pure."""
     if not holder:
         return (
-            f"The lock of {host} cannot be read, so nobody can tell whose it is.\n"
+            f"The lock of {where or host} cannot be read, so nobody can tell whose it is.\n"
             f"If no other run is at work there: python3 run.py --unlock --limit {host}"
         )
     return (
-        f"{described(holder)} is at work on {host}, process {holder['pid']} on {holder['machine']}.\n"
+        f"{described(holder)} is at work on {where or host}, "
+        f"process {holder['pid']} on {holder['machine']}.\n"
         f"Wait for its end. Should it hang: kill {holder['pid']} (on {holder['machine']}), then this again."
     )
 

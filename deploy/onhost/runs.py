@@ -19,17 +19,27 @@ def _utc() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def begin(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[str, Any]:
-    """Take the lock and note the beginning: what `lock.take` found, and `ended`, what a dead run had left.
+def hold(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[str, Any]:
+    """Take the lock and note nothing: what `lock.take` found, and `ended`, what a dead run had left.
 
     Raises OSError and LeftoverError; the lock is not held then.
     """
     found = lock.take(project, mine, dead)
+    if found.get("replaced") is not None:
+        try:
+            found["ended"] = sweep(found["replaced"].get("run_id", ""))
+        except BaseException:
+            lock.release(project, mine["run_id"])
+            raise
+    return found
+
+
+def begin(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[str, Any]:
+    """The same for a run that changes what this checkout deploys: the journal says that it began."""
+    found = hold(project, mine, dead)
     if not found["taken"] or found["kept"]:
         return found
     try:
-        if found["replaced"] is not None:
-            found["ended"] = sweep(found["replaced"].get("run_id", ""))
         line = {key: mine[key] for key in ("run_id", "flow", "user", "machine")}
         journal.append(project, {"line": "start", **line, "started": _utc(), "from": journal.live_version()})
     except BaseException:
@@ -39,20 +49,22 @@ def begin(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[
 
 
 def end(project: Path, run_id: str, line: dict[str, Any], *, failed: bool) -> bool:
-    """Note the end and give up the lock; whether all was in order: not taken by others, or never begun here.
+    """Give up the lock, and note the end where the beginning is noted.
+
+    Returns whether all was in order: not taken by others, or never begun here.
 
     After a failure what the run had left is ended, too. Raises OSError and LeftoverError; the lock is given
     up all the same.
     """
-    held = lock.beat(project, run_id)
-    if not held and not journal.knows(project, run_id):
+    held, noted = lock.beat(project, run_id), journal.knows(project, run_id)
+    if not held and not noted:
         return True
     try:
         if failed and held:
             sweep(run_id)
-        journal.append(
-            project, {"line": "end", "run_id": run_id, **line, "ended": _utc(), "to": journal.live_version()}
-        )
+        if noted:
+            told = {"line": "end", "run_id": run_id, **line}
+            journal.append(project, {**told, "ended": _utc(), "to": journal.live_version()})
     finally:
         lock.release(project, run_id)
     return held

@@ -30,11 +30,13 @@ description:
   - C(state=foreseen) does that without fetching, as far as it goes; C(fetch) says whether a fetch would bring
     anything, C(known) whether the commit is here already.
   - C(state=exported) lays the tree of C(commit) out in C(folder), and removes what lies beside it.
+  - C(state=controller) does that where the checkout is the controller's and behind C(commit), which it
+    fetches; returns the C(tree), none where there is no clone to fetch into, and C(changed_controller).
 options:
   path: {type: path, required: true, description: The checkout.}
   state:
     type: str
-    choices: [clean, fetched, target, foreseen, exported]
+    choices: [clean, fetched, target, foreseen, exported, controller]
     required: true
     description: What to do.
   configuration: {type: list, elements: str, default: [], description: The operator's files; never edits.}
@@ -181,6 +183,40 @@ def export(root: Path, commit: str, folder: Path) -> None:
     unfinished.rename(folder)
 
 
+def controller(root: Path, params: dict[str, Any]) -> dict[str, Any]:
+    """Lay out the controller that the update of other hosts goes on with, if the one in `root` is behind.
+
+    Raises Refusal where that would pass over something, or cannot be.
+    """
+    commit, folder = params["commit"], Path(params["folder"])
+    if not holds(root, "rev-parse", "HEAD"):  # a copy without git, which goes on with what it is
+        return {"changed": False, "tree": "", "changed_controller": params["controller"]}
+    if not holds(root, "cat-file", "-e", f"{commit}^{{commit}}"):
+        ask(root, "origin", params["seconds"], "fetch", "--quiet")
+        hand_to_owner(root, [])
+    if not holds(root, "cat-file", "-e", f"{commit}^{{commit}}"):
+        raise Refusal(
+            f"The hosts get the commit {commit[:12]}, and the remote of {root} does not have it: run.py "
+            "cannot go on with the controller of that version. Bring it from where they clone: "
+            f"git -C {root} fetch URL"
+        )
+    own = [f":(top){path}" for path in params["controller"]]
+    changed = names(root, "diff", "--name-only", "-z", "--no-ext-diff", "HEAD", commit, "--", *own)
+    if not changed or holds(root, "merge-base", "--is-ancestor", commit, "HEAD"):
+        return {"changed": False, "tree": "", "changed_controller": []}
+    edited = names(root, "diff", "--name-only", "-z", "--no-ext-diff", "HEAD", "--", *own)
+    if not holds(root, "merge-base", "--is-ancestor", "HEAD", commit):
+        edited = edited or text(root, "log", "--format=%h %s", f"{commit}..HEAD").splitlines()
+    if edited:
+        raise Refusal(
+            f"The update brings another controller, and the one in {root} has changes of its own: "
+            f"{listing(edited)}. Nothing was touched. Join them: git -C {root} pull --rebase --autostash. "
+            "Then run this again."
+        )
+    export(root, commit, folder)
+    return {"changed": True, "tree": str(folder), "changed_controller": changed}
+
+
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Do what `state` asks for. Raises Refusal."""
     root, state = Path(params["path"]), params["state"]
@@ -191,6 +227,8 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     if state == "exported":
         export(root, params["commit"], Path(params["folder"]))
         return {"changed": True}
+    if state == "controller":
+        return controller(root, params)
     if state == "foreseen":
         found = foresee(root, params["configuration"], params["seconds"])
     else:
@@ -209,7 +247,7 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "state": {
                 "type": "str",
-                "choices": ["clean", "fetched", "target", "foreseen", "exported"],
+                "choices": ["clean", "fetched", "target", "foreseen", "exported", "controller"],
                 "required": True,
             },
             "configuration": listed,
@@ -218,7 +256,7 @@ def main() -> None:
             "folder": {"type": "path", "default": ""},
             "seconds": {"type": "int", "default": 120},
         },
-        required_if=[("state", "exported", ("commit", "folder"))],
+        required_if=[("state", state, ("commit", "folder")) for state in ("exported", "controller")],
     )
     try:
         found = answer(module.params)

@@ -135,6 +135,24 @@ def test_all_hosts_or_none(checkout: Checkout, tmp_path: Path) -> None:
         assert "Quick deploy done" in held.finish()
 
 
+@pytest.mark.parametrize("arguments", [["--update"], ["--quick", "-e", "build_on=controller"]])
+def test_a_checkout_that_others_take_code_from_is_locked_for_them(
+    checkout: Checkout, busy: Busy, arguments: list[str]
+) -> None:
+    """Two runs would build in it at once, or lay out trees over each other. Other runs do not care."""
+    started = journal_of(checkout)
+    done = checkout.run(*arguments, "--limit", "dead")
+    assert done.returncode == 7
+    assert f"at work on {checkout.root}, the checkout that this run takes code from, process" in done.stdout
+    assert checkout.run("--quick", "--limit", "dead").returncode == 4
+    assert journal_of(checkout) == started
+    busy.finish()
+
+    assert checkout.run(*arguments, "--limit", "dead").returncode == 4
+    assert (lock_of(checkout), journal_of(checkout)[0]) == ({}, started[0])
+    assert len(journal_of(checkout)) == 2
+
+
 def test_a_failed_run_gives_the_lock_up_and_the_journal_says_why(checkout: Checkout) -> None:
     (checkout.root / ".env").write_text("ADMIN_TOKEN=already-allocated-token\n", "utf-8")
     command = {"command": "sh -c 'echo already-allocated-token >&2; exit 1'"}

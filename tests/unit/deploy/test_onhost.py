@@ -121,8 +121,18 @@ def test_the_message_says_who_where_what_and_since_when() -> None:
         f"--update (run {'a' * 12}) by alice on ops1 since 2026-11-24T10:00:00Z is at work on prod1, "
         "process 4711 on ops1."
     )
+    assert "is at work on /srv/code, process 4711" in told(holder, "local", "/srv/code")
     answer = {"replaced": holder, "why": "its process 4711 is gone", "ended": ["docker build (12)"]}
     assert took_over(answer).endswith("is gone; what it had left was ended: docker build (12)")
+
+
+def test_a_place_that_only_gives_code_is_held_and_not_journalled(tmp_path: Path) -> None:
+    assert runs.hold(tmp_path, mine())["taken"]
+    assert not runs.hold(tmp_path, mine("b" * 12))["taken"]
+    assert runs.end(tmp_path, "a" * 12, {"exit_code": 0}, failed=False)
+    assert (lock.holder_in(tmp_path / ".run"), journal.runs(tmp_path, 5)) == (None, [])
+    lock.take(tmp_path, mine("d" * 12, pid=GONE))
+    assert runs.hold(tmp_path, mine())["ended"] == []
 
 
 def test_a_run_is_two_lines_and_one_entry(tmp_path: Path) -> None:

@@ -107,6 +107,45 @@ class TestSource:
         found = source.answer(params)
         assert (found["commit"], found["changed_controller"]) == (new, ["run.py"])
 
+    def test_a_fleets_controller_that_is_behind_gets_the_targets_tree(
+        self, checkout: Path, origin: Path
+    ) -> None:
+        """From its own remote; its work tree stays. One with the commit, or the same files, is as good."""
+        source = load("update_source")
+        before = git(checkout, "rev-parse", "HEAD")
+        params = {"path": str(checkout), "controller": ["run.py"], "seconds": 60}
+        new = commit(origin, {"run.py": "new"})
+        folder = checkout / ".run" / "releases" / new[:12]
+        asked = {**params, "commit": new, "folder": str(folder)}
+        as_good = {"changed": False, "tree": "", "changed_controller": []}
+        assert source.controller(checkout, {**asked, "commit": before}) == as_good
+        assert source.controller(checkout, {**asked, "controller": ["deploy"]}) == as_good
+        found = source.controller(checkout, asked)
+        assert found == {"changed": True, "tree": str(folder), "changed_controller": ["run.py"]}
+        assert ((folder / "run.py").read_text(), git(checkout, "rev-parse", "HEAD")) == ("new", before)
+        git(checkout, "merge", "-q", "--ff-only", new)
+        (checkout / "run.py").write_text("edited")
+        assert source.controller(checkout, asked) == as_good
+
+    def test_a_fleets_controller_is_not_passed_over(self, checkout: Path, origin: Path) -> None:
+        """Its edits and commits are named; a copy without git says that it stays what it is."""
+        source = load("update_source")
+        new = commit(origin, {"run.py": "new"})
+        asked = {"path": "", "controller": ["run.py"], "seconds": 60, "commit": new, "folder": "nowhere"}
+        (checkout / "run.py").write_text("edited")
+        with pytest.raises(source.Refusal, match=r"of its own: run\.py\..*pull --rebase --autostash"):
+            source.controller(checkout, asked)
+        own = commit(checkout, {"run.py": "mine"})
+        with pytest.raises(source.Refusal, match=f"of its own: {own[:7]} change"):
+            source.controller(checkout, asked)
+        with pytest.raises(source.Refusal, match=r"does not have it: .*fetch URL"):
+            source.controller(checkout, {**asked, "commit": "0" * 40})
+        assert source.controller(origin.parent, asked) == {
+            "changed": False,
+            "tree": "",
+            "changed_controller": ["run.py"],
+        }
+
     def test_what_the_remote_has_is_foreseen_without_fetching_it(self, checkout: Path, origin: Path) -> None:
         source = load("update_source")
         before = git(checkout, "for-each-ref"), git(checkout, "count-objects", "-v")
