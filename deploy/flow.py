@@ -17,6 +17,8 @@ from deploy.masking import Mask, read_env, secret_values
 from deploy.report import Report
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from deploy.request import Request
 
 _LOG_LINES_AFTER_FAILURE = 30
@@ -124,7 +126,7 @@ class _Session:
         live = self._report.live(action, state, looks=self._request.check)
         with self._lock(action, state) as held, live:
             taken = held.take() and not self._interruption.requested
-            status = self._play(action, state) if taken else _NOT_PLAYED
+            status = self._play(action, state, held.note_plans) if taken else _NOT_PLAYED
             state.expect(state.hosts or self._known.hosts(inventory.DEFAULT_LIMIT))
             doubtful = verdict.to_ask(state, ansible_status=status) if action.changes else []
             if doubtful:
@@ -136,7 +138,7 @@ class _Session:
             replace(self._request, action=action), state, judged, time.monotonic() - started
         )
 
-    def _play(self, action: Action, state: RunState) -> int:
+    def _play(self, action: Action, state: RunState, progressed: Callable[[], None]) -> int:
         """The flow's playbook, after fetch.yml where it begins so. Raises handover.Due."""
         if action is UNLOCK:
             return unlock.play(state, self._playbook, force=self._request.yes)
@@ -154,7 +156,9 @@ class _Session:
                     "The update brings another run.py than the one you typed, which stands in no clone: this "
                     "run goes on with yours. Bring the new version here before the next one."
                 )
-        return self._playbook(str(action.playbook), state, extra_vars.knobs(self._request, action))
+        return self._playbook(
+            str(action.playbook), state, extra_vars.knobs(self._request, action), progressed
+        )
 
     def _ask_what_serves(self, state: RunState, hosts: list[str]) -> None:
         """`diagnose.yml` after a failure: what it finds replaces what the failed flow had reported so far."""
@@ -185,11 +189,18 @@ class _Session:
         checkout = Path(self._request.checkout or self._root)
         return lock.Lock(self._request, state, hosts, self._known, self._mask, checkout, ask, beat)
 
-    def _playbook(self, playbook: str, state: RunState, knobs: dict[str, Any]) -> int:
-        job = self._job(playbook, list(state.hosts), knobs)
-        return runner.run(
-            job, lambda event: self._report.event(event, state.apply(event)), self._interruption
-        )
+    def _playbook(
+        self,
+        playbook: str,
+        state: RunState,
+        knobs: dict[str, Any],
+        progressed: Callable[[], None] = lambda: None,
+    ) -> int:
+        def take_in(event: runner.Event) -> None:
+            self._report.event(event, state.apply(event))
+            progressed()
+
+        return runner.run(self._job(playbook, list(state.hosts), knobs), take_in, self._interruption)
 
     def _job(
         self, playbook: str, hosts: list[str], knobs: dict[str, Any], *, marked: bool = True

@@ -7,13 +7,13 @@ Where run.py works on this machine as this user it looks itself, which costs not
 from __future__ import annotations
 
 import contextlib
-import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from deploy import extra_vars, handover
 from deploy.actions import BY_NAME
 from deploy.events import LOCK, Failure, HostState, RunState
 from deploy.exitcodes import ExitCode
+from deploy.heartbeat import Heartbeat, Plans
 from deploy.inventory import DEFAULT_LIMIT
 from deploy.onhost import leftovers, lock, runs
 from deploy.plan.flows import differences, make
@@ -76,8 +76,8 @@ class Lock:
         if self._source:
             self._here[self._source] = checkout
         self._taken: list[str] = []
-        self._stop = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._planned: set[str] = set()
+        self._heart = Heartbeat(self._beat)
         self.verdict: Verdict | None = None
 
     def __enter__(self) -> Self:
@@ -86,9 +86,7 @@ class Lock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        if self._heart.is_alive():
-            self._heart.join()
+        self._heart.stop()
         if not isinstance(error, handover.Due):
             self._release()
 
@@ -109,6 +107,16 @@ class Lock:
         if self._taken:
             self._heart.start()
         return True
+
+    def note_plans(self) -> None:
+        """Have the journal of each host say what is going to happen there, as soon as that is known."""
+        flow = self._claim["flow"]
+        for name in self._taken:
+            report = self._state.hosts[name].report
+            if name not in self._planned and (planned := make(flow, report)):
+                self._planned.add(name)
+                steps = [one.as_dict() for one in planned if one.answer.changes is not Changes.NO]
+                self._heart.note({name: self._mask.tree(steps)})
 
     def _take_there(self) -> bool:
         # Whatever comes of it, all of them are asked to give it up.
@@ -171,7 +179,6 @@ class Lock:
             "exit_code": int(code),
             "failure": said,
             "hosts": hosts,
-            "plan": [one.as_dict() for one in planned if one.answer.changes is not Changes.NO],
             "otherwise": differences(planned, happened, ended=outcomes.get(name) is Outcome.DONE),
         }
         return dict(self._mask.tree(line))
@@ -186,14 +193,19 @@ class Lock:
         self._play(PLAYBOOK, found, variables)
         return found
 
-    def _beat(self) -> None:
-        """A sign of life now and then, for who looks from another machine or container."""
-        while not self._stop.wait(lock.BEAT_SECONDS):
-            for place in self._here.values():
-                with contextlib.suppress(OSError):  # a full disk: the next one may get through
-                    lock.beat(place, self._run_id)
-            if self._there:
-                self._beat_there(PLAYBOOK, self._there, {"lock_step": "beat", "lock_claim": self._claim})
+    def _beat(self, plans: Plans) -> None:
+        """A sign of life, for who looks from another machine or container, and what is noted with it."""
+        for name, place in self._here.items():
+            with contextlib.suppress(OSError):  # a full disk: the next one may get through
+                if name == self._source:
+                    runs.alive(place, self._run_id)
+                else:
+                    runs.alive(place, self._run_id, plans.get(name))
+                    plans.pop(name, None)
+        if self._there:
+            lines = {name: plans.pop(name) for name in self._there if name in plans}
+            variables = {"lock_step": "beat", "lock_claim": self._claim, "lock_plans": lines}
+            self._beat_there(PLAYBOOK, self._there, variables)
 
 
 def _fail(host: HostState, message: str) -> None:

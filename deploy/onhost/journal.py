@@ -1,8 +1,8 @@
 """The journal of a checkout: who ran what, and how it ended (SPEC §2, --history; §3).
 
-`.run/journal.jsonl` gets one line when a run begins and one when it ends, both on the disk before anything
-else happens. It is only ever appended to; when it has grown it becomes `journal.1.jsonl`, and the one before
-that goes.
+`.run/journal.jsonl` gets one line when a run begins, one when it knows its plan, and one when it ends, each
+on the disk before anybody is told. It is only ever appended to; when it has grown it becomes
+`journal.1.jsonl`, and the one before that goes.
 """
 
 from __future__ import annotations

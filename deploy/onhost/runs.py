@@ -48,6 +48,17 @@ def begin(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[
     return found
 
 
+def alive(project: Path, run_id: str, plan: list[dict[str, str]] | None = None) -> bool:
+    """Give a sign of life, and note the plan if there is one; False if the lock is no longer this run's.
+
+    Raises OSError.
+    """
+    held = lock.beat(project, run_id)
+    if held and plan is not None:
+        journal.append(project, {"line": "plan", "run_id": run_id, "plan": plan})
+    return held
+
+
 def end(project: Path, run_id: str, line: dict[str, Any], *, failed: bool) -> bool:
     """Give up the lock, and note the end where the beginning is noted.
 

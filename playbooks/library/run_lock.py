@@ -22,6 +22,7 @@ options:
     description: What to do; C(seen) changes nothing.
   claim: {type: dict, default: {}, description: Whose lock it is; made by run.py.}
   dead: {type: list, elements: str, default: [], description: Runs that are known to be over.}
+  plan: {type: list, elements: dict, description: The steps to note with a sign of life.}
   line: {type: dict, default: {}, description: What the journal says of the end.}
   failed: {type: bool, default: false, description: What the run left running is ended.}
   run: {type: str, default: "", description: Whose lock is released; empty for one that cannot be read.}
@@ -34,7 +35,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     if state == "begun":
         return runs.begin(project, claim, params["dead"])
     if state == "alive":
-        return {"held": lock.beat(project, claim["run_id"])}
+        return {"held": runs.alive(project, claim["run_id"], params["plan"])}
     if state == "ended":
         return {"held": runs.end(project, claim["run_id"], params["line"], failed=params["failed"])}
     if state == "released":
@@ -56,6 +57,7 @@ def main() -> None:
             },
             "claim": {"type": "dict", "default": {}},
             "dead": {"type": "list", "elements": "str", "default": []},
+            "plan": {"type": "list", "elements": "dict"},
             "line": {"type": "dict", "default": {}},
             "failed": {"type": "bool", "default": False},
             "run": {"type": "str", "default": ""},

@@ -115,6 +115,9 @@ def test_two_runs_at_once_and_the_first_is_killed(
     history = stack.run_py("--history").require().output
     assert "interrupted: its end is not known" in history
     assert f"→ {commit[:12]}  done (0, " in history
+    runs = json.loads(stack.run_py("--history", "--json").require().stdout)["hosts"]["localhost"]["history"]
+    (killed,) = (run for run in runs if run["exit_code"] is None)
+    assert {"Image", "Checkout"} <= {step["step"] for step in killed["plan"]}
 
 
 @pytest.mark.usefixtures("secrets")

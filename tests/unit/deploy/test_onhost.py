@@ -135,12 +135,16 @@ def test_a_place_that_only_gives_code_is_held_and_not_journalled(tmp_path: Path)
     assert runs.hold(tmp_path, mine())["ended"] == []
 
 
-def test_a_run_is_two_lines_and_one_entry(tmp_path: Path) -> None:
+def test_a_run_is_three_lines_and_one_entry(tmp_path: Path) -> None:
+    plan = [{"step": "Image", "changes": "yes", "why": "new code"}]
     runs.begin(tmp_path, mine())
-    assert [run["exit_code"] for run in journal.runs(tmp_path, 10)] == [None]
+    assert runs.alive(tmp_path, "a" * 12) is True
+    assert runs.alive(tmp_path, "a" * 12, plan) is True
+    assert [(run["exit_code"], run["plan"]) for run in journal.runs(tmp_path, 10)] == [(None, plan)]
     assert runs.end(tmp_path, "a" * 12, {"exit_code": 5, "failure": "it broke"}, failed=True) is True
     (run,) = journal.runs(tmp_path, 10)
     assert (run["flow"], run["exit_code"], run["failure"]) == ("quick", 5, "it broke")
+    assert run["plan"] == plan
     assert run["started"] <= run["ended"]
     assert lock.holder_in(tmp_path / ".run") is None
 
@@ -157,7 +161,9 @@ def test_a_run_whose_lock_was_taken_away_is_told(tmp_path: Path) -> None:
     runs.begin(tmp_path, mine())
     lock.release(tmp_path, "a" * 12)
     runs.begin(tmp_path, mine("b" * 12))
+    assert runs.alive(tmp_path, "a" * 12, [{"step": "Image"}]) is False
     assert runs.end(tmp_path, "a" * 12, {"exit_code": 0}, failed=False) is False
+    assert not [run for run in journal.runs(tmp_path, 10) if "plan" in run]
     assert lock.holder_in(tmp_path / ".run") is not None
 
 
