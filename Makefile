@@ -21,7 +21,7 @@ test: lint  ## everything CI runs: on real containers, on a bare machine too
 	$(DEV)/python -m pytest $(BESIDE)
 
 faults: environment  ## every fault and every interruption, an hour at the most; writes docs/faults.md
-	$(DEV)/python -m pytest -q tests/faults
+	$(DEV)/python -m pytest $(BESIDE) tests/faults
 
 bench: environment  ## measure, and compare with the budgets (ONLY=ingest,deploy: these groups; QUICK=1: seconds each)
 	$(DEV)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)

@@ -73,11 +73,15 @@ class Trigger:
 
 @dataclass
 class Bench:
-    """The host, its stack, and the remote that it follows. `memory` is what a fault wants to find again."""
+    """The host, its stack, and the remote that it follows.
+
+    `memory` is what a fault wants to find again; `environment` is run.py's.
+    """
 
     stack: Stack
     upstream: Upstream
     memory: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def sh(self, command: str, *, timeout: float = 120) -> str:
         """Run a shell command in the checkout; what it printed. Raises unless it ends with 0."""
@@ -137,7 +141,9 @@ class Bench:
 
     def _struck(self, arguments: str, trigger: Trigger) -> Result:
         started = time.monotonic()
-        process = self.stack.host.spawn(f"python3 run.py {arguments}", folder=self.stack.project)
+        environment = " ".join(f"{name}={value}" for name, value in self.environment.items())
+        command = f"env {environment} python3 run.py {arguments}"
+        process = self.stack.host.spawn(command, folder=self.stack.project)
         assert process.stdout is not None
         pid = int(process.stdout.readline())
         said, struck = "", False

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.faults import results
 from tests.faults.bench import Bench
+from tests.faults.table import ROWS
 from tests.hosts.docker import call
 from tests.hosts.ready import start_ready
 from tests.hosts.stack import Stack
@@ -22,19 +23,31 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
-def outcomes() -> Iterator[list[results.Outcome]]:
-    """What came of the rows; written to docs/faults.md, or to $FAULTS_TABLE, at the end."""
-    found: list[results.Outcome] = []
-    yield found
+_found: list[results.Outcome] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Take what came of a row from its report: that reaches the process that writes the table."""
+    if report.when == "call":
+        rows = [cast("dict[str, Any]", row) for key, row in report.user_properties if key == "row"]
+        _found.extend(results.Outcome(**row) for row in rows)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write docs/faults.md, or $FAULTS_TABLE."""
+    if not _found or hasattr(session.config, "workerinput"):
+        return
+    names = [row.name for row in ROWS]
     described = call(["git", "describe", "--always", "--abbrev=12", "--dirty"], folder=CHECKOUT)
-    commit = described.stdout.strip()
-    machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores"
-    target = Path(os.environ.get("FAULTS_TABLE", CHECKOUT / "docs" / "faults.md"))
-    target.write_text(results.document(found, commit=commit, machine=machine), "utf-8")
+    text = results.document(
+        sorted(_found, key=lambda outcome: names.index(outcome.name)),
+        commit=described.stdout.strip(),
+        machine=f"{platform.system()} {platform.release()}, {os.cpu_count()} cores",
+    )
+    Path(os.environ.get("FAULTS_TABLE", CHECKOUT / "docs" / "faults.md")).write_text(text, "utf-8")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bench(ready_image: str, source: bytes) -> Iterator[Bench]:
     """A host with the stack, a remote, configuration of the operator's own, and a commit only it has."""
     with start_ready(ready_image, source, "faults") as host:

@@ -18,6 +18,7 @@ Maker = Callable[["Bench"], contextlib.AbstractContextManager[None]]
 
 VOLUME = "trading-signal-processor_postgres_data"
 CLUSTER = f"/var/lib/docker/volumes/{VOLUME}/_data"
+CLOCK = "/root/clock"
 MIGRATION = "app/db/migrations/20991231_01_fAu1T-fault.sql"
 
 # Starts once, in the rehearsal, and never again.
@@ -247,6 +248,35 @@ def table_locked(bench: Bench) -> Iterator[None]:
                 " AND pid <> pg_backend_pid()"
             )
             holder.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def moving_clock(bench: Bench) -> Iterator[None]:
+    """A clock of its own for run.py and all that it starts, which a deed can move; with news to deploy."""
+    if bench.stack.host.run("command -v faketime").code != 0:
+        bench.sh("apt-get update -q && apt-get install -q -y --no-install-recommends faketime", timeout=300)
+    library = bench.sh("ls /usr/lib/*/faketime/libfaketime.so.1").strip()
+    bench.sh(f"echo +0 > {CLOCK}")
+    bench.environment = {
+        "LD_PRELOAD": library,
+        "FAKETIME_TIMESTAMP_FILE": CLOCK,
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    try:
+        with news(bench):
+            yield
+    finally:
+        bench.environment = {}
+
+
+def move_clock(by: str) -> Callable[[Bench, int], None]:
+    """A deed: from now on that clock is wrong by so much."""
+
+    def deed(bench: Bench, _pid: int) -> None:
+        bench.sh(f"echo {by} > {CLOCK}")
+
+    return deed
 
 
 def restart_daemon(bench: Bench, _pid: int) -> None:

@@ -65,19 +65,21 @@ FAULTS = (
     Row("build-rebuild", BUILD, "--rebuild --yes", "the build fails", (5,), "this build breaks here", making.edited("Dockerfile", _appended("RUN echo this build breaks here && exit 9"))),
     Row("daemon-restarted", BUILD, "--quickupdate", "the daemon is restarted", (0, 5, 6), "", making.news, Trigger("Back up the configuration", making.restart_daemon), gap=DOWN, serves=("before", "target", "nothing")),
     Row("disk-update", BUILD, "--quickupdate", "no room for the configuration's backup", (5,), "No space left", making.disk_full),
+    Row("clock-back", BUILD, "--quickupdate", "the clock goes back an hour", (0,), "", making.moving_clock, Trigger("Back up the configuration", making.move_clock("-1h")), gap=SWAPPED, serves=("target",)),
     Row("migration", MIGRATION, "--quickupdate", "the migration fails", (5,), "no_such_table", making.offering(making.broken_migration)),
     Row("migration-waits", MIGRATION, "--update", "the migration waits for a lock", (5,), "lock timeout", making.table_locked),
     Row("swap", SWAP, "--quickupdate", "the new version cannot start", (5,), "is back and passed its gate", making.offering(making.starts_once), gap=SWAPPED),
     Row("pruned", SWAP, "--quickupdate", "its image is pruned", (5,), "No such image", making.offering(lambda _: {"app/news.txt": "pruned\n"}), Trigger("Start the new version beside", making.prune_image), gap=SWAPPED),
     Row("gate-default", AFTER, "-e health_wait=15", "it does not get healthy", (6,), "503", making.edited("app/ops/health.py", _unhealthy), gap=DOWN, serves=("nothing",)),
     Row("gate-no-rollback", AFTER, "--quickupdate --no-rollback -e health_wait=15", "it cannot start", (6,), "--rollback", making.offering(making.starts_once), gap=DOWN, serves=("nothing",)),
+    Row("clock-on", DUMP, "--db --yes", "the clock goes on by a day", (0,), "", making.moving_clock, Trigger("Stop the app", making.move_clock("+1d")), gap=DOWN, destroys=True),
     Row("disk-backup", DUMP, "--backup-db", "the disk is full", (5,), "No space left", making.disk_full),
     Row("disk-db", DUMP, "--db --yes", "the disk is full", (3,), "--no-dump", making.disk_full, gap=DOWN),
     Row("cluster", DUMP, "--backup-db", "the database is damaged", (5,), "pg_filenode.map", making.damaged_cluster),
     Row("restore-killed", RESTORE, "--restore-db /root/good.dump --yes", "`pg_restore` is killed", (3,), "could not be restored", making.killed_restore, gap=DOWN),
 )  # fmt: skip
 
-INTERRUPTIONS = (
+_INTERRUPTIONS = (
     ("quick-int", BEFORE, "--quick", signal.SIGINT, "Quick deploy: ", making.nothing, UNTOUCHED, False),
     ("site-term", BUILD, "", signal.SIGTERM, "Set modes and owners", making.nothing, UNTOUCHED, False),
     ("update-kill-fetch", FETCH, "--update", signal.SIGKILL, "The checkout can be moved", making.news, UNTOUCHED, False),
@@ -117,7 +119,8 @@ def _interruption(
     )  # fmt: skip
 
 
-ROWS = (*FAULTS, *(_interruption(*row) for row in INTERRUPTIONS))
+INTERRUPTIONS = tuple(_interruption(*row) for row in _INTERRUPTIONS)
+ROWS = (*FAULTS, *INTERRUPTIONS)
 
 # The rows that would hurt most are also in `make test`, where a test of their own looks closer.
 IN_MAKE_TEST = {

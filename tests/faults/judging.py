@@ -1,14 +1,12 @@
-"""`make faults`: every row of the table, on a real host."""
+"""What a row's flow did, held against what is expected of it and against what must survive."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.faults.results import Outcome
-from tests.faults.table import ROWS, UNTOUCHED, Row
+from tests.faults.table import UNTOUCHED, Row
 
 if TYPE_CHECKING:
     from tests.faults.bench import Bench, Ended, Seen
@@ -16,9 +14,8 @@ if TYPE_CHECKING:
 PAUSES = "config/system_config.json"  # a restore pauses delivery, and says so
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_nothing_is_lost(bench: Bench, outcomes: list[Outcome], row: Row) -> None:
-    """Exit code and words are right, what serves is what was said, and all that must survive has survived."""
+def carry_out(bench: Bench, row: Row) -> tuple[Outcome, str]:
+    """Make the fault, play the flow, look at everything; what came of it, and what the flow printed."""
     bench.seed()
     before = bench.seen()
     assert before.serves, "the row before left nothing that serves"
@@ -45,8 +42,8 @@ def test_nothing_is_lost(bench: Bench, outcomes: list[Outcome], row: Row) -> Non
     ]
     if row.destroys and _copied(bench) < len((before.rows or ((),))[0]):
         problems.append("no copy holds the rows that were destroyed")
-    outcomes.append(Outcome(row.name, _cells(row, first, again, serves, before, after, target), problems))
-    assert not problems, f"{problems}\n{first.output}\n{again.output if again else ''}"
+    outcome = Outcome(row.name, _cells(row, first, again, serves, before, after, target), problems)
+    return outcome, "\n".join(ended.output for ended in (first, again) if ended)
 
 
 def _of_the_ending(row: Row, first: Ended, again: Ended | None) -> list[str]:
@@ -122,7 +119,7 @@ def _copied(bench: Bench) -> int:
 def _cells(
     row: Row, first: Ended, again: Ended | None, serves: str, before: Seen, after: Seen, target: str
 ) -> list[str]:
-    names = {before.serves: "the version before", target[:12]: "the new one", "": "nothing"}
+    names = {target[:12]: "the new one", before.serves: "the version before", "": "nothing"}
     says = next((line for line in first.output.splitlines() if row.says and row.says in line), "")
     return [
         row.stage,
