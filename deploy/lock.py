@@ -17,7 +17,7 @@ from deploy.heartbeat import Heartbeat, Plans
 from deploy.inventory import DEFAULT_LIMIT
 from deploy.onhost import leftovers, lock, runs
 from deploy.plan.flows import differences, make
-from deploy.plan.steps import Changes
+from deploy.plan.step import Changes
 from deploy.verdict import Outcome
 
 if TYPE_CHECKING:

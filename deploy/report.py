@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.events import RunState, Status, Step
-from deploy.plan.steps import Changes
+from deploy.plan.step import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

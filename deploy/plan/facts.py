@@ -10,6 +10,13 @@ if TYPE_CHECKING:
 
 APP, DATABASE = "trading-signal-processor", "postgres"  # names of the services
 
+_REASONS = {
+    "absent": "there is none",
+    "definition": "its definition or a setting in .env changed",
+    "image": "its image changed",
+    "stopped": "it does not run",
+}
+
 
 @dataclass(frozen=True)
 class Source:
@@ -47,6 +54,18 @@ class Facts:
     archive: dict[str, Any] = field(default_factory=dict)  # of the dump to restore
     pauses: bool = False  # delivery is not paused yet
     source: Source = field(default_factory=Source)
+
+    def pending(self, had: list[str] | None) -> list[str] | None:
+        """The migrations of the version to come that a database lacks; None where either is not known."""
+        known = self.seen.get("migrations")
+        return None if known is None or had is None else sorted(set(known) - set(had))
+
+    def not_in_line(self, service: str) -> str:
+        """Why compose replaces or starts a container; an unhealthy one it leaves as it is."""
+        reason = self.changed.get(service, "")
+        if service == APP and reason == "definition" and self.running not in {"", self.version}:
+            return f"version {self.version} takes the place of {self.running}"
+        return _REASONS.get(reason, "")
 
     @property
     def running(self) -> str:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy.events import Status
-from deploy.plan import steps
+from deploy.plan import application, database, preparation
 from deploy.plan.facts import facts_of
-from deploy.plan.steps import Answer, Answers, Changes, Step
+from deploy.plan.step import Answer, Answers, Changes, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,36 +16,42 @@ if TYPE_CHECKING:
 
     from deploy import events
 
-_BEFORE = (steps.docker, steps.files, steps.adoption, steps.base_images)
+_BEFORE = (preparation.docker, preparation.files, preparation.adoption, preparation.base_images)
 _DEPLOY = (
     *_BEFORE,
-    steps.image,
-    steps.modes,
-    steps.volume,
-    steps.database,
-    steps.password,
-    steps.schema,
-    steps.app,
-    steps.gate,
-    steps.record,
+    preparation.image,
+    preparation.modes,
+    database.volume,
+    database.database,
+    database.password,
+    database.schema,
+    application.app,
+    application.gate,
+    application.record,
 )
 _UPDATE = (
-    steps.fetch,
-    steps.tree,
+    preparation.fetch,
+    preparation.tree,
     *_BEFORE,
-    steps.configuration,
-    steps.image,
-    steps.volume,
-    steps.database,
-    steps.password,
-    steps.schema,
-    steps.rehearsal,
-    steps.app,
-    steps.gate,
-    steps.checkout,
-    steps.record,
+    preparation.configuration,
+    preparation.image,
+    database.volume,
+    database.database,
+    database.password,
+    database.schema,
+    application.rehearsal,
+    application.app,
+    application.gate,
+    application.checkout,
+    application.record,
 )
-_FRESH_DATABASE = (steps.fresh_volume, steps.fresh_database, steps.fresh_schema, steps.app_again, steps.gate)
+_FRESH_DATABASE = (
+    database.fresh_volume,
+    database.fresh_database,
+    database.fresh_schema,
+    application.app_again,
+    application.gate,
+)
 
 FLOWS: dict[str, tuple[Step, ...]] = {
     "site": _DEPLOY,
@@ -54,54 +60,54 @@ FLOWS: dict[str, tuple[Step, ...]] = {
     "quickupdate": _UPDATE,
     "rebuild": (
         *_BEFORE,
-        steps.image,
-        steps.modes,
-        steps.app_stopped,
-        steps.copy,
-        steps.containers,
-        steps.destruction,
-        steps.older_database_images,
-        steps.other_images,
-        steps.temporary,
+        preparation.image,
+        preparation.modes,
+        database.app_stopped,
+        database.copy,
+        application.containers,
+        database.destruction,
+        database.older_database_images,
+        application.other_images,
+        application.temporary,
         *_FRESH_DATABASE,
     ),
     "db": (
         *_BEFORE,
-        steps.modes,
-        steps.image_if_none,
-        steps.app_stopped,
-        steps.copy,
-        steps.destruction,
-        steps.older_database_images,
+        preparation.modes,
+        preparation.image_if_none,
+        database.app_stopped,
+        database.copy,
+        database.destruction,
+        database.older_database_images,
         *_FRESH_DATABASE,
     ),
-    "stop": (steps.containers,),
+    "stop": (application.containers,),
     "rollback": (
-        steps.docker,
-        steps.files,
-        steps.tree,
-        steps.rehearsal,
-        steps.configuration,
-        steps.database,
-        steps.password,
-        steps.app,
-        steps.gate,
-        steps.checkout,
-        steps.record,
+        preparation.docker,
+        preparation.files,
+        preparation.tree,
+        application.rehearsal,
+        preparation.configuration,
+        database.database,
+        database.password,
+        application.app,
+        application.gate,
+        application.checkout,
+        application.record,
     ),
-    "backup": (steps.dump,),
+    "backup": (database.dump,),
     "restore": (
-        steps.docker,
-        steps.files,
-        steps.read_in,
-        steps.app_stopped,
-        steps.hold,
-        steps.pause,
-        steps.exchange,
-        steps.modes,
-        steps.restored_schema,
-        steps.app_again,
-        steps.gate,
+        preparation.docker,
+        preparation.files,
+        database.read_in,
+        database.app_stopped,
+        database.hold,
+        database.pause,
+        database.exchange,
+        preparation.modes,
+        database.restored_schema,
+        application.app_again,
+        application.gate,
     ),
 }
 
@@ -126,7 +132,7 @@ def make(flow: str, report: Mapping[str, Any]) -> list[Planned]:
     answers: Answers = {}
     planned = []
     for step in FLOWS[flow]:
-        if facts.docker_to_come and step is not steps.docker:
+        if facts.docker_to_come and step is not preparation.docker:
             answer = Answer(Changes.DEPENDS, "nothing can be seen before Docker runs")
         else:
             answer = step.decide(facts, answers)

@@ -1,0 +1,105 @@
+"""The steps that are about the application, and those that follow when it serves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploy.plan.facts import APP
+from deploy.plan.step import Answer, Answers, Changes, depends, either, few, no, step, yes
+
+if TYPE_CHECKING:
+    from deploy.plan.facts import Facts
+
+
+@step("App container", "compose: Replace the app")
+def app(facts: Facts, answers: Answers) -> Answer:
+    """A database that changes leaves it where it is: it reconnects by itself."""
+    if facts.foreign:
+        return yes("it is taken over")
+    if facts.replace_app:
+        return yes("this flow replaces it in any case")
+    if (
+        facts.changed.get(APP) == "definition"
+        and not facts.privileges_known
+        and facts.running == facts.version
+    ):
+        return depends("whether this engine gives privileged containers is tried first")
+    if why := facts.not_in_line(APP):
+        return yes(why)
+    built = answers.get("Image", no(""))
+    if built.changes is Changes.YES:
+        return yes("its image changes")
+    return (
+        no("nothing of it changed")
+        if built.changes is Changes.NO
+        else depends("only if its image changes", "Image")
+    )
+
+
+@step("App container", "compose: Replace the app")
+def app_again(_: Facts, __: Answers) -> Answer:
+    """In flows that stop it."""
+    return yes("it starts again, on the new database")
+
+
+@step("Containers", "compose: Take the stack down")
+def containers(facts: Facts, _: Answers) -> Answer:
+    """The volume is not theirs."""
+    names = ", ".join(one["name"] for one in facts.containers.values())
+    return either(f"removed: {names}" if names else "", "there are none")
+
+
+@step("Other images", "images: Remove the project's other images")
+def other_images(facts: Facts, _: Answers) -> Answer:
+    """All of this project but those in use from now on."""
+    found = facts.seen.get("images", {})
+    older = [name for name in found.get("older_bases", []) if "postgres" not in name]
+    names = (
+        [f"version {tag}" for tag in found.get("app", []) if tag != "latest"]
+        + older
+        + found.get("nameless", [])
+    )
+    return either(f"removed: {few(names)}" if names else "", "there are none")
+
+
+@step("Temporary files", "project: Remove temporary files")
+def temporary(facts: Facts, _: Answers) -> Answer:
+    """What is in data/, and copies that were never finished."""
+    found = facts.seen.get("rubbish", [])
+    return either(f"removed: {few(found)}" if found else "", "there are none")
+
+
+@step("Rehearsal")
+def rehearsal(facts: Facts, _: Answers) -> Answer:
+    """Beside the one that serves, and gone again."""
+    return no(f"version {facts.version} must get healthy beside the one that serves, before the swap")
+
+
+@step("Gate")
+def gate(facts: Facts, _: Answers) -> Answer:
+    """Waits, and changes nothing."""
+    return no(f"/health has to answer as version {facts.version} three times in a row")
+
+
+@step("Checkout", "source: Move the checkout")
+def checkout(facts: Facts, _: Answers) -> Answer:
+    """Follows what serves."""
+    commit = facts.commit
+    if facts.source.own_commits and not facts.source.known:
+        own = few(facts.source.own_commits)
+        return depends(f"it moves to {commit[:12]} if that holds {own}; if not, the update is refused")
+    return either(f"moves to {commit[:12]}" if commit != facts.head else "", f"is at {commit[:12]} already")
+
+
+@step("Record", "versions: Note the version")
+def record(facts: Facts, answers: Answers) -> Answer:
+    """In .run/versions.json; images of versions beyond the last few go."""
+    found = facts.seen.get("record", {})
+    removed = found.get("removes", [])
+    more = f"; its image goes: {', '.join(removed)}" if removed else ""
+    built = answers.get("Image", no(""))
+    if not found.get("settled") or built.changes is Changes.YES:
+        return yes(f"version {facts.version} is noted{more}")
+    if built.changes is Changes.NO:
+        return no("it says so already")
+    return depends(f"only if its image changes{more}", "Image")
