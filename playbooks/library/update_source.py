@@ -26,12 +26,14 @@ description:
   - C(state=clean) fails where the checkout cannot be moved; returns C(commit), C(branch), C(upstream).
   - C(state=fetched) asks the remote that the branch follows; returns the C(commit) it is at.
   - C(state=target) resolves the C(commit) to deploy (the one given, or what was fetched), fails where the
-    checkout cannot go there, and names in C(changed_controller) what it changes of the controller itself.
+    checkout cannot go there, and names in C(changed_controller) what it changes of the controller itself;
+    C(controller_ids) are git's names for the contents of that.
   - C(state=foreseen) does that without fetching, as far as it goes; C(fetch) says whether a fetch would bring
     anything, C(known) whether the commit is here already.
   - C(state=exported) lays the tree of C(commit) out in C(folder), and removes what lies beside it.
-  - C(state=controller) does that where the checkout is the controller's and behind C(commit), which it
-    fetches; returns the C(tree), none where there is no clone to fetch into, and C(changed_controller).
+  - C(state=controller) does that where the checkout is the controller's, its contents are not those of C(ids)
+    and it is behind C(commit), which it fetches; returns the C(tree) if so, and C(changed_controller), which
+    nobody can tell where there is no clone.
 options:
   path: {type: path, required: true, description: The checkout.}
   state:
@@ -42,6 +44,7 @@ options:
   configuration: {type: list, elements: str, default: [], description: The operator's files; never edits.}
   controller: {type: list, elements: str, default: [], description: Paths that make up the controller.}
   commit: {type: str, default: "", description: "What to export, or to go to."}
+  ids: {type: dict, default: {}, description: What the target has of the controller.}
   folder: {type: path, default: "", description: Where to export it to.}
   seconds: {type: int, default: 120, description: The longest wait for the remote.}
 """
@@ -183,14 +186,23 @@ def export(root: Path, commit: str, folder: Path) -> None:
     unfinished.rename(folder)
 
 
+def ids(root: Path, commit: str, paths: list[str]) -> dict[str, str]:
+    """Return git's names for the contents of paths in a commit: equal ones are the same everywhere."""
+    entries = names(root, "ls-tree", "-z", "--full-tree", commit, "--", *paths)
+    return {path: about.split()[2] for about, _, path in (entry.partition("\t") for entry in entries)}
+
+
 def controller(root: Path, params: dict[str, Any]) -> dict[str, Any]:
     """Lay out the controller that the update of other hosts goes on with, if the one in `root` is behind.
 
     Raises Refusal where that would pass over something, or cannot be.
     """
     commit, folder = params["commit"], Path(params["folder"])
-    if not holds(root, "rev-parse", "HEAD"):  # a copy without git, which goes on with what it is
-        return {"changed": False, "tree": "", "changed_controller": params["controller"]}
+    if not holds(root, "rev-parse", "HEAD"):
+        return {"changed": False, "tree": ""}
+    as_good = {"changed": False, "tree": "", "changed_controller": []}
+    if params["ids"] == ids(root, "HEAD", params["controller"]):
+        return as_good
     if not holds(root, "cat-file", "-e", f"{commit}^{{commit}}"):
         ask(root, "origin", params["seconds"], "fetch", "--quiet")
         hand_to_owner(root, [])
@@ -200,10 +212,10 @@ def controller(root: Path, params: dict[str, Any]) -> dict[str, Any]:
             "cannot go on with the controller of that version. Bring it from where they clone: "
             f"git -C {root} fetch URL"
         )
+    if holds(root, "merge-base", "--is-ancestor", commit, "HEAD"):
+        return as_good
     own = [f":(top){path}" for path in params["controller"]]
     changed = names(root, "diff", "--name-only", "-z", "--no-ext-diff", "HEAD", commit, "--", *own)
-    if not changed or holds(root, "merge-base", "--is-ancestor", commit, "HEAD"):
-        return {"changed": False, "tree": "", "changed_controller": []}
     edited = names(root, "diff", "--name-only", "-z", "--no-ext-diff", "HEAD", "--", *own)
     if not holds(root, "merge-base", "--is-ancestor", "HEAD", commit):
         edited = edited or text(root, "log", "--format=%h %s", f"{commit}..HEAD").splitlines()
@@ -233,6 +245,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         found = foresee(root, params["configuration"], params["seconds"])
     else:
         found = {**target(root, params["configuration"], params["commit"]), "known": True}
+        found["controller_ids"] = ids(root, found["commit"], params["controller"])
     own = [f":(top){path}" for path in params["controller"]]
     ends = (found["from"], found["commit"] if found["known"] else found["from"])
     changed = names(root, "diff", "--name-only", "-z", "--no-ext-diff", *ends, "--", *own)
@@ -253,6 +266,7 @@ def main() -> None:
             "configuration": listed,
             "controller": listed,
             "commit": {"type": "str", "default": ""},
+            "ids": {"type": "dict", "default": {}},
             "folder": {"type": "path", "default": ""},
             "seconds": {"type": "int", "default": 120},
         },

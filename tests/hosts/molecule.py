@@ -81,10 +81,9 @@ def _reached(
         one["name"]: {"ansible_host": addresses[one["name"]], **one.get("variables", {})} for one in platforms
     }
     folder.joinpath("fleet.yml").write_text(json.dumps({"prod": {"vars": variables, "hosts": inventory}}))
-    return [
-        {"instance": name, "address": address, "user": USER, "port": 22, "identity_file": str(key)}
-        for name, address in addresses.items()
-    ]
+    # The connection is said, or what a local play delegates to a host would happen here.
+    reach = {"connection": "ssh", "user": USER, "port": 22, "identity_file": str(key)}
+    return [{"instance": name, "address": address, **reach} for name, address in addresses.items()]
 
 
 def _image(suite: str, kind: str, archive: bytes) -> str:

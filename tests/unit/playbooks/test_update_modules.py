@@ -113,13 +113,14 @@ class TestSource:
         """From its own remote; its work tree stays. One with the commit, or the same files, is as good."""
         source = load("update_source")
         before = git(checkout, "rev-parse", "HEAD")
-        params = {"path": str(checkout), "controller": ["run.py"], "seconds": 60}
         new = commit(origin, {"run.py": "new"})
         folder = checkout / ".run" / "releases" / new[:12]
-        asked = {**params, "commit": new, "folder": str(folder)}
+        there = source.ids(origin, new, ["run.py"])
+        asked = {"controller": ["run.py"], "seconds": 60, "commit": new, "folder": str(folder), "ids": there}
         as_good = {"changed": False, "tree": "", "changed_controller": []}
+        here = source.ids(checkout, "HEAD", ["run.py"])
+        assert source.controller(checkout, {**asked, "ids": here, "commit": "0" * 40}) == as_good
         assert source.controller(checkout, {**asked, "commit": before}) == as_good
-        assert source.controller(checkout, {**asked, "controller": ["deploy"]}) == as_good
         found = source.controller(checkout, asked)
         assert found == {"changed": True, "tree": str(folder), "changed_controller": ["run.py"]}
         assert ((folder / "run.py").read_text(), git(checkout, "rev-parse", "HEAD")) == ("new", before)
@@ -131,7 +132,8 @@ class TestSource:
         """Its edits and commits are named; a copy without git says that it stays what it is."""
         source = load("update_source")
         new = commit(origin, {"run.py": "new"})
-        asked = {"path": "", "controller": ["run.py"], "seconds": 60, "commit": new, "folder": "nowhere"}
+        there = source.ids(origin, new, ["run.py"])
+        asked = {"controller": ["run.py"], "seconds": 60, "commit": new, "folder": "nowhere", "ids": there}
         (checkout / "run.py").write_text("edited")
         with pytest.raises(source.Refusal, match=r"of its own: run\.py\..*pull --rebase --autostash"):
             source.controller(checkout, asked)
@@ -140,11 +142,7 @@ class TestSource:
             source.controller(checkout, asked)
         with pytest.raises(source.Refusal, match=r"does not have it: .*fetch URL"):
             source.controller(checkout, {**asked, "commit": "0" * 40})
-        assert source.controller(origin.parent, asked) == {
-            "changed": False,
-            "tree": "",
-            "changed_controller": ["run.py"],
-        }
+        assert source.controller(origin.parent, asked) == {"changed": False, "tree": ""}
 
     def test_what_the_remote_has_is_foreseen_without_fetching_it(self, checkout: Path, origin: Path) -> None:
         source = load("update_source")
