@@ -7,6 +7,7 @@ other as it is.
 
 import re
 from functools import cache
+from typing import NamedTuple
 
 from app.admin.preferences import current
 from app.admin.texts import catalogue, text
@@ -15,28 +16,40 @@ _PREFIXES = ("reason.", "refusal.")
 _SHAPES = {"place": r"\S+"}  # a file, a field, an address; any other part is whatever stands there
 
 
+class _Pattern(NamedTuple):
+    """An English text; what it begins and ends with spares most reasons the search."""
+
+    key: str
+    start: str
+    end: str
+    expression: re.Pattern[str]
+
+
 def told(reason: str) -> str:
     """The reason for this reader; a reason within it is told too."""
     if current.get().language == "en":
         return reason
-    for key, pattern in _patterns():
-        if found := pattern.fullmatch(reason):
+    for key, start, end, expression in _patterns():
+        if not reason.startswith(start) or not reason.endswith(end):
+            continue
+        if found := expression.fullmatch(reason):
             values = found.groupdict()
             return text(key, **{name: told(value) for name, value in values.items()})
     return reason
 
 
 @cache
-def _patterns() -> list[tuple[str, re.Pattern[str]]]:
-    """Key and pattern, those with the most words of their own first."""
+def _patterns() -> list[_Pattern]:
+    """Those with the most words of their own first."""
     english = {key: words for key, words in catalogue("en").items() if key.startswith(_PREFIXES)}
     ordered = sorted(english.items(), key=lambda item: -len(re.sub(r"\{\w+\}", "", item[1])))
-    return [(key, re.compile(_expression(words), re.DOTALL)) for key, words in ordered]
+    return [_pattern(key, words) for key, words in ordered]
 
 
-def _expression(words: str) -> str:
+def _pattern(key: str, words: str) -> _Pattern:
     parts = re.split(r"\{(\w+)\}", words)  # words and names of places take turns
-    return "".join(
+    expression = "".join(
         f"(?P<{part}>{_SHAPES.get(part, '.+')})" if number % 2 else re.escape(part)
         for number, part in enumerate(parts)
     )
+    return _Pattern(key, parts[0], parts[-1], re.compile(expression, re.DOTALL))

@@ -15,6 +15,7 @@ export class Live extends EventTarget {
     this.#connect();
     setInterval(() => this.#watch(), 1000);
     addEventListener("online", () => this.#now());
+    addEventListener("offline", () => this.#socket && this.#lost(this.#socket)); // its silence need not be waited for
     document.addEventListener("visibilitychange", () => document.hidden || this.#watch());
   }
 

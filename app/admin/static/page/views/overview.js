@@ -44,8 +44,9 @@ const KINDS = {
   },
 };
 
+const plots = new Map(); // by figure
+
 let hours = [];
-let plots = [];
 let asked = false;
 let resting = false;
 
@@ -80,29 +81,49 @@ async function fetched() {
   }
 }
 
-function draw() {
-  for (const plot of plots) plot.destroy();
-  plots = [...charts.querySelectorAll("figure")].flatMap(drawn);
-}
-
-function drawn(figure) {
-  const kind = KINDS[figure.dataset.chart];
-  const plot = figure.querySelector(".plot");
-  const last = hours.findLast(kind.any);
-  if (!last) {
-    blank(plot, word("chart.none"));
-    tell(figure, "");
-    return [];
+/** Each figure in a task of its own: together they would hold up whatever somebody does meanwhile. */
+async function draw() {
+  for (const figure of charts.querySelectorAll("figure")) {
+    await new Promise((resolve) => setTimeout(resolve));
+    drawFigure(figure);
   }
-  blank(plot, "");
-  const told = `${moment(last)}: ${kind.say(last)}`;
-  plot.ariaLabel = `${figure.querySelector("h3").textContent}. ${told}`;
-  tell(figure, told);
-  const data = [hours.map((hour) => Date.parse(hour.hour) / 1000), ...kind.values.map((value) => hours.map(value))];
-  return [new uPlot(options(figure, kind, plot.clientWidth, told), data, plot)];
 }
 
-function options(figure, kind, width, told) {
+/** In other colours everything is made anew. */
+function redraw() {
+  for (const figure of [...plots.keys()]) remove(figure);
+  draw();
+}
+
+function remove(figure) {
+  plots.get(figure)?.destroy();
+  plots.delete(figure);
+}
+
+function drawFigure(figure) {
+  const kind = KINDS[figure.dataset.chart];
+  const place = figure.querySelector(".plot");
+  const told = newest(kind);
+  tell(figure, told);
+  if (!told) {
+    remove(figure);
+    blank(place, word("chart.none"));
+    return;
+  }
+  blank(place, "");
+  place.ariaLabel = `${figure.querySelector("h3").textContent}. ${told}`;
+  const data = [hours.map((hour) => Date.parse(hour.hour) / 1000), ...kind.values.map((value) => hours.map(value))];
+  if (plots.has(figure)) plots.get(figure).setData(data);
+  else plots.set(figure, new uPlot(options(figure, kind, place.clientWidth), data, place));
+}
+
+/** What is said of the newest hour that has any; empty without one. */
+function newest(kind) {
+  const last = hours.findLast(kind.any);
+  return last ? `${moment(last)}: ${kind.say(last)}` : "";
+}
+
+function options(figure, kind, width) {
   const ink = colour(figure.querySelector("h3"));
   const line = colour(figure.querySelector(".keys"), "borderTopColor");
   const edge = kind.bars ? 1800 : 0; // half an hour, for the first and the last bar
@@ -126,7 +147,7 @@ function options(figure, kind, width, told) {
       setCursor: [
         ({ cursor }) => {
           const hour = hours[cursor.idx];
-          tell(figure, !hour || cursor.left < 0 ? told : `${moment(hour)}: ${kind.any(hour) ? kind.say(hour) : word("chart.none")}`);
+          tell(figure, !hour || cursor.left < 0 ? newest(kind) : `${moment(hour)}: ${kind.any(hour) ? kind.say(hour) : word("chart.none")}`);
         },
       ],
     },
@@ -170,8 +191,8 @@ for (const button of spans) {
 }
 document.addEventListener("live", ({ detail }) => ["snapshot", "signals_changed"].includes(detail.type) && refresh());
 document.addEventListener("visibilitychange", () => asked && refresh());
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 new ResizeObserver(() => {
-  for (const plot of plots) plot.setSize({ width: plot.root.parentElement.clientWidth, height: HEIGHT });
+  for (const plot of plots.values()) plot.setSize({ width: plot.root.parentElement.clientWidth, height: HEIGHT });
 }).observe(charts);
 refresh();
