@@ -137,3 +137,18 @@ async def test_in_portuguese_the_word_to_type_is_portuguese(desk: Desk) -> None:
     await dialog.get_by_label("Digite “pausar” para continuar").fill("pausar")
     await dialog.get_by_role("button", name="Pausar a recepção").click()
     await expect(desk.notice).to_have_text("A recepção está pausada; alertas recebem 503.")
+
+
+async def test_in_portuguese_a_refusal_is_portuguese(desk: Desk) -> None:
+    await desk.page.context.add_cookies([{"name": "language", "value": "pt-BR", "url": desk.application.url}])
+    page = await desk.open("configuration")
+    form = page.locator("#form-webhook")
+    await form.get_by_role("textbox", name="Destino").fill("broker.example/hook")
+    await form.get_by_role("button", name="Salvar").click()
+    told = "permitida é uma URL http:// ou https:// com um host"
+    await expect(said_at(form, "url")).to_have_text(told)
+    await expect(form.locator("output")).to_have_text("Recusado: veja os campos marcados.")
+    await desk.open("actions")
+    await expect(page.locator(".actions-log")).to_contain_text(
+        f"recusado config/webhook_config.json: url: {told}"
+    )

@@ -79,6 +79,9 @@ async def test_what_changed_since_it_was_counted_is_refused(desk: Desk) -> None:
         "look again, then confirm"
     )
     assert len(desk.receiver.received) == 2
+    ((action, _, before, after, result),) = await desk.log()
+    assert (action, before, after) == ("dead-letters.replay", {"confirm": 2}, None)
+    assert result == "refused: 2 were confirmed and it would be 1: look again, then confirm"
 
 
 async def test_a_later_order_on_its_way_goes_first(desk: Desk) -> None:
