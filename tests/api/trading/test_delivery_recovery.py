@@ -127,7 +127,9 @@ async def test_on_term_nothing_new_is_claimed_and_the_open_request_is_seen_throu
     taken, waiting = await desk.send(app, "AAPL", "buy"), await desk.send(app, "NVDA", "buy")
     await desk.receiver.count(1)
     await desk.until(app, waiting, "approved")
+    outbox = [task for task in asyncio.all_tasks() if task.get_name() == "outbox"]
     app.stop()
+    await asyncio.wait(outbox)  # the server looks ten times a second whether it shall end
     gate.open.set()
     await desk.until(app, taken, "forwarded")
     assert (await desk.signal(waiting))["status"] == "approved"
