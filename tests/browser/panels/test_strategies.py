@@ -56,6 +56,7 @@ async def test_the_list_is_sold_from_and_the_engine_steered(desk: Desk) -> None:
     await expect(desk.notice).to_have_text("A refresh was asked for; the list shows when it is done.")
     assert [entry[:4] for entry in await desk.log()][1:] == [
         ("engine.pause", "", {}, {"engine_paused": True}),
+        ("engine.manual-refresh", "test", None, None),  # refused
         ("engine.resume", "", {"engine_paused": True}, {"engine_paused": False}),
         ("engine.manual-refresh", "test", None, None),
     ]
