@@ -11,7 +11,7 @@ from tests.api.trading.receiver import always, take
 if TYPE_CHECKING:
     from tests.browser.panels.desk import Desk
 
-SOON = 5000
+SOON = 15_000
 
 
 async def fail(desk: Desk, *tickers: str) -> None:
@@ -59,6 +59,7 @@ async def test_many_are_counted_and_sent_after_a_typed_word(desk: Desk) -> None:
     await expect(page.locator("tr[id^=dead-]")).to_have_count(1, timeout=SOON)
     await page.get_by_label("Ticker").fill("nvda")
     await page.get_by_role("button", name="Show", exact=True).click()
+    await page.wait_for_url("**?*ticker=nvda")
     await page.get_by_role("button", name="Replay all that match").click()
     await desk.confirm("Replay all that match", typed="replay")
     await expect(desk.notice).to_have_text("On their way again: 1.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.api.trading.receiver import Received
     from tests.browser.panels.desk import Desk
 
-SOON = 5000
+SOON = 15_000
 
 
 def sold(received: list[Received]) -> list[Any]:
@@ -153,6 +153,7 @@ async def test_orders_narrow_and_turn_their_pages(desk: Desk) -> None:
     await page.get_by_role("link", name="Older").click()
     await expect(rows).to_have_count(5)
     await page.get_by_role("link", name="Back to the newest").click()
+    await expect(rows).to_have_count(25)
     await page.get_by_label("State").select_option("failed")
     await page.get_by_role("button", name="Show", exact=True).click()
     await expect(rows).to_have_count(3)
