@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -134,6 +135,21 @@ def test_a_failure_on_the_second_host_stops_there(fleet: Fleet, upstream: Upstre
     assert outcomes(result.output) == {"two": "done", "three": "done"}
 
 
+def test_an_update_with_another_controller_is_carried_out_by_it(fleet: Fleet, upstream: Upstream) -> None:
+    """The one that was typed fetches it for itself, and its checkout stays where it is."""
+    look = "git rev-parse HEAD; git status --porcelain; ls .run"
+    here = fleet.controller.run(look, folder=PROJECT).stdout
+    actions = upstream.read("deploy/actions.py").replace(
+        'label="Quick update"', 'label="The new quick update"'
+    )
+    commit = upstream.push({"deploy/actions.py": actions})
+    result = fleet.run_py("--quickupdate", "--limit", "prod").require()
+    assert "The update changes the controller itself" in result.output
+    assert "The new quick update done" in result.output
+    assert fleet.versions() == dict.fromkeys(NAMES, commit[:12])
+    assert fleet.controller.run(look, folder=PROJECT).stdout == f"{here}releases\n"
+
+
 @pytest.mark.parametrize("flag", ["--quick", "--update", "--stop"])
 def test_an_unreachable_host_keeps_all_as_they_are(fleet: Fleet, flag: str) -> None:
     """Named, and nothing was changed anywhere."""
@@ -206,3 +222,34 @@ def test_the_version_before_comes_back_one_host_at_a_time(fleet: Fleet) -> None:
     fleet.run_py("--backup-db", "--limit", "prod").require()
     for host in fleet.hosts.values():
         host.run("ls backups/db/*-backup.dump", folder=PROJECT).require()
+
+
+def test_what_destroys_restores_and_stops_needs_no_privileges_either(fleet: Fleet) -> None:
+    """`prod` is hardened: every flow that has not been played above."""
+    host = fleet.hosts["three"]
+    dump = host.run("ls backups/db/*-backup.dump", folder=PROJECT).require().stdout.strip()
+    for flow in (
+        ["--restore-db", f"{PROJECT}/{dump}", "--yes"],
+        *(["--db", "--yes"], ["--rebuild", "--yes"], ["--stop"], ["--history"], ["--unlock"], []),
+    ):
+        fleet.run_py(*flow, "--limit", "three").require()
+    assert fleet.stacks["three"].health()["version"]
+    inspect = "docker inspect --format '{{.Config.User}} {{.HostConfig.Privileged}}' trading-signal-processor"
+    assert host.run(inspect).stdout.split() == ["10001:10001", "false"]
+
+
+def test_tls_is_served_where_there_is_a_certificate(fleet: Fleet) -> None:
+    """On 443 beside plain HTTP; nobody is warned any more."""
+    host, stack = fleet.hosts["three"], fleet.stacks["three"]
+    host.run(
+        "mkdir -p config/tls && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=three"
+        " -addext subjectAltName=DNS:three -keyout config/tls/key.pem -out config/tls/cert.pem",
+        folder=PROJECT,
+    ).require()
+    stack.configure(TLS_CERT_FILE="config/tls/cert.pem", TLS_KEY_FILE="config/tls/key.pem")
+    result = fleet.run_py("--quick", "--limit", "three").require()
+    assert "TLS_CERT_FILE" not in result.output
+    ask = (
+        "curl --silent --cacert config/tls/cert.pem --connect-to three:443:127.0.0.1:443 https://three/health"
+    )
+    assert json.loads(host.run(ask, folder=PROJECT).require().stdout)["version"] == stack.health()["version"]
