@@ -161,7 +161,7 @@ async def test_what_became_known_in_an_outage_longer_than_the_lease_is_not_taken
     buy, sell = await desk.send(app, "AAPL", "buy"), await desk.send(app, "AAPL", "sell")
     await desk.receiver.count(1)
     await desk.until(app, sell, "approved")
-    await desk.database.execute(EXPIRE_LEASES.replace("now()", "now() + interval '0.5 s'"))
+    await desk.database.execute(EXPIRE_LEASES.replace("now()", "now() + interval '3 s'"))
     server, _, name = database_url.rpartition("/")
     elsewhere = await asyncpg.connect(f"{server}/postgres")
     try:
@@ -170,7 +170,7 @@ async def test_what_became_known_in_an_outage_longer_than_the_lease_is_not_taken
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
         )
         gate.open.set()  # the destination answers, and nobody can write it down
-        await elsewhere.execute("SELECT pg_sleep(1)")
+        await elsewhere.execute("SELECT pg_sleep(4)")
         await elsewhere.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
     finally:
         await elsewhere.close()

@@ -66,6 +66,18 @@ function isKept(node) {
   return node.matches("dialog[open], [data-keep], :is(input, select, textarea):focus") || typedIn.has(node);
 }
 
+/** Whether a control says something else than the server gave it. */
+function isChanged(control) {
+  if (control instanceof HTMLSelectElement) {
+    const given = [...control.options].findIndex((option) => option.defaultSelected);
+    return control.selectedIndex !== Math.max(0, given);
+  }
+  if (control.type === "checkbox") return control.checked !== control.defaultChecked;
+  return "defaultValue" in control && control.value !== control.defaultValue;
+}
+
+// Somebody may have been faster than this script, and a browser that goes back fills forms in as they were left.
+for (const form of view.querySelectorAll("form")) if ([...form.elements].some(isChanged)) typedIn.add(form);
 view.addEventListener("input", ({ target }) => target.form && typedIn.add(target.form));
 for (const over of ["submit", "reset"]) view.addEventListener(over, ({ target }) => typedIn.delete(target));
 document.addEventListener("visibilitychange", () => wanted && refresh());
