@@ -57,6 +57,7 @@ async def test_a_clearance_waits_for_what_is_undelivered(desk: Desk) -> None:
     page = await desk.open("dead-letters")
     await page.get_by_role("button", name="Pause deliveries").click()
     await desk.confirm("Pause deliveries")
+    await expect(desk.notice).to_have_text("Deliveries are paused.")
     desk.send("NVDA", "buy")
     desk.send("GME", "buy")
     await desk.open("database")

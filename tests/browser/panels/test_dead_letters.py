@@ -90,6 +90,7 @@ async def test_a_later_order_on_its_way_goes_first(desk: Desk) -> None:
     page = desk.page
     await page.get_by_role("button", name="Pause deliveries").click()
     await desk.confirm("Pause deliveries")
+    await expect(desk.notice).to_have_text("Deliveries are paused.")
     desk.send("NVDA", "buy", number=7)
     await expect(page.get_by_text("a later order is on its way")).to_be_visible(timeout=SOON)
     await page.get_by_role("button", name="Replay NVDA").click()
