@@ -157,6 +157,7 @@ async def test_orders_narrow_and_turn_their_pages(desk: Desk) -> None:
     await page.get_by_label("State").select_option("failed")
     await page.get_by_role("button", name="Show", exact=True).click()
     await expect(rows).to_have_count(3)
+    await page.locator("#connection[data-state=live]").wait_for()  # its scripts are there
     await page.get_by_role("link", name="T20").click()
     await expect(page.get_by_role("dialog")).to_contain_text("T20")
     await expect(page.locator("#stats-buy .number").first).to_have_text("30")
