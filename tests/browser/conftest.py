@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import async_playwright
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -38,9 +38,6 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-
-# How long something may take that nobody has promised anything about: the machine may be busy.
-expect.set_options(timeout=20_000)
 
 
 @dataclass

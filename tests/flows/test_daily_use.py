@@ -15,7 +15,7 @@ from tests.hosts.stack import APP, DATABASE
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
-SWAP_SECONDS = 30
+SWAP_SECONDS = 15
 
 
 @pytest.fixture(scope="module", autouse=True)

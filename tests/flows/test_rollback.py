@@ -15,7 +15,7 @@ from tests.hosts.upstream import Upstream
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
-SWAP_SECONDS = 30
+SWAP_SECONDS = 15
 ELSEWHERE = "another-project:1"
 DATABASE_IMAGE = "trading-signal-processor/base-postgres:current"
 KEPT = 3

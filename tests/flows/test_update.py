@@ -21,7 +21,7 @@ CONFIGURATION = (
     "config/webhook_config.json",
     "config/system_config.json",
 )
-SWAP_SECONDS = 30
+SWAP_SECONDS = 15
 
 
 @pytest.fixture(scope="module")

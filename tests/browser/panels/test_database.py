@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.browser.panels.desk import Desk
 
-SOON = 15_000
+SOON = 5000
 
 
 async def test_history_goes_out_and_comes_in(desk: Desk, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.api.trading.receiver import always, take
 if TYPE_CHECKING:
     from tests.browser.panels.desk import Desk
 
-SOON = 15_000
+SOON = 5000
 
 
 async def fail(desk: Desk, *tickers: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.api.trading.receiver import Received
     from tests.browser.panels.desk import Desk
 
-SOON = 15_000
+SOON = 5000
 
 
 def sold(received: list[Received]) -> list[Any]:

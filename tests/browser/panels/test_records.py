@@ -11,7 +11,7 @@ from tests.browser.panels.desk import HOSTILE, WEBHOOK_SECRET
 if TYPE_CHECKING:
     from tests.browser.panels.desk import Desk
 
-SOON = 15_000
+SOON = 5000
 
 
 async def test_a_refused_post_is_shown_as_text(desk: Desk) -> None:

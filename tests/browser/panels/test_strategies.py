@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.browser.panels.desk import Desk
 
-SOON = 15_000
+SOON = 5000
 ADDRESS = "https://finviz.com/screener.ashx?v=111"
 
 
