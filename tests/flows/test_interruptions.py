@@ -76,7 +76,9 @@ def secrets(stack: Stack) -> Iterator[list[str]]:
     values = [settings[name] for name in ("POSTGRES_PASSWORD", "ADMIN_TOKEN", "WEBHOOK_SECRET")]
     yield values
     stack.host.write("/root/secrets", "\n".join(values) + "\n", mode=0o600)
-    search = "grep --recursive --files-with-matches --fixed-strings --file /root/secrets"
+    # While the engine starts an exec (a health check), `runc-process*` holds its environment, not ours.
+    options = "--recursive --files-with-matches --fixed-strings --exclude='runc-process*'"
+    search = f"grep {options} --file /root/secrets"
     assert stack.host.run(f"{search} .run logs /tmp", folder=stack.project).stdout == ""
     names = stack.host.run("docker images --format '{{.ID}}' trading-signal-processor").stdout.split()
     for name in names:
