@@ -16,6 +16,7 @@ from app.admin.texts import catalogue, for_scripts, text
 
 _HERE = Path(__file__).parent
 NOTHING = "\N{EN DASH}"
+_SWAPPED = str.maketrans(",.", ".,")
 
 
 def clock(moment: datetime) -> str:
@@ -34,16 +35,22 @@ def age(seconds: float | None) -> str:
 
 
 def number(value: int) -> str:
-    """`12,345`, or `12.345` in Portuguese; the same as `number` in static/page/numbers.js."""
-    grouped = f"{value:,}"
-    return grouped if current.get().language == "en" else grouped.replace(",", ".")
+    """`12,345`, or `12.345` in Portuguese; the same as `number` in static/page/time.js."""
+    return _in_language(f"{value:,}")
 
 
 def seconds(value: float | None) -> str:
-    """A span that is often shorter than a second: `120 ms`, `1.5 s`, then as `age`."""
+    """A span that is often shorter than a second: `120 ms`, `1.5 s`, in Portuguese `1,5 s`; then as `age`."""
     if value is None:
         return NOTHING
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s" if value < 60 else age(value)
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    return f"{_in_language(f'{value:.1f}')} s" if value < 60 else age(value)
+
+
+def _in_language(figure: str) -> str:
+    """A figure with the reader's marks for thousands and decimals."""
+    return figure if current.get().language == "en" else figure.translate(_SWAPPED)
 
 
 def size(value: int) -> str:

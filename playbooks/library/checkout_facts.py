@@ -93,6 +93,15 @@ def absent(root: Path, names: list[str]) -> list[str]:
     ]
 
 
+def in_the_way(root: Path, names: list[str]) -> list[str]:
+    """Say what stands where a file or a folder (trailing slash) has to be made."""
+    return [
+        f"{root / name} is no {'folder' if name.endswith('/') else 'file that can be read'}"
+        for name in names
+        if os.path.lexists(root / name)
+    ]
+
+
 def main() -> None:
     """Run the module."""
     lists: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
@@ -112,6 +121,8 @@ def main() -> None:
             msg=f"There is no checkout at {root} (project_dir). Clone the project there, then run this again."
         )
     expected = absent(root, module.params["expected"])
+    if blocked := in_the_way(root, expected):
+        module.fail_json(msg=f"{'; '.join(blocked)}. Move it away or put it right, then run this again.")
     module.exit_json(
         changed=False,
         ansible_facts={

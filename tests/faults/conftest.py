@@ -53,7 +53,7 @@ def bench(ready_image: str, source: bytes) -> Iterator[Bench]:
     with start_ready(ready_image, source, "faults") as host:
         stack = Stack(host)
         stack.approve("AAPL", "NVDA")
-        host.write(f"{stack.project}/config/webhook_config.json", '{"timeout": 7.50}\r\n', mode=0o640)
+        host.write(f"{stack.project}/config/webhook_config.json", '{"timeout": 7.50}\r\n', mode=0o600)
         identity = "-c user.name=Operator -c user.email=operator@localhost"
         host.run(
             f"tree=$(git write-tree) && commit=$(git {identity} commit-tree -p HEAD -m 'Our own' $tree)"

@@ -7,7 +7,8 @@ import pytest
 from app.admin import configuration
 from app.admin.configuration import sources_of
 from app.admin.fields import Limits, fields_of
-from app.admin.rendering import NOTHING, seconds, size
+from app.admin.preferences import Preferences, current
+from app.admin.rendering import NOTHING, number, seconds, size
 from app.admin.views.actions import Change, changes
 from app.config import Strategy, SystemConfig, WebhookConfig, merge
 from app.settings import Settings
@@ -89,3 +90,11 @@ def test_spans_and_sizes() -> None:
         "1 min",
     ]
     assert size(12_345_678) == "12 MB"
+
+
+def test_figures_have_the_marks_of_the_language() -> None:
+    token = current.set(Preferences(language="pt-BR"))
+    try:
+        assert (number(12_345), seconds(1.04), seconds(0.1204)) == ("12.345", "1,0 s", "120 ms")
+    finally:
+        current.reset(token)

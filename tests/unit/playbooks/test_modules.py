@@ -81,6 +81,19 @@ class TestVersion:
         assert load("checkout_facts").version_of(checkout / "app", ["main.py"]).startswith("tree-")
 
 
+def test_what_stands_in_the_way_of_a_file_or_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    (tmp_path / "data").write_text("")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    module = load("checkout_facts")
+    missing = module.absent(tmp_path, [".env", "data/", "gone", "config/"])
+    assert module.in_the_way(tmp_path, missing) == [
+        f"{tmp_path}/.env is no file that can be read",
+        f"{tmp_path}/data is no folder",
+        f"{tmp_path}/gone is no file that can be read",
+    ]
+
+
 def definition(**environment: str) -> dict[str, Any]:
     url = "postgresql+asyncpg://postgres:p%40ss@postgres:5432/trading_signals"
     ports = [
