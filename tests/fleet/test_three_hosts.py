@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.hosts.checkout import PROJECT, install
+from tests.hosts.document import check
 from tests.hosts.fleet import Fleet, next_line, outcomes
 from tests.hosts.host import Host
 from tests.hosts.probe import Probe
@@ -98,6 +99,17 @@ def test_an_update_goes_from_host_to_host(fleet: Fleet, upstream: Upstream) -> N
         for stack in fleet.stacks.values()
     }
     assert heads == {commit}
+
+
+def test_every_host_knows_what_was_planned_for_it(fleet: Fleet) -> None:
+    """The plan is in each journal, as it is on one machine."""
+    result = fleet.run_py("--history", "--limit", "prod", "--json").require()
+    check(result.stdout)
+    hosts = json.loads(result.stdout)["hosts"]
+    assert hosts.keys() == set(NAMES)
+    for host in hosts.values():
+        changes = {step["step"]: step["changes"] for step in host["history"][-1]["plan"]}
+        assert changes["App container"] == "yes"
 
 
 def test_nothing_is_swapped_where_nothing_changed(fleet: Fleet) -> None:
