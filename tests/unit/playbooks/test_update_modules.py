@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -344,100 +343,3 @@ class TestMove:
         git(checkout, "fetch", "-q")
         self.move(checkout, target)
         assert self.move(checkout, start, back=True) == ""
-
-
-class TestBackup:
-    def test_a_copy_with_mode_and_sum_and_only_the_last_few(self, checkout: Path) -> None:
-        module = load("config_backup")
-        backups = checkout / "backups"
-        folder = module.fresh_folder(backups, "update")
-        line = module.keep_copy(checkout / ".env", folder / ".env")
-        assert (folder / ".env").read_bytes() == (checkout / ".env").read_bytes()
-        assert line["mode"] == "0640"
-        assert len(line["sha256"]) == 64
-        assert folder.stat().st_mode & 0o777 == 0o700
-
-    def test_kept_versions_keep_their_backups(self, checkout: Path) -> None:
-        module, record = load("config_backup"), load("version_record")
-        assert module.referred(checkout) == set()
-        gone = entry("cccc", backup="third") | {"pruned": True}
-        kept = [entry("aaaa", backup="first"), entry("bbbb", "bad", backup="second"), gone]
-        record.save(checkout, {"current": "aaaa", "versions": [{"pruned": False, **one} for one in kept]})
-        assert module.referred(checkout) == {"first"}
-
-    def test_what_is_old_goes_unless_it_is_referred_to_or_not_ours(self, tmp_path: Path) -> None:
-        names = [f"2026010{day}T000000Z-update" for day in range(1, 6)]
-        for name in [*names, "db", "mine"]:
-            (tmp_path / name).mkdir()
-            (tmp_path / name / "manifest.json").write_text("{}")
-        assert load("config_backup").prune(tmp_path, 2, {names[0]}) == [names[2], names[1]]
-        assert {entry.name for entry in tmp_path.iterdir()} == {names[0], *names[3:], "db", "mine"}
-
-
-def entry(version: str, state: str = "good", **more: str) -> dict[str, Any]:
-    return {"version": version, "commit": f"{version}00", "state": state, "since": "2026", **more}
-
-
-class TestVersions:
-    module = load("version_record")
-
-    def record(self, *entries: dict[str, Any]) -> dict[str, Any]:
-        return {"current": entries[0]["version"], "versions": list(entries)}
-
-    def test_the_previous_good_one_is_chosen(self) -> None:
-        record = self.record(entry("dddd"), entry("cccc", "bad"), entry("bbbb", "withdrawn"), entry("aaaa"))
-        images = {"aaaa", "bbbb", "cccc", "dddd"}
-        assert self.module.choose(record, "", "dddd", images)["version"] == "aaaa"
-        # with nothing running, the last that was good comes back
-        assert self.module.choose(record, "", "", images)["version"] == "dddd"
-
-    @pytest.mark.parametrize("wanted", ["bbbb", "bbbb00", "bbbb0"])
-    def test_a_version_is_named_by_itself_or_its_commit(self, wanted: str) -> None:
-        record = self.record(entry("dddd"), entry("bbbb", "withdrawn"))
-        assert self.module.choose(record, wanted, "dddd", {"bbbb"})["version"] == "bbbb"
-
-    @pytest.mark.parametrize(
-        ("wanted", "why"),
-        [
-            ("cccc", "failed"),
-            ("bbbb", "no longer kept"),
-            ("dddd", "runs now"),
-            ("eeee-dirty-1", "no commit"),
-            ("ffff", "No version"),
-        ],
-    )
-    def test_what_cannot_be_gone_back_to_is_refused_with_the_list(self, wanted: str, why: str) -> None:
-        record = self.record(
-            entry("dddd"), entry("cccc", "bad", why="died"), entry("bbbb"), entry("eeee-dirty-1")
-        )
-        with pytest.raises(LookupError, match=why) as refusal:
-            self.module.choose(record, wanted, "dddd", {"cccc", "dddd", "eeee-dirty-1"})
-        assert "There is: dddd of 2026" in str(refusal.value)
-
-    def test_a_rollback_withdraws_what_it_left(self) -> None:
-        record = self.record(entry("bbbb"), entry("aaaa"))
-        after = self.module.noted(record, entry("aaaa"), live=True, withdraw=True)
-        assert after["current"] == "aaaa"
-        assert [(one["version"], one["state"]) for one in after["versions"]] == [
-            ("aaaa", "good"),
-            ("bbbb", "withdrawn"),
-        ]
-
-    def test_a_failure_does_not_become_current(self) -> None:
-        after = self.module.noted(
-            self.record(entry("aaaa")), entry("bbbb", "bad"), live=False, withdraw=False
-        )
-        assert after["current"] == "aaaa"
-
-    def test_the_last_few_good_ones_keep_their_images(self) -> None:
-        record = self.record(entry("dddd"), entry("cccc", "bad"), entry("bbbb"), entry("aaaa"))
-        assert self.module.to_remove(record, 2) == ["cccc", "aaaa"]
-
-    def test_a_record_is_read_as_it_was_written(self, tmp_path: Path) -> None:
-        record = self.record(entry("aaaa"))
-        assert self.module.load(tmp_path)["versions"] == []
-        self.module.save(tmp_path, record)
-        assert self.module.load(tmp_path) == record
-        (tmp_path / ".run" / "versions.json").write_text(json.dumps([]))
-        with pytest.raises(ValueError, match="no record"):
-            self.module.load(tmp_path)
