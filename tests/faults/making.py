@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.hosts.checkout import SOURCE
@@ -19,6 +20,7 @@ Maker = Callable[["Bench"], contextlib.AbstractContextManager[None]]
 VOLUME = "trading-signal-processor_postgres_data"
 CLUSTER = f"/var/lib/docker/volumes/{VOLUME}/_data"
 CLOCK = "/root/clock"
+CLOCK_SOURCE = Path(__file__).parent / "clock.c"
 MIGRATION = "app/db/migrations/20991231_01_fAu1T-fault.sql"
 
 # Starts once, in the rehearsal, and never again.
@@ -237,33 +239,26 @@ def table_locked(bench: Bench) -> Iterator[None]:
         holder = bench.stack.host.spawn(
             f"docker exec {DATABASE} psql -U postgres -d trading_signals -c '{hold}'"
         )
-        bench.stack.wait_until(
-            "EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE '%(3600)' AND wait_event = 'PgSleep')",
-            30,
-        )
+        sleeper = "FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        bench.stack.wait_until(f"EXISTS (SELECT {sleeper})", 30)
         try:
             yield
         finally:
-            bench.stack.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%(3600)'"
-                " AND pid <> pg_backend_pid()"
-            )
+            bench.stack.sql(f"SELECT pg_terminate_backend(pid) {sleeper}")
             holder.wait(timeout=30)
 
 
 @contextlib.contextmanager
 def moving_clock(bench: Bench) -> Iterator[None]:
     """A clock of its own for run.py and all that it starts, which a deed can move; with news to deploy."""
-    if bench.stack.host.run("command -v faketime").code != 0:
-        bench.sh("apt-get update -q && apt-get install -q -y --no-install-recommends faketime", timeout=300)
-    library = bench.sh("ls /usr/lib/*/faketime/libfaketime.so.1").strip()
-    bench.sh(f"echo +0 > {CLOCK}")
-    bench.environment = {
-        "LD_PRELOAD": library,
-        "FAKETIME_TIMESTAMP_FILE": CLOCK,
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    if bench.stack.host.run("test -e /root/clock.so").code != 0:
+        bench.sh(
+            "apt-get update -q && apt-get install -q -y --no-install-recommends gcc libc6-dev", timeout=600
+        )
+        bench.stack.host.write("/root/clock.c", CLOCK_SOURCE.read_text("utf-8"))
+        bench.sh("gcc -shared -fPIC -O2 -o /root/clock.so /root/clock.c")
+    bench.sh(f"echo 0 > {CLOCK}")
+    bench.environment = {"LD_PRELOAD": "/root/clock.so", "CLOCK_FILE": CLOCK}
     try:
         with news(bench):
             yield
@@ -271,11 +266,11 @@ def moving_clock(bench: Bench) -> Iterator[None]:
         bench.environment = {}
 
 
-def move_clock(by: str) -> Callable[[Bench, int], None]:
+def move_clock(*, seconds: int) -> Callable[[Bench, int], None]:
     """A deed: from now on that clock is wrong by so much."""
 
     def deed(bench: Bench, _pid: int) -> None:
-        bench.sh(f"echo {by} > {CLOCK}")
+        bench.sh(f"echo {seconds} > {CLOCK}")
 
     return deed
 
