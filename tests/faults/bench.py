@@ -39,6 +39,14 @@ UP_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
+class Remains:
+    """What a run that has ended should not leave."""
+
+    locked: bool
+    running: str  # processes and containers of a run
+
+
+@dataclass(frozen=True)
 class Seen:
     """What must survive, at one moment."""
 
@@ -48,8 +56,7 @@ class Seen:
     head: str
     branch: str  # the operator's own commit, on a branch that no remote has
     edits: str  # what `git status` has to say
-    locked: bool
-    left: str  # processes and containers of a run
+    remains: Remains
 
 
 @dataclass(frozen=True)
@@ -103,9 +110,12 @@ class Bench:
             head=self.sh("git rev-parse HEAD").strip(),
             branch=self.sh("git rev-parse ours").strip(),
             edits=self.sh("git status --porcelain"),
-            locked=self.sh("test -e .run/lock && echo yes || true") != "",
-            left=self._left(),
+            remains=self.remains(),
         )
+
+    def remains(self) -> Remains:
+        """Look for what a run has left; works in the middle of a fault, too."""
+        return Remains(self.sh("test -e .run/lock && echo yes || true") != "", self._running())
 
     def target(self, flow: str) -> str:
         """The commit that a flow would bring: the remote's, or the last good one before what runs now."""
@@ -162,7 +172,7 @@ class Bench:
             return None
         return tuple(tuple(map(tuple, self.stack.sql(statement))) for statement in ROWS)
 
-    def _left(self) -> str:
+    def _running(self) -> str:
         """Commands of marked processes, and the names of containers made for a flow."""
         marked = self.sh(f"grep -lsz '^{MARK}=' /proc/[0-9]*/environ || true")
         commands = [

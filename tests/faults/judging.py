@@ -9,7 +9,7 @@ from tests.faults.results import Outcome
 from tests.faults.table import UNTOUCHED, Row
 
 if TYPE_CHECKING:
-    from tests.faults.bench import Bench, Ended, Seen
+    from tests.faults.bench import Bench, Ended, Remains, Seen
 
 PAUSES = "config/system_config.json"  # a restore pauses delivery, and says so
 
@@ -25,7 +25,7 @@ def carry_out(bench: Bench, row: Row) -> tuple[Outcome, str]:
         target = bench.target(row.flow)
         first = bench.play(row.flow, row.trigger)
         serves = bench.serving()
-        left = bench.seen()
+        left = bench.remains()
         if row.interrupted:
             again = bench.play(row.flow)
     if not bench.wait_for_service():
@@ -37,7 +37,7 @@ def carry_out(bench: Bench, row: Row) -> tuple[Outcome, str]:
     problems = [
         *_of_the_ending(row, first, again),
         *_of_the_service(row, first, serves, before, target),
-        *_of_what_is_left(row, left, after),
+        *_of_what_is_left(row, left, after.remains),
         *_of_what_must_survive(row, before, after, target),
     ]
     if row.destroys and _copied(bench) < len((before.rows or ((),))[0]):
@@ -73,17 +73,17 @@ def _of_the_service(row: Row, first: Ended, serves: str, before: Seen, target: s
     return found
 
 
-def _of_what_is_left(row: Row, left: Seen, after: Seen) -> list[str]:
+def _of_what_is_left(row: Row, left: Remains, after: Remains) -> list[str]:
     killed = 137 in row.codes
     found = []
     if left.locked and not killed:
         found.append("the lock is still there")
-    if left.left and not killed:
-        found.append(f"still there: {left.left}")
+    if left.running and not killed:
+        found.append(f"still there: {left.running}")
     if after.locked:
         found.append("the lock is there to the end")
-    if after.left:
-        found.append(f"there to the end: {after.left}")
+    if after.running:
+        found.append(f"there to the end: {after.running}")
     return found
 
 
@@ -132,7 +132,7 @@ def _cells(
         "dumped, then gone" if row.destroys else "all there" if after.rows == before.rows else "DIFFER",
         "same" if _own(row, after.files) == _own(row, before.files) else "DIFFER",
         "same" if after.branch == before.branch else "DIFFER",
-        "HELD" if after.locked else "free",
-        after.left or "nothing",
+        "HELD" if after.remains.locked else "free",
+        after.remains.running or "nothing",
         " ".join(says.split())[:120] or "-",
     ]

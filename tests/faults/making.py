@@ -82,6 +82,14 @@ def starts_once(bench: Bench) -> dict[str, str]:
     return {"app/__main__.py": main.replace('if __name__ == "__main__":\n', ONCE)}
 
 
+@contextlib.contextmanager
+def left_failed(bench: Bench) -> Iterator[None]:
+    """A version that cannot start and stays where it is; afterwards the good one is brought back."""
+    with offering(starts_once)(bench):
+        yield
+    bench.stack.run_py("--rollback").require()
+
+
 def edited(path: str, edit: Callable[[str], str]) -> Maker:
     """A file of the checkout changed; it comes back as it was, with its mode."""
 
@@ -189,8 +197,10 @@ def damaged_cluster(bench: Bench) -> Iterator[None]:
         "SELECT 'base/' || oid || '/pg_filenode.map' FROM pg_database WHERE datname = current_database()"
     )
     bench.sh(f"mv {CLUSTER}/{part} /root/part")
-    yield
-    bench.sh(f"mv /root/part {CLUSTER}/{part}")
+    try:
+        yield
+    finally:
+        bench.sh(f"mv /root/part {CLUSTER}/{part}")
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ FAULTS = (
     Row("swap", SWAP, "--quickupdate", "the new version cannot start", (5,), "is back and passed its gate", making.offering(making.starts_once), gap=SWAPPED),
     Row("pruned", SWAP, "--quickupdate", "its image is pruned", (5,), "No such image", making.offering(lambda _: {"app/news.txt": "pruned\n"}), Trigger("Start the new version beside", making.prune_image), gap=SWAPPED),
     Row("gate-default", AFTER, "-e health_wait=15", "it does not get healthy", (6,), "503", making.edited("app/ops/health.py", _unhealthy), gap=DOWN, serves=("nothing",)),
-    Row("gate-no-rollback", AFTER, "--quickupdate --no-rollback -e health_wait=15", "it cannot start", (6,), "--rollback", making.offering(making.starts_once), gap=DOWN, serves=("nothing",)),
+    Row("gate-no-rollback", AFTER, "--quickupdate --no-rollback -e health_wait=15", "it cannot start", (6,), "--rollback", making.left_failed, gap=DOWN, serves=("nothing",)),
     Row("clock-on", DUMP, "--db --yes", "the clock goes on by a day", (0,), "", making.moving_clock, Trigger("Stop the app", making.move_clock(seconds=86400)), gap=DOWN, destroys=True),
     Row("disk-backup", DUMP, "--backup-db", "the disk is full", (5,), "no space left", making.disk_full),
     Row("disk-db", DUMP, "--db --yes", "the disk is full", (3,), "--no-dump", making.disk_full, gap=DOWN),
