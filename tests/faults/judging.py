@@ -16,9 +16,9 @@ PAUSES = "config/system_config.json"  # a restore pauses delivery, and says so
 
 def carry_out(bench: Bench, row: Row) -> tuple[Outcome, str]:
     """Make the fault, play the flow, look at everything; what came of it, and what the flow printed."""
+    assert bench.wait_for_service(), "the row before left nothing that serves"
     bench.seed()
     before = bench.seen()
-    assert before.serves, "the row before left nothing that serves"
     bench.sh(f"cp --preserve=all {PAUSES} /root/pauses")
     again: Ended | None = None
     with row.made(bench):
