@@ -230,7 +230,7 @@ def explain(result: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     written = str(result.get("stderr") or result.get("module_stderr") or result.get("stdout") or "").strip()
     detail = tuple(line.rstrip() for line in written.splitlines()[-_DETAIL_LINES:] if line.strip())
     detail = tuple(line for line in detail if line not in message)
-    if "non-zero return code" in message:
+    if "rc" in result and "non-zero return code" in message:  # a rescue that quotes it keeps its own words
         command = result.get("cmd") or "the command"
         words = (" ".join(map(str, command)) if isinstance(command, list) else str(command)).splitlines()
         message = f"`{words[0]}{' …' if len(words) > 1 else ''}` ended with exit code {result.get('rc')}"

@@ -117,7 +117,8 @@ def main() -> None:
         document = folder / MANIFEST
         document.write_text(json.dumps(manifest, indent=2) + "\n")
         document.chmod(0o600)
-        pruned = prune(backups, params["keep"], referred(root))
+        # This one stays whatever its name says: the clock may have gone back.
+        pruned = prune(backups, params["keep"], referred(root) | {folder.name})
     except (OSError, ValueError) as error:
         module.fail_json(
             msg=f"The configuration could not be backed up to {backups}: {error}. "

@@ -171,12 +171,17 @@ def make(target: Path, write: Callable[[BinaryIO], dict[str, Any]], about: dict[
     return manifest
 
 
-def tidy(folder: Path, keep: int) -> list[str]:
-    """Remove all but the newest `keep` of those that may go, and what killed runs left; return the names."""
+def tidy(folder: Path, keep: int, made: str) -> list[str]:
+    """Remove all but the newest `keep` of those that may go, and what killed runs left; return the names.
+
+    The copy just made is the newest whatever its name says: the clock may have gone back.
+    """
     now = time.time()
     going = [path for path in folder.glob("*.partial") if now - path.stat().st_mtime > ABANDONED_SECONDS]
     ordinary = []
-    for note in sorted(folder.glob("*.json"), reverse=True):  # names begin with the time
+    # Names begin with the time.
+    notes = sorted(folder.glob("*.json"), key=lambda note: (note.stem == made, note.name), reverse=True)
+    for note in notes:
         try:
             manifest = json.loads(note.read_bytes())
         except ValueError:
@@ -228,7 +233,7 @@ def main() -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         manifest = make(target, write, about)
-        removed = tidy(folder, params["keep"])
+        removed = tidy(folder, params["keep"], target.name)
     except (BackupError, OSError) as error:
         module.exit_json(changed=False, backup={"error": str(error)})
     backup = {"error": "", "file": str(target), "bytes": manifest["bytes"], "sha256": manifest["sha256"]}

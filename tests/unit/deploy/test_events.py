@@ -116,6 +116,7 @@ def test_an_unknown_event_changes_nothing() -> None:
             ("no daemon",),
         ),
         ({"msg": "non-zero return code", "cmd": "a\nb", "rc": 2}, "`a …` ended with exit code 2", ()),
+        ({"msg": "taken back: non-zero return code"}, "taken back: non-zero return code", ()),
         ({"msg": "x", "stderr": "", "stdout": "only here"}, "x", ("only here",)),
         ({"msg": "it said: boom", "stderr": "boom"}, "it said: boom", ()),
         (

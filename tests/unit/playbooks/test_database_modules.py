@@ -45,7 +45,9 @@ def test_a_copy_that_failed_leaves_nothing(tmp_path: Path, content: bytes) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_tidied_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("made", "goes"), [("3.dump", "1.dump"), ("1.dump", "2.dump")])
+def test_what_is_tidied_away(tmp_path: Path, made: str, goes: str) -> None:
+    """The oldest, but never the one just made, whatever time it bears."""
     for number in range(4):
         (tmp_path / f"{number}.dump").touch()
         (tmp_path / f"{number}.dump.json").write_text(json.dumps({"before_destruction": number == 0}))
@@ -53,8 +55,8 @@ def test_what_is_tidied_away(tmp_path: Path) -> None:
     for name, age in (("now.partial", 0), ("old.partial", 3600)):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() - age,) * 2)
-    assert sorted(load("database_backup").tidy(tmp_path, 2)) == ["1.dump", "1.dump.json", "old.partial"]
-    assert not (tmp_path / "1.dump").exists()
+    assert sorted(load("database_backup").tidy(tmp_path, 2, made)) == [goes, f"{goes}.json", "old.partial"]
+    assert not (tmp_path / goes).exists()
     assert (tmp_path / "0.dump").exists()
 
 
