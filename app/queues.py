@@ -13,15 +13,20 @@ if TYPE_CHECKING:
 
 _SQL = load("ops")
 _EVERY_SECONDS = 1.0
-_SHARE = 20  # counting may take one part in 20 of the time, however long the queues are
+_SHARE = (
+    20  # counting may take one part in 20 of the time, while that leaves a figure of this age at the most:
+)
+_LONGEST_PAUSE_SECONDS = 10.0
+_ANSWER_SECONDS = 10.0
 
 
 @dataclass(slots=True)
 class Queues:
     """Signals that wait for a decision (`received`) and for delivery (`approved`, with those on the way).
 
-    At most a second old; intake adds what it commits meanwhile. `oldest_*` in seconds, 0 when nothing waits.
-    `sells_*`: in the last tenth of their age, and expired with their position open (SPEC §10).
+    A second old, ten when counting is slow; intake adds what it commits meanwhile. `oldest_*` in seconds, 0
+    when nothing waits. `sells_*`: in the last tenth of their age, and expired with their position open
+    (SPEC §10).
     """
 
     received: int = 0
@@ -37,8 +42,9 @@ async def run(runtime: "Runtime", name: str) -> None:
     while True:
         runtime.supervisor.beat(name)
         started = time.monotonic()
-        row = await runtime.pool.fetchrow(_SQL["queues"], timeout=10)
-        sells = await runtime.pool.fetchrow(_SQL["sells_at_risk"], timeout=10)
+        row = await runtime.pool.fetchrow(_SQL["queues"], timeout=_ANSWER_SECONDS)
+        runtime.supervisor.beat(name)
+        sells = await runtime.pool.fetchrow(_SQL["sells_at_risk"], timeout=_ANSWER_SECONDS)
         if row is None or sells is None:  # pragma: no cover - an aggregate always has its row
             raise RuntimeError("no row")
         queues = runtime.queues
@@ -50,4 +56,10 @@ async def run(runtime: "Runtime", name: str) -> None:
         metrics.QUEUE_DEPTH.labels("approved").set(queues.approved)
         metrics.OLDEST_WAITING_SECONDS.labels("received").set(queues.oldest_received)
         metrics.OLDEST_WAITING_SECONDS.labels("approved").set(queues.oldest_approved)
-        await asyncio.sleep(max(_EVERY_SECONDS, _SHARE * (time.monotonic() - started)))
+        runtime.supervisor.beat(name)
+        await asyncio.sleep(pause_seconds(time.monotonic() - started))
+
+
+def pause_seconds(cost: float) -> float:
+    """How long to rest after a count of `cost` seconds; never long enough to be taken for dead."""
+    return min(max(_EVERY_SECONDS, _SHARE * cost), _LONGEST_PAUSE_SECONDS)
