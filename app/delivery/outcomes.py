@@ -15,6 +15,7 @@ from app.delivery import breaker
 from app.delivery.breaker import Failure
 from app.delivery.outbox import Delivery
 from app.delivery.policy import NextStatus, Outcome, RetryUnknown, hold_seconds, next_status, retry_delay
+from app.delivery.successes import Success, Successes
 from app.delivery.transport import Answer
 from app.positions.state import Effect
 from app.runtime import Runtime
@@ -25,87 +26,99 @@ _TRY_AGAIN_SECONDS = 0.5
 _SQL = load("delivery")
 
 
-async def record(runtime: Runtime, delivery: Delivery, answer: Answer, effect: Effect) -> None:
-    """Write the outcome, however long the database is away: what a destination did must not be forgotten.
+class Outcomes:
+    """Writes down what came of attempts; the senders of a process share it."""
 
-    Writing it twice (a commit whose answer was lost) changes nothing the second time.
-    """
-    while True:
-        try:
-            if answer.outcome is Outcome.DELIVERED:
-                await _record_delivered(runtime, delivery, answer, effect)
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._successes = Successes(runtime.pool)
+
+    async def record(self, delivery: Delivery, answer: Answer, effect: Effect) -> None:
+        """Write the outcome, however long the database is away: what a destination did must not be forgotten.
+
+        Writing it twice (a commit whose answer was lost) changes nothing the second time.
+        """
+        while True:
+            try:
+                if answer.outcome is Outcome.DELIVERED:
+                    await self._record_delivered(delivery, answer, effect)
+                else:
+                    await self._record_undelivered(delivery, answer)
+            except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+                if is_about_rows(error):
+                    raise
+                log.warning(
+                    "outcome not written yet", signal_id=delivery.id, error=f"{type(error).__name__}: {error}"
+                )
+                await asyncio.sleep(_TRY_AGAIN_SECONDS)
             else:
-                await _record_undelivered(runtime, delivery, answer)
-        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
-            if is_about_rows(error):
-                raise
-            log.warning(
-                "outcome not written yet", signal_id=delivery.id, error=f"{type(error).__name__}: {error}"
+                metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
+                self._runtime.wakeups.notify("changed")
+                return
+
+    async def _record_delivered(self, delivery: Delivery, answer: Answer, effect: Effect) -> None:
+        change = await self._successes.write(
+            Success(
+                attempt=delivery.attempt,
+                signal=delivery.id,
+                ticker=delivery.ticker,
+                http_status=answer.http_status,
+                response=answer.response,
+                effect=effect,
             )
-            await asyncio.sleep(_TRY_AGAIN_SECONDS)
-        else:
-            metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
-            runtime.wakeups.notify("changed")
-            return
-
-
-async def _record_delivered(runtime: Runtime, delivery: Delivery, answer: Answer, effect: Effect) -> None:
-    done = await runtime.pool.fetchrow(
-        _SQL["delivered"], delivery.attempt, delivery.id, answer.http_status, answer.response, effect.value
-    )
-    if done is None:
-        return  # known before, by another sender or by a commit whose answer was lost
-    if done["recovered"]:
-        breaker.tell_recovered()
-        runtime.destination_state = "open"
-    metrics.END_TO_END_SECONDS.observe(done["seconds"])
-    log.info(
-        "forwarded",
-        signal_id=delivery.id,
-        ticker=delivery.ticker,
-        attempt=delivery.number,
-        http_status=answer.http_status,
-        position=done["position"],
-    )
-    if done["more"]:
-        runtime.wakeups.notify("approved")
-
-
-async def _record_undelivered(runtime: Runtime, delivery: Delivery, answer: Answer) -> None:
-    config = runtime.config.webhook
-    retry_unknown = RetryUnknown(buy=config.retry_unknown.buy, sell=config.retry_unknown.sell)
-    status = next_status(answer.outcome, delivery.type, retry_unknown)
-    delay = retry_delay(delivery.number, config.retry_seconds, random.random())  # noqa: S311  # spread, not secrecy
-    hold = hold_seconds(answer.http_status or 0, answer.retry_after, now=datetime.now(UTC), delay=delay)
-    reason = reason_of(answer, status)
-    async with runtime.pool.acquire() as connection, connection.transaction():
-        failure = await _judge_destination(connection, delivery, answer, reason)
-        delay = failure.delay(delay)
-        done = await connection.fetchrow(
-            _SQL["undelivered"],
-            *(delivery.attempt, delivery.id, delivery.claim_id),
-            *(answer.outcome.value, answer.http_status, answer.error, answer.response),
-            *(status, reason, delay if status == "approved" else None),
         )
-        if hold:
-            await connection.execute(_SQL["hold"], delivery.destination.key, hold, reason)
-        if done and status == "failed":
-            await reject_orphans(connection, [delivery.ticker] if delivery.type == "buy" else [])
-    if failure.pause or hold:
-        runtime.destination_state = "held"
-    log.warning(
-        "not delivered",
-        signal_id=delivery.id,
-        ticker=delivery.ticker,
-        attempt=delivery.number,
-        outcome=answer.outcome.value,
-        status=status if done else "the claim was lost",
-        reason=reason,
-    )
-    # after a failure the ticker's next is due at once; the poll stands behind the timers
-    loop = asyncio.get_running_loop()
-    for seconds in {delay if status == "approved" else 0.0, hold or 0.0, failure.pause or 0.0}:
-        loop.call_later(seconds, runtime.wakeups.notify, "approved")
+        if change is None:
+            return  # known before, by another sender or by a commit whose answer was lost
+        if change["recovered"]:
+            breaker.tell_recovered()
+            self._runtime.destination_state = "open"
+        metrics.END_TO_END_SECONDS.observe(change["seconds"])
+        log.info(
+            "forwarded",
+            signal_id=delivery.id,
+            ticker=delivery.ticker,
+            attempt=delivery.number,
+            http_status=answer.http_status,
+            position=change["position"],
+        )
+        if change["more"]:
+            self._runtime.wakeups.notify("approved")
+
+    async def _record_undelivered(self, delivery: Delivery, answer: Answer) -> None:
+        config = self._runtime.config.webhook
+        retry_unknown = RetryUnknown(buy=config.retry_unknown.buy, sell=config.retry_unknown.sell)
+        status = next_status(answer.outcome, delivery.type, retry_unknown)
+        delay = retry_delay(delivery.number, config.retry_seconds, random.random())  # noqa: S311  # spread, not secrecy
+        hold = hold_seconds(answer.http_status or 0, answer.retry_after, now=datetime.now(UTC), delay=delay)
+        reason = reason_of(answer, status)
+        async with self._runtime.pool.acquire() as connection, connection.transaction():
+            failure = await _judge_destination(connection, delivery, answer, reason)
+            delay = failure.delay(delay)
+            done = await connection.fetchrow(
+                _SQL["undelivered"],
+                *(delivery.attempt, delivery.id, delivery.claim_id),
+                *(answer.outcome.value, answer.http_status, answer.error, answer.response),
+                *(status, reason, delay if status == "approved" else None),
+            )
+            if hold:
+                await connection.execute(_SQL["hold"], delivery.destination.key, hold, reason)
+            if done and status == "failed":
+                await reject_orphans(connection, [delivery.ticker] if delivery.type == "buy" else [])
+        if failure.pause or hold:
+            self._runtime.destination_state = "held"
+        log.warning(
+            "not delivered",
+            signal_id=delivery.id,
+            ticker=delivery.ticker,
+            attempt=delivery.number,
+            outcome=answer.outcome.value,
+            status=status if done else "the claim was lost",
+            reason=reason,
+        )
+        # after a failure the ticker's next is due at once; the poll stands behind the timers
+        loop = asyncio.get_running_loop()
+        for seconds in {delay if status == "approved" else 0.0, hold or 0.0, failure.pause or 0.0}:
+            loop.call_later(seconds, self._runtime.wakeups.notify, "approved")
 
 
 async def _judge_destination(

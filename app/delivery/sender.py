@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import structlog
 
 from app import metrics
-from app.delivery import outcomes, payload, signing, transport
+from app.delivery import payload, signing, transport
 from app.delivery.outbox import Delivery, Outbox
+from app.delivery.outcomes import Outcomes
 from app.delivery.policy import Outcome
 from app.delivery.transport import Answer
 from app.positions.state import Effect, effect_of
@@ -26,7 +27,7 @@ class _Request(NamedTuple):
     effect: Effect
 
 
-async def run(runtime: Runtime, outbox: Outbox, name: str) -> None:
+async def run(runtime: Runtime, outbox: Outbox, outcomes: Outcomes, name: str) -> None:
     """Deliver for ever. Cancelled (TERM), it takes nothing new and sees the open request through."""
 
     def beat() -> None:
@@ -36,22 +37,22 @@ async def run(runtime: Runtime, outbox: Outbox, name: str) -> None:
         beat()
         delivery = await outbox.take()
         if delivery is not None:
-            await _see_through(deliver(runtime, delivery), beat)
+            await _see_through(deliver(runtime, outcomes, delivery), beat)
 
 
-async def deliver(runtime: Runtime, delivery: Delivery) -> None:
+async def deliver(runtime: Runtime, outcomes: Outcomes, delivery: Delivery) -> None:
     """Make the attempt that the delivery's claim has opened, and record what came of it."""
     try:
         request = _prepare(runtime, delivery)
     except ValueError:  # one bad signal must not stop a sender; nothing has left
         log.exception("cannot be made into a delivery", signal_id=delivery.id)
         answer = Answer(Outcome.REFUSED, error="its body cannot be made into a delivery")
-        await outcomes.record(runtime, delivery, answer, Effect.NOTHING)
+        await outcomes.record(delivery, answer, Effect.NOTHING)
         return
     started = time.monotonic()
     answer = await _send(runtime, delivery, request)
     metrics.DELIVERY_SECONDS.observe(time.monotonic() - started)
-    await outcomes.record(runtime, delivery, answer, request.effect)
+    await outcomes.record(delivery, answer, request.effect)
 
 
 def _prepare(runtime: Runtime, delivery: Delivery) -> _Request:

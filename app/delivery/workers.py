@@ -4,14 +4,15 @@ from functools import partial
 
 from app.delivery import recovery, sender
 from app.delivery.outbox import Outbox
+from app.delivery.outcomes import Outcomes
 from app.runtime import Runtime
 
 
 def start(runtime: Runtime) -> None:
     """Start `outbox`, `sender-1` … `FORWARDING_WORKERS` and `delivery-recovery` under the supervisor."""
-    outbox = Outbox(runtime)
+    outbox, outcomes = Outbox(runtime), Outcomes(runtime)
     runtime.supervisor.start("outbox", partial(outbox.run, "outbox"))
     for number in range(1, runtime.settings.forwarding_workers + 1):
         name = f"sender-{number}"
-        runtime.supervisor.start(name, partial(sender.run, runtime, outbox, name))
+        runtime.supervisor.start(name, partial(sender.run, runtime, outbox, outcomes, name))
     runtime.supervisor.start("delivery-recovery", partial(recovery.run, runtime, "delivery-recovery"))

@@ -77,51 +77,62 @@ FROM claimed c
 LEFT JOIN attempt a ON a.signal_id = c.id
 
 -- name: delivered
--- $1 attempt, $2 signal, $3 HTTP status, $4 beginning of the answer, $5 what the order does to its position.
--- Not fenced by the claim: that a 2xx was seen stays true whoever holds the signal now (SPEC §10). Only the change to
--- 'forwarded' touches the position, so it happens once.
-WITH ended AS (
-    UPDATE attempts
-    SET ended_at = clock_timestamp(), outcome = 'delivered', http_status = $3, error = NULL, response = $4
-    WHERE id = $1
-    RETURNING destination
+-- $1 attempts, $2 their signals, $3 HTTP statuses, $4 beginnings of the answers, $5 what each order does to its position. A ticker
+-- comes once at most, so that no position is changed twice. Not fenced by claims: that a 2xx was seen stays true whoever holds the
+-- signal now (SPEC §10). Only the change to 'forwarded' touches the position, so it happens once. The arrays keep the plan on the
+-- primary keys whatever it was made for.
+WITH seen AS (
+    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bytea[], $5::text[])
+        AS seen (attempt, signal, http_status, response, effect)
+), ended AS (
+    UPDATE attempts a
+    SET ended_at = clock_timestamp(), outcome = 'delivered', http_status = seen.http_status, error = NULL, response = seen.response
+    FROM seen
+    WHERE a.id = seen.attempt AND a.id = ANY ($1)
+    RETURNING a.destination
 ), recovered AS (
     UPDATE destinations SET probe_at = NULL, failed_probes = 0
-    WHERE destination = (SELECT destination FROM ended) AND probe_at IS NOT NULL
+    WHERE destination IN (SELECT destination FROM ended) AND probe_at IS NOT NULL
     RETURNING destination
 ), done AS (
-    UPDATE signals
+    UPDATE signals s
     SET status = 'forwarded', status_at = clock_timestamp(), reason = 'the destination took it',
         claim_id = NULL, lease_until = NULL, not_before = NULL
-    WHERE id = $2 AND status <> 'forwarded'
-    RETURNING id, ticker, received_at, seq
+    FROM seen
+    WHERE s.id = seen.signal AND s.id = ANY ($2) AND s.status <> 'forwarded'
+    RETURNING s.id, s.ticker, s.received_at, seen.http_status, seen.effect
 ), opened AS (
     INSERT INTO positions (ticker, opened_by)
-    SELECT ticker, id FROM done WHERE $5 = 'opens'
+    SELECT ticker, id FROM done WHERE effect = 'opens'
     ON CONFLICT (ticker) WHERE status = 'open' DO UPDATE SET buys = positions.buys + 1
-    RETURNING buys
+    RETURNING ticker, buys
 ), closed AS (
     UPDATE positions p
     SET status = 'closed', closed_at = clock_timestamp(), closed_by = done.id, reason = 'sell delivered'
     FROM done
-    WHERE $5 = 'closes' AND p.ticker = done.ticker AND p.status = 'open'
-    RETURNING p.id
+    WHERE done.effect = 'closes' AND p.ticker = done.ticker AND p.status = 'open'
+    RETURNING p.ticker
 ), change AS (
-    SELECT CASE
-        WHEN EXISTS (SELECT FROM closed) THEN 'closed'
-        WHEN (SELECT buys FROM opened) = 1 THEN 'opened'
-        WHEN (SELECT buys FROM opened) > 1 THEN 'counted up'
-        ELSE 'unchanged'
-    END AS position
+    SELECT done.id, done.ticker, done.received_at, done.http_status,
+           CASE
+               WHEN closed.ticker IS NOT NULL THEN 'closed'
+               WHEN opened.buys = 1 THEN 'opened'
+               WHEN opened.buys > 1 THEN 'counted up'
+               ELSE 'unchanged'
+           END AS position
+    FROM done
+    LEFT JOIN opened ON opened.ticker = done.ticker
+    LEFT JOIN closed ON closed.ticker = done.ticker
 ), told AS (
     INSERT INTO signal_events (signal_id, status, reason, detail)
-    SELECT id, 'forwarded', 'the destination took it', jsonb_build_object('http_status', $3::int, 'position', position) FROM done, change
+    SELECT id, 'forwarded', 'the destination took it', jsonb_build_object('http_status', http_status, 'position', position)
+    FROM change
 )
-SELECT position, extract(epoch FROM clock_timestamp() - received_at)::float8 AS seconds,
-       EXISTS (SELECT FROM signals n WHERE n.ticker = done.ticker AND n.status = 'approved')
+SELECT id, position, extract(epoch FROM clock_timestamp() - received_at)::float8 AS seconds,
+       EXISTS (SELECT FROM signals n WHERE n.ticker = change.ticker AND n.status = 'approved')
            OR EXISTS (SELECT FROM recovered) AS more,
        EXISTS (SELECT FROM recovered) AS recovered
-FROM done, change
+FROM change
 
 -- name: undelivered
 -- $1 attempt, $2 signal, $3 claim id, $4 outcome, $5 HTTP status, $6 error, $7 beginning of the answer, $8 the status that

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from app.config import WEBHOOK_FILE, merge
 from app.db.pool import open_pool
-from app.db.queries import load
 from app.delivery.outbox import Delivery, Outbox
+from app.delivery.successes import Success, Successes
 from app.delivery.transport import open_client
+from app.positions.state import Effect
 from app.runtime import Runtime
 from app.supervisor import Supervisor
 from app.wakeups import Wakeups
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
-_SQL = load("delivery")
 PER_MINUTE, PER_HOUR = 3, 5
 WINDOWS = ((PER_MINUTE, 60), (PER_HOUR, 3600))
 PROCESSES = st.integers(0, 1)
@@ -67,9 +67,10 @@ class Play:
                 for delivery in [self.open.pop(0) for _ in self.open[:count]]:
                     if delivery.attempt % 2:
                         self.arrivals.append(self.now())
-                    await self.runtimes[process].pool.fetchrow(
-                        _SQL["delivered"], delivery.attempt, delivery.id, 200, b"", "nothing"
+                    success = Success(
+                        delivery.attempt, delivery.id, delivery.ticker, 200, b"", Effect.NOTHING
                     )
+                    await Successes(self.runtimes[process].pool).write(success)
             case "restart":
                 self.outboxes[process] = Outbox(self.runtimes[process])
             case _:

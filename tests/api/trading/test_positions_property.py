@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.db.queries import load
+from app.delivery.successes import Success, record
 from app.positions.state import effect_of
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ async def _record(connection: asyncpg.Connection[asyncpg.Record], attempt: Attem
     """Write the outcome with the statements that the senders use."""
     if attempt.outcome == "delivered":
         effect = effect_of(attempt.side, has_quantity=False, close_on_partial=True)
-        await connection.fetchrow(_SQL["delivered"], attempt.attempt, attempt.signal, 200, b"", effect.value)
+        await record(connection, [Success(attempt.attempt, attempt.signal, attempt.ticker, 200, b"", effect)])
     else:
         await connection.fetchrow(
             _SQL["undelivered"],
