@@ -26,7 +26,7 @@ def describe(bench: Bench) -> dict[str, str]:
         "commit": _commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{os.cpu_count()} × {_first('/proc/cpuinfo', 'model name')}, {_memory_gb():.0f} GB",
-        "system": f"{_first('/etc/os-release', 'PRETTY_NAME')}, Linux {platform.release()}",
+        "system": f"{_first('/etc/os-release', 'PRETTY_NAME')}, Linux {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
         "docker": bench.engine_version(),
         "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),

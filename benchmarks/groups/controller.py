@@ -21,6 +21,13 @@ STATUS = Row(
     "a one-task play by `ansible-playbook`, same inventory and environment",
     ratio_at_most(2.5),
 )
+PLAN = Row(
+    "controller.plan",
+    "`--check`: what a run would do",
+    "`python3 run.py --quick --check` on a host that serves",
+    "s",
+    "the same play",
+)
 HELP = Row(
     "controller.help",
     "`run.py --help` after the first run",
@@ -61,17 +68,18 @@ if [ -n "$index" ]; then export UV_DEFAULT_INDEX=$index; fi
 
 
 def status(bench: Bench) -> Mapping[str, Result]:
-    """Take both in turn."""
+    """Take the three in turn."""
     stack = bench.stack
     stack.host.write(_PLAYBOOK, _ONE_TASK)
     play = f"ANSIBLE_CONFIG={stack.project}/ansible.cfg .venv/bin/ansible-playbook -i inventory --limit local {_PLAYBOOK}"
     _time(stack.host, "python3 run.py --status-only", stack.project)
-    figures, references = alternate(
+    figures, plans, references = alternate(
         bench.rounds(5),
         lambda: _time(stack.host, "python3 run.py --status-only", stack.project),
+        lambda: _time(stack.host, "python3 run.py --quick --check", stack.project),
         lambda: _time(stack.host, play, stack.project),
     )
-    return {STATUS.key: Result(figures, references)}
+    return {STATUS.key: Result(figures, references), PLAN.key: Result(plans, references)}
 
 
 def help_(bench: Bench) -> Mapping[str, Result]:
@@ -115,7 +123,7 @@ def _time(host: Host, command: str, folder: str) -> float:
 
 
 MEASUREMENTS = (
-    Measurement("controller.status", (STATUS,), status),
+    Measurement("controller.status", (STATUS, PLAN), status),
     Measurement("controller.help", (HELP,), help_),
     Measurement("controller.first_run", (FIRST, SIZE), first_run),
 )

@@ -61,6 +61,13 @@ GAP = Row(
     ratio_at_most(1.3),
 )
 GAP_SECONDS = Row("deploy.gap_seconds", "app downtime in `--update`", GAP.how, "s", budget=at_most(2, "s"))
+REFUSED = Row(
+    "deploy.refused",
+    "a second run while an update is at work: refused",
+    "`python3 run.py --quick`, exit code 7",
+    "s",
+    budget=at_most(3, "s"),
+)
 IMAGE = Row(
     "deploy.image",
     "size of the image",
@@ -114,6 +121,13 @@ class _Desk:
         """Take edits back and bring the stack in line with the checkout."""
         self._said(f"git checkout --quiet -- {_FILE}")
         self.stack.run_py("--quick").require()
+
+    def refused(self) -> float:
+        """Seconds until a run is told that another one holds the lock."""
+        result = self.stack.run_py("--quick")
+        if result.code != 7:
+            raise RuntimeError(f"not refused:\n{result.output}")
+        return result.seconds
 
     def image_megabytes(self, name: str) -> float:
         """The size that the engine reports."""
@@ -188,6 +202,21 @@ def update(bench: Bench) -> Mapping[str, Result]:
     return {UPDATE.key: Result(figures, references), GAP.key: gap, GAP_SECONDS.key: Result(gap.figures)}
 
 
+def refused(bench: Bench) -> Mapping[str, Result]:
+    """Type another command while an update builds."""
+    desk = _Desk(bench.stack)
+    desk.tidy()
+    desk.commit()
+    host, project = bench.stack.host, bench.stack.project
+    with host.spawn("python3 run.py --update", folder=project) as update:
+        host.run("until test -e .run/lock; do sleep 0.1; done", folder=project).require()
+        figures = tuple(desk.refused() for _ in range(bench.rounds(3)))
+        output, _ = update.communicate()
+    if update.returncode:
+        raise RuntimeError(f"the update failed:\n{output}")
+    return {REFUSED.key: Result(figures)}
+
+
 def image(bench: Bench) -> Mapping[str, Result]:
     """What a version weighs."""
     desk = _Desk(bench.stack)
@@ -199,5 +228,6 @@ MEASUREMENTS = (
     Measurement("deploy.quick", (UNCHANGED, UNCHANGED_GAP), quick),
     Measurement("deploy.changed", (CHANGED,), changed),
     Measurement("deploy.update", (UPDATE, GAP, GAP_SECONDS), update),
+    Measurement("deploy.refused", (REFUSED,), refused),
     Measurement("deploy.image", (IMAGE,), image),
 )

@@ -42,7 +42,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     text = results.document(
         sorted(_found, key=lambda outcome: names.index(outcome.name)),
         commit=described.stdout.strip(),
-        machine=f"{platform.system()} {platform.release()}, {os.cpu_count()} cores",
+        machine=f"{platform.system()} {platform.release().partition('-')[0]}, {os.cpu_count()} cores",
     )
     Path(os.environ.get("FAULTS_TABLE", CHECKOUT / "docs" / "faults.md")).write_text(text, "utf-8")
 

@@ -116,6 +116,13 @@ def _copied(bench: Bench) -> int:
     return max(int(json.loads(text).get("signals", 0)) for text in manifests)
 
 
+def _gap(first: Ended, serves: str) -> str:
+    """How long it was silent at the longest; a silence that lasts at the end has no length yet."""
+    if not first.failed:
+        return "none"
+    return f"{first.longest_gap:.1f} s" if serves else "to the end"
+
+
 def _cells(
     row: Row, first: Ended, again: Ended | None, serves: str, before: Seen, after: Seen, target: str
 ) -> list[str]:
@@ -128,7 +135,7 @@ def _cells(
         f"{first.code}" + (f", again {again.code}" if again else ""),
         names.get(serves, serves),
         str(first.failed),
-        f"{first.longest_gap:.1f} s" if first.failed else "none",
+        _gap(first, serves),
         "dumped, then gone" if row.destroys else "all there" if after.rows == before.rows else "DIFFER",
         "same" if _own(row, after.files) == _own(row, before.files) else "DIFFER",
         "same" if after.branch == before.branch else "DIFFER",
