@@ -23,9 +23,15 @@ KNOBS = " ".join(
         "images_postgres": f"{REGISTRY}/postgres:15-alpine",
     }.items()
 )
-SERVE = (
-    "setsid docker-registry serve /etc/docker/registry/config.yml >/var/log/registry.log 2>&1 </dev/null &"
-)
+CONFIGURATION = """\
+version: 0.1
+storage:
+  filesystem:
+    rootdirectory: /var/lib/docker-registry
+http:
+  addr: {address}
+"""
+SERVE = "setsid docker-registry serve /root/registry.yml >/var/log/registry.log 2>&1 </dev/null &"
 ANSWERS = f"timeout 30 bash -c 'until curl --silent --fail http://{REGISTRY}/v2/; do sleep 0.2; done'"
 FILL = f"""\
 set -e
@@ -45,6 +51,7 @@ def stack(ready_image: str, source: bytes) -> Iterator[Stack]:
             "apt-get update -qq && apt-get install -y -qq --no-install-recommends docker-registry",
             timeout=300,
         ).require()
+        host.write("/root/registry.yml", CONFIGURATION.format(address=REGISTRY))
         host.run(f"{SERVE} {ANSWERS}").require()
         host.run(FILL, timeout=300).require()
         install(host, source)
