@@ -20,14 +20,14 @@ check: lint unit  ## lint and unit tests: under a minute, needs nothing
 test: lint  ## everything CI runs: on real containers, on a bare machine too
 	$(DEV)/python -m pytest $(BESIDE)
 
-faults: environment  ## every fault and every interruption, an hour at the most; writes docs/faults.md
+faults: environment  ## every fault and every interruption: a quarter of an hour; writes docs/faults.md
 	$(DEV)/python -m pytest $(BESIDE) tests/faults
 
 bench: environment  ## measure, and compare with the budgets (ONLY=ingest,deploy: these groups; QUICK=1: seconds each)
 	$(DEV)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
-fleet: environment  ## many hosts over SSH: one at a time, shipped images, a registry, three of Molecule's scenarios
-	$(DEV)/python -m pytest tests/fleet tests/molecule
+fleet: environment  ## many hosts over SSH: one at a time, shipped images, a registry
+	$(DEV)/python -m pytest $(BESIDE) tests/fleet
 
 molecule: environment  ## all scenarios of tests/molecule: half an hour
 	cd tests && molecule test --all
