@@ -30,7 +30,7 @@ fleet: environment  ## many hosts over SSH: one at a time, shipped images, a reg
 	$(DEV)/python -m pytest $(BESIDE) tests/fleet
 
 molecule: environment  ## all scenarios of tests/molecule: half an hour
-	cd tests && molecule test --all
+	$(DEV)/python -m tests.hosts.engine env --chdir=tests molecule test --all
 
 unit: environment
 	$(DEV)/python -m pytest -q tests/unit

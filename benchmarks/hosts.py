@@ -44,8 +44,8 @@ def measure(fleet: Fleet, count: int) -> tuple[float, float, int]:
 
 def main() -> None:
     """Start the hosts, deploy once, measure, print."""
-    archive, image = source_archive(CHECKOUT), image_name(CHECKOUT)
     with Engine(CHECKOUT), contextlib.ExitStack() as all_hosts:
+        archive, image = source_archive(CHECKOUT), image_name(CHECKOUT)
         if not has_image(image):
             deploy_from_nothing(archive, image).result.require()
         controller = all_hosts.enter_context(Host(image, "controller"))

@@ -1,6 +1,7 @@
 """This machine's Docker engine: brought by the product's roles where there is none, and taken down again.
 
 Test runs beside each other, and the workers of one, share it: the last to leave stops it.
+`python -m tests.hosts.engine COMMAND …` runs a program while it is there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -104,3 +106,8 @@ def _remove_orphans() -> None:
         container, pid = line.split()
         if not Path("/proc", pid).exists():
             docker("rm", "--force", "--volumes", container)
+
+
+if __name__ == "__main__":
+    with Engine(Path(__file__).resolve().parents[2]):
+        sys.exit(subprocess.call(sys.argv[1:]))
