@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import msgspec
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],]')
-
-
-_TO_VALUE = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
+_BLANKS = rb"[ \t\r\n]*"
+_STRING = rb'"(?:[^"\\]|\\.)*"'
+_NAME = re.compile(_BLANKS + rb",?" + _BLANKS + rb"(" + _STRING + rb")" + _BLANKS + rb":" + _BLANKS)
+_SCALAR = re.compile(_STRING + rb"|[^{\[\]},\" \t\r\n]+")
+_BRACKETS = re.compile(_STRING + rb"|[{}\[\]]")
+_decode_name = msgspec.json.Decoder(str).decode
 
 
 class Member(NamedTuple):
@@ -26,22 +28,21 @@ class Member(NamedTuple):
 
 def members(body: bytes) -> Iterator[Member]:
     """Yield the members of the object in `body`, in their order, a repeated name each time."""
-    depth, start, value, name = 0, 0, 0, None
-    for token in _TOKEN.finditer(body):
-        mark = token[0]
-        if mark[:1] == b'"':
-            if depth == 1 and name is None:
-                name, start = msgspec.json.decode(mark, type=str), token.start()
-                colon = _TO_VALUE.match(body, token.end())
-                value = colon.end() if colon else token.end()
-        elif mark in b"{[":
-            depth += 1
-        elif mark in b"}]":
-            depth -= 1
-        ends = (mark == b"," and depth == 1) or depth == 0
-        if ends and name is not None:
-            yield Member(name, start, value, value + len(body[value : token.start()].rstrip(b" \t\r\n")))
-            name = None
+    position = body.index(b"{") + 1
+    while found := _NAME.match(body, position):
+        scalar = _SCALAR.match(body, found.end())
+        position = scalar.end() if scalar else _end_of_nested(body, found.end())
+        yield Member(_decode_name(found[1]), found.start(1), found.end(), position)
+
+
+def _end_of_nested(body: bytes, start: int) -> int:
+    """Return where the array or object that begins at `start` ends."""
+    depth = 0
+    for mark in _BRACKETS.finditer(body, start):
+        depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(mark[0], 0)
+        if depth == 0:
+            return mark.end()
+    raise ValueError("the body is no valid JSON")
 
 
 def without(body: bytes, unwanted: str) -> bytes:

@@ -7,6 +7,7 @@ import msgspec
 
 from app.members import Member, members
 
+_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NONE_SENT = frozenset({b"null", b'""'})
 
 
@@ -43,10 +44,8 @@ def render(body: bytes, *, signal_id: UUID, ticker: str, order_type: str, map_ac
 
 def has_quantity(body: bytes) -> bool:
     """Say whether the signal names a `quantity`: such a sell may leave a rest of the position (SPEC §11)."""
-    return any(
-        member.name == "quantity" and body[member.value : member.end] not in _NONE_SENT
-        for member in members(body)
-    )
+    quantity = _decode(body).get("quantity")
+    return quantity is not None and bytes(quantity) not in _NONE_SENT
 
 
 def _append(body: bytes, added: bytes, *, first: bool) -> bytes:
@@ -57,7 +56,7 @@ def _append(body: bytes, added: bytes, *, first: bool) -> bytes:
 
 def _members(body: bytes) -> list[Member]:
     try:
-        msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        _decode(body)
     except msgspec.DecodeError as error:
         raise ValueError("the body is no JSON object") from error
     return list(members(body))

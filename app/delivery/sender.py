@@ -27,32 +27,58 @@ class _Request(NamedTuple):
     effect: Effect
 
 
-async def run(runtime: Runtime, outbox: Outbox, outcomes: Outcomes, name: str) -> None:
-    """Deliver for ever. Cancelled (TERM), it takes nothing new and sees the open request through."""
+class Sender:
+    """One of `FORWARDING_WORKERS`. While an outcome is written down the next request is made already."""
 
-    def beat() -> None:
-        runtime.supervisor.beat(name)
+    def __init__(self, runtime: Runtime, outbox: Outbox, outcomes: Outcomes) -> None:
+        self._runtime = runtime
+        self._outbox = outbox
+        self._outcomes = outcomes
+        self._writing: asyncio.Task[None] | None = None
 
-    while True:
-        beat()
-        delivery = await outbox.take()
-        if delivery is not None:
-            await _see_through(deliver(runtime, outcomes, delivery), beat)
+    async def run(self, name: str) -> None:
+        """Deliver for ever. Cancelled (TERM), it takes nothing new and sees through what it has begun."""
+
+        def beat() -> None:
+            self._runtime.supervisor.beat(name)
+
+        try:
+            while True:
+                beat()
+                delivery = await self._outbox.take()
+                if delivery is not None:
+                    await _see_through(self._deliver(delivery), beat)
+        finally:
+            if self._writing:
+                await asyncio.wait({self._writing})
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        """Make the attempt that the delivery's claim has opened, and let what came of it be written down.
+
+        Returns as soon as the outcome before is written, so that one at the most waits behind a request.
+        """
+        answer, effect = await _attempt(self._runtime, delivery)
+        before, self._writing = self._writing, asyncio.create_task(self._write(delivery, answer, effect))
+        if before:
+            await before
+
+    async def _write(self, delivery: Delivery, answer: Answer, effect: Effect) -> None:
+        try:
+            await self._outcomes.record(delivery, answer, effect)
+        except Exception:  # one bad signal must not stop a sender; its lease runs out, and recovery ends it
+            log.exception("its outcome cannot be written down", signal_id=delivery.id)
 
 
-async def deliver(runtime: Runtime, outcomes: Outcomes, delivery: Delivery) -> None:
-    """Make the attempt that the delivery's claim has opened, and record what came of it."""
+async def _attempt(runtime: Runtime, delivery: Delivery) -> tuple[Answer, Effect]:
     try:
         request = _prepare(runtime, delivery)
     except ValueError:  # one bad signal must not stop a sender; nothing has left
         log.exception("cannot be made into a delivery", signal_id=delivery.id)
-        answer = Answer(Outcome.REFUSED, error="its body cannot be made into a delivery")
-        await outcomes.record(delivery, answer, Effect.NOTHING)
-        return
+        return Answer(Outcome.REFUSED, error="its body cannot be made into a delivery"), Effect.NOTHING
     started = time.monotonic()
     answer = await _send(runtime, delivery, request)
     metrics.DELIVERY_SECONDS.observe(time.monotonic() - started)
-    await outcomes.record(delivery, answer, request.effect)
+    return answer, request.effect
 
 
 def _prepare(runtime: Runtime, delivery: Delivery) -> _Request:

@@ -98,6 +98,8 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     """Read what is kept of the answer; a longer one costs its connection, not the time to read it."""
     kept = bytearray()
     try:
+        if response.content.is_eof() and response.content.total_bytes <= RESPONSE_BYTES:
+            return response.content.read_nowait()  # it came whole with its headers
         async with asyncio.timeout(_RESPONSE_SECONDS):
             while len(kept) < RESPONSE_BYTES and (
                 part := await response.content.read(RESPONSE_BYTES - len(kept))

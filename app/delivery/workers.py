@@ -2,9 +2,10 @@
 
 from functools import partial
 
-from app.delivery import recovery, sender
+from app.delivery import recovery
 from app.delivery.outbox import Outbox
 from app.delivery.outcomes import Outcomes
+from app.delivery.sender import Sender
 from app.runtime import Runtime
 
 
@@ -14,5 +15,5 @@ def start(runtime: Runtime) -> None:
     runtime.supervisor.start("outbox", partial(outbox.run, "outbox"))
     for number in range(1, runtime.settings.forwarding_workers + 1):
         name = f"sender-{number}"
-        runtime.supervisor.start(name, partial(sender.run, runtime, outbox, outcomes, name))
+        runtime.supervisor.start(name, partial(Sender(runtime, outbox, outcomes).run, name))
     runtime.supervisor.start("delivery-recovery", partial(recovery.run, runtime, "delivery-recovery"))

@@ -40,7 +40,7 @@ P99 = Row("delivery.p99", "202 → request at the destination, p99", _HOW, "ms",
 DRAIN = Row(
     "delivery.drain",
     "draining a queue of approved signals",
-    f"20,000 signals over {TICKERS:,} tickers, limits off, {SENDERS} senders, destination on loopback; first to last arrival",
+    f"20,000 signals over {TICKERS:,} tickers, limits off, {SENDERS} senders, destination on loopback, 100,000 older signals stored; first to last arrival",
     "/s",
     f"aiohttp, {SENDERS} at a time, posting the same bodies with one commit each",
     ratio_at_least(0.5),
@@ -106,6 +106,7 @@ def drained(bench: Bench, destination: Destination, signals: int, database: Data
     if database is None:
         with bench.database() as fresh:
             return drained(bench, destination, signals, fresh)
+    database.store_history(bench.rows(100_000))
     database.store_approved(signals, TICKERS)
     with Application(database.url, environment=to(destination, SENDERS)):
         destination.wait(signals, seconds=300)

@@ -111,6 +111,7 @@ WITH seen AS (
     SET status = 'closed', closed_at = clock_timestamp(), closed_by = done.id, reason = 'sell delivered'
     FROM done
     WHERE done.effect = 'closes' AND p.ticker = done.ticker AND p.status = 'open'
+      AND p.ticker = ANY (ARRAY (SELECT ticker FROM done WHERE effect = 'closes'))
     RETURNING p.ticker
 ), change AS (
     SELECT done.id, done.ticker, done.received_at, done.http_status,
