@@ -15,23 +15,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# An id as the application makes them (`app.ids`), of the moment `at`.
+_ID = """(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7'
+          || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid"""
+
 # What a stack holds after months: signals that ended in every way, a third of them delivered, spread over
-# 30 days and 2,000 tickers, with their stories and attempts.
-_HISTORY = """
+# 29 days (retention removes what is older than 30) and 2,000 tickers, with their stories and attempts.
+_HISTORY = f"""
 INSERT INTO signals (id, status, type, ticker, received_at, status_at, expires_at, reason, sender_signal_id,
                      price, attempts, body)
-SELECT gen_random_uuid(),
+SELECT {_ID},
        CASE WHEN n % 3 = 0 THEN 'forwarded' WHEN n % 50 = 1 THEN 'failed' WHEN n % 50 = 2 THEN 'expired'
             ELSE 'rejected' END,
        CASE WHEN n % 4 = 3 THEN 'sell' ELSE 'buy' END,
        'H' || n % 2000, at, at + interval '1 second', at + interval '5 minutes', 'history', 'Long', 100.25,
        (n % 3 = 0)::int,
-       convert_to(format('{"ticker": "H%s", "action": "buy", "price": 100.25, "interval": "5", "n": %s}',
+       convert_to(format('{{"ticker": "H%s", "action": "buy", "price": 100.25, "interval": "5", "n": %s}}',
                          n % 2000, n), 'UTF8')
 FROM generate_series(1, $1::int) AS n,
-     LATERAL (SELECT now() - interval '30 days' * (1 - n::float8 / $1)) AS day (at)
+     LATERAL (SELECT now() - interval '29 days' * (1 - n::float8 / $1)) AS day (at)
 ORDER BY n
-"""
+"""  # noqa: S608  # ours
 _HISTORY_EVENTS = """
 INSERT INTO signal_events (signal_id, at, status, reason)
 SELECT id, received_at + step * interval '0.1 second', CASE step WHEN 0 THEN 'received' ELSE status END,
@@ -47,19 +51,21 @@ FROM signals WHERE attempts > 0
 ORDER BY seq
 """
 
-_APPROVED = """
+_APPROVED = f"""
 WITH stored AS (
     INSERT INTO signals (id, status, type, ticker, expires_at, reason, price, body)
-    SELECT gen_random_uuid(), 'approved', 'buy', 'T' || n % $2::int, now() + interval '1 hour', '', 100.25,
-           convert_to(format('{"ticker": "T%s", "action": "buy", "price": 100.25, "interval": "5", "n": %s}',
-                             n % $2, n), 'UTF8')
-    FROM generate_series(1, $1::int) AS n
+    SELECT {_ID}, 'approved', 'buy', 'T' || n % $2::int, now() + interval '1 hour', '', 100.25,
+           convert_to(
+               format('{{"ticker": "T%s", "action": "buy", "price": 100.25, "interval": "5", "n": %s}}',
+                      n % $2, n),
+               'UTF8')
+    FROM generate_series(1, $1::int) AS n, now() AS at
     ORDER BY n
     RETURNING id
 )
 INSERT INTO signal_events (signal_id, status, reason)
 SELECT id, status, 'bench' FROM stored, (VALUES ('received'), ('approved')) AS told (status)
-"""
+"""  # noqa: S608  # ours
 
 # Every statement that the application sent, transaction control included; ours is not counted.
 _STATEMENTS = """

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from app.db.pool import Connection
 from app.db.queries import load
+from app.ids import new_id
 from app.intake.alert import Alert
 from app.intake.dedupe import Key, Owner, Verdict, judge
 
@@ -26,7 +27,7 @@ class Post:
     max_age: int
     header_key: Key | None
     body_key: Key | None
-    id: UUID = field(default_factory=uuid4)
+    id: UUID = field(default_factory=new_id)
     answer: asyncio.Future[Verdict] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 from pydantic import BaseModel
@@ -12,6 +12,7 @@ from app import approvals
 from app.db.pool import Connection
 from app.db.queries import load
 from app.errors import ConflictError, NoSuchError, RefusedError
+from app.ids import new_id
 
 _SQL = load("positions")
 _BY_PERSON = ("manual_sell", "position_close", "sell_all")
@@ -129,7 +130,7 @@ async def _order(
 ) -> Ordered:
     bodies = [msgspec.json.encode({"ticker": ticker, "action": "sell", "side": "sell"}) for ticker in tickers]
     rows = await connection.fetch(
-        _SQL["order"], order_type, max_age, [uuid4() for _ in tickers], tickers, bodies
+        _SQL["order"], order_type, max_age, [new_id() for _ in tickers], tickers, bodies
     )
     return Ordered(queued=len(rows), orders=[Order(**row) for row in rows], already=already)
 

@@ -18,12 +18,18 @@ SELECT
     (SELECT count(*) FROM signals
      WHERE status IN ('received', 'approved', 'forwarding') AND type <> 'buy'
        AND expires_at - clock_timestamp() < (expires_at - coalesce(renewed_at, received_at)) / 10) AS late,
-    (SELECT count(*) FROM signals s
-     WHERE status = 'expired' AND type <> 'buy' AND imported_at IS NULL
-       AND (EXISTS (
-               SELECT FROM positions p
-               WHERE p.ticker = s.ticker AND p.status = 'open' AND p.opened_at < s.status_at)
-            OR (type = 'manual_sell' AND status_at > now() - interval '24 hours'))) AS expired
+    (SELECT count(*) FROM (
+         SELECT s.id
+         FROM positions p, LATERAL (
+             SELECT id FROM signals
+             WHERE ticker = p.ticker AND status = 'expired' AND type <> 'buy' AND imported_at IS NULL AND status_at > p.opened_at
+             OFFSET 0) AS s  -- position by position, and not through everything that ever expired
+         WHERE p.status = 'open'
+         UNION
+         SELECT id
+         FROM signals
+         WHERE status = 'expired' AND type <> 'buy' AND type = 'manual_sell' AND imported_at IS NULL
+           AND status_at > now() - interval '24 hours') AS expired_sells) AS expired
 
 -- name: probe
 SELECT list.size, list.age, list.max_age, list.at, refresh.error
