@@ -137,6 +137,32 @@ async def test_on_term_nothing_new_is_claimed_and_the_open_request_is_seen_throu
     assert (await desk.until(await desk.open(), waiting))["status"] == "forwarded"
 
 
+async def test_a_request_is_made_while_the_outcome_before_is_written_and_term_sees_both_through(
+    desk: Desk,
+) -> None:
+    """One sender, and nobody may write to positions: a second request leaves, a third one does not."""
+    app = await desk.open(forwarding_workers=1)
+    async with desk.database.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE positions IN SHARE ROW EXCLUSIVE MODE")
+            buys = [await desk.send(app, ticker, "buy") for ticker in ("AAPL", "NVDA", "TSLA")]
+            await desk.receiver.count(2)
+            assert [(await desk.signal(buy))["status"] for buy in buys] == [
+                "forwarding",
+                "forwarding",
+                "approved",
+            ]
+            assert len(desk.receiver.received) == 2
+            outbox = [task for task in asyncio.all_tasks() if task.get_name() == "outbox"]
+            app.stop()
+            await asyncio.wait(outbox)
+        for buy in buys[:2]:
+            await desk.until(app, buy, "forwarded")
+    assert len(desk.receiver.received) == 2
+    assert (await desk.until(await desk.open(), buys[2]))["status"] == "forwarded"
+    assert await desk.open_positions() == {"AAPL": 1, "NVDA": 1, "TSLA": 1}
+
+
 async def test_a_success_survives_the_loss_of_every_database_connection(desk: Desk) -> None:
     gate = Gate()
     desk.receiver.answer = gate
