@@ -25,11 +25,16 @@ async def is_held(desk: Desk) -> bool:
 
 
 async def failing(desk: Desk, app: AppServer, tickers: str = "AAPL NVDA TSLA") -> None:
-    """Have the destination fail until it is left alone."""
+    """Have the destination fail until it is left alone, and what was on its way has ended."""
+
+    async def is_left_alone() -> bool:
+        open_attempts = await desk.database.fetchval("SELECT count(*) FROM attempts WHERE ended_at IS NULL")
+        return await is_held(desk) and open_attempts == 0
+
     desk.receiver.answer = always(503)
     for ticker in tickers.split():
         await desk.send(app, ticker, "buy")
-    await desk.wait(app, lambda: is_held(desk), lambda: "the destination is not left alone")
+    await desk.wait(app, is_left_alone, lambda: "the destination is not left alone")
 
 
 @pytest.mark.parametrize("limited", [True, False])
