@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 GRACE_SECONDS = 20.0  # from the first signal until the child is killed; a second signal kills at once
+_HEARD_SECONDS = 1.0  # who begins a step so long after a signal has not heard it
 _POLL_SECONDS = 0.2  # how often ansible-runner looks whether it is cancelled
 _BESIDE_SECONDS = 60.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -69,6 +70,9 @@ class PlaybookRun:
 class Interruption:
     """Ctrl-C, TERM and HUP while playbooks run: passed to Ansible as SIGINT, which ends its workers in order.
 
+    Ansible raises an exception in its handler, and Python drops those in a few places (after a fork, in a
+    destructor): where a step begins all the same, it is told again.
+
     A context manager around all playbooks of a run; the previous handlers come back when it ends. `requested`
     stays set, so that whoever asks later knows that the operator wanted an end.
     """
@@ -77,6 +81,7 @@ class Interruption:
         self.requested = False
         self._grace = grace_seconds
         self._deadline = 0.0  # monotonic; 0 while nobody asked for an end
+        self._told = 0.0  # monotonic; when the child was told last
         self._child: int | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -100,10 +105,13 @@ class Interruption:
         """A playbook is about to start; the one before has ended."""
         self._child = None
 
-    def learn_child(self, event: Event) -> None:
-        """Remember the process that plays; its events carry the id."""
+    def watch(self, event: Event) -> None:
+        """Remember the process that plays, whose events carry the id, and see that it has heard a signal."""
         if self._child is None and isinstance(event.get("pid"), int):
             self._child = event["pid"]
+        begins = event.get("event") == "playbook_on_task_start"
+        if begins and self._deadline and time.monotonic() > self._told + _HEARD_SECONDS:
+            self._tell()
 
     def must_kill(self) -> bool:
         """For ansible-runner: whether to kill now. Ends the workers too; they have sessions of their own."""
@@ -119,6 +127,10 @@ class Interruption:
         now = time.monotonic()
         self._deadline = now if self._deadline else now + self._grace
         self.requested = True
+        self._tell()
+
+    def _tell(self) -> None:
+        self._told = time.monotonic()
         if self._child is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, signal.SIGINT)
@@ -150,7 +162,7 @@ def run(job: PlaybookRun, on_event: Callable[[Event], object], interruption: Int
     failures: list[Exception] = []
 
     def handle(event: Event) -> bool:
-        interruption.learn_child(event)
+        interruption.watch(event)
         try:
             on_event(event)
         except Exception as error:  # noqa: BLE001 - the pump of a running deployment must not stop for the display

@@ -161,7 +161,7 @@ class Stack:
                     IF clock_timestamp() > give_up THEN
                         RAISE 'not within {within} s: {message}';
                     END IF;
-                    PERFORM pg_sleep(0.02);
+                    PERFORM pg_sleep(0.02), pg_stat_clear_snapshot();  -- or activity stays as it was
                 END LOOP;
             END $$;
             """

@@ -1,0 +1,68 @@
+"""A signal reaches Ansible, also where Python drops the exception that its handler raises (SPEC §3)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy import runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What Ansible does when the exception got lost: the handler is gone, and it goes on.
+HARD_OF_HEARING = """\
+import signal, time
+def lost(number, frame):
+    signal.signal(number, signal.SIG_DFL)
+    print("lost", flush=True)
+signal.signal(signal.SIGINT, lost)
+print("ready", flush=True)
+time.sleep(60)
+time.sleep(60)
+"""
+BEGINS = {"event": "playbook_on_task_start"}
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", HARD_OF_HEARING], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+def test_who_begins_a_step_after_a_signal_is_told_again(
+    child: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert child.stdout
+    with runner.Interruption() as interruption:
+        interruption.watch({"event": "playbook_on_start", "pid": child.pid})
+        interruption.watch(BEGINS)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.requested
+        assert child.stdout.readline() == "lost\n"
+        interruption.watch(BEGINS)  # what began before the signal may be known after it
+        interruption.watch({"event": "runner_on_ok"})
+        assert child.poll() is None
+        monkeypatch.setattr(runner, "_HEARD_SECONDS", 0.0)
+        interruption.watch({"event": "runner_on_ok"})
+        assert child.poll() is None
+        interruption.watch(BEGINS)
+        assert child.wait(timeout=10) == -signal.SIGINT
+
+
+def test_nobody_is_told_who_was_not_interrupted(child: subprocess.Popen[str]) -> None:
+    with runner.Interruption() as interruption:
+        interruption.watch({"event": "playbook_on_start", "pid": child.pid})
+        for _ in range(3):
+            interruption.watch(BEGINS)
+    assert child.poll() is None
