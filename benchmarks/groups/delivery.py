@@ -105,8 +105,8 @@ def drained(bench: Bench, destination: Destination, signals: int, database: Data
     """Deliveries a second of a queue that waits when the application starts."""
     if database is None:
         with bench.database() as fresh:
+            fresh.store_history(bench.rows(100_000))
             return drained(bench, destination, signals, fresh)
-    database.store_history(bench.rows(100_000))
     database.store_approved(signals, TICKERS)
     with Application(database.url, environment=to(destination, SENDERS)):
         destination.wait(signals, seconds=300)
