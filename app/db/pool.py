@@ -52,6 +52,10 @@ async def open_pool(database_url: str, size: int) -> Pool:
         timeout=5,
         init=_prepare,
         connection_class=_Session,
-        # compiling a plan takes longer than any of our statements runs
-        server_settings={"application_name": "trading-signal-processor", "jit": "off"},
+        server_settings={
+            "application_name": "trading-signal-processor",
+            "jit": "off",  # compiling a plan takes longer than any of our statements runs
+            # A plan is kept while tables grow: one for an empty table would read all of it, again and again.
+            "enable_seqscan": "off",
+        },
     )

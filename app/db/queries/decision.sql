@@ -1,3 +1,8 @@
+-- PostgreSQL plans by what it last counted, and then this queue was empty as a rule. So that a burst is not read over and over,
+-- no step joins the queue with itself: rows are found by their id (an array of ids fits no other index; nor does a condition
+-- within coalesce), the orders of a ticker by ticker and seq (OFFSET 0 asks for them row by row; 'unfinished, but not …' fits no
+-- index but that). tests/api/trading/test_plans.py holds them to it.
+
 -- name: claim
 -- $1 how many signals at most, $2 the active strategy's name, $3 true while the engine is paused: its list is frozen and
 -- counts as fresh (SPEC §12).
@@ -14,20 +19,22 @@ WITH list AS (
     ORDER BY id DESC
     LIMIT 1
 ), front AS (
-    SELECT id, ticker, seq
+    SELECT id, ticker, type, seq, expires_at <= statement_timestamp() AS overdue
     FROM signals s
     WHERE status = 'received'
       -- without a fresh list buys wait, and what stands behind them in their ticker waits with them
       AND (coalesce((SELECT fresh FROM list), false)
            OR (type <> 'buy' AND NOT EXISTS (
                    SELECT FROM signals b
-                   WHERE b.ticker = s.ticker AND b.seq < s.seq AND b.status = 'received' AND b.type = 'buy')))
+                   WHERE b.ticker = s.ticker AND b.seq < s.seq AND b.type = 'buy'
+                     AND b.status IN ('received', 'approved', 'forwarding') AND b.status NOT IN ('approved', 'forwarding')
+                   OFFSET 0)))
     ORDER BY seq
     LIMIT $1
 ), held AS (
-    SELECT ticker
+    SELECT ticker, status
     FROM signals
-    WHERE id IN (SELECT DISTINCT ON (ticker) id FROM front ORDER BY ticker, seq) AND status = 'received'
+    WHERE id = ANY (ARRAY (SELECT DISTINCT ON (ticker) id FROM front ORDER BY ticker, seq))
     FOR UPDATE SKIP LOCKED
 ), standing AS MATERIALIZED (
     SELECT held.ticker, coalesce(p.is_open, false) AS is_open, coalesce(p.opening, false) AS opening,
@@ -35,15 +42,13 @@ WITH list AS (
            coalesce(list.fresh, false) AS fresh
     FROM held
     LEFT JOIN list ON true
-    LEFT JOIN LATERAL (SELECT is_open, opening FROM position_states WHERE ticker = held.ticker) AS p ON true
+    LEFT JOIN LATERAL (SELECT is_open, opening FROM position_states WHERE ticker = held.ticker OFFSET 0) AS p ON true
+    WHERE held.status = 'received'  -- the row as it is now that it is locked
 )
-SELECT s.id, s.ticker, s.type, s.expires_at <= statement_timestamp() AS overdue,
-       standing.is_open, standing.opening, standing.rank, standing.size, standing.age_seconds, standing.fresh
+SELECT id, ticker, type, overdue, is_open, opening, rank, size, age_seconds, fresh
 FROM front
 JOIN standing USING (ticker)
-JOIN signals s ON s.id = front.id
-WHERE s.status = 'received'
-ORDER BY s.seq
+ORDER BY seq
 
 -- name: decide
 -- $1 ids, $2 statuses, $3 reasons, $4 details. Rows that ended meanwhile (age) keep their end. Returns how many of each.
@@ -53,7 +58,7 @@ WITH verdict AS (
     UPDATE signals s
     SET status = v.status, reason = v.reason, status_at = clock_timestamp()
     FROM verdict v
-    WHERE s.id = v.id AND s.status = 'received'
+    WHERE s.id = v.id AND s.id = ANY ($1) AND coalesce(s.status = 'received', false)
     RETURNING s.id
 ), told AS (
     INSERT INTO signal_events (signal_id, status, reason, detail)

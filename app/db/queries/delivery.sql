@@ -1,3 +1,5 @@
+-- How rows are found here, whatever PostgreSQL believes about the queue: see decision.sql.
+
 -- name: lock_limiter
 -- $1 destination. Until the transaction ends nobody else, in any process, spends a token of this destination.
 SELECT pg_advisory_xact_lock(hashtextextended('limiter ' || $1, 0))
@@ -28,7 +30,8 @@ WITH due AS (
       AND (s.not_before IS NULL OR s.not_before <= statement_timestamp())
       AND NOT EXISTS (
           SELECT FROM signals e
-          WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.status IN ('received', 'approved', 'forwarding'))
+          WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.status IN ('received', 'approved', 'forwarding')
+          OFFSET 0)
       AND NOT EXISTS (
           SELECT FROM destinations d
           WHERE d.destination = $4
@@ -130,7 +133,11 @@ WITH seen AS (
     FROM change
 )
 SELECT id, position, extract(epoch FROM clock_timestamp() - received_at)::float8 AS seconds,
-       EXISTS (SELECT FROM signals n WHERE n.ticker = change.ticker AND n.status = 'approved')
+       EXISTS (
+           SELECT FROM signals n
+           WHERE n.ticker = change.ticker
+             AND n.status IN ('received', 'approved', 'forwarding') AND n.status NOT IN ('received', 'forwarding')
+           OFFSET 0)
            OR EXISTS (SELECT FROM recovered) AS more,
        EXISTS (SELECT FROM recovered) AS recovered
 FROM change
@@ -175,7 +182,7 @@ WHERE destination = $1 AND (held_until > statement_timestamp() OR probe_at IS NO
 SELECT a.id AS attempt, s.id, s.type, s.ticker, s.claim_id, s.attempts AS number
 FROM attempts a
 JOIN signals s ON s.id = a.signal_id AND s.claim_id = a.claim_id
-WHERE a.ended_at IS NULL AND s.status = 'forwarding' AND s.lease_until < statement_timestamp()
+WHERE a.ended_at IS NULL AND s.lease_until < statement_timestamp()  -- only what is 'forwarding' has a lease
 ORDER BY s.seq
 LIMIT 500
 FOR UPDATE OF s SKIP LOCKED
@@ -215,7 +222,8 @@ WITH orphan AS (
       AND NOT EXISTS (
           SELECT FROM signals b
           WHERE b.ticker = s.ticker AND b.type = 'buy' AND b.seq < s.seq
-            AND b.status IN ('received', 'approved', 'forwarding'))
+            AND b.status IN ('received', 'approved', 'forwarding')
+          OFFSET 0)
     RETURNING s.id, s.ticker, s.reason
 ), told AS (
     INSERT INTO signal_events (signal_id, status, reason) SELECT id, 'rejected', reason FROM orphan

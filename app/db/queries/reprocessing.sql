@@ -1,4 +1,5 @@
 -- Rejected buys whose ticker has entered the list (SPEC §13). Whoever approves here owns the lock of `approvals.sql`.
+-- How rows are found, whatever PostgreSQL believes about the queue: see decision.sql.
 
 -- name: pending
 SELECT EXISTS (SELECT FROM top_n_lists WHERE reprocessed_at IS NULL AND entered <> '{}')
@@ -43,9 +44,12 @@ CROSS JOIN LATERAL (
     ORDER BY b.seq DESC
     LIMIT 1
 ) AS found
-WHERE NOT EXISTS (SELECT FROM position_states p WHERE p.ticker = asked.ticker)
+WHERE NOT EXISTS (SELECT FROM position_states p WHERE p.ticker = asked.ticker OFFSET 0)
   AND NOT EXISTS (
-      SELECT FROM signals q WHERE q.ticker = asked.ticker AND q.type = 'buy' AND q.status = 'received')
+      SELECT FROM signals q
+      WHERE q.ticker = asked.ticker AND q.type = 'buy'
+        AND q.status IN ('received', 'approved', 'forwarding') AND q.status NOT IN ('approved', 'forwarding')
+      OFFSET 0)
 ORDER BY asked.place
 
 -- name: approve

@@ -1,0 +1,143 @@
+"""A burst meets plans made while the queue was empty: no statement may read the queue over and over for that.
+
+Rows are counted, not seconds: `EXPLAIN (ANALYZE)` says how many each step of a plan read.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.db.pool import open_pool
+from app.db.queries import load
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from app.db.pool import Connection
+
+WAITING = 5_000  # of each status
+BATCH = 100
+# The queue a few times, or a batch for each of its own rows. The queue for each row of a batch is far more.
+MOST = 3 * 2 * WAITING
+
+_ENDED = """
+INSERT INTO signals (id, status, type, ticker, expires_at, body)
+SELECT gen_random_uuid(), CASE WHEN n % 3 = 0 THEN 'forwarded' ELSE 'rejected' END, 'buy', 'H' || n % 100,
+       now(), '{}'
+FROM generate_series(1, $1::int) AS n
+"""
+_WAITING = """
+INSERT INTO signals (id, status, type, ticker, expires_at, claim_id, lease_until, body)
+SELECT gen_random_uuid(), $2, CASE WHEN n % 5 = 4 THEN 'sell' ELSE 'buy' END, $3 || n % 200,
+       now() + interval '1 hour',
+       CASE $2 WHEN 'forwarding' THEN gen_random_uuid() END, CASE $2 WHEN 'forwarding' THEN now() END, '{}'
+FROM generate_series(1, $1::int) AS n
+"""
+_ATTEMPTS = """
+INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id)
+SELECT id, 1, 1, 'there', id::text, claim_id FROM signals WHERE status = 'forwarding'
+"""
+_LIST = """
+INSERT INTO top_n_lists (strategy, source, tickers)
+SELECT 'Long', 'list', array_agg('R' || n) FROM generate_series(1, $1::int) AS n
+"""
+
+STATEMENTS: Mapping[str, str] = {  # with what each is run
+    "decision.claim": "{batch}, 'Long', false",
+    "decision.decide": "{received}, {statuses}, {statuses}, {details}",
+    "delivery.claim": "gen_random_uuid(), {batch}, 30, 'there', true",
+    "delivery.delivered": "{attempts}, {sent}, {codes}, {details}, {effects}",
+    "delivery.abandoned": "",
+    "delivery.expire": "{batch}",
+    "delivery.reject_orphans": "'{{A1,A2,A3,A4}}'",
+    "reprocessing.candidates": "{tickers}, 0, 0, NULL",
+    "ops.queues": "",
+    "ops.sells_at_risk": "",
+}
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Connection]:
+    """A connection as the application makes them, to tables that nobody looks after meanwhile."""
+    pool = await open_pool(database_url, 1)
+    async with pool, pool.acquire() as connection:
+        for table in ("signals", "attempts"):
+            await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+        yield connection
+
+
+@pytest.mark.parametrize("listed", [200, 0])
+@pytest.mark.parametrize("ended", [0, 2_000])
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_no_statement_reads_the_queue_over_and_over(
+    connection: Connection, mode: str, ended: int, listed: int
+) -> None:
+    await connection.execute(f"SET plan_cache_mode = {mode}")
+    await connection.execute(_ENDED, ended)
+    await connection.execute("VACUUM ANALYZE")
+    plans = {name: await prepare(connection, name) for name in STATEMENTS}
+
+    if listed:  # without a list buys wait
+        await connection.execute(_LIST, listed)
+    await connection.execute(_WAITING, BATCH, "forwarding", "F")
+    await connection.execute(_WAITING, WAITING, "received", "R")
+    await connection.execute(_WAITING, WAITING, "approved", "A")
+    await connection.execute(_ATTEMPTS)
+    arguments = await make_arguments(connection)
+
+    read = {name: await rows_read(connection, plans[name], arguments[name]) for name in STATEMENTS}
+    assert {name: rows for name, rows in read.items() if rows > MOST} == {}
+
+
+async def prepare(connection: Connection, name: str) -> str:
+    """Let PostgreSQL make its plan now, which it keeps where the mode is generic."""
+    domain, _, statement = name.partition(".")
+    plan = f"{domain}_{statement}"
+    await connection.execute(f"PREPARE {plan} AS {load(domain)[statement].rstrip(';')}")
+    nulls = ", ".join("NULL" for _ in STATEMENTS[name].split(", "))
+    await connection.execute(f"EXPLAIN EXECUTE {plan} {f'({nulls})' if STATEMENTS[name] else ''}")
+    return plan
+
+
+async def make_arguments(connection: Connection) -> dict[str, str]:
+    """Fill in what the statements ask for: ids of the queue's front, and as many of everything else."""
+
+    async def array(query: str) -> str:
+        values = [str(value) for (value,) in await connection.fetch(query, BATCH)]
+        return "'{" + ",".join(values) + "}'"
+
+    known = {
+        "batch": str(BATCH),
+        "received": await array("SELECT id FROM signals WHERE status = 'received' ORDER BY seq LIMIT $1"),
+        "attempts": await array("SELECT id FROM attempts ORDER BY id LIMIT $1"),
+        "sent": await array("SELECT signal_id FROM attempts ORDER BY id LIMIT $1"),
+        "tickers": await array("SELECT 'R' || n FROM generate_series(1, $1::int) AS n"),
+        "statuses": await array("SELECT 'approved' FROM generate_series(1, $1::int)"),
+        "details": await array("SELECT '\"{}\"' FROM generate_series(1, $1::int)"),
+        "codes": await array("SELECT 200 FROM generate_series(1, $1::int)"),
+        "effects": await array("SELECT 'opens' FROM generate_series(1, $1::int)"),
+    }
+    return {name: arguments.format(**known) for name, arguments in STATEMENTS.items()}
+
+
+async def rows_read(connection: Connection, plan: str, arguments: str) -> int:
+    """Run a statement, take it back, and say how many rows its busiest step looked at."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        explained = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {plan} {f'({arguments})' if arguments else ''}"
+        )
+    finally:
+        await transaction.rollback()
+    return busiest(json.loads(explained)[0]["Plan"])
+
+
+def busiest(step: Mapping[str, Any]) -> int:
+    """The most rows that a step of a plan read or threw away, over all its loops."""
+    thrown_away = step.get("Rows Removed by Filter", 0) + step.get("Rows Removed by Join Filter", 0)
+    own: int = (step["Actual Rows"] + thrown_away) * step["Actual Loops"]
+    return max([own, *(busiest(below) for below in step.get("Plans", []))])
