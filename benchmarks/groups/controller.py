@@ -39,7 +39,7 @@ HELP = Row(
 FIRST = Row(
     "controller.first_run",
     "first run in a fresh clone: environment ready",
-    "`python3 run.py --version` without an environment, package caches empty",
+    "`python3 -m deploy.bootstrap deploy`, with which every run begins; without an environment, package caches empty",
     "s",
     "the same `venv`, `pip` and `uv` commands by hand",
     ratio_at_most(1.3),
@@ -110,7 +110,7 @@ def first_run(bench: Bench) -> Mapping[str, Result]:
 
     figures, references = alternate(
         bench.rounds(3),
-        lambda: made_by("python3 run.py --version", ".venv"),
+        lambda: made_by("python3 -m deploy.bootstrap deploy", ".venv"),
         lambda: made_by(_BY_HAND, "/srv/by-hand"),
     )
     size = stack.host.run("du --summarize --bytes .venv | cut -f1", folder=stack.project).require().stdout
