@@ -19,6 +19,7 @@ short_description: Several good answers of /health in a row, or the last bad one
 description:
   - C(gap_ms) is the time from the old container's end, by the engine's events since C(since), to the
     first good answer; absent where nothing ended.
+  - C(log) is the end of the container's log; only where the gate did not open.
 options:
   url: {type: str, required: true, description: "Address of /health, as seen from where it is asked."}
   version: {type: str, required: true, description: The version that must answer.}
@@ -28,6 +29,7 @@ options:
   consecutive: {type: int, default: 3, description: Good answers in a row.}
   inside: {type: bool, default: false, description: "Ask inside the container, which publishes no port."}
   impatient: {type: bool, default: false, description: Give up as soon as the container ended by itself.}
+  log_lines: {type: int, default: 0, description: How many of the container's last log lines a failure shows.}
 """
 
 # Fast at first, because every tenth of a second is shown as a gap; then the pace of SPEC §3.
@@ -105,6 +107,14 @@ def ended_by_itself(container: str) -> str:
     return f"it ended by itself (exit code {said[2]})" if said else "its container is gone"
 
 
+def last_lines(container: str, count: int) -> str:
+    """Return the end of a container's log, what it wrote to either stream."""
+    argv = ["docker", "logs", "--tail", str(count), container]
+    return subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+    ).stdout
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -117,6 +127,7 @@ def main() -> None:
             "consecutive": {"type": "int", "default": 3},
             "inside": {"type": "bool", "default": False},
             "impatient": {"type": "bool", "default": False},
+            "log_lines": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
@@ -136,8 +147,9 @@ def main() -> None:
             eager = INSIDE_PAUSE if params["inside"] else EAGER_PAUSE
             time.sleep(eager if good or time.monotonic() - start < EAGER_SECONDS else PAUSE)
     result = {"passed": good >= params["consecutive"], "problem": problem}
-    ended = ended_at(params["container"], params["since"])
-    if result["passed"] and ended is not None:
+    if not result["passed"]:
+        result["log"] = last_lines(params["container"], params["log_lines"])
+    elif (ended := ended_at(params["container"], params["since"])) is not None:
         result["gap_ms"] = max(0, round((first_good - ended) * 1000))
     module.exit_json(changed=False, **result)
 
