@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.measurement import Measurement, alternate
 from benchmarks.row import Result, Row, at_most, more_at_most, ratio_at_most
+from tests.hosts import breaking
 from tests.hosts.probe import Probe
 from tests.hosts.stack import APP
 from tests.hosts.upstream import Upstream
@@ -61,6 +62,14 @@ GAP = Row(
     ratio_at_most(1.3),
 )
 GAP_SECONDS = Row("deploy.gap_seconds", "app downtime in `--update`", GAP.how, "s", budget=at_most(2, "s"))
+TAKEN_BACK = Row(
+    "deploy.taken_back",
+    "app downtime when a swap fails and is taken back",
+    "`python3 run.py --quickupdate` to a version that starts once, in the rehearsal, and never again",
+    "s",
+    "`docker restart` of the app by hand",
+    ratio_at_most(4),
+)
 REFUSED = Row(
     "deploy.refused",
     "a second run while an update is at work: refused",
@@ -202,6 +211,32 @@ def update(bench: Bench) -> Mapping[str, Result]:
     return {UPDATE.key: Result(figures, references), GAP.key: gap, GAP_SECONDS.key: Result(gap.figures)}
 
 
+def taken_back(bench: Bench) -> Mapping[str, Result]:
+    """Swap in a version that dies, and have the one before brought back; beside it one restart."""
+    desk = _Desk(bench.stack)
+    desk.tidy()
+
+    def flow() -> float:
+        with (
+            desk.upstream.offering(breaking.starts_once(desk.upstream)),
+            Probe(desk.stack.health_url) as probe,
+        ):
+            result = desk.stack.run_py("--quickupdate")
+        desk.stack.host.run(f"rm {breaking.STARTED}", folder=desk.stack.project).require()
+        if result.code != 5:
+            raise RuntimeError(f"not taken back:\n{result.output}")
+        return probe.longest_gap
+
+    def hand() -> float:
+        with Probe(desk.stack.health_url) as probe:
+            desk.stack.host.run(f"docker restart {APP}").require()
+            probe.wait_for_gap(within=60)
+        return probe.longest_gap
+
+    figures, references = alternate(bench.rounds(3), flow, hand)
+    return {TAKEN_BACK.key: Result(figures, references)}
+
+
 def refused(bench: Bench) -> Mapping[str, Result]:
     """Type another command while an update builds."""
     desk = _Desk(bench.stack)
@@ -228,6 +263,7 @@ MEASUREMENTS = (
     Measurement("deploy.quick", (UNCHANGED, UNCHANGED_GAP), quick),
     Measurement("deploy.changed", (CHANGED,), changed),
     Measurement("deploy.update", (UPDATE, GAP, GAP_SECONDS), update),
+    Measurement("deploy.taken_back", (TAKEN_BACK,), taken_back),
     Measurement("deploy.refused", (REFUSED,), refused),
     Measurement("deploy.image", (IMAGE,), image),
 )

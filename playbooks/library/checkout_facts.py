@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Failure, Module
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,43 +102,43 @@ def in_the_way(root: Path, names: list[str]) -> list[str]:
     ]
 
 
-def main() -> None:
-    """Run the module."""
-    lists: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "required": lists,
-            "expected": lists,
-            "hashed": lists,
-            "configuration": lists,
-        },
-        supports_check_mode=True,
-    )
-    root = Path(module.params["path"])
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Look at the checkout. Raises Failure."""
+    root = Path(params["path"])
     if not root.is_dir():
-        module.fail_json(
-            msg=f"There is no checkout at {root} (project_dir). Clone the project there, then run this again."
+        raise Failure(
+            f"There is no checkout at {root} (project_dir). Clone the project there, then run this again."
         )
-    expected = absent(root, module.params["expected"])
+    expected = absent(root, params["expected"])
     if blocked := in_the_way(root, expected):
-        module.fail_json(msg=f"{'; '.join(blocked)}. Move it away or put it right, then run this again.")
-    module.exit_json(
-        changed=False,
-        ansible_facts={
-            "project_checkout": {
-                "path": str(root),
-                "real_path": str(root.resolve()),
-                "missing": absent(root, module.params["required"]),
-                # What lies aside comes back before anything is made anew.
-                "to_make": [name for name in expected if not (root / ASIDE / name).exists()],
-                "version": version_of(root, module.params["hashed"], module.params["configuration"]),
-                "commit": (git(root, "rev-parse", "HEAD") or b"").decode().strip(),
-                "aside": (root / ASIDE).is_dir(),
-            }
-        },
-    )
+        raise Failure(f"{'; '.join(blocked)}. Move it away or put it right, then run this again.")
+    found = {
+        "path": str(root),
+        "real_path": str(root.resolve()),
+        "missing": absent(root, params["required"]),
+        # What lies aside comes back before anything is made anew.
+        "to_make": [name for name in expected if not (root / ASIDE / name).exists()],
+        "version": version_of(root, params["hashed"], params["configuration"]),
+        "commit": (git(root, "rev-parse", "HEAD") or b"").decode().strip(),
+        "aside": (root / ASIDE).is_dir(),
+    }
+    return {"changed": False, "ansible_facts": {"project_checkout": found}}
+
+
+NAMES: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
+
+MODULE = Module(
+    answer,
+    {
+        "path": {"type": "path", "required": True},
+        "required": NAMES,
+        "expected": NAMES,
+        "hashed": NAMES,
+        "configuration": NAMES,
+    },
+    looks=True,
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

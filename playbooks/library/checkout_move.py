@@ -9,8 +9,9 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.git_checkout import GitError, git, hand_to_owner, holds, names, text
 
 DOCUMENTATION = """
@@ -91,17 +92,9 @@ def move(root: Path, commit: str, configuration: list[str], *, back: bool) -> st
     return kept
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "commit": {"type": "str", "default": ""},
-            "configuration": {"type": "list", "elements": "str", "required": True},
-            "back": {"type": "bool", "default": False},
-        }
-    )
-    params, root = module.params, Path(module.params["path"])
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Put back what lies aside, then move. Raises Failure."""
+    root = Path(params["path"])
     try:
         changed, kept = put_back(root), ""
         if params["commit"] and text(root, "rev-parse", "HEAD") != params["commit"]:
@@ -109,12 +102,23 @@ def main() -> None:
             changed = True
     except (GitError, OSError) as error:
         by_hand = "reset --keep" if params["back"] else "merge --ff-only"
-        module.fail_json(
-            msg=f"The checkout {root} could not be moved to {params['commit'][:12]}: {error}. That version "
+        raise Failure(
+            f"The checkout {root} could not be moved to {params['commit'][:12]}: {error}. That version "
             f"serves already; put this right, then: git -C {root} {by_hand} {params['commit'][:12]}"
-        )
-    module.exit_json(changed=changed, kept=kept)
+        ) from error
+    return {"changed": changed, "kept": kept}
+
+
+MODULE = Module(
+    answer,
+    {
+        "path": {"type": "path", "required": True},
+        "commit": {"type": "str", "default": ""},
+        "configuration": {"type": "list", "elements": "str", "required": True},
+        "back": {"type": "bool", "default": False},
+    },
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Failure, Module
 
 DOCUMENTATION = """
 module: config_backup
@@ -86,20 +86,8 @@ def prune(backups: Path, keep: int, referred: set[str]) -> list[str]:
     return [entry.name for entry in old]
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "files": {"type": "list", "elements": "str", "required": True},
-            "flow": {"type": "str", "required": True},
-            "run": {"type": "str", "required": True},
-            "commit": {"type": "str", "default": ""},
-            "image": {"type": "str", "default": ""},
-            "keep": {"type": "int", "default": 10},
-        }
-    )
-    params = module.params
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Copy, write the manifest, prune. Raises Failure."""
     root = Path(params["path"])
     backups = root / "backups"
     try:
@@ -120,12 +108,26 @@ def main() -> None:
         # This one stays whatever its name says: the clock may have gone back.
         pruned = prune(backups, params["keep"], referred(root) | {folder.name})
     except (OSError, ValueError) as error:
-        module.fail_json(
-            msg=f"The configuration could not be backed up to {backups}: {error}. "
+        raise Failure(
+            f"The configuration could not be backed up to {backups}: {error}. "
             "Check the folder's owner and the free space, then run this again."
-        )
-    module.exit_json(changed=True, folder=folder.name, pruned=pruned)
+        ) from error
+    return {"changed": True, "folder": folder.name, "pruned": pruned}
+
+
+MODULE = Module(
+    answer,
+    {
+        "path": {"type": "path", "required": True},
+        "files": {"type": "list", "elements": "str", "required": True},
+        "flow": {"type": "str", "required": True},
+        "run": {"type": "str", "required": True},
+        "commit": {"type": "str", "default": ""},
+        "image": {"type": "str", "default": ""},
+        "keep": {"type": "int", "default": 10},
+    },
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

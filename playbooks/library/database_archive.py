@@ -7,9 +7,9 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Module
 
 DOCUMENTATION = """
 module: database_archive
@@ -101,21 +101,21 @@ def check(path: Path, container: str) -> list[str]:
     return sorted(had)
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "container": {"type": "str", "required": True},
-        },
-        supports_check_mode=True,
-    )
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Check the archive; what is wrong with it is an answer, too."""
     try:
-        migrations = check(Path(module.params["path"]), module.params["container"])
+        migrations = check(Path(params["path"]), params["container"])
     except (ArchiveError, OSError) as error:
-        module.exit_json(changed=False, archive={"error": str(error)})
-    module.exit_json(changed=False, archive={"error": "", "migrations": migrations})
+        return {"changed": False, "archive": {"error": str(error)}}
+    return {"changed": False, "archive": {"error": "", "migrations": migrations}}
+
+
+MODULE = Module(
+    answer,
+    {"path": {"type": "path", "required": True}, "container": {"type": "str", "required": True}},
+    looks=True,
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,24 +195,8 @@ def tidy(folder: Path, keep: int, made: str) -> list[str]:
     return [path.name for path in going]
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "source": {"type": "str", "choices": ["server", "volume"], "default": "server"},
-            "container": {"type": "str", "required": True},
-            "volume": {"type": "str", "required": True},
-            "image": {"type": "str", "required": True},
-            "folder": {"type": "path", "required": True},
-            "flow": {"type": "str", "required": True},
-            "run_id": {"type": "str", "required": True},
-            "version": {"type": "str", "required": True},
-            "destruction": {"type": "bool", "default": False},
-            "keep": {"type": "int", "default": 5},
-        },
-        supports_check_mode=False,
-    )
-    params = module.params
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Make a backup and tidy up; that it could not be made is an answer, too."""
     folder, at = Path(params["folder"]), time.gmtime()
     about = {
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", at),
@@ -235,10 +219,27 @@ def main() -> None:
         manifest = make(target, write, about)
         removed = tidy(folder, params["keep"], target.name)
     except (BackupError, OSError) as error:
-        module.exit_json(changed=False, backup={"error": str(error)})
+        return {"changed": False, "backup": {"error": str(error)}}
     backup = {"error": "", "file": str(target), "bytes": manifest["bytes"], "sha256": manifest["sha256"]}
-    module.exit_json(changed=True, backup=backup, removed=removed)
+    return {"changed": True, "backup": backup, "removed": removed}
+
+
+MODULE = Module(
+    answer,
+    {
+        "source": {"type": "str", "choices": ["server", "volume"], "default": "server"},
+        "container": {"type": "str", "required": True},
+        "volume": {"type": "str", "required": True},
+        "image": {"type": "str", "required": True},
+        "folder": {"type": "path", "required": True},
+        "flow": {"type": "str", "required": True},
+        "run_id": {"type": "str", "required": True},
+        "version": {"type": "str", "required": True},
+        "destruction": {"type": "bool", "default": False},
+        "keep": {"type": "int", "default": 5},
+    },
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Module
 
 DOCUMENTATION = """
 module: definition_facts
@@ -80,31 +80,32 @@ def resolve_without_settings(template: str, files: list[str]) -> subprocess.Comp
         return resolve(folder, files)
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "project_dir": {"type": "path", "required": True},
-            "files": {"type": "list", "elements": "str", "required": True},
-            "template": {"type": "str", "default": ""},
-            "app": {"type": "str", "required": True},
-            "database": {"type": "str", "required": True},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Have compose read the definition; that it cannot is an answer, too."""
     if params["template"] and not Path(params["project_dir"], ".env").exists():
         done = resolve_without_settings(params["template"], params["files"])
     else:
         done = resolve(params["project_dir"], params["files"])
     if done.returncode != 0:
         lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("time=")]
-        module.exit_json(
-            changed=False, definition={"error": without_value(lines[-1] if lines else "no reason given")}
-        )
+        error = without_value(lines[-1] if lines else "no reason given")
+        return {"changed": False, "definition": {"error": error}}
     settings = settings_of(json.loads(done.stdout), params["app"], params["database"])
-    module.exit_json(changed=False, definition={"error": "", **settings})
+    return {"changed": False, "definition": {"error": "", **settings}}
+
+
+MODULE = Module(
+    answer,
+    {
+        "project_dir": {"type": "path", "required": True},
+        "files": {"type": "list", "elements": "str", "required": True},
+        "template": {"type": "str", "default": ""},
+        "app": {"type": "str", "required": True},
+        "database": {"type": "str", "required": True},
+    },
+    looks=True,
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

@@ -7,8 +7,9 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Module
 
 DOCUMENTATION = """
 module: docker_facts
@@ -57,38 +58,34 @@ def resources(timeout: int) -> tuple[int, int]:
     return int(cpus), int(memory)
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={"timeout": {"type": "int", "default": 15}}, supports_check_mode=True
-    )
-    timeout = module.params["timeout"]
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Ask client, engine and compose; that they are not there is an answer, too."""
+    timeout = params["timeout"]
     versions, error = ask(["docker", "version", "--format", "{{json .}}"], timeout)
     known = json.loads(versions) if versions else {}
     engine = (known.get("Server") or {}).get("Version", "")
     compose, compose_error = ask(["docker", "compose", "version", "--short"], timeout) if known else ("", "")
     cpus, memory = resources(timeout) if engine else (0, 0)
     release = os_release()
-    module.exit_json(
-        changed=False,
-        ansible_facts={
-            "docker": {
-                "client": known.get("Client", {}).get("Version", ""),
-                "engine": engine,
-                "compose": "" if compose_error else compose.lstrip("v"),
-                "error": error or compose_error,
-                "installed_engine": shutil.which("dockerd") is not None,
-                "cpus": cpus,
-                "memory_bytes": memory,
-                "root": os.geteuid() == 0,
-                "systemd": Path("/run/systemd/system").exists(),
-                "os": release.get("ID", os.uname().sysname.lower()),
-                "os_version": release.get("VERSION_ID", ""),
-                "codename": release.get("VERSION_CODENAME", ""),
-            }
-        },
-    )
+    found = {
+        "client": known.get("Client", {}).get("Version", ""),
+        "engine": engine,
+        "compose": "" if compose_error else compose.lstrip("v"),
+        "error": error or compose_error,
+        "installed_engine": shutil.which("dockerd") is not None,
+        "cpus": cpus,
+        "memory_bytes": memory,
+        "root": os.geteuid() == 0,
+        "systemd": Path("/run/systemd/system").exists(),
+        "os": release.get("ID", os.uname().sysname.lower()),
+        "os_version": release.get("VERSION_ID", ""),
+        "codename": release.get("VERSION_CODENAME", ""),
+    }
+    return {"changed": False, "ansible_facts": {"docker": found}}
+
+
+MODULE = Module(answer, {"timeout": {"type": "int", "default": 15}}, looks=True)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

@@ -10,8 +10,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Module
 
 DOCUMENTATION = """
 module: health_gate
@@ -115,23 +116,9 @@ def last_lines(container: str, count: int) -> str:
     ).stdout
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "url": {"type": "str", "required": True},
-            "version": {"type": "str", "required": True},
-            "container": {"type": "str", "required": True},
-            "since": {"type": "float", "required": True},
-            "seconds": {"type": "int", "default": 60},
-            "consecutive": {"type": "int", "default": 3},
-            "inside": {"type": "bool", "default": False},
-            "impatient": {"type": "bool", "default": False},
-            "log_lines": {"type": "int", "default": 0},
-        },
-        supports_check_mode=True,
-    )
-    params, start = module.params, time.monotonic()
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Ask until the gate opens, or there is no hope."""
+    start = time.monotonic()
     good, first_good, problem = 0, 0.0, "never asked"
     while good < params["consecutive"] and time.monotonic() - start < params["seconds"]:
         problem = ask(params["url"], params["version"], params["container"] if params["inside"] else "")
@@ -146,13 +133,30 @@ def main() -> None:
         if good < params["consecutive"]:
             eager = INSIDE_PAUSE if params["inside"] else EAGER_PAUSE
             time.sleep(eager if good or time.monotonic() - start < EAGER_SECONDS else PAUSE)
-    result = {"passed": good >= params["consecutive"], "problem": problem}
+    result = {"changed": False, "passed": good >= params["consecutive"], "problem": problem}
     if not result["passed"]:
         result["log"] = last_lines(params["container"], params["log_lines"])
     elif (ended := ended_at(params["container"], params["since"])) is not None:
         result["gap_ms"] = max(0, round((first_good - ended) * 1000))
-    module.exit_json(changed=False, **result)
+    return result
+
+
+MODULE = Module(
+    answer,
+    {
+        "url": {"type": "str", "required": True},
+        "version": {"type": "str", "required": True},
+        "container": {"type": "str", "required": True},
+        "since": {"type": "float", "required": True},
+        "seconds": {"type": "int", "default": 60},
+        "consecutive": {"type": "int", "default": 3},
+        "inside": {"type": "bool", "default": False},
+        "impatient": {"type": "bool", "default": False},
+        "log_lines": {"type": "int", "default": 0},
+    },
+    looks=True,
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

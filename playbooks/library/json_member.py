@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Failure, Module
 
 DOCUMENTATION = """
 module: json_member
@@ -35,33 +35,34 @@ def replace(path: Path, document: dict[str, Any]) -> None:
     beside.rename(path)
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "name": {"type": "str", "required": True},
-            "value": {"type": "raw", "required": True},
-        },
-        supports_check_mode=True,
-    )
-    path, name, value = Path(module.params["path"]), module.params["name"], module.params["value"]
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Set the member, or take it out. Raises Failure."""
+    path, name, value = Path(params["path"]), params["name"], params["value"]
     try:
         document = json.loads(path.read_bytes()) if path.exists() else {}
         before = document.get(name)
         if before == value:
-            module.exit_json(changed=False, before=before)
+            return {"changed": False, "before": before}
         after = {**document, name: value}
         if value is None:
             del after[name]
-        if not module.check_mode:
-            replace(path, after)
+        replace(path, after)
     except (ValueError, AttributeError) as error:
-        module.fail_json(msg=f"{path} is no JSON object ({error}). Correct it, then run this again.")
+        raise Failure(f"{path} is no JSON object ({error}). Correct it, then run this again.") from error
     except OSError as error:
-        module.fail_json(msg=f"{path} cannot be written: {error.strerror}.")
-    module.exit_json(changed=True, before=before)
+        raise Failure(f"{path} cannot be written: {error.strerror}.") from error
+    return {"changed": True, "before": before}
+
+
+MODULE = Module(
+    answer,
+    {
+        "path": {"type": "path", "required": True},
+        "name": {"type": "str", "required": True},
+        "value": {"type": "raw", "required": True},
+    },
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

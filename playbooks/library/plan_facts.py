@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils import stack, tree, versions
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.git_checkout import GitError, names
 
 DOCUMENTATION = """
@@ -108,24 +108,9 @@ def rubbish(root: Path) -> list[str]:
     return [str(path.relative_to(root)) for path in [*found, *(root / "backups").rglob("*.partial")]]
 
 
-def main() -> None:
-    """Run the module."""
-    text = {"type": "str", "required": True}
-    module = AnsibleModule(
-        argument_spec={
-            **dict.fromkeys(("project", "app", "database", "volume", "version"), text),
-            "services": {"type": "dict", "required": True},
-            "project_dir": {"type": "path", "required": True},
-            "files": {"type": "list", "elements": "str", "required": True},
-            "rules": {"type": "list", "elements": "dict", "required": True},
-            "commit": {"type": "str", "default": ""},
-            "tree": {"type": "str", "default": ""},
-            "withdraw": {"type": "bool", "default": False},
-            "keep": {"type": "int", "required": True},
-        },
-        supports_check_mode=True,
-    )
-    params, root = module.params, Path(module.params["project_dir"])
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Look at everything. Raises Failure."""
+    root = Path(params["project_dir"])
     found = stack.look(params["project"], params["services"], params["app"], params["volume"])
     config = stack.resolved(params["project_dir"], params["files"])
     # Without .env nothing can be resolved: it is made first, with other secrets, and everything after it.
@@ -150,11 +135,30 @@ def main() -> None:
             "rubbish": rubbish(root),
         }
     except (OSError, ValueError) as error:
-        module.fail_json(
-            msg=f"What lies in {root} cannot be read: {error}. Correct that, then run this again."
-        )
-    module.exit_json(changed=False, stack={**found, "changed": changed}, seen=seen)
+        raise Failure(
+            f"What lies in {root} cannot be read: {error}. Correct that, then run this again."
+        ) from error
+    return {"changed": False, "stack": {**found, "changed": changed}, "seen": seen}
+
+
+TEXT: dict[str, Any] = {"type": "str", "required": True}
+
+MODULE = Module(
+    answer,
+    {
+        **dict.fromkeys(("project", "app", "database", "volume", "version"), TEXT),
+        "services": {"type": "dict", "required": True},
+        "project_dir": {"type": "path", "required": True},
+        "files": {"type": "list", "elements": "str", "required": True},
+        "rules": {"type": "list", "elements": "dict", "required": True},
+        "commit": {"type": "str", "default": ""},
+        "tree": {"type": "str", "default": ""},
+        "withdraw": {"type": "bool", "default": False},
+        "keep": {"type": "int", "required": True},
+    },
+    looks=True,
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

@@ -6,8 +6,9 @@ import errno
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Module
 
 DOCUMENTATION = """
 module: port_holders
@@ -58,21 +59,20 @@ def process_on(port: int) -> str:
     return ""
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={"ports": {"type": "list", "elements": "dict", "required": True}},
-        supports_check_mode=True,
-    )
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Try each port; who holds it is looked for only where it is taken."""
     holders = []
-    for entry in module.params["ports"]:
+    for entry in params["ports"]:
         address, port = str(entry["address"]), int(entry["port"])
         if is_taken(address, port):
             holders.append(
                 {"port": port, "holder": container_on(port) or process_on(port) or "another process"}
             )
-    module.exit_json(changed=False, holders=holders)
+    return {"changed": False, "holders": holders}
+
+
+MODULE = Module(answer, {"ports": {"type": "list", "elements": "dict", "required": True}}, looks=True)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

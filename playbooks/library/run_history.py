@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.onhost import journal, lock
 
 DOCUMENTATION = """
@@ -17,25 +18,25 @@ options:
 """
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "count": {"type": "int", "default": 50},
-        },
-        supports_check_mode=True,
-    )
-    project = Path(module.params["path"])
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Read the journal. Raises Failure."""
+    project = Path(params["path"])
     try:
-        found = journal.runs(project, module.params["count"])
+        found = journal.runs(project, params["count"])
         holder = lock.look(project) or {}
     except OSError as error:
-        module.fail_json(msg=f"The journal in {project}/{lock.FOLDER} cannot be read: {error}.")
+        raise Failure(f"The journal in {project}/{lock.FOLDER} cannot be read: {error}.") from error
     for run in found:
         run["running"] = run["run_id"] == holder.get("run_id") and not holder["dead"]
-    module.exit_json(changed=False, ansible_facts={"host_report": {"history": found}})
+    return {"changed": False, "ansible_facts": {"host_report": {"history": found}}}
+
+
+MODULE = Module(
+    answer,
+    {"path": {"type": "path", "required": True}, "count": {"type": "int", "default": 50}},
+    looks=True,
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.onhost import leftovers, lock, runs
 
 DOCUMENTATION = """
@@ -29,7 +29,7 @@ options:
 """
 
 
-def answer(params: dict[str, Any]) -> dict[str, Any]:
+def done(params: dict[str, Any]) -> dict[str, Any]:
     """Do what `state` asks for."""
     project, state, claim = Path(params["path"]), params["state"], params["claim"]
     if state == "begun":
@@ -45,37 +45,40 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     return {"held": holder is not None, "holder": holder or None}
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "state": {
-                "type": "str",
-                "choices": ["begun", "alive", "ended", "seen", "released"],
-                "required": True,
-            },
-            "claim": {"type": "dict", "default": {}},
-            "dead": {"type": "list", "elements": "str", "default": []},
-            "plan": {"type": "list", "elements": "dict"},
-            "line": {"type": "dict", "default": {}},
-            "failed": {"type": "bool", "default": False},
-            "run": {"type": "str", "default": ""},
-        }
-    )
-    state = module.params["state"]
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Do it, and report it. Raises Failure."""
+    state = params["state"]
     try:
-        found = answer(module.params)
+        found = done(params)
     except (OSError, leftovers.LeftoverError) as error:
-        module.fail_json(
-            msg=f"The lock in {module.params['path']}/{lock.FOLDER} cannot be used: {error}. "
+        raise Failure(
+            f"The lock in {params['path']}/{lock.FOLDER} cannot be used: {error}. "
             "Check the folder's owner and the free space, then run this again."
-        )
+        ) from error
     facts = {"host_report": {"unlocked" if state == "released" else "lock": found}}
     if state == "begun" and not found["taken"]:
-        module.fail_json(msg="another run holds the lock", ansible_facts=facts)
-    module.exit_json(changed=state in ("begun", "ended", "released"), ansible_facts=facts)
+        raise Failure("another run holds the lock", facts)
+    return {"changed": state in ("begun", "ended", "released"), "ansible_facts": facts}
+
+
+MODULE = Module(
+    answer,
+    {
+        "path": {"type": "path", "required": True},
+        "state": {
+            "type": "str",
+            "choices": ["begun", "alive", "ended", "seen", "released"],
+            "required": True,
+        },
+        "claim": {"type": "dict", "default": {}},
+        "dead": {"type": "list", "elements": "str", "default": []},
+        "plan": {"type": "list", "elements": "dict"},
+        "line": {"type": "dict", "default": {}},
+        "failed": {"type": "bool", "default": False},
+        "run": {"type": "str", "default": ""},
+    },
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

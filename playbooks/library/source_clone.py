@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.git_checkout import GitError, git, holds, text, without_password
 
 DOCUMENTATION = """
@@ -26,14 +27,10 @@ options:
 KEPT = {".run"}
 
 
-class Refusal(Exception):  # noqa: N818  # no error of ours: it is the operator's turn
-    """Why the project cannot be cloned, and what to type."""
-
-
 def clone(repository: str, path: Path, branch: str, commit: str, seconds: int) -> None:
-    """Make the checkout at `path`. Raises Refusal."""
+    """Make the checkout at `path`. Raises Failure."""
     if not repository:
-        raise Refusal(
+        raise Failure(
             f"There is no checkout at {path}, and nothing says where to clone it from: set source_repo in "
             "group_vars/prod.yml"
         )
@@ -45,14 +42,14 @@ def clone(repository: str, path: Path, branch: str, commit: str, seconds: int) -
         argv = ["clone", "--quiet", "--no-checkout", *on, "--", repository, str(unfinished)]
         git(path.parent, *argv, timeout=seconds)
     except GitError as error:
-        raise Refusal(
+        raise Failure(
             f"{without_password(repository)} (source_repo) cannot be cloned: {without_password(str(error))}. "
             "Name one that this host can read (source_repo in group_vars/prod.yml), or have the image built "
             "where run.py stands (build_on: controller)"
         ) from error
     target = commit or text(unfinished, "rev-parse", "HEAD")
     if not holds(unfinished, "cat-file", "-e", f"{target}^{{commit}}"):
-        raise Refusal(
+        raise Failure(
             f"{without_password(repository)} (source_repo) does not have the commit {target[:12]} of the "
             "checkout that run.py stands in. Push it: git push"
         )
@@ -65,28 +62,29 @@ def clone(repository: str, path: Path, branch: str, commit: str, seconds: int) -
     unfinished.rename(path)
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "repository": {"type": "str", "required": True},
-            "branch": {"type": "str", "default": ""},
-            "commit": {"type": "str", "default": ""},
-            "seconds": {"type": "int", "default": 120},
-        }
-    )
-    params, path = module.params, Path(module.params["path"])
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Clone where there is nothing yet. Raises Failure."""
+    path = Path(params["path"])
     if path.exists() and (not path.is_dir() or {entry.name for entry in path.iterdir()} - KEPT):
-        module.exit_json(changed=False)
+        return {"changed": False}
     try:
         clone(params["repository"], path, params["branch"], params["commit"], params["seconds"])
-    except Refusal as refusal:
-        module.fail_json(msg=str(refusal))
     except (GitError, OSError) as error:
-        module.fail_json(msg=f"The project could not be cloned to {path}: {error}")
-    module.exit_json(changed=True)
+        raise Failure(f"The project could not be cloned to {path}: {error}") from error
+    return {"changed": True}
+
+
+MODULE = Module(
+    answer,
+    {
+        "path": {"type": "path", "required": True},
+        "repository": {"type": "str", "required": True},
+        "branch": {"type": "str", "default": ""},
+        "commit": {"type": "str", "default": ""},
+        "seconds": {"type": "int", "default": 120},
+    },
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

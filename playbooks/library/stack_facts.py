@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible.module_utils import stack
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Module
 
 DOCUMENTATION = """
 module: stack_facts
@@ -22,29 +24,31 @@ options:
 """
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "project": {"type": "str", "required": True},
-            "services": {"type": "dict", "required": True},
-            "app": {"type": "str", "required": True},
-            "volume": {"type": "str", "required": True},
-            "checkout": {"type": "path"},
-            "compare": {"type": "bool", "default": False},
-            "project_dir": {"type": "path"},
-            "files": {"type": "list", "elements": "str", "default": []},
-        },
-        supports_check_mode=True,
-        required_if=[("compare", True, ("project_dir", "files"))],
-    )
-    params = module.params
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Look, and compare where that was asked for."""
     found = stack.look(*(params[name] for name in ("project", "services", "app", "volume", "checkout")))
     if params["compare"]:
         targets = stack.wanted(stack.resolved(params["project_dir"], params["files"]), params["project_dir"])
         found["changed"] = stack.differences(found["containers"], targets)
-    module.exit_json(changed=False, stack=found)
+    return {"changed": False, "stack": found}
+
+
+MODULE = Module(
+    answer,
+    {
+        "project": {"type": "str", "required": True},
+        "services": {"type": "dict", "required": True},
+        "app": {"type": "str", "required": True},
+        "volume": {"type": "str", "required": True},
+        "checkout": {"type": "path"},
+        "compare": {"type": "bool", "default": False},
+        "project_dir": {"type": "path"},
+        "files": {"type": "list", "elements": "str", "default": []},
+    },
+    required_if=[("compare", True, ("project_dir", "files"))],
+    looks=True,
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.tree import in_line
 
 DOCUMENTATION = """
@@ -20,24 +21,26 @@ options:
 """
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "rules": {"type": "list", "elements": "dict", "required": True},
-        },
-        supports_check_mode=True,
-    )
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Set what is not in line. Raises Failure."""
     try:
-        changed = in_line(Path(module.params["path"]), module.params["rules"], check=module.check_mode)
+        changed = in_line(Path(params["path"]), params["rules"], check=False)
     except PermissionError as error:
-        module.fail_json(
-            msg=f"The mode of {error.filename} cannot be set by this user: it belongs to somebody else. "
+        raise Failure(
+            f"The mode of {error.filename} cannot be set by this user: it belongs to somebody else. "
             f"Type: sudo chown -R $(id -u) {error.filename}, or run this as root."
-        )
-    module.exit_json(changed=bool(changed), paths=changed[:20])
+        ) from error
+    return {"changed": bool(changed), "paths": changed[:20]}
+
+
+MODULE = Module(
+    answer,
+    {
+        "path": {"type": "path", "required": True},
+        "rules": {"type": "list", "elements": "dict", "required": True},
+    },
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.git_checkout import (
     GitError,
     git,
@@ -52,10 +52,6 @@ options:
 LISTED = 8  # names in one message
 
 
-class Refusal(Exception):  # noqa: N818  # no error of ours: it is the operator's turn
-    """Why the checkout cannot be moved, and what to type."""
-
-
 def listing(entries: list[str], join: str = ", ") -> str:
     """Return the first few, and how many more there are."""
     more = f"{join}and {len(entries) - LISTED} more" if len(entries) > LISTED else ""
@@ -69,30 +65,30 @@ def edits(root: Path, configuration: list[str]) -> list[str]:
 
 
 def upstream(root: Path) -> tuple[str, str]:
-    """Return branch and the remote branch it follows, such as `origin/main`. Raises Refusal."""
+    """Return branch and the remote branch it follows, such as `origin/main`. Raises Failure."""
     try:
         branch = text(root, "symbolic-ref", "--short", "HEAD")
     except GitError:
-        raise Refusal(
+        raise Failure(
             f"{root} is on no branch (a detached HEAD). Go back to one: git -C {root} switch main"
         ) from None
     try:
         return branch, text(root, "rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}")
     except GitError:
-        raise Refusal(
+        raise Failure(
             f"The branch {branch} of {root} follows no remote branch. Name it, for example: "
             f"git -C {root} branch --set-upstream-to=origin/{branch}"
         ) from None
 
 
 def clean(root: Path, configuration: list[str]) -> dict[str, Any]:
-    """Whether the checkout can be moved at all. Raises Refusal."""
+    """Whether the checkout can be moved at all. Raises Failure."""
     top = text(root, "rev-parse", "--show-toplevel") if holds(root, "rev-parse", "HEAD") else ""
     if not top or Path(top) != root.resolve():
-        raise Refusal(f"{root} is no git checkout, and only a clone can move from version to version")
+        raise Failure(f"{root} is no git checkout, and only a clone can move from version to version")
     branch, follows = upstream(root)
     if changed := edits(root, configuration):
-        raise Refusal(
+        raise Failure(
             f"Tracked files were edited in {root}: {listing(changed)}. Nothing was touched. Commit and push "
             f"them, or put them aside: git -C {root} stash (and later: git -C {root} stash pop)"
         )
@@ -100,18 +96,18 @@ def clean(root: Path, configuration: list[str]) -> dict[str, Any]:
 
 
 def ask(root: Path, remote: str, seconds: int, *argv: str) -> str:
-    """Run a git command that talks to the remote. Raises Refusal where it does not answer."""
+    """Run a git command that talks to the remote. Raises Failure where it does not answer."""
     try:
         return git(root, *argv, timeout=seconds).decode()
     except GitError as error:
-        raise Refusal(
+        raise Failure(
             f"The remote {remote} did not answer: {without_password(str(error))}. The app was not touched. "
             f"Try it by hand: git -C {root} fetch {remote}"
         ) from error
 
 
 def fetch(root: Path, seconds: int) -> dict[str, Any]:
-    """Ask the remote: what its branch is at, and whether that is news. Raises Refusal without an answer."""
+    """Ask the remote: what its branch is at, and whether that is news. Raises Failure without an answer."""
     branch, follows = upstream(root)
     before = text(root, "rev-parse", follows)
     remote = text(root, "config", f"branch.{branch}.remote")
@@ -122,7 +118,7 @@ def fetch(root: Path, seconds: int) -> dict[str, Any]:
 
 
 def foresee(root: Path, configuration: list[str], seconds: int) -> dict[str, Any]:
-    """Say what fetching would come to, and leave it. Raises Refusal where the update would be refused."""
+    """Say what fetching would come to, and leave it. Raises Failure where the update would be refused."""
     branch, follows = upstream(root)
     remote = text(root, "config", f"branch.{branch}.remote")
     name = text(root, "config", f"branch.{branch}.merge")
@@ -130,7 +126,7 @@ def foresee(root: Path, configuration: list[str], seconds: int) -> dict[str, Any
         line.split("\t")[::-1] for line in ask(root, remote, seconds, "ls-remote", remote).splitlines()
     )
     if name not in listed:
-        raise Refusal(
+        raise Failure(
             f"The remote {remote} has no {name}, which {branch} of {root} follows. Choose another: "
             f"git -C {root} branch --set-upstream-to={remote}/…"
         )
@@ -142,11 +138,11 @@ def foresee(root: Path, configuration: list[str], seconds: int) -> dict[str, Any
 
 
 def target(root: Path, configuration: list[str], there: str = "") -> dict[str, Any]:
-    """Resolve what to deploy: the remote's commit, as fetched or as given. Raises Refusal if it cannot be."""
+    """Resolve what to deploy: the remote's commit, as fetched or as given. Raises Failure if it cannot be."""
     branch, follows = upstream(root)
     head, there = text(root, "rev-parse", "HEAD"), there or text(root, "rev-parse", follows)
     if not holds(root, "cat-file", "-e", there):
-        raise Refusal(
+        raise Failure(
             f"{follows} of {root} does not have the commit {there[:12]} that the other hosts get: do they "
             "all follow the same repository and branch?"
         )
@@ -154,7 +150,7 @@ def target(root: Path, configuration: list[str], there: str = "") -> dict[str, A
         return {"commit": head, "from": head}  # nothing new, or local commits on top of it
     if not holds(root, "merge-base", "--is-ancestor", head, there):
         own = text(root, "log", "--format=%h %s", f"{there}..{head}").splitlines()
-        raise Refusal(
+        raise Failure(
             f"{branch} of {root} and {follows} have diverged. Local commits: {listing(own, '; ')}. "
             f"Nothing was touched. Put them on top: git -C {root} rebase {follows}. Or keep them elsewhere: "
             f"git -C {root} branch mine && git -C {root} reset --keep {follows}"
@@ -162,7 +158,7 @@ def target(root: Path, configuration: list[str], there: str = "") -> dict[str, A
     added = names(root, "diff", "--name-only", "-z", "--no-renames", "--diff-filter=A", head, there)
     in_the_way = [name for name in added if name not in configuration and os.path.lexists(root / name)]
     if in_the_way:
-        raise Refusal(
+        raise Failure(
             f"{follows} brings files that exist in {root} already, unknown to git: {listing(in_the_way)}. "
             "Nothing was touched. Move them to another place, then run this again."
         )
@@ -170,11 +166,11 @@ def target(root: Path, configuration: list[str], there: str = "") -> dict[str, A
 
 
 def export(root: Path, commit: str, folder: Path) -> None:
-    """Lay the tree of a commit out as `folder`, alone in the folder above. Raises Refusal."""
+    """Lay the tree of a commit out as `folder`, alone in the folder above. Raises Failure."""
     try:
         archive = git(root, "archive", "--format=tar", commit)
     except GitError as error:
-        raise Refusal(f"{root} has no commit {commit[:12]}: {error}. Try: git -C {root} fetch") from error
+        raise Failure(f"{root} has no commit {commit[:12]}: {error}. Try: git -C {root} fetch") from error
     if folder.parent.exists():
         shutil.rmtree(folder.parent)
     unfinished = folder.with_name(f"{folder.name}.partial")
@@ -195,7 +191,7 @@ def ids(root: Path, commit: str, paths: list[str]) -> dict[str, str]:
 def controller(root: Path, params: dict[str, Any]) -> dict[str, Any]:
     """Lay out the controller that the update of other hosts goes on with, if the one in `root` is behind.
 
-    Raises Refusal where that would pass over something, or cannot be.
+    Raises Failure where that would pass over something, or cannot be.
     """
     commit, folder = params["commit"], Path(params["folder"])
     if not holds(root, "rev-parse", "HEAD"):
@@ -207,7 +203,7 @@ def controller(root: Path, params: dict[str, Any]) -> dict[str, Any]:
         ask(root, "origin", params["seconds"], "fetch", "--quiet")
         hand_to_owner(root, [])
     if not holds(root, "cat-file", "-e", f"{commit}^{{commit}}"):
-        raise Refusal(
+        raise Failure(
             f"The hosts get the commit {commit[:12]}, and the remote of {root} does not have it: run.py "
             "cannot go on with the controller of that version. Bring it from where they clone: "
             f"git -C {root} fetch URL"
@@ -220,7 +216,7 @@ def controller(root: Path, params: dict[str, Any]) -> dict[str, Any]:
     if not holds(root, "merge-base", "--is-ancestor", "HEAD", commit):
         edited = edited or text(root, "log", "--format=%h %s", f"{commit}..HEAD").splitlines()
     if edited:
-        raise Refusal(
+        raise Failure(
             f"The update brings another controller, and the one in {root} has changes of its own: "
             f"{listing(edited)}. Nothing was touched. Join them: git -C {root} pull --rebase --autostash. "
             "Then run this again."
@@ -229,8 +225,8 @@ def controller(root: Path, params: dict[str, Any]) -> dict[str, Any]:
     return {"changed": True, "tree": str(folder), "changed_controller": changed}
 
 
-def answer(params: dict[str, Any]) -> dict[str, Any]:
-    """Do what `state` asks for. Raises Refusal."""
+def done(params: dict[str, Any]) -> dict[str, Any]:
+    """Do what `state` asks for. Raises Failure."""
     root, state = Path(params["path"]), params["state"]
     if state == "clean":
         return {"changed": False, **clean(root, params["configuration"])}
@@ -252,37 +248,40 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     return {"changed": False, **found, "changed_controller": changed}
 
 
-def main() -> None:
-    """Run the module."""
-    listed: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "state": {
-                "type": "str",
-                "choices": ["clean", "fetched", "target", "foreseen", "exported", "controller"],
-                "required": True,
-            },
-            "configuration": listed,
-            "controller": listed,
-            "commit": {"type": "str", "default": ""},
-            "ids": {"type": "dict", "default": {}},
-            "folder": {"type": "path", "default": ""},
-            "seconds": {"type": "int", "default": 120},
-        },
-        required_if=[("state", state, ("commit", "folder")) for state in ("exported", "controller")],
-    )
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Do it. Raises Failure."""
     try:
-        found = answer(module.params)
-    except (Refusal, GitError) as refusal:
-        module.fail_json(msg=str(refusal))
+        return done(params)
+    except GitError as error:
+        raise Failure(str(error)) from error
     except (OSError, subprocess.CalledProcessError) as error:
-        module.fail_json(
-            msg=f"The tree of {module.params['commit'][:12]} could not be laid out in "
-            f"{module.params['folder']}: {error}. Check the free space, then run this again."
-        )
-    module.exit_json(**found)
+        raise Failure(
+            f"The tree of {params['commit'][:12]} could not be laid out in "
+            f"{params['folder']}: {error}. Check the free space, then run this again."
+        ) from error
+
+
+NAMES: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
+
+MODULE = Module(
+    answer,
+    {
+        "path": {"type": "path", "required": True},
+        "state": {
+            "type": "str",
+            "choices": ["clean", "fetched", "target", "foreseen", "exported", "controller"],
+            "required": True,
+        },
+        "configuration": NAMES,
+        "controller": NAMES,
+        "commit": {"type": "str", "default": ""},
+        "ids": {"type": "dict", "default": {}},
+        "folder": {"type": "path", "default": ""},
+        "seconds": {"type": "int", "default": 120},
+    },
+    required_if=[("state", state, ("commit", "folder")) for state in ("exported", "controller")],
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.versions import (
     RECORD,
     Entry,
@@ -113,36 +113,38 @@ def note(root: Path, record: dict[str, Any], params: dict[str, Any]) -> tuple[bo
     return True, removed
 
 
-def main() -> None:
-    """Run the module."""
-    texts = ("version", "wanted", "commit", "flow", "run", "backup", "why")
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["good", "bad", "chosen"], "required": True},
-            "repository": {"type": "str", "required": True},
-            **{name: {"type": "str", "default": ""} for name in texts},
-            "withdraw": {"type": "bool", "default": False},
-            "keep": {"type": "int", "default": 5},
-        }
-    )
-    params, root = module.params, Path(module.params["path"])
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Do it. Raises Failure."""
+    root = Path(params["path"])
     try:
         record = load(root)
         if params["state"] == "chosen":
             images = set(images_of(params["repository"]))
-            module.exit_json(
-                changed=False, choice=choose(record, params["wanted"], params["version"], images)
-            )
+            return {"changed": False, "choice": choose(record, params["wanted"], params["version"], images)}
         changed, removed = note(root, record, params)
     except LookupError as refusal:
-        module.fail_json(msg=str(refusal))
+        raise Failure(str(refusal)) from refusal
     except (OSError, ValueError) as error:
-        module.fail_json(
-            msg=f"{root / RECORD} cannot be read or written: {error}. Move it away; the record starts anew."
-        )
-    module.exit_json(changed=changed, removed=removed)
+        raise Failure(
+            f"{root / RECORD} cannot be read or written: {error}. Move it away; the record starts anew."
+        ) from error
+    return {"changed": changed, "removed": removed}
+
+
+TEXTS = ("version", "wanted", "commit", "flow", "run", "backup", "why")
+
+MODULE = Module(
+    answer,
+    {
+        "path": {"type": "path", "required": True},
+        "state": {"type": "str", "choices": ["good", "bad", "chosen"], "required": True},
+        "repository": {"type": "str", "required": True},
+        **{name: {"type": "str", "default": ""} for name in TEXTS},
+        "withdraw": {"type": "bool", "default": False},
+        "keep": {"type": "int", "default": 5},
+    },
+)
 
 
 if __name__ == "__main__":
-    main()
+    MODULE.run()

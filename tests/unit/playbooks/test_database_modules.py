@@ -79,7 +79,7 @@ def set_member(
 
     monkeypatch.setattr(sys, "argv", ["json_member"])
     with patch_module_args({"path": str(path), "name": "paused", "value": value}), pytest.raises(SystemExit):
-        load("json_member").main()
+        load("json_member").MODULE.run()
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 

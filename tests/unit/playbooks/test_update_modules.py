@@ -74,7 +74,7 @@ class TestSource:
         )
         source.clean(checkout, CONFIGURATION)
         (checkout / "app" / "main.py").write_text("x = 2\n")
-        with pytest.raises(source.Refusal, match=r"app/main\.py"):
+        with pytest.raises(source.Failure, match=r"app/main\.py"):
             source.clean(checkout, CONFIGURATION)
 
     @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ class TestSource:
     def test_what_follows_no_remote_is_told_how(self, checkout: Path, command: list[str], said: str) -> None:
         git(checkout, *command)
         source = load("update_source")
-        with pytest.raises(source.Refusal, match=said):
+        with pytest.raises(source.Failure, match=said):
             source.clean(checkout, CONFIGURATION)
 
     def test_without_git_there_is_no_version_to_go_to(self, tmp_path: Path) -> None:
         source = load("update_source")
-        with pytest.raises(source.Refusal, match="only a clone"):
+        with pytest.raises(source.Failure, match="only a clone"):
             source.clean(tmp_path, [])
 
     def test_the_target_is_what_the_remote_has(self, checkout: Path, origin: Path) -> None:
@@ -134,12 +134,12 @@ class TestSource:
         there = source.ids(origin, new, ["run.py"])
         asked = {"controller": ["run.py"], "seconds": 60, "commit": new, "folder": "nowhere", "ids": there}
         (checkout / "run.py").write_text("edited")
-        with pytest.raises(source.Refusal, match=r"of its own: run\.py\..*pull --rebase --autostash"):
+        with pytest.raises(source.Failure, match=r"of its own: run\.py\..*pull --rebase --autostash"):
             source.controller(checkout, asked)
         own = commit(checkout, {"run.py": "mine"})
-        with pytest.raises(source.Refusal, match=f"of its own: {own[:7]} change"):
+        with pytest.raises(source.Failure, match=f"of its own: {own[:7]} change"):
             source.controller(checkout, asked)
-        with pytest.raises(source.Refusal, match=r"does not have it: .*fetch URL"):
+        with pytest.raises(source.Failure, match=r"does not have it: .*fetch URL"):
             source.controller(checkout, {**asked, "commit": "0" * 40})
         assert source.controller(origin.parent, asked) == {"changed": False, "tree": ""}
 
@@ -171,13 +171,13 @@ class TestSource:
         commit(origin, {"app/main.py": "theirs"})
         git(checkout, "fetch", "-q")
         own = commit(checkout, {"app/own.py": ""})
-        with pytest.raises(source.Refusal, match=own[:7]):
+        with pytest.raises(source.Failure, match=own[:7]):
             source.foresee(checkout, [], 60)
 
     def test_a_branch_that_the_remote_lost_is_named(self, checkout: Path, origin: Path) -> None:
         source = load("update_source")
         git(origin, "branch", "-m", "elsewhere")
-        with pytest.raises(source.Refusal, match="has no refs/heads/main"):
+        with pytest.raises(source.Failure, match="has no refs/heads/main"):
             source.foresee(checkout, [], 60)
 
     def test_local_commits_on_top_are_deployed_as_they_are(self, checkout: Path) -> None:
@@ -192,7 +192,7 @@ class TestSource:
         commit(origin, {"app/main.py": "pushed in the middle"})
         source.fetch(checkout, 60)
         assert source.target(checkout, [], first)["commit"] == first
-        with pytest.raises(source.Refusal, match="the same repository"):
+        with pytest.raises(source.Failure, match="the same repository"):
             source.target(checkout, [], "0" * 40)
 
     def test_a_diverged_branch_names_the_local_commits(self, checkout: Path, origin: Path) -> None:
@@ -200,7 +200,7 @@ class TestSource:
         commit(origin, {"app/main.py": "theirs"})
         git(checkout, "fetch", "-q")
         own = commit(checkout, {"app/own.py": ""})
-        with pytest.raises(source.Refusal, match=own[:7]):
+        with pytest.raises(source.Failure, match=own[:7]):
             source.target(checkout, [])
 
     @pytest.mark.parametrize("name", ["data/ignored.csv", "unknown.txt"])
@@ -210,13 +210,13 @@ class TestSource:
         git(checkout, "fetch", "-q")
         (checkout / "data").mkdir()
         (checkout / name).write_text("mine")
-        with pytest.raises(source.Refusal, match=name):
+        with pytest.raises(source.Failure, match=name):
             source.target(checkout, CONFIGURATION)
 
     def test_a_remote_that_is_away_shows_no_password(self, checkout: Path) -> None:
         source = load("update_source")
         git(checkout, "remote", "set-url", "origin", "http://user:secret@127.0.0.1:1/x.git")
-        with pytest.raises(source.Refusal) as refusal:
+        with pytest.raises(source.Failure) as refusal:
             source.fetch(checkout, 60)
         assert "secret" not in str(refusal.value)
         assert "fetch origin" in str(refusal.value)
@@ -233,7 +233,7 @@ class TestSource:
 
     def test_a_commit_that_is_not_here(self, checkout: Path) -> None:
         source = load("update_source")
-        with pytest.raises(source.Refusal, match="fetch"):
+        with pytest.raises(source.Failure, match="fetch"):
             source.export(checkout, "0" * 40, checkout / ".run" / "releases" / "new")
 
 
@@ -265,7 +265,7 @@ class TestClone:
     ) -> None:
         module, path = load("source_clone"), tmp_path / "project"
         repository = str(origin) if repository == "origin" else repository
-        with pytest.raises(module.Refusal, match=said) as refusal:
+        with pytest.raises(module.Failure, match=said) as refusal:
             module.clone(repository, path, "", commit_, 60)
         assert "secret" not in str(refusal.value)
         assert not path.exists()
