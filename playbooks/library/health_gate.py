@@ -36,7 +36,7 @@ options:
 # Fast at first, because every tenth of a second is shown as a gap; then the pace of SPEC §3.
 EAGER_SECONDS, EAGER_PAUSE, PAUSE = 10.0, 0.05, 2.0
 # A Python inside the container costs more than a request from outside.
-INSIDE_PAUSE = 0.3
+INSIDE_PAUSE = 0.1
 EVENTS_SECONDS = 10.0
 
 ASK_INSIDE = """

@@ -1,4 +1,4 @@
-"""How modules are entered: as a program, or in Ansible's own process on this machine; with the same answer."""
+"""How modules are entered: as a program, or in Ansible's own process on this machine."""
 
 from __future__ import annotations
 
