@@ -61,6 +61,7 @@ async def test_a_clearance_waits_for_what_is_undelivered(desk: Desk) -> None:
     desk.send("NVDA", "buy")
     desk.send("GME", "buy")
     await desk.open("database")
+    await expect(page.locator("[data-count=rejected]")).to_have_text("1", timeout=SOON)
     await page.get_by_role("button", name="Clear").click()
     await desk.confirm("Clear", typed="clear")
     output = page.locator("form:has(.danger) output")
