@@ -53,6 +53,7 @@ class ActionModule(_ANSIBLES_OWN.ActionModule):
         environment: dict[str, Any] = {}
         self._compute_environment_string(environment)
         os.environ.update({name: str(value) for name, value in environment.items()})
+        sys.dont_write_bytecode = True  # a mere look leaves every file as it is
         # There and back as JSON, as with any other host: so a step gets and gives the same everywhere.
         answer = load(file, file.stem).MODULE.call(json.loads(json.dumps(self._task.args)))
         return {**result, **json.loads(json.dumps(answer))}

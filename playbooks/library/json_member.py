@@ -17,6 +17,7 @@ options:
   path: {type: path, required: true, description: The file; made 0600 where it is missing.}
   name: {type: str, required: true, description: The member.}
   value: {type: raw, required: true, description: "Its new value; C(null) removes it."}
+  look: {type: bool, default: false, description: "Say whether that would change it, and leave it."}
 """
 
 
@@ -46,7 +47,8 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         after = {**document, name: value}
         if value is None:
             del after[name]
-        replace(path, after)
+        if not params["look"]:
+            replace(path, after)
     except (ValueError, AttributeError) as error:
         raise Failure(f"{path} is no JSON object ({error}). Correct it, then run this again.") from error
     except OSError as error:
@@ -60,6 +62,7 @@ MODULE = Module(
         "path": {"type": "path", "required": True},
         "name": {"type": "str", "required": True},
         "value": {"type": "raw", "required": True},
+        "look": {"type": "bool", "default": False},
     },
 )
 

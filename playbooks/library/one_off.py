@@ -11,10 +11,10 @@ DOCUMENTATION = """
 module: one_off
 short_description: Run a service's image once, without a port, on the stack's own networks
 description:
-  - C(state=done) runs C(command) to its end; C(rc) is 124 if that took longer than C(seconds).
+  - C(state=done) runs C(command) to its end; C(exit_code) is 124 if that took longer than C(seconds).
   - C(state=started) leaves the service's own command running under C(name), in the place of an earlier one.
   - C(state=ended) ends that in order and removes it; C(output) is the end of its log.
-  - What could not be run is an answer, too, not a failure.
+  - What could not be run is an answer, too; under another name than C(rc) Ansible takes it for no failure.
 options:
   state: {type: str, choices: [done, started, ended], required: true, description: What to do.}
   compose: {type: list, elements: str, default: [], description: "C(docker compose) with its files."}
@@ -60,7 +60,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         argv = [*limit, *run, "--rm", params["service"], *params["command"]]
     done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
     said = [line for line in done.stderr.splitlines() if line.strip()]
-    return {"changed": False, "rc": done.returncode, "said": said}
+    return {"changed": False, "exit_code": done.returncode, "said": said}
 
 
 MODULE = Module(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -71,39 +70,30 @@ def test_migrations_are_read_whatever_the_columns_order() -> None:
         archive.migrations_in("SELECT 1;")
 
 
-def set_member(
-    path: Path, *, value: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> dict[str, Any]:
-    """Run the module as Ansible does; what it answers."""
-    from ansible.module_utils.testing import patch_module_args
-
-    monkeypatch.setattr(sys, "argv", ["json_member"])
-    with patch_module_args({"path": str(path), "name": "paused", "value": value}), pytest.raises(SystemExit):
-        load("json_member").MODULE.run()
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
+def set_member(path: Path, *, value: object, look: bool = False) -> dict[str, Any]:
+    """What the module answers."""
+    arguments = {"path": str(path), "name": "paused", "value": value, "look": look}
+    return dict(load("json_member").MODULE.call(arguments))
 
 
-def test_one_member_is_set_and_taken_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_member_is_set_and_taken_back(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text('{"mine": "é", "n": 1.50}')
     path.chmod(0o640)
-    assert set_member(path, value=True, monkeypatch=monkeypatch, capsys=capsys)["before"] is None
+    assert set_member(path, value=True, look=True)["changed"] is True
+    assert path.read_text() == '{"mine": "é", "n": 1.50}'
+    assert set_member(path, value=True)["before"] is None
     assert json.loads(path.read_text("utf-8")) == {"mine": "é", "n": 1.5, "paused": True}
     assert path.stat().st_mode & 0o777 == 0o640
-    assert set_member(path, value=True, monkeypatch=monkeypatch, capsys=capsys)["changed"] is False
-    assert set_member(path, value=None, monkeypatch=monkeypatch, capsys=capsys)["before"] is True
+    assert set_member(path, value=True)["changed"] is False
+    assert set_member(path, value=None)["before"] is True
     assert json.loads(path.read_text("utf-8")) == {"mine": "é", "n": 1.5}
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])
-def test_a_file_that_is_no_object_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str
-) -> None:
+def test_a_file_that_is_no_object_is_left_alone(tmp_path: Path, content: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(content)
-    assert "is no JSON object" in set_member(path, value=True, monkeypatch=monkeypatch, capsys=capsys)["msg"]
+    assert "is no JSON object" in set_member(path, value=True)["msg"]
     assert path.read_text() == content
