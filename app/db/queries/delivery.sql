@@ -26,12 +26,15 @@ WITH due AS (
                SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open') AS idle
     FROM signals s
     WHERE s.status = 'approved'
-      AND s.expires_at > statement_timestamp()
-      AND (s.not_before IS NULL OR s.not_before <= statement_timestamp())
-      AND NOT EXISTS (
-          SELECT FROM signals e
-          WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.status IN ('received', 'approved', 'forwarding')
-          OFFSET 0)
+      -- one condition, whose share PostgreSQL takes for nearly all: beside many ended signals it would expect too few, and then read
+      -- the whole queue for each claim
+      AND nullif(
+          s.expires_at > statement_timestamp()
+          AND (s.not_before IS NULL OR s.not_before <= statement_timestamp())
+          AND NOT EXISTS (
+              SELECT FROM signals e
+              WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.status IN ('received', 'approved', 'forwarding')
+              OFFSET 0), false) IS NOT UNKNOWN
       AND NOT EXISTS (
           SELECT FROM destinations d
           WHERE d.destination = $4

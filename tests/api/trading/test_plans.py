@@ -92,6 +92,16 @@ async def test_no_statement_reads_the_queue_over_and_over(
     assert {name: rows for name, rows in read.items() if rows > MOST} == {}
 
 
+async def test_a_claim_reads_the_front_of_the_queue_beside_many_that_ended(connection: Connection) -> None:
+    await connection.execute(_ENDED, 200_000)
+    await connection.execute(_WAITING, WAITING, "approved", "A")
+    await connection.execute("VACUUM ANALYZE")
+    plan = await prepare(connection, "delivery.claim")
+    arguments = await make_arguments(connection)
+    for _ in range(6):  # the plan for any number, if it looks cheaper, comes after five for this one
+        assert await rows_read(connection, plan, arguments["delivery.claim"]) <= BATCH * BATCH
+
+
 async def prepare(connection: Connection, name: str) -> str:
     """Let PostgreSQL make its plan now, which it keeps where the mode is generic."""
     domain, _, statement = name.partition(".")
