@@ -79,7 +79,7 @@ def test_without_the_registry_nothing_is_done(stack: Stack) -> None:
 def test_base_images_come_from_the_registry(stack: Stack) -> None:
     """Both are pulled, and the volume remembers which kind of PostgreSQL fills it."""
     stack.run_py("--quick", KNOBS).require()
-    assert stack.health()["status"] == "healthy"
+    assert stack.settled_health()["status"] == "healthy"
     assert DATABASE in stack.containers()
     label = '{{index .Labels "trading-signal-processor.kind"}}'
     inspect = f"docker volume inspect --format '{label}' trading-signal-processor_postgres_data"

@@ -141,4 +141,4 @@ def test_a_dead_daemon(stack: Stack) -> None:
     assert "dockerd" in result.output
 
     stack.run_py("--quick", "--install-docker").require()
-    assert stack.health()["status"] == "healthy"
+    assert stack.settled_health()["status"] == "healthy"

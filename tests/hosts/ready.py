@@ -52,7 +52,7 @@ def deploy_from_nothing(archive: bytes, image: str, suite: str = SUITE) -> First
             return FirstDeployment(result, {}, set(), set())
         tables = stack.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         seen = FirstDeployment(
-            result, stack.health(), set(stack.containers()), {table for (table,) in tables}
+            result, stack.settled_health(), set(stack.containers()), {table for (table,) in tables}
         )
         if not has_image(image):
             stack.run_py("--stop").require()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,13 @@ class Stack:
         answer = requests.get(self.health_url, timeout=5)
         answer.raise_for_status()
         body: dict[str, Any] = answer.json()
+        return body
+
+    def settled_health(self, within: float = 20) -> dict[str, Any]:
+        """The first answer that is "healthy", or the last: a new process is degraded until it has a list."""
+        end = time.monotonic() + within
+        while (body := self.health())["status"] != "healthy" and time.monotonic() < end:
+            time.sleep(0.2)
         return body
 
     # -- looking behind it ----------------------------------------------------------------------------------
