@@ -94,16 +94,25 @@ async def test_a_new_strategy_is_checked_field_by_field(desk: Desk) -> None:
 
 
 async def test_a_strategy_is_changed_activated_and_deleted(desk: Desk) -> None:
+    first = {"name": "test", "url": "list:" + ",".join(LISTED)}
     made = {"name": "mine/own", "url": ADDRESS, "top_n": 40}
-    write(desk, {"name": "test", "url": "list:" + ",".join(LISTED)}, made)
+    write(desk, first, made)
     page = await desk.open("strategies")
     mine = strategy(desk, "mine/own")
     await mine.get_by_text("Edit").click(timeout=2 * SOON)
     size = mine.get_by_role("textbox", name="Size of the list")
     save = mine.get_by_role("button", name="Save")
+    await mine.get_by_role("textbox", name="Description").fill("half a thou")
     await size.fill("0")
     await save.click()
-    await expect(mine.locator(".error").filter(has_text="Whole number from 1 to 500.")).to_be_visible()
+    refused = mine.locator(".error").filter(has_text="Whole number from 1 to 500.")
+    await expect(refused).to_be_visible()
+    # the view is drawn anew meanwhile: what was typed stays, and what was said of it
+    write(desk, first, made, {"name": "theirs", "url": "list:GME"})
+    await expect(strategy(desk, "theirs")).to_be_visible(timeout=2 * SOON)
+    await expect(refused).to_be_visible()
+    await expect(mine.get_by_role("textbox", name="Description")).to_have_value("half a thou")
+    await mine.get_by_role("textbox", name="Description").fill("")
     await expect(size).to_have_attribute("aria-invalid", "true")
     await size.fill("2")
     await mine.get_by_role("textbox", name="Source").fill("list:GME,AMC")

@@ -19,16 +19,19 @@ document.addEventListener("submit", (event) => {
 
 /**
  * Do what the form says, once: while it is under way its buttons are disabled, another submit does nothing, and the view
- * does not draw it anew; after a refusal it stays as it was typed.
+ * does not draw it anew; after a refusal, the page's own or the server's, it stays as it was typed.
  */
 async function act(form, button) {
   if (underWay.has(form)) return;
   say(form, "");
+  form.dataset.keep = "";
   if (!button?.dataset.reset && !check(form)) return;
   const body = values(form, button);
-  if (form.matches("[data-changed-only]") && Object.keys(body).length === 0) return say(form, word("control.nothing_changed"), "warn");
+  if (form.matches("[data-changed-only]") && Object.keys(body).length === 0) {
+    delete form.dataset.keep;
+    return say(form, word("control.nothing_changed"), "warn");
+  }
   underWay.add(form);
-  form.dataset.keep = "";
   const answer = await proceed(form, body, button).finally(() => underWay.delete(form));
   if (answer || !hasFields(form)) delete form.dataset.keep;
   if (answer) done(form, { ...body, ...answer });
