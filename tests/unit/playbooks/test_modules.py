@@ -7,7 +7,9 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -187,9 +189,11 @@ def test_the_holder_of_a_port_is_named() -> None:
 
 class Health(BaseHTTPRequestHandler):
     version = "new"
+    asked = 0
 
     def do_GET(self) -> None:
-        self.send_response(200)
+        Health.asked += 1
+        self.send_response(200 if self.path == "/health" else 404)
         self.end_headers()
         self.wfile.write(json.dumps({"status": "healthy", "version": self.version}).encode())
 
@@ -216,6 +220,23 @@ def test_the_gate_says_that_nothing_answers() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     assert "refused" in load("health_gate").ask(f"http://127.0.0.1:{port}/health", "new")
+
+
+@pytest.mark.parametrize(("path", "said"), [("health", "200 {"), ("away", "404 ")])
+def test_inside_the_gate_waits_for_the_first_answer_and_asks_for_a_row(path: str, said: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    argv = [sys.executable, "-c", load("health_gate").ASK_INSIDE, f"http://127.0.0.1:{port}/{path}"]
+    before = Health.asked
+    with subprocess.Popen([*argv, "3", "0.05", "2"], stdout=subprocess.PIPE, text=True) as asking:
+        time.sleep(0.5)  # refused so far
+        with HTTPServer(("127.0.0.1", port), Health) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            out, _ = asking.communicate(timeout=10)
+            server.shutdown()
+    assert out.startswith(said)
+    assert Health.asked - before == 3 if path == "health" else Health.asked - before > 3
 
 
 def test_migrations_are_those_of_the_tree_that_is_deployed_and_may_be_unknown(checkout: Path) -> None:
