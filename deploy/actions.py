@@ -28,7 +28,7 @@ class Action:
     shows_log: bool = False  # may be joined to a deploying flow, after it
     takes: str = ""  # name of the argument its flag takes, as --help shows it; [NAME]: it may be left out
     rolls_back: bool = False  # --no-rollback may join
-    fetches: bool = False  # fetch.yml before it, and perhaps the target's own controller after that
+    fetches: bool = False  # first of all; then it may leave its hosts to the target's controller
     knobs: Mapping[str, Any] = field(default_factory=dict)  # extra variables of this row
 
     @property
@@ -201,7 +201,6 @@ ACTIONS: tuple[Action, ...] = (
 
 BY_NAME: dict[str, Action] = {action.name: action for action in ACTIONS}
 DEFAULT = BY_NAME["site"]
-FETCH = "fetch.yml"  # what an update would bring, before the flow itself
 UNLOCK = BY_NAME["unlock"]
 DIAGNOSIS = BY_NAME["diagnose"]  # also asked after a failure: who serves now, and what is wrong?
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy import confirm, extra_vars, handover, inventory, lock, logs, runner, summary, unlock, verdict
-from deploy.actions import DIAGNOSIS, FETCH, UNLOCK, Action
+from deploy.actions import DIAGNOSIS, UNLOCK, Action
 from deploy.events import RunState
 from deploy.exitcodes import ExitCode, worst
 from deploy.masking import Mask, read_env, secret_values
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LOG_LINES_AFTER_FAILURE = 30
 _NOT_PLAYED = 1  # as if Ansible had failed
+_FETCH = "fetch"  # the tag of an update's first plays: a commit that is known is not looked for again
 _CHANGES = "changes"  # the tag of whatever changes something: --check is the flow's own playbook without it
 
 
@@ -139,26 +140,23 @@ class _Session:
         )
 
     def _play(self, action: Action, state: RunState, progressed: Callable[[], None]) -> int:
-        """The flow's playbook, after fetch.yml where it begins so. Raises handover.Due."""
+        """The flow's playbook. Raises handover.Due where it has left the hosts to another controller."""
         if action is UNLOCK:
             return unlock.play(state, self._playbook, force=self._request.yes)
-        if action.fetches and self._request.commit is None:
-            status = self._playbook(FETCH, state, extra_vars.knobs(self._request, action))
-            if status or self._interruption.requested:
-                return status
+        knobs = extra_vars.knobs(self._request, action)
+        status = self._playbook(str(action.playbook), state, knobs, progressed)
+        fetched = action.fetches and self._request.commit is None and not self._request.check
+        if fetched and status == 0 and not self._interruption.requested:
             found = [host.report["source"] for host in state.hosts.values()]
-            self._request = replace(self._request, commit=found[0]["commit"])
-            if not self._request.check and (tree := handover.tree_to_follow(found)):
+            if tree := handover.tree_to_follow(found):
                 self._report.say("The update changes the controller itself: its own goes on from here.")
-                raise handover.Due(self._request, tree)
-            if not self._request.check and handover.is_behind(found):
+                raise handover.Due(replace(self._request, commit=found[0]["commit"]), tree)
+            if handover.is_behind(found):
                 self._report.say(
-                    "The update brings another run.py than the one you typed, which stands in no clone: this "
-                    "run goes on with yours. Bring the new version here before the next one."
+                    "The update brought another run.py than the one you typed, which stands in no clone: "
+                    "this run was done with yours. Bring the new version here before the next one."
                 )
-        return self._playbook(
-            str(action.playbook), state, extra_vars.knobs(self._request, action), progressed
-        )
+        return status
 
     def _ask_what_serves(self, state: RunState, hosts: list[str]) -> None:
         """`diagnose.yml` after a failure: what it finds replaces what the failed flow had reported so far."""
@@ -214,8 +212,12 @@ class _Session:
             run_id=self._request.run_id if marked else "",
             forks=self._request.forks,
             verbosity=self._request.verbosity,
-            skip_tags=(_CHANGES,) if self._request.check else (),
+            skip_tags=self._skip_tags(),
         )
+
+    def _skip_tags(self) -> tuple[str, ...]:
+        changes = (_CHANGES,) if self._request.check else ()
+        return (*changes, _FETCH) if self._request.commit else changes
 
     def _show(self, ending: summary.Ending) -> None:
         if ending.request.action.shows_log and ending.verdict.code is ExitCode.DONE:

@@ -35,11 +35,11 @@ class Due(Exception):  # noqa: N818 - no error: the way out of everything that i
 
 
 def tree_to_follow(found: Iterable[dict[str, Any]]) -> Path | None:
-    """The tree on this machine whose controller has to go on; None if the present one is as good.
+    """The tree on this machine whose controller has to go on; None if the present one has done all.
 
-    `found` are the hosts' reports of fetch.yml: `tree`, `changed_controller`, `on_this_machine`.
+    `found` are the hosts' reports of what the remote has, `host_report.source`.
     """
-    trees = [Path(one["tree"]) for one in found if one["on_this_machine"] and one["changed_controller"]]
+    trees = [Path(one["successor"]) for one in found if "successor" in one]
     return trees[0] if trees else None
 
 

@@ -20,7 +20,7 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Source:
-    """What the remote has for an update; reported by fetch.yml."""
+    """What the remote has for an update; reported before anything else."""
 
     fetch: bool = False  # the remote has something new
     known: bool = True  # the commit is here already

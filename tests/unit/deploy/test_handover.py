@@ -56,10 +56,9 @@ def found(**more: object) -> dict[str, object]:
     return {**here, **more}
 
 
-def test_only_a_changed_controller_on_this_machine_goes_on() -> None:
-    assert handover.tree_to_follow([found()]) == Path("/srv/tree")
-    assert handover.tree_to_follow([found(changed_controller=[])]) is None
-    assert handover.tree_to_follow([found(on_this_machine=False)]) is None
+def test_the_controller_that_the_hosts_were_left_to_goes_on() -> None:
+    assert handover.tree_to_follow([found(successor="/srv/tree")]) == Path("/srv/tree")
+    assert handover.tree_to_follow([found()]) is None
 
 
 def test_a_controller_that_stays_older_than_what_it_brings_is_told() -> None:
