@@ -38,7 +38,7 @@ EAGER_SECONDS, EAGER_PAUSE, PAUSE = 10.0, 0.05, 2.0
 EVENTS_SECONDS = 10.0
 
 # To enter the container costs more than to ask: the whole row of answers in one go.
-INSIDE_PAUSE, INSIDE_SECONDS = 0.1, 5.0
+INSIDE_SECONDS = 5.0
 ASK_INSIDE = """
 import sys, time, urllib.error, urllib.request
 url, row, pause, seconds = sys.argv[1], *map(float, sys.argv[2:])
@@ -73,7 +73,7 @@ def ask_outside(url: str) -> tuple[int, str]:
 def ask_inside(url: str, container: str, row: int) -> tuple[int, str]:
     """As `ask_outside`, by the container's own Python: the last of `row` good answers, or a bad one."""
     argv = ["docker", "exec", container, "python", "-c", ASK_INSIDE]
-    argv += [url, str(row), str(INSIDE_PAUSE), str(INSIDE_SECONDS)]
+    argv += [url, str(row), str(EAGER_PAUSE), str(INSIDE_SECONDS)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     status, _, body = done.stdout.strip().partition(" ")
     if done.returncode or not status.isdigit():

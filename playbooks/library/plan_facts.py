@@ -7,6 +7,7 @@ code that decides when the step is carried out.
 from __future__ import annotations
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,21 +76,20 @@ def applied_migrations(container: dict[str, Any]) -> set[str] | None:
     return set(done.stdout.split()) if done.returncode == 0 else None
 
 
-def record(root: Path, image_id: str, params: dict[str, Any]) -> dict[str, Any]:
+def record(root: Path, built: dict[str, str], params: dict[str, Any]) -> dict[str, Any]:
     """Return what noting this version will come to: whether all is noted, and whose images go."""
+    image_id = built.get(params["version"], "")
     entry = {"version": params["version"], "commit": params["commit"], "image_id": image_id, "state": "good"}
     found = versions.load(root)
     after = versions.noted(found, entry, live=True, withdraw=params["withdraw"])
-    images = versions.images_of(params["app"])
     return {
         "settled": versions.settled(found, entry),
-        "removes": [one for one in versions.to_remove(after, params["keep"]) if one in images],
+        "removes": [one for one in versions.to_remove(after, params["keep"]) if one in built],
     }
 
 
-def images(app: str, project: str) -> dict[str, list[str]]:
-    """Return the names of the project's images: the app's, those of older bases, and ids without a name."""
-    app_images = [tag for tag in versions.images_of(app) if tag != "<none>"]
+def images(project: str) -> dict[str, list[str]]:
+    """Return the names of the project's other images: those of older bases, and ids without a name."""
     older = []
     for base in BASES:
         found = versions.images_of(base)
@@ -98,7 +98,7 @@ def images(app: str, project: str) -> dict[str, list[str]]:
         ]
     label = f"label={stack.COMPOSE}project={project}"
     nameless = stack.docker("images", "--quiet", "--filter", "dangling=true", "--filter", label).split()
-    return {"app": app_images, "older_bases": older, "nameless": nameless}
+    return {"older_bases": older, "nameless": nameless}
 
 
 def rubbish(root: Path) -> list[str]:
@@ -112,32 +112,36 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Look at everything. Raises Failure."""
     root = Path(params["project_dir"])
     found = stack.look(params["project"], params["services"], params["app"], params["volume"])
-    config = stack.resolved(params["project_dir"], params["files"])
-    # Without .env nothing can be resolved: it is made first, with other secrets, and everything after it.
-    targets = (
-        stack.wanted(config, params["project_dir"]) if config else {one: {} for one in params["services"]}
-    )
-    changed = stack.differences(found["containers"], targets)
     container = found["containers"].get(params["database"], {})
-    known, applied = known_migrations(root, params["tree"]), applied_migrations(container)
-    image_id = versions.images_of(params["app"]).get(params["version"], "")
+    # What Docker is asked takes a tenth of a second each, and most of that is waiting.
+    with ThreadPoolExecutor() as beside:
+        has = beside.submit(applied_migrations, container)
+        of_app = beside.submit(versions.images_of, params["app"])
+        others = beside.submit(images, params["project"])
+        config = stack.resolved(params["project_dir"], params["files"])
+        # Without .env nothing can be resolved: it is made first, with other secrets, and everything after it.
+        targets = (
+            stack.wanted(config, params["project_dir"]) if config else {one: {} for one in params["services"]}
+        )
+    known, applied, built = known_migrations(root, params["tree"]), has.result(), of_app.result()
     try:
         seen = {
-            "image": bool(image_id),
+            "image": params["version"] in built,
             "modes": tree.in_line(root, params["rules"], check=True),
             "password": password(
                 config, params["services"][params["database"]]["container"], params["database"]
             ),
             "migrations": sorted(known) if known is not None else None,
             "applied": sorted(applied) if applied is not None else None,
-            "record": record(root, image_id, params),
-            "images": images(params["app"], params["project"]),
+            "record": record(root, built, params),
+            "images": {"app": [tag for tag in built if tag != "<none>"], **others.result()},
             "rubbish": rubbish(root),
         }
     except (OSError, ValueError) as error:
         raise Failure(
             f"What lies in {root} cannot be read: {error}. Correct that, then run this again."
         ) from error
+    changed = stack.differences(found["containers"], targets)
     return {"changed": False, "stack": {**found, "changed": changed}, "seen": seen}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils import stack
@@ -26,9 +27,15 @@ options:
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Look, and compare where that was asked for."""
-    found = stack.look(*(params[name] for name in ("project", "services", "app", "volume", "checkout")))
+    with ThreadPoolExecutor() as beside:
+        looked = beside.submit(
+            stack.look, *(params[name] for name in ("project", "services", "app", "volume", "checkout"))
+        )
+        if params["compare"]:
+            folder = params["project_dir"]
+            targets = stack.wanted(stack.resolved(folder, params["files"]), folder)
+    found = looked.result()
     if params["compare"]:
-        targets = stack.wanted(stack.resolved(params["project_dir"], params["files"]), params["project_dir"])
         found["changed"] = stack.differences(found["containers"], targets)
     return {"changed": False, "stack": found}
 
