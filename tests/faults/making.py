@@ -38,6 +38,15 @@ def news(bench: Bench) -> Iterator[None]:
     yield
 
 
+@contextlib.contextmanager
+def news_with_a_migration(bench: Bench) -> Iterator[None]:
+    """The same, with a table that nobody uses."""
+    number = len(bench.upstream.names("app/db/migrations/*.sql"))
+    name = f"app/db/migrations/20300101_{number:02}_nEwS0-more.sql"
+    bench.upstream.push(breaking.migration(bench.upstream, f"CREATE TABLE more_{number} ();", name))
+    yield
+
+
 def offering(files: Callable[[Upstream], Mapping[str, str]]) -> Maker:
     """A commit that cannot be deployed, gone again afterwards."""
 

@@ -31,12 +31,12 @@ def broken_migration(upstream: Upstream) -> dict[str, str]:
     return migration(upstream, "ALTER TABLE no_such_table ADD COLUMN note text;")
 
 
-def migration(upstream: Upstream, statement: str) -> dict[str, str]:
+def migration(upstream: Upstream, statement: str, name: str = _MIGRATION) -> dict[str, str]:
     """One more migration, after all that there are."""
     (last,) = upstream.names("app/db/migrations/*.sql")[-1:]
     depends = last.rpartition("/")[2].removesuffix(".sql")
-    head = f"-- made to break\n-- depends: {depends}\n\n-- migrate: apply\n\n"
-    return {_MIGRATION: f"{head}{statement}\n\n-- migrate: rollback\n"}
+    head = f"-- for a test\n-- depends: {depends}\n\n-- migrate: apply\n\n"
+    return {name: f"{head}{statement}\n\n-- migrate: rollback\n"}
 
 
 def starts_once(upstream: Upstream, where: str = "True") -> dict[str, str]:
