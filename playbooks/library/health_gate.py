@@ -45,14 +45,14 @@ url, row, pause, seconds = sys.argv[1], *map(float, sys.argv[2:])
 end = time.monotonic() + seconds
 good = 0
 while True:
-    said = ""
     try:
         answer = urllib.request.urlopen(url, timeout=3)
     except urllib.error.HTTPError as error:
         answer = error
     except OSError as error:
-        said = str(error)
-    said = said or f"{answer.status} {answer.read().decode()}"
+        answer, said = None, str(error) or "no answer"
+    if answer is not None:
+        said = f"{answer.status} {answer.read().decode()}"
     good = good + 1 if said.startswith("200 ") else 0
     if good >= row or time.monotonic() > end:
         break
