@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _LINE, _TOP, _LEFT, _WIDTH, _RIGHT = 22, 56, 430, 360, 150
 _SHOWN = 1.5  # bars end here, however far a row is over its budget
-_HALO = 'stroke="#ffffff" stroke-width="3" paint-order="stroke"'  # readable where it crosses the line
 _COLOURS = {"within": "#2f855a", "over": "#c53030"}
 
 
@@ -50,5 +49,5 @@ def _bar(row: Row, result: Result, y: int) -> list[str]:
     return [
         f'<text x="{_LEFT - 8}" y="{middle + 4}" text-anchor="end" fill="#1a202c">{escape(name)}</text>',
         f'<rect x="{_LEFT}" y="{y + 4}" width="{length:.1f}" height="{_LINE - 8}" rx="2" fill="{colour}"/>',
-        f'<text x="{_LEFT + length + 6:.1f}" y="{middle + 4}" fill="#4a5568" {_HALO}>{escape(label)}</text>',
+        f'<text x="{_LEFT + _WIDTH + 12}" y="{middle + 4}" fill="#4a5568">{escape(label)}</text>',
     ]
