@@ -192,10 +192,11 @@ FOR UPDATE OF s SKIP LOCKED
 
 -- name: expire
 -- $1 how many at most. Whoever holds a row is about to decide or send it: it is looked at again next time.
+-- `seq + 0`, because in the order of its index everything that ever ended is read until the first one is met.
 WITH overdue AS (
     SELECT id, status FROM signals
     WHERE status IN ('received', 'approved') AND expires_at <= statement_timestamp()
-    ORDER BY seq
+    ORDER BY seq + 0
     LIMIT $1
     FOR UPDATE SKIP LOCKED
 ), expired AS (

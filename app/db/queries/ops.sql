@@ -1,14 +1,19 @@
 -- name: queues
+-- 'unfinished, but not received': only the index by ticker has that as its condition. Read once and kept (two uses), because in the
+-- order of `seq` everything that ever ended is read until the first one is met.
+WITH to_deliver AS MATERIALIZED (
+    SELECT seq, coalesce(renewed_at, received_at) AS since
+    FROM signals WHERE status IN ('received', 'approved', 'forwarding') AND status <> 'received'
+)
 SELECT
     (SELECT count(*) FROM signals WHERE status = 'received'),
-    (SELECT count(*) FROM signals WHERE status IN ('approved', 'forwarding')),
+    (SELECT count(*) FROM to_deliver),
     coalesce((
         SELECT extract(epoch FROM clock_timestamp() - coalesce(renewed_at, received_at))::float8
         FROM signals WHERE status = 'received' ORDER BY seq LIMIT 1
     ), 0),
     coalesce((
-        SELECT extract(epoch FROM clock_timestamp() - coalesce(renewed_at, received_at))::float8
-        FROM signals WHERE status IN ('approved', 'forwarding') ORDER BY seq LIMIT 1
+        SELECT extract(epoch FROM clock_timestamp() - since)::float8 FROM to_deliver ORDER BY seq LIMIT 1
     ), 0);
 
 -- name: sells_at_risk

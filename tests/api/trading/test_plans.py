@@ -92,14 +92,19 @@ async def test_no_statement_reads_the_queue_over_and_over(
     assert {name: rows for name, rows in read.items() if rows > MOST} == {}
 
 
-async def test_a_claim_reads_the_front_of_the_queue_beside_many_that_ended(connection: Connection) -> None:
+@pytest.mark.parametrize("waiting", ["approved", "received"])
+async def test_what_looks_at_the_queue_reads_no_more_beside_many_that_ended(
+    connection: Connection, waiting: str
+) -> None:
     await connection.execute(_ENDED, 200_000)
-    await connection.execute(_WAITING, WAITING, "approved", "A")
+    await connection.execute(_WAITING, WAITING, waiting, "A")
     await connection.execute("VACUUM ANALYZE")
-    plan = await prepare(connection, "delivery.claim")
+    names = ("decision.claim", "delivery.claim", "delivery.expire", "ops.queues", "ops.sells_at_risk")
+    plans = {name: await prepare(connection, name) for name in names}
     arguments = await make_arguments(connection)
     for _ in range(6):  # the plan for any number, if it looks cheaper, comes after five for this one
-        assert await rows_read(connection, plan, arguments["delivery.claim"]) <= BATCH * BATCH
+        read = {name: await rows_read(connection, plans[name], arguments[name]) for name in names}
+        assert {name: rows for name, rows in read.items() if rows > BATCH * BATCH} == {}
 
 
 async def prepare(connection: Connection, name: str) -> str:
