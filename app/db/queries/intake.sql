@@ -3,10 +3,12 @@
 
 -- name: store_posts
 WITH post AS (
-    SELECT * FROM unnest(
-        $1::uuid[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::bytea[],
-        $9::bytea[], $10::bytea[], $11::integer[]
-    ) WITH ORDINALITY AS post (
+    SELECT id, type, ticker, max_age, reason, sender_signal_id, price, decode(body, 'base64') AS body,
+           decode(key, 'base64') AS key, decode(digest, 'base64') AS digest, seconds, place
+    FROM ROWS FROM (json_to_recordset($1::json) AS (
+        id uuid, type text, ticker text, max_age integer, reason text, sender_signal_id text, price numeric, body text,
+        key text, digest text, seconds integer
+    )) WITH ORDINALITY AS post (
         id, type, ticker, max_age, reason, sender_signal_id, price, body, key, digest, seconds, place
     )
 ), taken AS (
@@ -20,7 +22,7 @@ WITH post AS (
     INSERT INTO signals (id, status, type, ticker, expires_at, reason, sender_signal_id, price, body)
     SELECT
         id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, ticker,
-        clock_timestamp() + make_interval(secs => max_age), reason, sender_signal_id, price::numeric, body
+        clock_timestamp() + make_interval(secs => max_age), reason, sender_signal_id, price, body
     FROM post
     WHERE key IS NULL OR id IN (SELECT signal_id FROM taken)
     ORDER BY place
@@ -64,10 +66,11 @@ WITH stored AS (
     INSERT INTO signals (id, status, type, ticker, expires_at, reason, sender_signal_id, price, body)
     SELECT
         id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, ticker,
-        clock_timestamp() + make_interval(secs => max_age), reason, sender_signal_id, price::numeric, body
-    FROM unnest(
-        $1::uuid[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::bytea[]
-    ) WITH ORDINALITY AS post (id, type, ticker, max_age, reason, sender_signal_id, price, body, place)
+        clock_timestamp() + make_interval(secs => max_age), reason, sender_signal_id, price,
+        decode(body, 'base64')
+    FROM ROWS FROM (json_to_recordset($1::json) AS (
+        id uuid, type text, ticker text, max_age integer, reason text, sender_signal_id text, price numeric, body text
+    )) WITH ORDINALITY AS post (id, type, ticker, max_age, reason, sender_signal_id, price, body, place)
     ORDER BY place
     ON CONFLICT (id) DO NOTHING
     RETURNING id, seq, status, reason, received_at
