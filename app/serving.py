@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from app.coalescing import CoalescingProtocol
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Generator
@@ -21,6 +23,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: Any, settings: Settings) -> None:  # noqa: ANN401  # any ASGI application
         options: dict[str, Any] = {
             "host": "0.0.0.0",  # noqa: S104  # the container's network; compose says what is published
+            "http": CoalescingProtocol,
             "log_config": None,
             "access_log": False,
             "server_header": False,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 import pytest_asyncio
-import uvicorn
 
 from app import config, logging
 from app.config_store import opening
 from app.main import create_app
+from app.serving import Server
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class AppServer:
 
     url: str
     app: FastAPI
-    server: uvicorn.Server
+    server: Server
     http: aiohttp.ClientSession
 
     @property
@@ -57,17 +57,7 @@ async def serve(settings: Settings) -> AsyncIterator[AppServer]:
     app = create_app(settings, await opening(settings))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=2,
-                lifespan="on",
-                ws_ping_interval=10,  # as app/__main__.py
-                ws_ping_timeout=10,
-            )
-        )
+        server = Server(app, settings)
         started = asyncio.Event()
         startup = server.startup
 

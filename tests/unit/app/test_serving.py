@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 import subprocess
@@ -102,6 +103,17 @@ def test_one_app_answers_on_both_ports(settings: Settings, certificate: tuple[Pa
     trusted = ssl.create_default_context(cafile=str(certificate[0]))
     assert ask(f"http://127.0.0.1:{settings.server_port}/") == b"http"
     assert ask(f"https://127.0.0.1:{settings.tls_port}/", trusted) == b"https"
+
+
+def test_an_answer_without_a_body_and_a_second_one_on_the_same_connection(settings: Settings) -> None:
+    """What is held for the next turn of the loop leaves although nothing follows it."""
+    assert ask(f"http://127.0.0.1:{settings.server_port}/") == b"http"  # it listens
+    connection = http.client.HTTPConnection("127.0.0.1", settings.server_port, timeout=5)
+    connection.request("HEAD", "/")
+    assert connection.getresponse().read() == b""
+    connection.request("GET", "/")
+    assert connection.getresponse().read() == b"http"
+    connection.close()
 
 
 def test_a_certificate_that_cannot_be_used_stops_the_start(
