@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,6 +68,9 @@ INSERT INTO signal_events (signal_id, status, reason)
 SELECT id, status, 'bench' FROM stored, (VALUES ('received'), ('approved')) AS told (status)
 """  # noqa: S608  # ours
 
+_LOCK_TRIES = 100
+_EMPTY = "SET lock_timeout = '100ms'; TRUNCATE signals, signal_events, intake_keys, attempts"
+
 # Every statement that the application sent, transaction control included; ours is not counted.
 _STATEMENTS = """
 SELECT s.query, s.calls FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
@@ -105,6 +109,18 @@ class Database:
         """Store approved buys that wait for delivery, over so many tickers."""
         self.execute(_APPROVED, signals, tickers)
         self.settle()
+
+    def empty(self) -> None:
+        """Forget all signals, beside an application that runs.
+
+        Its workers take the same locks in an order of their own, so waiting long for one might lock both out.
+        """
+        for _ in range(_LOCK_TRIES):
+            with contextlib.suppress(asyncpg.LockNotAvailableError):
+                self.execute(_EMPTY)
+                self.execute("CHECKPOINT")
+                return
+        raise RuntimeError(f"the tables were in use {_LOCK_TRIES} times in a row")
 
     def end_waiting(self) -> None:
         """Let what waits for a decision or a delivery end, so that the next take finds empty queues."""

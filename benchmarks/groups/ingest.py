@@ -85,7 +85,7 @@ def latency(bench: Bench) -> Mapping[str, Result]:
         post_alerts(application, seconds=bench.seconds(3))
         for _ in range(bench.rounds(3)):
             rate = _rate(application, database, bench.seconds(4)) / 2
-            _empty(database)
+            database.empty()
             figures.append(post_alerts(application, seconds=bench.seconds(_SECONDS), rate=rate).p99_ms)
             rates.append(rate)
     return {LATENCY.key: Result(tuple(figures), note=f"at {min(rates):,.0f}–{max(rates):,.0f} posts/s")}
@@ -105,16 +105,12 @@ def everything(bench: Bench) -> Mapping[str, Result]:
 
 def _rate(application: Application, database: Database, seconds: float) -> float:
     """The rate of durable posts, from an empty table; what was answered has to be there."""
-    _empty(database)
+    database.empty()
     load = post_alerts(application, seconds=seconds)
     stored = database.value("SELECT count(*) FROM signals")
     if stored < load.requests:
         raise RuntimeError(f"{load.requests} posts were answered 202, and {stored} signals are stored")
     return load.rate
-
-
-def _empty(database: Database) -> None:
-    database.execute("TRUNCATE signals, signal_events, intake_keys, attempts; CHECKPOINT")
 
 
 MEASUREMENTS = (

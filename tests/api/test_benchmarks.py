@@ -1,12 +1,16 @@
-"""`make bench` works: one measurement of the real application, in seconds."""
+"""`make bench` works: one measurement of the real application, in seconds, and what others build on."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from benchmarks.application import CHECKOUT
+from benchmarks.database import Database
 from benchmarks.report import RESULTS, Run
 
 if TYPE_CHECKING:
@@ -24,3 +28,17 @@ def test_a_quick_measurement_counts_the_statements_of_a_signals_life(engine: Eng
     assert 1 < run.results["usage.statements"].figure < 20
     assert "statements per signal" in (folder / "table.md").read_text("utf-8")
     assert "statements per signal" in (folder / "picture.svg").read_text("utf-8")
+
+
+async def test_tables_are_emptied_beside_a_transaction_that_locks_them_in_another_order(
+    database_url: str,
+) -> None:
+    """As a worker of the application does; neither is broken off."""
+    async with asyncpg.create_pool(database_url, min_size=0, max_size=2) as pool:
+        async with pool.acquire() as worker, worker.transaction():
+            await worker.execute("LOCK attempts IN ROW EXCLUSIVE MODE")
+            emptying = asyncio.create_task(asyncio.to_thread(Database(database_url).empty))
+            while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await worker.execute("SELECT FROM signals FOR SHARE")
+        await emptying
