@@ -21,8 +21,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Row(msgspec.Struct):
-    """A post as the statements read it."""
+    """A post as the statements read it; `place` says which came first."""
 
+    place: int
     id: UUID
     type: str | None
     ticker: str
@@ -113,12 +114,13 @@ async def _deduplicate(connection: Connection, posts: Sequence[Post]) -> list[Ve
 
 def _document(posts: Sequence[Post]) -> str:
     """Write the posts as one JSON array, bytes in base64: asyncpg takes several times as long for arrays."""
-    return _encode([_row(post) for post in posts]).decode()
+    return _encode([_row(place, post) for place, post in enumerate(posts)]).decode()
 
 
-def _row(post: Post) -> _Row:
+def _row(place: int, post: Post) -> _Row:
     alert, (key, seconds) = post.alert, post.body_key or (None, None)
     return _Row(
+        place=place,
         id=post.id,
         type=alert.order.type,
         ticker=alert.ticker,

@@ -3,13 +3,11 @@
 
 -- name: store_posts
 WITH post AS (
-    SELECT id, type, ticker, max_age, reason, sender_signal_id, price, decode(body, 'base64') AS body,
-           decode(key, 'base64') AS key, decode(digest, 'base64') AS digest, seconds, place
-    FROM ROWS FROM (json_to_recordset($1::json) AS (
-        id uuid, type text, ticker text, max_age integer, reason text, sender_signal_id text, price numeric, body text,
-        key text, digest text, seconds integer
-    )) WITH ORDINALITY AS post (
-        id, type, ticker, max_age, reason, sender_signal_id, price, body, key, digest, seconds, place
+    SELECT place, id, type, ticker, max_age, reason, sender_signal_id, price, decode(body, 'base64') AS body,
+           decode(key, 'base64') AS key, decode(digest, 'base64') AS digest, seconds
+    FROM json_to_recordset($1::json) AS post (
+        place integer, id uuid, type text, ticker text, max_age integer, reason text, sender_signal_id text, price numeric,
+        body text, key text, digest text, seconds integer
     )
 ), taken AS (
     INSERT INTO intake_keys AS held (key, signal_id, body_digest, expires_at)
@@ -68,9 +66,10 @@ WITH stored AS (
         id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, ticker,
         clock_timestamp() + make_interval(secs => max_age), reason, sender_signal_id, price,
         decode(body, 'base64')
-    FROM ROWS FROM (json_to_recordset($1::json) AS (
-        id uuid, type text, ticker text, max_age integer, reason text, sender_signal_id text, price numeric, body text
-    )) WITH ORDINALITY AS post (id, type, ticker, max_age, reason, sender_signal_id, price, body, place)
+    FROM json_to_recordset($1::json) AS post (
+        place integer, id uuid, type text, ticker text, max_age integer, reason text, sender_signal_id text, price numeric,
+        body text
+    )
     ORDER BY place
     ON CONFLICT (id) DO NOTHING
     RETURNING id, seq, status, reason, received_at
