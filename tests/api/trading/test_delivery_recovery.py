@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 EXPIRE_LEASES = "UPDATE signals SET lease_until = now() WHERE status = 'forwarding'"
 
+REFUSE_SUCCESSES_OF_TSLA = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'out of range' USING ERRCODE = 'numeric_value_out_of_range'; END
+    $$;
+    CREATE TRIGGER refuse BEFORE UPDATE ON signals FOR EACH ROW
+        WHEN (NEW.ticker = 'TSLA' AND NEW.status = 'forwarded') EXECUTE FUNCTION refuse()
+"""
+
 
 class Gate:
     """An answer that waits until it is let go."""
@@ -76,6 +84,22 @@ async def test_an_answer_known_late_still_counts(desk: Desk) -> None:
     assert await desk.story(buy) == ["received", "approved", "forwarding", "failed", "forwarded"]
     assert await desk.open_positions() == {"AAPL": 1}
     assert [attempt["outcome"] for attempt in await desk.attempts(buy)] == ["delivered"]
+
+
+async def test_a_success_that_postgresql_does_not_take_stops_no_sender(desk: Desk) -> None:
+    await desk.database.execute(REFUSE_SUCCESSES_OF_TSLA)
+    app = await desk.open(forwarding_workers=1)
+    refused = await desk.send(app, "TSLA", "buy")
+    await desk.receiver.count(1)
+    next_one = await desk.send(app, "AAPL", "buy")
+    await desk.until(app, next_one, "forwarded")
+    assert (await desk.signal(refused))["status"] == "forwarding"
+    await desk.database.execute(EXPIRE_LEASES)
+    assert (await desk.until(app, refused))["status"] == "failed"
+    assert [attempt["outcome"] for attempt in await desk.attempts(refused)] == ["unknown"]
+    assert await desk.open_positions() == {"AAPL": 1}
+    assert len(desk.receiver.received) == 2
+    assert not any(worker.restarts for worker in app.runtime.supervisor.states().values())
 
 
 async def test_two_successes_of_one_signal_are_one_buy(desk: Desk) -> None:
