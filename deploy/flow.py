@@ -145,6 +145,8 @@ class _Session:
             return unlock.play(state, self._playbook, force=self._request.yes)
         knobs = extra_vars.knobs(self._request, action)
         status = self._playbook(str(action.playbook), state, knobs, progressed)
+        if status == runner.KILLED and not self._interruption.requested:
+            self._report.say("Ansible was killed (is there memory left?); the step that it was at was ended.")
         fetched = action.fetches and self._request.commit is None and not self._request.check
         if fetched and status == 0 and not self._interruption.requested:
             found = [host.report["source"] for host in state.hosts.values()]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 GRACE_SECONDS = 20.0  # from the first signal until the child is killed; a second signal kills at once
+KILLED = 254  # as ansible-runner says of what it kills itself
 _HEARD_SECONDS = 1.0  # who begins a step so long after a signal has not heard it
 _POLL_SECONDS = 0.2  # how often ansible-runner looks whether it is cancelled
 _BESIDE_SECONDS = 60.0
@@ -154,7 +155,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def run(job: PlaybookRun, on_event: Callable[[Event], object], interruption: Interruption) -> int:
-    """Play `job`; every event goes to `on_event` as it happens. Returns Ansible's status (254 if killed).
+    """Play `job`; every event goes to `on_event` as it happens. Returns Ansible's status (254: killed).
 
     An exception in `on_event` cannot disturb the playbook; the first one is raised when it has ended.
     Nothing of the run stays on disk, and no process of one that did not come to its end outlives it.
@@ -181,11 +182,13 @@ def run(job: PlaybookRun, on_event: Callable[[Event], object], interruption: Int
         runner.run()
     finally:
         shutil.rmtree(private, ignore_errors=True)
-    if job.run_id and (runner.rc or interruption.requested):
+    # None: ended by a signal, ours that came while it was ending already or the kernel's for want of memory
+    status = KILLED if runner.rc is None else int(runner.rc)
+    if job.run_id and (status or interruption.requested):
         leftovers.end(job.run_id)
     if failures:
         raise failures[0]
-    return int(runner.rc)
+    return status
 
 
 def run_beside(job: PlaybookRun) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deploy import runner
 from deploy.onhost import leftovers
 
 if TYPE_CHECKING:
@@ -213,6 +214,25 @@ def test_ctrl_c_ends_the_step_and_says_what_serves(checkout: Checkout, tmp_path:
     assert "interrupted" in first_line(out)
     assert "The stack still serves." in first_line(out)
     assert "here: stopped half-way" in out
+    assert leftovers.started(step) is None
+
+
+def test_ansible_that_is_killed_has_failed_and_leaves_nothing_at_work(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    """As the kernel does it where memory ends; Ctrl-C does it, too, to an Ansible that is ending already."""
+    fifo = tmp_path / "started"
+    os.mkfifo(fifo)
+    script = f"sh -c 'echo $$ > {fifo}; exec sleep 60'"
+    with checkout.start("--quick", "-e", json.dumps({"command": script})) as process:
+        step = int(fifo.read_text("utf-8"))
+        ansible, *_ = runner.descendants(process.pid)
+        os.kill(ansible, signal.SIGKILL)
+        out, error = process.communicate(timeout=30)
+    assert error == ""
+    assert process.returncode == 5
+    assert "Ansible was killed" in out
+    assert "the old version still serves" in first_line(out)
     assert leftovers.started(step) is None
 
 
