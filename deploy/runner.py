@@ -182,7 +182,7 @@ def run(job: PlaybookRun, on_event: Callable[[Event], object], interruption: Int
         runner.run()
     finally:
         shutil.rmtree(private, ignore_errors=True)
-    # None: ended by a signal, ours that came while it was ending already or the kernel's for want of memory
+    # None: ended by a signal, ours where Ansible does not catch it, or the kernel's for want of memory
     status = KILLED if runner.rc is None else int(runner.rc)
     if job.run_id and (status or interruption.requested):
         leftovers.end(job.run_id)

@@ -220,7 +220,7 @@ def test_ctrl_c_ends_the_step_and_says_what_serves(checkout: Checkout, tmp_path:
 def test_ansible_that_is_killed_has_failed_and_leaves_nothing_at_work(
     checkout: Checkout, tmp_path: Path
 ) -> None:
-    """As the kernel does it where memory ends; Ctrl-C does it, too, to an Ansible that is ending already."""
+    """As the kernel does it where memory ends; now and then Ctrl-C, which Ansible does not always catch."""
     fifo = tmp_path / "started"
     os.mkfifo(fifo)
     script = f"sh -c 'echo $$ > {fifo}; exec sleep 60'"
