@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from app import termination
 from app.coalescing import CoalescingProtocol
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Generator
+    from types import FrameType
 
     from app.settings import Settings
 
@@ -46,6 +48,21 @@ class Server(uvicorn.Server):
                     **options,
                 )
             )
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End in order; while the start still waits for the database nothing was accepted: end at once."""
+        if not self.started:
+            termination.end_at_once(sig, frame)
+        super().handle_exit(sig, frame)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Hear signals while it runs. A stop that was asked for is a success: exit code 0, not the signal."""
+        with super().capture_signals():
+            try:
+                yield
+            finally:
+                self._captured_signals.clear()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app, and then what serves it over TLS."""
