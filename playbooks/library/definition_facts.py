@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from ansible.module_utils.entry import Module
 
@@ -17,6 +17,7 @@ module: definition_facts
 short_description: Ports and the state of the settings in .env, read by compose's own parser
 description:
   - C(error) is compose's line about a definition or .env it cannot read, without the value it stumbled over.
+  - C(problems) names the values with which no stack can start, and what is allowed; no secret is in it.
   - C(password) is C(set), or C(default) where POSTGRES_PASSWORD is absent or empty.
 options:
   project_dir: {type: path, required: true, description: "Folder of .env, and of what the definition names."}
@@ -24,10 +25,21 @@ options:
   template: {type: str, default: "", description: What .env will be made from; read where there is none yet.}
   app: {type: str, required: true, description: Name of the application's service.}
   database: {type: str, required: true, description: Name of the database's service.}
+  project: {type: str, required: true, description: Name of the compose project.}
 """
 
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # where compose publishes a port that names no address
+REACHED = (EVERYWHERE, "127.0.0.1")
+HIGHEST_PORT = 65535
+TLS_PORT = 443  # where TLS is served unless .env says otherwise
+ASSIGNED_PORT = re.compile(
+    r"^[ \t]*(?:export[ \t]+)?(SERVER_PORT|PROMETHEUS_PORT|TLS_PORT)[ \t]*="
+    r"[ \t]*(.*?)(?:[ \t]+#.*)?[ \t\r]*$",
+    re.MULTILINE,
+)
+# The variable behind a published port, by whether it is the application's and the port inside.
+PORT_NAMES = {(True, "80"): "SERVER_PORT", (True, "8008"): "PROMETHEUS_PORT", (True, "443"): "TLS_PORT"}
 
 
 def without_value(line: str) -> str:
@@ -35,16 +47,99 @@ def without_value(line: str) -> str:
     return re.sub(r"(unterminated quoted value|unexpected character|in variable name).*", r"\1 …", line)
 
 
-def settings_of(config: dict[str, Any], app: str, database: str) -> dict[str, Any]:
+def port_problem(name: str, value: str) -> str:
+    """Say why a port cannot be published; empty if it can."""
+    if value.isascii() and value.isdigit() and 1 <= int(value) <= HIGHEST_PORT and value == str(int(value)):
+        return ""
+    return f"{name} must be a whole number from 1 to {HIGHEST_PORT} (it is {value!r})"
+
+
+def port_problems(ports: dict[str, str]) -> list[str]:
+    """Say which ports cannot be published, and which are the same. Pure."""
+    found = [problem for name, value in ports.items() if (problem := port_problem(name, value))]
+    by_value: dict[str, list[str]] = {}
+    for name, value in ports.items():
+        by_value.setdefault(value, []).append(name)
+    return found + [
+        f"{' and '.join(names)} are the same port ({value}): each port of the stack must be different"
+        for value, names in by_value.items()
+        if len(names) > 1 and not port_problem("", value)
+    ]
+
+
+def written_ports(text: str) -> dict[str, str]:
+    """Return the ports that the text of .env assigns, for a file that compose cannot resolve. Pure."""
+    assignments = ASSIGNED_PORT.findall(text)
+    ports = {name: value.strip("'\"").rpartition(":")[2] for name, value in assignments}
+    return {name: port for name, port in ports.items() if port and "$" not in port}
+
+
+def published_ports(config: dict[str, Any], app: str, database: str) -> list[dict[str, str]]:
+    """Return name, address and port of all that the stack publishes, as written; TLS where it is on."""
+    found = [
+        {
+            "name": PORT_NAMES.get(
+                (name == app, str(port["target"])), f"the port {port['target']} of {name}"
+            ),
+            "address": port.get("host_ip", EVERYWHERE),
+            "port": str(port["published"]),
+        }
+        for name in (database, app)
+        for port in config["services"][name].get("ports", [])
+    ]
+    environment = config["services"][app].get("environment", {})
+    if environment.get("TLS_CERT_FILE") and "TLS_PORT" not in {one["name"] for one in found}:
+        tls = str(environment.get("TLS_PORT") or TLS_PORT)
+        found.append({"name": "TLS_PORT", "address": EVERYWHERE, "port": tls})
+    return found
+
+
+def address_problems(ports: list[dict[str, str]]) -> list[str]:
+    """Say where the health gate, which asks 127.0.0.1, would not reach the application. Pure."""
+    return [
+        f"{one['name']} must be a port alone: the health gate does not ask {one['address']}"
+        for one in ports
+        if one["name"] == "SERVER_PORT" and one["address"] not in REACHED
+    ]
+
+
+def database_url(text: str) -> tuple[SplitResult, list[str]]:
+    """Return the parts of DATABASE_URL and why it cannot be read; no message shows its password."""
+    try:
+        url = urlsplit(text)
+        _ = url.port
+    except ValueError:
+        return urlsplit(""), ["DATABASE_URL is not a valid URL (brackets and the port are checked first)"]
+    return url, []
+
+
+def reserved(config: dict[str, Any], app: str, project: str) -> list[str]:
+    """Say which names in .env take away what run.py itself decides. Pure."""
+    found = []
+    if config["name"] != project:
+        found.append(f"COMPOSE_PROJECT_NAME must not be set: the stack's name is {project}")
+    if "APP_VERSION" in config["services"][app].get("environment", {}):
+        found.append("APP_VERSION must not be set: it is the version of the image")
+    return found
+
+
+def settings_of(config: dict[str, Any], app: str, database: str, project: str) -> dict[str, Any]:
     """Reduce the resolved definition to facts that may be shown."""
     service = config["services"][app]
     environment = {key: value or "" for key, value in service.get("environment", {}).items()}
     password = config["services"][database]["environment"]["POSTGRES_PASSWORD"]
-    url = urlsplit(environment.get("DATABASE_URL", ""))
-    published = {str(port["target"]): port for port in service.get("ports", [])}
-    tls = bool(environment.get("TLS_CERT_FILE"))
-    beside = [{"address": EVERYWHERE, "port": int(environment.get("TLS_PORT") or 443)}] if tls else []
+    url, problems = database_url(environment.get("DATABASE_URL", ""))
+    ports = published_ports(config, app, database)
+    values = {one["name"]: one["port"] for one in ports}
+    if (tls_port := environment.get("TLS_PORT")) and "TLS_PORT" not in values:
+        problems += filter(None, [port_problem("TLS_PORT", tls_port)])  # the image's own check reads it, too
     return {
+        "problems": [
+            *port_problems(values),
+            *address_problems(ports),
+            *problems,
+            *reserved(config, app, project),
+        ],
         "password": "set" if environment.get("POSTGRES_PASSWORD") else "default",
         "url_host": url.hostname or "",
         "url_database": url.path.lstrip("/"),
@@ -53,14 +148,13 @@ def settings_of(config: dict[str, Any], app: str, database: str) -> dict[str, An
         "webhook_secret": bool(environment.get("WEBHOOK_SECRET")),
         "admin_token": bool(environment.get("ADMIN_TOKEN")),
         "destination": bool(environment.get("DEST_WEBHOOK_URL")),
-        "tls": tls,
-        "server_port": int(published["80"]["published"]),
+        "tls": bool(environment.get("TLS_CERT_FILE")),
+        "server_port": int(values["SERVER_PORT"]) if not port_problem("", values["SERVER_PORT"]) else 0,
         "ports": [
-            {"address": port.get("host_ip", EVERYWHERE), "port": int(port["published"])}
-            for name in (database, app)
-            for port in config["services"][name].get("ports", [])
-        ]
-        + beside,
+            {"address": one["address"], "port": int(one["port"])}
+            for one in ports
+            if not port_problem("", one["port"])
+        ],
     }
 
 
@@ -89,8 +183,13 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     if done.returncode != 0:
         lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("time=")]
         error = without_value(lines[-1] if lines else "no reason given")
-        return {"changed": False, "definition": {"error": error}}
-    settings = settings_of(json.loads(done.stdout), params["app"], params["database"])
+        try:
+            written = written_ports(Path(params["project_dir"], ".env").read_text(errors="replace"))
+        except OSError:
+            written = {}  # compose's own line says so
+        return {"changed": False, "definition": {"error": error, "problems": port_problems(written)}}
+    config = json.loads(done.stdout)
+    settings = settings_of(config, params["app"], params["database"], params["project"])
     return {"changed": False, "definition": {"error": "", **settings}}
 
 
@@ -102,6 +201,7 @@ MODULE = Module(
         "template": {"type": "str", "default": ""},
         "app": {"type": "str", "required": True},
         "database": {"type": "str", "required": True},
+        "project": {"type": "str", "required": True},
     },
     looks=True,
 )

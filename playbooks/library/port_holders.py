@@ -18,19 +18,31 @@ options:
 """
 
 LISTENING = "0A"
+EVERYWHERE = "0.0.0.0"  # noqa: S104  # as definition_facts names it
+
+
+def is_refused(address: str, port: int) -> bool:
+    """Whether the kernel refuses a listener because there is one.
+
+    A port that only root may bind is not refused: the engine is root.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address, port))
+            probe.listen(1)
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
 
 
 def is_taken(address: str, port: int) -> bool:
-    """Try to bind; a port that only root may bind is not taken."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-            probe.listen(1)
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False
+    """Whether somebody listens there; a port that names no address is published over IPv6, too."""
+    addresses = [address, "::"] if address == EVERYWHERE else [address]
+    return any(is_refused(one, port) for one in addresses)
 
 
 def container_on(port: int) -> str:

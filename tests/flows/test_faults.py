@@ -64,6 +64,23 @@ def test_a_port_that_is_taken(stack: Stack) -> None:
     assert "python3" in result.output
 
 
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("SERVER_PORT=8008", "PROMETHEUS_PORT"),
+        ("SERVER_PORT=8080-8081", "SERVER_PORT must be a whole number from 1 to 65535"),
+        ("SERVER_PORT=abc", "SERVER_PORT must be a whole number from 1 to 65535"),
+        ("DATABASE_URL=postgresql://postgres:[@postgres/x", "DATABASE_URL"),
+    ],
+)
+def test_a_value_with_which_nothing_could_start(stack: Stack, line: str, named: str) -> None:
+    """Exit 3 before anything is stopped; the message names the variable and what is allowed."""
+    with serving_all_along(stack), edited(stack, ".env", _appended(line)):
+        result = stack.run_py("--quick")
+    assert result.code == 3
+    assert named in result.output
+
+
 def test_an_unparsable_env_file(stack: Stack) -> None:
     """Exit 3; the message names the file and shows no secret (which `run_py` always checks)."""
     with serving_all_along(stack), edited(stack, ".env", _appended('LOG_LEVEL="never closed')):

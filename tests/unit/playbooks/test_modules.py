@@ -103,18 +103,21 @@ def definition(**environment: str) -> dict[str, Any]:
         {"target": 8008, "published": "8008", "host_ip": "127.0.0.1"},
     ]
     return {
+        "name": "stack",
         "services": {
             "app": {
                 "environment": {"DATABASE_URL": url, "POSTGRES_PASSWORD": "p@ss", **environment},
                 "ports": ports,
             },
             "db": {"environment": {"POSTGRES_PASSWORD": "p@ss"}},
-        }
+        },
     }
 
 
 def test_settings_are_reduced_to_facts_without_secrets() -> None:
-    settings = load("definition_facts").settings_of(definition(ADMIN_TOKEN="very-secret"), "app", "db")
+    settings = load("definition_facts").settings_of(
+        definition(ADMIN_TOKEN="very-secret"), "app", "db", "stack"
+    )
     assert settings["url_agrees"]
     assert settings["admin_token"]
     assert not settings["webhook_secret"]
@@ -126,7 +129,7 @@ def test_settings_are_reduced_to_facts_without_secrets() -> None:
 
 def test_another_password_in_the_url_does_not_agree() -> None:
     other = definition(DATABASE_URL="postgresql+asyncpg://postgres:x@postgres:5432/trading_signals")
-    assert not load("definition_facts").settings_of(other, "app", "db")["url_agrees"]
+    assert not load("definition_facts").settings_of(other, "app", "db", "stack")["url_agrees"]
 
 
 def test_compose_s_line_loses_the_value_it_quotes() -> None:
@@ -158,22 +161,6 @@ class TestOwnership:
         (tmp_path / ".run").mkdir()
         (tmp_path / ".run" / "adopted-volume").write_text("vol\n")
         assert self.of(tmp_path, str(tmp_path), "") == []
-
-
-def test_modes_follow_the_rule_and_links_are_left_alone(tmp_path: Path) -> None:
-    modes = load("ansible.module_utils.tree")
-    outside = tmp_path / "outside"
-    outside.write_text("x")
-    outside.chmod(0o644)
-    (tmp_path / "data" / "deep").mkdir(parents=True)
-    (tmp_path / "data" / "deep" / "file").write_text("x")
-    (tmp_path / "data" / "link").symlink_to(outside)
-    rule = {"folders": "0750", "files": "0640"}
-    changed = [entry for entry in modes.entries(tmp_path / "data") if modes.apply(entry, rule, check=False)]
-    assert {entry.name for entry in changed} == {"data", "deep", "file"}
-    assert (tmp_path / "data" / "deep" / "file").stat().st_mode & 0o777 == 0o640
-    assert outside.stat().st_mode & 0o777 == 0o644
-    assert not any(modes.apply(entry, rule, check=False) for entry in modes.entries(tmp_path / "data"))
 
 
 def test_the_holder_of_a_port_is_named() -> None:
