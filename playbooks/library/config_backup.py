@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.entry import Failure, Module
+from ansible.module_utils.onhost.causes import explain
 
 DOCUMENTATION = """
 module: config_backup
@@ -46,16 +48,28 @@ def fresh_folder(backups: Path, flow: str) -> Path:
             return folder
 
 
-def keep_copy(source: Path, target: Path) -> dict[str, Any]:
-    """Copy one file with its mode and owner, onto the disk; return its line of the manifest."""
+def keep_copy(root: Path, name: str, target: Path) -> dict[str, Any]:
+    """Copy one file with its mode, owner and times, onto the disk; return its line of the manifest.
+
+    The application's user can write to config/, and this runs as root: no link there is followed.
+    """
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shutil.copy2(source, target)
-    found = source.stat()
-    if os.geteuid() == 0:
-        os.chown(target, found.st_uid, found.st_gid)
-    content = target.read_bytes()
-    with target.open("rb") as handle:
-        os.fsync(handle.fileno())
+    ours = os.O_NOFOLLOW if "/" in name else 0  # .env lies where only the operator writes
+    try:
+        source = os.open(root / name, os.O_RDONLY | os.O_NONBLOCK | ours)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(error.errno, "it is a link; put the file itself there", str(root / name)) from error
+    with os.fdopen(source, "rb") as original, target.open("xb") as copy:
+        found, content = os.fstat(original.fileno()), original.read()
+        copy.write(content)
+        copy.flush()
+        if os.geteuid() == 0:
+            os.fchown(copy.fileno(), found.st_uid, found.st_gid)
+        os.fchmod(copy.fileno(), found.st_mode & 0o7777)
+        os.utime(copy.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
+        os.fsync(copy.fileno())
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
         "mode": f"{found.st_mode & 0o7777:04o}",
@@ -96,9 +110,9 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
             "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             **{key: params[key] for key in ("flow", "run", "commit", "image")},
             "files": {
-                name: keep_copy(root / name, folder / name)
+                name: keep_copy(root, name, folder / name)
                 for name in params["files"]
-                if (root / name).is_file()
+                if os.path.lexists(root / name)
             },
         }
         # Written last: a folder without it is not a whole backup.
@@ -107,10 +121,14 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         document.chmod(0o600)
         # This one stays whatever its name says: the clock may have gone back.
         pruned = prune(backups, params["keep"], referred(root) | {folder.name})
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise Failure(
-            f"The configuration could not be backed up to {backups}: {error}. "
-            "Check the folder's owner and the free space, then run this again."
+            f"The configuration could not be backed up to {backups}: {explain(error, backups)}. "
+            "Then run this again."
+        ) from error
+    except ValueError as error:
+        raise Failure(
+            f"{root / RECORD} is not valid JSON: {error}. Correct it, then run this again."
         ) from error
     return {"changed": True, "folder": folder.name, "pruned": pruned}
 

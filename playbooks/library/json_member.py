@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.entry import Failure, Module
+from ansible.module_utils.onhost.causes import explain
 
 DOCUMENTATION = """
 module: json_member
@@ -21,26 +24,45 @@ options:
 """
 
 
-def replace(path: Path, document: dict[str, Any]) -> None:
-    """Write beside and rename: whoever reads it sees the old file or the new one."""
-    beside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+def read(folder: int, name: str) -> bytes | None:
+    """Return the file's content, never through a link; None where there is no such file."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+def replace(folder: int, name: str, document: dict[str, Any]) -> None:
+    """Write beside and rename: a reader sees the old file or the new one.
+
+    The application's user can write to this folder, and this runs as root: no link in it is followed.
+    """
+    beside = f".{name}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside, dir_fd=folder)  # what a killed run left
+    descriptor = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600, dir_fd=folder)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-        if path.exists():
-            now = path.stat()
-            os.fchmod(file.fileno(), now.st_mode & 0o7777)
+        with contextlib.suppress(FileNotFoundError):
+            now = os.stat(name, dir_fd=folder, follow_symlinks=False)
             os.fchown(file.fileno(), now.st_uid, now.st_gid)
+            os.fchmod(file.fileno(), now.st_mode & 0o7777)
         file.flush()
         os.fsync(file.fileno())
-    beside.rename(path)
+    os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Set the member, or take it out. Raises Failure."""
     path, name, value = Path(params["path"]), params["name"], params["value"]
     try:
-        document = json.loads(path.read_bytes()) if path.exists() else {}
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise Failure(f"{explain(error, path.parent)}.") from error
+    try:
+        document = json.loads(read(folder, path.name) or b"{}")
         before = document.get(name)
         if before == value:
             return {"changed": False, "before": before}
@@ -48,11 +70,15 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         if value is None:
             del after[name]
         if not params["look"]:
-            replace(path, after)
+            replace(folder, path.name, after)
     except (ValueError, AttributeError) as error:
-        raise Failure(f"{path} is no JSON object ({error}). Correct it, then run this again.") from error
+        raise Failure(f"{path} is not a JSON object ({error}). Correct it, then run this again.") from error
     except OSError as error:
-        raise Failure(f"{path} cannot be written: {error.strerror}.") from error
+        if error.errno == errno.ELOOP:
+            raise Failure(f"{path} is a link. Put the file itself there, then run this again.") from error
+        raise Failure(f"{explain(error, path)}.") from error
+    finally:
+        os.close(folder)
     return {"changed": True, "before": before}
 
 

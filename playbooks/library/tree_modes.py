@@ -1,4 +1,4 @@
-"""Give the stack's folders their modes and owners, and leave what git tracks as it is (SPEC §6)."""
+"""Give the stack's folders their modes and owners, and leave what git tracks as it is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.entry import Failure, Module
+from ansible.module_utils.onhost.causes import explain
 from ansible.module_utils.tree import in_line
 
 DOCUMENTATION = """
@@ -25,10 +26,9 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Set what is not in line. Raises Failure."""
     try:
         changed = in_line(Path(params["path"]), params["rules"], check=False)
-    except PermissionError as error:
+    except OSError as error:
         raise Failure(
-            f"The mode of {error.filename} cannot be set by this user: it belongs to somebody else. "
-            f"Type: sudo chown -R $(id -u) {error.filename}, or run this as root."
+            f"A mode or an owner could not be set: {explain(error, Path(params['path']))}."
         ) from error
     return {"changed": bool(changed), "paths": changed[:20]}
 

@@ -95,5 +95,24 @@ def test_one_member_is_set_and_taken_back(tmp_path: Path) -> None:
 def test_a_file_that_is_no_object_is_left_alone(tmp_path: Path, content: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(content)
-    assert "is no JSON object" in set_member(path, value=True)["msg"]
+    assert "is not a JSON object" in set_member(path, value=True)["msg"]
     assert path.read_text() == content
+
+
+def test_no_link_beside_the_file_is_followed(tmp_path: Path) -> None:
+    """The application's user can write to config/, and this runs as root."""
+    folder, outside = tmp_path / "config", tmp_path / "outside"
+    folder.mkdir()
+    outside.write_text("{}")
+    outside.chmod(0o600)
+    (folder / "config.json").write_text("{}")
+    (folder / "config.json").chmod(0o644)
+    (folder / ".config.json.new").symlink_to(outside)
+    assert set_member(folder / "config.json", value=True)["changed"] is True
+    assert (outside.read_text(), outside.stat().st_mode & 0o777) == ("{}", 0o600)
+    assert json.loads((folder / "config.json").read_text()) == {"paused": True}
+
+    (folder / "config.json").unlink()
+    (folder / "config.json").symlink_to(outside)
+    assert "is a link" in set_member(folder / "config.json", value=True)["msg"]
+    assert outside.read_text() == "{}"

@@ -23,11 +23,22 @@ class TestBackup:
         (tmp_path / ".env").write_text("PASSWORD=mine\r\n")
         (tmp_path / ".env").chmod(0o640)
         folder = module.fresh_folder(tmp_path / "backups", "update")
-        line = module.keep_copy(tmp_path / ".env", folder / ".env")
+        line = module.keep_copy(tmp_path, ".env", folder / ".env")
         assert (folder / ".env").read_bytes() == (tmp_path / ".env").read_bytes()
         assert line["mode"] == "0640"
         assert len(line["sha256"]) == 64
         assert folder.stat().st_mode & 0o777 == 0o700
+
+    def test_a_link_in_config_is_not_followed(self, tmp_path: Path) -> None:
+        """The application's user can put one there, and the backup is made as root."""
+        module = load("config_backup")
+        (tmp_path / "config").mkdir()
+        (tmp_path / "secret").write_text("of somebody else")
+        (tmp_path / "config" / "webhook_config.json").symlink_to(tmp_path / "secret")
+        arguments = {"path": str(tmp_path), "files": ["config/webhook_config.json"], "flow": "u", "run": "r"}
+        said = module.MODULE.call(arguments)["msg"]
+        assert "webhook_config.json: it is a link" in said
+        assert not [path for path in (tmp_path / "backups").rglob("*") if path.is_file()]
 
     def test_kept_versions_keep_their_backups(self, tmp_path: Path) -> None:
         module, record = load("config_backup"), load("version_record")
