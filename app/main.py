@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from app import admin, intake, ops, queues
+from app import admin, denials, intake, ops, queues
 from app.admin import live
 from app.config_store import ConfigStore, Opening
 from app.db.pool import open_pool
@@ -63,6 +63,7 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
             yield
         finally:
             await reception.close(_DRAIN_SECONDS)
+            runtime.denials.write_lines(at_once=True)
             # senders finish the request they have open, so the limit is the destination's
             await runtime.supervisor.stop(runtime.config.webhook.timeout + 2)
             await runtime.http.close()
@@ -92,6 +93,7 @@ def _start_workers(runtime: Runtime, reception: Reception) -> None:
     start = runtime.supervisor.start
     start("intake", partial(reception.commit.run, "intake"))
     start("refused-posts", partial(reception.refused.run, "refused-posts"))
+    start("denials", partial(denials.run, runtime, "denials"))
     start("queues", partial(queues.run, runtime, "queues"))
     screener.start(runtime)
     decision.start(runtime)

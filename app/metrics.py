@@ -7,6 +7,11 @@ _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 SIGNALS_RECEIVED = Counter("signals_received", "Signals committed and answered 202, without duplicates")
 SIGNALS_DUPLICATE = Counter("signals_duplicate", "Posts answered 202 as a duplicate of an earlier signal")
 POSTS_REFUSED = Counter("posts_refused", "Posts not taken, by HTTP status", ["status"])
+DENIALS = Counter(
+    "tsp_denials",
+    "Requests turned away: wrong or missing credentials, a wrong webhook path, a body that did not come",
+    ["kind"],
+)
 GROUP_COMMIT_SIZE = Histogram(
     "group_commit_size", "Signals in one intake transaction", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
 )

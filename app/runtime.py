@@ -8,6 +8,7 @@ import aiohttp
 
 from app.config import Config
 from app.db.pool import Pool
+from app.denials import Denials
 from app.errors import ConfigFileError
 from app.hub import Hub
 from app.queues import Queues
@@ -33,5 +34,6 @@ class Runtime:
     started_at: float
     hub: Hub = field(default_factory=Hub)
     queues: Queues = field(default_factory=Queues)
+    denials: Denials = field(default_factory=Denials)
     config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
     destination_state: Literal["open", "held"] = "open"

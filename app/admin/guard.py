@@ -1,6 +1,7 @@
 """The door: who may pass is decided here, before routing and before any validation (SPEC §14). Pure ASGI."""
 
 import asyncio
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers
@@ -11,6 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.admin.reasons import told
 from app.admin.session import COOKIE, Access, Sessions
 from app.admin.tries import WrongTries
+
+if TYPE_CHECKING:
+    from app.denials import Kind
 
 SIGN_IN = "/admin/sign-in"
 PREFERENCES = "/admin/preferences"  # language and theme are chosen on the sign-in page too
@@ -79,7 +83,7 @@ class Guard:
         scheme, _, offered = connection.headers.get("authorization", "").partition(" ")
         bearer = scheme.lower() == "bearer"
         if bearer:
-            access = await self._check_token(sessions, offered.strip(), client_address(connection))
+            access = await self._check_token(sessions, offered.strip(), connection)
         else:
             access = sessions.read(cookie_parser(connection.headers.get("cookie", "")).get(COOKIE, ""))
         if access is None and bearer:
@@ -91,10 +95,15 @@ class Guard:
             return JSONResponse({"detail": told(FOREIGN)}, 403)
         return access
 
-    async def _check_token(self, sessions: Sessions, offered: str, address: str) -> Access | None:
+    async def _check_token(
+        self, sessions: Sessions, offered: str, connection: HTTPConnection
+    ) -> Access | None:
+        address = client_address(connection)
         if sessions.token_matches(offered):
             self.tries.forget(address)
             return Access()
+        kind: Kind = "websocket" if connection.scope["type"] == "websocket" else "admin_token"
+        connection.app.state.runtime.denials.count(kind, address)
         await asyncio.sleep(self.tries.record(address))
         return None
 

@@ -7,11 +7,21 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from app.admin.schemas import Alarm, Changes, Destination, Metrics, Positions, ProcessStatus, TopN
+from app.admin.schemas import (
+    Alarm,
+    Changes,
+    DeniedRequests,
+    Destination,
+    Metrics,
+    Positions,
+    ProcessStatus,
+    TopN,
+)
 from app.config import SystemConfig
 from app.db.pool import Connection
 from app.db.queries import load
 from app.delivery.destination import describe, why_failing
+from app.denials import Denials
 from app.errors import ConfigFileError
 from app.runtime import Runtime
 from app.screener.lists import current_list
@@ -29,6 +39,7 @@ class Overview(BaseModel):
     top_n: TopN
     positions: Positions
     changes: Changes
+    refused: list[DeniedRequests]
     alarms: list[Alarm]
 
 
@@ -51,6 +62,7 @@ async def look(runtime: Runtime) -> Overview:
         counts and waiting and positions and sells and changes
     ):  # an aggregate without GROUP BY always has its one row
         raise RuntimeError("the database answered an aggregate without a row")
+    refused = denied(runtime.denials)
     return Overview(
         status=ProcessStatus(
             version=runtime.settings.app_version,
@@ -76,8 +88,10 @@ async def look(runtime: Runtime) -> Overview:
         top_n=top_n,
         positions=Positions(**positions),
         changes=Changes(**changes),
+        refused=refused,
         alarms=alarms(top_n, sells_expired=sells["expired"], sells_late=sells["late"], failing=failing)
-        + operator_alarms(runtime.config.system, runtime.config_problems),
+        + operator_alarms(runtime.config.system, runtime.config_problems)
+        + [denial_alarm(each) for each in refused],
     )
 
 
@@ -130,6 +144,27 @@ def operator_alarms(system: SystemConfig, problems: Mapping[str, ConfigFileError
         found.append(Alarm(code="engine_paused"))
     found += [Alarm(code="config_wrong", values={"problem": str(problem)}) for problem in problems.values()]
     return found
+
+
+def denied(denials: Denials) -> list[DeniedRequests]:
+    """Return what was turned away of late, by kind."""
+    return [
+        DeniedRequests(
+            kind=kind,
+            count=found.count,
+            first_at=found.first_at,
+            last_at=found.last_at,
+            last_address=found.last_address,
+            top_address=found.top_address,
+        )
+        for kind, found in denials.episodes().items()
+    ]
+
+
+def denial_alarm(found: DeniedRequests) -> Alarm:
+    """Return the alarm for it: alerts may be lost, or somebody guesses the token. Pure."""
+    values = {"count": str(found.count), "address": found.last_address, "top": found.top_address}
+    return Alarm(code=f"denied_{found.kind}", values=values)
 
 
 def database_alarm() -> Alarm:

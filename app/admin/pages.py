@@ -101,6 +101,7 @@ async def sign_in(request: Request) -> Response:
     if not sessions.possible:
         return page("sign_in.html", 401, problem=text("sign_in.impossible"), target=target)
     if not sessions.token_matches(form.get("token", "").strip()):
+        runtime_of(request).denials.count("sign_in", client_address(request))
         await asyncio.sleep(tries.record(client_address(request)))
         return page("sign_in.html", 401, problem=text("sign_in.wrong"), target=target)
     tries.forget(client_address(request))

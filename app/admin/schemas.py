@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, computed_field
 
 from app.admin.reasons import told
 from app.admin.texts import text
+from app.denials import Kind
 
 Status = Literal["received", "approved", "rejected", "forwarding", "forwarded", "failed", "expired"]
 SignalType = Literal["buy", "sell", "manual_sell", "position_close", "sell_all"]
@@ -154,6 +155,21 @@ class Alarm(BaseModel):
     def text(self) -> str:
         """Made when it is sent, for that is when the reader is known."""
         return text(f"alarm.{self.code}", **{name: told(value) for name, value in self.values.items()})
+
+
+class DeniedRequests(BaseModel):
+    """Requests that this process turned away and did not keep, with less than 15 minutes between two.
+
+    `kind`: a post with a wrong or missing secret, to a wrong path or without its body; a wrong token as a
+    header, at the sign-in or for the live updates.
+    """
+
+    kind: Kind
+    count: int
+    first_at: datetime
+    last_at: datetime
+    last_address: str
+    top_address: str
 
 
 class ProcessStatus(BaseModel):

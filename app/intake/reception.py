@@ -7,6 +7,7 @@ import structlog
 
 from app import metrics
 from app.db.away import DATABASE_AWAY
+from app.denials import Kind
 from app.intake.alert import SECRET_FIELD, Alert, BadAlertError, Fields, read_alert, read_fields, text_of
 from app.intake.commit import GroupCommit, NotCommittedInTimeError, OverloadedError, RefusedByDatabaseError
 from app.intake.dedupe import body_key, header_key
@@ -17,6 +18,11 @@ from app.members import without
 from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)
+
+WRONG_PATH = (
+    "nothing is here: send alerts by POST to /webhook/in, with the secret as header X-Webhook-Secret, "
+    "as /webhook/in/SECRET, as ?secret=SECRET or as the field secret"
+)
 
 
 class NotTakenError(Exception):
@@ -66,10 +72,10 @@ class Reception:
             fields = read_fields(body)
         except BadAlertError as error:
             if not known:
-                raise self._unauthorized() from error
+                raise self._unauthorized(envelope) from error
             raise self.refusal(422, str(error), envelope, body) from error
         if not known and not self._knows_field(fields):
-            raise self._unauthorized()
+            raise self._unauthorized(envelope)
         try:
             self._check_load()
             alert = read_alert(body, fields)
@@ -96,13 +102,18 @@ class Reception:
         log.info("post refused", status=status, reason=detail, client=envelope.client, size=len(body))
         return NotTakenError(status, detail)
 
-    def too_large(self, limit: int, envelope: Envelope, body: bytes) -> NotTakenError:
-        """Refuse a body of which only the beginning was read; kept if its sender is known without it."""
-        detail = f"body: at most {limit} bytes are allowed"
+    def incomplete(self, status: int, detail: str, envelope: Envelope, body: bytes) -> NotTakenError:
+        """Refuse a body of which only the beginning was read: 408 or 413.
+
+        It is kept if its sender is known without it, and counted by address if not.
+        """
         if self._knows(envelope):
-            return self.refusal(413, detail, envelope, body)
-        metrics.POSTS_REFUSED.labels("413").inc()
-        return NotTakenError(413, detail)
+            return self.refusal(status, detail, envelope, body)
+        return self._denied("webhook_body", status, detail, envelope.client)
+
+    def misdirected(self, client: str) -> NotTakenError:
+        """Refuse a post to a path that is nearly the webhook's. Its path may hold the secret: never shown."""
+        return self._denied("webhook_path", 404, WRONG_PATH, client)
 
     def _knows(self, envelope: Envelope) -> bool:
         return self._secret.is_open or any(map(self._secret.matches, envelope.secrets))
@@ -112,12 +123,15 @@ class Reception:
         text = text_of(raw)
         return self._secret.matches(raw if text is None else text.encode())
 
-    @staticmethod
-    def _unauthorized() -> NotTakenError:
-        metrics.POSTS_REFUSED.labels("401").inc()
-        return NotTakenError(
-            401, "wrong or missing secret: header X-Webhook-Secret, path, ?secret= or field secret"
-        )
+    def _unauthorized(self, envelope: Envelope) -> NotTakenError:
+        detail = "wrong or missing secret: header X-Webhook-Secret, path, ?secret= or field secret"
+        return self._denied("webhook_secret", 401, detail, envelope.client)
+
+    def _denied(self, kind: Kind, status: int, detail: str, client: str) -> NotTakenError:
+        """Count a post of a stranger, which is not stored, and return what to raise."""
+        self._runtime.denials.count(kind, client)
+        metrics.POSTS_REFUSED.labels(str(status)).inc()
+        return NotTakenError(status, detail)
 
     def _queue_size(self) -> int:
         return self._runtime.queues.received + self.commit.waiting

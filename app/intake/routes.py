@@ -1,24 +1,20 @@
-"""`POST /webhook/in[/secret]` as plain ASGI, before all other middleware and routes.
+"""`POST /webhook/in[/secret][/]` as plain ASGI, before all other middleware and routes.
 
 What a framework does for each request costs more than all that the webhook does itself (docs/performance.md).
 """
 
 import asyncio
-import re
 from collections.abc import Mapping
 from contextlib import suppress
-from urllib.parse import parse_qs
 
 import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.intake.reception import Accepted, Envelope, NotTakenError, Reception
+from app.intake.paths import is_misspelt, secret_in_path, secrets_in
+from app.intake.reception import WRONG_PATH, Accepted, Envelope, NotTakenError, Reception
 
-PATH = "/webhook/in"
-_PATH_BEFORE_SECRET = f"{PATH}/"
-_SECRET_IN_PATH = re.compile(rf"{_PATH_BEFORE_SECRET}[^/]+\Z")
 BODY_LIMIT = 64 * 1024
 _BODY_SECONDS = 2.0
 _REST_BYTES, _REST_SECONDS = 8_000_000, 0.5  # of a body that is too large, before the connection is closed
@@ -34,18 +30,16 @@ class WebhookIn:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
-        if scope["type"] != "http" or not _is_webhook(scope["path"]):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if scope["method"] != "POST":
-            await Response(status_code=405, headers={"Allow": "POST"})(scope, receive, send)
+        path: str = scope["path"]
+        in_path = secret_in_path(path, scope.get("raw_path") or path.encode())
+        if in_path is None and not is_misspelt(path, scope["method"]):
+            await self.app(scope, receive, send)
             return
-        reception: Reception = scope["app"].state.reception
-        headers = dict(scope["headers"])
-        envelope = _envelope(scope, headers)
         try:
-            body = await _read(receive, headers, reception, envelope)
-            accepted = await reception.take(body, envelope)
+            accepted = await _take(scope, receive, in_path)
         except NotTakenError as error:
             await _refused(error)(scope, receive, send)
         except ClientDisconnect:
@@ -54,26 +48,38 @@ class WebhookIn:
             await _send_accepted(accepted, send)
 
 
-def _is_webhook(path: str) -> bool:
-    """`/webhook/in`, or that with one more part: the secret."""
-    return path == PATH or (path.startswith(_PATH_BEFORE_SECRET) and _SECRET_IN_PATH.match(path) is not None)
+async def _take(scope: Scope, receive: Receive, in_path: bytes | None) -> Accepted:
+    """Read the post and have it taken; `in_path` None is a path that was meant to be the webhook's.
+
+    Raises:
+        NotTakenError: what the answer is instead.
+        ClientDisconnect: the sender went away.
+    """
+    reception: Reception = scope["app"].state.reception
+    is_post = scope["method"] == "POST"
+    if in_path is None:
+        raise reception.misdirected(_client(scope)) if is_post else NotTakenError(404, WRONG_PATH)
+    if not is_post:
+        raise NotTakenError(405, "only POST is allowed here: it is where alerts are sent")
+    headers = dict(scope["headers"])
+    envelope = _envelope(scope, headers, in_path)
+    body = await _read(receive, headers, reception, envelope)
+    return await reception.take(body, envelope)
 
 
-def _envelope(scope: Scope, headers: Mapping[bytes, bytes]) -> Envelope:
-    secrets = list[bytes]()
-    if header := headers.get(b"x-webhook-secret"):
-        secrets.append(header)
-    if secret := scope["path"][len(_PATH_BEFORE_SECRET) :]:
-        secrets.append(secret.encode())
-    if query := scope["query_string"]:
-        secrets += [value.encode() for value in parse_qs(query.decode("latin-1")).get("secret", [])]
+def _envelope(scope: Scope, headers: Mapping[bytes, bytes], in_path: bytes) -> Envelope:
+    header = headers.get(b"x-webhook-secret")
     key = headers.get(b"idempotency-key") or headers.get(b"webhook-id")
-    client = scope.get("client")
     return Envelope(
-        secrets=tuple(secrets),
+        secrets=(*((header,) if header else ()), *secrets_in(in_path, scope["query_string"])),
         idempotency_key=key.decode("latin-1") if key else None,
-        client=client[0] if client else "",
+        client=_client(scope),
     )
+
+
+def _client(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 async def _read(
@@ -85,8 +91,8 @@ async def _read(
         NotTakenError: 413, or 408 when it does not come within 2 s.
         ClientDisconnect: the sender went away.
     """
-    announced = headers.get(b"content-length", b"")
-    is_large = announced.isdigit() and int(announced) > BODY_LIMIT
+    announced = headers.get(b"content-length", b"").lstrip(b"0")
+    is_large = announced.isdigit() and (len(announced) > 20 or int(announced) > BODY_LIMIT)
     body, more = b"", True
     try:
         async with asyncio.timeout(_BODY_SECONDS):
@@ -98,9 +104,10 @@ async def _read(
                 more = message.get("more_body", False)
                 is_large = is_large or len(body) > BODY_LIMIT
     except TimeoutError as error:
-        raise NotTakenError(408, f"body: did not come within {_BODY_SECONDS:g} s") from error
+        late = f"body: did not come within {_BODY_SECONDS:g} s"
+        raise reception.incomplete(408, late, envelope, body) from error
     if is_large:
-        refusal = reception.too_large(BODY_LIMIT, envelope, body)
+        refusal = reception.incomplete(413, f"body: at most {BODY_LIMIT} bytes are allowed", envelope, body)
         if more:
             await _discard(receive)
         raise refusal
@@ -136,6 +143,8 @@ def _refused(error: NotTakenError) -> Response:
     headers = dict[str, str]()
     if error.status == 503:
         headers["Retry-After"] = _RETRY_AFTER_SECONDS
+    if error.status == 405:
+        headers["Allow"] = "POST"
     if error.status in {408, 413}:
         headers["Connection"] = "close"  # the rest of the body is not read
     return Response(_encode({"detail": str(error)}), error.status, headers, media_type="application/json")

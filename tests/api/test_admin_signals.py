@@ -225,7 +225,8 @@ async def test_a_page_starts_from_a_whole_snapshot(app_server: AppServer) -> Non
     async with app_server.http.ws_connect("/ws/admin-updates", headers=BEARER) as line:
         first = await line.receive_json(timeout=5)
     assert first["type"] == "snapshot"
-    assert first["data"].keys() == {"status", "metrics", "top_n", "positions", "changes", "alarms"}
+    parts = {"status", "metrics", "top_n", "positions", "changes", "refused", "alarms"}
+    assert first["data"].keys() == parts
     assert first["data"]["metrics"]["received"] == 1
     assert first["data"]["top_n"]["tickers"] == ["NVDA"]
 

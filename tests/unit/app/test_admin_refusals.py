@@ -37,7 +37,8 @@ SPEAKERS = {
     **dict.fromkeys(("NoSuchError", "ConflictError", "BrokenFileError", "UndeliveredError"), 0),
     **dict.fromkeys(("NoExportError", "TooLargeError", "NotWrittenError", "Unreadable"), 0),
     **dict.fromkeys(("SourceError", "BlockedError", "BadAlertError"), 0),
-    **dict.fromkeys(("ConfigFileError", "NotTakenError", "refusal", "_failed"), 1),
+    **dict.fromkeys(("ConfigFileError", "NotTakenError", "refusal", "_failed", "incomplete"), 1),
+    "_denied": 2,
     "told": 0,
 }
 # who says it to nobody else: elsewhere a ValueError is a defect, or stops the start
