@@ -2,7 +2,7 @@
 
 import asyncio
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, cookie_parser
@@ -47,7 +47,16 @@ def is_foreign(headers: Headers, *, required: bool) -> bool:
     if origin is None:
         return required
     hosts = {headers.get("host", "").lower(), headers.get("x-forwarded-host", "").lower()} - {""}
-    return urlsplit(origin).netloc.lower() not in hosts
+    parts = address_parts(origin)
+    return parts is None or parts.netloc.lower() not in hosts
+
+
+def address_parts(address: str) -> SplitResult | None:
+    """Return the parts of an address in a header; None where it cannot be read as one. Pure."""
+    try:
+        return urlsplit(address)
+    except ValueError:  # as of "http://["
+        return None
 
 
 def client_address(connection: HTTPConnection) -> str:
@@ -116,7 +125,9 @@ def _ask_to_sign_in(connection: HTTPConnection, detail: str) -> Response:
     """A person following a link is taken to the form; a program gets 401."""
     wants_page = "text/html" in connection.headers.get("accept", "")
     if connection.scope["type"] == "http" and connection.scope["method"] == "GET" and wants_page:
-        target = connection.url.path + (f"?{connection.url.query}" if connection.url.query else "")
+        # not by `connection.url`: that is made with the Host header, which may be no host at all
+        query = connection.scope["query_string"].decode("latin-1")
+        target = connection.scope["path"] + (f"?{query}" if query else "")
         return RedirectResponse(f"{SIGN_IN}?next={quote(target, safe='')}", 303)
     return _unauthorized(detail)
 

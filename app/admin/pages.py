@@ -2,7 +2,7 @@
 
 import asyncio
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.admin import overview, reading
 from app.admin.door import runtime_of
-from app.admin.guard import FOREIGN, PREFERENCES, SIGN_IN, client_address, is_foreign
+from app.admin.guard import FOREIGN, PREFERENCES, SIGN_IN, address_parts, client_address, is_foreign
 from app.admin.preferences import LANGUAGES, THEMES
 from app.admin.preferences import LIFETIME_SECONDS as PREFERENCE_SECONDS
 from app.admin.reasons import told
@@ -64,8 +64,10 @@ async def choose(request: Request) -> Response:
     if is_foreign(request.headers, required=False):
         return JSONResponse({"detail": told(FOREIGN)}, 403)
     form = await _small_form(request)
-    came_from = urlsplit(request.headers.get("referer", ""))
-    target = came_from.path + (f"?{came_from.query}" if came_from.query else "")
+    came_from = address_parts(request.headers.get("referer", ""))
+    target = ""
+    if came_from:
+        target = came_from.path + (f"?{came_from.query}" if came_from.query else "")
     response = RedirectResponse(local_path(target), 303)
     for name, allowed in (("language", LANGUAGES), ("theme", THEMES)):
         if form.get(name) in allowed:
@@ -148,7 +150,7 @@ async def _frame(request: Request, view: View, *, fragment: bool) -> dict[str, A
 
 
 def _over_tls(request: Request) -> bool:
-    return "https" in {request.url.scheme, request.headers.get("x-forwarded-proto")}
+    return "https" in {request.scope["scheme"], request.headers.get("x-forwarded-proto")}
 
 
 async def _small_form(request: Request) -> dict[str, str]:

@@ -4,14 +4,14 @@ In the reader's language, so that the page can show it as it comes; who asks for
 in English.
 """
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from fastapi.encoders import jsonable_encoder
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from app.admin.database import TooLargeError
@@ -46,6 +46,7 @@ def install(app: "FastAPI") -> None:
         app.add_exception_handler(refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _unreadable)
+    app.add_exception_handler(ClientDisconnect, _abandoned)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -58,10 +59,34 @@ async def _refused(_request: Request, error: Exception) -> Response:
 
 async def _invalid(_request: Request, error: Exception) -> Response:
     """Say which places of a body or query have the wrong type: FastAPI's own answer, told to the reader."""
-    found = cast("RequestValidationError", error).errors()
-    return JSONResponse(
-        {"detail": jsonable_encoder([{**each, "msg": told(each["msg"])} for each in found])}, 422
-    )
+    found = [{**each, "msg": told(each["msg"])} for each in cast("RequestValidationError", error).errors()]
+    try:
+        return JSONResponse({"detail": jsonable_encoder(found)}, 422)
+    except (ValueError, RecursionError):
+        # what was sent cannot be sent back: NaN, half a surrogate pair, bytes, or nested too deeply
+        return JSONResponse({"detail": _bare(found)}, 422)
+
+
+def _bare(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The places and words alone. Names are the sender's, too: what is not text in them is replaced. Pure."""
+    return [
+        {
+            "loc": [part if isinstance(part, int) else _readable(str(part)) for part in each["loc"]],
+            "msg": _readable(each["msg"]),
+            "type": each["type"],
+            "input": None,
+        }
+        for each in found
+    ]
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+async def _abandoned(_request: Request, _error: Exception) -> Response:
+    """End a request whose sender left before its body was complete; only the access log sees the answer."""
+    return JSONResponse({"detail": "the body was not complete"}, 400)
 
 
 async def _unreadable(request: Request, error: Exception) -> Response:
