@@ -28,6 +28,7 @@ class Action:
     shows_log: bool = False  # may be joined to a deploying flow, after it
     takes: str = ""  # name of the argument its flag takes, as --help shows it; [NAME]: it may be left out
     rolls_back: bool = False  # --no-rollback may join
+    moves: bool = False  # takes the checkout to another commit, and so plays from a copy of the controller
     fetches: bool = False  # first of all; then it may leave its hosts to the target's controller
     knobs: Mapping[str, Any] = field(default_factory=dict)  # extra variables of this row
 
@@ -73,6 +74,7 @@ ACTIONS: tuple[Action, ...] = (
         changes=True,
         deploys=True,
         rolls_back=True,
+        moves=True,
         fetches=True,
     ),
     Action(
@@ -85,6 +87,7 @@ ACTIONS: tuple[Action, ...] = (
         changes=True,
         deploys=True,
         rolls_back=True,
+        moves=True,
         fetches=True,
     ),
     Action(
@@ -139,6 +142,7 @@ ACTIONS: tuple[Action, ...] = (
         deploys=True,
         takes="[VERSION]",
         rolls_back=True,
+        moves=True,
     ),
     Action(
         name="logs",

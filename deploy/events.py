@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PRECONDITIONS = "Preconditions"  # the play in which a failure means that nothing was changed
 FETCH = "Fetch"  # asks a remote: a failure there fails the flow, and nothing was changed either
 LOCK = "Lock"  # all hosts' locks, before anything else
+LEASE = "Lease"  # no play: the lock was lost while the run was at work
 BUILD = "Build"  # images, beside what runs: a failure there fails the flow, and nothing was changed either
 HARMLESS = frozenset({PRECONDITIONS, FETCH, LOCK, BUILD})
 REPORT_FACT = "host_report"
@@ -82,6 +83,11 @@ class Failure:
     detail: tuple[str, ...] = ()
     unreachable: bool = False
 
+    @property
+    def first_line(self) -> str:
+        """The first line of its message."""
+        return self.message.partition("\n")[0]
+
 
 @dataclass
 class HostState:
@@ -95,6 +101,21 @@ class HostState:
     finished: list[str] = field(default_factory=list)  # of those, the ones that came to their end
     seconds: float = 0.0  # spent in steps
     notes: list[str] = field(default_factory=list)  # the controller's own, before those of the report
+    earlier: list[Failure] = field(default_factory=list)  # failures before `failure`, first one first
+
+    def fail(self, failure: Failure) -> None:
+        """Note a failure. One that another failure followed, in a rescue for example, stays known."""
+        if self.failure:
+            self.earlier.append(self.failure)
+        self.failure = failure
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The first failure, then those that followed and do not quote it."""
+        if not self.failure:
+            return []
+        unsaid = [one for one in self.earlier if one.first_line not in self.failure.message]
+        return [*unsaid, self.failure]
 
     @property
     def touched(self) -> bool:
@@ -165,7 +186,7 @@ class RunState:
                 host.report.update(report)
         if status in {Status.FAILED, Status.UNREACHABLE}:
             message, detail = explain(result)
-            host.failure = Failure(self.play, step.name, message, detail, status is Status.UNREACHABLE)
+            host.fail(Failure(self.play, step.name, message, detail, status is Status.UNREACHABLE))
         return step
 
     def _settle(self, stats: dict[str, Any]) -> None:
@@ -174,6 +195,7 @@ class RunState:
             host.running = None
             if not (stats.get("failures", {}).get(host.name) or stats.get("dark", {}).get(host.name)):
                 host.failure = None
+                host.earlier.clear()
         if self.play not in {host.failure.play for host in self.hosts.values() if host.failure}:
             self._close_play()
 

@@ -13,6 +13,7 @@ from deploy import confirm, extra_vars, handover, inventory, lock, logs, runner,
 from deploy.actions import DIAGNOSIS, UNLOCK, Action
 from deploy.events import RunState
 from deploy.exitcodes import ExitCode, worst
+from deploy.heartbeat import Leases
 from deploy.masking import Mask, read_env, secret_values
 from deploy.report import Report
 
@@ -97,6 +98,7 @@ class _Session:
         self._request = request
         self._root = root
         self._known = known
+        self._inventories = known.paths
         self._report = report
         self._interruption = interruption
         self._mask = mask
@@ -127,11 +129,15 @@ class _Session:
         live = self._report.live(action, state, looks=self._request.check)
         with self._lock(action, state) as held, live:
             taken = held.take() and not self._interruption.requested
+            if taken and action.moves and not (self._request.check or self._request.checkout):
+                self._leave_the_checkout()
             status = self._play(action, state, held.note_plans) if taken else _NOT_PLAYED
             state.expect(state.hosts or self._known.hosts(inventory.DEFAULT_LIMIT))
+            if taken and status and action.changes:
+                held.note_losses()
             doubtful = verdict.to_ask(state, ansible_status=status) if action.changes else []
             if doubtful:
-                self._ask_what_serves(state, doubtful)
+                self._ask_what_serves(state, doubtful, keep=not held.lost)
             judged = held.verdict = verdict.judge(
                 state, action, ansible_status=status, interrupted=self._interruption.requested
             )
@@ -139,13 +145,20 @@ class _Session:
             replace(self._request, action=action), state, judged, time.monotonic() - started
         )
 
+    def _leave_the_checkout(self) -> None:
+        """Play from a copy of the controller from here on: the flow moves the checkout. Raises OSError."""
+        copy = handover.play_from_copy(self._root, self._request.run_id)
+        self._request = replace(self._request, checkout=str(self._root))
+        self._inventories = [str(copy / inventory.SHIPPED), *self._inventories[1:]]
+        self._root = copy
+
     def _play(self, action: Action, state: RunState, progressed: Callable[[], None]) -> int:
         """The flow's playbook. Raises handover.Due where it has left the hosts to another controller."""
         if action is UNLOCK:
             return unlock.play(state, self._playbook, force=self._request.yes)
         knobs = extra_vars.knobs(self._request, action)
         status = self._playbook(str(action.playbook), state, knobs, progressed)
-        if status == runner.KILLED and not self._interruption.requested:
+        if status == runner.KILLED and not (self._interruption.requested or self._interruption.lost):
             self._report.say("Ansible was killed (is there memory left?); the step that it was at was ended.")
         fetched = action.fetches and self._request.commit is None and not self._request.check
         if fetched and status == 0 and not self._interruption.requested:
@@ -160,12 +173,15 @@ class _Session:
                 )
         return status
 
-    def _ask_what_serves(self, state: RunState, hosts: list[str]) -> None:
-        """`diagnose.yml` after a failure: what it finds replaces what the failed flow had reported so far."""
+    def _ask_what_serves(self, state: RunState, hosts: list[str], *, keep: bool) -> None:
+        """`diagnose.yml` after a failure: what it finds replaces what the failed flow had reported so far.
+
+        `keep`: the diagnosis is written to a file there, too; not by a run that lost its lock.
+        """
         self._report.say(f"Looking at what serves now: {', '.join(hosts)}")
         self._interruption.renew()
         found = RunState(hosts)
-        knobs = {"status_log_lines": _LOG_LINES_AFTER_FAILURE, "diagnostics_keep": True}
+        knobs = {"status_log_lines": _LOG_LINES_AFTER_FAILURE, "diagnostics_keep": keep}
         self._playbook(
             str(DIAGNOSIS.playbook), found, {**extra_vars.knobs(self._request, DIAGNOSIS), **knobs}
         )
@@ -182,12 +198,14 @@ class _Session:
             job = self._job(playbook, list(asked.hosts), knobs, marked=False)  # it ends what is marked
             return runner.run(job, asked.apply, self._interruption)
 
-        def beat(playbook: str, hosts: list[str], knobs: dict[str, Any]) -> None:
-            runner.run_beside(self._job(playbook, hosts, knobs, marked=False))
+        def beat(playbook: str, hosts: list[str], knobs: dict[str, Any]) -> dict[str, dict[str, Any]]:
+            return runner.run_beside(self._job(playbook, hosts, knobs, marked=False))
 
         hosts = list(state.hosts) if action.changes and not self._request.check else []
         checkout = Path(self._request.checkout or self._root)
-        return lock.Lock(self._request, state, hosts, self._known, self._mask, checkout, ask, beat)
+        leases = Leases(self._interruption.lose)
+        request, known, mask = self._request, self._known, self._mask
+        return lock.Lock(request, state, hosts, known, mask, checkout, ask, beat, leases=leases)
 
     def _playbook(
         self,
@@ -208,7 +226,7 @@ class _Session:
         return runner.PlaybookRun(
             root=self._root,
             playbook=self._root / "playbooks" / playbook,
-            inventories=self._known.paths,
+            inventories=self._inventories,
             limit=",".join(hosts) or inventory.DEFAULT_LIMIT,
             extra_vars=lambda folder: extra_vars.arguments(knobs, self._request.extra_vars, folder),
             run_id=self._request.run_id if marked else "",

@@ -1,5 +1,8 @@
-"""An update that changes the controller goes on with the target's own one: same request, same run (SPEC §3).
+"""Which code plays a flow that moves the checkout: a copy, or the target's own controller (SPEC §3).
 
+A flow that moves the checkout plays from a copy of the controller, made before anything else: the commit
+that it moves to may lack modules, roles and plugins of today. An update that changes the controller goes on
+with the target's own one: same request, same run.
 The first controller fetches, resolves the target and has its tree laid out; then it replaces itself by the
 `run.py` of that tree, which gets the command line as it was typed and, in one variable of the environment,
 what is settled already.
@@ -7,8 +10,10 @@ what is settled already.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 import sys
 from dataclasses import replace
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
 
     from deploy.request import Request
 
+# What a controller is made of, with the templates that its roles read; `.run` is left in place by git.
+CONTROLLER = ("ansible.cfg", "deploy", "group_vars", "inventory", "playbooks", "roles", "run.py")
+TEMPLATES = (".env.example", "config/*.example")
 VARIABLE = "TRADING_SIGNAL_PROCESSOR_HANDOVER"
 
 
@@ -32,6 +40,28 @@ class Due(Exception):  # noqa: N818 - no error: the way out of everything that i
         super().__init__(f"{tree} goes on")
         self.request = request
         self.tree = tree
+
+
+def play_from_copy(root: Path, run_id: str) -> Path:
+    """Copy the controller in `root` to where no flow moves it, and return the copy. Raises OSError.
+
+    The controller's own modules are imported first, as none may come from another commit later.
+    """
+    from deploy.onhost import runs  # noqa: PLC0415 - cannot be imported on Windows, which is refused later
+
+    for module in pkgutil.walk_packages([str(root / "deploy")], "deploy."):
+        importlib.import_module(module.name)
+    copy = runs.controller(root, run_id)
+    copy.mkdir(mode=0o700, parents=True)
+    found = [root / name for name in CONTROLLER]
+    for source in [*found, *(path for pattern in TEMPLATES for path in root.glob(pattern))]:
+        target = copy / source.relative_to(root)
+        target.parent.mkdir(exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy2(source, target)
+    return copy
 
 
 def tree_to_follow(found: Iterable[dict[str, Any]]) -> Path | None:
@@ -61,9 +91,13 @@ def give(due: Due, checkout: Path) -> NoReturn:
 
 
 def tidy(request: Request, tree: Path) -> None:
-    """Remove the environment that a handed-over run made in its tree: the checkout makes its own."""
+    """Remove what only this run needed: its copy of the controller, or the environment in its tree."""
+    from deploy.onhost import runs  # noqa: PLC0415 - cannot be imported on Windows, which is refused later
+
     if request.checkout:
         shutil.rmtree(tree / ENVIRONMENTS["deploy"], ignore_errors=True)
+    else:
+        shutil.rmtree(runs.controller(tree, request.run_id), ignore_errors=True)
 
 
 def give_up(checkout: str, run_id: str, code: int, why: str) -> None:
@@ -71,7 +105,7 @@ def give_up(checkout: str, run_id: str, code: int, why: str) -> None:
     from deploy.onhost import lock, runs  # noqa: PLC0415 - cannot be imported on Windows, which is refused later
 
     place = Path(checkout)
-    if lock.beat(place, run_id):
+    if lock.holds(place, run_id):
         runs.end(place, run_id, {"exit_code": code, "failure": why, "hosts": {}}, failed=True)
 
 

@@ -1,9 +1,10 @@
-"""The signs of life that a run gives while it holds its locks, and the plans that are noted with them."""
+"""The signs of life that a run gives while it holds its locks, the plans noted with them, and lost leases."""
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from deploy.onhost import lock
@@ -11,7 +12,45 @@ from deploy.onhost import lock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LOST_SECONDS = 90.0  # without a sign of life that got through; others may take over after 120
+
 Plans = dict[str, list[dict[str, str]]]  # host → its steps, as the journal has them
+
+
+def _boot_clock() -> float:
+    """Seconds on a clock that nobody can set and that runs while this machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Leases:
+    """Which of its hosts a run still holds. `on_loss` is called once, for the first one that is lost.
+
+    Fails closed: a lease that could not be renewed for 90 s is lost, because another run may take it over
+    before this one hears of it.
+    """
+
+    def __init__(self, on_loss: Callable[[], None], clock: Callable[[], float] = _boot_clock) -> None:
+        self.lost: dict[str, str] = {}  # host → why
+        self._on_loss = on_loss
+        self._clock = clock
+        self._renewed: dict[str, float] = {}
+
+    def renewed(self, host: str) -> None:
+        """The host has the lock of this run, and has noted a sign of life."""
+        self._renewed[host] = self._clock()
+
+    def missed(self, host: str, why: str) -> None:
+        """A sign of life did not get through."""
+        silent = self._clock() - self._renewed.setdefault(host, self._clock())
+        if silent >= LOST_SECONDS:
+            self.gone(host, f"no sign of life of this run got through for {silent:.0f} s ({why})")
+
+    def gone(self, host: str, why: str) -> None:
+        """The lock of the host is not this run's any more."""
+        first = not self.lost
+        self.lost.setdefault(host, why)
+        if first:
+            self._on_loss()
 
 
 class Heartbeat:

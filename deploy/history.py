@@ -45,6 +45,14 @@ def lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     return found or ["no run yet"]
 
 
+def unfinished(run: Mapping[str, Any]) -> str:
+    """The run whose end is not noted: who is at work, or what was cut off and how it goes on."""
+    who = f"{_flag(str(run['flow']))} (run {run['run_id']}) by {run['user']} on {run['machine']}"
+    if run.get("running"):
+        return f"at work: {who} since {run['started']}"
+    return f"CUT OFF: {who}, begun {run['started']}; its end is not known. Type the same again to finish it"
+
+
 def ending(run: Mapping[str, Any]) -> str:
     """How a run ended, in words."""
     if run["exit_code"] is None:

@@ -6,16 +6,15 @@ Where run.py works on this machine as this user it looks itself, which costs not
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
 from deploy import extra_vars, handover
 from deploy.actions import BY_NAME
-from deploy.events import LOCK, Failure, HostState, RunState
+from deploy.events import LEASE, LOCK, Failure, HostState, RunState
 from deploy.exitcodes import ExitCode
-from deploy.heartbeat import Heartbeat, Plans
+from deploy.heartbeat import Heartbeat, Leases, Plans
 from deploy.inventory import DEFAULT_LIMIT
-from deploy.onhost import leftovers, lock, runs
+from deploy.onhost import causes, leftovers, lock, runs
 from deploy.plan.flows import differences, make
 from deploy.plan.step import Changes
 from deploy.verdict import Outcome
@@ -38,7 +37,8 @@ class Lock:
 
     When it ends, everything that was taken is given up, whatever happened; only a controller that goes on
     with this run (`handover.Due`) inherits it. `play` plays a playbook on the hosts of a state, with
-    variables; `beat` does the same on hosts beside the flow, from another thread.
+    variables; `beat` does the same on hosts beside the flow, from another thread, and returns their results.
+    `leases` hears of each sign of life, and of the hosts that another run has taken over.
     """
 
     def __init__(
@@ -50,7 +50,9 @@ class Lock:
         mask: Mask,
         checkout: Path,
         play: Callable[[str, RunState, dict[str, Any]], int],
-        beat: Callable[[str, list[str], dict[str, Any]], None],
+        beat: Callable[[str, list[str], dict[str, Any]], dict[str, dict[str, Any]]],
+        *,
+        leases: Leases,
     ) -> None:
         self._run_id = request.run_id
         self._claim = lock.claim(request.run_id, request.action.name)
@@ -58,6 +60,7 @@ class Lock:
         self._mask = mask
         self._play = play
         self._beat_there = beat
+        self._leases = leases
         self._here: dict[str, Path] = {}
         places: dict[str, Path | None] = {}
         extra: dict[str, Any] = {}
@@ -99,14 +102,30 @@ class Lock:
             try:
                 self._settle(host, take(place, self._claim), where)
             except (OSError, leftovers.LeftoverError) as error:
-                _fail(host, f"{place} on {name} cannot be locked: {error}. Nothing was changed.")
+                _fail(host, f"{place} on {name} cannot be locked: {_why(error, place)}. Nothing was changed.")
             if host.failure:
                 return False
         if self._there and not self._take_there():
             return False
+        for name in self._taken:
+            self._leases.renewed(name)
         if self._taken:
             self._heart.start()
         return True
+
+    @property
+    def lost(self) -> bool:
+        """Whether another run may be at work on one of the hosts."""
+        return bool(self._leases.lost)
+
+    def note_losses(self) -> None:
+        """Look at every lock once more after a failure; a host whose lock is gone failed for that reason."""
+        self._heart.stop()
+        self._beat({})
+        for name, why in self._leases.lost.items():
+            host = self._state.hosts[name]
+            message = f"{why}. This run stopped and changes nothing more on {name}"
+            _fail(host, f"{message}; see what the other run does: python3 run.py --history", LEASE)
 
     def note_plans(self) -> None:
         """Have the journal of each host say what is going to happen there, as soon as that is known."""
@@ -144,6 +163,8 @@ class Lock:
             return
         if host.name not in self._taken:
             self._taken.append(host.name)
+        if "from" in answer:
+            host.report["before"] = answer["from"]
         if answer.get("replaced") is not None:
             host.notes.append(took_over(answer))
 
@@ -155,7 +176,8 @@ class Lock:
             try:
                 held = runs.end(self._here[name], self._run_id, lines[name], failed=failed)
             except (OSError, leftovers.LeftoverError) as error:
-                self._warn(name, f"the end of this run could not be noted in the journal: {error}")
+                why = _why(error, self._here[name] / lock.FOLDER)
+                self._warn(name, f"the end of this run could not be noted in the journal: {why}")
             else:
                 if not held:
                     self._warn(name, "somebody released the lock of this run while it was at work (--unlock)")
@@ -169,8 +191,8 @@ class Lock:
 
     def _line(self, name: str, code: ExitCode) -> dict[str, Any]:
         """What the journal says of the end, without secrets."""
-        failure = self._state.hosts[name].failure
-        said = failure and f"{failure.step}: {failure.message.splitlines()[0] if failure.message else ''}"
+        failures = self._state.hosts[name].failures
+        said = f"{failures[0].step}: {failures[0].first_line}" if failures else None
         outcomes = self.verdict.outcomes if self.verdict else {}
         hosts = {host: str(outcome) for host, outcome in outcomes.items()}
         planned = make(self._claim["flow"], self._state.hosts[name].report)
@@ -196,20 +218,47 @@ class Lock:
     def _beat(self, plans: Plans) -> None:
         """A sign of life, for who looks from another machine or container, and what is noted with it."""
         for name, place in self._here.items():
-            with contextlib.suppress(OSError):  # a full disk: the next one may get through
-                if name == self._source:
-                    runs.alive(place, self._run_id)
-                else:
-                    runs.alive(place, self._run_id, plans.get(name))
-                    plans.pop(name, None)
-        if self._there:
-            lines = {name: plans.pop(name) for name in self._there if name in plans}
-            variables = {"lock_step": "beat", "lock_claim": self._claim, "lock_plans": lines}
-            self._beat_there(PLAYBOOK, self._there, variables)
+            try:
+                held = runs.alive(place, self._run_id, None if name == self._source else plans.get(name))
+            except OSError as error:  # a full disk: the next one may get through
+                self._leases.missed(name, str(error))
+            else:
+                plans.pop(name, None)
+                self._renew(name, held=held, holder=lock.look(place))
+        if there := [name for name in self._there if name in self._taken]:
+            self._beat_elsewhere(there, plans)
+
+    def _beat_elsewhere(self, hosts: list[str], plans: Plans) -> None:
+        lines = {name: plans[name] for name in hosts if name in plans}
+        variables = {"lock_step": "beat", "lock_claim": self._claim, "lock_plans": lines}
+        try:
+            results = self._beat_there(PLAYBOOK, hosts, variables)
+        except OSError as error:
+            results = {name: {"msg": str(error)} for name in hosts}
+        for name in hosts:
+            result = results.get(name, {})
+            answer = (result.get("ansible_facts") or {}).get("host_report", {}).get("lock")
+            if answer is None:
+                self._leases.missed(name, str(result.get("msg") or "no answer"))
+            else:
+                plans.pop(name, None)
+                self._renew(name, held=answer["held"], holder=answer.get("holder"))
+
+    def _renew(self, name: str, *, held: bool, holder: lock.Holder | None) -> None:
+        if held:
+            self._leases.renewed(name)
+        elif holder:
+            self._leases.gone(name, f"the lock of this run was taken over by {described(holder)}")
+        else:
+            self._leases.gone(name, "somebody released the lock of this run (--unlock)")
 
 
-def _fail(host: HostState, message: str) -> None:
-    host.failure = Failure(LOCK, "Take the lock", message)
+def _why(error: Exception, place: Path) -> str:
+    return causes.explain(error, place) if isinstance(error, OSError) else str(error)
+
+
+def _fail(host: HostState, message: str, play: str = LOCK) -> None:
+    host.fail(Failure(play, "Take the lock" if play == LOCK else "Hold the lock", message))
 
 
 def _takes_code(request: Request, known: Inventory, host: str, extra: Mapping[str, Any]) -> bool:

@@ -80,6 +80,7 @@ class Interruption:
 
     def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
         self.requested = False
+        self.lost = False  # the run's own wish: it has lost a lock
         self._grace = grace_seconds
         self._deadline = 0.0  # monotonic; 0 while nobody asked for an end
         self._told = 0.0  # monotonic; when the child was told last
@@ -101,6 +102,11 @@ class Interruption:
     def renew(self) -> None:
         """Allow one more playbook after an interruption: the look at what still serves."""
         self._deadline = 0.0
+
+    def lose(self) -> None:
+        """End what plays, in order, because this run may not change anything any more. From any thread."""
+        self.lost = True
+        self._end_soon()
 
     def expect_child(self) -> None:
         """A playbook is about to start; the one before has ended."""
@@ -125,9 +131,12 @@ class Interruption:
         return True
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+        self._end_soon()
+
+    def _end_soon(self) -> None:
         now = time.monotonic()
         self._deadline = now if self._deadline else now + self._grace
-        self.requested = True
         self._tell()
 
     def _tell(self) -> None:
@@ -191,24 +200,33 @@ def run(job: PlaybookRun, on_event: Callable[[Event], object], interruption: Int
     return status
 
 
-def run_beside(job: PlaybookRun) -> None:
-    """Play a short `job` while another one runs: nobody watches it, and no signal is meant for it."""
+def run_beside(job: PlaybookRun) -> dict[str, dict[str, Any]]:
+    """Play a short `job` while another one runs: no signal is meant for it.
+
+    Returns the result of the last step on each host that came to one. Raises OSError.
+    """
     private = Path(tempfile.mkdtemp(prefix="trading-signal-processor-"))
-    environment = {**os.environ, **_environment(job.root)}
+    environment = {**os.environ, **_environment(job.root), "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     try:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(
-                job.command(private),
-                env=environment,
-                cwd=job.root,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                start_new_session=True,
-                timeout=_BESIDE_SECONDS,
-                check=False,
-            )
+        done = subprocess.run(
+            job.command(private),
+            env=environment,
+            cwd=job.root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            start_new_session=True,
+            timeout=_BESIDE_SECONDS,
+            check=False,
+        )
+        plays = json.loads(done.stdout)["plays"]
+    except (subprocess.TimeoutExpired, ValueError, KeyError):
+        return {}
     finally:
         shutil.rmtree(private, ignore_errors=True)
+    results: dict[str, dict[str, Any]] = {}
+    for task in (task for play in plays for task in play["tasks"]):
+        results.update(task["hosts"])
+    return results
 
 
 def _config(job: PlaybookRun, private: Path) -> ansible_runner.RunnerConfig:

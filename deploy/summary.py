@@ -24,7 +24,7 @@ SIGN_IN = "sign in with ADMIN_TOKEN from .env"
 # What the document of --json says of a host, as the roles reported it (docs/architecture.md).
 _REPORTED = (
     *("version", "health", "serving", "containers", "urls", "gap_ms"),
-    *("warnings", "log", "diagnosis", "diagnosis_file", "holder", "history"),
+    *("warnings", "log", "diagnosis", "diagnosis_file", "holder", "history", "unfinished"),
 )
 
 
@@ -71,7 +71,7 @@ def headline(ending: Ending) -> str:
         ExitCode.LOCKED: f"{label} not started: another run holds the lock. Nothing was changed.",
         ExitCode.UNREACHABLE: f"{label} failed after {took}: a host could not be reached."
         f"{lost or ' Nothing was changed there.'}",
-        ExitCode.OLD_VERSION_SERVES: f"{label} FAILED after {took}; the old version still serves.{lost}",
+        ExitCode.OLD_VERSION_SERVES: f"{label} FAILED after {took}; {_served(ending)}.{lost}",
         ExitCode.NOT_SERVING: f"{label} FAILED after {took}; {_trouble(ending)}.{lost}",
         ExitCode.INTERRUPTED: f"{label} interrupted after {took}. {_after_interruption(ending)}",
     }
@@ -166,7 +166,8 @@ def otherwise(ending: Ending, host: HostState, outcome: Outcome) -> list[str]:
 
 
 def _host_document(host: HostState, outcome: Outcome, ending: Ending) -> dict[str, Any]:
-    failure = host.failure
+    failures = host.failures
+    failure = failures[0] if failures else None
     return {
         "outcome": str(outcome),
         "seconds": round(host.seconds, 3),
@@ -175,7 +176,7 @@ def _host_document(host: HostState, outcome: Outcome, ending: Ending) -> dict[st
             "play": failure.play,
             "step": failure.step,
             "message": failure.message,
-            "detail": list(failure.detail),
+            "detail": [*failure.detail, *map(_then, failures[1:])],
         },
         **{key: host.report.get(key) for key in _REPORTED},
         "notes": _notes(host) or None,
@@ -190,14 +191,15 @@ def _host_lines(host: HostState, outcome: Outcome, ending: Ending) -> list[str]:
     if "history" in report:
         found += [f"    {line}" for line in history.lines(report["history"])]
     if ending.request.action.name == "status":
+        found += [f"    {history.unfinished(run)}"] if (run := report.get("unfinished")) else []
         found += [f"    {_container(one)}" for one in report.get("containers") or []]
     if outcome is Outcome.DONE and report.get("serving") and report.get("urls"):
         found += [*(f"    {url}" for url in report["urls"]), f"    {SIGN_IN}"]
     found += [f"    {note}" for note in _notes(host)]
     found += [f"    warning: {warning}" for warning in report.get("warnings") or []]
     found += [f"    not as planned: {one}" for one in otherwise(ending, host, outcome)]
-    if host.failure:
-        found += _failure_lines(host.failure)
+    if host.failures:
+        found += _failure_lines(host.failures)
     if outcome in {Outcome.FAILED, Outcome.STOPPED, Outcome.UNREACHABLE}:
         found.append(f"    state:  {_state_left(host, ending)}")
         if log := str(report.get("log") or "").splitlines():
@@ -234,12 +236,18 @@ def _container(one: dict[str, Any]) -> str:
     return f"{one.get('name')}: {one.get('state')}, {health}, {one.get('image')}"
 
 
-def _failure_lines(failure: Failure) -> list[str]:
+def _then(failure: Failure) -> str:
+    return f"then failed: {failure.step}: {failure.first_line}"
+
+
+def _failure_lines(failures: list[Failure]) -> list[str]:
+    failure, *then = failures
     first, *rest = failure.message.splitlines() or [""]
     found = [f"    failed: {failure.step}", f"    why:    {first}", *(f"            {line}" for line in rest)]
     if failure.unreachable:
         found += [f"            {line}" for line in hostkeys.way_out(failure.message).splitlines()]
-    return found + [f"            | {line}" for line in failure.detail]
+    found += [f"            | {line}" for line in failure.detail]
+    return found + [f"    {_then(one)}" for one in then]
 
 
 def _state_left(host: HostState, ending: Ending) -> str:
@@ -255,6 +263,17 @@ def _state_left(host: HostState, ending: Ending) -> str:
         serves = f"version {version} serves" if version else "the version that ran before serves"
         return f"{serves}; {left}" if left else serves
     return f"NOTHING SERVES; {left or 'volumes and configuration are as they were'}"
+
+
+def _served(ending: Ending) -> str:
+    """What serves where the flow ended half-way, compared with what served when it began."""
+    others = []
+    for name in ending.verdict.left:
+        report = ending.state.hosts[name].report
+        before, version = report.get("before"), report.get("version")
+        if before and version and version != before:
+            others.append(f"version {version} serves on {name}, not {before}, which ran before")
+    return "; ".join(others) or "the old version still serves"
 
 
 def _after_interruption(ending: Ending) -> str:

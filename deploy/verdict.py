@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from deploy.events import BUILD, FETCH, HARMLESS, LOCK, PRECONDITIONS, HostState, RunState
+from deploy.events import BUILD, FETCH, HARMLESS, LEASE, LOCK, PRECONDITIONS, HostState, RunState
 from deploy.exitcodes import ExitCode, worst
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def to_ask(state: RunState, *, ansible_status: int) -> list[str]:
     return [
         host.name
         for host in state.hosts.values()
-        if (host.touched or (host.failure and host.failure.play in {FETCH, BUILD}))
+        if (host.touched or (host.failure and host.failure.play in {FETCH, BUILD, LEASE}))
         and outcome_of(host, ansible_status=ansible_status) in {Outcome.FAILED, Outcome.STOPPED}
     ]
 

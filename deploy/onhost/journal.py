@@ -81,6 +81,12 @@ def knows(project: Path, run_id: str) -> bool:
     return any(line["run_id"] == run_id for line in _lines(project / lock.FOLDER / NAME))
 
 
+def began_from(project: Path, run_id: str) -> str:
+    """Return the version that ran when this run began; empty if none did, or nothing is noted."""
+    lines = _lines(project / lock.FOLDER / NAME)
+    return next((str(line["from"]) for line in lines if line["run_id"] == run_id and "from" in line), "")
+
+
 def runs(project: Path, count: int) -> list[dict[str, Any]]:
     """The last `count` runs, newest first. One whose end was never written has `exit_code` None."""
     folder = project / lock.FOLDER

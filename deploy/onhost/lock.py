@@ -180,6 +180,12 @@ def beat(project: Path, run_id: str) -> bool:
         return True
 
 
+def holds(project: Path, run_id: str) -> bool:
+    """Whether the lock is this run's. Writes nothing, so that a full disk does not matter."""
+    holder = holder_in(project / FOLDER)
+    return bool(holder) and holder is not None and holder["run_id"] == run_id
+
+
 def release(project: Path, run_id: str) -> bool:
     """Give up the lock of this run; whether it was there. That of another run stays.
 

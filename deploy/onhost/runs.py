@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import journal, leftovers, lock
+from . import fence, journal, leftovers, lock
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-_PROJECT = "trading-signal-processor"
+LABEL = "trading-signal-processor.run"  # of a container that a flow starts for itself; its run's id
+
+
+def controller(project: Path, run_id: str) -> Path:
+    """Return where a run that moves the checkout keeps the copy of the controller that it plays from."""
+    return project / lock.FOLDER / f"controller-{run_id}"
 
 
 def _utc() -> str:
@@ -25,27 +31,36 @@ def hold(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[s
     Raises OSError and LeftoverError; the lock is not held then.
     """
     found = lock.take(project, mine, dead)
-    if found.get("replaced") is not None:
-        try:
-            found["ended"] = sweep(found["replaced"].get("run_id", ""))
-        except BaseException:
-            lock.release(project, mine["run_id"])
-            raise
-    return found
-
-
-def begin(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[str, Any]:
-    """The same for a run that changes what this checkout deploys: the journal says that it began."""
-    found = hold(project, mine, dead)
     if not found["taken"] or found["kept"]:
         return found
     try:
-        line = {key: mine[key] for key in ("run_id", "flow", "user", "machine")}
-        journal.append(project, {"line": "start", **line, "started": _utc(), "from": journal.live_version()})
+        if found["replaced"] is not None:
+            found["ended"] = sweep(project, found["replaced"].get("run_id", ""))
+        fence.settle(project)
     except BaseException:
         lock.release(project, mine["run_id"])
         raise
     return found
+
+
+def begin(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[str, Any]:
+    """The same for a run that changes what this checkout deploys: the journal says that it began.
+
+    `from` is the version that ran then.
+    """
+    found = hold(project, mine, dead)
+    if not found["taken"]:
+        return found
+    if found["kept"]:
+        return {**found, "from": journal.began_from(project, mine["run_id"])}
+    try:
+        line = {key: mine[key] for key in ("run_id", "flow", "user", "machine")}
+        before = journal.live_version()
+        journal.append(project, {"line": "start", **line, "started": _utc(), "from": before})
+    except BaseException:
+        lock.release(project, mine["run_id"])
+        raise
+    return {**found, "from": before}
 
 
 def alive(project: Path, run_id: str, plan: list[dict[str, str]] | None = None) -> bool:
@@ -67,12 +82,13 @@ def end(project: Path, run_id: str, line: dict[str, Any], *, failed: bool) -> bo
     After a failure what the run had left is ended, too. Raises OSError and LeftoverError; the lock is given
     up all the same.
     """
-    held, noted = lock.beat(project, run_id), journal.knows(project, run_id)
-    if not held and not noted:
-        return True
+    held = lock.holds(project, run_id)
     try:
+        noted = journal.knows(project, run_id)
+        if not held and not noted:
+            return True
         if failed and held:
-            sweep(run_id)
+            sweep(project, run_id)
         if noted:
             told = {"line": "end", "run_id": run_id, **line}
             journal.append(project, {**told, "ended": _utc(), "to": journal.live_version()})
@@ -81,16 +97,16 @@ def end(project: Path, run_id: str, line: dict[str, Any], *, failed: bool) -> bo
     return held
 
 
-def sweep(run_id: str) -> list[str]:
-    """End the processes of a run and remove containers that ran for a flow; what they were.
+def sweep(project: Path, run_id: str) -> list[str]:
+    """End the processes of a run and remove the containers that it started for itself; what they were.
 
-    Only the holder of the lock calls this: no other flow has containers then.
+    Both carry the run's id. What an operator or another checkout's run started has another one, or none.
     """
-    ended = [f"{one.command[:80]} ({one.pid})" for one in leftovers.end(run_id)] if run_id else []
-    labels = [f"label=com.docker.compose.project={_PROJECT}", "label=com.docker.compose.oneoff=True"]
-    listing = ["docker", "ps", "--all", "--format", "{{.Names}}"]
-    for label in labels:
-        listing += ["--filter", label]
+    if not run_id:
+        return []
+    shutil.rmtree(controller(project, run_id), ignore_errors=True)
+    ended = [f"{one.command[:80]} ({one.pid})" for one in leftovers.end(run_id)]
+    listing = ["docker", "ps", "--all", "--format", "{{.Names}}", "--filter", f"label={LABEL}={run_id}"]
     for name in _docker(listing):
         _docker(["docker", "stop", name])  # in order: what it sent must be written down
         _docker(["docker", "rm", "--force", name])

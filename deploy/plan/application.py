@@ -85,8 +85,8 @@ def gate(facts: Facts, _: Answers) -> Answer:
 def checkout(facts: Facts, _: Answers) -> Answer:
     """Follows what serves."""
     commit = facts.commit
-    if facts.source.own_commits and not facts.source.known:
-        own = few(facts.source.own_commits)
+    if not facts.source.known:  # the remote's branch may have been rewritten
+        own = few(facts.source.own_commits) or facts.head[:12]
         return depends(f"it moves to {commit[:12]} if that holds {own}; if not, the update is refused")
     return either(f"moves to {commit[:12]}" if commit != facts.head else "", f"is at {commit[:12]} already")
 

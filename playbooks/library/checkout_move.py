@@ -117,6 +117,7 @@ MODULE = Module(
         "configuration": {"type": "list", "elements": "str", "required": True},
         "back": {"type": "bool", "default": False},
     },
+    fenced=lambda params: str(params["path"]),
 )
 
 

@@ -15,6 +15,7 @@ description:
   - C(state=answers) waits; C(problem) is empty, or what the server and its log said last.
   - C(state=aligned) runs C(script) inside the container; C(aligned) if the password was another one.
 options:
+  checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
   state: {type: str, choices: [answers, aligned], required: true, description: What has to be so.}
   container: {type: str, required: true, description: Name of the database's container.}
   seconds: {type: int, default: 60, description: The longest wait.}
@@ -72,12 +73,14 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
 MODULE = Module(
     answer,
     {
+        "checkout": {"type": "path", "required": True},
         "state": {"type": "str", "choices": ["answers", "aligned"], "required": True},
         "container": {"type": "str", "required": True},
         "seconds": {"type": "int", "default": 60},
         "script": {"type": "str", "default": ""},
     },
     required_if=[("state", "aligned", ("script",))],
+    fenced=lambda params: str(params["checkout"]) if params["state"] == "aligned" else "",
 )
 
 

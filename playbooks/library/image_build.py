@@ -17,6 +17,7 @@ description:
   - The build is given this machine's certificates and PIP_INDEX_URL as secrets, which stay out of the image.
   - A build that fails is an answer, too, with its last words in C(said).
 options:
+  checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
   context: {type: path, required: true, description: The tree that is built.}
   repository: {type: str, required: true, description: Name of the image.}
   version: {type: str, required: true, description: "Its tag, and APP_VERSION in it."}
@@ -75,6 +76,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
 MODULE = Module(
     answer,
     {
+        "checkout": {"type": "path", "required": True},
         "context": {"type": "path", "required": True},
         "repository": {"type": "str", "required": True},
         "version": {"type": "str", "required": True},
@@ -82,6 +84,7 @@ MODULE = Module(
         "packages": {"type": "str", "required": True},
         "no_cache": {"type": "bool", "default": False},
     },
+    fenced=lambda params: str(params["checkout"]),
 )
 
 

@@ -17,6 +17,7 @@ module: json_member
 short_description: One member of a JSON object in a file
 description: [Returns C(before), the member's value until now; C(null) where it had none.]
 options:
+  checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
   path: {type: path, required: true, description: The file; made 0600 where it is missing.}
   name: {type: str, required: true, description: The member.}
   value: {type: raw, required: true, description: "Its new value; C(null) removes it."}
@@ -85,11 +86,13 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
 MODULE = Module(
     answer,
     {
+        "checkout": {"type": "path", "required": True},
         "path": {"type": "path", "required": True},
         "name": {"type": "str", "required": True},
         "value": {"type": "raw", "required": True},
         "look": {"type": "bool", "default": False},
     },
+    fenced=lambda params: "" if params["look"] else str(params["checkout"]),
 )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import Any
 
 from ansible.module_utils.entry import Module
+from ansible.module_utils.onhost import leftovers, runs
 
 DOCUMENTATION = """
 module: one_off
@@ -16,6 +18,7 @@ description:
   - C(state=ended) ends that in order and removes it; C(output) is the end of its log.
   - What could not be run is an answer, too; under another name than C(rc) Ansible takes it for no failure.
 options:
+  checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
   state: {type: str, choices: [done, started, ended], required: true, description: What to do.}
   compose: {type: list, elements: str, default: [], description: "C(docker compose) with its files."}
   service: {type: str, default: "", description: Name of the service.}
@@ -48,7 +51,8 @@ def end(name: str, log_lines: int) -> str:
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Do it."""
-    name, run = params["name"], [*params["compose"], "run", "--no-deps", "-T"]
+    name, run_id = params["name"], os.environ.get(leftovers.MARK, "")
+    run = [*params["compose"], "run", "--no-deps", "-T", "--label", f"{runs.LABEL}={run_id}"]
     if params["state"] == "ended":
         return {"changed": False, "output": end(name, params["log_lines"])}
     if params["state"] == "started":
@@ -66,6 +70,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
 MODULE = Module(
     answer,
     {
+        "checkout": {"type": "path", "required": True},
         "state": {"type": "str", "choices": ["done", "started", "ended"], "required": True},
         "compose": {"type": "list", "elements": "str", "default": []},
         "service": {"type": "str", "default": ""},
@@ -79,6 +84,7 @@ MODULE = Module(
         ("state", "started", ("compose", "service", "name")),
         ("state", "ended", ("name",)),
     ],
+    fenced=lambda params: str(params["checkout"]),
 )
 
 

@@ -11,10 +11,13 @@ from ansible.module_utils.onhost import journal, lock
 DOCUMENTATION = """
 module: run_history
 short_description: The last runs on a checkout, newest first
-description: [Leaves them in C(host_report.history); C(running) marks the one that holds the lock.]
+description:
+  - Leaves them in C(host_report.history); C(running) marks the one that holds the lock.
+  - With C(unfinished) it leaves the last one in C(host_report.unfinished) instead, if its end is not noted.
 options:
   path: {type: path, required: true, description: The checkout.}
   count: {type: int, default: 50, description: How many.}
+  unfinished: {type: bool, default: false, description: Only the last one, if it is at work or was cut off.}
 """
 
 
@@ -25,15 +28,27 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         found = journal.runs(project, params["count"])
         holder = lock.look(project) or {}
     except OSError as error:
+        if params["unfinished"]:  # Fails open: who may not read the journal still sees what serves
+            return {"changed": False, "ansible_facts": {"host_report": {"unfinished": None}}}
         raise Failure(f"The journal in {project}/{lock.FOLDER} cannot be read: {error}.") from error
     for run in found:
         run["running"] = run["run_id"] == holder.get("run_id") and not holder["dead"]
-    return {"changed": False, "ansible_facts": {"host_report": {"history": found}}}
+    report = {"unfinished": _unfinished(found)} if params["unfinished"] else {"history": found}
+    return {"changed": False, "ansible_facts": {"host_report": report}}
+
+
+def _unfinished(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the last run if its end is not noted: it is at work, or a power cut or a kill ended it."""
+    return runs[0] if runs and runs[0]["exit_code"] is None else None
 
 
 MODULE = Module(
     answer,
-    {"path": {"type": "path", "required": True}, "count": {"type": "int", "default": 50}},
+    {
+        "path": {"type": "path", "required": True},
+        "count": {"type": "int", "default": 50},
+        "unfinished": {"type": "bool", "default": False},
+    },
     looks=True,
 )
 

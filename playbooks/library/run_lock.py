@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.entry import Failure, Module
-from ansible.module_utils.onhost import leftovers, lock, runs
+from ansible.module_utils.onhost import causes, leftovers, lock, runs
 
 DOCUMENTATION = """
 module: run_lock
@@ -35,12 +35,13 @@ def done(params: dict[str, Any]) -> dict[str, Any]:
     if state == "begun":
         return runs.begin(project, claim, params["dead"])
     if state == "alive":
-        return {"held": runs.alive(project, claim["run_id"], params["plan"])}
+        held = runs.alive(project, claim["run_id"], params["plan"])
+        return {"held": held, "holder": None if held else lock.look(project) or None}
     if state == "ended":
         return {"held": runs.end(project, claim["run_id"], params["line"], failed=params["failed"])}
     if state == "released":
         released = lock.release(project, params["run"])
-        return {"ended": runs.sweep(params["run"]) if released and params["failed"] else []}
+        return {"ended": runs.sweep(project, params["run"]) if released and params["failed"] else []}
     holder = lock.look(project)
     return {"held": holder is not None, "holder": holder or None}
 
@@ -51,9 +52,10 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     try:
         found = done(params)
     except (OSError, leftovers.LeftoverError) as error:
+        place = Path(params["path"]) / lock.FOLDER
+        why = causes.explain(error, place) if isinstance(error, OSError) else str(error)
         raise Failure(
-            f"The lock in {params['path']}/{lock.FOLDER} cannot be used: {error}. "
-            "Check the folder's owner and the free space, then run this again."
+            f"The lock in {place} cannot be used: {why}. Put that right, then run this again."
         ) from error
     facts = {"host_report": {"unlocked" if state == "released" else "lock": found}}
     if state == "begun" and not found["taken"]:

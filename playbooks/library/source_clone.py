@@ -83,6 +83,7 @@ MODULE = Module(
         "commit": {"type": "str", "default": ""},
         "seconds": {"type": "int", "default": 120},
     },
+    fenced=lambda params: str(params["path"]),
 )
 
 

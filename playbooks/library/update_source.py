@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ from ansible.module_utils.git_checkout import (
     text,
     without_password,
 )
+from ansible.module_utils.onhost import causes
 
 DOCUMENTATION = """
 module: update_source
@@ -64,14 +66,24 @@ def edits(root: Path, configuration: list[str]) -> list[str]:
     return names(root, "diff", "--name-only", "-z", "--no-ext-diff", "HEAD", "--", ":/", *excluded)
 
 
+def way_back(root: Path) -> str:
+    """Return the advice for a detached HEAD: the branch that it left last, or the list to choose from."""
+    branches = set(text(root, "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines())
+    for line in text(root, "log", "--walk-reflogs", "--format=%gs", "HEAD").splitlines():
+        move = re.fullmatch(r"checkout: moving from (\S+) to \S+", line)
+        if move and move[1] in branches:
+            return f"Go back to the one it followed: git -C {root} switch {move[1]}"
+    if len(branches) == 1:
+        return f"Go back to one: git -C {root} switch {branches.pop()}"
+    return f"Go back to one: git -C {root} switch BRANCH (there is: {listing(sorted(branches)) or 'none'})"
+
+
 def upstream(root: Path) -> tuple[str, str]:
     """Return branch and the remote branch it follows, such as `origin/main`. Raises Failure."""
     try:
         branch = text(root, "symbolic-ref", "--short", "HEAD")
     except GitError:
-        raise Failure(
-            f"{root} is on no branch (a detached HEAD). Go back to one: git -C {root} switch main"
-        ) from None
+        raise Failure(f"{root} is on no branch (a detached HEAD). {way_back(root)}") from None
     try:
         return branch, text(root, "rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}")
     except GitError:
@@ -255,9 +267,10 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     except GitError as error:
         raise Failure(str(error)) from error
     except (OSError, subprocess.CalledProcessError) as error:
+        why = causes.explain(error, Path(params["path"])) if isinstance(error, OSError) else str(error)
         raise Failure(
             f"The tree of {params['commit'][:12]} could not be laid out in "
-            f"{params['folder']}: {error}. Check the free space, then run this again."
+            f"{params['folder']}: {why}. Put that right, then run this again."
         ) from error
 
 
@@ -280,6 +293,7 @@ MODULE = Module(
         "seconds": {"type": "int", "default": 120},
     },
     required_if=[("state", state, ("commit", "folder")) for state in ("exported", "controller")],
+    fenced=lambda params: str(params["path"]) if params["state"] in {"exported", "controller"} else "",
 )
 
 

@@ -46,9 +46,12 @@ options:
 """
 
 
-def obstacle(entry: Entry, running: str, images: set[str]) -> str:
-    """Say why a version cannot be rolled back to; empty if it can. Pure."""
-    if entry["version"] == running:
+def obstacle(entry: Entry, running: str, current: str, images: set[str]) -> str:
+    """Say why a version cannot be rolled back to; empty if it can. Pure.
+
+    One that runs and is not the `current` one of the record is what a rollback that broke off went to.
+    """
+    if entry["version"] == running == current:
         return "runs now"
     if entry["state"] == "bad":
         return f"failed ({entry.get('why') or 'no reason kept'})"
@@ -62,7 +65,8 @@ def obstacle(entry: Entry, running: str, images: set[str]) -> str:
 def choose(record: dict[str, Any], wanted: str, running: str, images: set[str]) -> Entry:
     """Return the entry to roll back to. Raises LookupError with the list of what there is. Pure."""
     versions: list[Entry] = record["versions"]
-    reasons = {one["version"]: obstacle(one, running, images) for one in versions}
+    current = record["current"]
+    reasons = {one["version"]: obstacle(one, running, current, images) for one in versions}
     listing = "; ".join(
         f"{one['version']} of {one['since']}: {reasons[one['version']] or one['state']}" for one in versions
     )
@@ -77,7 +81,9 @@ def choose(record: dict[str, Any], wanted: str, running: str, images: set[str]) 
             raise LookupError(f"Version {wanted} {reasons[found[0]['version']]}. {there_is}")
         return found[0]
     names = [one["version"] for one in versions]
-    after = versions[names.index(running) + 1 :] if running in names else versions
+    unfinished = running != current and current in names
+    start = names.index(running) + (not unfinished) if running in names else 0
+    after = versions[start:]
     for one in after:
         if one["state"] == "good" and not reasons[one["version"]]:
             return one
@@ -143,6 +149,7 @@ MODULE = Module(
         "withdraw": {"type": "bool", "default": False},
         "keep": {"type": "int", "default": 5},
     },
+    fenced=lambda params: "" if params["state"] == "chosen" else str(params["path"]),
 )
 
 

@@ -6,11 +6,14 @@ it in the process that Ansible has made for the step already: that saves startin
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.onhost import fence, leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,19 +38,21 @@ class Failure(Exception):  # noqa: N818 - how a step fails, in words for the ope
 class Module:
     """What a module takes, and what it does: `answer` gets the checked arguments and returns the result.
 
-    `looks`: it changes nothing, so that `ansible-playbook --check` may run it too.
+    `looks`: it changes nothing, so that `ansible-playbook --check` may run it too. `fenced` returns the
+    checkout whose lock the run must hold for what is asked, or an empty string where that only looks.
     """
 
     answer: Callable[[Answer], Answer]
     arguments: dict[str, dict[str, Any]]
     required_if: Sequence[tuple[Any, ...]] = ()
     looks: bool = False
+    fenced: Callable[[Answer], str] = lambda _: ""
 
     def run(self) -> None:
         """Be the program that Ansible starts."""
         module = AnsibleModule(self.arguments, required_if=self.required_if, supports_check_mode=self.looks)
         try:
-            result = self.answer(module.params)
+            result = self._carry_out(module.params)
         except Failure as failure:
             module.fail_json(**failure.result)
         module.exit_json(**result)
@@ -58,6 +63,17 @@ class Module:
         if checked.error_messages:
             return Failure("; ".join(checked.error_messages)).result
         try:
-            return self.answer(checked.validated_parameters)
+            return self._carry_out(checked.validated_parameters)
         except Failure as failure:
             return failure.result
+
+    def _carry_out(self, params: Answer) -> Answer:
+        """Answer, with the lock held all along where that is needed. Raises Failure."""
+        project = self.fenced(params)
+        if not project:
+            return self.answer(params)
+        try:
+            with fence.passing(Path(project), os.environ.get(leftovers.MARK, "")):
+                return self.answer(params)
+        except fence.FenceError as refusal:
+            raise Failure(str(refusal)) from refusal

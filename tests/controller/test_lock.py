@@ -83,7 +83,8 @@ def test_the_second_of_two_runs_ends_at_once_and_names_the_first(checkout: Check
         assert word in said
     assert "Wait for its end" in said
 
-    assert checkout.run("--status-only").returncode == 0  # readers take no lock
+    reader = checkout.run("--status-only")  # takes no lock
+    assert (reader.returncode, "at work: --quick (run " in reader.stdout) == (0, True)
     assert "Quick deploy done" in busy.finish()
     assert checkout.run("--quick").returncode == 0
 
@@ -102,6 +103,13 @@ def test_after_a_killed_run_the_next_one_takes_over_and_says_so(checkout: Checko
     busy.process.send_signal(signal.SIGKILL)
     busy.process.wait()
     assert leftovers.started(busy.step) is not None
+    status = checkout.run("--status-only")
+    assert status.returncode == 0
+    assert f"CUT OFF: --quick (run {dead}) by " in status.stdout
+    assert (
+        json.loads(checkout.run("--status-only", "--json").stdout)["hosts"]["here"]["unfinished"]["run_id"]
+        == dead
+    )
 
     done = checkout.run("--quick")
     assert done.returncode == 0
@@ -111,6 +119,7 @@ def test_after_a_killed_run_the_next_one_takes_over_and_says_so(checkout: Checko
 
     history = checkout.run("--history").stdout
     assert "interrupted: its end is not known" in history
+    assert "CUT OFF" not in checkout.run("--status-only").stdout
     assert history.index("done (0,") < history.index("interrupted")
 
 
@@ -201,6 +210,48 @@ def test_unlock_of_a_run_at_work_has_to_be_meant(checkout: Checkout, busy: Busy)
     assert done.returncode == 0
     assert "it is at work, and --yes was given" in done.stdout
     assert "somebody released the lock of this run while it was at work" in busy.finish()
+
+
+def test_a_run_that_was_taken_over_stops_and_says_what_serves(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run is the holder: the step at work is ended, none follows, the lock stays its own."""
+    monkeypatch.setenv("PYTHONPATH", str(_hasty(tmp_path)))
+    with contextlib.closing(Busy(checkout, tmp_path)) as run:
+        theirs = {**lock.claim("b" * 12, "update"), "machine": "ops7", "machine_id": "7" * 32, "user": "bob"}
+        ours = lock_of(checkout)["run_id"]
+        assert lock.take(checkout.root, theirs, dead=[ours])["taken"]
+        said = run.process.communicate(timeout=180)[0]
+        assert run.process.returncode == 5, said
+        assert leftovers.started(run.step) is None
+    assert "the lock of this run was taken over by --update (run bbbbbbbbbbbb) by bob on ops7" in said
+    assert "the old version still serves" in said
+    assert "version new" not in said
+    assert lock_of(checkout)["run_id"] == "b" * 12
+    (end,) = (line for line in journal_of(checkout) if line["line"] == "end")
+    assert (end["run_id"], end["exit_code"]) == (ours, 5)
+
+
+def test_a_run_whose_lock_was_released_stops_too(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(_hasty(tmp_path)))
+    with contextlib.closing(Busy(checkout, tmp_path)) as run:
+        assert checkout.run("--unlock", "--yes").returncode == 0
+        said = run.process.communicate(timeout=180)[0]
+        assert run.process.returncode == 5, said
+    assert "somebody released the lock of this run (--unlock)" in said
+
+
+def _hasty(folder: Path) -> Path:
+    """A folder for PYTHONPATH with which a run gives a sign of life five times a second."""
+    place = folder / "hasty"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(
+        "import sys\nsys.path.insert(0, '.')\nfrom deploy.onhost import lock\nlock.BEAT_SECONDS = 0.2\n",
+        "utf-8",
+    )
+    return place
 
 
 def test_a_lock_that_nobody_can_read(checkout: Checkout) -> None:

@@ -23,7 +23,7 @@ def test_what_was_fetched_is_deployed(checkout: Checkout) -> None:
     done = checkout.run("--update", "--no-rollback")
     assert done.returncode == 0
     assert "version 0123456789ab" in done.stdout
-    assert "here True" in done.stdout
+    assert f"{checkout.root} True" in done.stdout
 
 
 def test_a_remote_that_is_away_fails_the_update_and_the_old_version_serves(checkout: Checkout) -> None:
@@ -65,3 +65,20 @@ def test_the_successor_does_not_fetch_again(checkout: Checkout, monkeypatch: pyt
     assert found["run_id"] == "abcdefabcdef"
     assert found["hosts"]["here"]["version"] == "fedcba987654"
     assert found["hosts"]["here"]["warnings"] == [f"update abcdefabcdef {checkout.root} False"]
+
+
+def test_an_update_plays_from_a_copy_that_it_does_not_move(checkout: Checkout) -> None:
+    """The commit that it moves to lacks playbooks, roles and plugins of today."""
+    gone = ("playbooks", "roles", "ansible.cfg", "inventory")
+    command = f"sh -c 'cd {checkout.root} && rm -r {' '.join(gone)}'"
+    done = checkout.run("--update", "-e", json.dumps({"move": command}))
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "after the move" in done.stdout
+    assert "version old serves" not in done.stdout.partition("state:")[0]
+    assert not [name for name in gone if (checkout.root / name).exists()]
+    assert [path.name for path in (checkout.root / ".run").iterdir()] == ["journal.jsonl"]
+
+
+def test_a_look_ahead_copies_nothing(checkout: Checkout) -> None:
+    checkout.run("--update", "--check")
+    assert not (checkout.root / ".run").exists()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -13,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploy.lock import told, took_over
-from deploy.onhost import journal, lock, runs
+from deploy.onhost import fence, journal, leftovers, lock, runs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 GONE = 2**22 + 1  # no process can have this number
@@ -204,6 +207,130 @@ def test_a_full_disk_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match="No space left"):
         runs.end(tmp_path, "a" * 12, {"exit_code": 0}, failed=False)
     assert lock.holder_in(tmp_path / ".run") is None
+
+
+def test_a_folder_that_takes_no_file_more_still_gives_the_lock_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sign of life at the end cannot be written either."""
+    runs.begin(tmp_path, mine())
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.open", _only_reading(full))
+    with pytest.raises(OSError, match="No space left"):
+        runs.end(tmp_path, "a" * 12, {"exit_code": 0}, failed=False)
+    assert lock.holder_in(tmp_path / ".run") is None
+
+
+def _only_reading(full: Callable[..., int]) -> Callable[..., int]:
+    """`os.open` of a full disk: what is there can be read."""
+    real = os.open
+    return lambda path, flags, *rest: (full if flags & os.O_CREAT else real)(path, flags, *rest)
+
+
+class TestFence:
+    """A step runs only while its run holds the lock, and whoever takes over waits for it."""
+
+    def test_the_holder_passes_and_nobody_else(self, tmp_path: Path) -> None:
+        lock.take(tmp_path, mine())
+        with fence.passing(tmp_path, "a" * 12):
+            pass
+        for other in ("b" * 12, "by-hand", ""):
+            with (
+                pytest.raises(fence.FenceError, match=f"belongs to run {'a' * 12}"),
+                fence.passing(tmp_path, other),
+            ):
+                raise AssertionError("the step was carried out")
+
+    def test_a_run_whose_lock_was_released_does_not_pass(self, tmp_path: Path) -> None:
+        lock.take(tmp_path, mine())
+        lock.release(tmp_path, "a" * 12)
+        with pytest.raises(fence.FenceError, match="was released"), fence.passing(tmp_path, "a" * 12):
+            raise AssertionError("the step was carried out")
+        with fence.passing(tmp_path, "by-hand"):  # a playbook typed by hand, and nobody else at work
+            pass
+
+    def test_a_lock_that_cannot_be_read_is_another_runs(self, tmp_path: Path) -> None:
+        (tmp_path / ".run").mkdir()
+        (tmp_path / ".run" / "lock").write_text("{", "utf-8")
+        for run_id in ("a" * 12, "by-hand"):
+            with pytest.raises(fence.FenceError, match="cannot be read"), fence.passing(tmp_path, run_id):
+                raise AssertionError("the step was carried out")
+
+    def test_a_lapsed_lease_that_nobody_took_still_passes(self, tmp_path: Path) -> None:
+        """A laptop slept: to refuse the way back could leave nothing serving."""
+        lock.take(tmp_path, mine())
+        aged(tmp_path, 1000)
+        with fence.passing(tmp_path, "a" * 12):
+            pass
+
+    def test_a_full_disk_keeps_nobody_from_a_step(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lock.take(tmp_path, mine())
+
+        def full(*_: object, **__: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("os.open", _only_reading(full))
+        with fence.passing(tmp_path, "a" * 12):
+            pass
+
+    def test_who_takes_over_waits_for_the_step_under_way(self, tmp_path: Path) -> None:
+        """The old holder is inside a step: the lock changes hands at once, the new run begins after it."""
+        lock.take(tmp_path, elsewhere())
+        aged(tmp_path, 121)
+        order: list[str] = []
+
+        def take_over() -> None:
+            assert runs.begin(tmp_path, mine())["replaced"]["run_id"] == "b" * 12
+            order.append("the next run begins")
+
+        with ThreadPoolExecutor(1) as pool:
+            with fence.passing(tmp_path, "b" * 12):
+                taking = pool.submit(take_over)
+                _until(lambda: (lock.holder_in(tmp_path / ".run") or {}).get("run_id") == "a" * 12)
+                with pytest.raises(fence.FenceError), fence.passing(tmp_path, "b" * 12):
+                    raise AssertionError("a second step was carried out")
+                order.append("the step ends")
+            taking.result(timeout=60)
+        assert order == ["the step ends", "the next run begins"]
+
+    def test_a_step_without_end_leaves_the_lock_to_nobody(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lock.take(tmp_path, elsewhere())
+        aged(tmp_path, 121)
+        settle = fence.settle
+        monkeypatch.setattr(fence, "settle", lambda project: settle(project, 0.2))
+        with fence.passing(tmp_path, "b" * 12), pytest.raises(leftovers.LeftoverError, match="under way"):
+            runs.begin(tmp_path, mine())
+        assert lock.holder_in(tmp_path / ".run") is None
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    give_up = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < give_up, "it never came"
+        pause.wait(0.02)
+
+
+def test_what_is_ended_carries_the_runs_own_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine is asked for this run's containers only; an operator's `compose run` has no such label."""
+    asked: list[list[str]] = []
+
+    def docker(argv: list[str]) -> list[str]:
+        asked.append(argv)
+        return ["ours"] if argv[1] == "ps" else []
+
+    monkeypatch.setattr(runs, "_docker", docker)
+    assert runs.sweep(tmp_path, "a" * 12) == ["container ours"]
+    assert asked[0][-2:] == ["--filter", f"label=trading-signal-processor.run={'a' * 12}"]
+    assert asked[1:] == [["docker", "stop", "ours"], ["docker", "rm", "--force", "ours"]]
+    assert runs.sweep(tmp_path, "") == []
 
 
 def test_looking_changes_nothing_where_nothing_is(tmp_path: Path) -> None:

@@ -165,9 +165,9 @@ UNKNOWN: dict[str, Any] = {
         ),
         (
             "quickupdate",
-            UNKNOWN,
-            "Fetch, Tree of the commit, Backup of the configuration, Image, App container, Checkout, Record",
-            "Schema",
+            UNKNOWN,  # whether the remote's branch was rewritten is known when it was fetched
+            "Fetch, Tree of the commit, Backup of the configuration, Image, App container, Record",
+            "Schema, Checkout",
         ),
         (
             "quickupdate",

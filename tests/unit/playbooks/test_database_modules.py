@@ -72,7 +72,13 @@ def test_migrations_are_read_whatever_the_columns_order() -> None:
 
 def set_member(path: Path, *, value: object, look: bool = False) -> dict[str, Any]:
     """What the module answers."""
-    arguments = {"path": str(path), "name": "paused", "value": value, "look": look}
+    arguments = {
+        "checkout": str(path.parent),
+        "path": str(path),
+        "name": "paused",
+        "value": value,
+        "look": look,
+    }
     return dict(load("json_member").MODULE.call(arguments))
 
 

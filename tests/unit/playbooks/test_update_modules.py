@@ -90,6 +90,19 @@ class TestSource:
         with pytest.raises(source.Failure, match=said):
             source.clean(checkout, CONFIGURATION)
 
+    def test_a_detached_head_is_told_the_branch_that_it_left(self, checkout: Path) -> None:
+        """Not `main`, which is not what this checkout is updated from; also after more than one move."""
+        git(checkout, "switch", "-q", "-c", "feature/x")
+        for _ in range(2):
+            git(checkout, "switch", "-q", "--detach", "HEAD")
+            git(checkout, "checkout", "-q", git(checkout, "rev-parse", "HEAD"))
+        source = load("update_source")
+        with pytest.raises(source.Failure, match=r"git -C \S+ switch feature/x$"):
+            source.clean(checkout, CONFIGURATION)
+        git(checkout, "branch", "-q", "-D", "feature/x")
+        with pytest.raises(source.Failure, match=r"git -C \S+ switch main$"):
+            source.clean(checkout, CONFIGURATION)
+
     def test_without_git_there_is_no_version_to_go_to(self, tmp_path: Path) -> None:
         source = load("update_source")
         with pytest.raises(source.Failure, match="only a clone"):

@@ -70,6 +70,19 @@ class TestVersions:
         # with nothing running, the last that was good comes back
         assert self.module.choose(record, "", "", images)["version"] == "dddd"
 
+    @pytest.mark.parametrize("wanted", ["", "bbbb"])
+    def test_a_rollback_that_broke_off_after_the_swap_goes_on_to_the_same_version(self, wanted: str) -> None:
+        """It serves already, and the record still names the one before as current."""
+        record = self.record(entry("cccc"), entry("bbbb"), entry("aaaa"))
+        images = {"aaaa", "bbbb", "cccc"}
+        assert self.module.choose(record, wanted, "bbbb", images)["version"] == "bbbb"
+        after = load("ansible.module_utils.versions").noted(record, entry("bbbb"), live=True, withdraw=True)
+        assert self.module.choose(after, "", "bbbb", images)["version"] == "aaaa"
+
+    def test_a_bad_version_that_was_left_in_place_is_no_target(self) -> None:
+        record = {"current": "bbbb", "versions": [entry("cccc", "bad"), entry("bbbb"), entry("aaaa")]}
+        assert self.module.choose(record, "", "cccc", {"aaaa", "bbbb", "cccc"})["version"] == "bbbb"
+
     @pytest.mark.parametrize("wanted", ["bbbb", "bbbb00", "bbbb0"])
     def test_a_version_is_named_by_itself_or_its_commit(self, wanted: str) -> None:
         record = self.record(entry("dddd"), entry("bbbb", "withdrawn"))
