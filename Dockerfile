@@ -10,10 +10,12 @@ RUN --mount=type=cache,id=trading-signal-processor-${PACKAGE_CACHE},target=/root
     --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=package_index \
     --mount=type=bind,source=images/venv.sh,target=/build/venv.sh \
-    /build/venv.sh
+    sh /build/venv.sh
 COPY app /srv/app
-# Hash-based byte code stays valid on a read-only root, where Python could not write it again.
-RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /srv/app \
+# The modes of a checkout that compose builds from have no say. Hash-based byte code stays valid on a read-only root, where
+# Python could not write it again.
+RUN chmod -R u=rwX,go=rX /srv/app \
+    && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /srv/app \
     && mkdir -p /srv/config /srv/data /srv/logs
 
 FROM ${BASE}

@@ -31,7 +31,7 @@ ASIDE = ".run/aside"  # where an update that was killed half-way left the operat
 
 def git(root: Path, *argv: str) -> bytes | None:
     """Run git in the checkout whoever owns it; None where it fails or is not installed."""
-    argv = ("git", "-c", f"safe.directory={root}", "-C", str(root), *argv)
+    argv = ("git", "-c", "safe.directory=*", "-C", str(root), *argv)
     # A look must not refresh the index: the plan of --check leaves every file as it is.
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
@@ -102,6 +102,14 @@ def in_the_way(root: Path, names: list[str]) -> list[str]:
     ]
 
 
+def windows_scripts(root: Path) -> list[str]:
+    """Return the tracked scripts with Windows line endings, which no shell can run."""
+    names = (
+        (git(root, "ls-files", "-z", "--", "*.sh") or b"").decode(errors="surrogateescape").split("\0")[:-1]
+    )
+    return [name for name in names if (root / name).is_file() and b"\r\n" in (root / name).read_bytes()]
+
+
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Look at the checkout. Raises Failure."""
     root = Path(params["path"])
@@ -121,6 +129,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         "version": version_of(root, params["hashed"], params["configuration"]),
         "commit": (git(root, "rev-parse", "HEAD") or b"").decode().strip(),
         "aside": (root / ASIDE).is_dir(),
+        "windows_scripts": windows_scripts(root),
     }
     return {"changed": False, "ansible_facts": {"project_checkout": found}}
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from ansible.module_utils.entry import Module
+from ansible.module_utils.entry import Failure, Module
+from ansible.module_utils.settings import filled
 
 DOCUMENTATION = """
 module: definition_facts
@@ -168,16 +169,20 @@ def resolve(project_dir: str, files: list[str]) -> subprocess.CompletedProcess[s
 
 def resolve_without_settings(template: str, files: list[str]) -> subprocess.CompletedProcess[str]:
     """Do the same for a checkout that has no .env yet, with stand-ins for the secrets that it will get."""
-    secrets = re.compile(r"^(POSTGRES_PASSWORD|ADMIN_TOKEN|WEBHOOK_SECRET)=$", re.MULTILINE)
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, ".env").write_text(secrets.sub(r"\1=fresh", template))
+        Path(folder, ".env").write_text(filled(template, lambda: "fresh"))
         return resolve(folder, files)
 
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:
-    """Have compose read the definition; that it cannot is an answer, too."""
+    """Have compose read the definition; that it cannot is an answer, too. Raises Failure."""
     if params["template"] and not Path(params["project_dir"], ".env").exists():
-        done = resolve_without_settings(params["template"], params["files"])
+        try:
+            done = resolve_without_settings(params["template"], params["files"])
+        except ValueError as error:
+            raise Failure(
+                f".env cannot be made from .env.example: {error}. Bring that back: git restore .env.example"
+            ) from error
     else:
         done = resolve(params["project_dir"], params["files"])
     if done.returncode != 0:

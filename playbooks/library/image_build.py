@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.entry import Module
+from ansible.module_utils import build_context
+from ansible.module_utils.entry import Failure, Module
+from ansible.module_utils.git_checkout import GitError
+from ansible.module_utils.onhost.causes import explain
 
 DOCUMENTATION = """
 module: image_build
 short_description: Build an image, and say whether it is another one than before
 description:
+  - The tree is built as git stores it; modes and line endings of the checkout have no say.
   - Its names are C(repository:version) and C(repository:latest). Nothing that runs is touched.
   - The build is given this machine's certificates and PIP_INDEX_URL as secrets, which stay out of the image.
   - A build that fails is an answer, too, with its last words in C(said).
@@ -55,20 +60,33 @@ def command(params: dict[str, Any]) -> list[str]:
     ]
 
 
-def answer(params: dict[str, Any]) -> dict[str, Any]:
-    """Build."""
-    image = f"{params['repository']}:{params['version']}"
-    before = identity(image)
+def build(params: dict[str, Any], folder: str) -> subprocess.CompletedProcess[str]:
+    """Run the build in a folder with its context."""
     index = os.environ.get("PIP_INDEX_URL", "")  # a secret must be there, be it empty
-    built = subprocess.run(
+    return subprocess.run(
         command(params),
-        cwd=params["context"],
+        cwd=folder,
         env={**os.environ, "DOCKER_BUILDKIT": "1", "PIP_INDEX_URL": index},
         capture_output=True,
         text=True,
         errors="replace",
         check=False,
     )
+
+
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Build. Raises Failure where what it is built from cannot be laid out."""
+    image = f"{params['repository']}:{params['version']}"
+    before = identity(image)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            build_context.lay_out(Path(params["context"]), Path(folder))
+            built = build(params, folder)
+    except (OSError, GitError) as error:
+        why = explain(error, Path(tempfile.gettempdir())) if isinstance(error, OSError) else error
+        raise Failure(
+            f"What the image of version {params['version']} is built from could not be laid out: {why}."
+        ) from error
     said = [line.strip() for line in built.stderr.splitlines() if line.strip()][-LAST_WORDS:]
     return {"changed": identity(image) != before, "exit_code": built.returncode, "said": said}
 

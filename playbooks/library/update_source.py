@@ -180,7 +180,10 @@ def target(root: Path, configuration: list[str], there: str = "") -> dict[str, A
 def export(root: Path, commit: str, folder: Path) -> None:
     """Lay the tree of a commit out as `folder`, alone in the folder above. Raises Failure."""
     try:
-        archive = git(root, "archive", "--format=tar", commit)
+        # As git stores it: the operator's core.autocrlf has no say in what is built.
+        archive = git(
+            root, "-c", "core.autocrlf=false", "-c", "core.eol=lf", "archive", "--format=tar", commit
+        )
     except GitError as error:
         raise Failure(f"{root} has no commit {commit[:12]}: {error}. Try: git -C {root} fetch") from error
     if folder.parent.exists():

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ansible.module_utils.onhost.ownership import hand_over
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 # Nobody sits at the other end: a question for a password would wait for ever. Looking refreshes no index.
 UNATTENDED = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
@@ -14,18 +20,20 @@ class GitError(Exception):
     """A git command failed; the text is git's own last words."""
 
 
-def git(root: Path, *argv: str, timeout: float | None = None) -> bytes:
+def git(
+    root: Path, *argv: str, timeout: float | None = None, environment: Mapping[str, str] | None = None
+) -> bytes:
     """Return stdout of git run in the checkout, whoever owns it. Raises GitError."""
     # Signatures and hooks are the developer's: a deployment neither signs nor runs what a clone brought.
-    settings = ("-c", f"safe.directory={root}", "-c", "core.hooksPath=/dev/null", "-c", "tar.umask=0022")
-    environment = {**os.environ, **UNATTENDED}
-    environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=15")
+    settings = ("-c", "safe.directory=*", "-c", "core.hooksPath=/dev/null", "-c", "tar.umask=0022")
+    variables = {**os.environ, **UNATTENDED, **(environment or {})}
+    variables.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=15")
     try:
         done = subprocess.run(
             ["git", *settings, "-C", str(root), *argv],
             capture_output=True,
             check=False,
-            env=environment,
+            env=variables,
             timeout=timeout,
         )
     except FileNotFoundError as error:
@@ -58,18 +66,12 @@ def holds(root: Path, *argv: str) -> bool:
 
 
 def hand_to_owner(root: Path, changed: list[str]) -> None:
-    """Give what git wrote as root to whom the checkout belongs; it would lock them out of their clone."""
-    owner = root.stat()
-    if os.geteuid() != 0 or owner.st_uid == 0:
-        return
+    """Give what git wrote as root to the owner of the checkout, who could not use the clone any more."""
+    parents = [parent for name in changed for parent in (root / name).parents if root in parent.parents]
+    folders = [parent for parent in dict.fromkeys(parents) if parent.is_dir()]
     store = root / text(root, "rev-parse", "--git-common-dir")
-    entries = [Path(folder, name) for folder, folders, files in os.walk(store) for name in folders + files]
-    for name in changed:
-        path = root / name
-        entries += [path, *(parent for parent in path.parents if root in parent.parents)]
-    for entry in entries:
-        if os.path.lexists(entry) and entry.lstat().st_uid == 0:
-            os.chown(entry, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    hand_over(root, store)
+    hand_over(root, *(root / name for name in changed), *folders, deep=False)
 
 
 def without_password(said: str) -> str:
