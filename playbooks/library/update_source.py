@@ -52,6 +52,7 @@ options:
 """
 
 LISTED = 8  # names in one message
+ABSENT_REF = "couldn't find remote ref"  # git's words, untranslated
 
 
 def listing(entries: list[str], join: str = ", ") -> str:
@@ -87,6 +88,9 @@ def upstream(root: Path) -> tuple[str, str]:
     try:
         return branch, text(root, "rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}")
     except GitError:
+        if holds(root, "config", f"branch.{branch}.merge"):  # pruned here, because the remote has it no more
+            remote, name = (text(root, "config", f"branch.{branch}.{key}") for key in ("remote", "merge"))
+            raise gone(root, branch, remote, name, "") from None
         raise Failure(
             f"The branch {branch} of {root} follows no remote branch. Name it, for example: "
             f"git -C {root} branch --set-upstream-to=origin/{branch}"
@@ -118,12 +122,45 @@ def ask(root: Path, remote: str, seconds: int, *argv: str) -> str:
         ) from error
 
 
+def remote_refs(root: Path, remote: str, seconds: int) -> tuple[dict[str, str], str]:
+    """Ask the remote for its refs and their commits, and its default branch's name (or '')."""
+    lines = ask(root, remote, seconds, "ls-remote", "--symref", remote).splitlines()
+    pairs = [line.split("\t") for line in lines]
+    default = next(
+        (ref.removeprefix("ref: ") for ref, name in pairs if ref.startswith("ref: ") and name == "HEAD"), ""
+    )
+    refs = {name: commit for commit, name in pairs if not commit.startswith("ref: ")}
+    return refs, default.removeprefix("refs/heads/")
+
+
+def gone(root: Path, branch: str, remote: str, name: str, default: str) -> Failure:
+    """Return the failure of a branch that the remote no longer has, with the way out; nothing was changed."""
+    lost, other = name.removeprefix("refs/heads/"), default or "BRANCH"
+    known = f"Its default branch is {default}. " if default else ""
+    return Failure(
+        f"The remote {remote} has no branch {lost} any more, which {branch} of {root} follows. {known}"
+        f"Follow another one: git -C {root} remote set-branches --add {remote} {other} && "
+        f"git -C {root} fetch {remote} && git -C {root} branch --set-upstream-to={remote}/{other}",
+        {"host_report": {"unchanged": True}},
+    )
+
+
 def fetch(root: Path, seconds: int) -> dict[str, Any]:
-    """Ask the remote: what its branch is at, and whether that is news. Raises Failure without an answer."""
+    """Fetch the branch by its name: what the remote has it at, and whether that is news.
+
+    A fetch of everything would pass over a branch that is not there any more. Raises Failure.
+    """
     branch, follows = upstream(root)
     before = text(root, "rev-parse", follows)
-    remote = text(root, "config", f"branch.{branch}.remote")
-    ask(root, remote, seconds, "fetch", "--quiet", remote)
+    remote, name = (text(root, "config", f"branch.{branch}.{key}") for key in ("remote", "merge"))
+    tracking = text(root, "rev-parse", "--symbolic-full-name", "@{upstream}")
+    refspec = [f"+{name}:{tracking}"] if tracking.startswith("refs/remotes/") else []
+    try:
+        ask(root, remote, seconds, "fetch", "--quiet", remote, *refspec)
+    except Failure as failure:
+        if ABSENT_REF not in str(failure):
+            raise
+        raise gone(root, branch, remote, name, remote_refs(root, remote, seconds)[1]) from failure
     hand_to_owner(root, [])
     there = text(root, "rev-parse", follows)
     return {"changed": there != before, "commit": there}
@@ -132,16 +169,10 @@ def fetch(root: Path, seconds: int) -> dict[str, Any]:
 def foresee(root: Path, configuration: list[str], seconds: int) -> dict[str, Any]:
     """Say what fetching would come to, and leave it. Raises Failure where the update would be refused."""
     branch, follows = upstream(root)
-    remote = text(root, "config", f"branch.{branch}.remote")
-    name = text(root, "config", f"branch.{branch}.merge")
-    listed = dict(
-        line.split("\t")[::-1] for line in ask(root, remote, seconds, "ls-remote", remote).splitlines()
-    )
+    remote, name = (text(root, "config", f"branch.{branch}.{key}") for key in ("remote", "merge"))
+    listed, default = remote_refs(root, remote, seconds)
     if name not in listed:
-        raise Failure(
-            f"The remote {remote} has no {name}, which {branch} of {root} follows. Choose another: "
-            f"git -C {root} branch --set-upstream-to={remote}/…"
-        )
+        raise gone(root, branch, remote, name, default)
     commit, new = listed[name], listed[name] != text(root, "rev-parse", follows)
     if holds(root, "cat-file", "-e", f"{commit}^{{commit}}"):
         return {**target(root, configuration, commit), "fetch": new, "known": True}

@@ -65,6 +65,31 @@ class TestSource:
         found = load("update_source").clean(checkout, CONFIGURATION)
         assert (found["branch"], found["upstream"]) == ("main", "origin/main")
 
+    def test_a_branch_that_was_renamed_at_the_remote_is_refused(self, checkout: Path, origin: Path) -> None:
+        """The plan and the run say the same; the commands that they name lead out."""
+        source = load("update_source")
+        git(origin, "branch", "-m", "main", "trunk")
+        tip = commit(origin, {"app/main.py": "x = 2\n"})
+        said = []
+        for look in (lambda: source.fetch(checkout, 10), lambda: source.foresee(checkout, CONFIGURATION, 10)):
+            with pytest.raises(source.Failure, match="no branch main any more") as caught:
+                look()
+            assert caught.value.facts == {"host_report": {"unchanged": True}}
+            said.append(str(caught.value))
+        assert said[0] == said[1]
+        assert git(checkout, "rev-parse", "HEAD") != tip
+
+        _, _, commands = said[0].partition("another one: ")
+        subprocess.run(["sh", "-ec", commands], check=True)
+        assert source.fetch(checkout, 10)["commit"] == tip
+
+    def test_a_renamed_branch_that_was_pruned_here_is_refused_too(self, checkout: Path, origin: Path) -> None:
+        source = load("update_source")
+        git(origin, "branch", "-m", "main", "trunk")
+        git(checkout, "fetch", "--quiet", "--prune")
+        with pytest.raises(source.Failure, match="no branch main any more"):
+            source.clean(checkout, CONFIGURATION)
+
     def test_edits_are_named_and_the_operators_files_are_none(self, checkout: Path, origin: Path) -> None:
         source = load("update_source")
         commit(origin, {".env": "theirs"})
@@ -190,7 +215,7 @@ class TestSource:
     def test_a_branch_that_the_remote_lost_is_named(self, checkout: Path, origin: Path) -> None:
         source = load("update_source")
         git(origin, "branch", "-m", "elsewhere")
-        with pytest.raises(source.Failure, match="has no refs/heads/main"):
+        with pytest.raises(source.Failure, match="has no branch main any more"):
             source.foresee(checkout, [], 60)
 
     def test_local_commits_on_top_are_deployed_as_they_are(self, checkout: Path) -> None:
