@@ -22,6 +22,7 @@ from app.db.away import DATABASE_AWAY
 from app.db.pool import Connection
 from app.db.queries import load
 from app.errors import ConfigFileError, ConflictError, RefusedError
+from app.failures import describe
 from app.masking import differences
 from app.runtime import Runtime
 from app.settings import Settings
@@ -90,7 +91,7 @@ class ConfigStore:
             async with asyncio.timeout(_FIRST_LOOK_SECONDS):
                 await self.look()
         except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
-            log.warning("configuration from the files alone", error=f"{type(error).__name__}: {error}")
+            log.warning("configuration from the files alone", error=describe(error))
 
     async def run(self, name: str) -> None:
         """Look once a second, for ever."""
@@ -279,9 +280,7 @@ async def _last_good(database_url: str) -> dict[str, Any] | None:
         finally:
             await connection.close(timeout=5)
     except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
-        log.warning(
-            "the last good configuration cannot be asked for", error=f"{type(error).__name__}: {error}"
-        )
+        log.warning("the last good configuration cannot be asked for", error=describe(error))
         return None
     documents: dict[str, Any] | None = json.loads(row["documents"]) if row else None
     return documents

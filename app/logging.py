@@ -1,6 +1,7 @@
 """JSON lines on stdout, ours and the libraries' alike (SPEC §17)."""
 
 import logging
+import re
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
@@ -9,7 +10,25 @@ from typing import Any
 import msgspec
 import structlog
 
+from app.failures import trace
+
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+_NOT_ASCII = re.compile(r"[^\x00-\x7e]")
+
+
+def escaped(line: str) -> str:
+    """Escape what a terminal or a reader's eye could stumble over: C1, bidi and invisible characters.
+
+    JSON escapes the controls below 0x20 by itself; its own escapes are used for the rest, so the values stay.
+    """
+    return line if line.isascii() and "\x7f" not in line else _NOT_ASCII.sub(_escape, line)
+
+
+def _escape(found: re.Match[str]) -> str:
+    if found[0].isprintable():
+        return found[0]
+    units = found[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def _line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
@@ -18,7 +37,21 @@ def _line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str
     line.update(
         (key, value) for key, value in event.items() if not key.startswith("_") and key != "color_message"
     )
-    return _encode(line).decode()
+    return escaped(_encode(line).decode())
+
+
+def _exception(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Render a traceback without the texts of foreign exceptions, which may hold secrets."""
+    found = event.pop("exc_info", None)
+    if isinstance(found, tuple):
+        found = found[1]
+    elif found and not isinstance(found, BaseException):
+        found = sys.exc_info()[1]
+    if found:
+        event["exception"] = trace(found)
+    if event.get("logger") == "asyncio":  # the lines after its first hold the exception's text
+        event["event"] = str(event["event"]).partition("\n")[0]
+    return event
 
 
 def write_lines(event: str, rows: Iterable[Mapping[str, object]]) -> None:
@@ -27,7 +60,7 @@ def write_lines(event: str, rows: Iterable[Mapping[str, object]]) -> None:
         return
     time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     head = _encode({"time": time, "level": "info", "event": event})[:-1]
-    sys.stdout.write(b"".join(b"%b,%b\n" % (head, _encode(row)[1:]) for row in rows).decode())
+    sys.stdout.write(escaped(b"".join(b"%b,%b\n" % (head, _encode(row)[1:]) for row in rows).decode()))
     sys.stdout.flush()
 
 
@@ -40,7 +73,7 @@ def configure(level: str) -> None:
         stamp,
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, _line],
+        processors=[*shared, _exception, _line],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
         cache_logger_on_first_use=False,
@@ -49,7 +82,7 @@ def configure(level: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), structlog.stdlib.add_logger_name],
-            processors=[structlog.processors.format_exc_info, _line],
+            processors=[_exception, _line],
         )
     )
     # At DEBUG libraries write whole requests, and with them the tokens in their headers.

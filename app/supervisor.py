@@ -9,6 +9,7 @@ import structlog
 
 from app import metrics
 from app.db.away import DATABASE_AWAY
+from app.failures import describe
 
 log = structlog.get_logger(__name__)
 
@@ -93,10 +94,10 @@ class Supervisor:
                 await worker.run()
                 error = "returned, though it should run for ever"
             except DATABASE_AWAY as reason:
-                error = f"{type(reason).__name__}: {reason}"
+                error = describe(reason)
                 log.warning("worker starts again", worker=worker.name, error=error)
             except Exception as reason:  # whatever a worker trips over must not end the work
-                error = f"{type(reason).__name__}: {reason}"
+                error = describe(reason)
                 log.exception("worker failed", worker=worker.name, error=error)
             worker.error = error
             worker.restarts += 1

@@ -10,6 +10,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.admin import overview
 from app.db.away import DATABASE_AWAY
+from app.failures import describe
 from app.hub import Hub, Mailbox, Message
 from app.runtime import Runtime
 
@@ -41,7 +42,7 @@ async def run(runtime: Runtime) -> None:
         try:
             seen = await overview.look(runtime)
         except DATABASE_AWAY as error:
-            log.warning("live updates wait for the database", error=f"{type(error).__name__}: {error}")
+            log.warning("live updates wait for the database", error=describe(error))
             hub.publish(Message("alarm", [overview.database_alarm()]))
             await asyncio.sleep(_POLL_SECONDS)
             continue

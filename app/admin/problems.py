@@ -21,6 +21,7 @@ from app.admin.texts import text
 from app.config_files import NotWrittenError
 from app.db.away import DATABASE_AWAY
 from app.errors import ConfigFileError, ConflictError, NoSuchError, RefusedError
+from app.failures import describe
 from app.ops.importing import NoExportError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ async def _unreadable(request: Request, error: Exception) -> Response:
 
 
 async def _database_away(request: Request, error: Exception) -> Response:
-    log.warning("request without a database", error=f"{type(error).__name__}: {error}")
+    log.warning("request without a database", error=describe(error))
     message = text("problem.database_away")
     if "text/html" in request.headers.get("accept", ""):
         answer: Response = page("problem.html", 503, message=message)

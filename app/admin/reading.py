@@ -2,9 +2,13 @@
 
 from uuid import UUID
 
+import asyncpg
+
 from app.admin.schemas import Attempt, Event, Signal, SignalPage, Status, Story
 from app.db.pool import Connection
 from app.db.queries import load
+from app.delivery.answers import reference_of
+from app.delivery.policy import Outcome
 
 _SQL = load("admin")
 
@@ -30,16 +34,15 @@ async def story(connection: Connection, signal_id: UUID) -> Story | None:
         signal=Signal(**{name: row[name] for name in Signal.model_fields}),
         body=readable(row["body"]),
         events=[Event(**event) for event in events],
-        attempts=[
-            Attempt(
-                **{
-                    **attempt,
-                    "response": readable(attempt["response"]) if attempt["response"] is not None else None,
-                }
-            )
-            for attempt in attempts
-        ],
+        attempts=[_attempt(attempt) for attempt in attempts],
     )
+
+
+def _attempt(row: asyncpg.Record) -> Attempt:
+    kept: bytes | None = row["response"]
+    answer = None if kept is None else readable(kept)
+    reference = reference_of(kept or b"") if row["outcome"] == Outcome.DELIVERED else None
+    return Attempt(**{**row, "response": answer, "reference": reference})
 
 
 def readable(content: bytes) -> str:

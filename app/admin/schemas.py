@@ -67,7 +67,10 @@ class Event(BaseModel):
 
 
 class Attempt(BaseModel):
-    """One try to deliver. `ended_at` null: still open. `response` is the beginning of the answer."""
+    """One delivery attempt. `ended_at` null: still open. `response` is the beginning of the answer.
+
+    `reference` is the bridge's own number of the order (`id`, else `logId` of its answer), null without one.
+    """
 
     round: int
     number: int
@@ -79,6 +82,7 @@ class Attempt(BaseModel):
     http_status: int | None
     error: str | None
     response: str | None
+    reference: str | None
 
 
 class Story(BaseModel):

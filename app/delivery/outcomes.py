@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from datetime import UTC, datetime
 
 import asyncpg
 import structlog
@@ -17,6 +16,7 @@ from app.delivery.outbox import Delivery
 from app.delivery.policy import NextStatus, Outcome, RetryUnknown, hold_seconds, next_status, retry_delay
 from app.delivery.successes import Success, Successes
 from app.delivery.transport import Answer
+from app.failures import describe
 from app.positions.state import Effect
 from app.runtime import Runtime
 
@@ -47,9 +47,7 @@ class Outcomes:
             except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
                 if is_about_rows(error):
                     raise
-                log.warning(
-                    "outcome not written yet", signal_id=delivery.id, error=f"{type(error).__name__}: {error}"
-                )
+                log.warning("outcome not written yet", signal_id=delivery.id, error=describe(error))
                 await asyncio.sleep(_TRY_AGAIN_SECONDS)
             else:
                 metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
@@ -89,9 +87,9 @@ class Outcomes:
         retry_unknown = RetryUnknown(buy=config.retry_unknown.buy, sell=config.retry_unknown.sell)
         status = next_status(answer.outcome, delivery.type, retry_unknown)
         delay = retry_delay(delivery.number, config.retry_seconds, random.random())  # noqa: S311  # spread, not secrecy
-        hold = hold_seconds(answer.http_status or 0, answer.retry_after, now=datetime.now(UTC), delay=delay)
         reason = reason_of(answer, status)
         async with self._runtime.pool.acquire() as connection, connection.transaction():
+            hold = await _hold(connection, answer, delay)
             failure = await _judge_destination(connection, delivery, answer, reason)
             delay = failure.delay(delay)
             done = await connection.fetchrow(
@@ -119,6 +117,16 @@ class Outcomes:
         loop = asyncio.get_running_loop()
         for seconds in {delay if status == "approved" else 0.0, hold or 0.0, failure.pause or 0.0}:
             loop.call_later(seconds, self._runtime.wakeups.notify, "approved")
+
+
+async def _hold(connection: Connection, answer: Answer, delay: float) -> float | None:
+    """Return for how long the destination is held; a date is measured by the database's clock."""
+    if answer.retry_after is None and answer.http_status != 429:
+        return None
+    now = await connection.fetchval("SELECT clock_timestamp()")
+    return hold_seconds(
+        answer.http_status or 0, answer.retry_after, now=now, delay=delay, answered_at=answer.date
+    )
 
 
 async def _judge_destination(

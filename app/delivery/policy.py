@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from app.retry_after import parse_retry_after
+
 NextStatus = Literal["forwarded", "approved", "failed"]
 LONGEST_HOLD_SECONDS = 3600.0  # the age at which even a sell expires: a longer Retry-After changes nothing
+# A point in time depends on clocks that may be wrong, and a hold delays exits, too. So the destination is
+# asked again after five minutes at most; if it means more, it says so again.
+LONGEST_HOLD_BY_CLOCK_SECONDS = 300.0
 _JITTER = 0.2
 
 
@@ -31,10 +35,13 @@ class RetryUnknown(NamedTuple):
     sell: bool = True
 
 
-def outcome_of(http_status: int) -> Outcome:
-    """Class an HTTP status. What SPEC §10 does not name above 500 is unknown: nobody says what it did."""
+def outcome_of(http_status: int, *, says_failure: bool = False) -> Outcome:
+    """Class an answer by its HTTP status; a 2xx whose body says `"success": false` is not accepted.
+
+    A status from 500 on that is not listed is unknown: it does not say what the destination did.
+    """
     if 200 <= http_status < 300:
-        return Outcome.DELIVERED
+        return Outcome.NOT_TAKEN if says_failure else Outcome.DELIVERED
     if http_status in {408, 425, 429, 503}:
         return Outcome.NOT_TAKEN
     return Outcome.UNKNOWN if http_status >= 500 else Outcome.REFUSED
@@ -63,28 +70,24 @@ def retry_delay(number: int, schedule: Sequence[float], chance: float) -> float:
     return step * (1 + _JITTER * (2 * chance - 1))
 
 
-def hold_seconds(http_status: int, retry_after: str | None, *, now: datetime, delay: float) -> float | None:
-    """Return how long the whole destination is left alone after this answer, None for not at all (SPEC §10).
+def hold_seconds(
+    http_status: int, retry_after: str | None, *, now: datetime, delay: float, answered_at: str | None = None
+) -> float | None:
+    """Return for how long nothing is sent to the destination after this answer, None for no hold.
 
     A 429 holds it for what its `Retry-After` says, else for the retry's own `delay`; `Retry-After` on any
-    answer but a 2xx holds it too.
+    other undelivered answer holds it too. `now` is the database's clock, `answered_at` the `Date` header.
+    Exits wait as well, so the hold is bounded.
     """
     if 200 <= http_status < 300:
         return None
-    asked = None if retry_after is None else parse_retry_after(retry_after, now)
+    asked = parse_retry_after(
+        retry_after,
+        now=now,
+        answered_at=answered_at,
+        longest=LONGEST_HOLD_SECONDS,
+        longest_from_clock=LONGEST_HOLD_BY_CLOCK_SECONDS,
+    )
     if asked is not None:
-        return min(asked, LONGEST_HOLD_SECONDS)
+        return asked
     return delay if http_status == 429 else None
-
-
-def parse_retry_after(value: str, now: datetime) -> float | None:
-    """Read a `Retry-After` header, seconds or an HTTP date: None if neither, 0 if the date has passed."""
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    # a date without a zone is read as UTC, which is what HTTP dates are in
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or now.tzinfo) - now).total_seconds())

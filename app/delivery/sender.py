@@ -13,6 +13,7 @@ from app.delivery.outbox import Delivery, Outbox
 from app.delivery.outcomes import Outcomes
 from app.delivery.policy import Outcome
 from app.delivery.transport import Answer
+from app.failures import describe
 from app.positions.state import Effect, effect_of
 from app.runtime import Runtime
 
@@ -75,6 +76,9 @@ async def _attempt(runtime: Runtime, delivery: Delivery) -> tuple[Answer, Effect
     except ValueError:  # one bad signal must not stop a sender; nothing has left
         log.exception("cannot be made into a delivery", signal_id=delivery.id)
         return Answer(Outcome.REFUSED, error="its body cannot be made into a delivery"), Effect.NOTHING
+    except Exception as error:  # an exit too is attempted again until it expires: nothing has left
+        log.exception("the request cannot be prepared", signal_id=delivery.id)
+        return Answer(Outcome.NOT_TAKEN, error=describe(error)), Effect.NOTHING
     started = time.monotonic()
     answer = await _send(runtime, delivery, request)
     metrics.DELIVERY_SECONDS.observe(time.monotonic() - started)

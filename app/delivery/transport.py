@@ -6,11 +6,14 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import aiohttp
+import asyncpg
 
 from app.db.away import DATABASE_AWAY
 from app.db.pool import Pool
 from app.db.queries import load
+from app.delivery import answers
 from app.delivery.policy import Outcome, outcome_of
+from app.failures import describe
 
 _SQL = load("delivery")
 RESPONSE_BYTES = 2048
@@ -21,13 +24,17 @@ _KEEPALIVE_SECONDS = 3.0
 
 
 class Answer(NamedTuple):
-    """An attempt's outcome and what is kept of it. `error` says what went wrong, None if an answer came."""
+    """An attempt's outcome and what is kept of it. `error` says what went wrong, in words of ours.
+
+    `retry_after` and `date` are the headers of these names, as they came.
+    """
 
     outcome: Outcome
     http_status: int | None = None
     error: str | None = None
     retry_after: str | None = None
     response: bytes = b""
+    date: str | None = None
 
 
 def open_client() -> aiohttp.ClientSession:
@@ -39,6 +46,7 @@ def open_client() -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),  # post_http has one of its own, over everything
         auto_decompress=False,
+        headers={"Accept-Encoding": "identity"},  # what is kept of an answer should be readable
         trace_configs=[trace],
     )
 
@@ -52,7 +60,11 @@ async def _headers_sent(
 async def post_http(
     client: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float
 ) -> Answer:
-    """Send the body. No redirect is followed and at most 2 KB of the answer are read."""
+    """Send the body. No redirect is followed; 16 KB of the answer are read at most, and 2 KB kept.
+
+    Whatever is raised before the request left means that nothing was accepted; after it the outcome is
+    unknown. An answer whose status is known has its outcome, whatever its body does.
+    """
     progress = SimpleNamespace(left=False)
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -62,25 +74,32 @@ async def post_http(
     except TimeoutError:
         what = "no answer" if progress.left else "no connection"
         return _failed(f"{what} in {timeout_seconds:g} s", left=progress.left)
-    except aiohttp.InvalidURL:
-        return Answer(Outcome.REFUSED, error="the destination's URL is not valid")  # its text holds the URL
-    except (aiohttp.ClientError, OSError) as error:
-        return _failed(_words(error), left=progress.left)
-    async with response:
-        return Answer(
-            outcome_of(response.status),
-            response.status,
-            retry_after=response.headers.get("Retry-After"),
-            response=await _beginning(response),
-        )
+    # any class: a URL, a header or an answer can make the client raise nearly everything
+    except Exception as error:  # noqa: BLE001 - the outcome follows from `left` alone
+        return _failed(describe(error), left=progress.left)
+    return await _answer_of(response)
+
+
+async def _answer_of(response: aiohttp.ClientResponse) -> Answer:
+    status, headers = response.status, response.headers
+    beginning = answers.unpacked(await _beginning(response), headers.get("Content-Encoding", ""))
+    says_failure = 200 <= status < 300 and answers.says_failure(beginning)
+    return Answer(
+        outcome_of(status, says_failure=says_failure),
+        status,
+        error=f'HTTP {status} with "success": false' if says_failure else None,
+        retry_after=headers.get("Retry-After"),
+        response=beginning[:RESPONSE_BYTES],
+        date=headers.get("Date"),
+    )
 
 
 async def post_paper(pool: Pool, body: bytes, headers: Mapping[str, str]) -> Answer:
     """Keep what a destination would have got (SPEC §10)."""
     try:
         await pool.execute(_SQL["keep_paper"], headers["webhook-id"], dict(headers), body)
-    except DATABASE_AWAY as error:
-        return _failed(_words(error), left=False)
+    except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+        return _failed(describe(error), left=False)
     return Answer(Outcome.DELIVERED, 200, response=b"kept on paper")
 
 
@@ -89,24 +108,23 @@ def _failed(error: str, *, left: bool) -> Answer:
     return Answer(Outcome.UNKNOWN if left else Outcome.NOT_TAKEN, error=error)
 
 
-def _words(error: Exception) -> str:
-    text = str(error).replace("\0", "")
-    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
-
-
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Read what is kept of the answer; a longer one costs its connection, not the time to read it."""
+    """Read the beginning of the answer; a longer one costs its connection, not the time to read it."""
     kept = bytearray()
+    content = response.content
     try:
-        if response.content.is_eof() and response.content.total_bytes <= RESPONSE_BYTES:
-            return response.content.read_nowait()  # it came whole with its headers
-        async with asyncio.timeout(_RESPONSE_SECONDS):
-            while len(kept) < RESPONSE_BYTES and (
-                part := await response.content.read(RESPONSE_BYTES - len(kept))
-            ):
-                kept += part
-    except (TimeoutError, aiohttp.ClientError, OSError):
+        if content.is_eof() and content.total_bytes <= answers.JUDGED_BYTES:
+            kept += content.read_nowait()  # it came whole with its headers
+        else:
+            async with asyncio.timeout(_RESPONSE_SECONDS):
+                while len(kept) < answers.JUDGED_BYTES and (
+                    part := await content.read(answers.JUDGED_BYTES - len(kept))
+                ):
+                    kept += part
+    # Fails open: the status is known, and what else is wrong with the answer does not change the outcome
+    except Exception:  # noqa: BLE001 - as for the request
         response.close()
-    if not response.content.at_eof():
-        response.close()
+    finally:
+        if not content.at_eof():
+            response.close()
     return bytes(kept)

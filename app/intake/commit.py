@@ -10,6 +10,7 @@ import structlog
 from app import logging, metrics
 from app.db.away import DATABASE_AWAY, is_about_rows
 from app.db.pool import Connection
+from app.failures import describe
 from app.intake.dedupe import Verdict, fold, follow
 from app.intake.store import Post, store
 from app.runtime import Runtime
@@ -96,9 +97,7 @@ class GroupCommit:
                             await self._next_arrival()
             except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
                 if not away:
-                    log.warning(
-                        "intake cannot commit, and keeps trying", error=f"{type(error).__name__}: {error}"
-                    )
+                    log.warning("intake cannot commit, and keeps trying", error=describe(error))
                 away = True
                 self._runtime.supervisor.beat(name)
                 self._put_back(self._take_all())
@@ -207,9 +206,10 @@ class GroupCommit:
 
     @staticmethod
     def _refuse(post: Post, error: asyncpg.PostgresError) -> None:
-        log.error("PostgreSQL refuses a post", signal_id=post.id, ticker=post.alert.ticker, error=str(error))
+        what = describe(error)
+        log.error("PostgreSQL refuses a post", signal_id=post.id, ticker=post.alert.ticker, error=what)
         if not post.answer.done():
-            post.answer.set_exception(RefusedByDatabaseError(str(error)))
+            post.answer.set_exception(RefusedByDatabaseError(what))
 
 
 def _log_fields(post: Post) -> dict[str, object]:

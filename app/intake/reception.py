@@ -8,6 +8,7 @@ import structlog
 from app import metrics
 from app.db.away import DATABASE_AWAY
 from app.denials import Kind
+from app.failures import describe
 from app.intake.alert import SECRET_FIELD, Alert, BadAlertError, Fields, read_alert, read_fields, text_of
 from app.intake.commit import GroupCommit, NotCommittedInTimeError, OverloadedError, RefusedByDatabaseError
 from app.intake.dedupe import body_key, header_key
@@ -93,7 +94,7 @@ class Reception:
         try:
             await self.refused.write()
         except DATABASE_AWAY as error:
-            log.warning("refused posts of the last second are lost", error=f"{type(error).__name__}: {error}")
+            log.warning("refused posts of the last second are lost", error=describe(error))
 
     def refusal(self, status: int, detail: str, envelope: Envelope, body: bytes) -> NotTakenError:
         """Keep a refused post, count it, and return what to raise."""

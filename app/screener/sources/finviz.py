@@ -4,12 +4,12 @@ import asyncio
 import csv
 import io
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 from yarl import URL
 
+from app.retry_after import parse_retry_after
 from app.screener.pace import ROWS_A_PAGE
 from app.screener.sources.readers import read_page
 from app.screener.sources.request import Request
@@ -18,6 +18,7 @@ from app.screener.sources.tickers import BlockedError, SourceError, clean
 _PAGE_SECONDS = 15.0
 _LARGEST_BYTES = 5_000_000
 _REDIRECTS = 3
+_LONGEST_BACK_OFF_SECONDS, _LONGEST_BACK_OFF_BY_CLOCK_SECONDS = 86_400.0, 3600.0
 
 
 def open_client() -> aiohttp.ClientSession:
@@ -129,7 +130,7 @@ def _check_status(response: aiohttp.ClientResponse) -> None:
         return
     message = f"{_shown(response.url)}: HTTP {response.status}"
     if response.status in {403, 429}:
-        raise BlockedError(message, _retry_after(response.headers.get("Retry-After", "")))
+        raise BlockedError(message, _retry_after(response))
     raise SourceError(message)
 
 
@@ -143,14 +144,14 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
     return bytes(content)
 
 
-def _retry_after(value: str) -> float | None:
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    return parse_retry_after(
+        response.headers.get("Retry-After"),
+        now=datetime.now(UTC),  # only for a site that sends no Date of its own
+        answered_at=response.headers.get("Date"),
+        longest=_LONGEST_BACK_OFF_SECONDS,
+        longest_from_clock=_LONGEST_BACK_OFF_BY_CLOCK_SECONDS,
+    )
 
 
 def _shown(url: URL) -> str:

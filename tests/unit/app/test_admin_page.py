@@ -51,6 +51,7 @@ def story(**changes: object) -> Story:
         http_status=400,
         error=PAYLOAD,
         response=PAYLOAD,
+        reference=PAYLOAD,
     )
     event = Event(at=moment, status="failed", reason=PAYLOAD, detail={PAYLOAD: PAYLOAD})
     return Story(
@@ -61,7 +62,7 @@ def story(**changes: object) -> Story:
 def test_what_a_stranger_sent_is_shown_as_text() -> None:
     html = bytes(rendering.page("_story.html", story=story()).body).decode()
     assert "<script>alert" not in html
-    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;") == 9
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;") == 10
 
 
 def test_a_row_that_names_no_order_says_so() -> None:

@@ -147,7 +147,6 @@ def test_no_refusal_of_ours_is_left_in_english(keys_told: set[str]) -> None:
         "no connection in 7 s",
         "its title is '7'",
         "it has no title",
-        "the destination's URL is not valid",
     }
     said |= {"on probation: 90% of the list is not what it was; it is taken when 2 more refreshes agree"}
     troubles = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)

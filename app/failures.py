@@ -1,0 +1,99 @@
+"""What is said of an exception that a library raised: words, names and numbers of ours, never its text.
+
+The text of such an exception may hold a URL with its token, a row's content, a host's name or a password.
+Pure.
+"""
+
+import errno
+import re
+import ssl
+import traceback
+from collections.abc import Iterator
+
+from app.errors import ConfigurationError, MigrationError, RefusedError
+
+# Exceptions of ours have texts that were written to be shown.
+_OURS = (RefusedError, ConfigurationError, MigrationError)
+# The names of classes are code: those of these packages may be shown, others by their nearest base class.
+_NAMED = frozenset({"aiohttp", "app", "asyncio", "asyncpg", "builtins", "idna", "msgspec", "socket", "ssl"})
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+_MOST_CAUSES = 10
+# By the name of the class or of one of its bases, so that no client has to be imported for its exceptions.
+_WORDS = {
+    "ClientConnectorDNSError": "host name not found",
+    "gaierror": "host name not found",
+    "ClientSSLError": "no secure connection",
+    "SSLError": "no secure connection",
+    "ServerFingerprintMismatch": "no secure connection",
+    "InvalidURL": "URL not valid",
+    "ServerDisconnectedError": "connection closed without an answer",
+    "ClientResponseError": "answer not readable as HTTP",
+    "ClientPayloadError": "answer not readable as HTTP",
+    "UnicodeError": "text not encodable",
+}
+_ERRNO_WORDS = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset",
+    errno.EPIPE: "connection reset",
+    errno.EHOSTUNREACH: "host not reachable",
+    errno.ENETUNREACH: "network not reachable",
+    errno.ETIMEDOUT: "connection timed out",
+    errno.EMFILE: "too many open files",
+    errno.ENOSPC: "disk full",
+}
+
+
+def describe(error: BaseException) -> str:
+    """Return what happened in plain words, then class and code in brackets: for a reason, a log, a page.
+
+    Example: `connection refused (ClientConnectorError, ECONNREFUSED)`.
+    """
+    name, code, words = class_name(error), _code(error), _words(error)
+    if not words:
+        return f"{name} ({code})" if code else name
+    return f"{words} ({name}, {code})" if code else f"{words} ({name})"
+
+
+def class_name(error: BaseException) -> str:
+    """Return the exception's class, or its nearest base class that may be shown."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] in _NAMED)
+
+
+def trace(error: BaseException) -> str:
+    """Return a traceback whose last lines are `describe`: for the log, without the exception's own text."""
+    lines = list[str]()
+    for number, cause in enumerate(_chain(error)):
+        if number:
+            lines.append("The cause of the exception above:")
+        lines += [line.rstrip("\n") for line in traceback.format_tb(cause.__traceback__)]
+        lines.append(f"{class_name(cause)}: {cause}" if isinstance(cause, _OURS) else describe(cause))
+    return "\n".join(lines)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    one: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if one is None:
+            return
+        yield one
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+
+
+def _code(error: BaseException) -> str:
+    state = getattr(error, "sqlstate", None)
+    if isinstance(state, str):
+        return state if _SQLSTATE.fullmatch(state) else ""
+    return errno.errorcode.get(_errno(error), "")
+
+
+def _errno(error: BaseException) -> int:
+    """Return the error number; a client's connection error carries it in the system's error behind it."""
+    inner = getattr(error, "os_error", error)
+    if not isinstance(inner, OSError) or isinstance(inner, ssl.SSLError):  # OpenSSL's numbers are its own
+        return 0
+    return inner.errno if isinstance(inner.errno, int) else 0
+
+
+def _words(error: BaseException) -> str:
+    names = (kind.__name__ for kind in type(error).__mro__)
+    return next((_WORDS[name] for name in names if name in _WORDS), "") or _ERRNO_WORDS.get(_errno(error), "")

@@ -1,0 +1,231 @@
+"""Between a request and its outcome anything may be raised: the outcome is written, and no secret with it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import socket
+import struct
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from app.delivery import transport
+from app.delivery.policy import Outcome
+from tests.api.operator import ask
+from tests.api.trading.receiver import Received, take
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from types import SimpleNamespace
+
+    from tests.api.conftest import AppServer
+    from tests.api.trading.desk import Desk
+
+SECRET = "S3CRET"
+HOOK = f"/hook/{SECRET}-path?token={SECRET}-token"
+CLIENT_ERRORS = sorted(
+    {
+        error
+        for error in vars(aiohttp).values()
+        if inspect.isclass(error) and issubclass(error, aiohttp.ClientError)
+    },
+    key=lambda error: error.__name__,
+)
+OTHERS: list[type[Exception]] = [
+    *(UnicodeError, UnicodeDecodeError, ValueError, OverflowError, TypeError, KeyError, AssertionError),
+    *(RuntimeError, RecursionError, OSError, ConnectionResetError, socket.gaierror, json.JSONDecodeError),
+]
+
+
+class _Odd(Exception):  # noqa: N818 - named as a library would
+    """An exception that cannot even be printed."""
+
+    def __str__(self) -> NoReturn:
+        raise RuntimeError(SECRET)
+
+
+def made(kind: type[Exception]) -> Exception:
+    """An instance of any class, with a secret among its arguments."""
+    error = kind.__new__(kind, SECRET)
+    error.args = (SECRET,)
+    return error
+
+
+class _Raising:
+    """A client whose request raises, before or after its headers left."""
+
+    def __init__(self, error: Exception, *, left: bool) -> None:
+        self._error, self._left = error, left
+
+    async def post(self, _: str, *, trace_request_ctx: SimpleNamespace, **__: Any) -> NoReturn:
+        trace_request_ctx.left = self._left
+        raise self._error
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("kind", [*CLIENT_ERRORS, *OTHERS, _Odd], ids=lambda kind: kind.__name__)
+async def test_whatever_the_client_raises_has_its_outcome(kind: type[Exception], left: bool) -> None:  # noqa: FBT001
+    client: Any = _Raising(made(kind), left=left)
+    answer = await transport.post_http(client, f"http://x{HOOK}", b"{}", {}, 1.0)
+    assert answer.outcome is (Outcome.UNKNOWN if left else Outcome.NOT_TAKEN)
+    assert answer.error
+    assert SECRET not in answer.error
+    assert not answer.error.startswith("_Odd")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://host..example{HOOK}",
+        f"http://{'a' * 64}.example{HOOK}",
+        f"http://127.0.0.1:99999{HOOK}",
+        f"http://exa mple{HOOK}",
+        f"http://[::1{HOOK}",
+        f"http://host.invalid{HOOK}",
+        f"http://\u00fc:{SECRET}@127.0.0.1:1{HOOK}",
+        f"http://a%3Ab:{SECRET}@127.0.0.1:1{HOOK}",
+        f"ftp://127.0.0.1{HOOK}",
+        f"http://{HOOK}",
+        f"https://127.0.0.1:1{HOOK}",
+        f"{HOOK}\ud800",
+    ],
+)
+async def test_what_is_raised_before_the_request_left_is_not_accepted(url: str) -> None:
+    async with transport.open_client() as client:
+        answer = await transport.post_http(client, url, b"{}", {}, 10.0)
+    assert answer.outcome is Outcome.NOT_TAKEN
+    assert answer.error
+    assert SECRET not in answer.error
+
+
+@asynccontextmanager
+async def behaving(
+    how: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A destination that does what it is told with each connection; its address."""
+    async with await asyncio.start_server(how, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{HOOK}"
+
+
+async def bad_header(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer with a header that is none, and repeat the request in it."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nbad header " + head.partition(b"\r\n")[0] + b"\r\n\r\n")
+    writer.close()
+
+
+async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Reset the connection in the middle of the request."""
+    await reader.read(10)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.close()
+
+
+async def bad_chunk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Close in the middle of an answer's headers."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nX: " + SECRET.encode())
+    writer.close()
+
+
+async def everything_shown(desk: Desk, app: AppServer, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """All that a person or a program can see of the process, by where it is seen."""
+    seen = {"log": "".join(capsys.readouterr())}
+    for table in ("signals", "attempts", "signal_events", "destinations", "actions", "refused_posts"):
+        rows = await desk.database.fetch(f"SELECT t::text AS row FROM {table} t")  # noqa: S608 - names of ours
+        seen[f"table {table}"] = "\n".join(row["row"] for row in rows)
+    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    for path in (
+        *(
+            "/health",
+            "/health/detailed",
+            "/admin/status",
+            "/admin/signals",
+            "/admin/orders",
+            "/admin/audit-trail",
+        ),
+        *(
+            "/admin/dead-letters",
+            "/admin/webhook/config",
+            "/admin/system/config",
+            "/admin/actions-log",
+            "/admin",
+        ),
+        *("/admin/database", "/admin/page/signals", "/admin/page/dead-letters", "/admin/page/configuration"),
+    ):
+        async with app.http.get(path, headers=headers) as answer:
+            seen[path] = await answer.text()
+    async with app.http.post("/admin/database/export", headers=headers) as answer:
+        assert answer.status == 200
+        seen["export"] = await answer.text()
+    return seen
+
+
+@pytest.mark.parametrize("how", [bad_header, reset, bad_chunk], ids=lambda how: how.__name__)
+async def test_no_failure_shows_the_destination_s_secrets(
+    desk: Desk,
+    how: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    desk.configure("webhook", retry_seconds=[0.05])
+    async with behaving(how) as url:
+        app = await desk.start_app(dest_webhook_url=url, dest_webhook_rate_limiting_enabled=False)
+        for number in range(6):  # enough for the circuit breaker, whose reason is shown too
+            await desk.until(app, await desk.send(app, "AAPL", "buy", n=number))
+        seen = await everything_shown(desk, app, capsys)
+    assert {where for where, text in seen.items() if SECRET in text} == set()
+    assert "Error" in seen["table attempts"]
+
+
+async def test_an_answer_that_says_failure_is_attempted_again(desk: Desk) -> None:
+    async def once(_: Received) -> web.StreamResponse:
+        desk.receiver.answer = accept
+        return web.json_response({"success": False, "messageCode": "invalid-payload"})
+
+    async def accept(_: Received) -> web.StreamResponse:
+        return web.json_response({"success": True, "id": "0d3f", "logId": "77aa"})
+
+    desk.configure("webhook", retry_seconds=[0.05])
+    desk.receiver.answer = once
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    assert (await desk.until(app, buy))["status"] == "forwarded"
+    found = await ask(app, "GET", f"/admin/signals/{buy}")
+    assert [
+        (attempt["outcome"], attempt["http_status"], attempt["reference"]) for attempt in found["attempts"]
+    ] == [("not_taken", 200, None), ("delivered", 200, "0d3f")]
+    reasons = [event["reason"] for event in found["events"]]
+    assert 'the destination did not take it: HTTP 200 with "success": false; it is tried again' in reasons
+    assert await desk.open_positions() == {"AAPL": 1}
+    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    async with app.http.get(f"/admin/page/signals/{buy}", headers=headers) as page:
+        assert "<code>0d3f</code>" in await page.text()
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+async def test_a_hold_is_measured_by_the_destination_s_clock(desk: Desk, hours: int) -> None:
+    async def once(_: Received) -> web.StreamResponse:
+        desk.receiver.answer = take
+        there = datetime.now(UTC) + timedelta(hours=hours)
+        return web.Response(
+            status=429,
+            headers={
+                "Date": format_datetime(there, usegmt=True),
+                "Retry-After": format_datetime(there + timedelta(seconds=2), usegmt=True),
+            },
+        )
+
+    desk.configure("webhook", retry_seconds=[0.05])
+    desk.receiver.answer = once
+    await desk.database.execute("INSERT INTO positions (ticker) VALUES ('NVDA')")
+    app = await desk.open()
+    assert (await desk.until(app, await desk.send(app, "NVDA", "sell")))["status"] == "forwarded"
+    hold = await desk.database.fetchval("SELECT held_until - clock_timestamp() FROM destinations")
+    assert hold < timedelta(seconds=2)
