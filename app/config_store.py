@@ -19,7 +19,7 @@ from app.actions import Actor
 from app.config import PAUSES, SYSTEM_FILE, Config, Document, merge
 from app.config_files import Content, NotWrittenError
 from app.db.away import DATABASE_AWAY
-from app.db.pool import Connection
+from app.db.pool import Connection, connect
 from app.db.queries import load
 from app.errors import ConfigFileError, ConflictError, RefusedError
 from app.failures import describe
@@ -274,7 +274,7 @@ async def _record_edits(
 async def _last_good(database_url: str) -> dict[str, Any] | None:
     """Ask the database; None if it has no revision, or does not answer."""
     try:
-        connection = await asyncpg.connect(database_url, timeout=5, command_timeout=5)
+        connection = await connect(database_url, role="configuration", command_seconds=5)
         try:
             row = await connection.fetchrow(_SQL["current"])
         finally:

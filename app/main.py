@@ -12,7 +12,9 @@ from fastapi.responses import JSONResponse
 from app import admin, denials, intake, ops, queues
 from app.admin import live
 from app.config_store import ConfigStore, Opening
+from app.db import address
 from app.db.pool import open_pool
+from app.db.reading import open_reading_pool
 from app.decision import endpoints as decision_endpoints
 from app.decision import reprocessing
 from app.decision import worker as decision
@@ -41,10 +43,14 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        url, sessions = settings.database_url, dict[int, str]()
         runtime = Runtime(
             settings=settings,
             config=start.config,
-            pool=await open_pool(settings.database_url, settings.database_pool_size),
+            pool=await open_pool(url, settings.database_pool_size, users=sessions),
+            reading=await open_reading_pool(url),
+            probing=await open_pool(url, 1, role="health"),
+            sessions=sessions,
             http=open_client(),
             wakeups=Wakeups(),
             supervisor=Supervisor(),
@@ -58,6 +64,8 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
         app.state.config_store = store
         runtime.supervisor.start("config", partial(store.run, "config"))
         _start_workers(runtime, reception)
+        if ignored := address.parse(url).ignored:
+            log.warning("parameters of DATABASE_URL have no effect", parameters=list(ignored))
         log.info("started", version=settings.app_version, pool=settings.database_pool_size)
         try:
             yield
@@ -67,7 +75,8 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
             # senders finish the request they have open, so the limit is the destination's
             await runtime.supervisor.stop(runtime.config.webhook.timeout + 2)
             await runtime.http.close()
-            runtime.pool.terminate()
+            for pool in (runtime.pool, runtime.reading, runtime.probing):
+                pool.terminate()
             log.info("stopped")
 
     app = FastAPI(

@@ -8,6 +8,7 @@ import aiohttp
 
 from app.config import Config
 from app.db.pool import Pool
+from app.db.reading import ReadingPool
 from app.denials import Denials
 from app.errors import ConfigFileError
 from app.hub import Hub
@@ -23,11 +24,15 @@ class Runtime:
 
     `config_problems` are files that are wrong, by name: the last good one stays in force (SPEC §7).
     `started_at` is in seconds of `time.monotonic()`; `destination_state` is open or held (SPEC §10).
+    `pool` is for orders and workers, `reading` for what people look at, `probing` for health alone.
+    `sessions` says what each server process of `pool` works for.
     """
 
     settings: Settings
     config: Config
     pool: Pool
+    reading: ReadingPool
+    probing: Pool
     http: aiohttp.ClientSession
     wakeups: Wakeups
     supervisor: Supervisor
@@ -35,5 +40,6 @@ class Runtime:
     hub: Hub = field(default_factory=Hub)
     queues: Queues = field(default_factory=Queues)
     denials: Denials = field(default_factory=Denials)
+    sessions: dict[int, str] = field(default_factory=dict)
     config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
     destination_state: Literal["open", "held"] = "open"

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.db.address import parse as parse_address
 from app.errors import ConfigurationError
 
 _SECRETS = frozenset(
@@ -25,10 +26,8 @@ _SECRETS = frozenset(
 
 
 def _database_url(value: str) -> str:
-    """Accept the URL of SPEC §7 and return what asyncpg takes: the same without `+asyncpg`."""
-    parts = urlsplit(value)
-    if parts.scheme not in {"postgresql+asyncpg", "postgresql", "postgres"}:
-        raise ValueError("a URL such as postgresql+asyncpg://postgres:PASSWORD@postgres:5432/trading_signals")
+    """Accept what every connection can be opened with, and return it without `+asyncpg`."""
+    parse_address(value)
     return value.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 

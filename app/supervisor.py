@@ -9,6 +9,7 @@ import structlog
 
 from app import metrics
 from app.db.away import DATABASE_AWAY
+from app.db.pool import acting_for
 from app.failures import describe
 
 log = structlog.get_logger(__name__)
@@ -24,19 +25,25 @@ class _Worker:
     name: str
     run: Run
     beat_at: float = field(default_factory=time.monotonic)
+    beats: int = 0
     restarts: int = 0
     error: str = ""
+    failure: str = ""
     task: asyncio.Task[None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """What `/health` reports of one worker. `silent_seconds` is the time since its last beat."""
+    """What `/health` reports of one worker. `silent_seconds` is the time since its last beat.
+
+    `failure` says what its last run ended with, empty once it has finished a turn since.
+    """
 
     alive: bool
     silent_seconds: float
     restarts: int
     error: str
+    failure: str = ""
 
 
 class Supervisor:
@@ -58,7 +65,11 @@ class Supervisor:
 
     def beat(self, name: str) -> None:
         """Say that the worker is alive: once a turn, and at least every 30 s while it waits for something."""
-        self._workers[name].beat_at = time.monotonic()
+        worker = self._workers[name]
+        worker.beat_at = time.monotonic()
+        worker.beats += 1
+        if worker.beats > 1:  # a turn has passed since it was started again
+            worker.failure = ""
 
     def states(self) -> dict[str, WorkerState]:
         """Return every worker's state by name."""
@@ -71,6 +82,7 @@ class Supervisor:
                 silent_seconds=round(now - worker.beat_at, 1),
                 restarts=worker.restarts,
                 error=worker.error,
+                failure=worker.failure,
             )
             for worker in self._workers.values()
         }
@@ -88,6 +100,7 @@ class Supervisor:
 
     async def _keep_running(self, worker: _Worker) -> None:
         backoff = _BACKOFF_FIRST
+        acting_for.set(worker.name)
         while True:
             started = time.monotonic()
             try:
@@ -100,6 +113,7 @@ class Supervisor:
                 error = describe(reason)
                 log.exception("worker failed", worker=worker.name, error=error)
             worker.error = error
+            worker.failure, worker.beats = error, 0
             worker.restarts += 1
             metrics.WORKER_RESTARTS.labels(worker.name).inc()
             if time.monotonic() - started > _RAN_WELL_SECONDS:

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 
 from app.admin import overview, reading
-from app.admin.door import REFUSALS, Database, Ticker, runtime_of, signed_in
+from app.admin.door import REFUSALS, Reading, Ticker, runtime_of, signed_in
 from app.admin.overview import Overview
 from app.admin.schemas import Problem, SignalPage, Status, Story, TopN
 from app.admin.texts import text
@@ -21,14 +21,14 @@ async def status(request: Request) -> Overview:
 
 
 @router.get("/top-n-tickers")
-async def top_n_tickers(request: Request, connection: Database) -> TopN:
+async def top_n_tickers(request: Request, connection: Reading) -> TopN:
     """The screener's list in force, in rank order."""
     return await overview.current_top_n(runtime_of(request), connection)
 
 
 @router.get("/signals")
 async def signals(
-    connection: Database,
+    connection: Reading,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[
         int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before")
@@ -41,7 +41,7 @@ async def signals(
 
 
 @router.get("/signals/{signal_id}", responses={404: {"model": Problem, "description": "No such signal"}})
-async def signal_story(connection: Database, signal_id: Annotated[UUID, Path()]) -> Story:
+async def signal_story(connection: Reading, signal_id: Annotated[UUID, Path()]) -> Story:
     """One signal: what it was, every change with its reason, every delivery attempt."""
     found = await reading.story(connection, signal_id)
     if found is None:

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from app import actions
-from app.admin.door import REFUSALS, Acting, Database, runtime_of, signed_in
+from app.admin.door import REFUSALS, Acting, HeavyReading, runtime_of, signed_in
 from app.admin.reasons import told
 from app.admin.records import attachment
 from app.admin.schemas import Invalid, Problem, Status
@@ -83,7 +83,7 @@ class Cleared(BaseModel):
 
 
 @router.get("")
-async def contents(connection: Database) -> Contents:
+async def contents(connection: HeavyReading) -> Contents:
     """What the database holds now."""
     row = await connection.fetchrow(_SQL["contents"])
     if row is None:
@@ -102,11 +102,11 @@ async def export_signals(request: Request, actor: Acting) -> StreamingResponse:
     No cell can be taken for a formula; `import` reads the file back.
     """
     runtime = runtime_of(request)
-    async with runtime.pool.acquire(timeout=5) as connection:
+    async with runtime.reading.acquire(is_heavy=True) as connection:
         extent = await connection.fetchrow(_SQL["extent"])
-        if extent is None:
-            raise RuntimeError("an aggregate without GROUP BY always has its one row")
-        await actions.record(connection, actor, "database.export")
+    if extent is None:
+        raise RuntimeError("an aggregate without GROUP BY always has its one row")
+    await actions.record(runtime.pool, actor, "database.export")
     return attachment("signals", _content(runtime, extent["seq"]))
 
 
@@ -163,7 +163,7 @@ async def clear_signals(request: Request, actor: Acting, _: ClearOrder) -> Clear
 
 
 async def _content(runtime: Runtime, last_seq: int) -> AsyncIterator[bytes]:
-    async for _, content in export.pages(runtime.pool, last_seq):
+    async for _, content in export.pages(runtime.reading, last_seq):
         yield content
 
 

@@ -41,12 +41,28 @@ def runtime_of(request: Request) -> Runtime:
 
 
 async def database(request: Request) -> AsyncIterator[Connection]:
-    """A connection for the length of the request."""
+    """A connection that may write, for the length of the request."""
     async with runtime_of(request).pool.acquire(timeout=5) as connection:
         yield connection
 
 
 Database = Annotated[Connection, Depends(database)]
+
+
+async def reading(request: Request) -> AsyncIterator[Connection]:
+    """A connection that only reads, for the length of the request; limited, see `app.db.reading`."""
+    async with runtime_of(request).reading.acquire() as connection:
+        yield connection
+
+
+async def heavy_reading(request: Request) -> AsyncIterator[Connection]:
+    """The same for what reads a large part of a table: one such request at a time."""
+    async with runtime_of(request).reading.acquire(is_heavy=True) as connection:
+        yield connection
+
+
+Reading = Annotated[Connection, Depends(reading)]
+HeavyReading = Annotated[Connection, Depends(heavy_reading)]
 
 
 def actor_of(request: Request) -> Actor:

@@ -10,6 +10,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.admin import overview
 from app.db.away import DATABASE_AWAY
+from app.db.reading import ReadLimitError
 from app.failures import describe
 from app.hub import Hub, Mailbox, Message
 from app.runtime import Runtime
@@ -41,6 +42,9 @@ async def run(runtime: Runtime) -> None:
         started = time.monotonic()
         try:
             seen = await overview.look(runtime)
+        except ReadLimitError:  # the page says itself how old its data is; the database does answer
+            await asyncio.sleep(_POLL_SECONDS)
+            continue
         except DATABASE_AWAY as error:
             log.warning("live updates wait for the database", error=describe(error))
             hub.publish(Message("alarm", [overview.database_alarm()]))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from pydantic import BaseModel
@@ -23,8 +23,11 @@ from app.db.queries import load
 from app.delivery.destination import describe, why_failing
 from app.denials import Denials
 from app.errors import ConfigFileError
+from app.ops.checks import Blocked
+from app.ops.health import find_blocked
 from app.runtime import Runtime
 from app.screener.lists import current_list
+from app.supervisor import WorkerState
 
 _LIMIT_SECONDS = 5.0
 _SQL = load("admin")
@@ -49,7 +52,7 @@ async def look(runtime: Runtime) -> Overview:
     Raises:
         DATABASE_AWAY: no answer within 5 s, or none at all.
     """
-    async with asyncio.timeout(_LIMIT_SECONDS), runtime.pool.acquire() as connection:
+    async with asyncio.timeout(_LIMIT_SECONDS), runtime.reading.acquire() as connection:
         counts = await connection.fetchrow(_SQL["counts"])
         waiting = await connection.fetchrow(_SQL["waiting"])
         positions = await connection.fetchrow(_SQL["positions"])
@@ -57,6 +60,7 @@ async def look(runtime: Runtime) -> Overview:
         failing = await why_failing(runtime, connection)
         changes = await connection.fetchrow(_SQL["changes"])
         top_n = await current_top_n(runtime, connection)
+        blocked = await find_blocked(runtime, connection)
         destination = Destination(**describe(runtime))
     if not (
         counts and waiting and positions and sells and changes
@@ -90,6 +94,7 @@ async def look(runtime: Runtime) -> Overview:
         changes=Changes(**changes),
         refused=refused,
         alarms=alarms(top_n, sells_expired=sells["expired"], sells_late=sells["late"], failing=failing)
+        + process_alarms(runtime.supervisor.states(), blocked)
         + operator_alarms(runtime.config.system, runtime.config_problems)
         + [denial_alarm(each) for each in refused],
     )
@@ -165,6 +170,22 @@ def denial_alarm(found: DeniedRequests) -> Alarm:
     """Return the alarm for it: alerts may be lost, or somebody guesses the token. Pure."""
     values = {"count": str(found.count), "address": found.last_address, "top": found.top_address}
     return Alarm(code=f"denied_{found.kind}", values=values)
+
+
+def process_alarms(states: Mapping[str, WorkerState], blocked: Sequence[Blocked]) -> list[Alarm]:
+    """What keeps this process from working at full strength. Pure."""
+    found = []
+    if blocked:
+        values = {
+            "workers": ", ".join(sorted({each.worker for each in blocked})),
+            "seconds": f"{max(each.seconds for each in blocked):.0f}",
+            "blocker": str(blocked[0].blocker),
+        }
+        found.append(Alarm(code="workers_blocked", values=values))
+    failing = [f"{name} ({state.failure})" for name, state in sorted(states.items()) if state.failure]
+    if failing:
+        found.append(Alarm(code="workers_failing", values={"workers": ", ".join(failing)}))
+    return found
 
 
 def database_alarm() -> Alarm:

@@ -36,7 +36,7 @@ async def root() -> Response:
 def _add(view: View) -> None:
     async def show(request: Request, *, fragment: bool = False) -> Response:
         frame = await _frame(request, view, fragment=fragment)
-        async with runtime_of(request).pool.acquire(timeout=5) as connection:
+        async with runtime_of(request).reading.acquire() as connection:
             values = await view.read(request, connection)
         return page(view.template, **frame, **values)
 
@@ -51,7 +51,7 @@ for _view in VIEWS:
 async def signal_story(request: Request, signal_id: UUID, *, fragment: bool = False) -> Response:
     """A signal's story: a page of its own, or with `fragment` what a list opens over itself."""
     frame = await _frame(request, BY_NAME["signals"], fragment=fragment)
-    async with runtime_of(request).pool.acquire(timeout=5) as connection:
+    async with runtime_of(request).reading.acquire() as connection:
         found = await reading.story(connection, signal_id)
     if found is None:
         return page("problem.html", 404, message=text("story.missing"))

@@ -20,6 +20,7 @@ from app.admin.rendering import page
 from app.admin.texts import text
 from app.config_files import NotWrittenError
 from app.db.away import DATABASE_AWAY
+from app.db.reading import ReadLimitError, ReadTooSlowError
 from app.errors import ConfigFileError, ConflictError, NoSuchError, RefusedError
 from app.failures import describe
 from app.ops.importing import NoExportError
@@ -43,6 +44,7 @@ def install(app: "FastAPI") -> None:
     """Answer 503 wherever a route finds the database away; say why what a person asked for is not done."""
     for kind in DATABASE_AWAY:
         app.add_exception_handler(kind, _database_away)
+    app.add_exception_handler(ReadLimitError, _read_limit)
     for refusal in _STATUS:
         app.add_exception_handler(refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -102,9 +104,18 @@ async def _unreadable(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": [place]}, 422)
 
 
+async def _read_limit(request: Request, error: Exception) -> Response:
+    is_slow = isinstance(error, ReadTooSlowError)
+    log.warning("a read reached its limit", path=request.url.path, limit="time" if is_slow else "turns")
+    return _unavailable(request, text("problem.read_too_slow" if is_slow else "problem.reads_busy"))
+
+
 async def _database_away(request: Request, error: Exception) -> Response:
     log.warning("request without a database", error=describe(error))
-    message = text("problem.database_away")
+    return _unavailable(request, text("problem.database_away"))
+
+
+def _unavailable(request: Request, message: str) -> Response:
     if "text/html" in request.headers.get("accept", ""):
         answer: Response = page("problem.html", 503, message=message)
     else:

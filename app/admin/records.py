@@ -11,11 +11,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from app.admin.door import REFUSALS, Database, Ticker, runtime_of, signed_in
+from app.admin.door import REFUSALS, HeavyReading, Reading, Ticker, runtime_of, signed_in
 from app.admin.reading import readable
 from app.admin.schemas import Outcome, SignalType, Status
-from app.db.pool import Pool
 from app.db.queries import load
+from app.db.reading import ReadingPool
 from app.ops import spreadsheet
 
 _SQL = load("records")
@@ -150,7 +150,7 @@ class ActionsPage(BaseModel):
 
 
 @router.get("/refused")
-async def refused(connection: Database, limit: Limit = 50, cursor: Cursor = None) -> RefusedPage:
+async def refused(connection: Reading, limit: Limit = 50, cursor: Cursor = None) -> RefusedPage:
     """The last 1,000 posts that were not taken, but for those with a wrong secret."""
     rows = await connection.fetch(_SQL["refused"], cursor, limit + 1)
     posts = [RefusedPost(**{**row, "head": readable(row["head"])}) for row in rows[:limit]]
@@ -159,7 +159,7 @@ async def refused(connection: Database, limit: Limit = 50, cursor: Cursor = None
 
 @router.get("/audit-trail")
 async def audit_trail(
-    connection: Database, limit: Limit = 50, cursor: Cursor = None, ticker: Ticker | None = None
+    connection: Reading, limit: Limit = 50, cursor: Cursor = None, ticker: Ticker | None = None
 ) -> AuditPage:
     """Every change of every signal."""
     if ticker is None:
@@ -172,7 +172,7 @@ async def audit_trail(
 
 @router.get("/orders")
 async def orders(
-    connection: Database,
+    connection: Reading,
     limit: Limit = 50,
     cursor: Cursor = None,
     ticker: Ticker | None = None,
@@ -185,20 +185,20 @@ async def orders(
 
 
 @router.get("/orders/stats")
-async def order_stats(connection: Database, hours: Hours = 24) -> list[OrderStats]:
+async def order_stats(connection: HeavyReading, hours: Hours = 24) -> list[OrderStats]:
     """The orders of the last hours, by type."""
     return [OrderStats(**row) for row in await connection.fetch(_SQL["order_stats"], hours)]
 
 
 @router.get("/signals-history")
-async def signals_history(connection: Database, hours: Hours = 24) -> list[Hour]:
+async def signals_history(connection: HeavyReading, hours: Hours = 24) -> list[Hour]:
     """Signals per hour, oldest first: what became of them and how long deliveries took."""
     return [Hour(**row) for row in await connection.fetch(_SQL["history"], hours)]
 
 
 @router.get("/actions-log")
 async def actions_log(
-    connection: Database,
+    connection: Reading,
     limit: Limit = 50,
     cursor: Cursor = None,
     action: Annotated[
@@ -223,7 +223,7 @@ async def actions_log(
 )
 async def export_actions_log(request: Request) -> StreamingResponse:
     """The whole actions log as CSV, newest first; no cell can be taken for a formula."""
-    return attachment("actions-log", _action_lines(runtime_of(request).pool))
+    return attachment("actions-log", _action_lines(runtime_of(request).reading))
 
 
 def attachment(name: str, content: AsyncIterator[bytes]) -> StreamingResponse:
@@ -233,7 +233,7 @@ def attachment(name: str, content: AsyncIterator[bytes]) -> StreamingResponse:
     return StreamingResponse(content, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-async def _action_lines(pool: Pool) -> AsyncIterator[bytes]:
+async def _action_lines(pool: ReadingPool) -> AsyncIterator[bytes]:
     yield spreadsheet.lines([_ACTION_COLUMNS])
     cursor: int | None = None
     while True:

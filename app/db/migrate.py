@@ -1,15 +1,19 @@
 """Brings the schema up to date, once however many processes try (SPEC §3 "Migrations")."""
 
+from contextlib import suppress
 from importlib.resources import as_file, files
 
 import asyncpg
 from pogo_core.error import BadMigrationError
 from pogo_core.util.migrate import apply
 
+from app.db.pool import Connection, connect
 from app.errors import MigrationError
 
 _LOCK = 0x7A51_6D16  # any number: the one advisory lock of migrations
 _LOCK_TIMEOUT = "20s"
+# Of sessions that are not ours, as psql: a transaction that nobody goes on with must not hold back orders.
+_FOREIGN_IDLE = "20s"
 
 
 async def migrate(database_url: str) -> None:
@@ -19,19 +23,28 @@ async def migrate(database_url: str) -> None:
         MigrationError: the database is away, another migration holds the lock, or a statement failed.
     """
     try:
-        connection = await asyncpg.connect(
+        connection = await connect(
             database_url,
-            timeout=10,
-            server_settings={"application_name": "migrate", "lock_timeout": _LOCK_TIMEOUT},
+            role="migrate",
+            seconds=10,
+            command_seconds=None,
+            settings={"lock_timeout": _LOCK_TIMEOUT, "enable_seqscan": "on"},
         )
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except asyncpg.PostgresError as error:
         raise MigrationError(
-            f"PostgreSQL cannot be reached ({error or type(error).__name__}): is it up?"
+            f"PostgreSQL refused the connection ({type(error).__name__}, SQLSTATE {error.sqlstate}): check "
+            "the user, password, database and parameters of DATABASE_URL"
+        ) from error
+    except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+        raise MigrationError(
+            f"PostgreSQL cannot be reached ({type(error).__name__}): is it up, and are host and port of "
+            "DATABASE_URL right?"
         ) from error
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         with as_file(files("app.db").joinpath("migrations")) as folder:
             await apply(connection, folder, schema_name="public")
+        await _bound_foreign_transactions(connection)
     except asyncpg.LockNotAvailableError as error:
         raise MigrationError(
             f"another migration has held the lock for {_LOCK_TIMEOUT}: wait for it, or end it, and try again"
@@ -40,3 +53,22 @@ async def migrate(database_url: str) -> None:
         raise MigrationError(f"{error}: {error.__cause__ or error}; nothing of that step was kept") from error
     finally:
         await connection.close()
+
+
+async def _bound_foreign_transactions(connection: Connection) -> None:
+    """Make the time limit a default of the database, unless a person has set one.
+
+    Fails open: a role that may not alter the database migrates all the same; our own sessions set a limit.
+    """
+    is_set = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, "
+        "unnest(s.setconfig) AS setting WHERE d.datname = current_database() AND s.setrole = 0 "
+        "AND setting LIKE 'idle_in_transaction_session_timeout=%')"
+    )
+    if is_set:
+        return
+    name = await connection.fetchval("SELECT quote_ident(current_database())")
+    with suppress(asyncpg.InsufficientPrivilegeError):
+        await connection.execute(
+            f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '{_FOREIGN_IDLE}'"
+        )

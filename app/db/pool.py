@@ -1,15 +1,43 @@
-"""The connection pool. It connects when asked to: a database that is away delays work, not the start."""
+"""Connections to PostgreSQL: pools that connect when asked to, and single connections.
 
-from typing import TYPE_CHECKING
+A database that is unavailable delays work, not the start.
+"""
+
+import socket
+from collections.abc import MutableMapping
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import msgspec
+
+from app.db import address
+from app.db.address import Address, Keepalive
 
 if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
     Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 else:  # generic only for the type checker
     Pool, Connection = asyncpg.Pool, asyncpg.Connection
+
+APPLICATION_NAME = "trading-signal-processor"
+# What the work is done for: a worker's name, where the supervisor has set it.
+acting_for: ContextVar[str] = ContextVar("acting_for", default="a request")
+
+_CONNECT_SECONDS = 5.0
+_COMMAND_SECONDS = 30.0
+# Of every session. A transaction that nobody goes on with, and a peer that is gone, hold no lock for longer.
+_SETTINGS = {
+    "timezone": "UTC",
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "jit": "off",  # compiling a plan takes longer than any of our statements runs
+    # A plan is kept while tables grow: one for an empty table would read all of it, again and again.
+    "enable_seqscan": "off",
+}
 
 
 class _Session(asyncpg.Connection):
@@ -18,6 +46,10 @@ class _Session(asyncpg.Connection):
     So the statement that would clean up after each use, a round trip of its own, is left out. An open
     transaction is rolled back all the same.
     """
+
+    def __init__(self, protocol: Any, transport: Any, *rest: Any) -> None:  # noqa: ANN401  # asyncpg's, handed on
+        super().__init__(protocol, transport, *rest)
+        self.socket: socket.socket | None = transport.get_extra_info("socket")
 
     def get_reset_query(self) -> str:
         """Return no statement."""
@@ -28,8 +60,9 @@ _encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode
 
 
-async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Hand jsonb columns through as Python objects."""
+async def _prepare(keepalive: Keepalive, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Find out by TCP when the server is gone; hand jsonb columns through as Python objects."""
+    _keep_alive(connection, keepalive)
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
@@ -39,23 +72,74 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     )
 
 
-async def open_pool(database_url: str, size: int) -> Pool:
+def _keep_alive(connection: "asyncpg.Connection[asyncpg.Record]", keepalive: Keepalive) -> None:
+    peer = connection.socket if isinstance(connection, _Session) else None
+    if peer is None or peer.family == socket.AF_UNIX or not keepalive.enabled:
+        return
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", keepalive.idle),
+        ("TCP_KEEPINTVL", keepalive.interval),
+        ("TCP_KEEPCNT", keepalive.count),
+        ("TCP_USER_TIMEOUT", keepalive.user_timeout_ms),
+    ):
+        if option := getattr(socket, name, None):  # not every platform has each of them
+            peer.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+async def open_pool(
+    database_url: str,
+    size: int,
+    *,
+    role: str = "",
+    settings: dict[str, str] | None = None,
+    users: MutableMapping[int, str] | None = None,
+) -> Pool:
     """Make a pool of at most `size` connections; none is opened yet.
 
-    A statement that takes 30 s is broken off: nothing of ours takes a tenth of that.
+    A statement that takes 30 s is broken off: nothing of ours takes a tenth of that. `settings` go on top of
+    those of every session. `users` is kept up to date: what each server process was last acquired for.
     """
+    where = address.parse(database_url)
+
+    async def note_user(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> None:
+        if users is not None:
+            users[connection.get_server_pid()] = acting_for.get()
+
     return await asyncpg.create_pool(
-        database_url,
+        where.url,
         min_size=0,
         max_size=size,
-        command_timeout=30,
-        timeout=5,
-        init=_prepare,
+        command_timeout=_COMMAND_SECONDS,
+        timeout=where.connect_seconds or _CONNECT_SECONDS,
+        init=partial(_prepare, where.keepalive),
+        setup=note_user,
         connection_class=_Session,
-        server_settings={
-            "application_name": "trading-signal-processor",
-            "jit": "off",  # compiling a plan takes longer than any of our statements runs
-            # A plan is kept while tables grow: one for an empty table would read all of it, again and again.
-            "enable_seqscan": "off",
-        },
+        server_settings=_server_settings(where, role, settings),
     )
+
+
+async def connect(
+    database_url: str,
+    *,
+    role: str,
+    seconds: float = _CONNECT_SECONDS,
+    command_seconds: float | None = _COMMAND_SECONDS,
+    settings: dict[str, str] | None = None,
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """Open one connection, within `seconds` unless the URL says otherwise; `role` is added to its name."""
+    where = address.parse(database_url)
+    connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
+        where.url,
+        timeout=where.connect_seconds or seconds,
+        command_timeout=command_seconds,
+        connection_class=_Session,
+        server_settings=_server_settings(where, role, settings),
+    )
+    _keep_alive(connection, where.keepalive)
+    return connection
+
+
+def _server_settings(where: Address, role: str, settings: dict[str, str] | None) -> dict[str, str]:
+    name = f"{where.application_name or APPLICATION_NAME} {role}".rstrip()
+    return {**_SETTINGS, **(settings or {}), "application_name": name}

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from app import actions
-from app.admin.door import REFUSALS, Acting, Database, Ticker, runtime_of, signed_in
+from app.admin.door import REFUSALS, Acting, Database, Reading, Ticker, runtime_of, signed_in
 from app.admin.schemas import Problem
 from app.delivery import replay
 from app.delivery.replay import Choice, DeadLetterPage, DeadStatus, Replay
@@ -31,7 +31,7 @@ class Wish(BaseModel):
 
 @router.get("")
 async def dead_letters(
-    connection: Database,
+    connection: Reading,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[
         int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before")

@@ -1,9 +1,9 @@
 """The rules behind `/health` (SPEC §17): what makes a process unhealthy, what only degrades it. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from app.errors import ConfigFileError
 from app.queues import Queues
@@ -15,6 +15,21 @@ Check = dict[str, Any]
 
 BACKLOG_SECONDS, BACKLOG_SHARE = 60.0, 0.8
 LOW_DISK_BYTES = 500_000_000
+
+
+BLOCKED_AFTER_SECONDS = 3.0
+
+
+class Blocked(NamedTuple):
+    """A statement that waits for a lock: of which worker, for how long, and who holds the lock.
+
+    `blocker` is the server process; `is_idle`: it is idle in an open transaction.
+    """
+
+    worker: str
+    seconds: float
+    blocker: int
+    is_idle: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +46,7 @@ class Probe:
     list_max_age: int | None = None
     list_at: datetime | None = None
     refresh_error: str = ""
+    blocked: tuple[Blocked, ...] = ()
 
 
 def overall(checks: Iterable[Check]) -> Status:
@@ -46,12 +62,18 @@ def database(probe: Probe) -> Check:
     return _failed(probe.error) if probe.error else {"status": "ok", "milliseconds": probe.milliseconds}
 
 
-def workers(states: Mapping[str, WorkerState]) -> Check:
-    """Fail while any worker is dead or silent for 30 s."""
+def workers(states: Mapping[str, WorkerState], blocked: Sequence[Blocked] = ()) -> Check:
+    """Fail while any worker is dead or silent for 30 s; degrade while one is blocked or keeps failing."""
     dead = sorted(name for name, state in states.items() if not state.alive)
     if not states or dead:
         return _failed(f"not running: {', '.join(dead) or 'all'}")
-    return {"status": "ok", "running": len(states)}
+    troubles = [
+        f"{each.worker} has waited {each.seconds:.0f} s for a lock of PostgreSQL process {each.blocker}"
+        + (", idle in a transaction" if each.is_idle else "")
+        for each in blocked
+    ]
+    troubles += [f"{name} fails ({state.failure})" for name, state in sorted(states.items()) if state.failure]
+    return _degraded("; ".join(troubles)) if troubles else {"status": "ok", "running": len(states)}
 
 
 def backlog(queues: Queues, max_size: int) -> Check:

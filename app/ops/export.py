@@ -8,6 +8,7 @@ import asyncpg
 
 from app.db.pool import Pool
 from app.db.queries import load
+from app.db.reading import ReadingPool
 from app.ops import spreadsheet
 
 COLUMNS = (
@@ -34,7 +35,7 @@ _ROWS = 200
 
 
 async def pages(
-    pool: Pool, last_seq: int, ended_by: datetime | None = None
+    pool: Pool | ReadingPool, last_seq: int, ended_by: datetime | None = None
 ) -> AsyncIterator[tuple[int, bytes]]:
     """Yield `(rows, CSV)` up to `last_seq`, the header first; with `ended_by` only what had ended then."""
     yield 0, spreadsheet.lines([COLUMNS])

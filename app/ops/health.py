@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from app.db.away import DATABASE_AWAY
+from app.db.pool import Connection
 from app.db.queries import load
 from app.delivery.destination import describe
 from app.ops import checks
-from app.ops.checks import Check, Probe, Status
+from app.ops.checks import BLOCKED_AFTER_SECONDS, Blocked, Check, Probe, Status
 from app.runtime import Runtime
 
 DATABASE_SECONDS = 2.0
@@ -56,7 +57,7 @@ class Health:
         system = runtime.config.system
         found = {
             "database": checks.database(probe),
-            "workers": checks.workers(runtime.supervisor.states()),
+            "workers": checks.workers(runtime.supervisor.states(), probe.blocked),
             "backlog": checks.backlog(runtime.queues, runtime.settings.queue_max_size),
             "intake": checks.intake(paused=system.intake_paused),
             "sells": checks.sells(runtime.queues),
@@ -122,7 +123,9 @@ class Health:
         strategy = self._runtime.config.finviz.active_strategy.name
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
-                row = await self._runtime.pool.fetchrow(_SQL["probe"], strategy)
+                async with self._runtime.probing.acquire() as connection:
+                    row = await connection.fetchrow(_SQL["probe"], strategy)
+                    blocked = await find_blocked(self._runtime, connection)
         except TimeoutError:
             return Probe(0.0, error=f"no answer in {DATABASE_SECONDS:g} s")
         except asyncpg.UndefinedTableError:
@@ -131,7 +134,21 @@ class Health:
             return Probe(0.0, error=f"cannot be asked ({type(error).__name__})")  # its text may name hosts
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
         size, age, max_age, at, failure = row or (None,) * 5
-        return Probe(milliseconds, "", size, age, max_age, at, failure or "")
+        return Probe(milliseconds, "", size, age, max_age, at, failure or "", blocked)
+
+
+async def find_blocked(runtime: Runtime, connection: Connection) -> tuple[Blocked, ...]:
+    """Return the workers and requests of this process that have waited for a lock for more than 3 s."""
+    rows = await connection.fetch(_SQL["blocked"], list(runtime.sessions), BLOCKED_AFTER_SECONDS)
+    return tuple(
+        Blocked(
+            worker=runtime.sessions.get(row["pid"], "a request"),
+            seconds=row["seconds"],
+            blocker=row["blocker"],
+            is_idle=row["is_idle"],
+        )
+        for row in rows
+    )
 
 
 def _alive(states: dict[str, Any], prefix: str) -> int:

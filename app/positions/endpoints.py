@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
 from app import actions
-from app.admin.door import REFUSALS, Acting, Database, runtime_of, signed_in
+from app.admin.door import REFUSALS, Acting, Database, Reading, runtime_of, signed_in
 from app.admin.schemas import Problem
 from app.positions import orders
 from app.positions.orders import Closed, Ordered
@@ -63,7 +63,7 @@ class Positions(BaseModel):
 
 
 @router.get("/positions")
-async def positions(connection: Database) -> Positions:
+async def positions(connection: Reading) -> Positions:
     """Every open position, with what is on its way for it."""
     return Positions(positions=await orders.open_positions(connection))
 

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 import aiohttp
-import asyncpg
 import structlog
 
 from app import metrics
 from app.config import Strategy
+from app.db.pool import connect
 from app.db.queries import load
 from app.runtime import Runtime
 from app.screener import lists
@@ -17,6 +18,9 @@ from app.screener.pace import Pace, backoff_seconds
 from app.screener.probation import AGREEING_REFRESHES, ON_PROBATION, Candidate, difference, judge
 from app.screener.sources import BlockedError, Request, Source, SourceError, source_of
 from app.screener.sources.finviz import open_client
+
+if TYPE_CHECKING:
+    import asyncpg
 
 log = structlog.get_logger(__name__)
 
@@ -36,12 +40,7 @@ async def run(runtime: Runtime, name: str) -> None:
 
     The lock lives on a connection of its own and every write goes over it: who loses that loses the right.
     """
-    connection = await asyncpg.connect(
-        runtime.settings.database_url,
-        timeout=5,
-        command_timeout=30,
-        server_settings={"application_name": "trading-signal-processor screener"},
-    )
+    connection = await connect(runtime.settings.database_url, role="screener")
     beat = partial(runtime.supervisor.beat, name)
     try:
         while not await connection.fetchval(_SQL["lock"]):

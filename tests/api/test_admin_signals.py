@@ -288,7 +288,8 @@ async def test_a_busy_stack_sends_a_page_four_messages_a_second(
 async def test_a_connected_page_hears_that_the_database_is_away(
     app_server: AppServer, line: aiohttp.ClientWebSocketResponse
 ) -> None:
-    app_server.runtime.pool.terminate()
+    for pool in (app_server.runtime.pool, app_server.runtime.reading):
+        pool.terminate()
     while "database_away" not in {alarm["code"] for alarm in await heard(line, "alarm")}:
         pass
 

@@ -47,3 +47,15 @@ LEFT JOIN LATERAL (
     FROM top_n_lists WHERE strategy = $1 ORDER BY id DESC LIMIT 1
 ) AS list ON true
 LEFT JOIN screener_refreshes AS refresh ON refresh.strategy = $1;
+
+-- name: blocked
+-- $1 our server processes, $2 seconds. Statements of ours that have waited for a lock for longer, with the process that holds it.
+SELECT a.pid, extract(epoch FROM clock_timestamp() - a.query_start)::float8 AS seconds, b.pid AS blocker,
+       coalesce(b.state LIKE 'idle in transaction%', false) AS is_idle
+FROM pg_stat_activity a
+CROSS JOIN LATERAL (
+    SELECT pid, state FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(a.pid)) ORDER BY xact_start LIMIT 1
+) AS b
+WHERE a.pid = ANY ($1::int[]) AND a.wait_event_type = 'Lock'
+  AND a.query_start < clock_timestamp() - make_interval(secs => $2)
+ORDER BY a.query_start

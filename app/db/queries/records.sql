@@ -60,15 +60,15 @@ GROUP BY type
 ORDER BY type
 
 -- name: history
--- $1 hours, this one included. Every hour has its row, oldest first; a signal counts in the hour that it arrived in.
+-- $1 hours (UTC), this one included. Every hour has its row, oldest first; a signal counts in the hour that it arrived in.
 WITH hours AS (
     SELECT generate_series(
-        date_trunc('hour', now()) - make_interval(hours => $1 - 1), date_trunc('hour', now()), interval '1 hour'
+        date_trunc('hour', now(), 'UTC') - make_interval(hours => $1 - 1), date_trunc('hour', now(), 'UTC'), interval '1 hour'
     ) AS hour
 ), arrived AS (
-    SELECT date_trunc('hour', received_at) AS hour, status, status_at - received_at AS took
+    SELECT date_trunc('hour', received_at, 'UTC') AS hour, status, status_at - received_at AS took
     FROM signals
-    WHERE received_at >= date_trunc('hour', now()) - make_interval(hours => $1 - 1)
+    WHERE received_at >= date_trunc('hour', now(), 'UTC') - make_interval(hours => $1 - 1)
 ), counted AS (
     SELECT hour,
            count(*) AS received,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.config import WEBHOOK_FILE, merge
 from app.db.pool import open_pool
+from app.db.reading import open_reading_pool
 from app.delivery.outbox import Delivery, Outbox
 from app.delivery.successes import Success, Successes
 from app.delivery.transport import open_client
@@ -106,6 +107,8 @@ async def _play(values: Settings, steps: list[tuple[str, int, int]]) -> None:
                 settings=values,
                 config=merge({WEBHOOK_FILE: limits}, values),
                 pool=await open_pool(values.database_url, 2),
+                reading=await open_reading_pool(values.database_url),
+                probing=await open_pool(values.database_url, 1),
                 http=open_client(),
                 wakeups=Wakeups(),
                 supervisor=Supervisor(),

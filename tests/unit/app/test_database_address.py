@@ -1,0 +1,107 @@
+"""DATABASE_URL: what of libpq's parameters is passed on, translated, ignored and refused."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.db.address import Keepalive, parse
+from app.errors import ConfigurationError
+from app.settings import Settings
+
+BASE = "postgresql+asyncpg://postgres:s3cret@postgres:5432/trading_signals"
+PLAIN = "postgresql://postgres:s3cret@postgres:5432/trading_signals"
+
+
+def test_a_plain_url_only_loses_the_driver() -> None:
+    assert parse(BASE).url == PLAIN
+    assert parse(BASE).ignored == ()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "sslmode=require",
+        "target_session_attrs=read-write",
+        "options=-c%20search_path%3Dpublic",
+        "sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem",
+        "search_path=public",
+    ],
+)
+def test_what_asyncpg_or_the_server_reads_is_passed_on(query: str) -> None:
+    assert parse(f"{BASE}?{query}").url == f"{PLAIN}?{query}"
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["channel_binding=prefer", "gssencmode=disable", "sslsni=1", "load_balance_hosts=random", "timezone=UTC"],
+)
+def test_what_has_no_effect_is_cut_and_named(query: str) -> None:
+    found = parse(f"{BASE}?{query}&sslmode=disable")
+    assert found.url == f"{PLAIN}?sslmode=disable"
+    assert found.ignored == (query.partition("=")[0],)
+
+
+def test_time_limits_keepalive_and_name_are_translated() -> None:
+    found = parse(
+        f"{BASE}?connect_timeout=10&application_name=desk&keepalives_idle=7&keepalives_interval=3"
+        "&keepalives_count=2&tcp_user_timeout=9000"
+    )
+    assert found.url == PLAIN
+    assert (found.connect_seconds, found.application_name) == (10, "desk")
+    assert found.keepalive == Keepalive(idle=7, interval=3, count=2, user_timeout_ms=9000)
+    assert not parse(f"{BASE}?keepalives=0").keepalive.enabled
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [("0", None), ("-1", None), ("1", 2), ("5", 5), ("86400", 30)])
+def test_connect_timeout_is_bounded(asked: str, seconds: int | None) -> None:
+    assert parse(f"{BASE}?connect_timeout={asked}").connect_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("chanel_binding=prefer", "chanel_binding"),
+        ("channel_binding=require", "channel_binding"),  # asyncpg could not keep the promise
+        ("gssencmode=require", "gssencmode"),
+        ("require_auth=scram-sha-256", "require_auth"),
+        ("hostaddr=10.0.0.1", "hostaddr"),
+        ("connect_timeout=soon", "connect_timeout"),
+        ("keepalives_idle=1.5", "keepalives_idle"),
+        ("sslmode=on", "sslmode"),
+        ("target_session_attrs=master", "target_session_attrs"),
+        ("replication=database", "replication"),
+        ("sslmode", "name=value"),
+    ],
+)
+def test_what_is_unknown_or_cannot_be_kept_is_refused_by_name(
+    query: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        parse(f"{BASE}?{query}")
+    monkeypatch.setenv("DATABASE_URL", f"{BASE}?{query}")
+    with pytest.raises(ConfigurationError, match="DATABASE_URL=") as refused:
+        Settings.from_environment()
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("password", ["pa?ss=s3cret", "pa#s3cret"])
+def test_a_password_that_is_not_encoded_is_not_shown(password: str) -> None:
+    with pytest.raises(ValueError, match="%3F") as refused:
+        parse(f"postgresql://postgres:{password}@postgres/trading_signals")
+    assert "s3cret" not in str(refused.value)
+
+
+@given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
+def test_any_url_is_read_or_refused_without_its_content(name: str, value: str, password: str) -> None:
+    secret = f"s3cret{password}"
+    url = f"postgresql://u:{quote(secret, safe='')}@h/d?{name}={value}"
+    try:
+        said = parse(url).url.partition("s3cret")[0]
+    except ValueError as error:
+        said = str(error)
+    assert "s3cret" not in said
+    assert said
