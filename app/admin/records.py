@@ -234,14 +234,14 @@ def attachment(name: str, content: AsyncIterator[bytes]) -> StreamingResponse:
 
 
 async def _action_lines(pool: ReadingPool) -> AsyncIterator[bytes]:
-    yield spreadsheet.lines([_ACTION_COLUMNS])
+    yield spreadsheet.SIGNATURE + spreadsheet.lines([_ACTION_COLUMNS])
     cursor: int | None = None
     while True:
         # a page at a time: a long transaction would hold up everything that is cleaned behind it
         rows = await pool.fetch(_SQL["actions"], cursor, _EXPORT_ROWS, None, None)
         if not rows:
             return
-        yield spreadsheet.lines(rows)
+        yield spreadsheet.lines([cell if cell != "" else None for cell in row] for row in rows)
         cursor = rows[-1]["id"]
 
 

@@ -1,4 +1,4 @@
-"""Deletes the signals that have ended, after everything that goes is in a file that was read back (SPEC §14).
+"""Deletes the signals that have ended, after everything that goes is in a file that was read back.
 
 The application has no `pg_dump`: its dump is an export, which `/admin/database/import` takes back as history.
 """
@@ -16,10 +16,11 @@ from app.config_files import NotWrittenError
 from app.db.pool import Pool
 from app.db.queries import load
 from app.errors import ConflictError
-from app.ops import export, spreadsheet
+from app.ops import export, importing
 
 _SQL = load("transfer")
 _BATCH = 500
+_ANY_TIME = datetime(9990, 1, 1, tzinfo=UTC)  # a clock that was set back makes no row unreadable
 _Result = TypeVar("_Result")
 
 
@@ -116,5 +117,6 @@ def _sync(file: BinaryIO) -> None:
 
 
 def _rows_in(path: Path) -> int:
-    with path.open(encoding="utf-8", newline="") as file:
-        return sum(1 for _ in spreadsheet.read(file)) - 1
+    """Count the rows that an import takes: nothing is deleted unless all of it can be imported again."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return sum(1 for row in importing.read(file, _ANY_TIME) if row.past is not None)

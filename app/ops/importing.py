@@ -1,21 +1,25 @@
-"""Takes an exported file back, a few lines at a time; a wrong line keeps no other one out (SPEC §14)."""
+"""Takes an exported file back, a few rows at a time; a wrong row keeps no other one out."""
 
-import csv
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TextIO
+from datetime import datetime
+from typing import TextIO
 
+import asyncpg
+
+from app.db.away import is_about_rows
 from app.db.pool import Pool
+from app.db.queries import load
 from app.errors import RefusedError
 from app.ops import history, spreadsheet
 from app.ops.history import Past
 
-if TYPE_CHECKING:
-    from _csv import Reader
-
 _BATCH = 200
+_BATCH_CHARACTERS = 4 * 1024 * 1024
 _BAD_LISTED = 100
+_NOT_STORABLE = "PostgreSQL cannot store this signal"
+_SQL = load("transfer")
 
 
 class NoExportError(RefusedError):
@@ -32,65 +36,106 @@ class Result:
     bad: int = 0
     listed: list[tuple[int, str]] = field(default_factory=list)
 
+    def note(self, line: int, reason: str) -> None:
+        """Count a bad row, and list it while there is room."""
+        self.bad += 1
+        if len(self.listed) < _BAD_LISTED:
+            self.listed.append((line, reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the file by the number of its first line: a signal, or why it is none."""
+
+    line: int
+    size: int
+    past: Past | None
+    reason: str = ""
+
 
 async def take(pool: Pool, file: TextIO) -> Result:
     """Import the signals that are not there yet; each batch is committed by itself.
+
+    Rows are read in a thread, a batch at a time: the event loop goes on, and memory stays bounded.
 
     Raises:
         NoExportError: the header lacks a column.
     """
     result = Result()
-    batch: list[Past] = []
-    for past in _signals(file, result):
-        batch.append(past)
-        if len(batch) == _BATCH:
-            await _keep(pool, batch, result)
-            batch = []
-    await _keep(pool, batch, result)
+    found = await asyncio.to_thread(read, file, await pool.fetchval(_SQL["now"]))
+    while rows := await asyncio.to_thread(_batch, found):
+        signals = []
+        for row in rows:
+            if row.past is None:
+                result.note(row.line, row.reason)
+            else:
+                signals.append((row.line, row.past))
+        await _keep(pool, signals, result)
     return result
 
 
-async def _keep(pool: Pool, batch: list[Past], result: Result) -> None:
-    if not batch:
-        return
-    async with pool.acquire(timeout=5) as connection:
-        new = await history.keep(connection, batch)
-    result.imported += len(new)
-    result.present += len(batch) - len(new)
-    result.expired += len({past.id for past in batch if past.was_unfinished} & new)
+def read(file: TextIO, now: datetime) -> Iterator[Row]:
+    """Read the header, and return what reads the rows behind it. `now` is the database's clock.
 
-
-def _signals(file: TextIO, result: Result) -> Iterator[Past]:
-    """Read line by line; a bad one is noted in the result."""
-    reader = spreadsheet.read(file)
-    now = datetime.now(UTC)
-    header = _header(reader)
-    missing = [name for name in history.REQUIRED if name not in header]
+    Raises:
+        NoExportError: the header lacks a column.
+    """
+    records = spreadsheet.Records(file)
+    header = next(records, None)
+    if header is None or header.reason:
+        raise NoExportError("the first line is not valid CSV: is this an export of signals?")
+    missing = [name for name in history.REQUIRED if name not in header.cells]
     if missing:
         names = ", ".join(missing)
         raise NoExportError(f"the first line names no column {names}: is this an export of signals?")
-    while True:
-        try:
-            cells = next(reader, None)
-            past = None if cells is None else history.read(_named(header, cells), now)
-        except (ValueError, csv.Error) as error:
-            result.bad += 1
-            if len(result.listed) < _BAD_LISTED:
-                result.listed.append((reader.line_num, str(error)))
-            continue
-        if past is None:
-            return
-        yield past
+    # what an export writes, by the version that wrote it
+    restored = spreadsheet.restored if "imported_at" in header.cells else spreadsheet.restored_from_before
+    return (_row(header.cells, record, restored, now) for record in records)
 
 
-def _header(reader: "Reader") -> list[str]:
+def _row(header: list[str], record: spreadsheet.Record, restored: Callable[[str], str], now: datetime) -> Row:
+    size = sum(map(len, record.cells))
+    if record.reason:
+        return Row(record.line, size, None, record.reason)
     try:
-        return next(reader, [])
-    except csv.Error as error:
-        raise NoExportError(f"the first line is no CSV ({error}): is this an export of signals?") from error
+        return Row(record.line, size, history.read(_named(header, record.cells, restored), now))
+    except ValueError as error:
+        return Row(record.line, size, None, str(error))
 
 
-def _named(header: list[str], cells: list[str]) -> dict[str, str]:
+def _named(header: list[str], cells: list[str], restored: Callable[[str], str]) -> dict[str, str | None]:
     if len(cells) != len(header):
         raise ValueError(f"has {len(cells)} cells, and the first line {len(header)}")
-    return dict(zip(header, cells, strict=True))
+    return {name: restored(cell) if cell else None for name, cell in zip(header, cells, strict=True)}
+
+
+def _batch(found: Iterator[Row]) -> list[Row]:
+    rows: list[Row] = []
+    size = 0
+    for row in found:
+        rows.append(row)
+        size += row.size
+        if len(rows) == _BATCH or size > _BATCH_CHARACTERS:
+            break
+    return rows
+
+
+async def _keep(pool: Pool, signals: list[tuple[int, Past]], result: Result) -> None:
+    """Store the signals of a batch; one that PostgreSQL refuses is noted by its line."""
+    if not signals:
+        return
+    try:
+        async with pool.acquire(timeout=5) as connection:
+            new = await history.keep(connection, [past for _, past in signals])
+    except asyncpg.PostgresError as error:
+        if not is_about_rows(error):
+            raise
+        if len(signals) == 1:
+            result.note(signals[0][0], _NOT_STORABLE)
+            return
+        for signal in signals:
+            await _keep(pool, [signal], result)
+        return
+    result.imported += len(new)
+    result.present += len(signals) - len(new)
+    result.expired += len({past.id for _, past in signals if past.was_unfinished} & new)

@@ -1,37 +1,135 @@
-"""CSV that a spreadsheet may open without running what strangers sent (SPEC §14). Pure."""
+"""CSV that a spreadsheet may open without running what strangers sent. Pure."""
 
 import csv
 import io
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, TextIO
+from collections import deque
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple, TextIO
 
-if TYPE_CHECKING:
-    from _csv import Reader
+# The signature by which spreadsheets recognise UTF-8; a file begins with it.
+SIGNATURE = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
 
-_LONGEST_CELL = 16 * 1024 * 1024  # a story of many attempts is longer than the module's 128 KB
-# What spreadsheets take for a formula, also behind the apostrophes that neutralise one.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_LONGEST_CELL = 16 * 1024 * 1024  # characters: the events of a signal with thousands of attempts fit
+_LONGEST_RECORD = 2 * _LONGEST_CELL
+
+# A spreadsheet begins a cell at the start, and behind each list separator or line end: with a separator other
+# than the comma, the quotes around a cell do not protect what is in it. It takes for a formula what begins
+# with one of these characters, also behind some that it may skip.
+_FORMULA = r"""[ '"]*[=+\-@\uff1d\uff0b\uff0d\uff20]"""
+_SEPARATOR = r"(?<=[,;|\t\r\n])"
+_UNPROTECTED = re.compile(rf"\A(?={_FORMULA}|'*[\t\r\n]|'+\Z)|{_SEPARATOR}(?={_FORMULA})")
+_PROTECTED = re.compile(rf"\A'(?={_FORMULA}|'*[\t\r\n]|'*\Z)|{_SEPARATOR}'(?={_FORMULA})")
+_EMPTY_TEXT = "'"
+
+# The version without the column `imported_at` put an apostrophe before the whole cell only.
+_PROTECTED_BEFORE = re.compile(r"'(?='*[=+\-@\t\r\n])")
+
+
+class Record(NamedTuple):
+    """The cells of a row, and the number of its first line; `reason` instead where it cannot be read."""
+
+    line: int
+    cells: list[str]
+    reason: str = ""
 
 
 def neutral(text: str) -> str:
-    """Put an apostrophe before what would be a formula: the cell shows the text itself."""
-    return f"'{text}" if _FORMULA.match(text) else text
+    """Put an apostrophe before everything that a spreadsheet would take for the start of a formula."""
+    return _UNPROTECTED.sub("'", text)
 
 
 def restored(cell: str) -> str:
     """Return the text that `neutral` made the cell of."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+    return _PROTECTED.sub("", cell)
+
+
+def restored_from_before(cell: str) -> str:
+    """Return the text of a cell in an export without the column `imported_at`."""
+    return _PROTECTED_BEFORE.sub("", cell, count=1) if _PROTECTED_BEFORE.match(cell) else cell
+
+
+def moment(value: datetime) -> str:
+    """Render a time as every export does: UTC, with microseconds."""
+    return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def lines(rows: Iterable[Iterable[object]]) -> bytes:
-    """Render rows as CSV in UTF-8, every cell neutralised, None as an empty one."""
+    """Render rows as CSV in UTF-8.
+
+    Texts are neutralised, numbers are not; None is an empty cell, and an empty text a lone apostrophe.
+    """
     buffer = io.StringIO()
-    csv.writer(buffer).writerows(["" if cell is None else neutral(str(cell)) for cell in row] for row in rows)
+    csv.writer(buffer).writerows([_cell(value) for value in row] for row in rows)
     return buffer.getvalue().encode("utf-8", errors="replace")
 
 
-def read(file: TextIO) -> "Reader":
-    """Read what `lines` wrote; the cells are still neutralised. `file` is opened with newline=""."""
-    csv.field_size_limit(_LONGEST_CELL)
-    return csv.reader(file, strict=True)
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case str():
+            return neutral(value) if value else _EMPTY_TEXT
+        case datetime():
+            return moment(value)
+        case _:
+            return str(value)
+
+
+class Records:
+    """Iterate over the rows of a CSV text, opened with newline=""; cells are still neutralised.
+
+    A row that cannot be read is a record with a reason. Reading goes on with the line after its first one, so
+    that a quote that is never closed hides no row behind it. Empty lines are left out.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        csv.field_size_limit(_LONGEST_CELL)
+        self._file = file
+        self._again: deque[str] = deque()
+        self._line = 0  # how many lines are done with
+
+    def __iter__(self) -> Iterator[Record]:
+        return self
+
+    def __next__(self) -> Record:
+        while True:
+            first, taken = self._line + 1, list[str]()
+            try:
+                cells = next(csv.reader(self._lines(taken), strict=True), None)
+            except _TooLongError as error:
+                self._line += len(taken)
+                return Record(first, [], str(error))
+            except csv.Error:
+                self._again.extendleft(reversed(taken[1:]))
+                self._line = first
+                return Record(first, [], _NOT_CSV)
+            if cells is None:
+                raise StopIteration
+            self._line += len(taken)
+            if cells:
+                return Record(first, cells)
+
+    def _lines(self, taken: list[str]) -> Iterator[str]:
+        size = 0
+        while line := self._again.popleft() if self._again else self._file.readline(_LONGEST_CELL):
+            taken.append(line)
+            size += len(line)
+            if len(line) == _LONGEST_CELL and not line.endswith(("\r", "\n")):
+                while (rest := self._file.readline(_LONGEST_CELL)) and not rest.endswith(("\r", "\n")):
+                    pass
+                raise _TooLongError
+            if size > _LONGEST_RECORD:
+                raise _TooLongError
+            yield line
+
+
+class _TooLongError(Exception):
+    """A row beyond what is read at once."""
+
+    def __str__(self) -> str:
+        return f"at most {_LONGEST_CELL} characters are allowed in a line"
+
+
+_NOT_CSV = "is not valid CSV: a quote is not closed, stands inside a cell, or a cell is too long"

@@ -60,7 +60,7 @@ async def exported(app: AppServer) -> str:
     async with app.http.post("/admin/database/export", headers=BEARER) as answer:
         assert answer.status == 200
         assert 'attachment; filename="signals-' in answer.headers["Content-Disposition"]
-        return (await answer.read()).decode()
+        return (await answer.read()).decode("utf-8-sig")
 
 
 async def imported(app: AppServer, content: str | bytes, expected: int = 200) -> Any:
@@ -192,6 +192,9 @@ async def test_bad_rows_are_listed_and_keep_no_good_one_out(app_server: AppServe
         ("body", "\0"),
         ("events", "[{}]"),
         ("events", '[{"at":"2026-11-22T10:00:00Z","status":"\\u0000","reason":"","detail":{}}]'),
+        ("events", "[" * 60_000),
+        ("received_at", "0001-01-01T00:00:00+23:59"),
+        ("received_at", "2099-01-01T00:00:00Z"),
     ]
     bad = [{**_GOOD, name: value} for name, value in wrong]
     other = {**_GOOD, "id": "00000000-0000-0000-0000-000000000002", "type": ""}
@@ -202,10 +205,19 @@ async def test_bad_rows_are_listed_and_keep_no_good_one_out(app_server: AppServe
         assert found["reason"].startswith(name), found
     half = table(_GOOD).encode().replace(b"{}", b"\xff").replace(b"0001,", b"0003,")
     assert (await imported(app_server, half))["bad_rows"] == [
-        {"line": 2, "reason": "body: holds what is no text"}
+        {"line": 2, "reason": "body: must be UTF-8 text without NUL"}
     ]
     assert (await imported(app_server, table(_GOOD) + "one,cell\r\n"))["bad_rows"][0]["line"] == 3
     assert (await imported(app_server, table({**_GOOD, "status": "failed", "type": ""})))["bad"] == 1
+
+
+async def test_what_postgresql_refuses_is_listed_and_keeps_no_good_one_out(app_server: AppServer) -> None:
+    digits = f'[{{"at":"2026-11-22T10:00:00Z","status":"","reason":"","detail":{{"a":0.{"0" * 20_000}1}}}}]'
+    rows = [{**_GOOD, "id": str(uuid4())} for _ in range(5)]
+    rows[2]["events"] = digits
+    answer = await imported(app_server, table(*rows))
+    assert (answer["imported"], answer["bad"]) == (4, 1)
+    assert answer["bad_rows"] == [{"line": 4, "reason": "PostgreSQL cannot store this signal"}]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -134,7 +135,7 @@ async def test_the_history_has_a_row_for_every_hour(app_server: AppServer) -> No
 async def test_the_actions_log_by_pages_and_as_a_spreadsheet(app_server: AppServer) -> None:
     for word in ("pause", "resume"):
         await ask(app_server, "POST", f"/admin/engine/{word}")
-    body = {"name": "=HYPERLINK(1)", "url": "list:A"}
+    body = {"name": "=HYPERLINK(1);=1+1", "url": "list:A"}
     await ask(app_server, "POST", "/admin/finviz/strategies", 201, body=body)
     found = await all_pages(app_server, "/admin/actions-log", "actions")
     assert [entry["action"] for entry in found] == ["strategy.create", "engine.resume", "engine.pause"]
@@ -143,9 +144,15 @@ async def test_the_actions_log_by_pages_and_as_a_spreadsheet(app_server: AppServ
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith("text/csv")
         assert 'attachment; filename="actions-log-' in answer.headers["Content-Disposition"]
-        rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
+        content = await answer.read()
+    assert content.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     assert [row["action"] for row in rows] == ["strategy.create", "engine.resume", "engine.pause"]
-    assert rows[0]["target"] == "'=HYPERLINK(1)"
+    assert rows[0]["target"] == "'=HYPERLINK(1);'=1+1"
+    assert [row["at"] for row in rows] == [
+        datetime.fromisoformat(entry["at"]).strftime("%Y-%m-%dT%H:%M:%S.%fZ") for entry in found
+    ]
+    assert rows[1]["target"] == ""
     assert rows[1]["after"] == '{"engine_paused": false}'
 
 

@@ -11,7 +11,7 @@ SELECT statement_timestamp() AS now,
        (SELECT count(*) FROM attempts WHERE destination = $1 AND ended_at IS NULL) AS open,
        (SELECT probe_at FROM destinations WHERE destination = $1) AS probe_at,
        ARRAY(SELECT ended_at FROM attempts
-             WHERE destination = $1 AND ended_at > statement_timestamp() - interval '1 hour'
+             WHERE destination = $1 AND ended_at > statement_timestamp() - interval '1 hour' AND NOT imported
              ORDER BY ended_at DESC
              LIMIT $2) AS ended
 

@@ -1,4 +1,7 @@
--- History out of the database and into it, and out of the way (SPEC §14).
+-- History out of the database and into it, and out of the way.
+
+-- name: now
+SELECT clock_timestamp()
 
 -- name: extent
 -- How far an export or a clearance goes: what comes later is not its business.
@@ -26,15 +29,15 @@ FROM (
 -- name: page
 -- $1 after this seq, $2 up to that one, $3 how many, $4 only those that had ended at this moment (NULL: all).
 SELECT s.seq, s.id, s.received_at, s.status, s.status_at, s.type, s.ticker, s.price, s.reason, s.sender_signal_id, s.round,
-       s.attempts, s.expires_at, s.body,
+       s.attempts, s.expires_at, s.body, s.imported_at,
        (SELECT coalesce(json_agg(json_build_object(
-                   'at', e.at, 'status', e.status, 'reason', e.reason, 'detail', e.detail) ORDER BY e.id), '[]')
+                   'at', to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'status', e.status, 'reason', e.reason, 'detail', e.detail) ORDER BY e.id), '[]')
         FROM signal_events e WHERE e.signal_id = s.id)::text AS events,
        (SELECT coalesce(json_agg(json_build_object(
                    'round', a.round, 'number', a.number, 'destination', a.destination, 'webhook_id', a.webhook_id,
-                   'started_at', a.started_at, 'ended_at', a.ended_at, 'outcome', a.outcome,
+                   'started_at', to_char(a.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'ended_at', to_char(a.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'outcome', a.outcome,
                    'http_status', a.http_status, 'error', a.error,
-                   'response', encode(a.response, 'base64')) ORDER BY a.id), '[]')
+                   'response', translate(encode(a.response, 'base64'), E'\n', '')) ORDER BY a.id), '[]')
         FROM attempts a WHERE a.signal_id = s.id)::text AS deliveries
 FROM signals s
 WHERE s.seq > $1 AND s.seq <= $2
@@ -80,11 +83,11 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::jsonb[])
 ORDER BY line
 
 -- name: insert_attempts
--- $1 signals, $2 … the attempt's columns; in order. Every one has ended.
+-- $1 signals, $2 … the attempt's columns; in order. Every one has ended, and counts for nothing.
 INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, started_at, ended_at, outcome,
-                      http_status, error, response)
+                      http_status, error, response, imported)
 SELECT signal_id, round, number, destination, webhook_id, gen_random_uuid(), started_at, ended_at, outcome, http_status,
-       error, response
+       error, response, true
 FROM unnest($1::uuid[], $2::smallint[], $3::integer[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
             $8::text[], $9::smallint[], $10::text[], $11::bytea[])
      WITH ORDINALITY AS given (signal_id, round, number, destination, webhook_id, started_at, ended_at, outcome,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 import socket
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from aiohttp import web
@@ -279,3 +283,31 @@ def no_attempt_open(desk: Desk) -> Callable[[], Awaitable[bool]]:
         return bool(await desk.database.fetchval(query) == 0)
 
     return there
+
+
+async def test_imported_history_uses_no_token_of_the_limit_and_trips_no_circuit_breaker(desk: Desk) -> None:
+    """Sixty attempts that ended a moment ago elsewhere, all of them failures."""
+    desk.configure("webhook", max_req_per_min=2, max_req_per_hour=12, rate_limiting_enabled=True)
+    desk.watch("list:A,B,C")
+    app = await desk.open(dest_webhook_rate_limiting_enabled=True)
+    first = await desk.send(app, "A", "buy")
+    await desk.until(app, first)
+    (mine,) = await desk.attempts(first)
+    ended = (datetime.now(UTC) - timedelta(seconds=5)).isoformat()
+    attempt = {
+        "round": 1, "number": 1, "destination": mine["destination"], "webhook_id": "w", "started_at": ended,
+        "ended_at": ended, "outcome": "not_taken", "http_status": 503, "error": None, "response": None,
+    }  # fmt: skip
+    content = io.StringIO(newline="")
+    cells = {
+        "id": uuid4(), "received_at": ended, "status": "failed", "type": "buy", "ticker": "A", "body": "{}",
+        "deliveries": json.dumps([attempt] * 60),
+    }  # fmt: skip
+    csv.writer(content).writerows([cells, cells.values()])
+    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    async with app.http.post("/admin/database/import", data=content.getvalue(), headers=headers) as answer:
+        assert (await answer.json())["imported"] == 1
+    second = await desk.send(app, "B", "buy")
+    assert (await desk.until(app, second))["status"] == "forwarded"
+    state = await desk.database.fetchrow("SELECT probe_at FROM destinations WHERE probe_at IS NOT NULL")
+    assert state is None

@@ -24,7 +24,7 @@ from app.config import Strategy, SystemConfig, WebhookConfig
 from app.decision import reprocessing
 from app.decision.endpoints import Trigger
 from app.delivery.endpoints import Wish
-from app.ops import history
+from app.ops import history, importing, spreadsheet
 from app.positions.endpoints import ClosePosition, MarkClosed, SellIndividual
 from app.screener.pace import too_often
 
@@ -152,6 +152,9 @@ def test_no_refusal_of_ours_is_left_in_english(keys_told: set[str]) -> None:
     troubles = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
     said |= {os.strerror(trouble) for trouble in troubles}
     said |= {"config/system_config.json: line 3: retention_days: is missing"}
+    said |= {f"{column}: {words}" for column, words in history._ALLOWED.items()}  # noqa: SLF001
+    said |= {history._NOT_TEXT, history._OUT_OF_RANGE, "lies in the future"}  # noqa: SLF001
+    said |= {spreadsheet._NOT_CSV, str(spreadsheet._TooLongError()), importing._NOT_STORABLE}  # noqa: SLF001
     assert len(said) > 80
     assert {words for words in said if told(words) == words} == set()
     ours = {key for key in catalogue() if key.startswith("refusal.") and not key.startswith(VALUES)}
