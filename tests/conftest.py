@@ -37,10 +37,19 @@ MAKING_READY = one_at_a_time("ready-image")
 KINDS = ("unit", "controller", "api", "browser", "flows", "fleet", "molecule", "chaos", "faults")
 
 
-def pytest_configure() -> None:
-    """Let Ctrl-C reach the programs under test: a run in the background would have them ignore it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Let signals reach the programs under test, even where this run is to survive them.
+
+    A run in the background, or under `nohup`, ignores some, and programs inherit that. They do not inherit a
+    handler: with one that does nothing the run survives, and what it starts has the signal's usual effect.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # the workers inherit what is ignored, and start the programs
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
