@@ -16,6 +16,8 @@ _Section = TypeVar("_Section", bound=Struct)
 FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE = "finviz_config.json", "webhook_config.json", "system_config.json"
 FILES = (FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE)
 PAUSES = ("engine_paused", "delivery_paused", "intake_paused")
+# Among the documents of a revision: what people switched while the system file was wrong, until it says so.
+DECIDED = "decided"
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=_PRINTABLE)]
@@ -92,7 +94,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """All of it, with where each value came from.
 
     `sources` is keyed by dotted path (`webhook.timeout`, `finviz.strategies.NAME.top_n`); `documents` are the
-    files as read, unknown keys included, for whoever writes them back.
+    files as read, unknown keys included, so that they can be written back, and `DECIDED`.
     """
 
     finviz: FinvizConfig
@@ -165,7 +167,7 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
         check_destination_url(webhook_values["url"] or "")
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigFileError(
-            WEBHOOK_FILE, "allowed is an http:// or https:// URL with a host", place="url"
+            WEBHOOK_FILE, "must be an http:// or https:// URL with a host", place="url"
         ) from error
     return Config(
         finviz=_finviz(finviz, layers),

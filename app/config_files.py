@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from app.config import FILES, Config, Document, as_object, merge
+from app.config import FILES, WEBHOOK_FILE, Config, Document, as_object, merge
 from app.config_lines import line_of
+from app.destination_url import fault_of
 from app.errors import ConfigFileError, RefusedError
 from app.settings import Settings
 
@@ -40,7 +41,8 @@ def load(folder: Path, settings: Settings) -> Config:
     """
     config = merge({}, settings)
     for name, content in read(folder).items():
-        config = adopt(name, parse(name, content), config, settings, content)
+        # Fails open: a destination that was in force before this version checked it stays in force
+        config = adopt(name, parse(name, content), config, settings, content, is_change=False)
     return config
 
 
@@ -78,20 +80,36 @@ def parse(name: str, content: Content) -> Document:
 
 
 def adopt(
-    name: str, document: Document, config: Config, settings: Settings, content: Content = None
+    name: str,
+    document: Document,
+    config: Config,
+    settings: Settings,
+    content: Content = None,
+    *,
+    is_change: bool = True,
 ) -> Config:
     """Return the configuration with another document in one file's place.
+
+    As a change, its destination must be one that can be asked, unless it is the one in force already.
 
     Raises:
         ConfigFileError: the document holds a wrong value; with its line, if `content` is its text.
     """
     try:
+        if is_change and name == WEBHOOK_FILE:
+            _check_destination(document, config)
         return merge({**config.documents, name: document}, settings)
     except ConfigFileError as error:
         if not isinstance(content, bytes) or error.file != name:
             raise
         line = line_of(content.decode("utf-8-sig"), error.place)
         raise ConfigFileError(name, error.reason, place=error.place, line=line) from error
+
+
+def _check_destination(document: Document, config: Config) -> None:
+    url = document.get("url")
+    if isinstance(url, str) and url and url != config.webhook.url and (fault := fault_of(url)):
+        raise ConfigFileError(WEBHOOK_FILE, fault, place="url")
 
 
 def write(folder: Path, name: str, document: Document) -> bytes:

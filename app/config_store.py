@@ -13,14 +13,16 @@ from typing import Any
 
 import asyncpg
 import structlog
+from msgspec import structs
 
 from app import actions, config_files
 from app.actions import Actor
-from app.config import PAUSES, SYSTEM_FILE, Config, Document, merge
+from app.config import DECIDED, FILES, PAUSES, SYSTEM_FILE, Config, Document, merge
 from app.config_files import Content, NotWrittenError
 from app.db.away import DATABASE_AWAY
 from app.db.pool import Connection, connect
 from app.db.queries import load
+from app.destination_url import fault_of
 from app.errors import ConfigFileError, ConflictError, RefusedError
 from app.failures import describe
 from app.masking import differences
@@ -92,6 +94,8 @@ class ConfigStore:
                 await self.look()
         except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
             log.warning("configuration from the files alone", error=describe(error))
+        if fault := fault_of(self._runtime.config.webhook.url):
+            log.warning("the destination's URL is not valid; it stays in force", fault=fault)
 
     async def run(self, name: str) -> None:
         """Look once a second, for ever."""
@@ -111,13 +115,20 @@ class ConfigStore:
         self._take(state)
 
     async def change(
-        self, actor: Actor, action: str, edit: Edit, *, target: str = "", urgent: bool = False
+        self,
+        actor: Actor,
+        action: str,
+        edit: Edit,
+        *,
+        target: str = "",
+        decides: Mapping[str, bool] | None = None,
     ) -> Config:
         """Make a person's change: files, revision and actions log; in force when this returns.
 
         What changes nothing is not written and not logged; a refusal is in the log.
 
-        `urgent`: goes on beside a broken file without touching it: a pause must never wait for a comma.
+        `decides`: the switches of the system file that are set, by name. Such a change does not wait for a
+        person to correct the file: it is kept until the file is readable, and then written into it.
 
         Raises:
             ConfigFileError: the new values are wrong.
@@ -134,10 +145,10 @@ class ConfigStore:
                     actions.attempt(connection, actor, action, target=target),
                     connection.transaction(),  # what was caught up with stays, whatever is refused
                 ):
-                    changed, names = self._edited(state, edit, urgent=urgent)
+                    changed, names = self._edited(state, edit, decides)
                     before, after = state.config.documents, changed.config.documents
                     if after != before:
-                        old, new = differences(before, after)
+                        old, new = differences(before, {name: after[name] for name in FILES if name in after})
                         await actions.record(connection, actor, action, target=target, before=old, after=new)
                         # files first: after a crash in between, the file counts as edited
                         changed = await self._write(changed, names)
@@ -150,15 +161,20 @@ class ConfigStore:
         log.info("configuration changed", action=action, session=actor.session, revision=state.revision)
         return state.config
 
-    def _edited(self, state: _State, edit: Edit, *, urgent: bool) -> tuple[_State, list[str]]:
+    def _edited(
+        self, state: _State, edit: Edit, decides: Mapping[str, bool] | None
+    ) -> tuple[_State, list[str]]:
         """Make the edit; return what is in force after it, and which files have to be written for it."""
         edited = edit(state.config)
         broken = [state.problems[name] for name in edited if name in state.problems]
-        if not urgent:
+        if decides is None:
             _refuse(broken)
         for name, document in edited.items():
             config = config_files.adopt(name, document, state.config, self._runtime.settings)
             state = replace(state, config=config)
+        if decides is not None:
+            unwritten = {key: value for key, value in _decided(state.config).items() if key not in decides}
+            state = _deciding(state, {**unwritten, **decides} if broken else unwritten)
         return state, [] if broken else list(edited)
 
     async def _catch_up(self, connection: Connection) -> _State:
@@ -167,17 +183,25 @@ class ConfigStore:
         row = await connection.fetchrow(_SQL["current"])
         state = self._state if row is None else self._agreed(row["revision"], json.loads(row["documents"]))
         edited = _with_files(state, await self._contents(), self._runtime.settings)
-        if _lost_a_pause(edited):
-            try:
-                edited = await self._write(edited, [SYSTEM_FILE])
-            except NotWrittenError as error:  # the pause holds all the same: it is in the revision
-                log.warning("a pause is missing in its file", error=str(error))
+        if SYSTEM_FILE not in edited.problems:
+            edited = await self._with_decisions_written(edited)
         if row is None:
             return await self._store(connection, edited)
         if edited.config.documents == state.config.documents:
             return edited
         await _record_edits(connection, state.config.documents, edited.config.documents)
         return await self._store(connection, edited)
+
+    async def _with_decisions_written(self, state: _State) -> _State:
+        """Make the file say what people switched while it was wrong, absent or replaced by an older one."""
+        if _is_outdated(state):
+            try:
+                state = await self._write(state, [SYSTEM_FILE])
+            except NotWrittenError as error:  # the decision holds all the same: it is in the revision
+                log.warning("a switch differs in its file", error=str(error))
+                return state
+            log.warning("the file was older than a person's decision, and says it", file=SYSTEM_FILE)
+        return _deciding(state, {})
 
     def _agreed(self, revision: int, documents: dict[str, Any]) -> _State:
         """Take the revision that another process has put in force."""
@@ -204,7 +228,7 @@ class ConfigStore:
     def _take(self, state: _State) -> None:
         before, self._state = self._state, state
         runtime = self._runtime
-        runtime.config, runtime.config_problems = state.config, state.problems
+        runtime.config, runtime.config_problems, runtime.is_configured = state.config, state.problems, True
         for name, problem in state.problems.items():
             if before.problems.get(name) is not problem:
                 log.warning(
@@ -236,7 +260,7 @@ def _with_files(state: _State, contents: Mapping[str, Content], settings: Settin
         try:
             document = config_files.parse(name, content)
             if name == SYSTEM_FILE:
-                document = {**document, **_pauses_left_out(document, config)}
+                document = {**document, **_pauses_left_out(document, config), **_decided(config)}
             config = config_files.adopt(name, document, config, settings, content)
         except ConfigFileError as error:
             problems[name] = error
@@ -254,18 +278,33 @@ def _pauses_left_out(document: Document, config: Config) -> dict[str, bool]:
     return {key: True for key in PAUSES if before.get(key) is True and document.get(key) is None}
 
 
-def _lost_a_pause(state: _State) -> bool:
-    if SYSTEM_FILE in state.problems:
-        return False
+def _decided(config: Config) -> Mapping[str, bool]:
+    """Return the switches that hold whatever the file says: it has not been readable since they were set."""
+    return config.documents.get(DECIDED, {})
+
+
+def _deciding(state: _State, decided: Mapping[str, bool]) -> _State:
+    if decided == _decided(state.config):
+        return state
+    documents = {name: document for name, document in state.config.documents.items() if name != DECIDED}
+    if decided:
+        documents[DECIDED] = decided
+    return replace(state, config=structs.replace(state.config, documents=documents))
+
+
+def _is_outdated(state: _State) -> bool:
+    """Whether the (readable) system file does not say what holds."""
     written = config_files.parse(SYSTEM_FILE, state.seen[SYSTEM_FILE])
-    return bool(_pauses_left_out(written, state.config))
+    return bool(_pauses_left_out(written, state.config)) or any(
+        (written.get(key) or False) != value for key, value in _decided(state.config).items()
+    )
 
 
 async def _record_edits(
     connection: Connection, before: Mapping[str, Document], after: Mapping[str, Document]
 ) -> None:
-    for name, document in after.items():
-        old, new = differences({name: before.get(name, {})}, {name: document})
+    for name in FILES:
+        old, new = differences({name: before.get(name, {})}, {name: after.get(name, {})})
         if old or new:
             actor = Actor("file", f"config/{name}")
             await actions.record(connection, actor, "config.edit", target=name, before=old, after=new)

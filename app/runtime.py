@@ -23,6 +23,7 @@ class Runtime:
     """Read `runtime.config` at each use and never keep it: a new revision replaces it while the process runs.
 
     `config_problems` are files that are wrong, by name: the last good one stays in force (SPEC §7).
+    `is_configured`: the database's revision is known, so a pause of before the start is, too.
     `started_at` is in seconds of `time.monotonic()`; `destination_state` is open or held (SPEC §10).
     `pool` is for orders and workers, `reading` for what people look at, `probing` for health alone.
     `sessions` says what each server process of `pool` works for.
@@ -43,3 +44,4 @@ class Runtime:
     sessions: dict[int, str] = field(default_factory=dict)
     config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
     destination_state: Literal["open", "held"] = "open"
+    is_configured: bool = False

@@ -112,7 +112,8 @@ async def change_webhook_config(
         values = offered.model_dump(exclude_unset=True)
         if values.get("url"):
             try:
-                values["url"] = unmasked_destination(values["url"], config.webhook.url)
+                pasted = values["url"].strip() or values["url"]  # whitespace around it is no empty URL: paper
+                values["url"] = unmasked_destination(pasted, config.webhook.url)
             except ValueError as error:
                 raise ConfigFileError(WEBHOOK_FILE, str(error), place="url") from error
         shown = {**_shown_webhook(config), "url": config.webhook.url}

@@ -22,6 +22,7 @@ from app.db.pool import Connection
 from app.db.queries import load
 from app.delivery.destination import describe, why_failing
 from app.denials import Denials
+from app.destination_url import fault_of
 from app.errors import ConfigFileError
 from app.ops.checks import Blocked
 from app.ops.health import find_blocked
@@ -96,6 +97,7 @@ async def look(runtime: Runtime) -> Overview:
         alarms=alarms(top_n, sells_expired=sells["expired"], sells_late=sells["late"], failing=failing)
         + process_alarms(runtime.supervisor.states(), blocked)
         + operator_alarms(runtime.config.system, runtime.config_problems)
+        + destination_alarms(runtime.config.webhook.url)
         + [denial_alarm(each) for each in refused],
     )
 
@@ -186,6 +188,12 @@ def process_alarms(states: Mapping[str, WorkerState], blocked: Sequence[Blocked]
     if failing:
         found.append(Alarm(code="workers_failing", values={"workers": ", ".join(failing)}))
     return found
+
+
+def destination_alarms(url: str | None) -> list[Alarm]:
+    """What is wrong with the destination in force: only a change to it would be refused. Pure."""
+    fault = fault_of(url)
+    return [Alarm(code="destination_wrong", values={"fault": fault})] if fault else []
 
 
 def database_alarm() -> Alarm:

@@ -33,12 +33,14 @@ class Switches(BaseModel):
 
 
 def _route(part: Part, *, pause: bool) -> Callable[[Store, Acting], Awaitable[Switches]]:
+    decides = {f"{part}_paused": pause}
+
     def edit(config: Config) -> Mapping[str, Document]:
-        return {SYSTEM_FILE: {**config.documents[SYSTEM_FILE], f"{part}_paused": pause}}
+        return {SYSTEM_FILE: {**config.documents[SYSTEM_FILE], **decides}}
 
     async def switch(store: Store, actor: Acting) -> Switches:
         action = f"{part}.{'pause' if pause else 'resume'}"
-        config = await store.change(actor, action, edit, urgent=True)
+        config = await store.change(actor, action, edit, decides=decides)
         return Switches.model_validate(config.system, from_attributes=True)
 
     return switch

@@ -87,7 +87,9 @@ class Outbox:
         wanted = self._idle - self._claimed.qsize()
         if wanted <= 0:
             await self._until_somebody_is_idle()
-        elif self._runtime.config.system.delivery_paused:
+        # Fails closed: a pause may be in the revision alone. Exits wait with it, for a second once the
+        # database answers, since the configuration is looked at each second.
+        elif self._runtime.config.system.delivery_paused or not self._runtime.is_configured:
             await asyncio.sleep(POLL_SECONDS)
         else:
             found = await self._claim_to_the_end(wanted)

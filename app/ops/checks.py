@@ -114,8 +114,13 @@ def top_n(probe: Probe, *, paused: bool = False) -> Check:
     return {"status": "ok"}
 
 
-def destination(described: Mapping[str, object]) -> Check:
-    """Degrade while nothing is sent; a destination that is away costs no signal before it expires."""
+def destination(described: Mapping[str, object], fault: str = "") -> Check:
+    """Degrade while nothing is sent; a destination that is away costs no signal before it expires.
+
+    `fault`: why nothing can be sent to its URL, in words without the URL.
+    """
+    if fault:
+        return _degraded(f"the destination's URL {fault}")
     state = described["state"]
     return {"status": "ok"} if state == "open" else _degraded(f"deliveries wait: {state}")
 

@@ -13,6 +13,7 @@ from app.db.away import DATABASE_AWAY
 from app.db.pool import Connection
 from app.db.queries import load
 from app.delivery.destination import describe
+from app.destination_url import fault_of
 from app.ops import checks
 from app.ops.checks import BLOCKED_AFTER_SECONDS, Blocked, Check, Probe, Status
 from app.runtime import Runtime
@@ -62,7 +63,7 @@ class Health:
             "intake": checks.intake(paused=system.intake_paused),
             "sells": checks.sells(runtime.queues),
             "top_n": checks.top_n(probe, paused=system.engine_paused),
-            "destination": checks.destination(describe(runtime)),
+            "destination": checks.destination(describe(runtime), fault_of(runtime.config.webhook.url)),
             "configuration": checks.configuration(runtime.config_problems),
             "disk": checks.disk(shutil.disk_usage(runtime.settings.config_dir.resolve().anchor).free),
         }

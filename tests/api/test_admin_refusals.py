@@ -63,8 +63,8 @@ REFUSALS = [
         ("PUT", "/admin/webhook/config", {"url": "broker"}, "webhook.configure", ""),
         (
             422,
-            "config/webhook_config.json: url: allowed is an http:// or https:// URL",
-            "config/webhook_config.json: url: permitida é uma URL http:// ou https://",
+            "config/webhook_config.json: url: must be an http:// or https:// URL",
+            "config/webhook_config.json: url: deve ser uma URL http:// ou https://",
         ),
     ),
     (

@@ -10,7 +10,7 @@ import pytest
 
 from app.config import SYSTEM_FILE, WEBHOOK_FILE
 from app.errors import ConfigFileError
-from tests.api.operator import log_of
+from tests.api.operator import ask, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -168,3 +168,129 @@ async def test_a_database_that_was_emptied_gets_the_configuration_again(app_serv
         while await pool.fetchval("SELECT count(*) FROM configuration") == 0:
             await app_server.runtime.wakeups.wait("changed", 0.1)
     assert await log_of(app_server) == []
+
+
+def switched(app: AppServer) -> dict[str, bool]:
+    """What is paused."""
+    system = app.runtime.config.system
+    return {
+        "engine": system.engine_paused,
+        "delivery": system.delivery_paused,
+        "intake": system.intake_paused,
+    }
+
+
+async def until_right(app: AppServer) -> None:
+    """Wait until every file is readable again."""
+    await until(app, lambda: not app.runtime.config_problems)
+
+
+@pytest.mark.parametrize("part", ["engine", "delivery", "intake"])
+@pytest.mark.parametrize("pause", [True, False])
+async def test_a_file_older_than_a_switch_never_undoes_it(
+    start_app: StartApp,
+    tmp_path: Path,
+    part: str,
+    pause: bool,  # noqa: FBT001 - a parameter of pytest
+) -> None:
+    path, key = tmp_path / SYSTEM_FILE, f"{part}_paused"
+    app = await start_app()
+    if not pause:
+        await ask(app, "POST", f"/admin/{part}/pause")
+    wrong = json.dumps({key: not pause, "mine": 1})[:-1]
+    path.write_text(wrong)
+    await until(app, lambda: bool(app.runtime.config_problems))
+    await ask(app, "POST", f"/admin/{part}/{'pause' if pause else 'resume'}")
+    assert path.read_text() == wrong
+    assert switched(app)[part] is pause
+    other = await start_app()  # the decision outlives the process, and is another's, too
+    assert switched(other)[part] is pause
+    path.write_text(wrong + "}")
+    await until_right(other)
+    await until_right(app)
+    assert switched(app)[part] is switched(other)[part] is pause
+    assert json.loads(path.read_text()) == {key: pause, "mine": 1}
+    path.write_text(json.dumps({key: not pause}))  # a newer edit is a person's decision again
+    await until(app, lambda: switched(app)[part] is not pause)
+
+
+async def test_a_pause_that_is_in_force_already_is_a_decision_too(
+    app_server: AppServer, tmp_path: Path
+) -> None:
+    path = tmp_path / SYSTEM_FILE
+    await ask(app_server, "POST", "/admin/delivery/pause")
+    path.write_text('{"delivery_paused": false')
+    await until(app_server, lambda: bool(app_server.runtime.config_problems))
+    await ask(app_server, "POST", "/admin/delivery/pause")
+    path.write_text('{"delivery_paused": false}')
+    await until_right(app_server)
+    assert switched(app_server)["delivery"]
+    await ask(app_server, "POST", "/admin/delivery/resume")
+    assert json.loads(path.read_text()) == {"delivery_paused": False}
+    assert not switched(app_server)["delivery"]
+
+
+async def test_a_start_on_a_corrected_file_keeps_the_switch(start_app: StartApp, tmp_path: Path) -> None:
+    path = tmp_path / SYSTEM_FILE
+    path.write_text('{"delivery_paused": false}')
+    app = await start_app()
+    path.write_text('{"delivery_paused": false,,}')
+    await until(app, lambda: bool(app.runtime.config_problems))
+    await ask(app, "POST", "/admin/delivery/pause")
+    app.stop()
+    path.write_text('{"delivery_paused": false}')
+    again = await start_app()
+    assert switched(again)["delivery"]
+    assert json.loads(path.read_text()) == {"delivery_paused": True}
+
+
+WRONG_URL = "http://host..example/hook/S3CRET"
+
+
+async def test_a_destination_that_cannot_be_asked_is_refused_when_it_is_changed(
+    app_server: AppServer, tmp_path: Path
+) -> None:
+    for url in (WRONG_URL, f"http://{'a' * 64}.example/S3CRET", "http://h:99999/S3CRET", "http://h/ S3CRET"):
+        refused = await ask(app_server, "PUT", "/admin/webhook/config", 422, body={"url": url})
+        assert "url: " in refused["detail"]
+        assert "S3CRET" not in json.dumps(refused)
+    assert app_server.runtime.config.webhook.url is None
+    path = tmp_path / WEBHOOK_FILE
+    path.write_text(json.dumps({"timeout": 4, "url": WRONG_URL}, indent=1))
+    await until(app_server, lambda: bool(app_server.runtime.config_problems))
+    check = await configuration_check(app_server)
+    assert "config/webhook_config.json: line 3: url: " in check["reason"]
+    assert "S3CRET" not in check["reason"]
+    assert app_server.runtime.config.webhook.url is None
+    path.unlink()
+    await until_right(app_server)
+    pasted = await ask(app_server, "PUT", "/admin/webhook/config", body={"url": " http://bridge/hook\n"})
+    assert pasted["values"]["url"] == "http://bridge/***"
+
+
+@pytest.mark.parametrize("place", ["file", "database", "environment"])
+async def test_a_destination_that_is_in_force_stays_so_and_is_named(
+    start_app: StartApp, tmp_path: Path, place: str
+) -> None:
+    path = tmp_path / WEBHOOK_FILE
+    path.write_text(json.dumps({} if place == "environment" else {"url": WRONG_URL}))
+    settings = {"dest_webhook_url": WRONG_URL} if place == "environment" else {}
+    app = await start_app(**settings)
+    if place == "database":
+        path.write_text("{")
+        app = await start_app()
+    assert app.runtime.config.webhook.url == WRONG_URL
+    async with app.http.get("/health") as answer:
+        check = (await answer.json())["checks"]["destination"]
+    assert check["status"] == "degraded"
+    assert "each part between dots" in check["reason"]
+    status = await ask(app, "GET", "/admin/status")
+    (alarm,) = [alarm for alarm in status["alarms"] if alarm["code"] == "destination_wrong"]
+    assert "S3CRET" not in json.dumps([check, alarm])
+    if place == "file":  # a change of another value does not touch it, one of the URL is checked
+        await ask(app, "PUT", "/admin/webhook/config", body={"timeout": 2})
+        assert app.runtime.config.webhook.url == WRONG_URL
+        await ask(app, "PUT", "/admin/webhook/config", 422, body={"url": WRONG_URL + "x"})
+        await ask(app, "PUT", "/admin/webhook/config", body={"url": "http://bridge/hook"})
+        async with app.http.get("/health") as answer:
+            assert (await answer.json())["checks"]["destination"]["status"] == "ok"

@@ -109,7 +109,7 @@ async def test_what_is_raised_before_the_request_left_is_not_accepted(url: str) 
 async def behaving(
     how: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[str]:
-    """A destination that does what it is told with each connection; its address."""
+    """A destination that treats each connection in one way; its address."""
     async with await asyncio.start_server(how, "127.0.0.1", 0) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{HOOK}"
 

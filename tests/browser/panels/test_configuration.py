@@ -74,7 +74,7 @@ async def test_a_wrong_value_is_refused_at_its_field(desk: Desk) -> None:
     await limit.fill("30")
     await form.get_by_role("textbox", name="Destination").fill("broker.example/hook")
     await save.click()
-    await expect(said_at(form, "url")).to_have_text("allowed is an http:// or https:// URL with a host")
+    await expect(said_at(form, "url")).to_have_text("must be an http:// or https:// URL with a host")
     await expect(said_at(form, "max_req_per_min")).to_be_hidden()
     await expect(form.get_by_role("textbox", name="Destination")).to_be_focused()
     await expect(form.locator("output")).to_have_text("Refused: see the marked fields.")
@@ -145,7 +145,7 @@ async def test_in_portuguese_a_refusal_is_portuguese(desk: Desk) -> None:
     form = page.locator("#form-webhook")
     await form.get_by_role("textbox", name="Destino").fill("broker.example/hook")
     await form.get_by_role("button", name="Salvar").click()
-    told = "permitida é uma URL http:// ou https:// com um host"
+    told = "deve ser uma URL http:// ou https:// com um servidor"
     await expect(said_at(form, "url")).to_have_text(told)
     await expect(form.locator("output")).to_have_text("Recusado: veja os campos marcados.")
     await desk.open("actions")

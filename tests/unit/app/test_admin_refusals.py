@@ -24,6 +24,7 @@ from app.config import Strategy, SystemConfig, WebhookConfig
 from app.decision import reprocessing
 from app.decision.endpoints import Trigger
 from app.delivery.endpoints import Wish
+from app.destination_url import fault_of
 from app.ops import history, importing, spreadsheet
 from app.positions.endpoints import ClosePosition, MarkClosed, SellIndividual
 from app.screener.pace import too_often
@@ -44,6 +45,7 @@ SPEAKERS = {
 # who says it to nobody else: elsewhere a ValueError is a defect, or stops the start
 WITH_VALUE_ERRORS = ("masking.py", "history.py", "importing.py", "endpoints.py")
 SAME_IN_EVERY_LANGUAGE = {"7: HTTP 7", "7: 7", "config/7: 7", "77", "7"}
+WRONG_DESTINATIONS = ("x", "http://a b", "http://a:0", "http://[::1", "http://a..b", "http://\u0444@a")
 VALUES = "refusal.value."  # the words of the libraries that check values
 
 
@@ -148,6 +150,7 @@ def test_no_refusal_of_ours_is_left_in_english(keys_told: set[str]) -> None:
         "its title is '7'",
         "it has no title",
     }
+    said |= {fault_of(url) for url in WRONG_DESTINATIONS}
     said |= {"on probation: 90% of the list is not what it was; it is taken when 2 more refreshes agree"}
     troubles = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
     said |= {os.strerror(trouble) for trouble in troubles}
