@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from app import admin, denials, intake, ops, queues
-from app.admin import live
+from app.admin import live, sign_outs
 from app.config_store import ConfigStore, Opening
 from app.db import address
 from app.db.pool import open_pool
@@ -62,6 +62,8 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
         reception = Reception(runtime)
         app.state.runtime, app.state.reception, app.state.health = runtime, reception, Health(runtime)
         app.state.config_store = store
+        ended = app.state.ended_sessions = sign_outs.EndedSessions(runtime.pool)
+        runtime.supervisor.start("sessions", partial(sign_outs.run, runtime, ended, "sessions"))
         runtime.supervisor.start("config", partial(store.run, "config"))
         _start_workers(runtime, reception)
         if ignored := address.parse(url).ignored:

@@ -55,15 +55,6 @@ class Server(uvicorn.Server):
             termination.end_at_once(sig, frame)
         super().handle_exit(sig, frame)
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Hear signals while it runs. A stop that was asked for is a success: exit code 0, not the signal."""
-        with super().capture_signals():
-            try:
-                yield
-            finally:
-                self._captured_signals.clear()
-
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app, and then what serves it over TLS."""
         await super().startup(sockets)

@@ -10,10 +10,13 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.admin.reasons import told
+from app.admin.rendering import unavailable
 from app.admin.session import COOKIE, Access, Sessions
+from app.admin.texts import text
 from app.admin.tries import WrongTries
 
 if TYPE_CHECKING:
+    from app.admin.sign_outs import EndedSessions
     from app.denials import Kind
 
 SIGN_IN = "/admin/sign-in"
@@ -95,6 +98,11 @@ class Guard:
             access = await self._check_token(sessions, offered.strip(), connection)
         else:
             access = sessions.read(cookie_parser(connection.headers.get("cookie", "")).get(COOKIE, ""))
+        if access is not None and access.session is not None:
+            ended: EndedSessions = connection.app.state.ended_sessions
+            if not await ended.is_known():
+                return unavailable(connection.headers, text("problem.database_away"))
+            access = None if access.session in ended else access
         if access is None and bearer:
             return _unauthorized(_WRONG if sessions.possible else NO_TOKEN_SET)
         if access is None:

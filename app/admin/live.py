@@ -17,6 +17,7 @@ from app.runtime import Runtime
 
 if TYPE_CHECKING:
     from app.admin.session import Access
+    from app.admin.sign_outs import EndedSessions
 
 log = structlog.get_logger(__name__)
 router = APIRouter()
@@ -24,6 +25,7 @@ router = APIRouter()
 _WORKER = "live"  # the name the supervisor knows the producer by
 _POLL_SECONDS = 1.0  # changes made by another process of the same database ring no bell here
 _SIGN_OF_LIFE_SECONDS = 2.0
+_GROWING = {"uptime_seconds", "at", "top_n_age_seconds"}  # of the status: differ at every look
 _SPACING_SECONDS = 0.2
 _COST_FACTOR = 10  # looking takes at most a tenth of the time, however large the tables are
 _LONGEST_SPACING_SECONDS = 5.0
@@ -32,8 +34,8 @@ _TRY_AGAIN_LATER, _SESSION_ENDED = 1013, 1008
 
 
 async def run(runtime: Runtime) -> None:
-    """Publish what changed, for ever; at rest while no page is connected."""
-    hub, told_at = runtime.hub, 0.0
+    """Publish what changed; at rest while no page is connected."""
+    hub, shown, shown_at = runtime.hub, None, 0.0
     while True:
         runtime.supervisor.beat(_WORKER)
         if not await hub.occupied(timeout=_LONGEST_SPACING_SECONDS):
@@ -48,24 +50,26 @@ async def run(runtime: Runtime) -> None:
         except DATABASE_AWAY as error:
             log.warning("live updates wait for the database", error=describe(error))
             hub.publish(Message("alarm", [overview.database_alarm()]))
+            shown = None
             await asyncio.sleep(_POLL_SECONDS)
             continue
-        sign_of_life = started - told_at >= _SIGN_OF_LIFE_SECONDS
-        if sign_of_life:
-            told_at = started
-        _publish(hub, seen, sign_of_life=sign_of_life)
+        _publish(hub, seen)
+        head = seen.status.model_dump(mode="json", exclude=_GROWING), seen.alarms
+        if head != shown or started - shown_at >= _SIGN_OF_LIFE_SECONDS:
+            shown, shown_at = head, started
+            # with the alarms of the same look: a page's head must not contradict them
+            status = {**seen.status.model_dump(mode="json"), "alarms": seen.alarms}
+            hub.publish(Message("status_update", status), always=True)
         cost = time.monotonic() - started
         await asyncio.sleep(min(max(_SPACING_SECONDS, cost * _COST_FACTOR), _LONGEST_SPACING_SECONDS))
 
 
-def _publish(hub: Hub, seen: overview.Overview, *, sign_of_life: bool) -> None:
+def _publish(hub: Hub, seen: overview.Overview) -> None:
     hub.publish(Message("alarm", seen.alarms))
     hub.publish(Message("signals_changed", seen.changes.model_dump(mode="json")))
     hub.publish(Message("metrics_update", seen.metrics.model_dump(mode="json")))
     hub.publish(Message("positions_changed", seen.positions.model_dump(mode="json")))
     hub.publish(Message("top_n_tickers_update", seen.top_n.model_dump(mode="json", exclude={"age_seconds"})))
-    if sign_of_life:
-        hub.publish(Message("status_update", seen.status.model_dump(mode="json")), always=True)
 
 
 @router.websocket("/ws/admin-updates")
@@ -82,9 +86,10 @@ async def admin_updates(websocket: WebSocket) -> None:
             await websocket.close(_TRY_AGAIN_LATER, "the database is away")
             return
         mailbox.put_first(Message("snapshot", seen.model_dump(mode="json")))
+        sessions: EndedSessions = websocket.app.state.ended_sessions
         try:
-            async with asyncio.timeout(access.seconds_left):
-                await _converse(websocket, mailbox)
+            async with asyncio.timeout(access.seconds_left), sessions.line_of(access.session) as ended:
+                await _converse(websocket, mailbox, ended)
         except TimeoutError:
             await websocket.close(_SESSION_ENDED, "the session has ended")
     except WebSocketDisconnect:
@@ -93,18 +98,26 @@ async def admin_updates(websocket: WebSocket) -> None:
         runtime.hub.leave(mailbox)
 
 
-async def _converse(websocket: WebSocket, mailbox: Mailbox) -> None:
-    """Send until either side ends it. What a page sends is ignored, but read: its close frame is among it."""
+async def _converse(websocket: WebSocket, mailbox: Mailbox, ended: asyncio.Event) -> None:
+    """Send until either side ends it. What a page sends is ignored, but read: its close frame is among it.
+
+    Raises:
+        TimeoutError: the session was signed out of.
+    """
     sender = asyncio.create_task(_send(websocket, mailbox))
     reader = asyncio.create_task(_read(websocket))
+    signed_out = asyncio.create_task(ended.wait())
+    tasks = {sender, reader, signed_out}
     try:
-        done, _ = await asyncio.wait({sender, reader}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+        if signed_out in done:
+            raise TimeoutError
     finally:
-        sender.cancel()
-        reader.cancel()
-        await asyncio.gather(sender, reader, return_exceptions=True)  # the other one only has to end
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # the others only have to end
 
 
 async def _send(websocket: WebSocket, mailbox: Mailbox) -> None:
@@ -120,9 +133,12 @@ async def _send(websocket: WebSocket, mailbox: Mailbox) -> None:
 
 def _in_words(message: Message) -> object:
     """The message's data; alarms get their words here, for this line has a reader with a language."""
-    if message.type != "alarm":
-        return message.data
-    return [alarm.model_dump(mode="json") for alarm in message.data]
+    if message.type == "alarm":
+        return [alarm.model_dump(mode="json") for alarm in message.data]
+    if message.type == "status_update":
+        alarms = [alarm.model_dump(mode="json") for alarm in message.data["alarms"]]
+        return {**message.data, "alarms": alarms}
+    return message.data
 
 
 async def _read(websocket: WebSocket) -> None:

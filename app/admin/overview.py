@@ -62,7 +62,6 @@ async def look(runtime: Runtime) -> Overview:
         changes = await connection.fetchrow(_SQL["changes"])
         top_n = await current_top_n(runtime, connection)
         blocked = await find_blocked(runtime, connection)
-        destination = Destination(**describe(runtime))
     if not (
         counts and waiting and positions and sells and changes
     ):  # an aggregate without GROUP BY always has its one row
@@ -76,7 +75,7 @@ async def look(runtime: Runtime) -> Overview:
             intake_paused=runtime.config.system.intake_paused,
             uptime_seconds=round(time.monotonic() - runtime.started_at, 1),
             at=datetime.now(UTC),
-            destination=destination,
+            destination=Destination(**describe(runtime)),
             top_n_count=len(top_n.tickers),
             top_n_age_seconds=top_n.age_seconds,
             top_n_fresh=top_n.fresh,

@@ -20,6 +20,8 @@ from app.admin.texts import text
 from app.admin.views import BY_NAME, NAVIGATION, VIEWS, View
 
 if TYPE_CHECKING:
+    from app.admin.session import Access
+    from app.admin.sign_outs import EndedSessions
     from app.admin.tries import WrongTries
 
 router = APIRouter(include_in_schema=False)
@@ -120,8 +122,12 @@ async def sign_in(request: Request) -> Response:
 
 
 @router.post("/admin/sign-out")
-async def sign_out() -> Response:
-    """Forget the session in this browser."""
+async def sign_out(request: Request) -> Response:
+    """End the session: its cookie is worth nothing from now on, and its open pages ask to sign in."""
+    access: Access = request.state.access
+    if access.session is not None:
+        ended: EndedSessions = request.app.state.ended_sessions
+        await ended.end(access.session)
     response = RedirectResponse(SIGN_IN, 303)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return response

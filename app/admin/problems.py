@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.admin.database import TooLargeError
 from app.admin.reasons import told
-from app.admin.rendering import page
+from app.admin.rendering import unavailable
 from app.admin.texts import text
 from app.config_files import NotWrittenError
 from app.db.away import DATABASE_AWAY
@@ -107,18 +107,9 @@ async def _unreadable(request: Request, error: Exception) -> Response:
 async def _read_limit(request: Request, error: Exception) -> Response:
     is_slow = isinstance(error, ReadTooSlowError)
     log.warning("a read reached its limit", path=request.url.path, limit="time" if is_slow else "turns")
-    return _unavailable(request, text("problem.read_too_slow" if is_slow else "problem.reads_busy"))
+    return unavailable(request.headers, text("problem.read_too_slow" if is_slow else "problem.reads_busy"))
 
 
 async def _database_away(request: Request, error: Exception) -> Response:
     log.warning("request without a database", error=describe(error))
-    return _unavailable(request, text("problem.database_away"))
-
-
-def _unavailable(request: Request, message: str) -> Response:
-    if "text/html" in request.headers.get("accept", ""):
-        answer: Response = page("problem.html", 503, message=message)
-    else:
-        answer = JSONResponse({"detail": message}, 503)
-    answer.headers["Retry-After"] = "2"
-    return answer
+    return unavailable(request.headers, text("problem.database_away"))

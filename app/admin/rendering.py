@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.responses import HTMLResponse
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from app.admin.preferences import LANGUAGES, THEMES, current
 from app.admin.reasons import told
@@ -105,3 +106,13 @@ _environment.filters.update(number=number, size=size, facts=facts, told=told)
 def page(template: str, status: int = 200, **values: object) -> HTMLResponse:
     """Render a template as an answer."""
     return HTMLResponse(_environment.get_template(template).render(values), status)
+
+
+def unavailable(headers: Headers, message: str) -> Response:
+    """Answer 503: a page for a person, JSON for a program."""
+    if "text/html" in headers.get("accept", ""):
+        answer: Response = page("problem.html", 503, message=message)
+    else:
+        answer = JSONResponse({"detail": message}, 503)
+    answer.headers["Retry-After"] = "2"
+    return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from playwright.async_api import expect
@@ -125,6 +125,25 @@ async def test_signing_out(signed_in: Page) -> None:
     await expect(signed_in.get_by_label("Admin token")).to_be_visible()
 
 
+async def test_signing_out_ends_every_tab_at_once(signed_in: Page) -> None:
+    """Other tabs learn it by their line, and by whatever they ask: each leads to the form, and back."""
+    cookies = await signed_in.context.cookies()
+    watching = await signed_in.context.new_page()
+    await watching.goto("/admin/page/signals?status=failed")
+    await expect(watching.locator("#connection")).to_have_attribute("data-state", "live", timeout=SOON)
+    asking = await signed_in.context.new_page()
+    await asking.add_init_script("delete window.WebSocket")
+    await asking.goto("/admin/page/positions")
+    await signed_in.get_by_role("button", name="Settings and sign out").click()
+    await signed_in.get_by_role("button", name="Sign out", exact=True).click()
+    await watching.wait_for_url("**/admin/sign-in?next=*status%3Dfailed", timeout=4 * SOON)
+    await signed_in.context.add_cookies(cast("Any", cookies))  # as somebody would who kept a copy
+    await signed_in.goto("/admin")
+    await expect(signed_in.get_by_label("Admin token")).to_be_visible()
+    await asking.evaluate("import('/static/page/session.js').then(({ ask }) => { ask('/admin/signals') })")
+    await asking.wait_for_url("**/admin/sign-in?next=*positions", timeout=4 * SOON)
+
+
 async def test_what_no_view_shows_is_readable_too(signed_in: Page, application: Application) -> None:
     """The story over a list and as a page, the menu, the form, a problem."""
     signal_id = application.post(ticker="NVDA", action="buy", signal_id="Long")
@@ -186,6 +205,32 @@ async def test_the_head_says_at_once_what_is_paused_held_or_alarming(signed_in: 
         await expect(signed_in.locator(f"#alarms [data-code={part}_paused]")).to_be_visible()
     await expect(signed_in.locator("#fact-top-n")).to_contain_text("frozen")
     await expect(signed_in.locator("#fact-alarms dd")).to_have_text("3")
+
+
+WATCH_HEAD = """
+    window.contradictions = [];
+    const look = () => {
+        for (const part of ["intake", "engine", "delivery"]) {
+            const paused = document.querySelector(`#fact-${part}`).dataset.state === "paused";
+            const alarmed = document.querySelector(`#alarms [data-code=${part}_paused]`) !== null;
+            if (paused !== alarmed) contradictions.push([part, paused, alarmed]);
+        }
+    };
+    const watch = { subtree: true, childList: true, attributes: true };
+    new MutationObserver(look).observe(document.body, watch);
+"""
+
+
+async def test_the_head_never_contradicts_the_alarms(signed_in: Page) -> None:
+    """Looked at after every change of the page, through pauses and their ends."""
+    await expect(signed_in.locator("#connection")).to_have_attribute("data-state", "live", timeout=SOON)
+    await signed_in.evaluate(WATCH_HEAD)
+    for part in ("delivery", "engine", "intake", "delivery"):
+        alarm = signed_in.locator(f"#alarms [data-code={part}_paused]")
+        for act, count in (("pause", 1), ("resume", 0)):
+            await signed_in.evaluate("(path) => fetch(path, { method: 'POST' })", f"/admin/{part}/{act}")
+            await expect(alarm).to_have_count(count, timeout=4 * SOON)
+    assert await signed_in.evaluate("contradictions") == []
 
 
 async def test_the_charts_are_drawn_and_told(signed_in: Page, application: Application) -> None:

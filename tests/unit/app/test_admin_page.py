@@ -214,3 +214,9 @@ def test_vendored_files_are_the_ones_recorded(tmp_path: Path) -> None:
         "stray.js: not in vendored.json",
         "kept.js: content differs from vendored.json",
     ]
+
+
+def test_every_request_of_the_page_treats_401_alike() -> None:
+    scripts = (ADMIN / "static" / "page").rglob("*.js")
+    asking = {path.name for path in scripts if re.search(r"\bfetch\(", path.read_text("utf-8"))}
+    assert asking == {"session.js"}

@@ -4,6 +4,7 @@
 import { confirm } from "./confirm.js";
 import { check, markRefused, unmark, values } from "./form.js";
 import { notice } from "./notice.js";
+import { ask } from "./session.js";
 import { refresh } from "./view.js";
 import { word } from "./words.js";
 
@@ -71,7 +72,7 @@ async function send(form, body) {
   form.setAttribute("aria-busy", "true");
   for (const each of pressed) each.disabled = true;
   try {
-    response = await fetch(path, {
+    response = await ask(path, {
       method,
       headers: { "Content-Type": file ? "text/csv" : "application/json" },
       body: file ? body : JSON.stringify(body),
@@ -87,10 +88,6 @@ async function send(form, body) {
     form.removeAttribute("aria-busy");
   }
   if (response.ok) return answer;
-  if (response.status === 401) {
-    location.assign(`/admin/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
-    return null;
-  }
   const words = markRefused(form, answer);
   const explained = form.dataset[`refused${response.status}`] ?? word("control.refused");
   say(form, words ? `${explained} ${words}` : explained, "bad");

@@ -1,5 +1,8 @@
 // The line to /ws/admin-updates: keeps it open, comes back by itself, and knows how old the data is.
 
+import { ask } from "./session.js";
+
+const SESSION_ENDED = 1008;
 const SILENT_AFTER = 6000; // the server speaks every 2 s; after three missed turns the line counts as dead
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 5000;
@@ -10,7 +13,7 @@ export class Live extends EventTarget {
   #retry = null;
   #heardAt = Date.now(); // the page itself was rendered from fresh data
 
-  /** Dispatches "message" ({type, data} in `detail`) for each update and "signed-out" when the session has ended. */
+  /** Dispatches "message" ({type, data} in `detail`) for each update, and "tick" once a second. */
   start() {
     this.#connect();
     setInterval(() => this.#watch(), 1000);
@@ -41,9 +44,9 @@ export class Live extends EventTarget {
       this.#pause = FIRST_PAUSE;
       this.dispatchEvent(new CustomEvent("message", { detail: JSON.parse(event.data) }));
     });
-    socket.addEventListener("close", () => {
+    socket.addEventListener("close", ({ code }) => {
       clearTimeout(opening);
-      this.#lost(socket);
+      this.#lost(socket, code === SESSION_ENDED);
     });
   }
 
@@ -54,12 +57,12 @@ export class Live extends EventTarget {
     this.dispatchEvent(new Event("tick"));
   }
 
-  #lost(socket) {
+  #lost(socket, ended = false) {
     if (socket !== this.#socket) return;
     this.#socket = null;
     socket.close();
     this.dispatchEvent(new Event("tick"));
-    this.#retry = setTimeout(() => this.#again(), this.#pause * (0.75 + Math.random() / 2));
+    this.#retry = setTimeout(() => this.#again(), ended ? 0 : this.#pause * (0.75 + Math.random() / 2));
     this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
   }
 
@@ -72,11 +75,7 @@ export class Live extends EventTarget {
   /** A refused handshake does not say why; a plain request does. */
   async #again() {
     try {
-      const answer = await fetch("/admin/status", { signal: AbortSignal.timeout(SILENT_AFTER) });
-      if (answer.status === 401) {
-        this.dispatchEvent(new Event("signed-out"));
-        return;
-      }
+      await ask("/admin/status", { signal: AbortSignal.timeout(SILENT_AFTER) });
     } catch {
       // not reachable: the attempt below fails too and arranges the next one
     }

@@ -22,10 +22,14 @@ const receive = {
     refresh();
     story.refresh();
   },
-  status_update: showStatus,
+  status_update(status) {
+    showStatus(status);
+    showAlarms(status.alarms);
+  },
   metrics_update: showMetrics,
   top_n_tickers_update: showTopN,
-  alarm: showAlarms,
+  // All others come with the status of the same moment: the head and its alarms never contradict each other.
+  alarm: (alarms) => alarms.some(({ code }) => code === "database_away") && showAlarms(alarms),
   positions_changed: (positions) => showMetrics({ open: positions.open }),
   signals_changed: story.refresh,
 };
@@ -52,7 +56,6 @@ live.addEventListener("message", ({ detail }) => {
   showConnection();
 });
 live.addEventListener("tick", showConnection);
-live.addEventListener("signed-out", () => location.assign(`/admin/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`));
 localise(document);
 document.querySelector(".views [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 live.start();

@@ -1,5 +1,6 @@
 // A signal's story: any link with `data-story` opens it over the page; it is kept current while it is open.
 
+import { ask } from "./session.js";
 import { localise } from "./time.js";
 
 const dialog = document.querySelector("#story");
@@ -21,7 +22,7 @@ export function refresh() {
 async function load() {
   const asked = address;
   try {
-    const answer = await fetch(`${asked}?fragment=1`);
+    const answer = await ask(`${asked}?fragment=1`);
     if (!answer.ok) return false;
     const fetched = new DOMParser().parseFromString(await answer.text(), "text/html").body;
     if (asked !== address) return true;

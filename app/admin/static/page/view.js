@@ -2,6 +2,7 @@
 // or has focused stays as it is.
 
 import { Idiomorph } from "../vendor/idiomorph/dist/idiomorph.esm.js";
+import { ask } from "./session.js";
 import { localise } from "./time.js";
 
 const TRY_AGAIN_AFTER = 2000;
@@ -40,7 +41,7 @@ export async function refresh() {
 async function fetched() {
   const address = new URL(location.href);
   address.searchParams.set("fragment", "1");
-  const html = await fetch(address).then((answer) => (answer.ok ? answer.text() : null), () => null);
+  const html = await ask(address).then((answer) => (answer.ok ? answer.text() : null), () => null);
   if (html === null) return null;
   const body = new DOMParser().parseFromString(html, "text/html").body;
   localise(body);

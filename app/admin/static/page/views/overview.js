@@ -1,6 +1,7 @@
 // The charts: what /admin/signals-history counts by the hour, drawn from numbers, their colours from the legend's style.
 
 import uPlot from "../../vendor/uplot/dist/uPlot.esm.js";
+import { ask } from "../session.js";
 import { number } from "../time.js";
 import { word } from "../words.js";
 
@@ -74,7 +75,7 @@ async function refresh() {
 async function fetched() {
   const span = spans.find((button) => button.ariaPressed === "true").dataset.hours;
   try {
-    const answer = await fetch(`/admin/signals-history?hours=${span}`);
+    const answer = await ask(`/admin/signals-history?hours=${span}`);
     return answer.ok ? await answer.json() : null;
   } catch {
     return null; // not reachable: it is tried again after the rest

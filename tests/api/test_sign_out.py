@@ -1,0 +1,119 @@
+"""A sign-out ends the session everywhere: its cookie, its open lines, in every process, over restarts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import aiohttp
+import asyncpg
+
+from app.admin.session import COOKIE, Sessions
+from tests.api.conftest import ADMIN_TOKEN
+from tests.api.outage import away
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.api.conftest import AppServer
+
+    StartApp = Callable[..., Awaitable[AppServer]]
+
+DEADLINE_SECONDS = 30  # generous: the other process looks once a second
+SESSION_ENDED = 1008
+
+
+def new_cookie() -> dict[str, str]:
+    """The header of a session that nobody else has."""
+    return {"Cookie": f"{COOKIE}={Sessions(ADMIN_TOKEN).issue()}"}
+
+
+async def sign_out(app: AppServer, cookie: dict[str, str]) -> int:
+    """Press the button."""
+    headers = {**cookie, "Origin": app.url}
+    async with app.http.post("/admin/sign-out", headers=headers, allow_redirects=False) as answer:
+        return answer.status
+
+
+async def status(app: AppServer, cookie: dict[str, str]) -> int:
+    """What the page's own question is answered."""
+    async with app.http.get("/admin/status", headers=cookie) as answer:
+        return answer.status
+
+
+async def refused(app: AppServer, cookie: dict[str, str]) -> None:
+    """Wait until a process knows that the session has ended."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            if await status(app, cookie) == 401:
+                return
+            await asyncio.sleep(0.05)  # the process looks once a second
+
+
+async def closed(line: aiohttp.ClientWebSocketResponse) -> int | None:
+    """Read until the server closes the line; return the code it gives."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while (await line.receive()).type is aiohttp.WSMsgType.TEXT:
+            pass
+    return line.close_code
+
+
+async def test_the_cookie_is_worth_nothing_afterwards(app_server: AppServer) -> None:
+    cookie, other = new_cookie(), new_cookie()
+    assert await status(app_server, cookie) == 200
+    assert await sign_out(app_server, cookie) == 303
+    assert await status(app_server, cookie) == 401
+    assert await sign_out(app_server, cookie) == 401
+    assert await status(app_server, other) == 200
+    async with app_server.http.get(
+        "/admin", headers={**cookie, "Accept": "text/html"}, allow_redirects=False
+    ) as answer:
+        assert answer.headers["Location"].startswith("/admin/sign-in")
+
+
+async def test_it_holds_in_another_process_and_after_a_restart(start_app: StartApp) -> None:
+    first, second, cookie = await start_app(), await start_app(), new_cookie()
+    assert await status(second, cookie) == 200
+    await sign_out(first, cookie)
+    await refused(second, cookie)
+    assert await status(await start_app(), cookie) == 401
+
+
+async def test_the_open_lines_of_the_session_close_in_every_process(start_app: StartApp) -> None:
+    first, second, cookie, other = await start_app(), await start_app(), new_cookie(), new_cookie()
+    async with (
+        first.http.ws_connect("/ws/admin-updates", headers=cookie, origin=first.url) as here,
+        second.http.ws_connect("/ws/admin-updates", headers=cookie, origin=second.url) as there,
+        first.http.ws_connect("/ws/admin-updates", headers=other, origin=first.url) as stays,
+    ):
+        for line in (here, there, stays):
+            assert (await line.receive_json(timeout=DEADLINE_SECONDS))["type"] == "snapshot"
+        await sign_out(first, cookie)
+        assert await closed(here) == SESSION_ENDED
+        assert await closed(there) == SESSION_ENDED
+        assert not stays.closed
+        await stays.receive_json(timeout=DEADLINE_SECONDS)
+
+
+async def test_without_the_database_it_holds_here_and_is_stored_later(
+    start_app: StartApp, database_url: str
+) -> None:
+    app, cookie = await start_app(), new_cookie()
+    assert await status(app, cookie) == 200
+    async with away(database_url):
+        assert await sign_out(app, cookie) == 303
+        assert await status(app, cookie) == 401
+    connection = await asyncpg.connect(database_url)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            if await connection.fetchval("SELECT count(*) FROM ended_sessions"):
+                break
+            await asyncio.sleep(0.1)  # the process looks once a second
+    await connection.close()
+    assert await status(await start_app(), cookie) == 401
+
+
+async def test_a_token_has_no_session_to_end(app_server: AppServer) -> None:
+    bearer = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    assert await sign_out(app_server, bearer) == 303
+    assert await status(app_server, bearer) == 200
