@@ -106,7 +106,7 @@ async def _unreadable(request: Request, error: Exception) -> Response:
 
 async def _read_limit(request: Request, error: Exception) -> Response:
     is_slow = isinstance(error, ReadTooSlowError)
-    log.warning("a read reached its limit", path=request.url.path, limit="time" if is_slow else "turns")
+    log.warning("a read reached its limit", path=request.scope["path"], limit="time" if is_slow else "turns")
     return unavailable(request.headers, text("problem.read_too_slow" if is_slow else "problem.reads_busy"))
 
 

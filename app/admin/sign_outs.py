@@ -14,6 +14,7 @@ from app.admin.session import LIFETIME_SECONDS
 from app.db.away import DATABASE_AWAY
 from app.db.pool import Pool
 from app.db.queries import load
+from app.failures import describe
 from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -42,7 +43,7 @@ class EndedSessions:
             try:
                 await self.refresh()
             except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
-                log.warning("sessions cannot be checked", error=type(error).__name__)
+                log.warning("sessions cannot be checked", error=describe(error))
         return self._stored is not None
 
     def __contains__(self, session: str) -> bool:
@@ -55,7 +56,7 @@ class EndedSessions:
         try:
             await self.refresh()
         except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
-            log.warning("a sign-out is not stored yet; it is kept in memory", error=type(error).__name__)
+            log.warning("a sign-out is not stored yet; it is kept in memory", error=describe(error))
 
     @asynccontextmanager
     async def line_of(self, session: str | None) -> AsyncIterator[asyncio.Event]:
