@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from deploy.plan.facts import Facts
 
 
-@step("Docker", "docker: Install engine, client, buildx and compose", "docker: Start dockerd", early=True)
+@step(
+    "Docker",
+    "docker: Install engine, client, buildx and compose",
+    "docker: Start dockerd",
+    "docker: Restart the daemon",
+    early=True,
+)
 def docker(facts: Facts, _: Answers) -> Answer:
     """Only with --install-docker it may change anything."""
     due = facts.docker_to_come or facts.docker_made

@@ -35,4 +35,5 @@ debian-bookworm)
     ;;
 ubuntu-*) packages=(docker.io docker-compose-v2 docker-buildx) ;;
 esac
-apt-get install -y -qq --no-install-recommends ca-certificates iptables "${packages[@]}"
+# Packages of another origin that would have to go (docker-ce) are the operator's to remove.
+apt-get install -y -qq --no-install-recommends --no-remove ca-certificates iptables "${packages[@]}"

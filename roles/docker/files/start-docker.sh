@@ -4,11 +4,18 @@
 set -euo pipefail
 unset TRADING_SIGNAL_PROCESSOR_RUN # the daemon is no part of the run: it must outlive one that fails
 timeout_seconds=$1
+again=${2:-} # `again`: end the daemon that runs first
 log=/var/log/dockerd.log
 
 if [ -d /run/systemd/system ]; then
     systemctl enable --now docker
+    [ -z "$again" ] || systemctl restart docker
 else
+    if [ -n "$again" ] && [ -s /run/docker.pid ]; then
+        old=$(cat /run/docker.pid)
+        kill "$old"
+        timeout "$timeout_seconds" tail --pid="$old" -f /dev/null
+    fi
     setsid dockerd >>"$log" 2>&1 </dev/null &
 fi
 for ((i = 0; i < timeout_seconds * 5; i++)); do
