@@ -42,7 +42,7 @@ def explain(error: OSError, where: Path) -> str:
     path = Path(named) if named.startswith("/") else where
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"{path} may not be changed by the user {_user()}, it belongs to {owner(path)}: "
+            f"{path} is closed to the user {_user()}, it belongs to {owner(path)}: "
             f"run this as {owner(path)}, or with sudo"
         )
     if error.errno == errno.ENOSPC and inodes_are_used_up(path):

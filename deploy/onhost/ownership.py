@@ -34,3 +34,20 @@ def hand_over(checkout: Path, *paths: Path, deep: bool = True) -> None:
             with contextlib.suppress(FileNotFoundError):  # gone meanwhile
                 if entry.lstat().st_uid == 0:
                     os.chown(entry, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def hand_over_all(checkout: Path) -> None:
+    """Give what a run as root has made in somebody's checkout to its owner. Raises OSError.
+
+    In the folders that the application's user writes to, only what lies directly in them: no path leads
+    through a folder that somebody else could replace meanwhile.
+    """
+    hand_over(checkout, *(checkout / name for name in (".run", "backups", ".venv")))
+    shared = [checkout / name for name in ("config", "data", "logs")]
+    found = [
+        entry
+        for folder in shared
+        if folder.is_dir() and not folder.is_symlink()
+        for entry in folder.iterdir()
+    ]
+    hand_over(checkout, checkout / ".env", *shared, *found, deep=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import fence, journal, leftovers, lock
+from . import fence, journal, leftovers, lock, ownership
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -94,6 +95,9 @@ def end(project: Path, run_id: str, line: dict[str, Any], *, failed: bool) -> bo
             journal.append(project, {**told, "ended": _utc(), "to": journal.live_version()})
     finally:
         lock.release(project, run_id)
+        # Fails open: a file system that gives nothing away takes nothing from what the run has done.
+        with contextlib.suppress(OSError):
+            ownership.hand_over_all(project)
     return held
 
 

@@ -70,6 +70,7 @@ MODULE = Module(
         "path": {"type": "path", "required": True},
         "template": {"type": "str", "required": True},
     },
+    fenced=lambda params: str(params["path"]),
 )
 
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.onhost import fence, leftovers
+from ansible.module_utils.onhost import causes, fence, leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Answer = dict[str, Any]
+
+_PLACES = ("path", "project_dir", "checkout", "folder", "context")  # options that say where a module works
 
 
 class Failure(Exception):  # noqa: N818 - how a step fails, in words for the operator
@@ -70,10 +72,13 @@ class Module:
     def _carry_out(self, params: Answer) -> Answer:
         """Answer, with the lock held all along where that is needed. Raises Failure."""
         project = self.fenced(params)
-        if not project:
-            return self.answer(params)
         try:
+            if not project:
+                return self.answer(params)
             with fence.passing(Path(project), os.environ.get(leftovers.MARK, "")):
                 return self.answer(params)
         except fence.FenceError as refusal:
             raise Failure(str(refusal)) from refusal
+        except OSError as error:
+            place = next((params[name] for name in _PLACES if params.get(name)), ".")
+            raise Failure(f"{causes.explain(error, Path(place))}.") from error

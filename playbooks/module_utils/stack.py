@@ -40,6 +40,7 @@ def container_facts(raw: dict[str, Any]) -> dict[str, Any]:
         "privileged": raw["HostConfig"]["Privileged"],
         "checkout": labels.get(f"{COMPOSE}project.working_dir", ""),
         "project": labels.get(f"{COMPOSE}project", ""),
+        "service": labels.get(f"{COMPOSE}service", ""),
         "definition": labels.get(f"{COMPOSE}config-hash", ""),
         "ports": {
             inside.split("/")[0]: int(host[0]["HostPort"]) for inside, host in bindings.items() if host
@@ -80,18 +81,40 @@ def health_of(container: dict[str, Any]) -> dict[str, Any]:
         return {"status": "unhealthy", "version": "", "code": code}
 
 
+def is_of(project: str, service: str, container: dict[str, Any]) -> bool:
+    """Whether compose made the container for this service. The project alone is a label of the image, too."""
+    return bool(
+        container["definition"] and (container["project"], container["service"]) == (project, service)
+    )
+
+
 def foreign(
-    checkout: Path, containers: dict[str, dict[str, Any]], volume_name: str, volume: dict[str, Any]
-) -> list[dict[str, str]]:
-    """List what another checkout made. Labels cannot change: a file remembers an adopted volume."""
+    checkout: Path,
+    containers: dict[str, dict[str, Any]],
+    volume_name: str,
+    volume: dict[str, Any],
+    project: str,
+) -> list[dict[str, Any]]:
+    """List what another checkout made. Labels cannot change: a file remembers an adopted volume.
+
+    `adoptable`: compose can replace it, because it made it for this service of this project.
+    """
     here = {str(checkout), str(checkout.resolve())}
-    found = [
-        {"what": f"container {container['name']}", "owner": container["checkout"] or UNKNOWN}
-        for container in containers.values()
-        if container["checkout"] not in here
+    found: list[dict[str, Any]] = [
+        {
+            "what": f"container {container['name']}",
+            "owner": container["checkout"] or UNKNOWN,
+            "name": container["name"],
+            "adoptable": is_of(project, service, container),
+        }
+        for service, container in containers.items()
+        if container["checkout"] not in here or not is_of(project, service, container)
     ]
     if volume and volume["checkout"] not in here and not (checkout / ADOPTED).exists():
-        found.append({"what": f"volume {volume_name}", "owner": volume["checkout"] or UNKNOWN})
+        owner = volume["checkout"] or UNKNOWN
+        found.append(
+            {"what": f"volume {volume_name}", "owner": owner, "name": volume_name, "adoptable": True}
+        )
     return found
 
 
@@ -152,6 +175,7 @@ def look(
         name
         for name, label in labels.items()
         if label.get(f"{COMPOSE}project") == project
+        and label.get(f"{COMPOSE}config-hash")  # else not compose's, but made by hand from our image
         and label.get(f"{COMPOSE}oneoff") != "True"
         and label.get(f"{COMPOSE}service") not in services
     ]
@@ -163,7 +187,7 @@ def look(
             for container in containers.values()
         ],
         "volume": found,
-        "foreign": foreign(Path(checkout), containers, volume, found) if checkout else [],
+        "foreign": foreign(Path(checkout), containers, volume, found, project) if checkout else [],
         "orphans": sorted(orphans),
         "health": health_of(containers.get(app, {})),
         "now": time.time(),

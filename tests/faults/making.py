@@ -171,6 +171,47 @@ def disk_full(bench: Bench) -> Iterator[None]:
             bench.sh("umount backups")
 
 
+def little_tmp(options: str) -> Maker:
+    """A good commit on the remote, and hardly any room for temporary files."""
+
+    @contextlib.contextmanager
+    def made(bench: Bench) -> Iterator[None]:
+        with news(bench):
+            bench.sh(f"mount -t tmpfs -o mode=1777,{options} none /tmp")
+            try:
+                yield
+            finally:
+                bench.sh("umount --lazy /tmp")
+
+    return made
+
+
+tmp_full = little_tmp("size=16m")
+no_inodes = little_tmp("nr_inodes=500")
+
+
+@contextlib.contextmanager
+def renamed_branch(bench: Bench) -> Iterator[None]:
+    """Another name for the branch that the checkout follows."""
+    rename = f"git -C {SOURCE} branch -m {{}} {{}} && git -C {SOURCE} symbolic-ref HEAD refs/heads/{{}}"
+    bench.sh(rename.format("main", "trunk", "trunk"))
+    try:
+        yield
+    finally:
+        bench.sh(rename.format("trunk", "main", "main"))
+
+
+@contextlib.contextmanager
+def other_postgres(bench: Bench) -> Iterator[None]:
+    """A good commit on the remote, and a volume that says it is of a newer PostgreSQL."""
+    with news(bench):
+        bench.sh(f"echo 16 > {CLUSTER}/PG_VERSION")
+        try:
+            yield
+        finally:
+            bench.sh(f"echo 15 > {CLUSTER}/PG_VERSION")
+
+
 @contextlib.contextmanager
 def damaged_cluster(bench: Bench) -> Iterator[None]:
     """A database that lets nobody in any more."""

@@ -15,8 +15,8 @@ from deploy.onhost import causes
 @pytest.mark.parametrize(
     ("number", "named"),
     [
-        (errno.EACCES, "may not be changed by the user"),
-        (errno.EPERM, "may not be changed by the user"),
+        (errno.EACCES, "is closed to the user"),
+        (errno.EPERM, "is closed to the user"),
         (errno.ENOSPC, "no space is left"),
         (errno.EDQUOT, "quota"),
         (errno.EROFS, "read-only"),

@@ -141,8 +141,11 @@ def test_compose_s_line_loses_the_value_it_quotes() -> None:
 
 class TestOwnership:
     def of(self, here: Path, container: str, volume: str) -> list[str]:
-        containers = {"app": {"name": "trading-signal-processor", "checkout": container}}
-        found = load("ansible.module_utils.stack").foreign(here, containers, "vol", {"checkout": volume})
+        name = "trading-signal-processor"
+        app = {"name": name, "checkout": container, "project": "stack", "service": "app", "definition": "x"}
+        stack = load("ansible.module_utils.stack")
+        found = stack.foreign(here, {"app": app}, "vol", {"checkout": volume}, "stack")
+        assert all(entry["adoptable"] for entry in found)
         return [f"{entry['what']}: {entry['owner']}" for entry in found]
 
     def test_ours_is_not_foreign_also_through_a_link(self, tmp_path: Path) -> None:
@@ -156,6 +159,25 @@ class TestOwnership:
             "container trading-signal-processor: /other",
             "volume vol: /other",
         ]
+
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            {"project": "", "service": "", "definition": ""},
+            {"project": "other", "service": "app", "definition": "x"},
+            {"project": "stack", "service": "", "definition": ""},  # the image's own label
+            {"project": "stack", "service": "other", "definition": "x"},
+        ],
+    )
+    def test_a_container_that_compose_would_not_replace_is_not_adoptable(
+        self, tmp_path: Path, labels: dict[str, str]
+    ) -> None:
+        """Any container that it did not make for this service holds the name."""
+        app = {"name": "trading-signal-processor", "checkout": str(tmp_path), **labels}
+        stack = load("ansible.module_utils.stack")
+        (found,) = stack.foreign(tmp_path, {"app": app}, "vol", {}, "stack")
+        assert found["name"] == "trading-signal-processor"
+        assert found["adoptable"] is False
 
     def test_an_adopted_volume_is_ours(self, tmp_path: Path) -> None:
         (tmp_path / ".run").mkdir()
