@@ -130,7 +130,8 @@ ACTIONS: tuple[Action, ...] = (
         flags=("--status-only",),
         playbook="status.yml",
         label="Status",
-        summary="containers, health, version, URLs; changes nothing (0 serving, 6 not)",
+        summary="containers, health, version, URLs, whether the remote has a newer commit; "
+        "changes nothing (0 serving, 6 not)",
     ),
     Action(
         name="rollback",
@@ -165,7 +166,8 @@ ACTIONS: tuple[Action, ...] = (
         flags=("--backup-db",),
         playbook="backup.yml",
         label="Backup",
-        summary="verified dump of the database into backups/db; nothing that runs is touched",
+        summary="verified dump of the database into backups/db, of which the newest 5 (`--keep N`) stay; "
+        "nothing that runs is touched",
         changes=True,
     ),
     Action(
@@ -184,7 +186,7 @@ ACTIONS: tuple[Action, ...] = (
         flags=("--history",),
         playbook="history.yml",
         label="History",
-        summary="who ran what, when, from which version to which, how it ended",
+        summary="who ran what, when, from which version to which with the commits in between, how it ended",
     ),
     Action(
         name="unlock",

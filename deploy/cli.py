@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from deploy import bootstrap, handover
-from deploy.actions import ACTIONS, BY_NAME, DEFAULT, Action
+from deploy.actions import ACTIONS, BY_NAME, DEFAULT, UNLOCK, Action
 from deploy.exitcodes import ExitCode
 from deploy.request import Request
 
@@ -31,6 +31,9 @@ exit codes: 0 done · 1 internal error · 2 usage · 3 a precondition failed, no
 4 a host unreachable · 5 failed, the old version serves · 6 failed, nothing serves ·
 7 another run holds the lock · 8 not confirmed, nothing touched · 130 interrupted
 """
+
+
+_WAIT_SECONDS = 600  # a build and a swap take less
 
 
 class UsageError(Exception):
@@ -140,6 +143,18 @@ def build_parser() -> _Parser:
         "--no-dump", action="store_true", help="destroy the database without a dump of it first"
     )
     options.add_argument(
+        "--keep", type=_positive, metavar="N", help="with --backup-db: keep the newest N dumps (default: 5)"
+    )
+    options.add_argument(
+        "--wait",
+        type=_positive,
+        nargs="?",
+        const=_WAIT_SECONDS,
+        default=0,
+        metavar="SECONDS",
+        help=f"wait for a lock that another run holds (default: {_WAIT_SECONDS} s) instead of exit code 7",
+    )
+    options.add_argument(
         "--json", action="store_true", help="one JSON document on stdout, all else on stderr"
     )
     options.add_argument(
@@ -191,6 +206,14 @@ def _check(options: argparse.Namespace, action: Action, then: Action | None) -> 
         raise UsageError("-i needs --limit: name the hosts or groups this run is for")
 
 
+def _check_numbers(options: argparse.Namespace, action: Action) -> None:
+    """Refuse numbers that mean nothing to the chosen flow. Raises UsageError."""
+    if options.keep and action.name != "backup":
+        raise UsageError("--keep belongs to --backup-db: it says how many dumps stay")
+    if options.wait and (options.check or action is UNLOCK or not action.changes):
+        raise UsageError("--wait belongs to flows that take the lock: those that change something")
+
+
 def parse(argv: Sequence[str]) -> Request | str:
     """The Request for `argv`, or the text that `--help` or `--version` prints. Raises UsageError."""
     parser = build_parser()
@@ -203,6 +226,7 @@ def parse(argv: Sequence[str]) -> Request | str:
         raise parser.unknown(unknown[0])
     action, then = _choose_flow(options.flows or [])
     _check(options, action, then)
+    _check_numbers(options, action)
     return Request(
         action=action,
         then=then,
@@ -217,6 +241,8 @@ def parse(argv: Sequence[str]) -> Request | str:
         rollback=not options.no_rollback,
         yes=options.yes,
         no_dump=options.no_dump,
+        keep=options.keep,
+        wait=options.wait,
         json=options.json,
         verbosity=options.verbosity,
     )

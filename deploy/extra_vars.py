@@ -65,6 +65,8 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
     if action.name == "restore":
         found["database_restore_file"] = request.argument
         found["database_restore_folder"] = str(Path.cwd())
+    if request.keep:
+        found["database_keep"] = request.keep
     if request.no_dump:
         found["database_no_dump"] = True
     return found

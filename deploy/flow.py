@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from deploy.request import Request
 
 _LOG_LINES_AFTER_FAILURE = 30
+_WAIT_PAUSE_SECONDS = 1.0
 _NOT_PLAYED = 1  # as if Ansible had failed
 _FETCH = "fetch"  # the tag of an update's first plays: a commit that is known is not looked for again
 _CHANGES = "changes"  # the tag of whatever changes something: --check is the flow's own playbook without it
@@ -128,7 +130,7 @@ class _Session:
         state = RunState(hosts)
         live = self._report.live(action, state, looks=self._request.check)
         with self._lock(action, state) as held, live:
-            taken = held.take() and not self._interruption.requested
+            taken = self._take(held) and not self._interruption.requested
             if taken and action.moves and not (self._request.check or self._request.checkout):
                 self._leave_the_checkout()
             status = self._play(action, state, held.note_plans) if taken else _NOT_PLAYED
@@ -144,6 +146,24 @@ class _Session:
         return summary.Ending(
             replace(self._request, action=action), state, judged, time.monotonic() - started
         )
+
+    def _take(self, held: lock.Lock) -> bool:
+        """Take the locks; with --wait, try again for as long as another run holds one."""
+        give_up = time.monotonic() + self._request.wait
+        announced, pause = "", threading.Event()
+        while not held.take():
+            if held.holder is None or time.monotonic() >= give_up or self._interruption.requested:
+                return False
+            name, holder = held.holder
+            if holder["run_id"] != announced:
+                announced = str(holder["run_id"])
+                self._report.say(
+                    f"Waiting up to {self._request.wait} s for the lock of {name}: "
+                    f"{lock.described(holder)} is at work."
+                )
+            pause.wait(_WAIT_PAUSE_SECONDS)
+            held.forget_failure()
+        return True
 
     def _leave_the_checkout(self) -> None:
         """Play from a copy of the controller from here on: the flow moves the checkout. Raises OSError."""

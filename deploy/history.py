@@ -24,7 +24,7 @@ _ENDINGS = {
 
 
 def lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line a run, in columns, and why it failed below it."""
+    """One line a run, in columns; below it the commits that it brought, and why it failed."""
     rows = [
         (
             run["started"],
@@ -40,6 +40,7 @@ def lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     for run, row in zip(runs, rows, strict=True):
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
         found.append("  ".join(cells).rstrip())
+        found += [f"    {commit}" for commit in run.get("commits") or []]
         if run.get("failure"):
             found.append(f"    {run['failure']}")
     return found or ["no run yet"]

@@ -114,6 +114,22 @@ class Lock:
         return True
 
     @property
+    def holder(self) -> tuple[str, lock.Holder] | None:
+        """The host and the run that holds its lock, after `take` failed for that reason."""
+        for name, host in self._state.hosts.items():
+            if host.failure and (found := host.report.get("holder")):
+                return name, found
+        return None
+
+    def forget_failure(self) -> None:
+        """Have the state say nothing of an attempt to take the locks that is going to be repeated."""
+        for host in self._state.hosts.values():
+            host.failure = None
+            host.earlier.clear()
+            host.report.pop("holder", None)
+            host.report.pop("lock", None)
+
+    @property
     def lost(self) -> bool:
         """Whether another run may be at work on one of the hosts."""
         return bool(self._leases.lost)

@@ -31,6 +31,8 @@ class Request:
     check: bool = False  # show the plan, and leave everything as it is
     yes: bool = False  # confirmed on the command line
     no_dump: bool = False
+    keep: int | None = None  # how many dumps --backup-db leaves of its kind
+    wait: int = 0  # seconds to wait for a lock that another run holds
     json: bool = False
     verbosity: int = 0
     rollback: bool = True  # bring the version before back when the gate fails

@@ -119,6 +119,8 @@ def command_line(request: Request, hosts: list[str], *, everything: bool = False
     words += ["--install-docker"] * request.install_docker + ["--adopt"] * request.adopt
     words += ["--no-rollback"] * (not request.rollback)
     words += ["--no-dump"] * request.no_dump
+    words += ["--keep", str(request.keep)] if request.keep else []
+    words += ["--wait", str(request.wait)] if request.wait else []
     words += request.then.flags[:1] if request.then and request.then is not request.action else ()
     words += ["--forks", str(request.forks)] if request.forks else []
     return shlex.join(words)

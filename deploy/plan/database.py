@@ -134,9 +134,9 @@ def fresh_database(_: Facts, __: Answers) -> Answer:
 
 
 @step("Dump", "database: Dump the database")
-def dump(_: Facts, __: Answers) -> Answer:
+def dump(facts: Facts, _: Answers) -> Answer:
     """Beside, and read back before it gets its name."""
-    return yes("a verified dump in backups/db; only the last five are kept")
+    return yes(f"a verified dump in backups/db; only the newest {facts.dumps_kept} are kept")
 
 
 @step("Dump is read in", "database: Read the dump in beside the database")

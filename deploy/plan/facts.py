@@ -51,6 +51,7 @@ class Facts:
     orphans: tuple[str, ...] = ()
     seen: dict[str, Any] = field(default_factory=dict)  # as plan_facts has it
     no_dump: bool = False
+    dumps_kept: int = 5
     archive: dict[str, Any] = field(default_factory=dict)  # of the dump to restore
     pauses: bool = False  # delivery is not paused yet
     source: Source = field(default_factory=Source)

@@ -32,6 +32,8 @@ description:
     C(controller_ids) are git's names for the contents of that.
   - C(state=foreseen) does that without fetching, as far as it goes; C(fetch) says whether a fetch would bring
     anything, C(known) whether the commit is here already.
+  - C(state=news) says whether the remote has a commit that is not here, in C(commit) and C(upstream); both
+    are empty where it has none, does not answer in time, or the checkout follows nothing.
   - C(state=exported) lays the tree of C(commit) out in C(folder), and removes what lies beside it.
   - C(state=controller) does that where the checkout is the controller's, its contents are not those of C(ids)
     and it is behind C(commit), which it fetches; returns the C(tree) if so, and C(changed_controller), which
@@ -40,7 +42,7 @@ options:
   path: {type: path, required: true, description: The checkout.}
   state:
     type: str
-    choices: [clean, fetched, target, foreseen, exported, controller]
+    choices: [news, clean, fetched, target, foreseen, exported, controller]
     required: true
     description: What to do.
   configuration: {type: list, elements: str, default: [], description: The operator's files; never edits.}
@@ -97,11 +99,33 @@ def upstream(root: Path) -> tuple[str, str]:
         ) from None
 
 
+def refusal(root: Path, said: str) -> str:
+    """Return why git does not work in a folder, and what to do, from what it said."""
+    if "dubious ownership" in said:
+        who = causes.owner(root)
+        return (
+            f"git refuses it, because it belongs to {who}: run this as {who}, or allow it by "
+            f"git config --global --add safe.directory {root.resolve()}"
+        )
+    if "ermission denied" in said:
+        who = causes.owner(root / ".git")
+        return f"its .git is closed to this user and belongs to {who}: run this as {who}, or with sudo"
+    if "not a git repository" in said:
+        return "it is not a git checkout, and only a clone can"
+    return f"git says: {said}"
+
+
 def clean(root: Path, configuration: list[str]) -> dict[str, Any]:
     """Whether the checkout can be moved at all. Raises Failure."""
-    top = text(root, "rev-parse", "--show-toplevel") if holds(root, "rev-parse", "HEAD") else ""
-    if not top or Path(top) != root.resolve():
-        raise Failure(f"{root} is no git checkout, and only a clone can move from version to version")
+    try:
+        text(root, "rev-parse", "HEAD")
+        top = text(root, "rev-parse", "--show-toplevel")
+    except GitError as error:
+        raise Failure(f"{root} cannot move from version to version: {refusal(root, str(error))}") from error
+    if Path(top) != root.resolve():
+        raise Failure(
+            f"{root} is not a git checkout itself, and only a clone can move from version to version"
+        )
     branch, follows = upstream(root)
     if changed := edits(root, configuration):
         raise Failure(
@@ -178,6 +202,22 @@ def foresee(root: Path, configuration: list[str], seconds: int) -> dict[str, Any
         return {**target(root, configuration, commit), "fetch": new, "known": True}
     head, own = text(root, "rev-parse", "HEAD"), text(root, "log", "--format=%h %s", f"{follows}..HEAD")
     return {"commit": commit, "from": head, "fetch": new, "known": False, "own_commits": own.splitlines()}
+
+
+def news(root: Path, seconds: int) -> dict[str, Any]:
+    """Ask the remote, without any question to a person, whether it has a commit that is not here."""
+    nothing = {"commit": "", "upstream": ""}
+    silent = {"GIT_ASKPASS": "true", "SSH_ASKPASS_REQUIRE": "never"}
+    try:
+        branch, follows = upstream(root)
+        remote, name = (text(root, "config", f"branch.{branch}.{key}") for key in ("remote", "merge"))
+        said = git(root, "ls-remote", remote, name, timeout=seconds, environment=silent).decode()
+        commit = said.partition("\t")[0]
+    except (GitError, Failure):
+        return nothing
+    if not commit or holds(root, "merge-base", "--is-ancestor", commit, "HEAD"):
+        return nothing
+    return {"commit": commit, "upstream": follows}
 
 
 def target(root: Path, configuration: list[str], there: str = "") -> dict[str, Any]:
@@ -276,6 +316,8 @@ def done(params: dict[str, Any]) -> dict[str, Any]:
     root, state = Path(params["path"]), params["state"]
     if state == "clean":
         return {"changed": False, **clean(root, params["configuration"])}
+    if state == "news":
+        return {"changed": False, **news(root, params["seconds"])}
     if state == "fetched":
         return fetch(root, params["seconds"])
     if state == "exported":
@@ -300,11 +342,13 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         return done(params)
     except GitError as error:
         raise Failure(str(error)) from error
-    except (OSError, subprocess.CalledProcessError) as error:
-        why = causes.explain(error, Path(params["path"])) if isinstance(error, OSError) else str(error)
+    except OSError as error:
+        place = Path(params["folder"] or params["path"])
+        raise Failure(f"The update cannot be prepared: {causes.explain(error, place)}.") from error
+    except subprocess.CalledProcessError as error:
         raise Failure(
-            f"The tree of {params['commit'][:12]} could not be laid out in "
-            f"{params['folder']}: {why}. Put that right, then run this again."
+            f"The tree of {params['commit'][:12]} could not be laid out in {params['folder']}: "
+            f"tar ended with {error.returncode}. Check the free space (df -h, df -i), then run this again."
         ) from error
 
 
@@ -316,7 +360,7 @@ MODULE = Module(
         "path": {"type": "path", "required": True},
         "state": {
             "type": "str",
-            "choices": ["clean", "fetched", "target", "foreseen", "exported", "controller"],
+            "choices": ["news", "clean", "fetched", "target", "foreseen", "exported", "controller"],
             "required": True,
         },
         "configuration": NAMES,

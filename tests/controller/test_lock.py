@@ -87,6 +87,28 @@ def test_the_second_of_two_runs_ends_at_once_and_names_the_first(checkout: Check
     assert checkout.run("--quick").returncode == 0
 
 
+def test_a_run_that_waits_takes_its_turn(checkout: Checkout, busy: Busy) -> None:
+    """With --wait: it says for whom, and goes on when that run has ended."""
+    waiting = checkout.start("--quick", "--wait", "300")
+    assert waiting.stdout is not None
+    said = next(line for line in waiting.stdout if "Waiting up to 300 s" in line)
+    assert f"--quick (run {lock_of(checkout)['run_id']})" in said
+    busy.finish()
+    assert busy.process.returncode == 0
+    waiting.communicate(timeout=180)
+    assert waiting.returncode == 0
+    assert [line["exit_code"] for line in journal_of(checkout) if line["line"] == "end"] == [0, 0]
+
+
+def test_a_wait_that_was_too_short_ends_as_without_it(checkout: Checkout, busy: Busy) -> None:
+    """Exit 7, naming the run that holds the lock."""
+    done = checkout.run("--quick", "--wait", "2", "--json")
+    assert done.returncode == 7
+    holder = json.loads(done.stdout)["hosts"]["here"]["holder"]
+    assert holder["run_id"] == lock_of(checkout)["run_id"]
+    busy.finish()
+
+
 def test_the_folder_is_private_and_nothing_of_the_lock_stays(checkout: Checkout, busy: Busy) -> None:
     folder = checkout.root / ".run"
     assert oct(folder.stat().st_mode & 0o777) == "0o700"

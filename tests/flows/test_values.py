@@ -11,6 +11,7 @@ import pytest
 
 from tests.hosts.checkout import PROJECT, SOURCE
 from tests.hosts.ready import start_fresh
+from tests.hosts.serving import serving_all_along
 from tests.hosts.stack import APP, Stack
 from tests.hosts.upstream import Upstream
 
@@ -64,3 +65,100 @@ def test_an_update_builds_the_very_same_image(narrow: Stack, upstream: Upstream)
     narrow.host.run(other, folder=PROJECT).require()
     narrow.run_py("--quick", "-e", "app_privileges=hardened", "-e", "images_no_cache=true").require()
     assert _image(narrow) == updated
+
+
+def test_hardened_takes_over_from_maximum_by_an_update(narrow: Stack, upstream: Upstream) -> None:
+    """And back: each profile can read and write what the other one left."""
+    narrow.run_py("--quick").require()
+    privileged = "docker inspect --format '{{.HostConfig.Privileged}}' " + APP
+    assert narrow.host.run(privileged).require().stdout.strip() == "true"
+
+    upstream.push({"app/news.txt": "hardened\n"})
+    narrow.run_py("--quickupdate", "-e", "app_privileges=hardened").require()
+    assert narrow.host.run(privileged).require().stdout.strip() == "false"
+    assert narrow.settled_health()["status"] == "healthy"
+
+
+def test_a_volume_of_another_postgresql_is_refused_before_anything(narrow: Stack) -> None:
+    """Exit 3, naming both versions and the way out; the plan says the same."""
+    volume = "trading-signal-processor_postgres_data"
+    file = f"$(docker volume inspect --format '{{{{.Mountpoint}}}}' {volume})/PG_VERSION"
+    narrow.host.run(f"echo 16 >{file}").require()
+    try:
+        with serving_all_along(narrow):
+            results = [
+                narrow.run_py("--quick", "--check"),
+                narrow.run_py("--quick"),
+                narrow.run_py("--quickupdate"),
+            ]
+    finally:
+        narrow.host.run(f"echo 15 >{file}").require()
+    assert [result.code for result in results] == [3, 3, 3]
+    for result in results:
+        assert "PostgreSQL 16" in result.output
+        assert "PostgreSQL 15" in result.output
+        assert "--db" in result.output
+
+
+def test_a_container_of_another_origin_with_our_name(narrow: Stack) -> None:
+    """Exit 3 also with --adopt; the command that the message names leads out."""
+    narrow.run_py("--stop").require()
+    narrow.host.run(f"docker create --name {APP} --entrypoint true {APP}:latest").require()
+    for arguments in (["--quick"], ["--quick", "--adopt"]):
+        result = narrow.run_py(*arguments)
+        assert result.code == 3
+        assert f"docker rename {APP} {APP}-before" in result.output
+    way_out = f"docker update --restart no {APP} && docker stop {APP} && docker rename {APP} {APP}-before"
+    assert way_out in " ".join(result.output.split())
+    narrow.host.run(way_out).require()
+    narrow.run_py("--quick").require()
+    narrow.host.run(f"docker rm {APP}-before").require()
+
+
+def test_a_branch_that_was_renamed_at_the_remote(narrow: Stack) -> None:
+    """Exit 3 by the plan and by the update; nothing is said to be done."""
+    rename = f"git -C {SOURCE} branch -m {{}} {{}} && git -C {SOURCE} symbolic-ref HEAD refs/heads/{{}}"
+    narrow.host.run(rename.format("main", "trunk", "trunk")).require()
+    try:
+        with serving_all_along(narrow):
+            results = [narrow.run_py("--quickupdate", "--check"), narrow.run_py("--quickupdate")]
+    finally:
+        narrow.host.run(rename.format("trunk", "main", "main")).require()
+    for result in results:
+        assert result.code == 3
+        assert "no branch main any more" in result.output
+        assert "--set-upstream-to=origin/trunk" in result.output
+
+
+def test_the_newest_dumps_stay_and_status_and_history_name_commits(narrow: Stack, upstream: Upstream) -> None:
+    """`--keep N`, the remote's newer commit in --status-only, and the commits between two versions."""
+    for _ in range(3):
+        narrow.run_py("--backup-db", "--keep", "2").require()
+    assert narrow.host.run("ls backups/db/*-backup.dump | wc -l", folder=PROJECT).stdout.strip() == "2"
+
+    commit = upstream.push({"app/news.txt": "newer\n"}, message="Bring the newest thing")
+    news = f"a newer commit is at origin/main: {commit[:12]}"
+    assert news in " ".join(narrow.run_py("--status-only").require().output.split())
+    narrow.run_py("--quickupdate").require()
+    assert "a newer commit" not in narrow.run_py("--status-only").require().output
+    assert f"+ {commit[:7]} Bring the newest thing" in narrow.run_py("--history").require().output
+
+
+def test_what_root_makes_in_somebody_s_checkout_is_theirs(narrow: Stack, upstream: Upstream) -> None:
+    """An update with sudo, then one by the owner; another user reads why the journal is closed."""
+    host = narrow.host
+    host.run("useradd --create-home --groups docker owner && useradd --create-home guest").require()
+    host.run(f"chown -R owner: {PROJECT} && git config --system --add safe.directory {SOURCE}").require()
+    upstream.push({"app/news.txt": "by root\n"})
+    narrow.run_py("--quickupdate").require()
+    left = host.run("find . -user root -not -path './data/*' -not -path './logs/*'", folder=PROJECT).require()
+    assert left.stdout == ""
+
+    upstream.push({"app/news.txt": "by the owner\n"})
+    as_user = "su {} --command 'cd " + PROJECT + " && python3 run.py {}'"
+    host.run(as_user.format("owner", "--quickupdate"), timeout=600).require()
+
+    host.run(f"chmod o+rx {PROJECT}").require()
+    refused = host.run(as_user.format("guest", "--history"))
+    assert refused.code == 3
+    assert "is closed to the user guest, it belongs to owner" in refused.output

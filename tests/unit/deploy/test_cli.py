@@ -62,6 +62,12 @@ def test_options_arrive_as_typed() -> None:
     assert parse("--rollback --check").check
     request = parse("--db --yes --no-dump")
     assert (request.yes, request.no_dump) == (True, True)
+    assert parse("--backup-db --keep 9").keep == 9
+    assert (parse("--quick --wait 30").wait, parse("--wait --quick").wait, parse("--quick").wait) == (
+        30,
+        600,
+        0,
+    )
 
 
 def test_every_run_has_an_id_of_its_own() -> None:
@@ -84,6 +90,12 @@ def test_every_run_has_an_id_of_its_own() -> None:
         ("--status-only --install-docker", "--install-docker belongs to deploying flows"),
         ("--logs --adopt", "--adopt belongs to flows that change something"),
         ("--db --adopt", "--db destroys only what is this checkout's: first --quick --adopt"),
+        ("--quick --keep 3", "--keep belongs to --backup-db"),
+        ("--backup-db --keep 0", "'0' is not a whole number above 0"),
+        ("--status-only --wait", "--wait belongs to flows that take the lock"),
+        ("--unlock --wait", "--wait belongs to flows that take the lock"),
+        ("--quick --check --wait", "--wait belongs to flows that take the lock"),
+        ("--quick --wait soon", "'soon' is not a whole number above 0"),
         ("--quick --no-dump", "--no-dump belongs to --rebuild and --db"),
         (
             "--status-only --check",

@@ -29,6 +29,11 @@ def test_one_line_says_who_what_when_from_where_to_where_and_how_it_ended() -> N
     ]
 
 
+def test_the_commits_of_a_run_stand_below_it() -> None:
+    lines = history.lines([{**RUN, "commits": ["+ 1234567 Add a thing", "- 7654321 Drop a thing"]}])
+    assert lines[1:] == ["    + 1234567 Add a thing", "    - 7654321 Drop a thing"]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

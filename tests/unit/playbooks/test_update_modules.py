@@ -71,9 +71,9 @@ class TestSource:
         git(origin, "branch", "-m", "main", "trunk")
         tip = commit(origin, {"app/main.py": "x = 2\n"})
         said = []
-        for look in (lambda: source.fetch(checkout, 10), lambda: source.foresee(checkout, CONFIGURATION, 10)):
+        for look, *more in ((source.fetch,), (source.foresee, CONFIGURATION)):
             with pytest.raises(source.Failure, match="no branch main any more") as caught:
-                look()
+                look(checkout, *more, 10)
             assert caught.value.facts == {"host_report": {"unchanged": True}}
             said.append(str(caught.value))
         assert said[0] == said[1]
@@ -381,3 +381,59 @@ class TestMove:
         git(checkout, "fetch", "-q")
         self.move(checkout, target)
         assert self.move(checkout, start, back=True) == ""
+
+
+class TestNews:
+    def test_a_newer_commit_is_named_and_nothing_is_changed(self, checkout: Path, origin: Path) -> None:
+        source = load("update_source")
+        assert source.news(checkout, 3) == {"commit": "", "upstream": ""}
+        tip = commit(origin, {"app/main.py": "x = 2\n"})
+        before = sorted((path.name, path.stat().st_mtime_ns) for path in checkout.rglob("*"))
+        assert source.news(checkout, 3) == {"commit": tip, "upstream": "origin/main"}
+        assert sorted((path.name, path.stat().st_mtime_ns) for path in checkout.rglob("*")) == before
+
+    def test_commits_of_our_own_on_top_are_no_news(self, checkout: Path) -> None:
+        commit(checkout, {"app/main.py": "x = 2\n"})
+        assert load("update_source").news(checkout, 3)["commit"] == ""
+
+    @pytest.mark.parametrize("state", ["no remote", "detached", "renamed", "not a clone"])
+    def test_without_an_answer_there_is_no_news(self, checkout: Path, origin: Path, state: str) -> None:
+        if state == "no remote":
+            origin.rename(origin.with_name("away"))
+        elif state == "detached":
+            git(checkout, "checkout", "--quiet", "--detach")
+        elif state == "renamed":
+            git(origin, "branch", "-m", "main", "trunk")
+        root = checkout.parent if state == "not a clone" else checkout
+        assert load("update_source").news(root, 3) == {"commit": "", "upstream": ""}
+
+    def test_a_remote_that_is_silent_is_given_up(self, checkout: Path, tmp_path: Path) -> None:
+        silent = tmp_path / "silent"
+        silent.write_text("#!/bin/sh\nexec sleep 30\n")
+        silent.chmod(0o755)
+        git(checkout, "remote", "set-url", "origin", f"ext::{silent}")
+        git(checkout, "config", "protocol.ext.allow", "always")
+        assert load("update_source").news(checkout, 1)["commit"] == ""
+
+
+class TestHistory:
+    def test_commits_between_two_versions(self, checkout: Path) -> None:
+        commits = load("run_history").commits
+        first = git(checkout, "rev-parse", "HEAD")[:12]
+        second = commit(checkout, {"app/main.py": "x = 2\n"})[:12]
+        assert commits(checkout, first, second) == [f"+ {second[:7]} change"]
+        assert commits(checkout, f"{second}-dirty-12345678", first) == [f"- {second[:7]} change"]
+
+    @pytest.mark.parametrize("version", ["", "tree-0123456789ab", "0" * 12, "nothing", "0123456789abc"])
+    def test_a_version_that_is_no_commit_here_has_none(self, checkout: Path, version: str) -> None:
+        known = git(checkout, "rev-parse", "HEAD")[:12]
+        assert load("run_history").commits(checkout, version, known) == []
+        assert load("run_history").commits(checkout, known, version) == []
+        assert load("run_history").commits(checkout, known, known) == []
+
+    def test_a_long_list_is_cut(self, checkout: Path) -> None:
+        first = git(checkout, "rev-parse", "HEAD")[:12]
+        for number in range(25):
+            last = commit(checkout, {"app/main.py": f"x = {number + 2}\n"})
+        found = load("run_history").commits(checkout, first, last[:12])
+        assert (len(found), found[-1]) == (21, "+ and more")
