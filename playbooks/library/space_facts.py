@@ -67,7 +67,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     database = int(kilobytes) * 1024 if kilobytes.isdigit() else 0
     # With Docker Desktop it lies in a virtual machine.
     images = folder if folder and Path(folder).is_dir() else params["otherwise"]
-    needed = dict.fromkeys((*params["places"], tempfile.gettempdir(), "/tmp"), params["bytes"])  # noqa: S108
+    needed = dict.fromkeys((*params["places"], tempfile.gettempdir(), "/tmp"), params["bytes"])  # noqa: S108  # only measured
     needed[images] = max(params["image_bytes"], int(database * params["database_share"]))
     found = (shortage(Path(place), number, params["inodes"]) for place, number in needed.items())
     return {"changed": False, "short": [one for one in found if one], "database": database}

@@ -60,7 +60,7 @@ def entries(root: Path, name: str) -> Iterator[tuple[str, str, int | None]]:
     if stat.S_ISDIR(now.st_mode):
         for folder, folders, files, descriptor in os.fwalk(root / name):
             below = os.path.relpath(folder, root)
-            yield from ((os.path.join(below, one), one, descriptor) for one in [*folders, *files])  # noqa: PTH118
+            yield from ((os.path.join(below, one), one, descriptor) for one in [*folders, *files])  # noqa: PTH118  # the text of a path
 
 
 def apply(path: str, name: str, folder: int | None, rule: dict[str, Any], *, check: bool) -> bool:
