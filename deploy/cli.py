@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from deploy import bootstrap, handover
 from deploy.actions import ACTIONS, BY_NAME, DEFAULT, UNLOCK, Action
 from deploy.exitcodes import ExitCode
+from deploy.masking import printable
 from deploy.request import Request
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _refuse(message: str, code: int, *, as_json: bool) -> int:
     handover.give_up_unread(code, message)
-    sys.stderr.write(f"run.py: {message}\n")
+    sys.stderr.write(printable(f"run.py: {message}\n"))
     if as_json:
         sys.stdout.write(json.dumps({"exit_code": int(code), "error": message}) + "\n")
     return code

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from deploy.actions import PROJECT
+from deploy.masking import printable
 
 if TYPE_CHECKING:
     from deploy.request import Request
@@ -21,7 +22,7 @@ def confirm(request: Request, hosts: list[str]) -> None:
     Everything is said on stderr: stdout is for `--json`. Raises DeclinedError; nothing is touched then.
     """
     flag = request.action.flags[0]
-    sys.stderr.write(question(request, hosts))
+    sys.stderr.write(printable(question(request, hosts)))
     if request.yes:
         return
     if not sys.stdin.isatty():

@@ -15,7 +15,7 @@ from deploy.actions import DIAGNOSIS, UNLOCK, Action
 from deploy.events import RunState
 from deploy.exitcodes import ExitCode, worst
 from deploy.heartbeat import Leases
-from deploy.masking import Mask, read_env, secret_values
+from deploy.masking import Mask, printable, read_env, secret_values
 from deploy.report import Report
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def run(request: Request, root: Path) -> ExitCode:
 def _refuse(request: Request, mask: Mask, code: ExitCode, why: str) -> ExitCode:
     if request.checkout:
         handover.give_up(request.checkout, request.run_id, code, mask.text(why))
-    sys.stderr.write(f"run.py: {mask.text(why)}\n")
+    sys.stderr.write(printable(f"run.py: {mask.text(why)}\n"))
     if request.json:
         Report(mask, json_only=True).document({"exit_code": int(code), "error": why})
     return code

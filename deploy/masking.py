@@ -1,4 +1,4 @@
-"""The last safety net against a secret on the screen: exact values of the local `.env` are replaced.
+"""The last safety net before the screen: secrets of the local `.env` are masked, control characters escaped.
 
 Roles keep secrets out of results with `no_log`; this catches what a program prints by itself.
 """
@@ -15,7 +15,24 @@ if TYPE_CHECKING:
 MASK = "********"
 _SECRET_NAME = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|AUTH|URL)$", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
+_NOT_PLAIN = re.compile(r"[^\n\t\x20-\x7e]")
 _SHORTEST = 8  # a shorter value is more likely an ordinary word of the output
+
+
+def printable(text: str) -> str:
+    """Return the text with what a terminal would obey, or hide from the reader, written as `\\uXXXX`.
+
+    These are control characters (ESC and C1 among them), bidi controls, invisible characters and foreign line
+    separators. Newlines and tabs stay. The escapes are those of JSON, so a JSON document keeps its meaning.
+    """
+    return _NOT_PLAIN.sub(_escape, text.replace("\r\n", "\n"))
+
+
+def _escape(found: re.Match[str]) -> str:
+    if found[0].isprintable():
+        return found[0]
+    units = found[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def secret_values(pairs: Mapping[str, Any]) -> set[str]:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.events import RunState, Status, Step
+from deploy.masking import printable
 from deploy.plan.step import Changes
 
 if TYPE_CHECKING:
@@ -58,9 +59,12 @@ def plan_lines(planned: list[Planned]) -> list[str]:
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write at once. A reader that has gone (`run.py --quick | head`) must not disturb a deployment."""
+    """Write at once, control characters escaped.
+
+    A reader that has gone (`run.py --quick | head`) must not disturb a deployment.
+    """
     try:
-        stream.write(text)
+        stream.write(printable(text))
         stream.flush()
     except BrokenPipeError:
         with Path(os.devnull).open("wb") as nowhere:
@@ -101,7 +105,7 @@ class Report:
         """Show what one event brought: a finished step, or with -vv Ansible's own words."""
         if step and shown(step, self._verbosity) and not self._quiet:
             width = max(map(len, self._state.hosts)) if self._state else 0
-            text = self._mask.text(step_line(step, width))
+            text = self._plain(step_line(step, width))
             if self._lively:
                 self._console.print(Text(text, style=_COLOURS[step.status]))
             else:
@@ -111,7 +115,7 @@ class Report:
 
     def say(self, text: str) -> None:
         """A line of our own; every known secret in it is masked."""
-        text = self._mask.text(text)
+        text = self._plain(text)
         if self._lively:
             self._console.print(Text(text))
         else:
@@ -125,8 +129,10 @@ class Report:
             for one in planned:
                 words = one.as_dict()
                 colour = _CHANGES[one.answer.changes]
-                why = Text(self._mask.text(words["why"]))
-                table.add_row("   ", words["step"], Text(words["changes"], style=colour), why)
+                why = Text(self._plain(words["why"]))
+                table.add_row(
+                    "   ", Text(self._plain(words["step"])), Text(words["changes"], style=colour), why
+                )
             self._console.print(table, soft_wrap=False)
         else:
             self.say("\n".join(plan_lines(planned)))
@@ -137,6 +143,9 @@ class Report:
         """The one JSON document on stdout."""
         write(sys.stdout, json.dumps(self._mask.tree(document), indent=2, ensure_ascii=False) + "\n")
 
+    def _plain(self, text: str) -> str:
+        return printable(self._mask.text(text))
+
     def _running(self) -> Table:
         now = time.time()
         table = Table.grid(padding=(0, 2))
@@ -144,6 +153,8 @@ class Report:
             if host.running:
                 elapsed = f"{max(0.0, now - host.running.since):.0f} s"
                 table.add_row(
-                    Text(host.name, style="cyan"), Text(self._mask.text(host.running.name)), Text(elapsed)
+                    Text(self._plain(host.name), style="cyan"),
+                    Text(self._plain(host.running.name)),
+                    Text(elapsed),
                 )
         return table

@@ -76,6 +76,21 @@ def test_a_log_that_ends_says_why(
     assert "the container was stopped or replaced" in done.stderr
 
 
+def test_a_log_cannot_steer_the_terminal(
+    checkout: Checkout, fake_docker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_docker.write_text("running\n", "utf-8")
+    monkeypatch.setenv("LOG_LASTS", "0")
+    script = fake_docker.parent / "bin" / "docker"
+    script.write_text(
+        script.read_text("utf-8").replace(
+            "exec sleep", r"printf '\033[2J\302\2332J\342\200\256x\rz\n'; exec sleep"
+        )
+    )
+    out = checkout.run("--follow-logs").stdout
+    assert out.splitlines()[-1] == r"\u001b[2J\u009b2J\u202ex\u000dz"
+
+
 def test_a_host_that_does_not_answer(checkout: Checkout) -> None:
     done = checkout.run("--follow-logs", "--limit", "dead")
     assert done.returncode == 4

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.masking import MASK, Mask, read_env, secret_values
+from deploy.events import Status, Step
+from deploy.masking import MASK, Mask, printable, read_env, secret_values
+from deploy.report import Report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,3 +65,34 @@ def test_without_secrets_nothing_is_touched() -> None:
 )
 def test_no_secret_survives(secret: str, before: str, after: str) -> None:
     assert secret not in Mask({secret}).text(before + secret + after)
+
+
+@given(st.text())
+def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
+    shown = printable(text)
+    assert all(character.isprintable() or character in "\n\t" for character in shown)
+    assert printable(shown) == shown
+    assert json.loads(printable(json.dumps(text, ensure_ascii=False))) == text
+
+
+def test_words_of_every_language_stay_and_controls_are_named() -> None:
+    assert printable("ação 中文 ✓ 😀\n\tx\r\n") == "ação 中文 ✓ 😀\n\tx\n"
+    assert printable("\x1b[2J\x9b2J\u202e\u2028\x7f\r\ud800\U000e0041") == (
+        r"\u001b[2J\u009b2J\u202e\u2028\u007f\u000d\ud800\udb40\udc41"
+    )
+
+
+ODD = "\x1b]0;owned\x07\x9b31m\u202egnp.exe\u2028"
+
+
+def test_a_report_shows_foreign_words_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report(Mask({"a secret"}))
+    report.say(f"{ODD} a secret")
+    step = Step(ODD, "play", ODD, Status.FAILED, 1.0)
+    report.event({"stdout": ""}, step)
+    report.document({"error": ODD})
+    out = capsys.readouterr().out
+    assert all(character.isprintable() or character == "\n" for character in out)
+    assert out.count(r"\u202egnp.exe\u2028") == 4
+    assert "a secret" not in out
+    assert json.loads(out[out.index("{") :]) == {"error": ODD}
