@@ -8,7 +8,10 @@ from urllib.parse import urlsplit
 from app.config import FINVIZ_FILE, WEBHOOK_FILE, Document
 
 MASK = "***"
-_AUTH = re.compile(r"(?i)(?<=[?&]auth=)[^&#]*")
+# `auth=` as it may be spelled, letters of it as percent codes too; a token may hold the other separators
+_GAP = r"(?:\s|\+|%20)*"
+_AUTH = re.compile(rf"(?i)(?<=[?&;#])({_GAP}(?:a|%[46]1)(?:u|%[57]5)(?:t|%[57]4)(?:h|%[46]8){_GAP}=)([^&]*)")
+_USER = re.compile(r"(?i)\A([a-z][a-z0-9+.-]*://)([^/?#]*)@")
 
 
 def masked_destination(url: str) -> str:
@@ -20,8 +23,13 @@ def masked_destination(url: str) -> str:
 
 
 def masked_source(url: str) -> str:
-    """Mask the token in a screener's URL (`auth=`)."""
-    return _AUTH.sub(MASK, url)
+    """Mask what a screener's URL should not show: the token of `auth=`, however it is spelled, and a user."""
+    return _USER.sub(rf"\g<1>{MASK}@", _AUTH.sub(rf"\g<1>{MASK}", url))
+
+
+def _secrets(url: str) -> list[str]:
+    """Return what `masked_source` masks, in the order of its masks."""
+    return [secret for _, secret in (*_USER.findall(url), *_AUTH.findall(url))]
 
 
 def unmasked_destination(offered: str, current: str | None) -> str:
@@ -43,15 +51,21 @@ def unmasked_source(offered: str, current: str | None) -> str:
     Raises:
         ValueError: there is no current token that the mask could stand for.
     """
-    found = _AUTH.search(offered)
-    if found is None or found[0] != MASK:
+    if MASK not in _secrets(offered):
         return offered
-    token = _AUTH.search(current or "")
-    if token is None:
+    kept = _secrets(current or "")
+    if len(kept) != len(_secrets(offered)):
         raise ValueError(
             f"auth={MASK} stands for no token: set FINVIZ_ELITE_AUTH in .env and leave auth= out"
         )
-    return _AUTH.sub(lambda _: token[0], offered)
+    # a user comes first and is masked as a token is
+    secrets = iter(kept)
+    restored = _USER.sub(lambda found: f"{found[1]}{_restored(found[2], next(secrets))}@", offered)
+    return _AUTH.sub(lambda found: found[1] + _restored(found[2], next(secrets)), restored)
+
+
+def _restored(offered: str, kept: str) -> str:
+    return kept if offered == MASK else offered
 
 
 def differences(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.config import FINVIZ_FILE, SYSTEM_FILE, WEBHOOK_FILE
 from app.masking import (
+    MASK,
     differences,
     masked_destination,
     masked_source,
@@ -47,6 +50,44 @@ def test_of_a_source_only_the_token_is_masked() -> None:
     assert unmasked_source(shown.replace("111", "152"), url) == url.replace("111", "152")
     assert unmasked_source("list:AAPL", url) == "list:AAPL"
     assert masked_source("list:AAPL") == "list:AAPL"
+
+
+SPELLED = [
+    "https://elite.finviz.com/export.ashx?AUTH=s3cret",
+    "https://elite.finviz.com/export.ashx?v=1&%61uth=s3cret&o=2",
+    "https://elite.finviz.com/export.ashx?v=1&a%75%54h=s3cret",
+    "https://elite.finviz.com/export.ashx?+auth+=s3cret",
+    "https://elite.finviz.com/export.ashx?v=1;auth=s3cret",
+    "https://elite.finviz.com/export.ashx?auth=a;s3cret",
+    "https://elite.finviz.com/export.ashx?auth=a#s3cret",
+    "https://elite.finviz.com/export.ashx?auth=a=s3cret?b",
+    "https://elite.finviz.com/export.ashx#auth=s3cret",
+    "https://elite.finviz.com/export.ashx?auth=one-s3cret&auth=two-s3cret",
+    "https://me:s3cret@elite.finviz.com/export.ashx?v=1",
+    "https://s3cret@elite.finviz.com/export.ashx?auth=other-s3cret",
+]
+
+
+@pytest.mark.parametrize("url", SPELLED)
+def test_however_a_token_is_spelled_it_is_masked_and_comes_back(url: str) -> None:
+    shown = masked_source(url)
+    assert "s3cret" not in shown
+    assert unmasked_source(shown, url) == url
+    assert masked_source(shown) == shown
+    for other in (None, "https://finviz.com/screener.ashx?v=1"):
+        with pytest.raises(ValueError, match="stands for no token"):
+            unmasked_source(shown, other)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["auth", "AUTH", "v", "=", "&", ";", "#", "?", "@", "://", "%61uth", "x", "***"])
+    )
+)
+def test_a_mask_sent_back_changes_nothing(parts: list[str]) -> None:
+    url = "https://finviz.com/" + "".join(parts)
+    if MASK not in url:
+        assert unmasked_source(masked_source(url), url) == url
 
 
 @pytest.mark.parametrize("current", [None, "https://finviz.com/screener.ashx?v=111"])
