@@ -27,7 +27,7 @@ from app.errors import ConfigFileError
 from app.ops.checks import Blocked
 from app.ops.health import find_blocked
 from app.runtime import Runtime
-from app.screener.lists import current_list
+from app.screener.lists import current_list, last_error
 from app.supervisor import WorkerState
 
 _LIMIT_SECONDS = 5.0
@@ -103,9 +103,10 @@ async def look(runtime: Runtime) -> Overview:
 
 async def current_top_n(runtime: Runtime, connection: Connection) -> TopN:
     """The active strategy's list, or an empty one that is not fresh."""
-    found = await current_list(connection, runtime.config.finviz.active_strategy)
+    strategy = runtime.config.finviz.active_strategy
+    found = await current_list(connection, strategy)
     if found is None:
-        return TopN()
+        return TopN(strategy=strategy.name, error=await last_error(connection, strategy))
     return TopN(
         strategy=found.strategy,
         source=found.source,

@@ -100,13 +100,17 @@ def sells(queues: Queues) -> Check:
 
 
 def top_n(probe: Probe, *, paused: bool = False) -> Check:
-    """Degrade while the list is frozen, buys wait for a fresh one, or the last refresh failed."""
+    """Degrade while the list is frozen, buys wait for a fresh one, or the last refresh failed.
+
+    Anybody may read this: the failure's own reason, which may name hosts and files, needs the token.
+    """
     if probe.error:
         return _degraded("unknown without the database")
     if paused:
         return _degraded("paused by an operator: the list is frozen and counts as fresh")
     if probe.refresh_error:
-        return _degraded(f"the last refresh failed: {probe.refresh_error}")
+        waiting = "; there is no list yet: buys wait" if probe.list_age is None else ""
+        return _degraded(f"the last refresh failed, the reason is on /admin{waiting}")
     if probe.list_age is None:
         return _degraded("no list yet: buys wait")
     if probe.list_max_age is not None and probe.list_age >= probe.list_max_age:
@@ -126,10 +130,13 @@ def destination(described: Mapping[str, object], fault: str = "") -> Check:
 
 
 def configuration(problems: Mapping[str, ConfigFileError]) -> Check:
-    """Degrade while a file is wrong and its last good content stays in force; say where to mend it."""
+    """Degrade while a file is wrong and its last good content stays in force.
+
+    Anybody may read this: the place is named; what is wrong there, which may quote it, needs the token.
+    """
     if not problems:
         return {"status": "ok"}
-    return _degraded("; ".join(map(str, problems.values())))
+    return _degraded("; ".join(_place(name, problem) for name, problem in problems.items()))
 
 
 def disk(free_bytes: int) -> Check:
@@ -139,6 +146,12 @@ def disk(free_bytes: int) -> Check:
         if free_bytes >= LOW_DISK_BYTES
         else _degraded(f"{free_bytes // 1_000_000} MB are free")
     )
+
+
+def _place(file: str, problem: ConfigFileError) -> str:
+    line = f"line {problem.line}" if problem.line else ""
+    where = ": ".join(part for part in (f"config/{file}", line, problem.place) if part)
+    return f"{where}: is wrong, and the last good content stays in force"
 
 
 def _degraded(reason: str) -> Check:

@@ -32,6 +32,11 @@ async def current_list(connection: Connection, strategy: Strategy) -> TopN | Non
     return TopN(**{**row, "tickers": tuple(row["tickers"])})
 
 
+async def last_error(connection: Connection, strategy: Strategy) -> str:
+    """Return why the strategy's latest refresh failed; empty if it did not, or there was none yet."""
+    return await connection.fetchval(_SQL["last_error"], strategy.name) or ""
+
+
 async def keep(
     connection: Connection,
     strategy: Strategy,

@@ -15,6 +15,10 @@ WHERE l.strategy = $1
 ORDER BY l.id DESC
 LIMIT 1
 
+-- name: last_error
+-- $1 strategy. Why its latest refresh failed, empty if it did not; no row before the first one.
+SELECT error FROM screener_refreshes WHERE strategy = $1
+
 -- name: renew
 -- $1 strategy, $2 source, $3 max age, $4 tickers. Says so when the list in force is the very same one. The newest row of
 -- all has to be this strategy's: coming back to a strategy writes a row, so that the page's history tells it.

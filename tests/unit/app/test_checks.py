@@ -46,6 +46,21 @@ def test_checks(check: Check, status: str) -> None:
     assert ("reason" in check) == (status != "ok")
 
 
+def test_what_anybody_may_read_quotes_neither_a_page_nor_a_file() -> None:
+    failed = Probe(1.0, list_size=2, list_age=5.0, refresh_error="evil.example: h1dden")
+    wrong = ConfigFileError("x.json", "'h1dden' is not one of: s3cret", place="active", line=3)
+    reasons = [
+        checks.top_n(failed)["reason"],
+        checks.top_n(Probe(1.0, refresh_error="h1dden"))["reason"],
+        checks.configuration({"x.json": wrong})["reason"],
+    ]
+    assert reasons == [
+        "the last refresh failed, the reason is on /admin",
+        "the last refresh failed, the reason is on /admin; there is no list yet: buys wait",
+        "config/x.json: line 3: active: is wrong, and the last good content stays in force",
+    ]
+
+
 def test_the_worst_counts() -> None:
     ok: Check = {"status": "ok"}
     assert checks.overall([ok]) == "healthy"
