@@ -159,17 +159,26 @@ def _replaced(
         "strategies": listed,
     }
     finviz = merge({FINVIZ_FILE: document}, settings).finviz
+    # Fails open: a source that was in force before a check became stricter stays until somebody changes it
+    in_force = {strategy.url for strategy in config.finviz.strategies}
     for index, strategy in enumerate(finviz.strategies):
+        if strategy.url not in in_force:
+            _check_source(
+                strategy.url, f"strategies[{index}].url", allow_other_hosts=finviz.allow_other_hosts
+            )
         if strategy not in config.finviz.strategies:
-            _check(strategy, f"strategies[{index}]", allow_other_hosts=finviz.allow_other_hosts)
+            _check_pace(strategy, f"strategies[{index}]")
     return {FINVIZ_FILE: document}
 
 
-def _check(strategy: Strategy, place: str, *, allow_other_hosts: bool) -> None:
+def _check_source(url: str, place: str, *, allow_other_hosts: bool) -> None:
     try:
-        sources.check(strategy.url, allow_other_hosts=allow_other_hosts)
+        sources.check(url, allow_other_hosts=allow_other_hosts)
     except sources.SourceError as error:
-        raise ConfigFileError(FINVIZ_FILE, str(error), place=f"{place}.url") from error
+        raise ConfigFileError(FINVIZ_FILE, str(error), place=place) from error
+
+
+def _check_pace(strategy: Strategy, place: str) -> None:
     problem = too_often(
         strategy.url, top_n=strategy.top_n, refresh_interval_sec=strategy.refresh_interval_sec
     )

@@ -15,8 +15,9 @@ from app.db.queries import load
 from app.runtime import Runtime
 from app.screener import lists
 from app.screener.pace import Pace, backoff_seconds
+from app.screener.parsing.parser import Parser
 from app.screener.probation import AGREEING_REFRESHES, ON_PROBATION, Candidate, difference, judge
-from app.screener.sources import BlockedError, Request, Source, SourceError, source_of
+from app.screener.sources import BlockedError, Found, Request, SourceError, source_of
 from app.screener.sources.finviz import open_client
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ async def run(runtime: Runtime, name: str) -> None:
             beat()
             await _measure(runtime, connection)
             await asyncio.sleep(_STAND_BY_SECONDS)
-        async with open_client() as http:
-            engine = Engine(runtime, connection, http, Pace(beat))
+        async with open_client() as http, Parser() as parser:
+            engine = Engine(runtime, connection, http, Pace(beat), parser)
             while True:
                 beat()
                 wait = await engine.turn()
@@ -74,11 +75,13 @@ class Engine:
         connection: "asyncpg.Connection[asyncpg.Record]",
         http: aiohttp.ClientSession,
         pace: Pace,
+        parser: Parser,
     ) -> None:
         self._runtime = runtime
         self._connection = connection
         self._http = http
         self._pace = pace
+        self._parser = parser
         self._last: Strategy | None = None
         self._due_at = 0.0
         self._error = ""
@@ -122,15 +125,16 @@ class Engine:
         try:
             source = source_of(strategy.url)
             max_age = strategy.max_age_seconds if source.ages else None
-            found = (await source.fetch(self._request(strategy)))[: strategy.top_n]
+            kind, tickers = await source.fetch(self._request(strategy))
+            found = Found(kind, tickers[: strategy.top_n])
         except SourceError as error:
             await self._failed(strategy, f"{error}{self._back_off(error)}", max_age)
             return
         self._turned_away = 0
-        if suspicion := await self._suspicion(strategy, source, found):
+        if suspicion := await self._suspicion(strategy, found, ages=source.ages):
             await self._failed(strategy, suspicion, max_age, result="probation")
             return
-        await self._accept(strategy, source, found, max_age)
+        await self._accept(strategy, found, max_age)
 
     def _request(self, strategy: Strategy) -> Request:
         settings = self._runtime.settings
@@ -140,42 +144,41 @@ class Engine:
             config_dir=settings.config_dir,
             http=self._http,
             pace=self._pace,
+            parser=self._parser,
             elite_auth=settings.finviz_elite_auth,
             allow_other_hosts=self._runtime.config.finviz.allow_other_hosts,
         )
 
-    async def _suspicion(self, strategy: Strategy, source: Source, found: list[str]) -> str:
+    async def _suspicion(self, strategy: Strategy, found: Found, *, ages: bool) -> str:
         """Say why the list is not believed yet, empty when it is; a person's own list always is."""
         in_force = await lists.current_list(self._connection, strategy)
         comparable = (
-            source.ages
+            ages
             and in_force is not None
             and in_force.fresh
-            and in_force.source == source.kind
+            and in_force.source == found.kind
             and (self._last is None or self._last.url == strategy.url)
         )
         before = in_force.tickers if comparable and in_force is not None else None
-        self._candidate = judge(found, before, self._candidate)
+        self._candidate = judge(found.tickers, before, self._candidate)
         if self._candidate is None or before is None:
             return ""
         return (
-            f"{ON_PROBATION}: {difference(found, before):.0%} of the list is not what it was; "
+            f"{ON_PROBATION}: {difference(found.tickers, before):.0%} of the list is not what it was; "
             f"it is taken when {AGREEING_REFRESHES - self._candidate.agreed} more refreshes agree"
         )
 
-    async def _accept(
-        self, strategy: Strategy, source: Source, found: list[str], max_age: int | None
-    ) -> None:
+    async def _accept(self, strategy: Strategy, found: Found, max_age: int | None) -> None:
         changed = await lists.keep(
-            self._connection, strategy, source.kind, found, max_age, was_frozen=self._was_frozen
+            self._connection, strategy, found.kind, found.tickers, max_age, was_frozen=self._was_frozen
         )
         self._was_frozen = False
         if self._error or changed:
             log.info(
                 "list refreshed",
                 strategy=strategy.name,
-                source=source.kind,
-                tickers=len(found),
+                source=found.kind,
+                tickers=len(found.tickers),
                 changed=changed,
             )
         self._error = ""

@@ -31,10 +31,13 @@ def backoff_seconds(times: int, retry_after: float | None) -> float:
 
 
 def is_export(url: str) -> bool:
-    """Whether the URL is Elite's export, the whole list in one request. Pure."""
+    """Return whether the URL is Elite's export, the whole list in one request. Pure.
+
+    `/export/screener` since 2026, `/export.ashx` before.
+    """
     try:
-        return urlsplit(url).path.rstrip("/").endswith(("/export", "/export.ashx"))
-    except ValueError:  # no URL; whoever fetches it says so
+        return not {"export", "export.ashx"}.isdisjoint(urlsplit(url).path.lower().split("/"))
+    except ValueError:  # not a URL; the fetch says so
         return False
 
 

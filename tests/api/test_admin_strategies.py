@@ -86,6 +86,11 @@ async def test_a_token_is_masked_and_stays_when_the_mask_comes_back(
         ({"name": "x", "url": "https://finviz.com.example/"}, "only https:// on finviz.com"),
         ({"name": "x", "url": "list:"}, "no tickers"),
         ({"name": "x", "url": "file:../.env"}, "plain name"),
+        ({"name": "x", "url": "file:webhook_config.json"}, "plain name of a .csv file"),
+        ({"name": "x", "url": "file:watch.txt"}, "plain name of a .csv file"),
+        # every refresh would refuse it
+        ({"name": "x", "url": ELITE}, "must not hold auth"),
+        ({"name": "x", "url": "https://elite.finviz.com/export/screener?AUTH=token"}, "must not hold auth"),
         (
             {
                 "name": "x",
@@ -108,12 +113,33 @@ async def test_a_wrong_strategy_is_refused(app_server: AppServer, body: dict[str
     "body",
     [
         {"name": "x", "url": "list:A", "top_n": 500, "refresh_interval_sec": 1},
-        {"name": "x", "url": ELITE, "top_n": 500, "refresh_interval_sec": 2},
+        {"name": "x", "url": ELITE.replace("&auth=token", ""), "top_n": 500, "refresh_interval_sec": 2},
+        {
+            "name": "x",
+            "url": "https://elite.finviz.com/export/screener?v=111",
+            "top_n": 500,
+            "refresh_interval_sec": 2,
+        },
         {"name": "x", "url": "https://finviz.com/screener.ashx", "top_n": 500, "refresh_interval_sec": 26},
     ],
 )
 async def test_what_the_site_allows_is_saved(app_server: AppServer, body: dict[str, Any]) -> None:
     await ask(app_server, "POST", PATH, 201, body=body)
+
+
+async def test_a_source_in_force_that_is_refused_for_new_ones_may_stay(
+    app_server: AppServer, tmp_path: Path
+) -> None:
+    path = tmp_path / FINVIZ_FILE
+    path.write_text(json.dumps({"strategies": [{"name": "mine", "url": "file:watch.txt"}]}))
+    await app_server.app.state.config_store.look()
+    assert app_server.runtime.config_problems == {}
+    await ask(app_server, "PUT", f"{PATH}/mine", body={"url": "file:watch.txt", "top_n": 7})
+    assert app_server.runtime.config.finviz.active_strategy.top_n == 7
+    refused = await ask(app_server, "PUT", f"{PATH}/mine", 422, body={"url": "file:other.txt"})
+    assert "plain name of a .csv file" in refused["detail"]
+    await ask(app_server, "PUT", f"{PATH}/mine", body={"url": "file:watch.csv"})
+    await ask(app_server, "PUT", f"{PATH}/mine", 422, body={"url": "file:watch.txt"})
 
 
 async def test_there_is_no_such_strategy(app_server: AppServer) -> None:

@@ -1,33 +1,34 @@
 """Where tickers come from: one module a kind of source, chosen by the strategy's URL."""
 
+import re
 from collections.abc import Awaitable, Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from app.screener.pace import is_export
+from app.screener.parsing.tickers import BlockedError, Found, Kind, SourceError
 from app.screener.sources import finviz, inline, table
 from app.screener.sources.request import Request
-from app.screener.sources.tickers import BlockedError, SourceError
 
-__all__ = ["BlockedError", "Request", "Source", "SourceError", "check", "source_of"]
-
-Kind = Literal["html", "csv", "list", "file"]
+__all__ = ["BlockedError", "Found", "Request", "Source", "SourceError", "check", "source_of"]
 
 
 class Source(NamedTuple):
-    """A way to fetch tickers in rank order. `ages`: whether its list becomes stale (SPEC §12).
+    """A way to fetch tickers in rank order. `ages`: whether its list becomes stale.
 
+    `kind` is what its URL promises, and what came says itself: any address may answer with a table.
     `fetch(request)` raises SourceError with the operator's reason, BlockedError where it was turned away.
     """
 
     kind: Kind
     ages: bool
-    fetch: Callable[[Request], Awaitable[list[str]]]
+    fetch: Callable[[Request], Awaitable[Found]]
 
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+-]{0,15}")
 _INLINE = Source("list", ages=False, fetch=inline.fetch)
 _TABLE = Source("file", ages=False, fetch=table.fetch)
-_PAGES = Source("html", ages=True, fetch=finviz.fetch_pages)
-_EXPORT = Source("csv", ages=True, fetch=finviz.fetch_export)
+_PAGES = Source("html", ages=True, fetch=finviz.fetch)
+_EXPORT = Source("csv", ages=True, fetch=finviz.fetch)
 
 
 def check(url: str, *, allow_other_hosts: bool) -> None:
@@ -52,7 +53,7 @@ def source_of(url: str) -> Source:
     Raises:
         SourceError: nothing can read such a URL.
     """
-    scheme = url.partition(":")[0].lower()
+    scheme = url.partition(":")[0].lower() if ":" in url else ""
     match scheme:
         case "list":
             return _INLINE
@@ -61,7 +62,13 @@ def source_of(url: str) -> Source:
         case "https" | "http":
             return _EXPORT if is_export(url) else _PAGES
         case _:
+            # only a scheme is shown: what begins otherwise may be anything, a token too
+            if not _SCHEME.fullmatch(scheme):
+                raise SourceError(
+                    "a strategy's url must have a scheme: "
+                    "use https://finviz.com/…, list:AAPL,NVDA or file:NAME.csv"
+                )
             raise SourceError(
-                f"a strategy's url that begins with {scheme[:20]!r} cannot be read: "
+                f"a strategy's url that begins with {scheme!r} cannot be read: "
                 "use https://finviz.com/…, list:AAPL,NVDA or file:NAME.csv in config/finviz_config.json"
             )

@@ -1,84 +1,95 @@
-"""Finviz over HTTP: the screener's pages, and Elite's export as CSV (SPEC §12)."""
+"""Finviz over HTTP: the screener's pages, and Elite's export as CSV."""
 
 import asyncio
-import csv
-import io
 from datetime import UTC, datetime
-from urllib.parse import parse_qs, urlsplit
+from typing import Literal, NamedTuple
 
 import aiohttp
 from yarl import URL
 
 from app.retry_after import parse_retry_after
-from app.screener.pace import ROWS_A_PAGE
-from app.screener.sources.readers import read_page
+from app.screener.pace import ROWS_A_PAGE, is_export
+from app.screener.parsing.answers import Job, Parsed
+from app.screener.parsing.parser import LARGEST_BYTES
+from app.screener.parsing.tickers import BlockedError, Found, SourceError
+from app.screener.sources import tokens
 from app.screener.sources.request import Request
-from app.screener.sources.tickers import BlockedError, SourceError, clean
 
 _PAGE_SECONDS = 15.0
-_LARGEST_BYTES = 5_000_000
 _REDIRECTS = 3
 _LONGEST_BACK_OFF_SECONDS, _LONGEST_BACK_OFF_BY_CLOCK_SECONDS = 86_400.0, 3600.0
+# what went wrong, by aiohttp's class; its own text may hold the whole URL, and so the token
+_TROUBLES: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
+    (aiohttp.ClientSSLError, "no connection over TLS: is its certificate valid?"),
+    (aiohttp.ClientConnectorError, "no connection"),
+    (aiohttp.ClientPayloadError, "the answer breaks off or cannot be unpacked"),
+    (aiohttp.ServerDisconnectedError, "the connection was closed before the answer"),
+)
 
 
-def open_client() -> aiohttp.ClientSession:
+class _Answer(NamedTuple):
+    """A body with the media type and the address, without a token, that it came from."""
+
+    content: bytes
+    media_type: str
+    url: URL
+
+
+def open_client(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
     """Make the refresher's client; needs a running event loop, close it with the refresher."""
     return aiohttp.ClientSession(
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=_PAGE_SECONDS),
-        # without the first word the site answers 403
-        headers={"User-Agent": "Mozilla/5.0 (compatible; trading-signal-processor)"},
+        headers={
+            # without the first word the site answers 403
+            "User-Agent": "Mozilla/5.0 (compatible; trading-signal-processor)",
+            "Accept-Encoding": "gzip",
+        },
     )
 
 
-async def fetch_pages(request: Request) -> list[str]:
-    """Return the tickers of as many pages as `top_n` needs, by rank; one missing page fails them all."""
-    screen, tickers = _parse(request.url), dict[str, None]()
+async def fetch(request: Request) -> Found:
+    """Return the tickers of an export, or of as many pages as `top_n` needs; one missing page fails them all.
+
+    Raises:
+        SourceError: the site cannot be asked, or its answer has no list.
+        BlockedError: the site turned us away.
+    """
+    url, is_table = _parse(request.url), is_export(request.url)
+    _check_typed_token(url, is_table=is_table)
+    if is_table:
+        if not request.elite_auth and tokens.may_be_sent_to(url):
+            raise SourceError("FINVIZ_ELITE_AUTH is not set in .env, and Finviz's export needs it")
+        found = await _read(request, url, "export", 1)
+        return Found("csv", found.tickers)
+    return await _pages(request, url)
+
+
+async def _pages(request: Request, screen: URL) -> Found:
+    tickers = dict[str, None]()
     for first in range(1, request.top_n + 1, ROWS_A_PAGE):
-        content = await _get(request, screen.update_query(r=str(first)))
-        page = read_page(content.decode("utf-8", "replace"), first)
+        found = await _read(request, screen.update_query(r=str(first)), "page", first)
+        if found.table and first == 1:
+            return Found("csv", found.tickers)
         before = len(tickers)
-        tickers |= dict.fromkeys(page.tickers)
+        tickers |= dict.fromkeys(found.tickers)
         if len(tickers) == before:
             raise SourceError(f"the page r={first} repeats the pages before it")
-        if page.last or len(tickers) >= request.top_n:
+        if found.last or len(tickers) >= request.top_n:
             break
-    return list(tickers)
+    return Found("html", list(tickers))
 
 
-async def fetch_export(request: Request) -> list[str]:
-    """Return the tickers of Elite's CSV, in its order.
-
-    Raises:
-        SourceError: no token is set, or it stands in the URL, where pages and logs would show it.
-    """
-    if "auth" in parse_qs(urlsplit(request.url).query, keep_blank_values=True):
-        raise SourceError(
-            "the url must not hold auth=…: set FINVIZ_ELITE_AUTH in .env, and take it out there"
-        )
-    if not request.elite_auth:
-        raise SourceError("FINVIZ_ELITE_AUTH is not set in .env, and Finviz's export needs it")
-    content = await _get(request, _parse(request.url).update_query(auth=request.elite_auth))
-    return read_export(content.decode("utf-8-sig", "replace"))
-
-
-def read_export(text: str) -> list[str]:
-    """Return the column Ticker of an export. Pure.
-
-    Raises:
-        SourceError: no such column: a page instead of a table, as for a wrong token; or no ticker below it.
-    """
+async def _read(request: Request, url: URL, kind: Literal["export", "page"], first: int) -> Parsed:
+    answer = await _get(request, url)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text)) if row]
-    except csv.Error as error:
-        raise SourceError(f"the export is no CSV: {error}") from error
-    heads = [cell.strip().lower() for cell in rows[0]] if rows else []
-    if "ticker" not in heads:
-        raise SourceError("the export has no column Ticker: is FINVIZ_ELITE_AUTH right?")
-    column = heads.index("ticker")
-    if any(len(row) != len(heads) for row in rows):
-        raise SourceError("the export breaks off in the middle of a row")
-    return clean(row[column] for row in rows[1:])
+        return await request.parser.read(Job(kind, first, answer.media_type), answer.content)
+    except BlockedError as error:
+        raise BlockedError(f"{_shown(answer.url)}: {error}", error.retry_after) from error
+    except SourceError as error:
+        raise SourceError(f"{_shown(answer.url)}: {error}") from error
 
 
 def _parse(url: str) -> URL:
@@ -88,36 +99,39 @@ def _parse(url: str) -> URL:
         raise SourceError("the strategy's url cannot be read as one") from error
 
 
-async def _get(request: Request, url: URL) -> bytes:
+async def _get(request: Request, url: URL) -> _Answer:
     """Fetch one page, following redirects only to where the strategy itself may point."""
+    typed, bare = tokens.split(url)
     for _ in range(_REDIRECTS + 1):
-        _check_place(url, allow_other_hosts=request.allow_other_hosts)
+        _check_place(bare, allow_other_hosts=request.allow_other_hosts)
         await request.pace.turn()
+        sent = tokens.added(bare, typed or (request.elite_auth if is_export(str(bare)) else ""))
         try:
-            async with request.http.get(url, allow_redirects=False) as response:
+            async with request.http.get(sent, allow_redirects=False) as response:
                 if response.status in {301, 302, 303, 307, 308} and "Location" in response.headers:
-                    url = url.join(URL(response.headers["Location"]))
+                    _, bare = tokens.split(bare.join(URL(response.headers["Location"])))
+                    tokens.check_absent(bare, typed, request.elite_auth)
                     continue
                 _check_status(response)
-                return await _content(response)
+                return _Answer(await _content(response), response.content_type.lower(), bare)
         except TimeoutError as error:
-            raise SourceError(f"{_shown(url)}: no answer in {_PAGE_SECONDS:g} s") from error
+            raise SourceError(f"{_shown(bare)}: no answer in {_PAGE_SECONDS:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # its text may hold the whole URL, and so the token
-            raise SourceError(f"{_shown(url)}: {type(error).__name__}") from error
-    raise SourceError(f"{_shown(url)}: more than {_REDIRECTS} redirects")
+            raise SourceError(f"{_shown(bare)}: {_trouble(error)}") from error
+    raise SourceError(f"{_shown(bare)}: more than {_REDIRECTS} redirects")
 
 
 def check(url: str, *, allow_other_hosts: bool) -> None:
     """Raise SourceError for a URL that would never be asked. Pure."""
-    _check_place(_parse(url), allow_other_hosts=allow_other_hosts)
+    parsed = _parse(url)
+    _check_place(parsed, allow_other_hosts=allow_other_hosts)
+    _check_typed_token(parsed, is_table=is_export(url))
 
 
 def _check_place(url: URL, *, allow_other_hosts: bool) -> None:
-    host = url.host or ""
-    if allow_other_hosts or (
-        url.scheme == "https" and (host == "finviz.com" or host.endswith(".finviz.com"))
-    ):
+    if tokens.may_be_sent_to(url):
+        return
+    if allow_other_hosts and url.scheme in {"http", "https"} and url.raw_host:
         return
     raise SourceError(
         f"{_shown(url)}: only https:// on finviz.com is asked, "
@@ -125,11 +139,21 @@ def _check_place(url: URL, *, allow_other_hosts: bool) -> None:
     )
 
 
+def _check_typed_token(url: URL, *, is_table: bool) -> None:
+    """Refuse a token in the URL: an export's belongs into .env, and no other site may see one."""
+    typed, _ = tokens.split(url)
+    if typed is not None and (is_table or not tokens.may_be_sent_to(url)):
+        raise SourceError(
+            "the url must not hold auth=…: set FINVIZ_ELITE_AUTH in .env, and take it out there"
+        )
+
+
 def _check_status(response: aiohttp.ClientResponse) -> None:
     if response.status == 200:
         return
     message = f"{_shown(response.url)}: HTTP {response.status}"
-    if response.status in {403, 429}:
+    is_busy = response.status == 503 and "Retry-After" in response.headers
+    if response.status in {403, 429} or is_busy:
         raise BlockedError(message, _retry_after(response))
     raise SourceError(message)
 
@@ -138,8 +162,8 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
     content = bytearray()
     async for part in response.content.iter_chunked(65_536):
         content += part
-        if len(content) > _LARGEST_BYTES:
-            raise SourceError(f"{_shown(response.url)}: larger than {_LARGEST_BYTES // 1_000_000} MB")
+        if len(content) > LARGEST_BYTES:
+            raise SourceError(f"{_shown(response.url)}: larger than {LARGEST_BYTES // 1_000_000} MB")
         await asyncio.sleep(0)  # a fast server must not keep the event loop to itself
     return bytes(content)
 
@@ -154,6 +178,12 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     )
 
 
+def _trouble(error: Exception) -> str:
+    return next(
+        (words for kind, words in _TROUBLES if isinstance(error, kind)), "the answer is not valid HTTP"
+    )
+
+
 def _shown(url: URL) -> str:
-    """The URL as it may be shown: its query may hold a token."""
-    return f"{url.host}{url.path}"
+    """The site's name alone: path and query may hold a token, and a redirect's are foreign text."""
+    return (url.raw_host or "the url")[:100]

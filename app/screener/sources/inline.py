@@ -1,14 +1,19 @@
 """`list:AAPL,NVDA`: the tickers stand in the URL, best first."""
 
+from app.screener.parsing.tickers import Cell, Found, clean, without_exchange
 from app.screener.sources.request import Request
-from app.screener.sources.tickers import clean
 
 
 def check(tickers: str) -> None:
     """Raise SourceError where `tickers` are none. Pure."""
-    clean(tickers.split(","))
+    _read(tickers)
 
 
-async def fetch(request: Request) -> list[str]:
+async def fetch(request: Request) -> Found:
     """Return the tickers named in the URL."""
-    return clean(request.place.split(","))
+    return Found("list", _read(request.place))
+
+
+def _read(tickers: str) -> list[str]:
+    entries = enumerate(tickers.split(","), 1)
+    return clean(Cell(0, number, without_exchange(entry)) for number, entry in entries)

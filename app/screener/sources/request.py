@@ -6,13 +6,14 @@ from pathlib import Path
 import aiohttp
 
 from app.screener.pace import Pace
+from app.screener.parsing.parser import Parser
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """The strategy's `url`, how many tickers are wanted, and the means to get them.
 
-    `elite_auth` is the only token ever sent, and only to `export.ashx`; it is in no message.
+    `elite_auth` goes to Finviz's export over https only; it is in no message.
     """
 
     url: str
@@ -20,6 +21,7 @@ class Request:
     config_dir: Path
     http: aiohttp.ClientSession
     pace: Pace
+    parser: Parser
     elite_auth: str = field(default="", repr=False)
     allow_other_hosts: bool = False
 

@@ -1,58 +1,57 @@
-"""`file:NAME.csv`: a table in the configuration folder; its column Ticker or else its first, best first."""
+"""`file:NAME.csv`: a watchlist in the configuration folder, best first."""
 
 import asyncio
-import csv
-import io
+import os
 import re
+import stat
 from pathlib import Path
 
+from app.screener.parsing.answers import Job
+from app.screener.parsing.tickers import Found, SourceError
 from app.screener.sources.request import Request
-from app.screener.sources.tickers import SourceError, clean
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]*")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,200}\.[Cc][Ss][Vv]")
 _LARGEST_BYTES = 1_000_000
 
 
 def check(name: str) -> None:
-    """Raise SourceError for what is not the plain name of a file. Pure."""
+    """Raise SourceError for what is not the plain name of a .csv file. Pure."""
     if not _PLAIN_NAME.fullmatch(name):
-        raise SourceError(f"file:{name[:60]}: allowed is the plain name of a file in config/")
+        raise SourceError("file: must be followed by the plain name of a .csv file in config/")
 
 
-async def fetch(request: Request) -> list[str]:
+async def fetch(request: Request) -> Found:
     """Return the tickers of the file that the URL names, in the configuration folder.
 
     Raises:
-        SourceError: no plain name, no such file, too large, no UTF-8, or a cell that is no ticker.
+        SourceError: not a plain name, no such file, too large, not UTF-8, or a cell that is not a ticker.
     """
-    place = request.place
-    check(place)
-    return read(await asyncio.to_thread(_contents, request.config_dir / place), place)
-
-
-def read(text: str, name: str) -> list[str]:
-    """Return the tickers of a CSV text. Pure."""
+    name = request.place
+    check(name)
+    content = await asyncio.to_thread(_contents, request.config_dir, name)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text)) if row]
-        heads = [cell.strip().lower() for cell in rows[0]] if rows else []
-        column = heads.index("ticker") if "ticker" in heads else 0
-        body = rows[1:] if "ticker" in heads else rows
-        return clean(row[column] for row in body if len(row) > column)
-    except csv.Error as error:
-        raise SourceError(f"config/{name}: {error}") from error
+        found = await request.parser.read(Job("file"), content)
     except SourceError as error:
         raise SourceError(f"config/{name}: {error}") from error
+    return Found("file", found.tickers)
 
 
-def _contents(path: Path) -> str:
+def _contents(folder: Path, name: str) -> bytes:
+    """Read the file. A link counts as what it leads to, which has to be a .csv file in the folder, too."""
     try:
-        with path.open("rb") as file:
+        root, path = folder.resolve(strict=True), (folder / name).resolve(strict=True)
+        if root not in path.parents or path.suffix.lower() != ".csv":
+            raise SourceError(f"config/{name} must not be a link to another place or kind of file")
+        # without O_NONBLOCK the opening of a pipe waits for somebody to write into it
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise SourceError(f"config/{name} must be a regular file")
             content = file.read(_LARGEST_BYTES + 1)
     except OSError as error:
-        raise SourceError(f"config/{path.name} cannot be read: {error.strerror}") from error
+        raise SourceError(f"config/{name} cannot be read: {error.strerror}") from error
+    except RuntimeError as error:  # a circle of links
+        raise SourceError(f"config/{name} must not be a link to another place or kind of file") from error
     if len(content) > _LARGEST_BYTES:
-        raise SourceError(f"config/{path.name} is larger than {_LARGEST_BYTES // 1_000_000} MB")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SourceError(f"config/{path.name} is no UTF-8 text") from error
+        raise SourceError(f"config/{name} is larger than {_LARGEST_BYTES // 1_000_000} MB")
+    return content

@@ -29,6 +29,7 @@ class Site:
     row: Callable[[int, str], str] = boxover_row
     spoil: Callable[[int], web.StreamResponse | None] = lambda _: None
     asked: list[tuple[float, str]] = field(default_factory=list)
+    is_signed_out: bool = False
 
     async def screen(self, request: web.Request) -> web.StreamResponse:
         """A page of twenty."""
@@ -51,9 +52,9 @@ class Site:
         return answer
 
     async def export(self, request: web.Request) -> web.StreamResponse:
-        """The whole list as CSV, for who has the token."""
+        """The whole list as CSV, or the sign-in page by which Finviz answers a wrong token."""
         self.asked.append((time.monotonic(), request.query.get("auth", "")))
-        if request.query.get("auth") != "elite-token":
+        if self.is_signed_out:
             return web.Response(text="<html><title>Login</title></html>", content_type="text/html")
         table = io.StringIO()
         csv.writer(table).writerows(
@@ -74,6 +75,7 @@ async def showing(*tickers: str) -> AsyncIterator[Site]:
     application.router.add_get("/screener.ashx", site.screen)
     application.router.add_get("/moved.ashx", site.moved)
     application.router.add_get("/export.ashx", site.export)
+    application.router.add_get("/export/screener", site.export)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     try:

@@ -52,11 +52,29 @@ async def test_a_changed_file_is_taken_and_a_broken_one_keeps_the_last_good_list
     await desk.wait(app, says(desk, newest, ["NVDA"]), lambda: "the change was not taken")
     file.write_text("not a ticker\n")
     error = "SELECT error FROM screener_refreshes"
-    expected = "config/top.csv: 'NOT A TICKER' is no ticker: allowed are 1 to 20 of A-Z 0-9 . -"
+    expected = "config/top.csv: line 1, column 1 is not a ticker: use 1 to 20 of A-Z 0-9 . -"
     await desk.wait(app, says(desk, error, expected), lambda: "the error was not kept")
     assert (await desk.until(app, await desk.send(app, "NVDA", "buy")))["status"] == "forwarded"
     file.write_text("AAPL\n")
     await desk.wait(app, says(desk, error, ""), lambda: "the error stays")
+
+
+async def test_a_file_in_force_that_may_be_read_no_more_keeps_its_list_and_is_named(desk: Desk) -> None:
+    secret = "bridge-pa55word"
+    (desk.folder / "watch.txt").write_text(secret)
+    first = await desk.open()
+    await desk.wait(first, says(desk, "SELECT count(*) FROM top_n_lists", 1), lambda: "no list")
+    for name in ("watch.txt", "webhook_config.json"):
+        desk.watch(f"file:{name}")
+        await first.app.state.config_store.look()
+        error = "SELECT count(*) FROM screener_refreshes WHERE error LIKE 'file:%plain name of a .csv file%'"
+        await desk.wait(first, says(desk, error, 1), lambda: "the failure was not kept")
+        assert first.runtime.config.finviz.active_strategy.url == f"file:{name}"
+        async with first.http.get("/health") as answer:
+            assert (answer.status, (await answer.json())["status"]) == (200, "degraded")
+            assert secret not in await answer.text()
+    assert await desk.database.fetchval("SELECT count(*) FROM top_n_lists") == 1
+    assert (await desk.until(first, await desk.send(first, "AAPL", "buy")))["status"] == "forwarded"
 
 
 async def test_a_source_that_cannot_be_read_degrades_and_stops_nothing(desk: Desk) -> None:

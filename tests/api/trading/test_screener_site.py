@@ -95,24 +95,85 @@ async def test_a_redirect_is_followed_where_the_strategy_may_point(desk: Desk, s
     await until_list(desk, await desk.open(), tickers(5))
 
 
-async def test_the_export_is_fetched_with_the_token_of_the_environment(desk: Desk, site: Site) -> None:
-    desk.watch(f"{site.url}/export.ashx?v=111", top_n=30)
+@pytest.mark.parametrize("path", ["export.ashx", "export/screener"])
+async def test_the_export_is_one_request_and_another_host_gets_no_token(
+    desk: Desk, site: Site, path: str
+) -> None:
+    desk.watch(f"{site.url}/{path}?v=111", top_n=30)
     app = await desk.open(finviz_elite_auth="elite-token")
     await until_list(desk, app, tickers(30))
-    assert len(site.asked) == 1
+    assert [token for _, token in site.asked] == [""]
     assert await desk.database.fetchval("SELECT source FROM top_n_lists") == "csv"
 
 
 async def test_a_wrong_token_is_told_without_the_token(desk: Desk, site: Site) -> None:
+    site.is_signed_out = True
     desk.watch(f"{site.url}/export.ashx?v=111")
     app = await desk.open(finviz_elite_auth="secret-token")
     assert "secret-token" not in await until_error(desk, app, "FINVIZ_ELITE_AUTH")
 
 
+@pytest.mark.parametrize("path", ["screener.ashx", "export.ashx"])
+async def test_a_typed_token_goes_to_no_other_host(desk: Desk, site: Site, path: str) -> None:
+    desk.watch(f"{site.url}/{path}?v=111&auth=typed-token")
+    app = await desk.open()
+    assert "typed-token" not in await until_error(desk, app, "must not hold auth")
+    assert site.asked == []
+
+
+async def test_a_first_refresh_that_fails_says_why_everywhere(desk: Desk, site: Site) -> None:
+    site.spoil = lambda _: web.Response(status=500)
+    desk.watch(f"{site.url}/screener.ashx?v=111", refresh_interval_sec=1)
+    app = await desk.open()
+    error = await until_error(desk, app, "HTTP 500")
+    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    async with app.http.get("/admin/top-n-tickers", headers=headers) as answer:
+        shown = await answer.json()
+    assert (shown["error"], shown["strategy"], shown["last_update"]) == (error, "desk", None)
+    async with app.http.get("/admin/status", headers=headers) as answer:
+        status = await answer.json()
+    shown_alarms = {alarm["code"]: alarm["text"] for alarm in status["alarms"]}
+    assert "top_n_missing" in shown_alarms
+    assert error in shown_alarms["top_n_failing"]
+    async with app.http.get("/health") as answer:
+        reason = (await answer.json())["checks"]["top_n"]["reason"]
+    assert reason == "the last refresh failed, the reason is on /admin; there is no list yet: buys wait"
+
+
+async def test_health_says_nothing_of_a_strategy_a_page_or_a_file(desk: Desk, site: Site) -> None:
+    site.spoil = lambda _: web.Response(text="<title>h1dden</title>", content_type="text/html")
+    desk.configure(
+        "finviz",
+        allow_other_hosts=True,
+        strategies=[{"name": "my-s3cret-idea", "url": f"{site.url}/screener.ashx?x=h1dden"}],
+    )
+    app = await desk.open()
+    assert "h1dden" not in await until_error(desk, app, "no tickers")
+    desk.configure("finviz", active="h1dden", strategies=[{"name": "my-s3cret-idea", "url": "list:A"}])
+    await app.app.state.config_store.look()
+    for path in ("/health", "/health/detailed"):
+        async with app.http.get(path) as answer:
+            text = await answer.text()
+        assert "degraded" in text
+        for word in ("h1dden", "s3cret", "127.0.0.1"):
+            assert word not in text, text
+
+
+async def test_a_deep_page_stops_neither_deliveries_nor_health(desk: Desk, site: Site) -> None:
+    desk.watch(f"{site.url}/screener.ashx?v=111", top_n=5, refresh_interval_sec=1)
+    app = await desk.open()
+    await until_list(desk, app, tickers(5))
+    deep = "<font><b><i>" * 22_000
+    site.spoil = lambda _: web.Response(text=deep + "<div>" * 250_000, content_type="text/html")
+    error = await until_error(desk, app, "127.0.0.1: ")
+    assert "inside one another" in error or "more than 5 s" in error
+    assert (await desk.until(app, await desk.send(app, tickers(1)[0], "buy")))["status"] == "forwarded"
+    assert app.runtime.supervisor.states()["screener"].restarts == 0
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (lambda: web.Response(text=BLOCKED, content_type="text/html"), "Just a moment"),
         (lambda: web.Response(status=500), "HTTP 500"),
         (lambda: web.Response(text="<table></table>", content_type="text/html"), "no tickers"),
     ],
@@ -138,14 +199,29 @@ async def test_one_bad_page_keeps_the_last_good_list_and_raises_the_alarm(
     assert await alarms(app) == set()
 
 
-async def test_who_turns_us_away_is_left_alone(desk: Desk, site: Site) -> None:
-    site.spoil = lambda _: web.Response(status=429, headers={"Retry-After": "75"})
-    desk.watch(f"{site.url}/screener.ashx?v=111", refresh_interval_sec=1)
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda: web.Response(status=429, headers={"Retry-After": "75"}), "for 75 s"),
+        (lambda: web.Response(text=BLOCKED, content_type="text/html"), "'Just a moment'"),
+        (lambda: web.Response(text="<p>Too Many Requests", content_type="text/html"), "'Too Many Requests'"),
+    ],
+)
+async def test_who_turns_us_away_is_left_alone(
+    desk: Desk, site: Site, answer: Callable[[], web.Response], words: str
+) -> None:
+    desk.watch(f"{site.url}/screener.ashx?v=111", top_n=40, refresh_interval_sec=1)
     app = await desk.open()
-    assert (await until_error(desk, app, "429")).endswith("it is left alone for 75 s")
+    await until_list(desk, app, tickers(40))
+    site.spoil = lambda _: answer()
+    error = await until_error(desk, app, words)
+    assert "it is left alone for " in error
+    asked = len(site.asked)
+    assert "top_n_failing" in await alarms(app)
     await desk.order(app, "engine/manual-refresh", 202)
     await looks(desk, app, 3)
-    assert len(site.asked) == 1
+    assert len(site.asked) == asked
+    assert (await desk.until(app, await desk.send(app, tickers(1)[0], "buy")))["status"] == "forwarded"
 
 
 async def test_a_list_that_changed_by_nine_tenths_is_taken_after_three_agreeing_refreshes(

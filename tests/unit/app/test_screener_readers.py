@@ -8,10 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.screener.sources import SourceError
-from app.screener.sources.finviz import read_export
-from app.screener.sources.readers import read_page
-from app.screener.sources.tickers import is_ticker
+from app.screener.parsing.readers import read_page
+from app.screener.parsing.tickers import is_ticker
+from app.screener.sources import BlockedError, SourceError
 from tests.unit.app.screener_pages import BLOCKED, EMPTY, ashx_row, boxover_row, page, plain_row, tickers
 
 if TYPE_CHECKING:
@@ -94,9 +93,46 @@ def test_links_in_lower_case_and_elsewhere_do_not_count() -> None:
     assert read_page(html, 1).tickers == ["NVDA", "AAPL"]  # and not the menu's SPY
 
 
-def test_a_block_page_says_its_title() -> None:
-    with pytest.raises(SourceError, match=r"no tickers on the page r=1 \(its title is 'Just a moment...'\)"):
-        read_page(BLOCKED, 1)
+@pytest.mark.parametrize(
+    ("html", "phrase"),
+    [
+        (BLOCKED, "Just a moment"),
+        ("<title>Too Many Requests</title>", "Too Many Requests"),
+        ("<html><body><h1>429</h1><p>Too  many\nrequests.</p></body></html>", "Too Many Requests"),
+        ("<p>You have been rate limited", "Too Many Requests"),
+        ("Too Many Requests", "Too Many Requests"),
+        ("<title>Attention Required! | Cloudflare</title>", "Attention Required"),
+        ("<body>Please solve the CAPTCHA to go on", "Verify you are human"),
+        ("<title>Access Denied</title>You don't have permission", "Access denied"),
+    ],
+)
+def test_a_page_that_turns_us_away_is_known_by_its_words(html: str, phrase: str) -> None:
+    with pytest.raises(BlockedError) as refused:
+        read_page(html, 1)
+    assert str(refused.value) == f"the page r=1 has the words {phrase!r} instead of rows"
+
+
+def test_words_in_a_script_or_beside_whole_rows_turn_nobody_away() -> None:
+    script = "<script>/* too many requests, captcha */</script>"
+    with pytest.raises(SourceError) as refused:
+        read_page(f"<html><body>{script}</body></html>", 1)
+    assert not isinstance(refused.value, BlockedError)
+    html = page(boxover_row, ["NVDA"]).replace("</body>", "Too many requests? Go Elite!</body>")
+    assert read_page(html, 1).tickers == ["NVDA"]
+
+
+@pytest.mark.parametrize("tags", ["<div>", "<font><b><i>", "<table><tr><td>", "<ul><li>", "<b>"])
+def test_elements_nested_too_deeply_are_refused(tags: str) -> None:
+    html = page(boxover_row, ["NVDA"]).replace("</body>", tags * 300 + "</body>")
+    with pytest.raises(SourceError, match="more than 256 elements inside one another"):
+        read_page(html, 1)
+    assert read_page(html.replace(tags * 300, tags * 60), 1).tickers == ["NVDA"]
+
+
+def test_a_page_without_rows_is_not_quoted() -> None:
+    with pytest.raises(SourceError) as refused:
+        read_page("<title>secret words</title><body>more of them", 1)
+    assert str(refused.value) == "no tickers on the page r=1"
 
 
 @pytest.mark.parametrize(
@@ -105,23 +141,3 @@ def test_a_block_page_says_its_title() -> None:
 def test_a_page_without_tickers_is_no_list(html: str) -> None:
     with pytest.raises(SourceError, match="no tickers"):
         read_page(html, 1)
-
-
-def test_an_export_is_read_by_its_column() -> None:
-    text = 'No.,Ticker,Company\r\n1,NVDA,"NVIDIA, Corp"\r\n2,AAPL,Apple\r\n'
-    assert read_export(text) == ["NVDA", "AAPL"]
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "no column Ticker"),
-        ("<html><title>Login</title></html>", "FINVIZ_ELITE_AUTH"),
-        ("No.,Ticker,Company\r\n", "no tickers"),
-        ("No.,Ticker,Company\r\n1,NVDA,N\r\n2,AA", "breaks off"),
-        ("No.,Ticker,Company\r\n1,<b>,N\r\n", "no ticker"),
-    ],
-)
-def test_an_export_that_is_none_says_why(text: str, reason: str) -> None:
-    with pytest.raises(SourceError, match=reason):
-        read_export(text)

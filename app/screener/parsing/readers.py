@@ -1,4 +1,4 @@
-"""From a page of Finviz's screener to its tickers (SPEC §12). Pure.
+"""From a page of Finviz's screener to its tickers. Pure.
 
 The site changes its markup every few months, so several readers look at each page, the surest first.
 """
@@ -11,12 +11,14 @@ from urllib.parse import parse_qs, urlsplit
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from app.screener.pace import ROWS_A_PAGE
-from app.screener.sources.tickers import SourceError, is_ticker
+from app.screener.parsing.challenges import challenge_in
+from app.screener.parsing.tickers import BlockedError, SourceError, is_ticker
 
 # "#1 / 8812 Total", before that "Total: 8812 #1"
 _TOTAL = re.compile(r"#\s*\d+\s*/\s*(\d[\d,]{,12})\s*Total|Total:\s*(\d[\d,]{,12})", re.ASCII)
 
 _HEAD = "TICKER"
+_DEEPEST = 256
 
 
 class Page(NamedTuple):
@@ -30,9 +32,12 @@ def read_page(html: str, first: int) -> Page:
     """Read the page whose first row has rank `first` (1, 21, 41 …).
 
     Raises:
-        SourceError: no ticker, or fewer rows than the page itself says it has.
+        SourceError: no ticker, fewer rows than the page itself says it has, or elements nested too deeply.
+        BlockedError: instead of rows it has the words of a limit or a challenge.
     """
     tree = LexborHTMLParser(html)
+    if _is_deep(tree):
+        raise SourceError(f"the page r={first} has more than {_DEEPEST} elements inside one another")
     total, more = _total(tree), _links_beyond(tree, first)
     if total is not None:
         expected, last = min(ROWS_A_PAGE, total - first + 1), first + ROWS_A_PAGE > total
@@ -44,8 +49,10 @@ def read_page(html: str, first: int) -> Page:
         if len(tickers) >= max(expected, 1):
             return Page(tickers, last)
         found = found or tickers
+    if phrase := challenge_in(_visible_text(tree)):
+        raise BlockedError(f"the page r={first} has the words {phrase!r} instead of rows", None)
     if not found:
-        raise SourceError(f"no tickers on the page r={first} ({_title(tree)})")
+        raise SourceError(f"no tickers on the page r={first}")
     raise SourceError(f"the page r={first} has {len(found)} of {expected} rows")
 
 
@@ -129,7 +136,22 @@ def _links_beyond(tree: LexborHTMLParser, first: int) -> bool:
     return any(number.isdecimal() and int(number[:9]) > first for number in numbers)
 
 
-def _title(tree: LexborHTMLParser) -> str:
-    node = tree.css_first("title")
-    title = " ".join(node.text().split())[:60] if node else ""
-    return f"its title is {title!r}" if title else "it has no title"
+def _visible_text(tree: LexborHTMLParser) -> str:
+    """Return the title and the text of the page; removes its scripts and styles from the tree."""
+    tree.strip_tags(["script", "style"])
+    return tree.root.text(separator=" ") if tree.root else ""
+
+
+def _is_deep(tree: LexborHTMLParser) -> bool:
+    """Return whether elements are nested more than 256 deep: what looks upwards would take ages there."""
+    node, depth = tree.root, 1
+    while node is not None:
+        if node.child is not None:
+            node, depth = node.child, depth + 1
+            if depth > _DEEPEST:
+                return True
+            continue
+        while node is not None and node.next is None:
+            node, depth = node.parent, depth - 1
+        node = node.next if node is not None else None
+    return False

@@ -1,0 +1,67 @@
+"""From the bytes of a file or an HTTP answer to tickers: what the parsing process does. Pure."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from app.screener.parsing.challenges import challenge_in
+from app.screener.parsing.readers import read_page
+from app.screener.parsing.rows import has_head, read_export, read_watchlist
+from app.screener.parsing.tickers import BlockedError, SourceError
+
+_CSV_TYPES = frozenset({"text/csv", "application/csv", "text/comma-separated-values"})
+
+
+class Job(Struct, frozen=True):
+    """How to read a content.
+
+    `kind`: `file` is a watchlist; `export` must be a table; `page` is a page whose first row has the rank
+    `first`, or a table if that is what the site answered. `media_type` is the answer's own.
+    """
+
+    kind: Literal["file", "export", "page"]
+    first: int = 1
+    media_type: str = ""
+
+
+class Parsed(Struct, frozen=True, kw_only=True):
+    """Tickers in rank order; `last` when nothing follows; `table` when the answer was CSV.
+
+    `error` says why there are none; `blocked` when the site turned us away.
+    """
+
+    tickers: list[str] = []
+    last: bool = True
+    table: bool = False
+    error: str = ""
+    blocked: bool = False
+
+
+def parse(job: Job, content: bytes) -> Parsed:
+    """Read the content; whatever it is, a failure is in the result."""
+    try:
+        return _parse(job, content)
+    except SourceError as error:
+        return Parsed(error=str(error), blocked=isinstance(error, BlockedError))
+
+
+def _parse(job: Job, content: bytes) -> Parsed:
+    if job.kind == "file":
+        try:
+            return Parsed(tickers=read_watchlist(content.decode("utf-8-sig")), table=True)
+        except UnicodeDecodeError as error:
+            raise SourceError("it must be UTF-8 text") from error
+    text = content.decode("utf-8-sig", "replace")
+    is_markup = text.lstrip()[:1] == "<"
+    if job.kind == "export" or (not is_markup and (job.media_type in _CSV_TYPES or has_head(text))):
+        return Parsed(tickers=_export(text, is_markup=is_markup), table=True)
+    tickers, last = read_page(text, job.first)
+    return Parsed(tickers=tickers, last=last)
+
+
+def _export(text: str, *, is_markup: bool) -> list[str]:
+    if is_markup or not has_head(text):
+        if phrase := challenge_in(text):
+            raise BlockedError(f"the site answered with the words {phrase!r}", None)
+        raise SourceError("the export has no column Ticker: is FINVIZ_ELITE_AUTH right?")
+    return read_export(text)

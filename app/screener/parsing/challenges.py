@@ -1,0 +1,28 @@
+"""Pages by which a site turns a program away although it answers 200. Pure.
+
+A reason quotes the phrases of this list, never the page.
+"""
+
+import re
+
+_LONGEST = 20_000  # characters that are looked at; such pages are short
+
+# the phrase that is quoted, and how pages word it
+_PHRASES = (
+    ("Too Many Requests", r"too many requests|rate.?limit(?:ed|ing)?\b|request limit (?:reached|exceeded)"),
+    ("Just a moment", r"just a moment|checking (?:if the site connection is secure|your browser)"),
+    ("Verify you are human", r"you are (?:a )?human|not a robot|captcha|unusual traffic|security check"),
+    (
+        "Access denied",
+        r"access (?:to this \w+ (?:is|has been) )?denied|you have been blocked|request blocked",
+    ),
+    ("Attention Required", r"attention required|enable javascript and cookies"),
+    ("Temporarily unavailable", r"temporarily unavailable|under maintenance|try again later"),
+)
+_EXPRESSIONS = tuple((phrase, re.compile(words, re.IGNORECASE)) for phrase, words in _PHRASES)
+
+
+def challenge_in(text: str) -> str:
+    """Return the phrase by which the text turns us away; empty if it does not."""
+    looked_at = " ".join(text[:_LONGEST].split())
+    return next((phrase for phrase, words in _EXPRESSIONS if words.search(looked_at)), "")
