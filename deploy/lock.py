@@ -195,7 +195,7 @@ class Lock:
                 why = _why(error, self._here[name] / lock.FOLDER)
                 self._warn(name, f"the end of this run could not be noted in the journal: {why}")
             else:
-                if not held:
+                if not held and name not in self._leases.lost:
                     self._warn(name, "somebody released the lock of this run while it was at work (--unlock)")
         if there := [name for name in self._taken if name in self._there]:
             found = self._ask("end", lock_lines={name: lines[name] for name in there}, lock_failed=failed)

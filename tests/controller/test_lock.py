@@ -322,3 +322,20 @@ def test_hosts_that_are_asked_are_locked_by_the_same_code(checkout: Checkout, as
     assert lock_of(checkout, "hosts/asked") == {}
     assert [line["line"] for line in journal_of(checkout, "hosts/asked")] == ["start", "end"]
     assert journal_of(checkout, "hosts/asked")[-1]["hosts"] == {"here": "done", "asked": "done"}
+
+
+def test_a_run_that_lost_the_lock_of_a_host_that_it_asks_stops_too(
+    checkout: Checkout, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sign of life that Ansible brings there comes back with the name of the new holder."""
+    monkeypatch.setenv("PYTHONPATH", str(_hasty(tmp_path)))
+    folder = checkout.root / "hosts" / "asked"
+    with contextlib.closing(Busy(checkout, tmp_path, *asked)) as run:
+        theirs = {**lock.claim("b" * 12, "update"), "machine": "ops7", "machine_id": "7" * 32, "user": "bob"}
+        ours = lock_of(checkout, "hosts/asked")["run_id"]
+        assert lock.take(folder, theirs, dead=[ours])["taken"]
+        said = run.process.communicate(timeout=180)[0]
+        assert run.process.returncode == 5, said
+        assert leftovers.started(run.step) is None
+    assert "the lock of this run was taken over by --update (run bbbbbbbbbbbb) by bob on ops7" in said
+    assert (lock_of(checkout), lock_of(checkout, "hosts/asked")["run_id"]) == ({}, "b" * 12)

@@ -163,3 +163,32 @@ def test_which_steps_are_shown(status: Status, *, bookkeeping: bool, verbosity: 
 def test_columns_line_up() -> None:
     step = Step("a", "Deploy", "compose: Build", Status.OK, 1.26)
     assert step_line(step, width=5) == "a      ok         compose: Build  (1.3 s)"
+
+
+def test_the_old_version_is_named_only_where_it_serves(recorded: list[dict[str, Any]]) -> None:
+    """The swap was done, and something after it failed: what serves is compared with what served before."""
+    end = ending(recorded, serving=True)
+    end.state.hosts["b"].report |= {"before": "old"}
+    assert summary.headline(end).endswith("; the old version still serves.")
+    end.state.hosts["b"].report |= {"before": "older"}
+    assert summary.headline(end).endswith("; version old serves on b, not older, which ran before.")
+
+
+def test_the_first_failure_leads_and_what_followed_is_named(recorded: list[dict[str, Any]]) -> None:
+    """A rescue that fails for the same reason must not hide it; one that quotes it says all."""
+    end = ending(recorded, serving=False)
+    host = end.state.hosts["b"]
+    first = host.failure
+    assert first
+    host.fail(Failure("Update", "versions: Bring back", "no space left"))
+    text = summary.lines(end)
+    assert text.index(f"    failed: {first.step}") < text.index(
+        "    then failed: versions: Bring back: no space left"
+    )
+    document = summary.document(end)["hosts"]["b"]["failure"]
+    assert (document["step"], document["detail"][-1]) == (
+        first.step,
+        "then failed: versions: Bring back: no space left",
+    )
+    host.fail(Failure("Update", "versions: The version failed", f"{first.message} It is back. no space left"))
+    assert [one.step for one in host.failures] == ["versions: The version failed"]
