@@ -67,6 +67,8 @@ class Denials:
         self._episodes: dict[Kind, Episode] = {}
         self._unwritten: dict[Kind, int] = {}
         self._line_at: dict[Kind, float] = {}
+        for kind in KINDS:
+            metrics.DENIALS.labels(kind)
 
     def count(self, kind: Kind, address: str) -> None:
         """Count one; the log line follows with `write_lines`."""

@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from app import admin, denials, intake, ops, queues
+from app import admin, denials, intake, metrics, ops, queues
 from app.admin import live, sign_outs
 from app.config_store import ConfigStore, Opening
 from app.db import address
@@ -64,6 +64,8 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
         app.state.config_store = store
         ended = app.state.ended_sessions = sign_outs.EndedSessions(runtime.pool)
         runtime.supervisor.start("sessions", partial(sign_outs.run, runtime, ended, "sessions"))
+        metrics.WORKER_UP.watch(runtime.supervisor.states)
+        metrics.BUILD_INFO.labels(settings.app_version).set(1)
         runtime.supervisor.start("config", partial(store.run, "config"))
         _start_workers(runtime, reception)
         if ignored := address.parse(url).ignored:

@@ -1,14 +1,123 @@
-"""Every metric of the application (SPEC §17). Set where the thing happens; served by `app.ops.exporter`."""
+"""Every metric of the application. Set where the thing happens; served by `app.ops.exporter`.
 
-from prometheus_client import Counter, Gauge, Histogram
+Each is there under its own name and with the application's prefix, and from the start with every label value
+that it can have: a counter born with its first event hides that event from `increase()`. What was sampled
+from the database is there only while it is known.
+"""
 
-_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from app.supervisor import WorkerState
+
+PREFIX = "tsp_"
+SAMPLE_SECONDS = 30.0  # a sample that was not renewed for so long says nothing of now
+
+# To a day: an exit may be delivered an hour after its alert, and longer where it is configured.
+_LATENCY = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+    *(900, 1800, 3600, 14_400, 86_400),
+)
+
+
+class DatabaseGauge(Collector):
+    """1 while the database answers, 0 while it does not; absent until it was asked."""
+
+    def __init__(self, name: str, documentation: str) -> None:
+        self._name, self._documentation = name, documentation
+        self._is_up: bool | None = None
+        self._at = 0.0
+
+    def set(self, *, is_up: bool) -> None:
+        """Note what the latest look found."""
+        self._is_up, self._at = is_up, time.monotonic()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it answered at the latest look, and that was not long ago."""
+        return bool(self._is_up) and time.monotonic() - self._at < SAMPLE_SECONDS
+
+    def collect(self) -> Iterator[Metric]:
+        """Return its state at the moment of the scrape."""
+        values = [] if self._is_up is None else [float(self.is_up)]
+        family = GaugeMetricFamily(self._name, self._documentation)
+        for value in values:
+            family.add_metric([], value)
+        yield family
+
+
+class SampledGauge(Collector):
+    """A figure from the database, by label value: absent while that is away, or the sample too old."""
+
+    def __init__(self, name: str, documentation: str, label: str | None = None) -> None:
+        self._name, self._documentation = name, documentation
+        self._labels = [label] if label else []
+        self._samples: Mapping[str, tuple[float, float]] = {}
+
+    def set(self, value: float, label: str = "") -> None:
+        """Note a value that was just sampled."""
+        self._samples = {**self._samples, label: (value, time.monotonic())}
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what is still known at the moment of the scrape."""
+        family = GaugeMetricFamily(self._name, self._documentation, labels=self._labels)
+        now = time.monotonic()
+        for label, (value, at) in self._samples.items():
+            if self._is_known(now - at):
+                family.add_metric([label] if self._labels else [], self._value(value, now - at))
+        yield family
+
+    def _is_known(self, seconds: float) -> bool:
+        return DATABASE_UP.is_up and seconds < SAMPLE_SECONDS
+
+    def _value(self, value: float, _seconds: float) -> float:
+        return value
+
+
+class AgeGauge(SampledGauge):
+    """The age of something in seconds: it grows until a younger one is noted, whoever is away meanwhile."""
+
+    def _is_known(self, _seconds: float) -> bool:
+        return True
+
+    def _value(self, value: float, seconds: float) -> float:
+        return value + seconds
+
+
+class WorkerGauge(Collector):
+    """1 for each worker that lives, asked at the moment of the scrape."""
+
+    def __init__(self, name: str, documentation: str) -> None:
+        self._name, self._documentation = name, documentation
+        self._states: Callable[[], Mapping[str, WorkerState]] = dict[str, "WorkerState"]
+
+    def watch(self, states: "Callable[[], Mapping[str, WorkerState]]") -> None:
+        """Ask this from now on."""
+        self._states = states
+
+    def collect(self) -> Iterator[Metric]:
+        """Return every worker."""
+        family = GaugeMetricFamily(self._name, self._documentation, labels=["worker"])
+        for name, state in self._states().items():
+            family.add_metric([name], float(state.alive))
+        yield family
+
+
+DATABASE_UP = DatabaseGauge("database_up", "1 while PostgreSQL answers this process, 0 while it does not")
+WORKER_UP = WorkerGauge("worker_up", "1 while the worker lives: it runs, and was heard of within 30 s")
+BUILD_INFO = Gauge("build_info", "1, with the version that runs", ["version"])
 
 SIGNALS_RECEIVED = Counter("signals_received", "Signals committed and answered 202, without duplicates")
 SIGNALS_DUPLICATE = Counter("signals_duplicate", "Posts answered 202 as a duplicate of an earlier signal")
 POSTS_REFUSED = Counter("posts_refused", "Posts not taken, by HTTP status", ["status"])
 DENIALS = Counter(
-    "tsp_denials",
+    "denials",
     "Requests turned away: wrong or missing credentials, a wrong webhook path, a body that did not come",
     ["kind"],
 )
@@ -23,22 +132,73 @@ DELIVERY_SECONDS = Histogram("delivery_seconds", "From sending a request to its 
 END_TO_END_SECONDS = Histogram(
     "end_to_end_seconds", "From a signal's arrival to its delivery", buckets=_LATENCY
 )
-QUEUE_DEPTH = Gauge("queue_depth", "Signals that wait, by queue: received, approved", ["queue"])
-OLDEST_WAITING_SECONDS = Gauge(
-    "oldest_waiting_seconds", "Age of the oldest waiting signal, by queue", ["queue"]
+QUEUE_DEPTH = SampledGauge("queue_depth", "Signals that wait, by queue: received, approved", "queue")
+OLDEST_WAITING_SECONDS = SampledGauge(
+    "oldest_waiting_seconds", "Age of the oldest waiting signal, by queue", "queue"
 )
-SELLS_AT_RISK = Gauge(
-    "sells_at_risk", "Sells that need a person: late (last tenth of their age), expired", ["state"]
+SELLS_AT_RISK = SampledGauge(
+    "sells_at_risk", "Sells that need a person: late (last tenth of their age), expired", "state"
 )
-LIMITER_TOKENS = Gauge("limiter_tokens", "Requests allowed right now, by window: minute, hour", ["window"])
-DESTINATION_STATE = Gauge("destination_state", "1 for the state in force: open, held, paused", ["state"])
+LIMITER_TOKENS = SampledGauge(
+    "limiter_tokens", "Requests allowed right now, by window: minute, hour", "window"
+)
+DESTINATION_STATE = SampledGauge("destination_state", "1 for the state in force: open, held, paused", "state")
 DESTINATION_FAILURES = Counter(
     "destination_failures", "Times that a destination kept failing and was left alone"
 )
-TOP_N_AGE_SECONDS = Gauge("top_n_age_seconds", "Age of the Top-N list in force")
-TOP_N_SIZE = Gauge("top_n_size", "Tickers in the Top-N list in force")
+TOP_N_AGE_SECONDS = AgeGauge("top_n_age_seconds", "Age of the Top-N list in force")
+TOP_N_SIZE = SampledGauge("top_n_size", "Tickers in the Top-N list in force")
 REFRESHES = Counter(
     "screener_refresh", "Screener refreshes by result: ok, unchanged, probation, failed", ["result"]
 )
 CLIENTS = Gauge("live_clients", "Pages connected to /ws/admin-updates")
+BY_SIDE_DELIVERY_SECONDS = Histogram(
+    f"{PREFIX}delivery_seconds", "From sending a request to its answer", ["side"], buckets=_LATENCY
+)
+BY_SIDE_END_TO_END_SECONDS = Histogram(
+    f"{PREFIX}end_to_end_seconds", "From a signal's arrival to its delivery", ["side"], buckets=_LATENCY
+)
 WORKER_RESTARTS = Counter("worker_restarts", "Workers started again after they failed", ["worker"])
+
+
+SIDES = ("buy", "sell")
+_LABEL_VALUES: dict[Counter | Histogram, tuple[str, ...]] = {
+    POSTS_REFUSED: ("401", "404", "408", "413", "422", "503"),
+    SIGNALS_DECIDED: ("approved", "rejected", "expired"),
+    SIGNALS_DELIVERED: ("delivered", "refused", "not_taken", "unknown"),
+    REFRESHES: ("ok", "unchanged", "probation", "failed"),
+    BY_SIDE_DELIVERY_SECONDS: SIDES,
+    BY_SIDE_END_TO_END_SECONDS: SIDES,
+}
+
+
+def side_of(order_type: str | None) -> str:
+    """Return `buy` or `sell`: whatever is no buy closes something."""
+    return "buy" if order_type == "buy" else "sell"
+
+
+class _Prefixed(Collector):
+    """The same metrics with the application's prefix, for who scrapes many applications."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Copy each family under its prefixed name."""
+        for own in _OURS:
+            for family in own.collect():
+                copy = Metric(PREFIX + family.name, family.documentation, family.type, family.unit)
+                copy.samples = [each._replace(name=PREFIX + each.name) for each in family.samples]
+                yield copy
+
+
+_OURS: tuple[Collector, ...] = (
+    *(SIGNALS_RECEIVED, SIGNALS_DUPLICATE, POSTS_REFUSED, DENIALS, GROUP_COMMIT_SIZE, SIGNALS_DECIDED),
+    *(SIGNALS_DELIVERED, QUEUE_DEPTH, OLDEST_WAITING_SECONDS, SELLS_AT_RISK, LIMITER_TOKENS),
+    *(DESTINATION_STATE, DESTINATION_FAILURES, TOP_N_AGE_SECONDS, TOP_N_SIZE, REFRESHES, CLIENTS),
+    *(WORKER_RESTARTS, DATABASE_UP, WORKER_UP, BUILD_INFO),
+)
+for _metric, _values in _LABEL_VALUES.items():
+    for _value in _values:
+        _metric.labels(_value)
+for _collector in _OURS:
+    if not isinstance(_collector, Counter | Gauge | Histogram):
+        REGISTRY.register(_collector)
+REGISTRY.register(_Prefixed())

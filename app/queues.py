@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app import metrics
+from app.db.away import DATABASE_AWAY
 from app.db.queries import load
 
 if TYPE_CHECKING:
@@ -38,26 +39,35 @@ class Queues:
 
 
 async def run(runtime: "Runtime", name: str) -> None:
-    """Keep `runtime.queues` and the gauges fresh, for ever."""
+    """Keep `runtime.queues` and the gauges fresh; whether the database answers is a gauge, too."""
     while True:
         runtime.supervisor.beat(name)
         started = time.monotonic()
-        row = await runtime.pool.fetchrow(_SQL["queues"], timeout=_ANSWER_SECONDS)
-        runtime.supervisor.beat(name)
-        sells = await runtime.pool.fetchrow(_SQL["sells_at_risk"], timeout=_ANSWER_SECONDS)
-        if row is None or sells is None:  # pragma: no cover - an aggregate always has its row
-            raise RuntimeError("no row")
-        queues = runtime.queues
-        queues.received, queues.approved, queues.oldest_received, queues.oldest_approved = row
-        queues.sells_late, queues.sells_expired = sells
-        metrics.SELLS_AT_RISK.labels("late").set(queues.sells_late)
-        metrics.SELLS_AT_RISK.labels("expired").set(queues.sells_expired)
-        metrics.QUEUE_DEPTH.labels("received").set(queues.received)
-        metrics.QUEUE_DEPTH.labels("approved").set(queues.approved)
-        metrics.OLDEST_WAITING_SECONDS.labels("received").set(queues.oldest_received)
-        metrics.OLDEST_WAITING_SECONDS.labels("approved").set(queues.oldest_approved)
+        try:
+            await _sample(runtime, name)
+        except DATABASE_AWAY:
+            metrics.DATABASE_UP.set(is_up=False)
+            raise
+        metrics.DATABASE_UP.set(is_up=True)
         runtime.supervisor.beat(name)
         await asyncio.sleep(pause_seconds(time.monotonic() - started))
+
+
+async def _sample(runtime: "Runtime", name: str) -> None:
+    row = await runtime.pool.fetchrow(_SQL["queues"], timeout=_ANSWER_SECONDS)
+    runtime.supervisor.beat(name)
+    sells = await runtime.pool.fetchrow(_SQL["sells_at_risk"], timeout=_ANSWER_SECONDS)
+    if row is None or sells is None:  # pragma: no cover - an aggregate always has its row
+        raise RuntimeError("no row")
+    queues = runtime.queues
+    queues.received, queues.approved, queues.oldest_received, queues.oldest_approved = row
+    queues.sells_late, queues.sells_expired = sells
+    metrics.SELLS_AT_RISK.set(queues.sells_late, "late")
+    metrics.SELLS_AT_RISK.set(queues.sells_expired, "expired")
+    metrics.QUEUE_DEPTH.set(queues.received, "received")
+    metrics.QUEUE_DEPTH.set(queues.approved, "approved")
+    metrics.OLDEST_WAITING_SECONDS.set(queues.oldest_received, "received")
+    metrics.OLDEST_WAITING_SECONDS.set(queues.oldest_approved, "approved")
 
 
 def pause_seconds(cost: float) -> float:

@@ -61,6 +61,7 @@ class Supervisor:
         if name in self._workers:
             raise ValueError(f"a worker named {name!r} is running already")
         worker = self._workers[name] = _Worker(name, run)
+        metrics.WORKER_RESTARTS.labels(name)  # there from the start, at 0
         worker.task = asyncio.create_task(self._keep_running(worker), name=name)
 
     def beat(self, name: str) -> None:
@@ -84,7 +85,7 @@ class Supervisor:
                 error=worker.error,
                 failure=worker.failure,
             )
-            for worker in self._workers.values()
+            for worker in list(self._workers.values())  # a scrape asks from another thread
         }
 
     async def stop(self, limit_seconds: float) -> None:

@@ -58,7 +58,7 @@ async def look_up_state(runtime: Runtime, connection: Connection) -> None:
     runtime.destination_state = "held" if held else "open"
     shown = describe(runtime)["state"]
     for state in ("open", "held", "paused"):
-        metrics.DESTINATION_STATE.labels(state).set(state == shown)
+        metrics.DESTINATION_STATE.set(state == shown, state)
 
 
 async def why_failing(runtime: Runtime, connection: Connection) -> str:

@@ -156,7 +156,7 @@ class Outbox:
         if config.rate_limiting_enabled:
             free = allowance(windows, open_attempts=open_attempts, ended=ledger["ended"], now=now)
         for label, tokens in zip(("minute", "hour"), free.by_window, strict=False):
-            metrics.LIMITER_TOKENS.labels(label).set(tokens)
+            metrics.LIMITER_TOKENS.set(tokens, label)
         return probe_allowance(free, open_attempts=open_attempts, probe_at=ledger["probe_at"], now=now)
 
     async def _claim_due(

@@ -71,6 +71,8 @@ class Outcomes:
             breaker.tell_recovered()
             self._runtime.destination_state = "open"
         metrics.END_TO_END_SECONDS.observe(change["seconds"])
+        side = metrics.side_of(delivery.type)
+        metrics.BY_SIDE_END_TO_END_SECONDS.labels(side).observe(change["seconds"])
         log.info(
             "forwarded",
             signal_id=delivery.id,

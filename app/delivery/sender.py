@@ -81,7 +81,9 @@ async def _attempt(runtime: Runtime, delivery: Delivery) -> tuple[Answer, Effect
         return Answer(Outcome.NOT_TAKEN, error=describe(error)), Effect.NOTHING
     started = time.monotonic()
     answer = await _send(runtime, delivery, request)
-    metrics.DELIVERY_SECONDS.observe(time.monotonic() - started)
+    seconds = time.monotonic() - started
+    metrics.DELIVERY_SECONDS.observe(seconds)
+    metrics.BY_SIDE_DELIVERY_SECONDS.labels(metrics.side_of(delivery.type)).observe(seconds)
     return answer, request.effect
 
 
