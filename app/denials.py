@@ -9,12 +9,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, get_args
 
 import structlog
 
 from app import metrics
+from app.clock import machine_clock
 
 if TYPE_CHECKING:
     from app.runtime import Runtime
@@ -60,10 +61,15 @@ class Episode:
 
 
 class Denials:
-    """Counts what was turned away, and writes one line a minute and kind. `clock` returns seconds."""
+    """Counts what was turned away, and writes one line a minute and kind.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    `clock` returns seconds to measure with, `now` the time to show.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, now: Callable[[], datetime] = machine_clock
+    ) -> None:
+        self._clock, self._now = clock, now
         self._episodes: dict[Kind, Episode] = {}
         self._unwritten: dict[Kind, int] = {}
         self._line_at: dict[Kind, float] = {}
@@ -72,7 +78,7 @@ class Denials:
 
     def count(self, kind: Kind, address: str) -> None:
         """Count one; the log line follows with `write_lines`."""
-        now, moment, address = self._clock(), datetime.now(UTC), shown(address)
+        now, moment, address = self._clock(), self._now(), shown(address)
         episode = self._current(kind, now)
         if episode is None:
             episode = self._episodes[kind] = Episode(moment, moment, address, now)

@@ -11,6 +11,8 @@ from fastapi.responses import JSONResponse
 
 from app import admin, denials, intake, metrics, ops, queues
 from app.admin import live, sign_outs
+from app.clock import DatabaseClock
+from app.clock import run as run_clock
 from app.config_store import ConfigStore, Opening
 from app.db import address
 from app.db.pool import open_pool
@@ -21,6 +23,7 @@ from app.decision import worker as decision
 from app.delivery import endpoints as delivery_endpoints
 from app.delivery import workers as delivery
 from app.delivery.transport import open_client
+from app.denials import Denials
 from app.intake.reception import Reception
 from app.ops import retention
 from app.ops.access import AccessLog
@@ -43,7 +46,7 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        url, sessions = settings.database_url, dict[int, str]()
+        url, sessions, clock = settings.database_url, dict[int, str](), DatabaseClock()
         runtime = Runtime(
             settings=settings,
             config=start.config,
@@ -55,6 +58,8 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
             wakeups=Wakeups(),
             supervisor=Supervisor(),
             started_at=time.monotonic(),
+            clock=clock,
+            denials=Denials(now=clock.now),
             config_problems=start.problems,
         )
         store = ConfigStore(runtime, start)
@@ -104,6 +109,7 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
 
 def _start_workers(runtime: Runtime, reception: Reception) -> None:
     start = runtime.supervisor.start
+    start("clock", partial(run_clock, runtime, "clock"))
     start("intake", partial(reception.commit.run, "intake"))
     start("refused-posts", partial(reception.refused.run, "refused-posts"))
     start("denials", partial(denials.run, runtime, "denials"))

@@ -151,6 +151,9 @@ TOP_N_SIZE = SampledGauge("top_n_size", "Tickers in the Top-N list in force")
 REFRESHES = Counter(
     "screener_refresh", "Screener refreshes by result: ok, unchanged, probation, failed", ["result"]
 )
+CLOCK_DIFFERENCE_SECONDS = Gauge(
+    "clock_difference_seconds", "How far the machine's clock is ahead of the database's (negative: behind)"
+)
 CLIENTS = Gauge("live_clients", "Pages connected to /ws/admin-updates")
 BY_SIDE_DELIVERY_SECONDS = Histogram(
     f"{PREFIX}delivery_seconds", "From sending a request to its answer", ["side"], buckets=_LATENCY

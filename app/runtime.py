@@ -6,6 +6,7 @@ from typing import Literal
 
 import aiohttp
 
+from app.clock import DatabaseClock
 from app.config import Config
 from app.db.pool import Pool
 from app.db.reading import ReadingPool
@@ -39,6 +40,7 @@ class Runtime:
     supervisor: Supervisor
     started_at: float
     hub: Hub = field(default_factory=Hub)
+    clock: DatabaseClock = field(default_factory=DatabaseClock)
     queues: Queues = field(default_factory=Queues)
     denials: Denials = field(default_factory=Denials)
     sessions: dict[int, str] = field(default_factory=dict)

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
@@ -17,6 +16,7 @@ from app.admin.schemas import (
     ProcessStatus,
     TopN,
 )
+from app.clock import DatabaseClock
 from app.config import SystemConfig
 from app.db.pool import Connection
 from app.db.queries import load
@@ -74,7 +74,7 @@ async def look(runtime: Runtime) -> Overview:
             delivery_paused=runtime.config.system.delivery_paused,
             intake_paused=runtime.config.system.intake_paused,
             uptime_seconds=round(time.monotonic() - runtime.started_at, 1),
-            at=datetime.now(UTC),
+            at=runtime.clock.now(),
             destination=Destination(**describe(runtime)),
             top_n_count=len(top_n.tickers),
             top_n_age_seconds=top_n.age_seconds,
@@ -96,6 +96,7 @@ async def look(runtime: Runtime) -> Overview:
         alarms=alarms(top_n, sells_expired=sells["expired"], sells_late=sells["late"], failing=failing)
         + process_alarms(runtime.supervisor.states(), blocked)
         + operator_alarms(runtime.config.system, runtime.config_problems)
+        + clock_alarms(runtime.clock)
         + destination_alarms(runtime.config.webhook.url)
         + [denial_alarm(each) for each in refused],
     )
@@ -188,6 +189,13 @@ def process_alarms(states: Mapping[str, WorkerState], blocked: Sequence[Blocked]
     if failing:
         found.append(Alarm(code="workers_failing", values={"workers": ", ".join(failing)}))
     return found
+
+
+def clock_alarms(clock: DatabaseClock) -> list[Alarm]:
+    """What is wrong with the clocks: limits and ages follow the database's, the log the machine's."""
+    if not clock.differs:
+        return []
+    return [Alarm(code="clock_differs", values={"seconds": f"{clock.difference:+.0f}"})]
 
 
 def destination_alarms(url: str | None) -> list[Alarm]:

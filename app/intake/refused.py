@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from app.db.queries import load
@@ -34,7 +34,9 @@ class RefusedPosts:
 
     def add(self, status: int, reason: str, client: str, size: int, head: bytes) -> None:
         """Keep a post; the last 1,000 remain."""
-        self._unwritten.append(Refused(datetime.now(UTC), status, reason, client, size, head[:HEAD_BYTES]))
+        self._unwritten.append(
+            Refused(self._runtime.clock.now(), status, reason, client, size, head[:HEAD_BYTES])
+        )
 
     async def write(self) -> None:
         """Commit what was collected; it stays collected when that fails."""

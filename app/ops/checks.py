@@ -129,6 +129,13 @@ def destination(described: Mapping[str, object], fault: str = "") -> Check:
     return {"status": "ok"} if state == "open" else _degraded(f"deliveries wait: {state}")
 
 
+def clock(difference: float, *, differs: bool) -> Check:
+    """Degrade while the machine's clock is not the database's: by which one is right nothing here decides."""
+    if not differs:
+        return {"status": "ok"}
+    return _degraded(f"the machine's clock differs from the database's by {difference:+.0f} s")
+
+
 def configuration(problems: Mapping[str, ConfigFileError]) -> Check:
     """Degrade while a file is wrong and its last good content stays in force.
 

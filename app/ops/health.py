@@ -65,6 +65,7 @@ class Health:
             "top_n": checks.top_n(probe, paused=system.engine_paused),
             "destination": checks.destination(describe(runtime), fault_of(runtime.config.webhook.url)),
             "configuration": checks.configuration(runtime.config_problems),
+            "clock": checks.clock(runtime.clock.difference, differs=runtime.clock.differs),
             "disk": checks.disk(shutil.disk_usage(runtime.settings.config_dir.resolve().anchor).free),
         }
         return HealthAnswer(

@@ -9,12 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import asyncpg
 
 from app.settings import Settings
+from tests.api.operator import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -185,3 +187,23 @@ def test_migrate_may_run_again_and_names_a_database_that_is_away(database_url: s
     away = _run("migrate", _environment(f"postgresql://postgres@127.0.0.1:{_free_port()}/x", tmp_path))
     assert away.returncode == 1
     assert away.stderr.startswith("PostgreSQL cannot be reached")
+
+
+async def test_another_clock_of_the_machine_is_named_and_stamps_nothing(app_server: AppServer) -> None:
+    runtime = app_server.runtime
+    await runtime.clock.look(runtime.pool)
+    runtime.clock.machine = lambda: datetime.now(UTC) - timedelta(hours=5)
+    async with app_server.http.get("/health") as answer:
+        assert answer.status == 200
+        check = (await answer.json())["checks"]["clock"]
+    assert check["status"] == "degraded"
+    assert "differs from the database's by -1" in check["reason"]
+    status = await ask(app_server, "GET", "/admin/status")
+    assert "clock_differs" in {alarm["code"] for alarm in status["alarms"]}
+    async with app_server.http.post("/webhook/in", data=b"no JSON") as answer:
+        assert answer.status == 422
+    while not (at := await runtime.pool.fetchval("SELECT at FROM refused_posts")):
+        await runtime.wakeups.wait("changed", 1)
+    now = await runtime.pool.fetchval("SELECT clock_timestamp()")
+    for stamp in (at, datetime.fromisoformat(status["status"]["at"])):
+        assert abs(now - stamp) < timedelta(hours=1)
