@@ -23,8 +23,8 @@ test: lint  ## everything CI runs: on real containers, on a bare machine too
 faults: environment  ## every fault and every interruption: a quarter of an hour; writes docs/faults.md
 	$(DEV)/python -m pytest $(BESIDE) tests/faults
 
-bench: environment  ## measure, and compare with the budgets (ONLY=ingest,deploy: these groups; QUICK=1: seconds each)
-	$(DEV)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+bench: environment  ## measure, and compare with the budgets (ONLY=ingest,deploy: these groups; QUICK=1: seconds each; BASE=commit: compare with it)
+	$(DEV)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(BASE),--base $(BASE))
 
 fleet: environment  ## many hosts over SSH: one at a time, shipped images, a registry
 	$(DEV)/python -m pytest $(BESIDE) tests/fleet

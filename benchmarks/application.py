@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -18,10 +17,13 @@ from typing import TYPE_CHECKING, Self
 
 import requests
 
+from benchmarks.version import CURRENT
+
 if TYPE_CHECKING:
     from types import TracebackType
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+    from benchmarks.version import Version
+
 WEBHOOK_SECRET = "secret-of-the-bench"  # noqa: S105  # of a throw-away process
 ADMIN_TOKEN = "token-of-the-bench"  # noqa: S105  # of a throw-away process
 _START_SECONDS = 180.0
@@ -43,6 +45,7 @@ class Application:
     tickers: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     module: str = "app"
+    version: Version = CURRENT
     start_seconds: float = 0.0  # from the start of the process to the first good `/health`
     stop_seconds: float = 0.0  # from TERM to its end
 
@@ -56,8 +59,8 @@ class Application:
         self._log = (folder / "log").open("wb")
         started = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", self.module, "serve"],
-            cwd=CHECKOUT,
+            [self.version.python, "-m", self.module, "serve"],
+            cwd=self.version.checkout,
             env={
                 "PATH": os.environ["PATH"],
                 "DATABASE_URL": self.database_url,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from benchmarks.application import CHECKOUT
+from benchmarks.application import Application
 from benchmarks.database import Database
+from benchmarks.measurement import alternate
+from benchmarks.version import CHECKOUT, CURRENT, Version
 from tests.hosts.checkout import source_archive
 from tests.hosts.docker import call, docker, has_image
 from tests.hosts.engine import POSTGRES_IMAGE, Engine
@@ -18,7 +21,7 @@ from tests.hosts.ready import deploy_from_nothing, image_name, start_ready
 from tests.hosts.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 # Off but where a measurement counts statements: counting costs a little of every statement.
@@ -27,10 +30,18 @@ _SERVER_SETTINGS = ("shared_preload_libraries=pg_stat_statements", "pg_stat_stat
 
 @dataclass
 class Bench:
-    """Use as a context manager: what was started ends with it. `quick`: show that it works, in seconds."""
+    """Use as a context manager: what was started ends with it. `quick`: show that it works, in seconds.
+
+    `version` is what is measured. `compares`: versions alternate, so a measurement takes its figures once and
+    without references.
+    """
 
     quick: bool
+    compares: bool = False
+    version: Version = CURRENT
     _started: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _servers: dict[Version, TestServer] = field(default_factory=dict)
+    _histories: dict[Version, Database] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -40,13 +51,25 @@ class Bench:
     ) -> None:
         self._started.close()
 
+    def alternate(
+        self, rounds: int, figure: Callable[[], float], *references: Callable[[], float]
+    ) -> tuple[tuple[float, ...], ...]:
+        """Take figure and references in turn; of a comparison of versions only the figure, once."""
+        if self.compares:
+            return (figure(),), *(() for _ in references)
+        return alternate(self.rounds(rounds), figure, *references)
+
     def rounds(self, number: int) -> int:
-        """How often figure and reference alternate."""
+        """How often figures are taken within a measurement."""
+        return 1 if self.quick or self.compares else number
+
+    def repeats(self, number: int) -> int:
+        """How often a request is repeated for one figure."""
         return 1 if self.quick else number
 
     def seconds(self, duration: float) -> float:
         """How long one take lasts."""
-        return min(duration, 2.0) if self.quick else duration
+        return min(duration, 1.0 if self.compares else 2.0) if self.quick else duration
 
     def rows(self, number: int) -> int:
         """How many rows a table gets, or how many signals a run."""
@@ -54,12 +77,22 @@ class Bench:
 
     @contextlib.contextmanager
     def database(self) -> Iterator[Database]:
-        """An empty, migrated database."""
-        name = self._server.create()
+        """An empty database, migrated by the version that is measured."""
+        server = self._server
+        name = server.create()
         try:
-            yield Database(self._server.url(name))
+            yield Database(server.url(name))
         finally:
-            self._server.drop(name)
+            server.drop(name)
+
+    def application(
+        self,
+        database: Database,
+        tickers: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+    ) -> Application:
+        """The application of the version that is measured."""
+        return Application(database.url, tickers, environment or {}, version=self.version)
 
     def pgbench(self, database: Database, script: str, *, clients: int, transactions: int) -> float:
         """Transactions a second of a pgbench script, over the same network that the application uses.
@@ -81,12 +114,14 @@ class Bench:
         (line,) = (line for line in done.stdout.splitlines() if line.startswith("tps ="))
         return float(line.split()[2])
 
-    @cached_property
+    @property
     def history(self) -> Database:
-        """A database with a million signals that have ended; whoever adds to it ends what they added."""
-        database = self._started.enter_context(self.database())
-        database.store_history(self.rows(1_000_000))
-        return database
+        """A database with a million signals that have ended; each version has its own."""
+        if self.version not in self._histories:
+            database = self._started.enter_context(self.database())
+            database.store_history(self.rows(1_000_000))
+            self._histories[self.version] = database
+        return self._histories[self.version]
 
     @cached_property
     def engine(self) -> Engine:
@@ -94,25 +129,31 @@ class Bench:
         return self._started.enter_context(Engine(CHECKOUT))
 
     @cached_property
-    def source(self) -> bytes:
-        """The code under test as hosts clone it."""
-        return source_archive(CHECKOUT)
-
-    @cached_property
     def stack(self) -> Stack:
         """The product deployed on a throw-away host of its own."""
         self.engine  # noqa: B018  # hosts run on it
-        image = image_name(CHECKOUT)
+        source, image = source_archive(CHECKOUT), image_name(CHECKOUT)
         if not has_image(image):
-            deploy_from_nothing(self.source, image).result.require()
-        return Stack(self._started.enter_context(start_ready(image, self.source, "bench")))
+            deploy_from_nothing(source, image).result.require()
+        return Stack(self._started.enter_context(start_ready(image, source, "bench")))
+
+    @property
+    def _server(self) -> TestServer:
+        """The one server, with a template that the version has migrated."""
+        if self.version not in self._servers:
+            server = TestServer(self._base_url, self.version.checkout, self.version.python)
+            self._servers[self.version] = self._started.enter_context(server)
+        return self._servers[self.version]
 
     @cached_property
-    def _server(self) -> TestServer:
-        base_url = self._started.enter_context(self.engine.postgres(*_SERVER_SETTINGS))
-        return self._started.enter_context(TestServer(base_url, CHECKOUT))
+    def _base_url(self) -> str:
+        """A container of the product's own image, or as for tests the server at TEST_DATABASE_URL."""
+        given = os.environ.get("TEST_DATABASE_URL")
+        return given or self._started.enter_context(self.engine.postgres(*_SERVER_SETTINGS))
 
     def engine_version(self) -> str:
-        """The engine's own version."""
+        """The engine's own version; with a server of somebody else's none is needed."""
+        if os.environ.get("TEST_DATABASE_URL"):
+            return "not used; PostgreSQL at TEST_DATABASE_URL"
         self.engine  # noqa: B018  # it has to run before it can be asked
         return docker("version", "--format", "{{.Server.Version}}")

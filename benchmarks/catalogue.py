@@ -1,6 +1,6 @@
 """Every measurement, in the order of the table."""
 
-from benchmarks.groups import controller, delivery, deploy, growth, ingest, reading, soak, usage
+from benchmarks.groups import controller, delivery, deploy, growth, ingest, readers, reading, soak, usage
 from benchmarks.measurement import Measurement
 from benchmarks.row import Row
 
@@ -9,6 +9,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     *delivery.MEASUREMENTS,
     *reading.MEASUREMENTS,  # before growth, which adds to the million that both are about
     *growth.MEASUREMENTS,
+    *readers.MEASUREMENTS,
     *usage.MEASUREMENTS,
     *controller.MEASUREMENTS,
     *deploy.MEASUREMENTS,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Self
 
-from benchmarks.application import CHECKOUT
+from benchmarks.version import CHECKOUT
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.application import CHECKOUT
+from benchmarks.version import CHECKOUT
 from tests.hosts.docker import call
 
 if TYPE_CHECKING:

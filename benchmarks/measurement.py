@@ -19,6 +19,7 @@ class Measurement:
     name: str  # group.name, what ONLY= selects
     rows: tuple[Row, ...]
     run: Callable[[Bench], Mapping[str, Result]]
+    has_base: bool = True  # whether another commit's version can be measured in the same run
 
     @property
     def group(self) -> str:

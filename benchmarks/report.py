@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.application import CHECKOUT
 from benchmarks.catalogue import ROWS
 from benchmarks.row import Kind, Result, Row, verdict
+from benchmarks.version import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,10 +74,10 @@ def table(run: Run, rows: Sequence[Row] = ROWS) -> str:
             continue
         how = f"{row.how}. {result.note}" if result.note else row.how
         reference = (
-            f"{_spread(result.references, row.unit)}: {row.reference}" if result.references else _MISSING
+            f"{spread(result.references, row.unit)}: {row.reference}" if result.references else _MISSING
         )
         cells = (
-            row.what, _spread(result.figures, row.unit), reference, _compared(row, result), _budget(row),
+            row.what, spread(result.figures, row.unit), reference, _compared(row, result), _budget(row),
             _SIGNS[verdict(row, result)], how,
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
@@ -130,7 +130,8 @@ def _compared(row: Row, result: Result) -> str:
     return f"{result.ratio:.2f} ×"
 
 
-def _spread(figures: Sequence[float], unit: str) -> str:
+def spread(figures: Sequence[float], unit: str) -> str:
+    """Render the median with its unit, and the smallest and the largest of several figures."""
     middle = _number(Result(tuple(figures)).figure, unit)
     return middle if len(figures) == 1 else f"{middle} ({_plain(min(figures))} – {_plain(max(figures))})"
 

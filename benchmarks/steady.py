@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 import uvloop
@@ -19,10 +19,17 @@ if TYPE_CHECKING:
     from benchmarks.application import Application
 
 
+class Posted(NamedTuple):
+    """When a post was sent and when its 202 came, in `time.monotonic()`."""
+
+    sent: float
+    answered: float
+
+
 def post_steadily(
     application: Application, *, rate: float, seconds: float, tickers: Sequence[str]
-) -> dict[str, float]:
-    """Post buys, each at its own moment whatever the answers are; when each 202 came, by the signal's id.
+) -> dict[str, Posted]:
+    """Post buys, each at its own moment whatever the answers are; return them by the signal's id.
 
     Raises:
         RuntimeError: a post was not answered 202.
@@ -31,8 +38,8 @@ def post_steadily(
         return runner.run(_post(f"{application.url}/webhook/in", rate, int(rate * seconds), tickers))
 
 
-async def _post(url: str, rate: float, count: int, tickers: Sequence[str]) -> dict[str, float]:
-    answered: dict[str, float] = {}
+async def _post(url: str, rate: float, count: int, tickers: Sequence[str]) -> dict[str, Posted]:
+    posted: dict[str, Posted] = {}
     run = uuid.uuid4().hex
     headers = {"X-Webhook-Secret": WEBHOOK_SECRET, "Content-Type": "application/json"}
     async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=200)) as client:
@@ -45,16 +52,17 @@ async def _post(url: str, rate: float, count: int, tickers: Sequence[str]) -> di
                 "run": run,
                 "n": number,
             }
+            sent = time.monotonic()
             async with client.post(url, data=json.dumps(alert)) as answer:
                 body = await answer.read()
                 moment = time.monotonic()
             if answer.status != 202:
                 raise RuntimeError(f"a post was answered {answer.status}: {body!r}")
-            answered[json.loads(body)["signal_id"]] = moment
+            posted[json.loads(body)["signal_id"]] = Posted(sent, moment)
 
         started = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             for number in range(count):
                 await asyncio.sleep(started + number / rate - time.monotonic())
                 tasks.create_task(post(number))
-    return answered
+    return posted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.measurement import Measurement, alternate
+from benchmarks.measurement import Measurement
 from benchmarks.row import Result, Row, at_most, ratio_at_most
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def status(bench: Bench) -> Mapping[str, Result]:
     stack.host.write(_PLAYBOOK, _ONE_TASK)
     play = f"ANSIBLE_CONFIG={stack.project}/ansible.cfg .venv/bin/ansible-playbook -i inventory --limit local {_PLAYBOOK}"
     _time(stack.host, "python3 run.py --status-only", stack.project)
-    figures, plans, references = alternate(
-        bench.rounds(5),
+    figures, plans, references = bench.alternate(
+        5,
         lambda: _time(stack.host, "python3 run.py --status-only", stack.project),
         lambda: _time(stack.host, "python3 run.py --quick --check", stack.project),
         lambda: _time(stack.host, play, stack.project),
@@ -86,8 +86,8 @@ def help_(bench: Bench) -> Mapping[str, Result]:
     """Take both in turn; starting `docker exec` is in both and is taken off."""
     stack = bench.stack
     _time(stack.host, "python3 run.py --help", stack.project)
-    figures, references, exec_ = alternate(
-        bench.rounds(9),
+    figures, references, exec_ = bench.alternate(
+        9,
         lambda: _time(stack.host, "python3 run.py --help", stack.project),
         lambda: _time(stack.host, "python3 -c pass", stack.project),
         lambda: _time(stack.host, "true", stack.project),
@@ -108,8 +108,8 @@ def first_run(bench: Bench) -> Mapping[str, Result]:
         stack.host.run(f"rm -rf {environment} && {_FORGET_PACKAGES}", folder=stack.project).require()
         return _time(stack.host, command, stack.project)
 
-    figures, references = alternate(
-        bench.rounds(3),
+    figures, references = bench.alternate(
+        3,
         lambda: made_by("python3 -m deploy.bootstrap deploy", ".venv"),
         lambda: made_by(_BY_HAND, "/srv/by-hand"),
     )
@@ -123,7 +123,7 @@ def _time(host: Host, command: str, folder: str) -> float:
 
 
 MEASUREMENTS = (
-    Measurement("controller.status", (STATUS, PLAN), status),
-    Measurement("controller.help", (HELP,), help_),
-    Measurement("controller.first_run", (FIRST, SIZE), first_run),
+    Measurement("controller.status", (STATUS, PLAN), status, has_base=False),
+    Measurement("controller.help", (HELP,), help_, has_base=False),
+    Measurement("controller.first_run", (FIRST, SIZE), first_run, has_base=False),
 )

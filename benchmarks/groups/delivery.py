@@ -12,15 +12,15 @@ import aiohttp
 import asyncpg
 import uvloop
 
-from benchmarks.application import Application
 from benchmarks.destination import Destination
-from benchmarks.measurement import Measurement, alternate
+from benchmarks.measurement import Measurement
 from benchmarks.row import Result, Row, at_most, ratio_at_least
 from benchmarks.steady import post_steadily
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from benchmarks.application import Application
     from benchmarks.bench import Bench
     from benchmarks.database import Database
 
@@ -56,7 +56,7 @@ def latency(bench: Bench) -> Mapping[str, Result]:
     with (
         bench.database() as database,
         Destination() as destination,
-        Application(database.url, tickers, to(destination)) as application,
+        bench.application(database, tickers, to(destination)) as application,
     ):
         for _ in range(bench.rounds(3)):
             milliseconds = waits(application, destination, bench.seconds(20), RATE, tickers)
@@ -69,8 +69,8 @@ def drain(bench: Bench) -> Mapping[str, Result]:
     """Work off the same queue, in turn with a client that does no more than it has to."""
     signals = bench.rows(20_000)
     with Destination() as destination:
-        rates, references = alternate(
-            bench.rounds(3),
+        rates, references = bench.alternate(
+            3,
             lambda: drained(bench, destination, signals),
             lambda: _posted(bench, destination, signals),
         )
@@ -90,10 +90,10 @@ def waits(
     application: Application, destination: Destination, seconds: float, rate: float, tickers: tuple[str, ...]
 ) -> list[float]:
     """Milliseconds from each signal's 202 to its arrival; 0 where the request was faster than the answer."""
-    answered = post_steadily(application, rate=rate, seconds=seconds, tickers=tickers)
-    destination.wait(len(answered), seconds=120)
+    posted = post_steadily(application, rate=rate, seconds=seconds, tickers=tickers)
+    destination.wait(len(posted), seconds=120)
     arrived = destination.arrivals()
-    return [max(0.0, (arrived[signal] - moment) * 1000) for signal, moment in answered.items()]
+    return [max(0.0, (arrived[signal] - post.answered) * 1000) for signal, post in posted.items()]
 
 
 def percentile(values: list[float], percent: int) -> float:
@@ -108,7 +108,7 @@ def drained(bench: Bench, destination: Destination, signals: int, database: Data
             fresh.store_history(bench.rows(100_000))
             return drained(bench, destination, signals, fresh)
     database.store_approved(signals, TICKERS)
-    with Application(database.url, environment=to(destination, SENDERS)):
+    with bench.application(database, environment=to(destination, SENDERS)):
         destination.wait(signals, seconds=300)
         return destination.rate()
 

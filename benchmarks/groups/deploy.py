@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from benchmarks.measurement import Measurement, alternate
+from benchmarks.measurement import Measurement
 from benchmarks.row import Result, Row, at_most, more_at_most, ratio_at_most
 from tests.hosts import breaking
 from tests.hosts.probe import Probe
@@ -166,7 +166,7 @@ def quick(bench: Bench) -> Mapping[str, Result]:
         desk.by_hand(*by_hand)
         return desk.by_hand(*by_hand)
 
-    figures, references = alternate(bench.rounds(3), flow, hand)
+    figures, references = bench.alternate(3, flow, hand)
     return {UNCHANGED.key: Result(figures, references), UNCHANGED_GAP.key: Result(tuple(gaps))}
 
 
@@ -182,7 +182,7 @@ def changed(bench: Bench) -> Mapping[str, Result]:
         desk.edit()
         return desk.by_hand("build --quiet", "up --detach --wait", version=f"hand-{next(desk._numbers)}")  # noqa: SLF001
 
-    figures, references = alternate(bench.rounds(3), flow, hand)
+    figures, references = bench.alternate(3, flow, hand)
     desk.tidy()
     return {CHANGED.key: Result(figures, references)}
 
@@ -212,7 +212,7 @@ def update(bench: Bench) -> Mapping[str, Result]:
         gaps["hand"].append(probe.longest_gap)
         return seconds
 
-    figures, references = alternate(bench.rounds(3), flow, hand)
+    figures, references = bench.alternate(3, flow, hand)
     gap = Result(tuple(gaps["flow"]), tuple(gaps["hand"]))
     return {UPDATE.key: Result(figures, references), GAP.key: gap, GAP_SECONDS.key: Result(gap.figures)}
 
@@ -239,7 +239,7 @@ def taken_back(bench: Bench) -> Mapping[str, Result]:
             probe.wait_for_gap(within=60)
         return probe.longest_gap
 
-    figures, references = alternate(bench.rounds(3), flow, hand)
+    figures, references = bench.alternate(3, flow, hand)
     return {TAKEN_BACK.key: Result(figures, references)}
 
 
@@ -266,10 +266,10 @@ def image(bench: Bench) -> Mapping[str, Result]:
 
 
 MEASUREMENTS = (
-    Measurement("deploy.quick", (UNCHANGED, UNCHANGED_GAP), quick),
-    Measurement("deploy.changed", (CHANGED,), changed),
-    Measurement("deploy.update", (UPDATE, GAP, GAP_SECONDS), update),
-    Measurement("deploy.taken_back", (TAKEN_BACK,), taken_back),
-    Measurement("deploy.refused", (REFUSED,), refused),
-    Measurement("deploy.image", (IMAGE,), image),
+    Measurement("deploy.quick", (UNCHANGED, UNCHANGED_GAP), quick, has_base=False),
+    Measurement("deploy.changed", (CHANGED,), changed, has_base=False),
+    Measurement("deploy.update", (UPDATE, GAP, GAP_SECONDS), update, has_base=False),
+    Measurement("deploy.taken_back", (TAKEN_BACK,), taken_back, has_base=False),
+    Measurement("deploy.refused", (REFUSED,), refused, has_base=False),
+    Measurement("deploy.image", (IMAGE,), image, has_base=False),
 )

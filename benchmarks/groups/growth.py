@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.application import Application
 from benchmarks.destination import Destination
 from benchmarks.groups.delivery import SENDERS, TICKERS, drained
 from benchmarks.load import post_alerts
-from benchmarks.measurement import Measurement, alternate
+from benchmarks.measurement import Measurement
 from benchmarks.row import Result, Row, ratio_at_least
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from benchmarks.application import Application
     from benchmarks.bench import Bench
     from benchmarks.database import Database
 
@@ -42,11 +42,11 @@ def ingest(bench: Bench) -> Mapping[str, Result]:
     seconds = bench.seconds(6)
     full = bench.history
     full.execute("DELETE FROM top_n_lists")  # another measurement's: here nothing is decided
-    with bench.database() as empty, Application(full.url) as beside, Application(empty.url) as alone:
+    with bench.database() as empty, bench.application(full) as beside, bench.application(empty) as alone:
         post_alerts(beside, seconds=bench.seconds(2))
         post_alerts(alone, seconds=bench.seconds(2))
-        rates, references = alternate(
-            bench.rounds(5),
+        rates, references = bench.alternate(
+            5,
             lambda: _rate(beside, full, seconds),
             lambda: _rate(alone, empty, seconds),
         )
@@ -59,8 +59,8 @@ def claim(bench: Bench) -> Mapping[str, Result]:
     signals = bench.rows(5_000)
     full = bench.history
     with bench.database() as empty, Destination() as destination:
-        rates, references = alternate(
-            bench.rounds(5),
+        rates, references = bench.alternate(
+            5,
             lambda: drained(bench, destination, signals, full),
             lambda: drained(bench, destination, signals, empty),
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.application import Application
 from benchmarks.load import CONNECTIONS, post_alerts
-from benchmarks.measurement import Measurement, alternate
+from benchmarks.measurement import Measurement
 from benchmarks.row import Result, Row, at_most, ratio_at_least
 
 if TYPE_CHECKING:
@@ -63,14 +63,17 @@ _PGBENCH_SCRIPT = f"INSERT INTO one_row (id, ticker, body) VALUES (gen_random_uu
 def durable(bench: Bench) -> Mapping[str, Result]:
     """Take the three rates in turn: with storing, without, and pgbench's."""
     seconds, inserts = bench.seconds(_SECONDS), bench.rows(96_000) // CONNECTIONS
-    with bench.database() as database, bench.database() as plain:
-        plain.execute(_PGBENCH_TABLE)
+    with bench.database() as database, bench.application(database) as application:
+        post_alerts(application, seconds=bench.seconds(3))  # connections, plans and tables are warm
+        if bench.compares:
+            rate = Result((_rate(application, database, seconds),))
+            return {DURABLE.key: rate, AGAINST_PGBENCH.key: rate}
         without = Application(database.url, module="benchmarks.without_storing")
-        with Application(database.url) as application, without as answering:
-            post_alerts(application, seconds=bench.seconds(3))  # connections, plans and tables are warm
+        with bench.database() as plain, without as answering:
+            plain.execute(_PGBENCH_TABLE)
             post_alerts(answering, seconds=1)
-            stored, answered, inserted = alternate(
-                bench.rounds(_ROUNDS),
+            stored, answered, inserted = bench.alternate(
+                _ROUNDS,
                 lambda: _rate(application, database, seconds),
                 lambda: post_alerts(answering, seconds=seconds).rate,
                 lambda: bench.pgbench(plain, _PGBENCH_SCRIPT, clients=CONNECTIONS, transactions=inserts),
@@ -81,7 +84,7 @@ def durable(bench: Bench) -> Mapping[str, Result]:
 def latency(bench: Bench) -> Mapping[str, Result]:
     """Find the maximum, then post at half of it."""
     figures, rates = [], []
-    with bench.database() as database, Application(database.url) as application:
+    with bench.database() as database, bench.application(database) as application:
         post_alerts(application, seconds=bench.seconds(3))
         for _ in range(bench.rounds(3)):
             rate = _rate(application, database, bench.seconds(4)) / 2
@@ -94,11 +97,9 @@ def latency(bench: Bench) -> Mapping[str, Result]:
 def everything(bench: Bench) -> Mapping[str, Result]:
     """Post while decisions are made and deliveries leave."""
     tickers = tuple(f"T{number}" for number in range(0, 100, 2))
-    with bench.database() as database, Application(database.url, tickers) as application:
+    with bench.database() as database, bench.application(database, tickers) as application:
         post_alerts(application, seconds=bench.seconds(3))
-        (rates,) = alternate(
-            bench.rounds(3), lambda: post_alerts(application, seconds=bench.seconds(_SECONDS)).rate
-        )
+        (rates,) = bench.alternate(3, lambda: post_alerts(application, seconds=bench.seconds(_SECONDS)).rate)
         decided = database.value("SELECT count(*) FROM signals WHERE status <> 'received'")
     return {EVERYTHING.key: Result(rates, note=f"{decided:,} signals decided meanwhile")}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.application import Application
 from benchmarks.measurement import Measurement
 from benchmarks.row import Result, Row, at_most
 
@@ -47,13 +46,13 @@ def answers(bench: Bench) -> Mapping[str, Result]:
     """Ask for each often enough for a median."""
     database = bench.history
     middle = database.value("SELECT max(seq) / 2 FROM signals")
-    with Application(database.url, ("T0", "T1")) as application, application.session() as client:
+    with bench.application(database, ("T0", "T1")) as application, application.session() as client:
         pages = ("/admin/signals", f"/admin/signals?cursor={middle}")
         lists = ("/admin/page/signals", "/admin/page/signals?status=failed", "/admin/page/signals?ticker=H7")
         return {
-            PAGE.key: Result(_times(client, application.url, pages, bench.rounds(_REQUESTS))),
-            LIST.key: Result(_times(client, application.url, lists, bench.rounds(_REQUESTS))),
-            HEALTH.key: Result(_times(client, application.url, ("/health",), bench.rounds(_REQUESTS))),
+            PAGE.key: Result(_times(client, application.url, pages, bench.repeats(_REQUESTS))),
+            LIST.key: Result(_times(client, application.url, lists, bench.repeats(_REQUESTS))),
+            HEALTH.key: Result(_times(client, application.url, ("/health",), bench.repeats(_REQUESTS))),
         }
 
 
@@ -62,7 +61,7 @@ def export(bench: Bench) -> Mapping[str, Result]:
     figures = []
     signals = bench.history.value("SELECT count(*) FROM signals")
     for _ in range(bench.rounds(2)):
-        with Application(bench.history.url, ("T0", "T1")) as application, application.session() as client:
+        with bench.application(bench.history, ("T0", "T1")) as application, application.session() as client:
             client.get(f"{application.url}/admin/signals", timeout=30).raise_for_status()
             before = application.memory()
             application.forget_peak()

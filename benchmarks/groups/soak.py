@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.application import Application
 from benchmarks.destination import Destination
 from benchmarks.groups.delivery import SENDERS, percentile, to, waits
 from benchmarks.measurement import Measurement
@@ -68,7 +67,7 @@ def soak(bench: Bench) -> Mapping[str, Result]:
     with (
         bench.database() as database,
         Destination() as destination,
-        Application(database.url, tickers, to(destination, SENDERS)) as application,
+        bench.application(database, tickers, to(destination, SENDERS)) as application,
         open_page(application) as heap,
         ThreadPoolExecutor(1) as beside,  # Playwright keeps an event loop in this thread
     ):
@@ -98,4 +97,4 @@ def _end_and_beginning(values: list[float], of: Callable[[list[float]], float]) 
     return Result((of(values[-fifth:]),), (of(values[fifth : 2 * fifth]),))
 
 
-MEASUREMENTS = (Measurement("soak.soak", (DEAD, WAIT, APP, PAGE), soak),)
+MEASUREMENTS = (Measurement("soak.soak", (DEAD, WAIT, APP, PAGE), soak, has_base=False),)

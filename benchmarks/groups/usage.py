@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.application import Application
 from benchmarks.destination import Destination
 from benchmarks.groups.delivery import RATE, SENDERS, to
 from benchmarks.load import post_alerts
@@ -53,7 +52,7 @@ def memory(bench: Bench) -> Mapping[str, Result]:
     with (
         bench.database() as database,
         Destination() as destination,
-        Application(database.url, tickers, to(destination, SENDERS)) as application,
+        bench.application(database, tickers, to(destination, SENDERS)) as application,
     ):
         post_alerts(application, seconds=bench.seconds(30))
         return {MEMORY.key: Result((application.peak_memory(),))}
@@ -64,7 +63,7 @@ def statements(bench: Bench) -> Mapping[str, Result]:
     tickers = tuple(f"T{number}" for number in range(500))
     with bench.database() as database, Destination() as destination:
         database.count_statements()
-        with Application(database.url, tickers, to(destination)) as application:
+        with bench.application(database, tickers, to(destination)) as application:
             post_steadily(application, rate=RATE, seconds=2, tickers=tickers)  # connections are open
             database.forget_statements()
             posted = post_steadily(application, rate=RATE, seconds=bench.seconds(20), tickers=tickers)
@@ -78,7 +77,7 @@ def lifetime(bench: Bench) -> Mapping[str, Result]:
     starts, stops = [], []
     with bench.database() as database:
         for _ in range(bench.rounds(5)):
-            with Application(database.url, ("T0", "T1")) as application:
+            with bench.application(database, ("T0", "T1")) as application:
                 pass
             starts.append(application.start_seconds)
             stops.append(application.stop_seconds)

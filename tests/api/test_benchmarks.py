@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from benchmarks.application import CHECKOUT
 from benchmarks.database import Database
 from benchmarks.report import RESULTS, Run
+from benchmarks.version import CHECKOUT
 
 if TYPE_CHECKING:
     from tests.hosts.engine import Engine

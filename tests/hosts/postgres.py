@@ -30,14 +30,15 @@ class TestServer:
     """A server that tests may create databases in.
 
     `base_url` names the server with a user that may create databases and no database name, like
-    `postgresql://postgres@127.0.0.1:5432`.
+    `postgresql://postgres@127.0.0.1:5432`. `python` has what the application at `checkout` needs.
     """
 
     __test__ = False  # the name begins with Test, and pytest would collect it
 
-    def __init__(self, base_url: str, checkout: Path) -> None:
+    def __init__(self, base_url: str, checkout: Path, python: str = sys.executable) -> None:
         self._base_url = base_url
         self._checkout = checkout
+        self._python = python
         self._template = f"test_template_{uuid.uuid4().hex[:12]}"
 
     def __enter__(self) -> Self:
@@ -69,7 +70,7 @@ class TestServer:
     def _migrate(self, url: str) -> None:
         # A process of its own: the command that a deployment runs, and no event loop of ours is touched.
         done = subprocess.run(
-            [sys.executable, "-m", "app", "migrate"],
+            [self._python, "-m", "app", "migrate"],
             cwd=self._checkout,
             env={**os.environ, "DATABASE_URL": url},
             capture_output=True,
