@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from app.errors import ConfigFileError
 from app.settings import Settings, check_destination_url
+from app.value_words import in_words
 
 Source = Literal["file", "env", "default"]
 Document = Mapping[str, Any]
@@ -19,6 +20,7 @@ PAUSES = ("engine_paused", "delivery_paused", "intake_paused")
 # Among the documents of a revision: what people switched while the system file was wrong, until it says so.
 DECIDED = "decided"
 
+_AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200e\u200f\u2060\ufeff"
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=_PRINTABLE)]
 Url = Annotated[str, Meta(min_length=1, max_length=4000, pattern=_PRINTABLE)]
@@ -232,6 +234,8 @@ def _strategy(document: Document, index: int, layers: _Layers) -> Strategy:
     path = f"finviz.strategies.{document.get('name')}"
     values = layers.pick("strategy", document, path)
     # defaults that follow from other values of the same strategy (SPEC §12, §13)
+    if isinstance(values["url"], str):
+        values["url"] = trimmed(values["url"])
     refresh, window = values["refresh_interval_sec"], values["reprocess_window_seconds"]
     for key, default in {
         "max_age_seconds": max(60, 6 * refresh) if isinstance(refresh, int) else refresh,
@@ -247,8 +251,14 @@ def _checked(values: Mapping[str, Any], kind: type[_Section], file: str, prefix:
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        reason, _, place = str(error).partition(" - at `$.")
-        raise ConfigFileError(file, reason, place=prefix + place.rstrip("`")) from error
+        message, _, path = str(error).partition(" - at `$.")
+        place = path.rstrip("`")
+        raise ConfigFileError(file, in_words(message, kind, place), place=prefix + place) from error
+
+
+def trimmed(url: str) -> str:
+    """Return the URL without what a clipboard leaves around it: whitespace, marks of no width."""
+    return url.strip(_AROUND)
 
 
 def as_object(value: object, file: str, place: str = "") -> Document:

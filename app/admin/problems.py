@@ -37,6 +37,12 @@ _STATUS: dict[type[RefusedError], int] = {
     NotWrittenError: 500,
 }
 
+_QUOTES = "'"
+_MEANINGS = {  # by the expressions of the routes' parameters
+    "^[A-Z0-9.-]{1,20}$": "be a ticker of 1 to 20 characters A-Z 0-9 . -",
+    "^[a-z.-]{1,40}$": "be 1 to 40 characters a-z . -",
+}
+
 log = structlog.get_logger(__name__)
 
 
@@ -62,12 +68,21 @@ async def _refused(_request: Request, error: Exception) -> Response:
 
 async def _invalid(_request: Request, error: Exception) -> Response:
     """Say which places of a body or query have the wrong type: FastAPI's own answer, told to the reader."""
-    found = [{**each, "msg": told(each["msg"])} for each in cast("RequestValidationError", error).errors()]
+    errors = cast("RequestValidationError", error).errors()
+    found = [{**each, "msg": told(in_words(each["msg"]))} for each in errors]
     try:
         return JSONResponse({"detail": jsonable_encoder(found)}, 422)
     except (ValueError, RecursionError):
         # what was sent cannot be sent back: NaN, half a surrogate pair, bytes, or nested too deeply
         return JSONResponse({"detail": _bare(found)}, 422)
+
+
+def in_words(message: str) -> str:
+    """Return the message with what its expression means in the expression's place. Pure."""
+    start, is_pattern, expression = message.partition(" should match pattern ")
+    if not is_pattern:
+        return message
+    return f"{start} should {_MEANINGS.get(expression.strip(_QUOTES), 'have another form')}"
 
 
 def _bare(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

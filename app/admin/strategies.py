@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from app.admin.configuration import CHANGE_REFUSALS, merged, problem_of, sources_of
 from app.admin.door import REFUSALS, Acting, Store, runtime_of, signed_in
 from app.admin.schemas import Problem
-from app.config import BUILT_IN_STRATEGY, FINVIZ_FILE, Config, Document, Source, Strategy, merge
+from app.config import BUILT_IN_STRATEGY, FINVIZ_FILE, Config, Document, Source, Strategy, merge, trimmed
 from app.errors import ConfigFileError, ConflictError, NoSuchError
 from app.masking import masked_source, unmasked_source
 from app.screener import sources
@@ -189,7 +189,7 @@ def _check_pace(strategy: Strategy, place: str) -> None:
 def _unmasked(given: dict[str, Any], current: Strategy | None) -> dict[str, Any]:
     if given.get("url"):
         try:
-            given["url"] = unmasked_source(given["url"], current.url if current else None)
+            given["url"] = unmasked_source(trimmed(given["url"]), current.url if current else None)
         except ValueError as error:
             raise ConfigFileError(FINVIZ_FILE, str(error), place="url") from error
     return given

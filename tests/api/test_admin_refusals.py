@@ -55,8 +55,8 @@ REFUSALS = [
         ("POST", STRATEGIES, {"name": "x", "url": "list:?"}, "strategy.create", "x"),
         (
             422,
-            "config/finviz_config.json: strategies[1].url: '?' is no ticker: ",
-            "config/finviz_config.json: strategies[1].url: '?' não é um ticker: ",
+            "config/finviz_config.json: strategies[1].url: entry 1 of the list is not a ticker: ",
+            "config/finviz_config.json: strategies[1].url: o item 1 da lista não é um ticker: ",
         ),
     ),
     (
@@ -100,7 +100,12 @@ async def test_a_refusal_is_told_in_the_reader_s_language_and_logged(app_server:
     ("path", "body", "english", "portuguese"),
     [
         ("order/close-position", b"{}", "Field required", "campo obrigatório"),
-        ("order/sell-individual", b'{"ticker": "?"}', "String should match", "o texto deve seguir"),
+        (
+            "order/sell-individual",
+            b'{"ticker": "?"}',
+            "String should be a ticker",
+            "o texto deve ser um ticker",
+        ),
         ("order/sell-individual", b"\xff", "is no JSON in UTF-8", "não é JSON em UTF-8"),
         ("order/sell-individual", b"{", "JSON decode error", "não é JSON"),
     ],

@@ -142,6 +142,19 @@ async def test_a_source_in_force_that_is_refused_for_new_ones_may_stay(
     await ask(app_server, "PUT", f"{PATH}/mine", 422, body={"url": "file:watch.txt"})
 
 
+@pytest.mark.parametrize("around", [" {}", "{}\r\n", "\n\t{} ", "\u00a0{}\u200b"])
+async def test_a_pasted_url_is_saved_without_what_is_around_it(
+    app_server: AppServer, tmp_path: Path, around: str
+) -> None:
+    url = "https://finviz.com/screener.ashx?v=111&o=-change"
+    body = {"name": "pasted", "url": around.format(url), "refresh_interval_sec": 60}
+    await ask(app_server, "POST", PATH, 201, body=body)
+    saved = json.loads((tmp_path / FINVIZ_FILE).read_text())["strategies"][-1]
+    assert saved["url"] == url
+    refused = await ask(app_server, "PUT", f"{PATH}/pasted", 422, body={"url": f"{url}\nand more"})
+    assert refused["detail"].endswith("url: must be one line without control characters")
+
+
 async def test_there_is_no_such_strategy(app_server: AppServer) -> None:
     for method, path in (("PUT", "/none"), ("DELETE", "/none"), ("POST", "/none/activate")):
         body = {"top_n": 1} if method == "PUT" else None
