@@ -162,6 +162,7 @@ async def test_the_child_ends_with_its_parent_and_knows_no_secret() -> None:
     running = psutil.Process(pid)
     assert "s3cret" not in str(running.environ())
     assert running.rlimit(psutil.RLIMIT_AS) == (child.MEMORY_BYTES, child.MEMORY_BYTES)
+    assert await asyncio.to_thread(Path(f"/proc/{pid}/oom_score_adj").read_text) == "1000\n"
     parent.kill()
     await parent.wait()
     await until_ended(pid)
