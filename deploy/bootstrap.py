@@ -12,6 +12,7 @@ import errno
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,10 +20,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy import environment
+from deploy.package_errors import way_out
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ENVIRONMENTS = {"deploy": ".venv", "dev": ".venv-dev"}  # lock file in requirements/ → directory
+_STRANGE = re.compile(r"[^\w/.+@=~-]")  # : ends a path in PATH, a comma in -i, {{ is a template, and so on
 STAMP = "made-from"  # written last: an environment without it is not finished
 
 # pip's settings → uv's, so that a machine that reaches its packages through a mirror needs no second set-up.
@@ -34,6 +39,23 @@ _UV_NAMES = {
     "cert": "SSL_CERT_FILE",
     "timeout": "UV_HTTP_TIMEOUT",
 }
+
+# Exported settings of pip and uv that change what is installed, or where, instead of how it is reached.
+_ELSEWHERE = frozenset(
+    {
+        *("PIP_CONSTRAINT", "PIP_DRY_RUN", "PIP_NO_DEPS", "PIP_PREFIX", "PIP_PYTHON", "PIP_REQUIREMENT"),
+        *("PIP_ROOT", "PIP_TARGET", "PIP_USER", "PIP_UPLOADED_PRIOR_TO"),
+        *("UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_EXCLUDE_NEWER"),
+        *(
+            "UV_PYTHON",
+            "UV_SYSTEM_PYTHON",
+            "UV_PROJECT",
+            "UV_WORKING_DIR",
+            "UV_ENV_FILE",
+            "UV_NO_VERIFY_HASHES",
+        ),
+    }
+)
 
 
 class BootstrapError(Exception):
@@ -107,12 +129,16 @@ def _run(argv: Sequence[str], what: str, env: Mapping[str, str] | None = None) -
     if process.returncode:
         tail = "\n".join(f"    {line}" for line in (problems or out).strip().splitlines()[-8:])
         raise BootstrapError(
-            f"could not make the Python environment: {what} failed (exit {process.returncode}).\n{tail}\n"
-            "Nothing was changed. Is a package index reachable from here (pip's settings are used)?\n"
-            "When it is, run the same again.",
+            f"could not make the Python environment: {what} failed ({_ended(process.returncode)}).\n{tail}\n"
+            f"Nothing was changed. {way_out(problems + out)}\nThen run the same again.",
             exit_code=1,
         )
     return out
+
+
+def _ended(status: int) -> str:
+    """Say how a program ended, by its exit status or the negative number of a signal."""
+    return f"exit {status}" if status >= 0 else f"killed by signal {-status}"
 
 
 def uv_settings(pip_config: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -173,6 +199,7 @@ def _make(root: Path, kind: str) -> None:
     try:
         _run([sys.executable, "-m", "venv", "--prompt", target.name, str(fresh)], "python -m venv")
         pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+        env = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
         _run(
             [
                 *pip,
@@ -184,9 +211,10 @@ def _make(root: Path, kind: str) -> None:
                 f"{root}/requirements/uv.txt",
             ],
             "installing uv",
+            env,
         )
-        env = dict(os.environ)
-        env.update(uv_settings(_run([*pip, "config", "list"], "pip config list"), env))
+        env.update(uv_settings(_run([*pip, "config", "list"], "pip config list", env), env))
+        env.setdefault("UV_SYSTEM_CERTS", "true")  # as pip does: uv's own list lacks the CA of a company
         _run(
             [python, "-m", "uv", "pip", "sync", "--quiet", "--python", python, "--require-hashes", str(lock)],
             f"installing requirements/{kind}.txt",
@@ -205,6 +233,18 @@ def _make(root: Path, kind: str) -> None:
 def on_windows() -> bool:
     """Whether this is Windows itself; inside WSL it is not."""
     return os.name == "nt"
+
+
+def check_place(root: Path) -> None:
+    """Refuse a path of the checkout that a program would read as something else. Raises BootstrapError."""
+    strange = " ".join(map(ascii, sorted(set(_STRANGE.findall(str(root))))))
+    if strange:
+        raise BootstrapError(
+            f"this checkout lies at {root}, and {strange} in its path cannot work: "
+            "Python, Ansible and Docker read such characters as their own. Move it to a path of letters, "
+            "digits and the characters - _ . + @ = ~, then run the same again.",
+            exit_code=3,
+        )
 
 
 def _check_machine() -> None:
@@ -234,8 +274,9 @@ def ensure(root: Path, kind: str) -> Path:
                     sys.stderr.write(f"Making {target.name} from requirements/{kind}.txt (once) …\n")
                     _make(root, kind)
     except OSError as error:
+        what = error.strerror or "it failed"
         raise BootstrapError(
-            f"could not make {target}: {error}. Check the folder's owner and the free space.", exit_code=1
+            f"could not make {target}: {what} ({error.filename or root}). {way_out(what)}", exit_code=1
         ) from error
     return target / "bin" / "python"
 
@@ -248,14 +289,18 @@ def enter(root: Path) -> None:
     if is_current(root, "deploy", Path(sys.prefix)):
         return
     python = ensure(root, "deploy")
-    os.execv(python, [str(python), *sys.orig_argv[1:]])  # noqa: S606 - the same command, in our own environment
+    environment.leave()  # what comes next reduces it again, and knows what was exported
+    os.execv(python, [str(python), *sys.orig_argv[1:]])  # noqa: S606 - the same command, in our own packages
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in ENVIRONMENTS:
         sys.exit("usage: python3 -m deploy.bootstrap deploy|dev")
+    environment.enter()
     try:
         ensure(Path(__file__).resolve().parent.parent, sys.argv[1])
     except BootstrapError as failure:
         sys.stderr.write(f"{failure}\n")
         sys.exit(failure.exit_code)
+    finally:
+        environment.leave()

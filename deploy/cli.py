@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import io
 import json
 import re
 import signal
@@ -16,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from deploy import bootstrap, handover
+from deploy import bootstrap, environment, handover, output
 from deploy.actions import ACTIONS, BY_NAME, DEFAULT, UNLOCK, Action
 from deploy.exitcodes import ExitCode
 from deploy.masking import printable
@@ -61,11 +60,13 @@ class _FlowWithArgument(argparse.Action):
 
     def __call__(
         self,
-        parser: argparse.ArgumentParser,  # noqa: ARG002 - the signature is argparse's
+        parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
         values: str | Sequence[Any] | None,
-        option_string: str | None = None,  # noqa: ARG002
+        option_string: str | None = None,
     ) -> None:
+        if isinstance(values, str) and not values.strip():
+            parser.error(f"{option_string} got an empty argument: is a variable of the shell unset?")
         namespace.flows = [*(namespace.flows or []), self.const]
         # argparse hands the const over where an optional argument was left out.
         namespace.argument = "" if values == self.const else values
@@ -205,6 +206,18 @@ def _check(options: argparse.Namespace, action: Action, then: Action | None) -> 
         raise UsageError("--json and --follow-logs do not go together: a stream has no end to sum up")
     if options.inventory and options.limit is None:
         raise UsageError("-i needs --limit: name the hosts or groups this run is for")
+    _check_hosts(options)
+
+
+def _check_hosts(options: argparse.Namespace) -> None:
+    """Refuse a limit or an inventory that an unset variable of a shell has left empty. Raises UsageError."""
+    if options.limit is not None and not all(term.strip() for term in options.limit.split(",")):
+        raise UsageError(
+            f"--limit '{options.limit}' has an empty term: is a variable of the shell unset? "
+            "Name hosts or groups, separated by commas"
+        )
+    if not all(path.strip() for path in options.inventory):
+        raise UsageError("-i got an empty path: is a variable of the shell unset?")
 
 
 def _check_numbers(options: argparse.Namespace, action: Action) -> None:
@@ -251,11 +264,7 @@ def parse(argv: Sequence[str]) -> Request | str:
 
 def main(argv: Sequence[str]) -> int:
     """Answer `--help` and usage errors here; everything else inside `.venv`. Returns the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # a terminal that cannot show a character gets a question mark
-            stream.reconfigure(errors="replace")
+    output.guard()
     try:
         request = parse(argv)
     except UsageError as error:
@@ -263,10 +272,13 @@ def main(argv: Sequence[str]) -> int:
     if isinstance(request, str):
         sys.stdout.write(request)
         return ExitCode.DONE
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None)):  # Windows knows no SIGHUP
-        if number and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        # The terminal went away: the run goes on to its verdict, as do programs that this process becomes.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
+        _reduce_environment()
+        bootstrap.check_place(ROOT)
         bootstrap.enter(ROOT)
 
         from deploy import flow  # noqa: PLC0415 - Ansible and rich exist only inside .venv
@@ -276,6 +288,22 @@ def main(argv: Sequence[str]) -> int:
         return _refuse(str(error), error.exit_code, as_json=request.json)
     except KeyboardInterrupt:  # playbooks handle theirs: this one came before the first
         return _refuse("interrupted; nothing was changed", ExitCode.INTERRUPTED, as_json=request.json)
+    finally:
+        environment.leave()
+
+
+def _reduce_environment() -> None:
+    """Keep of the exported variables what programs may get. Raises BootstrapError."""
+    if bootstrap.on_windows():  # refused later, in words of its own
+        return
+    try:
+        environment.enter(keep=[handover.VARIABLE])
+    except OSError as error:
+        raise bootstrap.BootstrapError(
+            f"HOME cannot be used, and no private one can be made: {error.strerror}. "
+            "Set HOME to a folder that you may write to, or free space in the temporary folder (TMPDIR).",
+            exit_code=ExitCode.INTERNAL,
+        ) from error
 
 
 def _refuse(message: str, code: int, *, as_json: bool) -> int:

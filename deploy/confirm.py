@@ -32,8 +32,16 @@ def confirm(request: Request, hosts: list[str]) -> None:
         )
     sys.stderr.write(f"Type {PROJECT} to go on: ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip() != PROJECT:
+    if _typed() != PROJECT:
         raise DeclinedError(f"{flag} was not confirmed. Nothing was touched")
+
+
+def _typed() -> str:
+    """Return the line that was typed; nothing where the terminal went away."""
+    try:
+        return sys.stdin.readline().strip()
+    except OSError:
+        return ""
 
 
 def question(request: Request, hosts: list[str]) -> str:

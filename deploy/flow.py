@@ -10,7 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy import confirm, extra_vars, handover, inventory, lock, logs, runner, summary, unlock, verdict
+from deploy import (
+    confirm,
+    environment,
+    extra_vars,
+    handover,
+    inventory,
+    lock,
+    logs,
+    output,
+    runner,
+    summary,
+    unlock,
+    verdict,
+)
 from deploy.actions import DIAGNOSIS, UNLOCK, Action
 from deploy.events import RunState
 from deploy.exitcodes import ExitCode, worst
@@ -32,6 +45,7 @@ _CHANGES = "changes"  # the tag of whatever changes something: --check is the fl
 
 def run(request: Request, root: Path) -> ExitCode:
     """Carry out `request` from the checkout at `root`, report all of it, return the exit code (SPEC §2)."""
+    output.guard()
     # Ansible reads its configuration while it is imported: the checkout's, wherever the operator stands.
     os.environ["ANSIBLE_CONFIG"] = str(root / "ansible.cfg")
     os.environ["ANSIBLE_HOST_PATTERN_MISMATCH"] = "ignore"  # an unknown limit is refused in our own words
@@ -65,7 +79,7 @@ def _refuse(request: Request, mask: Mask, code: ExitCode, why: str) -> ExitCode:
 
 
 def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -> ExitCode:
-    limit = request.limit or inventory.DEFAULT_LIMIT
+    limit = inventory.DEFAULT_LIMIT if request.limit is None else request.limit
     # A look at this machine needs no check of what was typed: that saves reading the inventory twice.
     trusted = request.limit is None and not request.action.changes and request.action.playbook is not None
     hosts = [] if trusted else known.hosts(limit)
@@ -128,6 +142,8 @@ class _Session:
         """One playbook on `hosts`, under their locks if it changes anything; then, perhaps, what serves."""
         started = time.monotonic()
         state = RunState(hosts)
+        if action.changes:
+            self._note_ignored_variables(state)
         live = self._report.live(action, state, looks=self._request.check)
         with self._lock(action, state) as held, live:
             taken = self._take(held) and not self._interruption.requested
@@ -192,6 +208,20 @@ class _Session:
                     "this run was done with yours. Bring the new version here before the next one."
                 )
         return status
+
+    def _note_ignored_variables(self, state: RunState) -> None:
+        """Say which exported variables look like settings of the stack: `.env` alone decides."""
+        checkout = Path(self._request.checkout or self._root)
+        texts = [file.read_text("utf-8") for file in checkout.glob("docker-compose*.yml")]
+        used = set().union(*map(environment.interpolated, texts))
+        names = environment.overridden(environment.exported(), read_env(checkout / ".env"), used)
+        if names:
+            note = (
+                f"exported here, and without effect: {', '.join(names)} (the values of .env count; "
+                "write it there, or type: unset NAME)"
+            )
+            for host in state.hosts.values():
+                host.notes.append(note)
 
     def _ask_what_serves(self, state: RunState, hosts: list[str], *, keep: bool) -> None:
         """`diagnose.yml` after a failure: what it finds replaces what the failed flow had reported so far.
@@ -265,7 +295,8 @@ class _Session:
         elif ending.request.check and ending.verdict.code is ExitCode.DONE:
             self._report.say(summary.headline(ending))
             for host in ending.state.hosts.values():
-                self._report.plan(host.name, summary.planned(ending, host), host.report.get("warnings") or [])
+                warnings = [*host.notes, *(host.report.get("warnings") or [])]
+                self._report.plan(host.name, summary.planned(ending, host), warnings)
             self._report.say(f"\nNext: {summary.next_command(ending)}")
         else:
             self._report.say("\n".join(summary.lines(ending)))

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from deploy import environment
 from deploy.bootstrap import ENVIRONMENTS
 
 if TYPE_CHECKING:
@@ -82,12 +83,10 @@ def give(due: Due, checkout: Path) -> NoReturn:
     """Replace this process by the controller in `due.tree`, which goes on for the checkout."""
     request = due.request
     settled = {"run_id": request.run_id, "checkout": str(checkout), "commit": request.commit}
-    environment = {**os.environ, VARIABLE: json.dumps(settled)}
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execve(  # noqa: S606 - the same command, by the target's own code
-        sys.executable, [sys.executable, str(due.tree / "run.py"), *sys.argv[1:]], environment
-    )
+    environment.leave()  # the controller that goes on has its own list
+    os.environ[VARIABLE] = json.dumps(settled)
+    argv = [sys.executable, str(due.tree / "run.py"), *sys.argv[1:]]
+    os.execv(sys.executable, argv)  # noqa: S606 - the same command, by the target's own code
 
 
 def tidy(request: Request, tree: Path) -> None:

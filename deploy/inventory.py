@@ -58,7 +58,15 @@ class Inventory:
         """The hosts `limit` selects, in inventory order. Raises InventoryError at the first unknown term."""
         from ansible.errors import AnsibleError  # noqa: PLC0415
 
-        for term in _terms(limit):
+        terms = list(_terms(limit))
+        if all(term.startswith(("!", "&")) for term in terms):
+            raise InventoryError(
+                f"--limit {limit} only takes hosts away, and would mean all others, this machine among them: "
+                f"name hosts or groups first, such as all,{limit}.\n{self._known()}"
+                if terms
+                else f"--limit {limit} names no host.\n{self._known()}"
+            )
+        for term in terms:
             self._check(term, limit)
         try:
             self._inventory.subset(limit)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.exitcodes import ExitCode, worst
 from deploy.hostkeys import way_out
+from deploy.output import is_gone
 from deploy.report import write
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ async def _follow(targets: Sequence[Target], mask: Mask) -> ExitCode:
     loop, this = asyncio.get_running_loop(), asyncio.current_task()
     if this:
         loop.add_signal_handler(signal.SIGTERM, this.cancel)
+        if sys.stdout.isatty():  # a stream ends with the terminal that shows it; under nohup it is a file
+            loop.add_signal_handler(signal.SIGHUP, this.cancel)
     width = max(len(one.host) for one in targets) if len(targets) > 1 else 0
     try:
         async with asyncio.TaskGroup() as streams:  # ends every stream in order before it lets go
@@ -93,7 +96,7 @@ async def _stream(one: Target, width: int, mask: Mask) -> ExitCode:
         _complain(mask, f"{one.host}: {said}; its log cannot be followed without")
         return ExitCode.PRECONDITION
     if status or said != "running":
-        reason = "there is no container" if "no such object" in said.lower() else said
+        reason = "there is no container" if "no such container" in said.lower() else said
         start = f"python3 run.py --quick --limit {one.host}"
         _complain(mask, f"{one.host}: the app does not run ({reason}). Start it with: {start}")
         return ExitCode.PRECONDITION
@@ -110,6 +113,8 @@ async def _stream(one: Target, width: int, mask: Mask) -> ExitCode:
         if process.stdout:
             async for line in process.stdout:
                 write(sys.stdout, prefix + mask.text(line.decode("utf-8", "replace")))
+                if is_gone(sys.stdout):  # nobody reads any more
+                    return ExitCode.DONE
         await process.wait()
     finally:
         if process.returncode is None:
@@ -123,7 +128,7 @@ async def _ask(one: Target) -> tuple[int, str]:
     """Exit status and words of a look at the container's state."""
     try:
         process = await asyncio.create_subprocess_exec(
-            *one.command("docker", "inspect", "--format", "{{.State.Status}}", CONTAINER),
+            *one.command("docker", "container", "inspect", "--format", "{{.State.Status}}", CONTAINER),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -16,6 +16,7 @@ MASK = "********"
 _SECRET_NAME = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|AUTH|URL)$", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
 _NOT_PLAIN = re.compile(r"[^\n\t\x20-\x7e]")
+_REFERENCE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
 _SHORTEST = 8  # a shorter value is more likely an ordinary word of the output
 
 
@@ -45,18 +46,28 @@ def secret_values(pairs: Mapping[str, Any]) -> set[str]:
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """The assignments of a `.env`, none if it cannot be read. Only for masking: compose parses it."""
+    """Return the assignments of a `.env` with references resolved; none if it cannot be read.
+
+    Only for messages: compose parses it. So advice that shows how to write a reference counts as no secret.
+    """
     try:
         lines = path.read_text("utf-8", errors="replace").splitlines()
     except OSError:
         return {}
-    found = {}
+    found: dict[str, str] = {}
     for line in lines:
         if match := _ASSIGNMENT.match(line):
             name, value = match.groups()
             quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-            found[name] = value[1:-1] if quoted else value.partition(" #")[0].rstrip()
+            literal = quoted and value[0] == "'"
+            value = value[1:-1] if quoted else value.partition(" #")[0].rstrip()
+            found[name] = value if literal else _resolved(value, found)
     return found
+
+
+def _resolved(value: str, known: Mapping[str, str]) -> str:
+    """Return the value with `$NAME`, `${NAME}` and `${NAME:-default}` replaced as compose does."""
+    return _REFERENCE.sub(lambda match: known.get(match[1] or match[3] or "") or match[2] or "", value)
 
 
 class Mask:

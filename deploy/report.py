@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
@@ -59,16 +58,8 @@ def plan_lines(planned: list[Planned]) -> list[str]:
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write at once, control characters escaped.
-
-    A reader that has gone (`run.py --quick | head`) must not disturb a deployment.
-    """
-    try:
-        stream.write(printable(text))
-        stream.flush()
-    except BrokenPipeError:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), stream.fileno())
+    """Write with control characters escaped."""
+    stream.write(printable(text))
 
 
 class Report:

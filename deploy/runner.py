@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import locale
 import os
 import shutil
 import signal
@@ -34,7 +33,7 @@ KILLED = 254  # as ansible-runner says of what it kills itself
 _HEARD_SECONDS = 1.0  # who begins a step so long after a signal has not heard it
 _POLL_SECONDS = 0.2  # how often ansible-runner looks whether it is cancelled
 _BESIDE_SECONDS = 60.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Event = dict[str, Any]
 
@@ -69,7 +68,9 @@ class PlaybookRun:
 
 
 class Interruption:
-    """Ctrl-C, TERM and HUP while playbooks run: passed to Ansible as SIGINT, which ends its workers in order.
+    """Ctrl-C and TERM while playbooks run: passed to Ansible as SIGINT, which ends its workers in order.
+
+    A HUP is no wish for an end: the terminal went away, and a run needs none.
 
     Ansible raises an exception in its handler, and Python drops those in a few places (after a fork, in a
     destructor): where a step begins all the same, it is told again.
@@ -88,9 +89,8 @@ class Interruption:
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        # Under nohup a terminal that goes away is no wish for an end.
-        numbers = [n for n in _SIGNALS if n is not signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
-        self._previous = {number: signal.signal(number, self._on_signal) for number in numbers}
+        self._previous = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        self._previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         return self
 
     def __exit__(
@@ -206,11 +206,11 @@ def run_beside(job: PlaybookRun) -> dict[str, dict[str, Any]]:
     Returns the result of the last step on each host that came to one. Raises OSError.
     """
     private = Path(tempfile.mkdtemp(prefix="trading-signal-processor-"))
-    environment = {**os.environ, **_environment(job.root), "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+    environ = {**os.environ, **_settings(job.root), "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     try:
         done = subprocess.run(
             job.command(private),
-            env=environment,
+            env=environ,
             cwd=job.root,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -245,24 +245,22 @@ def _config(job: PlaybookRun, private: Path) -> ansible_runner.RunnerConfig:
         playbook=str(job.playbook),
         fact_cache_type="memory",
         suppress_env_files=True,
-        envvars={**_environment(job.root), **({leftovers.MARK: job.run_id} if job.run_id else {})},
+        envvars={**_settings(job.root), **({leftovers.MARK: job.run_id} if job.run_id else {})},
     )
     config.prepare()
     config.command = job.command(private)
     return config
 
 
-def _environment(root: Path) -> dict[str, str]:
-    added = {
+def _settings(root: Path) -> dict[str, str]:
+    """Return what Ansible is told by its environment; the checkout's ansible.cfg says the rest."""
+    return {
         "ANSIBLE_CONFIG": str(root / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_FORCE_COLOR": "False",
         "ANSIBLE_NOCOLOR": "True",
         "ANSIBLE_STDOUT_CALLBACK": "default",
     }
-    if locale.getpreferredencoding(do_setlocale=False).upper().replace("-", "") != "UTF8":
-        added["LC_ALL"] = "C.UTF-8"  # Ansible refuses any other encoding
-    return added
 
 
 def _forget_environment(status: dict[str, Any], runner_config: ansible_runner.RunnerConfig) -> None:

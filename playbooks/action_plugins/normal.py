@@ -52,10 +52,14 @@ class ActionModule(_ANSIBLES_OWN.ActionModule):
         result = dict(action.ActionBase.run(self, tmp, task_vars))
         environment: dict[str, Any] = {}
         self._compute_environment_string(environment)
-        os.environ.update({name: str(value) for name, value in environment.items()})
         sys.dont_write_bytecode = True  # a mere look leaves every file as it is
+        module = load(file, file.stem).MODULE
+        from ansible.module_utils.onhost import allowlist  # noqa: PLC0415 - `load` has made it importable
+
         # There and back as JSON, as with any other host: so a step gets and gives the same everywhere.
-        answer = load(file, file.stem).MODULE.call(json.loads(json.dumps(self._task.args)))
+        set_by_step = {name: str(value) for name, value in environment.items()}
+        with allowlist.in_force({**allowlist.cleaned(os.environ, own=True), **set_by_step}):
+            answer = module.call(json.loads(json.dumps(self._task.args)))
         return {**result, **json.loads(json.dumps(answer))}
 
     def _runs_here(self) -> bool:

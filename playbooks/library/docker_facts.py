@@ -7,19 +7,25 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.entry import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DOCUMENTATION = """
 module: docker_facts
 short_description: Versions of client, engine and compose, and what the machine is
 description:
   - Leaves the fact C(docker). An empty version means "not there"; C(error) then says why.
+  - C(elsewhere) names an engine that is not this machine's default, and what chose it.
   - Answers even if the engine hangs.
 options:
   timeout: {type: int, default: 15, description: Seconds one docker command may take.}
 """
+
+LOCAL = "unix:///var/run/docker.sock"
 
 
 def ask(argv: list[str], timeout: int) -> tuple[str, str]:
@@ -58,6 +64,17 @@ def resources(timeout: int) -> tuple[int, int]:
     return int(cpus), int(memory)
 
 
+def elsewhere(environ: Mapping[str, str], context: str) -> str:
+    """Name the engine that the client talks to, and what chose it; empty for the local default. Pure."""
+    if (host := environ.get("DOCKER_HOST", "")) and host != LOCAL:
+        return f"{host} (DOCKER_HOST)"
+    if context in ("", "default"):
+        return ""
+    return (
+        f"context {context} ({'DOCKER_CONTEXT' if environ.get('DOCKER_CONTEXT') else 'docker context use'})"
+    )
+
+
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Ask client, engine and compose; that they are not there is an answer, too."""
     timeout = params["timeout"]
@@ -68,7 +85,9 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     cpus, memory = resources(timeout) if engine else (0, 0)
     release = os_release()
     found = {
+        "installed": shutil.which("docker") is not None,
         "client": known.get("Client", {}).get("Version", ""),
+        "elsewhere": elsewhere(os.environ, known.get("Client", {}).get("Context", "")),
         "engine": engine,
         "compose": "" if compose_error else compose.lstrip("v"),
         "error": error or compose_error,

@@ -13,6 +13,7 @@ import urllib.request
 from typing import Any
 
 from ansible.module_utils.entry import Module
+from ansible.module_utils.stack import DIRECT
 
 DOCUMENTATION = """
 module: health_gate
@@ -42,11 +43,12 @@ INSIDE_SECONDS = 5.0
 ASK_INSIDE = """
 import sys, time, urllib.error, urllib.request
 url, row, pause, seconds = sys.argv[1], *map(float, sys.argv[2:])
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 end = time.monotonic() + seconds
 good = 0
 while True:
     try:
-        answer = urllib.request.urlopen(url, timeout=3)
+        answer = direct.open(url, timeout=3)
     except urllib.error.HTTPError as error:
         answer = error
     except OSError as error:
@@ -64,7 +66,7 @@ print(said)
 def ask_outside(url: str) -> tuple[int, str]:
     """Return status and body of the answer. Raises OSError."""
     try:
-        with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310  # the address is ours, and http
+        with DIRECT.open(url, timeout=3) as answer:
             return answer.status, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")
@@ -112,7 +114,7 @@ def ended_at(container: str, since: float) -> float | None:
 def ended_by_itself(container: str) -> str:
     """Say how the container ended, also if the engine started it again; empty while it runs."""
     form = "{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}"
-    argv = ["docker", "inspect", "--format", form, container]
+    argv = ["docker", "container", "inspect", "--format", form, container]
     said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split()
     if said and said[0] in ("created", "running") and said[1] == "0":
         return ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.onhost import causes, fence, leftovers
+from ansible.module_utils.onhost import allowlist, causes, fence, leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,10 +51,11 @@ class Module:
     fenced: Callable[[Answer], str] = lambda _: ""
 
     def run(self) -> None:
-        """Be the program that Ansible starts."""
+        """Be the program that Ansible starts; what else its user's login exports reaches no child of it."""
         module = AnsibleModule(self.arguments, required_if=self.required_if, supports_check_mode=self.looks)
         try:
-            result = self._carry_out(module.params)
+            with allowlist.in_force(allowlist.cleaned(os.environ, own=True)):
+                result = self._carry_out(module.params)
         except Failure as failure:
             module.fail_json(**failure.result)
         module.exit_json(**result)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible.module_utils.onhost.ownership import hand_over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 # Nobody sits at the other end: a question for a password would wait for ever. Looking refreshes no index.
 UNATTENDED = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+BATCH_MODE = "-o BatchMode=yes -o ConnectTimeout=15"
+REMOTE = ("clone", "fetch", "ls-remote")  # commands that may start ssh
 
 
 class GitError(Exception):
@@ -27,7 +30,8 @@ def git(
     # Signatures and hooks are the developer's: a deployment neither signs nor runs what a clone brought.
     settings = ("-c", "safe.directory=*", "-c", "core.hooksPath=/dev/null", "-c", "tar.umask=0022")
     variables = {**os.environ, **UNATTENDED, **(environment or {})}
-    variables.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=15")
+    if argv[0] in REMOTE and (command := ssh_command(configured(root, "core.sshCommand"))):
+        variables["GIT_SSH_COMMAND"] = command
     try:
         done = subprocess.run(
             ["git", *settings, "-C", str(root), *argv],
@@ -35,6 +39,7 @@ def git(
             check=False,
             env=variables,
             timeout=timeout,
+            start_new_session=True,  # no terminal: what still wants to ask somebody fails at once
         )
     except FileNotFoundError as error:
         raise GitError("git is not installed") from error
@@ -44,6 +49,29 @@ def git(
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise GitError(" / ".join(line.strip() for line in said[:6] if line.strip()) or "no reason given")
     return done.stdout
+
+
+def configured(root: Path, key: str) -> str:
+    """Return a value of git's configuration as it holds in this folder; empty if it is not set."""
+    argv = ["git", "-c", "safe.directory=*", "-C", str(root), "config", "--get", key]
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""
+
+
+def ssh_command(own: str) -> str:
+    """Return how git starts ssh without a question, from `core.sshCommand`; empty to leave it to git. Pure.
+
+    Git prefers the variable GIT_SSH_COMMAND to the setting, so the variable repeats it: it may name the key.
+    """
+    try:
+        program = shlex.split(own or "ssh")[0]
+    except (ValueError, IndexError):  # the shell that runs it will say what is wrong
+        return ""
+    if Path(program).name != "ssh":
+        return ""  # a program of the operator's: it may know no options of OpenSSH
+    return f"{own or 'ssh'} {BATCH_MODE}"
 
 
 def text(root: Path, *argv: str) -> str:

@@ -14,6 +14,7 @@ COMPOSE = "com.docker.compose."
 OWN = "trading-signal-processor."
 ADOPTED = ".run/adopted-volume"
 UNKNOWN = "something without a checkout"
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is asked without a proxy
 
 
 def docker(*argv: str, cwd: str | None = None, stdin: str | None = None) -> str:
@@ -68,7 +69,7 @@ def health_of(container: dict[str, Any]) -> dict[str, Any]:
         return {"status": "absent", "version": "", "code": 0}
     url = f"http://127.0.0.1:{container['ports']['80']}/health"
     try:
-        with urllib.request.urlopen(url, timeout=3) as answer:
+        with DIRECT.open(url, timeout=3) as answer:
             code, body = answer.status, answer.read()
     except urllib.error.HTTPError as error:
         code, body = error.code, error.read()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from deploy import bootstrap
 from tests.hosts import document
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -25,6 +26,10 @@ REAL = (
     *("playbooks/lock.yml", "playbooks/unlock.yml", "playbooks/history.yml", "roles/lock", "roles/journal"),
     *("playbooks/library/run_lock.py", "playbooks/library/run_history.py", "playbooks/module_utils"),
 )
+
+
+# What `install` adds: run.py itself, and what it needs to find its packages.
+CONTROLLERS_OWN = ("run.py", "deploy", "requirements", "pyproject.toml")
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,35 @@ class Checkout:
         if "--json" in arguments and out:
             document.check(out)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def install(self) -> None:
+        """Add run.py, and an environment for it that has the packages of the one that runs the tests."""
+        for name in CONTROLLERS_OWN:
+            source = REPOSITORY / name
+            if source.is_dir():
+                shutil.copytree(source, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, self.root / name)
+        venv, own = Path(sys.prefix), self.root / ".venv"
+        (own / "bin").mkdir(parents=True)
+        (own / "bin" / "python").symlink_to(Path(sys.executable).resolve())
+        shutil.copy(venv / "pyvenv.cfg", own)
+        (own / "lib").symlink_to(venv / "lib")
+        (own / bootstrap.STAMP).write_text(bootstrap.fingerprint(self.root, "deploy"), "utf-8")
+
+    def run_py(
+        self, *arguments: str, environ: dict[str, str], stdin: IO[str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """What an operator types, with this environment and nothing else; after `install`."""
+        return subprocess.run(
+            [sys.executable, str(self.root / "run.py"), *arguments],
+            env=environ,
+            stdin=stdin or subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
 
 
 def lay_out(root: Path) -> Checkout:

@@ -22,9 +22,10 @@ def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script = folder / "docker"
     script.write_text(
         f"""#!/bin/sh
-        case $1 in
-        inspect) cat {tmp_path}/state 2>/dev/null || {{ echo "Error: No such object: $4" >&2; exit 1; }};;
-        logs) echo '{{"event": "started", "token": "token-of-the-admin"}}'; exec sleep ${{LOG_LASTS:-60}};;
+        case "$1 $2" in
+        "container inspect")
+            cat {tmp_path}/state 2>/dev/null || {{ echo "No such container: $5" >&2; exit 1; }};;
+        logs*) echo '{{"event": "started", "token": "token-of-the-admin"}}'; exec sleep ${{LOG_LASTS:-60}};;
         esac
         """,
         "utf-8",

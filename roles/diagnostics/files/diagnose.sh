@@ -12,7 +12,7 @@ section containers
 docker ps --all --filter "label=com.docker.compose.project=$project" \
     --format 'table {{.Names}}\t{{.Status}}\t{{.Image}}\t{{.Ports}}'
 for container in "$app" "$database"; do
-    docker inspect --format '{{.Name}}: exit code {{.State.ExitCode}}, {{.RestartCount}} restarts, out of memory: {{.State.OOMKilled}}{{with .State.Error}}, {{.}}{{end}}' \
+    docker container inspect --format '{{.Name}}: exit code {{.State.ExitCode}}, {{.RestartCount}} restarts, out of memory: {{.State.OOMKilled}}{{with .State.Error}}, {{.}}{{end}}' \
         "$container" | sed 's|^/||'
 done
 

@@ -175,3 +175,24 @@ def test_every_playbook_of_the_table_exists() -> None:
         a.playbook for a in ACTIONS if a.playbook and not (REPOSITORY / "playbooks" / a.playbook).is_file()
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--limit", ""],
+        ["--limit", "  "],
+        ["--limit", ","],
+        ["--limit", "a,,b"],
+        ["--limit", "a,"],
+        ["--limit="],
+        ["--rebuild", "--yes", "-i", "fleet.yml", "--limit", ""],
+        ["-i", "", "--limit", "a"],
+        ["--rollback", ""],
+        ["--restore-db", " "],
+    ],
+)
+def test_a_variable_of_the_shell_that_is_unset_is_refused(arguments: list[str]) -> None:
+    """An empty limit would mean this machine, an empty inventory this folder."""
+    with pytest.raises(cli.UsageError, match="is a variable of the shell unset"):
+        cli.parse(arguments)

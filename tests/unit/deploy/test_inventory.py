@@ -48,6 +48,21 @@ def test_an_unknown_term_is_named_with_what_there_is(known: Inventory, limit: st
     assert "web" in str(refusal.value)
 
 
+@pytest.mark.parametrize("limit", ["!b", "!web", "&web", "!a,!b", "!a:!b"])
+def test_a_limit_that_only_takes_hosts_away_is_refused(known: Inventory, limit: str) -> None:
+    """Ansible takes it for all others: this machine is among them."""
+    with pytest.raises(InventoryError, match="only takes hosts away") as refusal:
+        known.hosts(limit)
+    assert f"such as all,{limit}." in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_an_empty_retry_file_is_refused(known: Inventory, tmp_path: Path, text: str) -> None:
+    (tmp_path / "retry").write_text(text, "utf-8")
+    with pytest.raises(InventoryError, match="names no host"):
+        known.hosts(f"@{tmp_path}/retry")
+
+
 def test_the_localhost_that_ansible_makes_up_is_not_in_the_inventory(known: Inventory) -> None:
     with pytest.raises(InventoryError, match="no host or group 'localhost'"):
         known.hosts("localhost")

@@ -33,6 +33,35 @@ def test_secrets_of_an_env_file_are_found(tmp_path: Path, line: str, secret: str
     assert secret_values(read_env(tmp_path / ".env")) == {secret}
 
 
+def test_advice_that_shows_a_reference_stays_readable(tmp_path: Path) -> None:
+    """`.env.example` writes DATABASE_URL with a reference, and so does what a refusal says about it."""
+    advice = "DATABASE_URL=postgresql+asyncpg://postgres:${POSTGRES_PASSWORD}@postgres:5432/trading_signals"
+    (tmp_path / ".env").write_text(f"POSTGRES_PASSWORD=long-password\n{advice}\n", "utf-8")
+    found = read_env(tmp_path / ".env")
+    assert found["DATABASE_URL"] == advice.replace("${POSTGRES_PASSWORD}", "long-password").partition("=")[2]
+    mask = Mask(secret_values(found))
+    assert mask.text(f"Write {advice} there") == f"Write {advice} there"
+    assert mask.text(found["DATABASE_URL"]) == MASK
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("$ONE", "first-value"),
+        ("a${ONE}b${NONE}", "afirst-valueb"),
+        ("${NONE:-other}", "other"),
+        ("${NONE-other}", "other"),
+        ("'${ONE}'", "${ONE}"),
+        ('"${ONE}"', "first-value"),
+        ("${", "${"),
+        ("5$", "5$"),
+    ],
+)
+def test_references_are_resolved_as_compose_does(tmp_path: Path, value: str, expected: str) -> None:
+    (tmp_path / ".env").write_text(f"ONE=first-value\nTWO={value}\n", "utf-8")
+    assert read_env(tmp_path / ".env")["TWO"] == expected
+
+
 @pytest.mark.parametrize(
     "line", ["LOG_LEVEL=information", "POSTGRES_PASSWORD=short", "ADMIN_TOKEN=", "#ADMIN_TOKEN=commented-out"]
 )

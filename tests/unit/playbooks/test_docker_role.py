@@ -11,6 +11,8 @@ from ansible.template import Templar
 
 ROLE = Path(__file__).parents[3] / "roles" / "docker"
 GOOD: dict[str, Any] = {
+    "installed": True,
+    "elsewhere": "",
     "client": "26.1.5",
     "engine": "26.1.5+dfsg1",
     "compose": "2.26.1",
