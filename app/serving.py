@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from app import termination
 from app.coalescing import CoalescingProtocol
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from app.settings import Settings
+
+_REST_SECONDS = 2.0  # of a message too large, before its connection is closed
+
+
+class LiveProtocol(WebSocketsSansIOProtocol):
+    """WebSockets whose clients learn why they are cut off, also in the middle of a message too large."""
+
+    def handle_parser_exception(self) -> None:
+        """Give the reason, and read on for a moment: closed at once, a client that still sends misses it."""
+        if self.close_sent:
+            return  # the rest of the message: discarded
+        close = self.conn.close_sent
+        code, reason = (close.code, close.reason) if close else (1002, "")
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = self.loop.call_later(_REST_SECONDS, self.transport.close)
 
 
 class Server(uvicorn.Server):
@@ -29,6 +47,7 @@ class Server(uvicorn.Server):
             "log_config": None,
             "access_log": False,
             "server_header": False,
+            "ws": LiveProtocol,
             "ws_max_size": 65_536,
             "ws_ping_interval": 10,  # a page that vanished is gone after 20 s; SPEC §15 allows 30
             "ws_ping_timeout": 10,

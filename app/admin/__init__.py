@@ -7,7 +7,7 @@ from starlette.staticfiles import StaticFiles
 
 from app.admin import api, configuration, database, live, pages, problems, records, strategies, switches
 from app.admin.guard import Guard
-from app.admin.headers import SecurityHeaders
+from app.admin.headers import HeadAsGet, SecurityHeaders
 from app.admin.preferences import Reader
 from app.admin.tries import WrongTries
 
@@ -31,6 +31,7 @@ def install(app: "FastAPI") -> None:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     problems.install(app)
+    app.add_middleware(HeadAsGet)  # the innermost: all others see what was asked
     app.add_middleware(Guard, tries=app.state.wrong_tries)
     app.add_middleware(Reader)
     app.add_middleware(
