@@ -7,6 +7,7 @@ import msgspec
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict
 
+from app import names
 from app.admin.configuration import CHANGE_REFUSALS, merged, problem_of, sources_of
 from app.admin.door import REFUSALS, Acting, Store, runtime_of, signed_in
 from app.admin.schemas import Problem
@@ -79,7 +80,7 @@ async def create_strategy(
     settings = runtime_of(request).settings
 
     def edit(config: Config) -> Mapping[str, Document]:
-        given = offered.model_dump(exclude_none=True)
+        given = _named(offered.model_dump(exclude_none=True), config, None)
         return _replaced(config, [*_listed(config), _unmasked(given, None)], settings)
 
     await store.change(actor, "strategy.create", edit, target=offered.name or "")
@@ -95,7 +96,7 @@ async def change_strategy(
 
     def edit(config: Config) -> Mapping[str, Document]:
         strategy, listed = _known(config, name), _listed(config)
-        given = _unmasked(offered.model_dump(exclude_unset=True), strategy)
+        given = _unmasked(_named(offered.model_dump(exclude_unset=True), config, strategy), strategy)
         index = config.finviz.strategies.index(strategy)
         listed[index] = merged(listed[index], msgspec.to_builtins(strategy), given)
         was_active = strategy == config.finviz.active_strategy
@@ -184,6 +185,22 @@ def _check_pace(strategy: Strategy, place: str) -> None:
     )
     if problem:
         raise ConfigFileError(FINVIZ_FILE, problem, place=place)
+
+
+def _named(given: dict[str, Any], config: Config, current: Strategy | None) -> dict[str, Any]:
+    """Return what is given with the name as it is kept. A name in force stays as it is, whatever it holds."""
+    name = given.get("name")
+    if name is None or (current and name == current.name):
+        return given
+    try:
+        name = names.normal(name)
+    except ValueError as error:
+        raise ConfigFileError(FINVIZ_FILE, str(error), place="name") from error
+    for strategy in config.finviz.strategies:
+        if name != strategy.name and strategy is not current and names.alike(name, strategy.name):
+            reason = f"looks like the name of another strategy, {strategy.name!r}: choose another one"
+            raise ConfigFileError(FINVIZ_FILE, reason, place="name")
+    return {**given, "name": name}
 
 
 def _unmasked(given: dict[str, Any], current: Strategy | None) -> dict[str, Any]:

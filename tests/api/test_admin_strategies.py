@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -11,6 +12,7 @@ from app.config import FINVIZ_FILE
 from tests.api.operator import ask, log_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from tests.api.conftest import AppServer
@@ -160,3 +162,34 @@ async def test_there_is_no_such_strategy(app_server: AppServer) -> None:
         body = {"top_n": 1} if method == "PUT" else None
         refused = await ask(app_server, method, PATH + path, 404, body=body)
         assert refused["detail"] == "there is no strategy 'none'; there are: top-gainers"
+
+
+@pytest.mark.parametrize(
+    "name", [".", "..", "a/../b", "a\u202eb", "a\u200bb", " ", "TOP-GAINERS", "top-gainers "]
+)
+async def test_a_name_that_cannot_be_told_apart_or_asked_for_is_refused(
+    app_server: AppServer, name: str
+) -> None:
+    refused = await ask(app_server, "POST", PATH, 422, body={"name": name, "url": "list:A"})
+    assert refused["detail"]
+    assert names(await ask(app_server, "GET", PATH)) == ["top-gainers"]
+
+
+async def test_a_name_is_kept_composed_and_trimmed(app_server: AppServer) -> None:
+    body = {"name": " Ac\u0327a\u0303o ", "url": "list:A"}
+    assert names(await ask(app_server, "POST", PATH, 201, body=body))[1] == "Ação"
+    refused = await ask(app_server, "POST", PATH, 422, body={**body, "name": "ação"})
+    assert "another strategy" in refused["detail"]
+
+
+async def test_a_name_in_force_stays_in_force(
+    start_app: Callable[..., Awaitable[AppServer]], tmp_path: Path
+) -> None:
+    name = " odd\u202e "
+    document = {"strategies": [{"name": name, "url": "list:A"}, {"name": "other", "url": "list:B"}]}
+    (tmp_path / FINVIZ_FILE).write_text(json.dumps(document))
+    app = await start_app()
+    path = f"{PATH}/{quote(name)}"
+    changed = await ask(app, "PUT", path, body={"name": name, "top_n": 3})
+    assert names(changed) == [name, "other"]
+    assert names(await ask(app, "PUT", path, body={"name": "plain"})) == ["plain", "other"]

@@ -46,7 +46,7 @@ SPEAKERS = {
     "told": 0,
 }
 # who says it to nobody else: elsewhere a ValueError is a defect, or stops the start
-WITH_VALUE_ERRORS = ("masking.py", "history.py", "importing.py", "endpoints.py")
+WITH_VALUE_ERRORS = ("masking.py", "history.py", "importing.py", "endpoints.py", "names.py")
 SAME_IN_EVERY_LANGUAGE = {"7: HTTP 7", "7: 7", "config/7: 7", "77", "7"}
 WRONG_DESTINATIONS = ("x", "http://a b", "http://a:0", "http://[::1", "http://a..b", "http://\u0444@a")
 NAMES: tuple[object, ...] = ("", "x" * 101, "\n", [], {})  # of a strategy, each wrong in another way
