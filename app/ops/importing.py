@@ -88,6 +88,8 @@ def read(file: TextIO, now: datetime) -> Iterator[Row]:
     if missing:
         names = ", ".join(missing)
         raise NoExportError(f"the first line names no column {names}: is this an export of signals?")
+    if len(set(header.cells)) < len(header.cells):
+        raise NoExportError("the first line names a column twice: is this an export of signals?")
     # what an export writes, by the version that wrote it
     restored = spreadsheet.restored if "imported_at" in header.cells else spreadsheet.restored_from_before
     return (_row(header.cells, record, restored, now) for record in records)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import stat
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from app.ops import importing
 from tests.api.operator import BEARER, ask, log_of
 
 if TYPE_CHECKING:
@@ -218,6 +220,27 @@ async def test_what_postgresql_refuses_is_listed_and_keeps_no_good_one_out(app_s
     answer = await imported(app_server, table(*rows))
     assert (answer["imported"], answer["bad"]) == (4, 1)
     assert answer["bad_rows"] == [{"line": 4, "reason": "PostgreSQL cannot store this signal"}]
+
+
+class _NotedBytes(io.BytesIO):
+    """Notes in which threads it is read."""
+
+    threads: set[int]
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        self.threads.add(threading.get_ident())
+        return super().read1(size)
+
+
+async def test_a_file_is_read_beside_the_event_loop(app_server: AppServer) -> None:
+    """However long its rows take to read, requests are answered meanwhile."""
+    file = _NotedBytes(table(*({**_GOOD, "id": str(uuid4())} for _ in range(450))).encode())
+    file.threads = set()
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    result = await importing.take(app_server.runtime.pool, text)
+    assert (result.imported, result.bad) == (450, 0)
+    assert file.threads
+    assert threading.get_ident() not in file.threads
 
 
 @pytest.mark.parametrize(

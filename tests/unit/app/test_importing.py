@@ -66,6 +66,7 @@ ODD_MOMENTS = [
     "9" * 5000,
     SECRET,
 ]
+TWICE = "id,received_at,status,ticker,body,id\r\n"
 DEEP = "[" * 60_000
 
 
@@ -259,7 +260,9 @@ def test_a_row_with_other_cells_than_the_header_and_empty_lines() -> None:
     assert_translated(found[0].reason)
 
 
-@pytest.mark.parametrize("text", ["", "\0", "nonsense", '"', '"a"b', "id,ticker\r\n", "x" * 17_000_000])
+@pytest.mark.parametrize(
+    "text", ["", "\0", "nonsense", '"', '"a"b', "id,ticker\r\n", TWICE, "x" * 17_000_000]
+)
 def test_what_is_no_export(text: str) -> None:
     with pytest.raises(NoExportError, match="is this an export") as refused:
         importing.read(io.StringIO(text, newline=""), NOW)
