@@ -25,9 +25,9 @@ _ANSWER_SECONDS = 10.0
 class Queues:
     """Signals that wait for a decision (`received`) and for delivery (`approved`, with those on the way).
 
-    A second old, ten when counting is slow; intake adds what it commits meanwhile. `oldest_*` in seconds, 0
-    when nothing waits. `sells_*`: in the last tenth of their age, and expired with their position open
-    (SPEC §10).
+    A second old, ten when counting is slow; intake adds what it commits meanwhile, decisions take off what
+    they end. `oldest_*` in seconds, 0 when nothing waits. `sells_*`: in the last tenth of their age, and
+    expired with their position open.
     """
 
     received: int = 0
@@ -36,6 +36,21 @@ class Queues:
     oldest_approved: float = 0.0
     sells_late: int = 0
     sells_expired: int = 0
+    _decided: int = 0
+
+    def count_decided(self, signals: int) -> None:
+        """Take decided signals off at once: the next sample may be seconds away."""
+        self.received = max(0, self.received - signals)
+        self._decided += signals
+
+    def take_sample(self, received: int, decided_before: int) -> None:
+        """Replace the count by one from the database, without what was decided since `decided_before`."""
+        self.received = max(0, received - (self._decided - decided_before))
+
+    @property
+    def decided(self) -> int:
+        """Signals that this process has decided."""
+        return self._decided
 
 
 async def run(runtime: "Runtime", name: str) -> None:
@@ -54,13 +69,15 @@ async def run(runtime: "Runtime", name: str) -> None:
 
 
 async def _sample(runtime: "Runtime", name: str) -> None:
+    decided = runtime.queues.decided
     row = await runtime.pool.fetchrow(_SQL["queues"], timeout=_ANSWER_SECONDS)
     runtime.supervisor.beat(name)
     sells = await runtime.pool.fetchrow(_SQL["sells_at_risk"], timeout=_ANSWER_SECONDS)
     if row is None or sells is None:  # pragma: no cover - an aggregate always has its row
         raise RuntimeError("no row")
     queues = runtime.queues
-    queues.received, queues.approved, queues.oldest_received, queues.oldest_approved = row
+    received, queues.approved, queues.oldest_received, queues.oldest_approved = row
+    queues.take_sample(received, decided)
     queues.sells_late, queues.sells_expired = sells
     metrics.SELLS_AT_RISK.set(queues.sells_late, "late")
     metrics.SELLS_AT_RISK.set(queues.sells_expired, "expired")

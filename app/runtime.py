@@ -27,6 +27,7 @@ class Runtime:
     `is_configured`: the database's revision is known, so a pause of before the start is, too.
     `started_at` is in seconds of `time.monotonic()`; `destination_state` is open or held (SPEC §10).
     `pool` is for orders and workers, `reading` for what people look at, `probing` for health alone.
+    `intake_failure` says why posts cannot be stored, empty while they can.
     `sessions` says what each server process of `pool` works for.
     """
 
@@ -44,6 +45,7 @@ class Runtime:
     queues: Queues = field(default_factory=Queues)
     denials: Denials = field(default_factory=Denials)
     sessions: dict[int, str] = field(default_factory=dict)
+    intake_failure: str = ""
     config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
     destination_state: Literal["open", "held"] = "open"
     is_configured: bool = False

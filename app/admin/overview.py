@@ -94,7 +94,7 @@ async def look(runtime: Runtime) -> Overview:
         changes=Changes(**changes),
         refused=refused,
         alarms=alarms(top_n, sells_expired=sells["expired"], sells_late=sells["late"], failing=failing)
-        + process_alarms(runtime.supervisor.states(), blocked)
+        + process_alarms(runtime.supervisor.states(), blocked, runtime.intake_failure)
         + operator_alarms(runtime.config.system, runtime.config_problems)
         + clock_alarms(runtime.clock)
         + destination_alarms(runtime.config.webhook.url)
@@ -175,9 +175,13 @@ def denial_alarm(found: DeniedRequests) -> Alarm:
     return Alarm(code=f"denied_{found.kind}", values=values)
 
 
-def process_alarms(states: Mapping[str, WorkerState], blocked: Sequence[Blocked]) -> list[Alarm]:
+def process_alarms(
+    states: Mapping[str, WorkerState], blocked: Sequence[Blocked], intake_failure: str = ""
+) -> list[Alarm]:
     """What keeps this process from working at full strength. Pure."""
     found = []
+    if intake_failure:
+        found.append(Alarm(code="intake_failing", values={"error": intake_failure}))
     if blocked:
         values = {
             "workers": ", ".join(sorted({each.worker for each in blocked})),

@@ -69,7 +69,10 @@ class AuditPage(BaseModel):
 
 
 class Order(BaseModel):
-    """A signal that went to the destination or is on its way, and its last attempt; null before the first."""
+    """An approved signal (sent, pending, or expired before delivery) and its last attempt.
+
+    The attempt's fields are null before the first.
+    """
 
     id: UUID
     seq: int
@@ -111,7 +114,7 @@ class OrderStats(BaseModel):
 class Hour(BaseModel):
     """The signals that arrived in the hour from `hour` on, by what became of them; seconds until delivery.
 
-    `approved` counts those that wait for delivery, left, or failed.
+    `approved` counts those that wait for delivery, were sent, failed, or expired after their approval.
     """
 
     hour: datetime
@@ -178,7 +181,7 @@ async def orders(
     ticker: Ticker | None = None,
     status: Literal["approved", "forwarding", "forwarded", "failed", "expired"] | None = None,
 ) -> OrderPage:
-    """What went to the destination or is on its way there."""
+    """Every approved signal: sent, pending, or expired before delivery."""
     rows = await connection.fetch(_SQL["orders"], cursor, limit + 1, ticker, status)
     found = [Order(**row) for row in rows[:limit]]
     return OrderPage(orders=found, next_cursor=found[-1].seq if len(rows) > limit else None)

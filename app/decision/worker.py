@@ -77,6 +77,7 @@ async def decide_batch(runtime: Runtime) -> int:
             [decision.reason for decision in decisions],
             [decision.detail for decision in decisions],
         )
+    runtime.queues.count_decided(len(rows))
     for result in results:
         metrics.SIGNALS_DECIDED.labels(result["status"]).inc(result["signals"])
     for row, decision in zip(rows, decisions, strict=True):

@@ -28,9 +28,21 @@ async def run(runtime: Runtime, name: str) -> None:
             await look_up_state(runtime, connection)
         # after an outage, too: who could not write an outcome down for longer than its lease does so first
         await asyncio.sleep(INTERVAL_SECONDS)
-        if await recover(runtime) + await expire(runtime):
+        if await sweep(runtime, name):
             runtime.wakeups.notify("approved")
             runtime.wakeups.notify("changed")
+
+
+async def sweep(runtime: Runtime, name: str) -> int:
+    """Take up all that was abandoned and end all that is overdue, a batch a transaction; return how many."""
+    total = 0
+    for step in (recover, expire):
+        done = _BATCH
+        while done == _BATCH:
+            done = await step(runtime)
+            total += done
+            runtime.supervisor.beat(name)
+    return total
 
 
 async def recover(runtime: Runtime) -> int:

@@ -10,6 +10,7 @@ import structlog
 from app import logging, metrics
 from app.db.away import DATABASE_AWAY, is_about_rows
 from app.db.pool import Connection
+from app.db.queries import load
 from app.failures import describe
 from app.intake.dedupe import Verdict, fold, follow
 from app.intake.store import Post, store
@@ -20,6 +21,9 @@ log = structlog.get_logger(__name__)
 BATCH_POSTS, BATCH_BYTES, UNCOMMITTED_BYTES = 500, 8_000_000, 32_000_000
 ANSWER_SECONDS = 2.0  # TradingView gives up after 3
 _COMMIT_SECONDS, _RETRY_SECONDS, _IDLE_SECONDS = 10.0, 0.1, 5.0
+
+
+_TRY_WRITING = load("intake")["try_writing"]
 
 
 class OverloadedError(Exception):
@@ -93,12 +97,15 @@ class GroupCommit:
                         if batch := self._take():
                             await self._commit(connection, batch)
                             away = False
+                        elif self._runtime.intake_failure:
+                            await self._try_writing(connection)
                         else:
                             await self._next_arrival()
             except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
                 if not away:
                     log.warning("intake cannot commit, and keeps trying", error=describe(error))
                 away = True
+                self._runtime.intake_failure = describe(error)
                 self._runtime.supervisor.beat(name)
                 self._put_back(self._take_all())
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -110,6 +117,7 @@ class GroupCommit:
             _, answer = self._deadlines.popleft()
             if not answer.done():
                 answer.set_exception(NotCommittedInTimeError())
+                self._runtime.intake_failure = self._runtime.intake_failure or "no commit within 2 s"
         self._timer = loop.call_at(self._deadlines[0][0], self._give_up) if self._deadlines else None
 
     async def _next_arrival(self) -> None:
@@ -120,6 +128,17 @@ class GroupCommit:
                 await self._arrived.wait()
         except TimeoutError:
             return  # nothing came: time for a beat
+
+    async def _try_writing(self, connection: Connection) -> None:
+        """Find out, without waiting for a post, whether posts can be stored again; nothing is kept of it."""
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                await connection.execute(_TRY_WRITING)
+        finally:
+            await transaction.rollback()
+        self._runtime.intake_failure = ""
 
     def _take(self) -> list[Post]:
         """Take the next batch off the queue; withdrawn posts fall away."""
@@ -189,6 +208,7 @@ class GroupCommit:
             self._answer(post, verdict)
         while self._deadlines and self._deadlines[0][1].done():
             self._deadlines.popleft()
+        self._runtime.intake_failure = ""
         metrics.GROUP_COMMIT_SIZE.observe(len(part))
         metrics.SIGNALS_RECEIVED.inc(len(new))
         if undecided:

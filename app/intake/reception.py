@@ -1,5 +1,6 @@
 """What happens to one post, from its parts to the answer (SPEC §8). The HTTP around it is in `routes`."""
 
+import asyncio
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,6 +20,9 @@ from app.members import without
 from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)
+
+# With the 2 s that a commit may take a sender has its answer before TradingView gives up after 3.
+_ROOM_SECONDS, _LOOK_SECONDS = 0.8, 0.01
 
 WRONG_PATH = (
     "nothing is here: send alerts by POST to /webhook/in, with the secret as header X-Webhook-Secret, "
@@ -57,6 +61,7 @@ class Reception:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._secret = WebhookSecret(runtime.settings.webhook_secret)
+        self._turn = asyncio.Lock()
         self.commit = GroupCommit(runtime)
         self.refused = RefusedPosts(runtime)
         if self._secret.is_open:
@@ -78,8 +83,9 @@ class Reception:
         if not known and not self._knows_field(fields):
             raise self._unauthorized(envelope)
         try:
-            self._check_load()
+            self._check_pause()
             alert = read_alert(body, fields)
+            await self._await_room()
             verdict = await self._stored(self._post(alert, envelope))
         except NotTakenError as error:
             raise self.refusal(error.status, str(error), envelope, without(body, SECRET_FIELD)) from error
@@ -137,11 +143,27 @@ class Reception:
     def _queue_size(self) -> int:
         return self._runtime.queues.received + self.commit.waiting
 
-    def _check_load(self) -> None:
+    def _check_pause(self) -> None:
         if self._runtime.config.system.intake_paused:
             raise NotTakenError(503, "intake is paused by an operator")
-        if self._queue_size() >= self._runtime.settings.queue_max_size:
-            raise NotTakenError(503, "too many signals wait for a decision (QUEUE_MAX_SIZE)")
+
+    def _is_full(self) -> bool:
+        return self._queue_size() >= self._runtime.settings.queue_max_size
+
+    async def _await_room(self) -> None:
+        """Let a post into a full queue as soon as decisions make room, in the order of arrival.
+
+        Fails closed: without room in 0.8 s the post is refused with 503, an exit like an entry. It is not
+        stored, and the sender repeats it; what was stored before keeps its place.
+        """
+        if not self._is_full() and not self._turn.locked():
+            return
+        try:
+            async with asyncio.timeout(_ROOM_SECONDS), self._turn:
+                while self._is_full():  # noqa: ASYNC110  # commits, decisions and samples change it
+                    await asyncio.sleep(_LOOK_SECONDS)
+        except TimeoutError as error:
+            raise NotTakenError(503, "too many signals wait for a decision (QUEUE_MAX_SIZE)") from error
 
     def _post(self, alert: Alert, envelope: Envelope) -> Post:
         webhook = self._runtime.config.webhook

@@ -85,8 +85,10 @@ def backlog(queues: Queues, max_size: int) -> Check:
     return {"status": "ok"}
 
 
-def intake(*, paused: bool) -> Check:
-    """Degrade while an operator has paused it: every post is refused."""
+def intake(*, paused: bool, failure: str = "") -> Check:
+    """Fail while posts cannot be stored, degrade while an operator has paused it: every post is refused."""
+    if failure:
+        return _failed(f"posts are refused with 503, they cannot be stored: {failure}")
     return _degraded("paused by an operator: posts are refused with 503") if paused else {"status": "ok"}
 
 

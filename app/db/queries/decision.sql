@@ -28,6 +28,7 @@ WITH list AS (
                    SELECT FROM signals b
                    WHERE b.ticker = s.ticker AND b.seq < s.seq AND b.type = 'buy'
                      AND b.status IN ('received', 'approved', 'forwarding') AND b.status NOT IN ('approved', 'forwarding')
+                     AND b.expires_at > statement_timestamp()  -- no exit waits for an entry that is too old to be decided
                    OFFSET 0)))
     ORDER BY seq
     LIMIT $1

@@ -34,6 +34,8 @@ WITH due AS (
           AND NOT EXISTS (
               SELECT FROM signals e
               WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.status IN ('received', 'approved', 'forwarding')
+                -- what is too old is never sent, so no exit waits until the sweep has ended it
+                AND nullif(e.status = 'forwarding' OR e.expires_at > statement_timestamp(), false) IS NOT UNKNOWN
               OFFSET 0), false) IS NOT UNKNOWN
       AND NOT EXISTS (
           SELECT FROM destinations d
@@ -48,7 +50,7 @@ WITH due AS (
                WHEN NOT idle THEN 'on its way to the destination'
                WHEN (SELECT b.status FROM signals b
                      WHERE b.ticker = due.ticker AND b.seq < due.seq AND b.type = 'buy'
-                     ORDER BY b.seq DESC LIMIT 1) IN ('rejected', 'failed', 'expired')
+                     ORDER BY b.seq DESC LIMIT 1) IN ('rejected', 'failed', 'expired', 'received', 'approved')  -- overdue
                    THEN 'its buy was not delivered, and no other position is open'
                ELSE 'the position was closed before its turn came'
            END AS reason
@@ -227,6 +229,7 @@ WITH orphan AS (
           SELECT FROM signals b
           WHERE b.ticker = s.ticker AND b.type = 'buy' AND b.seq < s.seq
             AND b.status IN ('received', 'approved', 'forwarding')
+            AND (b.status = 'forwarding' OR b.expires_at > statement_timestamp())
           OFFSET 0)
     RETURNING s.id, s.ticker, s.reason
 ), told AS (

@@ -93,3 +93,12 @@ DELETE FROM refused_posts WHERE id <= (SELECT id FROM refused_posts ORDER BY id 
 DELETE FROM intake_keys WHERE key IN (
     SELECT key FROM intake_keys WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
 );
+
+-- name: try_writing
+-- What a post writes, for a transaction that is rolled back: whether it can be written at all.
+WITH signal AS (
+    INSERT INTO signals (id, status, ticker, expires_at, body)
+    VALUES (gen_random_uuid(), 'rejected', 'NONE', statement_timestamp(), '')
+    RETURNING id
+)
+INSERT INTO signal_events (signal_id, status) SELECT id, 'rejected' FROM signal

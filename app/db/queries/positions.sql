@@ -16,7 +16,8 @@ SELECT ticker FROM positions WHERE id = $1
 -- $1 tickers, $2 types. Unfinished orders that sell.
 SELECT id AS signal_id, ticker, type
 FROM signals
-WHERE ticker = ANY ($1) AND type = ANY ($2) AND status IN ('approved', 'forwarding')
+WHERE ticker = ANY ($1) AND type = ANY ($2)
+  AND (status = 'forwarding' OR status = 'approved' AND expires_at > statement_timestamp())
 ORDER BY seq
 
 -- name: order

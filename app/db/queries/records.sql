@@ -27,17 +27,33 @@ ORDER BY e.id DESC
 LIMIT $2
 
 -- name: orders
--- $1 cursor (a seq), $2 how many, $3 ticker, $4 status. What went to the destination or is on its way there, with the last attempt.
+-- $1 cursor (a seq), $2 how many, $3 ticker, $4 status. What was approved, with the last attempt: sent, pending, or expired before
+-- its first attempt. Two parts, each read in the order of its own index; only for expired signals the events have to be asked.
+WITH sent AS (
+    SELECT seq FROM signals
+    WHERE (status IN ('approved', 'forwarding', 'forwarded', 'failed') OR attempts > 0)
+      AND ($1::bigint IS NULL OR seq < $1)
+      AND ($3::text IS NULL OR ticker = $3)
+      AND ($4::text IS NULL OR status = $4)
+    ORDER BY seq DESC
+    LIMIT $2
+), never_sent AS (
+    SELECT seq FROM signals s
+    WHERE status IN ('failed', 'expired') AND status = 'expired' AND attempts = 0
+      AND ($1::bigint IS NULL OR seq < $1)
+      AND ($3::text IS NULL OR ticker = $3)
+      AND ($4::text IS NULL OR status = $4)
+      AND EXISTS (SELECT FROM signal_events e WHERE e.signal_id = s.id AND e.status = 'approved')
+    ORDER BY seq DESC
+    LIMIT $2
+)
 SELECT s.id, s.seq, s.status, s.type, s.ticker, s.price, s.reason, s.received_at, s.status_at, s.attempts, s.round,
        a.destination, a.outcome, a.http_status, a.ended_at
 FROM signals s
 LEFT JOIN LATERAL (
     SELECT destination, outcome, http_status, ended_at FROM attempts WHERE signal_id = s.id ORDER BY id DESC LIMIT 1
 ) AS a ON true
-WHERE (s.status IN ('approved', 'forwarding', 'forwarded', 'failed') OR s.attempts > 0)
-  AND ($1::bigint IS NULL OR s.seq < $1)
-  AND ($3::text IS NULL OR s.ticker = $3)
-  AND ($4::text IS NULL OR s.status = $4)
+WHERE s.seq = ANY (ARRAY (SELECT seq FROM sent UNION ALL SELECT seq FROM never_sent))
 ORDER BY s.seq DESC
 LIMIT $2
 
@@ -53,9 +69,10 @@ SELECT type,
            FILTER (WHERE status = 'forwarded') AS median_seconds,
        percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM status_at - received_at)::float8)
            FILTER (WHERE status = 'forwarded') AS p95_seconds
-FROM signals
-WHERE (status IN ('approved', 'forwarding', 'forwarded', 'failed') OR attempts > 0)
-  AND received_at > now() - make_interval(hours => $1)
+FROM signals s
+WHERE received_at > now() - make_interval(hours => $1)
+  AND (status IN ('approved', 'forwarding', 'forwarded', 'failed') OR attempts > 0
+       OR status = 'expired' AND EXISTS (SELECT FROM signal_events e WHERE e.signal_id = s.id AND e.status = 'approved'))
 GROUP BY type
 ORDER BY type
 
@@ -66,13 +83,16 @@ WITH hours AS (
         date_trunc('hour', now(), 'UTC') - make_interval(hours => $1 - 1), date_trunc('hour', now(), 'UTC'), interval '1 hour'
     ) AS hour
 ), arrived AS (
-    SELECT date_trunc('hour', received_at, 'UTC') AS hour, status, status_at - received_at AS took
-    FROM signals
+    SELECT date_trunc('hour', received_at, 'UTC') AS hour, status, status_at - received_at AS took,
+           status IN ('approved', 'forwarding', 'forwarded', 'failed')
+           OR status = 'expired' AND (attempts > 0 OR EXISTS (
+               SELECT FROM signal_events e WHERE e.signal_id = s.id AND e.status = 'approved')) AS is_order
+    FROM signals s
     WHERE received_at >= date_trunc('hour', now(), 'UTC') - make_interval(hours => $1 - 1)
 ), counted AS (
     SELECT hour,
            count(*) AS received,
-           count(*) FILTER (WHERE status IN ('approved', 'forwarding', 'forwarded', 'failed')) AS approved,
+           count(*) FILTER (WHERE is_order) AS approved,
            count(*) FILTER (WHERE status = 'rejected') AS rejected,
            count(*) FILTER (WHERE status = 'forwarded') AS forwarded,
            count(*) FILTER (WHERE status = 'failed') AS failed,

@@ -5,7 +5,8 @@
 SELECT s.id, s.seq, s.status, s.type, s.ticker, s.reason, s.received_at, s.status_at, s.attempts, s.round,
        EXISTS (
            SELECT FROM signals o
-           WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.status IN ('approved', 'forwarding')) AS blocked
+           WHERE o.ticker = s.ticker AND o.seq > s.seq
+             AND (o.status = 'forwarding' OR o.status = 'approved' AND o.expires_at > statement_timestamp())) AS blocked
 FROM signals s
 WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at IS NULL
   AND ($1::bigint IS NULL OR s.seq < $1)
@@ -20,7 +21,8 @@ LIMIT $4
 SELECT s.id, s.ticker,
        EXISTS (
            SELECT FROM signals o
-           WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.status IN ('approved', 'forwarding')) AS blocked
+           WHERE o.ticker = s.ticker AND o.seq > s.seq
+             AND (o.status = 'forwarding' OR o.status = 'approved' AND o.expires_at > statement_timestamp())) AS blocked
 FROM signals s
 WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at IS NULL
   AND ($1::uuid[] IS NULL OR s.id = ANY ($1))
