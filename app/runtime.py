@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import datetime
+from typing import Literal, NamedTuple
 
 import aiohttp
 
@@ -19,6 +20,13 @@ from app.supervisor import Supervisor
 from app.wakeups import Wakeups
 
 
+class ClockStep(NamedTuple):
+    """By how many seconds the database's clock stepped (negative: back), and when on the monotonic clock."""
+
+    seconds: float
+    noticed_at: float
+
+
 @dataclass(slots=True)
 class Runtime:
     """Read `runtime.config` at each use and never keep it: a new revision replaces it while the process runs.
@@ -27,6 +35,7 @@ class Runtime:
     `is_configured`: the database's revision is known, so a pause of before the start is, too.
     `started_at` is in seconds of `time.monotonic()`; `destination_state` is open or held (SPEC §10).
     `pool` is for orders and workers, `reading` for what people look at, `probing` for health alone.
+    `limited_until`: no token of the rate limits is left before that moment; None while there is one.
     `intake_failure` says why posts cannot be stored, empty while they can.
     `sessions` says what each server process of `pool` works for.
     """
@@ -46,6 +55,8 @@ class Runtime:
     denials: Denials = field(default_factory=Denials)
     sessions: dict[int, str] = field(default_factory=dict)
     intake_failure: str = ""
+    clock_step: ClockStep | None = None
+    limited_until: datetime | None = None
     config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
     destination_state: Literal["open", "held"] = "open"
     is_configured: bool = False

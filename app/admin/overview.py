@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
@@ -24,9 +25,10 @@ from app.delivery.destination import describe, why_failing
 from app.denials import Denials
 from app.destination_url import fault_of
 from app.errors import ConfigFileError
+from app.ops import checks
 from app.ops.checks import Blocked
 from app.ops.health import find_blocked
-from app.runtime import Runtime
+from app.runtime import ClockStep, Runtime
 from app.screener.lists import current_list, last_error
 from app.supervisor import WorkerState
 
@@ -94,6 +96,12 @@ async def look(runtime: Runtime) -> Overview:
         changes=Changes(**changes),
         refused=refused,
         alarms=alarms(top_n, sells_expired=sells["expired"], sells_late=sells["late"], failing=failing)
+        + delivery_alarms(
+            limited_until=runtime.limited_until,
+            waiting=waiting["approved"],
+            clock_step=runtime.clock_step,
+            now=runtime.clock.now(),
+        )
         + process_alarms(runtime.supervisor.states(), blocked, runtime.intake_failure)
         + operator_alarms(runtime.config.system, runtime.config_problems)
         + clock_alarms(runtime.clock)
@@ -173,6 +181,20 @@ def denial_alarm(found: DeniedRequests) -> Alarm:
     """Return the alarm for it: alerts may be lost, or somebody guesses the token. Pure."""
     values = {"count": str(found.count), "address": found.last_address, "top": found.top_address}
     return Alarm(code=f"denied_{found.kind}", values=values)
+
+
+def delivery_alarms(
+    *, limited_until: datetime | None, waiting: int, clock_step: ClockStep | None, now: datetime
+) -> list[Alarm]:
+    """What holds deliveries back, or has moved their times. Pure but for the monotonic clock."""
+    found = []
+    if waiting and limited_until is not None and limited_until >= now + timedelta(seconds=1):
+        values = {"count": str(waiting), "time": f"{limited_until:%H:%M}"}
+        found.append(Alarm(code="limit_exhausted", values=values))
+    step = checks.clock_step(clock_step, time.monotonic())
+    if clock_step is not None and step["status"] != "ok":
+        found.append(Alarm(code="clock_stepped", values={"seconds": f"{clock_step.seconds:+.0f}"}))
+    return found
 
 
 def process_alarms(

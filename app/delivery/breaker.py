@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 FAILURES, SIGNALS = 5, 3
 _PAUSES = (5.0, 10.0, 20.0, 40.0, 60.0)
+LONGEST_PAUSE_SECONDS = _PAUSES[-1]
 _LATER = 1.5  # the signal of a failed probe lets others go first: it may be the one that is to blame
 _WORTH_READING = 50
 _LOOK_AGAIN_SECONDS = 0.25

@@ -6,7 +6,7 @@ within the limit.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 # With every token lent to an open attempt nobody knows when one comes back: look again soon.
@@ -28,23 +28,23 @@ class Allowance(NamedTuple):
     wait_seconds: float
 
 
-def allowance(
-    windows: Sequence[Window], *, open_attempts: int, ended: Sequence[datetime], now: datetime
-) -> Allowance:
-    """Count the tokens left.
+class Usage(NamedTuple):
+    """How many attempts that have ended count in a window; with no token left, when one of them leaves it."""
 
-    `ended` holds the ends of earlier attempts, newest first, as many as the largest limit where there are
-    that many.
-    """
+    ended: int
+    leaves_at: datetime | None = None
+
+
+def allowance(
+    windows: Sequence[Window], usage: Sequence[Usage], *, open_attempts: int, now: datetime
+) -> Allowance:
+    """Count the tokens left; `usage` is in the order of the windows."""
     by_window, wait = [], 0.0
-    for window in windows:
-        length = timedelta(seconds=window.seconds)
-        recent = sum(1 for end in ended[: window.limit] if end > now - length)
-        by_window.append(max(0, window.limit - open_attempts - recent))
+    for window, used in zip(windows, usage, strict=True):
+        by_window.append(max(0, window.limit - open_attempts - used.ended))
         if by_window[-1]:
             continue
-        # a token is free once fewer than `limit` count: when the (limit - open)-th newest end leaves
-        room = window.limit - open_attempts
-        leaves = (ended[room - 1] + length - now).total_seconds() if 0 < room <= len(ended) else 0.0
-        wait = max(wait, leaves, _LOOK_AGAIN_SECONDS if room <= 0 else 0.0)
+        # with every token lent to an open attempt there is no moment to wait for
+        leaves = (used.leaves_at - now).total_seconds() if used.leaves_at else 0.0
+        wait = max(wait, leaves, _LOOK_AGAIN_SECONDS if open_attempts >= window.limit else 0.0)
     return Allowance(min(by_window), tuple(by_window), wait)

@@ -2,19 +2,22 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
+import asyncpg
 import structlog
 
 from app import metrics
 from app.db.pool import Connection
 from app.db.queries import load
 from app.delivery.breaker import GIVEN_BACK, probe_allowance
+from app.delivery.clock import note_clock_step
 from app.delivery.destination import Destination, destination_of
-from app.delivery.limiter import Allowance, Window, allowance
+from app.delivery.limiter import Allowance, Usage, Window, allowance
 from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -146,18 +149,34 @@ class Outbox:
         config = self._runtime.config.webhook
         windows = Window(config.max_req_per_min, 60), Window(config.max_req_per_hour, 3600)
         await connection.execute(_SQL["lock_limiter"], destination.key)
-        ledger = await connection.fetchrow(
-            _SQL["ledger"], destination.key, max(window.limit for window in windows)
-        )
-        if ledger is None:
-            raise RuntimeError("a query without FROM answers one row, always")
-        open_attempts, now = ledger["open"], ledger["now"]
+        ledger = await self._ledger(connection, destination, windows)
+        first = ledger[0]
+        if first["ahead_seconds"] > 0:
+            await connection.execute(_SQL["pull_back"], destination.key, first["ahead_seconds"])
+            note_clock_step(self._runtime, -first["ahead_seconds"])
+            ledger = await self._ledger(connection, destination, windows)
+            first = ledger[0]
+        open_attempts, now = first["open"], first["now"]
         free = _UNLIMITED
         if config.rate_limiting_enabled:
-            free = allowance(windows, open_attempts=open_attempts, ended=ledger["ended"], now=now)
+            usage = [Usage(int(row["ended"]), row["leaves_at"]) for row in ledger]
+            free = allowance(windows, usage, open_attempts=open_attempts, now=now)
+        self._runtime.limited_until = None if free.tokens else now + timedelta(seconds=free.wait_seconds)
         for label, tokens in zip(("minute", "hour"), free.by_window, strict=False):
             metrics.LIMITER_TOKENS.set(tokens, label)
-        return probe_allowance(free, open_attempts=open_attempts, probe_at=ledger["probe_at"], now=now)
+        return probe_allowance(free, open_attempts=open_attempts, probe_at=first["probe_at"], now=now)
+
+    @staticmethod
+    async def _ledger(
+        connection: Connection, destination: Destination, windows: Sequence[Window]
+    ) -> list[asyncpg.Record]:
+        rows: list[asyncpg.Record] = await connection.fetch(
+            _SQL["ledger"],
+            destination.key,
+            [window.seconds for window in windows],
+            [window.limit for window in windows],
+        )
+        return rows
 
     async def _claim_due(
         self, connection: Connection, limit: int, destination: Destination, *, has_tokens: bool = False

@@ -7,6 +7,7 @@ import structlog
 from app import metrics
 from app.db.queries import load
 from app.delivery.breaker import SENDER_DIED
+from app.delivery.clock import ClockWatch
 from app.delivery.destination import look_up_state
 from app.delivery.outcomes import reason_of, reject_orphans
 from app.delivery.policy import Outcome, RetryUnknown, next_status
@@ -22,9 +23,11 @@ _SQL = load("delivery")
 
 async def run(runtime: Runtime, name: str) -> None:
     """Look every 2 s, for ever. Two processes may do it at once: each row is taken by one of them."""
+    watch = ClockWatch()
     while True:
         runtime.supervisor.beat(name)
         async with runtime.pool.acquire() as connection:
+            await watch.look(runtime, connection)
             await look_up_state(runtime, connection)
         # after an outage, too: who could not write an outcome down for longer than its lease does so first
         await asyncio.sleep(INTERVAL_SECONDS)

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from app.errors import ConfigFileError
 from app.queues import Queues
+from app.runtime import ClockStep
 from app.supervisor import WorkerState
 
 Status = Literal["healthy", "degraded", "unhealthy"]
@@ -18,6 +19,7 @@ LOW_DISK_BYTES = 500_000_000
 
 
 BLOCKED_AFTER_SECONDS = 3.0
+CLOCK_STEP_SHOWN_SECONDS = 3600.0
 
 
 class Blocked(NamedTuple):
@@ -90,6 +92,14 @@ def intake(*, paused: bool, failure: str = "") -> Check:
     if failure:
         return _failed(f"posts are refused with 503, they cannot be stored: {failure}")
     return _degraded("paused by an operator: posts are refused with 503") if paused else {"status": "ok"}
+
+
+def clock_step(step: ClockStep | None, now: float) -> Check:
+    """Degrade for an hour after the database's clock stepped; `now` in seconds of `time.monotonic()`."""
+    if step is None or now - step.noticed_at > CLOCK_STEP_SHOWN_SECONDS:
+        return {"status": "ok"}
+    direction = "back" if step.seconds < 0 else "ahead"
+    return _degraded(f"the database's clock stepped {direction} by {abs(step.seconds):.0f} s")
 
 
 def sells(queues: Queues) -> Check:

@@ -296,10 +296,14 @@ class TestUnavailable:
             assert answer.headers["Retry-After"].isdigit()
             assert "paused" in (await answer.json())["detail"]
 
-    async def test_too_many_waiting_is_503(self, start_app: StartApp) -> None:
+    async def test_too_many_waiting_is_503(
+        self, start_app: StartApp, database: asyncpg.Connection[asyncpg.Record]
+    ) -> None:
         server = await start_app(queue_max_size=1)
-        server.runtime.queues.received = 1
-        status, answer = await post(server, {"ticker": "A"})
+        async with database.transaction():
+            await database.execute("SELECT pg_advisory_xact_lock(hashtextextended('approvals', 0))")
+            assert (await post(server, {"ticker": "A"}))[0] == 202  # and no worker can decide on it
+            status, answer = await post(server, {"ticker": "B"})
         assert status == 503
         assert "QUEUE_MAX_SIZE" in answer["detail"]
 

@@ -1,5 +1,5 @@
 -- overdue orders are not pending any more
--- depends: 20261127_02_rN5tC-queue-lookups
+-- depends: 20261128_05_iM4pT-imported-attempts
 
 -- migrate: apply
 

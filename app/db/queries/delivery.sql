@@ -5,15 +5,80 @@
 SELECT pg_advisory_xact_lock(hashtextextended('limiter ' || $1, 0))
 
 -- name: ledger
--- $1 destination, $2 how many ends are worth reading. A statement of its own after the lock: it must see what was committed
--- while this transaction waited.
-SELECT statement_timestamp() AS now,
-       (SELECT count(*) FROM attempts WHERE destination = $1 AND ended_at IS NULL) AS open,
-       (SELECT probe_at FROM destinations WHERE destination = $1) AS probe_at,
-       ARRAY(SELECT ended_at FROM attempts
-             WHERE destination = $1 AND ended_at > statement_timestamp() - interval '1 hour' AND NOT imported
-             ORDER BY ended_at DESC
-             LIMIT $2) AS ended
+-- $1 destination, $2 windows in seconds, $3 their limits; a row for each. A statement of its own after the lock: it must see what was
+-- committed while this transaction waited. `ended`: attempts that count although they have ended. `leaves_at`, where no token is left:
+-- when the one ends to count that the next token waits for, or an earlier moment. `ahead_seconds`: by how much the newest end lies
+-- ahead of the clock, which has stepped back then.
+SELECT statement_timestamp() AS now, o.open, d.probe_at, u.ended,
+       coalesce((SELECT extract(epoch FROM ended_at - statement_timestamp())::float8 FROM attempts
+                 WHERE destination = $1 AND ended_at > statement_timestamp() AND NOT imported
+                 ORDER BY ended_at DESC LIMIT 1), 0) AS ahead_seconds,
+       CASE WHEN o.open + u.ended >= w.most THEN (
+           SELECT ended_at + make_interval(secs => w.seconds) FROM attempts
+           WHERE destination = $1 AND ended_at > w.since AND NOT imported
+           ORDER BY ended_at
+           OFFSET least(o.open + u.ended - w.most, 1000) LIMIT 1) END AS leaves_at
+FROM (SELECT seconds, most, statement_timestamp() - make_interval(secs => seconds) AS since, place
+      FROM unnest($2::int[], $3::int[]) WITH ORDINALITY AS given (seconds, most, place)) AS w
+CROSS JOIN (SELECT count(*) AS open FROM attempts WHERE destination = $1 AND ended_at IS NULL) AS o
+LEFT JOIN destinations d ON d.destination = $1
+CROSS JOIN LATERAL (
+    SELECT (SELECT coalesce(sum(ends), 0) FROM attempt_counts
+            WHERE destination = $1 AND seconds = 60 AND start > date_trunc('minute', w.since, 'UTC'))
+         + (SELECT coalesce(sum(ends), 0) FROM attempt_counts
+            WHERE destination = $1 AND seconds = 1 AND start > date_trunc('second', w.since, 'UTC')
+              AND start < date_trunc('minute', w.since, 'UTC') + interval '1 minute')
+         + (SELECT count(*) FROM attempts
+            WHERE destination = $1 AND ended_at > w.since AND NOT imported
+              AND ended_at < date_trunc('second', w.since, 'UTC') + interval '1 second') AS ended
+) AS u
+ORDER BY w.place
+
+-- name: pull_back
+-- $1 destination, $2 seconds. Ends ahead of the clock, which has stepped back: the newest counts as now, and the others keep their
+-- distances. None of them was later than that, so no window holds more than its limit.
+UPDATE attempts
+SET ended_at = ended_at - make_interval(secs => $2),
+    started_at = least(started_at, ended_at - make_interval(secs => $2))
+WHERE destination = $1 AND ended_at > statement_timestamp() AND NOT imported
+
+-- name: clamp
+-- $1 the longest hold, $2 the longest pause of a failing destination, $3 the longest wait of an order, $4 the longest lease, in
+-- seconds. Times further ahead than they can have been set: the clock has stepped back. What only waits is due at once; a request
+-- that may be open keeps a whole lease. Returns how many there were, and by how much the furthest lay ahead.
+WITH ahead AS (
+    SELECT greatest(
+        (SELECT max(greatest(
+             CASE WHEN held_until > statement_timestamp() + make_interval(secs => $1) THEN held_until END,
+             CASE WHEN probe_at > statement_timestamp() + make_interval(secs => $2) THEN probe_at END)) FROM destinations),
+        (SELECT max(greatest(
+             CASE WHEN not_before > statement_timestamp() + make_interval(secs => $3) THEN not_before END,
+             CASE WHEN lease_until > statement_timestamp() + make_interval(secs => $4) THEN lease_until END))
+         FROM signals WHERE status IN ('received', 'approved', 'forwarding') AND status <> 'received')) AS newest
+), held AS (
+    UPDATE destinations
+    SET held_until = CASE
+            WHEN held_until > statement_timestamp() + make_interval(secs => $1) THEN statement_timestamp() ELSE held_until END,
+        probe_at = CASE
+            WHEN probe_at > statement_timestamp() + make_interval(secs => $2) THEN statement_timestamp() ELSE probe_at END
+    WHERE held_until > statement_timestamp() + make_interval(secs => $1)
+       OR probe_at > statement_timestamp() + make_interval(secs => $2)
+    RETURNING 1
+), waiting AS (
+    UPDATE signals
+    SET not_before = CASE
+            WHEN not_before > statement_timestamp() + make_interval(secs => $3) THEN statement_timestamp() ELSE not_before END,
+        lease_until = CASE
+            WHEN lease_until > statement_timestamp() + make_interval(secs => $4)
+                THEN statement_timestamp() + make_interval(secs => $4) ELSE lease_until END
+    WHERE status IN ('received', 'approved', 'forwarding') AND status <> 'received'
+      AND (not_before > statement_timestamp() + make_interval(secs => $3)
+           OR lease_until > statement_timestamp() + make_interval(secs => $4))
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
+       (SELECT extract(epoch FROM newest - statement_timestamp())::float8 FROM ahead) AS ahead_seconds,
+       clock_timestamp() AS now
 
 -- name: claim
 -- $1 claim id, $2 how many, $3 lease in seconds, $4 destination, $5 false: nothing while the destination is failing.

@@ -38,3 +38,11 @@ WHERE id IN (SELECT id FROM paper_deliveries ORDER BY id LIMIT $2)
 DELETE FROM actions
 WHERE id IN (SELECT id FROM actions ORDER BY id LIMIT $2)
   AND at < now() - make_interval(days => greatest($1, 365))
+
+-- name: attempt_counts
+-- $1 days (at least one), $2 how many. No window of the limiter is longer than an hour.
+DELETE FROM attempt_counts
+WHERE (destination, seconds, start) IN (
+    SELECT destination, seconds, start FROM attempt_counts
+    WHERE start < now() - least(make_interval(days => $1), interval '2 hours')
+    LIMIT $2)

@@ -7,10 +7,24 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.delivery.limiter import Window, allowance
+from app.delivery.limiter import Allowance, Usage, Window
+from app.delivery.limiter import allowance as allowance_of
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 WINDOWS = (Window(4, 60), Window(9, 300))
+
+
+def allowance(
+    windows: tuple[Window, ...], *, open_attempts: int, ended: list[datetime], now: datetime
+) -> Allowance:
+    """Count as the database does; `ended` newest first."""
+    usage = []
+    for window in windows:
+        counting = [end for end in reversed(ended) if end > now - timedelta(seconds=window.seconds)]
+        excess = len(counting) + open_attempts - window.limit
+        leaves = counting[excess] if 0 <= excess < len(counting) else None
+        usage.append(Usage(len(counting), leaves + timedelta(seconds=window.seconds) if leaves else None))
+    return allowance_of(windows, usage, open_attempts=open_attempts, now=now)
 
 
 def at(seconds: float) -> datetime:
