@@ -1,4 +1,4 @@
-"""The limits are counted in SQL, exactly, whoever writes the attempts and whatever the clock does."""
+"""The limits are counted in SQL, exactly, whichever version writes the attempts and whatever the clock does."""
 
 from __future__ import annotations
 
