@@ -22,6 +22,11 @@ def controller(project: Path, run_id: str) -> Path:
     return project / lock.FOLDER / f"controller-{run_id}"
 
 
+def successor(container: str, run_id: str) -> str:
+    """Return the name under which a run starts the container that takes the place of another one."""
+    return f"{container}.next-{run_id}"
+
+
 def _utc() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
@@ -111,11 +116,37 @@ def sweep(project: Path, run_id: str) -> list[str]:
     shutil.rmtree(controller(project, run_id), ignore_errors=True)
     ended = [f"{one.command[:80]} ({one.pid})" for one in leftovers.end(run_id)]
     listing = ["docker", "ps", "--all", "--format", "{{.Names}}", "--filter", f"label={LABEL}={run_id}"]
+    ended += _finish_swap(successor(journal.CONTAINER, run_id), journal.CONTAINER)
     for name in _docker(listing):
         _docker(["docker", "stop", name])  # in order: what it sent must be written down
         _docker(["docker", "rm", "--force", name])
         ended.append(f"container {name}")
     return ended
+
+
+def _finish_swap(new: str, container: str) -> list[str]:
+    """Leave one container of the app where a run was cut off between two; what was done.
+
+    The new one stays if it runs and the old one does not; else the old one serves on.
+    """
+    running = {name: _running(name) for name in (new, container)}
+    if running[new] is None:
+        return []
+    if running[container] or (running[container] is not None and not running[new]):
+        _docker(["docker", "rm", "--force", new])
+        _docker(["docker", "start", container])
+        _docker(["docker", "update", "--restart=unless-stopped", container])
+        return [f"container {new}"]
+    _docker(["docker", "rm", "--force", container])
+    _docker(["docker", "rename", new, container])
+    _docker(["docker", "start", container])
+    return [f"the swap of {container}, which was finished"]
+
+
+def _running(container: str) -> bool | None:
+    """Whether a container runs; None if there is none."""
+    said = _docker(["docker", "container", "inspect", "--format", "{{.State.Running}}", container])
+    return said == ["true"] if said else None
 
 
 def _docker(argv: list[str]) -> list[str]:

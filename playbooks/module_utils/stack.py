@@ -158,6 +158,21 @@ def differences(containers: dict[str, dict[str, Any]], targets: dict[str, dict[s
     return {service: word for service, word in found.items() if word}
 
 
+def _app(by_name: dict[str, dict[str, Any]], app: str, container: str) -> dict[str, Any] | None:
+    """Return the app's container: by its name, or the running one that a swap cut off half-way has left."""
+    named = by_name.get(container)
+    if named and named["State"]["Running"]:
+        return named
+    successors = (
+        entry
+        for name, entry in by_name.items()
+        if name.startswith(f"{container}.next-")
+        and (entry["Config"]["Labels"] or {}).get(f"{COMPOSE}service") == app
+        and entry["State"]["Running"]
+    )
+    return next(successors, named)
+
+
 def look(
     project: str, services: dict[str, dict[str, Any]], app: str, volume: str, checkout: str | None = None
 ) -> dict[str, Any]:
@@ -166,12 +181,16 @@ def look(
     names = [service["container"] for service in services.values()]
     raw = json.loads(docker("container", "inspect", *dict.fromkeys([*names, *mine])) or "[]")
     by_name = {entry["Name"].lstrip("/"): entry for entry in raw}
-    containers = {
-        service: container_facts(by_name[spec["container"]])
-        for service, spec in services.items()
-        if spec["container"] in by_name
-    }
     labels = {name: entry["Config"]["Labels"] or {} for name, entry in by_name.items()}
+    containers = {
+        service: container_facts(found)
+        for service, spec in services.items()
+        if (
+            found := by_name.get(spec["container"])
+            if service != app
+            else _app(by_name, app, spec["container"])
+        )
+    }
     orphans = [
         name
         for name, label in labels.items()

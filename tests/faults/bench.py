@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -35,6 +36,22 @@ ROWS = (
     "SELECT id, signal_id, outcome, ended_at FROM attempts ORDER BY id",
 )
 FLOW_SECONDS = 900.0
+TERMINAL = """\
+import os, pty, sys
+step, *command = sys.argv[1:]
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp(command[0], command)
+seen = b""
+while step.encode() not in seen:
+    try:
+        seen += os.read(terminal, 65536)
+    except OSError:
+        break
+os.close(terminal)
+print(seen.decode(errors="replace"))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 UP_SECONDS = 20.0
 
 
@@ -147,6 +164,25 @@ class Bench:
                 done = self.stack.run_py(arguments, timeout=FLOW_SECONDS)
             else:
                 done = self._struck(arguments, trigger)
+        return Ended(done.code, done.output, probe.answered, probe.failed, probe.longest_gap)
+
+    def play_and_cut(self, arguments: str, event: str) -> Ended:
+        """The same until the power is cut at an event of the engine; then the host boots."""
+        watcher = self.stack.host.cut_power_at(event)
+        ended = self.play(arguments)
+        watcher.wait(timeout=60)
+        self.stack.host.boot()
+        return ended
+
+    def play_on_a_terminal(self, arguments: str, step: str) -> Ended:
+        """`python3 run.py …` on a terminal that goes away as soon as a line with `step` appears."""
+        self.stack.host.write("/root/terminal.py", TERMINAL)
+        with Probe(self.stack.health_url) as probe:
+            done = self.stack.host.run(
+                f"python3 /root/terminal.py {shlex.quote(step)} python3 run.py {arguments}",
+                folder=self.stack.project,
+                timeout=FLOW_SECONDS,
+            )
         return Ended(done.code, done.output, probe.answered, probe.failed, probe.longest_gap)
 
     def _struck(self, arguments: str, trigger: Trigger) -> Result:

@@ -23,8 +23,8 @@ def carry_out(bench: Bench, row: Row) -> tuple[Outcome, str]:
     again: Ended | None = None
     with row.made(bench):
         target = bench.target(row.flow)
-        first = bench.play(row.flow, row.trigger)
-        serves = bench.serving()
+        first = _play(bench, row)
+        serves = bench.wait_for_service() if row.cut else bench.serving()
         left = bench.remains()
         if row.interrupted:
             again = bench.play(row.flow)
@@ -44,6 +44,14 @@ def carry_out(bench: Bench, row: Row) -> tuple[Outcome, str]:
         problems.append("no copy holds the rows that were destroyed")
     outcome = Outcome(row.name, _cells(row, first, again, serves, before, after, target), problems)
     return outcome, "\n".join(ended.output for ended in (first, again) if ended)
+
+
+def _play(bench: Bench, row: Row) -> Ended:
+    if row.cut:
+        return bench.play_and_cut(row.flow, row.cut)
+    if row.closes:
+        return bench.play_on_a_terminal(row.flow, row.closes)
+    return bench.play(row.flow, row.trigger)
 
 
 def _of_the_ending(row: Row, first: Ended, again: Ended | None) -> list[str]:

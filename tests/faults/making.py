@@ -213,6 +213,26 @@ def other_postgres(bench: Bench) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def own_file_system(bench: Bench) -> Iterator[None]:
+    """Lock, journal and record lie on a file system of their own, which a deed fills; with news to deploy."""
+    with news(bench):
+        bench.sh(
+            "cp -a .run /root/run && mount -t tmpfs -o size=8g,nr_inodes=60k,mode=0700 none .run"
+            " && cp -a /root/run/. .run/"
+        )
+        try:
+            yield
+        finally:
+            bench.sh("rm -rf .run/full && cp -a .run/. /root/run/ && umount .run")
+            bench.sh("cp -a /root/run/. .run/ && rm -rf /root/run")
+
+
+def fill_run(bench: Bench, _pid: int) -> None:
+    """No file can be made beside the lock any more: no inodes are left."""
+    bench.sh("mkdir .run/full && cd .run/full && seq 70000 | xargs touch || true")
+
+
+@contextlib.contextmanager
 def damaged_cluster(bench: Bench) -> Iterator[None]:
     """A database that lets nobody in any more."""
     ((part,),) = bench.stack.sql(

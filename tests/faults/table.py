@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tests.faults import making
 from tests.faults.bench import Trigger, strike
 from tests.hosts import breaking
+from tests.hosts.stack import APP, DATABASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,8 @@ class Row:
     serves: tuple[str, ...] = ("before",)  # before, target, nothing: right after the flow has ended
     destroys: bool = False  # the rows may go, once they are dumped
     interrupted: bool = False  # the same is typed again, and must end 0
+    closes: str = ""  # step at which the operator's terminal goes away
+    cut: str = ""  # event of the engine at which the power is cut; the host boots before anybody looks
 
 
 def _appended(line: str) -> Callable[[str], str]:
@@ -66,6 +69,7 @@ FAULTS = (
     Row("build-rebuild", BUILD, "--rebuild --yes", "the build fails", (5,), "this build breaks here", making.edited("Dockerfile", _appended("RUN echo this build breaks here && exit 9"))),
     Row("daemon-restarted", BUILD, "--quickupdate", "the daemon is restarted", (0, 5, 6), "", making.news, Trigger("Back up the configuration", making.restart_daemon), gap=DOWN, serves=("before", "target", "nothing")),
     Row("disk-update", BEFORE, "--quickupdate", "no room for the configuration's backup", (3,), "too little room", making.disk_full),
+    Row("run-full", BUILD, "--quickupdate", "no file can be made beside the lock", (5,), "", making.own_file_system, Trigger("End the rehearsal", making.fill_run), gap=SWAPPED, serves=("target",)),
     Row("clock-back", BUILD, "--quickupdate", "the clock goes back an hour", (0,), "", making.moving_clock, Trigger("Back up the configuration", making.move_clock(seconds=-3600)), gap=SWAPPED, serves=("target",)),
     Row("migration", MIGRATION, "--quickupdate", "the migration fails", (5,), "no_such_table", making.offering(breaking.broken_migration)),
     Row("migration-waits", MIGRATION, "--update", "the migration waits for a lock", (5,), "lock timeout", making.table_locked),
@@ -125,7 +129,78 @@ def _interruption(
     )  # fmt: skip
 
 
-INTERRUPTIONS = tuple(_interruption(*row) for row in _INTERRUPTIONS)
+# The terminal is closed: the run ends in order, with a code of the contract, and something serves.
+_CLOSED = (
+    ("update-closed-fetch", FETCH, "--quickupdate", "The checkout can be moved", making.news, False),
+    ("update-closed-build", BUILD, "--quickupdate", "Back up the configuration", making.news, False),
+    ("update-closed-rehearsal", MIGRATION, "--quickupdate", "Start the new version beside", making.news, False),
+    ("update-closed-swap", SWAP, "--quickupdate", "End the rehearsal", making.news, False),
+    ("update-closed-gate", AFTER, "--quickupdate", "Replace the app", making.news, False),
+    ("update-closed-record", AFTER, "--quickupdate", "Move the checkout", making.news, False),
+    ("db-closed-dump", DUMP, "--db --yes", "Stop the app", making.nothing, True),
+    ("restore-closed", RESTORE, "--restore-db /root/good.dump --yes", "Read the dump in", making.good_dump, False),
+)  # fmt: skip
+
+
+def _closed(
+    name: str,
+    stage: str,
+    flow: str,
+    step: str,
+    made: making.Maker,
+    destroys: bool,  # noqa: FBT001 - a column of the table above
+) -> Row:
+    serves = ("before", "target", "nothing") if destroys or stage == RESTORE else ("before", "target")
+    return Row(
+        name, stage, flow, f"the terminal is closed after “{step}”", (0, 5, 6, 130), "", made,
+        gap=DOWN, serves=serves, destroys=destroys, interrupted=True, closes=step,
+    )  # fmt: skip
+
+
+_NEXT = f"start {APP}.next-*"
+
+# After the boot the old version or the new one serves, but where the database had been destroyed.
+_POWER_CUTS = (
+    ("update-cut-build", BUILD, "--quickupdate", f"create {APP}-{APP}-run-*", making.news, False),
+    ("update-cut-rehearsal", MIGRATION, "--quickupdate", f"start {APP}-rehearsal-*", making.news, False),
+    ("update-cut-stopped", SWAP, "--quickupdate", f"die {APP}", making.news, False),
+    ("update-cut-started", SWAP, "--quickupdate", _NEXT, making.news, False),
+    ("update-cut-removed", AFTER, "--quickupdate", f"destroy {APP}", making.news, False),
+    ("update-cut-renamed", AFTER, "--quickupdate", f"rename {APP}", making.news, False),
+    ("db-cut-stopping", BEFORE, "--db --yes", f"kill {APP}", making.nothing, True),
+    ("db-cut-stopped", DUMP, "--db --yes", f"die {APP}", making.nothing, True),
+    ("db-cut-destroyed", SWAP, "--db --yes", f"destroy {DATABASE}", making.nothing, True),
+    ("db-cut-database", SWAP, "--db --yes", f"start {DATABASE}", making.nothing, True),
+    ("db-cut-migrated", MIGRATION, "--db --yes", f"destroy {APP}-{APP}-run-*", making.nothing, True),
+    ("db-cut-started", AFTER, "--db --yes", f"start {APP}", making.nothing, True),
+    ("restore-cut-stopping", RESTORE, "--restore-db /root/good.dump --yes", f"kill {APP}", making.good_dump, False),
+    ("restore-cut-stopped", RESTORE, "--restore-db /root/good.dump --yes", f"die {APP}", making.good_dump, False),
+    ("restore-cut-started", RESTORE, "--restore-db /root/good.dump --yes", f"start {APP}", making.good_dump, False),
+)  # fmt: skip
+
+
+def _power_cut(
+    name: str,
+    stage: str,
+    flow: str,
+    event: str,
+    made: making.Maker,
+    destroys: bool,  # noqa: FBT001 - a column of the table above
+) -> Row:
+    serves = (
+        ("before", "target", "nothing") if destroys and stage in {SWAP, MIGRATION} else ("before", "target")
+    )
+    return Row(
+        name, stage, flow, f"the power is cut at “{event}”", (137,), "", made,
+        gap=DOWN, serves=serves, destroys=destroys, interrupted=True, cut=event,
+    )  # fmt: skip
+
+
+INTERRUPTIONS = (
+    *(_interruption(*row) for row in _INTERRUPTIONS),
+    *(_closed(*row) for row in _CLOSED),
+    *(_power_cut(*row) for row in _POWER_CUTS),
+)
 ROWS = (*FAULTS, *INTERRUPTIONS)
 
 # The rows that would hurt most are also in `make test`, where a test of their own looks closer.
@@ -141,6 +216,8 @@ IN_MAKE_TEST = {
     "build-rebuild": "flows/test_database_flows.py::test_a_rebuild_that_cannot_be_built_destroys_nothing",
     "cluster": "flows/test_database_flows.py::test_a_backup_that_fails_leaves_nothing",
     "unconfirmed": "flows/test_database_flows.py::test_destruction_needs_a_confirmation",
+    "update-cut-stopped": "flows/test_power_cut.py::test_a_swap_leaves_a_container_that_comes_up_after_the_boot",
+    "db-cut-stopped": "flows/test_power_cut.py::test_an_app_stopped_for_a_dump_comes_back",
     "update-kill-build": "flows/test_interruptions.py::test_two_runs_at_once_and_the_first_is_killed",
     "update-kill-swap": "flows/test_interruptions.py::"
     "test_an_update_that_ends_between_stop_and_start_is_finished_by_typing_it_again",

@@ -152,3 +152,22 @@ def test_a_killed_rehearsal_leaves_nobody_at_work_beside_the_app(stack: Stack, u
         done = stack.run_py("--quick").require()
     assert "took over the lock of --quickupdate" in done.output
     assert (_left(stack), _version(stack), probe.failed) == ("", before, 0)
+
+
+def test_what_an_operator_runs_beside_the_stack_outlives_a_run_that_fails(stack: Stack) -> None:
+    """`docker compose run` by hand, and the trial of another checkout: neither bears this run's id."""
+    query = "docker compose run --no-deps --detach --name my-query trading-signal-processor sleep 600"
+    other = "docker run --detach --name trial --label trading-signal-processor.run=0123456789ab"
+    labels = (
+        "--label com.docker.compose.project=trading-signal-processor --label com.docker.compose.oneoff=True"
+    )
+    stack.host.run(query, folder=stack.project).require()
+    stack.host.run(f"{other} {labels} trading-signal-processor:latest sleep 600").require()
+    try:
+        run = Running(stack, "--quick")
+        run.until("Quick deploy: ")
+        assert run.end(signal.SIGTERM) == 130
+        names = stack.host.run("docker ps --format '{{.Names}}'").require().stdout.split()
+        assert {"my-query", "trial"} <= set(names)
+    finally:
+        stack.host.run("docker rm --force my-query trial").require()

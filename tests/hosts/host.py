@@ -130,6 +130,32 @@ class Host:
         stop = "pid=$(cat /run/docker.pid) && kill $pid && tail --pid=$pid -f /dev/null"
         self.run(f"test ! -e /run/docker.pid || {{ {stop}; }}").require()
 
+    def cut_power_at(self, event: str) -> subprocess.Popen[str]:
+        """Kill every process of this host when its engine reports `event`, a shell pattern ("die NAME").
+
+        What keeps the host itself up stays. Returns when the engine is watched; `boot` brings it back.
+        """
+        pattern = event.replace(" ", "\\ ")
+        watch = (
+            "docker events --filter type=container --format '{{.Action}} {{.Actor.Attributes.name}}'"
+            f' | while read -r line; do case "$line" in {pattern})'
+            " pkill --signal KILL --inverse -x sleep ;; esac; done"
+        )
+        watcher = self.spawn(f"bash -c {shlex.quote(f'echo watching; {watch}')}")
+        assert watcher.stdout is not None
+        while "watching" not in watcher.stdout.readline():
+            pass
+        return watcher
+
+    def boot(self) -> None:
+        """Start the engine as after a boot: nothing is mounted, and /run is empty."""
+        self.run(
+            "awk '$2 ~ \"^/var/lib/docker/|^/run/docker/\" {print $2}' /proc/mounts | xargs -r umount --lazy;"
+            " rm -rf /run/docker /run/docker.pid /run/docker.sock /run/containerd"
+        ).require()
+        self.run("setsid dockerd >>/var/log/dockerd.log 2>&1 </dev/null & true").require()
+        self.run("timeout 90 sh -c 'until docker version; do sleep 0.2; done' >/dev/null 2>&1").require()
+
     def remove(self) -> None:
         """Remove the container and its volume."""
         call(["docker", "rm", "--force", "--volumes", self.name], timeout=300)

@@ -47,6 +47,19 @@ class Upstream:
         ).require()
         return self.tip
 
+    def remove(self, *paths: str) -> str:
+        """Commit that these files and folders are gone, and push; returns the commit in full."""
+        names = " ".join(paths)
+        self._host.run(
+            f"{_GIT} rm -r --quiet {names} && {_GIT} commit --quiet --message 'Less' && {_GIT} push --quiet"
+        ).require()
+        return self.tip
+
+    def revert(self) -> str:
+        """Take the last commit back with another one, and push; returns that commit in full."""
+        self._host.run(f"{_GIT} revert --no-edit HEAD && {_GIT} push --quiet").require()
+        return self.tip
+
     @contextlib.contextmanager
     def offering(self, files: Mapping[str, str]) -> Iterator[str]:
         """Have a commit on the remote that is gone again afterwards; yields it."""

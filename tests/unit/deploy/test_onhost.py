@@ -328,9 +328,43 @@ def test_what_is_ended_carries_the_runs_own_id(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(runs, "_docker", docker)
     assert runs.sweep(tmp_path, "a" * 12) == ["container ours"]
-    assert asked[0][-2:] == ["--filter", f"label=trading-signal-processor.run={'a' * 12}"]
-    assert asked[1:] == [["docker", "stop", "ours"], ["docker", "rm", "--force", "ours"]]
+    listing, stop, remove = asked[-3:]
+    assert listing[-2:] == ["--filter", f"label=trading-signal-processor.run={'a' * 12}"]
+    assert (stop, remove) == (["docker", "stop", "ours"], ["docker", "rm", "--force", "ours"])
     assert runs.sweep(tmp_path, "") == []
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "done"),
+    [
+        (None, True, []),  # no swap was under way
+        (False, True, ["rm --force new", "start app", "update --restart=unless-stopped app"]),
+        (False, False, ["rm --force new", "start app", "update --restart=unless-stopped app"]),
+        (True, False, ["rm --force app", "rename new app", "start app"]),
+        (True, None, ["rm --force app", "rename new app", "start app"]),
+        (False, None, ["rm --force app", "rename new app", "start app"]),
+    ],
+    ids=["none", "old serves", "both stopped", "new serves", "old one gone", "old one gone, new one stopped"],
+)
+def test_a_swap_that_was_cut_off_leaves_one_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, new: bool | None, old: bool | None, done: list[str]
+) -> None:
+    running = {f"{journal.CONTAINER}.next-{'a' * 12}": new, journal.CONTAINER: old}
+    short = {f"{journal.CONTAINER}.next-{'a' * 12}": "new", journal.CONTAINER: "app"}
+    asked: list[str] = []
+
+    def docker(argv: list[str]) -> list[str]:
+        if argv[1] == "ps":
+            return []
+        if argv[2] == "inspect":
+            state = running[argv[-1]]
+            return [] if state is None else [str(state).lower()]
+        asked.append(" ".join(short.get(word, word) for word in argv[1:]))
+        return []
+
+    monkeypatch.setattr(runs, "_docker", docker)
+    ended = runs.sweep(tmp_path, "a" * 12)
+    assert (asked, bool(ended)) == (done, bool(done))
 
 
 def test_looking_changes_nothing_where_nothing_is(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deploy.onhost import leftovers, lock
 from tests.unit.playbooks.modules import PLAYBOOKS, load
 
 if TYPE_CHECKING:
@@ -92,3 +93,77 @@ def test_on_this_machine_no_program_is_started(tmp_path: Path, *, ordinary: bool
     look = done.stdout.partition("TASK [Show]")[0]
     assert ("EXEC" in look) is ordinary
     assert json.loads(target.read_text())["error"] == "docker is not installed"
+
+
+@pytest.mark.parametrize("as_a_program", [False, True])
+@pytest.mark.parametrize(
+    ("holder", "run_id", "done"),
+    [
+        ("a" * 12, "a" * 12, True),
+        ("b" * 12, "a" * 12, False),
+        (None, "a" * 12, False),
+        (None, "by-hand", True),
+        ("b" * 12, "by-hand", False),
+    ],
+    ids=["its own lock", "taken over", "released", "by hand", "by hand beside a run"],
+)
+def test_a_step_that_changes_something_asks_for_the_lock(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    as_a_program: bool,
+    holder: str | None,
+    run_id: str,
+    done: bool,
+) -> None:
+    """Here and on other hosts, for a command and for modules of our own."""
+    if holder:
+        lock.take(tmp_path, lock.claim(holder, "quick"))
+    monkeypatch.setenv(leftovers.MARK, run_id)
+    monkeypatch.setattr(sys, "argv", ["module"])
+    settings = tmp_path / "settings.json"
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("fenced_command", {"script": f"echo done > {tmp_path}/made"}),
+        ("json_member", {"path": str(settings), "name": "paused", "value": True}),
+    ]
+    for name, arguments in steps:
+        given = {"checkout": str(tmp_path), **arguments}
+        found = as_program(name, given, capsys) if as_a_program else load(name).MODULE.call(given)
+        assert found.get("failed", False) is not done
+        assert done or "This step was not carried out." in found["msg"]
+    assert ((tmp_path / "made").exists(), settings.exists()) == (done, done)
+
+
+def test_every_step_that_swaps_moves_destroys_or_records_is_fenced() -> None:
+    """A module that may change the stack, the checkout or the record names the checkout for it."""
+    changing = ("app_swap", "checkout_move", "fenced_command", "image_build", "one_off", "source_clone")
+    for name in changing:
+        assert load(name).MODULE.fenced({"path": "/x", "checkout": "/x"}) == "/x", name
+    for name, state, fenced in (
+        ("version_record", "good", True),
+        ("version_record", "bad", True),
+        ("version_record", "chosen", False),
+        ("database_access", "aligned", True),
+        ("database_access", "answers", False),
+        ("update_source", "exported", True),
+        ("update_source", "target", False),
+    ):
+        asked = {"path": "/x", "checkout": "/x", "state": state}
+        assert bool(load(name).MODULE.fenced(asked)) is fenced, (name, state)
+    roles = PLAYBOOKS.parent / "roles"
+    harmless = {"images/tasks/ship.yml", "images/tasks/make.yml", "compose/tasks/profile.yml"}
+    for file in roles.glob("*/tasks/*.yml"):
+        text = file.read_text("utf-8")
+        bare = [
+            part
+            for part in text.split("- name: ")
+            if (
+                "ansible.builtin.command:" in part
+                or "ansible.builtin.shell:" in part
+                or "docker_compose" in part
+            )
+            and "docker" in part
+            and "changed_when: false" not in part
+        ]
+        assert not bare or str(file.relative_to(roles)) in harmless, (file, bare)

@@ -1,0 +1,61 @@
+"""`make faults`: the long way, from early versions to this one, back, and here again."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hosts.checkout import PROJECT, SOURCE, install
+from tests.hosts.ready import start_fresh
+from tests.hosts.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The first version that landed, and one of two days later: they lack modules, roles and plugins of this one.
+EARLY = ("35bff4b", "b77cc01")
+FILES = "sha256sum .env config/*.json"
+
+
+@pytest.fixture
+def stack(ready_image: str, source: bytes, early: str) -> Iterator[Stack]:
+    """The stack of an early version, deployed by its own controller, on a host without anything else."""
+    with start_fresh(ready_image, source, "long-way") as host:
+        install(host, source)
+        host.run(f"git reset --quiet --hard {early}", folder=PROJECT).require()
+        stack = Stack(host)
+        stack.run_py("--quick").require()
+        yield stack
+
+
+def _head(stack: Stack, place: str = PROJECT) -> str:
+    return stack.host.run(f"git -C {place} rev-parse main").require().stdout.strip()
+
+
+def _current(stack: Stack) -> str:
+    return str(json.loads(stack.host.read(f"{PROJECT}/.run/versions.json"))["current"])
+
+
+@pytest.mark.parametrize("early", EARLY)
+def test_there_and_back_and_there_again(stack: Stack, early: str) -> None:
+    """Rows, configuration, checkout and record are right each time, and the update follows the remote."""
+    here, today = _head(stack), _head(stack, SOURCE)
+    assert here.startswith(early)
+    body = f'{{"ticker": "AAPL", "action": "buy", "run": "{uuid.uuid4()}"}}'
+    signal_id = stack.post(body.encode()).json()["signal_id"]
+    stack.outcome(signal_id, within=60)
+    files = stack.host.run(FILES, folder=PROJECT).require().stdout
+    for flow, commit in (("--update", today), ("--rollback", here)):
+        result = stack.run_py(flow)
+        assert result.code == 0, result.output
+        assert stack.health()["version"] == commit[:12]
+        assert (_head(stack), _current(stack)) == (commit, commit[:12])
+        assert stack.host.run(FILES, folder=PROJECT).require().stdout == files
+        assert stack.sql(f"SELECT count(*) FROM signals WHERE id = '{signal_id}'") == [["1"]]  # noqa: S608 - our own uuid
+    result = stack.run_py("--update")  # by the early controller, which hands over to this one
+    assert result.code == 0, result.output
+    assert (stack.health()["version"], _head(stack), _current(stack)) == (today[:12], today, today[:12])
+    assert stack.sql(f"SELECT count(*) FROM signals WHERE id = '{signal_id}'") == [["1"]]  # noqa: S608 - our own uuid

@@ -1,0 +1,83 @@
+"""`make faults`: a controller sleeps in an update, another one takes over, the first one wakes up.
+
+The first works over SSH, as a laptop does; the second stands on the host itself.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.hosts.checkout import PROJECT, install
+from tests.hosts.fleet import INVENTORY, Fleet
+from tests.hosts.host import Host
+from tests.hosts.ready import start_ready
+from tests.hosts.stack import APP
+from tests.hosts.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAME = "one"
+# The lock is looked at through the host's clock: make its last sign of life older than two minutes.
+AGED = """
+import json, pathlib
+path = pathlib.Path(".run/lock")
+holder = json.loads(path.read_text())
+holder["seen"]["at"] -= 200
+path.write_text(json.dumps(holder))
+"""
+PHASES = {
+    "in the build": "config_backup: Back up the configuration",
+    "before the swap": "health: End the rehearsal",
+    "in the swap": "compose: Ask the new image",
+    "before the record": "health: Ask the app for its health",
+}
+
+
+@pytest.fixture(scope="module")
+def fleet(ready_image: str, source: bytes) -> Iterator[Fleet]:
+    """A host with the stack, and the one that deploys to it."""
+    with Host(ready_image, "laptop") as laptop, start_ready(ready_image, source, NAME) as host:
+        install(laptop, source)
+        fleet = Fleet(laptop, {NAME: host}, source)
+        host.run(f"git -C {PROJECT} remote set-url origin git://{laptop.address}/source.git").require()
+        yield fleet
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_who_wakes_up_too_late_changes_nothing_more(fleet: Fleet, phase: str) -> None:
+    """It ends 5 and says why. One version serves, the record is true, and no good version is marked bad."""
+    stack = fleet.stacks[NAME]
+    commit = Upstream(fleet.controller).push({"app/news.txt": f"{phase}\n"})
+    line = f"python3 run.py --quickupdate -i {INVENTORY} --limit {NAME}"
+    with fleet.controller.spawn(line, folder=PROJECT) as asleep:
+        assert asleep.stdout is not None
+        seen = ""
+        for written in asleep.stdout:
+            seen += written
+            if PHASES[phase] in written:
+                break
+        else:
+            raise AssertionError(f"the phase never came:\n{seen}")
+        # All of it, as when the lid is closed; what it has begun on the host goes on there.
+        fleet.controller.run("pkill -STOP -f '[a]nsible|[r]un.py'")
+        stack.host.write("/root/aged.py", AGED)
+        stack.host.run("python3 /root/aged.py", folder=PROJECT).require()
+        taken = stack.run_py("--quickupdate").require()
+        assert "took over the lock of --quickupdate" in taken.output
+        before = stack.containers()
+        record = stack.host.read(f"{PROJECT}/.run/versions.json")
+        fleet.controller.run("pkill -CONT -f '[a]nsible|[r]un.py'")
+        seen += asleep.stdout.read()
+    assert asleep.returncode == 5, seen
+    assert "was taken over by --quickupdate" in seen
+    assert (stack.containers(), stack.host.read(f"{PROJECT}/.run/versions.json")) == (before, record)
+    assert stack.health()["version"] == commit[:12]
+    found = json.loads(record)
+    assert found["current"] == commit[:12]
+    assert not [one for one in found["versions"] if one["state"] == "bad"]
+    names = stack.host.run("docker ps --all --format '{{.Names}}'").require().stdout.split()
+    assert sorted(names) == ["trading-db", APP]
