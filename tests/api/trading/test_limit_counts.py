@@ -1,4 +1,4 @@
-"""The limits are counted in SQL, exactly, whichever version writes the attempts and however the clock steps."""
+"""The limits are counted in SQL, exactly, whichever version writes attempts and whatever the clock does."""
 
 from __future__ import annotations
 
