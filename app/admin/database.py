@@ -22,6 +22,7 @@ from app.runtime import Runtime
 
 _SQL = load("transfer")
 _IMPORT_BYTES = 64 * 1024 * 1024
+_FILE = {"schema": {"type": "string", "format": "binary", "description": "CSV of an export"}}
 _IN_MEMORY_BYTES = 4 * 1024 * 1024
 
 router = APIRouter(prefix="/admin/database", tags=["database"], responses=REFUSALS, dependencies=[signed_in])
@@ -117,7 +118,10 @@ async def export_signals(request: Request, actor: Acting) -> StreamingResponse:
         422: {"model": Invalid, "description": "The file is no export; nothing was imported"},
     },
     openapi_extra={
-        "requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
     },
 )
 async def import_signals(request: Request, actor: Acting) -> Imported:

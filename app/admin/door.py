@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No token, or a wrong one"},
+    403: {"model": Problem, "description": "The request comes from a page of another origin"},
     503: {"model": Problem, "description": "The database does not answer"},
 }
 # Only so that /openapi.json says how to sign in: the guard does the asking.

@@ -13,7 +13,7 @@ from app.admin.schemas import (
     DeniedRequests,
     Destination,
     Metrics,
-    Positions,
+    PositionsSummary,
     ProcessStatus,
     TopN,
 )
@@ -43,7 +43,7 @@ class Overview(BaseModel):
     status: ProcessStatus
     metrics: Metrics
     top_n: TopN
-    positions: Positions
+    positions: PositionsSummary
     changes: Changes
     refused: list[DeniedRequests]
     alarms: list[Alarm]
@@ -92,7 +92,7 @@ async def look(runtime: Runtime) -> Overview:
             oldest_waiting_seconds=waiting["oldest_seconds"],
         ),
         top_n=top_n,
-        positions=Positions(**positions),
+        positions=PositionsSummary(**positions),
         changes=Changes(**changes),
         refused=refused,
         alarms=alarms(top_n, sells_expired=sells["expired"], sells_late=sells["late"], failing=failing)

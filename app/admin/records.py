@@ -68,7 +68,7 @@ class AuditPage(BaseModel):
     next_cursor: int | None
 
 
-class Order(BaseModel):
+class DeliveryOrder(BaseModel):
     """An approved signal (sent, pending, or expired before delivery) and its last attempt.
 
     The attempt's fields are null before the first.
@@ -94,7 +94,7 @@ class Order(BaseModel):
 class OrderPage(BaseModel):
     """Newest first. `next_cursor` is what to ask for next, null on the last page."""
 
-    orders: list[Order]
+    orders: list[DeliveryOrder]
     next_cursor: int | None
 
 
@@ -183,7 +183,7 @@ async def orders(
 ) -> OrderPage:
     """Every approved signal: sent, pending, or expired before delivery."""
     rows = await connection.fetch(_SQL["orders"], cursor, limit + 1, ticker, status)
-    found = [Order(**row) for row in rows[:limit]]
+    found = [DeliveryOrder(**row) for row in rows[:limit]]
     return OrderPage(orders=found, next_cursor=found[-1].seq if len(rows) > limit else None)
 
 

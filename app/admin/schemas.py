@@ -132,7 +132,7 @@ class Metrics(BaseModel):
     oldest_waiting_seconds: float | None
 
 
-class Positions(BaseModel):
+class PositionsSummary(BaseModel):
     """Tells a change of the open positions; the list itself is fetched."""
 
     open: int

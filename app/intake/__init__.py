@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from app.intake.openapi import PATHS
+from app.intake.openapi import PATHS, SECURITY_SCHEMES
 from app.intake.routes import WebhookIn
 
 
@@ -17,6 +17,7 @@ def install(app: FastAPI) -> None:
     def openapi() -> dict[str, object]:
         if app.openapi_schema is None:
             app.openapi_schema = derive()
+            app.openapi_schema["components"].setdefault("securitySchemes", {}).update(SECURITY_SCHEMES)
             app.openapi_schema["paths"] = {**PATHS, **app.openapi_schema["paths"]}
         return app.openapi_schema
 

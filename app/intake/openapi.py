@@ -35,6 +35,14 @@ _ACCEPTED = {
 _RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
 
 
+# The secret may be in any of these places. OpenAPI has no scheme for the field `secret` of a body, nor for a
+# path: they are the empty alternative.
+SECURITY_SCHEMES: dict[str, Any] = {
+    "WebhookSecretHeader": {"type": "apiKey", "in": "header", "name": "X-Webhook-Secret"},
+    "WebhookSecretQuery": {"type": "apiKey", "in": "query", "name": "secret"},
+}
+
+
 def _answer(
     description: str, schema: dict[str, Any], headers: dict[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -62,6 +70,7 @@ def _operation(name: str, *path_parameters: dict[str, Any]) -> dict[str, Any]:
             "summary": "Take an alert",
             "description": "Answers 202 once the alert is committed. The content type does not matter.",
             "operationId": name,
+            "security": [*({scheme: []} for scheme in SECURITY_SCHEMES), {}],
             "parameters": [
                 *path_parameters,
                 _parameter("X-Webhook-Secret", "header", "WEBHOOK_SECRET"),

@@ -167,7 +167,9 @@ _Health = Annotated[Health, Depends(_health)]
 
 
 @router.get(
-    "/health", responses={503: {"model": HealthAnswer, "description": "cannot take or handle signals"}}
+    "/health",
+    openapi_extra={"security": []},
+    responses={503: {"model": HealthAnswer, "description": "cannot take or handle signals"}},
 )
 async def health(service: _Health, response: Response) -> HealthAnswer:
     """Say whether this process works: 503 only when it cannot take or handle signals."""
@@ -176,7 +178,7 @@ async def health(service: _Health, response: Response) -> HealthAnswer:
     return answer
 
 
-@router.get("/health/detailed")
+@router.get("/health/detailed", openapi_extra={"security": []})
 async def health_detailed(service: _Health) -> DetailedAnswer:
     """Show counts and ages of every component; always 200, the state is in `status`."""
     return await service.detailed()

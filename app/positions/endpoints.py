@@ -11,7 +11,7 @@ from app import actions
 from app.admin.door import REFUSALS, Acting, Database, Reading, runtime_of, signed_in
 from app.admin.schemas import Problem
 from app.positions import orders
-from app.positions.orders import Closed, Ordered
+from app.positions.orders import Closed, OrdersPlaced
 
 log = structlog.get_logger(__name__)
 
@@ -56,22 +56,22 @@ class MarkClosed(BaseModel):
     ]
 
 
-class Positions(BaseModel):
+class OpenPositions(BaseModel):
     """Every open position, by ticker."""
 
     positions: list[orders.Position]
 
 
 @router.get("/positions")
-async def positions(connection: Reading) -> Positions:
+async def positions(connection: Reading) -> OpenPositions:
     """Every open position, with what is on its way for it."""
-    return Positions(positions=await orders.open_positions(connection))
+    return OpenPositions(positions=await orders.open_positions(connection))
 
 
 @router.post("/order/sell-individual", status_code=202)
 async def sell_individual(
     request: Request, connection: Database, actor: Acting, wish: SellIndividual
-) -> Ordered:
+) -> OrdersPlaced:
     """Sell a ticker, with a position or without; an order given before that is on its way stands for it."""
     async with connection.transaction():
         ordered = await orders.sell(connection, wish.ticker, _max_age(request))
@@ -84,7 +84,7 @@ async def sell_individual(
 @router.post("/order/close-position", status_code=202, responses=_NOT_OPEN)
 async def close_position(
     request: Request, connection: Database, actor: Acting, wish: ClosePosition
-) -> Ordered:
+) -> OrdersPlaced:
     """Sell what the position holds, unless something on its way closes it already."""
     action, target = "order.close-position", str(wish.position_id)
     async with actions.attempt(connection, actor, action, target=target), connection.transaction():
@@ -112,7 +112,7 @@ async def mark_closed(request: Request, connection: Database, actor: Acting, wis
 
 
 @router.post("/order/sell-all", status_code=202)
-async def sell_all(request: Request, connection: Database, actor: Acting) -> Ordered:
+async def sell_all(request: Request, connection: Database, actor: Acting) -> OrdersPlaced:
     """Sell every open position once; pressed twice it orders no more."""
     async with connection.transaction():
         ordered = await orders.sell_all(connection, _max_age(request))
@@ -124,7 +124,7 @@ def _max_age(request: Request) -> int:
     return runtime_of(request).config.webhook.max_signal_age_seconds.sell
 
 
-def _summary(ordered: Ordered) -> dict[str, Any]:
+def _summary(ordered: OrdersPlaced) -> dict[str, Any]:
     """What the actions log keeps of it."""
     return {
         "queued": ordered.queued,
@@ -132,7 +132,7 @@ def _summary(ordered: Ordered) -> dict[str, Any]:
     }
 
 
-def _told(request: Request, ordered: Ordered) -> Ordered:
+def _told(request: Request, ordered: OrdersPlaced) -> OrdersPlaced:
     for order in ordered.orders:
         log.info("ordered by a person", signal_id=order.signal_id, ticker=order.ticker, type=order.type)
     if ordered.queued:

@@ -21,7 +21,7 @@ _CLOSING = ("sell", *_BY_PERSON)
 OrderType = Literal["manual_sell", "position_close", "sell_all"]
 
 
-class Order(BaseModel):
+class PlacedOrder(BaseModel):
     """One order; its story is at `/admin/signals/{signal_id}`."""
 
     signal_id: UUID
@@ -29,12 +29,12 @@ class Order(BaseModel):
     type: str
 
 
-class Ordered(BaseModel):
+class OrdersPlaced(BaseModel):
     """What an order led to. `already` are orders that do the same and were on their way before."""
 
     queued: int
-    orders: list[Order]
-    already: list[Order]
+    orders: list[PlacedOrder]
+    already: list[PlacedOrder]
 
 
 class Position(BaseModel):
@@ -79,8 +79,8 @@ async def open_positions(connection: Connection) -> list[Position]:
     return [Position(**row) for row in await connection.fetch(_SQL["open"], None)]
 
 
-async def sell(connection: Connection, ticker: str, max_age: int) -> Ordered:
-    """Order a sell of any ticker, also of one without a position; `max_age` in seconds.
+async def sell(connection: Connection, ticker: str, max_age: int) -> OrdersPlaced:
+    """PlacedOrder a sell of any ticker, also of one without a position; `max_age` in seconds.
 
     An order that a person gave before and that is on its way stands for it.
     """
@@ -89,8 +89,8 @@ async def sell(connection: Connection, ticker: str, max_age: int) -> Ordered:
     return await _order(connection, "manual_sell", [] if already else [ticker], max_age, already)
 
 
-async def close(connection: Connection, position_id: UUID, max_age: int) -> Ordered:
-    """Order that the position be closed, unless something closes it already.
+async def close(connection: Connection, position_id: UUID, max_age: int) -> OrdersPlaced:
+    """PlacedOrder that the position be closed, unless something closes it already.
 
     Raises:
         NoSuchPositionError, PositionClosedError: there is nothing to close.
@@ -104,8 +104,8 @@ async def close(connection: Connection, position_id: UUID, max_age: int) -> Orde
     return await _order(connection, "position_close", [] if row["closing"] else [ticker], max_age, already)
 
 
-async def sell_all(connection: Connection, max_age: int) -> Ordered:
-    """Order each open position closed that nothing closes already: pressed twice it orders no more."""
+async def sell_all(connection: Connection, max_age: int) -> OrdersPlaced:
+    """PlacedOrder each open position closed that nothing closes already: pressed twice it orders no more."""
     await approvals.own(connection)
     positions = await open_positions(connection)
     already = await _on_their_way(connection, [position.ticker for position in positions], _CLOSING)
@@ -126,17 +126,23 @@ async def mark_closed(connection: Connection, position_id: UUID, reason: str) ->
 
 
 async def _order(
-    connection: Connection, order_type: OrderType, tickers: Sequence[str], max_age: int, already: list[Order]
-) -> Ordered:
+    connection: Connection,
+    order_type: OrderType,
+    tickers: Sequence[str],
+    max_age: int,
+    already: list[PlacedOrder],
+) -> OrdersPlaced:
     bodies = [msgspec.json.encode({"ticker": ticker, "action": "sell", "side": "sell"}) for ticker in tickers]
     rows = await connection.fetch(
         _SQL["order"], order_type, max_age, [new_id() for _ in tickers], tickers, bodies
     )
-    return Ordered(queued=len(rows), orders=[Order(**row) for row in rows], already=already)
+    return OrdersPlaced(queued=len(rows), orders=[PlacedOrder(**row) for row in rows], already=already)
 
 
-async def _on_their_way(connection: Connection, tickers: Sequence[str], types: Sequence[str]) -> list[Order]:
-    return [Order(**row) for row in await connection.fetch(_SQL["on_their_way"], tickers, types)]
+async def _on_their_way(
+    connection: Connection, tickers: Sequence[str], types: Sequence[str]
+) -> list[PlacedOrder]:
+    return [PlacedOrder(**row) for row in await connection.fetch(_SQL["on_their_way"], tickers, types)]
 
 
 async def _why_not_open(connection: Connection, position_id: UUID) -> RefusedError:
