@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -19,6 +20,7 @@ from deploy import (
     lock,
     logs,
     output,
+    reserve,
     runner,
     summary,
     unlock,
@@ -29,6 +31,7 @@ from deploy.events import RunState
 from deploy.exitcodes import ExitCode, worst
 from deploy.heartbeat import Leases
 from deploy.masking import Mask, printable, read_env, secret_values
+from deploy.onhost import causes
 from deploy.report import Report
 
 if TYPE_CHECKING:
@@ -64,6 +67,8 @@ def run(request: Request, root: Path) -> ExitCode:
         handover.give(due, root)
     except confirm.DeclinedError as error:
         return _refuse(request, mask, ExitCode.DECLINED, str(error))
+    except reserve.NoRoomError as error:
+        return _refuse(request, mask, ExitCode.PRECONDITION, str(error))
     except OSError as error:
         why = f"a playbook could not be run: {error}. Check the free space of this machine."
         return _refuse(request, mask, ExitCode.INTERNAL, why)
@@ -144,6 +149,18 @@ class _Session:
         state = RunState(hosts)
         if action.changes:
             self._note_ignored_variables(state)
+        reserved = reserve.Reserve() if action.changes and not self._request.check else None
+        try:
+            judged = self._judged(action, state, reserved)
+        finally:
+            if reserved:
+                reserved.release()
+        return summary.Ending(
+            replace(self._request, action=action), state, judged, time.monotonic() - started
+        )
+
+    def _judged(self, action: Action, state: RunState, reserved: reserve.Reserve | None) -> verdict.Verdict:
+        """The verdict of one playbook on the hosts of `state`, under their locks."""
         live = self._report.live(action, state, looks=self._request.check)
         with self._lock(action, state) as held, live:
             taken = self._take(held) and not self._interruption.requested
@@ -155,13 +172,13 @@ class _Session:
                 held.note_losses()
             doubtful = verdict.to_ask(state, ansible_status=status) if action.changes else []
             if doubtful:
+                if reserved:
+                    reserved.release()
                 self._ask_what_serves(state, doubtful, keep=not held.lost)
             judged = held.verdict = verdict.judge(
                 state, action, ansible_status=status, interrupted=self._interruption.requested
             )
-        return summary.Ending(
-            replace(self._request, action=action), state, judged, time.monotonic() - started
-        )
+        return judged
 
     def _take(self, held: lock.Lock) -> bool:
         """Take the locks; with --wait, try again for as long as another run holds one."""
@@ -232,9 +249,13 @@ class _Session:
         self._interruption.renew()
         found = RunState(hosts)
         knobs = {"status_log_lines": _LOG_LINES_AFTER_FAILURE, "diagnostics_keep": keep}
-        self._playbook(
-            str(DIAGNOSIS.playbook), found, {**extra_vars.knobs(self._request, DIAGNOSIS), **knobs}
-        )
+        try:
+            self._playbook(
+                str(DIAGNOSIS.playbook), found, {**extra_vars.knobs(self._request, DIAGNOSIS), **knobs}
+            )
+        except OSError as error:  # what failed first leads the report all the same
+            why = causes.explain(error, Path(tempfile.gettempdir()))
+            self._report.say(f"What serves now could not be looked at: {why}.")
         for name in hosts:
             report = state.hosts[name].report
             own_log = report.get("log")  # the flow knows better which container failed
