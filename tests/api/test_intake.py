@@ -302,7 +302,8 @@ class TestUnavailable:
         server = await start_app(queue_max_size=1)
         async with database.transaction():
             await database.execute("SELECT pg_advisory_xact_lock(hashtextextended('approvals', 0))")
-            assert (await post(server, {"ticker": "A", "side": "sell"}))[0] == 202  # and no worker can decide on it
+            # no worker can decide on it
+            assert (await post(server, {"ticker": "A", "side": "sell"}))[0] == 202
             status, answer = await post(server, {"ticker": "B", "side": "sell"})
         assert status == 503
         assert "QUEUE_MAX_SIZE" in answer["detail"]
