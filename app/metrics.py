@@ -81,7 +81,7 @@ class SampledGauge(Collector):
 
 
 class AgeGauge(SampledGauge):
-    """The age of something in seconds: it grows until a younger one is noted, whoever is away meanwhile."""
+    """The age of something in seconds: it grows until a younger one is noted, database or not."""
 
     def _is_known(self, _seconds: float) -> bool:
         return True
