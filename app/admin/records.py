@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import asyncpg
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
@@ -226,7 +227,9 @@ async def actions_log(
 )
 async def export_actions_log(request: Request) -> StreamingResponse:
     """The whole actions log as CSV, newest first; no cell can be taken for a formula."""
-    return attachment("actions-log", _action_lines(runtime_of(request).reading))
+    pool = runtime_of(request).reading
+    newest = await _actions_before(pool, None)  # before the answer begins: a failure gets a status
+    return attachment("actions-log", _action_lines(pool, newest))
 
 
 def attachment(name: str, content: AsyncIterator[bytes]) -> StreamingResponse:
@@ -236,16 +239,17 @@ def attachment(name: str, content: AsyncIterator[bytes]) -> StreamingResponse:
     return StreamingResponse(content, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-async def _action_lines(pool: ReadingPool) -> AsyncIterator[bytes]:
+async def _actions_before(pool: ReadingPool, cursor: int | None) -> list[asyncpg.Record]:
+    # a page at a time: a long transaction would hold up everything that is cleaned behind it
+    return await pool.fetch(_SQL["actions"], cursor, _EXPORT_ROWS, None, None)
+
+
+async def _action_lines(pool: ReadingPool, rows: list[asyncpg.Record]) -> AsyncIterator[bytes]:
+    """Make the file from the newest page and all older ones."""
     yield spreadsheet.SIGNATURE + spreadsheet.lines([_ACTION_COLUMNS])
-    cursor: int | None = None
-    while True:
-        # a page at a time: a long transaction would hold up everything that is cleaned behind it
-        rows = await pool.fetch(_SQL["actions"], cursor, _EXPORT_ROWS, None, None)
-        if not rows:
-            return
+    while rows:
         yield spreadsheet.lines([cell if cell != "" else None for cell in row] for row in rows)
-        cursor = rows[-1]["id"]
+        rows = await _actions_before(pool, rows[-1]["id"])
 
 
 def _decoded(document: str | None) -> object:

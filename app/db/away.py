@@ -11,6 +11,11 @@ DATABASE_AWAY = (
     asyncpg.OperatorInterventionError,  # shutting down, starting up, a cancelled statement
     asyncpg.InsufficientResourcesError,  # too many connections, disk full
     asyncpg.TransactionRollbackError,  # a deadlock: the other side went on
+    # refused sessions and writes, while an administrator changes the role, the database or the server
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.ReadOnlySQLTransactionError,
 )
 
 # Classes of SQLSTATE that speak of the server or the schema, not of a row: connection, transaction,
