@@ -138,6 +138,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "intake_paused": False,
     },
 }
+# What a strategy itself must have: nothing stands behind the file.
+STRATEGY_NEEDS = tuple(key for key, value in _DEFAULTS["strategy"].items() if value is None)
 # key in the file → field of Settings that stands behind it
 _FROM_ENVIRONMENT = {
     "strategy": {"top_n": "top_n", "refresh_interval_sec": "finviz_refresh_sec"},

@@ -5,11 +5,23 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from app.admin.door import REFUSALS, Acting, Store, runtime_of, signed_in
 from app.admin.schemas import Invalid, Problem
-from app.config import PAUSES, SYSTEM_FILE, WEBHOOK_FILE, Config, Document, Source
+from app.admin.value_schemas import SectionValues
+from app.config import (
+    PAUSES,
+    SYSTEM_FILE,
+    WEBHOOK_FILE,
+    Config,
+    Document,
+    MaxSignalAge,
+    RetryUnknown,
+    Source,
+    SystemConfig,
+    WebhookConfig,
+)
 from app.errors import ConfigFileError
 from app.masking import masked_destination, unmasked_destination
 from app.runtime import Runtime
@@ -23,31 +35,33 @@ CHANGE_REFUSALS: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/admin", tags=["configuration"], responses=REFUSALS, dependencies=[signed_in])
 
 
-class BuySell(BaseModel):
+class BuySell(SectionValues):
     """A switch for buys and one for sells."""
 
-    model_config = ConfigDict(extra="forbid")
+    section = RetryUnknown
 
     buy: bool | None = None
     sell: bool | None = None
 
 
-class BuySellSeconds(BaseModel):
+class BuySellSeconds(SectionValues):
     """Seconds for buys and for sells."""
 
-    model_config = ConfigDict(extra="forbid")
+    section = MaxSignalAge
 
     buy: int | None = None
     sell: int | None = None
 
 
-class WebhookValues(BaseModel):
+class WebhookValues(SectionValues):
     """The destination. Keys left out stay as they are; null falls back to .env, else to the default.
 
     `url` is masked but for its host; the mask sent back leaves it. An empty one is paper, whatever .env says.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    section = WebhookConfig
+    masked = frozenset({"url"})
+    may_be_empty = frozenset({"url"})
 
     url: str | None = None
     timeout: float | None = Field(None, description="seconds")
@@ -60,13 +74,13 @@ class WebhookValues(BaseModel):
     dedupe_window_seconds: int | None = Field(None, description="0: off")
 
 
-class SystemValues(BaseModel):
+class SystemValues(SectionValues):
     """The system's switches. Keys left out stay as they are; null falls back to .env, else to the default.
 
     Pauses are shown here and switched by their own routes.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    section = SystemConfig
 
     duplicate_buys: str | None = Field(None, description="`forward` or `reject`")
     close_on_partial: bool | None = None

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from app.admin.reasons import told
 from app.admin.texts import text
@@ -99,6 +99,8 @@ class TopN(BaseModel):
 
     `error` says how the latest refresh failed; empty if it did not.
     """
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)  # an answer has them all
 
     strategy: str | None = None
     source: str | None = None

@@ -5,13 +5,24 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from app import names
 from app.admin.configuration import CHANGE_REFUSALS, merged, problem_of, sources_of
 from app.admin.door import REFUSALS, Acting, Store, runtime_of, signed_in
 from app.admin.schemas import Problem
-from app.config import BUILT_IN_STRATEGY, FINVIZ_FILE, Config, Document, Source, Strategy, merge, trimmed
+from app.admin.value_schemas import SectionValues
+from app.config import (
+    BUILT_IN_STRATEGY,
+    FINVIZ_FILE,
+    STRATEGY_NEEDS,
+    Config,
+    Document,
+    Source,
+    Strategy,
+    merge,
+    trimmed,
+)
 from app.errors import ConfigFileError, ConflictError, NoSuchError
 from app.masking import masked_source, unmasked_source
 from app.screener import sources
@@ -30,13 +41,14 @@ router = APIRouter(
 Name = Annotated[str, Path(description="the strategy's name as it is now")]
 
 
-class StrategyValues(BaseModel):
+class StrategyValues(SectionValues):
     """Where a Top-N comes from. Keys left out stay as they are; null falls back to .env, else to the default.
 
     The token of `auth=` is masked; the mask sent back leaves it. Times are in seconds.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    section = Strategy
+    masked = frozenset({"url"})
 
     name: str | None = None
     url: str | None = None
@@ -49,6 +61,12 @@ class StrategyValues(BaseModel):
     reprocess_max_age_seconds: int | None = None
     respect_sell_chronology_enabled: bool | None = None
     sell_chronology_window_seconds: int | None = None
+
+
+class NewStrategy(StrategyValues):
+    """A strategy to add. What is left out or null falls back to .env, else to the default."""
+
+    needed = frozenset(STRATEGY_NEEDS)
 
 
 class ShownStrategy(BaseModel):
@@ -73,9 +91,7 @@ async def strategies(request: Request) -> Strategies:
 
 
 @router.post("", status_code=201, responses=CHANGE_REFUSALS)
-async def create_strategy(
-    request: Request, store: Store, actor: Acting, offered: StrategyValues
-) -> Strategies:
+async def create_strategy(request: Request, store: Store, actor: Acting, offered: NewStrategy) -> Strategies:
     """Add a strategy; it is not activated."""
     settings = runtime_of(request).settings
 

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from app.intake.openapi import PATHS, SECURITY_SCHEMES
+from app.intake.openapi import PATHS, SCHEMAS, SECURITY_SCHEMES
 from app.intake.routes import WebhookIn
 
 
@@ -17,7 +17,9 @@ def install(app: FastAPI) -> None:
     def openapi() -> dict[str, object]:
         if app.openapi_schema is None:
             app.openapi_schema = derive()
-            app.openapi_schema["components"].setdefault("securitySchemes", {}).update(SECURITY_SCHEMES)
+            components = app.openapi_schema["components"]
+            components["securitySchemes"].update(SECURITY_SCHEMES)
+            components["schemas"].update(SCHEMAS)
             app.openapi_schema["paths"] = {**PATHS, **app.openapi_schema["paths"]}
         return app.openapi_schema
 

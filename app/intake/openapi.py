@@ -2,8 +2,8 @@
 
 from typing import Any
 
-_ERROR = {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}}
 _ALERT = {
+    "title": "Alert",
     "type": "object",
     "required": ["ticker"],
     "properties": {
@@ -22,6 +22,7 @@ _ALERT = {
     "description": "Other fields are kept and forwarded byte for byte.",
 }
 _ACCEPTED = {
+    "title": "Accepted",
     "type": "object",
     "required": ["queued", "signal_id", "ticker", "queue_size", "duplicate"],
     "properties": {
@@ -33,13 +34,26 @@ _ACCEPTED = {
     },
 }
 _RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+SCHEMAS: dict[str, Any] = {"Alert": _ALERT, "Accepted": _ACCEPTED}
 
+
+def _reference(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_ERROR = _reference("Problem")  # as every refusal of the application
 
 # The secret may be in any of these places. OpenAPI has no scheme for the field `secret` of a body, nor for a
-# path: they are the empty alternative.
+# path: they are the empty alternative, and say so where they are described.
+_WHERE = "WEBHOOK_SECRET, unless the header, the query, the path or the body's field has it, or none is set"
 SECURITY_SCHEMES: dict[str, Any] = {
-    "WebhookSecretHeader": {"type": "apiKey", "in": "header", "name": "X-Webhook-Secret"},
-    "WebhookSecretQuery": {"type": "apiKey", "in": "query", "name": "secret"},
+    "WebhookSecretHeader": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Webhook-Secret",
+        "description": _WHERE,
+    },
+    "WebhookSecretQuery": {"type": "apiKey", "in": "query", "name": "secret", "description": _WHERE},
 }
 
 
@@ -78,9 +92,12 @@ def _operation(name: str, *path_parameters: dict[str, Any]) -> dict[str, Any]:
                 _parameter("Idempotency-Key", "header", "one alert, however often it is sent within 24 h"),
                 _parameter("webhook-id", "header", "the same, by the name of Standard Webhooks"),
             ],
-            "requestBody": {"required": True, "content": {"application/json": {"schema": _ALERT}}},
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": _reference("Alert")}},
+            },
             "responses": {
-                "202": _answer("committed, or a duplicate of one that is", _ACCEPTED),
+                "202": _answer("committed, or a duplicate of one that is", _reference("Accepted")),
                 "401": _answer("wrong or missing secret", _ERROR),
                 "408": _answer("the body did not come within 2 s", _ERROR),
                 "413": _answer("more than 64 KiB", _ERROR),

@@ -1,17 +1,25 @@
-"""The OpenAPI document is the truth (SPEC §14): odd requests to every route, and no undocumented answer."""
+"""The OpenAPI document is the truth: odd requests to every route, and no undocumented answer."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from app.admin.configuration import BuySell, BuySellSeconds, SystemValues, WebhookValues
+from app.admin.strategies import StrategyValues
+from app.config import PAUSES
 from tests.api.conftest import ADMIN_TOKEN
+from tests.api.operator import ask
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from app.admin.value_schemas import SectionValues
     from tests.api.conftest import AppServer
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
@@ -66,3 +74,85 @@ async def test_a_client_generator_finds_plain_names_and_who_may_ask(app_server: 
         else:
             assert operation["security"] == [{"HTTPBearer": []}]
             assert {"401", "403", "503"} <= operation["responses"].keys()
+
+
+SECTIONS: list[tuple[str, type[SectionValues], str]] = [
+    ("/admin/webhook/config", WebhookValues, ""),
+    ("/admin/webhook/config", BuySell, "retry_unknown"),
+    ("/admin/webhook/config", BuySellSeconds, "max_signal_age_seconds"),
+    ("/admin/system/config", SystemValues, ""),
+    ("/admin/finviz/strategies/mine", StrategyValues, ""),
+]
+WRITTEN_BY_SWITCHES = set(PAUSES)
+
+
+def beyond(schema: dict[str, Any]) -> list[Any]:
+    """Values just outside of what a schema allows."""
+    found: list[Any] = [schema["maximum"] + 1] if "maximum" in schema else []
+    if "minimum" in schema:
+        found.append(schema["minimum"] - 1)
+    if "exclusiveMinimum" in schema:
+        found.append(schema["exclusiveMinimum"])
+    if "maxLength" in schema:
+        found.append("x" * (schema["maxLength"] + 1))
+    if schema.get("minLength"):
+        found.append("")
+    if "enum" in schema:
+        found.append("something else")
+    if "items" in schema:
+        one = schema["items"]["maximum"]
+        found += [[], [one] * (schema["maxItems"] + 1), *([each] for each in beyond(schema["items"]))]
+    return found
+
+
+def within(schema: dict[str, Any]) -> list[Any]:
+    """Values at the edges of what a schema allows."""
+    if "items" in schema:
+        return [[schema["items"]["maximum"]] * schema[each] for each in ("minItems", "maxItems")]
+    if schema.get("type") == "boolean":
+        return [True, False]
+    return [*schema.get("enum", ()), *(schema[each] for each in ("minimum", "maximum") if each in schema)]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "place"), SECTIONS, ids=lambda value: getattr(value, "__name__", "")
+)
+async def test_the_documented_limits_are_those_that_refuse(
+    start_app: Callable[..., Awaitable[AppServer]],
+    tmp_path: Path,
+    path: str,
+    kind: type[SectionValues],
+    place: str,
+) -> None:
+    (tmp_path / "finviz_config.json").write_text('{"strategies": [{"name": "mine", "url": "list:NVDA"}]}')
+    app = await start_app()
+    async with app.http.get("/openapi.json") as answer:
+        schemas = (await answer.json())["components"]["schemas"]
+    sent, answered = (schemas[f"{kind.__name__}-{way}"] for way in ("Input", "Output"))
+    fields = set(kind.section.__struct_fields__)
+    assert sent["properties"].keys() == answered["properties"].keys() == fields
+    assert set(answered["required"]) == fields
+    assert "required" not in sent  # what is left out stays
+    checked = 0
+    for name in fields - WRITTEN_BY_SWITCHES:
+        schema, null = sent["properties"][name]["anyOf"]
+        assert null == {"type": "null"}
+        for value in beyond(schema):
+            body = {place: {name: value}} if place else {name: value}
+            refused = await ask(app, "PUT", path, 422, body)
+            assert refused["place"].rpartition(".")[2].startswith(name)
+            checked += 1
+        for value in within(schema):
+            await ask(app, "PUT", path, 200, {place: {name: value}} if place else {name: value})
+            checked += 1
+    assert checked >= 2 * len(fields - WRITTEN_BY_SWITCHES - {"url", "name", "description"})
+
+
+async def test_a_new_strategy_needs_what_nothing_stands_behind(app_server: AppServer) -> None:
+    async with app_server.http.get("/openapi.json") as answer:
+        schemas = (await answer.json())["components"]["schemas"]
+    assert schemas["NewStrategy"]["required"] == ["name", "url"]
+    for name in ("name", "url"):
+        body = {"name": "new", "url": "list:NVDA"}
+        del body[name]
+        assert (await ask(app_server, "POST", "/admin/finviz/strategies", 422, body))["place"]

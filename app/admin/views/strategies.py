@@ -10,13 +10,12 @@ from app.admin import strategies as api
 from app.admin.configuration import sources_of
 from app.admin.door import runtime_of
 from app.admin.fields import Field, fields_of
-from app.config import FINVIZ_FILE, Strategy, merge
+from app.config import FINVIZ_FILE, STRATEGY_NEEDS, Strategy, merge
 from app.db.pool import Connection
 from app.positions import orders
 from app.screener.probation import ON_PROBATION
 from app.settings import Settings
 
-_REQUIRED = ("name", "url")
 _BLANK = "blank"
 
 
@@ -33,7 +32,7 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
         "active": listed.active,
         "problem": listed.problem,
         "strategies": [
-            (each.values.name, fields_of(Strategy, each.values.model_dump(), each.sources, _REQUIRED))
+            (each.values.name, fields_of(Strategy, each.values.model_dump(), each.sources, STRATEGY_NEEDS))
             for each in listed.strategies
         ],
         "blank": _blank(runtime.settings),
@@ -44,4 +43,4 @@ def _blank(settings: Settings) -> list[Field]:
     """The fields of a strategy that says nothing but what it must: in the others stands what would hold."""
     config = merge({FINVIZ_FILE: {"strategies": [{"name": _BLANK, "url": "list:A"}]}}, settings)
     values: dict[str, Any] = {**msgspec.to_builtins(config.finviz.active_strategy), "name": "", "url": ""}
-    return fields_of(Strategy, values, sources_of(config, f"finviz.strategies.{_BLANK}"), _REQUIRED)
+    return fields_of(Strategy, values, sources_of(config, f"finviz.strategies.{_BLANK}"), STRATEGY_NEEDS)

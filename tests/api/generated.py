@@ -1,0 +1,190 @@
+"""A Python client generated from the running application's OpenAPI document, as a stranger would make one."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import json
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from tests.api.operator import BEARER
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+    from types import ModuleType
+
+    from tests.api.conftest import AppServer
+
+CONFIGURATION = "post_hooks: []\n"  # how the code looks does not matter here
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation of the document: its answers and security there, and its module of the client."""
+
+    name: str
+    method: str
+    description: dict[str, Any]
+    module: ModuleType
+
+    @property
+    def success(self) -> HTTPStatus:
+        """The one status of its success."""
+        (status,) = (int(each) for each in self.description["responses"] if each.startswith("2"))
+        return HTTPStatus(status)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the document says that anybody may ask."""
+        return {} in self.description["security"] or not self.description["security"]
+
+    @property
+    def client_kind(self) -> Any:
+        """The kind of client that the generated function takes."""
+        return inspect.signature(self.module.sync_detailed).parameters["client"].annotation
+
+    def schema(self, status: int) -> dict[str, Any]:
+        """The schema of its answer of a status."""
+        (content,) = self.description["responses"][str(status)]["content"].values()
+        schema: dict[str, Any] = content["schema"]
+        return schema
+
+
+@dataclass(slots=True)
+class GeneratedClient:
+    """The generated package, its operations by name, and what they were called with."""
+
+    package: str
+    url: str
+    operations: dict[str, Operation]
+    calls: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def models(self) -> ModuleType:
+        """Every generated model."""
+        return importlib.import_module(f"{self.package}.models")
+
+    def client(self, **headers: str) -> Any:
+        """A client that raises on a status that the document does not have."""
+        module = importlib.import_module(f"{self.package}.client")
+        return module.Client(self.url, headers=headers, raise_on_unexpected_status=True)
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        """Call an operation with the token; return its answer, which is the documented success."""
+        self.calls[name] = arguments
+        operation = self.operations[name]
+        headers = {} if operation.is_public else BEARER
+        return await self.ask(name, operation.success, headers, **arguments)
+
+    async def ask(self, name: str, expected: int, headers: dict[str, str], /, **arguments: Any) -> Any:
+        """Call an operation; return its answer, parsed as the document says for the expected status."""
+        answer = await self.send(name, self.client(**headers), **arguments)
+        assert answer.status_code == expected, (name, answer)
+        self._check(answer, self.operations[name].schema(expected))
+        return answer.parsed
+
+    async def send(self, name: str, client: Any, /, **arguments: Any) -> Any:
+        """Send a request by a client of the package; return the answer, whatever its status.
+
+        In a thread: the generated functions for asyncio cannot send a file.
+        """
+        if payload := getattr(arguments.get("body"), "payload", None):
+            payload.seek(0)
+        with client:
+            return await asyncio.to_thread(
+                self.operations[name].module.sync_detailed, client=client, **arguments
+            )
+
+    def _check(self, answer: Any, schema: dict[str, Any]) -> None:
+        """The answer's content is documented, and nothing of it was lost."""
+        if schema == {"type": "string"}:
+            assert answer.parsed == answer.content.decode("utf-8")
+            return
+        if schema.get("type") == "array":
+            kind = getattr(self.models, _class_name(schema["items"]))
+            assert all(isinstance(each, kind) for each in answer.parsed)
+            back = [each.to_dict() for each in answer.parsed]
+        else:
+            assert isinstance(answer.parsed, getattr(self.models, _class_name(schema)))
+            back = answer.parsed.to_dict()
+        assert _utc(back) == _utc(json.loads(answer.content))
+        assert undocumented(answer.parsed) == []
+
+
+def _class_name(schema: dict[str, Any]) -> str:
+    name: str = schema["$ref"].rpartition("/")[2]
+    return name
+
+
+def _utc(value: Any) -> Any:
+    """The value with one spelling of UTC in its times."""
+    if isinstance(value, dict):
+        return {key: _utc(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_utc(each) for each in value]
+    if isinstance(value, str) and value[:1].isdigit() and value.endswith("Z"):
+        return f"{value[:-1]}+00:00"
+    return value
+
+
+def undocumented(value: Any, place: str = "") -> list[str]:
+    """The keys of an answer that the document does not name, where it names keys at all."""
+    if isinstance(value, list):
+        return [found for each in value for found in undocumented(each, place)]
+    names = {each.name for each in getattr(type(value), "__attrs_attrs__", ())}
+    found = list[str]()
+    if len(names) > 1 and "additional_properties" in names:
+        found += [f"{place}.{key}" for key in value.additional_properties]
+    for name in names - {"additional_properties"}:
+        found += undocumented(getattr(value, name), f"{place}.{name}")
+    return found
+
+
+@asynccontextmanager
+async def generated(app: AppServer, folder: Path) -> AsyncIterator[GeneratedClient]:
+    """Generate a client from what the application serves; a warning of the generator fails."""
+    package = f"client_{uuid4().hex}"
+    configuration = folder / "generator.yml"
+    configuration.write_text(CONFIGURATION)
+    generator = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "openapi_python_client", "generate"),
+        *("--url", f"{app.url}/openapi.json"),
+        *("--config", str(configuration)),
+        *("--meta", "none", "--output-path", str(folder / package), "--fail-on-warning"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=folder,
+    )
+    output, _ = await generator.communicate()
+    assert generator.returncode == 0, output.decode()
+    assert b"warning" not in output.lower(), output.decode()
+    async with app.http.get("/openapi.json") as answer:
+        document = await answer.json()
+    sys.path.insert(0, str(folder))
+    try:
+        yield GeneratedClient(package, app.url, dict(_operations(package, document)))
+    finally:
+        sys.path.remove(str(folder))
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            del sys.modules[name]
+
+
+def _operations(package: str, document: dict[str, Any]) -> list[tuple[str, Operation]]:
+    return [
+        (operation["operationId"], _operation(package, method, operation))
+        for methods in document["paths"].values()
+        for method, operation in methods.items()
+    ]
+
+
+def _operation(package: str, method: str, description: dict[str, Any]) -> Operation:
+    tag, name = description["tags"][0].replace(" ", "_"), description["operationId"]
+    module = importlib.import_module(f"{package}.api.{tag}.{name}")
+    return Operation(name, method, description, module)

@@ -1,0 +1,255 @@
+"""What a client generated from the OpenAPI document makes of the application: all operations, all answers.
+
+The generator is `openapi-python-client`; a warning of it fails, an answer that is not parsed fails too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import io
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import pytest_asyncio
+
+from tests.api.generated import GeneratedClient, generated
+from tests.api.operator import BEARER
+from tests.api.outage import away
+from tests.api.test_admin_signals import add
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    import pytest
+
+    from tests.api.conftest import AppServer
+
+SECRET = "secret-of-the-tests"
+DEADLINE_SECONDS = 60
+LISTED = '{"strategies": [{"name": "mine", "url": "list:AAPL,NVDA"}]}'
+FOREIGN = {**BEARER, "Origin": "https://elsewhere.example"}
+
+
+@pytest_asyncio.fixture
+async def app(start_app: Callable[..., Awaitable[AppServer]], tmp_path: Path) -> AppServer:
+    """An application with a secret for the webhook, paper for a destination, and a list."""
+    (tmp_path / "finviz_config.json").write_text(LISTED)
+    return await start_app(webhook_secret=SECRET)
+
+
+@pytest_asyncio.fixture
+async def api(app: AppServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GeneratedClient]:
+    """The client that is generated from what the application serves."""
+    async with generated(app, tmp_path_factory.mktemp("client")) as client:
+        yield client
+
+
+async def open_position(app: AppServer, ticker: str) -> UUID:
+    """Open a position as a delivered buy would."""
+    made: UUID = await app.runtime.pool.fetchval(
+        "INSERT INTO positions (ticker) VALUES ($1) RETURNING id", ticker
+    )
+    return made
+
+
+async def settled(app: AppServer) -> None:
+    """Wait until no signal is unfinished."""
+    unfinished = "SELECT count(*) FROM signals WHERE status IN ('received', 'approved', 'forwarding')"
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            if await app.runtime.pool.fetchval(unfinished) == 0:
+                return
+            await asyncio.sleep(0.05)  # workers look at once, and every second or two
+
+
+async def call_health_and_webhook(api: GeneratedClient, app: AppServer) -> None:
+    """Ask for the health, and post alerts."""
+    health = await api.call("health")
+    assert "database" in health.checks.additional_keys
+    await api.call("health_detailed")
+    alert = api.models.Alert(ticker="NVDA", action="sell", price=1.5)
+    accepted = await api.call("webhook_in", body=alert, x_webhook_secret=SECRET)
+    assert (accepted.queued, accepted.ticker, accepted.duplicate) == (True, "NVDA", False)
+    again = await api.call("webhook_in_secret", secret_path=SECRET, body=alert)
+    assert (again.signal_id, again.duplicate) == (accepted.signal_id, True)
+    await settled(app)
+    story = await api.call("signal_story", signal_id=accepted.signal_id)
+    assert story.signal.ticker == "NVDA"
+    assert story.events[0].status == "received"
+    page = await api.call("signals", limit=5, ticker="nvda")
+    assert [signal.id for signal in page.signals] == [accepted.signal_id]
+
+
+async def call_positions(api: GeneratedClient, app: AppServer) -> None:
+    """Sell, close and mark positions; each order leaves on paper."""
+    m = api.models
+    ids = {ticker: await open_position(app, ticker) for ticker in ("AAPL", "NVDA", "TSLA", "MSFT")}
+    found = await api.call("positions")
+    assert {each.id for each in found.positions} == set(ids.values())
+    placed = await api.call("sell_individual", body=m.SellIndividual(ticker="AAPL"))
+    assert [order.ticker for order in placed.orders] == ["AAPL"]
+    await api.call("close_position", body=m.ClosePosition(position_id=ids["NVDA"]))
+    closed = await api.call("mark_closed", body=m.MarkClosed(position_id=ids["TSLA"], reason="at the broker"))
+    assert closed.ticker == "TSLA"
+    assert "MSFT" in {order.ticker for order in (await api.call("sell_all")).orders}
+    await settled(app)
+
+
+async def call_records(api: GeneratedClient, app: AppServer) -> None:
+    """Read every list; send a dead letter again."""
+    dead = await add(app, "AAPL", "failed")
+    for name in ("status", "top_n_tickers", "orders", "audit_trail", "actions_log", "refused", "contents"):
+        await api.call(name)
+    for name in ("order_stats", "signals_history"):
+        assert await api.call(name, hours=2)
+    assert "order.sell-all" in await api.call("export_actions_log")
+    page = await api.call("dead_letters", limit=5)
+    assert [letter.id for letter in page.dead_letters] == [dead]
+    wish = api.models.Wish(ids=[dead], confirm=1)
+    assert (await api.call("replay_dead_letters", body=wish)).replayed == 1
+    await api.call("trigger", body=api.models.Trigger(tickers=["AAPL"], dry_run=True))
+    await settled(app)
+
+
+async def call_strategies(api: GeneratedClient) -> None:
+    """Add, change, activate and delete a strategy."""
+    m = api.models
+    assert (await api.call("strategies")).active == "mine"
+    made = await api.call("create_strategy", body=m.NewStrategy(name="other", url="list:NVDA", top_n=5))
+    assert [each.values.top_n for each in made.strategies][1] == 5
+    change = m.StrategyValuesInput(top_n=7)
+    changed = await api.call("change_strategy", name="other", body=change)
+    assert changed.strategies[1].values.top_n == 7
+    assert (await api.call("activate_strategy", name="other")).active == "other"
+    await api.call("activate_strategy", name="mine")
+    assert len((await api.call("delete_strategy", name="other")).strategies) == 1
+    assert (await api.call("manual_refresh")).strategy == "mine"
+
+
+async def call_configuration(api: GeneratedClient) -> None:
+    """Change each file, sending back what was read; press each switch."""
+    m = api.models
+    read = await api.call("webhook_config")
+    sent = m.WebhookValuesInput.from_dict({**read.values.to_dict(), "timeout": 7.5})
+    changed = await api.call("change_webhook_config", body=sent)
+    assert changed.values == m.WebhookValuesOutput.from_dict({**read.values.to_dict(), "timeout": 7.5})
+    await api.call("system_config")
+    sent = m.SystemValuesInput.from_dict({"duplicate_buys": "reject"})
+    assert (await api.call("change_system_config", body=sent)).values.duplicate_buys == "reject"
+    for part in ("engine", "delivery", "intake"):
+        for word, is_paused in (("pause", True), ("resume", False)):
+            switches = await api.call(f"{part}_{word}")
+            assert getattr(switches, f"{part}_paused") is is_paused
+
+
+async def call_database(api: GeneratedClient) -> None:
+    """Export, import what was exported, clear."""
+    exported = await api.call("export_signals")
+    file = importlib.import_module(f"{api.package}.types").File
+    imported = await api.call("import_signals", body=file(payload=io.BytesIO(exported.encode())))
+    assert (imported.imported, imported.bad) == (0, 0)
+    assert imported.present > 0
+    cleared = await api.call("clear_signals", body=api.models.ClearOrder(confirm="clear"))
+    assert cleared.deleted + cleared.kept == imported.present
+
+
+async def call_everything(api: GeneratedClient, app: AppServer) -> None:
+    """Call every operation with arguments that succeed; one that was forgotten fails by its name."""
+    await call_health_and_webhook(api, app)
+    await call_positions(api, app)
+    await call_records(api, app)
+    await call_strategies(api)
+    await call_configuration(api)
+    await call_database(api)
+    assert api.operations.keys() - api.calls.keys() == set()
+
+
+async def test_every_operation_answers_as_documented(api: GeneratedClient, app: AppServer) -> None:
+    await call_everything(api, app)
+    kinds = importlib.import_module(f"{api.package}.client")
+    for name, operation in api.operations.items():
+        if operation.is_public:
+            continue
+        assert operation.client_kind is kinds.AuthenticatedClient, name
+        refused = await api.ask(name, 401, {}, **api.calls[name])
+        assert "ADMIN_TOKEN" in refused.detail
+        if operation.method != "get":
+            await api.ask(name, 403, FOREIGN, **api.calls[name])
+    assert kinds.Client in api.operations["health"].client_kind.__args__
+
+
+async def test_without_the_database_every_operation_still_answers_as_documented(
+    api: GeneratedClient, app: AppServer, database_url: str
+) -> None:
+    await call_everything(api, app)
+    refused = set()
+    async with away(database_url):
+        for name, arguments in api.calls.items():
+            answer = await api.send(name, api.client(**BEARER), **arguments)
+            assert answer.parsed is not None, name
+            if answer.status_code == 503:
+                refused.add(name)
+    own = {
+        "signals",
+        "positions",
+        "sell_all",
+        "sell_individual",
+        "replay_dead_letters",
+        "export_signals",
+        "export_actions_log",
+    }
+    assert own | {"health", "webhook_in", "webhook_in_secret"} <= refused
+
+
+async def test_the_webhook_takes_the_secret_where_the_document_says(
+    api: GeneratedClient, app: AppServer
+) -> None:
+    def alert(**fields: Any) -> Any:
+        made = api.models.Alert(ticker="NVDA", action="sell", **fields)
+        made["number"] = str(uuid4())  # of its own, so that none is a duplicate
+        return made
+
+    taken = [
+        await api.ask("webhook_in", 202, {}, body=alert(), x_webhook_secret=SECRET),
+        await api.ask("webhook_in", 202, {}, body=alert(), secret=SECRET),
+        await api.ask("webhook_in", 202, {}, body=alert(secret=SECRET)),
+        await api.ask("webhook_in_secret", 202, {}, secret_path=SECRET, body=alert()),
+    ]
+    assert not any(each.duplicate for each in taken)
+    kinds = importlib.import_module(f"{api.package}.client")
+    signed_in = kinds.AuthenticatedClient(
+        api.url, token=SECRET, prefix="", auth_header_name="X-Webhook-Secret"
+    )
+    assert (await api.send("webhook_in", signed_in, body=alert())).status_code == 202
+
+    await api.ask("webhook_in", 401, {}, body=alert())
+    await api.ask("webhook_in", 401, {}, body=alert(), secret="wrong")
+    await api.ask("webhook_in_secret", 401, {}, secret_path="wrong", body=alert())
+    wrong = api.models.Alert(ticker="not a ticker")
+    refused = await api.ask("webhook_in", 422, {}, body=wrong, secret=SECRET)
+    assert "ticker" in refused.detail
+    long = alert(signal_id="x" * 70_000)
+    await api.ask("webhook_in", 413, {}, body=long, secret=SECRET)
+    await api.call("intake_pause")
+    await api.ask("webhook_in", 503, {}, body=alert(), secret=SECRET)
+    await api.call("intake_resume")
+    await settled(app)
+
+
+async def test_a_value_beyond_its_limits_is_refused_as_documented(api: GeneratedClient) -> None:
+    m = api.models
+    beyond: list[tuple[str, Any, dict[str, str]]] = [
+        ("change_webhook_config", m.WebhookValuesInput(timeout=61), {}),
+        (
+            "change_webhook_config",
+            m.WebhookValuesInput.from_dict({"max_signal_age_seconds": {"sell": 0}}),
+            {},
+        ),
+        ("change_system_config", m.SystemValuesInput(retention_days=0), {}),
+        ("change_strategy", m.StrategyValuesInput(top_n=501), {"name": "mine"}),
+    ]
+    for name, values, arguments in beyond:
+        refused = await api.ask(name, 422, BEARER, body=values, **arguments)
+        assert refused.place
