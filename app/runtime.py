@@ -37,6 +37,7 @@ class Runtime:
     `pool` is for orders and workers, `reading` for what people look at, `probing` for health alone.
     `limited_until`: no token of the rate limits is left before that moment; None while there is one.
     `intake_failure` says why posts cannot be stored, empty while they can.
+    `unwritten_outcomes` are attempts that ended and could not be written down, with the cause.
     `sessions` says what each server process of `pool` works for.
     """
 
@@ -55,6 +56,7 @@ class Runtime:
     denials: Denials = field(default_factory=Denials)
     sessions: dict[int, str] = field(default_factory=dict)
     intake_failure: str = ""
+    unwritten_outcomes: dict[int, str] = field(default_factory=dict)
     clock_step: ClockStep | None = None
     limited_until: datetime | None = None
     config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)

@@ -102,6 +102,7 @@ async def look(runtime: Runtime) -> Overview:
             clock_step=runtime.clock_step,
             now=runtime.clock.now(),
         )
+        + outcome_alarms(runtime.unwritten_outcomes)
         + process_alarms(runtime.supervisor.states(), blocked, runtime.intake_failure)
         + operator_alarms(runtime.config.system, runtime.config_problems)
         + clock_alarms(runtime.clock)
@@ -195,6 +196,14 @@ def delivery_alarms(
     if clock_step is not None and step["status"] != "ok":
         found.append(Alarm(code="clock_stepped", values={"seconds": f"{clock_step.seconds:+.0f}"}))
     return found
+
+
+def outcome_alarms(unwritten: Mapping[int, str]) -> list[Alarm]:
+    """What the destination did and the database does not say yet, by attempt. Pure."""
+    if not unwritten:
+        return []
+    values = {"count": str(len(unwritten)), "error": checks.latest_cause(unwritten)}
+    return [Alarm(code="outcomes_unwritten", values=values)]
 
 
 def process_alarms(

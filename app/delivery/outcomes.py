@@ -47,9 +47,11 @@ class Outcomes:
             except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
                 if is_about_rows(error):
                     raise
-                log.warning("outcome not written yet", signal_id=delivery.id, error=describe(error))
+                self._runtime.unwritten_outcomes[delivery.attempt] = why = describe(error)
+                log.warning("outcome not written yet", signal_id=delivery.id, error=why)
                 await asyncio.sleep(_TRY_AGAIN_SECONDS)
             else:
+                self._runtime.unwritten_outcomes.pop(delivery.attempt, None)
                 metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
                 self._runtime.wakeups.notify("changed")
                 return

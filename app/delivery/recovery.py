@@ -5,6 +5,7 @@ import asyncio
 import structlog
 
 from app import metrics
+from app.db.pool import Connection
 from app.db.queries import load
 from app.delivery.breaker import SENDER_DIED
 from app.delivery.clock import ClockWatch
@@ -29,6 +30,7 @@ async def run(runtime: Runtime, name: str) -> None:
         async with runtime.pool.acquire() as connection:
             await watch.look(runtime, connection)
             await look_up_state(runtime, connection)
+            await drop_ended(runtime, connection)
         # after an outage, too: who could not write an outcome down for longer than its lease does so first
         await asyncio.sleep(INTERVAL_SECONDS)
         if await sweep(runtime, name):
@@ -46,6 +48,14 @@ async def sweep(runtime: Runtime, name: str) -> int:
             total += done
             runtime.supervisor.beat(name)
     return total
+
+
+async def drop_ended(runtime: Runtime, connection: Connection) -> None:
+    """Remove from `runtime.unwritten_outcomes` the attempts that recovery, or another process, has ended."""
+    if unwritten := list(runtime.unwritten_outcomes):
+        rows = await connection.fetch(_SQL["still_open"], unwritten)
+        for attempt in set(unwritten) - {row["id"] for row in rows}:
+            runtime.unwritten_outcomes.pop(attempt, None)
 
 
 async def recover(runtime: Runtime) -> int:

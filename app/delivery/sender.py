@@ -66,7 +66,8 @@ class Sender:
     async def _write(self, delivery: Delivery, answer: Answer, effect: Effect) -> None:
         try:
             await self._outcomes.record(delivery, answer, effect)
-        except Exception:  # one bad signal must not stop a sender; its lease runs out, and recovery ends it
+        except Exception as error:  # one bad signal must not stop a sender; recovery ends it after its lease
+            self._runtime.unwritten_outcomes[delivery.attempt] = describe(error)
             log.exception("its outcome cannot be written down", signal_id=delivery.id)
 
 

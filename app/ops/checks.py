@@ -94,6 +94,18 @@ def intake(*, paused: bool, failure: str = "") -> Check:
     return _degraded("paused by an operator: posts are refused with 503") if paused else {"status": "ok"}
 
 
+def outcomes(unwritten: Mapping[int, str]) -> Check:
+    """Degrade while the database has not stored what came of a delivery; `unwritten`: attempt → cause."""
+    if not unwritten:
+        return {"status": "ok"}
+    return _degraded(f"outcomes of deliveries not stored yet: {len(unwritten)}; {latest_cause(unwritten)}")
+
+
+def latest_cause(unwritten: Mapping[int, str]) -> str:
+    """Return the cause of the latest attempt whose outcome is not stored; there must be one."""
+    return unwritten[max(unwritten)]
+
+
 def clock_step(step: ClockStep | None, now: float) -> Check:
     """Degrade for an hour after the database's clock stepped; `now` in seconds of `time.monotonic()`."""
     if step is None or now - step.noticed_at > CLOCK_STEP_SHOWN_SECONDS:

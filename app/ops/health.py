@@ -61,6 +61,7 @@ class Health:
             "workers": checks.workers(runtime.supervisor.states(), probe.blocked),
             "backlog": checks.backlog(runtime.queues, runtime.settings.queue_max_size),
             "intake": checks.intake(paused=system.intake_paused, failure=runtime.intake_failure),
+            "outcomes": checks.outcomes(runtime.unwritten_outcomes),
             "clock_step": checks.clock_step(runtime.clock_step, time.monotonic()),
             "sells": checks.sells(runtime.queues),
             "top_n": checks.top_n(probe, paused=system.engine_paused),

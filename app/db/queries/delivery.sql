@@ -257,6 +257,10 @@ ORDER BY s.seq
 LIMIT 500
 FOR UPDATE OF s SKIP LOCKED
 
+-- name: still_open
+-- $1 attempts. Returns those of them that have not ended.
+SELECT id FROM attempts WHERE id = ANY ($1) AND ended_at IS NULL
+
 -- name: expire
 -- $1 how many at most. Whoever holds a row is about to decide or send it: it is looked at again next time.
 -- `seq + 0`, because in the order of its index everything that ever ended is read until the first one is met.

@@ -33,6 +33,8 @@ ALIVE, DEAD = WorkerState(True, 1.0, 0, ""), WorkerState(False, 31.0, 2, "x")  #
         (checks.top_n(Probe(1.0, list_size=2, list_age=5.0), paused=True), "degraded"),
         (checks.intake(paused=False), "ok"),
         (checks.intake(paused=True), "degraded"),
+        (checks.outcomes({}), "ok"),
+        (checks.outcomes({3: "disk full", 7: "out of memory"}), "degraded"),
         (checks.configuration({}), "ok"),
         (checks.configuration({"x.json": ConfigFileError("x.json", "is wrong")}), "degraded"),
         (checks.destination({"state": "open"}), "ok"),
