@@ -1,0 +1,183 @@
+"""What is carried over and held before a dump takes the database's place: `hold.sh`, on two real databases.
+
+The script runs inside the database's container; here it runs beside the test's server, with other names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from app.config import DECIDED, SYSTEM_FILE
+from tests.api.operator import BEARER
+from tests.conftest import CHECKOUT
+from tests.hosts.images import install_packages
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from tests.api.conftest import AppServer
+    from tests.hosts.postgres import TestServer
+
+    StartApp = Callable[..., Awaitable[AppServer]]
+
+SCRIPT = CHECKOUT / "roles/database/files/hold.sh"
+SIGNAL = """
+    INSERT INTO signals (id, status, type, ticker, expires_at, body, imported_at)
+    VALUES (gen_random_uuid(), $1, $2, 'NVDA', now() + interval '1 hour', '{}', $3) RETURNING id
+"""
+ATTEMPT = """
+    INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, ended_at, outcome)
+    VALUES ($1, 1, 1, 'paper', 'x', gen_random_uuid(), now() - interval '1 min', 'delivered')
+"""
+CONFIGURE = "INSERT INTO configuration (revision, documents) VALUES (1, $1)"
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """The addresses of the database in use, and of the one that a dump was read into."""
+
+    replaced: str
+    incoming: str
+
+    def hold(self) -> dict[str, int]:
+        """Run the script; return what it says was held."""
+        replaced, incoming = (urlsplit(url) for url in (self.replaced, self.incoming))
+        script = SCRIPT.read_text()
+        for name, url in (("trading_signals_incoming", incoming), ("trading_signals", replaced)):
+            assert f"-d {name} " in script
+            script = script.replace(f"-d {name} ", f"-d {url.path[1:]} ")
+        address = {"PGHOST": replaced.hostname or "", "PGPORT": str(replaced.port or 5432)}
+        done = subprocess.run(
+            ["/bin/sh", "-s"],
+            input=script,
+            env={**os.environ, **address, "PGPASSWORD": replaced.password or ""},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        held: dict[str, int] = json.loads(done.stdout)
+        return held
+
+
+@pytest.fixture
+def databases(database_server: TestServer, database_url: str) -> Iterator[Databases]:
+    """Two migrated databases; an application that a test starts uses the incoming one."""
+    if shutil.which("psql") is None:
+        install_packages("postgresql-client")
+    name = database_server.create()
+    yield Databases(replaced=database_server.url(name), incoming=database_url)
+    database_server.drop(name)
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def documents_of(url: str) -> dict[str, Any]:
+    async with connected(url) as connection:
+        return dict(json.loads(await connection.fetchval("SELECT documents FROM configuration")))
+
+
+async def configure(url: str, system: dict[str, Any], decided: dict[str, bool] | None = None) -> None:
+    documents = {SYSTEM_FILE: system, **({DECIDED: decided} if decided else {})}
+    async with connected(url) as connection:
+        await connection.execute(CONFIGURE, json.dumps(documents))
+
+
+async def test_a_resume_in_the_dump_does_not_end_the_pause_of_the_restore(
+    databases: Databases, start_app: StartApp, tmp_path: Path
+) -> None:
+    await configure(databases.incoming, {"delivery_paused": False}, {"delivery_paused": False})
+    databases.hold()
+    (tmp_path / SYSTEM_FILE).write_text('{"delivery_paused": true}')  # what the restore writes
+    app = await start_app()
+    assert app.runtime.is_configured
+    assert app.runtime.config.system.delivery_paused
+    assert json.loads((tmp_path / SYSTEM_FILE).read_text()) == {"delivery_paused": True}
+    assert DECIDED not in await documents_of(databases.incoming)
+
+    async with app.http.post("/admin/delivery/resume", headers=BEARER) as answer:
+        assert answer.status == 200
+    assert not app.runtime.config.system.delivery_paused
+
+
+@pytest.mark.parametrize("content", ['{"delivery_paused": true, "engine_paused": "yes"}', "{"])
+async def test_the_pause_holds_while_the_file_is_wrong(
+    databases: Databases, start_app: StartApp, tmp_path: Path, content: str
+) -> None:
+    await configure(databases.incoming, {"delivery_paused": False, "mine": 1.50})
+    databases.hold()
+    (tmp_path / SYSTEM_FILE).write_text(content)
+    app = await start_app()
+    assert app.runtime.is_configured
+    assert app.runtime.config.system.delivery_paused
+    assert app.runtime.config.documents[SYSTEM_FILE]["mine"] == 1.5
+    async with connected(databases.incoming) as connection:
+        line = await connection.fetchrow("SELECT session, target, before, after FROM actions")
+    assert line is not None
+    assert tuple(line) == ("file", SYSTEM_FILE, '{"delivery_paused":false}', '{"delivery_paused": true}')
+
+
+async def test_switches_of_today_hold_over_those_of_the_dump(
+    databases: Databases, start_app: StartApp, tmp_path: Path
+) -> None:
+    await configure(
+        databases.replaced, {}, {"intake_paused": True, "engine_paused": False, "delivery_paused": False}
+    )
+    await configure(databases.incoming, {"engine_paused": True}, {"engine_paused": True})
+    databases.hold()
+    (tmp_path / SYSTEM_FILE).write_text('{"delivery_paused": true}')
+    system = (await start_app()).runtime.config.system
+    assert (system.intake_paused, system.engine_paused, system.delivery_paused) == (True, False, True)
+
+
+async def test_imported_history_is_not_carried_over_as_what_limits_count(databases: Databases) -> None:
+    async with connected(databases.replaced) as connection:
+        now = await connection.fetchval("SELECT now()")
+        for imported_at in (now, None):
+            signal_id = await connection.fetchval(SIGNAL, "forwarded", "sell", imported_at)
+            await connection.execute(ATTEMPT, signal_id)
+        sent = signal_id
+    assert databases.hold()["carried"] == 1
+    async with connected(databases.incoming) as connection:
+        assert await connection.fetch("SELECT id FROM signals") == [(sent,)]
+        assert await connection.fetch("SELECT signal_id, imported FROM attempts") == [(sent, False)]
+        counts = await connection.fetch("SELECT seconds, ends FROM attempt_counts ORDER BY seconds")
+    assert [tuple(row) for row in counts] == [(1, 1), (60, 1)]
+
+
+@pytest.mark.parametrize("older", ["replaced", "incoming"])
+async def test_a_database_of_an_older_version_is_held_as_well(databases: Databases, older: str) -> None:
+    async with connected(databases.replaced) as connection:
+        now = await connection.fetchval("SELECT now()")
+        for imported_at in (now, None):
+            await connection.execute(
+                ATTEMPT, await connection.fetchval(SIGNAL, "forwarded", "sell", imported_at)
+            )
+    async with connected(getattr(databases, older)) as connection:
+        await connection.execute(
+            "DROP TABLE configuration, actions;"
+            "ALTER TABLE attempts DISABLE TRIGGER USER, DROP COLUMN imported CASCADE"
+        )
+    async with connected(databases.incoming) as connection:
+        await connection.fetchval(SIGNAL, "approved", "buy", None)
+    held = databases.hold()
+    assert (held["carried"], held["held_buys"], held["held_others"]) == (1, 1, 0)
