@@ -1,0 +1,71 @@
+"""Nothing is claimed before the database's configuration revision is known: it may hold a pause."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.config import DECIDED, SYSTEM_FILE
+from tests.api.trading.receiver import WAIT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.api.conftest import AppServer
+    from tests.api.trading.desk import Desk
+
+
+@asynccontextmanager
+async def locked_configuration(desk: Desk) -> AsyncIterator[None]:
+    """Keep every process from reading the revision, as one does that is busy with a change."""
+    async with desk.database.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('configuration', 0))")
+        yield
+
+
+async def turns(app: AppServer, expected: int) -> None:
+    """Wait until the outbox has begun so many turns."""
+    seen, silent = 0, 0.0
+    async with asyncio.timeout(WAIT_SECONDS):
+        while seen < expected:
+            now = app.runtime.supervisor.states()["outbox"].silent_seconds
+            seen, silent = seen + (now < silent), now
+            await asyncio.sleep(0.05)  # a worker's turns wake nobody up
+
+
+async def unsent(desk: Desk, app: AppServer) -> bool:
+    """Whether the outbox, some turns later, has still claimed nothing."""
+    await turns(app, 3)
+    claimed = await desk.database.fetchval("SELECT count(*) FROM attempts")
+    return (claimed, desk.receiver.received) == (0, [])
+
+
+@pytest.mark.parametrize("is_paused", [False, True], ids=["running", "paused"])
+async def test_exits_wait_until_the_revision_is_known(desk: Desk, is_paused: bool) -> None:  # noqa: FBT001
+    await desk.database.execute("INSERT INTO positions (ticker) VALUES ('NVDA'), ('AAPL')")
+    pause = {"delivery_paused": is_paused}
+    documents = json.dumps({SYSTEM_FILE: pause, DECIDED: pause})
+    await desk.database.execute("INSERT INTO configuration (revision, documents) VALUES (7, $1)", documents)
+    desk.configure("system", delivery_paused=False)
+    async with locked_configuration(desk):
+        app = await desk.open()
+        sells = [await desk.send(app, ticker, "sell") for ticker in ("NVDA", "AAPL")]
+        for sell in sells:
+            await desk.until(app, sell, "approved")
+        assert await unsent(desk, app)
+        assert not app.runtime.is_configured
+        assert not app.runtime.config.system.delivery_paused  # as the files say
+
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not app.runtime.is_configured:
+            await app.runtime.wakeups.wait("changed", 0.1)
+    if is_paused:
+        assert app.runtime.config.system.delivery_paused
+        assert await unsent(desk, app)
+        await desk.order(app, "delivery/resume")
+    for sell in sells:
+        assert (await desk.until(app, sell))["status"] == "forwarded"
