@@ -96,4 +96,8 @@ def _errno(error: BaseException) -> int:
 
 def _words(error: BaseException) -> str:
     names = (kind.__name__ for kind in type(error).__mro__)
-    return next((_WORDS[name] for name in names if name in _WORDS), "") or _ERRNO_WORDS.get(_errno(error), "")
+    found = next((_WORDS[name] for name in names if name in _WORDS), "")
+    found = found or _ERRNO_WORDS.get(_errno(error), "")
+    if not found and type(error).__name__ == "ClientOSError" and not _errno(error):
+        return _ERRNO_WORDS[errno.ECONNRESET]  # the client began to write when the connection was closing
+    return found

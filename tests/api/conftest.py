@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from app.serving import Server
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from fastapi import FastAPI
@@ -85,6 +86,16 @@ async def serve(settings: Settings) -> AsyncIterator[AppServer]:
 def never_the_real_site(monkeypatch: pytest.MonkeyPatch) -> None:
     """The strategy of a fresh machine asks Finviz; that of a test is refused before anything leaves."""
     monkeypatch.setitem(config.BUILT_IN_STRATEGY, "url", "https://127.0.0.1/screener.ashx?v=111")
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """All that is logged from here on, from DEBUG up. To be named before what starts an application."""
+    lines = io.StringIO()
+    with redirect_stdout(lines):
+        logging.configure("DEBUG")  # which writes to the stream that is stdout at this moment
+        yield lines
+    logging.configure("INFO")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import inspect
 import json
 import socket
 import struct
+import threading
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -15,17 +16,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import aiohttp
 import pytest
 from aiohttp import web
+from prometheus_client import generate_latest
 
 from app.delivery import transport
 from app.delivery.policy import Outcome
+from tests.api import shown
 from tests.api.operator import ask
 from tests.api.trading.receiver import Received, take
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import AsyncIterator, Awaitable, Callable
     from types import SimpleNamespace
 
-    from tests.api.conftest import AppServer
     from tests.api.trading.desk import Desk
 
 SECRET = "S3CRET"
@@ -121,11 +124,23 @@ async def bad_header(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     writer.close()
 
 
+def reset_now(writer: asyncio.StreamWriter) -> None:
+    """Close by a reset, whatever has not been read."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.close()
+
+
 async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Reset the connection in the middle of the request."""
     await reader.read(10)
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.close()
+    reset_now(writer)
+
+
+async def reset_in_the_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Reset the connection after the headers, when a part of the body has come."""
+    await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(10)
+    reset_now(writer)
 
 
 async def bad_chunk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -135,53 +150,68 @@ async def bad_chunk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     writer.close()
 
 
-async def everything_shown(desk: Desk, app: AppServer, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
-    """All that a person or a program can see of the process, by where it is seen."""
-    seen = {"log": "".join(capsys.readouterr())}
-    for table in ("signals", "attempts", "signal_events", "destinations", "actions", "refused_posts"):
-        rows = await desk.database.fetch(f"SELECT t::text AS row FROM {table} t")  # noqa: S608 - names of ours
-        seen[f"table {table}"] = "\n".join(row["row"] for row in rows)
-    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
-    for path in (
-        *(
-            "/health",
-            "/health/detailed",
-            "/admin/status",
-            "/admin/signals",
-            "/admin/orders",
-            "/admin/audit-trail",
-        ),
-        *(
-            "/admin/dead-letters",
-            "/admin/webhook/config",
-            "/admin/system/config",
-            "/admin/actions-log",
-            "/admin",
-        ),
-        *("/admin/database", "/admin/page/signals", "/admin/page/dead-letters", "/admin/page/configuration"),
-    ):
-        async with app.http.get(path, headers=headers) as answer:
-            seen[path] = await answer.text()
-    async with app.http.post("/admin/database/export", headers=headers) as answer:
-        assert answer.status == 200
-        seen["export"] = await answer.text()
-    return seen
+async def test_a_reset_while_the_body_is_being_sent_has_an_unknown_outcome(logged: io.StringIO) -> None:
+    body = b"x" * 16_000_000  # more than the buffers between the two hold
+    async with behaving(reset_in_the_body) as url, transport.open_client() as client:
+        answers = [await transport.post_http(client, url, body, {}, 30.0) for _ in range(5)]
+    assert {answer.outcome for answer in answers} == {Outcome.UNKNOWN}
+    assert all("reset" in (answer.error or "") for answer in answers)
+    assert SECRET not in f"{answers}{logged.getvalue()}"
 
 
-@pytest.mark.parametrize("how", [bad_header, reset, bad_chunk], ids=lambda how: how.__name__)
+def answer_then_reset(listener: socket.socket, is_sent: threading.Event, reset_done: threading.Event) -> None:
+    """Accept a request on a connection that is kept alive; reset that once the client has the answer."""
+    connection, _ = listener.accept()
+    with connection:
+        while b"end" not in connection.recv(65_536):
+            pass
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        is_sent.wait(30)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_done.set()
+
+
+@pytest.mark.parametrize("size", [3, 16_000_000])
+async def test_a_reset_between_the_headers_and_the_body_is_told_without_the_url(
+    logged: io.StringIO, size: int
+) -> None:
+    """The client has taken the kept connection and made the headers; the reset is read before the body."""
+    is_sent, reset_done = threading.Event(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}{HOOK}"
+        serving = threading.Thread(target=answer_then_reset, args=(listener, is_sent, reset_done))
+        serving.start()
+        async with transport.open_client() as client:
+            first = await transport.post_http(client, url, b"end", {}, 30.0)
+            is_sent.set()
+            reset_done.wait(30)  # blocks the event loop: it reads the reset after the request began
+            second = await asyncio.create_task(transport.post_http(client, url, b"x" * size, {}, 30.0))
+        serving.join()
+    assert first.outcome is Outcome.DELIVERED
+    assert second.outcome is Outcome.UNKNOWN
+    # without a number: it is the exception in whose text the client puts the URL
+    assert second.error == "connection reset (ClientOSError)"
+    assert SECRET not in f"{second}{logged.getvalue()}"
+
+
+@pytest.mark.parametrize(
+    "how", [bad_header, reset, reset_in_the_body, bad_chunk], ids=lambda how: how.__name__
+)
 async def test_no_failure_shows_the_destination_s_secrets(
+    logged: io.StringIO,
     desk: Desk,
     how: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     desk.configure("webhook", retry_seconds=[0.05])
     async with behaving(how) as url:
         app = await desk.start_app(dest_webhook_url=url, dest_webhook_rate_limiting_enabled=False)
         for number in range(6):  # enough for the circuit breaker, whose reason is shown too
             await desk.until(app, await desk.send(app, "AAPL", "buy", n=number))
-        seen = await everything_shown(desk, app, capsys)
-    assert {where for where, text in seen.items() if SECRET in text} == set()
+        seen = await shown.everything(app.http, desk.database, logged.getvalue())
+        seen["metrics"] = generate_latest().decode()
+    assert shown.places(seen, SECRET) == set()
     assert "Error" in seen["table attempts"]
+    assert '"event":"not delivered"' in seen["log"]
 
 
 async def test_an_answer_that_says_failure_is_attempted_again(desk: Desk) -> None:

@@ -122,6 +122,8 @@ def test_an_error_of_postgresql_is_its_class_and_state(kind: type[asyncpg.Postgr
         (OSError(28, SECRET, SECRET), "disk full (OSError, ENOSPC)"),
         (OSError(SECRET), "OSError"),
         (OSError(99_999, SECRET), "OSError"),
+        (aiohttp.ClientOSError(None, SECRET), "connection reset (ClientOSError)"),
+        (aiohttp.ClientOSError(99_999, SECRET), "ClientOSError"),
         (aiohttp.InvalidURL(SECRET, SECRET), "URL not valid (InvalidURL)"),
         (
             aiohttp.ServerDisconnectedError(SECRET),
