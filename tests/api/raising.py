@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     import asyncpg
 
 SECRET = "S3CRET"
-# A row's content, a value, the server, the schema, a transaction, an operator, the rights, an own code.
-STATES = ("23514", "22001", "53100", "42P01", "40001", "57014", "25006", "42501", "XX000", "P0001")
+# A row's content, the server, the schema, a transaction, an operator, an own code;
+# a value, a server that only reads, the rights, a defect.
+STATES = ("23514", "53100", "42P01", "40001", "57014", "P0001", "22001", "25006", "42501", "XX000")
 
 _INSTALL = """
     CREATE TABLE raising (place text PRIMARY KEY, state text NOT NULL);

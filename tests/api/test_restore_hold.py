@@ -158,9 +158,11 @@ async def test_imported_history_is_not_carried_over_as_what_limits_count(databas
         sent = signal_id
     assert databases.hold()["carried"] == 1
     async with connected(databases.incoming) as connection:
-        assert await connection.fetch("SELECT id FROM signals") == [(sent,)]
-        assert await connection.fetch("SELECT signal_id, imported FROM attempts") == [(sent, False)]
+        signals = await connection.fetch("SELECT id FROM signals")
+        attempts = await connection.fetch("SELECT signal_id, imported FROM attempts")
         counts = await connection.fetch("SELECT seconds, ends FROM attempt_counts ORDER BY seconds")
+    assert [tuple(row) for row in signals] == [(sent,)]
+    assert [tuple(row) for row in attempts] == [(sent, False)]
     assert [tuple(row) for row in counts] == [(1, 1), (60, 1)]
 
 
