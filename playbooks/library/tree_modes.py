@@ -18,7 +18,9 @@ options:
     type: list
     elements: dict
     required: true
-    description: "Entries {path, folders, files, owner}: octal strings; owner a user id, -1 leaves it."
+    description: >-
+      Entries {path, folders, files, owner, skip}: octal strings; owner a user id, -1 leaves it;
+      skip has patterns of folders directly in it that are passed over.
 """
 
 

@@ -11,10 +11,11 @@ import errno
 import os
 import stat
 import subprocess
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 # O_PATH needs no permission on the entry itself and wakes no device; only Linux has it.
@@ -45,10 +46,11 @@ def handle(descriptor: int) -> int | str:
     return f"/proc/self/fd/{descriptor}" if hasattr(os, "O_PATH") else descriptor
 
 
-def entries(root: Path, name: str) -> Iterator[tuple[str, str, int | None]]:
+def entries(root: Path, name: str, skip: Sequence[str] = ()) -> Iterator[tuple[str, str, int | None]]:
     """Yield path below the root, name and open folder of what lies at a path and below; links are left out.
 
-    The folder's descriptor is open until the next entry is asked for.
+    `skip` are patterns of folders directly in it that are passed over. The folder's descriptor is open until
+    the next entry is asked for.
     """
     try:
         now = (root / name).lstat()
@@ -60,6 +62,8 @@ def entries(root: Path, name: str) -> Iterator[tuple[str, str, int | None]]:
     if stat.S_ISDIR(now.st_mode):
         for folder, folders, files, descriptor in os.fwalk(root / name):
             below = os.path.relpath(folder, root)
+            if below == name:
+                folders[:] = [one for one in folders if not any(fnmatch(one, pattern) for pattern in skip)]
             yield from ((os.path.join(below, one), one, descriptor) for one in [*folders, *files])  # noqa: PTH118  # the text of a path
 
 
@@ -97,6 +101,6 @@ def in_line(root: Path, rules: list[dict[str, Any]], *, check: bool) -> list[str
     return [
         path
         for rule in rules
-        for path, name, folder in entries(root, rule["path"])
+        for path, name, folder in entries(root, rule["path"], rule.get("skip", ()))
         if path not in kept and apply(str(root / path), name, folder, rule, check=check)
     ]

@@ -247,7 +247,7 @@ async def test_the_charts_are_drawn_and_told(signed_in: Page, application: Appli
 
 async def test_the_description_of_the_api_needs_no_other_host(page: Page) -> None:
     await page.goto("/docs")
-    operation = page.locator("#operations-admin-signals_admin_signals_get")
+    operation = page.locator("#operations-admin-signals")
     await expect(operation).to_be_visible()
     await operation.get_by_role("button").first.click()
     await expect(operation.get_by_text("next_cursor").first).to_be_visible()

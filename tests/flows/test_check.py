@@ -84,7 +84,7 @@ def nothing(_: Stack, __: Upstream) -> None:
             "quickupdate",
             "--quickupdate",
             a_commit_with_a_migration,
-            {"Fetch", "Image", "App container", "Checkout"},
+            {"Fetch", "Image", "App container"},  # whether it is a fast-forward is known after the fetch
         ),
         ("rollback", "--rollback", nothing, {"App container", "Checkout", "Record"}),
         ("restore", "--restore-db $(ls backups/db/*.dump)", nothing, {"Databases change names"}),

@@ -48,6 +48,13 @@ def test_a_look_changes_nothing(root: Path) -> None:
     assert mode(root / "data/exports/one") == 0o600
 
 
+def test_folders_to_skip_keep_their_modes_with_all_that_is_in_them(root: Path) -> None:
+    tree = load("ansible.module_utils.tree")
+    (root / "data" / "other").mkdir(mode=0o700)
+    assert set(tree.in_line(root, [{**RULE, "skip": ["exp*"]}], check=False)) == {"data", "data/other"}
+    assert mode(root / "data/exports/one") == 0o600
+
+
 def test_a_missing_folder_is_nothing(root: Path) -> None:
     assert load("ansible.module_utils.tree").in_line(root, [{**RULE, "path": "logs"}], check=False) == []
 
