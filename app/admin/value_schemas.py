@@ -1,6 +1,5 @@
-"""How `/openapi.json` describes configured values: by the types of `app.config`, which check them."""
+"""How `/openapi.json` describes configured values: by the types of `app.config`, which check them. Pure."""
 
-import copy
 from typing import Any, ClassVar
 
 import msgspec
@@ -32,9 +31,8 @@ class SectionValues(BaseModel):
         """Return the model's schema with the limits of the section's type."""
         reference = handler(core_schema)
         schema = handler.resolve_ref_schema(reference)
-        del schema[
-            "title"
-        ]  # sent and answered values would share it, and a generator makes one class of each
+        # Sent and answered values would share the title, by which generators name their classes.
+        del schema["title"]
         is_answer = handler.mode == "serialization"
         limits = _limits(cls.section)
         for name, described in schema["properties"].items():
@@ -60,7 +58,6 @@ def _limits(section: type[Struct]) -> dict[str, dict[str, Any]]:
 
 def _portable(value: dict[str, Any]) -> dict[str, Any]:
     r"""Return the schema with `$` for `\Z`, which expressions of JSON Schema do not have."""
-    value = copy.deepcopy(value)
     for each in (value, *value.get("anyOf", ())):
         if "pattern" in each:
             each["pattern"] = each["pattern"].replace(r"\Z", "$")
