@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 NAMES = frozenset(
     {
-        *("PATH", "HOME", "USER", "LOGNAME", "SUDO_USER", "TMPDIR", "XDG_RUNTIME_DIR", "KRB5CCNAME"),
+        *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_RUNTIME_DIR", "KRB5CCNAME"),
+        *("SUDO_USER", "SUDO_UID", "SUDO_GID"),  # git, as root, accepts the checkout of the user in SUDO_UID
         *("LANG", "TERM", "COLUMNS", "NO_COLOR"),
         # DISPLAY: ssh starts an askpass program only where there is one
         *("SSH_AUTH_SOCK", "SSH_AGENT_PID", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "GIT_ASKPASS"),

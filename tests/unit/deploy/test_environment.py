@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,22 @@ def test_a_step_keeps_what_it_sets_for_its_module() -> None:
     environ = {**step, "SERVER_PORT": "8099", "COMPOSE_FILE": "x", "PATH": "/bin"}
     assert allowlist.cleaned(environ, own=True) == {**step, "PATH": "/bin"}
     assert allowlist.cleaned(environ) == {"PATH": "/bin"}
+
+
+def test_git_accepts_the_checkout_of_the_user_who_called_sudo(tmp_path: Path) -> None:
+    """As root, git accepts a repository of root's, and of the user in SUDO_UID."""
+    owner = 4321 if os.geteuid() == 0 else os.getuid()
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SUDO_UID": str(owner), "SUDO_GID": "4321"}
+    found = {**allowlist.cleaned(environ), "GIT_CONFIG_NOSYSTEM": "1"}
+    checkout = tmp_path / "checkout"
+    subprocess.run(["git", "init", "--quiet", checkout], env=found, check=True)
+    for place in (checkout, checkout / ".git"):
+        os.chown(place, owner, -1)
+    done = subprocess.run(
+        ["git", "-C", checkout, "status"], env=found, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert found["SUDO_GID"] == "4321"
 
 
 @pytest.mark.parametrize("path", [{}, {"PATH": ""}])
