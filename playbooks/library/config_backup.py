@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ options:
 
 MANIFEST = "manifest.json"
 RECORD = ".run/versions.json"  # written by version_record
+READ = os.O_RDONLY | os.O_NONBLOCK
+LINKS = 8  # that are followed, one to the next
 OURS = re.compile(r"\d{8}T\d{6}Z-[\w-]+")
 
 
@@ -48,19 +51,67 @@ def fresh_folder(backups: Path, flow: str) -> Path:
             return folder
 
 
+def open_inside(root: Path, name: str) -> int | None:
+    """Open a file below a folder of the checkout, also through links; None where a link leads elsewhere.
+
+    The application's user can write to these folders, and this runs as root. So each part of the path below
+    the first is opened by itself, and a part that is replaced by a link meanwhile leads nowhere else.
+    """
+    for links in range(LINKS):
+        try:
+            found = open_part_by_part(root, Path(name))
+        except OSError as error:
+            if error.errno == errno.ELOOP and (target := where_to(root, name)):
+                name = target
+                continue
+            if error.errno == errno.ELOOP or (links and error.errno in (errno.ENOENT, errno.ENOTDIR)):
+                return None
+            raise
+        if links and not stat.S_ISREG(os.fstat(found).st_mode):
+            os.close(found)
+            return None
+        return found
+    return None
+
+
+def open_part_by_part(root: Path, path: Path) -> int:
+    """Open a file whose path has no link below its first part: that one is the operator's. Raises OSError."""
+    first, *folders = path.parts[:-1] or (".",)
+    folder = os.open(root / first, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in folders:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        return os.open(path.name, READ | os.O_NOFOLLOW, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def where_to(root: Path, name: str) -> str:
+    """Return where a link leads to, relative to the checkout; empty where that is outside."""
+    place = root / name
+    whole = Path(os.path.normpath(place.parent / place.readlink()))
+    if whole == root or not whole.is_relative_to(root):
+        return ""
+    target, folder = whole.relative_to(root), Path(name).parts[0]
+    # Up from a folder that is a link itself is elsewhere.
+    return "" if target.parts[0] != folder and (root / folder).is_symlink() else str(target)
+
+
 def keep_copy(root: Path, name: str, target: Path) -> dict[str, Any]:
     """Copy one file with its mode, owner and times, onto the disk; return its line of the manifest.
 
-    The application's user can write to config/, and this runs as root: no link there is followed.
+    A link is followed to a file in the checkout. Fails open: any other link is kept as the link that it is,
+    so that no update or rollback is refused for it.
     """
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ours = os.O_NOFOLLOW if "/" in name else 0  # .env lies where only the operator writes
-    try:
-        source = os.open(root / name, os.O_RDONLY | os.O_NONBLOCK | ours)
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise OSError(error.errno, "it is a link; put the file itself there", str(root / name)) from error
+    # .env lies where only the operator writes
+    source = open_inside(root, name) if "/" in name else os.open(root / name, READ)
+    if source is None:
+        link = (root / name).readlink()
+        target.symlink_to(link)
+        return {"link": str(link)}
     with os.fdopen(source, "rb") as original, target.open("xb") as copy:
         found, content = os.fstat(original.fileno()), original.read()
         copy.write(content)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +19,17 @@ def entry(version: str, state: str = "good", **more: str) -> dict[str, Any]:
     return {"version": version, "commit": f"{version}00", "state": state, "since": "2026", **more}
 
 
+NAME = "config/webhook_config.json"
+
+
+def back_up(root: Path) -> dict[str, Any]:
+    """Back up one file; what the module returned."""
+    arguments = {"path": str(root), "files": [NAME], "flow": "update", "run": "r"}
+    made: dict[str, Any] = load("config_backup").MODULE.call(arguments)
+    assert "msg" not in made, made
+    return made
+
+
 class TestBackup:
     def test_a_copy_with_mode_and_sum(self, tmp_path: Path) -> None:
         module = load("config_backup")
@@ -29,16 +42,80 @@ class TestBackup:
         assert len(line["sha256"]) == 64
         assert folder.stat().st_mode & 0o777 == 0o700
 
-    def test_a_link_in_config_is_not_followed(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "link",
+        [
+            "live.json",
+            "../config/live.json",
+            "profiles/live.json",
+            "next.json",
+            "{root}/config/live.json",
+            "../data/x",
+        ],
+    )
+    def test_a_link_to_a_file_of_the_checkout_is_followed(self, tmp_path: Path, link: str) -> None:
+        root = tmp_path / "checkout"
+        for name in ("config/profiles", "data"):
+            (root / name).mkdir(parents=True)
+        for name in ("config/live.json", "config/profiles/live.json", "data/x"):
+            (root / name).write_text("{}")
+        (root / "config" / "next.json").symlink_to("live.json")
+        (root / NAME).symlink_to(link.format(root=root))
+        made = back_up(root)
+        copy = root / "backups" / made["folder"] / NAME
+        assert (copy.is_symlink(), copy.read_text()) == (False, "{}")
+        assert self.noted(root, made)["sha256"] == hashlib.sha256(b"{}").hexdigest()
+
+    @pytest.mark.parametrize(
+        "link",
+        [
+            *(
+                "../../secret",
+                "{root}/../secret",
+                "hop.json",
+                "away/secret",
+                "../config/away/secret",
+                "../..",
+            ),
+            *("gone.json", "webhook_config.json", "profiles", "pipe", "live.json/x", "/", ".."),
+        ],
+    )
+    def test_any_other_link_is_kept_and_not_followed(self, tmp_path: Path, link: str) -> None:
         """The application's user can put one there, and the backup is made as root."""
-        module = load("config_backup")
-        (tmp_path / "config").mkdir()
+        root = tmp_path / "checkout"
+        (root / "config" / "profiles").mkdir(parents=True)
         (tmp_path / "secret").write_text("of somebody else")
-        (tmp_path / "config" / "webhook_config.json").symlink_to(tmp_path / "secret")
-        arguments = {"path": str(tmp_path), "files": ["config/webhook_config.json"], "flow": "u", "run": "r"}
-        said = module.MODULE.call(arguments)["msg"]
-        assert "webhook_config.json: it is a link" in said
-        assert not [path for path in (tmp_path / "backups").rglob("*") if path.is_file()]
+        (root / "config" / "live.json").write_text("{}")
+        (root / "config" / "hop.json").symlink_to("../../secret")
+        (root / "config" / "away").symlink_to(tmp_path)
+        os.mkfifo(root / "config" / "pipe")
+        (root / NAME).symlink_to(target := link.format(root=root))
+        made = back_up(root)
+        copy = root / "backups" / made["folder"] / NAME
+        assert str(copy.readlink()) == target
+        assert self.noted(root, made) == {"link": target}
+
+    @pytest.mark.parametrize(
+        ("link", "kept"),
+        [("live.json", False), ("../live.json", True), ("../../shared/config/live.json", True)],
+    )
+    def test_config_itself_may_be_a_link(self, tmp_path: Path, link: str, *, kept: bool) -> None:
+        """Only the operator writes where it lies."""
+        root, shared = tmp_path / "checkout", tmp_path / "shared"
+        (shared / "config").mkdir(parents=True)
+        root.mkdir()
+        for place in (shared / "config", root):
+            (place / "live.json").write_text("{}")
+        (root / "config").symlink_to(shared / "config")
+        (shared / NAME).symlink_to(link)
+        made = back_up(root)
+        assert (root / "backups" / made["folder"] / NAME).is_symlink() == kept
+
+    @staticmethod
+    def noted(root: Path, made: dict[str, Any]) -> dict[str, Any]:
+        manifest = json.loads((root / "backups" / made["folder"] / "manifest.json").read_text())
+        line: dict[str, Any] = manifest["files"][NAME]
+        return line
 
     def test_kept_versions_keep_their_backups(self, tmp_path: Path) -> None:
         module, record = load("config_backup"), load("version_record")
