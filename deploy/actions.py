@@ -30,6 +30,9 @@ class Action:
     rolls_back: bool = False  # --no-rollback may join
     moves: bool = False  # takes the checkout to another commit, and so plays from a copy of the controller
     fetches: bool = False  # first of all; then it may leave its hosts to the target's controller
+    # Refused where the checkout's path breaks programs. Fails open: never for a flow that reads, stops, rolls
+    # back, restores or backs up, which has to work, as far as it can, where a stack is already.
+    needs_clean_path: bool = False
     knobs: Mapping[str, Any] = field(default_factory=dict)  # extra variables of this row
 
     @property
@@ -53,6 +56,7 @@ ACTIONS: tuple[Action, ...] = (
         label="Full deploy",
         summary="full deploy: image built without cache, app container replaced",
         changes=True,
+        needs_clean_path=True,
         deploys=True,
     ),
     Action(
@@ -62,6 +66,7 @@ ACTIONS: tuple[Action, ...] = (
         label="Quick deploy",
         summary="deploy with a cached build; containers replaced only where something changed",
         changes=True,
+        needs_clean_path=True,
         deploys=True,
     ),
     Action(
@@ -72,6 +77,7 @@ ACTIONS: tuple[Action, ...] = (
         summary="back up configuration, pull, build without cache, swap only the app",
         database="kept, container untouched",
         changes=True,
+        needs_clean_path=True,
         deploys=True,
         rolls_back=True,
         moves=True,
@@ -85,6 +91,7 @@ ACTIONS: tuple[Action, ...] = (
         summary="the same with a cached build",
         database="kept, container untouched",
         changes=True,
+        needs_clean_path=True,
         deploys=True,
         rolls_back=True,
         moves=True,
@@ -98,6 +105,7 @@ ACTIONS: tuple[Action, ...] = (
         summary="remove containers, volume, the project's images, temporary files; build all from nothing",
         database="destroyed",
         changes=True,
+        needs_clean_path=True,
         deploys=True,
         destroys=(
             "containers trading-signal-processor and trading-db",
@@ -114,6 +122,7 @@ ACTIONS: tuple[Action, ...] = (
         summary="remove the database's container, volume and image; an empty database, same app",
         database="destroyed",
         changes=True,
+        needs_clean_path=True,
         destroys=("container trading-db and its image", _VOLUME),
         dumps=True,
     ),

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ENVIRONMENTS = {"deploy": ".venv", "dev": ".venv-dev"}  # lock file in requirements/ → directory
-_STRANGE = re.compile(r"[^\w/.+@=~-]")  # : ends a path in PATH, a comma in -i, {{ is a template, and so on
+# What breaks in the checkout's path: a colon ends an entry of a search path and the source of a mount.
+# Ansible expands $NAME and reads {{, {% and {# as templates. Lists of containers are read line by line.
+_MISREAD = re.compile(r":|\n|\$(?=\w|\{)|\{[{%#]")
 STAMP = "made-from"  # written last: an environment without it is not finished
 
 # pip's settings → uv's, so that a machine that reaches its packages through a mirror needs no second set-up.
@@ -236,13 +238,13 @@ def on_windows() -> bool:
 
 
 def check_place(root: Path) -> None:
-    """Refuse a path of the checkout that a program would read as something else. Raises BootstrapError."""
-    strange = " ".join(map(ascii, sorted(set(_STRANGE.findall(str(root))))))
-    if strange:
+    """Refuse a path of the checkout that a program reads as something else. Raises BootstrapError."""
+    misread = " ".join(map(ascii, sorted(set(_MISREAD.findall(str(root))))))
+    if misread:
         raise BootstrapError(
-            f"this checkout lies at {root}, and {strange} in its path cannot work: "
-            "Python, Ansible and Docker read such characters as their own. Move it to a path of letters, "
-            "digits and the characters - _ . + @ = ~, then run the same again.",
+            f"this checkout lies at {root}, and {misread} in its path cannot work: "
+            "Python, Ansible and Docker read that as their own. Move it to a path of letters, digits, spaces "
+            "and the characters - _ . + @ = ~, then run the same again.",
             exit_code=3,
         )
 

@@ -278,7 +278,8 @@ def main(argv: Sequence[str]) -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         _reduce_environment()
-        bootstrap.check_place(ROOT)
+        if request.action.needs_clean_path:
+            bootstrap.check_place(ROOT)
         bootstrap.enter(ROOT)
 
         from deploy import flow  # noqa: PLC0415 - Ansible and rich exist only inside .venv

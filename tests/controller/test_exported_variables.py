@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deploy import bootstrap
 from tests.controller import exported
 
 if TYPE_CHECKING:
@@ -84,7 +85,26 @@ def test_without_any_variable_a_run_works(installed: Checkout) -> None:
     assert set(Path(tempfile.gettempdir()).glob("trading-signal-processor-home-*")) <= before
 
 
-@pytest.mark.parametrize("name", ["a:b", "a {{b}}"])
+def moved_to(checkout: Checkout, name: str) -> Checkout:
+    """The checkout under another name, with an environment for that place."""
+    moved = type(checkout)(checkout.root.rename(checkout.root.with_name(name)))
+    (moved.root / ".venv" / bootstrap.STAMP).write_text(bootstrap.fingerprint(moved.root, "deploy"), "utf-8")
+    return moved
+
+
+@pytest.mark.parametrize("arguments", [["--status-only"], ["--quick", "--check"], ["--quick"]])
+@pytest.mark.parametrize("name", ["a b", "São Paulo, (2) 'x' & \"y\"; #1 100%"])
+def test_a_path_with_spaces_and_the_like_works(installed: Checkout, name: str, arguments: list[str]) -> None:
+    done = moved_to(installed, name).run_py(*arguments, environ=PLAIN)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_flow_that_reads_is_not_refused_for_the_path(installed: Checkout) -> None:
+    done = moved_to(installed, "a$UNSET").run_py("--status-only", environ=PLAIN)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["a:b", "a {{b}}", "a{%b", "a{#b", "a$HOME", "a${HOME}", "a\nb"])
 def test_a_path_that_programs_misread_is_refused(installed: Checkout, name: str) -> None:
     installed.root.rename(moved := installed.root.with_name(name))
     done = type(installed)(moved).run_py("--quick", "--json", environ=PLAIN)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from deploy import bootstrap
 from deploy.bootstrap import BootstrapError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -40,6 +38,31 @@ def test_windows_is_sent_to_wsl(clone: Path, monkeypatch: pytest.MonkeyPatch) ->
         bootstrap.ensure(clone, "deploy")
     assert failure.value.exit_code == 3
     assert "WSL 2" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "a,b", "a{b}", "a #1", "it's", "a$", "a$ b", "100%", "\\", "é", "a\tb"]
+)
+def test_a_path_that_works_is_not_refused(name: str) -> None:
+    bootstrap.check_place(Path("/srv", name))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a:b", "':'"),
+        ("a\nb", "'\\n'"),
+        ("$HOME", "'$'"),
+        ("a${HOME}", "'$'"),
+        ("{{x}}", "'{{'"),
+        ("{%:", "':' '{%'"),
+        ("a{#", "'{#'"),
+    ],
+)
+def test_a_path_that_programs_misread_is_refused(name: str, shown: str) -> None:
+    with pytest.raises(BootstrapError, match=re.escape(f"and {shown} in its path")) as failure:
+        bootstrap.check_place(Path("/srv", name))
+    assert failure.value.exit_code == 3
 
 
 @pytest.mark.parametrize("broken", ["no stamp", "no python", "another place"])

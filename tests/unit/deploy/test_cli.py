@@ -70,6 +70,11 @@ def test_options_arrive_as_typed() -> None:
     )
 
 
+def test_the_path_of_the_checkout_stops_no_flow_that_reads_stops_or_rolls_back() -> None:
+    refused = {action.name for action in ACTIONS if action.needs_clean_path}
+    assert refused == {"site", "quick", "update", "quickupdate", "rebuild", "db"}
+
+
 def test_every_run_has_an_id_of_its_own() -> None:
     assert parse("").run_id != parse("").run_id
 
