@@ -1,5 +1,5 @@
 -- ends of attempts, counted by minute and second for the rate limits
--- depends: 20261128_05_iM4pT-imported-attempts 20261128_01_kV6dE-overdue-orders
+-- depends: 20261128_07_hN2wC-counted-attempts 20261128_01_kV6dE-overdue-orders
 
 -- migrate: apply
 

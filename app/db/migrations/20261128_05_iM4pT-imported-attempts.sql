@@ -3,8 +3,8 @@
 
 -- migrate: apply
 
+-- Alone: the lock that a new column takes holds back every delivery until its transaction ends.
 ALTER TABLE attempts ADD COLUMN imported boolean NOT NULL DEFAULT false;
-UPDATE attempts a SET imported = true FROM signals s WHERE s.id = a.signal_id AND s.imported_at IS NOT NULL;
 
 -- migrate: rollback
 

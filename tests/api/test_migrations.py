@@ -1,0 +1,119 @@
+"""Migrations of a database in use: no step holds back deliveries, and history counts for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import asyncpg
+import pytest_asyncio
+from pogo_core.util.migrate import apply
+
+from app.db.migrate import migrate
+from app.db.queries import load
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.hosts.postgres import TestServer
+
+DEADLINE_SECONDS = 60
+# The last migration of the version that imports without a mark.
+BEFORE = "20261127_02_rN5tC-queue-lookups"
+_SIGNAL = """
+    INSERT INTO signals (id, status, type, ticker, expires_at, body, imported_at)
+    VALUES ($1, 'forwarded', 'buy', 'AAPL', now(), '{}', CASE WHEN $2 THEN now() END)
+"""
+_ATTEMPT = """
+    INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, ended_at, outcome)
+    SELECT $1, 1, n, 'd', '', gen_random_uuid(), now() - make_interval(secs => $3), 'unknown'
+    FROM generate_series(1, $2) AS n
+"""
+# A step that marks attempts waits at its first row until the session that holds this lock lets go.
+_HALT = """
+    CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF to_jsonb(NEW) ->> 'imported' = 'true' THEN
+            PERFORM pg_advisory_xact_lock_shared(42);
+        END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER halt BEFORE UPDATE ON attempts FOR EACH ROW EXECUTE FUNCTION halt();
+"""
+_HALTED = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted)"
+
+
+@pytest_asyncio.fixture
+async def old_database(database_server: TestServer, tmp_path: Path) -> AsyncIterator[str]:
+    """A database with the schema of the version before, and nothing in it."""
+    name = await asyncio.to_thread(database_server.create)
+    connection = await asyncpg.connect(database_server.url(name))
+    try:
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        with as_file(files("app.db").joinpath("migrations")) as folder:
+            for file in folder.glob("*.sql"):
+                if file.stem <= BEFORE:
+                    shutil.copy(file, tmp_path)
+        await apply(connection, tmp_path, schema_name="public")
+        yield database_server.url(name)
+    finally:
+        await connection.close()
+        await asyncio.to_thread(database_server.drop, name)
+
+
+async def test_deliveries_go_on_while_imported_attempts_are_marked(old_database: str) -> None:
+    old, history = await asyncpg.connect(old_database), uuid4()
+    await old.execute(_SIGNAL, history, True)  # noqa: FBT003  # a value of the statement
+    await old.execute(_ATTEMPT, history, 3, 10.0)
+    await old.execute(_HALT)
+    await old.execute("SELECT pg_advisory_lock(42)")
+    migration = asyncio.create_task(migrate(old_database))
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                assert not migration.done()
+                if await old.fetchval(_HALTED):
+                    break
+                await asyncio.sleep(0.05)
+        await old.execute("SET lock_timeout = '3s'")
+        signal = uuid4()
+        await old.execute(_SIGNAL, signal, False)  # noqa: FBT003  # a value of the statement
+        await old.execute(_ATTEMPT, signal, 1, 0.0)
+        await old.execute("UPDATE attempts SET outcome = 'delivered' WHERE signal_id = $1", signal)
+    finally:
+        await old.execute("SELECT pg_advisory_unlock(42)")
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await migration
+    assert await old.fetchval("SELECT count(*) FROM attempts WHERE imported") == 3
+    assert await old.fetchval("SELECT count(*) FROM attempts WHERE NOT imported") == 1
+    assert await old.fetchval("SELECT sum(ends) FROM attempt_counts WHERE seconds = 60") == 1
+    await old.close()
+
+
+async def test_imported_attempts_are_not_read_by_what_counts_attempts(database_url: str) -> None:
+    """History is newer than what counts, as after an import into a database that has just been used."""
+    connection = await asyncpg.connect(database_url)
+    history, signal = uuid4(), uuid4()
+    await connection.execute(_SIGNAL, history, True)  # noqa: FBT003  # a value of the statement
+    await connection.execute(_SIGNAL, signal, False)  # noqa: FBT003  # a value of the statement
+    await connection.execute(_ATTEMPT, history, 30_000, 1.0)
+    await connection.execute(_ATTEMPT, signal, 40, 1800.0)
+    await connection.execute("VACUUM ANALYZE attempts")
+    await connection.execute("SET enable_seqscan = off")
+    statements = {
+        "recent": (load("breaker")["recent"], {"$1": "'d'", "$2": "'{}'", "$3": "50"}),
+        "ledger": (load("delivery")["ledger"], {"$1": "'d'", "$2": "'{60,3600}'", "$3": "'{1,1}'"}),
+    }
+    for name, (statement, values) in statements.items():
+        for placeholder, value in values.items():
+            statement = statement.replace(placeholder, value)  # noqa: PLW2901  # step by step
+        lines = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) {statement}")
+        explained = "\n".join(line[0] for line in lines)
+        assert "attempts_by_end" not in explained, name
+        removed = [int(line[0].split(":")[1]) for line in lines if "Removed by Filter" in line[0]]
+        assert sum(removed) < 200, explained
+    await connection.close()
