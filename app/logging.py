@@ -47,6 +47,9 @@ def _exception(_logger: object, _method: str, event: MutableMapping[str, Any]) -
         found = found[1]
     elif found and not isinstance(found, BaseException):
         found = sys.exc_info()[1]
+    if event.get("logger") == "uvicorn.error" and str(event["event"]).startswith("Traceback"):
+        # Starlette hands the traceback of a failed start or end on as text, while it handles the exception
+        event["event"], found = "the application could not start or end in order", sys.exc_info()[1]
     if found:
         event["exception"] = trace(found)
     if event.get("logger") == "asyncio":  # the lines after its first hold the exception's text

@@ -2,17 +2,17 @@
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 _SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 _SESSIONS = frozenset({"any", "primary", "standby", "read-write", "read-only", "prefer-standby"})
 _TLS_VERSIONS = frozenset({"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
 
-# None: any value. asyncpg reads these from the URL itself; `options` and settings go to the server unchanged.
+# None: any value. asyncpg reads these from the URL itself.
 _PASSED: dict[str, frozenset[str] | None] = {
     **dict.fromkeys(("host", "port", "dbname", "database", "user", "password", "passfile", "service")),
-    **dict.fromkeys(("sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "krbsrvname", "gsslib")),
-    **dict.fromkeys(("options", "search_path", "statement_timeout", "lock_timeout", "work_mem", "role")),
+    **dict.fromkeys(("sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "krbsrvname")),
+    "gsslib": frozenset({"gssapi", "sspi"}),
     "sslmode": _SSL_MODES,
     "sslnegotiation": frozenset({"postgres", "direct"}),
     "ssl_min_protocol_version": _TLS_VERSIONS,
@@ -34,7 +34,9 @@ _IGNORED: dict[str, frozenset[str] | None] = {
     "gssdelegation": frozenset({"0"}),
     "replication": frozenset({"false", "off", "no", "0"}),
     **dict.fromkeys(("client_encoding", "fallback_application_name", "sslcompression", "sslsni")),
-    **dict.fromkeys(("load_balance_hosts", "min_protocol_version", "max_protocol_version", "timezone")),
+    **dict.fromkeys(("load_balance_hosts", "min_protocol_version", "max_protocol_version")),
+    # settings that our statements rely on: every session has its own
+    **dict.fromkeys(("timezone", "enable_seqscan", "jit")),
 }
 _REFUSED = {
     "hostaddr": "write the address as the URL's host",
@@ -43,7 +45,8 @@ _REFUSED = {
     "requirepeer": "connect by TCP with sslmode=verify-full",
     "require_auth": "set the method in the server's pg_hba.conf",
 }
-_NAME = re.compile(r"[a-z_]{1,40}")
+_SETTING = re.compile(r"[a-z_][a-z0-9_$.]{0,62}")
+_HOST = re.compile(r"(?:\[[^\]]+\]|[^\[:][^:]*|(?=:))(?::(?P<port>[^:]*))?|/.*")
 _LONGEST_CONNECT_SECONDS = 30
 
 
@@ -63,10 +66,10 @@ class Keepalive:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What DATABASE_URL means for asyncpg: `url` has only parameters that it or the server understands.
+    """What DATABASE_URL means for asyncpg: `url` has its parameters, and settings that go to the server.
 
     `connect_seconds` is None where the URL leaves the limit to the caller; `ignored` names parameters without
-    effect.
+    effect, `settings` the server's settings, in lower case.
     """
 
     url: str
@@ -74,6 +77,7 @@ class Address:
     connect_seconds: int | None = None
     keepalive: Keepalive = Keepalive()
     ignored: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
 
 def parse(value: str) -> Address:
@@ -85,19 +89,23 @@ def parse(value: str) -> Address:
     try:
         parts = urlsplit(value.replace("postgresql+asyncpg://", "postgresql://", 1))
     except ValueError as error:
-        raise ValueError(_EXAMPLE) from error
+        raise ValueError(f"{_EXAMPLE}; {_ENCODING}") from error
     if parts.scheme not in {"postgresql", "postgres"}:
         raise ValueError(_EXAMPLE)
-    if "@" in parts.query or parts.fragment:
-        raise ValueError(f"{_EXAMPLE}; write ? # and @ in a password as %3F %23 and %40")
+    user, at, hosts = parts.netloc.partition("@")
+    if "@" in hosts or "@" in parts.query or parts.fragment or (not at and "@" in parts.path):
+        raise ValueError(f"{_EXAMPLE}; {_ENCODING}")
     try:
-        given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:
         raise ValueError("a URL whose parameters are written name=value, with & between them") from error
+    given = {name.lower(): parameter for name, parameter in pairs}
+    _check_hosts(hosts if at else user, given.get("host", ""), given.get("port", ""))
     for name, parameter in given.items():
         _check(name, parameter)
     numbers = {name: int(given[name]) for name in _NUMBERS & given.keys()}
-    passed = {name: parameter for name, parameter in given.items() if name in _PASSED}
+    settings = tuple(sorted(given.keys() - _PASSED.keys() - _IGNORED.keys() - _TRANSLATED))
+    passed = {name: parameter for name, parameter in given.items() if name in _PASSED or name in settings}
     query = urlencode(passed, quote_via=quote)
     return Address(
         url=urlunsplit(parts._replace(query=query)),
@@ -105,10 +113,31 @@ def parse(value: str) -> Address:
         connect_seconds=_connect_seconds(numbers.get("connect_timeout", 0)),
         keepalive=_keepalive(numbers),
         ignored=tuple(sorted(name for name in given if name in _IGNORED)),
+        settings=settings,
     )
 
 
 _EXAMPLE = "a URL such as postgresql+asyncpg://postgres:PASSWORD@postgres:5432/trading_signals"
+_ENCODING = "write / ? # @ [ and ] in a password as %2F %3F %23 %40 %5B and %5D"
+
+
+def _check_hosts(in_netloc: str, in_query: str, ports_in_query: str) -> None:
+    """Refuse hosts and ports that asyncpg cannot read: its error quotes the text.
+
+    That text is part of the password where a slash in it is not encoded.
+    """
+    hosts = [*in_netloc.split(",")] if in_netloc else []
+    found = [_HOST.fullmatch(host) for host in (*hosts, *(in_query.split(",") if in_query else ()))]
+    ports = [unquote(host["port"]) for host in found if host and host["port"]]
+    given = ports_in_query.split(",") if ports_in_query else []
+    if not all(found) or not all(map(_is_port, (*ports, *given))):
+        raise ValueError(f"{_EXAMPLE}, with a port from 1 to 65535; {_ENCODING}")
+    if len(given) > 1 and len(given) != len(hosts or in_query.split(",")):
+        raise ValueError("a URL whose parameter port has one port for all hosts, or one for each")
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,5}", text) is not None and 1 <= int(text) <= 65535
 
 
 def _check(name: str, value: str) -> None:
@@ -119,16 +148,12 @@ def _check(name: str, value: str) -> None:
         if not re.fullmatch(r"-?[0-9]{1,8}" if name == "connect_timeout" else r"[0-9]{1,8}", value):
             raise ValueError(f"a URL whose parameter {name} is a whole number")
         return
-    if name in _TRANSLATED:
-        return
-    allowed = {**_PASSED, **_IGNORED}
-    if name not in allowed:
-        shown = name if _NAME.fullmatch(name) else "(not shown)"
-        raise ValueError(
-            f"a URL with parameters of libpq; {shown} is not supported: correct or remove it, or give a "
-            "PostgreSQL setting as options=-c%20name%3Dvalue"
-        )
-    values = allowed[name]
+    known = {**_PASSED, **_IGNORED}
+    if name not in known and not _SETTING.fullmatch(name):
+        raise ValueError("a URL whose parameters are libpq's or settings of PostgreSQL; a name is not valid")
+    if "\0" in value:
+        raise ValueError(f"a URL whose parameter {name} has no zero byte")
+    values = known.get(name)
     if values is not None and value not in values:
         raise ValueError(f"a URL whose parameter {name} is one of: {', '.join(sorted(values))}")
 

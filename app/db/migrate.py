@@ -7,6 +7,7 @@ import asyncpg
 from pogo_core.error import BadMigrationError
 from pogo_core.util.migrate import apply
 
+from app.db import address
 from app.db.pool import Connection, connect
 from app.errors import MigrationError
 
@@ -31,6 +32,11 @@ async def migrate(database_url: str) -> None:
             settings={"lock_timeout": _LOCK_TIMEOUT, "enable_seqscan": "on"},
         )
     except asyncpg.PostgresError as error:
+        if setting := _named_setting(database_url, error):
+            raise MigrationError(
+                f"PostgreSQL refused the parameter {setting} of DATABASE_URL (SQLSTATE {error.sqlstate}): "
+                "correct or remove it"
+            ) from error
         raise MigrationError(
             f"PostgreSQL refused the connection ({type(error).__name__}, SQLSTATE {error.sqlstate}): check "
             "the user, password, database and parameters of DATABASE_URL"
@@ -53,6 +59,12 @@ async def migrate(database_url: str) -> None:
         raise MigrationError(f"{error}: {error.__cause__ or error}; nothing of that step was kept") from error
     finally:
         await connection.close()
+
+
+def _named_setting(database_url: str, error: asyncpg.PostgresError) -> str:
+    """Return the setting of the URL that the server's message names, empty where it names none."""
+    said = str(error).lower()
+    return next((name for name in address.parse(database_url).settings if f'"{name}"' in said), "")
 
 
 async def _bound_foreign_transactions(connection: Connection) -> None:

@@ -27,7 +27,8 @@ acting_for: ContextVar[str] = ContextVar("acting_for", default="a request")
 
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 30.0
-# Of every session. A transaction that nobody goes on with, and a peer that is gone, hold no lock for longer.
+# Of every session, unless the URL sets them.
+# A transaction that nobody goes on with, and a peer that is gone, hold no lock for longer.
 _SETTINGS = {
     "timezone": "UTC",
     "idle_in_transaction_session_timeout": "10s",
@@ -142,4 +143,5 @@ async def connect(
 
 def _server_settings(where: Address, role: str, settings: dict[str, str] | None) -> dict[str, str]:
     name = f"{where.application_name or APPLICATION_NAME} {role}".rstrip()
-    return {**_SETTINGS, **(settings or {}), "application_name": name}
+    ours = {setting: value for setting, value in _SETTINGS.items() if setting not in where.settings}
+    return {**ours, **(settings or {}), "application_name": name}

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 
 from app.db.pool import connect
 from tests.api.operator import BEARER, ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from tests.api.conftest import AppServer
 
@@ -120,6 +122,51 @@ async def test_the_commands_take_a_url_with_parameters_of_libpq(
     }
     assert "desk" in names
     assert all(name.startswith("desk") for name in names), names
+
+
+def command(name: str, url: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What the application's command said and how it ended."""
+    return subprocess.run(
+        [sys.executable, "-m", "app", name],
+        env={"DATABASE_URL": url, "PATH": "/usr/bin:/bin", "DATA_DIR": str(folder), "SERVER_PORT": "1"},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+
+
+async def test_settings_in_the_url_reach_the_server_and_utc_stays(
+    database_url: str, start_app: Callable[..., Awaitable[AppServer]], tmp_path: Path
+) -> None:
+    query = (
+        "jit=off&TimeZone=Asia/Tokyo&DateStyle=ISO&search_path=public"
+        "&idle_in_transaction_session_timeout=5000"
+    )
+    url = f"{database_url}?{query}"
+    done = await asyncio.to_thread(command, "migrate", url, tmp_path)
+    assert done.returncode == 0, done.stderr
+    app = await start_app(database_url=url)
+    assert await app.runtime.pool.fetchval("SHOW idle_in_transaction_session_timeout") == "5s"
+    assert await app.runtime.pool.fetchval("SHOW timezone") == "UTC"
+
+
+async def test_a_setting_that_the_server_refuses_is_named(database_url: str, tmp_path: Path) -> None:
+    for query, name in (("Chanel_Binding=S3CRETPART", "chanel_binding"), ("work_mem=S3CRETPART", "work_mem")):
+        done = await asyncio.to_thread(command, "migrate", f"{database_url}?{query}", tmp_path)
+        assert done.returncode == 1
+        assert f"the parameter {name} of DATABASE_URL" in done.stderr
+        assert "S3CRETPART" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["check", "migrate", "serve"])
+@pytest.mark.parametrize("port", ["S3CRETPART/et@127.0.0.1:5544", "x@127.0.0.1:99999"])
+def test_no_command_shows_a_part_of_the_url(name: str, port: str, tmp_path: Path) -> None:
+    done = command(name, f"postgresql://postgres:{port}/x", tmp_path)
+    assert done.returncode == 78
+    assert done.stderr.startswith("DATABASE_URL=(not shown)")
+    assert "S3CRETPART" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 async def test_migrate_bounds_other_programs_transactions_and_keeps_a_limit_of_a_person(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from hypothesis import given
@@ -29,6 +29,10 @@ def test_a_plain_url_only_loses_the_driver() -> None:
         "options=-c%20search_path%3Dpublic",
         "sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem",
         "search_path=public",
+        "datestyle=ISO",
+        "idle_in_transaction_session_timeout=5000",
+        "chanel_binding=prefer",  # PostgreSQL refuses it by name
+        "desk.side=long",
     ],
 )
 def test_what_asyncpg_or_the_server_reads_is_passed_on(query: str) -> None:
@@ -37,7 +41,14 @@ def test_what_asyncpg_or_the_server_reads_is_passed_on(query: str) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["channel_binding=prefer", "gssencmode=disable", "sslsni=1", "load_balance_hosts=random", "timezone=UTC"],
+    [
+        "channel_binding=prefer",
+        "gssencmode=disable",
+        "sslsni=1",
+        "load_balance_hosts=random",
+        "timezone=UTC",
+        "jit=off",
+    ],
 )
 def test_what_has_no_effect_is_cut_and_named(query: str) -> None:
     found = parse(f"{BASE}?{query}&sslmode=disable")
@@ -64,7 +75,13 @@ def test_connect_timeout_is_bounded(asked: str, seconds: int | None) -> None:
 @pytest.mark.parametrize(
     ("query", "named"),
     [
-        ("chanel_binding=prefer", "chanel_binding"),
+        ("CHANNEL_BINDING=require", "channel_binding"),
+        ("2nd=1", "a name is not valid"),
+        ("search_path=a%00b", "search_path"),
+        ("gsslib=s3cret", "gsslib"),
+        ("port=5432,5433", "port"),
+        ("port=s3cret", "65535"),
+        ("host=a:s3cret", "65535"),
         ("channel_binding=require", "channel_binding"),  # asyncpg could not keep the promise
         ("gssencmode=require", "gssencmode"),
         ("require_auth=scram-sha-256", "require_auth"),
@@ -93,6 +110,58 @@ def test_a_password_that_is_not_encoded_is_not_shown(password: str) -> None:
     with pytest.raises(ValueError, match="%3F") as refused:
         parse(f"postgresql://postgres:{password}@postgres/trading_signals")
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "passed", "ignored"),
+    [
+        ("TimeZone=Asia%2FTokyo", "", ("timezone",)),
+        ("JIT=on", "", ("jit",)),
+        ("DateStyle=ISO", "datestyle=ISO", ()),
+        ("SSLMODE=require", "sslmode=require", ()),
+    ],
+)
+def test_names_are_read_in_any_case(query: str, passed: str, ignored: tuple[str, ...]) -> None:
+    found = parse(f"{BASE}?{query}")
+    assert (found.url.partition("?")[2], found.ignored) == (passed, ignored)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://postgres:S3CRETPART/et@127.0.0.1:5544/x",
+        "postgresql://postgres:123/et@127.0.0.1:5544/x",
+        "postgresql://postgres:a@S3CRETPART@127.0.0.1/x",
+        "postgresql://postgres:a[S3CRETPART@127.0.0.1/x",
+        "postgresql://postgres:a@127.0.0.1:S3CRETPART/x",
+        "postgresql://postgres:a@127.0.0.1:99999/x",
+        "postgresql://postgres:a@127.0.0.1:0/x",
+        "postgresql://postgres:a@one:5432,two:S3CRETPART/x",
+        "postgresql://postgres:a@one,/x",
+        "postgresql://postgres:a@::1/x",
+    ],
+)
+def test_a_host_or_port_that_is_not_valid_is_refused_without_its_text(url: str) -> None:
+    with pytest.raises(ValueError, match="%2F") as refused:
+        parse(url)
+    assert "S3CRETPART" not in str(refused.value)
+    assert "99999" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:///x",
+        "postgresql://one:5432,two:5433/x",
+        "postgresql://u:a:b@one,two/x?port=5432,5433",
+        "postgresql://u:p@[::1]:5432/x",
+        "postgresql://u:p@%2Ftmp/x",
+        "postgresql://u@/x?host=/var/run/postgresql",
+        "postgresql://u@one:/x",
+    ],
+)
+def test_hosts_of_every_form_are_passed_on(url: str) -> None:
+    assert urlsplit(unquote(parse(url).url)) == urlsplit(unquote(url))
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -114,6 +116,41 @@ def test_an_answer_without_a_body_and_a_second_one_on_the_same_connection(settin
     connection.request("GET", "/")
     assert connection.getresponse().read() == b"http"
     connection.close()
+
+
+# Python cannot read the source of this script again, so no traceback of it shows its lines.
+_FAILING = """
+from contextlib import asynccontextmanager
+from starlette.applications import Starlette
+from app import logging
+from app.serving import Server
+from app.settings import Settings
+
+@asynccontextmanager
+async def lifespan(app):
+    yield int("S3CRETPART")
+
+logging.configure("INFO")
+Server(Starlette(lifespan=lifespan), Settings.from_environment()).run()
+"""
+
+
+def test_a_failed_start_is_logged_without_the_exceptions_text() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _FAILING],
+        env={"DATABASE_URL": DATABASE, "SERVER_PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "S3CRETPART" not in done.stdout + done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    failed = next(line for line in lines if "exception" in line)
+    assert failed["event"] == "the application could not start or end in order"
+    assert failed["exception"].endswith("ValueError")
+    assert "in lifespan" in failed["exception"]
 
 
 def test_a_certificate_that_cannot_be_used_stops_the_start(
