@@ -50,6 +50,7 @@ class Health:
         self._probe: Probe | None = None
         self._probed_at = 0.0
         self._probing = asyncio.Lock()
+        self._asking: asyncio.Task[Probe] | None = None
 
     async def answer(self) -> HealthAnswer:
         """Run every check."""
@@ -123,15 +124,26 @@ class Health:
             return self._probe
 
     async def _look(self) -> Probe:
+        """Ask the database, and wait for 2 s at most, also where a connection takes longer to end."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        done, _ = await asyncio.wait({self._asking}, timeout=DATABASE_SECONDS)
+        if done and not self._asking.cancelled():
+            return self._asking.result()
+        self._asking.cancel()
+        return Probe(0.0, error=f"no answer in {DATABASE_SECONDS:g} s")
+
+    async def _ask(self) -> Probe:
         started = time.perf_counter()
         strategy = self._runtime.config.finviz.active_strategy.name
         try:
-            async with asyncio.timeout(DATABASE_SECONDS):
-                async with self._runtime.probing.acquire() as connection:
+            async with self._runtime.probing.acquire() as connection:
+                try:
                     row = await connection.fetchrow(_SQL["probe"], strategy)
                     blocked = await find_blocked(self._runtime, connection)
-        except TimeoutError:
-            return Probe(0.0, error=f"no answer in {DATABASE_SECONDS:g} s")
+                except asyncio.CancelledError:
+                    connection.terminate()  # given back in order, it would wait for a server that hangs
+                    raise
         except asyncpg.UndefinedTableError:
             return Probe(0.0, error="the schema is missing or old: run 'python -m app migrate'")
         except (*DATABASE_AWAY, asyncpg.PostgresError) as error:

@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import asyncpg
@@ -19,10 +21,13 @@ from app.settings import Settings
 from tests.api.operator import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from tests.api.conftest import AppServer
+
+# Three times 2 s, and what a busy machine adds; to give a connection back in order takes 30 s.
+HANG_DEADLINE_SECONDS = 28
 
 
 def _list(folder: Path) -> None:
@@ -88,6 +93,76 @@ async def test_without_a_database_it_is_unhealthy_and_answers_in_time(
         assert asyncio.get_running_loop().time() - started < 6
     assert health["status"] == "unhealthy"
     assert health["checks"]["database"]["status"] == "failed"
+
+
+class HangingServer:
+    """A way to the database that can hang: it takes connections and bytes, and nothing passes."""
+
+    def __init__(self, database_url: str) -> None:
+        self._target = urlsplit(database_url)
+        self._passes = asyncio.Event()
+        self._passes.set()
+        self._pipes = set[asyncio.Task[None]]()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        """Listen until the block ends; the database's URL by this way."""
+        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        try:
+            yield urlunsplit(self._target._replace(netloc=f"{self._target.username}@127.0.0.1:{port}"))
+        finally:
+            server.close()
+            for pipe in self._pipes:
+                pipe.cancel()
+
+    @asynccontextmanager
+    async def hang(self) -> AsyncIterator[None]:
+        """Let nothing pass until the block ends."""
+        self._passes.clear()
+        try:
+            yield
+        finally:
+            self._passes.set()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection(self._target.hostname, self._target.port)
+        for source, sink in ((reader, there[1]), (there[0], writer)):
+            self._pipes.add(asyncio.create_task(self._pass_on(source, sink)))
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while piece := await source.read(65_536):
+                await self._passes.wait()
+                sink.write(piece)
+                await sink.drain()
+        sink.close()
+
+
+async def test_a_database_that_hangs_holds_back_no_answer(
+    start_app: Callable[..., Awaitable[AppServer]], database_url: str
+) -> None:
+    way = HangingServer(database_url)
+    async with way.open() as url:
+        server = await start_app(database_url=url)
+
+        async def ask_health() -> tuple[int, str]:
+            async with server.http.get("/health") as answer:
+                found = await answer.json()
+                return answer.status, found["checks"]["database"].get("reason", "")
+
+        assert await ask_health() == (200, "")
+        async with way.hang():
+            async with asyncio.timeout(HANG_DEADLINE_SECONDS):
+                for _ in range(3):  # the first meets an open connection, the next have to open one
+                    await asyncio.sleep(1.1)  # longer than an answer is kept
+                    answers = await asyncio.gather(*(ask_health() for _ in range(5)))
+                    assert set(answers) == {(503, "no answer in 2 s")}
+        async with asyncio.timeout(60):
+            while True:
+                if (await ask_health())[0] == 200:
+                    break
+                await asyncio.sleep(0.2)
 
 
 async def test_a_database_without_schema_says_what_to_type(
