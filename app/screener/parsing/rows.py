@@ -2,20 +2,26 @@
 
 An export has a head and whole rows. A watchlist is what a person or a charting platform saves: with or
 without a head, separated by comma, semicolon, tab or bar, `NASDAQ:AAPL` for AAPL, `###section`, `# comment`.
+Several columns without a head are tickers with remarks: the first column is the list.
 """
 
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
+from app.screener.parsing.heads import (
+    SEARCHED,
+    head_column,
+    head_of,
+    is_number,
+    is_sum,
+    looks_like_tickers,
+    named_column,
+)
 from app.screener.parsing.tickers import Cell, SourceError, clean, is_ticker, without_exchange
 
-# A first line with one of these is a head, also where a ticker has such a name.
-_HEADS = frozenset(
-    {"ticker", "tickers", "ticker symbol", "symbol", "symbols", "stock symbol"}
-    | {"ativo", "código", "codigo", "papel"}
-)
 _SEPARATORS = ",;\t|"
 _SECTION = "###"
 
@@ -28,10 +34,9 @@ class Row(NamedTuple):
 
 
 def has_head(text: str) -> bool:
-    """Return whether the first line names a column of tickers beside others, as an export does."""
+    """Return whether the first line names a column of tickers, as an export does."""
     first = next((line for line in io.StringIO(text) if line.strip()), "")
-    cells = _split(first, _separator(first))
-    return len(cells) > 1 and _column(cells) is not None
+    return named_column(_split(first, _separator(first))) is not None
 
 
 def read_export(text: str) -> list[str]:
@@ -41,7 +46,7 @@ def read_export(text: str) -> list[str]:
         SourceError: no such column, as in the answer to a wrong token; a row is cut off; or no ticker.
     """
     rows = _rows(text, comments=False)
-    column = _column(rows[0].cells) if rows else None
+    column = named_column(rows[0].cells) if rows else None
     if column is None:
         raise SourceError("the export has no column Ticker: is FINVIZ_ELITE_AUTH right?")
     if any(len(row.cells) != len(rows[0].cells) for row in rows):
@@ -52,8 +57,8 @@ def read_export(text: str) -> list[str]:
 def read_watchlist(text: str) -> list[str]:
     """Return the tickers of a watchlist, best first.
 
-    With a head, its ticker column. Without: every cell of a single line or of symbols with an exchange, else
-    the first column.
+    With a head, its ticker column, without titles above it and a sum below. Without: every cell of symbols
+    with an exchange, or of a single line of tickers; else the first column.
 
     Raises:
         SourceError: a cell is not a ticker, several columns could hold the tickers, or there is no ticker.
@@ -61,14 +66,13 @@ def read_watchlist(text: str) -> list[str]:
     rows = _rows(text, comments=True)
     if not rows:
         raise SourceError("no tickers in it")
-    column = _column(rows[0].cells)
-    if column is not None:
-        body = (row for row in rows[1:] if len(row.cells) > column)
-        return clean(_symbol(row, column) for row in body)
-    cells = [_symbol(row, index) for row in rows for index in range(len(row.cells))]
-    if len(rows) == 1 or all(":" in word for row in rows for word in row.cells if word):
-        return clean(cells)
-    if _is_ambiguous(rows):
+    head = head_of([row.cells for row in rows])
+    if head is not None:
+        return clean(_below(rows[head].cells, rows[head + 1 :]))
+    words = [[word for word in row.cells if word] for row in rows]
+    if all(":" in word for row in words for word in row) or (len(rows) == 1 and _is_list(words[0])):
+        return clean(_symbol(row, index) for row in rows for index in range(len(row.cells)))
+    if len(rows) > 1 and _is_ambiguous(words):
         raise SourceError(
             "several columns could hold the tickers: write a first line that names the column Ticker, "
             "or one ticker a line"
@@ -76,22 +80,39 @@ def read_watchlist(text: str) -> list[str]:
     return clean(_symbol(row, 0) for row in rows)
 
 
+def _below(head: list[str], rows: list[Row]) -> Iterator[Cell]:
+    """Yield the cells below the head; a repeated head and a sum in the last row are left out."""
+    column = head_column(head) or 0
+    for number, row in enumerate(rows, 1):
+        if len(row.cells) <= column or row.cells == head:
+            continue
+        if number < len(rows) or not is_sum(row.cells, column):
+            yield _symbol(row, column)
+
+
 def _symbol(row: Row, column: int) -> Cell:
     return Cell(row.line, column + 1, without_exchange(row.cells[column]))
 
 
-def _is_ambiguous(rows: list[Row]) -> bool:
-    """Return whether more than one column holds what may be tickers, and nothing else is there."""
-    words = [[word for word in row.cells if word] for row in rows]
-    return any(len(row) > 1 for row in words) and all(
-        is_ticker(without_exchange(word)) and word == word.upper() and any(map(str.isalpha, word))
-        for row in words
-        for word in row
-    )
+def _is_list(words: list[str]) -> bool:
+    """Return whether a single line is a list, with or without mistakes; else it is a ticker with remarks."""
+    others = words[1:]
+    if is_number(without_exchange(words[0])) or not others:
+        return True
+    return not any(map(_is_remark, others)) and any(map(looks_like_tickers, others))
 
 
-def _column(cells: list[str]) -> int | None:
-    return next((index for index, cell in enumerate(cells) if cell.lower() in _HEADS), None)
+def _is_remark(word: str) -> bool:
+    """Return whether the word is a number, or written like the name of a company: `Apple Inc`."""
+    return is_number(word) or (not is_ticker(word.upper()) and word not in {word.upper(), word.lower()})
+
+
+def _is_ambiguous(words: list[list[str]]) -> bool:
+    """Return whether all words may be tickers, some with an exchange, and they form no table."""
+    has_exchange = any(":" in row[0] for row in words)
+    is_regular = len({len(row) for row in words}) == 1
+    is_table = is_regular and not any(":" in word for row in words for word in row[1:])
+    return has_exchange and not is_table and all(looks_like_tickers(word) for row in words for word in row)
 
 
 def _rows(text: str, *, comments: bool) -> list[Row]:
@@ -108,8 +129,7 @@ def _rows(text: str, *, comments: bool) -> list[Row]:
             if line.strip().lower() in {f"sep={each}" for each in _SEPARATORS} | {"sep="}:
                 separator, lines[index] = line.strip("\r\n ")[4:5], "\n"
             break
-    first = next((line for line in lines if line.strip() and not _is_section(line)), "")
-    reader = csv.reader(lines, delimiter=separator or _separator(first), skipinitialspace=True)
+    reader = csv.reader(lines, delimiter=separator or _separator_of(lines), skipinitialspace=True)
     return list(_numbered(reader, comments=comments))
 
 
@@ -137,13 +157,21 @@ def _is_section(line: str) -> bool:
     return word.startswith(_SECTION) and not any(separator in word for separator in _SEPARATORS)
 
 
+def _separator_of(lines: Iterable[str]) -> str:
+    """Return the separator of the head, where there is one; else that of the first line."""
+    filled = (line for line in lines if line.strip() and not _is_section(line))
+    separators = [(line, _separator(line)) for line in islice(filled, SEARCHED)]
+    head = head_of([_split(line, separator) for line, separator in separators])
+    return separators[head or 0][1] if separators else _SEPARATORS[0]
+
+
 def _separator(line: str) -> str:
     """Return the separator by which the line has a head, or begins with a symbol and has most cells."""
 
     def fit(separator: str) -> tuple[bool, bool, int]:
         cells = [cell for cell in _split(line, separator) if not cell.startswith(_SECTION)]
         begins = bool(cells) and is_ticker(without_exchange(cells[0]))
-        return _column(cells) is not None, begins, len(cells)
+        return head_column(cells) is not None, begins, len(cells)
 
     return max(_SEPARATORS, key=fit)
 

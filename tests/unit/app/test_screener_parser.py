@@ -190,6 +190,16 @@ def test_a_table_is_known_by_what_it_holds_whatever_the_answer_calls_it(media_ty
     assert (found.tickers, found.table, found.last) == (["NVDA", "AAPL"], True, True)
 
 
+@pytest.mark.parametrize(
+    "job",
+    [Job("export"), Job("export", media_type="text/csv"), Job("page", media_type="text/csv"), Job("page")],
+)
+@pytest.mark.parametrize("content", [b'"Ticker"\r\n"AAPL"\r\n"MSFT"\r\n', b"\xef\xbb\xbfTicker\nAAPL\nMSFT"])
+def test_a_table_of_one_column_is_a_table(job: Job, content: bytes) -> None:
+    found = parse(job, content)
+    assert (found.tickers, found.table, found.error) == (["AAPL", "MSFT"], True, "")
+
+
 def test_a_page_is_known_by_what_it_holds_whatever_the_answer_calls_it() -> None:
     found = parse(Job("page", media_type="text/csv"), b"\r\n" + PAGE)
     assert (found.tickers, found.table) == (tickers(20), False)

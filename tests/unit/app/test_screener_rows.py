@@ -64,8 +64,97 @@ def test_a_first_line_that_names_the_column_is_a_head_and_no_ticker(head: str) -
         read_watchlist(f"{head},Company,Price\n")
 
 
-@pytest.mark.parametrize("text", ["AAPL,MSFT\nNVDA,TSLA\n", "AAPL;US\nMSFT;US\n", "NASDAQ:AAPL,MSFT\nNVDA\n"])
-def test_several_columns_of_tickers_without_a_head_are_not_guessed(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AAPL,US,NASDAQ\nMSFT,US,NASDAQ",
+        "AAPL,BUY\nMSFT,SELL",
+        "AAPL;US\nMSFT;US\n",
+        "AAPL,NVDA\nMSFT,TSLA\n",
+        "AAPL,NVDA\nMSFT\n",
+        "AAPL,Stock\nMSFT,ETF\n",
+        "AAPL,Ativo\nMSFT,Ativo\n",
+        "AAPL,code\nMSFT,code\n",
+        "aapl,buy\nmsft,sell\n",
+        "AAPL,\nMSFT,US\n",
+        "NASDAQ:AAPL,US\nNASDAQ:MSFT,US\n",
+        "NASDAQ:AAPL,BUY\nMSFT,SELL\n",
+    ],
+)
+def test_the_first_of_several_columns_is_the_list(text: str) -> None:
+    assert read_watchlist(text) == ["AAPL", "MSFT"]
+
+
+@pytest.mark.parametrize(
+    ("text", "tickers"),
+    [
+        ("AAPL,US,NASDAQ", ["AAPL", "US", "NASDAQ"]),
+        ("aapl,msft", ["AAPL", "MSFT"]),
+        ("7203,6758", ["7203", "6758"]),
+        ("AAPL,NASDAQ:MSFT", ["AAPL", "MSFT"]),
+        ("BRK-B,x y", ["BRK-B"]),
+        ("NVDA,NVIDIA Corp", ["NVDA"]),
+        ('NVDA,"NVIDIA, Corp"', ["NVDA"]),
+        ("NVDA,Nvidia", ["NVDA"]),
+        ("NVDA,132.50", ["NVDA"]),
+        ("NVDA,US,132.50", ["NVDA"]),
+        ("NVDA,US,Nvidia Corp", ["NVDA"]),
+    ],
+)
+def test_a_single_line_is_a_list_or_a_ticker_with_remarks(text: str, tickers: list[str]) -> None:
+    assert read_watchlist(text) == tickers
+
+
+HEADS = (
+    "Code", "Instrument", "Sym", "Symbols", "Stock", "Stocks", "Tickers", "Papel", "Código", "Ativo",
+    "Co\u0301digo", "CODE", "code", "Ativos",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{head},Name\nAAPL,Apple\nMSFT,Microsoft\n",
+        "No.;{head};Price\n1;AAPL;1,5\n2;MSFT;2,5\n",
+        "Watchlist\n\n{head},Last\nAAPL,1\nMSFT,2\n",
+        "Watchlist,,\n,,\n{head},Last,EPS\nAAPL,1,2\nMSFT,2,3\n",
+        "My list; of 2026\n{head}\tName\nAAPL\tApple\nMSFT\tMicrosoft\n",
+        "Account,123\n{head},Last\nAAPL,1\nMSFT,2\n",
+        "WATCHLIST\n{head}|Name\nAAPL|Apple\nMSFT|Microsoft\n",
+        "{head},Last\nAAPL,1\n{head},Last\nMSFT,2\n",
+        "{head},Last\nAAPL,1\nMSFT,2\nTotal,3\n",
+        "{head},Last,Name\nAAPL,1,x\nMSFT,2,y\nGrand Total,3,\n",
+    ],
+)
+def test_a_head_of_several_columns_names_the_list_below_titles_too(text: str, head: str) -> None:
+    assert read_watchlist(text.format(head=head)) == ["AAPL", "MSFT"]
+
+
+@pytest.mark.parametrize(
+    ("text", "tickers"),
+    [
+        ("SYM\nAAPL\n", ["SYM", "AAPL"]),
+        ("SYM,Symbotic Inc\nAAPL,Apple Inc\n", ["SYM", "AAPL"]),
+        ("SYM,52.10\nAAPL,190\n", ["SYM", "AAPL"]),
+        ("AAPL,Apple Inc\nSYM,Symbotic Inc\n", ["AAPL", "SYM"]),
+        ("AAPL\nSYMBOL\nMSFT\n", ["AAPL", "SYMBOL", "MSFT"]),
+        ("AAPL,1\nSYMBOL,2\n", ["AAPL", "SYMBOL"]),
+        ("AAPL\nMSFT\nSymbol,Last\nTSLA,1\n", ["AAPL", "MSFT", "SYMBOL", "TSLA"]),
+        ("Symbol,Last,Name\nAAPL,1,Apple\nTOTAL,2,Total SE\n", ["AAPL", "TOTAL"]),
+        ("Symbol,Last\nTOTAL,1\nAAPL,2\n", ["TOTAL", "AAPL"]),
+        ("Symbol,Last\nAAPL,1\nSUM,2\n", ["AAPL", "SUM"]),
+        ("Symbol\nAAPL\nTOTAL\n", ["AAPL", "TOTAL"]),
+        ("Symbol,Ticker\nx1,AAPL\n", ["AAPL"]),
+        ("My watchlist\nSymbol\nAAPL\n", ["AAPL"]),
+    ],
+)
+def test_a_ticker_is_not_lost_to_a_head_a_title_or_a_sum(text: str, tickers: list[str]) -> None:
+    assert read_watchlist(text) == tickers
+
+
+@pytest.mark.parametrize("text", ["NASDAQ:AAPL,MSFT\nNVDA\n", "NASDAQ:AAPL,NASDAQ:MSFT\nNYSE:XOM,IBM\n"])
+def test_lines_of_symbols_that_form_no_table_are_not_guessed(text: str) -> None:
     with pytest.raises(SourceError, match="names the column Ticker"):
         read_watchlist(text)
 
@@ -139,13 +228,30 @@ def test_whatever_is_read_gives_tickers_or_an_error_that_does_not_quote_it(words
         assert all(is_ticker(ticker) for ticker in found)
 
 
+REMARKS = st.text("ABab 01.;|\t", max_size=8) | st.sampled_from(
+    ["US", "BUY", "Stock", "Ativo", "Code", "sym"]
+)
+TABLES = st.lists(
+    st.tuples(st.from_regex(r"[A-Z]{1,5}[0-9]?", fullmatch=True), st.lists(REMARKS, max_size=3)),
+    min_size=2,
+    max_size=20,
+    unique_by=lambda row: row[0],
+).filter(lambda rows: not {row[0].lower() for row in rows} & {"ticker", "symbol", "ativo", "papel"})
+
+
+@given(TABLES)
+def test_the_first_column_of_any_table_of_tickers_is_read(rows: list[tuple[str, list[str]]]) -> None:
+    text = "\n".join(",".join([ticker, *remarks]) for ticker, remarks in rows)
+    assert read_watchlist(text) == [ticker for ticker, _ in rows]
+
+
 TICKERS = st.lists(
     st.from_regex(r"[A-Z]{1,5}(\.[A-Z])?", fullmatch=True), min_size=1, max_size=20, unique=True
 )
 
 
 @given(
-    TICKERS.filter(lambda found: not {"TICKER", "SYMBOL", "ATIVO", "PAPEL"} & set(found)),
+    TICKERS.filter(lambda found: not {"TICKER", "SYMBOL", "ATIVO", "PAPEL", "TOTAL", "SOMA"} & set(found)),
     st.sampled_from(",;\t|"),
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from(["", '"']),
@@ -169,6 +275,14 @@ def test_an_export_is_read_by_its_column() -> None:
     assert read_export(text) == ["NVDA", "AAPL"]
     assert has_head(text)
     assert not has_head("Too Many Requests, try later")
+
+
+@pytest.mark.parametrize(
+    "text", ['"Ticker"\r\n"NVDA"\r\n"AAPL"\r\n', "Ticker\nNVDA\nAAPL", "\nticker\nNVDA\nAAPL"]
+)
+def test_an_export_may_have_one_column_only(text: str) -> None:
+    assert has_head(text)
+    assert read_export(text) == ["NVDA", "AAPL"]
 
 
 @pytest.mark.parametrize(
