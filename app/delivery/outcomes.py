@@ -94,6 +94,9 @@ class Outcomes:
         reason = reason_of(answer, status)
         async with self._runtime.pool.acquire() as connection, connection.transaction():
             hold = await _hold(connection, answer, delay)
+            # the destination's row first, as everywhere: the end of an attempt locks its counts
+            if hold:
+                await connection.execute(_SQL["hold"], delivery.destination.key, hold, reason)
             failure = await _judge_destination(connection, delivery, answer, reason)
             delay = failure.delay(delay)
             done = await connection.fetchrow(
@@ -102,8 +105,6 @@ class Outcomes:
                 *(answer.outcome.value, answer.http_status, answer.error, answer.response),
                 *(status, reason, delay if status == "approved" else None),
             )
-            if hold:
-                await connection.execute(_SQL["hold"], delivery.destination.key, hold, reason)
             if done and status == "failed":
                 await reject_orphans(connection, [delivery.ticker] if delivery.type == "buy" else [])
         if failure.pause or hold:

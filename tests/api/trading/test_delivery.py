@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from app.delivery.destination import destination_of
 from tests.api.trading.receiver import Received, always, in_turn, listening, take
 
 if TYPE_CHECKING:
@@ -158,6 +159,43 @@ async def test_429_holds_the_whole_destination_for_as_long_as_it_asks(desk: Desk
     assert all(received.at - first.at >= 1.95 for received in later)
     kept = await desk.database.fetchval("SELECT destination FROM destinations")
     assert "password" not in kept
+
+
+async def test_429_locks_the_destination_before_its_counts(desk: Desk) -> None:
+    """Failures that trip the circuit breaker lock in this order, too: two outcomes never wait in a circle."""
+
+    async def once(_: Received) -> web.StreamResponse:
+        desk.receiver.answer = take
+        return web.Response(status=429, headers={"Retry-After": "1"})
+
+    desk.configure("webhook", retry_seconds=[0.05])
+    desk.receiver.answer = once
+    app = await desk.open()
+    key = destination_of(app.runtime.config.webhook.url).key
+    await desk.database.execute("INSERT INTO destinations VALUES ($1, now(), 'an earlier hold')", key)
+    async with desk.database.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM destinations WHERE destination = $1 FOR UPDATE", key)
+        signal = await desk.send(app, "AAPL", "buy")
+
+        async def waits() -> bool:
+            return bool(
+                await desk.database.fetchval(
+                    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))",
+                    other.get_server_pid(),
+                )
+            )
+
+        await desk.wait(app, waits, lambda: "nothing waits for the destination")
+        await other.execute("SET LOCAL lock_timeout = '300ms'")  # less than the search for a deadlock
+        await other.execute(
+            """INSERT INTO attempt_counts (destination, seconds, start, ends)
+               SELECT $1, 60, minute, 0
+               FROM generate_series(date_trunc('minute', now()) - interval '5 min',
+                                    date_trunc('minute', now()) + interval '5 min', '1 min') AS minute
+               ON CONFLICT (destination, seconds, start) DO UPDATE SET ends = attempt_counts.ends""",
+            key,
+        )
+    assert (await desk.until(app, signal))["status"] == "forwarded"
 
 
 async def test_a_huge_or_odd_answer_costs_two_kilobytes(desk: Desk) -> None:
