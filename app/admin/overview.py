@@ -194,7 +194,7 @@ def delivery_alarms(
         found.append(Alarm(code="limit_exhausted", values=values))
     step = checks.clock_step(clock_step, time.monotonic())
     if clock_step is not None and step["status"] != "ok":
-        found.append(Alarm(code="clock_stepped", values={"seconds": f"{clock_step.seconds:+.0f}"}))
+        found.append(Alarm(code="clock_stepped", values={"step": checks.describe_step(clock_step)}))
     return found
 
 

@@ -4,6 +4,7 @@ Five failures in a row over at least three signals hold it: the signals are not 
 probe at a time leaves, the oldest sell first, until one is answered. Pure but for the functions at the end.
 """
 
+import itertools
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -29,6 +30,37 @@ _SQL = load("breaker")
 
 # Attempts that we ended ourselves say nothing of the destination.
 SENDER_DIED, GIVEN_BACK = "its sender died with the request open", "stopped before it was sent"
+NOT_PREPARED = "the request cannot be prepared"
+_OURS = [SENDER_DIED, GIVEN_BACK, NOT_PREPARED]
+
+
+class Attempt(NamedTuple):
+    """What one attempt says about the destination; `http_status` None: no answer was read."""
+
+    signal_id: UUID
+    outcome: str
+    http_status: int | None
+    error: str | None = None
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it shows that the destination works: it refused, or answered 2xx with whatever body."""
+        if self.http_status is None:
+            return self.outcome == Outcome.DELIVERED
+        return self.outcome == Outcome.REFUSED or 200 <= self.http_status < 300
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it shows a destination in trouble; 429 has a hold of its own.
+
+        Fails open: what this application ended itself or could not send holds no exit.
+        """
+        return (
+            not self.is_answer
+            and self.outcome in {Outcome.NOT_TAKEN, Outcome.UNKNOWN}
+            and self.http_status != 429
+            and self.error not in _OURS
+        )
 
 
 class Failure(NamedTuple):
@@ -42,18 +74,12 @@ class Failure(NamedTuple):
         return max(retry_delay, _LATER * self.pause) if self.was_probe and self.pause else retry_delay
 
 
-def counts_as_failure(outcome: Outcome, http_status: int | None) -> bool:
-    """Whether the attempt shows a destination in trouble; 429 has its own hold, a refusal is an answer."""
-    return outcome in {Outcome.NOT_TAKEN, Outcome.UNKNOWN} and http_status != 429
-
-
-def keeps_failing(recent: Sequence[tuple[UUID, str]]) -> bool:
-    """Say whether the latest attempts, newest first, as (signal, outcome), hold the destination."""
+def keeps_failing(recent: Sequence[Attempt]) -> bool:
+    """Say whether the latest attempts, newest first, hold the destination; an answer clears it."""
+    since_answer = itertools.takewhile(lambda attempt: not attempt.is_answer, recent)
     signals: set[UUID] = set()
-    for failures, (signal, outcome) in enumerate(recent, start=1):
-        if outcome in {Outcome.DELIVERED, Outcome.REFUSED}:
-            return False
-        signals.add(signal)
+    for failures, attempt in enumerate((each for each in since_answer if each.is_failure), start=1):
+        signals.add(attempt.signal_id)
         if failures >= FAILURES and len(signals) >= SIGNALS:
             return True
     return False
@@ -77,7 +103,7 @@ def probe_allowance(
 
 
 async def after_failure(
-    connection: Connection, destination: str, signal_id: UUID, started_at: datetime, reason: str
+    connection: Connection, destination: str, attempt: Attempt, started_at: datetime, reason: str
 ) -> Failure:
     """Note a failure in the transaction that is about to write it down.
 
@@ -85,10 +111,8 @@ async def after_failure(
     """
     state = await connection.fetchrow(_SQL["state"], destination)
     if state is None or state["probe_at"] is None:
-        recent = await connection.fetch(
-            _SQL["recent"], destination, [SENDER_DIED, GIVEN_BACK], _WORTH_READING
-        )
-        if not keeps_failing([(signal_id, Outcome.UNKNOWN), *(tuple(row) for row in recent)]):
+        recent = await connection.fetch(_SQL["recent"], destination, _OURS, _WORTH_READING)
+        if not keeps_failing([attempt, *(Attempt(*row) for row in recent)]):
             return Failure()
         pause = pause_seconds(0)
         if await connection.fetchval(_SQL["trip"], destination, pause, reason):
@@ -104,7 +128,7 @@ async def after_failure(
 
 
 async def after_answer(connection: Connection, destination: str) -> None:
-    """Note in the running transaction that the destination answered, with a refusal too: it works."""
+    """Note in the running transaction that the destination answered, whatever it said: it works."""
     if await connection.fetchval(_SQL["answered"], destination):
         tell_recovered()
 

@@ -138,9 +138,10 @@ async def _judge_destination(
     connection: Connection, delivery: Delivery, answer: Answer, reason: str
 ) -> Failure:
     destination = delivery.destination.key
-    if breaker.counts_as_failure(answer.outcome, answer.http_status):
-        return await breaker.after_failure(connection, destination, delivery.id, delivery.started_at, reason)
-    if answer.outcome is Outcome.REFUSED:
+    attempt = breaker.Attempt(delivery.id, answer.outcome, answer.http_status, answer.error)
+    if attempt.is_failure:
+        return await breaker.after_failure(connection, destination, attempt, delivery.started_at, reason)
+    if attempt.is_answer:
         await breaker.after_answer(connection, destination)
     return Failure()
 

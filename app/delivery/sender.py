@@ -9,6 +9,7 @@ import structlog
 
 from app import metrics
 from app.delivery import payload, signing, transport
+from app.delivery.breaker import NOT_PREPARED
 from app.delivery.outbox import Delivery, Outbox
 from app.delivery.outcomes import Outcomes
 from app.delivery.policy import Outcome
@@ -77,9 +78,9 @@ async def _attempt(runtime: Runtime, delivery: Delivery) -> tuple[Answer, Effect
     except ValueError:  # one bad signal must not stop a sender; nothing has left
         log.exception("cannot be made into a delivery", signal_id=delivery.id)
         return Answer(Outcome.REFUSED, error="its body cannot be made into a delivery"), Effect.NOTHING
-    except Exception as error:  # an exit too is attempted again until it expires: nothing has left
+    except Exception:  # an exit too is attempted again until it expires: nothing has left
         log.exception("the request cannot be prepared", signal_id=delivery.id)
-        return Answer(Outcome.NOT_TAKEN, error=describe(error)), Effect.NOTHING
+        return Answer(Outcome.NOT_TAKEN, error=NOT_PREPARED), Effect.NOTHING
     started = time.monotonic()
     answer = await _send(runtime, delivery, request)
     seconds = time.monotonic() - started

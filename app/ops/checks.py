@@ -110,8 +110,13 @@ def clock_step(step: ClockStep | None, now: float) -> Check:
     """Degrade for an hour after the database's clock stepped; `now` in seconds of `time.monotonic()`."""
     if step is None or now - step.noticed_at > CLOCK_STEP_SHOWN_SECONDS:
         return {"status": "ok"}
+    return _degraded(f"the database's clock stepped {describe_step(step)}")
+
+
+def describe_step(step: ClockStep) -> str:
+    """Return the step's direction and size in words, for the check and the alarm."""
     direction = "back" if step.seconds < 0 else "ahead"
-    return _degraded(f"the database's clock stepped {direction} by {abs(step.seconds):.0f} s")
+    return f"{direction} by {abs(step.seconds):.0f} s"
 
 
 def sells(queues: Queues) -> Check:
@@ -148,7 +153,7 @@ def destination(described: Mapping[str, object], fault: str = "") -> Check:
     `fault`: why nothing can be sent to its URL, in words without the URL.
     """
     if fault:
-        return _degraded(f"the destination's URL {fault}")
+        return _degraded(f"the destination's URL is not valid: {fault}")
     state = described["state"]
     return {"status": "ok"} if state == "open" else _degraded(f"deliveries wait: {state}")
 

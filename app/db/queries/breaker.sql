@@ -6,7 +6,7 @@ SELECT probe_at, failed_probes FROM destinations WHERE destination = $1 FOR UPDA
 
 -- name: recent
 -- $1 destination, $2 errors of our own making, $3 how many. What the latest attempts came to, newest first.
-SELECT signal_id, outcome
+SELECT signal_id, outcome, http_status
 FROM attempts
 WHERE destination = $1 AND ended_at IS NOT NULL AND NOT imported
   AND http_status IS DISTINCT FROM 429 AND (error IS NULL OR error <> ALL ($2::text[]))

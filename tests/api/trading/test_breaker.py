@@ -116,6 +116,95 @@ async def test_a_refusal_shows_that_the_destination_works(desk: Desk) -> None:
     assert not await is_held(desk)
 
 
+async def says_failure(_: Received) -> web.StreamResponse:
+    """The answer of a destination that works and does not accept the order."""
+    return web.json_response({"success": False, "messageCode": "invalid-payload"})
+
+
+async def test_a_2xx_that_says_failure_holds_no_other_exit(desk: Desk) -> None:
+    desk.configure("webhook", retry_seconds=[0.05])
+    app = await desk.open()
+    await desk.database.execute("INSERT INTO positions (ticker) VALUES ('AMD')")
+    desk.receiver.answer = says_failure
+    signals = [await desk.send(app, ticker, "buy") for ticker in ("AAPL", "NVDA", "TSLA")]
+
+    async def often() -> bool:
+        query = "SELECT count(*) FROM attempts WHERE ended_at IS NOT NULL GROUP BY signal_id"
+        counts = [row["count"] for row in await desk.database.fetch(query)]
+        return len(counts) == 3 and min(counts) >= 5
+
+    await desk.wait(app, often, lambda: "not attempted often enough")
+    assert not await is_held(desk)
+
+    async def accept_amd(received: Received) -> web.StreamResponse:
+        return await (take if received.alert["ticker"] == "AMD" else says_failure)(received)
+
+    desk.receiver.answer = accept_amd
+    sell = await desk.send(app, "AMD", "sell")
+    assert (await desk.until(app, sell))["status"] == "forwarded"
+    assert {(await desk.signal(signal))["status"] for signal in signals} <= {"approved", "forwarding"}
+    assert not await is_held(desk)
+    assert await desk.database.fetchval("SELECT count(*) FROM destinations WHERE held_until > now()") == 0
+
+
+async def test_a_2xx_that_says_failure_ends_the_probing(desk: Desk) -> None:
+    desk.configure("webhook", retry_seconds=[0.05])
+    app = await desk.open()
+    await failing(desk, app)
+    desk.receiver.answer = says_failure
+    await desk.database.execute(PROBE_NOW)
+
+    async def works() -> bool:
+        return not await is_held(desk)
+
+    await desk.wait(app, works, lambda: "a read answer does not count as one")
+
+
+async def test_a_request_that_is_never_sent_says_nothing_of_the_destination(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a fault in preparing requests holds a working destination, nor does it free a failing one."""
+    desk.configure("webhook", retry_seconds=[0.05])
+    app = await desk.open()
+
+    def fail(*_: object, **__: object) -> bytes:
+        raise LookupError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("app.delivery.payload.render", fail)
+        for ticker in ("AAPL", "NVDA", "TSLA"):
+            await desk.send(app, ticker, "buy")
+
+        async def often() -> bool:
+            query = "SELECT count(*) FROM attempts WHERE error = 'the request cannot be prepared'"
+            return bool(await desk.database.fetchval(query) >= 15)
+
+        await desk.wait(app, often, lambda: "not attempted often enough")
+        assert not await is_held(desk)
+    await desk.settled(app)
+    assert {received.alert["ticker"] for received in desk.receiver.received} == {"AAPL", "NVDA", "TSLA"}
+
+
+async def test_a_body_that_cannot_be_sent_does_not_free_a_failing_destination(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.configure("webhook", retry_seconds=[0.05])
+    app = await desk.open()
+    await failing(desk, app)
+
+    def fail(*_: object, **__: object) -> bytes:
+        raise ValueError
+
+    monkeypatch.setattr("app.delivery.payload.render", fail)
+    await desk.database.execute(PROBE_NOW)
+
+    async def refused() -> bool:
+        return bool(await desk.database.fetchval("SELECT count(*) FROM signals WHERE status = 'failed'"))
+
+    await desk.wait(app, refused, lambda: "no signal was refused")
+    assert await is_held(desk)
+
+
 async def test_a_sender_that_stops_is_no_failure_of_the_destination(desk: Desk) -> None:
     app = await desk.open()
     buy = await desk.send(app, "AAPL", "buy")

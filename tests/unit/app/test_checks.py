@@ -1,11 +1,17 @@
 """SPEC §17: only what stops this process from taking or handling signals is unhealthy."""
 
+import time
+from datetime import UTC, datetime
+
 import pytest
 
+from app.admin.overview import delivery_alarms
+from app.admin.preferences import Preferences, current
 from app.errors import ConfigFileError
 from app.ops import checks
 from app.ops.checks import Check, Probe
 from app.queues import Queues
+from app.runtime import ClockStep
 from app.supervisor import WorkerState
 
 ALIVE, DEAD = WorkerState(True, 1.0, 0, ""), WorkerState(False, 31.0, 2, "x")  # noqa: FBT003
@@ -46,6 +52,32 @@ ALIVE, DEAD = WorkerState(True, 1.0, 0, ""), WorkerState(False, 31.0, 2, "x")  #
 def test_checks(check: Check, status: str) -> None:
     assert check["status"] == status
     assert ("reason" in check) == (status != "ok")
+
+
+def test_a_destination_that_cannot_be_asked_is_named_with_its_fault() -> None:
+    check = checks.destination({"state": "open"}, "its port must be a number from 1 to 65535")
+    assert check["reason"] == (
+        "the destination's URL is not valid: its port must be a number from 1 to 65535"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words", "portuguese"),
+    [(-7196.4, "back by 7196 s", "recuou 7196 s"), (61.0, "ahead by 61 s", "avançou 61 s")],
+)
+def test_check_and_alarm_say_a_clock_step_in_the_same_words(
+    seconds: float, words: str, portuguese: str
+) -> None:
+    step = ClockStep(seconds, time.monotonic())
+    check = checks.clock_step(step, time.monotonic())
+    assert check["reason"] == f"the database's clock stepped {words}"
+    (alarm,) = delivery_alarms(limited_until=None, waiting=0, clock_step=step, now=datetime.now(UTC))
+    assert f"clock stepped {words} within" in alarm.text
+    chosen = current.set(Preferences(language="pt-BR"))
+    try:
+        assert f"O relógio do banco de dados {portuguese} na última hora" in alarm.text
+    finally:
+        current.reset(chosen)
 
 
 def test_what_anybody_may_read_quotes_neither_a_page_nor_a_file() -> None:

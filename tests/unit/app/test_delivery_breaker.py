@@ -8,8 +8,11 @@ from uuid import UUID
 import pytest
 
 from app.delivery.breaker import (
+    GIVEN_BACK,
+    NOT_PREPARED,
+    SENDER_DIED,
+    Attempt,
     Failure,
-    counts_as_failure,
     keeps_failing,
     pause_seconds,
     probe_allowance,
@@ -20,10 +23,14 @@ from app.delivery.policy import Outcome
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def recent(story: str) -> list[tuple[UUID, str]]:
+def recent(story: str) -> list[Attempt]:
     """Attempts, newest first: a letter for the signal; small ones failed, capital ones were delivered."""
     return [
-        (UUID(int=ord(mark.lower())), Outcome.DELIVERED if mark.isupper() else Outcome.NOT_TAKEN)
+        Attempt(
+            UUID(int=ord(mark.lower())),
+            Outcome.DELIVERED if mark.isupper() else Outcome.NOT_TAKEN,
+            200 if mark.isupper() else 503,
+        )
         for mark in story
     ]
 
@@ -38,26 +45,55 @@ def test_fewer_failures_or_signals_or_a_success_among_them_do_not(story: str) ->
     assert not keeps_failing(recent(story))
 
 
-def test_a_refusal_is_an_answer() -> None:
-    answers = recent("abcde")
-    answers[2] = answers[2][0], Outcome.REFUSED
-    assert not keeps_failing(answers)
+@pytest.mark.parametrize(
+    ("outcome", "http_status"),
+    [(Outcome.REFUSED, 400), (Outcome.REFUSED, 302), (Outcome.NOT_TAKEN, 200), (Outcome.NOT_TAKEN, 202)],
+)
+def test_an_answer_among_them_shows_that_it_works(outcome: Outcome, http_status: int) -> None:
+    attempts = recent("abcdef")
+    attempts[4] = attempts[4]._replace(outcome=outcome, http_status=http_status)
+    assert not keeps_failing(attempts)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "http_status", "counts"),
+    "says_nothing",
     [
-        (Outcome.NOT_TAKEN, 503, True),
-        (Outcome.NOT_TAKEN, None, True),
-        (Outcome.UNKNOWN, 500, True),
-        (Outcome.UNKNOWN, None, True),
-        (Outcome.NOT_TAKEN, 429, False),
-        (Outcome.REFUSED, 400, False),
-        (Outcome.DELIVERED, 200, False),
+        Attempt(UUID(int=1), Outcome.NOT_TAKEN, 429),
+        Attempt(UUID(int=1), Outcome.NOT_TAKEN, None, NOT_PREPARED),
+        Attempt(UUID(int=1), Outcome.REFUSED, None, "its body cannot be made into a delivery"),
+        Attempt(UUID(int=1), Outcome.UNKNOWN, None, SENDER_DIED),
     ],
 )
-def test_what_counts_as_a_failure(outcome: Outcome, http_status: int | None, *, counts: bool) -> None:
-    assert counts_as_failure(outcome, http_status) is counts
+def test_what_says_nothing_of_the_destination_neither_counts_nor_clears(says_nothing: Attempt) -> None:
+    assert not keeps_failing([*recent("ab"), *[says_nothing] * 9, *recent("ca")])
+    assert keeps_failing([*recent("ab"), *[says_nothing] * 9, *recent("cab")])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "http_status", "error", "failure", "answer"),
+    [
+        (Outcome.NOT_TAKEN, 503, None, True, False),
+        (Outcome.NOT_TAKEN, 408, None, True, False),
+        (Outcome.NOT_TAKEN, None, "no connection in 3 s", True, False),
+        (Outcome.UNKNOWN, 500, None, True, False),
+        (Outcome.UNKNOWN, None, "no answer in 3 s", True, False),
+        (Outcome.NOT_TAKEN, 429, None, False, False),
+        (Outcome.NOT_TAKEN, 200, 'HTTP 200 with "success": false', False, True),
+        (Outcome.NOT_TAKEN, 299, None, False, True),
+        (Outcome.REFUSED, 400, None, False, True),
+        (Outcome.REFUSED, 302, None, False, True),
+        (Outcome.REFUSED, None, "its body cannot be made into a delivery", False, False),
+        (Outcome.NOT_TAKEN, None, NOT_PREPARED, False, False),
+        (Outcome.NOT_TAKEN, None, GIVEN_BACK, False, False),
+        (Outcome.UNKNOWN, None, SENDER_DIED, False, False),
+        (Outcome.DELIVERED, 200, None, False, True),
+    ],
+)
+def test_what_is_a_failure_and_what_an_answer(
+    outcome: Outcome, http_status: int | None, error: str | None, *, failure: bool, answer: bool
+) -> None:
+    attempt = Attempt(UUID(int=1), outcome, http_status, error)
+    assert (attempt.is_failure, attempt.is_answer) == (failure, answer)
 
 
 def test_the_pauses_grow_and_stay() -> None:
