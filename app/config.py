@@ -17,7 +17,8 @@ _Section = TypeVar("_Section", bound=Struct)
 FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE = "finviz_config.json", "webhook_config.json", "system_config.json"
 FILES = (FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE)
 PAUSES = ("engine_paused", "delivery_paused", "intake_paused")
-# Among the documents of a revision: what people switched while the system file was wrong, until it says so.
+# Among the documents: what people switched while the system file was wrong, until it says so. In the database
+# with the revision that says it: another version keeps the member when it stores what it does not know about.
 DECIDED = "decided"
 
 _AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200e\u200f\u2060\ufeff"

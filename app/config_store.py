@@ -181,7 +181,7 @@ class ConfigStore:
         """Lock the configuration and return it as it is now, edited files included."""
         await connection.execute(_SQL["lock"])
         row = await connection.fetchrow(_SQL["current"])
-        state = self._state if row is None else self._agreed(row["revision"], json.loads(row["documents"]))
+        state = self._state if row is None else self._agreed(row["revision"], _documents_of(row))
         edited = _with_files(state, await self._contents(), self._runtime.settings)
         if SYSTEM_FILE not in edited.problems:
             edited = await self._with_decisions_written(edited)
@@ -222,7 +222,8 @@ class ConfigStore:
         return replace(state, seen=seen)
 
     async def _store(self, connection: Connection, state: _State) -> _State:
-        revision = await connection.fetchval(_SQL["store"], json.dumps(state.config.documents))
+        revision = (await connection.fetchval(_SQL["revision"]) or 0) + 1
+        await connection.execute(_SQL["store"], revision, _stored(state.config.documents, revision))
         return replace(state, revision=revision)
 
     def _take(self, state: _State) -> None:
@@ -283,6 +284,27 @@ def _decided(config: Config) -> Mapping[str, bool]:
     return config.documents.get(DECIDED, {})
 
 
+def _stored(documents: Mapping[str, Document], revision: int) -> str:
+    """Return the text of a revision; what is decided names the revision it belongs to."""
+    decided = (
+        {DECIDED: {"revision": revision, "switches": documents[DECIDED]}} if DECIDED in documents else {}
+    )
+    return json.dumps({**documents, **decided})
+
+
+def _documents_of(row: asyncpg.Record) -> dict[str, Any]:
+    """Return a revision's documents, with what is decided only if this very revision decided it.
+
+    A version that does not know the member carries it into later revisions, whatever people switch then.
+    Fails open: what such a revision says of the pauses is the newer decision, so that a resume stays one.
+    """
+    documents: dict[str, Any] = json.loads(row["documents"])
+    match documents.pop(DECIDED, None):
+        case {"revision": int(revision), "switches": dict(switches)} if revision == row["revision"]:
+            documents[DECIDED] = switches
+    return documents
+
+
 def _deciding(state: _State, decided: Mapping[str, bool]) -> _State:
     if decided == _decided(state.config):
         return state
@@ -321,5 +343,4 @@ async def _last_good(database_url: str) -> dict[str, Any] | None:
     except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
         log.warning("the last good configuration cannot be asked for", error=describe(error))
         return None
-    documents: dict[str, Any] | None = json.loads(row["documents"]) if row else None
-    return documents
+    return _documents_of(row) if row else None

@@ -97,7 +97,7 @@ async def documents_of(url: str) -> dict[str, Any]:
 
 
 async def configure(url: str, system: dict[str, Any], decided: dict[str, bool] | None = None) -> None:
-    documents = {SYSTEM_FILE: system, **({DECIDED: decided} if decided else {})}
+    documents = {SYSTEM_FILE: system, **({DECIDED: {"revision": 1, "switches": decided}} if decided else {})}
     async with connected(url) as connection:
         await connection.execute(CONFIGURE, json.dumps(documents))
 
@@ -147,6 +147,16 @@ async def test_switches_of_today_hold_over_those_of_the_dump(
     (tmp_path / SYSTEM_FILE).write_text('{"delivery_paused": true}')
     system = (await start_app()).runtime.config.system
     assert (system.intake_paused, system.engine_paused, system.delivery_paused) == (True, False, True)
+
+
+async def test_a_switch_that_an_older_version_carried_along_is_not_taken_over(databases: Databases) -> None:
+    await configure(databases.replaced, {"intake_paused": False}, {"intake_paused": True})
+    async with connected(databases.replaced) as connection:
+        await connection.execute("UPDATE configuration SET revision = 2")
+    await configure(databases.incoming, {})
+    databases.hold()
+    held = {"revision": 2, "switches": {"delivery_paused": True}}
+    assert (await documents_of(databases.incoming))[DECIDED] == held
 
 
 async def test_imported_history_is_not_carried_over_as_what_limits_count(databases: Databases) -> None:

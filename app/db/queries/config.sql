@@ -11,11 +11,10 @@ SELECT revision FROM configuration
 SELECT revision, documents FROM configuration
 
 -- name: store
--- $1 documents. Returns the new revision.
-INSERT INTO configuration (revision, documents) VALUES (1, $1)
+-- $1 revision, the one after that in force; $2 documents. Under the lock.
+INSERT INTO configuration (revision, documents) VALUES ($1, $2)
 ON CONFLICT (only_row) DO UPDATE
-SET revision = configuration.revision + 1, at = clock_timestamp(), documents = excluded.documents
-RETURNING revision
+SET revision = excluded.revision, at = clock_timestamp(), documents = excluded.documents
 
 -- name: record
 -- $1 session, $2 origin, $3 action, $4 target, $5 before, $6 after, $7 result.

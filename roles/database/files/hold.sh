@@ -18,7 +18,7 @@ BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 \copy (SELECT destination, held_until, reason FROM destinations WHERE held_until > now()) TO '$work/destinations'
 SELECT to_regclass('configuration') IS NOT NULL AS has_configuration \gset
 \if :has_configuration
-\copy (SELECT documents -> 'decided' FROM configuration WHERE documents -> 'decided' IS NOT NULL) TO '$work/decided'
+\copy (SELECT documents #> '{decided,switches}' FROM configuration WHERE documents #>> '{decided,revision}' = revision::text) TO '$work/decided'
 \endif
 COMMIT;
 SQL
@@ -92,7 +92,7 @@ SET revision = revision + 1, at = clock_timestamp(), documents = (
             UNION ALL SELECT key, value FROM decided
         ) AS system
         UNION ALL
-        SELECT 'decided', json_object_agg(key, value) FROM decided
+        SELECT 'decided', json_build_object('revision', revision + 1, 'switches', (SELECT json_object_agg(key, value) FROM decided))
     ) AS document
 );
 \endif

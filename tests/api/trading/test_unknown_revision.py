@@ -53,7 +53,7 @@ async def unsent(desk: Desk, app: AppServer) -> bool:
 async def test_exits_wait_until_the_revision_is_known(desk: Desk, is_paused: bool) -> None:  # noqa: FBT001
     await desk.database.execute("INSERT INTO positions (ticker) VALUES ('NVDA'), ('AAPL')")
     pause = {"delivery_paused": is_paused}
-    documents = json.dumps({SYSTEM_FILE: pause, DECIDED: pause})
+    documents = json.dumps({SYSTEM_FILE: pause, DECIDED: {"revision": 7, "switches": pause}})
     await desk.database.execute("INSERT INTO configuration (revision, documents) VALUES (7, $1)", documents)
     desk.configure("system", delivery_paused=False)
     async with locked_configuration(desk):
