@@ -158,7 +158,8 @@ def test_what_root_makes_in_somebody_s_checkout_is_theirs(narrow: Stack, upstrea
     as_user = "su {} --command 'cd " + PROJECT + " && python3 run.py {}'"
     host.run(as_user.format("owner", "--quickupdate"), timeout=600).require()
 
-    host.run(f"chmod o+rx {PROJECT}").require()
+    # The clone was made with umask 077.
+    host.run("chmod -R o+rX . && chmod 700 .run", folder=PROJECT).require()
     refused = host.run(as_user.format("guest", "--history"))
     assert refused.code == 3
     assert "is closed to the user guest, it belongs to owner" in refused.output
