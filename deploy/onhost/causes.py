@@ -10,8 +10,16 @@ from pathlib import Path
 
 
 def nearest(path: Path) -> Path:
-    """Return the path, or the nearest folder above it that exists."""
-    return next((one for one in (path, *path.parents) if one.exists()), Path("/"))
+    """Return the path, or the nearest folder above it that exists and may be looked at."""
+    return next((one for one in (path, *path.parents) if _is_seen(one)), Path("/"))
+
+
+def _is_seen(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:  # also where a folder above is closed: Path.exists raises there
+        return False
+    return True
 
 
 def owner(path: Path) -> str:

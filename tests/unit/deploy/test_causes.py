@@ -56,3 +56,21 @@ def test_a_relative_name_is_said_as_the_place(tmp_path: Path) -> None:
     said = causes.explain(OSError(errno.ENOSPC, "No space left on device", "new"), tmp_path / "config.json")
     assert str(tmp_path / "config.json") in said
     assert causes.nearest(Path("/nowhere/at/all")) == Path("/")
+
+
+def test_a_folder_that_is_closed_hides_only_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, look = tmp_path / ".run", Path.stat
+
+    def stat(path: Path, **options: bool) -> os.stat_result:
+        if path.parent == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return look(path, **options)
+
+    closed.mkdir()
+    monkeypatch.setattr(Path, "stat", stat)  # root, as whom tests may run, is let in everywhere
+    file = closed / "journal.jsonl"
+    said = causes.explain(PermissionError(errno.EACCES, "Permission denied", str(file)), closed)
+    assert f"{file} is closed to the user" in said
+    assert f"it belongs to {closed.owner()}" in said
