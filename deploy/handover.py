@@ -1,4 +1,4 @@
-"""Which code plays a flow that moves the checkout: a copy, or the target's own controller (SPEC §3).
+"""Which code plays a flow that moves the checkout: a copy, or the target's own controller.
 
 A flow that moves the checkout plays from a copy of the controller, made before anything else: the commit
 that it moves to may lack modules, roles and plugins of today. An update that changes the controller goes on

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deploy.onhost import causes
 
-BYTES = 4 << 20  # a playbook's private folder and what Ansible writes beside it take less than 1 MB
+BYTES = 4 << 20  # a playbook's private folder and Ansible's temporary files take less than 1 MB
 INODES = 200
 
 

@@ -253,7 +253,7 @@ def _config(job: PlaybookRun, private: Path) -> ansible_runner.RunnerConfig:
 
 
 def _settings(root: Path) -> dict[str, str]:
-    """Return what Ansible is told by its environment; the checkout's ansible.cfg says the rest."""
+    """Return the variables that configure Ansible; the checkout's ansible.cfg has the rest."""
     return {
         "ANSIBLE_CONFIG": str(root / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",

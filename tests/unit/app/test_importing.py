@@ -98,7 +98,7 @@ def assert_bad(row: Row, column: str) -> None:
 
 
 def assert_translated(reason: str) -> None:
-    """A reader of Portuguese is told it in Portuguese."""
+    """The reason of a bad row exists in Portuguese."""
     token = preferences.current.set(Preferences(language="pt-BR"))
     try:
         words = told(reason)

@@ -46,7 +46,7 @@ def test_one_that_never_began_can_be_stopped() -> None:
 
 
 class TestLeases:
-    """What a run that cannot renew its lease, or has lost it, is told once."""
+    """A run that cannot renew its lease, or has lost it, gets one message."""
 
     def setup_method(self) -> None:
         self.now, self.losses = 1000.0, 0

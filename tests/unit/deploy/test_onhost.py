@@ -231,7 +231,7 @@ def _only_reading(full: Callable[..., int]) -> Callable[..., int]:
 
 
 class TestFence:
-    """A step runs only while its run holds the lock, and whoever takes over waits for it."""
+    """A step runs only while its run holds the lock, and the next holder waits for it to end."""
 
     def test_the_holder_passes_and_nobody_else(self, tmp_path: Path) -> None:
         lock.take(tmp_path, mine())

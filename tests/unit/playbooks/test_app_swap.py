@@ -1,4 +1,4 @@
-"""The definition and the description by which the app gets a second container beside the one that serves."""
+"""The definition and the description of the app's second container during a swap."""
 
 from __future__ import annotations
 
