@@ -110,7 +110,8 @@ class HangingServer:
         server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         try:
-            yield urlunsplit(self._target._replace(netloc=f"{self._target.username}@127.0.0.1:{port}"))
+            person, _, _ = self._target.netloc.rpartition("@")
+            yield urlunsplit(self._target._replace(netloc=f"{person}@127.0.0.1:{port}"))
         finally:
             server.close()
             for pipe in self._pipes:
