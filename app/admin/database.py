@@ -11,10 +11,11 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from app import actions
-from app.admin.door import REFUSALS, Acting, HeavyReading, runtime_of, signed_in
+from app.admin.door import REFUSALS, Acting, runtime_of, signed_in
 from app.admin.reasons import told
 from app.admin.records import attachment
 from app.admin.schemas import Invalid, Problem, Status
+from app.db.pool import Connection
 from app.db.queries import load
 from app.errors import RefusedError
 from app.ops import clearance, export, importing
@@ -84,12 +85,16 @@ class Cleared(BaseModel):
 
 
 @router.get("")
-async def contents(connection: HeavyReading) -> Contents:
+async def contents(request: Request) -> Contents:
     """What the database holds now."""
-    row = await connection.fetchrow(_SQL["contents"])
-    if row is None:
-        raise RuntimeError("an aggregate without GROUP BY always has its one row")
-    return Contents(**row)
+
+    async def read(connection: Connection) -> Contents:
+        row = await connection.fetchrow(_SQL["contents"])
+        if row is None:
+            raise RuntimeError("an aggregate without GROUP BY always has its one row")
+        return Contents(**row)
+
+    return await runtime_of(request).reading.compute("contents", read)
 
 
 @router.post(
@@ -144,6 +149,7 @@ async def import_signals(request: Request, actor: Acting) -> Imported:
         bad_rows=[BadRow(line=line, reason=told(reason)) for line, reason in result.listed],
     )
     await actions.record(runtime.pool, actor, action, after=answer.model_dump(exclude={"bad_rows"}))
+    runtime.reading.forget()
     runtime.wakeups.notify("changed")
     return answer
 
@@ -162,6 +168,7 @@ async def clear_signals(request: Request, actor: Acting, _: ClearOrder) -> Clear
         cleared = await clearance.clear(runtime.pool, runtime.settings.data_dir)
     answer = Cleared(deleted=cleared.deleted, kept=cleared.kept, dump=cleared.dump)
     await actions.record(runtime.pool, actor, action, after=answer.model_dump())
+    runtime.reading.forget()
     runtime.wakeups.notify("changed")
     return answer
 

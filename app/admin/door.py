@@ -56,14 +56,7 @@ async def reading(request: Request) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def heavy_reading(request: Request) -> AsyncIterator[Connection]:
-    """The same for what reads a large part of a table: one such request at a time."""
-    async with runtime_of(request).reading.acquire(is_heavy=True) as connection:
-        yield connection
-
-
 Reading = Annotated[Connection, Depends(reading)]
-HeavyReading = Annotated[Connection, Depends(heavy_reading)]
 
 
 def actor_of(request: Request) -> Actor:

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import asyncpg
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
-from app.admin.door import REFUSALS, HeavyReading, Reading, Ticker, runtime_of, signed_in
+from app.admin.door import REFUSALS, Reading, Ticker, runtime_of, signed_in
 from app.admin.reading import readable
 from app.admin.schemas import Outcome, SignalType, Status
+from app.db.pool import Connection
 from app.db.queries import load
 from app.db.reading import ReadingPool
 from app.ops import spreadsheet
@@ -153,6 +154,9 @@ class ActionsPage(BaseModel):
     next_cursor: int | None
 
 
+_HOURS = TypeAdapter(list[Hour])
+
+
 @router.get("/refused")
 async def refused(connection: Reading, limit: Limit = 50, cursor: Cursor = None) -> RefusedPage:
     """The last 1,000 posts that were not taken, but for those with a wrong secret."""
@@ -189,15 +193,25 @@ async def orders(
 
 
 @router.get("/orders/stats")
-async def order_stats(connection: HeavyReading, hours: Hours = 24) -> list[OrderStats]:
+async def order_stats(request: Request, hours: Hours = 24) -> list[OrderStats]:
     """The orders of the last hours, by type."""
-    return [OrderStats(**row) for row in await connection.fetch(_SQL["order_stats"], hours)]
+
+    async def read(connection: Connection) -> list[OrderStats]:
+        return [OrderStats(**row) for row in await connection.fetch(_SQL["order_stats"], hours)]
+
+    return await runtime_of(request).reading.compute(("order_stats", hours), read)
 
 
-@router.get("/signals-history")
-async def signals_history(connection: HeavyReading, hours: Hours = 24) -> list[Hour]:
+@router.get("/signals-history", response_model=list[Hour])
+async def signals_history(request: Request, hours: Hours = 24) -> Response:
     """Signals per hour, oldest first: what became of them and how long deliveries took."""
-    return [Hour(**row) for row in await connection.fetch(_SQL["history"], hours)]
+
+    async def read(connection: Connection) -> bytes:
+        rows = await connection.fetch(_SQL["history"], hours)
+        return _HOURS.dump_json([Hour(**row) for row in rows])  # once for all who share it
+
+    content = await runtime_of(request).reading.compute(("signals_history", hours), read)
+    return Response(content, media_type="application/json")
 
 
 @router.get("/actions-log")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from app.db.pool import Connection
     from tests.api.conftest import AppServer
 
 WAIT_SECONDS = 60
@@ -262,3 +263,47 @@ async def test_heavy_reads_take_turns_and_leave_connections_for_the_others(
         for answer in answers:
             answer.release()
     assert (await ask(app_server, "GET", "/admin/database"))["attempts"] == 0
+
+
+async def test_requests_for_the_same_statistic_share_one_read(app_server: AppServer) -> None:
+    reading, reads = app_server.runtime.reading, list[int]()
+
+    async def count(connection: Connection) -> int:
+        reads.append(1)
+        await connection.execute("SELECT pg_sleep(0.2)")
+        return len(reads)
+
+    assert await asyncio.gather(*(reading.compute("count", count) for _ in range(16))) == [1] * 16
+    assert await reading.compute("count", count) == 1  # for 1.8 s
+    assert await reading.compute("another", count) == 2
+    reading.forget()
+    assert await reading.compute("count", count) == 3
+
+
+async def test_a_cheap_statistic_and_a_failed_one_are_read_again(app_server: AppServer) -> None:
+    reading, results = app_server.runtime.reading, [1, 2]
+
+    async def count(_: Connection) -> int:
+        return results.pop(0)
+
+    assert await reading.compute("count", count) == 1
+    assert await reading.compute("count", count) == 2
+    for _ in range(2):
+        with pytest.raises(IndexError):
+            await reading.compute("count", count)
+    results = [3]
+    assert await reading.compute("count", count) == 3
+
+
+async def test_a_client_that_leaves_ends_no_read_of_the_others(app_server: AppServer) -> None:
+    reading = app_server.runtime.reading
+
+    async def sleep(connection: Connection) -> str:
+        await connection.execute("SELECT pg_sleep(0.3)")
+        return "slept"
+
+    first = asyncio.create_task(reading.compute("sleep", sleep))
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(reading.compute("sleep", sleep))
+    first.cancel()
+    assert await second == "slept"

@@ -9,6 +9,6 @@ from app.admin.filters import STATUSES
 from app.db.pool import Connection
 
 
-async def read(_: Request, connection: Connection) -> dict[str, Any]:
+async def read(request: Request, _: Connection) -> dict[str, Any]:
     """How much there is of everything."""
-    return {"contents": await database.contents(connection), "statuses": STATUSES}
+    return {"contents": await database.contents(request), "statuses": STATUSES}

@@ -22,7 +22,7 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     status, ticker, cursor = chosen(query, "status", _STATUSES), ticker_of(query), cursor_of(query)
     return {
         "positions": await orders.open_positions(connection),
-        "stats": await records.order_stats(connection),
+        "stats": await records.order_stats(request),
         "listed": await records.orders(connection, limit=_ROWS, cursor=cursor, ticker=ticker, status=status),
         "wanted": Listing(PATH, {"status": status, "ticker": ticker}, cursor),
         "statuses": _STATUSES,
