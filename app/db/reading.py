@@ -1,6 +1,7 @@
 """People's reads: a few connections of their own, so that no list and no statistic holds back an order."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
@@ -20,8 +21,9 @@ _LONGEST_PAUSE_SECONDS = 2.0  # after a heavy read; shorter than a person's pati
 # A statistic is reused for nine times as long as it took: repeated requests use a tenth of one core.
 _REUSE_FACTOR, _LONGEST_REUSE_SECONDS = 9, 30.0
 _CHEAP_SECONDS = 0.05  # what took no longer is read again for the next request
-# Before a reused result: a client that asks without a pause must not fill the event loop with answers.
-_REUSE_DELAY_SECONDS = 0.25
+# A reused result comes after half to all of the time that it took: clients that ask without a pause would
+# fill the event loop with answers, and without the spread all of them at the same moment.
+_REUSE_DELAY, _LONGEST_REUSE_DELAY_SECONDS = (0.5, 1.0), 1.0
 _STATISTICS = 32  # kept at the most
 
 
@@ -42,6 +44,7 @@ class _Statistic:
     """A heavy read that runs, or its result while it may be reused."""
 
     task: "asyncio.Task[Any]" = field(init=False)
+    took_seconds: float = 0.0
     expires: float | None = None  # on the monotonic clock; None while it runs
 
     @property
@@ -110,7 +113,8 @@ class ReadingPool:
             if len(self._statistics) > _STATISTICS:
                 del self._statistics[next(iter(self._statistics))]
         elif statistic.task.done():
-            await asyncio.sleep(_REUSE_DELAY_SECONDS)
+            delay = min(statistic.took_seconds, _LONGEST_REUSE_DELAY_SECONDS)
+            await asyncio.sleep(delay * random.uniform(*_REUSE_DELAY))  # noqa: S311  # spread, not secrecy
         # shielded: one client that leaves does not end the read of the others
         return cast("_Found", await asyncio.shield(statistic.task))
 
@@ -126,7 +130,7 @@ class ReadingPool:
                 del self._statistics[key]
             raise
         now = time.monotonic()
-        took = now - started
+        took = statistic.took_seconds = now - started
         reuse = min(_REUSE_FACTOR * took, _LONGEST_REUSE_SECONDS) if took > _CHEAP_SECONDS else 0.0
         statistic.expires = now + reuse
         return found
