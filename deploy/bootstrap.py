@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy import environment
+from deploy.onhost import certificates
 from deploy.package_errors import way_out
 
 if TYPE_CHECKING:
@@ -169,6 +170,18 @@ def uv_settings(pip_config: str, environment: Mapping[str, str]) -> dict[str, st
     return settings
 
 
+def pip_certificates(pip_config: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """pip's variable for the certificates that this machine trusts; nothing where the operator chose others.
+
+    Before version 24.2 pip knows a list of its own only, which lacks the CA of a company, unless a
+    distribution changed that.
+    """
+    chosen = {"PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} & environment.keys()
+    if chosen or re.search(r"^[\w:-]+\.cert=", pip_config, re.MULTILINE):
+        return {}
+    return {"PIP_CERT": file} if (file := certificates.bundle()) else {}
+
+
 def _repoint(environment: Path, final: Path) -> None:
     """Make scripts and settings written at `environment` name the place it will be renamed to."""
     old, new = str(environment).encode(), str(final).encode()
@@ -202,6 +215,8 @@ def _make(root: Path, kind: str) -> None:
         _run([sys.executable, "-m", "venv", "--prompt", target.name, str(fresh)], "python -m venv")
         pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
         env = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+        config = _run([*pip, "config", "list"], "pip config list", env)
+        env.update(pip_certificates(config, env))
         _run(
             [
                 *pip,
@@ -215,7 +230,7 @@ def _make(root: Path, kind: str) -> None:
             "installing uv",
             env,
         )
-        env.update(uv_settings(_run([*pip, "config", "list"], "pip config list", env), env))
+        env.update(uv_settings(config, env))
         env.setdefault("UV_SYSTEM_CERTS", "true")  # as pip does: uv's own list lacks the CA of a company
         _run(
             [python, "-m", "uv", "pip", "sync", "--quiet", "--python", python, "--require-hashes", str(lock)],

@@ -308,7 +308,7 @@ def _reduce_environment() -> None:
 
 
 def _refuse(message: str, code: int, *, as_json: bool) -> int:
-    handover.give_up_unread(code, message)
+    handover.give_up_unread(code, message, ROOT)
     sys.stderr.write(printable(f"run.py: {message}\n"))
     if as_json:
         sys.stdout.write(json.dumps({"exit_code": int(code), "error": message}) + "\n")

@@ -52,7 +52,7 @@ def run(request: Request, root: Path) -> ExitCode:
     # Ansible reads its configuration while it is imported: the checkout's, wherever the operator stands.
     os.environ["ANSIBLE_CONFIG"] = str(root / "ansible.cfg")
     os.environ["ANSIBLE_HOST_PATTERN_MISMATCH"] = "ignore"  # an unknown limit is refused in our own words
-    request = handover.take(request)
+    request = handover.take(request, root)
     mask = Mask(secret_values(read_env(Path(request.checkout or root) / ".env")))
     try:
         mask = Mask(mask.secrets | secret_values(extra_vars.check(request.extra_vars)))

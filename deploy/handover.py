@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from deploy import environment
 from deploy.bootstrap import ENVIRONMENTS
+from deploy.onhost import leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,7 +83,12 @@ def is_behind(found: Iterable[dict[str, Any]]) -> bool:
 def give(due: Due, checkout: Path) -> NoReturn:
     """Replace this process by the controller in `due.tree`, which goes on for the checkout."""
     request = due.request
-    settled = {"run_id": request.run_id, "checkout": str(checkout), "commit": request.commit}
+    settled = {
+        "run_id": request.run_id,
+        "checkout": str(checkout),
+        "commit": request.commit,
+        "process": _this_process(),
+    }
     environment.leave()  # the controller that goes on has its own list
     os.environ[VARIABLE] = json.dumps(settled)
     argv = [sys.executable, str(due.tree / "run.py"), *sys.argv[1:]]
@@ -108,17 +114,41 @@ def give_up(checkout: str, run_id: str, code: int, why: str) -> None:
         runs.end(place, run_id, {"exit_code": code, "failure": why, "hosts": {}}, failed=True)
 
 
-def give_up_unread(code: int, why: str) -> None:
+def give_up_unread(code: int, why: str, root: Path) -> None:
     """The same where this run ends before it took anything over; nothing if it began here."""
-    if given := os.environ.pop(VARIABLE, None):
-        settled = json.loads(given)
+    if settled := _settled(root):
         give_up(settled["checkout"], settled["run_id"], code, why)
 
 
-def take(request: Request) -> Request:
-    """The request with what another controller has settled; as it is, if this run began here."""
-    given = os.environ.pop(VARIABLE, None)
-    if given is None:
+def take(request: Request, root: Path) -> Request:
+    """The request with what another controller has settled; as it is, if this run began here.
+
+    `root` is where the code of this process lies.
+    """
+    settled = _settled(root)
+    if settled is None:
         return request
-    settled = json.loads(given)
     return replace(request, run_id=settled["run_id"], checkout=settled["checkout"], commit=settled["commit"])
+
+
+def _settled(root: Path) -> dict[str, str] | None:
+    """Take the variable out of the environment, and return what it settles for this process.
+
+    None where it is not set, or was not set by the controller that this process was before: somebody's shell
+    may have exported it.
+    """
+    try:
+        found = json.loads(os.environ.pop(VARIABLE, ""))
+        texts = {name: str(found[name]) for name in ("run_id", "checkout", "commit")}
+    except (ValueError, KeyError, TypeError):
+        return None
+    if "process" in found:
+        return texts if found["process"] == _this_process() else None
+    # A controller of an earlier version names no process. Its successor lies where only an update puts it.
+    releases = Path(texts["checkout"], ".run", "releases")
+    return texts if root.resolve().parent == releases.resolve() else None
+
+
+def _this_process() -> list[int | None]:
+    """Return the number of this process and its start, which another program in it keeps."""
+    return [os.getpid(), leftovers.started(os.getpid())]

@@ -240,7 +240,7 @@ class Lock:
                 self._leases.missed(name, str(error))
             else:
                 plans.pop(name, None)
-                self._renew(name, held=held, holder=lock.look(place))
+                self._renew(name, held=held, holder=None if held else runs.taken_by(place, self._run_id))
         if there := [name for name in self._there if name in self._taken]:
             self._beat_elsewhere(there, plans)
 

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import leftovers, lock
+from . import journal, leftovers, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,12 +56,17 @@ def verify(project: Path, run_id: str) -> None:
     if holder is None and run_id in BY_HAND:
         return
     if holder is None:
-        raise FenceError(f"The lock of {project} was released while run {run_id} was at work. {_NOT_DONE}")
+        later = journal.next_after(project, run_id)
+        how = f"taken over by {_named(later)}, which has ended" if later else "released"
+        raise FenceError(f"The lock of {project}, which run {run_id} had, was {how}. {_NOT_DONE}")
     if not holder:
         raise FenceError(f"The lock of {project} cannot be read. {_NOT_DONE}")
     if holder["run_id"] != run_id:
-        who = f"run {holder['run_id']} of {holder['user']} on {holder['machine']}"
-        raise FenceError(f"The lock of {project} belongs to {who} since {holder['since']}. {_NOT_DONE}")
+        raise FenceError(f"The lock of {project} belongs to {_named(holder)}. {_NOT_DONE}")
+
+
+def _named(run: lock.Holder) -> str:
+    return f"run {run['run_id']} of {run['user']} on {run['machine']} since {run['since']}"
 
 
 def settle(project: Path, seconds: float = SETTLE_SECONDS) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NAME, OLDER = "journal.jsonl", "journal.1.jsonl"
 LIMIT_BYTES = 1 << 20  # about 1,500 runs in each of the two files
+NEWEST = 50  # runs that are looked at for the one after another
 CONTAINER = "trading-signal-processor"
 
 
@@ -95,3 +96,17 @@ def runs(project: Path, count: int) -> list[dict[str, Any]]:
         run = found.setdefault(line["run_id"], {"exit_code": None, "ended": None, "to": ""})
         run.update({key: value for key, value in line.items() if key != "line"})
     return list(found.values())[: -count - 1 : -1]
+
+
+def next_after(project: Path, run_id: str) -> dict[str, Any] | None:
+    """Return the run that began here after this one, as a lock names its holder; None if none did.
+
+    Only a run that took the lock over, or found it released, begins before the end of this one is noted.
+    """
+    later = None
+    for run in runs(project, NEWEST):
+        if run["run_id"] == run_id:
+            return later
+        later = {key: run.get(key, "") for key in ("run_id", "flow", "user", "machine")}
+        later["since"] = run.get("started", "")
+    return None

@@ -22,6 +22,11 @@ def controller(project: Path, run_id: str) -> Path:
     return project / lock.FOLDER / f"controller-{run_id}"
 
 
+def images(project: Path, run_id: str) -> Path:
+    """Return where images lie that a run ships to another host (roles/images)."""
+    return project / lock.FOLDER / f"images-{run_id}.tar.gz"
+
+
 def successor(container: str, run_id: str) -> str:
     """Return the name under which a run starts the container that takes the place of another one."""
     return f"{container}.next-{run_id}"
@@ -80,6 +85,16 @@ def alive(project: Path, run_id: str, plan: list[dict[str, str]] | None = None) 
     return held
 
 
+def taken_by(project: Path, run_id: str) -> lock.Holder | None:
+    """Return the run that has the lock instead of this one, or had it and has ended.
+
+    None if nobody took it, or nobody can tell.
+    """
+    with contextlib.suppress(OSError):
+        return lock.look(project) or journal.next_after(project, run_id)
+    return None
+
+
 def end(project: Path, run_id: str, line: dict[str, Any], *, failed: bool) -> bool:
     """Give up the lock, and note the end where the beginning is noted.
 
@@ -114,6 +129,8 @@ def sweep(project: Path, run_id: str) -> list[str]:
     if not run_id:
         return []
     shutil.rmtree(controller(project, run_id), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        images(project, run_id).unlink(missing_ok=True)
     ended = [f"{one.command[:80]} ({one.pid})" for one in leftovers.end(run_id)]
     listing = ["docker", "ps", "--all", "--format", "{{.Names}}", "--filter", f"label={LABEL}={run_id}"]
     ended += _finish_swap(successor(journal.CONTAINER, run_id), journal.CONTAINER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.entry import Module
+from ansible.module_utils.onhost import leftovers, runs
 
 DOCUMENTATION = """
 module: cluster_facts
@@ -73,8 +75,9 @@ def by_folder(volume: str) -> str:
 def by_image(image: str, volume: str) -> str:
     """Read the file in a container of its own."""
     mount = f"--volume={volume}:/volume:ro"
-    argv = ("run", "--rm", "--network=none", mount, "--entrypoint=cat", image, f"/volume/{VERSION_FILE}")
-    return docker(*argv).decode(errors="replace")
+    label = f"--label={runs.LABEL}={os.environ.get(leftovers.MARK, '')}"
+    argv = ("run", "--rm", label, "--network=none", mount, "--entrypoint=cat", image)
+    return docker(*argv, f"/volume/{VERSION_FILE}").decode(errors="replace")
 
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:

@@ -195,6 +195,7 @@ MODULE = Module(
         "image": {"type": "str", "default": ""},
         "keep": {"type": "int", "default": 10},
     },
+    fenced=lambda params: str(params["path"]),  # it removes old backups
 )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ansible.module_utils.entry import Module
+from ansible.module_utils.onhost import runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ description:
   - Returns C(backup) with C(error) (empty when it is good), C(file), C(bytes) and C(sha256).
   - A manifest lies beside the file. What failed leaves nothing behind.
 options:
+  checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
   source: {type: str, choices: [server, volume], default: server, description: What is copied.}
   container: {type: str, required: true, description: The database's container; stopped for C(source=volume).}
   volume: {type: str, required: true, description: The database's volume.}
@@ -126,12 +128,13 @@ def dump(container: str, file: BinaryIO) -> dict[str, Any]:
     return dict(json.loads(facts))
 
 
-def copy_volume(volume: str, image: str, file: BinaryIO) -> dict[str, Any]:
+def copy_volume(volume: str, image: str, run_id: str, file: BinaryIO) -> dict[str, Any]:
     """Archive a volume that nobody writes to, and read all of it back; return facts for the manifest."""
     argv = [
         "docker",
         "run",
         "--rm",
+        f"--label={runs.LABEL}={run_id}",
         "--network=none",
         "--user=0",
         f"--volume={volume}:/volume:ro",
@@ -211,7 +214,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     def write(file: BinaryIO) -> dict[str, Any]:
         if params["source"] == "server":
             return dump(params["container"], file)
-        return copy_volume(params["volume"], params["image"], file)
+        return copy_volume(params["volume"], params["image"], params["run_id"], file)
 
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -227,6 +230,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
 MODULE = Module(
     answer,
     {
+        "checkout": {"type": "path", "required": True},
         "source": {"type": "str", "choices": ["server", "volume"], "default": "server"},
         "container": {"type": "str", "required": True},
         "volume": {"type": "str", "required": True},
@@ -238,6 +242,7 @@ MODULE = Module(
         "destruction": {"type": "bool", "default": False},
         "keep": {"type": "int", "default": 5},
     },
+    fenced=lambda params: str(params["checkout"]),  # it removes old copies
 )
 
 

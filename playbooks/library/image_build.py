@@ -11,6 +11,7 @@ from typing import Any
 from ansible.module_utils import build_context
 from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.git_checkout import GitError
+from ansible.module_utils.onhost import certificates
 from ansible.module_utils.onhost.causes import explain
 
 DOCUMENTATION = """
@@ -31,8 +32,6 @@ options:
   no_cache: {type: bool, default: false, description: Build every layer again.}
 """
 
-# Where distributions keep the certificates they trust.
-BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 LAST_WORDS = 6
 
 
@@ -45,7 +44,7 @@ def identity(image: str) -> str:
 def command(params: dict[str, Any]) -> list[str]:
     """Return the build's argv."""
     repository, version = params["repository"], params["version"]
-    bundle = next((each for each in BUNDLES if Path(each).exists()), os.devnull)
+    bundle = certificates.bundle() or os.devnull
     argv = ["docker", "build", *(["--no-cache"] if params["no_cache"] else [])]
     argv += ["--tag", f"{repository}:{version}", "--tag", f"{repository}:latest"]
     argv += ["--label", f"com.docker.compose.project={params['project']}"]

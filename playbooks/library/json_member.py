@@ -15,7 +15,9 @@ from ansible.module_utils.onhost.causes import explain
 DOCUMENTATION = """
 module: json_member
 short_description: One member of a JSON object in a file
-description: [Returns C(before), the member's value until now; C(null) where it had none.]
+description:
+  - Returns C(before), the member's value until now; C(null) where it had none.
+  - A link that leads to a file in the same folder, or below it, is followed and stays; any other is refused.
 options:
   checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
   path: {type: path, required: true, description: The file; made 0600 where it is missing.}
@@ -23,6 +25,51 @@ options:
   value: {type: raw, required: true, description: "Its new value; C(null) removes it."}
   look: {type: bool, default: false, description: "Say whether that would change it, and leave it."}
 """
+
+LINKS = 8  # that are followed, one to the next
+
+
+class LinkError(Exception):
+    """A link in the file's place leads where it may not; the text says where to."""
+
+
+def target_of(folder: int, path: Path) -> Path:
+    """Return where the file lies below its folder, links followed. Raises LinkError and OSError.
+
+    Links that lead out of the folder are refused: the application could not read the file.
+    """
+    name, places = Path(path.name), (path.parent, path.parent.resolve())
+    for _ in range(LINKS):
+        try:
+            link = os.readlink(name, dir_fd=folder)
+        except FileNotFoundError:
+            return name
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # a file, no link
+                return name
+            raise
+        whole = Path(os.path.normpath(path.parent / name.parent / link))
+        place = next((one for one in places if one in whole.parents), None)
+        if place is None:
+            raise LinkError(f"it leads out of {path.parent}, to {link}")
+        name = whole.relative_to(place)
+    raise LinkError("it leads back to itself")
+
+
+def open_below(folder: int, path: Path) -> int:
+    """Open a folder below an open one, part by part. Raises LinkError at a link, and OSError."""
+    found = os.dup(folder)
+    for part in path.parts:
+        try:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=found)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise LinkError(f"it leads through {path}, which is not a folder itself") from error
+            raise
+        finally:
+            os.close(found)
+        found = below
+    return found
 
 
 def read(folder: int, name: str) -> bytes | None:
@@ -59,11 +106,23 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Set the member, or take it out. Raises Failure."""
     path, name, value = Path(params["path"]), params["name"], params["value"]
     try:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        # The folder itself is the operator's, who may link it; who can write in it cannot replace it.
+        top = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise Failure(f"{explain(error, path.parent)}.") from error
     try:
-        document = json.loads(read(folder, path.name) or b"{}")
+        target = target_of(top, path)
+        folder = open_below(top, target.parent)
+    except LinkError as refusal:
+        raise Failure(
+            f"{path} is a link, and {refusal}. Put the file itself there, then run this again."
+        ) from refusal
+    except OSError as error:
+        raise Failure(f"{explain(error, path)}.") from error
+    finally:
+        os.close(top)
+    try:
+        document = json.loads(read(folder, target.name) or b"{}")
         before = document.get(name)
         if before == value:
             return {"changed": False, "before": before}
@@ -71,12 +130,10 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         if value is None:
             del after[name]
         if not params["look"]:
-            replace(folder, path.name, after)
+            replace(folder, target.name, after)
     except (ValueError, AttributeError) as error:
         raise Failure(f"{path} is not a JSON object ({error}). Correct it, then run this again.") from error
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise Failure(f"{path} is a link. Put the file itself there, then run this again.") from error
         raise Failure(f"{explain(error, path)}.") from error
     finally:
         os.close(folder)

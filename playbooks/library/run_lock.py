@@ -36,7 +36,7 @@ def done(params: dict[str, Any]) -> dict[str, Any]:
         return runs.begin(project, claim, params["dead"])
     if state == "alive":
         held = runs.alive(project, claim["run_id"], params["plan"])
-        return {"held": held, "holder": None if held else lock.look(project) or None}
+        return {"held": held, "holder": None if held else runs.taken_by(project, claim["run_id"])}
     if state == "ended":
         return {"held": runs.end(project, claim["run_id"], params["line"], failed=params["failed"])}
     if state == "released":

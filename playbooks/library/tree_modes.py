@@ -41,6 +41,7 @@ MODULE = Module(
         "path": {"type": "path", "required": True},
         "rules": {"type": "list", "elements": "dict", "required": True},
     },
+    fenced=lambda params: str(params["path"]),  # two profiles would take turns
 )
 
 

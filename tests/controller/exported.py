@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.config.manager import ConfigManager
 
-from deploy import environment
+from deploy import environment, handover
 from tests.controller.checkout import REPOSITORY
 
 if TYPE_CHECKING:
@@ -41,21 +41,57 @@ def of_the_stack() -> dict[str, str]:
     return dict.fromkeys(names - {"PIP_INDEX_URL", "CA_BUNDLE", "PACKAGE_CACHE"}, "8099")
 
 
-def of_python(folder: Path) -> dict[str, str]:
-    """Python's own variables; `folder` gets packages that no program can work with."""
+def make_packages(folder: Path) -> None:
+    """Lay packages out that no program can work with."""
     for name in ("yaml", "rich", "ansible", "deploy"):
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text("raise SystemExit('a package of somebody else')\n")
     (folder / "argparse.py").write_text("raise SystemExit('a module of somebody else')\n")
+
+
+def of_python(folder: Path, prefix: str = sys.base_prefix) -> dict[str, str]:
+    """Python's own variables; in `folder` are such packages, and Python itself is below `prefix`."""
     return {
         "PYTHONPATH": str(folder),
-        "PYTHONHOME": sys.base_prefix,
+        "PYTHONHOME": prefix,
         "PYTHONSTARTUP": str(folder / "argparse.py"),
         "PYTHONINSPECT": "1",
         "PYTHONIOENCODING": "ascii:strict",
         "PYTHONUTF8": "0",
         "PYTHONCOERCECLOCALE": "0",
         "PYTHONWARNINGS": "ignore",
+    }
+
+
+def spread(found: dict[str, str], count: int, *always: str) -> dict[str, str]:
+    """Return some of them: those named, and others from all over the alphabet."""
+    others = sorted(found.keys() - set(always))
+    step = len(others) / (count - len(always))
+    names = [*always, *(others[int(number * step)] for number in range(count - len(always)))]
+    return {name: found[name] for name in names}
+
+
+def by_kind(folder: Path, prefix: str) -> dict[str, dict[str, str]]:
+    """Return forty variables by whose they are, each of a kind that has ended a run or misled it."""
+    stack = spread(of_the_stack(), 9, "SERVER_PORT", "POSTGRES_PASSWORD", "APP_VERSION", "STACK_CPUS")
+    names = ("SKIP_TAGS", "BECOME_ASK_PASS", "INJECT_FACT_VARS", "ROLES_PATH")
+    ansible = spread(ansible_settings(), 12, *(f"ANSIBLE_{name}" for name in names))
+    python = of_python(folder, prefix)
+    return {
+        "stack": stack,
+        "ansible": ansible,
+        "python": {name: python[name] for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONINSPECT")},
+        **{
+            kind: {name: OF_OTHERS[name] for name in names}
+            for kind, names in {
+                "git": ("GIT_DIR", "GIT_INDEX_FILE", "GIT_SSH_COMMAND", "GIT_CONFIG_COUNT"),
+                "compose": ("COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_DISABLE_ENV_FILE"),
+                "docker": ("DOCKER_API_VERSION", "DOCKER_DEFAULT_PLATFORM"),
+                "locale": ("LC_ALL", "LANGUAGE"),
+                "proxy": ("http_proxy", "ALL_PROXY"),
+                "shell": ("BASH_ENV", "TMPDIR", handover.VARIABLE),
+            }.items()
+        },
     }
 
 
@@ -87,4 +123,5 @@ OF_OTHERS = {
     "TMPDIR": "/nowhere",
     "CDPATH": "/nowhere",
     "POSIXLY_CORRECT": "1",
+    handover.VARIABLE: '{"run_id": "aaaaaaaaaaaa", "checkout": "/nowhere", "commit": "0123456789ab"}',
 }

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from deploy import bootstrap
 from deploy.bootstrap import BootstrapError
+from deploy.onhost import certificates
 from tests.controller.checkout import REPOSITORY
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
+# Nothing that says how packages are reached, or whom to trust.
+PRIVATE = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/root"), "PIP_CONFIG_FILE": os.devnull}
+AUTHORITY = """\
+[req]
+distinguished_name = name
+[name]
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign
+[server]
+basicConstraints = CA:FALSE
+subjectAltName = IP:127.0.0.1
+extendedKeyUsage = serverAuth
+"""
 # Stands in for a whole lock: small, pure Python, and it brings a script.
 SMALL = "markdown-it-py"
 
@@ -84,6 +104,68 @@ def test_an_interrupted_making_leaves_nothing(clone: Path) -> None:
         process.communicate(timeout=60)
     assert process.returncode != 0
     assert not list(clone.glob(".venv*"))
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """The certificate of a company's own CA; beside it one for 127.0.0.1 that it has signed, with its key."""
+    (tmp_path / "openssl.cnf").write_text(AUTHORITY, "utf-8")
+    new_key = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    for name, signed in (("ca", ""), ("server", "-CA ca.pem -CAkey ca.key")):
+        options = f"-config openssl.cnf -extensions {name} -subj /CN={name} {signed}"
+        command = f"{new_key} {options} -keyout {name}.key -out {name}.pem"
+        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path / "ca.pem"
+
+
+@pytest.fixture
+def private_index(clone: Path, authority: Path) -> Iterator[str]:
+    """A package index over TLS with what the clone's locks name; the address that pip takes."""
+    pages = authority.parent / "pages"
+    for lock in ("uv", "deploy"):
+        download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        subprocess.run([*download, "-r", clone / f"requirements/{lock}.txt", "-d", pages], check=True)
+    for file in list(pages.iterdir()):
+        name = file.name.partition("-")[0].replace("_", "-")
+        (pages / "simple" / name).mkdir(parents=True, exist_ok=True)
+        file.rename(pages / "simple" / name / file.name)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.with_name("server.pem"), authority.with_name("server.key"))
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(pages))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{server.server_port}/simple"
+        server.shutdown()
+
+
+def test_a_ca_that_only_the_system_knows_is_enough(
+    clone: Path, authority: Path, private_index: str, tmp_path: Path
+) -> None:
+    """For pip and for uv, without any variable that names it. Where nobody trusts it, nothing is installed.
+
+    The system's store is another one for the second run alone: a file mounted over it in its own namespace.
+    """
+    assert not {"SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT"} & PRIVATE.keys()
+    environ = {
+        **PRIVATE,
+        "PIP_INDEX_URL": private_index,
+        "PIP_NO_CACHE_DIR": "1",
+        "UV_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    command = [sys.executable, "-m", "deploy.bootstrap", "deploy"]
+    refused = subprocess.run(command, cwd=clone, env=environ, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "certificate" in refused.stderr.lower()
+
+    store = tmp_path / "store.crt"
+    store.write_bytes(Path(certificates.bundle()).read_bytes() + b"\n" + authority.read_bytes())
+    mounted = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    within = ["unshare", "--mount", "sh", "-c", mounted, "sh", str(store), certificates.bundle(), *command]
+    done = subprocess.run(within, cwd=clone, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert bootstrap.is_current(clone, "deploy")
+    assert list((clone / ".venv" / "lib").glob("*/site-packages/markdown_it"))
 
 
 def test_without_a_network_the_reason_is_shown(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:

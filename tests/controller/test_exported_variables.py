@@ -44,6 +44,7 @@ def test_what_somebody_exported_for_other_programs_changes_nothing(
     installed: Checkout, tmp_path: Path, flag: str
 ) -> None:
     """All of Ansible's settings, and those of Python, git, compose and the C library, at once."""
+    exported.make_packages(tmp_path / "theirs")
     hostile = {**exported.ansible_settings(), **exported.of_python(tmp_path / "theirs"), **exported.OF_OTHERS}
     assert len(hostile) > 40
     plain = outcome(installed.run_py(flag, "--json", environ=PLAIN))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy.onhost import leftovers, lock
+from deploy.onhost import journal, leftovers, lock
 
 if TYPE_CHECKING:
     import subprocess
@@ -249,6 +249,21 @@ def test_a_run_that_was_taken_over_stops_and_says_what_serves(
     assert lock_of(checkout)["run_id"] == "b" * 12
     (end,) = (line for line in journal_of(checkout) if line["line"] == "end")
     assert (end["run_id"], end["exit_code"]) == (ours, 5)
+
+
+def test_a_run_that_wakes_up_when_the_next_one_has_ended_says_which_it_was(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is free by then, and was not released by hand."""
+    monkeypatch.setenv("PYTHONPATH", str(_hasty(tmp_path)))
+    with contextlib.closing(Busy(checkout, tmp_path)) as run:
+        started = {"run_id": "b" * 12, "flow": "update", "user": "bob", "machine": "ops7"}
+        journal.append(checkout.root, {"line": "start", **started, "started": "2026-01-01T00:00:00Z"})
+        assert lock.release(checkout.root, lock_of(checkout)["run_id"])
+        said = run.process.communicate(timeout=180)[0]
+        assert run.process.returncode == 5, said
+    assert "the lock of this run was taken over by --update (run bbbbbbbbbbbb) by bob on ops7" in said
+    assert "--unlock" not in said
 
 
 def test_a_run_whose_lock_was_released_stops_too(

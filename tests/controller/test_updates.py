@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
+
+from tests.controller.checkout import CONTROLLER, REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +20,15 @@ if TYPE_CHECKING:
 SUCCESSOR = """\
 import json, os, sys
 print(json.dumps([sys.argv, os.environ["TRADING_SIGNAL_PROCESSOR_HANDOVER"]]))
+"""
+
+# What `handover.give` does: this very process becomes the target's controller.
+PREDECESSOR = f"""\
+import json, os, sys
+from deploy.onhost import leftovers
+settled = json.loads(sys.argv[1]) | {{"process": [os.getpid(), leftovers.started(os.getpid())]}}
+os.environ["TRADING_SIGNAL_PROCESSOR_HANDOVER"] = json.dumps(settled)
+os.execv(sys.executable, [sys.executable, "-c", {CONTROLLER!r}, *sys.argv[2:]])
 """
 
 
@@ -54,17 +67,38 @@ def test_a_target_with_another_controller_goes_on_with_it(checkout: Checkout, tm
     settled = json.loads(given)
     assert (settled["checkout"], settled["commit"]) == (str(checkout.root), "0123456789ab")
     assert len(settled["run_id"]) == 12
+    assert settled["process"][1] is not None
 
 
-def test_the_successor_does_not_fetch_again(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_successor_does_not_fetch_again(checkout: Checkout) -> None:
     settled = {"run_id": "abcdefabcdef", "checkout": str(checkout.root), "commit": "fedcba987654"}
-    monkeypatch.setenv("TRADING_SIGNAL_PROCESSOR_HANDOVER", json.dumps(settled))
-    done = checkout.run("--update", "-e", "away=true", "--json")
-    assert done.returncode == 0
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", PREDECESSOR, json.dumps(settled), str(checkout.root)),
+            *("--update", "-e", "away=true", "--json"),
+        ],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["run_id"] == "abcdefabcdef"
     assert found["hosts"]["here"]["version"] == "fedcba987654"
     assert found["hosts"]["here"]["warnings"] == [f"update abcdefabcdef {checkout.root} False"]
+
+
+def test_a_variable_that_somebody_exported_hands_nothing_over(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run fetches as any other, under an id of its own."""
+    settled = {"run_id": "abcdefabcdef", "checkout": "/srv/other", "commit": "fedcba987654"}
+    monkeypatch.setenv("TRADING_SIGNAL_PROCESSOR_HANDOVER", json.dumps({**settled, "process": [1, 1]}))
+    found = json.loads(checkout.run("--update", "--json").stdout)
+    assert (found["exit_code"], found["hosts"]["here"]["version"]) == (0, "0123456789ab")
+    assert found["run_id"] != "abcdefabcdef"
 
 
 def test_an_update_plays_from_a_copy_that_it_does_not_move(checkout: Checkout) -> None:

@@ -50,6 +50,8 @@ while step.encode() not in seen:
         break
 os.close(terminal)
 print(seen.decode(errors="replace"))
+if step.encode() not in seen:
+    sys.exit("the step never came")
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 UP_SECONDS = 20.0
@@ -157,11 +159,17 @@ class Bench:
             time.sleep(0.2)
         return version
 
+    def resume(self) -> None:
+        """End the pause that a restore leaves, as its operator does."""
+        url = self.stack.health_url.replace("/health", "/admin/delivery/resume")
+        token = self.stack.settings()["ADMIN_TOKEN"]
+        requests.post(url, headers={"Authorization": f"Bearer {token}"}, timeout=10).raise_for_status()
+
     def play(self, arguments: str, trigger: Trigger | None = None) -> Ended:
         """`python3 run.py …` to its end, however it comes about, with the probe on."""
         with Probe(self.stack.health_url) as probe:
             if trigger is None:
-                done = self.stack.run_py(arguments, timeout=FLOW_SECONDS)
+                done = self.stack.run_py(arguments, timeout=FLOW_SECONDS, exported=self.environment)
             else:
                 done = self._struck(arguments, trigger)
         return Ended(done.code, done.output, probe.answered, probe.failed, probe.longest_gap)
@@ -187,7 +195,7 @@ class Bench:
 
     def _struck(self, arguments: str, trigger: Trigger) -> Result:
         started = time.monotonic()
-        environment = " ".join(f"{name}={value}" for name, value in self.environment.items())
+        environment = " ".join(shlex.quote(f"{name}={value}") for name, value in self.environment.items())
         command = f"env {environment} python3 run.py {arguments}"
         process = self.stack.host.spawn(command, folder=self.stack.project)
         assert process.stdout is not None

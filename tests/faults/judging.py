@@ -19,7 +19,6 @@ def carry_out(bench: Bench, row: Row) -> tuple[Outcome, str]:
     assert bench.wait_for_service(), "the row before left nothing that serves"
     bench.seed()
     before = bench.seen()
-    bench.sh(f"cp --preserve=all {PAUSES} /root/pauses")
     again: Ended | None = None
     with row.made(bench):
         target = bench.target(row.flow)
@@ -32,7 +31,7 @@ def carry_out(bench: Bench, row: Row) -> tuple[Outcome, str]:
         bench.stack.run_py("--quick", "--install-docker")
     after = bench.seen()
     if row.flow.startswith("--restore-db"):
-        bench.sh(f"cp --preserve=all /root/pauses {PAUSES}")
+        bench.resume()
 
     problems = [
         *_of_the_ending(row, first, again),

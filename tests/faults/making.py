@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.hosts import breaking
+from tests.hosts import breaking, exports
 from tests.hosts.checkout import SOURCE
 from tests.hosts.stack import APP, DATABASE
 
@@ -316,6 +316,23 @@ def moving_clock(bench: Bench) -> Iterator[None]:
             yield
     finally:
         bench.environment = {}
+
+
+def exporting(*kinds: str) -> Maker:
+    """Variables of these kinds, or of all, exported in the operator's shell; with news to deploy."""
+
+    @contextlib.contextmanager
+    def made(bench: Bench) -> Iterator[None]:
+        found = exports.lay_out(bench.stack.host)
+        for kind in kinds or found:
+            bench.environment |= found[kind]
+        try:
+            with news(bench):
+                yield
+        finally:
+            bench.environment = {}
+
+    return made
 
 
 def move_clock(*, seconds: int) -> Callable[[Bench, int], None]:

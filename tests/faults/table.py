@@ -19,6 +19,7 @@ SWAP, AFTER, DUMP, RESTORE = "between stop and start", "after start", "in dump",
 UNTOUCHED = 0.0  # seconds: not one probe failed
 SWAPPED = 20.0  # a swap, perhaps there and back; two seconds each are promised, busy machines get more
 DOWN = float("inf")
+_RESTORE = "--restore-db /root/good.dump --yes"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ FAULTS = (
     Row("diverged", BEFORE, "--quickupdate", "the branch has diverged", (3,), "Our own change", making.diverged),
     Row("unknown-version", BEFORE, "--rollback nowhere", "a version that never was", (3,), "nowhere"),
     Row("unconfirmed", BEFORE, "--db", "nobody confirms", (8,), "--yes"),
-    Row("truncated", BEFORE, "--restore-db /root/good.dump --yes", "the dump is truncated", (3,), "good.dump", making.truncated_dump),
+    Row("truncated", BEFORE, _RESTORE, "the dump is truncated", (3,), "good.dump", making.truncated_dump),
     Row("volume", BEFORE, "--rebuild --yes", "the volume is in use by others", (3,), "squatter", making.volume_in_use, gap=DOWN),
     Row("remote", FETCH, "--update", "the remote is away", (5,), "fetch origin", making.remote_away),
     Row("remote-damaged", FETCH, "--quickupdate", "the remote has lost objects", (5,), "fetch origin", making.remote_damaged),
@@ -84,9 +85,11 @@ FAULTS = (
     Row("port-metrics", BEFORE, "--quick", "the page's port is the metrics' own", (3,), "PROMETHEUS_PORT", making.edited(".env", _appended("SERVER_PORT=8008"))),
     Row("renamed", FETCH, "--update", "the branch was renamed at the remote", (3,), "no branch main any more", making.renamed_branch),
     Row("volume-version", BEFORE, "--update", "the volume is PostgreSQL 16's", (3,), "PostgreSQL 16", making.other_postgres),
+    Row("exported-proxy", BEFORE, "--quickupdate", "a proxy that is not there is exported", (0,), "", making.exporting("proxy"), gap=SWAPPED, serves=("target",)),
+    Row("exported-all", BEFORE, "--quickupdate", "forty variables are exported", (0,), "without effect", making.exporting(), gap=SWAPPED, serves=("target",)),
     Row("disk-db", DUMP, "--db --yes", "the disk is full", (3,), "--no-dump", making.disk_full, gap=DOWN),
     Row("cluster", DUMP, "--backup-db", "the database is damaged", (5,), "pg_filenode.map", making.damaged_cluster),
-    Row("restore-killed", RESTORE, "--restore-db /root/good.dump --yes", "`pg_restore` is killed", (3,), "could not be restored", making.killed_restore, gap=DOWN),
+    Row("restore-killed", RESTORE, _RESTORE, "`pg_restore` is killed", (3,), "could not be restored", making.killed_restore, gap=DOWN),
 )  # fmt: skip
 
 _INTERRUPTIONS = (
@@ -107,7 +110,7 @@ _INTERRUPTIONS = (
     ("db-kill-dump", DUMP, "--db --yes", signal.SIGKILL, "Stop the app", making.nothing, DOWN, True),
     ("db-kill-destroyed", SWAP, "--db --yes", signal.SIGKILL, "Remove the database's container", making.nothing, DOWN, True),
     ("rebuild-kill-build", BUILD, "--rebuild --yes", signal.SIGKILL, "Set modes and owners", making.nothing, DOWN, True),
-    ("restore-kill", RESTORE, "--restore-db /root/good.dump --yes", signal.SIGKILL, "Read the dump in", making.good_dump, DOWN, False),
+    ("restore-kill", RESTORE, _RESTORE, signal.SIGKILL, "Read the dump in", making.good_dump, DOWN, False),
 )  # fmt: skip
 
 
@@ -129,16 +132,26 @@ def _interruption(
     )  # fmt: skip
 
 
-# The terminal is closed: the run ends in order, with a code of the contract, and something serves.
+# The terminal is closed: the run goes on to its end, and says so by its exit code.
 _CLOSED = (
     ("update-closed-fetch", FETCH, "--quickupdate", "The checkout can be moved", making.news, False),
-    ("update-closed-build", BUILD, "--quickupdate", "Back up the configuration", making.news, False),
+    ("update-closed-build", BUILD, "--update", "Back up the configuration", making.news, False),
     ("update-closed-rehearsal", MIGRATION, "--quickupdate", "Start the new version beside", making.news, False),
     ("update-closed-swap", SWAP, "--quickupdate", "End the rehearsal", making.news, False),
     ("update-closed-gate", AFTER, "--quickupdate", "Replace the app", making.news, False),
     ("update-closed-record", AFTER, "--quickupdate", "Move the checkout", making.news, False),
-    ("db-closed-dump", DUMP, "--db --yes", "Stop the app", making.nothing, True),
-    ("restore-closed", RESTORE, "--restore-db /root/good.dump --yes", "Read the dump in", making.good_dump, False),
+    ("db-closed-check", BEFORE, "--db --yes", "Ask the new image", making.nothing, True),
+    ("db-closed-stop", DUMP, "--db --yes", "Stop the app", making.nothing, True),
+    ("db-closed-dump", DUMP, "--db --yes", "Dump the database", making.nothing, True),
+    ("db-closed-destroyed", SWAP, "--db --yes", "Remove the database's container", making.nothing, True),
+    ("db-closed-migration", MIGRATION, "--db --yes", "Migrate the schema", making.nothing, True),
+    ("db-closed-app", AFTER, "--db --yes", "Replace the app", making.nothing, True),
+    ("restore-closed-check", BEFORE, _RESTORE, "Ask the new image", making.good_dump, False),
+    ("restore-closed-read", RESTORE, _RESTORE, "Read the dump in", making.good_dump, False),
+    ("restore-closed-stop", RESTORE, _RESTORE, "Stop the app", making.good_dump, False),
+    ("restore-closed-hold", RESTORE, _RESTORE, "Carry over what limits count", making.good_dump, False),
+    ("restore-closed-names", RESTORE, _RESTORE, "Put it in the place", making.good_dump, False),
+    ("restore-closed-app", AFTER, _RESTORE, "Replace the app", making.good_dump, False),
 )  # fmt: skip
 
 
@@ -150,18 +163,21 @@ def _closed(
     made: making.Maker,
     destroys: bool,  # noqa: FBT001 - a column of the table above
 ) -> Row:
-    serves = ("before", "target", "nothing") if destroys or stage == RESTORE else ("before", "target")
+    serves = ("target",) if "update" in flow else ("before",)
     return Row(
-        name, stage, flow, f"the terminal is closed after “{step}”", (0, 5, 6, 130), "", made,
+        name, stage, flow, f"the terminal is closed at “{step}”", (0,), "", made,
         gap=DOWN, serves=serves, destroys=destroys, interrupted=True, closes=step,
     )  # fmt: skip
 
 
 _NEXT = f"start {APP}.next-*"
+_READING = f"exec_start: pg_restore*trading_signals_incoming* {DATABASE}"
+_HOLDING = f"exec_start: sh -s {DATABASE}"
+_RENAMING = f"exec_start: psql*ON_ERROR_STOP=1 {DATABASE}"
 
 # After the boot the old version or the new one serves, but where the database had been destroyed.
 _POWER_CUTS = (
-    ("update-cut-build", BUILD, "--quickupdate", f"create {APP}-{APP}-run-*", making.news, False),
+    ("update-cut-build", BUILD, "--update", f"create {APP}-{APP}-run-*", making.news, False),
     ("update-cut-rehearsal", MIGRATION, "--quickupdate", f"start {APP}-rehearsal-*", making.news, False),
     ("update-cut-stopped", SWAP, "--quickupdate", f"die {APP}", making.news, False),
     ("update-cut-started", SWAP, "--quickupdate", _NEXT, making.news, False),
@@ -173,9 +189,12 @@ _POWER_CUTS = (
     ("db-cut-database", SWAP, "--db --yes", f"start {DATABASE}", making.nothing, True),
     ("db-cut-migrated", MIGRATION, "--db --yes", f"destroy {APP}-{APP}-run-*", making.nothing, True),
     ("db-cut-started", AFTER, "--db --yes", f"start {APP}", making.nothing, True),
-    ("restore-cut-stopping", RESTORE, "--restore-db /root/good.dump --yes", f"kill {APP}", making.good_dump, False),
-    ("restore-cut-stopped", RESTORE, "--restore-db /root/good.dump --yes", f"die {APP}", making.good_dump, False),
-    ("restore-cut-started", RESTORE, "--restore-db /root/good.dump --yes", f"start {APP}", making.good_dump, False),
+    ("restore-cut-reading", RESTORE, _RESTORE, _READING, making.good_dump, False),
+    ("restore-cut-stopping", RESTORE, _RESTORE, f"kill {APP}", making.good_dump, False),
+    ("restore-cut-stopped", RESTORE, _RESTORE, f"die {APP}", making.good_dump, False),
+    ("restore-cut-holding", RESTORE, _RESTORE, _HOLDING, making.good_dump, False),
+    ("restore-cut-renaming", RESTORE, _RESTORE, _RENAMING, making.good_dump, False),
+    ("restore-cut-started", RESTORE, _RESTORE, f"start {APP}", making.good_dump, False),
 )  # fmt: skip
 
 
@@ -196,12 +215,10 @@ def _power_cut(
     )  # fmt: skip
 
 
-INTERRUPTIONS = (
-    *(_interruption(*row) for row in _INTERRUPTIONS),
-    *(_closed(*row) for row in _CLOSED),
-    *(_power_cut(*row) for row in _POWER_CUTS),
-)
-ROWS = (*FAULTS, *INTERRUPTIONS)
+INTERRUPTIONS = tuple(_interruption(*row) for row in _INTERRUPTIONS)
+CLOSED = tuple(_closed(*row) for row in _CLOSED)
+POWER_CUTS = tuple(_power_cut(*row) for row in _POWER_CUTS)
+ROWS = (*FAULTS, *INTERRUPTIONS, *CLOSED, *POWER_CUTS)
 
 # The rows that would hurt most are also in `make test`, where a test of their own looks closer.
 IN_MAKE_TEST = {
@@ -218,6 +235,7 @@ IN_MAKE_TEST = {
     "unconfirmed": "flows/test_database_flows.py::test_destruction_needs_a_confirmation",
     "update-cut-stopped": "flows/test_power_cut.py::test_a_swap_leaves_a_container_that_comes_up_after_the_boot",
     "db-cut-stopped": "flows/test_power_cut.py::test_an_app_stopped_for_a_dump_comes_back",
+    "exported-all": "flows/test_exported.py::test_forty_exported_variables_change_nothing",
     "update-kill-build": "flows/test_interruptions.py::test_two_runs_at_once_and_the_first_is_killed",
     "update-kill-swap": "flows/test_interruptions.py::"
     "test_an_update_that_ends_between_stop_and_start_is_finished_by_typing_it_again",

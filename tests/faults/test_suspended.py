@@ -6,7 +6,7 @@ The first works over SSH, as a laptop does; the second stands on the host itself
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
@@ -29,12 +29,14 @@ holder = json.loads(path.read_text())
 holder["seen"]["at"] -= 200
 path.write_text(json.dumps(holder))
 """
+# What the first run has shown when it falls asleep, and whether the old app has ended by then, too.
 PHASES = {
-    "in the build": "config_backup: Back up the configuration",
-    "before the swap": "health: End the rehearsal",
-    "in the swap": "compose: Ask the new image",
-    "before the record": "health: Ask the app for its health",
+    "in the build": ("config_backup: Back up the configuration", False),
+    "before the swap": ("health: Ask it for its health", False),
+    "between stop and start": ("health: End the rehearsal", True),
+    "before the record": ("health: Ask the app for its health", False),
 }
+ENDINGS = "timeout 600 docker events --filter event=die --format '{{.Actor.Attributes.name}}'"
 
 
 @pytest.fixture(scope="module")
@@ -47,30 +49,40 @@ def fleet(ready_image: str, source: bytes) -> Iterator[Fleet]:
         yield fleet
 
 
+def _read_until(lines: IO[str], wanted: str) -> str:
+    """Read lines to the first that holds, or is, what is wanted; all of them."""
+    seen = ""
+    for line in lines:
+        seen += line
+        if line == wanted or (wanted[-1] != "\n" and wanted in line):
+            return seen
+    raise AssertionError(f"'{wanted.strip()}' never came:\n{seen}")
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_who_wakes_up_too_late_changes_nothing_more(fleet: Fleet, phase: str) -> None:
     """It ends 5 and says why. One version serves, the record is true, and no good version is marked bad."""
     stack = fleet.stacks[NAME]
+    step, has_ended = PHASES[phase]
     commit = Upstream(fleet.controller).push({"app/news.txt": f"{phase}\n"})
     line = f"python3 run.py --quickupdate -i {INVENTORY} --limit {NAME}"
-    with fleet.controller.spawn(line, folder=PROJECT) as asleep:
+    with stack.host.spawn(ENDINGS) as endings, fleet.controller.spawn(line, folder=PROJECT) as asleep:
+        assert endings.stdout is not None
         assert asleep.stdout is not None
-        seen = ""
-        for written in asleep.stdout:
-            seen += written
-            if PHASES[phase] in written:
-                break
-        else:
-            raise AssertionError(f"the phase never came:\n{seen}")
+        watcher = endings.stdout.readline().strip()
+        seen = _read_until(asleep.stdout, step)
+        if has_ended:
+            _read_until(endings.stdout, f"{APP}\n")
         # All of it, as when the lid is closed; what it has begun on the host goes on there.
-        fleet.controller.run("pkill -STOP -f '[a]nsible|[r]un.py'")
+        fleet.controller.run("pkill -STOP -f '[a]nsible|[r]un.py'").require()
+        stack.host.run(f"kill {watcher}").require()
         stack.host.write("/root/aged.py", AGED)
         stack.host.run("python3 /root/aged.py", folder=PROJECT).require()
         taken = stack.run_py("--quickupdate").require()
         assert "took over the lock of --quickupdate" in taken.output
         before = stack.containers()
         record = stack.host.read(f"{PROJECT}/.run/versions.json")
-        fleet.controller.run("pkill -CONT -f '[a]nsible|[r]un.py'")
+        fleet.controller.run("pkill -CONT -f '[a]nsible|[r]un.py'").require()
         seen += asleep.stdout.read()
     assert asleep.returncode == 5, seen
     assert "was taken over by --quickupdate" in seen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import shlex
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from tests.hosts import document
 from tests.hosts.checkout import PROJECT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.hosts.docker import Result
     from tests.hosts.host import Host
 
@@ -48,12 +51,16 @@ class Stack:
 
     # -- the operator ---------------------------------------------------------------------------------------
 
-    def run_py(self, *arguments: str, timeout: float = _FLOW_SECONDS) -> Result:
+    def run_py(
+        self, *arguments: str, timeout: float = _FLOW_SECONDS, exported: Mapping[str, str] | None = None
+    ) -> Result:
         """`python3 run.py …` without a terminal. Whatever it prints is searched for the stack's secrets.
 
-        A document is held against the schema in docs/.
+        A document is held against the schema in docs/. `exported` are variables of the operator's shell.
         """
-        result = self.host.run(" ".join(["python3 run.py", *arguments]), folder=self.project, timeout=timeout)
+        variables = [shlex.quote(f"{name}={value}") for name, value in (exported or {}).items()]
+        command = " ".join([*(["env", *variables] if variables else []), "python3 run.py", *arguments])
+        result = self.host.run(command, folder=self.project, timeout=timeout)
         settings = self.settings()
         for name in _SECRETS:
             if settings.get(name) and settings[name] in result.output:

@@ -11,6 +11,7 @@ import pytest
 
 from deploy import bootstrap
 from deploy.bootstrap import BootstrapError
+from deploy.onhost import certificates
 
 
 @pytest.fixture
@@ -107,3 +108,27 @@ def test_pips_settings_are_handed_on_to_uv(
     config: str, environment: dict[str, str], expected: dict[str, str]
 ) -> None:
     assert bootstrap.uv_settings(config, environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "environment", "chosen"),
+    [
+        ("global.index-url='https://m/'", {}, False),
+        ("global.cert='/etc/ca.crt'", {}, True),
+        (":env:.cert='/etc/ca.crt'", {}, True),
+        ("", {"PIP_CERT": "/mine"}, True),
+        ("", {"REQUESTS_CA_BUNDLE": "/mine"}, True),
+        ("", {"SSL_CERT_FILE": "/mine"}, False),  # older versions of pip do not read it
+    ],
+)
+def test_pip_trusts_whom_the_system_trusts_unless_others_were_chosen(
+    config: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, chosen: bool
+) -> None:
+    monkeypatch.setattr(certificates, "BUNDLES", ("/nowhere/bundle", "/dev/null", "/etc/passwd"))
+    found = bootstrap.pip_certificates(config, environment)
+    assert found == ({} if chosen else {"PIP_CERT": "/dev/null"})
+
+
+def test_without_a_store_of_the_system_pip_keeps_its_own_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates, "BUNDLES", ("/nowhere/bundle",))
+    assert bootstrap.pip_certificates("", {}) == {}

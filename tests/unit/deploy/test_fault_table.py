@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.faults.results import COLUMNS, Outcome, document
-from tests.faults.table import IN_MAKE_TEST, ROWS
+from tests.faults.table import CLOSED, IN_MAKE_TEST, POWER_CUTS, ROWS, Row
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -15,7 +17,7 @@ def test_there_is_a_row_for_every_stage_and_every_flow() -> None:
     faults = [row for row in ROWS if not row.interrupted]
     interruptions = [row for row in ROWS if row.interrupted]
     assert (len(faults) >= 26, len(interruptions) >= 14) == (True, True)
-    assert {row.codes for row in interruptions} == {(130,), (137,), (0, 5, 6, 130)}
+    assert {row.codes for row in interruptions} == {(130,), (137,), (0,)}
     assert len({row.name for row in ROWS}) == len(ROWS)
     assert {row.stage for row in ROWS} == {
         *("before anything", "in fetch", "in build", "in migration"),
@@ -23,6 +25,14 @@ def test_there_is_a_row_for_every_stage_and_every_flow() -> None:
     }
     flows = {row.flow.split()[0] if row.flow.startswith("--") else "" for row in ROWS}
     assert flows >= {"", "--update", "--quickupdate", "--db", "--rebuild", "--rollback", "--restore-db"}
+
+
+@pytest.mark.parametrize("rows", [CLOSED, POWER_CUTS], ids=["closed", "cut"])
+@pytest.mark.parametrize("flow", ["update", "db", "restore"])
+def test_terminal_and_power_are_lost_at_six_points_of_each_flow(rows: tuple[Row, ...], flow: str) -> None:
+    found = {row.closes or row.cut for row in rows if row.name.startswith(f"{flow}-")}
+    assert len(found) == 6
+    assert all(row.interrupted for row in rows)
 
 
 def test_twelve_of_them_and_more_are_in_make_test() -> None:

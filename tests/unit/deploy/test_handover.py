@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy import bootstrap, cli, extra_vars, handover
-from deploy.onhost import journal, lock, runs
+from deploy.onhost import journal, leftovers, lock, runs
 from deploy.request import Request
 from deploy.summary import command_line
 from tests.controller.checkout import REPOSITORY
@@ -67,15 +68,49 @@ def test_a_controller_that_stays_older_than_what_it_brings_is_told() -> None:
     assert not handover.is_behind([found()])
 
 
-def test_what_was_settled_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    settled = {"run_id": "abcdefabcdef", "checkout": "/srv/checkout", "commit": "0123"}
+TREE = Path("/srv/checkout/.run/releases/0123456789ab")
+SETTLED = {"run_id": "abcdefabcdef", "checkout": "/srv/checkout", "commit": "0123"}
+THIS_PROCESS = [os.getpid(), leftovers.started(os.getpid())]
+
+
+@pytest.mark.parametrize("settled", [{**SETTLED, "process": THIS_PROCESS}, SETTLED], ids=["today", "earlier"])
+def test_what_was_settled_is_taken_once(monkeypatch: pytest.MonkeyPatch, settled: dict[str, object]) -> None:
+    """Also from a controller of an earlier version, which does not name its process."""
     monkeypatch.setenv(handover.VARIABLE, json.dumps(settled))
-    taken = handover.take(parse("--update"))
+    taken = handover.take(parse("--update"), TREE)
     assert (taken.run_id, taken.checkout, taken.commit) == ("abcdefabcdef", "/srv/checkout", "0123")
     knobs = extra_vars.knobs(taken, taken.action)
     assert (knobs["run_checkout"], knobs["source_commit"]) == ("/srv/checkout", "0123")
     again = parse("--update")
-    assert handover.take(again) is again  # what it starts does not inherit it
+    assert handover.take(again, TREE) is again  # what it starts does not inherit it
+
+
+@pytest.mark.parametrize(
+    ("given", "root"),
+    [
+        (json.dumps({**SETTLED, "process": [THIS_PROCESS[0], 1]}), TREE),
+        (json.dumps({**SETTLED, "process": [1, leftovers.started(1)]}), TREE),
+        (json.dumps(SETTLED), Path("/srv/checkout")),
+        (json.dumps({**SETTLED, "checkout": "/srv/other"}), TREE),
+        (json.dumps({"process": THIS_PROCESS}), TREE),
+        ("", TREE),
+        ("1", TREE),
+        ("[]", TREE),
+        ("{", TREE),
+    ],
+    ids=["started later", "another number", "another tree", "another checkout", "incomplete", *"abcd"],
+)
+def test_what_somebody_exported_is_no_handover(
+    monkeypatch: pytest.MonkeyPatch, given: str, root: Path
+) -> None:
+    """Another process, another tree, or no document at all: the run is its own, and closes nothing."""
+    monkeypatch.setenv(handover.VARIABLE, given)
+    request = parse("--update")
+    assert handover.take(request, root) is request
+    assert handover.VARIABLE not in os.environ
+    monkeypatch.setenv(handover.VARIABLE, given)
+    handover.give_up_unread(1, "no package index", root)
+    assert handover.VARIABLE not in os.environ
 
 
 def test_a_run_that_was_handed_over_leaves_no_environment_in_its_tree(tmp_path: Path) -> None:
@@ -106,8 +141,11 @@ def test_a_successor_that_cannot_go_on_closes_what_is_open(
     """Its environment cannot be made, for example: lock and journal are the first controller's."""
     runs.begin(tmp_path, lock.claim("abcdefabcdef", "update"))
     settled = {"run_id": "abcdefabcdef", "checkout": str(tmp_path), "commit": "0123456789ab"}
-    monkeypatch.setenv(handover.VARIABLE, json.dumps(settled))
-    handover.give_up_unread(1, "no package index")
+    monkeypatch.setenv(handover.VARIABLE, json.dumps({**settled, "process": [1, 1]}))
+    handover.give_up_unread(1, "no package index", TREE)
+    assert lock.holds(tmp_path, "abcdefabcdef")  # somebody else's lock
+    monkeypatch.setenv(handover.VARIABLE, json.dumps({**settled, "process": THIS_PROCESS}))
+    handover.give_up_unread(1, "no package index", TREE)
     assert lock.holder_in(tmp_path / ".run") is None
     (run,) = journal.runs(tmp_path, 5)
     assert (run["exit_code"], run["failure"]) == (1, "no package index")

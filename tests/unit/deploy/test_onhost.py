@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy.lock import told, took_over
+from deploy.lock import described, told, took_over
 from deploy.onhost import fence, journal, leftovers, lock, runs
+from tests.controller.checkout import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,10 +248,31 @@ class TestFence:
     def test_a_run_whose_lock_was_released_does_not_pass(self, tmp_path: Path) -> None:
         lock.take(tmp_path, mine())
         lock.release(tmp_path, "a" * 12)
-        with pytest.raises(fence.FenceError, match="was released"), fence.passing(tmp_path, "a" * 12):
+        with pytest.raises(fence.FenceError, match="had, was released"), fence.passing(tmp_path, "a" * 12):
             raise AssertionError("the step was carried out")
         with fence.passing(tmp_path, "by-hand"):  # a playbook typed by hand, and nobody else at work
             pass
+
+    def test_who_wakes_up_when_the_next_run_has_ended_is_told_of_it(self, tmp_path: Path) -> None:
+        """The lock is nobody's then; the journal knows who took it over."""
+        runs.begin(tmp_path, mine())
+        assert runs.begin(tmp_path, {**mine("b" * 12), "flow": "update"}, dead=["a" * 12])["taken"]
+        holder = runs.taken_by(tmp_path, "a" * 12)
+        assert holder is not None
+        assert (holder["run_id"], holder["flow"]) == ("b" * 12, "update")
+        runs.end(tmp_path, "b" * 12, {"exit_code": 0}, failed=False)
+        assert lock.holder_in(tmp_path / ".run") is None
+        ended = runs.taken_by(tmp_path, "a" * 12)
+        assert ended is not None
+        assert f"--update (run {'b' * 12}) by {holder['user']} on {holder['machine']} since" in described(
+            ended
+        )
+        with (
+            pytest.raises(fence.FenceError, match=f"taken over by run {'b' * 12} of .* which has ended"),
+            fence.passing(tmp_path, "a" * 12),
+        ):
+            raise AssertionError("the step was carried out")
+        assert runs.taken_by(tmp_path, "b" * 12) is None  # nobody after it
 
     def test_a_lock_that_cannot_be_read_is_another_runs(self, tmp_path: Path) -> None:
         (tmp_path / ".run").mkdir()
@@ -332,6 +354,21 @@ def test_what_is_ended_carries_the_runs_own_id(tmp_path: Path, monkeypatch: pyte
     assert listing[-2:] == ["--filter", f"label=trading-signal-processor.run={'a' * 12}"]
     assert (stop, remove) == (["docker", "stop", "ours"], ["docker", "rm", "--force", "ours"])
     assert runs.sweep(tmp_path, "") == []
+
+
+def test_images_that_a_dead_run_was_shipping_go_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the name that the role gives them; those of another run stay."""
+    names = (REPOSITORY / "roles/images/vars/main.yml").read_text("utf-8")
+    assert "{{ source_dir }}/.run/images-{{ run_id }}.tar.gz" in names
+    assert "{{ project_dir }}/.run/images-{{ run_id }}.tar.gz" in names
+    monkeypatch.setattr(runs, "_docker", lambda _: [])
+    (tmp_path / ".run").mkdir()
+    for run_id in ("a" * 12, "b" * 12):
+        (tmp_path / ".run" / f"images-{run_id}.tar.gz").touch()
+    runs.sweep(tmp_path, "a" * 12)
+    assert [path.name for path in (tmp_path / ".run").iterdir()] == [f"images-{'b' * 12}.tar.gz"]
 
 
 @pytest.mark.parametrize(

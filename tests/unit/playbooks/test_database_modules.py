@@ -120,5 +120,74 @@ def test_no_link_beside_the_file_is_followed(tmp_path: Path) -> None:
 
     (folder / "config.json").unlink()
     (folder / "config.json").symlink_to(outside)
-    assert "is a link" in set_member(folder / "config.json", value=True)["msg"]
+    said = set_member(folder / "config.json", value=True)["msg"]
+    assert f"is a link, and it leads out of {folder}, to {outside}. Put the file itself there" in said
     assert outside.read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    "link", ["live.json", "profiles/live.json", "next.json", "profiles/../live.json", "{folder}/live.json"]
+)
+def test_a_link_that_stays_in_its_folder_is_written_through(tmp_path: Path, link: str) -> None:
+    """The link stays; the file that it leads to is changed, and keeps its mode."""
+    folder = tmp_path / "config"
+    (folder / "profiles").mkdir(parents=True)
+    for name in ("live.json", "profiles/live.json"):
+        (folder / name).write_text('{"mine": 1}')
+        (folder / name).chmod(0o640)
+    (folder / "next.json").symlink_to("live.json")
+    path = folder / "config.json"
+    path.symlink_to(link.format(folder=folder))
+    file = path.resolve()
+    assert set_member(path, value=True, look=True)["changed"] is True
+    assert json.loads(file.read_text()) == {"mine": 1}
+    assert set_member(path, value=True) == {"changed": True, "before": None}
+    assert (path.is_symlink(), path.resolve()) == (True, file)
+    assert json.loads(file.read_text()) == {"mine": 1, "paused": True}
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert not [*folder.rglob("*.new")]
+
+
+def test_a_folder_that_is_a_link_is_the_operators_own(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "config").symlink_to("shared")
+    (tmp_path / "shared" / "live.json").write_text("{}")
+    (tmp_path / "shared" / "config.json").symlink_to(tmp_path / "shared" / "live.json")
+    assert set_member(tmp_path / "config" / "config.json", value=True)["changed"] is True
+    assert json.loads((tmp_path / "shared" / "live.json").read_text()) == {"paused": True}
+
+
+@pytest.mark.parametrize(
+    ("link", "why"),
+    [
+        ("../../outside.json", "leads out of"),
+        ("..", "leads out of"),
+        (".", "leads out of"),
+        ("config.json", "leads back to itself"),
+        ("elsewhere/outside.json", "leads through elsewhere, which is not a folder itself"),
+    ],
+)
+def test_any_other_link_is_refused_by_name(tmp_path: Path, link: str, why: str) -> None:
+    """`elsewhere` is a link to a folder outside: nobody may write there as root."""
+    folder = tmp_path / "checkout" / "config"
+    folder.mkdir(parents=True)
+    (tmp_path / "outside.json").write_text("{}")
+    (folder / "elsewhere").symlink_to(tmp_path)
+    (folder / "config.json").symlink_to(link)
+    said = set_member(folder / "config.json", value=True)["msg"]
+    assert f"{folder}/config.json is a link, and it {why}" in said
+    assert "Put the file itself there, then run this again." in said
+    assert (tmp_path / "outside.json").read_text() == "{}"
+
+
+def test_the_cold_copy_carries_the_runs_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a run that takes over removes its container, and nobody else's."""
+    archive = tmp_path / "volume.tar"
+    (tmp_path / "docker").write_text(
+        f'#!/bin/sh\necho "$@" >{tmp_path}/asked\ntar -C {tmp_path} -cf - docker asked\n'
+    )
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with archive.open("w+b") as file:
+        assert load("database_backup").copy_volume("the-volume", "image", "a" * 12, file) == {"entries": 2}
+    assert f"--label=trading-signal-processor.run={'a' * 12}" in (tmp_path / "asked").read_text().split()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -137,7 +138,10 @@ def test_a_step_that_changes_something_asks_for_the_lock(
 
 def test_every_step_that_swaps_moves_destroys_or_records_is_fenced() -> None:
     """A module that may change the stack, the checkout or the record names the checkout for it."""
-    changing = ("app_swap", "checkout_move", "fenced_command", "image_build", "one_off", "source_clone")
+    changing = (
+        *("app_swap", "checkout_move", "config_backup", "database_backup", "fenced_command", "image_build"),
+        *("one_off", "settings_file", "source_clone", "tree_modes"),
+    )
     for name in changing:
         assert load(name).MODULE.fenced({"path": "/x", "checkout": "/x"}) == "/x", name
     for name, state, fenced in (
@@ -167,3 +171,19 @@ def test_every_step_that_swaps_moves_destroys_or_records_is_fenced() -> None:
             and "changed_when: false" not in part
         ]
         assert not bare or str(file.relative_to(roles)) in harmless, (file, bare)
+    shipped = (roles / "images/tasks/ship.yml").read_text("utf-8").partition("- name: Load them\n")[2]
+    assert shipped.lstrip().startswith("fenced_command:")
+
+
+def test_every_container_that_a_run_starts_for_itself_carries_its_id() -> None:
+    """Wherever a module or a role starts one: that is how it is found when the run is over."""
+    files = [*PLAYBOOKS.glob("library/*.py"), *PLAYBOOKS.parent.glob("roles/*/tasks/*.yml")]
+    started = 0
+    for file in files:
+        text = file.read_text("utf-8")
+        # As a list of arguments, in Python or YAML, or as one line.
+        for found in re.finditer(r'"run",\s+"--|^ *- run$|docker run ', text, re.MULTILINE):
+            started += 1
+            near = text[max(0, found.start() - 200) : found.start() + 200]
+            assert "runs.LABEL" in near or "trading-signal-processor.run=" in near, (file, near)
+    assert started >= 4
