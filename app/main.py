@@ -20,14 +20,14 @@ from app.db.reading import open_reading_pool
 from app.decision import endpoints as decision_endpoints
 from app.decision import reprocessing
 from app.decision import worker as decision
-from app.delivery import endpoints as delivery_endpoints
-from app.delivery import workers as delivery
-from app.delivery.transport import open_client
 from app.denials import Denials
 from app.intake.reception import Reception
 from app.ops import retention
 from app.ops.access import AccessLog
 from app.ops.health import Health
+from app.orders import endpoints as delivery_endpoints
+from app.orders import workers as delivery
+from app.orders.transport import open_client
 from app.positions import endpoints as position_endpoints
 from app.runtime import Runtime
 from app.screener import endpoints as screener_endpoints

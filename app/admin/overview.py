@@ -21,13 +21,13 @@ from app.clock import DatabaseClock
 from app.config import SystemConfig
 from app.db.pool import Connection
 from app.db.queries import load
-from app.delivery.destination import describe, why_failing
 from app.denials import Denials
 from app.destination_url import fault_of
 from app.errors import ConfigFileError
 from app.ops import checks
 from app.ops.checks import Blocked
 from app.ops.health import find_blocked
+from app.orders.destination import describe, why_failing
 from app.runtime import ClockStep, Runtime
 from app.screener.lists import current_list, last_error
 from app.supervisor import WorkerState

@@ -7,8 +7,8 @@ import asyncpg
 from app.admin.schemas import Attempt, Event, Signal, SignalPage, Status, Story
 from app.db.pool import Connection
 from app.db.queries import load
-from app.delivery.answers import reference_of
-from app.delivery.policy import Outcome
+from app.orders.answers import reference_of
+from app.orders.policy import Outcome
 
 _SQL = load("admin")
 

@@ -12,10 +12,10 @@ from pydantic import BaseModel
 from app.db.away import DATABASE_AWAY
 from app.db.pool import Connection
 from app.db.queries import load
-from app.delivery.destination import describe
 from app.destination_url import fault_of
 from app.ops import checks
 from app.ops.checks import BLOCKED_AFTER_SECONDS, Blocked, Check, Probe, Status
+from app.orders.destination import describe
 from app.runtime import Runtime
 
 DATABASE_SECONDS = 2.0

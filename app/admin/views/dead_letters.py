@@ -7,9 +7,9 @@ from fastapi import Request
 from app.admin.door import runtime_of
 from app.admin.filters import Listing, chosen, cursor_of, ticker_of
 from app.db.pool import Connection
-from app.delivery import replay
-from app.delivery.destination import describe, why_failing
-from app.delivery.replay import DeadStatus
+from app.orders import replay
+from app.orders.destination import describe, why_failing
+from app.orders.replay import DeadStatus
 
 PATH = "/admin/page/dead-letters"
 _STATUSES: tuple[DeadStatus, ...] = get_args(DeadStatus)

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from app.delivery.destination import destination_of
+from app.orders.destination import destination_of
 from tests.api.trading.receiver import Received, always, in_turn, listening, take
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import pytest
 from aiohttp import web
 from prometheus_client import generate_latest
 
-from app.delivery import transport
-from app.delivery.policy import Outcome
+from app.orders import transport
+from app.orders.policy import Outcome
 from tests.api import shown
 from tests.api.operator import ask
 from tests.api.trading.receiver import Received, take

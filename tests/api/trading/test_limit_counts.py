@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.db.queries import load
-from app.delivery.destination import destination_of
+from app.orders.destination import destination_of
 from tests.api.operator import ask
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from app.config import WEBHOOK_FILE, merge
 from app.db.pool import open_pool
 from app.db.reading import open_reading_pool
-from app.delivery.outbox import Delivery, Outbox
-from app.delivery.successes import Success, Successes
-from app.delivery.transport import open_client
+from app.orders.outbox import Delivery, Outbox
+from app.orders.successes import Success, Successes
+from app.orders.transport import open_client
 from app.positions.state import Effect
 from app.runtime import Runtime
 from app.supervisor import Supervisor

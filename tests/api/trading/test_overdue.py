@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from app.delivery.recovery import sweep
+from app.orders.recovery import sweep
 from tests.api.operator import ask
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.db.queries import load
-from app.delivery.successes import Success, record
+from app.orders.successes import Success, record
 from app.positions.state import effect_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from app.db.pool import open_pool
-from app.delivery.successes import Success, Successes
+from app.orders.successes import Success, Successes
 from app.positions.state import Effect
 
 if TYPE_CHECKING:

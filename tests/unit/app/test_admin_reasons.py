@@ -10,10 +10,10 @@ import pytest
 from app.admin.preferences import Preferences, current
 from app.admin.reasons import told
 from app.decision.rules import DuplicateBuys, TickerFacts, decide
-from app.delivery.outcomes import reason_of
-from app.delivery.policy import NextStatus, Outcome
-from app.delivery.transport import Answer
 from app.intake.vocabulary import read_order
+from app.orders.outcomes import reason_of
+from app.orders.policy import NextStatus, Outcome
+from app.orders.transport import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

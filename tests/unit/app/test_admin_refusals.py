@@ -25,9 +25,9 @@ from app.admin.texts import catalogue
 from app.config import Strategy, SystemConfig, WebhookConfig
 from app.decision import reprocessing
 from app.decision.endpoints import Trigger
-from app.delivery.endpoints import Wish
 from app.destination_url import fault_of
 from app.ops import history, importing, spreadsheet
+from app.orders.endpoints import Wish
 from app.positions.endpoints import ClosePosition, MarkClosed, SellIndividual
 from app.screener.pace import too_often
 from app.screener.sources import finviz

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.delivery.answers import JUDGED_BYTES, reference_of, says_failure, unpacked
+from app.orders.answers import JUDGED_BYTES, reference_of, says_failure, unpacked
 
 LEAVES = st.none() | st.booleans() | st.floats() | st.text(max_size=8) | st.just("success")
 TREES = st.recursive(

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from app.delivery.breaker import (
+from app.orders.breaker import (
     GIVEN_BACK,
     NOT_PREPARED,
     SENDER_DIED,
@@ -17,8 +17,8 @@ from app.delivery.breaker import (
     pause_seconds,
     probe_allowance,
 )
-from app.delivery.limiter import Allowance
-from app.delivery.policy import Outcome
+from app.orders.limiter import Allowance
+from app.orders.policy import Outcome
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.delivery.limiter import Allowance, Usage, Window
-from app.delivery.limiter import allowance as allowance_of
+from app.orders.limiter import Allowance, Usage, Window
+from app.orders.limiter import allowance as allowance_of
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 WINDOWS = (Window(4, 60), Window(9, 300))

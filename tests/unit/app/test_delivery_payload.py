@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from app.delivery import signing
-from app.delivery.payload import has_quantity, render
+from app.orders import signing
+from app.orders.payload import has_quantity, render
 
 ID = UUID("11111111-2222-3333-4444-555555555555")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.delivery.policy import (
+from app.orders.policy import (
     LONGEST_HOLD_BY_CLOCK_SECONDS,
     LONGEST_HOLD_SECONDS,
     Outcome,

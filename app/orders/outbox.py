@@ -14,10 +14,10 @@ import structlog
 from app import metrics
 from app.db.pool import Connection
 from app.db.queries import load
-from app.delivery.breaker import GIVEN_BACK, probe_allowance
-from app.delivery.clock import note_clock_step
-from app.delivery.destination import Destination, destination_of
-from app.delivery.limiter import Allowance, Usage, Window, allowance
+from app.orders.breaker import GIVEN_BACK, probe_allowance
+from app.orders.clock import note_clock_step
+from app.orders.destination import Destination, destination_of
+from app.orders.limiter import Allowance, Usage, Window, allowance
 from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)

@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 from app import actions
 from app.admin.door import REFUSALS, Acting, Database, Reading, Ticker, runtime_of, signed_in
 from app.admin.schemas import Problem
-from app.delivery import replay
-from app.delivery.replay import Choice, DeadLetterPage, DeadStatus, Replay
+from app.orders import replay
+from app.orders.replay import Choice, DeadLetterPage, DeadStatus, Replay
 
 router = APIRouter(
     prefix="/admin/dead-letters", tags=["dead letters"], responses=REFUSALS, dependencies=[signed_in]

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import structlog
 
 from app import metrics
-from app.delivery import payload, signing, transport
-from app.delivery.breaker import NOT_PREPARED
-from app.delivery.outbox import Delivery, Outbox
-from app.delivery.outcomes import Outcomes
-from app.delivery.policy import Outcome
-from app.delivery.transport import Answer
 from app.failures import describe
+from app.orders import payload, signing, transport
+from app.orders.breaker import NOT_PREPARED
+from app.orders.outbox import Delivery, Outbox
+from app.orders.outcomes import Outcomes
+from app.orders.policy import Outcome
+from app.orders.transport import Answer
 from app.positions.state import Effect, effect_of
 from app.runtime import Runtime
 

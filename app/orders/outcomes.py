@@ -10,13 +10,13 @@ from app import metrics
 from app.db.away import DATABASE_AWAY, is_about_rows
 from app.db.pool import Connection
 from app.db.queries import load
-from app.delivery import breaker
-from app.delivery.breaker import Failure
-from app.delivery.outbox import Delivery
-from app.delivery.policy import NextStatus, Outcome, RetryUnknown, hold_seconds, next_status, retry_delay
-from app.delivery.successes import Success, Successes
-from app.delivery.transport import Answer
 from app.failures import describe
+from app.orders import breaker
+from app.orders.breaker import Failure
+from app.orders.outbox import Delivery
+from app.orders.policy import NextStatus, Outcome, RetryUnknown, hold_seconds, next_status, retry_delay
+from app.orders.successes import Success, Successes
+from app.orders.transport import Answer
 from app.positions.state import Effect
 from app.runtime import Runtime
 

@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from app.delivery import recovery
-from app.delivery.outbox import Outbox
-from app.delivery.outcomes import Outcomes
-from app.delivery.sender import Sender
+from app.orders import recovery
+from app.orders.outbox import Outbox
+from app.orders.outcomes import Outcomes
+from app.orders.sender import Sender
 from app.runtime import Runtime
 
 

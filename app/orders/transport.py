@@ -11,9 +11,9 @@ import asyncpg
 from app.db.away import DATABASE_AWAY
 from app.db.pool import Pool
 from app.db.queries import load
-from app.delivery import answers
-from app.delivery.policy import Outcome, outcome_of
 from app.failures import describe
+from app.orders import answers
+from app.orders.policy import Outcome, outcome_of
 
 _SQL = load("delivery")
 RESPONSE_BYTES = 2048

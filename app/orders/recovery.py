@@ -7,12 +7,12 @@ import structlog
 from app import metrics
 from app.db.pool import Connection
 from app.db.queries import load
-from app.delivery.breaker import SENDER_DIED
-from app.delivery.clock import ClockWatch
-from app.delivery.destination import look_up_state
-from app.delivery.outcomes import reason_of, reject_orphans
-from app.delivery.policy import Outcome, RetryUnknown, next_status
-from app.delivery.transport import Answer
+from app.orders.breaker import SENDER_DIED
+from app.orders.clock import ClockWatch
+from app.orders.destination import look_up_state
+from app.orders.outcomes import reason_of, reject_orphans
+from app.orders.policy import Outcome, RetryUnknown, next_status
+from app.orders.transport import Answer
 from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)

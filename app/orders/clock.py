@@ -11,8 +11,8 @@ import structlog
 
 from app.db.pool import Connection
 from app.db.queries import load
-from app.delivery.breaker import LONGEST_PAUSE_SECONDS
-from app.delivery.policy import LONGEST_HOLD_SECONDS
+from app.orders.breaker import LONGEST_PAUSE_SECONDS
+from app.orders.policy import LONGEST_HOLD_SECONDS
 from app.runtime import ClockStep, Runtime
 
 log = structlog.get_logger(__name__)

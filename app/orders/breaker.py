@@ -15,8 +15,8 @@ import structlog
 from app import metrics
 from app.db.pool import Connection
 from app.db.queries import load
-from app.delivery.limiter import Allowance
-from app.delivery.policy import Outcome
+from app.orders.limiter import Allowance
+from app.orders.policy import Outcome
 
 log = structlog.get_logger(__name__)
 
