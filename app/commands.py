@@ -5,7 +5,7 @@ import asyncio
 import gc
 import sys
 
-from app import config_files
+from app.config import files
 from app.errors import ConfigurationError, MigrationError
 from app.settings import Settings
 
@@ -25,7 +25,7 @@ def main() -> int:
         if arguments.command == "migrate":
             return _migrate(settings)
         if arguments.command == "check":
-            config_files.load(settings.config_dir, settings)
+            files.load(settings.config_dir, settings)
             return 0
         return _serve(settings)
     except ConfigurationError as error:
@@ -45,10 +45,10 @@ def _migrate(settings: Settings) -> int:
 
 def _serve(settings: Settings) -> int:
     from app import logging  # noqa: PLC0415
-    from app.config_store import opening  # noqa: PLC0415
+    from app.config.store import opening  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
     from app.ops import exporter  # noqa: PLC0415
-    from app.serving import Server  # noqa: PLC0415
+    from app.web.server import Server  # noqa: PLC0415
 
     logging.configure(settings.log_level)
     app = create_app(settings, asyncio.run(opening(settings)))

@@ -1,20 +1,37 @@
-"""What is told to the operator in a message instead of a traceback: the end of the program, or a refusal."""
+"""Exceptions whose text is a message to a person, and what is shown of all others.
+
+The text of a library's exception may hold a URL with its token, a row's content, a host's name or a password.
+So it is never shown: words, class names and error numbers are. Pure.
+"""
+
+import errno
+import re
+import ssl
+import traceback
+from collections.abc import Iterator
+from typing import ClassVar
 
 
 class RefusedError(Exception):
     """What a person asked for is not done. The text says why, and what to do next.
 
-    It is the answer (`admin/problems.py` knows the statuses) and the line in the actions log, in English;
-    `admin/reasons.py` tells it in the reader's language.
+    The text is the answer, with the class's `http_status`, and the line in the actions log, in English;
+    `app.web.reasons` translates it. Every class that is raised has a status, its own or its base's.
     """
+
+    http_status: ClassVar[int]
 
 
 class NoSuchError(RefusedError):
-    """What was named is not there."""
+    """What was named does not exist."""
+
+    http_status = 404
 
 
 class ConflictError(RefusedError):
-    """It can be asked for, but not as things stand now."""
+    """It can be asked for, but not in the current state."""
+
+    http_status = 409
 
 
 class ConfigurationError(Exception):
@@ -24,6 +41,8 @@ class ConfigurationError(Exception):
 class ConfigFileError(ConfigurationError, RefusedError):
     """A configuration file is wrong. `place` is the value's path in it, `line` counts from 1, if known."""
 
+    http_status = 422
+
     def __init__(self, file: str, reason: str, *, place: str = "", line: int | None = None) -> None:
         self.file, self.reason, self.place, self.line = file, reason, place, line
         where = [f"config/{file}", f"line {line}" if line else "", place]
@@ -32,3 +51,94 @@ class ConfigFileError(ConfigurationError, RefusedError):
 
 class MigrationError(Exception):
     """The schema could not be brought up to date; the text says why and what to do (exit 1)."""
+
+
+# Exceptions of ours have texts that were written to be shown.
+_OURS = (RefusedError, ConfigurationError, MigrationError)
+# The names of classes are code: those of these packages may be shown, others by their nearest base class.
+_NAMED = frozenset({"aiohttp", "app", "asyncio", "asyncpg", "builtins", "idna", "msgspec", "socket", "ssl"})
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+_MOST_CAUSES = 10
+# By the name of the class or of one of its bases, so that no client has to be imported for its exceptions.
+_WORDS = {
+    "ClientConnectorDNSError": "host name not found",
+    "gaierror": "host name not found",
+    "ClientSSLError": "no secure connection",
+    "SSLError": "no secure connection",
+    "ServerFingerprintMismatch": "no secure connection",
+    "InvalidURL": "URL not valid",
+    "ServerDisconnectedError": "connection closed without an answer",
+    "ClientResponseError": "answer not readable as HTTP",
+    "ClientPayloadError": "answer not readable as HTTP",
+    "UnicodeError": "text not encodable",
+}
+_ERRNO_WORDS = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset",
+    errno.EPIPE: "connection reset",
+    errno.EHOSTUNREACH: "host not reachable",
+    errno.ENETUNREACH: "network not reachable",
+    errno.ETIMEDOUT: "connection timed out",
+    errno.EMFILE: "too many open files",
+    errno.ENOSPC: "disk full",
+}
+
+
+def describe(error: BaseException) -> str:
+    """Return what happened in plain words, then class and code in brackets: for a reason, a log, a page.
+
+    Example: `connection refused (ClientConnectorError, ECONNREFUSED)`.
+    """
+    name, code, words = class_name(error), _code(error), _words(error)
+    if not words:
+        return f"{name} ({code})" if code else name
+    return f"{words} ({name}, {code})" if code else f"{words} ({name})"
+
+
+def class_name(error: BaseException) -> str:
+    """Return the exception's class, or its nearest base class that may be shown."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] in _NAMED)
+
+
+def trace(error: BaseException) -> str:
+    """Return a traceback whose last lines are `describe`: for the log, without the exception's own text."""
+    lines = list[str]()
+    for number, cause in enumerate(_chain(error)):
+        if number:
+            lines.append("The cause of the exception above:")
+        lines += [line.rstrip("\n") for line in traceback.format_tb(cause.__traceback__)]
+        lines.append(f"{class_name(cause)}: {cause}" if isinstance(cause, _OURS) else describe(cause))
+    return "\n".join(lines)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    one: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if one is None:
+            return
+        yield one
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+
+
+def _code(error: BaseException) -> str:
+    state = getattr(error, "sqlstate", None)
+    if isinstance(state, str):
+        return state if _SQLSTATE.fullmatch(state) else ""
+    return errno.errorcode.get(_errno(error), "")
+
+
+def _errno(error: BaseException) -> int:
+    """Return the error number; a client's connection error carries it in the system's error behind it."""
+    inner = getattr(error, "os_error", error)
+    if not isinstance(inner, OSError) or isinstance(inner, ssl.SSLError):  # OpenSSL's numbers are its own
+        return 0
+    return inner.errno if isinstance(inner.errno, int) else 0
+
+
+def _words(error: BaseException) -> str:
+    names = (kind.__name__ for kind in type(error).__mro__)
+    found = next((_WORDS[name] for name in names if name in _WORDS), "")
+    found = found or _ERRNO_WORDS.get(_errno(error), "")
+    if not found and type(error).__name__ == "ClientOSError" and not _errno(error):
+        return _ERRNO_WORDS[errno.ECONNRESET]  # the client began to write when the connection was closing
+    return found

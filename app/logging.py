@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from app.failures import trace
+from app.errors import trace
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
@@ -96,5 +96,5 @@ def configure(level: str) -> None:
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
-    # uvicorn's own access log holds paths and queries, and with them secrets; app.ops.access writes ours
+    # uvicorn's own access log holds paths and queries, and with them secrets; app.web.middleware writes ours
     logging.getLogger("uvicorn.access").disabled = True

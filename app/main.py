@@ -9,32 +9,33 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from app import admin, denials, intake, metrics, ops, queues
-from app.admin import live, sign_outs
-from app.clock import DatabaseClock
-from app.clock import run as run_clock
-from app.config_store import ConfigStore, Opening
+from app import admin, intake, metrics
+from app.admin import live
+from app.config.store import ConfigStore, Opening
+from app.context import AppContext
 from app.db import address
+from app.db import clock as db_clock
+from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import open_pool
 from app.db.reading import open_reading_pool
-from app.decision import endpoints as decision_endpoints
 from app.decision import reprocessing
+from app.decision import routes as decision_routes
 from app.decision import worker as decision
-from app.denials import Denials
 from app.intake.reception import Reception
-from app.ops import retention
-from app.ops.access import AccessLog
-from app.ops.health import Health
-from app.orders import endpoints as delivery_endpoints
-from app.orders import workers as delivery
+from app.ops import health, queue_sampling, retention
+from app.orders import routes as order_routes
+from app.orders import sender
 from app.orders.transport import open_client
-from app.positions import endpoints as position_endpoints
-from app.runtime import Runtime
-from app.screener import endpoints as screener_endpoints
+from app.positions import routes as position_routes
+from app.runtime import denials
+from app.runtime.supervisor import Supervisor
+from app.runtime.wakeups import Wakeups
 from app.screener import engine as screener
+from app.screener import routes as screener_routes
 from app.settings import Settings
-from app.supervisor import Supervisor
-from app.wakeups import Wakeups
+from app.web import sessions as web_sessions
+from app.web.hub import Hub
+from app.web.middleware import AccessLog
 
 log = structlog.get_logger(__name__)
 
@@ -46,8 +47,8 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        url, sessions, clock = settings.database_url, dict[int, str](), DatabaseClock()
-        runtime = Runtime(
+        url, sessions, clock = settings.database_url, dict[int, str](), db_clock.DatabaseClock()
+        context = AppContext(
             settings=settings,
             config=start.config,
             pool=await open_pool(url, settings.database_pool_size, users=sessions),
@@ -56,23 +57,24 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
             sessions=sessions,
             http=open_client(),
             wakeups=Wakeups(),
-            supervisor=Supervisor(),
+            supervisor=Supervisor(TRANSIENT_DB_ERRORS),
             started_at=time.monotonic(),
             clock=clock,
-            denials=Denials(now=clock.now),
+            denials=denials.Denials(now=clock.now),
             config_problems=start.problems,
         )
-        store = ConfigStore(runtime, start)
+        store = ConfigStore(context.pool, settings, context.wakeups, start, apply=context.apply_config)
         await store.first_look()  # a pause of another process holds before anything is delivered
-        reception = Reception(runtime)
-        app.state.runtime, app.state.reception, app.state.health = runtime, reception, Health(runtime)
+        reception = Reception(context)
+        app.state.context, app.state.reception, app.state.health = context, reception, health.Health(context)
         app.state.config_store = store
-        ended = app.state.ended_sessions = sign_outs.EndedSessions(runtime.pool)
-        runtime.supervisor.start("sessions", partial(sign_outs.run, runtime, ended, "sessions"))
-        metrics.WORKER_UP.watch(runtime.supervisor.states)
+        ended = app.state.ended_sessions = web_sessions.EndedSessions(context.pool)
+        beat = context.supervisor.heartbeat
+        context.supervisor.start("sessions", partial(web_sessions.run, ended, beat("sessions")))
+        metrics.WORKER_UP.watch(context.supervisor.states)
         metrics.BUILD_INFO.labels(settings.app_version).set(1)
-        runtime.supervisor.start("config", partial(store.run, "config"))
-        _start_workers(runtime, reception)
+        context.supervisor.start("config", partial(store.run, beat("config")))
+        _start_workers(context, reception, app.state.hub)
         if ignored := address.parse(url).ignored:
             log.warning("parameters of DATABASE_URL have no effect", parameters=list(ignored))
         log.info("started", version=settings.app_version, pool=settings.database_pool_size)
@@ -80,11 +82,11 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
             yield
         finally:
             await reception.close(_DRAIN_SECONDS)
-            runtime.denials.write_lines(at_once=True)
+            context.denials.write_lines(at_once=True)
             # senders finish the request they have open, so the limit is the destination's
-            await runtime.supervisor.stop(runtime.config.webhook.timeout + 2)
-            await runtime.http.close()
-            for pool in (runtime.pool, runtime.reading, runtime.probing):
+            await context.supervisor.stop(context.config.webhook.timeout + 2)
+            await context.http.close()
+            for pool in (context.pool, context.reading, context.probing):
                 pool.terminate()
             log.info("stopped")
 
@@ -100,27 +102,26 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
     )
     app.add_exception_handler(Exception, _internal_error)
     admin.install(app)
-    for endpoints in (screener_endpoints, position_endpoints, delivery_endpoints, decision_endpoints):
-        app.include_router(endpoints.router)
-    ops.install(app)
+    for routes in (screener_routes, position_routes, order_routes, decision_routes, health):
+        app.include_router(routes.router)
     app.add_middleware(AccessLog)
     intake.install(app)  # last, and so the first to see a request
     return app
 
 
-def _start_workers(runtime: Runtime, reception: Reception) -> None:
-    start = runtime.supervisor.start
-    start("clock", partial(run_clock, runtime, "clock"))
+def _start_workers(context: AppContext, reception: Reception, hub: Hub) -> None:
+    start, beat = context.supervisor.start, context.supervisor.heartbeat
+    start("clock", partial(db_clock.run, context.clock, context.pool, beat("clock")))
     start("intake", partial(reception.commit.run, "intake"))
     start("refused-posts", partial(reception.refused.run, "refused-posts"))
-    start("denials", partial(denials.run, runtime, "denials"))
-    start("queues", partial(queues.run, runtime, "queues"))
-    screener.start(runtime)
-    decision.start(runtime)
-    reprocessing.start(runtime)
-    delivery.start(runtime)
-    start("live", partial(live.run, runtime))
-    start("retention", partial(retention.run, runtime, "retention"))
+    start("denials", partial(denials.run, context.denials, beat("denials")))
+    start("queues", partial(queue_sampling.run, context, "queues"))
+    screener.start(context)
+    decision.start(context)
+    reprocessing.start(context)
+    sender.start(context)
+    start("live", partial(live.run, context, hub))
+    start("retention", partial(retention.run, context, "retention"))
 
 
 async def _internal_error(_request: Request, _error: Exception) -> JSONResponse:

@@ -7,14 +7,13 @@ from the database is there only while it is known.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-if TYPE_CHECKING:
-    from app.supervisor import WorkerState
+from app.signals.statuses import DecisionResult, Outcome, SignalType
 
 PREFIX = "tsp_"
 SAMPLE_SECONDS = 30.0  # a sample that was not renewed for so long says nothing of now
@@ -90,14 +89,22 @@ class AgeGauge(SampledGauge):
         return value + seconds
 
 
+class Liveness(Protocol):
+    """A worker's state, as far as the gauge asks for it."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker runs and was heard of lately."""
+
+
 class WorkerGauge(Collector):
     """1 for each worker that lives, asked at the moment of the scrape."""
 
     def __init__(self, name: str, documentation: str) -> None:
         self._name, self._documentation = name, documentation
-        self._states: Callable[[], Mapping[str, WorkerState]] = dict[str, "WorkerState"]
+        self._states: Callable[[], Mapping[str, Liveness]] = dict[str, Liveness]
 
-    def watch(self, states: "Callable[[], Mapping[str, WorkerState]]") -> None:
+    def watch(self, states: Callable[[], Mapping[str, Liveness]]) -> None:
         """Ask this from now on."""
         self._states = states
 
@@ -164,11 +171,11 @@ BY_SIDE_END_TO_END_SECONDS = Histogram(
 WORKER_RESTARTS = Counter("worker_restarts", "Workers started again after they failed", ["worker"])
 
 
-SIDES = ("buy", "sell")
+SIDES = (SignalType.BUY.value, SignalType.SELL.value)
 _LABEL_VALUES: dict[Counter | Histogram, tuple[str, ...]] = {
     POSTS_REFUSED: ("401", "404", "408", "413", "422", "503"),
-    SIGNALS_DECIDED: ("approved", "rejected", "expired"),
-    SIGNALS_DELIVERED: ("delivered", "refused", "not_taken", "unknown"),
+    SIGNALS_DECIDED: tuple(DecisionResult),
+    SIGNALS_DELIVERED: tuple(Outcome),
     REFRESHES: ("ok", "unchanged", "probation", "failed"),
     BY_SIDE_DELIVERY_SECONDS: SIDES,
     BY_SIDE_END_TO_END_SECONDS: SIDES,
@@ -177,7 +184,7 @@ _LABEL_VALUES: dict[Counter | Histogram, tuple[str, ...]] = {
 
 def side_of(order_type: str | None) -> str:
     """Return `buy` or `sell`: whatever is no buy closes something."""
-    return "buy" if order_type == "buy" else "sell"
+    return SignalType.BUY.value if order_type == SignalType.BUY else SignalType.SELL.value
 
 
 class _Prefixed(Collector):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# An id as the application makes them (`app.ids`), of the moment `at`.
+# An id as the application makes them (`app.runtime.ids`), of the moment `at`.
 _ID = """(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7'
           || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid"""
 

@@ -5,22 +5,27 @@ from typing import TYPE_CHECKING
 
 from starlette.staticfiles import StaticFiles
 
-from app.admin import api, configuration, database, live, pages, problems, records, strategies, switches
-from app.admin.guard import Guard
-from app.admin.headers import HeadAsGet, SecurityHeaders
-from app.admin.preferences import Reader
-from app.admin.tries import WrongTries
+from app.admin import live, pages
+from app.admin.rendering import problem_page
+from app.admin.routes import configuration, database, records, signals, strategies, switches
+from app.web import problems
+from app.web.authentication import Authentication
+from app.web.hub import Hub
+from app.web.locale import LocaleMiddleware
+from app.web.middleware import HeadAsGet, SecurityHeaders
+from app.web.throttle import WrongAttempts
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
 def install(app: "FastAPI") -> None:
-    """Add `/`, `/admin…`, `/docs`, `/static`, `/ws/admin-updates`; put the guard before every route."""
-    app.state.wrong_tries = WrongTries()
+    """Add `/`, `/admin…`, `/docs`, `/static`, `/ws/admin-updates`; authenticate before every route."""
+    app.state.wrong_attempts = WrongAttempts()
+    app.state.hub = Hub()
     for router in (
         pages.router,
-        api.router,
+        signals.router,
         switches.router,
         configuration.router,
         strategies.router,
@@ -30,10 +35,9 @@ def install(app: "FastAPI") -> None:
     ):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    problems.install(app)
+    problems.install(app, problem_page)
     app.add_middleware(HeadAsGet)  # the innermost: all others see what was asked
-    app.add_middleware(Guard, tries=app.state.wrong_tries)
-    app.add_middleware(Reader)
-    app.add_middleware(
-        SecurityHeaders
-    )  # added last, so outermost: the guard's own answers get the headers too
+    app.add_middleware(Authentication, attempts=app.state.wrong_attempts)
+    app.add_middleware(LocaleMiddleware)
+    # added last, so outermost: the answers of the authentication get the headers, too
+    app.add_middleware(SecurityHeaders)

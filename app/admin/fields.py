@@ -1,6 +1,6 @@
 """A configuration's values as a form's fields: kind, limits, source, from the types that check them. Pure.
 
-The limits shown to a person are the ones that the server refuses by: both come from `app.config`.
+The limits shown to a person are the ones that the server refuses by: both come from `app.config.model`.
 """
 
 from collections.abc import Container, Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 import msgspec
 from msgspec import inspect
 
-from app.config import PAUSES, Source
+from app.config.model import PAUSES, Source
 
 Kind = Literal["text", "long", "whole", "decimal", "decimals", "switch", "choice"]
 

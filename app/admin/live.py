@@ -1,4 +1,4 @@
-"""Live updates: one producer per process watches the database, each page has a sender (SPEC §15)."""
+"""Live updates: one producer per process watches the database, each page has a sender."""
 
 import asyncio
 import time
@@ -8,24 +8,23 @@ import structlog
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from app.admin import overview
-from app.db.away import DATABASE_AWAY
+from app.admin import snapshot
+from app.context import AppContext
+from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.reading import ReadLimitError
-from app.failures import describe
-from app.hub import Hub, Mailbox, Message
-from app.runtime import Runtime
+from app.errors import describe
+from app.web.hub import Hub, Mailbox, Message
 
 if TYPE_CHECKING:
-    from app.admin.session import Access
-    from app.admin.sign_outs import EndedSessions
+    from app.web.sessions import Access, EndedSessions
 
 log = structlog.get_logger(__name__)
 router = APIRouter()
 
 _WORKER = "live"  # the name the supervisor knows the producer by
-_POLL_SECONDS = 1.0  # changes made by another process of the same database ring no bell here
+_POLL_SECONDS = 1.0  # changes made by another process of the same database notify nobody here
 _SIGN_OF_LIFE_SECONDS = 2.0
-_GROWING = {"uptime_seconds", "at", "top_n_age_seconds"}  # of the status: differ at every look
+_GROWING = {"uptime_seconds", "at", "top_n_age_seconds"}  # of the status: these differ each time
 _SPACING_SECONDS = 0.2
 _COST_FACTOR = 10  # looking takes at most a tenth of the time, however large the tables are
 _LONGEST_SPACING_SECONDS = 5.0
@@ -33,23 +32,23 @@ _SEND_SECONDS = 10.0
 _TRY_AGAIN_LATER, _SESSION_ENDED = 1013, 1008
 
 
-async def run(runtime: Runtime) -> None:
+async def run(context: AppContext, hub: Hub) -> None:
     """Publish what changed; at rest while no page is connected."""
-    hub, shown, shown_at = runtime.hub, None, 0.0
+    shown, shown_at = None, 0.0
     while True:
-        runtime.supervisor.beat(_WORKER)
+        context.supervisor.beat(_WORKER)
         if not await hub.occupied(timeout=_LONGEST_SPACING_SECONDS):
             continue
-        await runtime.wakeups.wait("changed", _POLL_SECONDS)
+        await context.wakeups.wait("changed", _POLL_SECONDS)
         started = time.monotonic()
         try:
-            seen = await overview.look(runtime)
+            seen = await snapshot.look(context)
         except ReadLimitError:  # the page says itself how old its data is; the database does answer
             await asyncio.sleep(_POLL_SECONDS)
             continue
-        except DATABASE_AWAY as error:
+        except TRANSIENT_DB_ERRORS as error:
             log.warning("live updates wait for the database", error=describe(error))
-            hub.publish(Message("alarm", [overview.database_alarm()]))
+            hub.publish(Message("alarm", [snapshot.database_alarm()]))
             shown = None
             await asyncio.sleep(_POLL_SECONDS)
             continue
@@ -64,7 +63,7 @@ async def run(runtime: Runtime) -> None:
         await asyncio.sleep(min(max(_SPACING_SECONDS, cost * _COST_FACTOR), _LONGEST_SPACING_SECONDS))
 
 
-def _publish(hub: Hub, seen: overview.Overview) -> None:
+def _publish(hub: Hub, seen: snapshot.Overview) -> None:
     hub.publish(Message("alarm", seen.alarms))
     hub.publish(Message("signals_changed", seen.changes.model_dump(mode="json")))
     hub.publish(Message("metrics_update", seen.metrics.model_dump(mode="json")))
@@ -74,15 +73,16 @@ def _publish(hub: Hub, seen: overview.Overview) -> None:
 
 @router.websocket("/ws/admin-updates")
 async def admin_updates(websocket: WebSocket) -> None:
-    """Send a snapshot, then what changes. The guard let the visitor in; the session's end closes the line."""
-    runtime: Runtime = websocket.app.state.runtime
+    """Send a snapshot, then what changes. The visitor is authenticated; the session's end closes the line."""
+    context: AppContext = websocket.app.state.context
     access: Access = websocket.scope["state"]["access"]
-    mailbox = runtime.hub.join()  # before the snapshot, so that nothing falls between the two
+    hub: Hub = websocket.app.state.hub
+    mailbox = hub.join()  # before the snapshot, so that nothing falls between the two
     try:
         await websocket.accept()
         try:
-            seen = await overview.look(runtime)
-        except DATABASE_AWAY:
+            seen = await snapshot.look(context)
+        except TRANSIENT_DB_ERRORS:
             await websocket.close(_TRY_AGAIN_LATER, "the database is away")
             return
         mailbox.put_first(Message("snapshot", seen.model_dump(mode="json")))
@@ -95,7 +95,7 @@ async def admin_updates(websocket: WebSocket) -> None:
     except WebSocketDisconnect:
         pass  # the page left in the middle of a sentence: what `finally` does is all there is to do
     finally:
-        runtime.hub.leave(mailbox)
+        hub.leave(mailbox)
 
 
 async def _converse(websocket: WebSocket, mailbox: Mailbox, ended: asyncio.Event) -> None:
@@ -123,7 +123,7 @@ async def _converse(websocket: WebSocket, mailbox: Mailbox, ended: asyncio.Event
 async def _send(websocket: WebSocket, mailbox: Mailbox) -> None:
     """A page that takes nothing for 10 s is given up; one that vanished is found by the server's ping."""
     while True:
-        message = await mailbox.take()
+        message = await mailbox.next()
         try:
             async with asyncio.timeout(_SEND_SECONDS):
                 await websocket.send_json({"type": message.type, "data": _in_words(message)})

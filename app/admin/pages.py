@@ -1,4 +1,4 @@
-"""The pages: sign-in, the views, a signal's story, `/docs` (SPEC §14, §16). They work without scripts too."""
+"""The pages: sign-in, the views, a signal's story, `/docs`. They work without scripts too."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any
@@ -8,21 +8,20 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from app.admin import overview, reading
-from app.admin.door import runtime_of
-from app.admin.guard import FOREIGN, PREFERENCES, SIGN_IN, address_parts, client_address, is_foreign
-from app.admin.preferences import LANGUAGES, THEMES
-from app.admin.preferences import LIFETIME_SECONDS as PREFERENCE_SECONDS
-from app.admin.reasons import told
-from app.admin.rendering import page
-from app.admin.session import COOKIE, LIFETIME_SECONDS, Sessions
-from app.admin.texts import text
+from app.admin import snapshot, timeline
+from app.admin.rendering import page, problem_page
 from app.admin.views import BY_NAME, NAVIGATION, VIEWS, View
+from app.web.authentication import FOREIGN, PREFERENCES, SIGN_IN, address_parts, client_address, is_foreign
+from app.web.dependencies import context_of
+from app.web.locale import LANGUAGES, THEMES
+from app.web.locale import LIFETIME_SECONDS as PREFERENCE_SECONDS
+from app.web.reasons import translate
+from app.web.sessions import COOKIE, LIFETIME_SECONDS, Sessions
+from app.web.texts import text
 
 if TYPE_CHECKING:
-    from app.admin.session import Access
-    from app.admin.sign_outs import EndedSessions
-    from app.admin.tries import WrongTries
+    from app.web.sessions import Access, EndedSessions
+    from app.web.throttle import WrongAttempts
 
 router = APIRouter(include_in_schema=False)
 
@@ -38,7 +37,7 @@ async def root() -> Response:
 def _add(view: View) -> None:
     async def show(request: Request, *, fragment: bool = False) -> Response:
         frame = await _frame(request, view, fragment=fragment)
-        async with runtime_of(request).reading.acquire() as connection:
+        async with context_of(request).reading.acquire() as connection:
             values = await view.read(request, connection)
         return page(view.template, **frame, **values)
 
@@ -53,10 +52,10 @@ for _view in VIEWS:
 async def signal_story(request: Request, signal_id: UUID, *, fragment: bool = False) -> Response:
     """A signal's story: a page of its own, or with `fragment` what a list opens over itself."""
     frame = await _frame(request, BY_NAME["signals"], fragment=fragment)
-    async with runtime_of(request).reading.acquire() as connection:
-        found = await reading.story(connection, signal_id)
+    async with context_of(request).reading.acquire() as connection:
+        found = await timeline.story(connection, signal_id)
     if found is None:
-        return page("problem.html", 404, message=text("story.missing"))
+        return problem_page(404, text("story.missing"))
     return page("story.html", **frame, story=found)
 
 
@@ -64,7 +63,7 @@ async def signal_story(request: Request, signal_id: UUID, *, fragment: bool = Fa
 async def choose(request: Request) -> Response:
     """Remember a language or a theme in a cookie, then back to where the choice was made."""
     if is_foreign(request.headers, required=False):
-        return JSONResponse({"detail": told(FOREIGN)}, 403)
+        return JSONResponse({"detail": translate(FOREIGN)}, 403)
     form = await _small_form(request)
     came_from = address_parts(request.headers.get("referer", ""))
     target = ""
@@ -87,7 +86,7 @@ async def choose(request: Request) -> Response:
 @router.get(SIGN_IN)
 async def sign_in_form(request: Request, next: str = "/admin") -> Response:  # noqa: A002  # the name in the address
     """The form; it says so at once where no token is set."""
-    possible = Sessions(runtime_of(request).settings.admin_token).possible
+    possible = Sessions(context_of(request).settings.admin_token).possible
     return page(
         "sign_in.html", problem=None if possible else text("sign_in.impossible"), target=local_path(next)
     )
@@ -97,15 +96,15 @@ async def sign_in_form(request: Request, next: str = "/admin") -> Response:  # n
 async def sign_in(request: Request) -> Response:
     """Exchange the token for a session cookie; a wrong one waits for its answer."""
     if is_foreign(request.headers, required=False):
-        return JSONResponse({"detail": told(FOREIGN)}, 403)
+        return JSONResponse({"detail": translate(FOREIGN)}, 403)
     form = await _small_form(request)
     target = local_path(form.get("next", "/admin"))
-    sessions = Sessions(runtime_of(request).settings.admin_token)
-    tries: WrongTries = request.app.state.wrong_tries
+    sessions = Sessions(context_of(request).settings.admin_token)
+    tries: WrongAttempts = request.app.state.wrong_attempts
     if not sessions.possible:
         return page("sign_in.html", 401, problem=text("sign_in.impossible"), target=target)
     if not sessions.token_matches(form.get("token", "").strip()):
-        runtime_of(request).denials.count("sign_in", client_address(request))
+        context_of(request).denials.count("sign_in", client_address(request))
         await asyncio.sleep(tries.record(client_address(request)))
         return page("sign_in.html", 401, problem=text("sign_in.wrong"), target=target)
     tries.forget(client_address(request))
@@ -151,7 +150,7 @@ async def _frame(request: Request, view: View, *, fragment: bool) -> dict[str, A
     """What is drawn around a view: head and navigation, or nothing where its live part alone is asked for."""
     if fragment:
         return {"frame": "fragment.html", "view": view}
-    seen = await overview.look(runtime_of(request))
+    seen = await snapshot.look(context_of(request))
     return {"frame": "shell.html", "view": view, "navigation": NAVIGATION, "seen": seen}
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.datastructures import Headers
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse
 
-from app.admin.preferences import LANGUAGES, THEMES, current
-from app.admin.reasons import told
 from app.admin.schemas import Attempt
-from app.admin.texts import catalogue, for_scripts, text
+from app.web.locale import LANGUAGES, THEMES, current
+from app.web.reasons import translate
+from app.web.texts import catalogue, for_scripts, text
 
 _HERE = Path(__file__).parent
 NOTHING = "\N{EN DASH}"
@@ -100,7 +99,7 @@ _environment = Environment(
 _environment.globals.update(t=text, preferences=current.get, languages=LANGUAGES, themes=THEMES)
 _environment.globals.update(words=lambda: for_scripts(current.get().language))
 _environment.filters.update(clock=clock, age=age, seconds=seconds, took=took, after=after)
-_environment.filters.update(number=number, size=size, facts=facts, told=told)
+_environment.filters.update(number=number, size=size, facts=facts, translate=translate)
 
 
 def page(template: str, status: int = 200, **values: object) -> HTMLResponse:
@@ -108,11 +107,6 @@ def page(template: str, status: int = 200, **values: object) -> HTMLResponse:
     return HTMLResponse(_environment.get_template(template).render(values), status)
 
 
-def unavailable(headers: Headers, message: str) -> Response:
-    """Answer 503: a page for a person, JSON for a program."""
-    if "text/html" in headers.get("accept", ""):
-        answer: Response = page("problem.html", 503, message=message)
-    else:
-        answer = JSONResponse({"detail": message}, 503)
-    answer.headers["Retry-After"] = "2"
-    return answer
+def problem_page(status: int, message: str) -> HTMLResponse:
+    """Render a message as a page of its own."""
+    return page("problem.html", status, message=message)

@@ -1,4 +1,4 @@
-"""What the admin API answers (SPEC §14) and live updates carry (SPEC §15). Times are UTC, ages in seconds."""
+"""What the admin API answers and live updates carry. Times are UTC, ages in seconds."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -7,29 +7,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from app.admin.reasons import told
-from app.admin.texts import text
-from app.denials import Kind
+from app.runtime.denials import Kind
+from app.web.reasons import translate
+from app.web.texts import text
 
 Status = Literal["received", "approved", "rejected", "forwarding", "forwarded", "failed", "expired"]
 SignalType = Literal["buy", "sell", "manual_sell", "position_close", "sell_all"]
 Outcome = Literal["delivered", "refused", "not_taken", "unknown"]
-
-
-class Problem(BaseModel):
-    """Every refusal: what is wrong and what to do about it."""
-
-    detail: str
-
-
-class Invalid(BaseModel):
-    """What was sent is wrong: in words, or a list of the places that have the wrong type.
-
-    `place` is the path of a configuration's value that is not allowed, as `max_signal_age_seconds.buy`.
-    """
-
-    detail: str | list[dict[str, Any]]
-    place: str | None = None
 
 
 class Signal(BaseModel):
@@ -160,7 +144,7 @@ class Alarm(BaseModel):
     @property
     def text(self) -> str:
         """Made when it is sent, for that is when the reader is known."""
-        return text(f"alarm.{self.code}", **{name: told(value) for name, value in self.values.items()})
+        return text(f"alarm.{self.code}", **{name: translate(value) for name, value in self.values.items()})
 
 
 class DeniedRequests(BaseModel):

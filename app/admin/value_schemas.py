@@ -1,4 +1,4 @@
-"""How `/openapi.json` describes configured values: by the types of `app.config`, which check them. Pure."""
+"""How `/openapi.json` describes configured values: by the types that check them. Pure."""
 
 from typing import Any, ClassVar
 

@@ -1,1 +1,1 @@
-"""Everything that touches PostgreSQL: the pool, migrations, statements."""
+"""Everything that touches PostgreSQL: pools, clock, migrations, loading statements."""

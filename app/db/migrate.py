@@ -1,4 +1,4 @@
-"""Brings the schema up to date, once however many processes try (SPEC §3 "Migrations")."""
+"""Bring the schema up to date, once, however many processes try."""
 
 from contextlib import suppress
 from importlib.resources import as_file, files
@@ -21,7 +21,7 @@ async def migrate(database_url: str) -> None:
     """Apply what is missing, under an advisory lock; waiting for any lock is limited to 20 s.
 
     Raises:
-        MigrationError: the database is away, another migration holds the lock, or a statement failed.
+        MigrationError: the database is unavailable, another migration holds the lock, or a statement failed.
     """
     try:
         connection = await connect(

@@ -5,7 +5,6 @@ A database that is unavailable delays work, not the start.
 
 import socket
 from collections.abc import MutableMapping
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import msgspec
 
 from app.db import address
 from app.db.address import Address, Keepalive
+from app.runtime.supervisor import acting_for
 
 if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -22,8 +22,6 @@ else:  # generic only for the type checker
     Pool, Connection = asyncpg.Pool, asyncpg.Connection
 
 APPLICATION_NAME = "trading-signal-processor"
-# What the work is done for: a worker's name, where the supervisor has set it.
-acting_for: ContextVar[str] = ContextVar("acting_for", default="a request")
 
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 30.0

@@ -1,1 +1,1 @@
-"""Which signals are sent on, and why (SPEC §9)."""
+"""Which signals are sent on, and why."""

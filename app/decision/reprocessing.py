@@ -1,4 +1,4 @@
-"""Rejected buys are approved after all when their ticker enters the list (SPEC §13)."""
+"""Rejected buys are approved after all when their ticker enters the list."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,16 +7,18 @@ from uuid import UUID
 import structlog
 from pydantic import BaseModel
 
-from app import approvals, metrics
-from app.config import Strategy
+from app import metrics
+from app.config.model import Strategy
+from app.context import AppContext
 from app.db.pool import Connection
 from app.db.queries import load
-from app.runtime import Runtime
+from app.orders import approval
+from app.signals.statuses import DecisionResult
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-_SQL = load("reprocessing")
+_SQL = load("app.decision")
 _NOT_LISTED = "not in a fresh list of the active strategy"
 _NOTHING = (
     "no rejected buy within the strategy's windows, a later sell, "
@@ -48,45 +50,45 @@ class Outcome(BaseModel):
     skipped: list[Skipped]
 
 
-def start(runtime: Runtime) -> None:
+def start(context: AppContext) -> None:
     """Start the worker `reprocessing` under the process's supervisor."""
-    runtime.supervisor.start("reprocessing", partial(run, runtime, "reprocessing"))
+    context.supervisor.start("reprocessing", partial(run, context, "reprocessing"))
 
 
-async def run(runtime: Runtime, name: str) -> None:
-    """Look at every list with tickers that entered, for ever; each is dealt with by one process, once."""
+async def run(context: AppContext, name: str) -> None:
+    """Look at every list with tickers that entered; each is dealt with by one process, once."""
     while True:
-        runtime.supervisor.beat(name)
-        if not await look_at_lists(runtime):
-            await runtime.wakeups.wait("listed", POLL_SECONDS)
+        context.supervisor.beat(name)
+        if not await look_at_lists(context):
+            await context.wakeups.wait("listed", POLL_SECONDS)
 
 
-async def look_at_lists(runtime: Runtime) -> int:
+async def look_at_lists(context: AppContext) -> int:
     """Deal with the lists that nobody has looked at, in one transaction; return how many there were.
 
     A list of a strategy that is not active, or does not allow it, is done without a look at any signal.
     """
-    strategy = runtime.config.finviz.active_strategy
-    if not await runtime.pool.fetchval(_SQL["pending"]):
+    strategy = context.config.finviz.active_strategy
+    if not await context.pool.fetchval(_SQL["pending"]):
         return 0
-    async with runtime.pool.acquire() as connection, connection.transaction():
-        await approvals.own(connection)
+    async with context.pool.acquire() as connection, connection.transaction():
+        await approval.lock_exclusive(connection)
         rows = await connection.fetch(_SQL["lists"])
         if not rows:
             return 0
         entered = [ticker for row in rows if row["strategy"] == strategy.name for ticker in row["entered"]]
         done = None
         if strategy.reprocess_enabled and entered:
-            done = await reprocess(connection, runtime, strategy, entered, why="entered the list")
+            done = await reprocess(connection, context, strategy, entered, why="entered the list")
         await connection.execute(_SQL["done"], [row["id"] for row in rows])
     if done is not None:
-        tell(runtime, done)
+        announce(context, done)
     return len(rows)
 
 
 async def reprocess(
     connection: Connection,
-    runtime: Runtime,
+    context: AppContext,
     strategy: Strategy,
     tickers: Sequence[str] | None,
     *,
@@ -97,7 +99,7 @@ async def reprocess(
 
     Runs in the transaction of a caller that owns the approvals. Only tickers of a fresh list count.
     """
-    listed = await connection.fetchrow(_SQL["current"], strategy.name, runtime.config.system.engine_paused)
+    listed = await connection.fetchrow(_SQL["current"], strategy.name, context.config.system.engine_paused)
     ranks = {ticker: rank for rank, ticker in enumerate(listed["tickers"], 1)} if listed else {}
     wanted = list(dict.fromkeys(ranks if tickers is None else tickers))
     found = await connection.fetch(
@@ -124,7 +126,7 @@ async def reprocess(
                 }
                 for signal in signals
             ],
-            runtime.config.webhook.max_signal_age_seconds.buy,
+            context.config.webhook.max_signal_age_seconds.buy,
         )
     taken = {signal.ticker for signal in signals}
     return Outcome(
@@ -139,11 +141,11 @@ async def reprocess(
     )
 
 
-def tell(runtime: Runtime, outcome: Outcome) -> None:
+def announce(context: AppContext, outcome: Outcome) -> None:
     """Count, log and pass on what was approved; called after the commit."""
     for signal in outcome.signals:
-        metrics.SIGNALS_DECIDED.labels("approved").inc()
+        metrics.SIGNALS_DECIDED.labels(DecisionResult.APPROVED).inc()
         log.info("reprocessed", signal_id=signal.signal_id, ticker=signal.ticker, rank=signal.rank)
     if outcome.signals:
-        runtime.wakeups.notify("approved")
-        runtime.wakeups.notify("changed")
+        context.wakeups.notify("approved")
+        context.wakeups.notify("changed")

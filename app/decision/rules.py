@@ -1,7 +1,9 @@
-"""The rule that approves or rejects (SPEC §9). Pure: every fact is handed in."""
+"""The rule that approves or rejects. Pure: every fact is handed in."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from app.signals.statuses import DecisionResult, SignalType
 
 DuplicateBuys = Literal["forward", "reject"]
 
@@ -25,7 +27,7 @@ class TickerFacts:
 class Decision:
     """The status that follows, why in words a trader reads, and the facts behind it."""
 
-    status: Literal["approved", "rejected", "expired"]
+    status: DecisionResult
     reason: str
     detail: dict[str, Any]
 
@@ -33,10 +35,10 @@ class Decision:
 def decide(
     order_type: str, facts: TickerFacts, *, overdue: bool, duplicate_buys: DuplicateBuys = "forward"
 ) -> Decision:
-    """Decide one signal. A buy is handed in only while the list is fresh: else it waits (SPEC §12)."""
+    """Decide one signal. A buy is handed in only while the list is fresh: else it waits."""
     if overdue:
-        return Decision("expired", "too old before it could be decided", {})
-    if order_type == "buy":
+        return Decision(DecisionResult.EXPIRED, "too old before it could be decided", {})
+    if order_type == SignalType.BUY:
         return _decide_buy(facts, duplicate_buys)
     return _decide_sell(order_type, facts)
 
@@ -48,19 +50,19 @@ def _decide_buy(facts: TickerFacts, duplicate_buys: DuplicateBuys) -> Decision:
         "list_age_seconds": None if facts.age_seconds is None else round(facts.age_seconds, 1),
     }
     if facts.rank is None:
-        return Decision("rejected", f"not in the Top-{facts.size}", detail)
+        return Decision(DecisionResult.REJECTED, f"not in the Top-{facts.size}", detail)
     if duplicate_buys == "reject" and (facts.is_open or facts.opening):
         why = "a position is open" if facts.is_open else "a buy is on its way"
-        return Decision("rejected", f"{why} already, and duplicate buys are rejected", detail)
-    return Decision("approved", f"rank {facts.rank} of {facts.size}", detail)
+        return Decision(DecisionResult.REJECTED, f"{why} already, and duplicate buys are rejected", detail)
+    return Decision(DecisionResult.APPROVED, f"rank {facts.rank} of {facts.size}", detail)
 
 
 def _decide_sell(order_type: str, facts: TickerFacts) -> Decision:
     detail = {"position_open": facts.is_open, "buy_on_its_way": facts.opening}
-    if order_type == "manual_sell":
-        return Decision("approved", "ordered by a person", detail)
+    if order_type == SignalType.MANUAL_SELL:
+        return Decision(DecisionResult.APPROVED, "ordered by a person", detail)
     if facts.is_open:
-        return Decision("approved", "a position is open", detail)
+        return Decision(DecisionResult.APPROVED, "a position is open", detail)
     if facts.opening:
-        return Decision("approved", "its buy is on its way", detail)
-    return Decision("rejected", "no position is open and no buy is on its way", detail)
+        return Decision(DecisionResult.APPROVED, "its buy is on its way", detail)
+    return Decision(DecisionResult.REJECTED, "no position is open and no buy is on its way", detail)

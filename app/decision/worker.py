@@ -1,4 +1,4 @@
-"""The decision workers: take received signals in order, apply the rule, keep it with its reason (SPEC §9)."""
+"""The decision workers: take received signals in order, apply the rule, store it with its reason."""
 
 import asyncio
 import time
@@ -7,10 +7,12 @@ from functools import partial
 import asyncpg
 import structlog
 
-from app import approvals, metrics
+from app import metrics
+from app.context import AppContext
 from app.db.queries import load
 from app.decision.rules import Decision, DuplicateBuys, TickerFacts, decide
-from app.runtime import Runtime
+from app.orders import approval
+from app.signals.statuses import DecisionResult, SignalType
 
 log = structlog.get_logger(__name__)
 
@@ -22,35 +24,35 @@ _PACE_SECONDS = 0.008
 # Looking through a queue in which everything waits for a fresh list takes at most a tenth of the time.
 _COST_FACTOR = 10
 _BATCH = 500
-_SQL = load("decision")
+_SQL = load("app.decision")
 
 
-def start(runtime: Runtime) -> None:
+def start(context: AppContext) -> None:
     """Start `WORKER_CONCURRENCY` workers, `decision-1` …, under the process's supervisor."""
     turn = asyncio.Lock()
-    for number in range(1, runtime.settings.worker_concurrency + 1):
+    for number in range(1, context.settings.worker_concurrency + 1):
         name = f"decision-{number}"
-        runtime.supervisor.start(name, partial(run, runtime, turn, name))
+        context.supervisor.start(name, partial(run, context, turn, name))
 
 
-async def run(runtime: Runtime, turn: asyncio.Lock, name: str) -> None:
-    """Decide for ever.
+async def run(context: AppContext, turn: asyncio.Lock, name: str) -> None:
+    """Decide signals as they come.
 
     The workers of a process take turns at the front of the queue: a batch decides up to 500 signals in one
     commit, and several at once would only split it. Other processes are kept apart by row locks.
     """
     while True:
-        runtime.supervisor.beat(name)
+        context.supervisor.beat(name)
         try:
             async with asyncio.timeout(_BEAT_SECONDS):
                 await turn.acquire()
         except TimeoutError:
             continue
         try:
-            await runtime.wakeups.wait("received", POLL_SECONDS, reader=turn)
+            await context.wakeups.wait("received", POLL_SECONDS, reader=turn)
             started = time.monotonic()
-            while (decided := await decide_batch(runtime)) == _BATCH:
-                runtime.supervisor.beat(name)
+            while (decided := await decide_batch(context)) == _BATCH:
+                context.supervisor.beat(name)
             cost = time.monotonic() - started
             await asyncio.sleep(
                 min(_COST_FACTOR * cost, POLL_SECONDS) if not decided else _PACE_SECONDS - cost
@@ -59,11 +61,11 @@ async def run(runtime: Runtime, turn: asyncio.Lock, name: str) -> None:
             turn.release()
 
 
-async def decide_batch(runtime: Runtime) -> int:
+async def decide_batch(context: AppContext) -> int:
     """Decide the front of the queue in one transaction; return how many signals that were."""
-    config = runtime.config
-    async with runtime.pool.acquire() as connection, connection.transaction():
-        await approvals.share(connection)
+    config = context.config
+    async with context.pool.acquire() as connection, connection.transaction():
+        await approval.lock_shared(connection)
         rows = await connection.fetch(
             _SQL["claim"], _BATCH, config.finviz.active_strategy.name, config.system.engine_paused
         )
@@ -77,7 +79,7 @@ async def decide_batch(runtime: Runtime) -> int:
             [decision.reason for decision in decisions],
             [decision.detail for decision in decisions],
         )
-    runtime.queues.count_decided(len(rows))
+    context.queues.count_decided(len(rows))
     for result in results:
         metrics.SIGNALS_DECIDED.labels(result["status"]).inc(result["signals"])
     for row, decision in zip(rows, decisions, strict=True):
@@ -88,9 +90,9 @@ async def decide_batch(runtime: Runtime) -> int:
             status=decision.status,
             reason=decision.reason,
         )
-    if any(decision.status == "approved" for decision in decisions):
-        runtime.wakeups.notify("approved")
-    runtime.wakeups.notify("changed")
+    if any(decision.status == DecisionResult.APPROVED for decision in decisions):
+        context.wakeups.notify("approved")
+    context.wakeups.notify("changed")
     return len(rows)
 
 
@@ -108,7 +110,7 @@ def _decide_in_order(rows: list[asyncpg.Record], duplicate_buys: DuplicateBuys) 
             age_seconds=row["age_seconds"],
         )
         decision = decide(order_type, facts, overdue=row["overdue"], duplicate_buys=duplicate_buys)
-        if order_type == "buy" and decision.status == "approved":
+        if order_type == SignalType.BUY and decision.status == DecisionResult.APPROVED:
             on_the_way.add(ticker)
         decisions.append(decision)
     return decisions

@@ -1,4 +1,4 @@
-"""An alert on its way from the socket to a committed row (SPEC §8)."""
+"""An alert on its way from the socket to a committed row."""
 
 from fastapi import FastAPI
 

@@ -1,4 +1,4 @@
-"""Group commit: all that waits goes into one transaction; the commit before is the window (DESIGN §4)."""
+"""Group commit: all that waits goes into one transaction; the commit before is the window."""
 
 import asyncio
 from collections import deque
@@ -8,13 +8,13 @@ import asyncpg
 import structlog
 
 from app import logging, metrics
-from app.db.away import DATABASE_AWAY, is_about_rows
+from app.context import AppContext
+from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows
 from app.db.pool import Connection
 from app.db.queries import load
-from app.failures import describe
-from app.intake.dedupe import Verdict, fold, follow
+from app.errors import describe
+from app.intake.dedupe import Verdict, collapse_batch, resolve_follower
 from app.intake.store import Post, store
-from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +23,7 @@ ANSWER_SECONDS = 2.0  # TradingView gives up after 3
 _COMMIT_SECONDS, _RETRY_SECONDS, _IDLE_SECONDS = 10.0, 0.1, 5.0
 
 
-_TRY_WRITING = load("intake")["try_writing"]
+_TRY_WRITING = load("app.intake")["try_writing"]
 
 
 class OverloadedError(Exception):
@@ -41,8 +41,8 @@ class RefusedByDatabaseError(Exception):
 class GroupCommit:
     """Takes posts from any number of requests and commits them in batches, in the order they came."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
         self._queue: deque[Post] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -84,29 +84,29 @@ class GroupCommit:
             log.warning("stopped with uncommitted posts; none of them was answered 202", posts=self.waiting)
 
     async def run(self, name: str) -> None:
-        """Commit for ever, on a connection of its own, so that busy workers never keep an alert waiting.
+        """Commit, on a connection of its own, so that busy workers never keep an alert waiting.
 
-        While the database is away it keeps trying, with the posts that are still waited for.
+        While the database is unavailable it keeps trying, with the posts that are still waited for.
         """
         away = False
         while True:
             try:
-                async with self._runtime.pool.acquire(timeout=_IDLE_SECONDS) as connection:
+                async with self._context.pool.acquire(timeout=_IDLE_SECONDS) as connection:
                     while True:
-                        self._runtime.supervisor.beat(name)
+                        self._context.supervisor.beat(name)
                         if batch := self._take():
                             await self._commit(connection, batch)
                             away = False
-                        elif self._runtime.intake_failure:
+                        elif self._context.intake_failure:
                             await self._try_writing(connection)
                         else:
                             await self._next_arrival()
-            except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+            except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
                 if not away:
                     log.warning("intake cannot commit, and keeps trying", error=describe(error))
                 away = True
-                self._runtime.intake_failure = describe(error)
-                self._runtime.supervisor.beat(name)
+                self._context.intake_failure = describe(error)
+                self._context.supervisor.beat(name)
                 self._put_back(self._take_all())
                 await asyncio.sleep(_RETRY_SECONDS)
 
@@ -117,7 +117,7 @@ class GroupCommit:
             _, answer = self._deadlines.popleft()
             if not answer.done():
                 answer.set_exception(NotCommittedInTimeError())
-                self._runtime.intake_failure = self._runtime.intake_failure or "no commit within 2 s"
+                self._context.intake_failure = self._context.intake_failure or "no commit within 2 s"
         self._timer = loop.call_at(self._deadlines[0][0], self._give_up) if self._deadlines else None
 
     async def _next_arrival(self) -> None:
@@ -138,7 +138,7 @@ class GroupCommit:
                 await connection.execute(_TRY_WRITING)
         finally:
             await transaction.rollback()
-        self._runtime.intake_failure = ""
+        self._context.intake_failure = ""
 
     def _take(self) -> list[Post]:
         """Take the next batch off the queue; withdrawn posts fall away."""
@@ -170,7 +170,7 @@ class GroupCommit:
     async def _commit(self, connection: Connection, batch: Sequence[Post]) -> None:
         """Commit a batch. What is not settled by it, for whatever reason, is in the queue again."""
         settled: dict[Post, Verdict | None] = {}
-        leaders, followers = fold(batch)
+        leaders, followers = collapse_batch(batch)
         parts = [leaders]
         try:
             while parts:
@@ -192,7 +192,7 @@ class GroupCommit:
                     self._announce(part, verdicts)
             for post, leader in followers:
                 verdict = settled[leader]
-                if verdict and (same := follow(post, leader, verdict)):
+                if verdict and (same := resolve_follower(post, leader, verdict)):
                     settled[post] = same
                     self._answer(post, same)
         finally:
@@ -203,18 +203,18 @@ class GroupCommit:
         """Answer the requests, wake the workers, write the log: all after the commit."""
         new = [post for post, verdict in zip(part, verdicts, strict=True) if verdict.first == post.id]
         undecided = sum(post.alert.order.type is not None for post in new)
-        self._runtime.queues.received += undecided
+        self._context.queues.received += undecided
         for post, verdict in zip(part, verdicts, strict=True):
             self._answer(post, verdict)
         while self._deadlines and self._deadlines[0][1].done():
             self._deadlines.popleft()
-        self._runtime.intake_failure = ""
+        self._context.intake_failure = ""
         metrics.GROUP_COMMIT_SIZE.observe(len(part))
         metrics.SIGNALS_RECEIVED.inc(len(new))
         if undecided:
-            self._runtime.wakeups.notify("received")
+            self._context.wakeups.notify("received")
         if new:
-            self._runtime.wakeups.notify("changed")
+            self._context.wakeups.notify("changed")
         logging.write_lines("signal received", (_log_fields(post) for post in new))
 
     @staticmethod

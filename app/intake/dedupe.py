@@ -1,4 +1,4 @@
-"""Which posts are the same signal (SPEC §8). Pure: what is stored comes in, what to do comes out."""
+"""Which posts are the same signal. Pure: what is stored comes in, what to do comes out."""
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
@@ -66,7 +66,7 @@ def body_key(digest: bytes, window_seconds: int) -> Key | None:
     return Key(digest, window_seconds) if window_seconds else None
 
 
-def fold(batch: Iterable[_Post]) -> tuple[list[_Post], list[tuple[_Post, _Post]]]:
+def collapse_batch(batch: Iterable[_Post]) -> tuple[list[_Post], list[tuple[_Post, _Post]]]:
     """Split a batch into leaders, no two of which share a key, and followers with their leaders."""
     leaders, followers, holders = list[_Post](), list[tuple[_Post, _Post]](), dict[bytes, _Post]()
     for post in batch:
@@ -81,7 +81,7 @@ def fold(batch: Iterable[_Post]) -> tuple[list[_Post], list[tuple[_Post, _Post]]
     return leaders, followers
 
 
-def follow(post: Keyed, leader: Keyed, verdict: Verdict) -> Verdict | None:
+def resolve_follower(post: Keyed, leader: Keyed, verdict: Verdict) -> Verdict | None:
     """Return the follower's verdict if its leader's settles it; None: it has to ask the database itself."""
     if post.digest != leader.digest or verdict.first is None:
         return None
@@ -92,7 +92,7 @@ def follow(post: Keyed, leader: Keyed, verdict: Verdict) -> Verdict | None:
     return Verdict(verdict.first) if same_header or (leader_is_new and same_body) else None
 
 
-def judge(post: Keyed, owners: Mapping[bytes, Owner]) -> Verdict:
+def resolve_leader(post: Keyed, owners: Mapping[bytes, Owner]) -> Verdict:
     """Say what a leader is, given who holds its keys after it tried to take them.
 
     The header goes before the body: with the same body it makes the same post for 24 h, with another body

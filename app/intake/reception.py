@@ -1,4 +1,4 @@
-"""What happens to one post, from its parts to the answer (SPEC §8). The HTTP around it is in `routes`."""
+"""What happens to one post, from its parts to the answer. The HTTP around it is in `routes`."""
 
 import asyncio
 from typing import NamedTuple
@@ -7,17 +7,18 @@ from uuid import UUID
 import structlog
 
 from app import metrics
-from app.db.away import DATABASE_AWAY
-from app.denials import Kind
-from app.failures import describe
-from app.intake.alert import SECRET_FIELD, Alert, BadAlertError, Fields, read_alert, read_fields, text_of
+from app.context import AppContext
+from app.db.errors import TRANSIENT_DB_ERRORS
+from app.errors import describe
+from app.intake.access import WebhookSecret
 from app.intake.commit import GroupCommit, NotCommittedInTimeError, OverloadedError, RefusedByDatabaseError
 from app.intake.dedupe import body_key, header_key
 from app.intake.refused import RefusedPosts
-from app.intake.secret import WebhookSecret
 from app.intake.store import Post
-from app.members import without
-from app.runtime import Runtime
+from app.runtime.denials import Kind
+from app.signals.alert import SECRET_FIELD, Alert, BadAlertError, Fields, read_alert, read_fields, text_of
+from app.signals.members import without
+from app.signals.statuses import SignalType
 
 log = structlog.get_logger(__name__)
 
@@ -58,16 +59,16 @@ class Accepted(NamedTuple):
 class Reception:
     """Checks a post, has it committed, and keeps those that it refuses."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._secret = WebhookSecret(runtime.settings.webhook_secret)
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
+        self._secret = WebhookSecret(context.settings.webhook_secret)
         self._turn = asyncio.Lock()
-        self.commit = GroupCommit(runtime)
-        self.refused = RefusedPosts(runtime)
+        self.commit = GroupCommit(context)
+        self.refused = RefusedPosts(context)
         if self._secret.is_open:
             log.warning("WEBHOOK_SECRET is empty: whoever reaches this port can send signals; set it in .env")
 
-    async def take(self, body: bytes, envelope: Envelope) -> Accepted:
+    async def accept(self, body: bytes, envelope: Envelope) -> Accepted:
         """Return once the alert is committed, or recognised as one that was.
 
         Raises:
@@ -95,11 +96,11 @@ class Reception:
         return Accepted(signal_id, alert.ticker, self._queue_size(), duplicate)
 
     async def close(self, limit_seconds: float) -> None:
-        """Bring home what was accepted, while the workers still run."""
+        """Store what was accepted, while the workers still run."""
         await self.commit.drain(limit_seconds)
         try:
             await self.refused.write()
-        except DATABASE_AWAY as error:
+        except TRANSIENT_DB_ERRORS as error:
             log.warning("refused posts of the last second are lost", error=describe(error))
 
     def refusal(self, status: int, detail: str, envelope: Envelope, body: bytes) -> NotTakenError:
@@ -136,19 +137,19 @@ class Reception:
 
     def _denied(self, kind: Kind, status: int, detail: str, client: str) -> NotTakenError:
         """Count a post of a stranger, which is not stored, and return what to raise."""
-        self._runtime.denials.count(kind, client)
+        self._context.denials.count(kind, client)
         metrics.POSTS_REFUSED.labels(str(status)).inc()
         return NotTakenError(status, detail)
 
     def _queue_size(self) -> int:
-        return self._runtime.queues.received + self.commit.waiting
+        return self._context.queues.received + self.commit.waiting
 
     def _check_pause(self) -> None:
-        if self._runtime.config.system.intake_paused:
+        if self._context.config.system.intake_paused:
             raise NotTakenError(503, "intake is paused by an operator")
 
     def _is_full(self) -> bool:
-        return self._queue_size() >= self._runtime.settings.queue_max_size
+        return self._queue_size() >= self._context.settings.queue_max_size
 
     async def _await_room(self) -> None:
         """Let a post into a full queue as soon as decisions make room, in the order of arrival.
@@ -166,11 +167,11 @@ class Reception:
             raise NotTakenError(503, "too many signals wait for a decision (QUEUE_MAX_SIZE)") from error
 
     def _post(self, alert: Alert, envelope: Envelope) -> Post:
-        webhook = self._runtime.config.webhook
+        webhook = self._context.config.webhook
         ages = webhook.max_signal_age_seconds
         return Post(
             alert=alert,
-            max_age=ages.buy if alert.order.type == "buy" else ages.sell,
+            max_age=ages.buy if alert.order.type == SignalType.BUY else ages.sell,
             header_key=header_key(envelope.idempotency_key) if envelope.idempotency_key else None,
             body_key=body_key(alert.digest, webhook.dedupe_window_seconds),
         )

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.intake.paths import is_misspelt, secret_in_path, secrets_in
+from app.intake.access import is_misspelt, secret_in_path, secrets_in
 from app.intake.reception import WRONG_PATH, Accepted, Envelope, NotTakenError, Reception
 
 BODY_LIMIT = 64 * 1024
@@ -39,7 +39,7 @@ class WebhookIn:
             await self.app(scope, receive, send)
             return
         try:
-            accepted = await _take(scope, receive, in_path)
+            accepted = await _accept(scope, receive, in_path)
         except NotTakenError as error:
             await _refused(error)(scope, receive, send)
         except ClientDisconnect:
@@ -48,7 +48,7 @@ class WebhookIn:
             await _send_accepted(accepted, send)
 
 
-async def _take(scope: Scope, receive: Receive, in_path: bytes | None) -> Accepted:
+async def _accept(scope: Scope, receive: Receive, in_path: bytes | None) -> Accepted:
     """Read the post and have it taken; `in_path` None is a path that was meant to be the webhook's.
 
     Raises:
@@ -64,7 +64,7 @@ async def _take(scope: Scope, receive: Receive, in_path: bytes | None) -> Accept
     headers = dict(scope["headers"])
     envelope = _envelope(scope, headers, in_path)
     body = await _read(receive, headers, reception, envelope)
-    return await reception.take(body, envelope)
+    return await reception.accept(body, envelope)
 
 
 def _envelope(scope: Scope, headers: Mapping[bytes, bytes], in_path: bytes) -> Envelope:

@@ -1,4 +1,4 @@
-"""One intake transaction: deduplication keys, signals and their first events commit together (DESIGN §4)."""
+"""One intake transaction: deduplication keys, signals and their first events commit together."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ import msgspec
 
 from app.db.pool import Connection
 from app.db.queries import load
-from app.ids import new_id
-from app.intake.alert import Alert
-from app.intake.dedupe import Key, Owner, Verdict, judge
+from app.intake.dedupe import Key, Owner, Verdict, resolve_leader
+from app.runtime.ids import new_id
+from app.signals.alert import Alert
 
-_SQL = load("intake")
+_SQL = load("app.intake")
 
 _OVERHEAD_BYTES = 1_000  # what a waiting post costs beside its body
 _encode = msgspec.json.Encoder().encode
@@ -104,7 +104,7 @@ async def _deduplicate(connection: Connection, posts: Sequence[Post]) -> list[Ve
         row["key"]: Owner(row["signal_id"], row["body_digest"])
         for row in await connection.fetch(_SQL["key_owners"], [row[0] for row in rows])
     }
-    verdicts = [judge(post, owners) for post in posts]
+    verdicts = [resolve_leader(post, owners) for post in posts]
     if handed := [(key, verdict.first) for verdict in verdicts for key in verdict.hand_over]:
         await connection.execute(_SQL["hand_over_keys"], *zip(*handed, strict=True))
     if given := [key for verdict in verdicts for key in verdict.give_back]:

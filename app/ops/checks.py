@@ -1,14 +1,14 @@
-"""The rules behind `/health` (SPEC §17): what makes a process unhealthy, what only degrades it. Pure."""
+"""The rules behind `/health`: what makes a process unhealthy, what only degrades it. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from app.db.clock import ClockStep
 from app.errors import ConfigFileError
-from app.queues import Queues
-from app.runtime import ClockStep
-from app.supervisor import WorkerState
+from app.runtime.queues import Queues
+from app.runtime.supervisor import WorkerState
 
 Status = Literal["healthy", "degraded", "unhealthy"]
 Check = dict[str, Any]

@@ -1,4 +1,7 @@
-"""Prometheus metrics on a port of their own, at `/` and `/metrics` (SPEC §17)."""
+"""Prometheus metrics on a port of their own, at `/` and `/metrics`.
+
+A module of its own: `serve` alone starts it, before the application.
+"""
 
 from prometheus_client import start_http_server
 

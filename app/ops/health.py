@@ -1,4 +1,4 @@
-"""`/health` and `/health/detailed` (SPEC §14, §17)."""
+"""`/health` and `/health/detailed`."""
 
 import asyncio
 import shutil
@@ -9,18 +9,18 @@ import asyncpg
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
-from app.db.away import DATABASE_AWAY
+from app.config.destination_url import fault_of
+from app.context import AppContext
+from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Connection
 from app.db.queries import load
-from app.destination_url import fault_of
 from app.ops import checks
 from app.ops.checks import BLOCKED_AFTER_SECONDS, Blocked, Check, Probe, Status
 from app.orders.destination import describe
-from app.runtime import Runtime
 
 DATABASE_SECONDS = 2.0
 _PROBE_EVERY_SECONDS = 1.0
-_SQL = load("ops")
+_SQL = load("app.ops")
 
 router = APIRouter(tags=["health"])
 
@@ -45,8 +45,8 @@ class DetailedAnswer(BaseModel):
 class Health:
     """Looks at the process; however often it is asked, the database is asked once a second at the most."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
         self._probe: Probe | None = None
         self._probed_at = 0.0
         self._probing = asyncio.Lock()
@@ -54,43 +54,43 @@ class Health:
 
     async def answer(self) -> HealthAnswer:
         """Run every check."""
-        runtime = self._runtime
+        context = self._context
         probe = await self._fresh_probe()
-        system = runtime.config.system
+        system = context.config.system
         found = {
             "database": checks.database(probe),
-            "workers": checks.workers(runtime.supervisor.states(), probe.blocked),
-            "backlog": checks.backlog(runtime.queues, runtime.settings.queue_max_size),
-            "intake": checks.intake(paused=system.intake_paused, failure=runtime.intake_failure),
-            "outcomes": checks.outcomes(runtime.unwritten_outcomes),
-            "clock_step": checks.clock_step(runtime.clock_step, time.monotonic()),
-            "sells": checks.sells(runtime.queues),
+            "workers": checks.workers(context.supervisor.states(), probe.blocked),
+            "backlog": checks.backlog(context.queues, context.settings.queue_max_size),
+            "intake": checks.intake(paused=system.intake_paused, failure=context.intake_failure),
+            "outcomes": checks.outcomes(context.unwritten_outcomes),
+            "clock_step": checks.clock_step(context.clock.step, time.monotonic()),
+            "sells": checks.sells(context.queues),
             "top_n": checks.top_n(probe, paused=system.engine_paused),
-            "destination": checks.destination(describe(runtime), fault_of(runtime.config.webhook.url)),
-            "configuration": checks.configuration(runtime.config_problems),
-            "clock": checks.clock(runtime.clock.difference, differs=runtime.clock.differs),
-            "disk": checks.disk(shutil.disk_usage(runtime.settings.config_dir.resolve().anchor).free),
+            "destination": checks.destination(describe(context), fault_of(context.config.webhook.url)),
+            "configuration": checks.configuration(context.config_problems),
+            "clock": checks.clock(context.clock.difference, differs=context.clock.differs),
+            "disk": checks.disk(shutil.disk_usage(context.settings.config_dir.resolve().anchor).free),
         }
         return HealthAnswer(
             status=checks.overall(found.values()),
-            version=runtime.settings.app_version,
-            uptime_seconds=round(time.monotonic() - runtime.started_at, 1),
+            version=context.settings.app_version,
+            uptime_seconds=round(time.monotonic() - context.started_at, 1),
             checks=found,
         )
 
     async def detailed(self) -> DetailedAnswer:
-        """Return the components with the keys of SPEC §14."""
-        runtime, answer = self._runtime, await self.answer()
-        settings, probe = runtime.settings, await self._fresh_probe()
-        states = runtime.supervisor.states()
-        described = describe(runtime)
+        """Return the components under their documented keys."""
+        context, answer = self._context, await self.answer()
+        settings, probe = context.settings, await self._fresh_probe()
+        states = context.supervisor.states()
+        described = describe(context)
         max_size = settings.queue_max_size
         return DetailedAnswer(
             status=answer.status,
             version=answer.version,
             components={
-                "processing_queue": {"size": runtime.queues.received, "max_size": max_size},
-                "approved_queue": {"size": runtime.queues.approved, "max_size": max_size},
+                "processing_queue": {"size": context.queues.received, "max_size": max_size},
+                "approved_queue": {"size": context.queues.approved, "max_size": max_size},
                 "workers": {
                     "processing": settings.worker_concurrency,
                     "forwarding": settings.forwarding_workers,
@@ -98,7 +98,7 @@ class Health:
                     "forwarding_active": _alive(states, "sender-"),
                 },
                 "finviz_engine": {
-                    "state": "paused" if runtime.config.system.engine_paused else "running",
+                    "state": "paused" if context.config.system.engine_paused else "running",
                     **answer.checks["top_n"],
                 },
                 "top_n_tickers": {
@@ -135,30 +135,30 @@ class Health:
 
     async def _ask(self) -> Probe:
         started = time.perf_counter()
-        strategy = self._runtime.config.finviz.active_strategy.name
+        strategy = self._context.config.finviz.active_strategy.name
         try:
-            async with self._runtime.probing.acquire() as connection:
+            async with self._context.probing.acquire() as connection:
                 try:
                     row = await connection.fetchrow(_SQL["probe"], strategy)
-                    blocked = await find_blocked(self._runtime, connection)
+                    blocked = await find_blocked(self._context, connection)
                 except asyncio.CancelledError:
                     connection.terminate()  # given back in order, it would wait for a server that hangs
                     raise
         except asyncpg.UndefinedTableError:
             return Probe(0.0, error="the schema is missing or old: run 'python -m app migrate'")
-        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+        except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
             return Probe(0.0, error=f"cannot be asked ({type(error).__name__})")  # its text may name hosts
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
         size, age, max_age, at, failure = row or (None,) * 5
         return Probe(milliseconds, "", size, age, max_age, at, failure or "", blocked)
 
 
-async def find_blocked(runtime: Runtime, connection: Connection) -> tuple[Blocked, ...]:
+async def find_blocked(context: AppContext, connection: Connection) -> tuple[Blocked, ...]:
     """Return the workers and requests of this process that have waited for a lock for more than 3 s."""
-    rows = await connection.fetch(_SQL["blocked"], list(runtime.sessions), BLOCKED_AFTER_SECONDS)
+    rows = await connection.fetch(_SQL["blocked"], list(context.sessions), BLOCKED_AFTER_SECONDS)
     return tuple(
         Blocked(
-            worker=runtime.sessions.get(row["pid"], "a request"),
+            worker=context.sessions.get(row["pid"], "a request"),
             seconds=row["seconds"],
             blocker=row["blocker"],
             is_idle=row["is_idle"],

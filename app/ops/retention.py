@@ -1,31 +1,31 @@
-"""Removes what is older than `retention_days`, in batches that nobody notices (SPEC §7)."""
+"""Removes what is older than `retention_days`, in small batches."""
 
 import asyncio
 
 import structlog
 
+from app.context import AppContext
 from app.db.pool import Pool
 from app.db.queries import load
-from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
-_SQL = load("retention")
+_SQL = load("app.ops", "retention")
 _BATCH = 500
 _NEXT_BATCH_SECONDS, _LOOK_AGAIN_SECONDS = 0.5, 20.0
 
 
-async def run(runtime: Runtime, name: str) -> None:
-    """Sweep for ever: a batch every half a second while there is much, and a look every 20 s else.
+async def run(context: AppContext, name: str) -> None:
+    """Sweep: a batch every half a second while there is much, and a look every 20 s else.
 
     Several processes may sweep at the same time; each row goes once.
     """
     while True:
-        runtime.supervisor.beat(name)
-        removed = await sweep(runtime.pool, runtime.config.system.retention_days)
+        context.supervisor.beat(name)
+        removed = await sweep(context.pool, context.config.system.retention_days)
         if removed:
             log.info("retention", **removed)
-            runtime.wakeups.notify("changed")
+            context.wakeups.notify("changed")
         full = max(removed.values(), default=0) >= _BATCH
         await asyncio.sleep(_NEXT_BATCH_SECONDS if full else _LOOK_AGAIN_SECONDS)
 

@@ -1,1 +1,1 @@
-"""Approved signals on their way to the destination, each attempt written down (SPEC §10)."""
+"""Approved signals on their way to the destination: every attempt is written down before it is made."""

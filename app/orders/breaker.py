@@ -1,6 +1,6 @@
-"""When a destination that keeps failing is left alone, and how it is tried again (SPEC §10).
+"""The circuit breaker of a destination.
 
-Five failures in a row over at least three signals hold it: the signals are not to blame. From then on one
+Five failures in a row over at least three signals open it: the signals are not to blame. From then on one
 probe at a time leaves, the oldest sell first, until one is answered. Pure but for the functions at the end.
 """
 
@@ -16,7 +16,7 @@ from app import metrics
 from app.db.pool import Connection
 from app.db.queries import load
 from app.orders.limiter import Allowance
-from app.orders.policy import Outcome
+from app.signals.statuses import Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ LONGEST_PAUSE_SECONDS = _PAUSES[-1]
 _LATER = 1.5  # the signal of a failed probe lets others go first: it may be the one that is to blame
 _WORTH_READING = 50
 _LOOK_AGAIN_SECONDS = 0.25
-_SQL = load("breaker")
+_SQL = load("app.orders")
 
 # Attempts that we ended ourselves say nothing of the destination.
 SENDER_DIED, GIVEN_BACK = "its sender died with the request open", "stopped before it was sent"
@@ -130,9 +130,9 @@ async def after_failure(
 async def after_answer(connection: Connection, destination: str) -> None:
     """Note in the running transaction that the destination answered, whatever it said: it works."""
     if await connection.fetchval(_SQL["answered"], destination):
-        tell_recovered()
+        log_recovery()
 
 
-def tell_recovered() -> None:
-    """Say once that the destination works again."""
+def log_recovery() -> None:
+    """Log once that the destination works again."""
     log.info("the destination works again")

@@ -1,4 +1,4 @@
-"""Where deliveries go: the configured URL, or paper without one (SPEC §10)."""
+"""Where deliveries go: the configured URL, or paper without one."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -6,12 +6,11 @@ from typing import Literal, TypedDict
 from urllib.parse import urlsplit
 
 from app import metrics
+from app.context import AppContext
 from app.db.pool import Connection
 from app.db.queries import load
-from app.runtime import Runtime
 
-_SQL = load("delivery")
-_FAILING_REASON = load("breaker")["failing_reason"]
+_SQL = load("app.orders")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +43,24 @@ class Description(TypedDict):
     state: Literal["open", "held", "paused"]
 
 
-def describe(runtime: Runtime) -> Description:
+def describe(context: AppContext) -> Description:
     """Return where deliveries go and whether they may: `held` when the destination asked us to wait."""
-    destination = destination_of(runtime.config.webhook.url)
-    state = "paused" if runtime.config.system.delivery_paused else runtime.destination_state
+    destination = destination_of(context.config.webhook.url)
+    state = "paused" if context.config.system.delivery_paused else context.destination_state
     return {"kind": destination.kind, "origin": destination.origin, "state": state}
 
 
-async def look_up_state(runtime: Runtime, connection: Connection) -> None:
+async def look_up_state(context: AppContext, connection: Connection) -> None:
     """Learn whether the destination holds us: another process may have been told so."""
-    key = destination_of(runtime.config.webhook.url).key
+    key = destination_of(context.config.webhook.url).key
     held = await connection.fetchval(_SQL["held"], key)
-    runtime.destination_state = "held" if held else "open"
-    shown = describe(runtime)["state"]
+    context.destination_state = "held" if held else "open"
+    shown = describe(context)["state"]
     for state in ("open", "held", "paused"):
         metrics.DESTINATION_STATE.set(state == shown, state)
 
 
-async def why_failing(runtime: Runtime, connection: Connection) -> str:
-    """Return how the destination keeps failing, empty while it does not: an alarm (SPEC §10)."""
-    key = destination_of(runtime.config.webhook.url).key
-    return await connection.fetchval(_FAILING_REASON, key) or ""
+async def why_failing(context: AppContext, connection: Connection) -> str:
+    """Return how the destination keeps failing, empty while it does not: an alarm."""
+    key = destination_of(context.config.webhook.url).key
+    return await connection.fetchval(_SQL["failing_reason"], key) or ""

@@ -1,4 +1,4 @@
-"""The arithmetic of the rate limits (SPEC §10). Pure; the attempts in the database are the ledger.
+"""The arithmetic of the rate limits. Pure; the attempts in the database are the ledger.
 
 An attempt counts while it is open and for one window after it ended. The request reaches the destination
 somewhere between its start and its end, so counting from the end keeps every sliding window, as it sees it,

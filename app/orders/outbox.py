@@ -12,13 +12,13 @@ import asyncpg
 import structlog
 
 from app import metrics
+from app.context import AppContext
 from app.db.pool import Connection
 from app.db.queries import load
 from app.orders.breaker import GIVEN_BACK, probe_allowance
-from app.orders.clock import note_clock_step
 from app.orders.destination import Destination, destination_of
 from app.orders.limiter import Allowance, Usage, Window, allowance
-from app.runtime import Runtime
+from app.signals.statuses import DecisionResult, Outcome, Status
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +26,7 @@ POLL_SECONDS = 1.0
 _BEAT_SECONDS = 10.0
 # Beyond the request's own time-out: to write the outcome down. Whoever needs longer is taken for dead.
 _LEASE_MARGIN_SECONDS = 10.0
-_SQL = load("delivery")
-_FAILING = load("breaker")["is_failing"]
+_SQL = load("app.orders")
 _UNLIMITED = Allowance(sys.maxsize, (), 0.0)
 
 
@@ -47,8 +46,8 @@ class Delivery:
     destination: Destination
 
 
-class Round(NamedTuple):
-    """What one look at the queue gave. `rows` counts sells that ended too; `wait_seconds` is for a token."""
+class ClaimResult(NamedTuple):
+    """What one claim gave. `rows` counts sells that ended too; `wait_seconds` is for a token."""
 
     rows: int = 0
     wait_seconds: float = 0.0
@@ -57,13 +56,13 @@ class Round(NamedTuple):
 class Outbox:
     """Between the database and the senders: one claim serves every sender that is idle."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
         self._claimed: asyncio.Queue[Delivery] = asyncio.Queue()
         self._idle = 0
         self._somebody_idle = asyncio.Event()
 
-    async def take(self) -> Delivery | None:
+    async def next(self) -> Delivery | None:
         """Wait for a delivery; None after 10 s without one, so that the sender can show that it lives."""
         self._idle += 1
         self._somebody_idle.set()
@@ -76,10 +75,10 @@ class Outbox:
             self._idle -= 1
 
     async def run(self, name: str) -> None:
-        """Claim for whoever is idle, for ever. Cancelled, it gives back what no sender has begun."""
+        """Claim for senders that are idle. Cancelled, it gives back what no sender has begun."""
         try:
             while True:
-                self._runtime.supervisor.beat(name)
+                self._context.supervisor.beat(name)
                 await self._turn()
         except asyncio.CancelledError:
             while not self._claimed.empty():
@@ -92,7 +91,7 @@ class Outbox:
             await self._until_somebody_is_idle()
         # Fails closed: a pause may be in the revision alone. Exits wait with it, for a second once the
         # database answers, since the configuration is looked at each second.
-        elif self._runtime.config.system.delivery_paused or not self._runtime.is_configured:
+        elif self._context.config.system.delivery_paused or not self._context.is_configured:
             await asyncio.sleep(POLL_SECONDS)
         else:
             found = await self._claim_to_the_end(wanted)
@@ -100,7 +99,7 @@ class Outbox:
                 # no news makes a token come sooner, so nothing is listened to
                 await asyncio.sleep(min(found.wait_seconds, POLL_SECONDS))
             elif found.rows < wanted:
-                await self._runtime.wakeups.wait("approved", POLL_SECONDS)
+                await self._context.wakeups.wait("approved", POLL_SECONDS)
 
     async def _until_somebody_is_idle(self) -> None:
         self._somebody_idle.clear()
@@ -110,7 +109,7 @@ class Outbox:
         except TimeoutError:
             return
 
-    async def _claim_to_the_end(self, wanted: int) -> Round:
+    async def _claim_to_the_end(self, wanted: int) -> ClaimResult:
         """Claim; one that is cut off may have been committed all the same, so it is seen through first."""
         claiming = asyncio.create_task(self.claim(wanted))
         try:
@@ -119,16 +118,16 @@ class Outbox:
             await asyncio.wait({claiming})
             raise
 
-    async def claim(self, wanted: int) -> Round:
-        """Claim what is due and allowed, for so many senders at the most; `take` hands it out."""
-        config = self._runtime.config.webhook
+    async def claim(self, wanted: int) -> ClaimResult:
+        """Claim what is due and allowed, for so many senders at the most; `next` hands it out."""
+        config = self._context.config.webhook
         destination = destination_of(config.url)
         wait, deliveries, rejected = 0.0, list[Delivery](), 0
-        async with self._runtime.pool.acquire() as connection:
+        async with self._context.pool.acquire() as connection:
             if not config.rate_limiting_enabled:
                 deliveries, rejected = await self._claim_due(connection, wanted, destination)
             if config.rate_limiting_enabled or (
-                not deliveries and await connection.fetchval(_FAILING, destination.key)
+                not deliveries and await connection.fetchval(_SQL["is_failing"], destination.key)
             ):
                 async with connection.transaction():
                     free = await self._tokens(connection, destination)
@@ -142,18 +141,18 @@ class Outbox:
         for delivery in deliveries:  # only now: nothing leaves before its attempt is committed
             self._claimed.put_nowait(delivery)
         if deliveries or rejected:
-            self._runtime.wakeups.notify("changed")
-        return Round(len(deliveries) + rejected, wait)
+            self._context.wakeups.notify("changed")
+        return ClaimResult(len(deliveries) + rejected, wait)
 
     async def _tokens(self, connection: Connection, destination: Destination) -> Allowance:
-        config = self._runtime.config.webhook
+        config = self._context.config.webhook
         windows = Window(config.max_req_per_min, 60), Window(config.max_req_per_hour, 3600)
         await connection.execute(_SQL["lock_limiter"], destination.key)
         ledger = await self._ledger(connection, destination, windows)
         first = ledger[0]
         if first["ahead_seconds"] > 0:
             await connection.execute(_SQL["pull_back"], destination.key, first["ahead_seconds"])
-            note_clock_step(self._runtime, -first["ahead_seconds"])
+            self._context.clock.note_step(-first["ahead_seconds"])
             ledger = await self._ledger(connection, destination, windows)
             first = ledger[0]
         open_attempts, now = first["open"], first["now"]
@@ -161,7 +160,7 @@ class Outbox:
         if config.rate_limiting_enabled:
             usage = [Usage(int(row["ended"]), row["leaves_at"]) for row in ledger]
             free = allowance(windows, usage, open_attempts=open_attempts, now=now)
-        self._runtime.limited_until = None if free.tokens else now + timedelta(seconds=free.wait_seconds)
+        self._context.limited_until = None if free.tokens else now + timedelta(seconds=free.wait_seconds)
         for label, tokens in zip(("minute", "hour"), free.by_window, strict=False):
             metrics.LIMITER_TOKENS.set(tokens, label)
         return probe_allowance(free, open_attempts=open_attempts, probe_at=first["probe_at"], now=now)
@@ -185,12 +184,12 @@ class Outbox:
 
         Without tokens, which are given out under the limiter's lock, nothing goes to a failing destination.
         """
-        claim_id, lease = uuid4(), self._runtime.config.webhook.timeout + _LEASE_MARGIN_SECONDS
+        claim_id, lease = uuid4(), self._context.config.webhook.timeout + _LEASE_MARGIN_SECONDS
         deliveries, rejected = list[Delivery](), 0
         for row in await connection.fetch(_SQL["claim"], claim_id, limit, lease, destination.key, has_tokens):
             if row["attempt"] is None:
                 rejected += 1
-                metrics.SIGNALS_DECIDED.labels("rejected").inc()
+                metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()
                 log.info("rejected", signal_id=row["id"], ticker=row["ticker"], reason=row["reason"])
                 continue
             deliveries.append(
@@ -211,9 +210,9 @@ class Outbox:
 
     async def _give_back(self, delivery: Delivery) -> None:
         why = GIVEN_BACK
-        await self._runtime.pool.fetch(
+        await self._context.pool.fetch(
             _SQL["undelivered"],
             *(delivery.attempt, delivery.id, delivery.claim_id),
-            *("not_taken", None, why, None),
-            *("approved", why, 0.0),
+            *(Outcome.NOT_TAKEN, None, why, None),
+            *(Status.APPROVED, why, 0.0),
         )

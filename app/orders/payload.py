@@ -1,11 +1,14 @@
-"""The body that leaves: the signal's own bytes, with what the destination needs added (SPEC §10). Pure."""
+"""The request that leaves: the signal's own bytes with what the destination needs, and headers. Pure."""
 
 import json
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from standardwebhooks import Webhook
 
-from app.members import Member, members
+from app.signals.members import Member, members
+from app.signals.statuses import SignalType
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NONE_SENT = frozenset({b"null", b'""'})
@@ -22,7 +25,7 @@ def render(body: bytes, *, signal_id: UUID, ticker: str, order_type: str, map_ac
     """
     needed = {"signal_id": json.dumps(str(signal_id)).encode()}
     if map_action:
-        needed["action"] = b'"buy"' if order_type == "buy" else b'"sell"'
+        needed["action"] = b'"buy"' if order_type == SignalType.BUY else b'"sell"'
     found = _members(body)
     result = bytearray(body)
     missing = dict(needed)
@@ -42,8 +45,28 @@ def render(body: bytes, *, signal_id: UUID, ticker: str, order_type: str, map_ac
     return bytes(result)
 
 
+def headers(*, webhook_id: str, body: bytes, sent_at: datetime, signing_secret: str) -> dict[str, str]:
+    """Return the headers to send, as Standard Webhooks defines them.
+
+    `sent_at` is the attempt's start, UTC; without a secret nothing is signed.
+
+    Raises:
+        UnicodeDecodeError: a body that is no UTF-8 cannot be signed.
+    """
+    named = {
+        "content-type": "application/json",
+        "accept-encoding": "identity",  # answers are kept as they come
+        "user-agent": "trading-signal-processor",
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(int(sent_at.timestamp())),
+    }
+    if signing_secret:
+        named["webhook-signature"] = Webhook(signing_secret).sign(webhook_id, sent_at, body.decode())
+    return named
+
+
 def has_quantity(body: bytes) -> bool:
-    """Say whether the signal names a `quantity`: such a sell may leave a rest of the position (SPEC §11)."""
+    """Say whether the signal names a `quantity`: such a sell may leave a rest of the position."""
     quantity = _decode(body).get("quantity")
     return quantity is not None and bytes(quantity) not in _NONE_SENT
 

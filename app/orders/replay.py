@@ -1,4 +1,4 @@
-"""Dead letters, and sending them again when a person says so (SPEC §10)."""
+"""Dead letters, and sending them again when a person confirms it."""
 
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -6,13 +6,13 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from app import approvals
-from app.config import MaxSignalAge
+from app.config.model import MaxSignalAge
 from app.db.pool import Connection
 from app.db.queries import load
 from app.errors import ConflictError
+from app.orders import approval
 
-_SQL = load("replay")
+_SQL = load("app.orders")
 MOST_AT_ONCE = 500
 
 DeadStatus = Literal["failed", "expired"]
@@ -89,7 +89,7 @@ async def replay(
     Raises:
         CountChangedError: another number was confirmed.
     """
-    await approvals.own(connection)
+    await approval.lock_exclusive(connection)
     rows = await connection.fetch(_SQL["chosen"], *choice, MOST_AT_ONCE)
     free = [row["id"] for row in rows if not row["blocked"]]
     blocked = [row["id"] for row in rows if row["blocked"]]

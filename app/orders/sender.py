@@ -1,22 +1,23 @@
-"""A sender: takes a claimed delivery, makes the request, writes the outcome down (SPEC §10)."""
+"""The workers that deliver. A sender takes a claimed delivery, sends the request and writes the outcome."""
 
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
 
 from app import metrics
-from app.failures import describe
-from app.orders import payload, signing, transport
+from app.context import AppContext
+from app.errors import describe
+from app.orders import payload, recovery, transport
 from app.orders.breaker import NOT_PREPARED
 from app.orders.outbox import Delivery, Outbox
 from app.orders.outcomes import Outcomes
-from app.orders.policy import Outcome
 from app.orders.transport import Answer
-from app.positions.state import Effect, effect_of
-from app.runtime import Runtime
+from app.signals.book import Effect, effect_of
+from app.signals.statuses import Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -29,25 +30,35 @@ class _Request(NamedTuple):
     effect: Effect
 
 
+def start(context: AppContext) -> None:
+    """Start `outbox`, `sender-1` … `FORWARDING_WORKERS` and `delivery-recovery` under the supervisor."""
+    outbox, outcomes = Outbox(context), Outcomes(context)
+    context.supervisor.start("outbox", partial(outbox.run, "outbox"))
+    for number in range(1, context.settings.forwarding_workers + 1):
+        name = f"sender-{number}"
+        context.supervisor.start(name, partial(Sender(context, outbox, outcomes).run, name))
+    context.supervisor.start("delivery-recovery", partial(recovery.run, context, "delivery-recovery"))
+
+
 class Sender:
     """One of `FORWARDING_WORKERS`. While an outcome is written down the next request is made already."""
 
-    def __init__(self, runtime: Runtime, outbox: Outbox, outcomes: Outcomes) -> None:
-        self._runtime = runtime
+    def __init__(self, context: AppContext, outbox: Outbox, outcomes: Outcomes) -> None:
+        self._context = context
         self._outbox = outbox
         self._outcomes = outcomes
         self._writing: asyncio.Task[None] | None = None
 
     async def run(self, name: str) -> None:
-        """Deliver for ever. Cancelled (TERM), it takes nothing new and sees through what it has begun."""
+        """Deliver. Cancelled (TERM), it takes nothing new and sees through what it has begun."""
 
         def beat() -> None:
-            self._runtime.supervisor.beat(name)
+            self._context.supervisor.beat(name)
 
         try:
             while True:
                 beat()
-                delivery = await self._outbox.take()
+                delivery = await self._outbox.next()
                 if delivery is not None:
                     await _see_through(self._deliver(delivery), beat)
         finally:
@@ -59,7 +70,7 @@ class Sender:
 
         Returns as soon as the outcome before is written, so that one at the most waits behind a request.
         """
-        answer, effect = await _attempt(self._runtime, delivery)
+        answer, effect = await _attempt(self._context, delivery)
         before, self._writing = self._writing, asyncio.create_task(self._write(delivery, answer, effect))
         if before:
             await before
@@ -68,13 +79,13 @@ class Sender:
         try:
             await self._outcomes.record(delivery, answer, effect)
         except Exception as error:  # one bad signal must not stop a sender; recovery ends it after its lease
-            self._runtime.unwritten_outcomes[delivery.attempt] = describe(error)
+            self._context.unwritten_outcomes[delivery.attempt] = describe(error)
             log.exception("its outcome cannot be written down", signal_id=delivery.id)
 
 
-async def _attempt(runtime: Runtime, delivery: Delivery) -> tuple[Answer, Effect]:
+async def _attempt(context: AppContext, delivery: Delivery) -> tuple[Answer, Effect]:
     try:
-        request = _prepare(runtime, delivery)
+        request = _prepare(context, delivery)
     except ValueError:  # one bad signal must not stop a sender; nothing has left
         log.exception("cannot be made into a delivery", signal_id=delivery.id)
         return Answer(Outcome.REFUSED, error="its body cannot be made into a delivery"), Effect.NOTHING
@@ -82,15 +93,15 @@ async def _attempt(runtime: Runtime, delivery: Delivery) -> tuple[Answer, Effect
         log.exception("the request cannot be prepared", signal_id=delivery.id)
         return Answer(Outcome.NOT_TAKEN, error=NOT_PREPARED), Effect.NOTHING
     started = time.monotonic()
-    answer = await _send(runtime, delivery, request)
+    answer = await _send(context, delivery, request)
     seconds = time.monotonic() - started
     metrics.DELIVERY_SECONDS.observe(seconds)
     metrics.BY_SIDE_DELIVERY_SECONDS.labels(metrics.side_of(delivery.type)).observe(seconds)
     return answer, request.effect
 
 
-def _prepare(runtime: Runtime, delivery: Delivery) -> _Request:
-    settings = runtime.settings
+def _prepare(context: AppContext, delivery: Delivery) -> _Request:
+    settings = context.settings
     body = payload.render(
         delivery.body,
         signal_id=delivery.id,
@@ -100,7 +111,7 @@ def _prepare(runtime: Runtime, delivery: Delivery) -> _Request:
     )
     return _Request(
         body=body,
-        headers=signing.headers(
+        headers=payload.headers(
             webhook_id=delivery.webhook_id,
             body=body,
             sent_at=delivery.started_at,
@@ -109,16 +120,16 @@ def _prepare(runtime: Runtime, delivery: Delivery) -> _Request:
         effect=effect_of(
             delivery.type,
             has_quantity=payload.has_quantity(body),
-            close_on_partial=runtime.config.system.close_on_partial,
+            close_on_partial=context.config.system.close_on_partial,
         ),
     )
 
 
-async def _send(runtime: Runtime, delivery: Delivery, request: _Request) -> Answer:
+async def _send(context: AppContext, delivery: Delivery, request: _Request) -> Answer:
     if delivery.destination.url is None:
-        return await transport.post_paper(runtime.pool, request.body, request.headers)
+        return await transport.post_paper(context.pool, request.body, request.headers)
     return await transport.post_http(
-        runtime.http, delivery.destination.url, request.body, request.headers, runtime.config.webhook.timeout
+        context.http, delivery.destination.url, request.body, request.headers, context.config.webhook.timeout
     )
 
 

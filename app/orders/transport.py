@@ -8,14 +8,14 @@ from typing import NamedTuple
 import aiohttp
 import asyncpg
 
-from app.db.away import DATABASE_AWAY
+from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Pool
 from app.db.queries import load
-from app.failures import describe
-from app.orders import answers
-from app.orders.policy import Outcome, outcome_of
+from app.errors import describe
+from app.orders.policy import JUDGED_BYTES, outcome_of, says_failure, unpacked
+from app.signals.statuses import Outcome
 
-_SQL = load("delivery")
+_SQL = load("app.orders")
 RESPONSE_BYTES = 2048
 _RESPONSE_SECONDS = 1.0  # for the rest of an answer whose status is known: it changes nothing any more
 # Shorter than the five seconds after which common servers close an idle connection: a request that meets the
@@ -82,12 +82,12 @@ async def post_http(
 
 async def _answer_of(response: aiohttp.ClientResponse) -> Answer:
     status, headers = response.status, response.headers
-    beginning = answers.unpacked(await _beginning(response), headers.get("Content-Encoding", ""))
-    says_failure = 200 <= status < 300 and answers.says_failure(beginning)
+    beginning = unpacked(await _beginning(response), headers.get("Content-Encoding", ""))
+    is_failure = 200 <= status < 300 and says_failure(beginning)
     return Answer(
-        outcome_of(status, says_failure=says_failure),
+        outcome_of(status, says_failure=is_failure),
         status,
-        error=f'HTTP {status} with "success": false' if says_failure else None,
+        error=f'HTTP {status} with "success": false' if is_failure else None,
         retry_after=headers.get("Retry-After"),
         response=beginning[:RESPONSE_BYTES],
         date=headers.get("Date"),
@@ -95,10 +95,10 @@ async def _answer_of(response: aiohttp.ClientResponse) -> Answer:
 
 
 async def post_paper(pool: Pool, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """Keep what a destination would have got (SPEC §10)."""
+    """Keep what a destination would have got."""
     try:
         await pool.execute(_SQL["keep_paper"], headers["webhook-id"], dict(headers), body)
-    except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+    except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
         return _failed(describe(error), left=False)
     return Answer(Outcome.DELIVERED, 200, response=b"kept on paper")
 
@@ -113,13 +113,11 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     kept = bytearray()
     content = response.content
     try:
-        if content.is_eof() and content.total_bytes <= answers.JUDGED_BYTES:
+        if content.is_eof() and content.total_bytes <= JUDGED_BYTES:
             kept += content.read_nowait()  # it came whole with its headers
         else:
             async with asyncio.timeout(_RESPONSE_SECONDS):
-                while len(kept) < answers.JUDGED_BYTES and (
-                    part := await content.read(answers.JUDGED_BYTES - len(kept))
-                ):
+                while len(kept) < JUDGED_BYTES and (part := await content.read(JUDGED_BYTES - len(kept))):
                     kept += part
     # Fails open: the status is known, and what else is wrong with the answer does not change the outcome
     except Exception:  # noqa: BLE001 - as for the request

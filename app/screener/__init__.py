@@ -1,1 +1,1 @@
-"""The Top-N list that decides which buys go on (SPEC §12)."""
+"""The Top-N list that decides which buys go on."""

@@ -1,4 +1,4 @@
-"""Refreshes the active strategy's list, in one process of those that share the database (SPEC §12)."""
+"""Refreshes the active strategy's list, in one process of those that share the database."""
 
 import asyncio
 import time
@@ -9,10 +9,10 @@ import aiohttp
 import structlog
 
 from app import metrics
-from app.config import Strategy
+from app.config.model import Strategy
+from app.context import AppContext
 from app.db.pool import connect
 from app.db.queries import load
-from app.runtime import Runtime
 from app.screener import lists
 from app.screener.pace import Pace, backoff_seconds
 from app.screener.parsing.parser import Parser
@@ -25,42 +25,42 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_SQL = load("screener")
+_SQL = load("app.screener")
 _STAND_BY_SECONDS = 5.0
 # for whether a person asked for a refresh, or a new configuration for another strategy
 _LOOK_AGAIN_SECONDS = 1.0
 
 
-def start(runtime: Runtime) -> None:
+def start(context: AppContext) -> None:
     """Start the engine, `screener`, under the process's supervisor."""
-    runtime.supervisor.start("screener", partial(run, runtime, "screener"))
+    context.supervisor.start("screener", partial(run, context, "screener"))
 
 
-async def run(runtime: Runtime, name: str) -> None:
-    """Refresh for ever while this process holds the lock; stand by while another one does.
+async def run(context: AppContext, name: str) -> None:
+    """Refresh while this process holds the lock; stand by while another one does.
 
     The lock lives on a connection of its own and every write goes over it: who loses that loses the right.
     """
-    connection = await connect(runtime.settings.database_url, role="screener")
-    beat = partial(runtime.supervisor.beat, name)
+    connection = await connect(context.settings.database_url, role="screener")
+    beat = partial(context.supervisor.beat, name)
     try:
         while not await connection.fetchval(_SQL["lock"]):
             beat()
-            await _measure(runtime, connection)
+            await _measure(context, connection)
             await asyncio.sleep(_STAND_BY_SECONDS)
         async with open_client() as http, Parser() as parser:
-            engine = Engine(runtime, connection, http, Pace(beat), parser)
+            engine = Engine(context, connection, http, Pace(beat), parser)
             while True:
                 beat()
                 wait = await engine.turn()
-                await _measure(runtime, connection)
+                await _measure(context, connection)
                 await asyncio.sleep(wait)
     finally:
         connection.terminate()  # the server frees the lock; a polite goodbye would wait for one that is away
 
 
-async def _measure(runtime: Runtime, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    found = await lists.current_list(connection, runtime.config.finviz.active_strategy)
+async def _measure(context: AppContext, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    found = await lists.current_list(connection, context.config.finviz.active_strategy)
     if found is not None:
         metrics.TOP_N_AGE_SECONDS.set(found.age_seconds)
         metrics.TOP_N_SIZE.set(len(found.tickers))
@@ -71,13 +71,13 @@ class Engine:
 
     def __init__(
         self,
-        runtime: Runtime,
+        context: AppContext,
         connection: "asyncpg.Connection[asyncpg.Record]",
         http: aiohttp.ClientSession,
         pace: Pace,
         parser: Parser,
     ) -> None:
-        self._runtime = runtime
+        self._context = context
         self._connection = connection
         self._http = http
         self._pace = pace
@@ -98,8 +98,8 @@ class Engine:
         """
         if self._connection.is_closed():
             raise ConnectionError("the refresher's connection to PostgreSQL was lost")
-        strategy = self._runtime.config.finviz.active_strategy
-        if self._runtime.config.system.engine_paused:
+        strategy = self._context.config.finviz.active_strategy
+        if self._context.config.system.engine_paused:
             self._was_frozen = True
             self._due_at = 0.0  # resumed, it looks at once
             return _LOOK_AGAIN_SECONDS
@@ -120,7 +120,7 @@ class Engine:
         return asked or strategy != self._last or now >= self._due_at
 
     async def refresh(self, strategy: Strategy) -> None:
-        """Fetch the list and store it; a failure is stored and told, and the last good list stays."""
+        """Fetch the list and store it; a failure is stored and logged, and the last good list stays."""
         max_age: int | None = strategy.max_age_seconds
         try:
             source = source_of(strategy.url)
@@ -137,7 +137,7 @@ class Engine:
         await self._accept(strategy, found, max_age)
 
     def _request(self, strategy: Strategy) -> Request:
-        settings = self._runtime.settings
+        settings = self._context.settings
         return Request(
             url=strategy.url,
             top_n=strategy.top_n,
@@ -146,7 +146,7 @@ class Engine:
             pace=self._pace,
             parser=self._parser,
             elite_auth=settings.finviz_elite_auth,
-            allow_other_hosts=self._runtime.config.finviz.allow_other_hosts,
+            allow_other_hosts=self._context.config.finviz.allow_other_hosts,
         )
 
     async def _suspicion(self, strategy: Strategy, found: Found, *, ages: bool) -> str:
@@ -169,7 +169,7 @@ class Engine:
         )
 
     async def _accept(self, strategy: Strategy, found: Found, max_age: int | None) -> None:
-        changed = await lists.keep(
+        changed = await lists.store(
             self._connection, strategy, found.kind, found.tickers, max_age, was_frozen=self._was_frozen
         )
         self._was_frozen = False
@@ -184,10 +184,10 @@ class Engine:
         self._error = ""
         metrics.REFRESHES.labels("ok" if changed else "unchanged").inc()
         # also when nothing changed: buys may have waited because the list was stale
-        self._runtime.wakeups.notify("received")
-        self._runtime.wakeups.notify("changed")
+        self._context.wakeups.notify("received")
+        self._context.wakeups.notify("changed")
         if changed:
-            self._runtime.wakeups.notify("listed")
+            self._context.wakeups.notify("listed")
 
     def _back_off(self, error: SourceError) -> str:
         """Leave a site that turned us away alone; return the words for it."""
@@ -201,9 +201,9 @@ class Engine:
     async def _failed(
         self, strategy: Strategy, error: str, max_age: int | None, *, result: str = "failed"
     ) -> None:
-        await lists.keep_error(self._connection, strategy, error, max_age)
+        await lists.store_error(self._connection, strategy, error, max_age)
         metrics.REFRESHES.labels(result).inc()
         if error != self._error:  # one line a kind of trouble, not one every ten seconds
             log.warning("refresh failed; the last good list stays", strategy=strategy.name, error=error)
         self._error = error
-        self._runtime.wakeups.notify("changed")
+        self._context.wakeups.notify("changed")

@@ -1,13 +1,13 @@
-"""The stored lists: what is in force, what a refresh changes (SPEC §12)."""
+"""The stored lists: what is in force, what a refresh changes."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.config import Strategy
+from app.config.model import Strategy
 from app.db.pool import Connection
 from app.db.queries import load
 
-_SQL = load("screener")
+_SQL = load("app.screener")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ async def last_error(connection: Connection, strategy: Strategy) -> str:
     return await connection.fetchval(_SQL["last_error"], strategy.name) or ""
 
 
-async def keep(
+async def store(
     connection: Connection,
     strategy: Strategy,
     source: str,
@@ -48,7 +48,7 @@ async def keep(
 ) -> bool:
     """Store a good refresh; return True when the list is another one than before.
 
-    The tickers that entered are stored with it: reprocessing starts from them (SPEC §13), and only where the
+    The tickers that entered are stored with it: reprocessing starts from them, and only where the
     list before was fresh, or frozen by a pause, which counts as fresh.
     """
     async with connection.transaction():
@@ -59,7 +59,7 @@ async def keep(
         return True
 
 
-async def keep_error(connection: Connection, strategy: Strategy, error: str, max_age: int | None) -> None:
+async def store_error(connection: Connection, strategy: Strategy, error: str, max_age: int | None) -> None:
     """Store that a refresh failed; the last good list stays and ages."""
     await connection.execute(_SQL["failed"], strategy.name, error, max_age)
 

@@ -86,7 +86,7 @@ IMAGE = Row(
     more_at_most(120, "MB"),
 )
 
-_FILE = "app/wakeups.py"  # any module: what changes is a comment at its end
+_FILE = "app/settings.py"  # any module: what changes is a comment at its end
 
 
 @dataclass

@@ -13,11 +13,12 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from app import config, logging
-from app.config_store import opening
+from app import logging
+from app.config import model
+from app.config.store import opening
 from app.main import create_app
-from app.serving import Server
 from app.settings import Settings
+from app.web.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from app.runtime import Runtime
+    from app.context import AppContext
 
 logging.configure("INFO")  # as `python -m app serve` does; structlog's own format is for terminals
 
@@ -42,10 +43,10 @@ class AppServer:
     http: aiohttp.ClientSession
 
     @property
-    def runtime(self) -> Runtime:
+    def context(self) -> AppContext:
         """What the application shares."""
-        runtime: Runtime = self.app.state.runtime
-        return runtime
+        context: AppContext = self.app.state.context
+        return context
 
     def stop(self) -> None:
         """Ask it to end, as TERM does."""
@@ -85,7 +86,7 @@ async def serve(settings: Settings) -> AsyncIterator[AppServer]:
 @pytest.fixture(autouse=True)
 def never_the_real_site(monkeypatch: pytest.MonkeyPatch) -> None:
     """The strategy of a fresh machine asks Finviz; that of a test is refused before anything leaves."""
-    monkeypatch.setitem(config.BUILT_IN_STRATEGY, "url", "https://127.0.0.1/screener.ashx?v=111")
+    monkeypatch.setitem(model.BUILT_IN_STRATEGY, "url", "https://127.0.0.1/screener.ashx?v=111")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ async def ask(
 
 async def log_of(app: AppServer) -> list[tuple[str, str, str, str, Any, Any, str]]:
     """The actions log, oldest first: session, origin, action, target, before, after, result."""
-    rows = await app.runtime.pool.fetch(
+    rows = await app.context.pool.fetch(
         "SELECT session, origin, action, target, before, after, result FROM actions ORDER BY id"
     )
     return [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.config import SYSTEM_FILE, WEBHOOK_FILE
+from app.config.model import SYSTEM_FILE, WEBHOOK_FILE
 from tests.api.operator import BEARER, ask, log_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ async def test_a_pause_holds_over_a_restart_until_a_person_resumes(
     assert json.loads((tmp_path / SYSTEM_FILE).read_text()) == {f"{part}_paused": True}
     first.stop()
     second = await start_app()
-    assert getattr(second.runtime.config.system, f"{part}_paused")
+    assert getattr(second.context.config.system, f"{part}_paused")
     assert not (await ask(second, "POST", f"/admin/{part}/resume"))[f"{part}_paused"]
     await ask(second, "POST", f"/admin/{part}/resume")  # changes nothing, so it is not logged
     key = f"{part}_paused"
@@ -61,27 +61,27 @@ async def test_a_pause_does_not_wait_for_a_broken_file_to_be_mended(
     assert (await ask(app_server, "GET", "/admin/system/config"))["problem"] in refused["detail"]
     path.write_text('{"retention_days": 3}')
     await app_server.app.state.config_store.look()
-    assert app_server.runtime.config.system.delivery_paused
+    assert app_server.context.config.system.delivery_paused
     assert json.loads(path.read_text()) == {"retention_days": 3, "delivery_paused": True}
 
 
 async def test_paused_deliveries_wait_and_go_out_when_resumed(start_app: StartApp, tmp_path: Path) -> None:
     (tmp_path / SYSTEM_FILE).write_text('{"delivery_paused": true}')
     app_server = await start_app()
-    pool = app_server.runtime.pool
+    pool = app_server.context.pool
     await pool.execute(
         """INSERT INTO signals (id, status, type, ticker, expires_at, body)
            VALUES (gen_random_uuid(), 'approved', 'buy', 'AAPL', now() + interval '1 hour',
                    '{"ticker":"AAPL"}')"""
     )
-    app_server.runtime.wakeups.notify("approved")
+    app_server.context.wakeups.notify("approved")
     async with app_server.http.get("/health") as answer:
         health = await answer.json()
     assert health["checks"]["destination"]["reason"] == "deliveries wait: paused"
     assert await pool.fetchval("SELECT status FROM signals") == "approved"
     await ask(app_server, "POST", "/admin/delivery/resume")
     while await pool.fetchval("SELECT status FROM signals") != "forwarded":
-        await app_server.runtime.wakeups.wait("changed", 5)
+        await app_server.context.wakeups.wait("changed", 5)
 
 
 async def test_the_destination_is_changed_and_its_secret_never_shown(
@@ -92,7 +92,7 @@ async def test_the_destination_is_changed_and_its_secret_never_shown(
     answer = await ask(app_server, "PUT", "/admin/webhook/config", body={"url": SECRET_URL, "timeout": 3})
     assert (answer["values"]["url"], answer["values"]["timeout"]) == (MASKED_URL, 3)
     assert (answer["sources"]["url"], answer["sources"]["max_req_per_hour"]) == ("file", "default")
-    assert app_server.runtime.config.webhook.url == SECRET_URL
+    assert app_server.context.config.webhook.url == SECRET_URL
     assert json.loads(path.read_text()) == {
         "mine": [1.1, None],
         "max_req_per_min": 30,
@@ -102,8 +102,8 @@ async def test_the_destination_is_changed_and_its_secret_never_shown(
     # the page sends back what it was shown, with one value changed
     values = {**answer["values"], "timeout": 4, "max_signal_age_seconds": {"buy": 60}}
     await ask(app_server, "PUT", "/admin/webhook/config", body=values)
-    assert app_server.runtime.config.webhook.url == SECRET_URL
-    assert app_server.runtime.config.webhook.max_signal_age_seconds.buy == 60
+    assert app_server.context.config.webhook.url == SECRET_URL
+    assert app_server.context.config.webhook.max_signal_age_seconds.buy == 60
     written = json.loads(path.read_text())
     assert written.keys() == {"mine", "max_req_per_min", "url", "timeout", "max_signal_age_seconds"}
     assert written["max_signal_age_seconds"] == {"buy": 60}
@@ -119,7 +119,7 @@ async def test_paper_by_the_files_word_is_not_undone_by_sending_it_back(start_ap
     assert (shown["values"]["url"], shown["sources"]["url"]) == (MASKED_URL, "env")
     paper = await ask(app, "PUT", "/admin/webhook/config", body={"url": ""})
     await ask(app, "PUT", "/admin/webhook/config", body=paper["values"])
-    assert app.runtime.config.webhook.url is None
+    assert app.context.config.webhook.url is None
     again = await ask(app, "PUT", "/admin/webhook/config", body={"url": None})
     assert (again["values"]["url"], again["sources"]["url"]) == (MASKED_URL, "env")
 
@@ -206,7 +206,7 @@ async def test_two_processes_change_at_the_same_time_and_both_changes_stay(start
     )
     for app in both:
         await app.app.state.config_store.look()
-        webhook = app.runtime.config.webhook
+        webhook = app.context.config.webhook
         assert (webhook.timeout, webhook.max_req_per_min, webhook.max_req_per_hour) == (1, 2, 3)
         assert (webhook.dedupe_window_seconds, webhook.rate_limiting_enabled) == (4, False)
         assert webhook.retry_seconds == (6,)
@@ -217,7 +217,7 @@ async def test_a_file_that_cannot_be_written_changes_nothing(start_app: StartApp
     app = await start_app(config_dir=tmp_path / "missing")
     refused = await ask(app, "PUT", "/admin/webhook/config", 500, body={"timeout": 3})
     assert "nothing was changed" in refused["detail"]
-    assert app.runtime.config.webhook.timeout == 5
+    assert app.context.config.webhook.timeout == 5
     ((*_, action, _, before, after, result),) = await log_of(app)
     assert (action, before, after, result) == (
         "webhook.configure",
@@ -228,9 +228,9 @@ async def test_a_file_that_cannot_be_written_changes_nothing(start_app: StartApp
 
 
 async def test_a_session_is_named_in_the_log(app_server: AppServer) -> None:
-    from app.admin.session import COOKIE, Sessions
+    from app.web.sessions import COOKIE, Sessions
 
-    cookie = Sessions(app_server.runtime.settings.admin_token).issue()
+    cookie = Sessions(app_server.context.settings.admin_token).issue()
     headers = {"Cookie": f"{COOKIE}={cookie}", "Origin": app_server.url}
     async with app_server.http.post("/admin/engine/pause", headers=headers) as answer:
         assert answer.status == 200
@@ -275,7 +275,7 @@ async def test_the_page_and_health_say_what_is_paused_or_broken(
 
 async def test_a_frozen_list_counts_as_fresh(app_server: AppServer) -> None:
     await ask(app_server, "POST", "/admin/engine/pause")
-    await app_server.runtime.pool.execute(
+    await app_server.context.pool.execute(
         """INSERT INTO top_n_lists (strategy, source, tickers, max_age_seconds, fetched_at)
            VALUES ('top-gainers', 'html', '{AAPL}', 60, now() - interval '1 day')"""
     )

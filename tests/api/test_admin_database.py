@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.ops import importing
+from app.transfer import importing
 from tests.api.operator import BEARER, ask, log_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def add(
 ) -> UUID:
     """Store a signal with its story; one that was forwarded has an attempt that ended so long ago."""
     signal_id = uuid4()
-    await app.runtime.pool.execute(_INSERT, signal_id, status, kind, reason, body, "-7", minutes_ago)
+    await app.context.pool.execute(_INSERT, signal_id, status, kind, reason, body, "-7", minutes_ago)
     return signal_id
 
 
@@ -106,11 +106,11 @@ async def test_history_goes_out_and_comes_back_whole(start_app: StartApp, tmp_pa
     assert not [
         cell for row in rows_of(text) for cell in row.values() if cell.startswith(("=", "+", "-", "@", "\t"))
     ]
-    await app.runtime.pool.execute("DELETE FROM signals")
+    await app.context.pool.execute("DELETE FROM signals")
     answer = await imported(app, text)
     assert answer == {"imported": 4, "expired": 0, "present": 0, "bad": 0, "bad_rows": []}
     assert [await story(app, signal_id) for signal_id in added] == before
-    rows = await app.runtime.pool.fetch("SELECT body FROM signals ORDER BY seq")
+    rows = await app.context.pool.fetch("SELECT body FROM signals ORDER BY seq")
     assert [row["body"] for row in rows][1:] == bodies
     again = await imported(app, text)
     assert (again["imported"], again["present"]) == (0, 4)
@@ -135,13 +135,13 @@ async def test_how_much_there_is(app_server: AppServer) -> None:
 
 
 async def test_an_export_is_made_in_pages(app_server: AppServer) -> None:
-    await app_server.runtime.pool.execute(
+    await app_server.context.pool.execute(
         """INSERT INTO signals (id, status, ticker, expires_at, body)
            SELECT gen_random_uuid(), 'rejected', 'AAPL', now(), '{}' FROM generate_series(1, 450)"""
     )
     rows = rows_of(await exported(app_server))
     assert len({row["id"] for row in rows}) == len(rows) == 450
-    await app_server.runtime.pool.execute("DELETE FROM signals")
+    await app_server.context.pool.execute("DELETE FROM signals")
     assert (await imported(app_server, table(*rows)))["imported"] == 450
 
 
@@ -162,7 +162,7 @@ async def test_what_had_not_ended_expires_and_is_never_traded(app_server: AppSer
     status = await ask(app_server, "GET", "/admin/status")
     assert status["metrics"]["expired"] == 1
     assert "sells_expired" not in {alarm["code"] for alarm in status["alarms"]}
-    assert await app_server.runtime.pool.fetchval("SELECT count(*) FROM attempts") == 0
+    assert await app_server.context.pool.fetchval("SELECT count(*) FROM attempts") == 0
 
 
 _GOOD = {
@@ -237,7 +237,7 @@ async def test_a_file_is_read_beside_the_event_loop(app_server: AppServer) -> No
     file = _NotedBytes(table(*({**_GOOD, "id": str(uuid4())} for _ in range(450))).encode())
     file.threads = set()
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    result = await importing.take(app_server.runtime.pool, text)
+    result = await importing.import_csv(app_server.context.pool, text)
     assert (result.imported, result.bad) == (450, 0)
     assert file.threads
     assert threading.get_ident() not in file.threads
@@ -263,7 +263,7 @@ async def test_clear_dumps_deletes_and_can_be_taken_back(app_server: AppServer, 
     recent = await add(app_server, "forwarded", minutes_ago=5)
     answer = await ask(app_server, "POST", "/admin/database/clear", body={"confirm": "clear"})
     assert (answer["deleted"], answer["kept"]) == (4, 1)
-    left = await app_server.runtime.pool.fetch("SELECT id FROM signals")
+    left = await app_server.context.pool.fetch("SELECT id FROM signals")
     assert [row["id"] for row in left] == [recent]  # the limiter counts its attempt
     (dump,) = (tmp_path / "data" / "exports").iterdir()
     assert str(dump) == answer["dump"]
@@ -285,7 +285,7 @@ async def test_nothing_is_cleared_while_a_signal_is_undelivered(
     await add(app, status)
     refused = await ask(app, "POST", "/admin/database/clear", 409, body={"confirm": "clear"})
     assert "1 signals are undelivered" in refused["detail"]
-    assert await app.runtime.pool.fetchval("SELECT count(*) FROM signals") == 2
+    assert await app.context.pool.fetchval("SELECT count(*) FROM signals") == 2
     assert (await log_of(app))[0][6] == f"refused: {refused['detail']}"
 
 
@@ -293,7 +293,7 @@ async def test_clear_asks_for_the_word(app_server: AppServer) -> None:
     await add(app_server, "rejected")
     for body in (None, {}, {"confirm": "yes"}):
         await ask(app_server, "POST", "/admin/database/clear", 422, body=body)
-    assert await app_server.runtime.pool.fetchval("SELECT count(*) FROM signals") == 1
+    assert await app_server.context.pool.fetchval("SELECT count(*) FROM signals") == 1
 
 
 async def test_without_a_dump_nothing_is_cleared(start_app: StartApp, tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ async def test_without_a_dump_nothing_is_cleared(start_app: StartApp, tmp_path: 
     await add(app, "rejected")
     refused = await ask(app, "POST", "/admin/database/clear", 500, body={"confirm": "clear"})
     assert "nothing was deleted" in refused["detail"]
-    assert await app.runtime.pool.fetchval("SELECT count(*) FROM signals") == 1
+    assert await app.context.pool.fetchval("SELECT count(*) FROM signals") == 1
     assert [entry[2:] for entry in await log_of(app)] == [
         ("database.clear", "", None, None, f"refused: {refused['detail']}")
     ]

@@ -38,7 +38,7 @@ async def add(
 ) -> UUID:
     """Store a signal with one event; ages in seconds, `took` from its arrival to its status."""
     signal_id = uuid4()
-    await app.runtime.pool.execute(_INSERT, signal_id, status, kind, ticker, age, took, attempts)
+    await app.context.pool.execute(_INSERT, signal_id, status, kind, ticker, age, took, attempts)
     return signal_id
 
 
@@ -81,7 +81,7 @@ async def test_the_audit_trail_is_every_change_of_every_signal(app_server: AppSe
 
 
 async def test_orders_are_what_left_or_is_about_to(app_server: AppServer) -> None:
-    pool = app_server.runtime.pool
+    pool = app_server.context.pool
     await pool.execute("INSERT INTO positions (ticker) VALUES ('NVDA')")
     sent = await add(app_server, "forwarded", attempts=2)
     await pool.execute(

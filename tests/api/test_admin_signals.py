@@ -67,8 +67,8 @@ async def add(
 ) -> UUID:
     """Store a finished signal, as the intake and a worker would have."""
     signal_id = uuid4()
-    await app.runtime.pool.execute(_INSERT, signal_id, status, signal_type, ticker, f"because {ticker}", body)
-    app.runtime.wakeups.notify("changed")
+    await app.context.pool.execute(_INSERT, signal_id, status, signal_type, ticker, f"because {ticker}", body)
+    app.context.wakeups.notify("changed")
     return signal_id
 
 
@@ -121,7 +121,7 @@ async def test_what_the_list_cannot_be_asked(app_server: AppServer, query: dict[
 
 async def test_the_story_tells_body_events_and_attempts(app_server: AppServer) -> None:
     signal_id = await add(app_server, signal_type=None, body=b'{"ticker":"\xff"}')
-    await app_server.runtime.pool.execute(
+    await app_server.context.pool.execute(
         """INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, outcome,
                                  http_status, ended_at, response)
            VALUES ($1, 1, 1, 'paper', $2, $1, 'delivered', 200, clock_timestamp(), 'taken')""",
@@ -145,7 +145,7 @@ async def test_the_status_counts_the_day_and_names_the_destination(app_server: A
     for status in ("forwarded", "rejected", "rejected", "failed", "expired"):
         await add(app_server, status=status)
     await add(app_server, "OLD")
-    await app_server.runtime.pool.execute(
+    await app_server.context.pool.execute(
         "UPDATE signals SET received_at = now() - interval '25 hours' WHERE ticker = 'OLD'"
     )
     answer = await get(app_server, "/admin/status")
@@ -159,7 +159,7 @@ async def test_the_status_counts_the_day_and_names_the_destination(app_server: A
 
 
 async def test_an_expired_sell_is_an_alarm(app_server: AppServer) -> None:
-    await app_server.runtime.pool.execute("INSERT INTO positions (ticker) VALUES ('KEPT')")
+    await app_server.context.pool.execute("INSERT INTO positions (ticker) VALUES ('KEPT')")
     await add(app_server, "KEPT", "expired", signal_type="sell")
     answer = await get(app_server, "/admin/status")
     assert answer["alarms"][0] == {
@@ -171,7 +171,7 @@ async def test_an_expired_sell_is_an_alarm(app_server: AppServer) -> None:
 async def test_an_expired_signal_counts_as_approved_only_if_it_was(app_server: AppServer) -> None:
     signal_id = await add(app_server, status="expired")
     assert (await get(app_server, "/admin/status"))["metrics"]["approved"] == 0
-    await app_server.runtime.pool.execute(
+    await app_server.context.pool.execute(
         "INSERT INTO signal_events (signal_id, status) VALUES ($1, 'approved')", signal_id
     )
     assert (await get(app_server, "/admin/status"))["metrics"]["approved"] == 1
@@ -180,17 +180,17 @@ async def test_an_expired_signal_counts_as_approved_only_if_it_was(app_server: A
 async def store_list(app: AppServer, *tickers: str, age: float = 0, max_age: int | None = None) -> None:
     """Put a Top-N list in force, after the first refresh: its failure sets how the newest list ages."""
     async with asyncio.timeout(10):
-        while not await app.runtime.pool.fetchval("SELECT count(*) FROM screener_refreshes"):
-            await app.runtime.wakeups.wait("changed", 0.2)
-    await app.runtime.pool.execute(
+        while not await app.context.pool.fetchval("SELECT count(*) FROM screener_refreshes"):
+            await app.context.wakeups.wait("changed", 0.2)
+    await app.context.pool.execute(
         """INSERT INTO top_n_lists (strategy, source, tickers, max_age_seconds, fetched_at)
            VALUES ($4, 'list', $1, $2, clock_timestamp() - make_interval(secs => $3))""",
         list(tickers),
         max_age,
         age,
-        app.runtime.config.finviz.active_strategy.name,
+        app.context.config.finviz.active_strategy.name,
     )
-    app.runtime.wakeups.notify("changed")
+    app.context.wakeups.notify("changed")
 
 
 async def test_the_top_n_keeps_its_ranks_and_says_when_it_is_stale(app_server: AppServer) -> None:
@@ -249,8 +249,8 @@ async def test_each_kind_of_change_has_its_message(
     await store_list(app_server, "TSLA")
     while (await heard(line, "top_n_tickers_update"))["tickers"] != ["TSLA"]:
         pass
-    await app_server.runtime.pool.execute("INSERT INTO positions (ticker) VALUES ('TSLA')")
-    app_server.runtime.wakeups.notify("changed")
+    await app_server.context.pool.execute("INSERT INTO positions (ticker) VALUES ('TSLA')")
+    app_server.context.wakeups.notify("changed")
     while (await heard(line, "positions_changed"))["open"] != 1:
         pass
     await add(app_server, "TSLA", "expired", signal_type="sell")
@@ -288,7 +288,7 @@ async def test_a_busy_stack_sends_a_page_four_messages_a_second(
 async def test_a_connected_page_hears_that_the_database_is_away(
     app_server: AppServer, line: aiohttp.ClientWebSocketResponse
 ) -> None:
-    for pool in (app_server.runtime.pool, app_server.runtime.reading):
+    for pool in (app_server.context.pool, app_server.context.reading):
         pool.terminate()
     while "database_away" not in {alarm["code"] for alarm in await heard(line, "alarm")}:
         pass
@@ -297,10 +297,10 @@ async def test_a_connected_page_hears_that_the_database_is_away(
 async def test_a_page_that_leaves_is_forgotten(app_server: AppServer) -> None:
     line = await app_server.http.ws_connect("/ws/admin-updates", headers=BEARER)
     await line.receive_json(timeout=5)
-    assert await app_server.runtime.hub.occupied(timeout=0)
+    assert await app_server.app.state.hub.occupied(timeout=0)
     await line.close()
     async with asyncio.timeout(5):
-        while await app_server.runtime.hub.occupied(timeout=0):
+        while await app_server.app.state.hub.occupied(timeout=0):
             await app_server.http.get("/health")  # a turn of the event loop that both sides take part in
 
 
@@ -330,7 +330,7 @@ async def test_a_page_that_reads_nothing_delays_no_other_and_is_gone_in_half_a_m
         while await deaf.read(1 << 16):  # what was sent before the server gave it up
             pass
     async with asyncio.timeout(5):
-        while await app_server.runtime.hub.occupied(timeout=0):
+        while await app_server.app.state.hub.occupied(timeout=0):
             await app_server.http.get("/health")  # a turn of the event loop that both sides take part in
     writer.close()
 

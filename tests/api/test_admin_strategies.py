@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from app.config import FINVIZ_FILE
+from app.config.model import FINVIZ_FILE
 from tests.api.operator import ask, log_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def test_a_strategy_from_its_creation_to_its_end(app_server: AppServer, tm
     activated = await ask(app_server, "POST", f"{PATH}/mine/own/activate")
     assert activated["active"] == "mine/own"
     while (await ask(app_server, "GET", "/admin/top-n-tickers"))["tickers"] != ["AAPL", "NVDA"]:
-        await app_server.runtime.wakeups.wait("changed", 6)  # the engine looks for another strategy every 5 s
+        await app_server.context.wakeups.wait("changed", 6)  # the engine looks for another strategy every 5 s
     changed = await ask(app_server, "PUT", f"{PATH}/mine/own", body={"name": "renamed", "top_n": None})
     assert (names(changed), changed["active"]) == (["top-gainers", "renamed"], "renamed")
     refused = await ask(app_server, "DELETE", f"{PATH}/renamed", 409)
@@ -135,9 +135,9 @@ async def test_a_source_in_force_that_is_refused_for_new_ones_may_stay(
     path = tmp_path / FINVIZ_FILE
     path.write_text(json.dumps({"strategies": [{"name": "mine", "url": "file:watch.txt"}]}))
     await app_server.app.state.config_store.look()
-    assert app_server.runtime.config_problems == {}
+    assert app_server.context.config_problems == {}
     await ask(app_server, "PUT", f"{PATH}/mine", body={"url": "file:watch.txt", "top_n": 7})
-    assert app_server.runtime.config.finviz.active_strategy.top_n == 7
+    assert app_server.context.config.finviz.active_strategy.top_n == 7
     refused = await ask(app_server, "PUT", f"{PATH}/mine", 422, body={"url": "file:other.txt"})
     assert "plain name of a .csv file" in refused["detail"]
     await ask(app_server, "PUT", f"{PATH}/mine", body={"url": "file:watch.csv"})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.config import SYSTEM_FILE, WEBHOOK_FILE
+from app.config.model import SYSTEM_FILE, WEBHOOK_FILE
 from app.errors import ConfigFileError
 from tests.api.operator import ask, log_of
 
@@ -27,7 +27,7 @@ async def until(app: AppServer, there: Callable[[], bool]) -> None:
     """Wait until the application has taken over what the test did."""
     async with asyncio.timeout(SECONDS):
         while not there():
-            await app.runtime.wakeups.wait("changed", 0.1)
+            await app.context.wakeups.wait("changed", 0.1)
 
 
 async def configuration_check(app: AppServer) -> dict[str, str]:
@@ -44,10 +44,10 @@ async def test_an_edited_file_counts_and_is_logged_without_its_secret(
     (tmp_path / WEBHOOK_FILE).write_text(
         '{"url": "https://user:pw@bridge.example/hook/secret?key=1", "timeout": 3, "mine": {"kept": 1.10}}'
     )
-    await until(app_server, lambda: app_server.runtime.config.webhook.timeout == 3)
-    runtime = app_server.runtime
-    assert runtime.config.webhook.url == "https://user:pw@bridge.example/hook/secret?key=1"
-    assert runtime.config.documents[WEBHOOK_FILE]["mine"] == {"kept": 1.1}
+    await until(app_server, lambda: app_server.context.config.webhook.timeout == 3)
+    context = app_server.context
+    assert context.config.webhook.url == "https://user:pw@bridge.example/hook/secret?key=1"
+    assert context.config.documents[WEBHOOK_FILE]["mine"] == {"kept": 1.1}
     assert await log_of(app_server) == [
         (
             "file",
@@ -66,15 +66,15 @@ async def test_a_broken_edit_changes_nothing_and_says_where_to_mend_it(
 ) -> None:
     path = tmp_path / WEBHOOK_FILE
     path.write_text('{"timeout": 3}')
-    await until(app_server, lambda: app_server.runtime.config.webhook.timeout == 3)
+    await until(app_server, lambda: app_server.context.config.webhook.timeout == 3)
     path.write_text('{\n  "timeout": 300\n}')
-    await until(app_server, lambda: bool(app_server.runtime.config_problems))
-    assert app_server.runtime.config.webhook.timeout == 3
+    await until(app_server, lambda: bool(app_server.context.config_problems))
+    assert app_server.context.config.webhook.timeout == 3
     check = await configuration_check(app_server)
     assert check["status"] == "degraded"
     assert "config/webhook_config.json: line 2: timeout: " in check["reason"]
     path.write_text('{"timeout": 4}')
-    await until(app_server, lambda: app_server.runtime.config.webhook.timeout == 4)
+    await until(app_server, lambda: app_server.context.config.webhook.timeout == 4)
     assert await configuration_check(app_server) == {"status": "ok"}
 
 
@@ -83,12 +83,12 @@ async def test_a_file_that_is_replaced_by_removing_it_first_does_not_count_as_em
 ) -> None:
     path = tmp_path / WEBHOOK_FILE
     path.write_text('{"url": "https://bridge.example/"}')
-    await until(app_server, lambda: app_server.runtime.config.webhook.url is not None)
+    await until(app_server, lambda: app_server.context.config.webhook.url is not None)
     path.unlink()
     store = app_server.app.state.config_store
     await store.look()
-    assert app_server.runtime.config.webhook.url == "https://bridge.example/"
-    await until(app_server, lambda: app_server.runtime.config.webhook.url is None)  # it stays away: paper
+    assert app_server.context.config.webhook.url == "https://bridge.example/"
+    await until(app_server, lambda: app_server.context.config.webhook.url is None)  # it stays away: paper
 
 
 async def test_a_start_with_a_broken_file_takes_the_last_good_revision(
@@ -96,12 +96,12 @@ async def test_a_start_with_a_broken_file_takes_the_last_good_revision(
 ) -> None:
     (tmp_path / WEBHOOK_FILE).write_text('{"timeout": 3}')
     first = await start_app()
-    assert first.runtime.config.webhook.timeout == 3
+    assert first.context.config.webhook.timeout == 3
     (tmp_path / WEBHOOK_FILE).write_text('{"timeout": ')
     (tmp_path / SYSTEM_FILE).write_text('{"retention_days": 5}')
     second = await start_app()
-    assert second.runtime.config.webhook.timeout == 3
-    assert second.runtime.config.system.retention_days == 5
+    assert second.context.config.webhook.timeout == 3
+    assert second.context.config.system.retention_days == 5
     check = await configuration_check(second)
     assert "config/webhook_config.json: line 1: " in check["reason"]
 
@@ -118,10 +118,10 @@ async def test_two_processes_agree_though_only_one_saw_the_file(
     folders = [tmp_path_factory.mktemp("config") for _ in range(2)]
     first, second = [await start_app(config_dir=folder) for folder in folders]
     (folders[0] / SYSTEM_FILE).write_text('{"retention_days": 5}')
-    await until(second, lambda: second.runtime.config.system.retention_days == 5)
+    await until(second, lambda: second.context.config.system.retention_days == 5)
     (folders[1] / WEBHOOK_FILE).write_text('{"timeout": 2}')
-    await until(first, lambda: first.runtime.config.webhook.timeout == 2)
-    assert first.runtime.config.system.retention_days == 5
+    await until(first, lambda: first.context.config.webhook.timeout == 2)
+    assert first.context.config.system.retention_days == 5
     assert [action for _, _, action, *_ in await log_of(first)] == ["config.edit", "config.edit"]
 
 
@@ -129,7 +129,7 @@ async def test_an_edit_of_a_shared_folder_is_logged_once(start_app: StartApp, tm
     both = [await start_app(), await start_app()]
     (tmp_path / SYSTEM_FILE).write_text('{"retention_days": 5}')
     for app in both:
-        await until(app, lambda app=app: app.runtime.config.system.retention_days == 5)  # type: ignore[misc]
+        await until(app, lambda app=app: app.context.config.system.retention_days == 5)  # type: ignore[misc]
         await app.app.state.config_store.look()
     assert len(await log_of(both[0])) == 1
 
@@ -138,41 +138,41 @@ async def test_a_pause_outlives_its_file(start_app: StartApp, tmp_path: Path) ->
     path = tmp_path / SYSTEM_FILE
     path.write_text('{"delivery_paused": true, "intake_paused": true}')
     first = await start_app()
-    assert first.runtime.config.system.delivery_paused
+    assert first.context.config.system.delivery_paused
     first.stop()
     path.write_text('{"intake_paused": false}')  # what a person writes resumes; what is missing does not
     second = await start_app()
-    assert second.runtime.config.system.delivery_paused
-    assert not second.runtime.config.system.intake_paused
+    assert second.context.config.system.delivery_paused
+    assert not second.context.config.system.intake_paused
     assert json.loads(path.read_text()) == {"intake_paused": False, "delivery_paused": True}
 
 
 async def test_a_paused_intake_refuses_and_a_resumed_one_takes(app_server: AppServer, tmp_path: Path) -> None:
     path = tmp_path / SYSTEM_FILE
     path.write_text('{"intake_paused": true}')
-    await until(app_server, lambda: app_server.runtime.config.system.intake_paused)
+    await until(app_server, lambda: app_server.context.config.system.intake_paused)
     alert = {"ticker": "AAPL", "side": "buy"}
     async with app_server.http.post("/webhook/in", json=alert) as answer:
         assert answer.status == 503
         assert "Retry-After" in answer.headers
     path.write_text('{"intake_paused": false}')
-    await until(app_server, lambda: not app_server.runtime.config.system.intake_paused)
+    await until(app_server, lambda: not app_server.context.config.system.intake_paused)
     async with app_server.http.post("/webhook/in", json=alert) as answer:
         assert answer.status == 202
 
 
 async def test_a_database_that_was_emptied_gets_the_configuration_again(app_server: AppServer) -> None:
-    pool = app_server.runtime.pool
+    pool = app_server.context.pool
     await pool.execute("DELETE FROM configuration")
     async with asyncio.timeout(SECONDS):
         while await pool.fetchval("SELECT count(*) FROM configuration") == 0:
-            await app_server.runtime.wakeups.wait("changed", 0.1)
+            await app_server.context.wakeups.wait("changed", 0.1)
     assert await log_of(app_server) == []
 
 
 def switched(app: AppServer) -> dict[str, bool]:
     """What is paused."""
-    system = app.runtime.config.system
+    system = app.context.config.system
     return {
         "engine": system.engine_paused,
         "delivery": system.delivery_paused,
@@ -182,7 +182,7 @@ def switched(app: AppServer) -> dict[str, bool]:
 
 async def until_right(app: AppServer) -> None:
     """Wait until every file is readable again."""
-    await until(app, lambda: not app.runtime.config_problems)
+    await until(app, lambda: not app.context.config_problems)
 
 
 @pytest.mark.parametrize("part", ["engine", "delivery", "intake"])
@@ -199,7 +199,7 @@ async def test_a_file_older_than_a_switch_never_undoes_it(
         await ask(app, "POST", f"/admin/{part}/pause")
     wrong = json.dumps({key: not pause, "mine": 1})[:-1]
     path.write_text(wrong)
-    await until(app, lambda: bool(app.runtime.config_problems))
+    await until(app, lambda: bool(app.context.config_problems))
     await ask(app, "POST", f"/admin/{part}/{'pause' if pause else 'resume'}")
     assert path.read_text() == wrong
     assert switched(app)[part] is pause
@@ -220,7 +220,7 @@ async def test_a_pause_that_is_in_force_already_is_a_decision_too(
     path = tmp_path / SYSTEM_FILE
     await ask(app_server, "POST", "/admin/delivery/pause")
     path.write_text('{"delivery_paused": false')
-    await until(app_server, lambda: bool(app_server.runtime.config_problems))
+    await until(app_server, lambda: bool(app_server.context.config_problems))
     await ask(app_server, "POST", "/admin/delivery/pause")
     path.write_text('{"delivery_paused": false}')
     await until_right(app_server)
@@ -235,7 +235,7 @@ async def test_a_start_on_a_corrected_file_keeps_the_switch(start_app: StartApp,
     path.write_text('{"delivery_paused": false}')
     app = await start_app()
     path.write_text('{"delivery_paused": false,,}')
-    await until(app, lambda: bool(app.runtime.config_problems))
+    await until(app, lambda: bool(app.context.config_problems))
     await ask(app, "POST", "/admin/delivery/pause")
     app.stop()
     path.write_text('{"delivery_paused": false}')
@@ -254,14 +254,14 @@ async def test_a_destination_that_cannot_be_asked_is_refused_when_it_is_changed(
         refused = await ask(app_server, "PUT", "/admin/webhook/config", 422, body={"url": url})
         assert "url: " in refused["detail"]
         assert "S3CRET" not in json.dumps(refused)
-    assert app_server.runtime.config.webhook.url is None
+    assert app_server.context.config.webhook.url is None
     path = tmp_path / WEBHOOK_FILE
     path.write_text(json.dumps({"timeout": 4, "url": WRONG_URL}, indent=1))
-    await until(app_server, lambda: bool(app_server.runtime.config_problems))
+    await until(app_server, lambda: bool(app_server.context.config_problems))
     check = await configuration_check(app_server)
     assert "config/webhook_config.json: line 3: url: " in check["reason"]
     assert "S3CRET" not in check["reason"]
-    assert app_server.runtime.config.webhook.url is None
+    assert app_server.context.config.webhook.url is None
     path.unlink()
     await until_right(app_server)
     pasted = await ask(app_server, "PUT", "/admin/webhook/config", body={"url": " http://bridge/hook\n"})
@@ -279,7 +279,7 @@ async def test_a_destination_that_is_in_force_stays_so_and_is_named(
     if place == "database":
         path.write_text("{")
         app = await start_app()
-    assert app.runtime.config.webhook.url == WRONG_URL
+    assert app.context.config.webhook.url == WRONG_URL
     async with app.http.get("/health") as answer:
         check = (await answer.json())["checks"]["destination"]
     assert check["status"] == "degraded"
@@ -289,7 +289,7 @@ async def test_a_destination_that_is_in_force_stays_so_and_is_named(
     assert "S3CRET" not in json.dumps([check, alarm])
     if place == "file":  # a change of another value does not touch it, one of the URL is checked
         await ask(app, "PUT", "/admin/webhook/config", body={"timeout": 2})
-        assert app.runtime.config.webhook.url == WRONG_URL
+        assert app.context.config.webhook.url == WRONG_URL
         await ask(app, "PUT", "/admin/webhook/config", 422, body={"url": WRONG_URL + "x"})
         await ask(app, "PUT", "/admin/webhook/config", body={"url": "http://bridge/hook"})
         async with app.http.get("/health") as answer:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from app.config import SYSTEM_FILE, WEBHOOK_FILE
+from app.config.model import SYSTEM_FILE, WEBHOOK_FILE
 from tests.api.conftest import serve
 from tests.api.operator import ask
 
@@ -36,7 +36,7 @@ async def until(app: AppServer, there: Callable[[], bool]) -> None:
     """Wait until the application has noticed."""
     async with asyncio.timeout(SECONDS):
         while not there():
-            await app.runtime.wakeups.wait("changed", 0.1)
+            await app.context.wakeups.wait("changed", 0.1)
 
 
 @asynccontextmanager
@@ -74,13 +74,13 @@ async def switch_on_a_wrong_file(app: AppServer, path: Path, *, part: str, pause
     if not pause:
         await ask(app, "POST", f"/admin/{part}/pause")
     write_wrong(path, {f"{part}_paused": not pause, "mine": 1})
-    await until(app, lambda: bool(app.runtime.config_problems))
+    await until(app, lambda: bool(app.context.config_problems))
     await ask(app, "POST", f"/admin/{part}/{'pause' if pause else 'resume'}")
 
 
 def is_paused(app: AppServer, part: str) -> bool:
     """Whether this part is paused in what is in force."""
-    return bool(getattr(app.runtime.config.system, f"{part}_paused"))
+    return bool(getattr(app.context.config.system, f"{part}_paused"))
 
 
 @pytest.mark.parametrize("part", ["engine", "delivery", "intake"])
@@ -102,7 +102,7 @@ async def test_a_switch_of_an_older_version_in_between_is_the_newer_decision(
     async with serve(settings) as app:
         assert is_paused(app, part) is not pause
         path.write_text(json.dumps({key: not pause, "mine": 2}))
-        await until(app, lambda: app.runtime.config.documents[SYSTEM_FILE].get("mine") == 2)
+        await until(app, lambda: app.context.config.documents[SYSTEM_FILE].get("mine") == 2)
         assert is_paused(app, part) is not pause
     assert json.loads(path.read_text()) == {key: not pause, "mine": 2}
     assert "decided" not in await documents(settings)
@@ -120,12 +120,12 @@ async def test_an_older_version_beside_this_one_ends_the_decision_too(
         await store_unaware(settings, SYSTEM_FILE, {"delivery_paused": not pause})
         await until(app, lambda: is_paused(app, "delivery") is not pause)
         path.write_text(json.dumps({"delivery_paused": not pause, "mine": 1}))
-        await until(app, lambda: not app.runtime.config_problems)
+        await until(app, lambda: not app.context.config_problems)
         assert is_paused(app, "delivery") is not pause
         # a person's next decision on a wrong file holds again
         await switch_on_a_wrong_file(app, path, part="delivery", pause=pause)
         path.write_text(json.dumps({"delivery_paused": not pause}))
-        await until(app, lambda: not app.runtime.config_problems)
+        await until(app, lambda: not app.context.config_problems)
         assert is_paused(app, "delivery") is pause
     assert json.loads(path.read_text()) == {"delivery_paused": pause}
 

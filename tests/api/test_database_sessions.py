@@ -70,9 +70,9 @@ async def test_every_time_is_utc_whatever_the_database_says(
     assert len(moments) == 3
     assert {(moment.minute, moment.utcoffset()) for moment in moments} == {(0, timedelta())}
     assert sum(hour["received"] for hour in hours) == 1
-    for pool in (app.runtime.pool, app.runtime.probing):
+    for pool in (app.context.pool, app.context.probing):
         assert await pool.fetchval("SHOW timezone") == "UTC"
-    assert (await app.runtime.reading.fetch("SHOW timezone"))[0][0] == "UTC"
+    assert (await app.context.reading.fetch("SHOW timezone"))[0][0] == "UTC"
     async with app.http.post("/admin/database/export", headers=BEARER) as answer:
         exported = await answer.text()
     assert "+05:30" not in exported
@@ -117,7 +117,7 @@ async def test_the_commands_take_a_url_with_parameters_of_libpq(
         assert answer.status == 202
     names = {
         row[0]
-        for row in await app.runtime.pool.fetch(
+        for row in await app.context.pool.fetch(
             "SELECT application_name FROM pg_stat_activity WHERE datname = current_database()"
         )
     }
@@ -148,8 +148,8 @@ async def test_settings_in_the_url_reach_the_server_and_utc_stays(
     done = await asyncio.to_thread(command, "migrate", url, tmp_path)
     assert done.returncode == 0, done.stderr
     app = await start_app(database_url=url)
-    assert await app.runtime.pool.fetchval("SHOW idle_in_transaction_session_timeout") == "5s"
-    assert await app.runtime.pool.fetchval("SHOW timezone") == "UTC"
+    assert await app.context.pool.fetchval("SHOW idle_in_transaction_session_timeout") == "5s"
+    assert await app.context.pool.fetchval("SHOW timezone") == "UTC"
 
 
 async def test_a_setting_that_the_server_refuses_is_named(database_url: str, tmp_path: Path) -> None:
@@ -233,10 +233,10 @@ async def test_reads_that_hang_hold_back_neither_health_nor_orders(
         async with app_server.http.post("/webhook/in", json={"ticker": "AAPL", "side": "sell"}) as answer:
             assert answer.status == 202
             signal = (await answer.json())["signal_id"]
-        while not await app_server.runtime.pool.fetchval(
+        while not await app_server.context.pool.fetchval(
             "SELECT status FROM signals WHERE id = $1 AND status = 'rejected'", signal
         ):
-            await app_server.runtime.wakeups.wait("changed", 0.2)
+            await app_server.context.wakeups.wait("changed", 0.2)
         async with app_server.http.get("/health") as answer:
             assert answer.status == 200
         assert not all(task.done() for task in reads)
@@ -266,7 +266,7 @@ async def test_heavy_reads_take_turns_and_leave_connections_for_the_others(
 
 
 async def test_requests_for_the_same_statistic_share_one_read(app_server: AppServer) -> None:
-    reading, reads = app_server.runtime.reading, list[int]()
+    reading, reads = app_server.context.reading, list[int]()
 
     async def count(connection: Connection) -> int:
         reads.append(1)
@@ -281,7 +281,7 @@ async def test_requests_for_the_same_statistic_share_one_read(app_server: AppSer
 
 
 async def test_a_cheap_statistic_and_a_failed_one_are_read_again(app_server: AppServer) -> None:
-    reading, results = app_server.runtime.reading, [1, 2]
+    reading, results = app_server.context.reading, [1, 2]
 
     async def count(_: Connection) -> int:
         return results.pop(0)
@@ -296,7 +296,7 @@ async def test_a_cheap_statistic_and_a_failed_one_are_read_again(app_server: App
 
 
 async def test_a_client_that_leaves_ends_no_read_of_the_others(app_server: AppServer) -> None:
-    reading = app_server.runtime.reading
+    reading = app_server.context.reading
 
     async def sleep(connection: Connection) -> str:
         await connection.execute("SELECT pg_sleep(0.3)")

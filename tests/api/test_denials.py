@@ -85,7 +85,7 @@ async def test_a_wrong_secret_leaves_one_line_an_alarm_and_a_count(
     async with app.http.get("/admin/page/refused", headers=BEARER) as answer:
         page = await answer.text()
     assert "denied-webhook_secret" in page
-    assert await app.runtime.pool.fetchval("SELECT count(*) FROM refused_posts") == 0
+    assert await app.context.pool.fetchval("SELECT count(*) FROM refused_posts") == 0
 
 
 async def test_wrong_tokens_leave_their_address_wherever_they_are_offered(

@@ -48,7 +48,7 @@ async def api(app: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Async
 
 async def open_position(app: AppServer, ticker: str) -> UUID:
     """Open a position as a delivered buy would."""
-    made: UUID = await app.runtime.pool.fetchval(
+    made: UUID = await app.context.pool.fetchval(
         "INSERT INTO positions (ticker) VALUES ($1) RETURNING id", ticker
     )
     return made
@@ -59,7 +59,7 @@ async def settled(app: AppServer) -> None:
     unfinished = "SELECT count(*) FROM signals WHERE status IN ('received', 'approved', 'forwarding')"
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
-            if await app.runtime.pool.fetchval(unfinished) == 0:
+            if await app.context.pool.fetchval(unfinished) == 0:
                 return
             await asyncio.sleep(0.05)  # workers look at once, and every second or two
 

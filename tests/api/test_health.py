@@ -266,9 +266,9 @@ def test_migrate_may_run_again_and_names_a_database_that_is_away(database_url: s
 
 
 async def test_another_clock_of_the_machine_is_named_and_stamps_nothing(app_server: AppServer) -> None:
-    runtime = app_server.runtime
-    await runtime.clock.look(runtime.pool)
-    runtime.clock.machine = lambda: datetime.now(UTC) - timedelta(hours=5)
+    context = app_server.context
+    await context.clock.look(context.pool)
+    context.clock.machine = lambda: datetime.now(UTC) - timedelta(hours=5)
     async with app_server.http.get("/health") as answer:
         assert answer.status == 200
         check = (await answer.json())["checks"]["clock"]
@@ -278,8 +278,8 @@ async def test_another_clock_of_the_machine_is_named_and_stamps_nothing(app_serv
     assert "clock_differs" in {alarm["code"] for alarm in status["alarms"]}
     async with app_server.http.post("/webhook/in", data=b"no JSON") as answer:
         assert answer.status == 422
-    while not (at := await runtime.pool.fetchval("SELECT at FROM refused_posts")):
-        await runtime.wakeups.wait("changed", 1)
-    now = await runtime.pool.fetchval("SELECT clock_timestamp()")
+    while not (at := await context.pool.fetchval("SELECT at FROM refused_posts")):
+        await context.wakeups.wait("changed", 1)
+    now = await context.pool.fetchval("SELECT clock_timestamp()")
     for stamp in (at, datetime.fromisoformat(status["status"]["at"])):
         assert abs(now - stamp) < timedelta(hours=1)

@@ -100,7 +100,7 @@ PROPERTY = settings(
 
 async def store(app: AppServer, stored: list[tuple[Any, ...]]) -> None:
     """Replace everything by these signals."""
-    async with app.runtime.pool.acquire() as connection, connection.transaction():
+    async with app.context.pool.acquire() as connection, connection.transaction():
         await connection.execute("DELETE FROM signals")
         for columns, events, attempts in stored:
             await connection.execute(
@@ -138,7 +138,7 @@ FROM attempts ORDER BY signal_id, id
 
 async def held(app: AppServer) -> list[list[tuple[Any, ...]]]:
     """Everything that is stored of signals, but for what is new with an import."""
-    pool = app.runtime.pool
+    pool = app.context.pool
     return [[tuple(row) for row in await pool.fetch(query)] for query in (_SIGNALS, _EVENTS, _ATTEMPTS)]
 
 
@@ -155,12 +155,12 @@ async def test_an_import_brings_back_what_an_export_took_along(app: AppServer, s
     await store(app, stored)
     before = await held(app)
     content = await exported(app)
-    await app.runtime.pool.execute("DELETE FROM signals")
+    await app.context.pool.execute("DELETE FROM signals")
     answer = await imported(app, content)
     assert answer == {"imported": len(stored), "expired": 0, "present": 0, "bad": 0, "bad_rows": []}
     assert await held(app) == before
-    assert await app.runtime.pool.fetchval("SELECT count(*) FROM signals WHERE imported_at IS NULL") == 0
-    assert await app.runtime.pool.fetchval("SELECT count(*) FROM attempts WHERE NOT imported") == 0
+    assert await app.context.pool.fetchval("SELECT count(*) FROM signals WHERE imported_at IS NULL") == 0
+    assert await app.context.pool.fetchval("SELECT count(*) FROM attempts WHERE NOT imported") == 0
 
 
 @PROPERTY
@@ -170,7 +170,7 @@ async def test_what_had_not_ended_differs_by_its_end_only(app: AppServer, stored
     content = await exported(app)
     before = await held(app)
     open_ones = {columns[0]: columns[1] for columns, _, _ in stored if columns[1] in UNFINISHED}
-    await app.runtime.pool.execute("DELETE FROM signals")
+    await app.context.pool.execute("DELETE FROM signals")
     assert (await imported(app, content))["expired"] == len(open_ones)
     after = await held(app)
     assert after[2] == before[2]
@@ -206,14 +206,14 @@ def taken(dump: Path) -> bytes:
 
 
 async def test_nothing_is_cleared_that_cannot_be_imported_again(app: AppServer) -> None:
-    await app.runtime.pool.execute(
+    await app.context.pool.execute(
         """INSERT INTO signals (id, status, type, ticker, expires_at, body, status_at)
            VALUES (gen_random_uuid(), 'rejected', 'buy', 'AAPL', now(),
                    convert_to(repeat('x', 70000), 'UTF8'), now() - interval '2 hours')"""
     )
     refused = await ask(app, "POST", "/admin/database/clear", 500, body={"confirm": "clear"})
     assert "holds 0 of 1 signals" in refused["detail"]
-    assert await app.runtime.pool.fetchval("SELECT count(*) FROM signals") == 1
+    assert await app.context.pool.fetchval("SELECT count(*) FROM signals") == 1
 
 
 FROM_BEFORE = (

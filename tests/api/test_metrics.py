@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app import metrics
-from app.denials import KINDS
+from app.runtime.denials import KINDS
 from tests.api.outage import away
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 async def deliver_exit(app: AppServer) -> None:
     """Post an exit of an open position; it goes to paper."""
-    await app.runtime.pool.execute("INSERT INTO positions (ticker) VALUES ('NVDA')")
+    await app.context.pool.execute("INSERT INTO positions (ticker) VALUES ('NVDA')")
     async with app.http.post("/webhook/in", data=b'{"ticker": "NVDA", "action": "sell"}') as answer:
         assert answer.status == 202
 
@@ -100,7 +100,7 @@ LABELS = [
 
 
 async def test_every_label_value_is_there_before_its_first_event(app_server: AppServer) -> None:
-    assert app_server.runtime.supervisor.states()
+    assert app_server.context.supervisor.states()
     for name, label, values in LABELS:
         for each in values:
             assert value(name, **{label: each}) is not None, (name, each)

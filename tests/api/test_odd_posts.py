@@ -164,12 +164,12 @@ async def test_a_thousand_odd_bodies_get_their_answers_and_harm_nothing(
     assert len(accepted) > POSTS / 5
     unfinished = "SELECT count(*) FROM signals WHERE status IN ('received', 'approved', 'forwarding')"
     async with asyncio.timeout(60):
-        while await app.runtime.pool.fetchval(unfinished):
-            await app.runtime.wakeups.wait("changed", 0.5)
-    rows = await app.runtime.pool.fetch("SELECT id, status FROM signals")
+        while await app.context.pool.fetchval(unfinished):
+            await app.context.wakeups.wait("changed", 0.5)
+    rows = await app.context.pool.fetch("SELECT id, status FROM signals")
     assert {str(row["id"]) for row in rows} == accepted
     assert {row["status"] for row in rows} == {"rejected", "forwarded"}
-    states = app.runtime.supervisor.states()
+    states = app.context.supervisor.states()
     assert {name: state.error for name, state in states.items() if state.restarts} == {}
 
 

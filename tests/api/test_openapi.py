@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.admin.configuration import BuySell, BuySellSeconds, SystemValues, WebhookValues
-from app.admin.strategies import StrategyValues
-from app.config import PAUSES
+from app.admin.routes.configuration import BuySell, BuySellSeconds, SystemValues, WebhookValues
+from app.admin.routes.strategies import StrategyValues
+from app.config.model import PAUSES
 from tests.api.conftest import ADMIN_TOKEN
 from tests.api.operator import ask
 

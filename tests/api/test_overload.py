@@ -58,7 +58,7 @@ async def test_a_queue_that_stays_full_refuses_with_503_and_takes_posts_again_wh
     start_app: Callable[..., Awaitable[AppServer]],
 ) -> None:
     app = await start_app(queue_max_size=20)
-    pool = app.runtime.pool
+    pool = app.context.pool
     async with pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()  # decisions wait, as behind a slow disk
@@ -70,7 +70,7 @@ async def test_a_queue_that_stays_full_refuses_with_503_and_takes_posts_again_wh
         await transaction.rollback()
     async with asyncio.timeout(WAIT_SECONDS):
         while await pool.fetchval("SELECT count(*) FROM signals WHERE status = 'received'"):
-            await app.runtime.wakeups.wait("changed", 0.2)
+            await app.context.wakeups.wait("changed", 0.2)
     assert set(await asyncio.gather(*(post(app, number) for number in range(100, 110)))) == {202}
 
 
@@ -78,7 +78,7 @@ async def test_commits_that_fail_are_unhealthy_until_posts_can_be_stored_again(
     app_server: AppServer,
 ) -> None:
     assert (await health(app_server))[0] == 200
-    await app_server.runtime.pool.execute(_DISK_FULL)
+    await app_server.context.pool.execute(_DISK_FULL)
     assert await post(app_server, 1) == 503
     status, checks = await health(app_server)
     assert status == 503
@@ -88,14 +88,14 @@ async def test_commits_that_fail_are_unhealthy_until_posts_can_be_stored_again(
     assert "secret" not in checks["intake"]["reason"]
     overview = await ask(app_server, "GET", "/admin/status")
     assert "intake_failing" in {alarm["code"] for alarm in overview["alarms"]}
-    await app_server.runtime.pool.execute("DROP TRIGGER is_full ON signals")
+    await app_server.context.pool.execute("DROP TRIGGER is_full ON signals")
     await until_health(app_server, lambda status, _: status == 200)  # without a post
-    assert await app_server.runtime.pool.fetchval("SELECT count(*) FROM signals") == 0
+    assert await app_server.context.pool.fetchval("SELECT count(*) FROM signals") == 0
     assert await post(app_server, 2) == 202
 
 
 async def test_a_worker_that_fails_is_named_until_it_works_again(app_server: AppServer) -> None:
-    pool = app_server.runtime.pool
+    pool = app_server.context.pool
     await pool.execute("ALTER TABLE top_n_lists RENAME TO away")
     checks = await until_health(app_server, lambda _, found: found["workers"]["status"] == "degraded")
     assert "fails" in checks["workers"]["reason"]

@@ -87,7 +87,7 @@ async def committed(app: AppServer, database: Database, count: int) -> None:
     """Wait until so many signals are stored."""
     async with asyncio.timeout(10):
         while await database.fetchval("SELECT count(*) FROM signals") != count:
-            await app.runtime.wakeups.wait("changed", 0.2)
+            await app.context.wakeups.wait("changed", 0.2)
 
 
 async def test_two_true_alerts_with_a_constant_id_a_minute_apart_are_two(

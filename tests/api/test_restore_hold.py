@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from app.config import DECIDED, SYSTEM_FILE
+from app.config.model import DECIDED, SYSTEM_FILE
 from tests.api.operator import BEARER
 from tests.conftest import CHECKOUT
 from tests.hosts.images import install_packages
@@ -109,14 +109,14 @@ async def test_a_resume_in_the_dump_does_not_end_the_pause_of_the_restore(
     databases.hold()
     (tmp_path / SYSTEM_FILE).write_text('{"delivery_paused": true}')  # what the restore writes
     app = await start_app()
-    assert app.runtime.is_configured
-    assert app.runtime.config.system.delivery_paused
+    assert app.context.is_configured
+    assert app.context.config.system.delivery_paused
     assert json.loads((tmp_path / SYSTEM_FILE).read_text()) == {"delivery_paused": True}
     assert DECIDED not in await documents_of(databases.incoming)
 
     async with app.http.post("/admin/delivery/resume", headers=BEARER) as answer:
         assert answer.status == 200
-    assert not app.runtime.config.system.delivery_paused
+    assert not app.context.config.system.delivery_paused
 
 
 @pytest.mark.parametrize("content", ['{"delivery_paused": true, "engine_paused": "yes"}', "{"])
@@ -127,9 +127,9 @@ async def test_the_pause_holds_while_the_file_is_wrong(
     databases.hold()
     (tmp_path / SYSTEM_FILE).write_text(content)
     app = await start_app()
-    assert app.runtime.is_configured
-    assert app.runtime.config.system.delivery_paused
-    assert app.runtime.config.documents[SYSTEM_FILE]["mine"] == 1.5
+    assert app.context.is_configured
+    assert app.context.config.system.delivery_paused
+    assert app.context.config.documents[SYSTEM_FILE]["mine"] == 1.5
     async with connected(databases.incoming) as connection:
         line = await connection.fetchrow("SELECT session, target, before, after FROM actions")
     assert line is not None
@@ -145,7 +145,7 @@ async def test_switches_of_today_hold_over_those_of_the_dump(
     await configure(databases.incoming, {"engine_paused": True}, {"engine_paused": True})
     databases.hold()
     (tmp_path / SYSTEM_FILE).write_text('{"delivery_paused": true}')
-    system = (await start_app()).runtime.config.system
+    system = (await start_app()).context.config.system
     assert (system.intake_paused, system.engine_paused, system.delivery_paused) == (True, False, True)
 
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.config import SYSTEM_FILE
+from app.config.model import SYSTEM_FILE
 from app.ops import retention
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ async def add(
 ) -> UUID:
     """Store a signal that arrived, changed and was imported so many days ago."""
     signal_id = uuid4()
-    await app.runtime.pool.execute(_SIGNAL, signal_id, status, arrived, changed, imported)
+    await app.context.pool.execute(_SIGNAL, signal_id, status, arrived, changed, imported)
     return signal_id
 
 
 async def left(app: AppServer, table: str = "signals") -> int:
     """How many rows a table has."""
-    count: int = await app.runtime.pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608  # names of ours
+    count: int = await app.context.pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608  # names of ours
     return count
 
 
@@ -70,30 +70,30 @@ async def test_signals_that_ended_long_ago_go_with_their_story(app: AppServer) -
         await add(app, "approved"),  # nothing that is on its way goes, however old
         await add(app, imported=0),
     ]
-    removed = await retention.sweep(app.runtime.pool, DAYS)
+    removed = await retention.sweep(app.context.pool, DAYS)
     assert removed["signals"] == 4
     assert removed.keys() <= {"signals", "attempt_counts"}  # one count a second
-    rows = await app.runtime.pool.fetch("SELECT id FROM signals ORDER BY seq")
+    rows = await app.context.pool.fetch("SELECT id FROM signals ORDER BY seq")
     assert [row["id"] for row in rows] == kept
     assert await left(app, "signal_events") == await left(app, "attempts") == len(kept)
-    assert await retention.sweep(app.runtime.pool, DAYS) == {}
+    assert await retention.sweep(app.context.pool, DAYS) == {}
 
 
 async def test_a_batch_is_small_and_a_row_that_somebody_holds_waits_for_the_next(app: AppServer) -> None:
-    await app.runtime.pool.execute(
+    await app.context.pool.execute(
         """INSERT INTO signals (id, status, type, ticker, received_at, status_at, expires_at, body)
            SELECT gen_random_uuid(), 'rejected', 'buy', 'AAPL', now() - interval '8 days',
                   now() - interval '8 days', now(), '{}' FROM generate_series(1, 600)"""
     )
-    async with app.runtime.pool.acquire() as connection, connection.transaction():
+    async with app.context.pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT FROM signals ORDER BY seq LIMIT 1 FOR UPDATE")
-        assert await retention.sweep(app.runtime.pool, DAYS) == {"signals": 500}
-        assert await retention.sweep(app.runtime.pool, DAYS) == {"signals": 99}
-    assert await retention.sweep(app.runtime.pool, DAYS) == {"signals": 1}
+        assert await retention.sweep(app.context.pool, DAYS) == {"signals": 500}
+        assert await retention.sweep(app.context.pool, DAYS) == {"signals": 99}
+    assert await retention.sweep(app.context.pool, DAYS) == {"signals": 1}
 
 
 async def test_lists_positions_paper_and_actions_age_too(app: AppServer) -> None:
-    pool = app.runtime.pool
+    pool = app.context.pool
     for strategy, days in (("used", 9), ("used", 8), ("unused", 9), ("used", 0)):
         await pool.execute(
             """INSERT INTO top_n_lists (strategy, source, tickers, fetched_at)
@@ -134,4 +134,4 @@ async def test_the_application_sweeps_by_itself(start_app: StartApp, tmp_path: P
     second = await start_app()
     async with asyncio.timeout(10):
         while await left(second):
-            await second.runtime.wakeups.wait("changed", 1)
+            await second.context.wakeups.wait("changed", 1)

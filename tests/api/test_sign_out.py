@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import asyncpg
 
-from app.admin.session import COOKIE, Sessions
+from app.web.sessions import COOKIE, Sessions
 from tests.api.conftest import ADMIN_TOKEN
 from tests.api.outage import away
 

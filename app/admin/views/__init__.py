@@ -1,7 +1,7 @@
 """THE table of views: the navigation and the routes of the page are made from it.
 
-A view is a module here (what its template is given), `templates/views/<name>.html` (how it looks), a file
-`texts/<language>/<name>.json` (its words, `<name>.title` among them), and a line below.
+A view is a module here, however short (what its template is given), `templates/views/<name>.html` (how it
+looks), `app/web/texts/<language>/<name>.json` (its texts, `<name>.title` among them), and a line below.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,7 +22,7 @@ from app.admin.views import (
     strategies,
 )
 from app.db.pool import Connection
-from app.hub import Kind
+from app.web.hub import Kind
 
 Group = Literal["watch", "mend", "steer"]
 Read = Callable[[Request, Connection], Awaitable[Mapping[str, Any]]]

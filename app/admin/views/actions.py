@@ -6,11 +6,11 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from fastapi import Request
 
-from app.admin import records
 from app.admin.filters import Listing, chosen, cursor_of
+from app.admin.routes import records
 from app.db.pool import Connection
 
-# The first parts of what `app.actions.record` is given, and of a changed configuration's.
+# The first parts of what `app.audit.log.record` is given, and of a changed configuration's.
 Area = Literal[
     "order",
     "dead-letters",

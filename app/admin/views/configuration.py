@@ -4,20 +4,20 @@ from typing import Any
 
 from fastapi import Request
 
-from app.admin import configuration
-from app.admin.door import runtime_of
 from app.admin.fields import fields_of
-from app.config import PAUSES, SystemConfig, WebhookConfig
+from app.admin.routes import configuration
+from app.config.model import PAUSES, SystemConfig, WebhookConfig
 from app.db.pool import Connection
+from app.web.dependencies import context_of
 
 
 async def read(request: Request, _: Connection) -> dict[str, Any]:
     """The switches, and the fields of both files."""
     webhook = await configuration.webhook_config(request)
     system = await configuration.system_config(request)
-    runtime = runtime_of(request)
+    context = context_of(request)
     return {
-        "pauses": {name.removesuffix("_paused"): getattr(runtime.config.system, name) for name in PAUSES},
+        "pauses": {name.removesuffix("_paused"): getattr(context.config.system, name) for name in PAUSES},
         "signed": webhook.signed,
         "sections": [
             (

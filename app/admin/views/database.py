@@ -4,8 +4,8 @@ from typing import Any
 
 from fastapi import Request
 
-from app.admin import database
 from app.admin.filters import STATUSES
+from app.admin.routes import database
 from app.db.pool import Connection
 
 

@@ -4,12 +4,12 @@ from typing import Any, get_args
 
 from fastapi import Request
 
-from app.admin.door import runtime_of
 from app.admin.filters import Listing, chosen, cursor_of, ticker_of
 from app.db.pool import Connection
 from app.orders import replay
 from app.orders.destination import describe, why_failing
 from app.orders.replay import DeadStatus
+from app.web.dependencies import context_of
 
 PATH = "/admin/page/dead-letters"
 _STATUSES: tuple[DeadStatus, ...] = get_args(DeadStatus)
@@ -18,11 +18,11 @@ _ROWS = 50
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """The destination, and the page of dead letters that the address asks for."""
-    query, runtime = request.query_params, runtime_of(request)
+    query, context = request.query_params, context_of(request)
     status, ticker, cursor = chosen(query, "status", _STATUSES), ticker_of(query), cursor_of(query)
     return {
-        "destination": describe(runtime),
-        "failing": await why_failing(runtime, connection),
+        "destination": describe(context),
+        "failing": await why_failing(context, connection),
         "listed": await replay.page(connection, limit=_ROWS, cursor=cursor, status=status, ticker=ticker),
         "wanted": Listing(PATH, {"status": status, "ticker": ticker}, cursor),
         "statuses": _STATUSES,

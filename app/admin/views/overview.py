@@ -4,17 +4,17 @@ from typing import Any
 
 from fastapi import Request
 
-from app.admin import overview, reading
-from app.admin.door import runtime_of
+from app.admin import snapshot, timeline
 from app.db.pool import Connection
+from app.web.dependencies import context_of
 
 _ROWS = 10
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """The list in force and the newest signals; the figures come with the page's head."""
-    listed = await reading.signal_page(connection, limit=_ROWS, cursor=None, status=None, ticker=None)
+    listed = await timeline.signal_page(connection, limit=_ROWS, cursor=None, status=None, ticker=None)
     return {
-        "top_n": await overview.current_top_n(runtime_of(request), connection),
+        "top_n": await snapshot.current_top_n(context_of(request), connection),
         "newest": listed.signals,
     }

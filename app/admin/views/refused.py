@@ -4,10 +4,11 @@ from typing import Any
 
 from fastapi import Request
 
-from app.admin import overview, records
-from app.admin.door import runtime_of
+from app.admin import snapshot
 from app.admin.filters import Listing, cursor_of
+from app.admin.routes import records
 from app.db.pool import Connection
+from app.web.dependencies import context_of
 
 PATH = "/admin/page/refused"
 _ROWS = 50
@@ -18,6 +19,6 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     cursor = cursor_of(request.query_params)
     return {
         "listed": await records.refused(connection, limit=_ROWS, cursor=cursor),
-        "denied": overview.denied(runtime_of(request).denials),
+        "denied": snapshot.denied(context_of(request).denials),
         "wanted": Listing(PATH, {}, cursor),
     }

@@ -5,37 +5,37 @@ from typing import Any
 import msgspec
 from fastapi import Request
 
-from app.admin import overview
-from app.admin import strategies as api
-from app.admin.configuration import sources_of
-from app.admin.door import runtime_of
+from app.admin import snapshot
 from app.admin.fields import Field, fields_of
-from app.config import FINVIZ_FILE, STRATEGY_NEEDS, Strategy, merge
+from app.admin.routes import strategies as api
+from app.admin.routes.configuration import sources_of
+from app.config.model import FINVIZ_FILE, STRATEGY_NEEDS, Strategy, merge
 from app.db.pool import Connection
-from app.positions import orders
+from app.positions import manual_orders
 from app.screener.probation import ON_PROBATION
 from app.settings import Settings
+from app.web.dependencies import context_of
 
 _BLANK = "blank"
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """The active list, which of its tickers are held, and every strategy with its fields."""
-    runtime = runtime_of(request)
+    context = context_of(request)
     listed = await api.strategies(request)
-    top_n = await overview.current_top_n(runtime, connection)
+    top_n = await snapshot.current_top_n(context, connection)
     return {
         "top_n": top_n,
         "on_probation": top_n.error.startswith(ON_PROBATION),
-        "engine_paused": runtime.config.system.engine_paused,
-        "held": {position.ticker for position in await orders.open_positions(connection)},
+        "engine_paused": context.config.system.engine_paused,
+        "held": {position.ticker for position in await manual_orders.open_positions(connection)},
         "active": listed.active,
         "problem": listed.problem,
         "strategies": [
             (each.values.name, fields_of(Strategy, each.values.model_dump(), each.sources, STRATEGY_NEEDS))
             for each in listed.strategies
         ],
-        "blank": _blank(runtime.settings),
+        "blank": _blank(context.settings),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import aiohttp
 from yarl import URL
 
-from app.retry_after import parse_retry_after
+from app.runtime.retry_after import parse_retry_after
 from app.screener.pace import ROWS_A_PAGE, is_export
 from app.screener.parsing.answers import Job, Parsed
 from app.screener.parsing.parser import LARGEST_BYTES

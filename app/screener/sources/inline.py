@@ -1,4 +1,4 @@
-"""`list:AAPL,NVDA`: the tickers stand in the URL, best first."""
+"""`list:AAPL,NVDA`: the tickers are in the URL, best first. Each kind of source has its module."""
 
 from app.screener.parsing.tickers import Cell, Found, clean, without_exchange
 from app.screener.sources.request import Request

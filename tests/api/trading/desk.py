@@ -59,7 +59,7 @@ class Desk:
 
     async def order(self, app: AppServer, path: str, expected: int = 200, /, **body: Any) -> Any:
         """Post to `/admin/<path>` as a person; return the answer, whose status is expected."""
-        headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+        headers = {"Authorization": f"Bearer {app.context.settings.admin_token}"}
         async with app.http.post(f"/admin/{path}", json=body, headers=headers) as answer:
             said = await answer.json()
             assert answer.status == expected, said
@@ -98,7 +98,7 @@ class Desk:
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 while not await there():
-                    await app.runtime.wakeups.wait("changed", 0.2)
+                    await app.context.wakeups.wait("changed", 0.2)
         except TimeoutError:
             raise AssertionError(why()) from None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from tests.unit.app.screener_pages import boxover_row, page
+from tests.unit.app.screener.pages import boxover_row, page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -88,8 +88,8 @@ async def test_the_probe_is_the_oldest_sell_and_it_goes_alone(desk: Desk) -> Non
     await desk.database.execute(PROBE_NOW)
     await desk.receiver.count(sent + 1)
     for _ in range(3):  # three looks of the senders
-        app.runtime.wakeups.notify("approved")
-        await app.runtime.wakeups.wait("changed", 0.3)
+        app.context.wakeups.notify("approved")
+        await app.context.wakeups.wait("changed", 0.3)
     assert [got.webhook_id for got in desk.receiver.received[sent:]] == [str(first)]
     answer_now.set()
 

@@ -171,7 +171,7 @@ async def test_429_locks_the_destination_before_its_counts(desk: Desk) -> None:
     desk.configure("webhook", retry_seconds=[0.05])
     desk.receiver.answer = once
     app = await desk.open()
-    key = destination_of(app.runtime.config.webhook.url).key
+    key = destination_of(app.context.config.webhook.url).key
     await desk.database.execute("INSERT INTO destinations VALUES ($1, now(), 'an earlier hold')", key)
     async with desk.database.acquire() as other, other.transaction():
         await other.execute("SELECT FROM destinations WHERE destination = $1 FOR UPDATE", key)
@@ -298,7 +298,7 @@ async def test_the_limit_holds_for_two_applications_and_over_a_restart(desk: Des
     apps.append(await desk.open(**limits))  # a new process knows what the others have sent
     looked = asyncio.get_running_loop().time()
     while asyncio.get_running_loop().time() - looked < 2:
-        await apps[2].runtime.wakeups.wait("changed", 0.5)
+        await apps[2].context.wakeups.wait("changed", 0.5)
         assert len(desk.receiver.received) == 5
     age = "UPDATE attempts SET started_at = started_at - $1::interval, ended_at = ended_at - $1::interval"
     await desk.database.execute(age.replace("$1", "'61 s'"))
@@ -342,7 +342,7 @@ async def test_imported_history_uses_no_token_of_the_limit_and_trips_no_circuit_
         "deliveries": json.dumps([attempt] * 60),
     }  # fmt: skip
     csv.writer(content).writerows([cells, cells.values()])
-    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    headers = {"Authorization": f"Bearer {app.context.settings.admin_token}"}
     async with app.http.post("/admin/database/import", data=content.getvalue(), headers=headers) as answer:
         assert (await answer.json())["imported"] == 1
     second = await desk.send(app, "B", "buy")

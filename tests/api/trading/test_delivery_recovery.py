@@ -99,7 +99,7 @@ async def test_a_success_that_postgresql_does_not_take_stops_no_sender(desk: Des
     assert [attempt["outcome"] for attempt in await desk.attempts(refused)] == ["unknown"]
     assert await desk.open_positions() == {"AAPL": 1}
     assert len(desk.receiver.received) == 2
-    assert not any(worker.restarts for worker in app.runtime.supervisor.states().values())
+    assert not any(worker.restarts for worker in app.context.supervisor.states().values())
 
 
 async def test_two_successes_of_one_signal_are_one_buy(desk: Desk) -> None:

@@ -117,7 +117,7 @@ async def do(desk: Desk, app: AppServer, deed: Deed) -> None:
 
 async def tell(app: AppServer, path: str, statuses: set[int], **body: object) -> None:
     """Post to `/admin/<path>` as a person; one of the statuses is expected."""
-    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    headers = {"Authorization": f"Bearer {app.context.settings.admin_token}"}
     async with app.http.post(f"/admin/{path}", json=body, headers=headers) as answer:
         assert answer.status in statuses, await answer.text()
 

@@ -19,7 +19,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 from app.orders import transport
-from app.orders.policy import Outcome
+from app.signals.statuses import Outcome
 from tests.api import shown
 from tests.api.operator import ask
 from tests.api.trading.receiver import Received, take
@@ -234,7 +234,7 @@ async def test_an_answer_that_says_failure_is_attempted_again(desk: Desk) -> Non
     reasons = [event["reason"] for event in found["events"]]
     assert 'the destination did not take it: HTTP 200 with "success": false; it is tried again' in reasons
     assert await desk.open_positions() == {"AAPL": 1}
-    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    headers = {"Authorization": f"Bearer {app.context.settings.admin_token}"}
     async with app.http.get(f"/admin/page/signals/{buy}", headers=headers) as page:
         assert "<code>0d3f</code>" in await page.text()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.api.conftest import AppServer
     from tests.api.trading.desk import Desk
 
-LEDGER = load("delivery")["ledger"]
+LEDGER = load("app.orders")["ledger"]
 WINDOWS = (60, 3600)
 
 # How long ago an attempt ended, in milliseconds, and whether it is imported history; None: it is open.
@@ -141,7 +141,7 @@ async def test_imported_history_uses_no_token(desk: Desk, is_marked: bool) -> No
         dest_webhook_max_req_per_min=60,
         dest_webhook_max_req_per_hour=60,
     )
-    key = destination_of(app.runtime.config.webhook.url).key
+    key = destination_of(app.context.config.webhook.url).key
     await store(desk.database, key, count=60, ago=-73 * 365 * 86_400, is_imported=True, is_marked=is_marked)
     await store(desk.database, key, count=60, ago=10, is_imported=True, is_marked=is_marked)
     signal = await desk.send(app, "AAPL", "buy")
@@ -161,9 +161,9 @@ async def test_a_used_up_limit_is_an_alarm_with_the_number_that_waits(desk: Desk
         await desk.until(app, await desk.send(app, ticker, "buy"), "approved")
     async with asyncio.timeout(60):
         while not (found := await alarm(app, "limit_exhausted")):
-            await app.runtime.wakeups.wait("changed", 0.2)  # the outbox looks again within a second
+            await app.context.wakeups.wait("changed", 0.2)  # the outbox looks again within a second
     assert "2 orders wait" in found
-    assert f"{app.runtime.limited_until:%H:%M} UTC" in found
+    assert f"{app.context.limited_until:%H:%M} UTC" in found
 
 
 async def alarm(app: AppServer, code: str) -> str:
@@ -179,7 +179,7 @@ async def test_ends_ahead_of_the_clock_hold_an_exit_for_no_longer_than_their_win
         dest_webhook_max_req_per_min=2,
         dest_webhook_max_req_per_hour=10,
     )
-    key = destination_of(app.runtime.config.webhook.url).key
+    key = destination_of(app.context.config.webhook.url).key
     await store(desk.database, key, ago=0)
     await store(desk.database, key, ago=70)
     await store(desk.database, key, count=3, ago=1000)
@@ -230,7 +230,7 @@ async def lease_is_clamped(desk: Desk, signal: UUID) -> bool:
 )
 async def test_stored_times_ahead_of_the_clock_do_not_hold_an_exit(desk: Desk, statement: str) -> None:
     app = await desk.open()
-    key = destination_of(app.runtime.config.webhook.url).key
+    key = destination_of(app.context.config.webhook.url).key
     await desk.database.execute("INSERT INTO positions (ticker) VALUES ('AAPL')")
     await desk.database.execute(
         """INSERT INTO signals (id, status, type, ticker, expires_at, not_before, body)

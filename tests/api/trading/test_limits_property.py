@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.config import WEBHOOK_FILE, merge
+from app.config.model import WEBHOOK_FILE, merge
+from app.context import AppContext
+from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import open_pool
 from app.db.reading import open_reading_pool
 from app.orders.outbox import Delivery, Outbox
-from app.orders.successes import Success, Successes
+from app.orders.outcomes import Success, Successes
 from app.orders.transport import open_client
-from app.positions.state import Effect
-from app.runtime import Runtime
-from app.supervisor import Supervisor
-from app.wakeups import Wakeups
+from app.runtime.supervisor import Supervisor
+from app.runtime.wakeups import Wakeups
+from app.signals.book import Effect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,9 +45,9 @@ STEPS = st.lists(
 class Play:
     """Two processes on one database; what passes is taken off the ages of the attempts."""
 
-    def __init__(self, runtimes: list[Runtime]) -> None:
-        self.runtimes = runtimes
-        self.outboxes = [Outbox(runtime) for runtime in runtimes]
+    def __init__(self, contexts: list[AppContext]) -> None:
+        self.contexts = contexts
+        self.outboxes = [Outbox(context) for context in contexts]
         self.open: list[Delivery] = []
         self.arrivals: list[float] = []
         self._passed = 0
@@ -59,11 +60,11 @@ class Play:
         """Do one thing. A request arrives as soon as it is claimed, or just before its end."""
         match what:
             case "claim":
-                await self._take(process, await self.outboxes[process].claim(count))
+                await self._receive(process, await self.outboxes[process].claim(count))
             case "claim at once":
                 both = await asyncio.gather(*(outbox.claim(count) for outbox in self.outboxes))
                 for number, found in enumerate(both):
-                    await self._take(number, found)
+                    await self._receive(number, found)
             case "end":
                 for delivery in [self.open.pop(0) for _ in self.open[:count]]:
                     if delivery.attempt % 2:
@@ -71,20 +72,20 @@ class Play:
                     success = Success(
                         delivery.attempt, delivery.id, delivery.ticker, 200, b"", Effect.NOTHING
                     )
-                    await Successes(self.runtimes[process].pool).write(success)
+                    await Successes(self.contexts[process].pool).write(success)
             case "restart":
-                self.outboxes[process] = Outbox(self.runtimes[process])
+                self.outboxes[process] = Outbox(self.contexts[process])
             case _:
                 self._passed += count
-                await self.runtimes[0].pool.execute(
+                await self.contexts[0].pool.execute(
                     """UPDATE attempts SET started_at = started_at - make_interval(secs => $1),
                                            ended_at = ended_at - make_interval(secs => $1)""",
                     count,
                 )
 
-    async def _take(self, process: int, found: Any) -> None:
+    async def _receive(self, process: int, found: Any) -> None:
         for _ in range(found.rows):
-            delivery = await self.outboxes[process].take()
+            delivery = await self.outboxes[process].next()
             assert delivery is not None
             self.open.append(delivery)
             if delivery.attempt % 2 == 0:
@@ -103,7 +104,7 @@ async def _play(values: Settings, steps: list[tuple[str, int, int]]) -> None:
     limits = {"max_req_per_min": PER_MINUTE, "max_req_per_hour": PER_HOUR, "rate_limiting_enabled": True}
     play = Play(
         [
-            Runtime(
+            AppContext(
                 settings=values,
                 config=merge({WEBHOOK_FILE: limits}, values),
                 pool=await open_pool(values.database_url, 2),
@@ -111,13 +112,13 @@ async def _play(values: Settings, steps: list[tuple[str, int, int]]) -> None:
                 probing=await open_pool(values.database_url, 1),
                 http=open_client(),
                 wakeups=Wakeups(),
-                supervisor=Supervisor(),
+                supervisor=Supervisor(TRANSIENT_DB_ERRORS),
                 started_at=0.0,
             )
             for _ in range(2)
         ]
     )
-    pool = play.runtimes[0].pool
+    pool = play.contexts[0].pool
     await pool.execute("TRUNCATE signals CASCADE")
     await pool.execute(
         """INSERT INTO signals (id, status, type, ticker, expires_at, body)
@@ -129,9 +130,9 @@ async def _play(values: Settings, steps: list[tuple[str, int, int]]) -> None:
             await play.step(*step)
         made = await pool.fetchval("SELECT count(*) FROM attempts")
     finally:
-        for runtime in play.runtimes:
-            await runtime.http.close()
-            runtime.pool.terminate()
+        for context in play.contexts:
+            await context.http.close()
+            context.pool.terminate()
     assert made == len(play.arrivals) + sum(delivery.attempt % 2 for delivery in play.open)
     arrivals = sorted(play.arrivals)
     for limit, seconds in WINDOWS:

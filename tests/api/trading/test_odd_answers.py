@@ -75,5 +75,5 @@ async def test_any_answer_leads_to_an_outcome(desk: Desk, answer: bytes, outcome
         assert attempt["outcome"] == outcome
         assert row["status"] == status
         assert "sender died" not in row["reason"]
-        states = app.runtime.supervisor.states()
+        states = app.context.supervisor.states()
         assert {name: state.error for name, state in states.items() if state.restarts} == {}

@@ -155,7 +155,7 @@ async def test_open_positions_are_listed_with_what_is_on_its_way(desk: Desk) -> 
     position = (await bought(desk, app, "NVDA", "AAPL"))["AAPL"]
     desk.receiver.answer = always(503)
     await desk.order(app, "order/close-position", 202, position_id=str(position))
-    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    headers = {"Authorization": f"Bearer {app.context.settings.admin_token}"}
     async with app.http.get("/admin/positions", headers=headers) as answer:
         listed = (await answer.json())["positions"]
     assert [(row["ticker"], row["buys"], row["opening"], row["closing"]) for row in listed] == [

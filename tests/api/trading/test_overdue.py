@@ -56,7 +56,7 @@ async def test_an_exit_leaves_before_the_sweep_has_ended_an_overdue_entry(desk: 
             buy = await store(desk, status, "buy", "AAPL", left=-1)
             await connection.execute("SELECT FROM signals WHERE id = $1 FOR UPDATE", buy)
         sell = await store(desk, "approved", "sell", "AAPL", left=300)
-        app.runtime.wakeups.notify("approved")
+        app.context.wakeups.notify("approved")
         assert (await desk.until(app, sell))["status"] == "forwarded"
         await transaction.rollback()
     assert await desk.open_positions() == {}
@@ -73,20 +73,20 @@ async def test_a_person_s_order_is_not_skipped_for_an_overdue_one(desk: Desk) ->
         await desk.order(app, "order/sell-all", 202)
         async with asyncio.timeout(60):
             while await desk.open_positions():
-                await app.runtime.wakeups.wait("changed", 0.2)
+                await app.context.wakeups.wait("changed", 0.2)
         await transaction.rollback()
 
 
 async def test_one_sweep_ends_all_that_is_overdue(desk: Desk) -> None:
     app = await desk.open()
-    await app.runtime.supervisor.stop(10)
-    app.runtime.supervisor.start("sweeper", partial(asyncio.sleep, 3600))  # somebody to beat for
+    await app.context.supervisor.stop(10)
+    app.context.supervisor.start("sweeper", partial(asyncio.sleep, 3600))  # somebody to beat for
     await desk.database.execute(
         """INSERT INTO signals (id, status, type, ticker, expires_at, body)
            SELECT gen_random_uuid(), 'approved', 'buy', 'T' || n, now() - interval '1 second', '{}'
            FROM generate_series(1, 2300) n"""
     )
-    assert await sweep(app.runtime, "sweeper") == 2300
+    assert await sweep(app.context, "sweeper") == 2300
     assert await desk.database.fetchval("SELECT count(*) FROM signals WHERE status <> 'expired'") == 0
 
 

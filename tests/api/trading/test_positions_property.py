@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.db.queries import load
-from app.orders.successes import Success, record
-from app.positions.state import effect_of
+from app.orders.outcomes import Success, record_successes
+from app.signals.book import effect_of
 
 if TYPE_CHECKING:
     from random import Random
     from uuid import UUID
 
-_SQL = load("delivery")
+_SQL = load("app.orders")
 # ticker, side, and what is written down of each of its attempts
 ORDERS = st.lists(
     st.tuples(
@@ -101,7 +101,9 @@ async def _record(connection: asyncpg.Connection[asyncpg.Record], attempt: Attem
     """Write the outcome with the statements that the senders use."""
     if attempt.outcome == "delivered":
         effect = effect_of(attempt.side, has_quantity=False, close_on_partial=True)
-        await record(connection, [Success(attempt.attempt, attempt.signal, attempt.ticker, 200, b"", effect)])
+        await record_successes(
+            connection, [Success(attempt.attempt, attempt.signal, attempt.ticker, 200, b"", effect)]
+        )
     else:
         await connection.fetchrow(
             _SQL["undelivered"],

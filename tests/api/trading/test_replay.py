@@ -23,7 +23,7 @@ FORWARDED = ["forwarding", "forwarded"]
 
 async def listed(app: AppServer, **query: Any) -> dict[str, Any]:
     """A page of dead letters."""
-    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    headers = {"Authorization": f"Bearer {app.context.settings.admin_token}"}
     async with app.http.get("/admin/dead-letters", params=query, headers=headers) as answer:
         page: dict[str, Any] = await answer.json()
         assert answer.status == 200, page
@@ -92,7 +92,7 @@ async def test_pressed_twice_at_once_it_is_sent_once(desk: Desk) -> None:
     app, other = await desk.open(), await desk.open()
     (buy,) = await refused(desk, app, "AAPL")
     body = {"ids": [str(buy)], "confirm": 1}
-    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    headers = {"Authorization": f"Bearer {app.context.settings.admin_token}"}
 
     async def press(server: AppServer) -> int:
         async with server.http.post(f"/admin/{REPLAY}", json=body, headers=headers) as answer:

@@ -233,7 +233,7 @@ async def test_a_failure_between_the_steps_leaves_nothing_half_done(desk: Desk) 
     (desk.folder / "top.csv").write_text("AAPL\nNVDA")
 
     async def tripped() -> bool:
-        return app.runtime.supervisor.states()["reprocessing"].restarts > 1
+        return app.context.supervisor.states()["reprocessing"].restarts > 1
 
     await desk.wait(app, tripped, lambda: "it did not fail")
     assert (await desk.signal(buy))["status"] == "rejected"

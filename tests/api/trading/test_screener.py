@@ -69,7 +69,7 @@ async def test_a_file_in_force_that_may_be_read_no_more_keeps_its_list_and_is_na
         await first.app.state.config_store.look()
         error = "SELECT count(*) FROM screener_refreshes WHERE error LIKE 'file:%plain name of a .csv file%'"
         await desk.wait(first, says(desk, error, 1), lambda: "the failure was not kept")
-        assert first.runtime.config.finviz.active_strategy.url == f"file:{name}"
+        assert first.context.config.finviz.active_strategy.url == f"file:{name}"
         async with first.http.get("/health") as answer:
             assert (answer.status, (await answer.json())["status"]) == (200, "degraded")
             assert secret not in await answer.text()

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from tests.api.operator import log_of
 from tests.api.trading.finviz import Site, showing
-from tests.unit.app.screener_pages import BLOCKED, ashx_row, boxover_row, plain_row, tickers
+from tests.unit.app.screener.pages import BLOCKED, ashx_row, boxover_row, plain_row, tickers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -54,7 +54,7 @@ async def looks(desk: Desk, app: AppServer, count: int) -> None:
 
     async def there() -> bool:
         nonlocal silent, seen
-        before, silent = silent, app.runtime.supervisor.states()["screener"].silent_seconds
+        before, silent = silent, app.context.supervisor.states()["screener"].silent_seconds
         seen += silent < before
         return seen >= count
 
@@ -63,7 +63,7 @@ async def looks(desk: Desk, app: AppServer, count: int) -> None:
 
 async def alarms(app: AppServer) -> set[str]:
     """The alarms that the page shows."""
-    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    headers = {"Authorization": f"Bearer {app.context.settings.admin_token}"}
     async with app.http.get("/admin/status", headers=headers) as answer:
         return {alarm["code"] for alarm in (await answer.json())["alarms"]}
 
@@ -126,7 +126,7 @@ async def test_a_first_refresh_that_fails_says_why_everywhere(desk: Desk, site: 
     desk.watch(f"{site.url}/screener.ashx?v=111", refresh_interval_sec=1)
     app = await desk.open()
     error = await until_error(desk, app, "HTTP 500")
-    headers = {"Authorization": f"Bearer {app.runtime.settings.admin_token}"}
+    headers = {"Authorization": f"Bearer {app.context.settings.admin_token}"}
     async with app.http.get("/admin/top-n-tickers", headers=headers) as answer:
         shown = await answer.json()
     assert (shown["error"], shown["strategy"], shown["last_update"]) == (error, "desk", None)
@@ -168,7 +168,7 @@ async def test_a_deep_page_stops_neither_deliveries_nor_health(desk: Desk, site:
     error = await until_error(desk, app, "127.0.0.1: ")
     assert "inside one another" in error or "more than 5 s" in error
     assert (await desk.until(app, await desk.send(app, tickers(1)[0], "buy")))["status"] == "forwarded"
-    assert app.runtime.supervisor.states()["screener"].restarts == 0
+    assert app.context.supervisor.states()["screener"].restarts == 0
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from app.db.pool import open_pool
-from app.orders.successes import Success, Successes
-from app.positions.state import Effect
+from app.orders.outcomes import Success, Successes
+from app.signals.book import Effect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

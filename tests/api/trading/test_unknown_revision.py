@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.config import DECIDED, SYSTEM_FILE
+from app.config.model import DECIDED, SYSTEM_FILE
 from tests.api.trading.receiver import WAIT_SECONDS
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ async def turns(app: AppServer, expected: int) -> None:
     seen, silent = 0, 0.0
     async with asyncio.timeout(WAIT_SECONDS):
         while seen < expected:
-            now = app.runtime.supervisor.states()["outbox"].silent_seconds
+            now = app.context.supervisor.states()["outbox"].silent_seconds
             seen, silent = seen + (now < silent), now
             await asyncio.sleep(0.05)  # a worker's turns wake nobody up
 
 
 def known(app: AppServer) -> tuple[bool, bool]:
     """Whether the revision is known, and whether delivery is paused as far as the application knows."""
-    return app.runtime.is_configured, app.runtime.config.system.delivery_paused
+    return app.context.is_configured, app.context.config.system.delivery_paused
 
 
 async def unsent(desk: Desk, app: AppServer) -> bool:
@@ -66,7 +66,7 @@ async def test_exits_wait_until_the_revision_is_known(desk: Desk, is_paused: boo
 
     async with asyncio.timeout(WAIT_SECONDS):
         while known(app) != (True, is_paused):
-            await app.runtime.wakeups.wait("changed", 0.1)
+            await app.context.wakeups.wait("changed", 0.1)
     if is_paused:
         assert await unsent(desk, app)
         await desk.order(app, "delivery/resume")

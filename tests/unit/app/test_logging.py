@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import logging
-from app.errors import RefusedError
-from app.failures import describe, trace
+from app.errors import RefusedError, describe, trace
 
 SECRET = "S3CRET"
 CLOSED = "connection closed without an answer"

@@ -1,0 +1,189 @@
+-- What the admin page and its API read. Nothing here changes a row.
+
+-- name: signals
+-- Newest first, before the cursor ($1, a seq). Status and ticker filter when given.
+SELECT id, seq, status, type, ticker, price, reason, sender_signal_id, received_at, status_at, expires_at, attempts, round
+FROM signals
+WHERE ($1::bigint IS NULL OR seq < $1)
+  AND ($2::text IS NULL OR status = $2)
+  AND ($3::text IS NULL OR ticker = $3)
+ORDER BY seq DESC
+LIMIT $4
+
+-- name: signal
+SELECT id, seq, status, type, ticker, price, reason, sender_signal_id, received_at, status_at, expires_at, attempts, round, body
+FROM signals
+WHERE id = $1
+
+-- name: events
+SELECT at, status, reason, detail FROM signal_events WHERE signal_id = $1 ORDER BY id
+
+-- name: attempts
+SELECT round, number, destination, webhook_id, started_at, ended_at, outcome, http_status, error, response
+FROM attempts WHERE signal_id = $1 ORDER BY id
+
+-- name: counts
+-- What became of the signals of the last 24 hours. `approved` counts who passed the rule, whatever came after; only for
+-- the expired ones the events have to be asked. now(), not clock_timestamp(): an index serves only a stable bound. `IS TRUE`, so
+-- that it is the index of arrivals: the one of all expired signals would be read from its first to its last.
+WITH day AS (
+    SELECT status, count(*) AS n
+    FROM signals
+    WHERE received_at > now() - interval '24 hours'
+    GROUP BY 1
+), total AS (
+    SELECT coalesce(sum(n), 0)::bigint AS received,
+           coalesce(sum(n) FILTER (WHERE status IN ('approved', 'forwarding', 'forwarded', 'failed')), 0)::bigint AS passed,
+           coalesce(sum(n) FILTER (WHERE status = 'rejected'), 0)::bigint AS rejected,
+           coalesce(sum(n) FILTER (WHERE status = 'forwarded'), 0)::bigint AS forwarded,
+           coalesce(sum(n) FILTER (WHERE status = 'failed'), 0)::bigint AS failed,
+           coalesce(sum(n) FILTER (WHERE status = 'expired'), 0)::bigint AS expired
+    FROM day
+)
+SELECT received, rejected, forwarded, failed, expired,
+       passed + CASE WHEN expired = 0 THEN 0 ELSE (
+           SELECT count(*) FROM signals s
+           WHERE (s.status = 'expired') IS TRUE AND s.received_at > now() - interval '24 hours'
+             AND EXISTS (SELECT FROM signal_events e WHERE e.signal_id = s.id AND e.status = 'approved')
+       ) END AS approved
+FROM total
+
+-- name: waiting
+-- The two queues; `oldest_seconds` is NULL when both are empty.
+SELECT count(*) FILTER (WHERE status = 'received') AS processing,
+       count(*) FILTER (WHERE status <> 'received') AS approved,
+       extract(epoch FROM clock_timestamp() - min(coalesce(renewed_at, received_at)))::float8 AS oldest_seconds
+FROM signals
+WHERE status IN ('received', 'approved', 'forwarding')
+
+-- name: changes
+-- Every change of a signal writes an event, so the newest event tells whether a list is out of date. Ids are handed out
+-- before the commit: one that commits late fills a gap below the newest and moves the lower end of the window.
+SELECT coalesce(max(id), 0) AS newest, coalesce(min(id), 0) AS window_start, count(*) AS window_size
+FROM (SELECT id FROM signal_events ORDER BY id DESC LIMIT 500) newest_events
+
+-- name: positions
+SELECT count(*) AS open, coalesce(sum(buys), 0) AS buys, max(opened_at) AS newest
+FROM positions
+WHERE status = 'open'
+
+-- name: refused
+-- $1 cursor (an id), $2 how many.
+SELECT id, at, status, reason, client, size, head
+FROM refused_posts
+WHERE $1::bigint IS NULL OR id < $1
+ORDER BY id DESC
+LIMIT $2
+
+-- name: audit
+-- $1 cursor (an id), $2 how many.
+SELECT e.id, e.at, e.signal_id, s.ticker, s.type, e.status, e.reason, e.detail
+FROM signal_events e
+JOIN signals s ON s.id = e.signal_id
+WHERE $1::bigint IS NULL OR e.id < $1
+ORDER BY e.id DESC
+LIMIT $2
+
+-- name: audit_of_ticker
+-- $1 cursor (an id), $2 how many, $3 ticker. A statement of its own: its plan starts from the ticker's signals.
+SELECT e.id, e.at, e.signal_id, s.ticker, s.type, e.status, e.reason, e.detail
+FROM signals s
+JOIN signal_events e ON e.signal_id = s.id
+WHERE s.ticker = $3 AND ($1::bigint IS NULL OR e.id < $1)
+ORDER BY e.id DESC
+LIMIT $2
+
+-- name: orders
+-- $1 cursor (a seq), $2 how many, $3 ticker, $4 status. What was approved, with the last attempt: sent, pending, or expired before
+-- its first attempt. Two parts, each read in the order of its own index; only for expired signals the events have to be asked.
+WITH sent AS (
+    SELECT seq FROM signals
+    WHERE (status IN ('approved', 'forwarding', 'forwarded', 'failed') OR attempts > 0)
+      AND ($1::bigint IS NULL OR seq < $1)
+      AND ($3::text IS NULL OR ticker = $3)
+      AND ($4::text IS NULL OR status = $4)
+    ORDER BY seq DESC
+    LIMIT $2
+), never_sent AS (
+    SELECT seq FROM signals s
+    WHERE status IN ('failed', 'expired') AND status = 'expired' AND attempts = 0
+      AND ($1::bigint IS NULL OR seq < $1)
+      AND ($3::text IS NULL OR ticker = $3)
+      AND ($4::text IS NULL OR status = $4)
+      AND EXISTS (SELECT FROM signal_events e WHERE e.signal_id = s.id AND e.status = 'approved')
+    ORDER BY seq DESC
+    LIMIT $2
+)
+SELECT s.id, s.seq, s.status, s.type, s.ticker, s.price, s.reason, s.received_at, s.status_at, s.attempts, s.round,
+       a.destination, a.outcome, a.http_status, a.ended_at
+FROM signals s
+LEFT JOIN LATERAL (
+    SELECT destination, outcome, http_status, ended_at FROM attempts WHERE signal_id = s.id ORDER BY id DESC LIMIT 1
+) AS a ON true
+WHERE s.seq = ANY (ARRAY (SELECT seq FROM sent UNION ALL SELECT seq FROM never_sent))
+ORDER BY s.seq DESC
+LIMIT $2
+
+-- name: order_stats
+-- $1 hours. By type; the seconds are from arrival to delivery.
+SELECT type,
+       count(*) AS orders,
+       count(*) FILTER (WHERE status IN ('approved', 'forwarding')) AS waiting,
+       count(*) FILTER (WHERE status = 'forwarded') AS forwarded,
+       count(*) FILTER (WHERE status = 'failed') AS failed,
+       count(*) FILTER (WHERE status = 'expired') AS expired,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM status_at - received_at)::float8)
+           FILTER (WHERE status = 'forwarded') AS median_seconds,
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM status_at - received_at)::float8)
+           FILTER (WHERE status = 'forwarded') AS p95_seconds
+FROM signals s
+WHERE received_at > now() - make_interval(hours => $1)
+  AND (status IN ('approved', 'forwarding', 'forwarded', 'failed') OR attempts > 0
+       OR status = 'expired' AND EXISTS (SELECT FROM signal_events e WHERE e.signal_id = s.id AND e.status = 'approved'))
+GROUP BY type
+ORDER BY type
+
+-- name: history
+-- $1 hours (UTC), this one included. Every hour has its row, oldest first; a signal counts in the hour that it arrived in.
+WITH hours AS (
+    SELECT generate_series(
+        date_trunc('hour', now(), 'UTC') - make_interval(hours => $1 - 1), date_trunc('hour', now(), 'UTC'), interval '1 hour'
+    ) AS hour
+), arrived AS (
+    SELECT date_trunc('hour', received_at, 'UTC') AS hour, status, status_at - received_at AS took,
+           status IN ('approved', 'forwarding', 'forwarded', 'failed')
+           OR status = 'expired' AND (attempts > 0 OR EXISTS (
+               SELECT FROM signal_events e WHERE e.signal_id = s.id AND e.status = 'approved')) AS is_order
+    FROM signals s
+    WHERE received_at >= date_trunc('hour', now(), 'UTC') - make_interval(hours => $1 - 1)
+), counted AS (
+    SELECT hour,
+           count(*) AS received,
+           count(*) FILTER (WHERE is_order) AS approved,
+           count(*) FILTER (WHERE status = 'rejected') AS rejected,
+           count(*) FILTER (WHERE status = 'forwarded') AS forwarded,
+           count(*) FILTER (WHERE status = 'failed') AS failed,
+           count(*) FILTER (WHERE status = 'expired') AS expired,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM took)::float8)
+               FILTER (WHERE status = 'forwarded') AS median_seconds,
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM took)::float8)
+               FILTER (WHERE status = 'forwarded') AS p95_seconds
+    FROM arrived
+    GROUP BY hour
+)
+SELECT hour, coalesce(received, 0) AS received, coalesce(approved, 0) AS approved, coalesce(rejected, 0) AS rejected,
+       coalesce(forwarded, 0) AS forwarded, coalesce(failed, 0) AS failed, coalesce(expired, 0) AS expired,
+       median_seconds, p95_seconds
+FROM hours
+LEFT JOIN counted USING (hour)
+ORDER BY hour
+
+-- name: actions
+-- $1 cursor (an id), $2 how many, $3 how the action begins, $4 done (or refused), NULL for any.
+SELECT id, at, session, origin, action, target, before, after, result
+FROM actions
+WHERE ($1::bigint IS NULL OR id < $1)
+  AND ($3::text IS NULL OR starts_with(action, $3))
+  AND ($4::boolean IS NULL OR (result = 'done') = $4)
+ORDER BY id DESC
+LIMIT $2

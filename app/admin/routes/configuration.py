@@ -1,0 +1,228 @@
+"""What the operator sets: destination and switches, each value with its source (SPEC §7, §14)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from app.admin.value_schemas import SectionValues
+from app.config.masking import masked_destination, unmasked_destination
+from app.config.model import (
+    PAUSES,
+    SYSTEM_FILE,
+    WEBHOOK_FILE,
+    Config,
+    Document,
+    MaxSignalAge,
+    RetryUnknown,
+    Source,
+    SystemConfig,
+    WebhookConfig,
+)
+from app.context import AppContext
+from app.errors import ConfigFileError
+from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
+from app.web.problems import Invalid, Problem
+
+CHANGE_REFUSALS: dict[int | str, dict[str, Any]] = {
+    409: {"model": Problem, "description": "The file has an error that a person has to mend first"},
+    422: {"model": Invalid, "description": "A value is wrong; nothing was changed"},
+    500: {"model": Problem, "description": "The file cannot be written; nothing was changed"},
+}
+
+router = APIRouter(prefix="/admin", tags=["configuration"], responses=REFUSALS, dependencies=[signed_in])
+
+
+class BuySell(SectionValues):
+    """A switch for buys and one for sells."""
+
+    section = RetryUnknown
+
+    buy: bool | None = None
+    sell: bool | None = None
+
+
+class BuySellSeconds(SectionValues):
+    """Seconds for buys and for sells."""
+
+    section = MaxSignalAge
+
+    buy: int | None = None
+    sell: int | None = None
+
+
+class WebhookValues(SectionValues):
+    """The destination. Keys left out stay as they are; null falls back to .env, else to the default.
+
+    `url` is masked but for its host; the mask sent back leaves it. An empty one is paper, whatever .env says.
+    """
+
+    section = WebhookConfig
+    masked = frozenset({"url"})
+    may_be_empty = frozenset({"url"})
+
+    url: str | None = None
+    timeout: float | None = Field(None, description="seconds")
+    max_req_per_min: int | None = None
+    max_req_per_hour: int | None = None
+    rate_limiting_enabled: bool | None = None
+    retry_seconds: list[float] | None = Field(None, description="pauses before the next attempts")
+    retry_unknown: BuySell | None = None
+    max_signal_age_seconds: BuySellSeconds | None = None
+    dedupe_window_seconds: int | None = Field(None, description="0: off")
+
+
+class SystemValues(SectionValues):
+    """The system's switches. Keys left out stay as they are; null falls back to .env, else to the default.
+
+    Pauses are shown here and switched by their own routes.
+    """
+
+    section = SystemConfig
+
+    duplicate_buys: str | None = Field(None, description="`forward` or `reject`")
+    close_on_partial: bool | None = None
+    retention_days: int | None = None
+    engine_paused: bool | None = None
+    delivery_paused: bool | None = None
+    intake_paused: bool | None = None
+
+
+class WebhookConfiguration(BaseModel):
+    """Values in force, where each came from, and what is wrong with the file, if anything is.
+
+    `signed`: whether deliveries are signed (WEBHOOK_SIGNING_SECRET in .env, never shown).
+    """
+
+    values: WebhookValues
+    sources: dict[str, Source]
+    problem: str | None
+    signed: bool
+
+
+class SystemConfiguration(BaseModel):
+    """Values in force, where each came from, and what is wrong with the file, if anything is."""
+
+    values: SystemValues
+    sources: dict[str, Source]
+    problem: str | None
+
+
+@router.get("/webhook/config")
+async def webhook_config(request: Request) -> WebhookConfiguration:
+    """Where deliveries go and how."""
+    return _webhook(context_of(request))
+
+
+@router.put("/webhook/config", responses=CHANGE_REFUSALS)
+async def change_webhook_config(
+    request: Request, store: Store, actor: CurrentActor, offered: WebhookValues
+) -> WebhookConfiguration:
+    """Change where deliveries go and how; in force at once, for every process of the stack."""
+
+    def edit(config: Config) -> Mapping[str, Document]:
+        values = offered.model_dump(exclude_unset=True)
+        if values.get("url"):
+            try:
+                pasted = values["url"].strip() or values["url"]  # whitespace around it is no empty URL: paper
+                values["url"] = unmasked_destination(pasted, config.webhook.url)
+            except ValueError as error:
+                raise ConfigFileError(WEBHOOK_FILE, str(error), place="url") from error
+        shown = {**_shown_webhook(config), "url": config.webhook.url}
+        return {WEBHOOK_FILE: merged(config.documents[WEBHOOK_FILE], shown, values)}
+
+    await store.change(actor, "webhook.configure", edit)
+    return _webhook(context_of(request))
+
+
+@router.get("/system/config")
+async def system_config(request: Request) -> SystemConfiguration:
+    """What the operator switches."""
+    return _system(context_of(request))
+
+
+@router.put("/system/config", responses=CHANGE_REFUSALS)
+async def change_system_config(
+    request: Request, store: Store, actor: CurrentActor, offered: SystemValues
+) -> SystemConfiguration:
+    """Change what the operator switches; in force at once, for every process of the stack."""
+
+    def edit(config: Config) -> Mapping[str, Document]:
+        shown = _fields_of(config.system)
+        values = offered.model_dump(exclude_unset=True)
+        for name in PAUSES:
+            # a page that was opened before the pause must not end it by sending back what it shows
+            if values.pop(name, None) not in {None, shown[name]}:
+                place = name.partition("_")[0]
+                reason = f"pauses are switched by POST /admin/{place}/pause and /admin/{place}/resume"
+                raise ConfigFileError(SYSTEM_FILE, reason, place=name)
+        return {SYSTEM_FILE: merged(config.documents[SYSTEM_FILE], shown, values)}
+
+    await store.change(actor, "system.configure", edit)
+    return _system(context_of(request))
+
+
+def merged(document: Document, shown: Mapping[str, Any], offered: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document with what is offered; unknown keys stay. Pure.
+
+    What equals the value shown is no change: sending back what was read pins nothing to the file.
+    """
+    new = dict(document)
+    for key, value in offered.items():
+        if value is None:
+            new.pop(key, None)
+        elif isinstance(value, dict):
+            inner = merged(document.get(key) or {}, shown[key], value)
+            if inner != (document.get(key) or {}):
+                new[key] = inner
+        elif value != shown[key]:
+            new[key] = value
+    return new
+
+
+def _webhook(context: AppContext) -> WebhookConfiguration:
+    config = context.config
+    return WebhookConfiguration(
+        values=WebhookValues.model_validate(_shown_webhook(config)),
+        sources=sources_of(config, "webhook"),
+        problem=problem_of(context, WEBHOOK_FILE),
+        signed=bool(context.settings.webhook_signing_secret),
+    )
+
+
+def _system(context: AppContext) -> SystemConfiguration:
+    return SystemConfiguration(
+        values=SystemValues.model_validate(_fields_of(context.config.system)),
+        sources=sources_of(context.config, "system"),
+        problem=problem_of(context, SYSTEM_FILE),
+    )
+
+
+def _shown_webhook(config: Config) -> dict[str, Any]:
+    values = _fields_of(config.webhook)
+    if config.webhook.url is not None:
+        values["url"] = masked_destination(config.webhook.url)
+    elif config.sources["webhook.url"] == "file":
+        values["url"] = ""  # paper by the file's word: null sent back would hand over to .env
+    return values
+
+
+def _fields_of(section: msgspec.Struct) -> dict[str, Any]:
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(section))  # tuples become lists
+    return values
+
+
+def sources_of(config: Config, path: str) -> dict[str, Source]:
+    """Where each value below a path came from, by the rest of its path."""
+    prefix = f"{path}."
+    return {
+        key.removeprefix(prefix): source for key, source in config.sources.items() if key.startswith(prefix)
+    }
+
+
+def problem_of(context: AppContext, file: str) -> str | None:
+    """What is wrong with a file, in words; None if nothing is."""
+    problem = context.config_problems.get(file)
+    return str(problem) if problem else None

@@ -1,0 +1,189 @@
+"""Export, import and clear the signals."""
+
+import io
+import tempfile
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from app.admin.routes.records import attachment
+from app.admin.schemas import Status
+from app.audit import log as audit_log
+from app.context import AppContext
+from app.db.pool import Connection
+from app.db.queries import load
+from app.errors import RefusedError
+from app.transfer import clearance, export, importing
+from app.web.dependencies import REFUSALS, CurrentActor, context_of, signed_in
+from app.web.problems import Invalid, Problem
+from app.web.reasons import translate
+
+_SQL = load("app.transfer")
+_IMPORT_BYTES = 64 * 1024 * 1024
+_FILE = {"schema": {"type": "string", "format": "binary", "description": "CSV of an export"}}
+_IN_MEMORY_BYTES = 4 * 1024 * 1024
+
+router = APIRouter(prefix="/admin/database", tags=["database"], responses=REFUSALS, dependencies=[signed_in])
+
+
+class TooLargeError(RefusedError):
+    """A file beyond what is taken at once."""
+
+    http_status = 413
+
+
+class Contents(BaseModel):
+    """How much there is: `signals` by status, the other tables' rows, the size on the disk in bytes."""
+
+    signals: dict[Status, int]
+    oldest: datetime | None
+    events: int
+    attempts: int
+    open_positions: int
+    closed_positions: int
+    refused_posts: int
+    actions: int
+    size_bytes: int
+
+
+class BadRow(BaseModel):
+    """A line of the file that was not imported, and why."""
+
+    line: int
+    reason: str
+
+
+class Imported(BaseModel):
+    """`present` were there already and stay as they are; `expired`, of the imported, had not ended.
+
+    `bad_rows` are the first 100 of the `bad`.
+    """
+
+    imported: int
+    expired: int
+    present: int
+    bad: int
+    bad_rows: list[BadRow]
+
+
+class ClearOrder(BaseModel):
+    """The typed word."""
+
+    confirm: Literal["clear"]
+
+
+class Cleared(BaseModel):
+    """What was deleted is in `dump`, a file on the host. `kept` were tried within the last hour.
+
+    The limiter counts those; they go with a later clearance, or with retention.
+    """
+
+    deleted: int
+    kept: int
+    dump: str
+
+
+@router.get("")
+async def contents(request: Request) -> Contents:
+    """What the database holds now."""
+
+    async def read(connection: Connection) -> Contents:
+        row = await connection.fetchrow(_SQL["contents"])
+        if row is None:
+            raise RuntimeError("an aggregate without GROUP BY always has its one row")
+        return Contents(**row)
+
+    return await context_of(request).reading.compute("contents", read)
+
+
+@router.post(
+    "/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "CSV"}},
+)
+async def export_signals(request: Request, actor: CurrentActor) -> StreamingResponse:
+    """Every signal that is there now, with its events and attempts, oldest first, as CSV.
+
+    No cell can be taken for a formula; `import` reads the file back.
+    """
+    context = context_of(request)
+    async with context.reading.acquire(is_heavy=True) as connection:
+        extent = await connection.fetchrow(_SQL["extent"])
+    if extent is None:
+        raise RuntimeError("an aggregate without GROUP BY always has its one row")
+    await audit_log.record(context.pool, actor, "database.export")
+    return attachment("signals", _content(context, extent["seq"]))
+
+
+@router.post(
+    "/import",
+    responses={
+        413: {"model": Problem, "description": "The file is too large: import it in parts"},
+        422: {"model": Invalid, "description": "The file is no export; nothing was imported"},
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def import_signals(request: Request, actor: CurrentActor) -> Imported:
+    """Bring history: signals of an export that are not there yet. Nothing of it is ever traded.
+
+    What had not ended when it was exported becomes `expired`. Good rows are kept beside bad ones.
+    """
+    context, action = context_of(request), "database.import"
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as spool:
+        async with audit_log.attempt(context.pool, actor, action):
+            await _receive(request, spool)
+            # half a character is found out with its line, not with the whole file
+            text = io.TextIOWrapper(spool, encoding="utf-8-sig", errors="surrogateescape", newline="")
+            result = await importing.import_csv(context.pool, text)
+    answer = Imported(
+        imported=result.imported,
+        expired=result.expired,
+        present=result.present,
+        bad=result.bad,
+        bad_rows=[BadRow(line=line, reason=translate(reason)) for line, reason in result.listed],
+    )
+    await audit_log.record(context.pool, actor, action, after=answer.model_dump(exclude={"bad_rows"}))
+    context.reading.forget()
+    context.wakeups.notify("changed")
+    return answer
+
+
+@router.post(
+    "/clear",
+    responses={
+        409: {"model": Problem, "description": "Signals are undelivered; nothing was deleted"},
+        500: {"model": Problem, "description": "The dump cannot be written; nothing was deleted"},
+    },
+)
+async def clear_signals(request: Request, actor: CurrentActor, _: ClearOrder) -> Cleared:
+    """Delete the signals that have ended, after a dump of them was written to `data/exports` and checked."""
+    context, action = context_of(request), "database.clear"
+    async with audit_log.attempt(context.pool, actor, action):
+        cleared = await clearance.clear(context.pool, context.settings.data_dir)
+    answer = Cleared(deleted=cleared.deleted, kept=cleared.kept, dump=cleared.dump)
+    await audit_log.record(context.pool, actor, action, after=answer.model_dump())
+    context.reading.forget()
+    context.wakeups.notify("changed")
+    return answer
+
+
+async def _content(context: AppContext, last_seq: int) -> AsyncIterator[bytes]:
+    async for _, content in export.pages(context.reading, last_seq):
+        yield content
+
+
+async def _receive(request: Request, spool: "tempfile.SpooledTemporaryFile[bytes]") -> None:
+    async for chunk in request.stream():
+        if spool.tell() + len(chunk) > _IMPORT_BYTES:
+            raise TooLargeError(f"at most {_IMPORT_BYTES} bytes are allowed: import the file in parts")
+        spool.write(chunk)
+    spool.seek(0)

@@ -1,0 +1,50 @@
+"""The status, the Top-N, and the signals with their timelines, as JSON."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Path, Query, Request
+
+from app.admin import snapshot, timeline
+from app.admin.schemas import SignalPage, Status, Story, TopN
+from app.admin.snapshot import Overview
+from app.web.dependencies import REFUSALS, Reading, Ticker, context_of, signed_in
+from app.web.problems import Problem
+from app.web.texts import text
+
+router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSALS, dependencies=[signed_in])
+
+
+@router.get("/status")
+async def status(request: Request) -> Overview:
+    """Everything the page's head shows: version, destination, Top-N, counts, queues, alarms."""
+    return await snapshot.look(context_of(request))
+
+
+@router.get("/top-n-tickers")
+async def top_n_tickers(request: Request, connection: Reading) -> TopN:
+    """The screener's list in force, in rank order."""
+    return await snapshot.current_top_n(context_of(request), connection)
+
+
+@router.get("/signals")
+async def signals(
+    connection: Reading,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[
+        int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before")
+    ] = None,
+    status: Status | None = None,
+    ticker: Ticker | None = None,
+) -> SignalPage:
+    """Signals, newest first."""
+    return await timeline.signal_page(connection, limit=limit, cursor=cursor, status=status, ticker=ticker)
+
+
+@router.get("/signals/{signal_id}", responses={404: {"model": Problem, "description": "No such signal"}})
+async def signal_story(connection: Reading, signal_id: Annotated[UUID, Path()]) -> Story:
+    """One signal: what it was, every change with its reason, every delivery attempt."""
+    found = await timeline.story(connection, signal_id)
+    if found is None:
+        raise HTTPException(404, text("story.missing"))
+    return found

@@ -1,0 +1,246 @@
+"""The screener's strategies: list, create, change, delete, activate (SPEC §12, §14)."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel
+
+from app.admin.routes.configuration import CHANGE_REFUSALS, merged, problem_of, sources_of
+from app.admin.value_schemas import SectionValues
+from app.config import names
+from app.config.masking import masked_source, unmasked_source
+from app.config.model import (
+    BUILT_IN_STRATEGY,
+    FINVIZ_FILE,
+    STRATEGY_NEEDS,
+    Config,
+    Document,
+    Source,
+    Strategy,
+    merge,
+    trimmed,
+)
+from app.errors import ConfigFileError, ConflictError, NoSuchError
+from app.screener import sources
+from app.screener.pace import too_often
+from app.settings import Settings
+from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
+from app.web.problems import Problem
+
+_NO_SUCH: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such strategy"}}
+
+router = APIRouter(
+    prefix="/admin/finviz/strategies",
+    tags=["strategies"],
+    responses=REFUSALS,
+    dependencies=[signed_in],
+)
+
+Name = Annotated[str, Path(description="the strategy's name as it is now")]
+
+
+class StrategyValues(SectionValues):
+    """Where a Top-N comes from. Keys left out stay as they are; null falls back to .env, else to the default.
+
+    The token of `auth=` is masked; the mask sent back leaves it. Times are in seconds.
+    """
+
+    section = Strategy
+    masked = frozenset({"url"})
+
+    name: str | None = None
+    url: str | None = None
+    description: str | None = None
+    top_n: int | None = None
+    refresh_interval_sec: int | None = None
+    max_age_seconds: int | None = None
+    reprocess_enabled: bool | None = None
+    reprocess_window_seconds: int | None = None
+    reprocess_max_age_seconds: int | None = None
+    respect_sell_chronology_enabled: bool | None = None
+    sell_chronology_window_seconds: int | None = None
+
+
+class NewStrategy(StrategyValues):
+    """A strategy to add. What is left out or null falls back to .env, else to the default."""
+
+    needed = frozenset(STRATEGY_NEEDS)
+
+
+class ShownStrategy(BaseModel):
+    """Values in force and where each came from."""
+
+    values: StrategyValues
+    sources: dict[str, Source]
+
+
+class Strategies(BaseModel):
+    """Every strategy, the one in force, and what is wrong with the file, if anything is."""
+
+    active: str
+    strategies: list[ShownStrategy]
+    problem: str | None
+
+
+@router.get("")
+async def strategies(request: Request) -> Strategies:
+    """Every strategy and the one in force."""
+    return _shown(request)
+
+
+@router.post("", status_code=201, responses=CHANGE_REFUSALS)
+async def create_strategy(
+    request: Request, store: Store, actor: CurrentActor, offered: NewStrategy
+) -> Strategies:
+    """Add a strategy; it is not activated."""
+    settings = context_of(request).settings
+
+    def edit(config: Config) -> Mapping[str, Document]:
+        given = _named(offered.model_dump(exclude_none=True), config, None)
+        return _replaced(config, [*_listed(config), _unmasked(given, None)], settings)
+
+    await store.change(actor, "strategy.create", edit, target=offered.name or "")
+    return _shown(request)
+
+
+@router.put("/{name:path}", responses={**CHANGE_REFUSALS, **_NO_SUCH})
+async def change_strategy(
+    request: Request, store: Store, actor: CurrentActor, name: Name, offered: StrategyValues
+) -> Strategies:
+    """Change a strategy, its name too; a change of the active one is in force with the next refresh."""
+    settings = context_of(request).settings
+
+    def edit(config: Config) -> Mapping[str, Document]:
+        strategy, listed = _known(config, name), _listed(config)
+        given = _unmasked(_named(offered.model_dump(exclude_unset=True), config, strategy), strategy)
+        index = config.finviz.strategies.index(strategy)
+        listed[index] = merged(listed[index], msgspec.to_builtins(strategy), given)
+        was_active = strategy == config.finviz.active_strategy
+        return _replaced(config, listed, settings, active=listed[index].get("name") if was_active else None)
+
+    await store.change(actor, "strategy.change", edit, target=name)
+    return _shown(request)
+
+
+@router.delete("/{name:path}", responses={**CHANGE_REFUSALS, **_NO_SUCH})
+async def delete_strategy(request: Request, store: Store, actor: CurrentActor, name: Name) -> Strategies:
+    """Delete a strategy that is not the active one; its stored lists stay until retention removes them."""
+    settings = context_of(request).settings
+
+    def edit(config: Config) -> Mapping[str, Document]:
+        strategy, listed = _known(config, name), _listed(config)
+        if strategy == config.finviz.active_strategy:
+            raise ConflictError(f"{name!r} is the active strategy: activate another one first")
+        del listed[config.finviz.strategies.index(strategy)]
+        return _replaced(config, listed, settings)
+
+    await store.change(actor, "strategy.delete", edit, target=name)
+    return _shown(request)
+
+
+@router.post("/{name:path}/activate", responses={**CHANGE_REFUSALS, **_NO_SUCH})
+async def activate_strategy(request: Request, store: Store, actor: CurrentActor, name: Name) -> Strategies:
+    """Let this strategy decide which buys go on; until its first list is there, buys wait."""
+    settings = context_of(request).settings
+
+    def edit(config: Config) -> Mapping[str, Document]:
+        return _replaced(config, _listed(config), settings, active=_known(config, name).name)
+
+    await store.change(actor, "strategy.activate", edit, target=name)
+    return _shown(request)
+
+
+def _known(config: Config, name: str) -> Strategy:
+    for strategy in config.finviz.strategies:
+        if strategy.name == name:
+            return strategy
+    raise NoSuchError(f"there is no strategy {name!r}; there are: {_names(config)}")
+
+
+def _names(config: Config) -> str:
+    return ", ".join(strategy.name for strategy in config.finviz.strategies)
+
+
+def _listed(config: Config) -> list[Document]:
+    """The strategies as documents, in the order of `config.finviz.strategies`."""
+    return list(config.documents[FINVIZ_FILE].get("strategies") or [BUILT_IN_STRATEGY])
+
+
+def _replaced(
+    config: Config, listed: list[Document], settings: Settings, *, active: str | None = None
+) -> dict[str, Document]:
+    """Return the file with these strategies. It names the active one: a new first one must not become it."""
+    document = {
+        **config.documents[FINVIZ_FILE],
+        "active": active or config.finviz.active_strategy.name,
+        "strategies": listed,
+    }
+    finviz = merge({FINVIZ_FILE: document}, settings).finviz
+    # Fails open: a source that was in force before a check became stricter stays until somebody changes it
+    in_force = {strategy.url for strategy in config.finviz.strategies}
+    for index, strategy in enumerate(finviz.strategies):
+        if strategy.url not in in_force:
+            _check_source(
+                strategy.url, f"strategies[{index}].url", allow_other_hosts=finviz.allow_other_hosts
+            )
+        if strategy not in config.finviz.strategies:
+            _check_pace(strategy, f"strategies[{index}]")
+    return {FINVIZ_FILE: document}
+
+
+def _check_source(url: str, place: str, *, allow_other_hosts: bool) -> None:
+    try:
+        sources.check(url, allow_other_hosts=allow_other_hosts)
+    except sources.SourceError as error:
+        raise ConfigFileError(FINVIZ_FILE, str(error), place=place) from error
+
+
+def _check_pace(strategy: Strategy, place: str) -> None:
+    problem = too_often(
+        strategy.url, top_n=strategy.top_n, refresh_interval_sec=strategy.refresh_interval_sec
+    )
+    if problem:
+        raise ConfigFileError(FINVIZ_FILE, problem, place=place)
+
+
+def _named(given: dict[str, Any], config: Config, current: Strategy | None) -> dict[str, Any]:
+    """Return what is given with the name as it is kept. A name in force stays as it is, whatever it holds."""
+    name = given.get("name")
+    if name is None or (current and name == current.name):
+        return given
+    try:
+        name = names.normal(name)
+    except ValueError as error:
+        raise ConfigFileError(FINVIZ_FILE, str(error), place="name") from error
+    for strategy in config.finviz.strategies:
+        if name != strategy.name and strategy is not current and names.alike(name, strategy.name):
+            reason = f"looks like the name of another strategy, {strategy.name!r}: choose another one"
+            raise ConfigFileError(FINVIZ_FILE, reason, place="name")
+    return {**given, "name": name}
+
+
+def _unmasked(given: dict[str, Any], current: Strategy | None) -> dict[str, Any]:
+    if given.get("url"):
+        try:
+            given["url"] = unmasked_source(trimmed(given["url"]), current.url if current else None)
+        except ValueError as error:
+            raise ConfigFileError(FINVIZ_FILE, str(error), place="url") from error
+    return given
+
+
+def _shown(request: Request) -> Strategies:
+    context = context_of(request)
+    config = context.config
+    return Strategies(
+        active=config.finviz.active_strategy.name,
+        strategies=[
+            ShownStrategy(
+                values=StrategyValues(**{**msgspec.to_builtins(each), "url": masked_source(each.url)}),
+                sources=sources_of(config, f"finviz.strategies.{each.name}"),
+            )
+            for each in config.finviz.strategies
+        ],
+        problem=problem_of(context, FINVIZ_FILE),
+    )

@@ -1,0 +1,58 @@
+"""Pause and resume: the engine (its list is frozen), deliveries, intake (SPEC §7, §14)."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from app.config.model import SYSTEM_FILE, Config, Document
+from app.web.dependencies import REFUSALS, CurrentActor, Store, signed_in
+from app.web.problems import Problem
+
+Part = Literal["engine", "delivery", "intake"]
+
+router = APIRouter(prefix="/admin", tags=["switches"], responses=REFUSALS, dependencies=[signed_in])
+
+_MEANING = {
+    "engine": ("The Top-N list is frozen and counts as fresh.", "The Top-N list is refreshed again."),
+    "delivery": (
+        "Nothing leaves; signals go on being decided, and expire as ever.",
+        "Approved signals leave again, sells first.",
+    ),
+    "intake": ("Posts are answered 503, so that senders that can will send again.", "Posts are taken again."),
+}
+
+
+class Switches(BaseModel):
+    """What is paused now. A pause holds over everything; only a person resumes."""
+
+    engine_paused: bool
+    delivery_paused: bool
+    intake_paused: bool
+
+
+def _route(part: Part, *, pause: bool) -> Callable[[Store, CurrentActor], Awaitable[Switches]]:
+    decides = {f"{part}_paused": pause}
+
+    def edit(config: Config) -> Mapping[str, Document]:
+        return {SYSTEM_FILE: {**config.documents[SYSTEM_FILE], **decides}}
+
+    async def switch(store: Store, actor: CurrentActor) -> Switches:
+        action = f"{part}.{'pause' if pause else 'resume'}"
+        config = await store.change(actor, action, edit, decides=decides)
+        return Switches.model_validate(config.system, from_attributes=True)
+
+    return switch
+
+
+for _part in ("engine", "delivery", "intake"):
+    for _word, _pause in (("pause", True), ("resume", False)):
+        router.add_api_route(
+            f"/{_part}/{_word}",
+            _route(_part, pause=_pause),
+            methods=["POST"],
+            name=f"{_part}_{_word}",
+            description=_MEANING[_part][0 if _pause else 1],
+            responses={500: {"model": Problem, "description": "config/system_config.json cannot be written"}},
+        )

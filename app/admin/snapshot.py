@@ -1,0 +1,244 @@
+"""One snapshot of everything the page's head shows: for `/admin/status`, first rendering and live updates."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel
+
+from app.admin.schemas import (
+    Alarm,
+    Changes,
+    DeniedRequests,
+    Destination,
+    Metrics,
+    PositionsSummary,
+    ProcessStatus,
+    TopN,
+)
+from app.config.destination_url import fault_of
+from app.config.model import SystemConfig
+from app.context import AppContext
+from app.db.clock import ClockStep, DatabaseClock
+from app.db.pool import Connection
+from app.db.queries import load
+from app.errors import ConfigFileError
+from app.ops import checks
+from app.ops.checks import Blocked
+from app.ops.health import find_blocked
+from app.orders.destination import describe, why_failing
+from app.runtime.denials import Denials
+from app.runtime.supervisor import WorkerState
+from app.screener.lists import current_list, last_error
+
+_LIMIT_SECONDS = 5.0
+_SQL = load("app.admin")
+_SELLS_AT_RISK = load("app.ops")["sells_at_risk"]
+
+
+class Overview(BaseModel):
+    """The snapshot a page starts from (SPEC §15); its parts are what the update messages carry."""
+
+    status: ProcessStatus
+    metrics: Metrics
+    top_n: TopN
+    positions: PositionsSummary
+    changes: Changes
+    refused: list[DeniedRequests]
+    alarms: list[Alarm]
+
+
+async def look(context: AppContext) -> Overview:
+    """Read it all on one connection.
+
+    Raises:
+        TRANSIENT_DB_ERRORS: no answer within 5 s, or none at all.
+    """
+    async with asyncio.timeout(_LIMIT_SECONDS), context.reading.acquire() as connection:
+        counts = await connection.fetchrow(_SQL["counts"])
+        waiting = await connection.fetchrow(_SQL["waiting"])
+        positions = await connection.fetchrow(_SQL["positions"])
+        sells = await connection.fetchrow(_SELLS_AT_RISK)
+        failing = await why_failing(context, connection)
+        changes = await connection.fetchrow(_SQL["changes"])
+        top_n = await current_top_n(context, connection)
+        blocked = await find_blocked(context, connection)
+    if not (
+        counts and waiting and positions and sells and changes
+    ):  # an aggregate without GROUP BY always has its one row
+        raise RuntimeError("the database answered an aggregate without a row")
+    refused = denied(context.denials)
+    return Overview(
+        status=ProcessStatus(
+            version=context.settings.app_version,
+            engine_paused=context.config.system.engine_paused,
+            delivery_paused=context.config.system.delivery_paused,
+            intake_paused=context.config.system.intake_paused,
+            uptime_seconds=round(time.monotonic() - context.started_at, 1),
+            at=context.clock.now(),
+            destination=Destination(**describe(context)),
+            top_n_count=len(top_n.tickers),
+            top_n_age_seconds=top_n.age_seconds,
+            top_n_fresh=top_n.fresh,
+        ),
+        metrics=Metrics(
+            **{
+                name: counts[name]
+                for name in ("received", "approved", "rejected", "forwarded", "failed", "expired")
+            },
+            processing_queue=waiting["processing"],
+            approved_queue=waiting["approved"],
+            oldest_waiting_seconds=waiting["oldest_seconds"],
+        ),
+        top_n=top_n,
+        positions=PositionsSummary(**positions),
+        changes=Changes(**changes),
+        refused=refused,
+        alarms=alarms(top_n, sells_expired=sells["expired"], sells_late=sells["late"], failing=failing)
+        + delivery_alarms(
+            limited_until=context.limited_until,
+            waiting=waiting["approved"],
+            clock_step=context.clock.step,
+            now=context.clock.now(),
+        )
+        + outcome_alarms(context.unwritten_outcomes)
+        + process_alarms(context.supervisor.states(), blocked, context.intake_failure)
+        + operator_alarms(context.config.system, context.config_problems)
+        + clock_alarms(context.clock)
+        + destination_alarms(context.config.webhook.url)
+        + [denial_alarm(each) for each in refused],
+    )
+
+
+async def current_top_n(context: AppContext, connection: Connection) -> TopN:
+    """The active strategy's list, or an empty one that is not fresh."""
+    strategy = context.config.finviz.active_strategy
+    found = await current_list(connection, strategy)
+    if found is None:
+        return TopN(strategy=strategy.name, error=await last_error(connection, strategy))
+    return TopN(
+        strategy=found.strategy,
+        source=found.source,
+        tickers=list(found.tickers),
+        last_update=found.fetched_at,
+        age_seconds=round(found.age_seconds, 1),
+        max_age_seconds=found.max_age_seconds,
+        fresh=found.fresh or context.config.system.engine_paused,  # frozen on purpose
+        error=found.error,
+    )
+
+
+def alarms(top_n: TopN, *, sells_expired: int, sells_late: int, failing: str = "") -> list[Alarm]:
+    """What a person should look at now, the costliest first. Pure.
+
+    `failing`: how the destination keeps failing, empty while it does not.
+    """
+    found = []
+    if sells_expired:
+        found.append(Alarm(code="sells_expired", values={"count": str(sells_expired)}))
+    if sells_late:
+        found.append(Alarm(code="sells_late", values={"count": str(sells_late)}))
+    if failing:
+        found.append(Alarm(code="destination_failing", values={"reason": failing}))
+    if top_n.last_update is None:
+        found.append(Alarm(code="top_n_missing"))
+    elif not top_n.fresh:
+        found.append(Alarm(code="top_n_stale"))
+    if top_n.error:
+        found.append(Alarm(code="top_n_failing", values={"error": top_n.error}))
+    return found
+
+
+def operator_alarms(system: SystemConfig, problems: Mapping[str, ConfigFileError]) -> list[Alarm]:
+    """What people have left paused or broken. Pure."""
+    found = []
+    if system.intake_paused:
+        found.append(Alarm(code="intake_paused"))
+    if system.delivery_paused:
+        found.append(Alarm(code="delivery_paused"))
+    if system.engine_paused:
+        found.append(Alarm(code="engine_paused"))
+    found += [Alarm(code="config_wrong", values={"problem": str(problem)}) for problem in problems.values()]
+    return found
+
+
+def denied(denials: Denials) -> list[DeniedRequests]:
+    """Return what was turned away of late, by kind."""
+    return [
+        DeniedRequests(
+            kind=kind,
+            count=found.count,
+            first_at=found.first_at,
+            last_at=found.last_at,
+            last_address=found.last_address,
+            top_address=found.top_address,
+        )
+        for kind, found in denials.episodes().items()
+    ]
+
+
+def denial_alarm(found: DeniedRequests) -> Alarm:
+    """Return the alarm for it: alerts may be lost, or somebody guesses the token. Pure."""
+    values = {"count": str(found.count), "address": found.last_address, "top": found.top_address}
+    return Alarm(code=f"denied_{found.kind}", values=values)
+
+
+def delivery_alarms(
+    *, limited_until: datetime | None, waiting: int, clock_step: ClockStep | None, now: datetime
+) -> list[Alarm]:
+    """What holds deliveries back, or has moved their times. Pure but for the monotonic clock."""
+    found = []
+    if waiting and limited_until is not None and limited_until >= now + timedelta(seconds=1):
+        values = {"count": str(waiting), "time": f"{limited_until:%H:%M}"}
+        found.append(Alarm(code="limit_exhausted", values=values))
+    step = checks.clock_step(clock_step, time.monotonic())
+    if clock_step is not None and step["status"] != "ok":
+        found.append(Alarm(code="clock_stepped", values={"step": checks.describe_step(clock_step)}))
+    return found
+
+
+def outcome_alarms(unwritten: Mapping[int, str]) -> list[Alarm]:
+    """What the destination did and the database does not say yet, by attempt. Pure."""
+    if not unwritten:
+        return []
+    values = {"count": str(len(unwritten)), "error": checks.latest_cause(unwritten)}
+    return [Alarm(code="outcomes_unwritten", values=values)]
+
+
+def process_alarms(
+    states: Mapping[str, WorkerState], blocked: Sequence[Blocked], intake_failure: str = ""
+) -> list[Alarm]:
+    """What keeps this process from working at full strength. Pure."""
+    found = []
+    if intake_failure:
+        found.append(Alarm(code="intake_failing", values={"error": intake_failure}))
+    if blocked:
+        values = {
+            "workers": ", ".join(sorted({each.worker for each in blocked})),
+            "seconds": f"{max(each.seconds for each in blocked):.0f}",
+            "blocker": str(blocked[0].blocker),
+        }
+        found.append(Alarm(code="workers_blocked", values=values))
+    failing = [f"{name} ({state.failure})" for name, state in sorted(states.items()) if state.failure]
+    if failing:
+        found.append(Alarm(code="workers_failing", values={"workers": ", ".join(failing)}))
+    return found
+
+
+def clock_alarms(clock: DatabaseClock) -> list[Alarm]:
+    """What is wrong with the clocks: limits and ages follow the database's, the log the machine's."""
+    if not clock.differs:
+        return []
+    return [Alarm(code="clock_differs", values={"seconds": f"{clock.difference:+.0f}"})]
+
+
+def destination_alarms(url: str | None) -> list[Alarm]:
+    """What is wrong with the destination in force: only a change to it would be refused. Pure."""
+    fault = fault_of(url)
+    return [Alarm(code="destination_wrong", values={"fault": fault})] if fault else []
+
+
+def database_alarm() -> Alarm:
+    """The alarm that needs no database to be found."""
+    return Alarm(code="database_away")

@@ -1,0 +1,1 @@
+"""Who changed what, from where, with which result."""

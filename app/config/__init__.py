@@ -1,0 +1,1 @@
+"""The configuration in force: its types, its files, and the revision that processes agree on."""

@@ -1,0 +1,201 @@
+"""The operator's JSON files on disk: read, checked to the line, written atomically."""
+
+import contextlib
+import json
+import os
+import re
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from app.config.destination_url import fault_of
+from app.config.model import FILES, WEBHOOK_FILE, Config, Document, as_object, merge
+from app.errors import ConfigFileError, RefusedError
+from app.settings import Settings
+
+_NEW_FILE_MODE = 0o600
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
+_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for a file that is there and cannot be read."""
+
+    reason: str
+
+
+Content = bytes | Unreadable | None
+"""What stands in a file; None where there is none."""
+
+
+class NotWrittenError(RefusedError):
+    """A file could not be written; the old one is untouched."""
+
+    http_status = 500
+
+
+def load(folder: Path, settings: Settings) -> Config:
+    """Read the three files of `folder` (a missing one is empty) and merge them.
+
+    Raises:
+        ConfigFileError: a file cannot be read, is no JSON, or holds a wrong value.
+    """
+    config = merge({}, settings)
+    for name, content in read(folder).items():
+        # Fails open: a destination that was in force before this version checked it stays in force
+        config = adopt(name, parse(name, content), config, settings, content, is_change=False)
+    return config
+
+
+def read(folder: Path) -> dict[str, Content]:
+    """Read the files as they stand, by name."""
+    contents: dict[str, Content] = {}
+    for name in FILES:
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except FileNotFoundError:
+            contents[name] = None
+        except OSError as error:
+            contents[name] = Unreadable(f"cannot be read: {error.strerror}")
+    return contents
+
+
+def parse(name: str, content: Content) -> Document:
+    """Return the object that a file's content is.
+
+    Raises:
+        ConfigFileError: it cannot be read, is no JSON object, or holds text that nothing can store.
+    """
+    if content is None:
+        return {}
+    if isinstance(content, Unreadable):
+        raise ConfigFileError(name, content.reason)
+    try:
+        value = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    except json.JSONDecodeError as error:
+        raise ConfigFileError(name, error.msg, line=error.lineno) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigFileError(name, f"is no UTF-8 text with a JSON object: {error}") from error
+    return as_object(value, name)
+
+
+def adopt(
+    name: str,
+    document: Document,
+    config: Config,
+    settings: Settings,
+    content: Content = None,
+    *,
+    is_change: bool = True,
+) -> Config:
+    """Return the configuration with another document in one file's place.
+
+    As a change, its destination must be one that can be asked, unless it is the one in force already.
+
+    Raises:
+        ConfigFileError: the document holds a wrong value; with its line, if `content` is its text.
+    """
+    try:
+        if is_change and name == WEBHOOK_FILE:
+            _check_destination(document, config)
+        return merge({**config.documents, name: document}, settings)
+    except ConfigFileError as error:
+        if not isinstance(content, bytes) or error.file != name:
+            raise
+        line = line_of(content.decode("utf-8-sig"), error.place)
+        raise ConfigFileError(name, error.reason, place=error.place, line=line) from error
+
+
+def _check_destination(document: Document, config: Config) -> None:
+    url = document.get("url")
+    if isinstance(url, str) and url and url != config.webhook.url and (fault := fault_of(url)):
+        raise ConfigFileError(WEBHOOK_FILE, fault, place="url")
+
+
+def write(folder: Path, name: str, document: Document) -> bytes:
+    """Put the document in the file's place, complete or not at all; owner and mode stay. Returns the content.
+
+    Raises:
+        NotWrittenError: the disk is full, or the folder may not be written.
+    """
+    content = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    path = folder / name
+    try:
+        _replace(path, content)
+    except OSError as error:
+        raise NotWrittenError(
+            f"{path} cannot be written ({error.strerror}), and nothing was changed: "
+            "make room, or the folder writable for the application, and try again"
+        ) from error
+    return content
+
+
+def _replace(path: Path, content: bytes) -> None:
+    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+            _keep_owner(path, descriptor)
+        Path(beside).replace(path)
+    except OSError:
+        Path(beside).unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _keep_owner(path: Path, descriptor: int) -> None:
+    try:
+        before = path.stat()
+    except FileNotFoundError:
+        os.fchmod(descriptor, _NEW_FILE_MODE)
+        return
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+    with contextlib.suppress(PermissionError):  # only root gives files away; anybody else owns them already
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def line_of(text: str, place: str) -> int:
+    """Return the line of `place`, as `strategies[1].top_n`, or of the innermost value around it.
+
+    `text` is valid JSON; lines count from 1.
+    """
+    wanted: list[str | int] = [
+        int(step[1]) if step[1] is not None else step[2] for step in _STEP.finditer(place)
+    ]
+    # per open container: the index in a list, the key (None before it) in an object
+    path: list[str | int | None] = []
+    depth_found, line = 0, 1
+    for token in _TOKEN.finditer(text):
+        mark = token[0]
+        if mark in {"}", "]"}:
+            path.pop()
+        elif mark == ",":
+            path[-1] = path[-1] + 1 if isinstance(path[-1], int) else None
+        elif mark == ":":
+            continue
+        elif path and path[-1] is None:
+            path[-1] = json.loads(mark)
+        else:
+            if len(path) > depth_found and path == wanted[: len(path)]:
+                depth_found, line = len(path), text.count("\n", 0, token.start()) + 1
+            if mark in {"{", "["}:
+                path.append(0 if mark == "[" else None)
+    return line

@@ -1,0 +1,277 @@
+"""The configuration in force: the JSON files over the environment over defaults. Pure."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+import msgspec
+from msgspec import Meta, Struct
+
+from app.config.value_words import in_words
+from app.errors import ConfigFileError
+from app.settings import Settings, check_destination_url
+
+Source = Literal["file", "env", "default"]
+Document = Mapping[str, Any]
+_Section = TypeVar("_Section", bound=Struct)
+
+FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE = "finviz_config.json", "webhook_config.json", "system_config.json"
+FILES = (FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE)
+PAUSES = ("engine_paused", "delivery_paused", "intake_paused")
+# Among the documents: what people switched while the system file was wrong, until it says so. In the database
+# with the revision that says it: another version keeps the member when it stores what it does not know about.
+DECIDED = "decided"
+
+_AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200e\u200f\u2060\ufeff"
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=_PRINTABLE)]
+Url = Annotated[str, Meta(min_length=1, max_length=4000, pattern=_PRINTABLE)]
+Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]
+Timeout = Annotated[float, Meta(gt=0, le=60)]
+Pause = Annotated[float, Meta(gt=0, le=3600)]
+
+
+class Strategy(Struct, frozen=True, kw_only=True):
+    """Where the Top-N comes from (SPEC §12). A list is stale from `max_age_seconds` on; times in seconds."""
+
+    name: Name
+    url: Url
+    description: Annotated[str, Meta(max_length=2000)]
+    top_n: Annotated[int, Meta(ge=1, le=500)]
+    refresh_interval_sec: Annotated[int, Meta(ge=1, le=86_400)]
+    max_age_seconds: Annotated[int, Meta(ge=1, le=31_536_000)]
+    reprocess_enabled: bool
+    reprocess_window_seconds: Seconds
+    reprocess_max_age_seconds: Seconds
+    respect_sell_chronology_enabled: bool
+    sell_chronology_window_seconds: Seconds
+
+
+class FinvizConfig(Struct, frozen=True, kw_only=True):
+    """Every strategy, the one in force, and whether they may ask other hosts than Finviz's (SPEC §12)."""
+
+    active_strategy: Strategy
+    strategies: tuple[Strategy, ...]
+    allow_other_hosts: bool
+
+
+class MaxSignalAge(Struct, frozen=True, kw_only=True):
+    """Seconds from arrival until a signal expires (SPEC §10)."""
+
+    buy: Annotated[int, Meta(ge=1, le=31_536_000)]
+    sell: Annotated[int, Meta(ge=1, le=31_536_000)]
+
+
+class RetryUnknown(Struct, frozen=True, kw_only=True):
+    """Whether an attempt whose outcome is unknown is made again (SPEC §8, §10)."""
+
+    buy: bool
+    sell: bool
+
+
+class WebhookConfig(Struct, frozen=True, kw_only=True):
+    """The destination, and how alerts are deduplicated. `url` None is paper; all times in seconds."""
+
+    url: Url | None
+    timeout: Timeout
+    max_req_per_min: Annotated[int, Meta(ge=1, le=100_000)]
+    max_req_per_hour: Annotated[int, Meta(ge=1, le=1_000_000)]
+    rate_limiting_enabled: bool
+    retry_seconds: Annotated[tuple[Pause, ...], Meta(min_length=1, max_length=50)]
+    retry_unknown: RetryUnknown
+    max_signal_age_seconds: MaxSignalAge
+    dedupe_window_seconds: Annotated[int, Meta(ge=0, le=86_400)]
+
+
+class SystemConfig(Struct, frozen=True, kw_only=True):
+    """What the operator switches. Pauses hold over restarts; only a person resumes."""
+
+    duplicate_buys: Literal["forward", "reject"]
+    close_on_partial: bool
+    retention_days: Annotated[int, Meta(ge=1, le=3650)]
+    engine_paused: bool
+    delivery_paused: bool
+    intake_paused: bool
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """All of it, with where each value came from.
+
+    `sources` is keyed by dotted path (`webhook.timeout`, `finviz.strategies.NAME.top_n`); `documents` are the
+    files as read, unknown keys included, so that they can be written back, and `DECIDED`.
+    """
+
+    finviz: FinvizConfig
+    webhook: WebhookConfig
+    system: SystemConfig
+    sources: Mapping[str, Source]
+    documents: Mapping[str, Document]
+
+
+# Top gainers of the day, until the operator writes a strategy.
+BUILT_IN_STRATEGY: Document = {
+    "name": "top-gainers",
+    "url": "https://finviz.com/screener.ashx?v=111&s=ta_topgainers",
+}
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "strategy": {
+        "name": None,
+        "url": None,
+        "description": "",
+        "reprocess_enabled": False,
+        "reprocess_window_seconds": 300,
+        "respect_sell_chronology_enabled": True,
+        "sell_chronology_window_seconds": 300,
+    },
+    "finviz": {"allow_other_hosts": False},
+    "webhook": {
+        "retry_seconds": [1, 2, 5, 10, 30, 60],
+        "dedupe_window_seconds": 60,
+    },
+    # A buy bought twice costs money. A sell sent twice finds nothing left to sell; one never sent leaves
+    # a position open.
+    "webhook.retry_unknown": {"buy": False, "sell": True},
+    "webhook.max_signal_age_seconds": {"buy": 300, "sell": 3600},
+    "system": {
+        "duplicate_buys": "forward",
+        "close_on_partial": True,
+        "engine_paused": False,
+        "delivery_paused": False,
+        "intake_paused": False,
+    },
+}
+# What a strategy itself must have: nothing stands behind the file.
+STRATEGY_NEEDS = tuple(key for key, value in _DEFAULTS["strategy"].items() if value is None)
+# key in the file → field of Settings that stands behind it
+_FROM_ENVIRONMENT = {
+    "strategy": {"top_n": "top_n", "refresh_interval_sec": "finviz_refresh_sec"},
+    "webhook": {
+        "url": "dest_webhook_url",
+        "timeout": "dest_webhook_timeout",
+        "max_req_per_min": "dest_webhook_max_req_per_min",
+        "max_req_per_hour": "dest_webhook_max_req_per_hour",
+        "rate_limiting_enabled": "dest_webhook_rate_limiting_enabled",
+    },
+    "system": {"retention_days": "signal_retention_days"},
+}
+
+
+def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
+    """Put the configuration in force together from the files' contents, by file name.
+
+    Raises:
+        ConfigFileError: names file, place and what is allowed; the line is for who has the text.
+    """
+    layers = _Layers(settings)
+    finviz, webhook, system = (documents.get(name, {}) for name in FILES)
+    webhook_values = layers.pick("webhook", webhook)
+    for group in ("retry_unknown", "max_signal_age_seconds"):
+        given = as_object(webhook.get(group), WEBHOOK_FILE, group)
+        webhook_values[group] = layers.pick(f"webhook.{group}", given)
+    webhook_values["url"] = webhook_values["url"] or None
+    try:
+        check_destination_url(webhook_values["url"] or "")
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ConfigFileError(
+            WEBHOOK_FILE, "must be an http:// or https:// URL with a host", place="url"
+        ) from error
+    return Config(
+        finviz=_finviz(finviz, layers),
+        webhook=_checked(webhook_values, WebhookConfig, WEBHOOK_FILE),
+        system=_checked(layers.pick("system", system), SystemConfig, SYSTEM_FILE),
+        sources=layers.sources,
+        documents=documents,
+    )
+
+
+class _Layers:
+    """Takes each value from the first place that has it, and writes down which place that was."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.sources: dict[str, Source] = {}
+
+    def pick(self, section: str, document: Document, path: str = "") -> dict[str, Any]:
+        """Return the section's values; a key that is absent or null in the document falls back."""
+        values: dict[str, Any] = {}
+        for key, default in _DEFAULTS[section].items():
+            values[key] = self._take(f"{path or section}.{key}", document.get(key), default, "default")
+        for key, field in _FROM_ENVIRONMENT.get(section, {}).items():
+            source: Source = "env" if field in self._settings.model_fields_set else "default"
+            values[key] = self._take(
+                f"{path or section}.{key}", document.get(key), getattr(self._settings, field), source
+            )
+        return values
+
+    def _take(self, path: str, value: object, fallback: object, source: Source) -> object:
+        self.sources[path] = source if value is None else "file"
+        return fallback if value is None else value
+
+
+def _finviz(document: Document, layers: _Layers) -> FinvizConfig:
+    listed = document.get("strategies")
+    if listed is not None and not isinstance(listed, list):
+        raise ConfigFileError(FINVIZ_FILE, "allowed is a list of objects", place="strategies")
+    strategies = tuple(
+        _strategy(as_object(item, FINVIZ_FILE, f"strategies[{index}]"), index, layers)
+        for index, item in enumerate(listed or [BUILT_IN_STRATEGY])
+    )
+    names = [strategy.name for strategy in strategies]
+    if len(set(names)) != len(names):
+        raise ConfigFileError(FINVIZ_FILE, "each name stands once", place="strategies")
+    active = document.get("active")
+    if active is None:
+        active = names[0]
+    if active not in names:
+        raise ConfigFileError(
+            FINVIZ_FILE, f"{active!r} is not one of the strategies: {', '.join(names)}", place="active"
+        )
+    values = {
+        "active_strategy": strategies[names.index(active)],
+        "strategies": strategies,
+        **layers.pick("finviz", document),
+    }
+    return _checked(values, FinvizConfig, FINVIZ_FILE)
+
+
+def _strategy(document: Document, index: int, layers: _Layers) -> Strategy:
+    path = f"finviz.strategies.{document.get('name')}"
+    values = layers.pick("strategy", document, path)
+    # defaults that follow from other values of the same strategy (SPEC §12, §13)
+    if isinstance(values["url"], str):
+        values["url"] = trimmed(values["url"])
+    refresh, window = values["refresh_interval_sec"], values["reprocess_window_seconds"]
+    for key, default in {
+        "max_age_seconds": max(60, 6 * refresh) if isinstance(refresh, int) else refresh,
+        "reprocess_max_age_seconds": window,
+    }.items():
+        given = document.get(key)
+        layers.sources[f"{path}.{key}"] = "default" if given is None else "file"
+        values[key] = default if given is None else given
+    return _checked(values, Strategy, FINVIZ_FILE, f"strategies[{index}].")
+
+
+def _checked(values: Mapping[str, Any], kind: type[_Section], file: str, prefix: str = "") -> _Section:
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        place = path.rstrip("`")
+        raise ConfigFileError(file, in_words(message, kind, place), place=prefix + place) from error
+
+
+def trimmed(url: str) -> str:
+    """Return the URL without what a clipboard leaves around it: whitespace, marks of no width."""
+    return url.strip(_AROUND)
+
+
+def as_object(value: object, file: str, place: str = "") -> Document:
+    """Return a JSON object; null counts as an empty one.
+
+    Raises:
+        ConfigFileError: it is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigFileError(file, "allowed is an object", place=place)
+    return cast("Document", value)

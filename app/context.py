@@ -1,0 +1,59 @@
+"""What a running process shares: one object, on `app.state.context` and handed to every worker."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import aiohttp
+
+from app.config.model import Config
+from app.db.clock import DatabaseClock
+from app.db.pool import Pool
+from app.db.reading import ReadingPool
+from app.errors import ConfigFileError
+from app.runtime.denials import Denials
+from app.runtime.queues import Queues
+from app.runtime.supervisor import Supervisor
+from app.runtime.wakeups import Wakeups
+from app.settings import Settings
+
+
+@dataclass(slots=True)
+class AppContext:
+    """What every worker and route is given.
+
+    Read `context.config` at each use and never keep it: a new revision replaces it while the process runs.
+    `config_problems` are files that are wrong, by name: the last good one stays in force.
+    `is_configured`: the database's revision is known, so a pause of before the start is, too.
+    `started_at` is in seconds of `time.monotonic()`; `destination_state` is open or held.
+    `pool` is for orders and workers, `reading` for what people look at, `probing` for health alone.
+    `limited_until`: no token of the rate limits is left before that moment; None while there is one.
+    `intake_failure` says why posts cannot be stored, empty while they can.
+    `unwritten_outcomes` are attempts that ended and could not be written down, with the cause.
+    `sessions` says what each server process of `pool` works for.
+    """
+
+    settings: Settings
+    config: Config
+    pool: Pool
+    reading: ReadingPool
+    probing: Pool
+    http: aiohttp.ClientSession
+    wakeups: Wakeups
+    supervisor: Supervisor
+    started_at: float
+    clock: DatabaseClock = field(default_factory=DatabaseClock)
+    queues: Queues = field(default_factory=Queues)
+    denials: Denials = field(default_factory=Denials)
+    sessions: dict[int, str] = field(default_factory=dict)
+    intake_failure: str = ""
+    unwritten_outcomes: dict[int, str] = field(default_factory=dict)
+    limited_until: datetime | None = None
+    config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
+    destination_state: Literal["open", "held"] = "open"
+    is_configured: bool = False
+
+    def apply_config(self, config: Config, problems: Mapping[str, ConfigFileError]) -> None:
+        """Put a configuration in force; from now on the database's revision is known."""
+        self.config, self.config_problems, self.is_configured = config, problems, True

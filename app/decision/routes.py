@@ -1,0 +1,56 @@
+"""Reprocessing when a person asks for it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, BeforeValidator, Field
+
+from app.audit import log as audit_log
+from app.decision import reprocessing
+from app.decision.reprocessing import Outcome
+from app.orders import approval
+from app.web.dependencies import REFUSALS, CurrentActor, Database, context_of, signed_in
+from app.web.reasons import translate
+
+router = APIRouter(
+    prefix="/admin/reprocessing", tags=["reprocessing"], responses=REFUSALS, dependencies=[signed_in]
+)
+
+
+def _trimmed_upper(ticker: object) -> object:
+    return ticker.strip().upper() if isinstance(ticker, str) else ticker
+
+
+_Ticker = Annotated[str, BeforeValidator(_trimmed_upper), Field(pattern=r"^[A-Z0-9.-]{1,20}$")]
+
+
+class Trigger(BaseModel):
+    """Which tickers to look at, null for the whole list; with `dry_run` nothing is approved, only counted."""
+
+    tickers: Annotated[list[_Ticker], Field(min_length=1, max_length=500)] | None = None
+    dry_run: bool = False
+
+
+@router.post("/trigger")
+async def trigger(request: Request, connection: Database, actor: CurrentActor, wish: Trigger) -> Outcome:
+    """Approve the newest rejected buy of each ticker that is in the list now, within the strategy's windows.
+
+    Also where the strategy does not reprocess by itself. Each buy is approved once.
+    """
+    context = context_of(request)
+    strategy = context.config.finviz.active_strategy
+    async with connection.transaction():
+        await approval.lock_exclusive(connection)
+        outcome = await reprocessing.reprocess(
+            connection, context, strategy, wish.tickers, why="reprocessed by a person", dry_run=wish.dry_run
+        )
+        if not outcome.dry_run:
+            approved = {signal.ticker: str(signal.signal_id) for signal in outcome.signals}
+            await audit_log.record(
+                connection, actor, "reprocessing.trigger", target=strategy.name, after={"approved": approved}
+            )
+    if not outcome.dry_run:
+        reprocessing.announce(context, outcome)
+    for skipped in outcome.skipped:
+        skipped.reason = translate(skipped.reason)
+    return outcome

@@ -1,0 +1,49 @@
+-- What is older than the retention goes, a small batch a statement, so that nobody waits behind it.
+-- A file of its own: every statement in it is run, under its name.
+
+-- name: signals
+-- $1 days, $2 how many. Days count from the last change, and for imported ones from their import; events and attempts go with
+-- their signal. What the limiter counts is never older than an hour. The bound on arrivals serves the index.
+DELETE FROM signals
+WHERE id IN (
+    SELECT id FROM signals
+    WHERE received_at < now() - make_interval(days => $1)
+      AND status_at < now() - make_interval(days => $1)
+      AND (imported_at IS NULL OR imported_at < now() - make_interval(days => $1))
+      AND status IN ('rejected', 'forwarded', 'failed', 'expired')
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)
+
+-- name: positions
+-- $1 days, $2 how many. Closed ones.
+DELETE FROM positions
+WHERE id IN (
+    SELECT id FROM positions WHERE status = 'closed' AND closed_at < now() - make_interval(days => $1) LIMIT $2)
+
+-- name: lists
+-- $1 days, $2 how many are looked at, the oldest first. The newest list of each strategy stays, whatever its age.
+DELETE FROM top_n_lists l
+USING (SELECT id FROM top_n_lists ORDER BY id LIMIT $2) AS oldest
+WHERE l.id = oldest.id
+  AND l.fetched_at < now() - make_interval(days => $1)
+  AND EXISTS (SELECT FROM top_n_lists n WHERE n.strategy = l.strategy AND n.id > l.id)
+
+-- name: paper
+-- $1 days, $2 how many.
+DELETE FROM paper_deliveries
+WHERE id IN (SELECT id FROM paper_deliveries ORDER BY id LIMIT $2)
+  AND received_at < now() - make_interval(days => $1)
+
+-- name: actions
+-- $1 days, $2 how many. Who changed what is kept for a year at least.
+DELETE FROM actions
+WHERE id IN (SELECT id FROM actions ORDER BY id LIMIT $2)
+  AND at < now() - make_interval(days => greatest($1, 365))
+
+-- name: attempt_counts
+-- $1 days (at least one), $2 how many. No window of the limiter is longer than an hour.
+DELETE FROM attempt_counts
+WHERE (destination, seconds, start) IN (
+    SELECT destination, seconds, start FROM attempt_counts
+    WHERE start < now() - least(make_interval(days => $1), interval '2 hours')
+    LIMIT $2)

@@ -1,0 +1,408 @@
+-- How rows are found here, whatever PostgreSQL believes about the queue: see app/decision/queries.sql.
+
+-- name: lock_limiter
+-- $1 destination. Until the transaction ends nobody else, in any process, spends a token of this destination.
+SELECT pg_advisory_xact_lock(hashtextextended('limiter ' || $1, 0))
+
+-- name: ledger
+-- $1 destination, $2 windows in seconds, $3 their limits; a row for each. A statement of its own after the lock: it must see what was
+-- committed while this transaction waited. `ended`: attempts that count although they have ended. `leaves_at`, where no token is left:
+-- when the one ends to count that the next token waits for, or an earlier moment. `ahead_seconds`: by how much the newest end lies
+-- ahead of the clock, which has stepped back then.
+SELECT statement_timestamp() AS now, o.open, d.probe_at, u.ended,
+       coalesce((SELECT extract(epoch FROM ended_at - statement_timestamp())::float8 FROM attempts
+                 WHERE destination = $1 AND ended_at > statement_timestamp() AND NOT imported
+                 ORDER BY ended_at DESC LIMIT 1), 0) AS ahead_seconds,
+       CASE WHEN o.open + u.ended >= w.most THEN (
+           SELECT ended_at + make_interval(secs => w.seconds) FROM attempts
+           WHERE destination = $1 AND ended_at > w.since AND NOT imported
+           ORDER BY ended_at
+           OFFSET least(o.open + u.ended - w.most, 1000) LIMIT 1) END AS leaves_at
+FROM (SELECT seconds, most, statement_timestamp() - make_interval(secs => seconds) AS since, place
+      FROM unnest($2::int[], $3::int[]) WITH ORDINALITY AS given (seconds, most, place)) AS w
+CROSS JOIN (SELECT count(*) AS open FROM attempts WHERE destination = $1 AND ended_at IS NULL) AS o
+LEFT JOIN destinations d ON d.destination = $1
+CROSS JOIN LATERAL (
+    SELECT (SELECT coalesce(sum(ends), 0) FROM attempt_counts
+            WHERE destination = $1 AND seconds = 60 AND start > date_trunc('minute', w.since, 'UTC'))
+         + (SELECT coalesce(sum(ends), 0) FROM attempt_counts
+            WHERE destination = $1 AND seconds = 1 AND start > date_trunc('second', w.since, 'UTC')
+              AND start < date_trunc('minute', w.since, 'UTC') + interval '1 minute')
+         + (SELECT count(*) FROM attempts
+            WHERE destination = $1 AND ended_at > w.since AND NOT imported
+              AND ended_at < date_trunc('second', w.since, 'UTC') + interval '1 second') AS ended
+) AS u
+ORDER BY w.place
+
+-- name: pull_back
+-- $1 destination, $2 seconds. Ends ahead of the clock, which has stepped back: the newest counts as now, and the others keep their
+-- distances. None of them was later than that, so no window holds more than its limit.
+UPDATE attempts
+SET ended_at = ended_at - make_interval(secs => $2),
+    started_at = least(started_at, ended_at - make_interval(secs => $2))
+WHERE destination = $1 AND ended_at > statement_timestamp() AND NOT imported
+
+-- name: clamp
+-- $1 the longest hold, $2 the longest pause of a failing destination, $3 the longest wait of an order, $4 the longest lease, in
+-- seconds. Times further ahead than they can have been set: the clock has stepped back. What only waits is due at once; a request
+-- that may be open keeps a whole lease. Returns how many there were, and by how much the furthest lay ahead.
+WITH ahead AS (
+    SELECT greatest(
+        (SELECT max(greatest(
+             CASE WHEN held_until > statement_timestamp() + make_interval(secs => $1) THEN held_until END,
+             CASE WHEN probe_at > statement_timestamp() + make_interval(secs => $2) THEN probe_at END)) FROM destinations),
+        (SELECT max(greatest(
+             CASE WHEN not_before > statement_timestamp() + make_interval(secs => $3) THEN not_before END,
+             CASE WHEN lease_until > statement_timestamp() + make_interval(secs => $4) THEN lease_until END))
+         FROM signals WHERE status IN ('received', 'approved', 'forwarding') AND status <> 'received')) AS newest
+), held AS (
+    UPDATE destinations
+    SET held_until = CASE
+            WHEN held_until > statement_timestamp() + make_interval(secs => $1) THEN statement_timestamp() ELSE held_until END,
+        probe_at = CASE
+            WHEN probe_at > statement_timestamp() + make_interval(secs => $2) THEN statement_timestamp() ELSE probe_at END
+    WHERE held_until > statement_timestamp() + make_interval(secs => $1)
+       OR probe_at > statement_timestamp() + make_interval(secs => $2)
+    RETURNING 1
+), waiting AS (
+    UPDATE signals
+    SET not_before = CASE
+            WHEN not_before > statement_timestamp() + make_interval(secs => $3) THEN statement_timestamp() ELSE not_before END,
+        lease_until = CASE
+            WHEN lease_until > statement_timestamp() + make_interval(secs => $4)
+                THEN statement_timestamp() + make_interval(secs => $4) ELSE lease_until END
+    WHERE status IN ('received', 'approved', 'forwarding') AND status <> 'received'
+      AND (not_before > statement_timestamp() + make_interval(secs => $3)
+           OR lease_until > statement_timestamp() + make_interval(secs => $4))
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
+       (SELECT extract(epoch FROM newest - statement_timestamp())::float8 FROM ahead) AS ahead_seconds,
+       clock_timestamp() AS now
+
+-- name: claim
+-- $1 claim id, $2 how many, $3 lease in seconds, $4 destination, $5 false: nothing while the destination is failing.
+-- One row of a ticker at most, its first unfinished one; sells and manual orders before buys (SPEC §10). A sell that comes
+-- to the head of its ticker while no position is open ends here: all before it is over, so nothing will open one.
+-- The attempt is written in the same transaction, so it is committed before the request leaves.
+WITH due AS (
+    SELECT s.id, s.ticker, s.seq,
+           s.type IN ('sell', 'position_close', 'sell_all') AND NOT EXISTS (
+               SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open') AS idle
+    FROM signals s
+    WHERE s.status = 'approved'
+      -- one condition, whose share PostgreSQL takes for nearly all: beside many ended signals it would expect too few, and then read
+      -- the whole queue for each claim
+      AND nullif(
+          s.expires_at > statement_timestamp()
+          AND (s.not_before IS NULL OR s.not_before <= statement_timestamp())
+          AND NOT EXISTS (
+              SELECT FROM signals e
+              WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.status IN ('received', 'approved', 'forwarding')
+                -- what is too old is never sent, so no exit waits until the sweep has ended it
+                AND nullif(e.status = 'forwarding' OR e.expires_at > statement_timestamp(), false) IS NOT UNKNOWN
+              OFFSET 0), false) IS NOT UNKNOWN
+      AND NOT EXISTS (
+          SELECT FROM destinations d
+          WHERE d.destination = $4
+            AND (d.held_until > statement_timestamp() OR (d.probe_at IS NOT NULL AND NOT $5::boolean)))
+    ORDER BY s.type = 'buy', s.seq
+    LIMIT $2
+    FOR UPDATE OF s SKIP LOCKED
+), verdict AS (
+    SELECT id, idle,
+           CASE
+               WHEN NOT idle THEN 'on its way to the destination'
+               WHEN (SELECT b.status FROM signals b
+                     WHERE b.ticker = due.ticker AND b.seq < due.seq AND b.type = 'buy'
+                     ORDER BY b.seq DESC LIMIT 1) IN ('rejected', 'failed', 'expired', 'received', 'approved')  -- overdue
+                   THEN 'its buy was not delivered, and no other position is open'
+               ELSE 'the position was closed before its turn came'
+           END AS reason
+    FROM due
+), claimed AS (
+    UPDATE signals s
+    SET status = CASE WHEN v.idle THEN 'rejected' ELSE 'forwarding' END,
+        status_at = clock_timestamp(),
+        reason = v.reason,
+        attempts = CASE WHEN v.idle THEN s.attempts ELSE s.attempts + 1 END,
+        not_before = NULL,
+        claim_id = CASE WHEN v.idle THEN NULL ELSE $1::uuid END,
+        lease_until = CASE WHEN v.idle THEN NULL ELSE clock_timestamp() + make_interval(secs => $3) END
+    FROM verdict v
+    -- the array keeps the plan on the primary key also where $2 is not known yet (a generic plan)
+    WHERE s.id = v.id AND s.id = ANY (ARRAY (SELECT id FROM due))
+    RETURNING s.id, s.type, s.ticker, s.status, s.reason, s.round, s.attempts, s.body
+), attempt AS (
+    INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id)
+    SELECT id, round, attempts, $4, id::text || CASE WHEN round > 1 THEN '.r' || round ELSE '' END, $1
+    FROM claimed WHERE status = 'forwarding'
+    RETURNING id, signal_id, webhook_id, started_at
+), told AS (
+    INSERT INTO signal_events (signal_id, status, reason, detail)
+    SELECT id, status, reason,
+           CASE WHEN status = 'forwarding' THEN jsonb_build_object('attempt', attempts) ELSE '{}' END
+    FROM claimed
+)
+SELECT c.id, c.type, c.ticker, c.body, c.attempts AS number,
+       c.reason, a.id AS attempt, a.webhook_id, a.started_at
+FROM claimed c
+LEFT JOIN attempt a ON a.signal_id = c.id
+
+-- name: delivered
+-- $1 attempts, $2 their signals, $3 HTTP statuses, $4 beginnings of the answers, $5 what each order does to its position. A ticker
+-- comes once at most, so that no position is changed twice. Not fenced by claims: that a 2xx was seen stays true whoever holds the
+-- signal now (SPEC §10). Only the change to 'forwarded' touches the position, so it happens once. The arrays keep the plan on the
+-- primary keys whatever it was made for.
+WITH seen AS (
+    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bytea[], $5::text[])
+        AS seen (attempt, signal, http_status, response, effect)
+), ended AS (
+    UPDATE attempts a
+    SET ended_at = clock_timestamp(), outcome = 'delivered', http_status = seen.http_status, error = NULL, response = seen.response
+    FROM seen
+    WHERE a.id = seen.attempt AND a.id = ANY ($1)
+    RETURNING a.destination
+), recovered AS (
+    UPDATE destinations SET probe_at = NULL, failed_probes = 0
+    WHERE destination IN (SELECT destination FROM ended) AND probe_at IS NOT NULL
+    RETURNING destination
+), done AS (
+    UPDATE signals s
+    SET status = 'forwarded', status_at = clock_timestamp(), reason = 'the destination took it',
+        claim_id = NULL, lease_until = NULL, not_before = NULL
+    FROM seen
+    WHERE s.id = seen.signal AND s.id = ANY ($2) AND s.status <> 'forwarded'
+    RETURNING s.id, s.ticker, s.received_at, seen.http_status, seen.effect
+), opened AS (
+    INSERT INTO positions (ticker, opened_by)
+    SELECT ticker, id FROM done WHERE effect = 'opens'
+    ON CONFLICT (ticker) WHERE status = 'open' DO UPDATE SET buys = positions.buys + 1
+    RETURNING ticker, buys
+), closed AS (
+    UPDATE positions p
+    SET status = 'closed', closed_at = clock_timestamp(), closed_by = done.id, reason = 'sell delivered'
+    FROM done
+    WHERE done.effect = 'closes' AND p.ticker = done.ticker AND p.status = 'open'
+      AND p.ticker = ANY (ARRAY (SELECT ticker FROM done WHERE effect = 'closes'))
+    RETURNING p.ticker
+), change AS (
+    SELECT done.id, done.ticker, done.received_at, done.http_status,
+           CASE
+               WHEN closed.ticker IS NOT NULL THEN 'closed'
+               WHEN opened.buys = 1 THEN 'opened'
+               WHEN opened.buys > 1 THEN 'counted up'
+               ELSE 'unchanged'
+           END AS position
+    FROM done
+    LEFT JOIN opened ON opened.ticker = done.ticker
+    LEFT JOIN closed ON closed.ticker = done.ticker
+), told AS (
+    INSERT INTO signal_events (signal_id, status, reason, detail)
+    SELECT id, 'forwarded', 'the destination took it', jsonb_build_object('http_status', http_status, 'position', position)
+    FROM change
+)
+SELECT id, position, extract(epoch FROM clock_timestamp() - received_at)::float8 AS seconds,
+       EXISTS (
+           SELECT FROM signals n
+           WHERE n.ticker = change.ticker
+             AND n.status IN ('received', 'approved', 'forwarding') AND n.status NOT IN ('received', 'forwarding')
+           OFFSET 0)
+           OR EXISTS (SELECT FROM recovered) AS more,
+       EXISTS (SELECT FROM recovered) AS recovered
+FROM change
+
+-- name: undelivered
+-- $1 attempt, $2 signal, $3 claim id, $4 outcome, $5 HTTP status, $6 error, $7 beginning of the answer, $8 the status that
+-- follows, $9 reason, $10 seconds until the next attempt. Fenced: a stale claim only ends its own attempt.
+WITH ended AS (
+    UPDATE attempts
+    SET ended_at = clock_timestamp(), outcome = $4, http_status = $5, error = $6, response = $7
+    WHERE id = $1 AND ended_at IS NULL
+), done AS (
+    UPDATE signals
+    SET status = $8, status_at = clock_timestamp(), reason = $9, claim_id = NULL, lease_until = NULL,
+        not_before = clock_timestamp() + make_interval(secs => $10::float8)
+    WHERE id = $2 AND claim_id = $3 AND status = 'forwarding'
+    RETURNING id, ticker, type
+), told AS (
+    INSERT INTO signal_events (signal_id, status, reason, detail)
+    SELECT id, $8, $9, jsonb_strip_nulls(jsonb_build_object(
+        'outcome', $4::text, 'http_status', $5::int, 'error', $6::text, 'retry_in_seconds', round($10::numeric, 1)))
+    FROM done
+)
+SELECT ticker, type FROM done
+
+-- name: hold
+-- $1 destination, $2 seconds, $3 reason. A shorter hold never ends a longer one.
+INSERT INTO destinations (destination, held_until, reason)
+VALUES ($1, clock_timestamp() + make_interval(secs => $2), $3)
+ON CONFLICT (destination) DO UPDATE
+SET held_until = excluded.held_until, reason = excluded.reason
+WHERE destinations.held_until < excluded.held_until
+
+-- name: held
+-- $1 destination. Why it is left alone; no row when it is not.
+SELECT reason
+FROM destinations
+WHERE destination = $1 AND (held_until > statement_timestamp() OR probe_at IS NOT NULL)
+
+-- name: abandoned
+-- Attempts whose sender let the lease run out: it died, or could not write the outcome down.
+SELECT a.id AS attempt, s.id, s.type, s.ticker, s.claim_id, s.attempts AS number
+FROM attempts a
+JOIN signals s ON s.id = a.signal_id AND s.claim_id = a.claim_id
+WHERE a.ended_at IS NULL AND s.lease_until < statement_timestamp()  -- only what is 'forwarding' has a lease
+ORDER BY s.seq
+LIMIT 500
+FOR UPDATE OF s SKIP LOCKED
+
+-- name: still_open
+-- $1 attempts. Returns those of them that have not ended.
+SELECT id FROM attempts WHERE id = ANY ($1) AND ended_at IS NULL
+
+-- name: expire
+-- $1 how many at most. Whoever holds a row is about to decide or send it: it is looked at again next time.
+-- `seq + 0`, because in the order of its index everything that ever ended is read until the first one is met.
+WITH overdue AS (
+    SELECT id, status FROM signals
+    WHERE status IN ('received', 'approved') AND expires_at <= statement_timestamp()
+    ORDER BY seq + 0
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+), expired AS (
+    UPDATE signals s
+    SET status = 'expired', status_at = clock_timestamp(),
+        reason = CASE
+            WHEN o.status = 'received' THEN 'too old before it could be decided'
+            WHEN s.attempts = 0 THEN 'too old before it could be sent'
+            ELSE 'too old; last: ' || s.reason
+        END
+    FROM overdue o
+    WHERE s.id = o.id
+    RETURNING s.id, s.ticker, s.type, s.reason
+), told AS (
+    INSERT INTO signal_events (signal_id, status, reason) SELECT id, 'expired', reason FROM expired
+)
+SELECT id, ticker, type, reason FROM expired
+
+-- name: reject_orphans
+-- $1 tickers of which a buy ended undelivered. Sells behind it that have nothing else to close (SPEC §9).
+WITH orphan AS (
+    UPDATE signals s
+    SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL,
+        reason = 'its buy was not delivered, and no other position is open'
+    WHERE s.ticker = ANY ($1) AND s.status = 'approved' AND s.type IN ('sell', 'position_close', 'sell_all')
+      AND NOT EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open')
+      AND NOT EXISTS (
+          SELECT FROM signals b
+          WHERE b.ticker = s.ticker AND b.type = 'buy' AND b.seq < s.seq
+            AND b.status IN ('received', 'approved', 'forwarding')
+            AND (b.status = 'forwarding' OR b.expires_at > statement_timestamp())
+          OFFSET 0)
+    RETURNING s.id, s.ticker, s.reason
+), told AS (
+    INSERT INTO signal_events (signal_id, status, reason) SELECT id, 'rejected', reason FROM orphan
+)
+SELECT id, ticker, reason FROM orphan
+
+-- name: keep_paper
+-- $1 webhook id, $2 headers, $3 body: what a destination would have got.
+INSERT INTO paper_deliveries (webhook_id, headers, body) VALUES ($1, $2, $3)
+
+-- name: state
+-- From here on: the circuit breaker. `probe_at` set: the circuit is open, and one probe at a time may leave from then on.
+-- $1 destination. Locked, so that two failures are dealt with one after the other.
+SELECT probe_at, failed_probes FROM destinations WHERE destination = $1 FOR UPDATE
+
+-- name: recent
+-- $1 destination, $2 errors of our own making, $3 how many. What the latest attempts came to, newest first.
+SELECT signal_id, outcome, http_status
+FROM attempts
+WHERE destination = $1 AND ended_at IS NOT NULL AND NOT imported
+  AND http_status IS DISTINCT FROM 429 AND (error IS NULL OR error <> ALL ($2::text[]))
+ORDER BY ended_at DESC
+LIMIT $3
+
+-- name: trip
+-- $1 destination, $2 seconds, $3 reason. No row: another transaction was first.
+INSERT INTO destinations AS d (destination, held_until, reason, probe_at)
+VALUES ($1, clock_timestamp(), $3, clock_timestamp() + make_interval(secs => $2))
+ON CONFLICT (destination) DO UPDATE
+SET probe_at = excluded.probe_at, failed_probes = 0, reason = excluded.reason
+WHERE d.probe_at IS NULL
+RETURNING true
+
+-- name: probe_failed
+-- $1 destination, $2 seconds, $3 reason.
+UPDATE destinations
+SET probe_at = clock_timestamp() + make_interval(secs => $2), failed_probes = failed_probes + 1, reason = $3
+WHERE destination = $1
+
+-- name: answered
+-- $1 destination. A row only where it was failing before.
+UPDATE destinations SET probe_at = NULL, failed_probes = 0 WHERE destination = $1 AND probe_at IS NOT NULL
+RETURNING true
+
+-- name: is_failing
+-- $1 destination.
+SELECT EXISTS (SELECT FROM destinations WHERE destination = $1 AND probe_at IS NOT NULL)
+
+-- name: failing_reason
+-- $1 destination. How its last attempt failed; no row while it works.
+SELECT reason FROM destinations WHERE destination = $1 AND probe_at IS NOT NULL
+
+-- name: dead_letters
+-- From here on: what failed or expired, and its replay by a person; imported history is none. Replay holds the exclusive lock.
+-- $1 cursor, a seq; $2 status, $3 ticker, when given; $4 how many. Newest first.
+SELECT s.id, s.seq, s.status, s.type, s.ticker, s.reason, s.received_at, s.status_at, s.attempts, s.round,
+       EXISTS (
+           SELECT FROM signals o
+           WHERE o.ticker = s.ticker AND o.seq > s.seq
+             AND (o.status = 'forwarding' OR o.status = 'approved' AND o.expires_at > statement_timestamp())) AS blocked
+FROM signals s
+WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at IS NULL
+  AND ($1::bigint IS NULL OR s.seq < $1)
+  AND ($2::text IS NULL OR s.status = $2)
+  AND ($3::text IS NULL OR s.ticker = $3)
+ORDER BY s.seq DESC
+LIMIT $4
+
+-- name: chosen
+-- $1 ids, $2 status, $3 ticker, each NULL for any; $4 how many. Oldest first. A later order of the ticker that is on its
+-- way blocks: two of a ticker would be with the destination at once, in the wrong order.
+SELECT s.id, s.ticker,
+       EXISTS (
+           SELECT FROM signals o
+           WHERE o.ticker = s.ticker AND o.seq > s.seq
+             AND (o.status = 'forwarding' OR o.status = 'approved' AND o.expires_at > statement_timestamp())) AS blocked
+FROM signals s
+WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at IS NULL
+  AND ($1::uuid[] IS NULL OR s.id = ANY ($1))
+  AND ($2::text IS NULL OR s.status = $2)
+  AND ($3::text IS NULL OR s.ticker = $3)
+ORDER BY s.seq
+LIMIT $4
+
+-- name: replay
+-- $1 ids, $2 seconds until a buy expires, $3 until any other. A round of its own: new attempts, and another webhook-id.
+WITH replayed AS (
+    UPDATE signals
+    SET status = 'approved', status_at = clock_timestamp(), reason = 'replayed by a person', round = round + 1,
+        attempts = 0, not_before = NULL, claim_id = NULL, lease_until = NULL, renewed_at = clock_timestamp(),
+        expires_at = clock_timestamp() + make_interval(secs => CASE type WHEN 'buy' THEN $2::float8 ELSE $3::float8 END)
+    WHERE id = ANY ($1) AND status IN ('failed', 'expired')
+    RETURNING id, round
+), told AS (
+    INSERT INTO signal_events (signal_id, status, reason, detail)
+    SELECT id, 'approved', 'replayed by a person', jsonb_build_object('round', round) FROM replayed
+)
+SELECT id FROM replayed
+
+-- name: lock_shared
+-- The lock around approving: the decision workers share it, everybody else holds it alone.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('approvals', 0))
+
+-- name: lock_exclusive
+-- Until the transaction ends nobody else approves anything, in any process.
+SELECT pg_advisory_xact_lock(hashtextextended('approvals', 0))

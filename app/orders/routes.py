@@ -1,0 +1,70 @@
+"""Dead letters over HTTP."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.audit import log as audit_log
+from app.orders import replay
+from app.orders.replay import Choice, DeadLetterPage, DeadStatus, Replay
+from app.web.dependencies import REFUSALS, CurrentActor, Database, Reading, Ticker, context_of, signed_in
+from app.web.problems import Problem
+
+router = APIRouter(
+    prefix="/admin/dead-letters", tags=["dead letters"], responses=REFUSALS, dependencies=[signed_in]
+)
+
+
+class ReplayRequest(BaseModel):
+    """Which dead letters to send again; nothing named is all of them, the oldest 500 at once.
+
+    `confirm` is the count that an answer without it named: only then anything is sent.
+    """
+
+    # The schema's published name: generated clients use it, so the OpenAPI document keeps it.
+    __qualname__ = "Wish"
+    model_config = ConfigDict(title="Wish")
+
+    ids: Annotated[list[UUID], Field(min_length=1, max_length=replay.MOST_AT_ONCE)] | None = None
+    status: DeadStatus | None = None
+    ticker: Annotated[str, Field(pattern=r"^[A-Z0-9.-]{1,20}$")] | None = None
+    confirm: Annotated[int, Field(ge=0, le=replay.MOST_AT_ONCE)] | None = None
+
+
+@router.get("")
+async def dead_letters(
+    connection: Reading,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[
+        int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before")
+    ] = None,
+    status: DeadStatus | None = None,
+    ticker: Ticker | None = None,
+) -> DeadLetterPage:
+    """What failed or expired, newest first."""
+    return await replay.page(connection, limit=limit, cursor=cursor, status=status, ticker=ticker)
+
+
+@router.post(
+    "/replay", responses={409: {"model": Problem, "description": "The count is not what was confirmed"}}
+)
+async def replay_dead_letters(
+    request: Request, connection: Database, actor: CurrentActor, wish: ReplayRequest
+) -> Replay:
+    """Count the dead letters that are meant; with that count in `confirm`, send them again."""
+    context = context_of(request)
+    choice = Choice(wish.ids, wish.status, wish.ticker)
+    action, meant = "dead-letters.replay", wish.model_dump(mode="json", exclude_none=True)
+    async with audit_log.attempt(connection, actor, action, before=meant), connection.transaction():
+        answer = await replay.replay(
+            connection, choice, wish.confirm, context.config.webhook.max_signal_age_seconds
+        )
+        if answer.replayed:
+            after = {"replayed": answer.replayed}
+            await audit_log.record(connection, actor, action, before=meant, after=after)
+    if answer.replayed:
+        context.wakeups.notify("approved")
+        context.wakeups.notify("changed")
+    return answer

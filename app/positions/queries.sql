@@ -1,0 +1,44 @@
+-- Open positions, and the orders that people give. Those who order hold the exclusive lock of app/orders.
+
+-- name: open
+-- With what is on the way for each; $1 a position's id, or NULL for all of them.
+SELECT p.id, p.ticker, p.opened_at, p.opened_by, p.buys, coalesce(s.opening, false) AS opening,
+       coalesce(s.closing, false) AS closing
+FROM positions p
+LEFT JOIN LATERAL (SELECT opening, closing FROM position_states WHERE ticker = p.ticker) AS s ON true
+WHERE p.status = 'open' AND ($1::uuid IS NULL OR p.id = $1)
+ORDER BY p.ticker
+
+-- name: ticker_of
+SELECT ticker FROM positions WHERE id = $1
+
+-- name: on_their_way
+-- $1 tickers, $2 types. Unfinished orders that sell.
+SELECT id AS signal_id, ticker, type
+FROM signals
+WHERE ticker = ANY ($1) AND type = ANY ($2)
+  AND (status = 'forwarding' OR status = 'approved' AND expires_at > statement_timestamp())
+ORDER BY seq
+
+-- name: order
+-- $1 type, $2 seconds until they expire, $3 ids, $4 tickers, $5 bodies. Approved by who gives them: there is no rule to ask.
+WITH ordered AS (
+    INSERT INTO signals (id, status, type, ticker, expires_at, reason, body)
+    SELECT id, 'approved', $1, ticker, clock_timestamp() + make_interval(secs => $2), 'ordered by a person', body
+    FROM unnest($3::uuid[], $4::text[], $5::bytea[]) WITH ORDINALITY AS o (id, ticker, body, number)
+    ORDER BY number
+    RETURNING id AS signal_id, ticker, type, seq
+), told AS (
+    INSERT INTO signal_events (signal_id, status, reason)
+    SELECT signal_id, e.status, 'ordered by a person'
+    FROM ordered, (VALUES (1, 'received'), (2, 'approved')) AS e (number, status)
+    ORDER BY seq, e.number
+)
+SELECT signal_id, ticker, type FROM ordered ORDER BY seq
+
+-- name: mark_closed
+-- $1 position, $2 reason. No row: it is not open.
+UPDATE positions
+SET status = 'closed', closed_at = clock_timestamp(), reason = $2
+WHERE id = $1 AND status = 'open'
+RETURNING id AS position_id, ticker, buys, opened_at, closed_at, reason

@@ -1,0 +1,1 @@
+"""What every part of the process stands on, without database and configuration."""

@@ -1,0 +1,39 @@
+"""What a person asks of the screener over HTTP."""
+
+from datetime import datetime
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from app.audit import log as audit_log
+from app.errors import ConflictError
+from app.screener import lists
+from app.web.dependencies import REFUSALS, CurrentActor, Database, context_of, signed_in
+from app.web.problems import Problem
+
+router = APIRouter(prefix="/admin/engine", tags=["screener"], responses=REFUSALS, dependencies=[signed_in])
+
+
+class RefreshAsked(BaseModel):
+    """The refresh is made by whichever process refreshes; `/admin/top-n-tickers` shows how it ended."""
+
+    strategy: str
+    requested_at: datetime
+
+
+@router.post(
+    "/manual-refresh",
+    status_code=202,
+    responses={409: {"model": Problem, "description": "The engine is paused"}},
+)
+async def manual_refresh(request: Request, connection: Database, actor: CurrentActor) -> RefreshAsked:
+    """Refresh the active strategy's list now, whatever its interval; the site's limits still hold."""
+    config = context_of(request).config
+    strategy = config.finviz.active_strategy
+    action, target = "engine.manual-refresh", strategy.name
+    async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
+        if config.system.engine_paused:
+            raise ConflictError("the engine is paused, so its list stays as it is: resume it first")
+        requested_at = await lists.ask_for_refresh(connection, strategy)
+        await audit_log.record(connection, actor, action, target=target)
+    return RefreshAsked(strategy=strategy.name, requested_at=requested_at)

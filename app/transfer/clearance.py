@@ -1,0 +1,122 @@
+"""Deletes the signals that have ended, after everything that goes is in a file that was read back.
+
+The application has no `pg_dump`: its dump is an export, which `/admin/database/import` takes back as history.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from app.config.files import NotWrittenError
+from app.db.pool import Pool
+from app.db.queries import load
+from app.errors import ConflictError
+from app.transfer import export, importing
+
+_SQL = load("app.transfer")
+_BATCH = 500
+_ANY_TIME = datetime(9990, 1, 1, tzinfo=UTC)  # a clock that was set back makes no row unreadable
+_Result = TypeVar("_Result")
+
+
+class UndeliveredError(ConflictError):
+    """Signals are pending; the text says how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """`kept` were tried within the last hour, and the limiter counts them; `dump` holds all of them."""
+
+    deleted: int
+    kept: int
+    dump: str
+
+
+async def clear(pool: Pool, data_dir: Path) -> Cleared:
+    """Dump, then delete in small batches.
+
+    Raises:
+        UndeliveredError: a signal is undelivered; nothing was deleted.
+        NotWrittenError: the dump could not be written; nothing was deleted.
+    """
+    extent = await pool.fetchrow(_SQL["extent"])
+    if extent is None:
+        raise RuntimeError("an aggregate without GROUP BY always has its one row")
+    if extent["undelivered"]:
+        raise UndeliveredError(
+            f"{extent['undelivered']} signals are undelivered: wait until they have ended, then clear"
+        )
+    last_seq, at = extent["seq"], extent["at"]
+    path = data_dir / "exports" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-clear.csv"
+    dumped = await _dump(export.pages(pool, last_seq, at), path)
+    deleted = 0
+    while batch := await _delete(pool, last_seq, at):
+        deleted += batch
+    return Cleared(deleted, dumped - deleted, str(path))
+
+
+async def _delete(pool: Pool, last_seq: int, at: datetime) -> int:
+    status = await pool.execute(_SQL["clear"], last_seq, at, _BATCH)
+    return int(status.rpartition(" ")[2])
+
+
+async def _dump(pages: AsyncIterator[tuple[int, bytes]], path: Path) -> int:
+    """Write the pages to a file, whole or not at all; return its rows."""
+    partial = path.with_name(f"{path.name}.partial")
+    file = await _on_disk(path, _new_file, partial)
+    rows = 0
+    try:
+        with contextlib.closing(file):
+            async for count, content in pages:
+                rows += count
+                await _on_disk(path, _write, file, content)
+            await _on_disk(path, _sync, file)
+        _compare(await _on_disk(path, _rows_in, partial), rows, partial)
+        await _on_disk(path, partial.rename, path)
+    except BaseException:  # also when the request is cancelled: half a dump must not look like one
+        partial.unlink(missing_ok=True)
+        raise
+    return rows
+
+
+def _compare(found: int, written: int, path: Path) -> None:
+    if found != written:
+        raise NotWrittenError(f"{path} holds {found} of {written} signals: nothing was deleted; try again")
+
+
+async def _on_disk(path: Path, work: Callable[..., _Result], *arguments: object) -> _Result:
+    """Run a step in a thread. Its errors are the disk's, and never to be taken for the database's."""
+    try:
+        return await asyncio.to_thread(work, *arguments)
+    except OSError as error:
+        raise NotWrittenError(
+            f"{path} cannot be written ({error.strerror}), and nothing was deleted: "
+            "make room in data/, or the folder writable for the application, and try again"
+        ) from error
+
+
+def _new_file(path: Path) -> BinaryIO:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    """Write all of it: an unbuffered file may take less on a disk that is about to be full."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _sync(file: BinaryIO) -> None:
+    os.fsync(file.fileno())
+
+
+def _rows_in(path: Path) -> int:
+    """Count the rows that an import takes: nothing is deleted unless all of it can be imported again."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return sum(1 for row in importing.read(file, _ANY_TIME) if row.past is not None)

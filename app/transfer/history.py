@@ -1,0 +1,343 @@
+"""Reads exported signals back as history: shown, never traded again. Pure but for `insert`."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from app.db.pool import Connection
+from app.db.queries import load
+from app.signals.statuses import Outcome, SignalType, Status
+from app.transfer.export import BASE64
+
+REQUIRED = ("id", "received_at", "status", "ticker", "body")
+
+_FINAL = frozenset({Status.REJECTED, Status.FORWARDED, Status.FAILED, Status.EXPIRED})
+_Small = Annotated[int, Meta(ge=1, le=32_767)]
+_Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
+_Ticker = Annotated[str, Meta(pattern=r"^[A-Z0-9.-]{1,20}\Z")]
+_Moment = Annotated[datetime, Meta(tz=True)]
+_BODY_LIMIT = 64 * 1024
+_DETAIL_LIMIT = 256 * 1024
+_DETAIL_DEPTH = 32  # far above what the application writes, far below what a reader of it refuses
+_PRICE_LENGTH = 4000
+_PRICE_DIGITS = 2000
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_CLOCK_SKEW = timedelta(minutes=5)  # how far the clock of the exporting host may be ahead
+_EXPIRY_SPAN = timedelta(days=3660)
+_SQL = load("app.transfer")
+_Decoded = TypeVar("_Decoded")
+
+_MOMENT = "must be a time with its offset from UTC, like 2026-11-22T10:00:00Z"
+_OUT_OF_RANGE = "lies before 1970 or after 9999"
+_NOT_TEXT = "must be UTF-8 text without NUL"
+_ALLOWED = {
+    "id": "must be a UUID",
+    "received_at": _MOMENT,
+    "status": "must be received, approved, forwarding, rejected, forwarded, failed or expired",
+    "status_at": _MOMENT,
+    "type": "must be buy, sell, manual_sell, position_close or sell_all",
+    "ticker": "1 to 20 of A-Z, 0-9, '.' and '-' are allowed",
+    "price": "must be a number of a sensible size",
+    "round": "must be a whole number from 1 to 32767",
+    "attempts": "must be a whole number from 0 to 2147483647",
+    "expires_at": _MOMENT,
+    "events": "must be a JSON list of events, as an export writes it",
+    "deliveries": "must be a JSON list of attempts, as an export writes it",
+}
+
+
+class _Event(msgspec.Struct, frozen=True):
+    at: _Moment
+    status: str
+    reason: str
+    detail: msgspec.Raw  # kept as it is: numbers keep all their digits
+
+
+class _Attempt(msgspec.Struct, frozen=True):
+    round: _Small
+    number: _Count
+    destination: str
+    webhook_id: str
+    started_at: _Moment
+    ended_at: _Moment | None
+    outcome: Outcome | None
+    http_status: Annotated[int, Meta(ge=0, le=999)] | None
+    error: str | None
+    response: str | None  # base64
+
+
+class _Row(msgspec.Struct, frozen=True, kw_only=True):
+    """The plain cells of a row, their types and ranges; the optional columns may be missing or empty."""
+
+    id: UUID
+    received_at: _Moment
+    status: Status
+    ticker: _Ticker
+    body: str
+    status_at: _Moment | None = None
+    type: SignalType | None = None
+    price: str | None = None
+    reason: str = ""
+    sender_signal_id: str | None = None
+    round: _Small = 1
+    attempts: _Count = 0
+    expires_at: _Moment | None = None
+
+
+_CELLS = (*_Row.__struct_fields__, "events", "deliveries")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A signal as it is kept: columns in the order of the statements `insert`, `insert_events` and so on.
+
+    `was_unfinished`: it was pending when it was exported, and has expired here.
+    """
+
+    columns: tuple[object, ...]
+    events: tuple[tuple[object, ...], ...]
+    attempts: tuple[tuple[object, ...], ...]
+    was_unfinished: bool
+
+    @property
+    def id(self) -> object:
+        """The signal's own id, by which it is recognised."""
+        return self.columns[0]
+
+
+def read(cells: Mapping[str, str | None], now: datetime) -> Past:
+    """Read a row of an export by its columns' names; None is an empty cell. `now` is the database's clock.
+
+    Raises:
+        ValueError: a cell is missing or wrong; names the column and what is allowed, never its content.
+    """
+    texts = {name: text for name, text in cells.items() if text is not None and name in _CELLS}
+    for name, text in texts.items():
+        if not storable(text):
+            raise ValueError(f"{name}: {_NOT_TEXT}")
+    events = _listed("events", texts.pop("events", None), tuple[_Event, ...])
+    attempts = _listed("deliveries", texts.pop("deliveries", None), tuple[_Attempt, ...])
+    row = _row(texts)
+    if row.type is None and row.status != Status.REJECTED:
+        raise ValueError("type: only a rejected signal may be without one")
+    latest = now + _CLOCK_SKEW
+    received_at = _moment("received_at", row.received_at, latest)
+    status_at = _moment("status_at", row.status_at or received_at, latest)
+    expires_at = _moment("expires_at", row.expires_at or received_at, received_at + _EXPIRY_SPAN)
+    event_rows = tuple(_event(number, event, latest) for number, event in enumerate(events, 1))
+    unfinished = row.status not in _FINAL
+    reason, status = row.reason, str(row.status)
+    if unfinished:
+        reason, status, status_at = f"imported; it was {status} when it was exported", Status.EXPIRED, now
+        event_rows = (*event_rows, (now, status, reason, msgspec.Raw(b"{}")))
+    columns = (
+        row.id,
+        received_at,
+        status,
+        status_at,
+        row.type,
+        row.ticker,
+        _price(row.price),
+        reason,
+        row.sender_signal_id,
+        row.round,
+        row.attempts,
+        expires_at,
+        _body(row.body),
+    )
+    attempt_rows = tuple(_attempt(number, attempt, latest) for number, attempt in enumerate(attempts, 1))
+    return Past(columns, event_rows, attempt_rows, unfinished)
+
+
+def storable(text: str) -> bool:
+    """Whether PostgreSQL can store it: no NUL, and no bytes that were not UTF-8."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _row(texts: Mapping[str, str]) -> _Row:
+    for name in REQUIRED:
+        if name not in texts:
+            raise ValueError(f"{name}: is missing")
+    try:
+        return msgspec.convert(dict(texts), _Row, strict=False)
+    except (msgspec.ValidationError, ValueError, OverflowError) as error:
+        name = _place(error)[1]
+        raise ValueError(f"{name}: {_ALLOWED.get(name, _NOT_TEXT)}") from error
+
+
+def _listed(name: str, text: str | None, kind: type[tuple[_Decoded, ...]]) -> tuple[_Decoded, ...]:
+    """Decode a cell with a JSON list; an empty one holds none."""
+    if text is None:
+        return ()
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, ValueError, OverflowError) as error:
+        entry, field = _place(error)
+        if entry is None:
+            raise _bad_cell(name) from error
+        raise _bad_entry(name, entry, field) from error
+    except RecursionError as error:
+        raise ValueError(f"{name}: nested too deeply") from error
+
+
+def _place(error: Exception) -> tuple[int | None, str]:
+    """The number of the list's entry, from 1, and the field that an error of msgspec speaks of."""
+    found = re.search(r" - at `\$(?:\[(\d+)\])?(?:\.([a-z_]+))?", str(error))
+    if found is None:
+        return None, ""
+    return (None if found[1] is None else int(found[1]) + 1), found[2] or ""
+
+
+def _bad_entry(name: str, entry: int, field: str, reason: str = "") -> ValueError:
+    reason = reason or _ALLOWED[name]
+    if field:
+        return ValueError(f"{name}: {reason} (entry {entry}, {field})")
+    return ValueError(f"{name}: {reason} (entry {entry})")
+
+
+def _bad_cell(name: str) -> ValueError:
+    return ValueError(f"{name}: {_ALLOWED[name]}")
+
+
+def _moment(name: str, value: datetime, latest: datetime) -> datetime:
+    """Return a time in UTC.
+
+    Raises:
+        ValueError: it is out of bounds.
+    """
+    moment, reason = _in_utc(value, latest)
+    if reason:
+        raise ValueError(f"{name}: {reason}")
+    return moment
+
+
+def _entry_moment(name: str, entry: int, field: str, value: datetime, latest: datetime) -> datetime:
+    moment, reason = _in_utc(value, latest)
+    if reason:
+        raise _bad_entry(name, entry, field, reason)
+    return moment
+
+
+def _in_utc(value: datetime, latest: datetime) -> tuple[datetime, str]:
+    """Return the time in UTC, and why it is out of bounds."""
+    try:
+        moment = value.astimezone(UTC)
+    except OverflowError:
+        return value, _OUT_OF_RANGE
+    if moment < _EARLIEST:
+        return moment, _OUT_OF_RANGE
+    return moment, "" if moment <= latest else "lies in the future"
+
+
+def _event(number: int, event: _Event, latest: datetime) -> tuple[object, ...]:
+    for field in ("status", "reason"):
+        if not storable(getattr(event, field)):
+            raise _bad_entry("events", number, field)
+    detail = _detail(event.detail)
+    if detail is None:
+        raise _bad_entry("events", number, "detail")
+    return (_entry_moment("events", number, "at", event.at, latest), event.status, event.reason, detail)
+
+
+def _detail(raw: msgspec.Raw) -> msgspec.Raw | None:
+    """Return a JSON object that can be stored and shown; None for anything else."""
+    if len(bytes(raw)) > _DETAIL_LIMIT:
+        return None
+    try:
+        values = msgspec.json.decode(raw, type=dict[str, Any])
+        return raw if all(map(storable, _texts(values, _DETAIL_DEPTH))) else None
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+
+
+def _texts(value: object, depth: int) -> Iterator[str]:
+    """Every text within a JSON value.
+
+    Raises:
+        RecursionError: it is nested deeper than `depth`.
+    """
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        if not depth:
+            raise RecursionError
+        for part in (*value, *value.values()) if isinstance(value, dict) else value:
+            yield from _texts(part, depth - 1)
+
+
+def _attempt(number: int, attempt: _Attempt, latest: datetime) -> tuple[object, ...]:
+    """The attempt's columns. One that was open ended with the export: its outcome is unknown."""
+    for field in ("destination", "webhook_id", "error"):
+        if not storable(getattr(attempt, field) or ""):
+            raise _bad_entry("deliveries", number, field)
+    try:
+        # the version without the column `imported_at` broke base64 into lines
+        text = None if attempt.response is None else attempt.response.replace("\n", "")
+        response = None if text is None else base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise _bad_entry("deliveries", number, "response") from error
+    started_at = _entry_moment("deliveries", number, "started_at", attempt.started_at, latest)
+    ended_at = attempt.ended_at or started_at
+    return (
+        attempt.round,
+        attempt.number,
+        attempt.destination,
+        attempt.webhook_id,
+        started_at,
+        _entry_moment("deliveries", number, "ended_at", ended_at, latest),
+        attempt.outcome or Outcome.UNKNOWN,
+        attempt.http_status,
+        attempt.error,
+        response,
+    )
+
+
+def _price(text: str | None) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        price = Decimal(text if len(text) <= _PRICE_LENGTH else "NaN")
+    except InvalidOperation as error:
+        raise _bad_cell("price") from error
+    exponent = price.as_tuple().exponent
+    if not isinstance(exponent, int) or max(abs(price.adjusted()), abs(exponent)) > _PRICE_DIGITS:
+        raise _bad_cell("price")
+    return price
+
+
+def _body(text: str) -> bytes:
+    try:
+        body = (
+            base64.b64decode(text[len(BASE64) :], validate=True) if text.startswith(BASE64) else text.encode()
+        )
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"body: after {BASE64} only base64 is allowed") from error
+    if len(body) > _BODY_LIMIT:
+        raise ValueError(f"body: at most {_BODY_LIMIT} bytes are allowed")
+    return body
+
+
+async def insert(connection: Connection, signals: Sequence[Past]) -> set[object]:
+    """Store what is not there yet, with its timeline, in one transaction; return the ids that are new."""
+    async with connection.transaction():
+        rows = await connection.fetch(_SQL["insert"], *_transposed([past.columns for past in signals], 13))
+        new = {row["id"] for row in rows}
+        stored = {past.id: past for past in reversed(signals) if past.id in new}  # of an id twice the first
+        events = [(past.id, *event) for past in stored.values() for event in past.events]
+        await connection.execute(_SQL["insert_events"], *_transposed(events, 5))
+        attempts = [(past.id, *attempt) for past in stored.values() for attempt in past.attempts]
+        await connection.execute(_SQL["insert_attempts"], *_transposed(attempts, 11))
+    return new
+
+
+def _transposed(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    return [[row[column] for row in rows] for column in range(width)]

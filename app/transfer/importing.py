@@ -1,0 +1,145 @@
+"""Import an exported file, a few rows at a time; a wrong row keeps no other one out."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TextIO
+
+import asyncpg
+
+from app.db.errors import is_about_rows
+from app.db.pool import Pool
+from app.db.queries import load
+from app.errors import RefusedError
+from app.transfer import history, spreadsheet
+from app.transfer.history import Past
+
+_BATCH = 200
+_BATCH_CHARACTERS = 4 * 1024 * 1024
+_BAD_LISTED = 100
+_NOT_STORABLE = "PostgreSQL cannot store this signal"
+_SQL = load("app.transfer")
+
+
+class NoExportError(RefusedError):
+    """The file's first line is not an export's; nothing was imported."""
+
+    http_status = 422
+
+
+@dataclass(slots=True)
+class Result:
+    """`present` were there already; `expired`, of the imported, had not ended; `listed`: the first bad."""
+
+    imported: int = 0
+    expired: int = 0
+    present: int = 0
+    bad: int = 0
+    listed: list[tuple[int, str]] = field(default_factory=list)
+
+    def note(self, line: int, reason: str) -> None:
+        """Count a bad row, and list it while there is room."""
+        self.bad += 1
+        if len(self.listed) < _BAD_LISTED:
+            self.listed.append((line, reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the file by the number of its first line: a signal, or why it is none."""
+
+    line: int
+    size: int
+    past: Past | None
+    reason: str = ""
+
+
+async def import_csv(pool: Pool, file: TextIO) -> Result:
+    """Import the signals that are not there yet; each batch is committed by itself.
+
+    Rows are read in a thread, a batch at a time: the event loop goes on, and memory stays bounded.
+
+    Raises:
+        NoExportError: the header lacks a column.
+    """
+    result = Result()
+    found = await asyncio.to_thread(read, file, await pool.fetchval(_SQL["now"]))
+    while rows := await asyncio.to_thread(_batch, found):
+        signals = []
+        for row in rows:
+            if row.past is None:
+                result.note(row.line, row.reason)
+            else:
+                signals.append((row.line, row.past))
+        await _store(pool, signals, result)
+    return result
+
+
+def read(file: TextIO, now: datetime) -> Iterator[Row]:
+    """Read the header, and return what reads the rows behind it. `now` is the database's clock.
+
+    Raises:
+        NoExportError: the header lacks a column.
+    """
+    records = spreadsheet.Records(file)
+    header = next(records, None)
+    if header is None or header.reason:
+        raise NoExportError("the first line is not valid CSV: is this an export of signals?")
+    missing = [name for name in history.REQUIRED if name not in header.cells]
+    if missing:
+        names = ", ".join(missing)
+        raise NoExportError(f"the first line names no column {names}: is this an export of signals?")
+    if len(set(header.cells)) < len(header.cells):
+        raise NoExportError("the first line names a column twice: is this an export of signals?")
+    # what an export writes, by the version that wrote it
+    restored = spreadsheet.restored if "imported_at" in header.cells else spreadsheet.restored_from_before
+    return (_row(header.cells, record, restored, now) for record in records)
+
+
+def _row(header: list[str], record: spreadsheet.Record, restored: Callable[[str], str], now: datetime) -> Row:
+    size = sum(map(len, record.cells))
+    if record.reason:
+        return Row(record.line, size, None, record.reason)
+    try:
+        return Row(record.line, size, history.read(_named(header, record.cells, restored), now))
+    except ValueError as error:
+        return Row(record.line, size, None, str(error))
+
+
+def _named(header: list[str], cells: list[str], restored: Callable[[str], str]) -> dict[str, str | None]:
+    if len(cells) != len(header):
+        raise ValueError(f"has {len(cells)} cells, and the first line {len(header)}")
+    return {name: restored(cell) if cell else None for name, cell in zip(header, cells, strict=True)}
+
+
+def _batch(found: Iterator[Row]) -> list[Row]:
+    rows: list[Row] = []
+    size = 0
+    for row in found:
+        rows.append(row)
+        size += row.size
+        if len(rows) == _BATCH or size > _BATCH_CHARACTERS:
+            break
+    return rows
+
+
+async def _store(pool: Pool, signals: list[tuple[int, Past]], result: Result) -> None:
+    """Store the signals of a batch; one that PostgreSQL refuses is noted by its line."""
+    if not signals:
+        return
+    try:
+        async with pool.acquire(timeout=5) as connection:
+            new = await history.insert(connection, [past for _, past in signals])
+    except asyncpg.PostgresError as error:
+        if not is_about_rows(error):
+            raise
+        if len(signals) == 1:
+            result.note(signals[0][0], _NOT_STORABLE)
+            return
+        for signal in signals:
+            await _store(pool, [signal], result)
+        return
+    result.imported += len(new)
+    result.present += len(signals) - len(new)
+    result.expired += len({past.id for _, past in signals if past.was_unfinished} & new)

@@ -1,0 +1,77 @@
+"""Dependencies of the routes behind the sign-in: the context, a connection, the current actor."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, Query, Request
+from fastapi.security import HTTPBearer
+from pydantic import BeforeValidator
+
+from app.audit.log import Actor
+from app.config.store import ConfigStore
+from app.context import AppContext
+from app.db.pool import Connection
+from app.web.authentication import client_address
+from app.web.problems import Problem
+
+if TYPE_CHECKING:
+    from app.web.sessions import Access
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "No token, or a wrong one"},
+    403: {"model": Problem, "description": "The request comes from a page of another origin"},
+    503: {"model": Problem, "description": "The database does not answer"},
+}
+# Only so that /openapi.json says how to sign in: `app.web.authentication` checks it.
+signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN"))
+
+Ticker = Annotated[
+    str,
+    BeforeValidator(lambda ticker: ticker.strip().upper()),
+    Query(
+        pattern=r"^[A-Z0-9.-]{1,20}$",
+        description="only this ticker; case and blanks at the ends do not count",
+    ),
+]
+
+
+def context_of(request: Request) -> AppContext:
+    """The process's shared state."""
+    context: AppContext = request.app.state.context
+    return context
+
+
+async def database(request: Request) -> AsyncIterator[Connection]:
+    """A connection that may write, for the length of the request."""
+    async with context_of(request).pool.acquire(timeout=5) as connection:
+        yield connection
+
+
+Database = Annotated[Connection, Depends(database)]
+
+
+async def reading(request: Request) -> AsyncIterator[Connection]:
+    """A connection that only reads, for the length of the request; limited, see `app.db.reading`."""
+    async with context_of(request).reading.acquire() as connection:
+        yield connection
+
+
+Reading = Annotated[Connection, Depends(reading)]
+
+
+def actor_of(request: Request) -> Actor:
+    """Who asks, for the actions log."""
+    access: Access = request.state.access
+    return Actor(access.session or "token", client_address(request))
+
+
+CurrentActor = Annotated[Actor, Depends(actor_of)]
+
+
+def store_of(request: Request) -> ConfigStore:
+    """What changes the configuration."""
+    store: ConfigStore = request.app.state.config_store
+    return store
+
+
+Store = Annotated[ConfigStore, Depends(store_of)]

@@ -1,0 +1,99 @@
+"""The connected pages, and each page's messages that were not sent yet."""
+
+import asyncio
+from collections import deque
+from typing import Any, Literal, NamedTuple
+
+from app import metrics
+
+Kind = Literal[
+    "snapshot",
+    "alarm",
+    "signals_changed",
+    "metrics_update",
+    "positions_changed",
+    "top_n_tickers_update",
+    "status_update",
+]
+MESSAGES, PER_SECONDS = 4, 1.05  # the margin keeps a page's own clock from seeing a fifth within its second
+
+
+class Message(NamedTuple):
+    """Goes over the wire as `{"type": …, "data": …}`."""
+
+    type: Kind
+    data: Any
+
+
+class Mailbox:
+    """One page's unsent messages: the newest of each type, so one that reads slowly holds seven at most."""
+
+    def __init__(self) -> None:
+        self._unsent: dict[Kind, Any] = {}
+        self._arrived = asyncio.Event()
+        self._sent_at: deque[float] = deque(maxlen=MESSAGES)
+
+    def put(self, message: Message) -> None:
+        """Keep the message until it is sent; a newer one of its type replaces it."""
+        self._unsent[message.type] = message.data
+        self._arrived.set()
+
+    def put_first(self, message: Message) -> None:
+        """Put it before all that waits: a snapshot is older than the changes that came up meanwhile."""
+        self._unsent = {message.type: message.data, **self._unsent}
+        self._arrived.set()
+
+    async def next(self) -> Message:
+        """Wait for something to send and for the page's turn; return what waits longest."""
+        await self._arrived.wait()
+        now = asyncio.get_running_loop().time
+        if len(self._sent_at) == MESSAGES and (wait := self._sent_at[0] + PER_SECONDS - now()) > 0:
+            await asyncio.sleep(wait)
+        kind = next(iter(self._unsent))
+        data = self._unsent.pop(kind)
+        if not self._unsent:
+            self._arrived.clear()
+        self._sent_at.append(now())
+        return Message(kind, data)
+
+
+class Hub:
+    """Every connected page's mailbox, and the last message of each type."""
+
+    def __init__(self) -> None:
+        self._mailboxes: set[Mailbox] = set()
+        self._occupied = asyncio.Event()
+        self._last: dict[Kind, Any] = {}
+
+    def join(self) -> Mailbox:
+        """Open a mailbox; everything published from now on is put into it."""
+        mailbox = Mailbox()
+        self._mailboxes.add(mailbox)
+        self._occupied.set()
+        metrics.CLIENTS.set(len(self._mailboxes))
+        return mailbox
+
+    def leave(self, mailbox: Mailbox) -> None:
+        """Close it. With nobody left nothing is remembered: whoever comes next gets a snapshot of its own."""
+        self._mailboxes.discard(mailbox)
+        if not self._mailboxes:
+            self._occupied.clear()
+            self._last.clear()
+        metrics.CLIENTS.set(len(self._mailboxes))
+
+    async def occupied(self, timeout: float) -> bool:  # noqa: ASYNC109  # the caller's heartbeat interval, in seconds
+        """Wait until a page is connected; False after `timeout` seconds without one."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._occupied.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def publish(self, message: Message, *, always: bool = False) -> None:
+        """Send to every page, unless it is what they got last; `always` repeats it, as a heartbeat."""
+        if not always and message.type in self._last and self._last[message.type] == message.data:
+            return
+        self._last[message.type] = message.data
+        for mailbox in self._mailboxes:
+            mailbox.put(message)

@@ -1,0 +1,114 @@
+"""What is added to every answer or noted of it: security headers, HEAD as GET, the access log. Pure ASGI.
+
+The content security policy is `default-src 'self'`. The access log has route templates, never paths or
+queries, for those hold secrets.
+"""
+
+import logging
+import time
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger(__name__)
+
+_POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+# Swagger UI draws its icons from data: URLs; nothing else on the page does, so the exception is its own.
+_DOCS_POLICY = _POLICY + "; img-src 'self' data:"
+
+_ALWAYS: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    # not no-referrer: with that a browser sends "Origin: null" along with the page's own forms
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+)
+_NO_STORE = (b"cache-control", b"no-store")
+_REVALIDATE = (b"cache-control", b"no-cache")
+_ELSEWHERE = (*_ALWAYS, (b"content-security-policy", _POLICY.encode()), _NO_STORE)
+_STATIC = (*_ALWAYS, (b"content-security-policy", _POLICY.encode()), _REVALIDATE)
+_DOCS = (*_ALWAYS, (b"content-security-policy", _DOCS_POLICY.encode()), _REVALIDATE)
+# Asked every few seconds: lines for those who debug.
+_QUIET = frozenset({"/health", "/health/detailed", "/static"})
+
+
+def headers_for(path: str) -> tuple[tuple[bytes, bytes], ...]:
+    """What is added to an answer to this path: `/static` is revalidated by ETag, the rest is never kept."""
+    if path == "/docs":
+        return _DOCS
+    if path.startswith("/static/"):
+        return _STATIC
+    return _ELSEWHERE
+
+
+class SecurityHeaders:
+    """Adds `headers_for(path)` to every HTTP answer; those of the webhook do not come by here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with a `send` that adds the headers."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        extra = headers_for(scope["path"])
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *extra]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class HeadAsGet:
+    """Answers HEAD on every route as GET; the server leaves the body out, for it knows what was asked."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self.app(scope, receive, send)
+
+
+class AccessLog:
+    """Writes one line for each HTTP request, when its answer is complete.
+
+    Posts to the webhook do not come by here: intake logs them with what became of them.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and note how it ended."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, note)
+        finally:
+            route = getattr(scope.get("route"), "path", "-")
+            level = logging.DEBUG if route in _QUIET and status < 500 else logging.INFO
+            if log.is_enabled_for(level):
+                milliseconds = round((time.perf_counter() - started) * 1000, 1)
+                log.log(
+                    level,
+                    "request",
+                    method=scope["method"],
+                    route=route,
+                    status=status,
+                    milliseconds=milliseconds,
+                )

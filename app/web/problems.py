@@ -1,0 +1,147 @@
+"""Answers to what goes wrong below a route: `{"detail": …}` for programs, a page for people.
+
+They are in the reader's language, so that the page can show them as they come; without a language they are in
+English.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+from fastapi.encoders import jsonable_encoder
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+
+from app.db.errors import TRANSIENT_DB_ERRORS
+from app.db.reading import ReadLimitError, ReadTooSlowError
+from app.errors import ConfigFileError, RefusedError, describe
+from app.web.reasons import translate
+from app.web.texts import text
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_QUOTES = "'"
+_MEANINGS = {  # by the expressions of the routes' parameters
+    "^[A-Z0-9.-]{1,20}$": "be a ticker of 1 to 20 characters A-Z 0-9 . -",
+    "^[a-z.-]{1,40}$": "be 1 to 40 characters a-z . -",
+}
+
+log = structlog.get_logger(__name__)
+
+ProblemPage = Callable[[int, str], Response]
+"""Draws a page that shows a message, with this HTTP status."""
+
+
+class Problem(BaseModel):
+    """Every refusal: what is wrong and what to do about it."""
+
+    detail: str
+
+
+class Invalid(BaseModel):
+    """What was sent is wrong: in words, or a list of the places that have the wrong type.
+
+    `place` is the path of a configuration's value that is not allowed, as `max_signal_age_seconds.buy`.
+    """
+
+    detail: str | list[dict[str, Any]]
+    place: str | None = None
+
+
+def install(app: "FastAPI", problem_page: ProblemPage) -> None:
+    """Answer 503 wherever a route finds the database unavailable, and refusals with their own status."""
+    app.state.problem_page = problem_page
+    for kind in TRANSIENT_DB_ERRORS:
+        app.add_exception_handler(kind, _database_unavailable)
+    app.add_exception_handler(ReadLimitError, _read_limit)
+    app.add_exception_handler(RefusedError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _unreadable)
+    app.add_exception_handler(ClientDisconnect, _abandoned)
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    answer = {"detail": translate(str(error))}
+    if isinstance(error, ConfigFileError) and error.place:
+        answer["place"] = error.place
+    return JSONResponse(answer, cast("RefusedError", error).http_status)
+
+
+def unavailable(connection: HTTPConnection, message: str) -> Response:
+    """Answer 503: a page for a person, JSON for a program."""
+    if "text/html" in connection.headers.get("accept", ""):
+        problem_page: ProblemPage = connection.app.state.problem_page
+        answer = problem_page(503, message)
+    else:
+        answer = JSONResponse({"detail": message}, 503)
+    answer.headers["Retry-After"] = "2"
+    return answer
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    """Say which places of a body or query have the wrong type: FastAPI's own answer, told to the reader."""
+    errors = cast("RequestValidationError", error).errors()
+    found = [{**each, "msg": translate(in_words(each["msg"]))} for each in errors]
+    try:
+        return JSONResponse({"detail": jsonable_encoder(found)}, 422)
+    except (ValueError, RecursionError):
+        # what was sent cannot be sent back: NaN, half a surrogate pair, bytes, or nested too deeply
+        return JSONResponse({"detail": _bare(found)}, 422)
+
+
+def in_words(message: str) -> str:
+    """Return the message with what its expression means in the expression's place. Pure."""
+    start, is_pattern, expression = message.partition(" should match pattern ")
+    if not is_pattern:
+        return message
+    return f"{start} should {_MEANINGS.get(expression.strip(_QUOTES), 'have another form')}"
+
+
+def _bare(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The places and words alone. Names are the sender's, too: what is not text in them is replaced. Pure."""
+    return [
+        {
+            "loc": [part if isinstance(part, int) else _readable(str(part)) for part in each["loc"]],
+            "msg": _readable(each["msg"]),
+            "type": each["type"],
+            "input": None,
+        }
+        for each in found
+    ]
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+async def _abandoned(_request: Request, _error: Exception) -> Response:
+    """End a request whose sender left before its body was complete; only the access log sees the answer."""
+    return JSONResponse({"detail": "the body was not complete"}, 400)
+
+
+async def _unreadable(request: Request, error: Exception) -> Response:
+    """Answer 422, the one status of a wrong body, also where FastAPI finds no text in it and says 400."""
+    if not isinstance(error, HTTPException) or error.status_code != 400:
+        return await http_exception_handler(request, cast("HTTPException", error))
+    place = {
+        "loc": ["body"],
+        "msg": translate("is no JSON in UTF-8"),  # as FastAPI's own 422
+        "type": "json_invalid",
+    }
+    return JSONResponse({"detail": [place]}, 422)
+
+
+async def _read_limit(request: Request, error: Exception) -> Response:
+    is_slow = isinstance(error, ReadTooSlowError)
+    log.warning("a read reached its limit", path=request.scope["path"], limit="time" if is_slow else "turns")
+    return unavailable(request, text("problem.read_too_slow" if is_slow else "problem.reads_busy"))
+
+
+async def _database_unavailable(request: Request, error: Exception) -> Response:
+    log.warning("request without a database", error=describe(error))
+    return unavailable(request, text("problem.database_away"))

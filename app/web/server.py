@@ -1,0 +1,166 @@
+"""The process's HTTP server, and the same app over TLS where there is a certificate.
+
+uvicorn writes an answer's head and its body one after the other, and uvloop passes on each at once: two
+system calls, and a receiver that is woken twice. Here all of one turn of the event loop leaves together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from app import termination
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Generator
+    from types import FrameType
+
+    from app.settings import Settings
+
+_HELD_BYTES = 65_536  # where the inner transport begins to hold back its writers
+_REST_SECONDS = 2.0  # of a message too large, before its connection is closed
+
+
+class CoalescingTransport(asyncio.Transport):
+    """Hold what is written until the event loop's next turn, or until it is more than `_HELD_BYTES`."""
+
+    def __init__(self, inner: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.inner = inner
+        self._loop = loop
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        """Write later, but in order."""
+        if not self._held:
+            self._loop.call_soon(self.flush)
+        self._held.append(bytes(data))
+        self._size += len(data)
+        if self._size > _HELD_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write now; whoever has gone away gets nothing."""
+        if self._held:
+            data = b"".join(self._held)
+            self._held.clear()
+            self._size = 0
+            if not self.inner.is_closing():
+                self.inner.write(data)
+
+    def close(self) -> None:
+        """Close once all is written."""
+        self.flush()
+        self.inner.close()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or about to be."""
+        return self.inner.is_closing()
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the sender for now."""
+        self.inner.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take from the sender again."""
+        self.inner.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401  # as asyncio has it
+        """Tell addresses and the like."""
+        return self.inner.get_extra_info(name, default)
+
+
+class CoalescingProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP over such a transport; a WebSocket gets the inner one."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin a connection."""
+        super().connection_made(CoalescingTransport(transport, self.loop))
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over: frames are whole already, and wait for nothing."""
+        if isinstance(self.transport, CoalescingTransport):
+            self.transport.flush()
+            self.transport = self.transport.inner
+        super().handle_websocket_upgrade()
+
+
+class LiveProtocol(WebSocketsSansIOProtocol):
+    """WebSockets whose clients learn why they are cut off, also in the middle of a message too large."""
+
+    def handle_parser_exception(self) -> None:
+        """Give the reason, and read on for a moment: closed at once, a client that still sends misses it."""
+        if self.close_sent:
+            return  # the rest of the message: discarded
+        close = self.conn.close_sent
+        code, reason = (close.code, close.reason) if close else (1002, "")
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = self.loop.call_later(_REST_SECONDS, self.transport.close)
+
+
+class Server(uvicorn.Server):
+    """Serves `app` on the settings' port; over TLS, too, from when it is up until it goes down."""
+
+    def __init__(self, app: Any, settings: Settings) -> None:  # noqa: ANN401  # any ASGI application
+        options: dict[str, Any] = {
+            "host": "0.0.0.0",  # noqa: S104  # the container's network; compose says what is published
+            "http": CoalescingProtocol,
+            "log_config": None,
+            "access_log": False,
+            "server_header": False,
+            "ws": LiveProtocol,
+            "ws_max_size": 65_536,
+            "ws_ping_interval": 10,  # a page that vanished is gone after 20 s
+            "ws_ping_timeout": 10,
+            "timeout_graceful_shutdown": 5,
+        }
+        super().__init__(uvicorn.Config(app, port=settings.server_port, **options))
+        self._tls: _TlsServer | None = None
+        self._running: asyncio.Task[None] | None = None
+        if settings.tls_cert_file and settings.tls_key_file:
+            self._tls = _TlsServer(
+                uvicorn.Config(
+                    app,
+                    port=settings.tls_port,
+                    lifespan="off",
+                    ssl_certfile=settings.tls_cert_file,
+                    ssl_keyfile=settings.tls_key_file,
+                    **options,
+                )
+            )
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End in order; while the start still waits for the database nothing was accepted: end at once."""
+        if not self.started:
+            termination.end_at_once(sig, frame)
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the app, and then what serves it over TLS."""
+        await super().startup(sockets)
+        if self._tls:
+            self._running = asyncio.create_task(self._tls.serve())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let requests over TLS end before the app does."""
+        if self._tls and self._running:
+            self._tls.should_exit = True
+            await self._running
+        await super().shutdown(sockets)
+
+
+class _TlsServer(uvicorn.Server):
+    """The same app over TLS; started and stopped by `Server`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield  # the plain server handles them, and ends this one

@@ -1,0 +1,37 @@
+"""Every text by key: for each language a folder with a file for each view and `shell.json` for the rest."""
+
+import json
+from functools import cache
+from importlib.resources import files
+
+from app.web.locale import Language, current
+
+FOR_SCRIPTS = "script."  # the prefix of the keys that scripts write with
+
+
+@cache
+def catalogue(language: Language = "en") -> dict[str, str]:
+    """The texts of a language by key."""
+    loaded: dict[str, str] = {}
+    for file in sorted(files(__name__).joinpath(language).iterdir(), key=lambda each: each.name):
+        loaded |= json.loads(file.read_text("utf-8"))
+    return loaded
+
+
+@cache
+def for_scripts(language: Language) -> dict[str, str]:
+    """The texts that the page hands to its scripts (`static/page/words.js`), by key without the prefix."""
+    return {
+        key.removeprefix(FOR_SCRIPTS): words
+        for key, words in catalogue(language).items()
+        if key.startswith(FOR_SCRIPTS)
+    }
+
+
+def text(key: str, **values: object) -> str:
+    """One text in the reader's language with its `{places}` filled.
+
+    Raises:
+        KeyError: no such key, or a place without a value.
+    """
+    return catalogue(current.get().language)[key].format(**values)

@@ -1,0 +1,35 @@
+"""How long a wrong token waits for its answer: up to 5 s. A right one is never refused."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+FIRST_SECONDS, LONGEST_SECONDS = 0.25, 5.0
+FORGOTTEN_AFTER_SECONDS = 900.0
+_ADDRESSES = 1000
+
+
+class WrongAttempts:
+    """Counts wrong attempts by address: 0.25 s, doubling up to 5 s, forgotten after 15 quiet minutes.
+
+    Holds 1,000 addresses, so that a flood from many cannot fill the memory. `clock` returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def record(self, address: str) -> float:
+        """Count one wrong attempt and return the seconds its answer has to wait."""
+        now = self._clock()
+        count, last = self._seen.pop(address, (0, now))
+        if now - last > FORGOTTEN_AFTER_SECONDS:
+            count = 0
+        self._seen[address] = (count + 1, now)
+        if len(self._seen) > _ADDRESSES:
+            self._seen.popitem(last=False)
+        return float(min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(count, 10)))
+
+    def forget(self, address: str) -> None:
+        """A right token clears the record of its address."""
+        self._seen.pop(address, None)

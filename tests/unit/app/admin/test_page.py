@@ -1,0 +1,224 @@
+"""Texts, templates, the list's address, and how values are shown."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from starlette.datastructures import Headers
+
+from app import web
+from app.admin import rendering
+from app.admin.filters import STATUSES, Listing, chosen, cursor_of, ticker_of
+from app.admin.schemas import Attempt, Event, Signal, Story, TopN
+from app.admin.snapshot import alarms
+from app.admin.views import VIEWS
+from app.web.locale import LANGUAGES, preferences_of
+from app.web.texts import FOR_SCRIPTS, catalogue
+from scripts import vendor
+
+ADMIN = Path(rendering.__file__).parent
+WEB = Path(web.__file__).parent
+PAYLOAD = "<script>alert(1)</script>\"'&\u202e"
+
+
+def story(**changes: object) -> Story:
+    """A story whose every free text is hostile."""
+    moment = datetime(2026, 11, 22, 14, 3, 22, tzinfo=UTC)
+    values: dict[str, object] = {
+        "id": UUID(int=1),
+        "seq": 1,
+        "status": "failed",
+        "type": "buy",
+        "ticker": "NVDA",
+        "price": None,
+        "reason": PAYLOAD,
+        "sender_signal_id": PAYLOAD,
+        "received_at": moment,
+        "status_at": moment,
+        "expires_at": moment,
+        "attempts": 1,
+        "round": 1,
+    }
+    attempt = Attempt(
+        round=1,
+        number=1,
+        destination=PAYLOAD,
+        webhook_id="id",
+        started_at=moment,
+        ended_at=moment + timedelta(milliseconds=12),
+        outcome="refused",
+        http_status=400,
+        error=PAYLOAD,
+        response=PAYLOAD,
+        reference=PAYLOAD,
+    )
+    event = Event(at=moment, status="failed", reason=PAYLOAD, detail={PAYLOAD: PAYLOAD})
+    return Story(
+        signal=Signal.model_validate(values | changes), body=PAYLOAD, events=[event], attempts=[attempt]
+    )
+
+
+def test_what_a_stranger_sent_is_shown_as_text() -> None:
+    html = bytes(rendering.page("_story.html", story=story()).body).decode()
+    assert "<script>alert" not in html
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;") == 10
+
+
+def test_a_row_that_names_no_order_says_so() -> None:
+    html = bytes(rendering.page("_story.html", story=story(type=None)).body).decode()
+    assert catalogue()["type.none"] in html
+
+
+def own_sources(*suffixes: str) -> str:
+    """Everything of ours with these suffixes below app/admin and app/web."""
+    ours = (path for path in (*ADMIN.rglob("*"), *WEB.rglob("*")) if path.suffix in suffixes)
+    return "".join(path.read_text("utf-8") for path in ours if "vendor" not in path.parts)
+
+
+def test_every_text_is_used_and_every_used_text_exists() -> None:
+    """A key is used where it stands in quotes; where it is put together, its beginning stands in quotes."""
+    drawn = own_sources(".py", ".html")
+    asked = set(re.findall(r"\b(?:t|text)\(\s*[\"']([\w.-]+)[\"']\s*[,)]", drawn))
+    quoted = set(re.findall(r"[\"']([\w.-]+)[\"']", drawn))
+    begun = set(re.findall(r"[\"']([\w.-]+\.)[\"']", drawn)) | set(re.findall(r"f\"([\w.-]+\.)\{", drawn))
+    begun |= {"language.", "theme.", "reason."}  # in the macro that draws both, and in reasons.py
+    for key, rest in re.findall(r"\bword\(\s*[\"'`]([\w.-]+)(\$\{)?", own_sources(".js")):
+        (begun if rest else asked).add(FOR_SCRIPTS + key)
+    asked |= {f"{view.name}.title" for view in VIEWS}
+    assert asked <= catalogue().keys()
+    unused = catalogue().keys() - asked - quoted
+    assert {key for key in unused if not key.startswith(tuple(begun))} == set()
+
+
+def test_every_language_says_everything() -> None:
+    for language in LANGUAGES:
+        assert catalogue(language).keys() == catalogue("en").keys(), language
+        for key, words in catalogue(language).items():
+            assert places(words) == places(catalogue("en")[key]), (language, key)
+
+
+def places(words: str) -> set[str]:
+    """The names in braces, that values stand in for."""
+    return set(re.findall(r"\{(\w+)\}", words))
+
+
+def test_a_view_has_its_template_and_its_own_texts() -> None:
+    for view in VIEWS:
+        assert (ADMIN / "templates" / view.template).is_file(), view.name
+        for language in LANGUAGES:
+            texts = json.loads((WEB / "texts" / language / f"{view.name}.json").read_text("utf-8"))
+            assert f"{view.name}.title" in texts
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ("", "en"),
+        ("pt-BR,pt;q=0.9,en;q=0.8", "pt-BR"),
+        ("pt-PT", "pt-BR"),
+        ("de, en;q=0.5, pt;q=0.7", "pt-BR"),
+        ("fr", "en"),
+        ("en-GB,pt", "en"),
+        ("pt;q=0, en;q=0.1", "en"),
+        ("pt;q=much, ;, en", "en"),
+    ],
+)
+def test_the_language_that_a_browser_asks_for(asked: str, given: str) -> None:
+    assert preferences_of(Headers({"accept-language": asked})).language == given
+
+
+def test_a_choice_counts_more_than_what_the_browser_asks_for() -> None:
+    chosen = Headers({"accept-language": "pt", "cookie": "language=en; theme=dark"})
+    assert preferences_of(chosen) == ("en", "dark")
+    nonsense = Headers({"accept-language": "pt", "cookie": "language=xx; theme=pink"})
+    assert preferences_of(nonsense) == ("pt-BR", "auto")
+
+
+def test_nothing_inline_that_the_policy_would_block() -> None:
+    for path in (ADMIN / "templates").rglob("*.html"):
+        html = path.read_text("utf-8")
+        assert not re.search(r"\sstyle=|<style|\son[a-z]+=|javascript:|https?://", html), path.name
+        assert not re.search(r"<script(?![^>]*\b(?:src=|type=.application/json))", html), path.name
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (None, rendering.NOTHING),
+        (-1, "0 s"),
+        (0.4, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (3600, "1 h"),
+        (200_000, "2 d"),
+    ],
+)
+def test_ages_read_well(seconds: float | None, shown: str) -> None:
+    assert rendering.age(seconds) == shown
+
+
+def test_facts_keep_their_words_and_leave_out_what_is_not_known() -> None:
+    assert rendering.facts(
+        {"rank": 2, "list_age": 4.5, "note": "as text", "missing": None, "open": False}
+    ) == ("rank: 2 · list age: 4.5 · note: as text · open: no")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "+0 ms"), (0.0254, "+25 ms"), (9.5, "+9500 ms"), (10, "+10 s"), (3700, "+1 h")]
+)
+def test_how_long_after_its_arrival_something_happened(seconds: float, shown: str) -> None:
+    start = datetime(2026, 11, 22, tzinfo=UTC)
+    assert rendering.after(start + timedelta(seconds=seconds), start) == shown
+
+
+def test_an_address_typed_by_hand_is_forgiven() -> None:
+    assert chosen({"status": "nonsense"}, "status", STATUSES) is None
+    assert chosen({"status": "failed"}, "status", STATUSES) == "failed"
+    assert [ticker_of({"ticker": typed}) for typed in (" nv\0da ", "", " ")] == ["NVDA", None, None]
+    assert [cursor_of({"cursor": typed}) for typed in ("-1", "٣", "", "7")] == [None, None, None, 7]
+    assert cursor_of({"cursor": "9" * 19}) == 2**63 - 1
+
+
+def test_the_list_has_one_address_per_page() -> None:
+    wanted = Listing("/admin/page/signals", {"status": "failed", "ticker": "BRK.B"}, 7)
+    assert wanted.at(5) == "/admin/page/signals?status=failed&ticker=BRK.B&cursor=5"
+    assert wanted.at(None) == "/admin/page/signals?status=failed&ticker=BRK.B"
+    assert wanted.narrows
+    everything = Listing("/admin/page/signals", {"status": None}, None)
+    assert (everything.at(None), everything.narrows) == ("/admin/page/signals", False)
+
+
+def test_the_dearest_alarm_comes_first() -> None:
+    fresh = TopN(last_update=datetime.now(UTC), fresh=True)
+    stale = fresh.model_copy(update={"fresh": False})
+    assert alarms(fresh, sells_expired=0, sells_late=0) == []
+    assert [alarm.code for alarm in alarms(stale, sells_expired=2, sells_late=1, failing="x")] == [
+        "sells_expired",
+        "sells_late",
+        "destination_failing",
+        "top_n_stale",
+    ]
+    assert [alarm.code for alarm in alarms(TopN(), sells_expired=0, sells_late=0)] == ["top_n_missing"]
+
+
+def test_vendored_files_are_the_ones_recorded(tmp_path: Path) -> None:
+    assert vendor.differences() == []
+    (tmp_path / "vendored.json").write_text(
+        json.dumps([{"sha256": {"kept.js": "0" * 64, "gone.js": "0" * 64}}]), "utf-8"
+    )
+    (tmp_path / "kept.js").write_text("changed", "utf-8")
+    (tmp_path / "stray.js").write_text("", "utf-8")
+    assert vendor.differences(tmp_path) == [
+        "gone.js: missing",
+        "stray.js: not in vendored.json",
+        "kept.js: content differs from vendored.json",
+    ]
+
+
+def test_every_request_of_the_page_treats_401_alike() -> None:
+    scripts = (ADMIN / "static" / "page").rglob("*.js")
+    asking = {path.name for path in scripts if re.search(r"\bfetch\(", path.read_text("utf-8"))}
+    assert asking == {"session.js"}

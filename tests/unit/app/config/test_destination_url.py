@@ -1,0 +1,99 @@
+"""Which URLs a destination may be given, and that each of them can be asked."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from app.admin.snapshot import destination_alarms
+from app.config.destination_url import fault_of
+from app.ops.checks import destination
+
+SECRET = "S3CRET"
+OPEN = {"state": "open"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://bridge/hook", "https://webhooks.traderspost.io/trading/webhook/a/b?c=d#e", "HTTP://H/x"),
+        *("http://my_bridge:8080/", "http://127.0.0.1:1/x", "http://[::1]:80/x", "http://[fe80::1%25eth0]/x"),
+        *("http://user:pass@h/x", "http://us%20er:p%40ss@h/", "http://:p@h/", "http://h:/x", "http://a.b./"),
+        *(
+            "http://\u00fc.example/",
+            "http://xn--tda.example/",
+            "http://" + "a" * 63 + ".example/",
+            "http://h",
+        ),
+        *(
+            "http://" + ".".join(["a" * 49] * 5) + "/",
+            "http://h/\u00e9?\u00e9",
+            "http://\u00e9@h/",
+            "http://a-b/",
+        ),
+    ],
+)
+def test_what_can_be_asked_is_right(url: str) -> None:
+    assert fault_of(url) == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (f"http://host..example/{SECRET}", "1 to 63"),
+        (f"http://{'a' * 64}.example/{SECRET}", "1 to 63"),
+        (f"http://.example/{SECRET}", "1 to 63"),
+        (f"http://{'.'.join(['a' * 60] * 5)}/{SECRET}", "253"),
+        (f"http://-a.example/{SECRET}", "1 to 63"),
+        (f"http://h%00/{SECRET}", "1 to 63"),
+        (f"http://a,b/{SECRET}", "1 to 63"),
+        (f"http://{chr(0xFC) * 60}.example/{SECRET}", "1 to 63"),
+        (f"http://h:99999/{SECRET}", "1 to 65535"),
+        (f"http://h:0/{SECRET}", "1 to 65535"),
+        (f"http://h:-1/{SECRET}", "1 to 65535"),
+        (f"http://h:http/{SECRET}", "1 to 65535"),
+        (f"http://999.1.1.1/{SECRET}", "IP address"),
+        (f"http://[::1/{SECRET}", "IP address"),
+        (f"http://[{SECRET}]/", "IP address"),
+        (f"http://h/{SECRET} x", "whitespace"),
+        (f" http://h/{SECRET}", "whitespace"),
+        (f"http://h/{SECRET}\n", "whitespace"),
+        (f"http://h/{SECRET}\u2028", "whitespace"),
+        (f"http://h/{SECRET}\u202e", "whitespace"),
+        (f"http://h/{SECRET}\ud800", "whitespace"),
+        (f"ftp://h/{SECRET}", "http://"),
+        (f"http:///{SECRET}", "http://"),
+        (f"//h/{SECRET}", "http://"),
+        (SECRET, "http://"),
+        (f"http://\u0444:{SECRET}@h/", "Latin-1"),
+        (f"http://a%3Ab:{SECRET}@h/", "Latin-1"),
+    ],
+)
+def test_what_cannot_be_asked_is_named_without_the_url(url: str, words: str) -> None:
+    fault = fault_of(url)
+    assert words in fault
+    assert SECRET not in fault
+    assert destination(OPEN, fault)["status"] == "degraded"
+    assert [alarm.code for alarm in destination_alarms(url)] == ["destination_wrong"]
+
+
+def test_paper_and_a_right_url_raise_no_alarm() -> None:
+    for url in (None, "http://bridge/hook"):
+        assert (fault_of(url), destination_alarms(url)) == ("", [])
+    assert destination(OPEN, "")["status"] == "ok"
+
+
+HOSTS = st.text("abz09-_.\u00fc\u00df\u0130\u4e2d\u200d\u3002:%@[]\\", min_size=1, max_size=80)
+
+
+@given(host=HOSTS | st.lists(HOSTS, max_size=4).map(".".join), port=st.integers(-1, 70_000))
+def test_whatever_is_right_has_a_name_for_the_resolver(host: str, port: int) -> None:
+    url = f"http://{host}:{port}/x"
+    if fault_of(url):
+        return
+    name = URL(url).raw_host
+    assert name
+    name.encode("idna")  # as the resolver does
+    assert 0 < (URL(url).port or 0) <= 65_535

@@ -1,0 +1,60 @@
+"""Names that people give: normalised, told apart, and usable in an address."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.config.names import alike, normal
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", " ", "\u3000", ".", "..", " .. ", "a/../b", "./a", "a\u202eb", "\u2066x\u2069", "a\u200bb"),
+        *("a\0b", "a\nb", "a\x85b", "a\u2028b", "\ufeffa", "a\ud800"),
+    ],
+)
+def test_what_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="must not"):
+        normal(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        (" top gainers ", "top gainers"),
+        ("Ac\u0327a\u0303o", "Ação"),
+        ("a/b", "a/b"),
+        ("...", "..."),
+        ("\u00a0日本", "日本"),
+    ],
+)
+def test_what_is_kept(name: str, kept: str) -> None:
+    assert normal(name) == kept
+
+
+@given(st.text(max_size=40))
+def test_what_is_kept_is_kept_again(name: str) -> None:
+    try:
+        kept = normal(name)
+    except ValueError:
+        return
+    assert normal(kept) == kept == kept.strip() == unicodedata.normalize("NFC", kept)
+    assert alike(kept, f" {unicodedata.normalize('NFD', kept)} ")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Gainers", "gainers", True),
+        ("a  b", "a b", True),
+        ("ação", "ac\u0327a\u0303o", True),
+        ("a", "b", False),
+    ],
+)
+def test_what_looks_alike(one: str, other: str, *, same: bool) -> None:
+    assert alike(one, other) is same

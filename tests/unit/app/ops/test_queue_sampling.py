@@ -1,0 +1,16 @@
+"""The pace at which waiting signals are counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.ops.queue_sampling import pause_seconds
+from app.runtime.supervisor import SILENT_AFTER_SECONDS
+
+
+@pytest.mark.parametrize(("cost", "pause"), [(0.001, 1.0), (0.2, 4.0), (0.5, 10.0), (9.5, 10.0)])
+def test_counting_rests_longer_the_more_it_costs_and_is_never_taken_for_dead(
+    cost: float, pause: float
+) -> None:
+    """A count that waited for a lock is dear once, and says nothing about the next one."""
+    assert pause_seconds(cost) == pause < SILENT_AFTER_SECONDS

@@ -1,0 +1,133 @@
+"""From bytes to an alert: what is taken, what is refused, and what stays byte for byte."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.signals.alert import BadAlertError, digest, read_alert, read_fields
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+_TICKERS = st.from_regex(r"[A-Za-z0-9.-]{1,20}", fullmatch=True)
+
+
+def _encode(value: object, indent: int | None) -> bytes:
+    # lone surrogates are no text: json would write them, and every strict reader refuses them
+    return json.dumps(value, indent=indent, ensure_ascii=False).encode("utf-8", "replace")
+
+
+@given(
+    fields=st.dictionaries(st.text(max_size=8), _JSON, max_size=6),
+    ticker=_TICKERS,
+    indent=st.none() | st.integers(0, 3),
+)
+def test_any_object_with_a_ticker_is_an_alert(
+    fields: dict[str, object], ticker: str, indent: int | None
+) -> None:
+    fields = {**fields, "ticker": f"  {ticker} "}
+    fields.pop("price", None)
+    fields.pop("secret", None)
+    body = _encode(fields, indent)
+
+    alert = read_alert(body, read_fields(body))
+
+    assert alert.ticker == ticker.upper()
+    assert alert.body == body
+
+
+@given(body=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
+def test_anything_else_is_refused_with_a_sentence(body: bytes) -> None:
+    with pytest.raises(BadAlertError, match=r"^(body|ticker|price): "):
+        read_alert(body, read_fields(body))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "body: not valid JSON"),
+        (b"[1]", "body: a JSON object is needed"),
+        (b"null", "body: a JSON object is needed"),
+        (b'{"ticker": "A"', "body: not valid JSON"),
+        (b'{"ticker": "A"} {}', "body: not valid JSON"),
+        (b'{"ticker": "A", "x": "\\ud800"}', "body: not valid JSON"),
+        (b'{"ticker": "A", "x": "\xff"}', "body: not UTF-8"),
+        (b'{"ticker": "A", "x": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "body: nested too deeply"),
+        (b"{}", "ticker: missing"),
+        (b'{"ticker": null}', "ticker: missing"),
+        (b'{"ticker": 5}', "ticker: 1 to 20"),
+        (b'{"ticker": ""}', "ticker: 1 to 20"),
+        (b'{"ticker": "A B"}', "ticker: 1 to 20"),
+        (b'{"ticker": "\\u0000"}', "ticker: 1 to 20"),
+        ('{"ticker": "ß"}'.encode(), "ticker: 1 to 20"),
+        ('{"ticker": "\u0661"}'.encode(), "ticker: 1 to 20"),
+        (b'{"ticker": "ABCDEFGHIJKLMNOPQRSTU"}', "ticker: 1 to 20"),
+        (b'{"ticker": "A", "price": "cheap"}', "price: a number"),
+        (b'{"ticker": "A", "price": ""}', "price: a number"),
+        (b'{"ticker": "A", "price": true}', "price: a number"),
+        (b'{"ticker": "A", "price": [1]}', "price: a number"),
+        (b'{"ticker": "A", "price": "NaN"}', "price: a number"),
+        (b'{"ticker": "A", "price": 1e999}', "price: at most"),
+        (b'{"ticker": "A", "price": 1e-999}', "price: at most"),
+        (b'{"ticker": "A", "price": ' + b"9" * 5000 + b"}", "price: a number"),
+    ],
+)
+def test_refusals_name_the_field(body: bytes, message: str) -> None:
+    with pytest.raises(BadAlertError) as refusal:
+        read_alert(body, read_fields(body))
+    assert str(refusal.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("raw", "price"),
+    [
+        ("1.10", Decimal("1.10")),
+        ('"1.10"', Decimal("1.10")),
+        ('" 12 "', Decimal(12)),
+        ("-3e2", Decimal(-300)),
+        ('".5"', Decimal("0.5")),
+        ("0", Decimal(0)),
+        ("null", None),
+    ],
+)
+def test_a_price_is_a_number_or_a_text_that_is_one(raw: str, price: Decimal | None) -> None:
+    body = f'{{"ticker": "A", "price": {raw}}}'.encode()
+    assert read_alert(body, read_fields(body)).price == price
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ('"Long"', "Long"),
+        ("17", "17"),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ('{"a": 1}', '{"a": 1}'),
+        ('"a\\u0000b"', "a\N{REPLACEMENT CHARACTER}b"),
+        ('""', ""),
+        ("null", None),
+    ],
+)
+def test_the_senders_own_id_may_be_anything(raw: str, shown: str | None) -> None:
+    body = f'{{"ticker": "A", "signal_id": {raw}}}'.encode()
+    assert read_alert(body, read_fields(body)).sender_signal_id == shown
+
+
+@given(fields=st.dictionaries(st.text(max_size=4), _JSON, min_size=2, max_size=6), data=st.data())
+def test_the_order_of_fields_and_the_secret_do_not_make_another_alert(
+    fields: dict[str, object], data: st.DataObject
+) -> None:
+    fields.pop("secret", None)
+    shuffled = dict(data.draw(st.permutations(list(fields.items()))))
+    with_secret = {**shuffled, "secret": data.draw(st.text())}
+    same = {digest(read_fields(_encode(variant, None))) for variant in (fields, shuffled, with_secret)}
+    assert len(same) == 1
+
+
+def test_another_value_makes_another_alert() -> None:
+    bodies = [b'{"a": 1}', b'{"a": 1.0}', b'{"a": "1"}', b'{"b": 1}', b'{"a": 1, "b": 1}', b'{"a:1": 1}']
+    assert len({digest(read_fields(body)) for body in bodies}) == len(bodies)

@@ -1,0 +1,167 @@
+"""The HTTP server, and the one beside it that speaks TLS: real sockets, a real certificate."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import ConfigurationError
+from app.settings import Settings
+from app.web.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
+
+DATABASE = "postgresql://postgres:x@127.0.0.1/x"
+
+
+async def hello(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer with the scheme that the request came by."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["scheme"].encode()})
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    files = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ),
+            *("-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-out", files[0], "-keyout", files[1]),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return files
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def settings(certificate: tuple[Path, Path]) -> Iterator[Settings]:
+    """A running server's settings; it ends in order, TLS included."""
+    found = Settings(
+        database_url=DATABASE,
+        server_port=free_port(),
+        tls_port=free_port(),
+        tls_cert_file=certificate[0],
+        tls_key_file=certificate[1],
+    )
+    server = Server(hello, found)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield found
+    server.should_exit = True
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        urllib.request.urlopen(f"https://127.0.0.1:{found.tls_port}/", timeout=5)
+
+
+def ask(url: str, context: ssl.SSLContext | None = None) -> bytes:
+    """The answer, as soon as the server listens."""
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(url, timeout=5, context=context) as answer:  # noqa: S310 - ours
+                return bytes(answer.read())
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionRefusedError):
+                raise
+            time.sleep(0.1)
+    raise TimeoutError(url)
+
+
+def test_one_app_answers_on_both_ports(settings: Settings, certificate: tuple[Path, Path]) -> None:
+    trusted = ssl.create_default_context(cafile=str(certificate[0]))
+    assert ask(f"http://127.0.0.1:{settings.server_port}/") == b"http"
+    assert ask(f"https://127.0.0.1:{settings.tls_port}/", trusted) == b"https"
+
+
+def test_an_answer_without_a_body_and_a_second_one_on_the_same_connection(settings: Settings) -> None:
+    """What is held for the next turn of the loop leaves although nothing follows it."""
+    assert ask(f"http://127.0.0.1:{settings.server_port}/") == b"http"  # it listens
+    connection = http.client.HTTPConnection("127.0.0.1", settings.server_port, timeout=5)
+    connection.request("HEAD", "/")
+    assert connection.getresponse().read() == b""
+    connection.request("GET", "/")
+    assert connection.getresponse().read() == b"http"
+    connection.close()
+
+
+# Python cannot read the source of this script again, so no traceback of it shows its lines.
+_FAILING = """
+from contextlib import asynccontextmanager
+from starlette.applications import Starlette
+from app import logging
+from app.web.server import Server
+from app.settings import Settings
+
+@asynccontextmanager
+async def lifespan(app):
+    yield int("S3CRETPART")
+
+logging.configure("INFO")
+Server(Starlette(lifespan=lifespan), Settings.from_environment()).run()
+"""
+
+
+def test_a_failed_start_is_logged_without_the_exceptions_text() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _FAILING],
+        env={"DATABASE_URL": DATABASE, "SERVER_PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "S3CRETPART" not in done.stdout + done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    failed = next(line for line in lines if "exception" in line)
+    assert failed["event"] == "the application could not start or end in order"
+    assert failed["exception"].endswith("ValueError")
+    assert "in lifespan" in failed["exception"]
+
+
+def test_a_certificate_that_cannot_be_used_stops_the_start(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", DATABASE)
+    monkeypatch.setenv("TLS_CERT_FILE", str(certificate[0]))
+    with pytest.raises(ConfigurationError, match="TLS_KEY_FILE is not set"):
+        Settings.from_environment()
+    monkeypatch.setenv("TLS_KEY_FILE", str(tmp_path / "nothing.pem"))
+    with pytest.raises(ConfigurationError, match="No such file"):
+        Settings.from_environment()
+    monkeypatch.setenv("TLS_KEY_FILE", str(certificate[1]))
+    assert Settings.from_environment().tls_key_file == certificate[1]

@@ -1,0 +1,170 @@
+"""Sessions, wrong attempts, and who is let through the door."""
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from itsdangerous import TimestampSigner
+from starlette.datastructures import Headers
+
+from app.admin.pages import local_path
+from app.web.authentication import is_foreign, is_public
+from app.web.sessions import LIFETIME_SECONDS, Sessions
+from app.web.throttle import FORGOTTEN_AFTER_SECONDS, WrongAttempts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> "Callable[[float], None]":
+    """Set the clock that cookies are stamped and judged by, in seconds of the epoch."""
+
+    def set_clock(seconds: float) -> None:
+        monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: int(seconds))
+
+    return set_clock
+
+
+def test_a_session_is_read_back_by_another_process_with_the_same_token() -> None:
+    cookie = Sessions("secret").issue()
+    access = Sessions("secret").read(cookie)
+    assert access is not None
+    assert access.session
+    assert access.seconds_left == pytest.approx(LIFETIME_SECONDS, abs=5)
+
+
+def test_a_session_ends_after_twelve_hours(at: "Callable[[float], None]") -> None:
+    at(1_000_000)
+    cookie = Sessions("secret").issue()
+    at(1_000_000 + LIFETIME_SECONDS)
+    assert Sessions("secret").read(cookie) is not None
+    at(1_000_000 + LIFETIME_SECONDS + 1)
+    assert Sessions("secret").read(cookie) is None
+
+
+def test_a_new_token_ends_every_session() -> None:
+    assert Sessions("another").read(Sessions("secret").issue()) is None
+
+
+def test_a_changed_cookie_is_not_a_session() -> None:
+    cookie = Sessions("secret").issue()
+    assert Sessions("secret").read("x" + cookie) is None
+    assert Sessions("secret").read(cookie[:-1]) is None
+    assert Sessions("secret").read("") is None
+
+
+def test_without_a_token_nobody_gets_in() -> None:
+    nobody = Sessions("")
+    assert not nobody.possible
+    assert not nobody.token_matches("")
+    assert nobody.read(nobody.issue()) is None
+
+
+def test_the_token_is_compared_whole_and_as_bytes() -> None:
+    assert Sessions("pässwort").token_matches("pässwort")
+    assert not Sessions("secret").token_matches("secre")
+    assert not Sessions("secret").token_matches("secret ")
+
+
+def test_wrong_tries_wait_longer_each_time_up_to_five_seconds() -> None:
+    attempts = WrongAttempts(clock=lambda: 0)
+    assert [attempts.record("a") for _ in range(8)] == [0.25, 0.5, 1, 2, 4, 5, 5, 5]
+    assert attempts.record("b") == 0.25
+
+
+def test_a_right_token_or_a_quiet_time_clears_the_record() -> None:
+    now = [0.0]
+    attempts = WrongAttempts(clock=lambda: now[0])
+    attempts.record("a")
+    attempts.record("a")
+    attempts.forget("a")
+    assert attempts.record("a") == 0.25
+    now[0] = FORGOTTEN_AFTER_SECONDS + 1
+    assert attempts.record("a") == 0.25
+
+
+def test_a_flood_of_addresses_does_not_fill_the_memory() -> None:
+    attempts = WrongAttempts(clock=lambda: 0)
+    attempts.record("first")
+    for number in range(1000):
+        attempts.record(f"address {number}")
+    assert attempts.record("first") == 0.25
+    assert attempts.record("address 999") == 0.5
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/health",
+        "/health/detailed",
+        "/docs",
+        "/openapi.json",
+        "/webhook/in",
+        "/webhook/in/secret",
+        "/admin/sign-in",
+        "/static/page/base.css",
+    ],
+)
+def test_the_public_list(path: str) -> None:
+    assert is_public(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/admin",
+        "/admin/",
+        "/admin/sign-in/",
+        "/admin/sign-out",
+        "/ADMIN/signals",
+        "//admin/signals",
+        "/static",
+        "/docs/oauth2-redirect",
+        "/ws/admin-updates",
+        "/webhook/input",
+        "/no/such/route",
+    ],
+)
+def test_everything_else_needs_the_token(path: str) -> None:
+    assert not is_public(path)
+
+
+@pytest.mark.parametrize(
+    ("headers", "required", "foreign"),
+    [
+        ({"origin": "http://host:8080", "host": "host:8080"}, True, False),
+        ({"origin": "https://HOST", "host": "host"}, True, False),
+        (
+            {"origin": "https://public.example", "host": "app", "x-forwarded-host": "public.example"},
+            True,
+            False,
+        ),
+        ({"origin": "https://evil.example", "host": "host"}, False, True),
+        ({"origin": "https://host.evil.example", "host": "host"}, False, True),
+        ({"origin": "http://host:8081", "host": "host:8080"}, False, True),
+        ({"origin": "null", "host": "host"}, False, True),
+        ({"origin": "", "host": ""}, False, True),
+        ({"host": "host"}, True, True),
+        ({"host": "host"}, False, False),
+    ],
+)
+def test_where_a_request_comes_from(headers: dict[str, str], *, required: bool, foreign: bool) -> None:
+    assert is_foreign(Headers(headers), required=required) is foreign
+
+
+@pytest.mark.parametrize("target", ["/admin", "/admin?status=failed&ticker=A", "/docs"])
+def test_signing_in_leads_where_one_was_going(target: str) -> None:
+    assert local_path(target) == target
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example", "//evil.example", "/\\evil.example", "/a\r\nX: y", "", "admin"]
+)
+def test_signing_in_never_leads_elsewhere(target: str) -> None:
+    assert local_path(target) == "/admin"
+
+
+def test_a_cookie_value_needs_no_quoting() -> None:
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", Sessions("secret").issue())
