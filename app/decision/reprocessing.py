@@ -12,7 +12,7 @@ from app.config.model import Strategy
 from app.context import AppContext
 from app.db.pool import Connection
 from app.db.queries import load
-from app.orders import approval
+from app.orders.repository import lock_approvals_exclusive
 from app.signals.statuses import DecisionResult
 
 log = structlog.get_logger(__name__)
@@ -72,7 +72,7 @@ async def look_at_lists(context: AppContext) -> int:
     if not await context.pool.fetchval(_SQL["pending"]):
         return 0
     async with context.pool.acquire() as connection, connection.transaction():
-        await approval.lock_exclusive(connection)
+        await lock_approvals_exclusive(connection)
         rows = await connection.fetch(_SQL["lists"])
         if not rows:
             return 0

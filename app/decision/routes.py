@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from app.audit import log as audit_log
 from app.decision import reprocessing
 from app.decision.reprocessing import Outcome
-from app.orders import approval
+from app.orders.repository import lock_approvals_exclusive
 from app.web.dependencies import REFUSALS, CurrentActor, Database, context_of, signed_in
 from app.web.reasons import translate
 
@@ -40,7 +40,7 @@ async def trigger(request: Request, connection: Database, actor: CurrentActor, w
     context = context_of(request)
     strategy = context.config.finviz.active_strategy
     async with connection.transaction():
-        await approval.lock_exclusive(connection)
+        await lock_approvals_exclusive(connection)
         outcome = await reprocessing.reprocess(
             connection, context, strategy, wish.tickers, why="reprocessed by a person", dry_run=wish.dry_run
         )

@@ -11,7 +11,7 @@ from app import metrics
 from app.context import AppContext
 from app.db.queries import load
 from app.decision.rules import Decision, DuplicateBuys, TickerFacts, decide
-from app.orders import approval
+from app.orders.repository import lock_approvals_shared
 from app.signals.statuses import DecisionResult, SignalType
 
 log = structlog.get_logger(__name__)
@@ -65,7 +65,7 @@ async def decide_batch(context: AppContext) -> int:
     """Decide the front of the queue in one transaction; return how many signals that were."""
     config = context.config
     async with context.pool.acquire() as connection, connection.transaction():
-        await approval.lock_shared(connection)
+        await lock_approvals_shared(connection)
         rows = await connection.fetch(
             _SQL["claim"], _BATCH, config.finviz.active_strategy.name, config.system.engine_paused
         )

@@ -399,10 +399,10 @@ WITH replayed AS (
 )
 SELECT id FROM replayed
 
--- name: lock_shared
--- The lock around approving: the decision workers share it, everybody else holds it alone.
+-- name: lock_approvals_shared
+-- The approval lock, shared by the decision workers, until the transaction ends.
 SELECT pg_advisory_xact_lock_shared(hashtextextended('approvals', 0))
 
--- name: lock_exclusive
--- Until the transaction ends nobody else approves anything, in any process.
+-- name: lock_approvals_exclusive
+-- The approval lock, held alone: until the transaction ends no other transaction of any process approves a signal.
 SELECT pg_advisory_xact_lock(hashtextextended('approvals', 0))

@@ -10,7 +10,7 @@ from app.config.model import MaxSignalAge
 from app.db.pool import Connection
 from app.db.queries import load
 from app.errors import ConflictError
-from app.orders import approval
+from app.orders.repository import lock_approvals_exclusive
 
 _SQL = load("app.orders")
 MOST_AT_ONCE = 500
@@ -89,7 +89,7 @@ async def replay(
     Raises:
         CountChangedError: another number was confirmed.
     """
-    await approval.lock_exclusive(connection)
+    await lock_approvals_exclusive(connection)
     rows = await connection.fetch(_SQL["chosen"], *choice, MOST_AT_ONCE)
     free = [row["id"] for row in rows if not row["blocked"]]
     blocked = [row["id"] for row in rows if row["blocked"]]

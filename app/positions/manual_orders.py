@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from app.db.pool import Connection
 from app.db.queries import load
 from app.errors import ConflictError, NoSuchError, RefusedError
-from app.orders import approval
+from app.orders.repository import lock_approvals_exclusive
 from app.runtime.ids import new_id
 from app.signals.statuses import SignalType
 
@@ -82,7 +82,7 @@ async def sell(connection: Connection, ticker: str, max_age: int) -> OrdersPlace
 
     An order that a person gave before and that is on its way stands for it.
     """
-    await approval.lock_exclusive(connection)
+    await lock_approvals_exclusive(connection)
     already = await _on_their_way(connection, [ticker], _BY_PERSON)
     return await _order(connection, SignalType.MANUAL_SELL, [] if already else [ticker], max_age, already)
 
@@ -93,7 +93,7 @@ async def close(connection: Connection, position_id: UUID, max_age: int) -> Orde
     Raises:
         NoSuchPositionError, PositionClosedError: there is nothing to close.
     """
-    await approval.lock_exclusive(connection)
+    await lock_approvals_exclusive(connection)
     row = await connection.fetchrow(_SQL["open"], position_id)
     if row is None:
         raise await _why_not_open(connection, position_id)
@@ -106,7 +106,7 @@ async def close(connection: Connection, position_id: UUID, max_age: int) -> Orde
 
 async def sell_all(connection: Connection, max_age: int) -> OrdersPlaced:
     """Order each open position closed that nothing closes already: pressed twice it orders no more."""
-    await approval.lock_exclusive(connection)
+    await lock_approvals_exclusive(connection)
     positions = await open_positions(connection)
     already = await _on_their_way(connection, [position.ticker for position in positions], _CLOSING)
     tickers = [position.ticker for position in positions if not position.closing]
