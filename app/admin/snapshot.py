@@ -27,7 +27,7 @@ from app.errors import ConfigFileError
 from app.ops import checks
 from app.ops.checks import Blocked
 from app.ops.health import find_blocked
-from app.orders.destination import describe, why_failing
+from app.orders.destination_state import circuit_reason, describe_destination
 from app.runtime.denials import Denials
 from app.runtime.supervisor import WorkerState
 from app.screener.lists import current_list, last_error
@@ -60,7 +60,7 @@ async def look(context: AppContext) -> Overview:
         waiting = await connection.fetchrow(_SQL["waiting"])
         positions = await connection.fetchrow(_SQL["positions"])
         sells = await connection.fetchrow(_SELLS_AT_RISK)
-        failing = await why_failing(context, connection)
+        failing = await circuit_reason(context, connection)
         changes = await connection.fetchrow(_SQL["changes"])
         top_n = await current_top_n(context, connection)
         blocked = await find_blocked(context, connection)
@@ -77,7 +77,7 @@ async def look(context: AppContext) -> Overview:
             intake_paused=context.config.system.intake_paused,
             uptime_seconds=round(time.monotonic() - context.started_at, 1),
             at=context.clock.now(),
-            destination=Destination(**describe(context)),
+            destination=Destination(**describe_destination(context)),
             top_n_count=len(top_n.tickers),
             top_n_age_seconds=top_n.age_seconds,
             top_n_fresh=top_n.fresh,

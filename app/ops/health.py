@@ -16,7 +16,7 @@ from app.db.pool import Connection
 from app.db.queries import load
 from app.ops import checks
 from app.ops.checks import BLOCKED_AFTER_SECONDS, Blocked, Check, Probe, Status
-from app.orders.destination import describe
+from app.orders.destination_state import describe_destination
 
 DATABASE_SECONDS = 2.0
 _PROBE_EVERY_SECONDS = 1.0
@@ -66,7 +66,9 @@ class Health:
             "clock_step": checks.clock_step(context.clock.step, time.monotonic()),
             "sells": checks.sells(context.queues),
             "top_n": checks.top_n(probe, paused=system.engine_paused),
-            "destination": checks.destination(describe(context), fault_of(context.config.webhook.url)),
+            "destination": checks.destination(
+                describe_destination(context), fault_of(context.config.webhook.url)
+            ),
             "configuration": checks.configuration(context.config_problems),
             "clock": checks.clock(context.clock.difference, differs=context.clock.differs),
             "disk": checks.disk(shutil.disk_usage(context.settings.config_dir.resolve().anchor).free),
@@ -83,7 +85,7 @@ class Health:
         context, answer = self._context, await self.answer()
         settings, probe = context.settings, await self._fresh_probe()
         states = context.supervisor.states()
-        described = describe(context)
+        described = describe_destination(context)
         max_size = settings.queue_max_size
         return DetailedAnswer(
             status=answer.status,

@@ -10,7 +10,7 @@ from app.db.pool import Connection
 from app.db.queries import load
 from app.orders.breaker import SENDER_DIED
 from app.orders.clock_watch import ClockWatch
-from app.orders.destination import look_up_state
+from app.orders.destination_state import refresh_destination_state
 from app.orders.outcomes import reason_of, reject_orphans
 from app.orders.policy import RetryUnknown, next_status
 from app.orders.transport import Answer
@@ -30,7 +30,7 @@ async def run(context: AppContext, name: str) -> None:
         context.supervisor.beat(name)
         async with context.pool.acquire() as connection:
             await watch.look(context, connection)
-            await look_up_state(context, connection)
+            await refresh_destination_state(context, connection)
             await drop_ended(context, connection)
         # after an outage, too: who could not write an outcome down for longer than its lease does so first
         await asyncio.sleep(INTERVAL_SECONDS)

@@ -7,7 +7,7 @@ from fastapi import Request
 from app.admin.filters import Listing, chosen, cursor_of, ticker_of
 from app.db.pool import Connection
 from app.orders import replay
-from app.orders.destination import describe, why_failing
+from app.orders.destination_state import circuit_reason, describe_destination
 from app.orders.replay import DeadStatus
 from app.web.dependencies import context_of
 
@@ -21,8 +21,8 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     query, context = request.query_params, context_of(request)
     status, ticker, cursor = chosen(query, "status", _STATUSES), ticker_of(query), cursor_of(query)
     return {
-        "destination": describe(context),
-        "failing": await why_failing(context, connection),
+        "destination": describe_destination(context),
+        "failing": await circuit_reason(context, connection),
         "listed": await replay.page(connection, limit=_ROWS, cursor=cursor, status=status, ticker=ticker),
         "wanted": Listing(PATH, {"status": status, "ticker": ticker}, cursor),
         "statuses": _STATUSES,

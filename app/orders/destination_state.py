@@ -1,0 +1,42 @@
+"""The destination's state as `/health`, the page and the metrics show it."""
+
+from typing import Literal, TypedDict
+
+from app import metrics
+from app.context import AppContext
+from app.db.pool import Connection
+from app.db.queries import load
+from app.orders.destination import destination_of
+
+_SQL = load("app.orders")
+
+
+class Description(TypedDict):
+    """The destination for `/health` and the page; `held`: it asked to wait, or its circuit is open."""
+
+    kind: Literal["paper", "live"]
+    origin: str
+    state: Literal["open", "held", "paused"]
+
+
+def describe_destination(context: AppContext) -> Description:
+    """Return the configured destination, and whether signals are sent to it now."""
+    destination = destination_of(context.config.webhook.url)
+    state = "paused" if context.config.system.delivery_paused else context.destination_state
+    return {"kind": destination.kind, "origin": destination.origin, "state": state}
+
+
+async def refresh_destination_state(context: AppContext, connection: Connection) -> None:
+    """Read from the database whether the destination is held: another process may have set it."""
+    key = destination_of(context.config.webhook.url).key
+    reason = await connection.fetchval(_SQL["held"], key)
+    context.destination_state = "held" if reason else "open"
+    shown = describe_destination(context)["state"]
+    for state in ("open", "held", "paused"):
+        metrics.DESTINATION_STATE.set(state == shown, state)
+
+
+async def circuit_reason(context: AppContext, connection: Connection) -> str:
+    """Return the reason of the failure that keeps the circuit open; empty while it is closed. An alarm."""
+    key = destination_of(context.config.webhook.url).key
+    return await connection.fetchval(_SQL["failing_reason"], key) or ""
