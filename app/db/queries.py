@@ -4,6 +4,10 @@ import re
 from functools import cache
 from importlib.resources import files
 
+import asyncpg
+
+from app.db.pool import Connection, Pool
+
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
 
@@ -24,3 +28,22 @@ def load(package: str, name: str = "queries") -> dict[str, str]:
             f"{package}, {name}.sql: every statement needs its own '-- name:' line, and names must be unique"
         )
     return {name: body.strip() for name, body in zip(names, bodies, strict=True)}
+
+
+async def fetch_one(
+    database: Connection | Pool, statement: str, *arguments: object, timeout_seconds: float | None = None
+) -> asyncpg.Record:
+    """Return the row of a statement that always has exactly one, as an aggregate without GROUP BY.
+
+    Raises:
+        RuntimeError: there is no row.
+    """
+    row: asyncpg.Record | None = await database.fetchrow(statement, *arguments, timeout=timeout_seconds)
+    if row is None:
+        raise RuntimeError("the database returned no row for a statement that always has one")
+    return row
+
+
+def affected_rows(command_tag: str) -> int:
+    """Return the number of rows in what PostgreSQL answers to a change, as 500 in `DELETE 500`."""
+    return int(command_tag.rpartition(" ")[2])

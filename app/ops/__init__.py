@@ -1,1 +1,1 @@
-"""What the operator watches: health, metrics, queues, retention."""
+"""Operations: health checks, metrics, queue sampling, retention."""

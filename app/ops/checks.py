@@ -1,4 +1,4 @@
-"""The rules behind `/health`: what makes a process unhealthy, what only degrades it. Pure."""
+"""The checks of `/health`: what makes a process unhealthy, and what degrades it. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,18 @@ from app.runtime.supervisor import WorkerState
 
 Status = Literal["healthy", "degraded", "unhealthy"]
 Check = dict[str, Any]
-"""`status` is `ok`, `degraded` or `failed`; `reason` says why in words, where it is not `ok`."""
+"""`status` is `ok`, `degraded` or `failed`; `reason` explains a status other than `ok`."""
 
 BACKLOG_SECONDS, BACKLOG_SHARE = 60.0, 0.8
 LOW_DISK_BYTES = 500_000_000
-
-
 BLOCKED_AFTER_SECONDS = 3.0
 CLOCK_STEP_SHOWN_SECONDS = 3600.0
 
 
 class Blocked(NamedTuple):
-    """A statement that waits for a lock: of which worker, for how long, and who holds the lock.
+    """A worker whose statement has waited `seconds` for a lock that the server process `blocker` holds.
 
-    `blocker` is the server process; `is_idle`: it is idle in an open transaction.
+    `is_idle`: the blocker is idle in an open transaction.
     """
 
     worker: str
@@ -36,9 +34,10 @@ class Blocked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One look at the database; `error` is empty when it answered in time. Times in seconds.
+    """The result of one probe of the database; `error` is empty if it answered in time. Ages in seconds.
 
-    `list_*` is the active strategy's stored Top-N, None before the first; `refresh_error` its last refresh's.
+    `list_*` describe the active strategy's stored Top-N list and are None before the first list.
+    `refresh_error` is the error of its last refresh.
     """
 
     milliseconds: float
@@ -52,7 +51,7 @@ class Probe:
 
 
 def overall(checks: Iterable[Check]) -> Status:
-    """Return the worst: only `failed` is unhealthy, for a restart or another host could mend it."""
+    """Return the worst status. Only `failed` is unhealthy: a restart or another host could repair it."""
     found = {check["status"] for check in checks}
     if "failed" in found:
         return "unhealthy"
@@ -60,12 +59,12 @@ def overall(checks: Iterable[Check]) -> Status:
 
 
 def database(probe: Probe) -> Check:
-    """Fail without a round trip in 2 s."""
+    """Fail if the database does not answer within 2 s."""
     return _failed(probe.error) if probe.error else {"status": "ok", "milliseconds": probe.milliseconds}
 
 
 def workers(states: Mapping[str, WorkerState], blocked: Sequence[Blocked] = ()) -> Check:
-    """Fail while any worker is dead or silent for 30 s; degrade while one is blocked or keeps failing."""
+    """Fail while a worker is dead or silent for 30 s; degrade while one waits for a lock or fails."""
     dead = sorted(name for name, state in states.items() if not state.alive)
     if not states or dead:
         return _failed(f"not running: {', '.join(dead) or 'all'}")
@@ -79,7 +78,7 @@ def workers(states: Mapping[str, WorkerState], blocked: Sequence[Blocked] = ()) 
 
 
 def backlog(queues: Queues, max_size: int) -> Check:
-    """Degrade while decisions fall behind: nearly too many wait, or one waits for a minute."""
+    """Degrade while 80 % of `max_size` signals wait for a decision, or one has waited for 60 s."""
     if queues.received >= BACKLOG_SHARE * max_size:
         return _degraded(f"{queues.received} of {max_size} signals wait for a decision")
     if queues.oldest_received > BACKLOG_SECONDS:
@@ -88,21 +87,21 @@ def backlog(queues: Queues, max_size: int) -> Check:
 
 
 def intake(*, paused: bool, failure: str = "") -> Check:
-    """Fail while posts cannot be stored, degrade while an operator has paused it: every post is refused."""
+    """Fail while posts cannot be stored; degrade while an operator has paused intake."""
     if failure:
         return _failed(f"posts are refused with 503, they cannot be stored: {failure}")
     return _degraded("paused by an operator: posts are refused with 503") if paused else {"status": "ok"}
 
 
 def outcomes(unwritten: Mapping[int, str]) -> Check:
-    """Degrade while the database has not stored what came of a delivery; `unwritten`: attempt → cause."""
+    """Degrade while outcomes of deliveries are not stored; `unwritten` maps attempts to causes."""
     if not unwritten:
         return {"status": "ok"}
     return _degraded(f"outcomes of deliveries not stored yet: {len(unwritten)}; {latest_cause(unwritten)}")
 
 
 def latest_cause(unwritten: Mapping[int, str]) -> str:
-    """Return the cause of the latest attempt whose outcome is not stored; there must be one."""
+    """Return the cause of the latest attempt whose outcome is not stored; `unwritten` must not be empty."""
     return unwritten[max(unwritten)]
 
 
@@ -114,13 +113,13 @@ def clock_step(step: ClockStep | None, now: float) -> Check:
 
 
 def describe_step(step: ClockStep) -> str:
-    """Return the step's direction and size in words, for the check and the alarm."""
+    """Return the direction and size of the step as text, for the check and the alarm."""
     direction = "back" if step.seconds < 0 else "ahead"
     return f"{direction} by {abs(step.seconds):.0f} s"
 
 
 def sells(queues: Queues) -> Check:
-    """Degrade while a sell is about to expire, or has while its position stays open: a person has to act."""
+    """Degrade while a sell is about to expire, or has expired with its position open: a person has to act."""
     if queues.sells_expired:
         return _degraded(f"{queues.sells_expired} sells expired undelivered; their positions are still open")
     if queues.sells_late:
@@ -129,9 +128,9 @@ def sells(queues: Queues) -> Check:
 
 
 def top_n(probe: Probe, *, paused: bool = False) -> Check:
-    """Degrade while the list is frozen, buys wait for a fresh one, or the last refresh failed.
+    """Degrade while the list is frozen or stale, or the last refresh failed.
 
-    Anybody may read this: the failure's own reason, which may name hosts and files, needs the token.
+    The check is public. The refresh error may name hosts and files, so only `/admin` shows it.
     """
     if probe.error:
         return _degraded("unknown without the database")
@@ -148,9 +147,9 @@ def top_n(probe: Probe, *, paused: bool = False) -> Check:
 
 
 def destination(described: Mapping[str, object], fault: str = "") -> Check:
-    """Degrade while nothing is sent; a destination that is away costs no signal before it expires.
+    """Degrade while nothing is sent. An unavailable destination loses no signal before it expires.
 
-    `fault`: why nothing can be sent to its URL, in words without the URL.
+    `fault`: why nothing can be sent to the URL, without the URL itself.
     """
     if fault:
         return _degraded(f"the destination's URL is not valid: {fault}")
@@ -159,16 +158,16 @@ def destination(described: Mapping[str, object], fault: str = "") -> Check:
 
 
 def clock(difference: float, *, differs: bool) -> Check:
-    """Degrade while the machine's clock is not the database's: by which one is right nothing here decides."""
+    """Degrade while the clocks of machine and database differ; the check cannot know which one is right."""
     if not differs:
         return {"status": "ok"}
     return _degraded(f"the machine's clock differs from the database's by {difference:+.0f} s")
 
 
 def configuration(problems: Mapping[str, ConfigFileError]) -> Check:
-    """Degrade while a file is wrong and its last good content stays in force.
+    """Degrade while a file is not valid and its last valid content stays in force.
 
-    Anybody may read this: the place is named; what is wrong there, which may quote it, needs the token.
+    The check is public: it names the place. The error may quote the file, so only `/admin` shows it.
     """
     if not problems:
         return {"status": "ok"}
@@ -176,7 +175,7 @@ def configuration(problems: Mapping[str, ConfigFileError]) -> Check:
 
 
 def disk(free_bytes: int) -> Check:
-    """Degrade before PostgreSQL or the logs fill the disk."""
+    """Degrade while less than 500 MB are free for PostgreSQL and the logs."""
     return (
         {"status": "ok"}
         if free_bytes >= LOW_DISK_BYTES

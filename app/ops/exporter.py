@@ -1,6 +1,6 @@
-"""Prometheus metrics on a port of their own, at `/` and `/metrics`.
+"""Prometheus metrics on a separate port, at `/` and `/metrics`.
 
-A module of its own: `serve` alone starts it, before the application.
+A separate module, because `serve` starts the exporter before it imports the application.
 """
 
 from prometheus_client import start_http_server
@@ -9,10 +9,10 @@ from app.errors import ConfigurationError
 
 
 def start(port: int) -> None:
-    """Serve the metrics from a thread until the process ends; the stack publishes the port on loopback only.
+    """Serve the metrics from a thread until the process ends; the stack publishes the port only on loopback.
 
     Raises:
-        ConfigurationError: the port is taken.
+        ConfigurationError: another process listens on the port.
     """
     try:
         start_http_server(port)

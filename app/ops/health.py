@@ -1,4 +1,4 @@
-"""`/health` and `/health/detailed`."""
+"""The routes `/health` and `/health/detailed`."""
 
 import asyncio
 import shutil
@@ -13,14 +13,12 @@ from app.config.destination_url import fault_of
 from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Connection
-from app.db.queries import load
-from app.ops import checks
+from app.ops import checks, repository
 from app.ops.checks import BLOCKED_AFTER_SECONDS, Blocked, Check, Probe, Status
 from app.orders.destination_state import describe_destination
 
-DATABASE_SECONDS = 2.0
-_PROBE_EVERY_SECONDS = 1.0
-_SQL = load("app.ops")
+_DATABASE_SECONDS = 2.0
+_PROBE_INTERVAL_SECONDS = 1.0
 
 router = APIRouter(tags=["health"])
 
@@ -43,14 +41,14 @@ class DetailedAnswer(BaseModel):
 
 
 class Health:
-    """Looks at the process; however often it is asked, the database is asked once a second at the most."""
+    """Run the checks of the process. Requests share one probe of the database a second."""
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
         self._probe: Probe | None = None
         self._probed_at = 0.0
         self._probing = asyncio.Lock()
-        self._asking: asyncio.Task[Probe] | None = None
+        self._running_probe: asyncio.Task[Probe] | None = None
 
     async def answer(self) -> HealthAnswer:
         """Run every check."""
@@ -120,52 +118,61 @@ class Health:
     async def _fresh_probe(self) -> Probe:
         async with self._probing:
             now = time.monotonic()
-            if self._probe is None or now - self._probed_at > _PROBE_EVERY_SECONDS:
-                self._probe = await self._look()
+            if self._probe is None or now - self._probed_at > _PROBE_INTERVAL_SECONDS:
+                self._probe = await self._run_probe()
                 self._probed_at = time.monotonic()
             return self._probe
 
-    async def _look(self) -> Probe:
-        """Ask the database, and wait for 2 s at most, also where a connection takes longer to end."""
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask())
-        done, _ = await asyncio.wait({self._asking}, timeout=DATABASE_SECONDS)
-        if done and not self._asking.cancelled():
-            return self._asking.result()
-        self._asking.cancel()
-        return Probe(0.0, error=f"no answer in {DATABASE_SECONDS:g} s")
+    async def _run_probe(self) -> Probe:
+        """Probe the database within 2 s, even if closing the connection takes longer."""
+        if self._running_probe is None or self._running_probe.done():
+            self._running_probe = asyncio.create_task(self._query())
+        done, _ = await asyncio.wait({self._running_probe}, timeout=_DATABASE_SECONDS)
+        if done and not self._running_probe.cancelled():
+            return self._running_probe.result()
+        self._running_probe.cancel()
+        return Probe(0.0, error=f"no answer in {_DATABASE_SECONDS:g} s")
 
-    async def _ask(self) -> Probe:
+    async def _query(self) -> Probe:
         started = time.perf_counter()
         strategy = self._context.config.finviz.active_strategy.name
         try:
             async with self._context.probing.acquire() as connection:
                 try:
-                    row = await connection.fetchrow(_SQL["probe"], strategy)
+                    screener = await repository.fetch_screener_state(connection, strategy=strategy)
                     blocked = await find_blocked(self._context, connection)
                 except asyncio.CancelledError:
-                    connection.terminate()  # given back in order, it would wait for a server that hangs
+                    connection.terminate()  # a regular release would wait for a server that hangs
                     raise
         except asyncpg.UndefinedTableError:
             return Probe(0.0, error="the schema is missing or old: run 'python -m app migrate'")
         except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
             return Probe(0.0, error=f"cannot be asked ({type(error).__name__})")  # its text may name hosts
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
-        size, age, max_age, at, failure = row or (None,) * 5
-        return Probe(milliseconds, "", size, age, max_age, at, failure or "", blocked)
+        return Probe(
+            milliseconds=milliseconds,
+            list_size=screener.list_size,
+            list_age=screener.list_age,
+            list_max_age=screener.list_max_age,
+            list_at=screener.list_at,
+            refresh_error=screener.refresh_error or "",
+            blocked=blocked,
+        )
 
 
 async def find_blocked(context: AppContext, connection: Connection) -> tuple[Blocked, ...]:
     """Return the workers and requests of this process that have waited for a lock for more than 3 s."""
-    rows = await connection.fetch(_SQL["blocked"], list(context.sessions), BLOCKED_AFTER_SECONDS)
+    waits = await repository.fetch_lock_waits(
+        connection, pids=list(context.sessions), longer_than_seconds=BLOCKED_AFTER_SECONDS
+    )
     return tuple(
         Blocked(
-            worker=context.sessions.get(row["pid"], "a request"),
-            seconds=row["seconds"],
-            blocker=row["blocker"],
-            is_idle=row["is_idle"],
+            worker=context.sessions.get(wait.pid, "a request"),
+            seconds=wait.seconds,
+            blocker=wait.blocker,
+            is_idle=wait.is_idle,
         )
-        for row in rows
+        for wait in waits
     )
 
 

@@ -1,24 +1,25 @@
 -- name: queues
--- 'unfinished, but not received': only the index by ticker has that as its condition. Read once and kept (two uses), because in the
--- order of `seq` everything that ever ended is read until the first one is met.
+-- How many signals are in each queue, and the age of the oldest in seconds, 0 for an empty queue.
+-- Unfinished but not received: only the index by ticker has that as its condition. MATERIALIZED, because in the order of
+-- `seq` PostgreSQL would read everything that ever ended before the first match.
 WITH to_deliver AS MATERIALIZED (
     SELECT seq, coalesce(renewed_at, received_at) AS since
     FROM signals WHERE status IN ('received', 'approved', 'forwarding') AND status <> 'received'
 )
 SELECT
-    (SELECT count(*) FROM signals WHERE status = 'received'),
-    (SELECT count(*) FROM to_deliver),
+    (SELECT count(*) FROM signals WHERE status = 'received') AS received,
+    (SELECT count(*) FROM to_deliver) AS approved,
     coalesce((
         SELECT extract(epoch FROM clock_timestamp() - coalesce(renewed_at, received_at))::float8
         FROM signals WHERE status = 'received' ORDER BY seq LIMIT 1
-    ), 0),
+    ), 0) AS oldest_received,
     coalesce((
         SELECT extract(epoch FROM clock_timestamp() - since)::float8 FROM to_deliver ORDER BY seq LIMIT 1
-    ), 0);
+    ), 0) AS oldest_approved;
 
 -- name: sells_at_risk
--- Sells that are about to expire, in the last tenth of their age; and those that did while their position stays open, or
--- that a person ordered in the last 24 hours: both need a person (SPEC §10).
+-- `late`: sells in the last tenth of their time to expiry. `expired`: sells that expired while their position is open, or that a
+-- person ordered in the last 24 hours. Both need a person.
 SELECT
     (SELECT count(*) FROM signals
      WHERE status IN ('received', 'approved', 'forwarding') AND type <> 'buy'
@@ -37,7 +38,9 @@ SELECT
            AND status_at > now() - interval '24 hours') AS expired_sells) AS expired
 
 -- name: probe
-SELECT list.size, list.age, list.max_age, list.at, refresh.error
+-- $1 strategy. One row: its newest list and last refresh, NULL where there is none. Ages in seconds.
+SELECT list.size AS list_size, list.age AS list_age, list.max_age AS list_max_age, list.at AS list_at,
+       refresh.error AS refresh_error
 FROM (SELECT) AS one
 LEFT JOIN LATERAL (
     SELECT cardinality(tickers) AS size,
@@ -49,7 +52,8 @@ LEFT JOIN LATERAL (
 LEFT JOIN screener_refreshes AS refresh ON refresh.strategy = $1;
 
 -- name: blocked
--- $1 our server processes, $2 seconds. Statements of ours that have waited for a lock for longer, with the process that holds it.
+-- $1 server processes of this application process, $2 seconds. Their statements that have waited for a lock for longer, and the
+-- server process that holds the lock.
 SELECT a.pid, extract(epoch FROM clock_timestamp() - a.query_start)::float8 AS seconds, b.pid AS blocker,
        coalesce(b.state LIKE 'idle in transaction%', false) AS is_idle
 FROM pg_stat_activity a

@@ -1,4 +1,4 @@
-"""Sample how much waits from the database: for the 202's `queue_size`, overload, health and metrics."""
+"""Sample the depth of both queues: for the 202's `queue_size`, overload, health and metrics."""
 
 import asyncio
 import time
@@ -6,18 +6,17 @@ import time
 from app import metrics
 from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
-from app.db.queries import load
+from app.ops import repository
 
-_SQL = load("app.ops")
-_EVERY_SECONDS = 1.0
-# counting may take one part in 20 of the time, while that leaves a figure of this age at the most:
-_SHARE = 20
+_INTERVAL_SECONDS = 1.0
+# Counting takes at most 5 % of the time, unless the figures would become older than the longest pause.
+_PAUSE_FACTOR = 20
 _LONGEST_PAUSE_SECONDS = 10.0
-_ANSWER_SECONDS = 10.0
+_STATEMENT_SECONDS = 10.0
 
 
 async def run(context: AppContext, name: str) -> None:
-    """Keep `context.queues` and the gauges fresh; whether the database answers is a gauge, too."""
+    """Update `context.queues` and the gauges, among them whether the database is available."""
     while True:
         context.supervisor.beat(name)
         started = time.monotonic()
@@ -33,14 +32,13 @@ async def run(context: AppContext, name: str) -> None:
 
 async def _sample(context: AppContext, name: str) -> None:
     decided = context.queues.decided
-    row = await context.pool.fetchrow(_SQL["queues"], timeout=_ANSWER_SECONDS)
+    depths = await repository.fetch_queue_depths(context.pool, timeout_seconds=_STATEMENT_SECONDS)
     context.supervisor.beat(name)
-    sells = await context.pool.fetchrow(_SQL["sells_at_risk"], timeout=_ANSWER_SECONDS)
-    if row is None or sells is None:  # pragma: no cover - an aggregate always has its row
-        raise RuntimeError("no row")
+    sells = await repository.fetch_sells_at_risk(context.pool, timeout_seconds=_STATEMENT_SECONDS)
     queues = context.queues
-    received, queues.approved, queues.oldest_received, queues.oldest_approved = row
-    queues.take_sample(received, decided)
+    queues.approved = depths.approved
+    queues.oldest_received, queues.oldest_approved = depths.oldest_received, depths.oldest_approved
+    queues.take_sample(depths.received, decided)
     queues.sells_late, queues.sells_expired = sells
     metrics.SELLS_AT_RISK.set(queues.sells_late, "late")
     metrics.SELLS_AT_RISK.set(queues.sells_expired, "expired")
@@ -51,5 +49,5 @@ async def _sample(context: AppContext, name: str) -> None:
 
 
 def pause_seconds(cost: float) -> float:
-    """How long to rest after a count of `cost` seconds; never long enough to be taken for dead."""
-    return min(max(_EVERY_SECONDS, _SHARE * cost), _LONGEST_PAUSE_SECONDS)
+    """Return the pause in seconds after a count of `cost` seconds; the supervisor allows longer silence."""
+    return min(max(_INTERVAL_SECONDS, _PAUSE_FACTOR * cost), _LONGEST_PAUSE_SECONDS)

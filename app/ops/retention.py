@@ -1,4 +1,4 @@
-"""Removes what is older than `retention_days`, in small batches."""
+"""Delete what is older than `retention_days`, in small batches."""
 
 import asyncio
 
@@ -6,19 +6,18 @@ import structlog
 
 from app.context import AppContext
 from app.db.pool import Pool
-from app.db.queries import load
+from app.ops import repository
 
 log = structlog.get_logger(__name__)
 
-_SQL = load("app.ops", "retention")
-_BATCH = 500
-_NEXT_BATCH_SECONDS, _LOOK_AGAIN_SECONDS = 0.5, 20.0
+_BATCH_SIZE = 500
+_BATCH_PAUSE_SECONDS, _IDLE_PAUSE_SECONDS = 0.5, 20.0
 
 
 async def run(context: AppContext, name: str) -> None:
-    """Sweep: a batch every half a second while there is much, and a look every 20 s else.
+    """Delete a batch of each kind every 0.5 s while one was full, else every 20 s.
 
-    Several processes may sweep at the same time; each row goes once.
+    Several processes may do so at the same time: each row is deleted and counted once.
     """
     while True:
         context.supervisor.beat(name)
@@ -26,14 +25,15 @@ async def run(context: AppContext, name: str) -> None:
         if removed:
             log.info("retention", **removed)
             context.wakeups.notify("changed")
-        full = max(removed.values(), default=0) >= _BATCH
-        await asyncio.sleep(_NEXT_BATCH_SECONDS if full else _LOOK_AGAIN_SECONDS)
+        is_full = max(removed.values(), default=0) >= _BATCH_SIZE
+        await asyncio.sleep(_BATCH_PAUSE_SECONDS if is_full else _IDLE_PAUSE_SECONDS)
 
 
 async def sweep(pool: Pool, days: int) -> dict[str, int]:
-    """Remove one batch of each kind; return how many rows of which went."""
+    """Delete one batch of each kind; return the number of rows by kind, without zeros."""
     removed = {}
-    for kind, statement in _SQL.items():
-        status = await pool.execute(statement, days, _BATCH)
-        removed[kind] = int(status.rpartition(" ")[2])
-    return {kind: rows for kind, rows in removed.items() if rows}
+    for kind in repository.RETENTION_KINDS:
+        rows = await repository.delete_outdated(pool, kind=kind, retention_days=days, batch_size=_BATCH_SIZE)
+        if rows:
+            removed[kind] = rows
+    return removed

@@ -1,9 +1,9 @@
--- What is older than the retention goes, a small batch a statement, so that nobody waits behind it.
--- A file of its own: every statement in it is run, under its name.
+-- Deletes what is older than the retention. Each statement deletes a small batch, so that no other one waits long for its locks.
+-- A separate file: every statement in it is run, and its name is logged.
 
 -- name: signals
--- $1 days, $2 how many. Days count from the last change, and for imported ones from their import; events and attempts go with
--- their signal. What the limiter counts is never older than an hour. The bound on arrivals serves the index.
+-- $1 days, $2 batch size. Days count from the last change, for imported signals from their import. Events and attempts are
+-- deleted with their signal. The limiter counts nothing older than an hour. The condition on `received_at` lets PostgreSQL use its index.
 DELETE FROM signals
 WHERE id IN (
     SELECT id FROM signals
@@ -15,13 +15,13 @@ WHERE id IN (
     FOR UPDATE SKIP LOCKED)
 
 -- name: positions
--- $1 days, $2 how many. Closed ones.
+-- $1 days, $2 batch size. Closed positions.
 DELETE FROM positions
 WHERE id IN (
     SELECT id FROM positions WHERE status = 'closed' AND closed_at < now() - make_interval(days => $1) LIMIT $2)
 
 -- name: lists
--- $1 days, $2 how many are looked at, the oldest first. The newest list of each strategy stays, whatever its age.
+-- $1 days, $2 how many of the oldest lists are examined. The newest list of each strategy is kept at any age.
 DELETE FROM top_n_lists l
 USING (SELECT id FROM top_n_lists ORDER BY id LIMIT $2) AS oldest
 WHERE l.id = oldest.id
@@ -29,19 +29,19 @@ WHERE l.id = oldest.id
   AND EXISTS (SELECT FROM top_n_lists n WHERE n.strategy = l.strategy AND n.id > l.id)
 
 -- name: paper
--- $1 days, $2 how many.
+-- $1 days, $2 batch size.
 DELETE FROM paper_deliveries
 WHERE id IN (SELECT id FROM paper_deliveries ORDER BY id LIMIT $2)
   AND received_at < now() - make_interval(days => $1)
 
 -- name: actions
--- $1 days, $2 how many. Who changed what is kept for a year at least.
+-- $1 days, $2 batch size. The actions log is kept for at least a year.
 DELETE FROM actions
 WHERE id IN (SELECT id FROM actions ORDER BY id LIMIT $2)
   AND at < now() - make_interval(days => greatest($1, 365))
 
 -- name: attempt_counts
--- $1 days (at least one), $2 how many. No window of the limiter is longer than an hour.
+-- $1 days (at least one), $2 batch size. No window of the limiter is longer than an hour.
 DELETE FROM attempt_counts
 WHERE (destination, seconds, start) IN (
     SELECT destination, seconds, start FROM attempt_counts
