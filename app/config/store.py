@@ -15,8 +15,8 @@ import asyncpg
 import structlog
 from msgspec import structs
 
-from app.audit import log as audit_log
-from app.audit.log import Actor
+from app.audit import repository as audit_log
+from app.audit.repository import Actor
 from app.config import files
 from app.config.destination_url import fault_of
 from app.config.files import Content, NotWrittenError

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, Field
 
-from app.audit import log as audit_log
+from app.audit import repository as audit_log
 from app.decision import reprocessing
 from app.decision.reprocessing import Outcome
 from app.orders.repository import lock_approvals_exclusive

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.audit import log as audit_log
+from app.audit import repository as audit_log
 from app.orders import replay
 from app.orders.replay import Choice, DeadLetterPage, DeadStatus, Replay
 from app.web.dependencies import REFUSALS, CurrentActor, Database, Reading, Ticker, context_of, signed_in

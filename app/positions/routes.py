@@ -7,7 +7,7 @@ import structlog
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
-from app.audit import log as audit_log
+from app.audit import repository as audit_log
 from app.positions import manual_orders
 from app.positions.manual_orders import Closed, OrdersPlaced
 from app.web.dependencies import REFUSALS, CurrentActor, Database, Reading, context_of, signed_in

@@ -5,7 +5,7 @@ from datetime import datetime
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from app.audit import log as audit_log
+from app.audit import repository as audit_log
 from app.errors import ConflictError
 from app.screener import lists
 from app.web.dependencies import REFUSALS, CurrentActor, Database, context_of, signed_in

@@ -7,7 +7,7 @@ from fastapi import Depends, Query, Request
 from fastapi.security import HTTPBearer
 from pydantic import BeforeValidator
 
-from app.audit.log import Actor
+from app.audit.repository import Actor
 from app.config.store import ConfigStore
 from app.context import AppContext
 from app.db.pool import Connection

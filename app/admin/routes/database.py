@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from app.admin.routes.records import attachment
 from app.admin.schemas import Status
-from app.audit import log as audit_log
+from app.audit import repository as audit_log
 from app.context import AppContext
 from app.db.pool import Connection
 from app.db.queries import load

@@ -10,7 +10,7 @@ from app.admin.filters import Listing, chosen, cursor_of
 from app.admin.routes import records
 from app.db.pool import Connection
 
-# The first parts of what `app.audit.log.record` is given, and of a changed configuration's.
+# The first parts of what `app.audit.repository.record` is given, and of a changed configuration's.
 Area = Literal[
     "order",
     "dead-letters",

@@ -1,0 +1,77 @@
+"""Table `actions`, the actions log: who changed what, from where, with which result."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.db.pool import Connection, Pool
+from app.db.queries import load
+from app.errors import RefusedError
+
+_SQL = load("app.audit")
+
+DONE = "done"
+REFUSED = "refused: "  # followed by the reason
+_MAX_LENGTH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts.
+
+    `session`: its id, `token` for a bearer token, `file` for an edited file. `origin`: the address or file.
+    """
+
+    session: str
+    origin: str
+
+
+@asynccontextmanager
+async def attempt(
+    connection: Connection | Pool, actor: Actor, action: str, *, target: str = "", before: object = None
+) -> AsyncIterator[None]:
+    """Record a refusal of the change in this block: who tried what, and why it was refused.
+
+    Enclose the transaction of the change, which is rolled back. `before`: what the person saw, if recorded.
+    """
+    try:
+        yield
+    except RefusedError as error:
+        await record(connection, actor, action, target=target, before=before, result=f"{REFUSED}{error}")
+        raise
+
+
+async def record(
+    connection: Connection | Pool,
+    actor: Actor,
+    action: str,
+    *,
+    target: str = "",
+    before: object = None,
+    after: object = None,
+    result: str = DONE,
+) -> None:
+    """Insert one action. Call it in the transaction of the change, so that both are committed or neither.
+
+    `before` and `after`: the values that differ, written as JSON. The caller masks their secrets.
+    """
+    await connection.execute(
+        _SQL["insert_action"],
+        actor.session,
+        actor.origin,
+        action,
+        _storable(target),
+        _json(before),
+        _json(after),
+        _storable(result),
+    )
+
+
+def _storable(text: str) -> str:
+    """Replace NUL, which PostgreSQL cannot store, and cut the text to 1,000 characters."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:_MAX_LENGTH]
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else json.dumps(value, default=str)
