@@ -1,1 +1,1 @@
-"""The Top-N list that decides which buys go on."""
+"""The active strategy's Top-N list, which decides which buys are approved."""

@@ -1,4 +1,4 @@
-"""Refreshes the active strategy's list, in one process of those that share the database."""
+"""The worker that refreshes the active strategy's list, in one of the processes that share the database."""
 
 import asyncio
 import time
@@ -12,11 +12,10 @@ from app import metrics
 from app.config.model import Strategy
 from app.context import AppContext
 from app.db.pool import connect
-from app.db.queries import load
-from app.screener import lists
+from app.screener import repository
 from app.screener.pace import Pace, backoff_seconds
 from app.screener.parsing.parser import Parser
-from app.screener.probation import AGREEING_REFRESHES, ON_PROBATION, Candidate, difference, judge
+from app.screener.probation import AGREEING_REFRESHES, ON_PROBATION, Candidate, difference, next_candidate
 from app.screener.sources import BlockedError, Found, Request, SourceError, source_of
 from app.screener.sources.finviz import open_client
 
@@ -25,10 +24,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_SQL = load("app.screener")
 _STAND_BY_SECONDS = 5.0
-# for whether a person asked for a refresh, or a new configuration for another strategy
-_LOOK_AGAIN_SECONDS = 1.0
+# How soon a requested refresh and a changed configuration are noticed.
+_POLL_SECONDS = 1.0
 
 
 def start(context: AppContext) -> None:
@@ -37,14 +35,14 @@ def start(context: AppContext) -> None:
 
 
 async def run(context: AppContext, name: str) -> None:
-    """Refresh while this process holds the lock; stand by while another one does.
+    """Refresh while this process has the refresher's lock; stand by while another process has it.
 
-    The lock lives on a connection of its own and every write goes over it: who loses that loses the right.
+    The lock lives on one connection, and all writes use that connection: without the lock nothing is written.
     """
     connection = await connect(context.settings.database_url, role="screener")
     beat = partial(context.supervisor.beat, name)
     try:
-        while not await connection.fetchval(_SQL["lock"]):
+        while not await repository.try_lock_refresher(connection):
             beat()
             await _measure(context, connection)
             await asyncio.sleep(_STAND_BY_SECONDS)
@@ -56,18 +54,19 @@ async def run(context: AppContext, name: str) -> None:
                 await _measure(context, connection)
                 await asyncio.sleep(wait)
     finally:
-        connection.terminate()  # the server frees the lock; a polite goodbye would wait for one that is away
+        connection.terminate()  # frees the lock; a graceful close would wait for a server that is unavailable
 
 
 async def _measure(context: AppContext, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    found = await lists.current_list(connection, context.config.finviz.active_strategy)
-    if found is not None:
-        metrics.TOP_N_AGE_SECONDS.set(found.age_seconds)
-        metrics.TOP_N_SIZE.set(len(found.tickers))
+    strategy = context.config.finviz.active_strategy
+    current = await repository.current_list(connection, strategy=strategy.name)
+    if current is not None:
+        metrics.TOP_N_AGE_SECONDS.set(current.age_seconds)
+        metrics.TOP_N_SIZE.set(len(current.tickers))
 
 
 class Engine:
-    """Refreshes when the interval is over, a person asks for it, or another strategy has come into force."""
+    """Refreshes at the strategy's interval, when a person requests it, and when the strategy changes."""
 
     def __init__(
         self,
@@ -82,59 +81,60 @@ class Engine:
         self._http = http
         self._pace = pace
         self._parser = parser
-        self._last: Strategy | None = None
+        self._last_strategy: Strategy | None = None
         self._due_at = 0.0
-        self._error = ""
+        self._last_error = ""
         self._candidate: Candidate | None = None
-        self._was_frozen = False
-        self._turned_away = 0
-        self._leave_alone_until = 0.0
+        self._is_after_pause = False
+        self._blocked_in_a_row = 0
+        self._backoff_until = 0.0
 
     async def turn(self) -> float:
-        """Refresh if it is time; return the seconds until the next look.
+        """Refresh if it is due; return the seconds until the next check.
 
         Raises:
-            ConnectionError: the connection is lost, and the lock with it; perhaps the lists too (`--db`).
+            ConnectionError: the connection is lost, and the lock with it. `--db` may have removed the lists.
         """
         if self._connection.is_closed():
             raise ConnectionError("the refresher's connection to PostgreSQL was lost")
         strategy = self._context.config.finviz.active_strategy
         if self._context.config.system.engine_paused:
-            self._was_frozen = True
-            self._due_at = 0.0  # resumed, it looks at once
-            return _LOOK_AGAIN_SECONDS
-        if await self._is_time(strategy):
+            self._is_after_pause = True
+            self._due_at = 0.0  # due at once when the engine is resumed
+            return _POLL_SECONDS
+        if await self._is_due(strategy):
             await self.refresh(strategy)
-            self._last = strategy
+            self._last_strategy = strategy
             self._due_at = time.monotonic() + strategy.refresh_interval_sec
-        due_at = max(self._due_at, self._leave_alone_until)
-        return min(_LOOK_AGAIN_SECONDS, max(0.0, due_at - time.monotonic()))
+        due_at = max(self._due_at, self._backoff_until)
+        return min(_POLL_SECONDS, max(0.0, due_at - time.monotonic()))
 
-    async def _is_time(self, strategy: Strategy) -> bool:
-        asked = await lists.is_requested(self._connection, strategy)
-        if self._last is None or strategy.url != self._last.url or strategy.name != self._last.name:
+    async def _is_due(self, strategy: Strategy) -> bool:
+        is_requested = await repository.is_refresh_requested(self._connection, strategy=strategy.name)
+        last = self._last_strategy
+        if last is None or strategy.url != last.url or strategy.name != last.name:
             self._candidate = None
         now = time.monotonic()
-        if now < self._leave_alone_until and strategy.url.lower().startswith("http"):
+        if now < self._backoff_until and strategy.url.lower().startswith("http"):
             return False
-        return asked or strategy != self._last or now >= self._due_at
+        return is_requested or strategy != last or now >= self._due_at
 
     async def refresh(self, strategy: Strategy) -> None:
-        """Fetch the list and store it; a failure is stored and logged, and the last good list stays."""
-        max_age: int | None = strategy.max_age_seconds
+        """Fetch the list and store it. After a failure the current list stays, and the reason is stored."""
+        max_age_seconds: int | None = strategy.max_age_seconds
         try:
             source = source_of(strategy.url)
-            max_age = strategy.max_age_seconds if source.ages else None
+            max_age_seconds = strategy.max_age_seconds if source.ages else None
             kind, tickers = await source.fetch(self._request(strategy))
             found = Found(kind, tickers[: strategy.top_n])
         except SourceError as error:
-            await self._failed(strategy, f"{error}{self._back_off(error)}", max_age)
+            await self._reject(strategy, f"{error}{self._back_off(error)}", max_age_seconds)
             return
-        self._turned_away = 0
-        if suspicion := await self._suspicion(strategy, found, ages=source.ages):
-            await self._failed(strategy, suspicion, max_age, result="probation")
+        self._blocked_in_a_row = 0
+        if reason := await self._probation_reason(strategy, found, ages=source.ages):
+            await self._reject(strategy, reason, max_age_seconds, result="probation")
             return
-        await self._accept(strategy, found, max_age)
+        await self._accept(strategy, found, max_age_seconds)
 
     def _request(self, strategy: Strategy) -> Request:
         settings = self._context.settings
@@ -149,18 +149,18 @@ class Engine:
             allow_other_hosts=self._context.config.finviz.allow_other_hosts,
         )
 
-    async def _suspicion(self, strategy: Strategy, found: Found, *, ages: bool) -> str:
-        """Say why the list is not believed yet, empty when it is; a person's own list always is."""
-        in_force = await lists.current_list(self._connection, strategy)
-        comparable = (
+    async def _probation_reason(self, strategy: Strategy, found: Found, *, ages: bool) -> str:
+        """Return why the list is on probation, empty if it is not. An operator's own list never is."""
+        current = await repository.current_list(self._connection, strategy=strategy.name)
+        is_comparable = (
             ages
-            and in_force is not None
-            and in_force.fresh
-            and in_force.source == found.kind
-            and (self._last is None or self._last.url == strategy.url)
+            and current is not None
+            and current.is_fresh
+            and current.source == found.kind
+            and (self._last_strategy is None or self._last_strategy.url == strategy.url)
         )
-        before = in_force.tickers if comparable and in_force is not None else None
-        self._candidate = judge(found.tickers, before, self._candidate)
+        before = current.tickers if is_comparable and current is not None else None
+        self._candidate = next_candidate(found.tickers, before, self._candidate)
         if self._candidate is None or before is None:
             return ""
         return (
@@ -168,12 +168,10 @@ class Engine:
             f"it is taken when {AGREEING_REFRESHES - self._candidate.agreed} more refreshes agree"
         )
 
-    async def _accept(self, strategy: Strategy, found: Found, max_age: int | None) -> None:
-        changed = await lists.store(
-            self._connection, strategy, found.kind, found.tickers, max_age, was_frozen=self._was_frozen
-        )
-        self._was_frozen = False
-        if self._error or changed:
+    async def _accept(self, strategy: Strategy, found: Found, max_age_seconds: int | None) -> None:
+        changed = await self._store(strategy, found, max_age_seconds)
+        self._is_after_pause = False
+        if self._last_error or changed:
             log.info(
                 "list refreshed",
                 strategy=strategy.name,
@@ -181,29 +179,53 @@ class Engine:
                 tickers=len(found.tickers),
                 changed=changed,
             )
-        self._error = ""
+        self._last_error = ""
         metrics.REFRESHES.labels("ok" if changed else "unchanged").inc()
-        # also when nothing changed: buys may have waited because the list was stale
+        # Also for an unchanged list: buys may have waited because it was stale.
         self._context.wakeups.notify("received")
         self._context.wakeups.notify("changed")
         if changed:
             self._context.wakeups.notify("listed")
 
+    async def _store(self, strategy: Strategy, found: Found, max_age_seconds: int | None) -> bool:
+        """Store an accepted list in one transaction; return whether it differs from the current one."""
+        async with self._connection.transaction():
+            await repository.record_success(self._connection, strategy=strategy.name)
+            is_renewed = await repository.renew_list(
+                self._connection,
+                strategy=strategy.name,
+                source=found.kind,
+                max_age_seconds=max_age_seconds,
+                tickers=found.tickers,
+            )
+            if not is_renewed:
+                await repository.insert_list(
+                    self._connection,
+                    strategy=strategy.name,
+                    source=found.kind,
+                    max_age_seconds=max_age_seconds,
+                    tickers=found.tickers,
+                    is_after_pause=self._is_after_pause,
+                )
+        return not is_renewed
+
     def _back_off(self, error: SourceError) -> str:
-        """Leave a site that turned us away alone; return the words for it."""
+        """Back off from a site that blocked us; return what the stored reason says of it."""
         if not isinstance(error, BlockedError):
             return ""
-        self._turned_away += 1
-        seconds = backoff_seconds(self._turned_away, error.retry_after)
-        self._leave_alone_until = time.monotonic() + seconds
+        self._blocked_in_a_row += 1
+        seconds = backoff_seconds(self._blocked_in_a_row, error.retry_after)
+        self._backoff_until = time.monotonic() + seconds
         return f"; it is left alone for {seconds:.0f} s"
 
-    async def _failed(
-        self, strategy: Strategy, error: str, max_age: int | None, *, result: str = "failed"
+    async def _reject(
+        self, strategy: Strategy, error: str, max_age_seconds: int | None, *, result: str = "failed"
     ) -> None:
-        await lists.store_error(self._connection, strategy, error, max_age)
+        await repository.record_failure(
+            self._connection, strategy=strategy.name, error=error, max_age_seconds=max_age_seconds
+        )
         metrics.REFRESHES.labels(result).inc()
-        if error != self._error:  # one line a kind of trouble, not one every ten seconds
+        if error != self._last_error:  # one log line for a repeated error, not one each refresh
             log.warning("refresh failed; the last good list stays", strategy=strategy.name, error=error)
-        self._error = error
+        self._last_error = error
         self._context.wakeups.notify("changed")

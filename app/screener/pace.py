@@ -1,4 +1,4 @@
-"""How often the screener's site may be asked (SPEC §12): half a second apart, 59 times a minute at most."""
+"""Pace of requests to the screener's site: 0.5 s apart, at most 59 a minute; back-off when it blocks us."""
 
 import asyncio
 import math
@@ -14,19 +14,19 @@ _BACKOFF_FIRST, _BACKOFF_LIMIT = 30.0, 900.0
 _BEAT_SECONDS = 5.0
 
 
-def wait_seconds(asked: Sequence[float], now: float) -> float:
-    """Return how long the next request has to wait. `asked`: when the last ones left, oldest first. Pure."""
-    if not asked:
+def wait_seconds(sent: Sequence[float], now: float) -> float:
+    """Return how long the next request has to wait. `sent`: times of the last ones, oldest first. Pure."""
+    if not sent:
         return 0.0
-    wait = asked[-1] + SPACING_SECONDS - now
-    if len(asked) >= PER_MINUTE:
-        wait = max(wait, asked[-PER_MINUTE] + 60.0 - now)
+    wait = sent[-1] + SPACING_SECONDS - now
+    if len(sent) >= PER_MINUTE:
+        wait = max(wait, sent[-PER_MINUTE] + 60.0 - now)
     return max(0.0, wait)
 
 
-def backoff_seconds(times: int, retry_after: float | None) -> float:
-    """Return how long the site is left alone after it turned us away `times` in a row (from 1). Pure."""
-    grown = min(_BACKOFF_LIMIT, _BACKOFF_FIRST * 2.0 ** min(times - 1, 10))
+def backoff_seconds(blocked_in_a_row: int, retry_after: float | None) -> float:
+    """Return how long to send no request, after the site blocked us this often in a row (from 1). Pure."""
+    grown = min(_BACKOFF_LIMIT, _BACKOFF_FIRST * 2.0 ** min(blocked_in_a_row - 1, 10))
     return max(grown, min(retry_after or 0.0, 24 * 3600.0))
 
 
@@ -42,9 +42,9 @@ def is_export(url: str) -> bool:
 
 
 def too_often(url: str, *, top_n: int, refresh_interval_sec: int) -> str:
-    """Say why a strategy would ask its site more often than allowed; empty when it would not. Pure.
+    """Return why a strategy would exceed the pace of requests; empty when it would not. Pure.
 
-    Asked when a strategy is saved; a refresh that takes longer than its interval is only late.
+    Checked when a strategy is saved. A refresh that takes longer than its interval is only late.
     """
     if not url.lower().startswith(("https:", "http:")):
         return ""
@@ -59,16 +59,16 @@ def too_often(url: str, *, top_n: int, refresh_interval_sec: int) -> str:
 
 
 class Pace:
-    """Lets requests pass one after the other. `beat` is called while they wait."""
+    """Delays requests to keep the pace, one after the other. Calls the heartbeat `beat` while they wait."""
 
     def __init__(self, beat: Callable[[], None]) -> None:
         self._beat = beat
-        self._asked: deque[float] = deque(maxlen=PER_MINUTE)
+        self._sent: deque[float] = deque(maxlen=PER_MINUTE)
 
     async def turn(self) -> None:
-        """Wait until the next request may leave, and count it."""
+        """Wait until the next request may be sent, and count it."""
         self._beat()
-        while (wait := wait_seconds(self._asked, time.monotonic())) > 0:
+        while (wait := wait_seconds(self._sent, time.monotonic())) > 0:
             await asyncio.sleep(min(wait, _BEAT_SECONDS))
             self._beat()
-        self._asked.append(time.monotonic())
+        self._sent.append(time.monotonic())

@@ -1,15 +1,15 @@
-"""When a list that differs very much from the one in force is believed (SPEC §12). Pure.
+"""Probation: when a list that differs much from the current one is accepted. Pure.
 
-A page that is broken or made for somebody else may well have tickers: other ones.
+A page that is broken, or made for another client, may well contain tickers: other ones.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-ON_PROBATION = "on probation"  # how the reason begins that is kept of such a refresh
+ON_PROBATION = "on probation"  # the stored reason of such a refresh begins with it
 SUSPECT_SHARE = 0.8
 AGREEING_REFRESHES = 3
-_AGREEING_SHARE = 0.2  # a live list moves a little between refreshes, and still says the same
+_AGREEING_SHARE = 0.2  # a live list changes a little between two refreshes
 
 
 class Candidate(NamedTuple):
@@ -20,19 +20,19 @@ class Candidate(NamedTuple):
 
 
 def difference(one: Sequence[str], other: Sequence[str]) -> float:
-    """Return the share (0…1) of the longer list that the other does not have; ranks do not count."""
+    """Return the share (0 to 1) of the longer list that the other one does not have; ranks do not count."""
     longer = max(len(one), len(other))
     return 1 - len(set(one) & set(other)) / longer if longer else 0.0
 
 
-def judge(
-    found: Sequence[str], in_force: Sequence[str] | None, candidate: Candidate | None
+def next_candidate(
+    found: Sequence[str], current: Sequence[str] | None, candidate: Candidate | None
 ) -> Candidate | None:
-    """Return None when the list is accepted, else it as the candidate that the next refresh is judged with.
+    """Return the candidate for the next refresh; None when the list that was found is accepted.
 
-    `in_force`: the fresh list of the same strategy, None where there is none to compare with.
+    `current`: the fresh list of the same strategy, None where there is none to compare with.
     """
-    if in_force is None or difference(found, in_force) <= SUSPECT_SHARE:
+    if current is None or difference(found, current) <= SUSPECT_SHARE:
         return None
     agrees = candidate is not None and difference(found, candidate.tickers) <= _AGREEING_SHARE
     agreed = candidate.agreed + 1 if candidate is not None and agrees else 1

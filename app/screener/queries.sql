@@ -1,13 +1,15 @@
--- name: lock
--- One refresher per database: the lock lives as long as the connection that took it (SPEC §12).
+-- Lists of tickers per strategy, and how the refreshes ended. Used by repository.py only.
+
+-- name: try_lock_refresher
+-- One refresher per database: the lock lives as long as the session that acquired it.
 SELECT pg_try_advisory_lock(hashtextextended('screener', 0))
 
--- name: current
--- $1 strategy. Its list in force, with how its latest refresh ended; no row before the first good one.
+-- name: current_list
+-- $1 strategy. Its current list, with how its latest refresh ended; no row before the first good one.
 SELECT l.strategy, l.source, l.tickers, l.fetched_at, l.max_age_seconds,
        extract(epoch FROM statement_timestamp() - l.fetched_at)::float8 AS age_seconds,
        l.max_age_seconds IS NULL
-           OR l.fetched_at > statement_timestamp() - make_interval(secs => l.max_age_seconds) AS fresh,
+           OR l.fetched_at > statement_timestamp() - make_interval(secs => l.max_age_seconds) AS is_fresh,
        coalesce(r.error, '') AS error
 FROM top_n_lists l
 LEFT JOIN screener_refreshes r USING (strategy)
@@ -19,18 +21,17 @@ LIMIT 1
 -- $1 strategy. Why its latest refresh failed, empty if it did not; no row before the first one.
 SELECT error FROM screener_refreshes WHERE strategy = $1
 
--- name: renew
--- $1 strategy, $2 source, $3 max age, $4 tickers. Says so when the list in force is the very same one. The newest row of
--- all has to be this strategy's: coming back to a strategy writes a row, so that the page's history tells it.
+-- name: renew_list
+-- $1 strategy, $2 source, $3 maximum age in seconds, $4 tickers. No row unless the current list is exactly this one.
+-- The newest row of all has to be this strategy's: a return to a strategy inserts a row, so that the history shows it.
 UPDATE top_n_lists
 SET fetched_at = clock_timestamp(), max_age_seconds = $3
 WHERE id = (SELECT max(id) FROM top_n_lists) AND strategy = $1 AND source = $2 AND tickers = $4
 RETURNING id
 
--- name: store
--- $1 strategy, $2 source, $3 max age, $4 tickers, $5 true when the list before was frozen, and so counts as fresh.
--- `entered` is what reprocessing starts from (SPEC §13): empty where the list before was not fresh, for then nobody knows
--- what was in it meanwhile.
+-- name: insert_list
+-- $1 strategy, $2 source, $3 maximum age in seconds, $4 tickers, $5 true after a pause: the list before counts as fresh.
+-- Reprocessing starts from `entered`. It is empty where the list before was stale: its contents meanwhile are unknown.
 WITH before AS (
     SELECT tickers
     FROM top_n_lists
@@ -45,14 +46,14 @@ SELECT $1, $2, $3, $4::text[], coalesce((
     WHERE ticker <> ALL (before.tickers)
 ), '{}')
 
--- name: succeeded
+-- name: record_success
 -- $1 strategy.
 INSERT INTO screener_refreshes (strategy, error) VALUES ($1, '')
 ON CONFLICT (strategy) DO UPDATE SET at = clock_timestamp(), error = ''
 
--- name: failed
--- $1 strategy, $2 error, $3 max age. The list in force ages by the rules of the source that stands in the configuration
--- now: one from `list:` must not stay fresh for ever once the strategy asks Finviz.
+-- name: record_failure
+-- $1 strategy, $2 error, $3 maximum age in seconds. The current list ages by the rules of the source that is configured
+-- now: a list from `list:` must become stale once the strategy reads Finviz.
 WITH aged AS (
     UPDATE top_n_lists SET max_age_seconds = $3
     WHERE id = (SELECT max(id) FROM top_n_lists WHERE strategy = $1) AND max_age_seconds IS DISTINCT FROM $3
@@ -60,12 +61,12 @@ WITH aged AS (
 INSERT INTO screener_refreshes (strategy, error) VALUES ($1, $2)
 ON CONFLICT (strategy) DO UPDATE SET at = clock_timestamp(), error = excluded.error
 
--- name: ask_for_refresh
--- $1 strategy. Whoever refreshes looks for it every second.
+-- name: request_refresh
+-- $1 strategy. The refresher looks for requests every second.
 INSERT INTO screener_refreshes (strategy, at, error, requested_at) VALUES ($1, 'epoch', '', clock_timestamp())
 ON CONFLICT (strategy) DO UPDATE SET requested_at = clock_timestamp()
 RETURNING requested_at
 
--- name: is_requested
--- $1 strategy. Asked for since its latest refresh ended.
+-- name: is_refresh_requested
+-- $1 strategy. True when it was requested after its latest refresh ended; no row before the first refresh or request.
 SELECT requested_at > at FROM screener_refreshes WHERE strategy = $1

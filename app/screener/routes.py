@@ -1,4 +1,4 @@
-"""What a person asks of the screener over HTTP."""
+"""Route that requests a refresh of the active strategy's list."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from app.audit import repository as audit_log
 from app.errors import ConflictError
-from app.screener import lists
+from app.screener import repository
 from app.web.dependencies import REFUSALS, CurrentActor, Database, context_of, signed_in
 from app.web.problems import Problem
 
@@ -34,6 +34,6 @@ async def manual_refresh(request: Request, connection: Database, actor: CurrentA
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
         if config.system.engine_paused:
             raise ConflictError("the engine is paused, so its list stays as it is: resume it first")
-        requested_at = await lists.ask_for_refresh(connection, strategy)
+        requested_at = await repository.request_refresh(connection, strategy=target)
         await audit_log.record(connection, actor, action, target=target)
     return RefreshAsked(strategy=strategy.name, requested_at=requested_at)

@@ -1,4 +1,4 @@
-"""How often the screener's site is asked, and when a very different list is believed (SPEC §12)."""
+"""Pace of requests to the screener's site, and probation of a list that differs much."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.screener.pace import PER_MINUTE, SPACING_SECONDS, backoff_seconds, too_often, wait_seconds
-from app.screener.probation import Candidate, difference, judge
+from app.screener.probation import Candidate, difference, next_candidate
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=200))
 def test_no_minute_has_more_than_59_requests_and_no_two_are_close(pauses: list[float]) -> None:
-    now, asked = 0.0, list[float]()
+    now, sent = 0.0, list[float]()
     for pause in pauses:
         now += pause
-        now += wait_seconds(asked[-PER_MINUTE:], now)
-        asked.append(now)
-    gaps = [after - before for before, after in pairwise(asked)]
+        now += wait_seconds(sent[-PER_MINUTE:], now)
+        sent.append(now)
+    gaps = [after - before for before, after in pairwise(sent)]
     assert min(gaps, default=1) >= SPACING_SECONDS - 1e-6
-    minutes = [asked[index + PER_MINUTE] - asked[index] for index in range(len(asked) - PER_MINUTE)]
+    minutes = [sent[index + PER_MINUTE] - sent[index] for index in range(len(sent) - PER_MINUTE)]
     assert min(minutes, default=60) >= 60 - 1e-6
 
 
-def test_who_turns_us_away_is_left_alone_longer_and_longer() -> None:
+def test_the_back_off_doubles_up_to_its_limit() -> None:
     assert [backoff_seconds(times, None) for times in (1, 2, 3, 50)] == [30, 60, 120, 900]
     assert backoff_seconds(1, 75.0) == 75
     assert backoff_seconds(3, 75.0) == 120
@@ -44,7 +44,7 @@ def test_who_turns_us_away_is_left_alone_longer_and_longer() -> None:
         ("list:AAPL", 500, 1, True),
     ],
 )
-def test_a_strategy_that_asks_too_often_is_known_before(
+def test_a_strategy_that_exceeds_the_pace_is_refused(
     url: str, top_n: int, interval: int, *, fits: bool
 ) -> None:
     assert (too_often(url, top_n=top_n, refresh_interval_sec=interval) == "") is fits
@@ -62,16 +62,16 @@ def test_the_difference_is_the_share_that_is_not_in_common() -> None:
     assert difference("", "") == 0
 
 
-def test_a_very_different_list_is_taken_when_three_refreshes_agree() -> None:
+def test_a_list_that_differs_much_is_accepted_when_three_refreshes_agree() -> None:
     before, other, third = "ABCDEFGHIJ", "AQRSTUVWXY", "klmnopqrst"
-    first = judge(other, before, None)
+    first = next_candidate(other, before, None)
     assert first == Candidate(tuple(other), 1)
-    second = judge(other[::-1], before, first)
+    second = next_candidate(other[::-1], before, first)
     assert second == Candidate(tuple(other[::-1]), 2)
-    assert judge(other, before, second) is None
-    assert judge(third, before, second) == Candidate(tuple(third), 1)
+    assert next_candidate(other, before, second) is None
+    assert next_candidate(third, before, second) == Candidate(tuple(third), 1)
 
 
-def test_a_list_that_is_not_very_different_is_taken_at_once() -> None:
-    assert judge("ABXXX", "ABCDE", None) is None
-    assert judge("VWXYZ", None, None) is None
+def test_a_list_that_does_not_differ_much_is_accepted_at_once() -> None:
+    assert next_candidate("ABXXX", "ABCDE", None) is None
+    assert next_candidate("VWXYZ", None, None) is None

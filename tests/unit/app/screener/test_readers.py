@@ -1,4 +1,4 @@
-"""Tickers out of the markup of each epoch of the screener's pages (SPEC §12)."""
+"""Tickers out of the markup of each epoch of the screener's pages."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ SPEAKERS = {
     **dict.fromkeys(("NoSuchError", "ConflictError", "BrokenFileError", "UndeliveredError"), 0),
     **dict.fromkeys(("NoExportError", "TooLargeError", "NotWrittenError", "Unreadable"), 0),
     **dict.fromkeys(("SourceError", "BlockedError", "BadAlertError"), 0),
-    **dict.fromkeys(("ConfigFileError", "NotTakenError", "refusal", "_failed", "incomplete"), 1),
+    **dict.fromkeys(("ConfigFileError", "NotTakenError", "refusal", "_reject", "incomplete"), 1),
     "_denied": 2,
     "translate": 0,
 }

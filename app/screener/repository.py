@@ -1,0 +1,106 @@
+"""Tables `top_n_lists` and `screener_refreshes`: each strategy's lists, and how its latest refresh ended.
+
+`Connection | Pool` comes first in every function. Times are the database's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.db.pool import Connection, Pool
+from app.db.queries import load
+
+_SQL = load("app.screener")
+
+
+@dataclass(frozen=True, slots=True)
+class TopNList:
+    """A strategy's current list, rank 1 first.
+
+    `max_age_seconds`: None for a list that never becomes stale. `error`: why the latest refresh failed, empty
+    if it did not.
+    """
+
+    strategy: str
+    source: str
+    tickers: tuple[str, ...]
+    fetched_at: datetime
+    age_seconds: float
+    max_age_seconds: int | None
+    is_fresh: bool
+    error: str
+
+
+async def try_lock_refresher(connection: Connection) -> bool:
+    """Acquire the lock of the one refresher of this database; False while another session has it.
+
+    The lock lives as long as the session of `connection`, not as long as a transaction.
+    """
+    is_acquired: bool = await connection.fetchval(_SQL["try_lock_refresher"])
+    return is_acquired
+
+
+async def current_list(connection: Connection | Pool, *, strategy: str) -> TopNList | None:
+    """Return the strategy's current list; None before its first good refresh."""
+    row = await connection.fetchrow(_SQL["current_list"], strategy)
+    return None if row is None else TopNList(**{**row, "tickers": tuple(row["tickers"])})
+
+
+async def last_error(connection: Connection | Pool, *, strategy: str) -> str:
+    """Return why the strategy's latest refresh failed; empty if it did not, or before the first one."""
+    return await connection.fetchval(_SQL["last_error"], strategy) or ""
+
+
+async def renew_list(
+    connection: Connection | Pool,
+    *,
+    strategy: str,
+    source: str,
+    max_age_seconds: int | None,
+    tickers: Sequence[str],
+) -> bool:
+    """Set the fetch time of the newest list to now; False when it is not this very list of this strategy."""
+    renewed: int | None = await connection.fetchval(
+        _SQL["renew_list"], strategy, source, max_age_seconds, tickers
+    )
+    return renewed is not None
+
+
+async def insert_list(
+    connection: Connection | Pool,
+    *,
+    strategy: str,
+    source: str,
+    max_age_seconds: int | None,
+    tickers: Sequence[str],
+    is_after_pause: bool,
+) -> None:
+    """Insert a list as the strategy's current one, with the tickers that entered it.
+
+    Reprocessing starts from those that entered. There are none where the list before was stale. After a pause
+    (`is_after_pause`) it counts as fresh.
+    """
+    await connection.execute(_SQL["insert_list"], strategy, source, max_age_seconds, tickers, is_after_pause)
+
+
+async def record_success(connection: Connection | Pool, *, strategy: str) -> None:
+    """Record that the strategy's latest refresh succeeded now."""
+    await connection.execute(_SQL["record_success"], strategy)
+
+
+async def record_failure(
+    connection: Connection | Pool, *, strategy: str, error: str, max_age_seconds: int | None
+) -> None:
+    """Record that the strategy's latest refresh failed now. Its current list stays, with this maximum age."""
+    await connection.execute(_SQL["record_failure"], strategy, error, max_age_seconds)
+
+
+async def request_refresh(connection: Connection | Pool, *, strategy: str) -> datetime:
+    """Request a refresh from the process that has the refresher's lock; return the time of the request."""
+    requested_at: datetime = await connection.fetchval(_SQL["request_refresh"], strategy)
+    return requested_at
+
+
+async def is_refresh_requested(connection: Connection | Pool, *, strategy: str) -> bool:
+    """Return whether a person requested a refresh after the strategy's latest one ended."""
+    return bool(await connection.fetchval(_SQL["is_refresh_requested"], strategy))
