@@ -1,1 +1,1 @@
-"""What delivered orders make of a ticker's position."""
+"""Open positions, and the orders that people place."""

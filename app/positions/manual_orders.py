@@ -1,30 +1,21 @@
-"""Orders that a person gives, and positions that a person closes."""
+"""Orders that a person places, and positions that a person closes."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from pydantic import BaseModel
 
 from app.db.pool import Connection
-from app.db.queries import load
 from app.errors import ConflictError, NoSuchError, RefusedError
 from app.orders.repository import lock_approvals_exclusive
+from app.positions import repository
+from app.positions.repository import Closed, PlacedOrder
 from app.runtime.ids import new_id
 from app.signals.statuses import SignalType
 
-_SQL = load("app.positions")
 _BY_PERSON = (SignalType.MANUAL_SELL, SignalType.POSITION_CLOSE, SignalType.SELL_ALL)
 _CLOSING = (SignalType.SELL, *_BY_PERSON)
-
-
-class PlacedOrder(BaseModel):
-    """One order; its story is at `/admin/signals/{signal_id}`."""
-
-    signal_id: UUID
-    ticker: str
-    type: str
 
 
 class OrdersPlaced(BaseModel):
@@ -33,29 +24,6 @@ class OrdersPlaced(BaseModel):
     queued: int
     orders: list[PlacedOrder]
     already: list[PlacedOrder]
-
-
-class Position(BaseModel):
-    """An open position. `opening`, `closing`: a buy, or something that closes it, is on its way."""
-
-    id: UUID
-    ticker: str
-    opened_at: datetime
-    opened_by: UUID | None
-    buys: int
-    opening: bool
-    closing: bool
-
-
-class Closed(BaseModel):
-    """A position that a person declared closed, without an order."""
-
-    position_id: UUID
-    ticker: str
-    buys: int
-    opened_at: datetime
-    closed_at: datetime
-    reason: str
 
 
 class NoSuchPositionError(NoSuchError):
@@ -72,79 +40,75 @@ class PositionClosedError(ConflictError):
         super().__init__(f"the position in {ticker} is closed already")
 
 
-async def open_positions(connection: Connection) -> list[Position]:
-    """Every open position, by ticker."""
-    return [Position(**row) for row in await connection.fetch(_SQL["open"], None)]
+async def sell(connection: Connection, ticker: str, max_age_seconds: int) -> OrdersPlaced:
+    """Place a sell order for any ticker, with a position or without; it expires after `max_age_seconds`.
 
-
-async def sell(connection: Connection, ticker: str, max_age: int) -> OrdersPlaced:
-    """Order a sell of any ticker, also of one without a position; `max_age` in seconds.
-
-    An order that a person gave before and that is on its way stands for it.
+    A pending order that a person placed for the ticker counts as this one: no second one is placed.
     """
     await lock_approvals_exclusive(connection)
-    already = await _on_their_way(connection, [ticker], _BY_PERSON)
-    return await _order(connection, SignalType.MANUAL_SELL, [] if already else [ticker], max_age, already)
+    already = await repository.pending_orders(connection, tickers=[ticker], types=_BY_PERSON)
+    tickers = [] if already else [ticker]
+    return await _place(connection, SignalType.MANUAL_SELL, tickers, max_age_seconds, already)
 
 
-async def close(connection: Connection, position_id: UUID, max_age: int) -> OrdersPlaced:
-    """Order that the position be closed, unless something closes it already.
+async def close(connection: Connection, position_id: UUID, max_age_seconds: int) -> OrdersPlaced:
+    """Place the order that closes a position, unless a pending order closes it already.
 
     Raises:
         NoSuchPositionError, PositionClosedError: there is nothing to close.
     """
     await lock_approvals_exclusive(connection)
-    row = await connection.fetchrow(_SQL["open"], position_id)
-    if row is None:
+    position = await repository.open_position(connection, position_id=position_id)
+    if position is None:
         raise await _why_not_open(connection, position_id)
-    ticker: str = row["ticker"]
-    already = await _on_their_way(connection, [ticker], _CLOSING)
-    return await _order(
-        connection, SignalType.POSITION_CLOSE, [] if row["closing"] else [ticker], max_age, already
-    )
+    already = await repository.pending_orders(connection, tickers=[position.ticker], types=_CLOSING)
+    tickers = [] if position.closing else [position.ticker]
+    return await _place(connection, SignalType.POSITION_CLOSE, tickers, max_age_seconds, already)
 
 
-async def sell_all(connection: Connection, max_age: int) -> OrdersPlaced:
-    """Order each open position closed that nothing closes already: pressed twice it orders no more."""
+async def sell_all(connection: Connection, max_age_seconds: int) -> OrdersPlaced:
+    """Place an order for each open position that no pending order closes. A repeated request adds none."""
     await lock_approvals_exclusive(connection)
-    positions = await open_positions(connection)
-    already = await _on_their_way(connection, [position.ticker for position in positions], _CLOSING)
+    positions = await repository.open_positions(connection)
+    already = await repository.pending_orders(
+        connection, tickers=[position.ticker for position in positions], types=_CLOSING
+    )
     tickers = [position.ticker for position in positions if not position.closing]
-    return await _order(connection, SignalType.SELL_ALL, tickers, max_age, already)
+    return await _place(connection, SignalType.SELL_ALL, tickers, max_age_seconds, already)
 
 
 async def mark_closed(connection: Connection, position_id: UUID, reason: str) -> Closed:
-    """Declare a position closed, for one that was closed elsewhere; nothing is sent.
+    """Mark a position as closed that was closed elsewhere; no order is placed.
 
     Raises:
         NoSuchPositionError, PositionClosedError: there is nothing to close.
     """
-    row = await connection.fetchrow(_SQL["mark_closed"], position_id, reason)
-    if row is None:
+    closed = await repository.mark_closed(connection, position_id=position_id, reason=reason)
+    if closed is None:
         raise await _why_not_open(connection, position_id)
-    return Closed(**row)
+    return closed
 
 
-async def _order(
+async def _place(
     connection: Connection,
     order_type: SignalType,
     tickers: Sequence[str],
-    max_age: int,
+    max_age_seconds: int,
     already: list[PlacedOrder],
 ) -> OrdersPlaced:
-    bodies = [msgspec.json.encode({"ticker": ticker, "action": "sell", "side": "sell"}) for ticker in tickers]
-    rows = await connection.fetch(
-        _SQL["order"], order_type, max_age, [new_id() for _ in tickers], tickers, bodies
+    orders = await repository.insert_orders(
+        connection,
+        order_type=order_type,
+        max_age_seconds=max_age_seconds,
+        ids=[new_id() for _ in tickers],
+        tickers=tickers,
+        bodies=[
+            msgspec.json.encode({"ticker": ticker, "action": "sell", "side": "sell"}) for ticker in tickers
+        ],
     )
-    return OrdersPlaced(queued=len(rows), orders=[PlacedOrder(**row) for row in rows], already=already)
-
-
-async def _on_their_way(
-    connection: Connection, tickers: Sequence[str], types: Sequence[str]
-) -> list[PlacedOrder]:
-    return [PlacedOrder(**row) for row in await connection.fetch(_SQL["on_their_way"], tickers, types)]
+    return OrdersPlaced(queued=len(orders), orders=orders, already=already)
 
 
 async def _why_not_open(connection: Connection, position_id: UUID) -> RefusedError:
-    ticker: str | None = await connection.fetchval(_SQL["ticker_of"], position_id)
+    ticker = await repository.ticker_of_position(connection, position_id=position_id)
     return NoSuchPositionError() if ticker is None else PositionClosedError(ticker)

@@ -1,7 +1,8 @@
--- Open positions, and the orders that people give. Those who order hold the exclusive lock of app/orders.
+-- Open positions, and the orders that people place. Used by repository.py only.
+-- Whoever inserts orders holds lock_approvals_exclusive of app/orders.
 
--- name: open
--- With what is on the way for each; $1 a position's id, or NULL for all of them.
+-- name: open_positions
+-- With the pending orders of each; $1 a position's id, or NULL for all of them.
 SELECT p.id, p.ticker, p.opened_at, p.opened_by, p.buys, coalesce(s.opening, false) AS opening,
        coalesce(s.closing, false) AS closing
 FROM positions p
@@ -9,26 +10,27 @@ LEFT JOIN LATERAL (SELECT opening, closing FROM position_states WHERE ticker = p
 WHERE p.status = 'open' AND ($1::uuid IS NULL OR p.id = $1)
 ORDER BY p.ticker
 
--- name: ticker_of
+-- name: ticker_of_position
+-- $1 position's id, open or closed.
 SELECT ticker FROM positions WHERE id = $1
 
--- name: on_their_way
--- $1 tickers, $2 types. Unfinished orders that sell.
+-- name: pending_orders
+-- $1 tickers, $2 types. In the order of arrival.
 SELECT id AS signal_id, ticker, type
 FROM signals
 WHERE ticker = ANY ($1) AND type = ANY ($2)
   AND (status = 'forwarding' OR status = 'approved' AND expires_at > statement_timestamp())
 ORDER BY seq
 
--- name: order
--- $1 type, $2 seconds until they expire, $3 ids, $4 tickers, $5 bodies. Approved by who gives them: there is no rule to ask.
+-- name: insert_orders
+-- $1 type, $2 seconds until they expire, $3 ids, $4 tickers, $5 bodies. No rule decides them: a person has approved them.
 WITH ordered AS (
     INSERT INTO signals (id, status, type, ticker, expires_at, reason, body)
     SELECT id, 'approved', $1, ticker, clock_timestamp() + make_interval(secs => $2), 'ordered by a person', body
     FROM unnest($3::uuid[], $4::text[], $5::bytea[]) WITH ORDINALITY AS o (id, ticker, body, number)
     ORDER BY number
     RETURNING id AS signal_id, ticker, type, seq
-), told AS (
+), timeline AS (
     INSERT INTO signal_events (signal_id, status, reason)
     SELECT signal_id, e.status, 'ordered by a person'
     FROM ordered, (VALUES (1, 'received'), (2, 'approved')) AS e (number, status)
@@ -37,7 +39,7 @@ WITH ordered AS (
 SELECT signal_id, ticker, type FROM ordered ORDER BY seq
 
 -- name: mark_closed
--- $1 position, $2 reason. No row: it is not open.
+-- $1 position's id, $2 reason. No row: the position is not open.
 UPDATE positions
 SET status = 'closed', closed_at = clock_timestamp(), reason = $2
 WHERE id = $1 AND status = 'open'

@@ -1,4 +1,4 @@
-"""Open positions, and what a person orders of them."""
+"""Routes for open positions, and for the orders that people place."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,8 +8,9 @@ from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
 from app.audit import repository as audit_log
-from app.positions import manual_orders
-from app.positions.manual_orders import Closed, OrdersPlaced
+from app.positions import manual_orders, repository
+from app.positions.manual_orders import OrdersPlaced
+from app.positions.repository import Closed
 from app.web.dependencies import REFUSALS, CurrentActor, Database, Reading, context_of, signed_in
 from app.web.problems import Problem
 
@@ -59,49 +60,49 @@ class MarkClosed(BaseModel):
 class OpenPositions(BaseModel):
     """Every open position, by ticker."""
 
-    positions: list[manual_orders.Position]
+    positions: list[repository.Position]
 
 
 @router.get("/positions")
 async def positions(connection: Reading) -> OpenPositions:
     """Every open position, with what is on its way for it."""
-    return OpenPositions(positions=await manual_orders.open_positions(connection))
+    return OpenPositions(positions=await repository.open_positions(connection))
 
 
 @router.post("/order/sell-individual", status_code=202)
 async def sell_individual(
-    request: Request, connection: Database, actor: CurrentActor, wish: SellIndividual
+    request: Request, connection: Database, actor: CurrentActor, order: SellIndividual
 ) -> OrdersPlaced:
     """Sell a ticker, with a position or without; an order given before that is on its way stands for it."""
     async with connection.transaction():
-        ordered = await manual_orders.sell(connection, wish.ticker, _max_age(request))
+        placed = await manual_orders.sell(connection, order.ticker, _max_age_seconds(request))
         await audit_log.record(
-            connection, actor, "order.sell-individual", target=wish.ticker, after=_summary(ordered)
+            connection, actor, "order.sell-individual", target=order.ticker, after=_summary(placed)
         )
-    return _announce(request, ordered)
+    return _announce(request, placed)
 
 
 @router.post("/order/close-position", status_code=202, responses=_NOT_OPEN)
 async def close_position(
-    request: Request, connection: Database, actor: CurrentActor, wish: ClosePosition
+    request: Request, connection: Database, actor: CurrentActor, order: ClosePosition
 ) -> OrdersPlaced:
     """Sell what the position holds, unless something on its way closes it already."""
-    action, target = "order.close-position", str(wish.position_id)
+    action, target = "order.close-position", str(order.position_id)
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
-        ordered = await manual_orders.close(connection, wish.position_id, _max_age(request))
-        await audit_log.record(connection, actor, action, target=target, after=_summary(ordered))
-    return _announce(request, ordered)
+        placed = await manual_orders.close(connection, order.position_id, _max_age_seconds(request))
+        await audit_log.record(connection, actor, action, target=target, after=_summary(placed))
+    return _announce(request, placed)
 
 
 @router.post("/order/mark-closed", responses=_NOT_OPEN)
 async def mark_closed(
-    request: Request, connection: Database, actor: CurrentActor, wish: MarkClosed
+    request: Request, connection: Database, actor: CurrentActor, order: MarkClosed
 ) -> Closed:
     """Declare a position closed that was closed elsewhere; nothing is sent."""
-    action, target = "order.mark-closed", str(wish.position_id)
+    action, target = "order.mark-closed", str(order.position_id)
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
         closed = await manual_orders.mark_closed(
-            connection, wish.position_id, f"marked closed: {wish.reason}"
+            connection, order.position_id, f"marked closed: {order.reason}"
         )
         await audit_log.record(
             connection,
@@ -119,28 +120,28 @@ async def mark_closed(
 async def sell_all(request: Request, connection: Database, actor: CurrentActor) -> OrdersPlaced:
     """Sell every open position once; pressed twice it orders no more."""
     async with connection.transaction():
-        ordered = await manual_orders.sell_all(connection, _max_age(request))
-        await audit_log.record(connection, actor, "order.sell-all", after=_summary(ordered))
-    return _announce(request, ordered)
+        placed = await manual_orders.sell_all(connection, _max_age_seconds(request))
+        await audit_log.record(connection, actor, "order.sell-all", after=_summary(placed))
+    return _announce(request, placed)
 
 
-def _max_age(request: Request) -> int:
+def _max_age_seconds(request: Request) -> int:
     return context_of(request).config.webhook.max_signal_age_seconds.sell
 
 
-def _summary(ordered: OrdersPlaced) -> dict[str, Any]:
-    """What the actions log keeps of it."""
+def _summary(placed: OrdersPlaced) -> dict[str, Any]:
+    """Return what the actions log records of the orders."""
     return {
-        "queued": ordered.queued,
-        "orders": {order.ticker: str(order.signal_id) for order in ordered.orders},
+        "queued": placed.queued,
+        "orders": {order.ticker: str(order.signal_id) for order in placed.orders},
     }
 
 
-def _announce(request: Request, ordered: OrdersPlaced) -> OrdersPlaced:
-    for order in ordered.orders:
+def _announce(request: Request, placed: OrdersPlaced) -> OrdersPlaced:
+    for order in placed.orders:
         log.info("ordered by a person", signal_id=order.signal_id, ticker=order.ticker, type=order.type)
-    if ordered.queued:
+    if placed.queued:
         wakeups = context_of(request).wakeups
         wakeups.notify("approved")
         wakeups.notify("changed")
-    return ordered
+    return placed

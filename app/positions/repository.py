@@ -1,0 +1,97 @@
+"""Table `positions`, and the signals that people's orders become.
+
+Whoever inserts orders holds `lock_approvals_exclusive` of `app.orders.repository` until the transaction ends.
+The dataclasses are parts of the API's answers too: their names, fields and docstrings are in its document.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from app.db.pool import Connection, Pool
+from app.db.queries import load
+from app.signals.statuses import SignalType
+
+_SQL = load("app.positions")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """An open position. `opening`, `closing`: a buy, or something that closes it, is on its way."""
+
+    id: UUID
+    ticker: str
+    opened_at: datetime
+    opened_by: UUID | None
+    buys: int
+    opening: bool
+    closing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedOrder:
+    """One order; its story is at `/admin/signals/{signal_id}`."""
+
+    signal_id: UUID
+    ticker: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A position that a person declared closed, without an order."""
+
+    position_id: UUID
+    ticker: str
+    buys: int
+    opened_at: datetime
+    closed_at: datetime
+    reason: str
+
+
+async def open_positions(connection: Connection | Pool) -> list[Position]:
+    """Return all open positions, by ticker."""
+    return [Position(**row) for row in await connection.fetch(_SQL["open_positions"], None)]
+
+
+async def open_position(connection: Connection | Pool, *, position_id: UUID) -> Position | None:
+    """Return the position; None when there is none of that id, or it is closed."""
+    row = await connection.fetchrow(_SQL["open_positions"], position_id)
+    return None if row is None else Position(**row)
+
+
+async def ticker_of_position(connection: Connection | Pool, *, position_id: UUID) -> str | None:
+    """Return the ticker of a position, open or closed; None when there is none of that id."""
+    ticker: str | None = await connection.fetchval(_SQL["ticker_of_position"], position_id)
+    return ticker
+
+
+async def pending_orders(
+    connection: Connection | Pool, *, tickers: Sequence[str], types: Sequence[SignalType]
+) -> list[PlacedOrder]:
+    """Return the approved and forwarding signals of these tickers and types, in the order of arrival."""
+    return [PlacedOrder(**row) for row in await connection.fetch(_SQL["pending_orders"], tickers, types)]
+
+
+async def insert_orders(
+    connection: Connection,
+    *,
+    order_type: SignalType,
+    max_age_seconds: int,
+    ids: Sequence[UUID],
+    tickers: Sequence[str],
+    bodies: Sequence[bytes],
+) -> list[PlacedOrder]:
+    """Insert approved signals with their timelines; they expire `max_age_seconds` from now.
+
+    `ids`, `tickers` and `bodies` have one entry for each order. Nothing is decided: the person has approved.
+    """
+    rows = await connection.fetch(_SQL["insert_orders"], order_type, max_age_seconds, ids, tickers, bodies)
+    return [PlacedOrder(**row) for row in rows]
+
+
+async def mark_closed(connection: Connection | Pool, *, position_id: UUID, reason: str) -> Closed | None:
+    """Set an open position to closed, with this reason; None when it is not open."""
+    row = await connection.fetchrow(_SQL["mark_closed"], position_id, reason)
+    return None if row is None else Closed(**row)
