@@ -30,7 +30,7 @@ from app.ops.health import find_blocked
 from app.orders.destination_state import circuit_reason, describe_destination
 from app.runtime.denials import Denials
 from app.runtime.supervisor import WorkerState
-from app.screener.lists import current_list, last_error
+from app.screener import repository as screener
 
 _LIMIT_SECONDS = 5.0
 _SQL = load("app.admin")
@@ -114,9 +114,11 @@ async def look(context: AppContext) -> Overview:
 async def current_top_n(context: AppContext, connection: Connection) -> TopN:
     """The active strategy's list, or an empty one that is not fresh."""
     strategy = context.config.finviz.active_strategy
-    found = await current_list(connection, strategy)
+    found = await screener.current_list(connection, strategy=strategy.name)
     if found is None:
-        return TopN(strategy=strategy.name, error=await last_error(connection, strategy))
+        return TopN(
+            strategy=strategy.name, error=await screener.last_error(connection, strategy=strategy.name)
+        )
     return TopN(
         strategy=found.strategy,
         source=found.source,
@@ -124,7 +126,7 @@ async def current_top_n(context: AppContext, connection: Connection) -> TopN:
         last_update=found.fetched_at,
         age_seconds=round(found.age_seconds, 1),
         max_age_seconds=found.max_age_seconds,
-        fresh=found.fresh or context.config.system.engine_paused,  # frozen on purpose
+        fresh=found.is_fresh or context.config.system.engine_paused,  # frozen on purpose
         error=found.error,
     )
 

@@ -7,7 +7,7 @@ from fastapi import Request
 from app.admin.filters import Listing, chosen, cursor_of, ticker_of
 from app.admin.routes import records
 from app.db.pool import Connection
-from app.positions import manual_orders
+from app.positions import repository as positions
 
 OrderStatus = Literal["approved", "forwarding", "forwarded", "failed", "expired"]
 
@@ -21,7 +21,7 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     query = request.query_params
     status, ticker, cursor = chosen(query, "status", _STATUSES), ticker_of(query), cursor_of(query)
     return {
-        "positions": await manual_orders.open_positions(connection),
+        "positions": await positions.open_positions(connection),
         "stats": await records.order_stats(request),
         "listed": await records.orders(connection, limit=_ROWS, cursor=cursor, ticker=ticker, status=status),
         "wanted": Listing(PATH, {"status": status, "ticker": ticker}, cursor),

@@ -11,7 +11,7 @@ from app.admin.routes import strategies as api
 from app.admin.routes.configuration import sources_of
 from app.config.model import FINVIZ_FILE, STRATEGY_NEEDS, Strategy, merge
 from app.db.pool import Connection
-from app.positions import manual_orders
+from app.positions import repository as positions
 from app.screener.probation import ON_PROBATION
 from app.settings import Settings
 from app.web.dependencies import context_of
@@ -28,7 +28,7 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
         "top_n": top_n,
         "on_probation": top_n.error.startswith(ON_PROBATION),
         "engine_paused": context.config.system.engine_paused,
-        "held": {position.ticker for position in await manual_orders.open_positions(connection)},
+        "held": {position.ticker for position in await positions.open_positions(connection)},
         "active": listed.active,
         "problem": listed.problem,
         "strategies": [
