@@ -1,1 +1,1 @@
-"""The configuration in force: its types, its files, and the revision that processes agree on."""
+"""The current configuration: its types, its files, and the revision that all processes share."""

@@ -1,4 +1,4 @@
-"""The operator's JSON files on disk: read, checked to the line, written atomically."""
+"""The operator's JSON files: read, checked with the line of an error, written atomically."""
 
 import contextlib
 import json
@@ -22,17 +22,17 @@ _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Stands for a file that is there and cannot be read."""
+    """The content of a file that exists and cannot be read."""
 
     reason: str
 
 
 Content = bytes | Unreadable | None
-"""What stands in a file; None where there is none."""
+"""The content of a file; None where there is no file."""
 
 
 class NotWrittenError(RefusedError):
-    """A file could not be written; the old one is untouched."""
+    """A file could not be written; the old one is unchanged."""
 
     http_status = 500
 
@@ -41,17 +41,17 @@ def load(folder: Path, settings: Settings) -> Config:
     """Read the three files of `folder` (a missing one is empty) and merge them.
 
     Raises:
-        ConfigFileError: a file cannot be read, is no JSON, or holds a wrong value.
+        ConfigFileError: a file cannot be read, is not valid JSON, or has a wrong value.
     """
     config = merge({}, settings)
     for name, content in read(folder).items():
-        # Fails open: a destination that was in force before this version checked it stays in force
+        # Fails open: a destination that was used before this version checked it stays in use
         config = adopt(name, parse(name, content), config, settings, content, is_change=False)
     return config
 
 
 def read(folder: Path) -> dict[str, Content]:
-    """Read the files as they stand, by name."""
+    """Read the files; return their contents by name."""
     contents: dict[str, Content] = {}
     for name in FILES:
         try:
@@ -67,7 +67,7 @@ def parse(name: str, content: Content) -> Document:
     """Return the object that a file's content is.
 
     Raises:
-        ConfigFileError: it cannot be read, is no JSON object, or holds text that nothing can store.
+        ConfigFileError: it cannot be read, is not a JSON object, or has text that cannot be stored.
     """
     if content is None:
         return {}
@@ -75,7 +75,7 @@ def parse(name: str, content: Content) -> Document:
         raise ConfigFileError(name, content.reason)
     try:
         value = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is not text
     except json.JSONDecodeError as error:
         raise ConfigFileError(name, error.msg, line=error.lineno) from error
     except (ValueError, RecursionError) as error:
@@ -92,12 +92,12 @@ def adopt(
     *,
     is_change: bool = True,
 ) -> Config:
-    """Return the configuration with another document in one file's place.
+    """Return the configuration with the document instead of one file.
 
-    As a change, its destination must be one that can be asked, unless it is the one in force already.
+    A change must have a destination with a valid URL, unless it is the current destination.
 
     Raises:
-        ConfigFileError: the document holds a wrong value; with its line, if `content` is its text.
+        ConfigFileError: the document has a wrong value; with its line, if `content` is its text.
     """
     try:
         if is_change and name == WEBHOOK_FILE:
@@ -117,10 +117,10 @@ def _check_destination(document: Document, config: Config) -> None:
 
 
 def write(folder: Path, name: str, document: Document) -> bytes:
-    """Put the document in the file's place, complete or not at all; owner and mode stay. Returns the content.
+    """Replace the file with the document, atomically; owner and mode stay. Returns the content.
 
     Raises:
-        NotWrittenError: the disk is full, or the folder may not be written.
+        NotWrittenError: the disk is full, or the folder is not writable.
     """
     content = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
     path = folder / name
@@ -135,16 +135,16 @@ def write(folder: Path, name: str, document: Document) -> bytes:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(descriptor)
             _keep_owner(path, descriptor)
-        Path(beside).replace(path)
+        Path(temporary).replace(path)
     except OSError:
-        Path(beside).unlink()
+        Path(temporary).unlink()
         raise
     _sync_folder(path.parent)
 
@@ -156,7 +156,9 @@ def _keep_owner(path: Path, descriptor: int) -> None:
         os.fchmod(descriptor, _NEW_FILE_MODE)
         return
     os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
-    with contextlib.suppress(PermissionError):  # only root gives files away; anybody else owns them already
+    with contextlib.suppress(
+        PermissionError
+    ):  # only root may change the owner; any other user owns the file already
         os.fchown(descriptor, before.st_uid, before.st_gid)
 
 

@@ -1,4 +1,4 @@
-"""Secrets are masked in what is shown, and stay as they are when the mask comes back (SPEC §14). Pure."""
+"""Mask secrets in what is shown; a mask that is sent back leaves the secret unchanged. Pure."""
 
 import re
 from collections.abc import Mapping

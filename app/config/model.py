@@ -1,4 +1,4 @@
-"""The configuration in force: the JSON files over the environment over defaults. Pure."""
+"""The configuration: values of the JSON files over the environment over defaults. Pure."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -17,8 +17,8 @@ _Section = TypeVar("_Section", bound=Struct)
 FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE = "finviz_config.json", "webhook_config.json", "system_config.json"
 FILES = (FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE)
 PAUSES = ("engine_paused", "delivery_paused", "intake_paused")
-# Among the documents: what people switched while the system file was wrong, until it says so. In the database
-# with the revision that says it: another version keeps the member when it stores what it does not know about.
+# Among the documents: what people switched while the system file was wrong, until the file says it.
+# Stored with the number of its revision: an older version copies members that it does not know.
 DECIDED = "decided"
 
 _AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200e\u200f\u2060\ufeff"
@@ -31,7 +31,7 @@ Pause = Annotated[float, Meta(gt=0, le=3600)]
 
 
 class Strategy(Struct, frozen=True, kw_only=True):
-    """Where the Top-N comes from (SPEC §12). A list is stale from `max_age_seconds` on; times in seconds."""
+    """Where a Top-N comes from. A list is stale once it is `max_age_seconds` old. Times are in seconds."""
 
     name: Name
     url: Url
@@ -47,7 +47,7 @@ class Strategy(Struct, frozen=True, kw_only=True):
 
 
 class FinvizConfig(Struct, frozen=True, kw_only=True):
-    """Every strategy, the one in force, and whether they may ask other hosts than Finviz's (SPEC §12)."""
+    """All strategies, the active one, and whether they may use other hosts than Finviz's."""
 
     active_strategy: Strategy
     strategies: tuple[Strategy, ...]
@@ -55,14 +55,14 @@ class FinvizConfig(Struct, frozen=True, kw_only=True):
 
 
 class MaxSignalAge(Struct, frozen=True, kw_only=True):
-    """Seconds from arrival until a signal expires (SPEC §10)."""
+    """Seconds from arrival until a signal expires."""
 
     buy: Annotated[int, Meta(ge=1, le=31_536_000)]
     sell: Annotated[int, Meta(ge=1, le=31_536_000)]
 
 
 class RetryUnknown(Struct, frozen=True, kw_only=True):
-    """Whether an attempt whose outcome is unknown is made again (SPEC §8, §10)."""
+    """Whether an attempt whose outcome is unknown is made again."""
 
     buy: bool
     sell: bool
@@ -83,7 +83,7 @@ class WebhookConfig(Struct, frozen=True, kw_only=True):
 
 
 class SystemConfig(Struct, frozen=True, kw_only=True):
-    """What the operator switches. Pauses hold over restarts; only a person resumes."""
+    """The operator's switches. Pauses outlast restarts; only a person resumes."""
 
     duplicate_buys: Literal["forward", "reject"]
     close_on_partial: bool
@@ -94,7 +94,7 @@ class SystemConfig(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """All of it, with where each value came from.
+    """The whole configuration, with the source of each value.
 
     `sources` is keyed by dotted path (`webhook.timeout`, `finviz.strategies.NAME.top_n`); `documents` are the
     files as read, unknown keys included, so that they can be written back, and `DECIDED`.
@@ -184,7 +184,7 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
 
 
 class _Layers:
-    """Takes each value from the first place that has it, and writes down which place that was."""
+    """Takes each value from the first source that has it, and records which one that was."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -236,7 +236,7 @@ def _finviz(document: Document, layers: _Layers) -> FinvizConfig:
 def _strategy(document: Document, index: int, layers: _Layers) -> Strategy:
     path = f"finviz.strategies.{document.get('name')}"
     values = layers.pick("strategy", document, path)
-    # defaults that follow from other values of the same strategy (SPEC §12, §13)
+    # defaults that follow from other values of the same strategy
     if isinstance(values["url"], str):
         values["url"] = trimmed(values["url"])
     refresh, window = values["refresh_interval_sec"], values["reprocess_window_seconds"]

@@ -1,11 +1,10 @@
-"""Keep the configuration in force: edited files, people's changes, those of another process.
+"""Keep the current configuration up to date: edited files, people's changes, changes by another process.
 
-The files are the operator's and win over everything when they change; the last good revision is a row in the
-database, so that the processes of one stack agree and a broken file harms nobody.
+The files are the operator's: an edited file replaces what was current. The last good revision is a row in the
+database, so that all processes of a stack agree and a wrong file changes nothing.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,39 +16,38 @@ from msgspec import structs
 
 from app.audit import repository as audit_log
 from app.audit.repository import Actor
-from app.config import files
+from app.config import files, repository
 from app.config.destination_url import fault_of
 from app.config.files import Content, NotWrittenError
 from app.config.masking import differences
 from app.config.model import DECIDED, FILES, PAUSES, SYSTEM_FILE, Config, Document, merge
+from app.config.repository import Revision
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Connection, Pool, connect
-from app.db.queries import load
 from app.errors import ConfigFileError, ConflictError, RefusedError, describe
 from app.runtime.wakeups import Wakeups
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-_SQL = load("app.config")
-_LOOK_EVERY_SECONDS = 1.0
-_GONE_AFTER_SECONDS = 2.5  # many editors replace a file by removing it first
-_FIRST_LOOK_SECONDS = 5.0
+_POLL_SECONDS = 1.0
+_ABSENT_AFTER_SECONDS = 2.5  # many editors replace a file by removing it first
+_FIRST_POLL_SECONDS = 5.0
 
 Edit = Callable[[Config], Mapping[str, Document]]
 """Returns the documents that a change replaces; may raise any RefusedError."""
 
 Apply = Callable[[Config, Mapping[str, ConfigFileError]], None]
-"""Puts a configuration in force for the process."""
+"""Makes a configuration the current one of this process."""
 
 
 class BrokenFileError(ConflictError):
-    """A change would overwrite a file that somebody has left with an error in it."""
+    """A change would overwrite a file that has an error in it, made by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a process starts with: the configuration, and what is wrong with files that it could not use."""
+    """The configuration that a process starts with, and what is wrong with files that it cannot use."""
 
     config: Config
     problems: Mapping[str, ConfigFileError]
@@ -57,7 +55,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What this process knows. `seen` is each file's content when it was last dealt with."""
+    """What this process knows. `seen`: each file's content when it was last applied or refused."""
 
     config: Config
     problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
@@ -66,10 +64,10 @@ class _State:
 
 
 async def opening(settings: Settings) -> Opening:
-    """Read the files; where one is broken the last good revision stands in for it.
+    """Read the files; the last good revision replaces a wrong one.
 
     Raises:
-        ConfigFileError: a file is broken, and no last good revision can be had.
+        ConfigFileError: a file is wrong, and the last good revision cannot be read.
     """
     try:
         return Opening(files.load(settings.config_dir, settings), {})
@@ -77,15 +75,14 @@ async def opening(settings: Settings) -> Opening:
         documents = await _last_good(settings.database_url)
         if documents is None:
             raise
-        state = _State(merge(documents, settings))
-        state = _with_files(state, files.read(settings.config_dir), settings)
+        state = _with_files(_State(merge(documents, settings)), files.read(settings.config_dir), settings)
         return Opening(state.config, state.problems)
 
 
 class ConfigStore:
-    """Puts configurations in force, and is the only one that does.
+    """Changes the current configuration; nothing else does.
 
-    `apply` is given the configuration in force and the problems of its files whenever they were looked at.
+    Calls `apply` with the current configuration and the problems of its files after each look at them.
     """
 
     def __init__(
@@ -97,9 +94,12 @@ class ConfigStore:
         self._absent_since: dict[str, float] = {}
 
     async def first_look(self) -> None:
-        """Agree with the other processes before any work begins; without a database the files have to do."""
+        """Take over the current revision before any work begins.
+
+        Fails open: without a database the files alone are the configuration.
+        """
         try:
-            async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+            async with asyncio.timeout(_FIRST_POLL_SECONDS):
                 await self.look()
         except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
             log.warning("configuration from the files alone", error=describe(error))
@@ -111,13 +111,13 @@ class ConfigStore:
         while True:
             beat()
             await self.look()
-            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def look(self) -> None:
-        """Take over what changed in the files, or in the database by another process."""
+        """Take over changed files, and changes that another process made."""
         pool, known = self._pool, self._state
-        revision = await pool.fetchval(_SQL["revision"])
-        if revision is not None and revision == known.revision and await self._contents() == known.seen:
+        number = await repository.current_number(pool)
+        if number is not None and number == known.revision and await self._contents() == known.seen:
             return
         async with pool.acquire(timeout=5) as connection, connection.transaction():
             state = await self._catch_up(connection)
@@ -132,19 +132,19 @@ class ConfigStore:
         target: str = "",
         decides: Mapping[str, bool] | None = None,
     ) -> Config:
-        """Make a person's change: files, revision and actions log; in force when this returns.
+        """Make a person's change: files, revision and actions log. It is current when this returns.
 
-        What changes nothing is not written and not logged; a refusal is in the log.
+        What changes nothing is neither written nor recorded. A refusal is recorded in the actions log.
 
-        `decides`: the switches of the system file that are set, by name. Such a change does not wait for a
-        person to correct the file: it is kept until the file is readable, and then written into it.
+        `decides`: the switches of the system file that are set, by name. A wrong file does not prevent that:
+        the revision keeps the switches, and they are written into the file once it is readable.
 
         Raises:
             ConfigFileError: the new values are wrong.
-            BrokenFileError: the file to write has an error that a person has to mend first.
+            BrokenFileError: the file to write has an error that a person must correct first.
             NotWrittenError: the file cannot be written.
-            RefusedError: whatever else `edit` refuses.
-            TRANSIENT_DB_ERRORS: the database cannot be written.
+            RefusedError: `edit` refuses the change.
+            TRANSIENT_DB_ERRORS: the database is unavailable.
         """
         refusal: RefusedError | None = None
         async with self._pool.acquire(timeout=5) as connection, connection.transaction():
@@ -152,7 +152,7 @@ class ConfigStore:
             try:
                 async with (
                     audit_log.attempt(connection, actor, action, target=target),
-                    connection.transaction(),  # what was caught up with stays, whatever is refused
+                    connection.transaction(),  # a savepoint: a refusal does not undo what was taken over
                 ):
                     changed, names = self._edited(state, edit, decides)
                     before, after = state.config.documents, changed.config.documents
@@ -161,7 +161,7 @@ class ConfigStore:
                         await audit_log.record(
                             connection, actor, action, target=target, before=old, after=new
                         )
-                        # files first: after a crash in between, the file counts as edited
+                        # Files first: after a crash in between, the file counts as edited.
                         changed = await self._write(changed, names)
                         state = await self._store(connection, changed)
             except RefusedError as error:
@@ -175,7 +175,7 @@ class ConfigStore:
     def _edited(
         self, state: _State, edit: Edit, decides: Mapping[str, bool] | None
     ) -> tuple[_State, list[str]]:
-        """Make the edit; return what is in force after it, and which files have to be written for it."""
+        """Apply the edit; return the state after it, and the names of the files to write."""
         edited = edit(state.config)
         broken = [state.problems[name] for name in edited if name in state.problems]
         if decides is None:
@@ -189,14 +189,14 @@ class ConfigStore:
         return state, [] if broken else list(edited)
 
     async def _catch_up(self, connection: Connection) -> _State:
-        """Lock the configuration and return it as it is now, edited files included."""
-        await connection.execute(_SQL["lock"])
-        row = await connection.fetchrow(_SQL["current"])
-        state = self._state if row is None else self._agreed(row["revision"], _documents_of(row))
+        """Lock the configuration and return its current state, edited files included."""
+        await repository.lock(connection)
+        revision = await repository.current(connection)
+        state = self._state if revision is None else self._taken_over(revision)
         edited = _with_files(state, await self._contents(), self._settings)
         if SYSTEM_FILE not in edited.problems:
             edited = await self._with_decisions_written(edited)
-        if row is None:
+        if revision is None:
             return await self._store(connection, edited)
         if edited.config.documents == state.config.documents:
             return edited
@@ -204,26 +204,26 @@ class ConfigStore:
         return await self._store(connection, edited)
 
     async def _with_decisions_written(self, state: _State) -> _State:
-        """Make the file say what people switched while it was wrong, absent or replaced by an older one."""
+        """Write what people switched into the system file, which was wrong, absent or older than that."""
         if _is_outdated(state):
             try:
                 state = await self._write(state, [SYSTEM_FILE])
-            except NotWrittenError as error:  # the decision holds all the same: it is in the revision
+            except NotWrittenError as error:  # the decision stays in the revision
                 log.warning("a switch differs in its file", error=str(error))
                 return state
             log.warning("the file was older than a person's decision, and says it", file=SYSTEM_FILE)
         return _deciding(state, {})
 
-    def _agreed(self, revision: int, documents: dict[str, Any]) -> _State:
-        """Take the revision that another process has put in force."""
-        if revision == self._state.revision:
+    def _taken_over(self, revision: Revision) -> _State:
+        """Return the state with a revision that another process may have stored."""
+        if revision.number == self._state.revision:
             return self._state
         try:
-            config = merge(documents, self._settings)
-        except ConfigFileError as error:  # written by a version that knows more than this one
+            config = merge(revision.documents, self._settings)
+        except ConfigFileError as error:  # written by a newer version, which allows more than this one
             log.warning("this version cannot use the configuration in force", error=str(error))
             config = self._state.config
-        return replace(self._state, config=config, revision=revision)
+        return replace(self._state, config=config, revision=revision.number)
 
     async def _write(self, state: _State, names: list[str]) -> _State:
         folder, seen = self._settings.config_dir, dict(state.seen)
@@ -233,9 +233,9 @@ class ConfigStore:
         return replace(state, seen=seen)
 
     async def _store(self, connection: Connection, state: _State) -> _State:
-        revision = (await connection.fetchval(_SQL["revision"]) or 0) + 1
-        await connection.execute(_SQL["store"], revision, _stored(state.config.documents, revision))
-        return replace(state, revision=revision)
+        number = (await repository.current_number(connection) or 0) + 1
+        await repository.store(connection, revision=number, documents=state.config.documents)
+        return replace(state, revision=number)
 
     def _apply(self, state: _State) -> None:
         before, self._state = self._state, state
@@ -250,19 +250,19 @@ class ConfigStore:
                 self._wakeups.notify(topic)
 
     async def _contents(self) -> Mapping[str, Content]:
-        """Read the files; one that has just vanished still counts as it was."""
+        """Read the files. One that is absent for less than 2.5 s counts as unchanged."""
         contents = await asyncio.to_thread(files.read, self._settings.config_dir)
         now = time.monotonic()
         for name, content in contents.items():
             if content is not None:
                 self._absent_since.pop(name, None)
-            elif now - self._absent_since.setdefault(name, now) < _GONE_AFTER_SECONDS:
+            elif now - self._absent_since.setdefault(name, now) < _ABSENT_AFTER_SECONDS:
                 contents[name] = self._state.seen.get(name)
         return contents
 
 
 def _with_files(state: _State, contents: Mapping[str, Content], settings: Settings) -> _State:
-    """Put in force what stands in files that changed; of a wrong one the last good content stays."""
+    """Return the state with the contents of changed files; the last good content of a wrong one stays."""
     config, problems = state.config, dict(state.problems)
     for name, content in contents.items():
         if name in state.seen and state.seen[name] == content:
@@ -284,38 +284,21 @@ def _refuse(broken: list[ConfigFileError]) -> None:
 
 
 def _pauses_left_out(document: Document, config: Config) -> dict[str, bool]:
-    """Pauses hold over everything but a person's `false`: a file that is lost or replaced resumes nothing."""
+    """Return the current pauses that the document does not mention.
+
+    Fails closed: only a person's `false` resumes. A file that is lost or replaced does not.
+    """
     before = config.documents.get(SYSTEM_FILE, {})
     return {key: True for key in PAUSES if before.get(key) is True and document.get(key) is None}
 
 
 def _decided(config: Config) -> Mapping[str, bool]:
-    """Return the switches that hold whatever the file says: it has not been readable since they were set."""
+    """Return the switches that override the file: it has not been readable since they were set."""
     return config.documents.get(DECIDED, {})
 
 
-def _stored(documents: Mapping[str, Document], revision: int) -> str:
-    """Return the text of a revision; what is decided names the revision it belongs to."""
-    decided = (
-        {DECIDED: {"revision": revision, "switches": documents[DECIDED]}} if DECIDED in documents else {}
-    )
-    return json.dumps({**documents, **decided})
-
-
-def _documents_of(row: asyncpg.Record) -> dict[str, Any]:
-    """Return a revision's documents, with what is decided only if this very revision decided it.
-
-    A version that does not know the member carries it into later revisions, whatever people switch then.
-    Fails open: what such a revision says of the pauses is the newer decision, so that a resume stays one.
-    """
-    documents: dict[str, Any] = json.loads(row["documents"])
-    match documents.pop(DECIDED, None):
-        case {"revision": int(revision), "switches": dict(switches)} if revision == row["revision"]:
-            documents[DECIDED] = switches
-    return documents
-
-
 def _deciding(state: _State, decided: Mapping[str, bool]) -> _State:
+    """Return the state with these switches overriding the system file, and no others."""
     if decided == _decided(state.config):
         return state
     documents = {name: document for name, document in state.config.documents.items() if name != DECIDED}
@@ -325,7 +308,7 @@ def _deciding(state: _State, decided: Mapping[str, bool]) -> _State:
 
 
 def _is_outdated(state: _State) -> bool:
-    """Whether the (readable) system file does not say what holds."""
+    """Return whether the (readable) system file differs from the pauses and decisions that are current."""
     written = files.parse(SYSTEM_FILE, state.seen[SYSTEM_FILE])
     return bool(_pauses_left_out(written, state.config)) or any(
         (written.get(key) or False) != value for key, value in _decided(state.config).items()
@@ -343,14 +326,14 @@ async def _record_edits(
 
 
 async def _last_good(database_url: str) -> dict[str, Any] | None:
-    """Ask the database; None if it has no revision, or does not answer."""
+    """Return the documents of the current revision; None if there is none, or the database is unavailable."""
     try:
         connection = await connect(database_url, role="configuration", command_seconds=5)
         try:
-            row = await connection.fetchrow(_SQL["current"])
+            revision = await repository.current(connection)
         finally:
             await connection.close(timeout=5)
     except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
         log.warning("the last good configuration cannot be asked for", error=describe(error))
         return None
-    return _documents_of(row) if row else None
+    return revision.documents if revision else None

@@ -1,4 +1,4 @@
-"""No secret in an answer or in the actions log; the mask sent back changes nothing (SPEC §14)."""
+"""No secret in an answer or in the actions log; the mask sent back changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SPEC §7: files over environment over defaults, each value with its source; a wrong file stops the start."""
+"""Files over environment over defaults, each value with its source; a wrong file stops the start."""
 
 import json
 from pathlib import Path

@@ -1,0 +1,63 @@
+"""Table `configuration`: its one row is the current revision, which all processes of a stack share."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.config.model import DECIDED, Document
+from app.db.pool import Connection, Pool
+from app.db.queries import load
+
+_SQL = load("app.config")
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A stored configuration: documents by file name, and `DECIDED` where switches are not in their file."""
+
+    number: int
+    documents: dict[str, Any]
+
+
+async def lock(connection: Connection) -> None:
+    """Lock the configuration against changes by any process, until the transaction ends."""
+    await connection.execute(_SQL["lock"])
+
+
+async def current_number(connection: Connection | Pool) -> int | None:
+    """Return the number of the current revision; None before the first one."""
+    number: int | None = await connection.fetchval(_SQL["current_number"])
+    return number
+
+
+async def current(connection: Connection | Pool) -> Revision | None:
+    """Return the current revision; None before the first one."""
+    row = await connection.fetchrow(_SQL["current"])
+    return None if row is None else Revision(row["revision"], _parse(row["revision"], row["documents"]))
+
+
+async def store(connection: Connection, *, revision: int, documents: Mapping[str, Document]) -> None:
+    """Replace the current revision. The caller holds the lock; `revision` is one more than the current."""
+    await connection.execute(_SQL["store"], revision, _render(revision, documents))
+
+
+def _render(revision: int, documents: Mapping[str, Document]) -> str:
+    """Return the text of a revision; the decided switches name the revision they belong to."""
+    decided = (
+        {DECIDED: {"revision": revision, "switches": documents[DECIDED]}} if DECIDED in documents else {}
+    )
+    return json.dumps({**documents, **decided})
+
+
+def _parse(revision: int, text: str) -> dict[str, Any]:
+    """Return a revision's documents, with the decided switches only if this very revision decided them.
+
+    A version that does not know the member copies it into later revisions, whatever people switch then.
+    Fails open: the pauses in such a revision are the newer decision, so that a resume stays a resume.
+    """
+    documents: dict[str, Any] = json.loads(text)
+    match documents.pop(DECIDED, None):
+        case {"revision": int(number), "switches": dict(switches)} if number == revision:
+            documents[DECIDED] = switches
+    return documents
