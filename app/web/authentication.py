@@ -104,9 +104,9 @@ class Authentication:
                 return unavailable(connection, text("problem.database_away"))
             access = None if access.session in ended else access
         if access is None and bearer:
-            return _unauthorized(_WRONG if sessions.possible else NO_TOKEN_SET)
+            return _unauthorized(_WRONG if sessions.is_possible else NO_TOKEN_SET)
         if access is None:
-            return _ask_to_sign_in(connection, _NEEDED if sessions.possible else NO_TOKEN_SET)
+            return _ask_to_sign_in(connection, _NEEDED if sessions.is_possible else NO_TOKEN_SET)
         changes = connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE_METHODS
         if changes and is_foreign(connection.headers, required=not bearer):
             return JSONResponse({"detail": translate(FOREIGN)}, 403)

@@ -1,13 +1,13 @@
--- Sessions that were ended by signing out, until their cookies would have expired.
+-- Sessions ended by signing out, until their cookies would have expired. Used by repository.py only.
 
--- name: end
+-- name: end_sessions
 -- $1 sessions, $2 for how many seconds they are kept.
 INSERT INTO ended_sessions (session, expires_at)
 SELECT session, clock_timestamp() + make_interval(secs => $2) FROM unnest($1::text[]) AS session
 ON CONFLICT (session) DO NOTHING
 
--- name: ended
+-- name: ended_sessions
 SELECT session FROM ended_sessions WHERE expires_at > clock_timestamp()
 
--- name: purge
+-- name: delete_expired_sessions
 DELETE FROM ended_sessions WHERE expires_at < clock_timestamp()

@@ -1,7 +1,7 @@
-"""Sessions: the signed cookie that stands for the token, and those that were ended by signing out.
+"""Sessions: the signed cookie that replaces the token, and the sessions that were ended by signing out.
 
-Nothing but its age ends a signed cookie. A session that was signed out of is stored until then: it is ended
-in this process at once, in the others within a second.
+A signed cookie is valid until it expires. A session that was signed out of is stored until then: it ends in
+this process at once, in other processes within a second.
 """
 
 import asyncio
@@ -19,14 +19,13 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Pool
-from app.db.queries import load
 from app.errors import describe
+from app.web import repository
 
 log = structlog.get_logger(__name__)
 
-_SQL = load("app.web")
-_LOOK_EVERY_SECONDS = 1.0
-_PURGE_EVERY_TURNS = 600
+_POLL_SECONDS = 1.0
+_DELETE_EVERY_POLLS = 600
 _ANSWER_SECONDS = 2.0
 
 COOKIE = "tsp_session"
@@ -35,7 +34,7 @@ LIFETIME_SECONDS = 12 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A visitor who proved to know the token; both are None for a bearer token, which never ends."""
+    """An authenticated client. Both are None for a bearer token, which does not expire."""
 
     session: str | None = None
     seconds_left: float | None = None
@@ -44,7 +43,7 @@ class Access:
 class Sessions:
     """Issues and reads session cookies, signed with a key derived from ADMIN_TOKEN.
 
-    Nothing is stored: a session survives a restart, and ends after 12 hours or with a new token.
+    No session is stored. It outlasts a restart, and ends after 12 hours or when the token changes.
     """
 
     def __init__(self, admin_token: str) -> None:
@@ -56,21 +55,21 @@ class Sessions:
         )
 
     @property
-    def possible(self) -> bool:
-        """False while ADMIN_TOKEN is empty: then nobody gets in, whatever they offer."""
+    def is_possible(self) -> bool:
+        """Return False while ADMIN_TOKEN is empty. Fails closed: then no token and no cookie is accepted."""
         return bool(self._token)
 
     def token_matches(self, offered: str) -> bool:
-        """Compare in constant time."""
-        return self.possible and hmac.compare_digest(offered.encode(), self._token)
+        """Return whether the offered token is ADMIN_TOKEN; compares in constant time."""
+        return self.is_possible and hmac.compare_digest(offered.encode(), self._token)
 
     def issue(self) -> str:
         """Return the cookie value of a new session."""
         return self._serializer.dumps(secrets.token_urlsafe(9))
 
     def read(self, cookie: str) -> Access | None:
-        """Return whose session it is, or None: forged, too old, or of another token."""
-        if not self.possible:
+        """Return the session of a cookie; None if it is forged, expired, or signed with another token."""
+        if not self.is_possible:
             return None
         try:
             session, issued = self._serializer.loads(cookie, max_age=LIFETIME_SECONDS, return_timestamp=True)
@@ -80,18 +79,18 @@ class Sessions:
 
 
 class EndedSessions:
-    """What every request with a session cookie, and every open line of one, is checked against."""
+    """The sessions that were ended. Every request with a session cookie, and every WebSocket, is checked."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._stored: frozenset[str] | None = None
         self._unstored: set[str] = set()
-        self._lines: dict[str, set[asyncio.Event]] = {}
+        self._sockets: dict[str, set[asyncio.Event]] = {}
 
     async def is_known(self) -> bool:
-        """Whether it can be said which sessions have ended; asks the database if it never answered.
+        """Return whether the ended sessions were read since the start; read them if not.
 
-        Fails closed: until then no session is believed, for it may have been signed out of.
+        Fails closed: until then no session is accepted, because it may have been signed out of.
         """
         if self._stored is None:
             try:
@@ -104,58 +103,57 @@ class EndedSessions:
         return session in self._unstored or session in (self._stored or ())
 
     async def end(self, session: str) -> None:
-        """End a session: its cookie and its open lines. Stored now, or as soon as the database answers."""
+        """End a session: its cookie and its WebSockets. Stored now, or once the database is available."""
         self._unstored.add(session)
-        self._close_lines()
+        self._close_sockets()
         try:
             await self.refresh()
         except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
             log.warning("a sign-out is not stored yet; it is kept in memory", error=describe(error))
 
     @asynccontextmanager
-    async def line_of(self, session: str | None) -> AsyncIterator[asyncio.Event]:
-        """Give a line of the session an event that is set when the session is ended; None is a token's."""
+    async def end_event_of(self, session: str | None) -> AsyncIterator[asyncio.Event]:
+        """Return, for one WebSocket, an event that is set when its session ends; None is a bearer token."""
         ended = asyncio.Event()
         if session is None:
             yield ended
             return
-        self._lines.setdefault(session, set()).add(ended)
-        self._close_lines()
+        self._sockets.setdefault(session, set()).add(ended)
+        self._close_sockets()
         try:
             yield ended
         finally:
-            self._lines[session].discard(ended)
-            if not self._lines[session]:
-                del self._lines[session]
+            self._sockets[session].discard(ended)
+            if not self._sockets[session]:
+                del self._sockets[session]
 
     async def refresh(self) -> None:
-        """Store what is not stored, and learn what ended in other processes."""
+        """Store what is not stored yet, and read what ended in other processes."""
         async with asyncio.timeout(_ANSWER_SECONDS):
             if storing := list(self._unstored):
-                await self._pool.execute(_SQL["end"], storing, float(LIFETIME_SECONDS))
-            rows = await self._pool.fetch(_SQL["ended"])
-        self._stored = frozenset(row["session"] for row in rows)
+                await repository.end_sessions(self._pool, sessions=storing, kept_seconds=LIFETIME_SECONDS)
+            self._stored = await repository.ended_sessions(self._pool)
         self._unstored.difference_update(storing)
-        self._close_lines()
+        self._close_sockets()
 
-    async def purge(self) -> None:
-        """Remove the sessions whose cookies have expired."""
-        await self._pool.execute(_SQL["purge"])
+    async def delete_expired(self) -> None:
+        """Delete the ended sessions whose cookies have expired."""
+        await repository.delete_expired_sessions(self._pool)
 
-    def _close_lines(self) -> None:
-        for session, events in self._lines.items():
+    def _close_sockets(self) -> None:
+        for session, events in self._sockets.items():
             if session in self:
                 for event in events:
                     event.set()
 
 
 async def run(sessions: EndedSessions, beat: Callable[[], None]) -> None:
-    """Learn once a second which sessions ended in other processes."""
-    turn = 0
+    """Read once a second which sessions ended in other processes. `beat` is the heartbeat."""
+    polls = 0
     while True:
         beat()
         await sessions.refresh()
-        if turn % _PURGE_EVERY_TURNS == 0:
-            await sessions.purge()
-        turn += 1
-        await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        if polls % _DELETE_EVERY_POLLS == 0:
+            await sessions.delete_expired()
+        polls += 1
+        await asyncio.sleep(_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Sessions, wrong attempts, and who is let through the door."""
+"""Sessions, wrong attempts, and which requests need authentication."""
 
 import re
 from typing import TYPE_CHECKING
@@ -54,9 +54,9 @@ def test_a_changed_cookie_is_not_a_session() -> None:
     assert Sessions("secret").read("") is None
 
 
-def test_without_a_token_nobody_gets_in() -> None:
+def test_without_a_token_no_session_is_accepted() -> None:
     nobody = Sessions("")
-    assert not nobody.possible
+    assert not nobody.is_possible
     assert not nobody.token_matches("")
     assert nobody.read(nobody.issue()) is None
 
@@ -67,7 +67,7 @@ def test_the_token_is_compared_whole_and_as_bytes() -> None:
     assert not Sessions("secret").token_matches("secret ")
 
 
-def test_wrong_tries_wait_longer_each_time_up_to_five_seconds() -> None:
+def test_wrong_attempts_wait_longer_each_time_up_to_five_seconds() -> None:
     attempts = WrongAttempts(clock=lambda: 0)
     assert [attempts.record("a") for _ in range(8)] == [0.25, 0.5, 1, 2, 4, 5, 5, 5]
     assert attempts.record("b") == 0.25
