@@ -88,7 +88,7 @@ async def admin_updates(websocket: WebSocket) -> None:
         mailbox.put_first(Message("snapshot", seen.model_dump(mode="json")))
         sessions: EndedSessions = websocket.app.state.ended_sessions
         try:
-            async with asyncio.timeout(access.seconds_left), sessions.line_of(access.session) as ended:
+            async with asyncio.timeout(access.seconds_left), sessions.end_event_of(access.session) as ended:
                 await _converse(websocket, mailbox, ended)
         except TimeoutError:
             await websocket.close(_SESSION_ENDED, "the session has ended")

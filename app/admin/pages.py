@@ -86,7 +86,7 @@ async def choose(request: Request) -> Response:
 @router.get(SIGN_IN)
 async def sign_in_form(request: Request, next: str = "/admin") -> Response:  # noqa: A002  # the name in the address
     """The form; it says so at once where no token is set."""
-    possible = Sessions(context_of(request).settings.admin_token).possible
+    possible = Sessions(context_of(request).settings.admin_token).is_possible
     return page(
         "sign_in.html", problem=None if possible else text("sign_in.impossible"), target=local_path(next)
     )
@@ -101,7 +101,7 @@ async def sign_in(request: Request) -> Response:
     target = local_path(form.get("next", "/admin"))
     sessions = Sessions(context_of(request).settings.admin_token)
     tries: WrongAttempts = request.app.state.wrong_attempts
-    if not sessions.possible:
+    if not sessions.is_possible:
         return page("sign_in.html", 401, problem=text("sign_in.impossible"), target=target)
     if not sessions.token_matches(form.get("token", "").strip()):
         context_of(request).denials.count("sign_in", client_address(request))
