@@ -21,7 +21,7 @@ from app.db.reading import open_reading_pool
 from app.decision import reprocessing
 from app.decision import routes as decision_routes
 from app.decision import worker as decision
-from app.intake.reception import Reception
+from app.intake.service import IntakeService
 from app.ops import health, queue_sampling, retention
 from app.orders import routes as order_routes
 from app.orders import sender
@@ -65,8 +65,12 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
         )
         store = ConfigStore(context.pool, settings, context.wakeups, start, apply=context.apply_config)
         await store.first_look()  # a pause of another process holds before anything is delivered
-        reception = Reception(context)
-        app.state.context, app.state.reception, app.state.health = context, reception, health.Health(context)
+        intake_service = IntakeService(context)
+        app.state.context, app.state.intake, app.state.health = (
+            context,
+            intake_service,
+            health.Health(context),
+        )
         app.state.config_store = store
         ended = app.state.ended_sessions = web_sessions.EndedSessions(context.pool)
         beat = context.supervisor.heartbeat
@@ -74,14 +78,14 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
         metrics.WORKER_UP.watch(context.supervisor.states)
         metrics.BUILD_INFO.labels(settings.app_version).set(1)
         context.supervisor.start("config", partial(store.run, beat("config")))
-        _start_workers(context, reception, app.state.hub)
+        _start_workers(context, intake_service, app.state.hub)
         if ignored := address.parse(url).ignored:
             log.warning("parameters of DATABASE_URL have no effect", parameters=list(ignored))
         log.info("started", version=settings.app_version, pool=settings.database_pool_size)
         try:
             yield
         finally:
-            await reception.close(_DRAIN_SECONDS)
+            await intake_service.close(_DRAIN_SECONDS)
             context.denials.write_lines(at_once=True)
             # senders finish the request they have open, so the limit is the destination's
             await context.supervisor.stop(context.config.webhook.timeout + 2)
@@ -109,11 +113,11 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
     return app
 
 
-def _start_workers(context: AppContext, reception: Reception, hub: Hub) -> None:
+def _start_workers(context: AppContext, intake_service: IntakeService, hub: Hub) -> None:
     start, beat = context.supervisor.start, context.supervisor.heartbeat
     start("clock", partial(db_clock.run, context.clock, context.pool, beat("clock")))
-    start("intake", partial(reception.commit.run, "intake"))
-    start("refused-posts", partial(reception.refused.run, "refused-posts"))
+    start("intake", partial(intake_service.group_commit.run, "intake"))
+    start("refused-posts", partial(intake_service.refused_posts.run, "refused-posts"))
     start("denials", partial(denials.run, context.denials, beat("denials")))
     start("queues", partial(queue_sampling.run, context, "queues"))
     screener.start(context)

@@ -10,17 +10,17 @@ import runpy
 from uuid import UUID
 
 from app import main
-from app.intake.reception import Reception
-from app.intake.store import Post
+from app.intake.commit import Post
+from app.intake.service import IntakeService
 
 
-class AnswersAtOnce(Reception):
-    """Takes every post for stored."""
+class AnswersAtOnce(IntakeService):
+    """Treats every post as stored."""
 
-    async def _stored(self, post: Post) -> tuple[UUID, bool]:
+    async def _commit(self, post: Post) -> tuple[UUID, bool]:
         return post.id, False
 
 
 if __name__ == "__main__":
-    vars(main)["Reception"] = AnswersAtOnce  # what the composition root puts behind the route
+    vars(main)["IntakeService"] = AnswersAtOnce  # what the composition root puts behind the route
     runpy.run_module("app", run_name="__main__", alter_sys=True)

@@ -1,17 +1,17 @@
-"""An alert on its way from the socket to a committed row."""
+"""Intake: an alert from the HTTP request to a committed row."""
 
 from fastapi import FastAPI
 
 from app.intake.openapi import PATHS, SCHEMAS, SECURITY_SCHEMES
-from app.intake.routes import WebhookIn
+from app.intake.routes import WebhookMiddleware
 
 
 def install(app: FastAPI) -> None:
-    """Put the webhook before everything else of the application, and describe it in `/openapi.json`.
+    """Add the webhook as the outermost middleware, and its description to `/openapi.json`.
 
-    Middleware that is added later than this stands before the webhook, and costs each alert its time.
+    Call it last: middleware that is added later runs before the webhook and delays every alert.
     """
-    app.add_middleware(WebhookIn)
+    app.add_middleware(WebhookMiddleware)
     derive = app.openapi
 
     def openapi() -> dict[str, object]:

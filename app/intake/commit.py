@@ -1,8 +1,10 @@
-"""Group commit: all that waits goes into one transaction; the commit before is the window."""
+"""Group commit: one transaction for all waiting posts; posts that arrive meanwhile form the next batch."""
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -11,35 +13,62 @@ from app import logging, metrics
 from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows
 from app.db.pool import Connection
-from app.db.queries import load
 from app.errors import describe
-from app.intake.dedupe import Verdict, collapse_batch, resolve_follower
-from app.intake.store import Post, store
+from app.intake import repository
+from app.intake.dedupe import DedupeKey, Resolution, collapse_batch, resolve_follower, resolve_leader
+from app.intake.repository import KeyClaim, KeyTransfer, PostRow
+from app.runtime.ids import new_id
+from app.signals.alert import Alert
 
 log = structlog.get_logger(__name__)
 
 BATCH_POSTS, BATCH_BYTES, UNCOMMITTED_BYTES = 500, 8_000_000, 32_000_000
 ANSWER_SECONDS = 2.0  # TradingView gives up after 3
 _COMMIT_SECONDS, _RETRY_SECONDS, _IDLE_SECONDS = 10.0, 0.1, 5.0
-
-
-_TRY_WRITING = load("app.intake")["try_writing"]
+_OVERHEAD_BYTES = 1_000  # memory of a waiting post in addition to its body
 
 
 class OverloadedError(Exception):
-    """More is waiting than may wait."""
+    """The waiting posts hold the maximum of 32 MB."""
 
 
 class NotCommittedInTimeError(Exception):
-    """The request has to be answered now; its post is withdrawn, unless its commit is under way."""
+    """No commit within 2 s: the post is withdrawn, unless its commit has begun."""
 
 
 class RefusedByDatabaseError(Exception):
-    """PostgreSQL does not take this one post; the text is its reason."""
+    """PostgreSQL refuses this post; the text is its reason."""
+
+
+@dataclass(slots=True, eq=False)
+class Post:
+    """An alert that waits to be stored. `max_age` is in seconds; `id` becomes the signal's if it is new.
+
+    `answer` is set after the commit, or earlier if the request was answered with 503.
+    """
+
+    alert: Alert
+    max_age: int
+    header_key: DedupeKey | None
+    body_key: DedupeKey | None
+    id: UUID = field(default_factory=new_id)
+    answer: asyncio.Future[Resolution] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    @property
+    def digest(self) -> bytes:
+        """Hash of the canonical body."""
+        return self.alert.digest
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory it holds while it waits."""
+        return len(self.alert.body) + _OVERHEAD_BYTES
 
 
 class GroupCommit:
-    """Takes posts from any number of requests and commits them in batches, in the order they came."""
+    """Commits the posts of all requests in batches, in the order of arrival."""
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
@@ -47,9 +76,9 @@ class GroupCommit:
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._bytes = 0  # of posts in the queue and in the batch under way
-        # all wait equally long, so the oldest one's timer serves for all: a timer each is dear at this rate
-        self._deadlines: deque[tuple[float, asyncio.Future[Verdict]]] = deque()
+        self._bytes = 0  # of the posts in the queue and in the current batch
+        # every post waits equally long, so one timer for the oldest is enough: one each costs too much here
+        self._deadlines: deque[tuple[float, asyncio.Future[Resolution]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -58,12 +87,12 @@ class GroupCommit:
         return len(self._queue)
 
     def submit(self, post: Post) -> None:
-        """Queue a post; `post.answer` says what became of it, within 2 s.
+        """Queue a post; within 2 s `post.answer` has its resolution.
 
-        It raises NotCommittedInTimeError or RefusedByDatabaseError.
+        `post.answer` raises NotCommittedInTimeError or RefusedByDatabaseError.
 
         Raises:
-            OverloadedError: 32 MB wait already.
+            OverloadedError: waiting posts hold 32 MB already.
         """
         if self._bytes + post.size > UNCOMMITTED_BYTES:
             raise OverloadedError
@@ -73,10 +102,10 @@ class GroupCommit:
         self._idle.clear()
         self._deadlines.append((asyncio.get_running_loop().time() + ANSWER_SECONDS, post.answer))
         if self._timer is None:
-            self._give_up()
+            self._expire_waits()
 
     async def drain(self, limit_seconds: float) -> None:
-        """Wait until everything accepted is committed or given up, at most `limit_seconds`."""
+        """Wait at most `limit_seconds` until every queued post is committed or withdrawn."""
         try:
             async with asyncio.timeout(limit_seconds):
                 await self._idle.wait()
@@ -84,64 +113,65 @@ class GroupCommit:
             log.warning("stopped with uncommitted posts; none of them was answered 202", posts=self.waiting)
 
     async def run(self, name: str) -> None:
-        """Commit, on a connection of its own, so that busy workers never keep an alert waiting.
+        """Commit batches over a dedicated connection, so that busy workers never delay an alert.
 
-        While the database is unavailable it keeps trying, with the posts that are still waited for.
+        While the database is unavailable it retries, with the posts whose requests still wait.
         """
-        away = False
+        is_unavailable = False
         while True:
             try:
                 async with self._context.pool.acquire(timeout=_IDLE_SECONDS) as connection:
                     while True:
                         self._context.supervisor.beat(name)
-                        if batch := self._take():
+                        if batch := self._next_batch():
                             await self._commit(connection, batch)
-                            away = False
+                            is_unavailable = False
                         elif self._context.intake_failure:
-                            await self._try_writing(connection)
+                            await self._probe(connection)
                         else:
-                            await self._next_arrival()
+                            await self._wait_for_post()
             except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
-                if not away:
+                if not is_unavailable:
                     log.warning("intake cannot commit, and keeps trying", error=describe(error))
-                away = True
+                is_unavailable = True
                 self._context.intake_failure = describe(error)
                 self._context.supervisor.beat(name)
-                self._put_back(self._take_all())
+                self._requeue(self._take_all())
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    def _give_up(self) -> None:
-        """End the waits that have lasted too long, and come back for the next."""
+    def _expire_waits(self) -> None:
+        """Withdraw posts that have waited for 2 s, and set the timer for the next one."""
         loop = asyncio.get_running_loop()
         while self._deadlines and (self._deadlines[0][0] <= loop.time() or self._deadlines[0][1].done()):
             _, answer = self._deadlines.popleft()
             if not answer.done():
                 answer.set_exception(NotCommittedInTimeError())
                 self._context.intake_failure = self._context.intake_failure or "no commit within 2 s"
-        self._timer = loop.call_at(self._deadlines[0][0], self._give_up) if self._deadlines else None
+        self._timer = loop.call_at(self._deadlines[0][0], self._expire_waits) if self._deadlines else None
 
-    async def _next_arrival(self) -> None:
+    async def _wait_for_post(self) -> None:
+        """Wait until a post arrives, at most 5 s: the worker's heartbeat is due then."""
         self._idle.set()
         self._arrived.clear()
         try:
             async with asyncio.timeout(_IDLE_SECONDS):
                 await self._arrived.wait()
         except TimeoutError:
-            return  # nothing came: time for a beat
+            return
 
-    async def _try_writing(self, connection: Connection) -> None:
-        """Find out, without waiting for a post, whether posts can be stored again; nothing is kept of it."""
+    async def _probe(self, connection: Connection) -> None:
+        """Test with a transaction that is rolled back whether posts can be stored again."""
         transaction = connection.transaction()
         await transaction.start()
         try:
             async with asyncio.timeout(_COMMIT_SECONDS):
-                await connection.execute(_TRY_WRITING)
+                await repository.probe_insert(connection)
         finally:
             await transaction.rollback()
         self._context.intake_failure = ""
 
-    def _take(self) -> list[Post]:
-        """Take the next batch off the queue; withdrawn posts fall away."""
+    def _next_batch(self) -> list[Post]:
+        """Remove the next batch from the queue, without the posts that were withdrawn."""
         batch, size = list[Post](), 0
         while self._queue and len(batch) < BATCH_POSTS and size + self._queue[0].size <= BATCH_BYTES:
             post = self._queue.popleft()
@@ -153,12 +183,12 @@ class GroupCommit:
         return batch
 
     def _take_all(self) -> list[Post]:
-        everything = list(self._queue)
+        posts = list(self._queue)
         self._queue.clear()
-        return everything
+        return posts
 
-    def _put_back(self, posts: Sequence[Post]) -> None:
-        """Queue posts again, before all others, but for those withdrawn meanwhile."""
+    def _requeue(self, posts: Sequence[Post]) -> None:
+        """Put posts back at the front of the queue, without those withdrawn meanwhile."""
         for post in reversed(posts):
             if post.answer.done():
                 self._bytes -= post.size
@@ -168,8 +198,8 @@ class GroupCommit:
             self._idle.set()
 
     async def _commit(self, connection: Connection, batch: Sequence[Post]) -> None:
-        """Commit a batch. What is not settled by it, for whatever reason, is in the queue again."""
-        settled: dict[Post, Verdict | None] = {}
+        """Commit a batch. Posts that it does not settle, for whatever reason, are queued again."""
+        settled: dict[Post, Resolution | None] = {}
         leaders, followers = collapse_batch(batch)
         parts = [leaders]
         try:
@@ -177,35 +207,35 @@ class GroupCommit:
                 part = parts.pop()
                 try:
                     async with asyncio.timeout(_COMMIT_SECONDS):
-                        verdicts = await store(connection, part)
+                        resolutions = await store(connection, part)
                 except asyncpg.PostgresError as error:
                     if not is_about_rows(error):
                         raise
                     if len(part) == 1:
                         settled[part[0]] = None
                         self._refuse(part[0], error)
-                    else:  # somewhere in it is a row that PostgreSQL does not take: close in on it
+                    else:  # PostgreSQL refuses at least one row: halve the part until that row is alone
                         middle = len(part) // 2
                         parts += [part[middle:], part[:middle]]
                 else:
-                    settled.update(zip(part, verdicts, strict=True))
-                    self._announce(part, verdicts)
+                    settled.update(zip(part, resolutions, strict=True))
+                    self._publish(part, resolutions)
             for post, leader in followers:
-                verdict = settled[leader]
-                if verdict and (same := resolve_follower(post, leader, verdict)):
-                    settled[post] = same
-                    self._answer(post, same)
+                of_leader = settled[leader]
+                if of_leader and (resolution := resolve_follower(post, leader, of_leader)):
+                    settled[post] = resolution
+                    self._answer(post, resolution)
         finally:
             self._bytes -= sum(post.size for post in settled)
-            self._put_back([post for post in batch if post not in settled])
+            self._requeue([post for post in batch if post not in settled])
 
-    def _announce(self, part: Sequence[Post], verdicts: Sequence[Verdict]) -> None:
-        """Answer the requests, wake the workers, write the log: all after the commit."""
-        new = [post for post, verdict in zip(part, verdicts, strict=True) if verdict.first == post.id]
-        undecided = sum(post.alert.order.type is not None for post in new)
+    def _publish(self, part: Sequence[Post], resolutions: Sequence[Resolution]) -> None:
+        """Answer the requests, count, wake the workers and log; called after the commit."""
+        new = _new_posts(part, resolutions)
+        undecided = sum(post.alert.intent.type is not None for post in new)
         self._context.queues.received += undecided
-        for post, verdict in zip(part, verdicts, strict=True):
-            self._answer(post, verdict)
+        for post, resolution in zip(part, resolutions, strict=True):
+            self._answer(post, resolution)
         while self._deadlines and self._deadlines[0][1].done():
             self._deadlines.popleft()
         self._context.intake_failure = ""
@@ -218,11 +248,11 @@ class GroupCommit:
         logging.write_lines("signal received", (_log_fields(post) for post in new))
 
     @staticmethod
-    def _answer(post: Post, verdict: Verdict) -> None:
-        if verdict.first not in {post.id, None}:
+    def _answer(post: Post, resolution: Resolution) -> None:
+        if resolution.signal_id not in {post.id, None}:
             metrics.SIGNALS_DUPLICATE.inc()
         if not post.answer.done():
-            post.answer.set_result(verdict)
+            post.answer.set_result(resolution)
 
     @staticmethod
     def _refuse(post: Post, error: asyncpg.PostgresError) -> None:
@@ -232,7 +262,78 @@ class GroupCommit:
             post.answer.set_exception(RefusedByDatabaseError(what))
 
 
+async def store(connection: Connection, posts: Sequence[Post]) -> list[Resolution]:
+    """Commit posts, no two of which share a key, and return the resolution of each.
+
+    Calling it again with the same posts is safe, whether or not the first call was committed.
+    """
+    if not any(post.header_key for post in posts):
+        stored = await repository.store_posts(connection, posts=_rows(posts))
+        if stored == len(posts):
+            return [Resolution(post.id) for post in posts]
+    # a key is held, or a post has two keys: it must get both of them or none
+    async with connection.transaction():
+        resolutions = await _deduplicate(connection, posts)
+        if new := _new_posts(posts, resolutions):  # those that `store_posts` has just stored, too
+            await repository.insert_signals(connection, posts=_rows(new))
+    return resolutions
+
+
+async def _deduplicate(connection: Connection, posts: Sequence[Post]) -> list[Resolution]:
+    """Acquire the posts' keys, and give back those of duplicates; part of the caller's transaction."""
+    claims = [
+        KeyClaim(key.value, post.id, post.digest, key.seconds)
+        for post in posts
+        for key in (post.header_key, post.body_key)
+        if key
+    ]
+    if not claims or await repository.acquire_keys(connection, claims=claims) == len(claims):
+        return [Resolution(post.id) for post in posts]
+    owners = await repository.find_key_owners(connection, keys=[claim.key for claim in claims])
+    resolutions = [resolve_leader(post, owners) for post in posts]
+    transfers = [
+        KeyTransfer(key, resolution.signal_id)
+        for resolution in resolutions
+        for key in resolution.transferred_keys
+        if resolution.signal_id is not None
+    ]
+    if transfers:
+        await repository.transfer_keys(connection, transfers=transfers)
+    if released := [key for resolution in resolutions for key in resolution.released_keys]:
+        await repository.release_keys(connection, keys=released)
+    return resolutions
+
+
+def _new_posts(posts: Sequence[Post], resolutions: Sequence[Resolution]) -> list[Post]:
+    """Return the posts that are no duplicates."""
+    return [
+        post for post, resolution in zip(posts, resolutions, strict=True) if resolution.signal_id == post.id
+    ]
+
+
+def _rows(posts: Sequence[Post]) -> list[PostRow]:
+    return [_row(place, post) for place, post in enumerate(posts)]
+
+
+def _row(place: int, post: Post) -> PostRow:
+    alert, (key, seconds) = post.alert, post.body_key or (None, None)
+    return PostRow(
+        place=place,
+        id=post.id,
+        type=alert.intent.type,
+        ticker=alert.ticker,
+        max_age=post.max_age,
+        reason=alert.intent.reason,
+        sender_signal_id=alert.sender_signal_id,
+        price=alert.price,
+        body=alert.body,
+        key=key,
+        digest=post.digest,
+        seconds=seconds,
+    )
+
+
 def _log_fields(post: Post) -> dict[str, object]:
-    order = post.alert.order
-    fields: dict[str, object] = {"signal_id": post.id, "ticker": post.alert.ticker, "type": order.type}
-    return {**fields, "rejected": order.reason} if order.reason else fields
+    intent = post.alert.intent
+    fields: dict[str, object] = {"signal_id": post.id, "ticker": post.alert.ticker, "type": intent.type}
+    return {**fields, "rejected": intent.reason} if intent.reason else fields

@@ -1,4 +1,4 @@
-"""The OpenAPI description of the webhook, which FastAPI cannot derive from a plain route."""
+"""The OpenAPI description of the webhook: FastAPI cannot derive it from a plain ASGI middleware."""
 
 from typing import Any
 
@@ -41,30 +41,37 @@ def _reference(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-_ERROR = _reference("Problem")  # as every refusal of the application
+_ERROR = _reference("Problem")  # the schema of every error response of the application
 
-# The secret may be in any of these places. OpenAPI has no scheme for the field `secret` of a body, nor for a
-# path: they are the empty alternative, and say so where they are described.
-_WHERE = "WEBHOOK_SECRET, unless the header, the query, the path or the body's field has it, or none is set"
+# OpenAPI has no security scheme for a secret in the body or in the path. The empty alternative `{}` in
+# `security` stands for both; their descriptions say so.
+_WHERE_ALLOWED = (
+    "WEBHOOK_SECRET, unless the header, the query, the path or the body's field has it, or none is set"
+)
 SECURITY_SCHEMES: dict[str, Any] = {
     "WebhookSecretHeader": {
         "type": "apiKey",
         "in": "header",
         "name": "X-Webhook-Secret",
-        "description": _WHERE,
+        "description": _WHERE_ALLOWED,
     },
-    "WebhookSecretQuery": {"type": "apiKey", "in": "query", "name": "secret", "description": _WHERE},
+    "WebhookSecretQuery": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "secret",
+        "description": _WHERE_ALLOWED,
+    },
 }
 
 
-def _answer(
+def _response(
     description: str, schema: dict[str, Any], headers: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    answer: dict[str, Any] = {
+    response: dict[str, Any] = {
         "description": description,
         "content": {"application/json": {"schema": schema}},
     }
-    return {**answer, "headers": headers} if headers else answer
+    return {**response, "headers": headers} if headers else response
 
 
 def _parameter(name: str, place: str, description: str, *, required: bool = False) -> dict[str, Any]:
@@ -97,12 +104,12 @@ def _operation(name: str, *path_parameters: dict[str, Any]) -> dict[str, Any]:
                 "content": {"application/json": {"schema": _reference("Alert")}},
             },
             "responses": {
-                "202": _answer("committed, or a duplicate of one that is", _reference("Accepted")),
-                "401": _answer("wrong or missing secret", _ERROR),
-                "408": _answer("the body did not come within 2 s", _ERROR),
-                "413": _answer("more than 64 KiB", _ERROR),
-                "422": _answer("not an alert; the detail names the field", _ERROR),
-                "503": _answer("not stored: send it again", _ERROR, _RETRY_AFTER),
+                "202": _response("committed, or a duplicate of one that is", _reference("Accepted")),
+                "401": _response("wrong or missing secret", _ERROR),
+                "408": _response("the body did not come within 2 s", _ERROR),
+                "413": _response("more than 64 KiB", _ERROR),
+                "422": _response("not an alert; the detail names the field", _ERROR),
+                "503": _response("not stored: send it again", _ERROR, _RETRY_AFTER),
             },
         }
     }

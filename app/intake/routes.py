@@ -1,6 +1,6 @@
 """`POST /webhook/in[/secret][/]` as plain ASGI, before all other middleware and routes.
 
-What a framework does for each request costs more than all that the webhook does itself (docs/performance.md).
+The work of a framework for each request costs more than all that the webhook does (docs/performance.md).
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.intake.access import is_misspelt, secret_in_path, secrets_in
-from app.intake.reception import WRONG_PATH, Accepted, Envelope, NotTakenError, Reception
+from app.intake.service import WRONG_PATH, Accepted, Envelope, IntakeService, PostRefusedError
 
 BODY_LIMIT = 64 * 1024
 _BODY_SECONDS = 2.0
-_REST_BYTES, _REST_SECONDS = 8_000_000, 0.5  # of a body that is too large, before the connection is closed
-_RETRY_AFTER_SECONDS = "5"  # the pace at which TradingView sends again
+_DRAIN_BYTES, _DRAIN_SECONDS = 8_000_000, 0.5  # of a body that is too large, before the connection is closed
+_RETRY_AFTER_SECONDS = "5"  # the interval at which TradingView repeats an alert
 _encode = msgspec.json.Encoder().encode
 
 
-class WebhookIn:
-    """Answers posts to the webhook, by `app.state.reception`; hands on every other request."""
+class WebhookMiddleware:
+    """Answers requests to the webhook with `app.state.intake`; passes every other request on."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -40,31 +40,31 @@ class WebhookIn:
             return
         try:
             accepted = await _accept(scope, receive, in_path)
-        except NotTakenError as error:
-            await _refused(error)(scope, receive, send)
+        except PostRefusedError as error:
+            await _error_response(error)(scope, receive, send)
         except ClientDisconnect:
-            return  # nobody is left to answer
+            return  # there is no one to answer
         else:
             await _send_accepted(accepted, send)
 
 
 async def _accept(scope: Scope, receive: Receive, in_path: bytes | None) -> Accepted:
-    """Read the post and have it taken; `in_path` None is a path that was meant to be the webhook's.
+    """Read the post and have it stored; `in_path` is None for a misspelt path.
 
     Raises:
-        NotTakenError: what the answer is instead.
-        ClientDisconnect: the sender went away.
+        PostRefusedError: the response to send instead of the 202.
+        ClientDisconnect: the client closed the connection.
     """
-    reception: Reception = scope["app"].state.reception
+    intake: IntakeService = scope["app"].state.intake
     is_post = scope["method"] == "POST"
     if in_path is None:
-        raise reception.misdirected(_client(scope)) if is_post else NotTakenError(404, WRONG_PATH)
+        raise intake.refuse_misspelt_path(_client(scope)) if is_post else PostRefusedError(404, WRONG_PATH)
     if not is_post:
-        raise NotTakenError(405, "only POST is allowed here: it is where alerts are sent")
+        raise PostRefusedError(405, "only POST is allowed here: it is where alerts are sent")
     headers = dict(scope["headers"])
     envelope = _envelope(scope, headers, in_path)
-    body = await _read(receive, headers, reception, envelope)
-    return await reception.accept(body, envelope)
+    body = await _read_body(receive, headers, intake, envelope)
+    return await intake.accept(body, envelope)
 
 
 def _envelope(scope: Scope, headers: Mapping[bytes, bytes], in_path: bytes) -> Envelope:
@@ -82,47 +82,49 @@ def _client(scope: Scope) -> str:
     return client[0] if client else ""
 
 
-async def _read(
-    receive: Receive, headers: Mapping[bytes, bytes], reception: Reception, envelope: Envelope
+async def _read_body(
+    receive: Receive, headers: Mapping[bytes, bytes], intake: IntakeService, envelope: Envelope
 ) -> bytes:
-    """Read the body; of one that is too large no more than shows that it is.
+    """Read the body, at most 64 KiB; reading stops at the first part that exceeds the limit.
 
     Raises:
-        NotTakenError: 413, or 408 when it does not come within 2 s.
-        ClientDisconnect: the sender went away.
+        PostRefusedError: 413 if it is too large, 408 if it is incomplete after 2 s.
+        ClientDisconnect: the client closed the connection.
     """
     announced = headers.get(b"content-length", b"").lstrip(b"0")
     is_large = announced.isdigit() and (len(announced) > 20 or int(announced) > BODY_LIMIT)
-    body, more = b"", True
+    body, has_more = b"", True
     try:
         async with asyncio.timeout(_BODY_SECONDS):
-            while more and not (is_large and body):
+            while has_more and not (is_large and body):
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
                 body += message.get("body", b"")
-                more = message.get("more_body", False)
+                has_more = message.get("more_body", False)
                 is_large = is_large or len(body) > BODY_LIMIT
     except TimeoutError as error:
         late = f"body: did not come within {_BODY_SECONDS:g} s"
-        raise reception.incomplete(408, late, envelope, body) from error
+        raise intake.refuse_incomplete(408, late, envelope, body) from error
     if is_large:
-        refusal = reception.incomplete(413, f"body: at most {BODY_LIMIT} bytes are allowed", envelope, body)
-        if more:
-            await _discard(receive)
+        refusal = intake.refuse_incomplete(
+            413, f"body: at most {BODY_LIMIT} bytes are allowed", envelope, body
+        )
+        if has_more:
+            await _drain_body(receive)
         raise refusal
     return body
 
 
-async def _discard(receive: Receive) -> None:
-    """Read on for a moment: a sender that is cut off while it still sends never sees its answer."""
-    left, more = _REST_BYTES, True
+async def _drain_body(receive: Receive) -> None:
+    """Discard up to 8 MB for up to 0.5 s: a client that cannot finish sending never reads the response."""
+    left, has_more = _DRAIN_BYTES, True
     with suppress(TimeoutError):
-        async with asyncio.timeout(_REST_SECONDS):
-            while more and left > 0:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while has_more and left > 0:
                 message = await receive()
                 left -= len(message.get("body", b""))
-                more = message.get("more_body", False)
+                has_more = message.get("more_body", False)
 
 
 async def _send_accepted(accepted: Accepted, send: Send) -> None:
@@ -139,7 +141,7 @@ async def _send_accepted(accepted: Accepted, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _refused(error: NotTakenError) -> Response:
+def _error_response(error: PostRefusedError) -> Response:
     headers = dict[str, str]()
     if error.status == 503:
         headers["Retry-After"] = _RETRY_AFTER_SECONDS

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from standardwebhooks import Webhook
 
-from app.signals.members import Member, members
+from app.signals.alert import Member, members
 from app.signals.statuses import SignalType
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -1,1 +1,1 @@
-"""The domain's words and rules, pure: nothing of the application is imported here."""
+"""The domain: statuses, alerts, positions. Pure; imports no other package of the application."""

@@ -1,44 +1,79 @@
-"""From the bytes of a post to an alert. Pure."""
+"""Parse an alert: from the bytes of a post to its fields, its intent and the body to store. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
 
-from app.signals.members import without
-from app.signals.vocabulary import Order, read_order
+from app.signals.statuses import SignalType
 
 SECRET_FIELD = "secret"  # noqa: S105  # the name of a field
 _TICKER = re.compile(r"[A-Za-z0-9.-]{1,20}")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _PRICE_DIGITS = 60  # before and after the point: far above any price, far below what `numeric` refuses
 _SENDER_ID_LENGTH = 500
+_SHOWN_WORD_LENGTH = 40
+
+_BUY_WORDS = frozenset({"buy", "long", "enter"})
+_SELL_WORDS = frozenset({"sell", "exit", "close"})
+_SHORT_WORDS = frozenset({"short", "cover"})
+
+_WHITESPACE = rb"[ \t\r\n]*"
+_STRING = rb'"(?:[^"\\]|\\.)*"'
+_NAME = re.compile(
+    _WHITESPACE + rb",?" + _WHITESPACE + rb"(" + _STRING + rb")" + _WHITESPACE + rb":" + _WHITESPACE
+)
+_SCALAR = re.compile(_STRING + rb"|[^{\[\]},\" \t\r\n]+")
+_BRACKETS = re.compile(_STRING + rb"|[{}\[\]]")
+
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_text = msgspec.json.Decoder(str).decode
+_decode_string = msgspec.json.Decoder(str).decode
 
 Fields = Mapping[str, bytes]
 
 
 class BadAlertError(Exception):
-    """The post is no alert; the text names the field and what is allowed (422)."""
+    """The post is not a valid alert (422); the text names the field and what is allowed."""
+
+
+class Intent(NamedTuple):
+    """What an alert asks for: its type, or None with the reason why it has none."""
+
+    type: SignalType | None
+    reason: str = ""
 
 
 class Alert(NamedTuple):
-    """An alert as it is stored. `body` is what came, without the secret; equal alerts have equal digests."""
+    """An alert as it is stored.
+
+    `body` holds the bytes that were sent, without the secret. Equal alerts have equal digests.
+    """
 
     ticker: str
-    order: Order
+    intent: Intent
     price: Decimal | None
     sender_signal_id: str | None
     body: bytes
     digest: bytes
 
 
+class Member(NamedTuple):
+    """A member of a JSON object: its name and its offsets in the bytes.
+
+    `start` is the opening quote of the name, `value` the first byte of the value, `end` one past its last.
+    """
+
+    name: str
+    start: int
+    value: int
+    end: int
+
+
 def read_fields(body: bytes) -> dict[str, bytes]:
-    """Return each top-level field's value as the bytes it came in; the last one of a repeated name.
+    """Return the bytes of each top-level field's value; a repeated name has its last value.
 
     Raises:
         BadAlertError: not UTF-8, not JSON, not an object, or nested too deeply.
@@ -57,23 +92,47 @@ def read_fields(body: bytes) -> dict[str, bytes]:
 
 
 def read_alert(body: bytes, fields: Fields) -> Alert:
-    """Make the alert of a body and its fields.
+    """Build the alert from a body and its fields.
 
     Raises:
-        BadAlertError: the ticker is missing or odd, or the price is no number.
+        BadAlertError: the ticker is missing or not valid, or the price is not a number.
     """
     return Alert(
-        ticker=_ticker(fields.get("ticker")),
-        order=read_order(_word(fields.get("action")), _word(fields.get("side"))),
-        price=_price(fields.get("price")),
-        sender_signal_id=_sender_id(fields.get("signal_id")),
-        body=without(body, SECRET_FIELD) if SECRET_FIELD in fields else body,
+        ticker=_read_ticker(fields.get("ticker")),
+        intent=read_intent(_read_word(fields.get("action")), _read_word(fields.get("side"))),
+        price=_read_price(fields.get("price")),
+        sender_signal_id=_read_sender_id(fields.get("signal_id")),
+        body=remove_members(body, SECRET_FIELD) if SECRET_FIELD in fields else body,
         digest=digest(fields),
     )
 
 
+def read_intent(action: str | None, side: str | None) -> Intent:
+    """Derive the signal's type from `action` and `side`, ignoring case and whitespace.
+
+    `action` decides; `side` counts only where `action` is empty or missing. `side: long` with a sell closes
+    the long position, so it is valid. `action: buy` with `side: sell` is a contradiction. `short` and `cover`
+    are not supported in either field.
+    """
+    action, side = _normalise_word(action), _normalise_word(side)
+    for field, word in (("action", action), ("side", side)):
+        if word in _SHORT_WORDS:
+            return Intent(None, f"{field} is '{word}': short selling is not supported")
+    field, word = ("action", action) if action else ("side", side)
+    if not word:
+        return Intent(None, "neither action nor side says buy or sell")
+    if word in _BUY_WORDS:
+        if action and side in _SELL_WORDS:
+            return Intent(None, f"action '{action}' contradicts side '{side}'")
+        return Intent(SignalType.BUY)
+    if word in _SELL_WORDS:
+        return Intent(SignalType.SELL)
+    shown = word[:_SHOWN_WORD_LENGTH].replace("\0", "\N{REPLACEMENT CHARACTER}")  # `text` cannot hold NUL
+    return Intent(None, f"{field} '{shown}' is no known word for buying or selling")
+
+
 def digest(fields: Fields) -> bytes:
-    """Hash what makes two alerts the same: names in order, each value as it came, the secret left out."""
+    """Hash the fields by which duplicates are found: sorted by name, values as sent, without the secret."""
     whole = blake2b(digest_size=16, person=b"body")
     for name in sorted(fields):
         if name != SECRET_FIELD:
@@ -82,35 +141,73 @@ def digest(fields: Fields) -> bytes:
     return whole.digest()
 
 
-def text_of(raw: bytes | None) -> str | None:
-    """Return a JSON string's text; None for anything that is no (readable) string."""
+def decode_text(raw: bytes | None) -> str | None:
+    """Return the text of a JSON string; None for any other value or an invalid string."""
     try:
-        return _decode_text(raw) if raw and raw[:1] == b'"' else None
+        return _decode_string(raw) if raw and raw[:1] == b'"' else None
     except msgspec.DecodeError:
         return None
 
 
-def _ticker(raw: bytes | None) -> str:
+def members(body: bytes) -> Iterator[Member]:
+    """Yield the members of the object in `body` in their order, a repeated name each time.
+
+    `body` must be valid JSON: parse it first.
+    """
+    position = body.index(b"{") + 1
+    while found := _NAME.match(body, position):
+        scalar = _SCALAR.match(body, found.end())
+        position = scalar.end() if scalar else _end_of_nested(body, found.end())
+        yield Member(_decode_string(found[1]), found.start(1), found.end(), position)
+
+
+def remove_members(body: bytes, name: str) -> bytes:
+    """Return `body` without the members of that name and their commas; all other bytes are unchanged."""
+    spans = list(members(body))
+    kept = [index for index, member in enumerate(spans) if member.name != name]
+    if len(kept) == len(spans):
+        return body
+    # every remaining member except the last keeps its comma and the whitespace around it
+    parts = [body[spans[index].start : spans[index + 1].start] for index in kept[:-1]]
+    parts += [body[spans[index].start : spans[index].end] for index in kept[-1:]]
+    return b"".join([body[: spans[0].start], *parts, body[spans[-1].end :]])
+
+
+def _end_of_nested(body: bytes, start: int) -> int:
+    """Return the offset behind the array or object that begins at `start`."""
+    depth = 0
+    for mark in _BRACKETS.finditer(body, start):
+        depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(mark[0], 0)
+        if depth == 0:
+            return mark.end()
+    raise ValueError("the body is not valid JSON")
+
+
+def _read_ticker(raw: bytes | None) -> str:
     if raw is None or raw == b"null":
         raise BadAlertError("ticker: missing")
-    text = text_of(raw)
+    text = decode_text(raw)
     if text is None or not _TICKER.fullmatch(ticker := text.strip()):
         raise BadAlertError("ticker: 1 to 20 of A-Z, 0-9, '.' and '-' are allowed")
     return ticker.upper()
 
 
-def _word(raw: bytes | None) -> str | None:
-    """Return the text of `action` or `side`; what is no text counts as the unknown word it is written as."""
+def _read_word(raw: bytes | None) -> str | None:
+    """Return the text of `action` or `side`; a value that is not a string counts as an unknown word."""
     if raw is None or raw == b"null":
         return None
-    text = text_of(raw)
-    return raw[:40].decode("utf-8", "replace") if text is None else text
+    text = decode_text(raw)
+    return raw[:_SHOWN_WORD_LENGTH].decode("utf-8", "replace") if text is None else text
 
 
-def _price(raw: bytes | None) -> Decimal | None:
+def _normalise_word(text: str | None) -> str:
+    return "".join(text.split()).lower() if text else ""
+
+
+def _read_price(raw: bytes | None) -> Decimal | None:
     if raw is None or raw == b"null":
         return None
-    text = (text_of(raw) if raw[:1] == b'"' else raw.decode()) or ""
+    text = (decode_text(raw) if raw[:1] == b'"' else raw.decode()) or ""
     if len(text) > 2 * _PRICE_DIGITS or not _NUMBER.fullmatch(text := text.strip()):
         raise BadAlertError("price: a number, or a text that is one, is allowed")
     price = Decimal(text)
@@ -120,10 +217,10 @@ def _price(raw: bytes | None) -> Decimal | None:
     return price
 
 
-def _sender_id(raw: bytes | None) -> str | None:
-    """Return the sender's own id, for showing: any JSON value, cut, without what PostgreSQL cannot hold."""
+def _read_sender_id(raw: bytes | None) -> str | None:
+    """Return the sender's own id for display: any JSON value, at most 500 characters, NUL replaced."""
     if raw is None or raw == b"null":
         return None
-    text = text_of(raw)
+    text = decode_text(raw)
     shown = raw.decode("utf-8", "replace") if text is None else text
     return shown[:_SENDER_ID_LENGTH].replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,8 +1,7 @@
-"""The position's state machine. Pure.
+"""The position book: what a delivered order does to the position of its ticker. Pure.
 
-A ticker has no open position or one, and that one counts its buys. What an order does is decided here; the
-statement that writes a delivery's outcome applies it in the same transaction (`delivered` in
-`app/orders/queries.sql`), and a unique index keeps it at one open position per ticker.
+A ticker has at most one open position (a unique index ensures it), which counts its buys. The statement that
+writes a delivery's outcome applies the effect in the same transaction (`app/orders/queries.sql`).
 """
 
 from enum import StrEnum
@@ -11,18 +10,18 @@ from app.signals.statuses import SignalType
 
 
 class Effect(StrEnum):
-    """What a delivered order does to the position of its ticker."""
+    """The effect of a delivered order on the position of its ticker."""
 
-    OPENS = "opens"  # or counts one buy more where a position is open
-    CLOSES = "closes"  # nothing where none is open
+    OPENS = "opens"  # if a position is open already, it counts one more buy
+    CLOSES = "closes"  # no effect if no position is open
     NOTHING = "nothing"
 
 
 def effect_of(order_type: str, *, has_quantity: bool, close_on_partial: bool) -> Effect:
-    """Say what the order does once it is delivered.
+    """Return the effect of an order once it is delivered.
 
-    A sell that names a quantity may leave a rest; by default it counts as closing, with
-    `close_on_partial` off the position stays open.
+    A sell with a quantity may be partial. With `close_on_partial`, the default, it closes the position;
+    otherwise the position stays open.
     """
     if order_type == SignalType.BUY:
         return Effect.OPENS

@@ -1,4 +1,4 @@
-"""The words that are stored, sent and counted: statuses, types, results and outcomes. Pure."""
+"""Enumerations of stored values: statuses, types, decision results and outcomes. Pure."""
 
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ class Status(StrEnum):
 
 
 class SignalType(StrEnum):
-    """What a signal orders. Whatever is not a buy closes something."""
+    """The type of a signal. Every type except `BUY` closes a position."""
 
     BUY = "buy"
     SELL = "sell"
@@ -26,7 +26,7 @@ class SignalType(StrEnum):
 
 
 class DecisionResult(StrEnum):
-    """The status that a decision leads to; the value is that of `Status`."""
+    """The status that a decision results in; a subset of `Status` with the same values."""
 
     APPROVED = "approved"
     REJECTED = "rejected"
@@ -34,9 +34,9 @@ class DecisionResult(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of one delivery attempt."""
+    """The outcome of one delivery attempt."""
 
     DELIVERED = "delivered"
-    REFUSED = "refused"  # the destination has it and will not act on it
-    NOT_TAKEN = "not_taken"  # the destination certainly did nothing with it
-    UNKNOWN = "unknown"  # the destination may have acted on it
+    REFUSED = "refused"  # the destination received it and will not execute it
+    NOT_TAKEN = "not_taken"  # not accepted: the destination certainly did not execute it
+    UNKNOWN = "unknown"  # the destination may have executed it

@@ -59,7 +59,7 @@ async def test_refused_posts_are_shown_with_their_beginning(app_server: AppServe
     for body in (b"{", b'{"ticker": "TOO LONG FOR A TICKER"}', b'{"ticker":"\xff"}'):
         async with app_server.http.post("/webhook/in", data=body) as answer:
             assert answer.status == 422
-    await app_server.app.state.reception.refused.write()
+    await app_server.app.state.intake.refused_posts.write()
     posts = await all_pages(app_server, "/admin/refused", "posts")
     assert [post["head"] for post in posts] == [
         '{"ticker":"\N{REPLACEMENT CHARACTER}"}',

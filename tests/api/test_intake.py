@@ -1,4 +1,4 @@
-"""`POST /webhook/in` on a real database (SPEC §8): what was answered 202 is there, once, byte for byte."""
+"""`POST /webhook/in` on a real database: every post answered with 202 is stored once, byte for byte."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class TestSecret:
     ) -> None:
         server = await start_app(webhook_secret=SECRET)
         status, answer = await post(server, body, path)
-        await server.app.state.reception.refused.write()
+        await server.app.state.intake.refused_posts.write()
 
         assert status == 401
         assert "secret" in answer["detail"]
@@ -235,7 +235,7 @@ class TestRefused:
         field: str,
     ) -> None:
         status, answer = await post(app_server, body)
-        await app_server.app.state.reception.refused.write()
+        await app_server.app.state.intake.refused_posts.write()
 
         assert status == 422
         assert answer["detail"].startswith(f"{field}: ")
@@ -250,7 +250,7 @@ class TestRefused:
     ) -> None:
         server = await start_app(webhook_secret=SECRET)
         status, _ = await post(server, body % SECRET.encode(), X_Webhook_Secret=SECRET)
-        await server.app.state.reception.refused.write()
+        await server.app.state.intake.refused_posts.write()
 
         assert status == 422
         head = await database.fetchval("SELECT head FROM refused_posts")
@@ -260,7 +260,7 @@ class TestRefused:
     async def test_the_last_thousand_are_kept(
         self, app_server: AppServer, database: asyncpg.Connection[asyncpg.Record]
     ) -> None:
-        refused = app_server.app.state.reception.refused
+        refused = app_server.app.state.intake.refused_posts
         for first in (0, 600):
             for number in range(first, first + 600):
                 refused.add(422, f"number {number}", "127.0.0.1", 0, b"")
@@ -338,7 +338,7 @@ class TestUnavailable:
         details = [answer["detail"] for _, answer in answers]
         assert {status for status, _ in answers} == {503}
         assert details.count("too much waits to be stored") == 4
-        await app_server.app.state.reception.commit.drain(5)
+        await app_server.app.state.intake.group_commit.drain(5)
         assert (await post(app_server, {"ticker": "A", "n": 9}))[0] == 202
 
     async def test_broken_connections_cost_no_accepted_signal(
@@ -377,13 +377,13 @@ async def test_a_poisonous_row_is_refused_alone(
     await database.execute("ALTER TABLE signals ADD CONSTRAINT no_poison CHECK (ticker <> 'POISON')")
     async with database.transaction():  # all 20 wait, so that they become one batch
         await database.execute("LOCK TABLE signals IN ACCESS EXCLUSIVE MODE")
-        reception = app_server.app.state.reception
+        intake = app_server.app.state.intake
         posts = [
             asyncio.create_task(post(app_server, {"ticker": "POISON" if n == 7 else "A", "n": n}))
             for n in range(20)
         ]
         # the first is in a batch of its own
-        while reception.commit.waiting + 1 < len(posts):  # noqa: ASYNC110  # a queue's length has no event
+        while intake.group_commit.waiting + 1 < len(posts):  # noqa: ASYNC110  # a queue's length has no event
             await asyncio.sleep(0)
     answers = await asyncio.gather(*posts)
 

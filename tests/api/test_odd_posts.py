@@ -1,4 +1,4 @@
-"""A thousand odd bodies: each gets its documented answer within 3 s, and none stops a worker (SPEC §18)."""
+"""A thousand odd bodies: each gets its documented response within 3 s, and none stops a worker."""
 
 from __future__ import annotations
 

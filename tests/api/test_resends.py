@@ -1,4 +1,4 @@
-"""What TradingView does after a 503, and what it does not do: name its alerts (SPEC §8)."""
+"""TradingView repeats an alert after a 503, without an idempotency key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which paths are the webhook, which were meant to be, and every reading of a secret in an address."""
+"""The paths of the webhook, misspelt ones, and the candidates for the secret in an address."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SECRETS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size
 
 
 def rest_of(raw: str) -> bytes | None:
-    """What a request's path is read as, the way the server hands it over."""
+    """Return what `secret_in_path` finds in a request's path as the server passes it."""
     return secret_in_path(unquote(raw), raw.encode())
 
 
 @pytest.mark.parametrize("raw", ["/webhook/in", "/webhook/in/", "/webhook/in//", "/webhook%2Fin"])
-def test_a_slash_at_the_end_is_no_secret(raw: str) -> None:
+def test_a_trailing_slash_is_not_a_secret(raw: str) -> None:
     rest = rest_of(raw)
     assert rest is not None
     assert set(secrets_in(rest, b"")) <= {b"/"}
@@ -41,7 +41,7 @@ def test_a_secret_in_the_query_is_found_however_it_is_encoded(secret: str, encod
 
 
 @pytest.mark.parametrize("secret", ["a+b/c==", "50%", "a b", "x=y", "é"])
-def test_a_secret_typed_in_as_it_is_is_found_too(secret: str) -> None:
+def test_a_secret_that_is_not_encoded_is_found_too(secret: str) -> None:
     assert secret.encode() in set(secrets_in(b"", b"secret=" + secret.encode()))
     if "/" not in secret:
         assert secret.encode() in set(secrets_in(secret.encode(), b""))
@@ -66,7 +66,7 @@ def test_a_secret_typed_in_as_it_is_is_found_too(secret: str) -> None:
         "/hook",
     ],
 )
-def test_what_was_meant_to_be_the_webhook(path: str) -> None:
+def test_misspelt_paths_of_the_webhook(path: str) -> None:
     assert secret_in_path(path, path.encode()) is None
     assert is_misspelt(path, "POST")
     assert is_misspelt(path, "GET")
@@ -76,11 +76,11 @@ def test_what_was_meant_to_be_the_webhook(path: str) -> None:
     "path",
     ["/admin/webhook/config", "/Admin/webhook", "/health", "/docs", "/static/webhook.js", "/ws/hook", "/x"],
 )
-def test_what_was_not(path: str) -> None:
+def test_other_paths(path: str) -> None:
     assert secret_in_path(path, path.encode()) is None
     assert not is_misspelt(path, "POST")
 
 
-def test_an_address_without_a_path_is_meant_only_when_something_is_sent() -> None:
+def test_an_address_without_a_path_counts_only_for_a_post() -> None:
     assert is_misspelt("/", "POST")
     assert not is_misspelt("/", "GET")

@@ -1,4 +1,4 @@
-"""From bytes to an alert: what is taken, what is refused, and what stays byte for byte."""
+"""Parsing alerts: what is accepted, what is refused, and which bytes stay the same."""
 
 import json
 from decimal import Decimal
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.signals.alert import BadAlertError, digest, read_alert, read_fields
+from app.signals.alert import BadAlertError, digest, read_alert, read_fields, read_intent
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -18,7 +18,7 @@ _TICKERS = st.from_regex(r"[A-Za-z0-9.-]{1,20}", fullmatch=True)
 
 
 def _encode(value: object, indent: int | None) -> bytes:
-    # lone surrogates are no text: json would write them, and every strict reader refuses them
+    # json writes lone surrogates, which every strict parser refuses
     return json.dumps(value, indent=indent, ensure_ascii=False).encode("utf-8", "replace")
 
 
@@ -42,7 +42,7 @@ def test_any_object_with_a_ticker_is_an_alert(
 
 
 @given(body=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
-def test_anything_else_is_refused_with_a_sentence(body: bytes) -> None:
+def test_anything_else_is_refused_and_names_the_field(body: bytes) -> None:
     with pytest.raises(BadAlertError, match=r"^(body|ticker|price): "):
         read_alert(body, read_fields(body))
 
@@ -95,7 +95,7 @@ def test_refusals_name_the_field(body: bytes, message: str) -> None:
         ("null", None),
     ],
 )
-def test_a_price_is_a_number_or_a_text_that_is_one(raw: str, price: Decimal | None) -> None:
+def test_a_price_is_a_number_or_a_numeric_string(raw: str, price: Decimal | None) -> None:
     body = f'{{"ticker": "A", "price": {raw}}}'.encode()
     assert read_alert(body, read_fields(body)).price == price
 
@@ -112,13 +112,13 @@ def test_a_price_is_a_number_or_a_text_that_is_one(raw: str, price: Decimal | No
         ("null", None),
     ],
 )
-def test_the_senders_own_id_may_be_anything(raw: str, shown: str | None) -> None:
+def test_the_senders_own_id_is_any_json_value(raw: str, shown: str | None) -> None:
     body = f'{{"ticker": "A", "signal_id": {raw}}}'.encode()
     assert read_alert(body, read_fields(body)).sender_signal_id == shown
 
 
 @given(fields=st.dictionaries(st.text(max_size=4), _JSON, min_size=2, max_size=6), data=st.data())
-def test_the_order_of_fields_and_the_secret_do_not_make_another_alert(
+def test_order_of_fields_and_secret_do_not_change_the_digest(
     fields: dict[str, object], data: st.DataObject
 ) -> None:
     fields.pop("secret", None)
@@ -128,6 +128,48 @@ def test_the_order_of_fields_and_the_secret_do_not_make_another_alert(
     assert len(same) == 1
 
 
-def test_another_value_makes_another_alert() -> None:
+def test_a_different_value_changes_the_digest() -> None:
     bodies = [b'{"a": 1}', b'{"a": 1.0}', b'{"a": "1"}', b'{"b": 1}', b'{"a": 1, "b": 1}', b'{"a:1": 1}']
     assert len({digest(read_fields(body)) for body in bodies}) == len(bodies)
+
+
+@pytest.mark.parametrize(
+    ("action", "side", "expected"),
+    [
+        ("buy", None, "buy"),
+        (" LONG ", None, "buy"),
+        ("En ter", "", "buy"),
+        ("sell", None, "sell"),
+        ("exit", "long", "sell"),
+        ("close", "long", "sell"),
+        ("buy", "long", "buy"),
+        (None, "buy", "buy"),
+        ("", "sell", "sell"),
+        (None, "long", "buy"),
+        (None, "close", "sell"),
+        ("sell", "flat", "sell"),
+    ],
+)
+def test_intents(action: str | None, side: str | None, expected: str) -> None:
+    assert read_intent(action, side) == (expected, "")
+
+
+@pytest.mark.parametrize(
+    ("action", "side", "reason"),
+    [
+        ("short", None, "action is 'short'"),
+        ("cover", "buy", "action is 'cover'"),
+        ("sell", "short", "side is 'short'"),
+        ("buy", "sell", "contradicts"),
+        ("long", "exit", "contradicts"),
+        (None, None, "neither action nor side"),
+        (" ", "", "neither action nor side"),
+        ("hold", "buy", "action 'hold' is no known word"),
+        (None, "5", "side '5' is no known word"),
+        ("b\0y", None, "action 'b\N{REPLACEMENT CHARACTER}y' is no known word"),
+    ],
+)
+def test_an_alert_without_intent_has_a_reason(action: str | None, side: str | None, reason: str) -> None:
+    intent = read_intent(action, side)
+    assert intent.type is None
+    assert reason in intent.reason

@@ -1,4 +1,4 @@
-"""What an order does to its ticker's position (SPEC §11)."""
+"""What an order does to its ticker's position."""
 
 from __future__ import annotations
 

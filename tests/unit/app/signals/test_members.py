@@ -1,4 +1,4 @@
-"""Removing the secret leaves every other byte where it stood."""
+"""Members of an alert's body: removing one leaves every other byte unchanged."""
 
 import json
 
@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.signals.members import members, without
+from app.signals.alert import members, remove_members
 
 _VALUES = st.recursive(
     st.none() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=10,
 )
-_BLANKS = st.text(" \t\r\n", max_size=2)
+_WHITESPACE = st.text(" \t\r\n", max_size=2)
 
 
 @pytest.mark.parametrize(
@@ -33,24 +33,26 @@ _BLANKS = st.text(" \t\r\n", max_size=2)
         ("{}", "{}"),
     ],
 )
-def test_without(body: str, left: str) -> None:
-    assert without(body.encode(), "secret") == left.encode()
+def test_remove_members(body: str, left: str) -> None:
+    assert remove_members(body.encode(), "secret") == left.encode()
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["secret", "a", "b", "ticker", 'x"y', "ü"]), _VALUES, _BLANKS, _BLANKS),
+        st.tuples(
+            st.sampled_from(["secret", "a", "b", "ticker", 'x"y', "ü"]), _VALUES, _WHITESPACE, _WHITESPACE
+        ),
         max_size=6,
     )
 )
-def test_what_is_left_is_the_same_object_without_it(rows: list[tuple[str, object, str, str]]) -> None:
+def test_the_rest_is_the_same_object_without_it(rows: list[tuple[str, object, str, str]]) -> None:
     written = [
         (name, f"{before}{json.dumps(name)}{after}:{before}{json.dumps(value)}{after}")
         for name, value, before, after in rows
     ]
     body = "{" + ",".join(text for _, text in written) + "}"
 
-    left = without(body.encode(), "secret").decode()
+    left = remove_members(body.encode(), "secret").decode()
 
     assert json.loads(left, object_pairs_hook=list) == [
         pair for pair in json.loads(body, object_pairs_hook=list) if pair[0] != "secret"

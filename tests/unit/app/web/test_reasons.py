@@ -10,8 +10,8 @@ import pytest
 from app.decision.rules import DuplicateBuys, TickerFacts, decide
 from app.orders.outcomes import reason_of
 from app.orders.transport import Answer
+from app.signals.alert import read_intent
 from app.signals.statuses import Outcome, Status
-from app.signals.vocabulary import read_order
 from app.web.locale import Preferences, current
 from app.web.reasons import translate
 
@@ -50,7 +50,7 @@ def test_no_decision_is_left_in_english(order_type: str) -> None:
         reason = decide(order_type, known, overdue=overdue, duplicate_buys=policy).reason
         assert translate(reason) != reason
     for action, side in (("short", None), (None, None), ("buy", "sell"), ("hold", None)):
-        reason = read_order(action, side).reason
+        reason = read_intent(action, side).reason
         assert translate(reason) != reason
     statuses = (Status.APPROVED, Status.FAILED)
     for outcome, status in product(Outcome, statuses):

@@ -42,8 +42,8 @@ SPEAKERS = {
     **dict.fromkeys(("NoSuchError", "ConflictError", "BrokenFileError", "UndeliveredError"), 0),
     **dict.fromkeys(("NoExportError", "TooLargeError", "NotWrittenError", "Unreadable"), 0),
     **dict.fromkeys(("SourceError", "BlockedError", "BadAlertError"), 0),
-    **dict.fromkeys(("ConfigFileError", "NotTakenError", "refusal", "_reject", "incomplete"), 1),
-    "_denied": 2,
+    **dict.fromkeys(("ConfigFileError", "PostRefusedError", "refuse", "_reject", "refuse_incomplete"), 1),
+    "_deny": 2,
     "translate": 0,
 }
 # who says it to nobody else: elsewhere a ValueError is a defect, or stops the start

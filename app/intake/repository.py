@@ -1,0 +1,137 @@
+"""The statements of intake: deduplication keys, new signals, refused posts."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from app.db.pool import Connection, Pool
+from app.db.queries import load
+from app.intake.dedupe import KeyOwner
+
+_SQL = load("app.intake")
+_encode = msgspec.json.Encoder().encode
+
+
+class PostRow(msgspec.Struct):
+    """A post as `store_posts` and `insert_signals` read it; the field names are those of the SQL.
+
+    `place` is the order of arrival. `max_age` and `seconds` (how long `key` is held) are in seconds.
+    """
+
+    place: int
+    id: UUID
+    type: str | None
+    ticker: str
+    max_age: int
+    reason: str | None
+    sender_signal_id: str | None
+    price: Decimal | None
+    body: bytes
+    key: bytes | None
+    digest: bytes
+    seconds: int | None
+
+
+class KeyClaim(NamedTuple):
+    """A deduplication key that a post wants to hold for `seconds`."""
+
+    key: bytes
+    signal_id: UUID
+    digest: bytes
+    seconds: int
+
+
+class KeyTransfer(NamedTuple):
+    """A deduplication key and the signal that holds it from now on."""
+
+    key: bytes
+    signal_id: UUID
+
+
+class RefusedPost(NamedTuple):
+    """A refused post. `size` is its length in bytes, `head` its beginning without the secret."""
+
+    at: datetime
+    status: int
+    reason: str
+    client: str
+    size: int
+    head: bytes
+
+
+async def store_posts(connection: Connection | Pool, *, posts: Sequence[PostRow]) -> int:
+    """Insert keys, signals and first events in one statement; return the number of signals inserted.
+
+    For posts that have one key at most. A post whose key is held by another signal is not inserted.
+    """
+    stored: int = await connection.fetchval(_SQL["store_posts"], _document(posts))
+    return stored
+
+
+async def insert_signals(connection: Connection, *, posts: Sequence[PostRow]) -> None:
+    """Insert signals and their first events; the keys are the caller's, in the same transaction.
+
+    A signal that is stored already is left unchanged, so a batch can be repeated.
+    """
+    await connection.execute(_SQL["insert_signals"], _document(posts))
+
+
+async def acquire_keys(connection: Connection, *, claims: Sequence[KeyClaim]) -> int:
+    """Insert the keys that are free or expired; return how many that were.
+
+    Keys that are held stay locked until the transaction ends.
+    """
+    return len(await connection.fetch(_SQL["acquire_keys"], *zip(*claims, strict=True)))
+
+
+async def find_key_owners(connection: Connection, *, keys: Sequence[bytes]) -> dict[bytes, KeyOwner]:
+    """Return the owner of each key, by key.
+
+    A statement after `acquire_keys`: only it sees what the transactions that were waited for committed.
+    """
+    rows = await connection.fetch(_SQL["find_key_owners"], keys)
+    return {row["key"]: KeyOwner(row["signal_id"], row["body_digest"]) for row in rows}
+
+
+async def transfer_keys(connection: Connection, *, transfers: Sequence[KeyTransfer]) -> None:
+    """Make other signals the owners of keys; the keys were acquired in the same transaction."""
+    await connection.execute(_SQL["transfer_keys"], *zip(*transfers, strict=True))
+
+
+async def release_keys(connection: Connection, *, keys: Sequence[bytes]) -> None:
+    """Delete keys that were acquired in the same transaction."""
+    await connection.execute(_SQL["release_keys"], keys)
+
+
+async def purge_expired_keys(pool: Connection | Pool, *, limit: int) -> int:
+    """Delete the keys that expired first, at most `limit`; return how many that were.
+
+    Keys that another transaction has locked are skipped.
+    """
+    status = await pool.execute(_SQL["purge_expired_keys"], limit)
+    return int(status.removeprefix("DELETE "))
+
+
+async def insert_refused_posts(connection: Connection, *, posts: Collection[RefusedPost]) -> None:
+    """Insert refused posts in their order."""
+    columns = (list(column) for column in zip(*posts, strict=True))
+    await connection.execute(_SQL["insert_refused_posts"], *columns)
+
+
+async def trim_refused_posts(connection: Connection, *, keep: int) -> None:
+    """Delete all refused posts except the newest `keep`."""
+    await connection.execute(_SQL["trim_refused_posts"], keep)
+
+
+async def probe_insert(connection: Connection) -> None:
+    """Insert a signal and an event like a post; the caller must roll the transaction back."""
+    await connection.execute(_SQL["probe_insert"])
+
+
+def _document(posts: Sequence[PostRow]) -> str:
+    """Encode posts as one JSON array, bytes in base64: asyncpg takes several times as long for arrays."""
+    return _encode(posts).decode()

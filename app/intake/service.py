@@ -1,0 +1,210 @@
+"""Check one post, have it committed, and say how it was answered. The HTTP part is in `routes`."""
+
+import asyncio
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+
+from app import metrics
+from app.context import AppContext
+from app.db.errors import TRANSIENT_DB_ERRORS
+from app.errors import describe
+from app.intake.access import WebhookSecret
+from app.intake.commit import (
+    GroupCommit,
+    NotCommittedInTimeError,
+    OverloadedError,
+    Post,
+    RefusedByDatabaseError,
+)
+from app.intake.dedupe import body_key, header_key
+from app.intake.refused import RefusedPosts
+from app.runtime.denials import Kind
+from app.signals.alert import (
+    SECRET_FIELD,
+    Alert,
+    BadAlertError,
+    Fields,
+    decode_text,
+    read_alert,
+    read_fields,
+    remove_members,
+)
+from app.signals.statuses import SignalType
+
+log = structlog.get_logger(__name__)
+
+# Together with the 2 s of a commit the sender has its answer before TradingView gives up after 3 s.
+_CAPACITY_WAIT_SECONDS, _CAPACITY_POLL_SECONDS = 0.8, 0.01
+
+WRONG_PATH = (
+    "nothing is here: send alerts by POST to /webhook/in, with the secret as header X-Webhook-Secret, "
+    "as /webhook/in/SECRET, as ?secret=SECRET or as the field secret"
+)
+
+
+class PostRefusedError(Exception):
+    """The post is refused with this HTTP status; the text is the response's `detail`."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class Envelope(NamedTuple):
+    """What came with a body: the secrets outside of it, its idempotency key, its sender's address."""
+
+    secrets: tuple[bytes, ...]
+    idempotency_key: str | None
+    client: str
+
+
+class Accepted(NamedTuple):
+    """The content of the 202. `queue_size` is the number of signals that wait for a decision."""
+
+    signal_id: UUID
+    ticker: str
+    queue_size: int
+    duplicate: bool
+
+
+class IntakeService:
+    """Authenticates and parses posts, hands them to the group commit, and keeps the refused ones."""
+
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
+        self._secret = WebhookSecret(context.settings.webhook_secret)
+        self._capacity_lock = asyncio.Lock()
+        self.group_commit = GroupCommit(context)
+        self.refused_posts = RefusedPosts(context)
+        if self._secret.is_empty:
+            log.warning("WEBHOOK_SECRET is empty: whoever reaches this port can send signals; set it in .env")
+
+    async def accept(self, body: bytes, envelope: Envelope) -> Accepted:
+        """Return once the alert is committed, or found to be a duplicate of a committed one.
+
+        Raises:
+            PostRefusedError: 401, 422 or 503. The post is kept among the refused ones, except after a 401.
+        """
+        is_authenticated = self._is_authenticated(envelope)
+        try:
+            fields = read_fields(body)
+        except BadAlertError as error:
+            if not is_authenticated:
+                raise self._unauthorized(envelope) from error
+            raise self.refuse(422, str(error), envelope, body) from error
+        if not is_authenticated and not self._has_secret_field(fields):
+            raise self._unauthorized(envelope)
+        try:
+            self._check_pause()
+            alert = read_alert(body, fields)
+            await self._wait_for_capacity()
+            signal_id, is_duplicate = await self._commit(self._post(alert, envelope))
+        except PostRefusedError as error:
+            without_secret = remove_members(body, SECRET_FIELD)
+            raise self.refuse(error.status, str(error), envelope, without_secret) from error
+        except BadAlertError as error:
+            raise self.refuse(422, str(error), envelope, remove_members(body, SECRET_FIELD)) from error
+        return Accepted(signal_id, alert.ticker, self._queue_size(), is_duplicate)
+
+    async def close(self, limit_seconds: float) -> None:
+        """Commit what is queued; called while the workers still run."""
+        await self.group_commit.drain(limit_seconds)
+        try:
+            await self.refused_posts.write()
+        except TRANSIENT_DB_ERRORS as error:
+            log.warning("refused posts of the last second are lost", error=describe(error))
+
+    def refuse(self, status: int, detail: str, envelope: Envelope, body: bytes) -> PostRefusedError:
+        """Keep, count and log a refused post; return the error to raise."""
+        self.refused_posts.add(status, detail, envelope.client, len(body), self._secret.mask(body))
+        metrics.POSTS_REFUSED.labels(str(status)).inc()
+        log.info("post refused", status=status, reason=detail, client=envelope.client, size=len(body))
+        return PostRefusedError(status, detail)
+
+    def refuse_incomplete(
+        self, status: int, detail: str, envelope: Envelope, body: bytes
+    ) -> PostRefusedError:
+        """Refuse a body of which only the beginning was read (408 or 413); return the error to raise.
+
+        The post is kept if its sender is authenticated without the body, else only counted by address.
+        """
+        if self._is_authenticated(envelope):
+            return self.refuse(status, detail, envelope, body)
+        return self._deny("webhook_body", status, detail, envelope.client)
+
+    def refuse_misspelt_path(self, client: str) -> PostRefusedError:
+        """Refuse a post to a path that resembles the webhook's; return the error to raise.
+
+        The path is not logged: it may contain the secret.
+        """
+        return self._deny("webhook_path", 404, WRONG_PATH, client)
+
+    def _is_authenticated(self, envelope: Envelope) -> bool:
+        return self._secret.is_empty or any(map(self._secret.matches, envelope.secrets))
+
+    def _has_secret_field(self, fields: Fields) -> bool:
+        raw = fields.get(SECRET_FIELD)
+        text = decode_text(raw)
+        return self._secret.matches(raw if text is None else text.encode())
+
+    def _unauthorized(self, envelope: Envelope) -> PostRefusedError:
+        detail = "wrong or missing secret: header X-Webhook-Secret, path, ?secret= or field secret"
+        return self._deny("webhook_secret", 401, detail, envelope.client)
+
+    def _deny(self, kind: Kind, status: int, detail: str, client: str) -> PostRefusedError:
+        """Count a post without a valid secret, which is not stored; return the error to raise."""
+        self._context.denials.count(kind, client)
+        metrics.POSTS_REFUSED.labels(str(status)).inc()
+        return PostRefusedError(status, detail)
+
+    def _queue_size(self) -> int:
+        return self._context.queues.received + self.group_commit.waiting
+
+    def _check_pause(self) -> None:
+        if self._context.config.system.intake_paused:
+            raise PostRefusedError(503, "intake is paused by an operator")
+
+    def _is_full(self) -> bool:
+        return self._queue_size() >= self._context.settings.queue_max_size
+
+    async def _wait_for_capacity(self) -> None:
+        """Wait up to 0.8 s for capacity in a full queue, in the order of arrival.
+
+        Fails closed: without capacity the post is refused with 503, an exit like an entry. It is not stored,
+        so the sender must repeat it. Stored signals keep their place.
+        """
+        if not self._is_full() and not self._capacity_lock.locked():
+            return
+        try:
+            async with asyncio.timeout(_CAPACITY_WAIT_SECONDS), self._capacity_lock:
+                while self._is_full():  # noqa: ASYNC110  # commits, decisions and samples change it
+                    await asyncio.sleep(_CAPACITY_POLL_SECONDS)
+        except TimeoutError as error:
+            raise PostRefusedError(503, "too many signals wait for a decision (QUEUE_MAX_SIZE)") from error
+
+    def _post(self, alert: Alert, envelope: Envelope) -> Post:
+        webhook = self._context.config.webhook
+        ages = webhook.max_signal_age_seconds
+        return Post(
+            alert=alert,
+            max_age=ages.buy if alert.intent.type == SignalType.BUY else ages.sell,
+            header_key=header_key(envelope.idempotency_key) if envelope.idempotency_key else None,
+            body_key=body_key(alert.digest, webhook.dedupe_window_seconds),
+        )
+
+    async def _commit(self, post: Post) -> tuple[UUID, bool]:
+        """Return the id of the post's signal and whether the post is a duplicate."""
+        try:
+            self.group_commit.submit(post)
+            resolution = await post.answer
+        except OverloadedError as error:
+            raise PostRefusedError(503, "too much waits to be stored") from error
+        except NotCommittedInTimeError as error:
+            raise PostRefusedError(503, "the database did not commit in time; send it again") from error
+        except RefusedByDatabaseError as error:
+            raise PostRefusedError(422, "body: PostgreSQL cannot store this signal") from error
+        if resolution.signal_id is None:
+            raise PostRefusedError(422, "Idempotency-Key: used within 24 h for another body")
+        return resolution.signal_id, resolution.signal_id != post.id
