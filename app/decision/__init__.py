@@ -1,1 +1,1 @@
-"""Which signals are sent on, and why."""
+"""Decisions: which signals are sent on, and the reprocessing of rejected buys."""

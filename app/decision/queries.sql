@@ -1,14 +1,15 @@
--- PostgreSQL plans by what it last counted, and then this queue was empty as a rule. So that a burst is not read over and over,
--- no step joins the queue with itself: rows are found by their id (an array of ids fits no other index; nor does a condition
--- within coalesce), the orders of a ticker by ticker and seq (OFFSET 0 asks for them row by row; 'unfinished, but not …' fits no
--- index but that). tests/api/trading/test_plans.py holds them to it.
+-- PostgreSQL plans by its last statistics, and at that time this queue was usually empty. These rules keep a burst from being
+-- read again for each of its own rows (tests/api/trading/test_plans.py proves it):
+-- * No step joins the queue with itself.
+-- * Rows are found by id. An array of ids fits no other index, and neither does a condition within coalesce.
+-- * The signals of a ticker are found by ticker and seq. OFFSET 0 makes PostgreSQL look them up row by row.
+-- * "Unfinished, but not …" fits only the index of unfinished signals.
 
--- name: claim
--- $1 how many signals at most, $2 the active strategy's name, $3 true while the engine is paused: its list is frozen and
--- counts as fresh (SPEC §12).
--- Takes the front of the queue. The lock on a ticker's first undecided row is the claim on all its rows: nobody else can
--- take a later one while this transaction lives, and a crash frees it. `SKIP LOCKED` alone would hand out the second row.
--- The rows of the view are read here too, so a decision and its facts are one transaction (SPEC §9).
+-- name: claim_signals
+-- $1 limit, $2 the active strategy's name, $3 true while the engine is paused: its list is frozen and counts as fresh.
+-- Claims the front of the queue. The lock on a ticker's first undecided row is the claim on all its rows: no other transaction
+-- can claim a later one until this one ends, and a crash releases it. `SKIP LOCKED` alone would return the second row.
+-- The facts are read in the same statement, so a decision and its facts are one transaction.
 WITH list AS (
     SELECT tickers, cardinality(tickers) AS size,
            extract(epoch FROM statement_timestamp() - fetched_at)::float8 AS age_seconds,
@@ -19,89 +20,89 @@ WITH list AS (
     ORDER BY id DESC
     LIMIT 1
 ), front AS (
-    SELECT id, ticker, type, seq, expires_at <= statement_timestamp() AS overdue
+    SELECT id, ticker, type, seq, expires_at <= statement_timestamp() AS is_expired
     FROM signals s
     WHERE status = 'received'
-      -- without a fresh list buys wait, and what stands behind them in their ticker waits with them
+      -- without a fresh list buys wait, and so do the later signals of their ticker
       AND (coalesce((SELECT fresh FROM list), false)
            OR (type <> 'buy' AND NOT EXISTS (
                    SELECT FROM signals b
                    WHERE b.ticker = s.ticker AND b.seq < s.seq AND b.type = 'buy'
                      AND b.status IN ('received', 'approved', 'forwarding') AND b.status NOT IN ('approved', 'forwarding')
-                     AND b.expires_at > statement_timestamp()  -- no exit waits for an entry that is too old to be decided
+                     AND b.expires_at > statement_timestamp()  -- no exit waits for an entry that has expired
                    OFFSET 0)))
     ORDER BY seq
     LIMIT $1
-), held AS (
+), locked AS (
     SELECT ticker, status
     FROM signals
     WHERE id = ANY (ARRAY (SELECT DISTINCT ON (ticker) id FROM front ORDER BY ticker, seq))
     FOR UPDATE SKIP LOCKED
-), standing AS MATERIALIZED (
-    SELECT held.ticker, coalesce(p.is_open, false) AS is_open, coalesce(p.opening, false) AS opening,
-           array_position(list.tickers, held.ticker) AS rank, list.size, list.age_seconds,
-           coalesce(list.fresh, false) AS fresh
-    FROM held
+), facts AS MATERIALIZED (
+    SELECT locked.ticker, coalesce(p.is_open, false) AS is_open, coalesce(p.opening, false) AS has_pending_buy,
+           array_position(list.tickers, locked.ticker) AS rank, list.size AS list_size,
+           list.age_seconds AS list_age_seconds
+    FROM locked
     LEFT JOIN list ON true
-    LEFT JOIN LATERAL (SELECT is_open, opening FROM position_states WHERE ticker = held.ticker OFFSET 0) AS p ON true
-    WHERE held.status = 'received'  -- the row as it is now that it is locked
+    LEFT JOIN LATERAL (SELECT is_open, opening FROM position_states WHERE ticker = locked.ticker OFFSET 0) AS p ON true
+    WHERE locked.status = 'received'  -- the row's status after the lock was granted
 )
-SELECT id, ticker, type, overdue, is_open, opening, rank, size, age_seconds, fresh
+SELECT id, ticker, type, is_expired, is_open, has_pending_buy, rank, list_size, list_age_seconds
 FROM front
-JOIN standing USING (ticker)
+JOIN facts USING (ticker)
 ORDER BY seq
 
--- name: decide
--- $1 ids, $2 statuses, $3 reasons, $4 details. Rows that ended meanwhile (age) keep their end. Returns how many of each.
-WITH verdict AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[]) AS v (id, status, reason, detail)
+-- name: store_decisions
+-- $1 ids, $2 statuses, $3 reasons, $4 details. A row that has expired meanwhile keeps its status. Returns the count by status.
+WITH decision AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[]) AS d (id, status, reason, detail)
 ), decided AS (
     UPDATE signals s
-    SET status = v.status, reason = v.reason, status_at = clock_timestamp()
-    FROM verdict v
-    WHERE s.id = v.id AND s.id = ANY ($1) AND coalesce(s.status = 'received', false)
+    SET status = d.status, reason = d.reason, status_at = clock_timestamp()
+    FROM decision d
+    WHERE s.id = d.id AND s.id = ANY ($1) AND coalesce(s.status = 'received', false)
     RETURNING s.id
-), told AS (
+), inserted_event AS (
     INSERT INTO signal_events (signal_id, status, reason, detail)
-    SELECT id, status, reason, detail FROM verdict JOIN decided USING (id)
+    SELECT id, status, reason, detail FROM decision JOIN decided USING (id)
     RETURNING status
 )
-SELECT status, count(*) AS signals FROM told GROUP BY status
+SELECT status, count(*) AS signals FROM inserted_event GROUP BY status
 
--- name: pending
--- From here on: rejected buys whose ticker has entered the list. Whoever approves here holds the exclusive lock of app/orders.
+-- name: has_pending_lists
+-- From here on: reprocessing of rejected buys. A transaction that approves holds the exclusive approval lock of app/orders.
 SELECT EXISTS (SELECT FROM top_n_lists WHERE reprocessed_at IS NULL AND entered <> '{}')
 
--- name: lists
--- Lists with tickers that entered, not looked at yet, oldest first; another process may be at it.
+-- name: lock_pending_lists
+-- Lists with entered tickers that are not processed yet, oldest first, without those that another process has locked.
 SELECT id, strategy, entered FROM top_n_lists
 WHERE reprocessed_at IS NULL AND entered <> '{}'
 ORDER BY id
 LIMIT 20
 FOR UPDATE SKIP LOCKED
 
--- name: done
--- $1 lists.
+-- name: mark_lists_processed
+-- $1 ids of lists.
 UPDATE top_n_lists SET reprocessed_at = clock_timestamp() WHERE id = ANY ($1)
 
--- name: current
--- $1 strategy, $2 true while its list is frozen and so counts as fresh. Its list in force, if that is fresh.
+-- name: find_current_list
+-- $1 strategy, $2 true while its list is frozen and counts as fresh. The strategy's current list, if it is fresh.
 SELECT tickers, extract(epoch FROM statement_timestamp() - fetched_at)::float8 AS age_seconds
 FROM top_n_lists
 WHERE id = (SELECT max(id) FROM top_n_lists WHERE strategy = $1)
   AND ($2::boolean OR max_age_seconds IS NULL
        OR fetched_at > statement_timestamp() - make_interval(secs => max_age_seconds))
 
--- name: candidates
--- $1 tickers, $2 window and $3 greatest age in seconds (0: no limit), $4 the chronology window in seconds, NULL where that
--- rule is off. For each ticker the newest rejected buy that may be approved, none where an order of it is open, on its way
--- or waiting. A sell that came later, within the window after the buy (0: ever), says that the buy's time is over.
-SELECT asked.ticker, found.id
-FROM unnest($1::text[]) WITH ORDINALITY AS asked (ticker, place)
+-- name: find_candidates
+-- $1 tickers, $2 window and $3 maximum age in seconds (0: no limit), $4 the window for later sells in seconds (0: no limit),
+-- NULL if sells do not matter. Returns for each ticker the newest rejected buy that may be approved, if the ticker has no open
+-- position and no unfinished buy. A sell that arrived within $4 after the buy supersedes it.
+SELECT wanted.ticker, found.id
+FROM unnest($1::text[]) WITH ORDINALITY AS wanted (ticker, place)
 CROSS JOIN LATERAL (
     SELECT b.id
     FROM signals b
-    WHERE b.ticker = asked.ticker AND b.type = 'buy' AND b.status = 'rejected' AND b.reprocessed_at IS NULL
+    WHERE b.ticker = wanted.ticker AND b.type = 'buy' AND b.status = 'rejected' AND b.reprocessed_at IS NULL
       AND b.imported_at IS NULL
       AND ($2 = 0 OR b.received_at > statement_timestamp() - make_interval(secs => $2::float8))
       AND ($3 = 0 OR b.received_at > statement_timestamp() - make_interval(secs => $3::float8))
@@ -112,27 +113,25 @@ CROSS JOIN LATERAL (
     ORDER BY b.seq DESC
     LIMIT 1
 ) AS found
-WHERE NOT EXISTS (SELECT FROM position_states p WHERE p.ticker = asked.ticker OFFSET 0)
+WHERE NOT EXISTS (SELECT FROM position_states p WHERE p.ticker = wanted.ticker OFFSET 0)
   AND NOT EXISTS (
       SELECT FROM signals q
-      WHERE q.ticker = asked.ticker AND q.type = 'buy'
+      WHERE q.ticker = wanted.ticker AND q.type = 'buy'
         AND q.status IN ('received', 'approved', 'forwarding') AND q.status NOT IN ('approved', 'forwarding')
       OFFSET 0)
-ORDER BY asked.place
+ORDER BY wanted.place
 
--- name: approve
+-- name: approve_rejected_buys
 -- $1 ids, $2 reasons, $3 details, $4 seconds until they expire.
-WITH verdict AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::jsonb[]) AS v (id, reason, detail)
+WITH decision AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::jsonb[]) AS d (id, reason, detail)
 ), approved AS (
     UPDATE signals s
-    SET status = 'approved', status_at = clock_timestamp(), reason = v.reason, reprocessed_at = clock_timestamp(),
+    SET status = 'approved', status_at = clock_timestamp(), reason = d.reason, reprocessed_at = clock_timestamp(),
         renewed_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => $4::float8)
-    FROM verdict v
-    WHERE s.id = v.id AND s.status = 'rejected' AND s.reprocessed_at IS NULL
-    RETURNING s.id, s.ticker
-), told AS (
-    INSERT INTO signal_events (signal_id, status, reason, detail)
-    SELECT id, 'approved', v.reason, v.detail FROM verdict v JOIN approved USING (id)
+    FROM decision d
+    WHERE s.id = d.id AND s.status = 'rejected' AND s.reprocessed_at IS NULL
+    RETURNING s.id
 )
-SELECT id, ticker FROM approved
+INSERT INTO signal_events (signal_id, status, reason, detail)
+SELECT id, 'approved', d.reason, d.detail FROM decision d JOIN approved USING (id)

@@ -1,4 +1,7 @@
-"""Rejected buys are approved after all when their ticker enters the list."""
+"""Reprocessing: approve rejected buys whose ticker enters the list later.
+
+Names and docstrings of the models are part of `/openapi.json`.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,16 +14,16 @@ from app import metrics
 from app.config.model import Strategy
 from app.context import AppContext
 from app.db.pool import Connection
-from app.db.queries import load
+from app.decision import repository
+from app.decision.repository import Approval
 from app.orders.repository import lock_approvals_exclusive
 from app.signals.statuses import DecisionResult
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-_SQL = load("app.decision")
 _NOT_LISTED = "not in a fresh list of the active strategy"
-_NOTHING = (
+_NO_CANDIDATE = (
     "no rejected buy within the strategy's windows, a later sell, "
     "or an order of the ticker that is open, waiting or on its way"
 )
@@ -56,34 +59,35 @@ def start(context: AppContext) -> None:
 
 
 async def run(context: AppContext, name: str) -> None:
-    """Look at every list with tickers that entered; each is dealt with by one process, once."""
+    """Process lists with entered tickers as they are stored."""
     while True:
         context.supervisor.beat(name)
-        if not await look_at_lists(context):
+        if not await process_lists(context):
             await context.wakeups.wait("listed", POLL_SECONDS)
 
 
-async def look_at_lists(context: AppContext) -> int:
-    """Deal with the lists that nobody has looked at, in one transaction; return how many there were.
+async def process_lists(context: AppContext) -> int:
+    """Process the pending lists in one transaction; return how many there were.
 
-    A list of a strategy that is not active, or does not allow it, is done without a look at any signal.
+    Each list is processed once, by one process. A list of a strategy that is inactive or does not reprocess
+    is only marked as processed.
     """
     strategy = context.config.finviz.active_strategy
-    if not await context.pool.fetchval(_SQL["pending"]):
+    if not await repository.has_pending_lists(context.pool):
         return 0
     async with context.pool.acquire() as connection, connection.transaction():
         await lock_approvals_exclusive(connection)
-        rows = await connection.fetch(_SQL["lists"])
-        if not rows:
+        lists = await repository.lock_pending_lists(connection)
+        if not lists:
             return 0
-        entered = [ticker for row in rows if row["strategy"] == strategy.name for ticker in row["entered"]]
-        done = None
+        entered = [ticker for each in lists if each.strategy == strategy.name for ticker in each.entered]
+        outcome = None
         if strategy.reprocess_enabled and entered:
-            done = await reprocess(connection, context, strategy, entered, why="entered the list")
-        await connection.execute(_SQL["done"], [row["id"] for row in rows])
-    if done is not None:
-        announce(context, done)
-    return len(rows)
+            outcome = await reprocess(connection, context, strategy, entered, why="entered the list")
+        await repository.mark_lists_processed(connection, list_ids=[each.id for each in lists])
+    if outcome is not None:
+        announce(context, outcome)
+    return len(lists)
 
 
 async def reprocess(
@@ -95,54 +99,59 @@ async def reprocess(
     why: str,
     dry_run: bool = False,
 ) -> Outcome:
-    """Approve the newest rejected buy of each ticker that the windows reach; None is the whole list.
+    """Approve each ticker's newest rejected buy within the strategy's windows.
 
-    Runs in the transaction of a caller that owns the approvals. Only tickers of a fresh list count.
+    `tickers` None means the whole list; only tickers in a fresh list count. The caller's transaction holds
+    the exclusive approval lock.
     """
-    listed = await connection.fetchrow(_SQL["current"], strategy.name, context.config.system.engine_paused)
-    ranks = {ticker: rank for rank, ticker in enumerate(listed["tickers"], 1)} if listed else {}
+    current = await repository.find_current_list(
+        connection, strategy=strategy.name, is_frozen=context.config.system.engine_paused
+    )
+    ranks = {ticker: rank for rank, ticker in enumerate(current.tickers, 1)} if current else {}
     wanted = list(dict.fromkeys(ranks if tickers is None else tickers))
-    found = await connection.fetch(
-        _SQL["candidates"],
-        [ticker for ticker in wanted if ticker in ranks],
-        strategy.reprocess_window_seconds,
-        strategy.reprocess_max_age_seconds,
-        strategy.sell_chronology_window_seconds if strategy.respect_sell_chronology_enabled else None,
+    candidates = await repository.find_candidates(
+        connection,
+        tickers=[ticker for ticker in wanted if ticker in ranks],
+        window_seconds=strategy.reprocess_window_seconds,
+        max_age_seconds=strategy.reprocess_max_age_seconds,
+        sell_window_seconds=(
+            strategy.sell_chronology_window_seconds if strategy.respect_sell_chronology_enabled else None
+        ),
     )
     signals = [
-        Reprocessed(signal_id=row["id"], ticker=row["ticker"], rank=ranks[row["ticker"]]) for row in found
+        Reprocessed(signal_id=each.signal_id, ticker=each.ticker, rank=ranks[each.ticker])
+        for each in candidates
     ]
-    if not dry_run and signals and listed:
-        await connection.fetch(
-            _SQL["approve"],
-            [signal.signal_id for signal in signals],
-            [f"{signal.ticker} {why}: rank {signal.rank} of {len(ranks)}" for signal in signals],
-            [
-                {
-                    "rank": signal.rank,
-                    "list_size": len(ranks),
-                    "list_age_seconds": round(listed["age_seconds"], 1),
-                    "reprocessed": True,
-                }
-                for signal in signals
-            ],
-            context.config.webhook.max_signal_age_seconds.buy,
+    if not dry_run and signals and current:
+        list_facts = {"list_size": len(ranks), "list_age_seconds": round(current.age_seconds, 1)}
+        approvals = [
+            Approval(
+                signal.signal_id,
+                f"{signal.ticker} {why}: rank {signal.rank} of {len(ranks)}",
+                {"rank": signal.rank, **list_facts, "reprocessed": True},
+            )
+            for signal in signals
+        ]
+        await repository.approve_rejected_buys(
+            connection,
+            approvals=approvals,
+            expires_in_seconds=context.config.webhook.max_signal_age_seconds.buy,
         )
-    taken = {signal.ticker for signal in signals}
+    approved = {signal.ticker for signal in signals}
     return Outcome(
         dry_run=dry_run,
         count=len(signals),
         signals=signals,
         skipped=[
-            Skipped(ticker=ticker, reason=_NOTHING if ticker in ranks else _NOT_LISTED)
+            Skipped(ticker=ticker, reason=_NO_CANDIDATE if ticker in ranks else _NOT_LISTED)
             for ticker in wanted
-            if ticker not in taken
+            if ticker not in approved
         ],
     )
 
 
 def announce(context: AppContext, outcome: Outcome) -> None:
-    """Count, log and pass on what was approved; called after the commit."""
+    """Count and log the approved buys and wake the workers; called after the commit."""
     for signal in outcome.signals:
         metrics.SIGNALS_DECIDED.labels(DecisionResult.APPROVED).inc()
         log.info("reprocessed", signal_id=signal.signal_id, ticker=signal.ticker, rank=signal.rank)

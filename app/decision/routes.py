@@ -1,4 +1,7 @@
-"""Reprocessing when a person asks for it."""
+"""The route that starts reprocessing by hand.
+
+Names and docstrings of models and routes are part of `/openapi.json`.
+"""
 
 from typing import Annotated
 
@@ -32,7 +35,7 @@ class Trigger(BaseModel):
 
 
 @router.post("/trigger")
-async def trigger(request: Request, connection: Database, actor: CurrentActor, wish: Trigger) -> Outcome:
+async def trigger(request: Request, connection: Database, actor: CurrentActor, body: Trigger) -> Outcome:
     """Approve the newest rejected buy of each ticker that is in the list now, within the strategy's windows.
 
     Also where the strategy does not reprocess by itself. Each buy is approved once.
@@ -42,7 +45,7 @@ async def trigger(request: Request, connection: Database, actor: CurrentActor, w
     async with connection.transaction():
         await lock_approvals_exclusive(connection)
         outcome = await reprocessing.reprocess(
-            connection, context, strategy, wish.tickers, why="reprocessed by a person", dry_run=wish.dry_run
+            connection, context, strategy, body.tickers, why="reprocessed by a person", dry_run=body.dry_run
         )
         if not outcome.dry_run:
             approved = {signal.ticker: str(signal.signal_id) for signal in outcome.signals}

@@ -1,31 +1,30 @@
-"""The rule that approves or rejects. Pure: every fact is handed in."""
+"""The rule that approves or rejects a signal. Pure: the caller passes every fact."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from app.signals.statuses import DecisionResult, SignalType
 
 DuplicateBuys = Literal["forward", "reject"]
 
 
-@dataclass(frozen=True, slots=True)
-class TickerFacts:
-    """What is known of a signal's ticker while it is decided.
+class TickerFacts(NamedTuple):
+    """What is known of a signal's ticker at the time of the decision.
 
-    `rank` counts from 1, None when the ticker is not in the list; `size` and `age_seconds` describe the list,
-    None when there is none. `opening`: a buy of the ticker is on the way to the destination.
+    `has_pending_buy`: a buy of the ticker is approved and its delivery has not ended. `rank` counts from 1;
+    None if the ticker is not in the list. `list_size` and `list_age_seconds` are None if there is no list.
     """
 
     is_open: bool
-    opening: bool
+    has_pending_buy: bool
     rank: int | None
-    size: int | None
-    age_seconds: float | None
+    list_size: int | None
+    list_age_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The status that follows, why in words a trader reads, and the facts behind it."""
+    """The signal's new status, the reason in a trader's words, and the facts behind it."""
 
     status: DecisionResult
     reason: str
@@ -33,36 +32,37 @@ class Decision:
 
 
 def decide(
-    order_type: str, facts: TickerFacts, *, overdue: bool, duplicate_buys: DuplicateBuys = "forward"
+    signal_type: str, facts: TickerFacts, *, is_expired: bool, duplicate_buys: DuplicateBuys = "forward"
 ) -> Decision:
-    """Decide one signal. A buy is handed in only while the list is fresh: else it waits."""
-    if overdue:
+    """Decide one signal. The caller passes a buy only while the list is fresh; until then the buy waits."""
+    if is_expired:
         return Decision(DecisionResult.EXPIRED, "too old before it could be decided", {})
-    if order_type == SignalType.BUY:
+    if signal_type == SignalType.BUY:
         return _decide_buy(facts, duplicate_buys)
-    return _decide_sell(order_type, facts)
+    return _decide_sell(signal_type, facts)
 
 
 def _decide_buy(facts: TickerFacts, duplicate_buys: DuplicateBuys) -> Decision:
+    age = facts.list_age_seconds
     detail = {
         "rank": facts.rank,
-        "list_size": facts.size,
-        "list_age_seconds": None if facts.age_seconds is None else round(facts.age_seconds, 1),
+        "list_size": facts.list_size,
+        "list_age_seconds": None if age is None else round(age, 1),
     }
     if facts.rank is None:
-        return Decision(DecisionResult.REJECTED, f"not in the Top-{facts.size}", detail)
-    if duplicate_buys == "reject" and (facts.is_open or facts.opening):
+        return Decision(DecisionResult.REJECTED, f"not in the Top-{facts.list_size}", detail)
+    if duplicate_buys == "reject" and (facts.is_open or facts.has_pending_buy):
         why = "a position is open" if facts.is_open else "a buy is on its way"
         return Decision(DecisionResult.REJECTED, f"{why} already, and duplicate buys are rejected", detail)
-    return Decision(DecisionResult.APPROVED, f"rank {facts.rank} of {facts.size}", detail)
+    return Decision(DecisionResult.APPROVED, f"rank {facts.rank} of {facts.list_size}", detail)
 
 
-def _decide_sell(order_type: str, facts: TickerFacts) -> Decision:
-    detail = {"position_open": facts.is_open, "buy_on_its_way": facts.opening}
-    if order_type == SignalType.MANUAL_SELL:
+def _decide_sell(signal_type: str, facts: TickerFacts) -> Decision:
+    detail = {"position_open": facts.is_open, "buy_on_its_way": facts.has_pending_buy}
+    if signal_type == SignalType.MANUAL_SELL:
         return Decision(DecisionResult.APPROVED, "ordered by a person", detail)
     if facts.is_open:
         return Decision(DecisionResult.APPROVED, "a position is open", detail)
-    if facts.opening:
+    if facts.has_pending_buy:
         return Decision(DecisionResult.APPROVED, "its buy is on its way", detail)
     return Decision(DecisionResult.REJECTED, "no position is open and no buy is on its way", detail)

@@ -1,16 +1,17 @@
-"""The decision workers: take received signals in order, apply the rule, store it with its reason."""
+"""The decision workers: claim received signals in order, apply the rule, store decision and reason."""
 
 import asyncio
 import time
+from collections.abc import Sequence
 from functools import partial
 
-import asyncpg
 import structlog
 
 from app import metrics
 from app.context import AppContext
-from app.db.queries import load
-from app.decision.rules import Decision, DuplicateBuys, TickerFacts, decide
+from app.decision import repository
+from app.decision.repository import ClaimedSignal
+from app.decision.rules import Decision, DuplicateBuys, decide
 from app.orders.repository import lock_approvals_shared
 from app.signals.statuses import DecisionResult, SignalType
 
@@ -18,13 +19,12 @@ log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
 _BEAT_SECONDS = 10.0
-# A signal on its own is decided at once. In a stream of them a commit each would cost more than all the rest:
-# what comes within this time after a batch began goes into the next one.
-_PACE_SECONDS = 0.008
-# Looking through a queue in which everything waits for a fresh list takes at most a tenth of the time.
+# A single signal is decided at once. In a stream of signals a commit for each costs more than all other work:
+# signals that arrive within this time after the start of a batch are decided in the next batch.
+_BATCH_INTERVAL_SECONDS = 0.008
+# While all signals in the queue wait for a fresh list, a worker searches the queue at most 10 % of the time.
 _COST_FACTOR = 10
-_BATCH = 500
-_SQL = load("app.decision")
+_BATCH_SIGNALS = 500
 
 
 def start(context: AppContext) -> None:
@@ -36,10 +36,10 @@ def start(context: AppContext) -> None:
 
 
 async def run(context: AppContext, turn: asyncio.Lock, name: str) -> None:
-    """Decide signals as they come.
+    """Decide signals as they arrive.
 
-    The workers of a process take turns at the front of the queue: a batch decides up to 500 signals in one
-    commit, and several at once would only split it. Other processes are kept apart by row locks.
+    The workers of a process take turns: a batch decides up to 500 signals in one commit, and concurrent
+    workers would only split it. Row locks keep other processes apart.
     """
     while True:
         context.supervisor.beat(name)
@@ -51,66 +51,58 @@ async def run(context: AppContext, turn: asyncio.Lock, name: str) -> None:
         try:
             await context.wakeups.wait("received", POLL_SECONDS, reader=turn)
             started = time.monotonic()
-            while (decided := await decide_batch(context)) == _BATCH:
+            while (decided := await decide_batch(context)) == _BATCH_SIGNALS:
                 context.supervisor.beat(name)
             cost = time.monotonic() - started
             await asyncio.sleep(
-                min(_COST_FACTOR * cost, POLL_SECONDS) if not decided else _PACE_SECONDS - cost
+                _BATCH_INTERVAL_SECONDS - cost if decided else min(_COST_FACTOR * cost, POLL_SECONDS)
             )
         finally:
             turn.release()
 
 
 async def decide_batch(context: AppContext) -> int:
-    """Decide the front of the queue in one transaction; return how many signals that were."""
+    """Decide the front of the queue in one transaction; return the number of signals claimed for it."""
     config = context.config
     async with context.pool.acquire() as connection, connection.transaction():
         await lock_approvals_shared(connection)
-        rows = await connection.fetch(
-            _SQL["claim"], _BATCH, config.finviz.active_strategy.name, config.system.engine_paused
+        signals = await repository.claim_signals(
+            connection,
+            limit=_BATCH_SIGNALS,
+            strategy=config.finviz.active_strategy.name,
+            is_frozen=config.system.engine_paused,
         )
-        if not rows:
+        if not signals:
             return 0
-        decisions = _decide_in_order(rows, config.system.duplicate_buys)
-        results = await connection.fetch(
-            _SQL["decide"],
-            [row["id"] for row in rows],
-            [decision.status for decision in decisions],
-            [decision.reason for decision in decisions],
-            [decision.detail for decision in decisions],
-        )
-    context.queues.count_decided(len(rows))
-    for result in results:
-        metrics.SIGNALS_DECIDED.labels(result["status"]).inc(result["signals"])
-    for row, decision in zip(rows, decisions, strict=True):
+        decisions = _decide_in_order(signals, config.system.duplicate_buys)
+        counts = await repository.store_decisions(connection, signals=signals, decisions=decisions)
+    context.queues.count_decided(len(signals))
+    for status, count in counts.items():
+        metrics.SIGNALS_DECIDED.labels(status).inc(count)
+    for signal, decision in zip(signals, decisions, strict=True):
         log.info(
             "decided",
-            signal_id=row["id"],
-            ticker=row["ticker"],
+            signal_id=signal.id,
+            ticker=signal.ticker,
             status=decision.status,
             reason=decision.reason,
         )
     if any(decision.status == DecisionResult.APPROVED for decision in decisions):
         context.wakeups.notify("approved")
     context.wakeups.notify("changed")
-    return len(rows)
+    return len(signals)
 
 
-def _decide_in_order(rows: list[asyncpg.Record], duplicate_buys: DuplicateBuys) -> list[Decision]:
-    """Apply the rule row by row: a buy approved here is on its way for the rows of its ticker behind it."""
-    on_the_way: set[str] = set()
+def _decide_in_order(signals: Sequence[ClaimedSignal], duplicate_buys: DuplicateBuys) -> list[Decision]:
+    """Apply the rule in order: a buy approved here is pending for the later signals of its ticker."""
+    tickers_with_buy: set[str] = set()
     decisions = []
-    for row in rows:
-        ticker, order_type = row["ticker"], row["type"]
-        facts = TickerFacts(
-            is_open=row["is_open"],
-            opening=row["opening"] or ticker in on_the_way,
-            rank=row["rank"],
-            size=row["size"],
-            age_seconds=row["age_seconds"],
-        )
-        decision = decide(order_type, facts, overdue=row["overdue"], duplicate_buys=duplicate_buys)
-        if order_type == SignalType.BUY and decision.status == DecisionResult.APPROVED:
-            on_the_way.add(ticker)
+    for signal in signals:
+        facts = signal.facts
+        if signal.ticker in tickers_with_buy:
+            facts = facts._replace(has_pending_buy=True)
+        decision = decide(signal.type, facts, is_expired=signal.is_expired, duplicate_buys=duplicate_buys)
+        if signal.type == SignalType.BUY and decision.status == DecisionResult.APPROVED:
+            tickers_with_buy.add(signal.ticker)
         decisions.append(decision)
     return decisions

@@ -1,4 +1,4 @@
-"""Decisions on a real database, in order, with their reasons (SPEC §9)."""
+"""Decisions on a real database, in order, with their reasons."""
 
 from __future__ import annotations
 

@@ -46,14 +46,14 @@ SELECT 'Long', 'list', array_agg('R' || n) FROM generate_series(1, $1::int) AS n
 """
 
 STATEMENTS: Mapping[str, str] = {  # with what each is run
-    "decision.claim": "{batch}, 'Long', false",
-    "decision.decide": "{received}, {statuses}, {statuses}, {details}",
+    "decision.claim_signals": "{batch}, 'Long', false",
+    "decision.store_decisions": "{received}, {statuses}, {statuses}, {details}",
     "orders.claim": "gen_random_uuid(), {batch}, 30, 'there', true",
     "orders.delivered": "{attempts}, {sent}, {codes}, {details}, {effects}",
     "orders.abandoned": "",
     "orders.expire": "{batch}",
     "orders.reject_orphans": "'{{A1,A2,A3,A4}}'",
-    "decision.candidates": "{tickers}, 0, 0, NULL",
+    "decision.find_candidates": "{tickers}, 0, 0, NULL",
     "ops.queues": "",
     "ops.sells_at_risk": "",
 }
@@ -99,7 +99,7 @@ async def test_what_looks_at_the_queue_reads_no_more_beside_many_that_ended(
     await connection.execute(_ENDED, 200_000)
     await connection.execute(_WAITING, WAITING, waiting, "A")
     await connection.execute("VACUUM ANALYZE")
-    names = ("decision.claim", "orders.claim", "orders.expire", "ops.queues", "ops.sells_at_risk")
+    names = ("decision.claim_signals", "orders.claim", "orders.expire", "ops.queues", "ops.sells_at_risk")
     plans = {name: await prepare(connection, name) for name in names}
     arguments = await make_arguments(connection)
     for _ in range(6):  # the plan for any number, if it looks cheaper, comes after five for this one

@@ -1,4 +1,4 @@
-"""Rejected buys when their ticker enters the list (SPEC §13)."""
+"""Reprocessing: rejected buys whose ticker enters the list."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ RULE = {"reprocess_enabled": True, "refresh_interval_sec": 1}
 
 
 async def watching(desk: Desk, **strategy: Any) -> AppServer:
-    """An application whose list is AAPL, from a file that a test may change."""
+    """Start an application whose list is AAPL, from a file that a test may change."""
     (desk.folder / "top.csv").write_text("AAPL\n")
     desk.watch("file:top.csv", **{**RULE, **strategy})
     return await desk.open()
 
 
 async def rejected(desk: Desk, app: AppServer, ticker: str = "NVDA", count: int = 1) -> list[UUID]:
-    """Buys of a ticker that is not in the list."""
+    """Send buys of a ticker that is not in the list, and wait until they are rejected."""
     ids = [await desk.send(app, ticker, "buy") for _ in range(count)]
     for signal_id in ids:
         assert (await desk.until(app, signal_id))["status"] == "rejected"
@@ -39,14 +39,14 @@ async def rejected(desk: Desk, app: AppServer, ticker: str = "NVDA", count: int 
 
 
 async def enter(desk: Desk, app: AppServer, *tickers: str) -> None:
-    """Let tickers enter the list, and wait until reprocessing has looked at them."""
+    """Add tickers to the list, and wait until reprocessing has processed it."""
     (desk.folder / "top.csv").write_text("\n".join(["AAPL", *tickers]))
 
-    async def looked_at() -> bool:
+    async def is_processed() -> bool:
         row = await desk.database.fetchrow("SELECT * FROM top_n_lists ORDER BY id DESC LIMIT 1")
         return row is not None and row["entered"] == list(tickers) and row["reprocessed_at"] is not None
 
-    await desk.wait(app, looked_at, lambda: f"nobody looked at {tickers}")
+    await desk.wait(app, is_processed, lambda: f"the list with {tickers} was not processed")
 
 
 async def approved_again(desk: Desk) -> list[asyncpg.Record]:
@@ -181,11 +181,11 @@ async def test_an_order_on_its_way_or_a_waiting_buy_blocks(desk: Desk, order_typ
                 *(status, order_type),
             )
 
-        async def looked_at() -> bool:
+        async def is_processed() -> bool:
             query = "SELECT bool_and(reprocessed_at IS NOT NULL) FROM top_n_lists WHERE entered <> '{}'"
             return bool(await connection.fetchval(query))
 
-        await desk.wait(app, looked_at, lambda: "nobody looked")
+        await desk.wait(app, is_processed, lambda: "the list was not processed")
     assert await approved_again(desk) == []
 
 

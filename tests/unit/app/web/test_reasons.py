@@ -40,14 +40,16 @@ def test_a_reason_is_told_in_the_reader_s_language() -> None:
 @pytest.mark.parametrize("order_type", ["buy", "sell", "manual_sell"])
 def test_no_decision_is_left_in_english(order_type: str) -> None:
     facts = [
-        TickerFacts(rank=rank, size=15, age_seconds=1, is_open=is_open, opening=opening)
+        TickerFacts(
+            rank=rank, list_size=15, list_age_seconds=1, is_open=is_open, has_pending_buy=has_pending_buy
+        )
         for rank in (None, 3)
         for is_open in (True, False)
-        for opening in (True, False)
+        for has_pending_buy in (True, False)
     ]
     policies: tuple[DuplicateBuys, ...] = ("forward", "reject")
-    for known, overdue, policy in product(facts, (True, False), policies):
-        reason = decide(order_type, known, overdue=overdue, duplicate_buys=policy).reason
+    for known, is_expired, policy in product(facts, (True, False), policies):
+        reason = decide(order_type, known, is_expired=is_expired, duplicate_buys=policy).reason
         assert translate(reason) != reason
     for action, side in (("short", None), (None, None), ("buy", "sell"), ("hold", None)):
         reason = read_intent(action, side).reason

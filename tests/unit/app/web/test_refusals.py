@@ -148,7 +148,7 @@ def test_no_refusal_of_ours_is_left_in_english(keys_told: set[str]) -> None:
         authentication.FOREIGN,
         *ast_constants(APP / "web" / "authentication.py", "_NEEDED", "_WRONG"),
     }
-    said |= {reprocessing._NOTHING, reprocessing._NOT_LISTED}  # noqa: SLF001
+    said |= {reprocessing._NO_CANDIDATE, reprocessing._NOT_LISTED}  # noqa: SLF001
     said |= {too_often("https://finviz.com/screener.ashx", top_n=100, refresh_interval_sec=1)}
     said |= {
         "7; it is left alone for 7 s",

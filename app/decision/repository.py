@@ -1,0 +1,155 @@
+"""The statements of decisions and of reprocessing."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from app.db.pool import Connection, Pool
+from app.db.queries import load
+from app.decision.rules import Decision, TickerFacts
+
+_SQL = load("app.decision")
+
+
+class ClaimedSignal(NamedTuple):
+    """An undecided signal that this transaction has claimed, with the facts to decide it by."""
+
+    id: UUID
+    ticker: str
+    type: str
+    is_expired: bool
+    facts: TickerFacts
+
+
+class PendingList(NamedTuple):
+    """A Top-N list that reprocessing has yet to process, and the tickers that entered with it."""
+
+    id: int
+    strategy: str
+    entered: Sequence[str]
+
+
+class CurrentList(NamedTuple):
+    """A strategy's current list: its tickers by rank, and its age in seconds."""
+
+    tickers: Sequence[str]
+    age_seconds: float
+
+
+class Candidate(NamedTuple):
+    """A rejected buy that may be approved."""
+
+    signal_id: UUID
+    ticker: str
+
+
+class Approval(NamedTuple):
+    """A rejected buy to approve, the reason, and the facts behind it."""
+
+    signal_id: UUID
+    reason: str
+    detail: dict[str, Any]
+
+
+async def claim_signals(
+    connection: Connection, *, limit: int, strategy: str, is_frozen: bool
+) -> list[ClaimedSignal]:
+    """Claim at most `limit` undecided signals from the front of the queue, in order of arrival.
+
+    The claim lasts until the transaction ends: the first undecided row of each ticker is locked for all its
+    rows. `is_frozen`: the engine is paused, so the strategy's list counts as fresh.
+    """
+    rows = await connection.fetch(_SQL["claim_signals"], limit, strategy, is_frozen)
+    return [
+        ClaimedSignal(
+            row["id"],
+            row["ticker"],
+            row["type"],
+            row["is_expired"],
+            TickerFacts(
+                row["is_open"],
+                row["has_pending_buy"],
+                row["rank"],
+                row["list_size"],
+                row["list_age_seconds"],
+            ),
+        )
+        for row in rows
+    ]
+
+
+async def store_decisions(
+    connection: Connection, *, signals: Sequence[ClaimedSignal], decisions: Sequence[Decision]
+) -> dict[str, int]:
+    """Write the decisions and their events; return the number of decided signals by status.
+
+    A signal that is no longer undecided keeps its status and is not counted.
+    """
+    rows = await connection.fetch(
+        _SQL["store_decisions"],
+        [signal.id for signal in signals],
+        [decision.status for decision in decisions],
+        [decision.reason for decision in decisions],
+        [decision.detail for decision in decisions],
+    )
+    return {row["status"]: row["signals"] for row in rows}
+
+
+async def has_pending_lists(connection: Connection | Pool) -> bool:
+    """Return whether a list with entered tickers waits for reprocessing."""
+    found: bool = await connection.fetchval(_SQL["has_pending_lists"])
+    return found
+
+
+async def lock_pending_lists(connection: Connection) -> list[PendingList]:
+    """Return up to 20 lists that wait for reprocessing, oldest first, and lock their rows.
+
+    Lists that another process has locked are skipped.
+    """
+    rows = await connection.fetch(_SQL["lock_pending_lists"])
+    return [PendingList(row["id"], row["strategy"], row["entered"]) for row in rows]
+
+
+async def mark_lists_processed(connection: Connection, *, list_ids: Sequence[int]) -> None:
+    """Record that the lists are processed; committed with the approvals that follow from them."""
+    await connection.execute(_SQL["mark_lists_processed"], list_ids)
+
+
+async def find_current_list(connection: Connection, *, strategy: str, is_frozen: bool) -> CurrentList | None:
+    """Return the strategy's current list, None if there is none or it is stale.
+
+    `is_frozen`: the engine is paused, so the list counts as fresh.
+    """
+    row = await connection.fetchrow(_SQL["find_current_list"], strategy, is_frozen)
+    return CurrentList(row["tickers"], row["age_seconds"]) if row else None
+
+
+async def find_candidates(
+    connection: Connection,
+    *,
+    tickers: Sequence[str],
+    window_seconds: int,
+    max_age_seconds: int,
+    sell_window_seconds: int | None,
+) -> list[Candidate]:
+    """Return each ticker's newest rejected buy that may be approved, in the order of `tickers`.
+
+    The buy arrived within `window_seconds` and `max_age_seconds` (0: no limit). No sell arrived within
+    `sell_window_seconds` after it (0: at any time after it; None: sells do not matter). A ticker with an open
+    position or a buy that is unfinished has no candidate.
+    """
+    rows = await connection.fetch(
+        _SQL["find_candidates"], tickers, window_seconds, max_age_seconds, sell_window_seconds
+    )
+    return [Candidate(row["id"], row["ticker"]) for row in rows]
+
+
+async def approve_rejected_buys(
+    connection: Connection, *, approvals: Sequence[Approval], expires_in_seconds: int
+) -> None:
+    """Approve rejected buys and write their events; they expire after `expires_in_seconds`.
+
+    The caller holds the exclusive approval lock. A buy that is no longer rejected, or was reprocessed before,
+    is not changed.
+    """
+    await connection.execute(_SQL["approve_rejected_buys"], *zip(*approvals, strict=True), expires_in_seconds)
