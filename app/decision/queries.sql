@@ -23,13 +23,13 @@ WITH list AS (
     SELECT id, ticker, type, seq, expires_at <= statement_timestamp() AS is_expired
     FROM signals s
     WHERE status = 'received'
-      -- without a fresh list buys wait, and so do the later signals of their ticker
+      -- Fails closed: without a fresh list buys wait, and so do the later signals of their ticker.
       AND (coalesce((SELECT fresh FROM list), false)
            OR (type <> 'buy' AND NOT EXISTS (
                    SELECT FROM signals b
                    WHERE b.ticker = s.ticker AND b.seq < s.seq AND b.type = 'buy'
                      AND b.status IN ('received', 'approved', 'forwarding') AND b.status NOT IN ('approved', 'forwarding')
-                     AND b.expires_at > statement_timestamp()  -- no exit waits for an entry that has expired
+                     AND b.expires_at > statement_timestamp()  -- Fails open: no exit waits for an expired buy.
                    OFFSET 0)))
     ORDER BY seq
     LIMIT $1

@@ -101,8 +101,8 @@ async def reprocess(
 ) -> Outcome:
     """Approve each ticker's newest rejected buy within the strategy's windows.
 
-    `tickers` None means the whole list; only tickers in a fresh list count. The caller's transaction holds
-    the exclusive approval lock.
+    `tickers` None means the whole list. The caller's transaction holds the exclusive approval lock.
+    Fails closed: only tickers in a fresh list count, so without one nothing is approved.
     """
     current = await repository.find_current_list(
         connection, strategy=strategy.name, is_frozen=context.config.system.engine_paused

@@ -90,6 +90,7 @@ class GroupCommit:
         """Queue a post; within 2 s `post.answer` has its resolution.
 
         `post.answer` raises NotCommittedInTimeError or RefusedByDatabaseError.
+        Fails closed: a post beyond 32 MB of waiting posts is not queued, an exit like an entry.
 
         Raises:
             OverloadedError: waiting posts hold 32 MB already.
@@ -115,7 +116,8 @@ class GroupCommit:
     async def run(self, name: str) -> None:
         """Commit batches over a dedicated connection, so that busy workers never delay an alert.
 
-        While the database is unavailable it retries, with the posts whose requests still wait.
+        Fails closed: while the database is unavailable it retries with the posts whose requests still wait.
+        The others were answered with 503 and are not stored.
         """
         is_unavailable = False
         while True:

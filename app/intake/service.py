@@ -109,7 +109,10 @@ class IntakeService:
         return Accepted(signal_id, alert.ticker, self._queue_size(), is_duplicate)
 
     async def close(self, limit_seconds: float) -> None:
-        """Commit what is queued; called while the workers still run."""
+        """Commit what is queued; called while the workers still run.
+
+        Fails open: without a database the refused posts of the last second are lost. They are no signals.
+        """
         await self.group_commit.drain(limit_seconds)
         try:
             await self.refused_posts.write()
