@@ -1,4 +1,4 @@
-"""From the bytes of a file or an HTTP answer to tickers: what the parsing process does. Pure."""
+"""Parse the bytes of a file or an HTTP answer to tickers, in the parsing process. Pure."""
 
 from typing import Literal
 
@@ -13,10 +13,10 @@ _CSV_TYPES = frozenset({"text/csv", "application/csv", "text/comma-separated-val
 
 
 class Job(Struct, frozen=True):
-    """How to read a content.
+    """How to parse a content.
 
     `kind`: `file` is a watchlist; `export` must be a table; `page` is a page whose first row has the rank
-    `first`, or a table if that is what the site answered. `media_type` is the answer's own.
+    `first`, or a table if the site answered with one. `media_type` is the answer's own.
     """
 
     kind: Literal["file", "export", "page"]
@@ -27,7 +27,7 @@ class Job(Struct, frozen=True):
 class Parsed(Struct, frozen=True, kw_only=True):
     """Tickers in rank order; `last` when nothing follows; `table` when the answer was CSV.
 
-    `error` says why there are none; `blocked` when the site turned us away.
+    `error`: why there are none. `blocked`: the site blocked the request.
     """
 
     tickers: list[str] = []
@@ -38,7 +38,7 @@ class Parsed(Struct, frozen=True, kw_only=True):
 
 
 def parse(job: Job, content: bytes) -> Parsed:
-    """Read the content; whatever it is, a failure is in the result."""
+    """Parse the content. The result has the error where there is no list."""
     try:
         return _parse(job, content)
     except SourceError as error:

@@ -1,13 +1,13 @@
-"""Pages by which a site turns a program away although it answers 200. Pure.
+"""Challenge pages: the site answers 200 and blocks the client all the same. Pure.
 
 A reason quotes the phrases of this list, never the page.
 """
 
 import re
 
-_LONGEST = 20_000  # characters that are looked at; such pages are short
+_SEARCHED_CHARACTERS = 20_000  # such pages are short
 
-# the phrase that is quoted, and how pages word it
+# the phrase that is quoted → the words of pages
 _PHRASES = (
     ("Too Many Requests", r"too many requests|rate.?limit(?:ed|ing)?\b|request limit (?:reached|exceeded)"),
     ("Just a moment", r"just a moment|checking (?:if the site connection is secure|your browser)"),
@@ -23,6 +23,6 @@ _EXPRESSIONS = tuple((phrase, re.compile(words, re.IGNORECASE)) for phrase, word
 
 
 def challenge_in(text: str) -> str:
-    """Return the phrase by which the text turns us away; empty if it does not."""
-    looked_at = " ".join(text[:_LONGEST].split())
-    return next((phrase for phrase, words in _EXPRESSIONS if words.search(looked_at)), "")
+    """Return the phrase of a challenge page; empty if the text is none."""
+    searched = " ".join(text[:_SEARCHED_CHARACTERS].split())
+    return next((phrase for phrase, words in _EXPRESSIONS if words.search(searched)), "")

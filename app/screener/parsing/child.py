@@ -1,7 +1,7 @@
 """The process that parses files and pages, `python -m app.screener.parsing.child`; `parser.py` starts it.
 
-It reads jobs from standard input and writes results to standard output until the input ends. It holds no
-secret and opens no file and no connection. Its memory and its CPU time are limited, killed or not.
+It reads jobs from standard input and writes results to standard output until the input ends. It has no
+secrets and opens no files and no connections. Its memory and its CPU time are limited.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ READY = LENGTHS.pack(0, 0)
 
 
 def main() -> None:
-    """Serve jobs, one at a time."""
+    """Run jobs, one at a time."""
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _be_the_first_victim()
+    _prefer_for_oom_kill()
     _send(outgoing, READY)
     while len(lengths := incoming.read(LENGTHS.size)) == LENGTHS.size:
         described, size = LENGTHS.unpack(lengths)
@@ -41,8 +41,8 @@ def main() -> None:
         _send(outgoing, LENGTHS.pack(len(result), 0) + result)
 
 
-def _be_the_first_victim() -> None:
-    """Let a container or a machine that runs out of memory kill this process, and not the application."""
+def _prefer_for_oom_kill() -> None:
+    """Make the kernel kill this process, not the application, when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

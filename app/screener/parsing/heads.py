@@ -1,8 +1,8 @@
-"""Which row of a table names the column of tickers. Pure.
+"""Find the header row of a table, which names the column of tickers. Pure.
 
-Some names cannot be tickers in practice and always make a row a head. Everyday words, such as `Ativo`, do so
-unless a ticker or a number is before them. Others, such as `Sym`, are tickers too: they make a row of several
-cells a head if the other cells are names of columns as well.
+Some names are never tickers in practice: a row with one is a header. A row with an everyday word, such as
+`Ativo`, is one unless a ticker or a number precedes the word. Others, such as `Sym`, are tickers too: their
+row is a header if it has several cells and the others are column names as well.
 """
 
 import re
@@ -26,8 +26,8 @@ _OTHER_NAMES = frozenset({
 })  # fmt: skip
 _SUMS = frozenset({"total", "totals", "grand total", "soma", "totais", "total geral"})
 SEARCHED = 20
-"""Among how many first rows the head is looked for."""
-_WIDEST = 100  # columns among which a name that may also be something else is looked for
+"""How many rows are searched for the header, from the first one."""
+_WIDEST = 100  # columns that are searched for a name that may be something else
 _SEPARATED = re.compile(r"[,;\t|]")
 
 

@@ -1,4 +1,4 @@
-"""Parses files and pages in a process of its own, so that no content can stop or fill this one.
+"""Parse files and pages in a child process, so that no content can block this one or exhaust its memory.
 
 The child is started with the first job and kept. It is killed when a job takes too long or is abandoned, and
 when the parser is closed; the next job starts another one.
@@ -26,7 +26,7 @@ _START_SECONDS = 20.0
 
 _COMMAND = (sys.executable, "-B", "-E", "-s", "-m", "app.screener.parsing.child")
 _ROOT = Path(app.__file__).resolve().parents[1]
-_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG")  # nothing of .env
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG")  # nothing of .env
 
 
 class Parser:
@@ -34,7 +34,7 @@ class Parser:
 
     def __init__(self) -> None:
         self._child: Process | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         """Return itself; the child is started with the first job."""
@@ -43,25 +43,25 @@ class Parser:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Close the parser."""
         await self.close()
 
     @property
     def pid(self) -> int | None:
-        """The child's process id; None while there is none."""
+        """Return the child's process id; None while there is no child."""
         return self._child.pid if self._child is not None else None
 
     async def read(self, job: Job, content: bytes) -> Parsed:
-        """Return what the content holds.
+        """Return the tickers of the content.
 
         Raises:
-            SourceError: it holds no list, is larger than 2 MB, takes more than 5 s, or ends the child.
-            BlockedError: it is a page by which the site turns us away.
+            SourceError: it has no list, is larger than 2 MB, takes more than 5 s, or ends the child.
+            BlockedError: it is a challenge page.
         """
         if len(content) > LARGEST_BYTES:
             raise SourceError(f"larger than {LARGEST_BYTES // 1_000_000} MB")
-        async with self._turn:
-            found = await self._ask(job, content)
+        async with self._lock:
+            found = await self._run(job, content)
         if found.blocked:
             raise BlockedError(found.error, None)
         if found.error:
@@ -69,7 +69,7 @@ class Parser:
         return found
 
     async def close(self) -> None:
-        """Kill the child, if there is one, and wait for its end."""
+        """Kill the child, if there is one, and wait until it has ended."""
         child, self._child = self._child, None
         if child is None:
             return
@@ -77,7 +77,7 @@ class Parser:
             child.kill()
         await child.wait()
 
-    async def _ask(self, job: Job, content: bytes) -> Parsed:
+    async def _run(self, job: Job, content: bytes) -> Parsed:
         is_answered = False
         try:
             child = await self._running()
@@ -94,7 +94,7 @@ class Parser:
         return found
 
     async def _running(self) -> Process:
-        """Return the child, started if there is none; one that has ended is replaced."""
+        """Return the child; start it if there is none, or it has ended."""
         if self._child is not None and self._child.returncode is not None:
             await self.close()
         if self._child is None:
@@ -102,10 +102,10 @@ class Parser:
                 *_COMMAND,
                 stdin=PIPE,
                 stdout=PIPE,
-                stderr=DEVNULL,  # a traceback may quote what was read
+                stderr=DEVNULL,  # a traceback may quote the content
                 cwd=_ROOT,
-                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-                start_new_session=True,  # an interrupt from a terminal is for the application
+                env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+                start_new_session=True,  # an interrupt from a terminal must reach the application only
             )
             async with asyncio.timeout(_START_SECONDS):
                 await _received(self._child, len(READY))

@@ -1,4 +1,4 @@
-"""What every source shares: how a ticker is written, what a fetch brings, how it fails. Pure."""
+"""What all sources share: the form of a ticker, the result of a fetch, its errors. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ _EXCHANGE = re.compile(r"[A-Z0-9_]{1,20}:")
 
 
 class SourceError(Exception):
-    """A refresh that brought no usable list; the text tells the operator what, where and why.
+    """A fetch without a usable list; the text tells the operator what, where and why.
 
-    It names places (line, column, page), never what a file or a page contains.
+    It names places (line, column, page), never the content of a file or a page.
     """
 
 
 class BlockedError(SourceError):
-    """The site turned us away (429, 403). `retry_after`: what it asked for, seconds; None if it did not."""
+    """The site blocked the request (429, 403). `retry_after`: seconds, None if the site named none."""
 
     def __init__(self, message: str, retry_after: float | None) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class BlockedError(SourceError):
 
 
 class Found(NamedTuple):
-    """What a fetch brought: tickers in rank order, and in which form they came."""
+    """The result of a fetch: tickers in rank order, and the form of the answer."""
 
     kind: Kind
     tickers: list[str]
@@ -53,7 +53,7 @@ def without_exchange(symbol: str) -> str:
 
 
 def clean(cells: Iterable[Cell]) -> list[str]:
-    """Trim, upper-case, drop empty words and repetitions; the first place of a ticker is its rank.
+    """Return the tickers: trimmed, in upper case, without empty words and duplicates; the first place counts.
 
     Raises:
         SourceError: a word is not a ticker, or no ticker is left.

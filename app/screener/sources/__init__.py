@@ -1,4 +1,4 @@
-"""Where tickers come from: one module a kind of source, chosen by the strategy's URL."""
+"""Sources of tickers: one module for each kind, chosen by the strategy's URL."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -15,8 +15,8 @@ __all__ = ["BlockedError", "Found", "Request", "Source", "SourceError", "check",
 class Source(NamedTuple):
     """A way to fetch tickers in rank order. `ages`: whether its list becomes stale.
 
-    `kind` is what its URL promises, and what came says itself: any address may answer with a table.
-    `fetch(request)` raises SourceError with the operator's reason, BlockedError where it was turned away.
+    `kind` is what the URL suggests. `Found` has the kind of the answer: any site may answer with a table.
+    `fetch(request)` raises SourceError with a reason for the operator, BlockedError where it was blocked.
     """
 
     kind: Kind
@@ -32,10 +32,10 @@ _EXPORT = Source("csv", ages=True, fetch=finviz.fetch)
 
 
 def check(url: str, *, allow_other_hosts: bool) -> None:
-    """Find out when a strategy is saved what would fail with every refresh. Pure.
+    """Check a strategy's URL when it is saved, for what would fail with every refresh. Pure.
 
     Raises:
-        SourceError: the URL is of no kind that can be read, or points where nothing is asked.
+        SourceError: no source can read the URL, or its host is not allowed.
     """
     place = url.partition(":")[2]
     match source_of(url).kind:
@@ -51,7 +51,7 @@ def source_of(url: str) -> Source:
     """Return the source that reads a strategy's URL.
 
     Raises:
-        SourceError: nothing can read such a URL.
+        SourceError: no source can read the URL.
     """
     scheme = url.partition(":")[0].lower() if ":" in url else ""
     match scheme:
@@ -62,7 +62,7 @@ def source_of(url: str) -> Source:
         case "https" | "http":
             return _EXPORT if is_export(url) else _PAGES
         case _:
-            # only a scheme is shown: what begins otherwise may be anything, a token too
+            # Only a scheme is shown: any other beginning may be a token.
             if not _SCHEME.fullmatch(scheme):
                 raise SourceError(
                     "a strategy's url must have a scheme: "

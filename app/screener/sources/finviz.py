@@ -18,8 +18,8 @@ from app.screener.sources.request import Request
 _PAGE_SECONDS = 15.0
 _REDIRECTS = 3
 _LONGEST_BACK_OFF_SECONDS, _LONGEST_BACK_OFF_BY_CLOCK_SECONDS = 86_400.0, 3600.0
-# what went wrong, by aiohttp's class; its own text may hold the whole URL, and so the token
-_TROUBLES: tuple[tuple[type[Exception], str], ...] = (
+# Words by aiohttp's class: its own text may contain the whole URL, and so the token.
+_ERROR_WORDS: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
     (aiohttp.ClientSSLError, "no connection over TLS: is its certificate valid?"),
     (aiohttp.ClientConnectorError, "no connection"),
@@ -29,7 +29,7 @@ _TROUBLES: tuple[tuple[type[Exception], str], ...] = (
 
 
 class _Answer(NamedTuple):
-    """A body with the media type and the address, without a token, that it came from."""
+    """A body with its media type, and the URL it came from, without a token."""
 
     content: bytes
     media_type: str
@@ -37,13 +37,13 @@ class _Answer(NamedTuple):
 
 
 def open_client(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
-    """Make the refresher's client; needs a running event loop, close it with the refresher."""
+    """Open the refresher's HTTP client, inside a running event loop. The caller closes it."""
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=_PAGE_SECONDS),
         headers={
-            # without the first word the site answers 403
+            # the site answers 403 unless it begins with Mozilla
             "User-Agent": "Mozilla/5.0 (compatible; trading-signal-processor)",
             "Accept-Encoding": "gzip",
         },
@@ -51,11 +51,11 @@ def open_client(connector: aiohttp.BaseConnector | None = None) -> aiohttp.Clien
 
 
 async def fetch(request: Request) -> Found:
-    """Return the tickers of an export, or of as many pages as `top_n` needs; one missing page fails them all.
+    """Return the tickers of an export, or of as many pages as `top_n` needs. One failed page fails all.
 
     Raises:
-        SourceError: the site cannot be asked, or its answer has no list.
-        BlockedError: the site turned us away.
+        SourceError: the request failed, or its answer has no list.
+        BlockedError: the site blocked the request.
     """
     url, is_table = _parse(request.url), is_export(request.url)
     _check_typed_token(url, is_table=is_table)
@@ -100,7 +100,7 @@ def _parse(url: str) -> URL:
 
 
 async def _get(request: Request, url: URL) -> _Answer:
-    """Fetch one page, following redirects only to where the strategy itself may point."""
+    """Fetch one page. Follow redirects only to hosts that a strategy may use."""
     typed, bare = tokens.split(url)
     for _ in range(_REDIRECTS + 1):
         _check_place(bare, allow_other_hosts=request.allow_other_hosts)
@@ -117,12 +117,16 @@ async def _get(request: Request, url: URL) -> _Answer:
         except TimeoutError as error:
             raise SourceError(f"{_shown(bare)}: no answer in {_PAGE_SECONDS:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise SourceError(f"{_shown(bare)}: {_trouble(error)}") from error
+            raise SourceError(f"{_shown(bare)}: {_words_of(error)}") from error
     raise SourceError(f"{_shown(bare)}: more than {_REDIRECTS} redirects")
 
 
 def check(url: str, *, allow_other_hosts: bool) -> None:
-    """Raise SourceError for a URL that would never be asked. Pure."""
+    """Check a strategy's URL. Pure.
+
+    Raises:
+        SourceError: its host is not allowed, or it has a token where none may be.
+    """
     parsed = _parse(url)
     _check_place(parsed, allow_other_hosts=allow_other_hosts)
     _check_typed_token(parsed, is_table=is_export(url))
@@ -140,7 +144,7 @@ def _check_place(url: URL, *, allow_other_hosts: bool) -> None:
 
 
 def _check_typed_token(url: URL, *, is_table: bool) -> None:
-    """Refuse a token in the URL: an export's belongs into .env, and no other site may see one."""
+    """Refuse a token in the URL of an export, which is set in .env, and in a URL of another site."""
     typed, _ = tokens.split(url)
     if typed is not None and (is_table or not tokens.may_be_sent_to(url)):
         raise SourceError(
@@ -164,26 +168,26 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
         content += part
         if len(content) > LARGEST_BYTES:
             raise SourceError(f"{_shown(response.url)}: larger than {LARGEST_BYTES // 1_000_000} MB")
-        await asyncio.sleep(0)  # a fast server must not keep the event loop to itself
+        await asyncio.sleep(0)  # a fast server must not block the event loop
     return bytes(content)
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     return parse_retry_after(
         response.headers.get("Retry-After"),
-        now=datetime.now(UTC),  # only for a site that sends no Date of its own
+        now=datetime.now(UTC),  # used only for a site that sends no Date
         answered_at=response.headers.get("Date"),
         longest=_LONGEST_BACK_OFF_SECONDS,
         longest_from_clock=_LONGEST_BACK_OFF_BY_CLOCK_SECONDS,
     )
 
 
-def _trouble(error: Exception) -> str:
+def _words_of(error: Exception) -> str:
     return next(
-        (words for kind, words in _TROUBLES if isinstance(error, kind)), "the answer is not valid HTTP"
+        (words for kind, words in _ERROR_WORDS if isinstance(error, kind)), "the answer is not valid HTTP"
     )
 
 
 def _shown(url: URL) -> str:
-    """The site's name alone: path and query may hold a token, and a redirect's are foreign text."""
+    """Return the host only: path and query may contain a token, and in a redirect they are foreign text."""
     return (url.raw_host or "the url")[:100]

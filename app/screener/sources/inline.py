@@ -1,11 +1,15 @@
-"""`list:AAPL,NVDA`: the tickers are in the URL, best first. Each kind of source has its module."""
+"""`list:AAPL,NVDA`: the tickers are in the URL, rank 1 first. Each kind of source has its module."""
 
 from app.screener.parsing.tickers import Cell, Found, clean, without_exchange
 from app.screener.sources.request import Request
 
 
 def check(tickers: str) -> None:
-    """Raise SourceError where `tickers` are none. Pure."""
+    """Check the tickers of a `list:` URL. Pure.
+
+    Raises:
+        SourceError: one is not a ticker, or there is none.
+    """
     _read(tickers)
 
 

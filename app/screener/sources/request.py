@@ -1,4 +1,4 @@
-"""What a refresh hands to a source."""
+"""The request of a refresh to a source."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +11,9 @@ from app.screener.parsing.parser import Parser
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The strategy's `url`, how many tickers are wanted, and the means to get them.
+    """The strategy's `url`, how many tickers are wanted, and what a source needs to fetch them.
 
-    `elite_auth` goes to Finviz's export over https only; it is in no message.
+    `elite_auth` is sent to Finviz's export only, over https; no message contains it.
     """
 
     url: str
@@ -27,5 +27,5 @@ class Request:
 
     @property
     def place(self) -> str:
-        """What follows the first colon: the tickers of `list:`, the name of `file:`."""
+        """Return what follows the first colon: the tickers of `list:`, the name of `file:`."""
         return self.url.partition(":")[2]

@@ -1,4 +1,4 @@
-"""`file:NAME.csv`: a watchlist in the configuration folder, best first."""
+"""`file:NAME.csv`: a watchlist in the configuration folder, rank 1 first."""
 
 import asyncio
 import os
@@ -15,7 +15,11 @@ _LARGEST_BYTES = 1_000_000
 
 
 def check(name: str) -> None:
-    """Raise SourceError for what is not the plain name of a .csv file. Pure."""
+    """Check the name of a `file:` URL. Pure.
+
+    Raises:
+        SourceError: it is not the plain name of a .csv file.
+    """
     if not _PLAIN_NAME.fullmatch(name):
         raise SourceError("file: must be followed by the plain name of a .csv file in config/")
 
@@ -37,12 +41,12 @@ async def fetch(request: Request) -> Found:
 
 
 def _contents(folder: Path, name: str) -> bytes:
-    """Read the file. A link counts as what it leads to, which has to be a .csv file in the folder, too."""
+    """Return the file's content. A link must lead to a .csv file in the same folder."""
     try:
         root, path = folder.resolve(strict=True), (folder / name).resolve(strict=True)
         if root not in path.parents or path.suffix.lower() != ".csv":
             raise SourceError(f"config/{name} must not be a link to another place or kind of file")
-        # without O_NONBLOCK the opening of a pipe waits for somebody to write into it
+        # without O_NONBLOCK, opening a pipe waits for a writer
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -50,7 +54,7 @@ def _contents(folder: Path, name: str) -> bytes:
             content = file.read(_LARGEST_BYTES + 1)
     except OSError as error:
         raise SourceError(f"config/{name} cannot be read: {error.strerror}") from error
-    except RuntimeError as error:  # a circle of links
+    except RuntimeError as error:  # a loop of links
         raise SourceError(f"config/{name} must not be a link to another place or kind of file") from error
     if len(content) > _LARGEST_BYTES:
         raise SourceError(f"config/{name} is larger than {_LARGEST_BYTES // 1_000_000} MB")

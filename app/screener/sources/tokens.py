@@ -1,4 +1,4 @@
-"""Where a Finviz token may go: over https to Finviz and nowhere else, redirects included. Pure."""
+"""Where a Finviz token may be sent: to Finviz over https only, redirects included. Pure."""
 
 from urllib.parse import unquote
 
@@ -12,7 +12,7 @@ _PARAMETER = "auth"
 def may_be_sent_to(url: URL) -> bool:
     """Return whether the URL is Finviz's own, by https on its usual port.
 
-    The host that is connected to decides, not user-info, other spellings or look-alikes in other scripts.
+    The host of the connection decides, not user-info, other spellings or look-alikes in other scripts.
     """
     host = url.raw_host or ""
     is_finviz = host == "finviz.com" or host.endswith(".finviz.com")
@@ -20,7 +20,7 @@ def may_be_sent_to(url: URL) -> bool:
 
 
 def split(url: URL) -> tuple[str | None, URL]:
-    """Return the token typed into the URL, None if there is none, and the URL without it."""
+    """Return the token in the URL, None if there is none, and the URL without it."""
     typed = [value for name, value in url.query.items() if _is_token(name)]
     if not typed:
         return None, url
@@ -29,15 +29,15 @@ def split(url: URL) -> tuple[str | None, URL]:
 
 
 def added(url: URL, token: str) -> URL:
-    """Return the URL with the token, or as it is where the token may not go."""
+    """Return the URL with the token, or without it where it may not be sent."""
     return url.update_query({_PARAMETER: token}) if token and may_be_sent_to(url) else url
 
 
 def check_absent(url: URL, *tokens: str | None) -> None:
-    """Refuse a redirect that carries one of the tokens to where it may not go.
+    """Check a redirect: it must not carry a token to a site where it may not be sent.
 
     Raises:
-        SourceError: the URL holds a token, in whatever part.
+        SourceError: the URL contains one of the tokens, in any part.
     """
     if may_be_sent_to(url):
         return

@@ -156,7 +156,7 @@ def test_no_refusal_of_ours_is_left_in_english(keys_told: set[str]) -> None:
     }
     said |= {fault_of(url) for url in WRONG_DESTINATIONS}
     said |= {"on probation: 90% of the list is not what it was; it is taken when 2 more refreshes agree"}
-    said |= {words for _, words in finviz._TROUBLES} | {"the answer is not valid HTTP"}  # noqa: SLF001
+    said |= {words for _, words in finviz._ERROR_WORDS} | {"the answer is not valid HTTP"}  # noqa: SLF001
     troubles = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
     said |= {os.strerror(trouble) for trouble in troubles}
     said |= {"config/system_config.json: line 3: retention_days: is missing"}
