@@ -1,4 +1,4 @@
-"""Whether a destination's URL can be asked: checked when it is changed, and named while in force. Pure."""
+"""Validation of a destination's URL: when it is changed, and for an alarm while it is current. Pure."""
 
 import ipaddress
 import re
@@ -20,7 +20,7 @@ _USER = "its user name and password must be Latin-1 text, the user name without 
 
 
 def fault_of(url: str | None) -> str:
-    """Return what is wrong with the URL (None is paper), empty if nothing is; no part of it is repeated."""
+    """Return what is wrong with the URL, empty if nothing is; None is paper. No part of it is quoted."""
     if url is None:
         return ""
     if any(character.isspace() or not character.isprintable() for character in url):
@@ -61,7 +61,7 @@ def _fault_of_host(host: str) -> str:
 
 
 def _is_sendable(user: str, password: str) -> bool:
-    """Whether they fit into an `Authorization` header of the kind Basic."""
+    """Return whether they can be sent in an `Authorization: Basic` header."""
     try:
         f"{user}{password}".encode("latin-1")
     except UnicodeEncodeError:

@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 from app.config.model import FINVIZ_FILE, WEBHOOK_FILE, Document
 
 MASK = "***"
-# `auth=` as it may be spelled, letters of it as percent codes too; a token may hold the other separators
+# `auth=` in every spelling, also percent-encoded; a token may contain the other separators
 _GAP = r"(?:\s|\+|%20)*"
 _AUTH = re.compile(rf"(?i)(?<=[?&;#])({_GAP}(?:a|%[46]1)(?:u|%[57]5)(?:t|%[57]4)(?:h|%[46]8){_GAP}=)([^&]*)")
 _USER = re.compile(r"(?i)\A([a-z][a-z0-9+.-]*://)([^/?#]*)@")
 
 
 def masked_destination(url: str) -> str:
-    """Keep scheme, host and port: path, query and user hold passwords."""
+    """Return the URL with scheme, host and port only: path, query and user may contain passwords."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     bare = parts.path in {"", "/"} and not parts.query and not parts.fragment and host == parts.netloc
@@ -23,7 +23,7 @@ def masked_destination(url: str) -> str:
 
 
 def masked_source(url: str) -> str:
-    """Mask what a screener's URL should not show: the token of `auth=`, however it is spelled, and a user."""
+    """Return a screener's URL with its secrets masked: the token of `auth=` in every spelling, and a user."""
     return _USER.sub(rf"\g<1>{MASK}@", _AUTH.sub(rf"\g<1>{MASK}", url))
 
 
@@ -33,10 +33,10 @@ def _secrets(url: str) -> list[str]:
 
 
 def unmasked_destination(offered: str, current: str | None) -> str:
-    """Return the URL that is meant: the current one when its mask is sent back.
+    """Return the offered URL; the current one when its masked form is offered.
 
     Raises:
-        ValueError: a mask that is not the current URL's.
+        ValueError: the URL has the mask of another one.
     """
     if current is not None and offered == masked_destination(current):
         return current
@@ -46,10 +46,10 @@ def unmasked_destination(offered: str, current: str | None) -> str:
 
 
 def unmasked_source(offered: str, current: str | None) -> str:
-    """Return the URL that is meant: a masked `auth=` is the current URL's.
+    """Return the offered URL; a masked `auth=` is replaced by the current token.
 
     Raises:
-        ValueError: there is no current token that the mask could stand for.
+        ValueError: the current URL has no token for the mask.
     """
     if MASK not in _secrets(offered):
         return offered
@@ -58,7 +58,7 @@ def unmasked_source(offered: str, current: str | None) -> str:
         raise ValueError(
             f"auth={MASK} stands for no token: set FINVIZ_ELITE_AUTH in .env and leave auth= out"
         )
-    # a user comes first and is masked as a token is
+    # The user is before the query, so its mask is the first one.
     secrets = iter(kept)
     restored = _USER.sub(lambda found: f"{found[1]}{_restored(found[2], next(secrets))}@", offered)
     return _AUTH.sub(lambda found: found[1] + _restored(found[2], next(secrets)), restored)
@@ -71,9 +71,9 @@ def _restored(offered: str, kept: str) -> str:
 def differences(
     before: Mapping[str, Document], after: Mapping[str, Document]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what two sets of documents differ in, masked: each as `{key: value}`, strategies by their names.
+    """Return the differing values of two sets of documents, masked: before and after, each `{key: value}`.
 
-    A key that a side does not have is left out on that side.
+    A strategy is one value, under its name. A key that a side does not have is omitted on that side.
     """
     old: dict[str, Any] = {}
     new: dict[str, Any] = {}
@@ -90,7 +90,7 @@ def differences(
 
 
 def _flat(name: str, document: Document) -> dict[str, Any]:
-    """Put each strategy under a key of its own, so that a change of one does not repeat all the others."""
+    """Return the document with a key for each strategy: a change of one does not repeat the others."""
     if name != FINVIZ_FILE or not isinstance(document.get("strategies"), list):
         return dict(document)
     flat = {key: value for key, value in document.items() if key != "strategies"}

@@ -139,9 +139,9 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "intake_paused": False,
     },
 }
-# What a strategy itself must have: nothing stands behind the file.
+# What a strategy must have in the file: there is neither a variable nor a default for it.
 STRATEGY_NEEDS = tuple(key for key, value in _DEFAULTS["strategy"].items() if value is None)
-# key in the file → field of Settings that stands behind it
+# key in the file → field of Settings that is used without it
 _FROM_ENVIRONMENT = {
     "strategy": {"top_n": "top_n", "refresh_interval_sec": "finviz_refresh_sec"},
     "webhook": {
@@ -156,10 +156,10 @@ _FROM_ENVIRONMENT = {
 
 
 def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
-    """Put the configuration in force together from the files' contents, by file name.
+    """Return the configuration of these files' contents (by file name), the environment and the defaults.
 
     Raises:
-        ConfigFileError: names file, place and what is allowed; the line is for who has the text.
+        ConfigFileError: a value is wrong. It names file, place and what is allowed; the caller adds the line.
     """
     layers = _Layers(settings)
     finviz, webhook, system = (documents.get(name, {}) for name in FILES)

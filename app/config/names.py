@@ -1,29 +1,29 @@
-"""Names that people give: what looks alike is alike, and every name can stand in an address. Pure."""
+"""Names that people give: how they are stored, and which two look the same. Pure."""
 
 import unicodedata
 
-# Control characters, invisible and direction marks, halves of pairs, unassigned ones, line separators.
+# Control characters, invisible and direction marks, surrogates, unassigned characters, line separators.
 _REFUSED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def normal(name: str) -> str:
-    """Return the name as it is kept: composed (NFC), without whitespace at its ends.
+    """Return the name as it is stored: composed (NFC), without whitespace at its ends.
 
     Raises:
-        ValueError: it could not be told apart in a list, or not be asked for in an address.
+        ValueError: it could not be distinguished in a list, or not be used in a URL.
     """
-    kept = unicodedata.normalize("NFC", name).strip()
-    if not kept:
+    stored = unicodedata.normalize("NFC", name).strip()
+    if not stored:
         raise ValueError("must not be empty")
-    if any(part in {".", ".."} for part in kept.split("/")):
+    if any(part in {".", ".."} for part in stored.split("/")):
         raise ValueError("must not be '.' or '..', nor have one between slashes: it means a folder")
-    if any(unicodedata.category(character) in _REFUSED for character in kept):
+    if any(unicodedata.category(character) in _REFUSED for character in stored):
         raise ValueError("must not contain control characters, invisible ones or marks of text direction")
-    return kept
+    return stored
 
 
 def alike(one: str, other: str) -> bool:
-    """Whether a person would take them for the same: case, spaces and the form of accents do not count."""
+    """Return whether two names look the same: case, spaces and the form of accents do not count."""
     return _shape(one) == _shape(other)
 
 

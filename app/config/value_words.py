@@ -1,4 +1,4 @@
-"""What is wrong with a configured value, in words for people: no expression, no type of a library. Pure."""
+"""What is wrong with a configured value, in plain words: no regular expression, no type name. Pure."""
 
 import re
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -19,7 +19,7 @@ _SIZES = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 
 
 def in_words(message: str, section: type[Struct], place: str) -> str:
-    """Return what msgspec says of a value of the section, as a person would: "must be at least 1".
+    """Return msgspec's message on a value of the section in plain words: "must be at least 1".
 
     `place` is the value's path within the section, as in msgspec's message.
     """
