@@ -22,7 +22,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     403: {"model": Problem, "description": "The request comes from a page of another origin"},
     503: {"model": Problem, "description": "The database does not answer"},
 }
-# Only so that /openapi.json says how to sign in: `app.web.authentication` checks it.
+# For /openapi.json only: `app.web.authentication` checks the token.
 signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN"))
 
 Ticker = Annotated[
@@ -36,13 +36,13 @@ Ticker = Annotated[
 
 
 def context_of(request: Request) -> AppContext:
-    """The process's shared state."""
+    """Return the process's shared state."""
     context: AppContext = request.app.state.context
     return context
 
 
 async def database(request: Request) -> AsyncIterator[Connection]:
-    """A connection that may write, for the length of the request."""
+    """Yield a connection that may write, until the request ends."""
     async with context_of(request).pool.acquire(timeout=5) as connection:
         yield connection
 
@@ -51,7 +51,7 @@ Database = Annotated[Connection, Depends(database)]
 
 
 async def reading(request: Request) -> AsyncIterator[Connection]:
-    """A connection that only reads, for the length of the request; limited, see `app.db.reading`."""
+    """Yield a read-only connection until the request ends; `app.db.reading` limits it."""
     async with context_of(request).reading.acquire() as connection:
         yield connection
 
@@ -60,7 +60,7 @@ Reading = Annotated[Connection, Depends(reading)]
 
 
 def actor_of(request: Request) -> Actor:
-    """Who asks, for the actions log."""
+    """Return who makes the request, for the actions log."""
     access: Access = request.state.access
     return Actor(access.session or "token", client_address(request))
 
@@ -69,7 +69,7 @@ CurrentActor = Annotated[Actor, Depends(actor_of)]
 
 
 def store_of(request: Request) -> ConfigStore:
-    """What changes the configuration."""
+    """Return the store that changes the configuration."""
     store: ConfigStore = request.app.state.config_store
     return store
 
