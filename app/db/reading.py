@@ -20,7 +20,7 @@ _WAIT_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 2.0  # after a heavy read; shorter than a person's patience for the next one
 # A statistic is reused for nine times as long as it took: repeated requests use a tenth of one core.
 _REUSE_FACTOR, _LONGEST_REUSE_SECONDS = 9, 30.0
-_CHEAP_SECONDS = 0.05  # what took no longer is read again for the next request
+_CHEAP_SECONDS = 0.25  # what took no longer is read again for the next request
 # A reused result comes after half to all of the time that it took: clients that ask without a pause would
 # fill the event loop with answers, and without the spread all of them at the same moment.
 _REUSE_DELAY, _LONGEST_REUSE_DELAY_SECONDS = (0.5, 1.0), 1.0
@@ -99,7 +99,7 @@ class ReadingPool:
     async def compute(self, key: Hashable, read: Callable[[Connection], Awaitable[_Found]]) -> _Found:
         """Return what the heavy read finds. Requests with the same key share one read and its result.
 
-        A result that took more than 50 ms is reused for nine times as long, at most 30 s. A failed read is
+        A result that took more than 250 ms is reused for nine times as long, at most 30 s. A failed read is
         not kept.
         Raises as `acquire` does.
         """

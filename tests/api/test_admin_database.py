@@ -127,6 +127,7 @@ async def test_how_much_there_is(app_server: AppServer) -> None:
     await add(app_server, "forwarded")
     await add(app_server, "rejected")
     await add(app_server, "rejected")
+    app_server.context.reading.forget()  # a busy machine takes long enough for the first count to be reused
     full = await ask(app_server, "GET", "/admin/database")
     assert full["signals"] == {"forwarded": 1, "rejected": 2}
     assert (full["events"], full["attempts"]) == (3, 1)
