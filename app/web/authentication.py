@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from app.web.sessions import EndedSessions
 
 SIGN_IN = "/admin/sign-in"
-PREFERENCES = "/admin/preferences"  # language and theme are chosen on the sign-in page too
+PREFERENCES = "/admin/preferences"  # the sign-in page has the choice of language and theme, too
 _PUBLIC = frozenset(
     {"/health", "/health/detailed", "/docs", "/openapi.json", "/webhook/in", SIGN_IN, PREFERENCES}
 )
@@ -36,15 +36,15 @@ FOREIGN = "refused: the request comes from a page of another origin"
 
 
 def is_public(path: str) -> bool:
-    """Everything that is not on the public list needs the token, also a path that no route has."""
+    """Return whether the path needs no token. Fails closed: all other paths need one, also unknown paths."""
     return path in _PUBLIC or path.startswith(_PUBLIC_BELOW)
 
 
 def is_foreign(headers: Headers, *, required: bool) -> bool:
-    """Whether the request's Origin is another than the host it is sent to.
+    """Return whether the request's Origin differs from the host it is sent to.
 
-    No page of another site can set `X-Forwarded-Host`, so a proxy's word is taken for the host's name.
-    `required`: a missing Origin counts as foreign, for browsers name it wherever it matters.
+    `X-Forwarded-Host` counts as the host's name, too: a page of another site cannot set it.
+    `required`: a missing Origin counts as foreign, because browsers send it wherever it matters.
     """
     origin = headers.get("origin")
     if origin is None:
@@ -55,22 +55,22 @@ def is_foreign(headers: Headers, *, required: bool) -> bool:
 
 
 def address_parts(address: str) -> SplitResult | None:
-    """Return the parts of an address in a header; None where it cannot be read as one. Pure."""
+    """Return the parts of a URL in a header; None where it is not valid. Pure."""
     try:
         return urlsplit(address)
-    except ValueError:  # as of "http://["
+    except ValueError:  # such as "http://["
         return None
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """The peer's address, the key that wrong attempts are counted by."""
+    """Return the client's IP address, by which wrong attempts are counted."""
     return connection.client.host if connection.client else ""
 
 
 class Authentication:
-    """Pass on public paths and requests with the token; others get 401, the sign-in page, or 403.
+    """Let public paths and authenticated requests pass; answer others with 401, the sign-in page, or 403.
 
-    What was authenticated is in `scope["state"]["access"]`.
+    Sets `scope["state"]["access"]` to the `Access` of an authenticated request.
     """
 
     def __init__(self, app: ASGIApp, attempts: WrongAttempts) -> None:
@@ -78,7 +78,7 @@ class Authentication:
         self.attempts = attempts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it."""
+        """Call the inner application, or answer the request."""
         if scope["type"] == "lifespan" or is_public(scope["path"]):
             await self.app(scope, receive, send)
             return
@@ -90,7 +90,7 @@ class Authentication:
         await self.app(scope, receive, send)
 
     async def _authenticate(self, connection: HTTPConnection) -> Access | Response:
-        """Return who it is, or the answer that sends them away."""
+        """Return the client's access, or the response that refuses the request."""
         sessions = Sessions(connection.app.state.context.settings.admin_token)
         scheme, _, offered = connection.headers.get("authorization", "").partition(" ")
         bearer = scheme.lower() == "bearer"
@@ -130,10 +130,10 @@ def _unauthorized(detail: str) -> Response:
 
 
 def _ask_to_sign_in(connection: HTTPConnection, detail: str) -> Response:
-    """A person following a link is taken to the form; a program gets 401."""
+    """Redirect a person who follows a link to the sign-in page; answer 401 to a program."""
     wants_page = "text/html" in connection.headers.get("accept", "")
     if connection.scope["type"] == "http" and connection.scope["method"] == "GET" and wants_page:
-        # not by `connection.url`: that is made with the Host header, which may be no host at all
+        # Not from `connection.url`: it is built from the Host header, which may not be a valid host.
         query = connection.scope["query_string"].decode("latin-1")
         target = connection.scope["path"] + (f"?{query}" if query else "")
         return RedirectResponse(f"{SIGN_IN}?next={quote(target, safe='')}", 303)
@@ -141,7 +141,7 @@ def _ask_to_sign_in(connection: HTTPConnection, detail: str) -> Response:
 
 
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send it; to a WebSocket as the answer to its handshake if the server can, else as a bare 403."""
+    """Send the response, to a WebSocket during its handshake. A server that cannot do so sends a bare 403."""
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": "see /admin/sign-in"})
         return
