@@ -5,10 +5,8 @@ from typing import Literal, TypedDict
 from app import metrics
 from app.context import AppContext
 from app.db.pool import Connection
-from app.db.queries import load
+from app.orders import repository
 from app.orders.destination import destination_of
-
-_SQL = load("app.orders")
 
 
 class Description(TypedDict):
@@ -29,7 +27,7 @@ def describe_destination(context: AppContext) -> Description:
 async def refresh_destination_state(context: AppContext, connection: Connection) -> None:
     """Read from the database whether the destination is held: another process may have set it."""
     key = destination_of(context.config.webhook.url).key
-    reason = await connection.fetchval(_SQL["held"], key)
+    reason = await repository.read_hold_reason(connection, destination=key)
     context.destination_state = "held" if reason else "open"
     shown = describe_destination(context)["state"]
     for state in ("open", "held", "paused"):
@@ -39,4 +37,4 @@ async def refresh_destination_state(context: AppContext, connection: Connection)
 async def circuit_reason(context: AppContext, connection: Connection) -> str:
     """Return the reason of the failure that keeps the circuit open; empty while it is closed. An alarm."""
     key = destination_of(context.config.webhook.url).key
-    return await connection.fetchval(_SQL["failing_reason"], key) or ""
+    return await repository.read_circuit_reason(connection, destination=key) or ""

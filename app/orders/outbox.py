@@ -1,81 +1,68 @@
-"""Claims deliveries that are due and hands them to this process's senders. Token first, then claim."""
+"""Claim deliveries that are due and hand them to this process's senders. Token first, then claim."""
 
 import asyncio
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import asyncpg
 import structlog
 
 from app import metrics
 from app.context import AppContext
 from app.db.pool import Connection
-from app.db.queries import load
-from app.orders.breaker import GIVEN_BACK, probe_allowance
-from app.orders.destination import Destination, destination_of
-from app.orders.limiter import Allowance, Usage, Window, allowance
+from app.orders import repository
+from app.orders.destination import (
+    GIVEN_BACK,
+    Allowance,
+    Destination,
+    Window,
+    compute_allowance,
+    destination_of,
+    restrict_to_probe,
+)
+from app.orders.repository import Delivery
 from app.signals.statuses import DecisionResult, Outcome, Status
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-_BEAT_SECONDS = 10.0
-# Beyond the request's own time-out: to write the outcome down. Whoever needs longer is taken for dead.
+_HEARTBEAT_SECONDS = 10.0
+# Added to the request timeout: the time to record the outcome. A sender that needs longer counts as dead.
 _LEASE_MARGIN_SECONDS = 10.0
-_SQL = load("app.orders")
 _UNLIMITED = Allowance(sys.maxsize, (), 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A claimed signal with its open attempt. `number` counts the attempts of its round, from 1."""
-
-    id: UUID
-    type: str
-    ticker: str
-    body: bytes
-    number: int
-    attempt: int
-    webhook_id: str
-    started_at: datetime
-    claim_id: UUID
-    destination: Destination
-
-
 class ClaimResult(NamedTuple):
-    """What one claim gave. `rows` counts sells that ended too; `wait_seconds` is for a token."""
+    """Rows that one claim changed, rejected sells included; `wait_seconds`: until a token is available."""
 
     rows: int = 0
     wait_seconds: float = 0.0
 
 
 class Outbox:
-    """Between the database and the senders: one claim serves every sender that is idle."""
+    """Claims deliveries for the senders of a process: one claim serves every idle sender."""
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
         self._claimed: asyncio.Queue[Delivery] = asyncio.Queue()
-        self._idle = 0
-        self._somebody_idle = asyncio.Event()
+        self._idle_senders = 0
+        self._sender_is_idle = asyncio.Event()
 
     async def next(self) -> Delivery | None:
-        """Wait for a delivery; None after 10 s without one, so that the sender can show that it lives."""
-        self._idle += 1
-        self._somebody_idle.set()
+        """Wait for a delivery; return None after 10 s without one, so that the sender sends a heartbeat."""
+        self._idle_senders += 1
+        self._sender_is_idle.set()
         try:
-            async with asyncio.timeout(_BEAT_SECONDS):
+            async with asyncio.timeout(_HEARTBEAT_SECONDS):
                 return await self._claimed.get()
         except TimeoutError:
             return None
         finally:
-            self._idle -= 1
+            self._idle_senders -= 1
 
     async def run(self, name: str) -> None:
-        """Claim for senders that are idle. Cancelled, it gives back what no sender has begun."""
+        """Claim for idle senders. When cancelled, give back the deliveries that no sender has started."""
         try:
             while True:
                 self._context.supervisor.beat(name)
@@ -86,31 +73,31 @@ class Outbox:
             raise
 
     async def _turn(self) -> None:
-        wanted = self._idle - self._claimed.qsize()
+        wanted = self._idle_senders - self._claimed.qsize()
         if wanted <= 0:
-            await self._until_somebody_is_idle()
-        # Fails closed: a pause may be in the revision alone. Exits wait with it, for a second once the
-        # database answers, since the configuration is looked at each second.
+            await self._wait_for_idle_sender()
+        # Fails closed: a pause may be stored in the database's revision alone. Exits wait with it, for about
+        # a second after the database answers, because the configuration is read every second.
         elif self._context.config.system.delivery_paused or not self._context.is_configured:
             await asyncio.sleep(POLL_SECONDS)
         else:
-            found = await self._claim_to_the_end(wanted)
-            if found.wait_seconds:
-                # no news makes a token come sooner, so nothing is listened to
-                await asyncio.sleep(min(found.wait_seconds, POLL_SECONDS))
-            elif found.rows < wanted:
+            result = await self._claim_uninterrupted(wanted)
+            if result.wait_seconds:
+                # no wake-up makes a token available sooner
+                await asyncio.sleep(min(result.wait_seconds, POLL_SECONDS))
+            elif result.rows < wanted:
                 await self._context.wakeups.wait("approved", POLL_SECONDS)
 
-    async def _until_somebody_is_idle(self) -> None:
-        self._somebody_idle.clear()
+    async def _wait_for_idle_sender(self) -> None:
+        self._sender_is_idle.clear()
         try:
-            async with asyncio.timeout(_BEAT_SECONDS):
-                await self._somebody_idle.wait()
+            async with asyncio.timeout(_HEARTBEAT_SECONDS):
+                await self._sender_is_idle.wait()
         except TimeoutError:
             return
 
-    async def _claim_to_the_end(self, wanted: int) -> ClaimResult:
-        """Claim; one that is cut off may have been committed all the same, so it is seen through first."""
+    async def _claim_uninterrupted(self, wanted: int) -> ClaimResult:
+        """Claim, also when cancelled: an interrupted claim may have been committed."""
         claiming = asyncio.create_task(self.claim(wanted))
         try:
             return await asyncio.shield(claiming)
@@ -119,7 +106,7 @@ class Outbox:
             raise
 
     async def claim(self, wanted: int) -> ClaimResult:
-        """Claim what is due and allowed, for so many senders at the most; `next` hands it out."""
+        """Claim what is due and allowed, for at most `wanted` senders; `next` returns it."""
         config = self._context.config.webhook
         destination = destination_of(config.url)
         wait, deliveries, rejected = 0.0, list[Delivery](), 0
@@ -127,92 +114,73 @@ class Outbox:
             if not config.rate_limiting_enabled:
                 deliveries, rejected = await self._claim_due(connection, wanted, destination)
             if config.rate_limiting_enabled or (
-                not deliveries and await connection.fetchval(_SQL["is_failing"], destination.key)
+                not deliveries and await repository.is_circuit_open(connection, destination=destination.key)
             ):
                 async with connection.transaction():
-                    free = await self._tokens(connection, destination)
+                    free = await self._count_tokens(connection, destination)
                     wait = free.wait_seconds
                     if free.tokens:
                         wanted = min(wanted, free.tokens)
                         deliveries, more = await self._claim_due(
-                            connection, wanted, destination, has_tokens=True
+                            connection, wanted, destination, has_token=True
                         )
                         rejected += more
-        for delivery in deliveries:  # only now: nothing leaves before its attempt is committed
+        for delivery in deliveries:  # only now: no request is sent before its attempt is committed
             self._claimed.put_nowait(delivery)
         if deliveries or rejected:
             self._context.wakeups.notify("changed")
         return ClaimResult(len(deliveries) + rejected, wait)
 
-    async def _tokens(self, connection: Connection, destination: Destination) -> Allowance:
+    async def _count_tokens(self, connection: Connection, destination: Destination) -> Allowance:
+        """Return how many attempts may start now. Holds the limiter's lock until the transaction ends."""
         config = self._context.config.webhook
         windows = Window(config.max_req_per_min, 60), Window(config.max_req_per_hour, 3600)
-        await connection.execute(_SQL["lock_limiter"], destination.key)
-        ledger = await self._ledger(connection, destination, windows)
-        first = ledger[0]
-        if first["ahead_seconds"] > 0:
-            await connection.execute(_SQL["pull_back"], destination.key, first["ahead_seconds"])
-            self._context.clock.note_step(-first["ahead_seconds"])
-            ledger = await self._ledger(connection, destination, windows)
-            first = ledger[0]
-        open_attempts, now = first["open"], first["now"]
+        await repository.lock_limiter(connection, destination=destination.key)
+        ledger = await repository.read_ledger(connection, destination=destination.key, windows=windows)
+        if (step_back := ledger.ahead_seconds) > 0:
+            await repository.move_ends_back(connection, destination=destination.key, seconds=step_back)
+            self._context.clock.note_step(-step_back)
+            ledger = await repository.read_ledger(connection, destination=destination.key, windows=windows)
         free = _UNLIMITED
         if config.rate_limiting_enabled:
-            usage = [Usage(int(row["ended"]), row["leaves_at"]) for row in ledger]
-            free = allowance(windows, usage, open_attempts=open_attempts, now=now)
-        self._context.limited_until = None if free.tokens else now + timedelta(seconds=free.wait_seconds)
+            free = compute_allowance(
+                windows, ledger.usage, open_attempts=ledger.open_attempts, now=ledger.now
+            )
+        self._context.limited_until = (
+            None if free.tokens else ledger.now + timedelta(seconds=free.wait_seconds)
+        )
         for label, tokens in zip(("minute", "hour"), free.by_window, strict=False):
             metrics.LIMITER_TOKENS.set(tokens, label)
-        return probe_allowance(free, open_attempts=open_attempts, probe_at=first["probe_at"], now=now)
-
-    @staticmethod
-    async def _ledger(
-        connection: Connection, destination: Destination, windows: Sequence[Window]
-    ) -> list[asyncpg.Record]:
-        rows: list[asyncpg.Record] = await connection.fetch(
-            _SQL["ledger"],
-            destination.key,
-            [window.seconds for window in windows],
-            [window.limit for window in windows],
+        return restrict_to_probe(
+            free, open_attempts=ledger.open_attempts, probe_at=ledger.probe_at, now=ledger.now
         )
-        return rows
 
     async def _claim_due(
-        self, connection: Connection, limit: int, destination: Destination, *, has_tokens: bool = False
+        self, connection: Connection, limit: int, destination: Destination, *, has_token: bool = False
     ) -> tuple[list[Delivery], int]:
-        """Return the deliveries claimed, and how many sells ended because there was nothing to close.
-
-        Without tokens, which are given out under the limiter's lock, nothing goes to a failing destination.
-        """
-        claim_id, lease = uuid4(), self._context.config.webhook.timeout + _LEASE_MARGIN_SECONDS
-        deliveries, rejected = list[Delivery](), 0
-        for row in await connection.fetch(_SQL["claim"], claim_id, limit, lease, destination.key, has_tokens):
-            if row["attempt"] is None:
-                rejected += 1
-                metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()
-                log.info("rejected", signal_id=row["id"], ticker=row["ticker"], reason=row["reason"])
-                continue
-            deliveries.append(
-                Delivery(
-                    id=row["id"],
-                    type=row["type"],
-                    ticker=row["ticker"],
-                    body=row["body"],
-                    number=row["number"],
-                    attempt=row["attempt"],
-                    webhook_id=row["webhook_id"],
-                    started_at=row["started_at"],
-                    claim_id=claim_id,
-                    destination=destination,
-                )
-            )
-        return deliveries, rejected
+        """Return the claimed deliveries, and how many sells were rejected because they close nothing."""
+        claimed = await repository.claim(
+            connection,
+            claim_id=uuid4(),
+            limit=limit,
+            lease_seconds=self._context.config.webhook.timeout + _LEASE_MARGIN_SECONDS,
+            destination=destination,
+            has_token=has_token,
+        )
+        for signal in claimed.rejected:
+            metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()
+            log.info("rejected", signal_id=signal.id, ticker=signal.ticker, reason=signal.reason)
+        return claimed.deliveries, len(claimed.rejected)
 
     async def _give_back(self, delivery: Delivery) -> None:
-        why = GIVEN_BACK
-        await self._context.pool.fetch(
-            _SQL["undelivered"],
-            *(delivery.attempt, delivery.id, delivery.claim_id),
-            *(Outcome.NOT_TAKEN, None, why, None),
-            *(Status.APPROVED, why, 0.0),
+        await repository.record_undelivered(
+            self._context.pool,
+            attempt=delivery.attempt,
+            signal=delivery.id,
+            claim_id=delivery.claim_id,
+            outcome=Outcome.NOT_TAKEN,
+            error=GIVEN_BACK,
+            status=Status.APPROVED,
+            reason=GIVEN_BACK,
+            retry_in_seconds=0.0,
         )

@@ -1,6 +1,6 @@
-"""Write an attempt's outcome and what follows from it, in one transaction.
+"""Record an attempt's outcome and what follows from it, in one transaction.
 
-Successes that become known during a commit share the next one.
+Successes that arrive during a commit share the next one.
 """
 
 import asyncio
@@ -15,25 +15,24 @@ from app import metrics
 from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows
 from app.db.pool import Connection, Pool
-from app.db.queries import load
 from app.errors import describe
-from app.orders import breaker
-from app.orders.breaker import Failure
-from app.orders.outbox import Delivery
+from app.orders import repository
+from app.orders.destination import Attempt, Failure, probe_delay, should_open_circuit
 from app.orders.policy import RetryUnknown, hold_seconds, next_status, retry_delay
+from app.orders.repository import DeliveredChange, Delivery
 from app.orders.transport import Answer
 from app.signals.book import Effect
 from app.signals.statuses import DecisionResult, Outcome, SignalType, Status
 
 log = structlog.get_logger(__name__)
 
-_TRY_AGAIN_SECONDS = 0.5
-_SQL = load("app.orders")
+_RETRY_WRITE_SECONDS = 0.5
+_RECENT_ATTEMPTS = 50  # read to decide whether the circuit opens
 
 
 @dataclass(eq=False, slots=True)
 class Success:
-    """A 2xx that was seen, and what its order does to the ticker's position. `change`: see `write`."""
+    """A 2xx answer, and its effect on the ticker's position. `change`: see `Successes.write`."""
 
     attempt: int
     signal: UUID
@@ -42,29 +41,28 @@ class Success:
     response: bytes
     effect: Effect
     is_written: bool = False
-    change: asyncpg.Record | None = None
+    change: DeliveredChange | None = None
 
 
 class Successes:
-    """Group commit without a worker: whoever gets its turn writes down what all others wait for as well."""
+    """Group commit without a worker: the caller that holds the lock writes for all that wait."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._waiting: list[Success] = []
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
-    async def write(self, success: Success) -> asyncpg.Record | None:
-        """Return what changed (`position`, `seconds`, `more`, `recovered`) once that is committed.
+    async def write(self, success: Success) -> DeliveredChange | None:
+        """Return what changed, once it is committed; None if the signal was forwarded before.
 
-        None if it was known before, by another sender or by a commit whose answer was lost: writing a success
-        again changes nothing.
+        Another sender, or a commit with a lost answer, may have recorded it. Writing again changes nothing.
 
         Raises:
             asyncpg.PostgresError, TRANSIENT_DB_ERRORS: it cannot be written, or not now.
         """
         self._waiting.append(success)
         try:
-            async with self._turn:
+            async with self._lock:
                 if not success.is_written:
                     await self._write_all(success)
         finally:
@@ -80,35 +78,36 @@ class Successes:
             except asyncpg.PostgresError as error:
                 if len(together) == 1 or not is_about_rows(error):
                     raise
-                await record_successes(connection, [mine])  # the others' own turns show whose row it was
+                await record_successes(
+                    connection, [mine]
+                )  # each of the others writes its own, or fails alone
 
 
 async def record_successes(connection: Connection, successes: list[Success]) -> None:
-    """Commit successes of different tickers in one statement."""
-    rows = await connection.fetch(
-        _SQL["delivered"],
-        [success.attempt for success in successes],
-        [success.signal for success in successes],
-        [success.http_status for success in successes],
-        [success.response for success in successes],
-        [success.effect.value for success in successes],
+    """Commit successes of different tickers in one statement, and set each one's `change`."""
+    changes = await repository.record_delivered(
+        connection,
+        attempts=[success.attempt for success in successes],
+        signals=[success.signal for success in successes],
+        http_statuses=[success.http_status for success in successes],
+        responses=[success.response for success in successes],
+        effects=[success.effect.value for success in successes],
     )
-    changes = {row["id"]: row for row in rows}
     for success in successes:
         success.change, success.is_written = changes.get(success.signal), True
 
 
 class Outcomes:
-    """Writes down what came of attempts; the senders of a process share it."""
+    """Records the outcomes of attempts; the senders of a process share it."""
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
         self._successes = Successes(context.pool)
 
     async def record(self, delivery: Delivery, answer: Answer, effect: Effect) -> None:
-        """Write the outcome, however long the database is unavailable: it must not be forgotten.
+        """Record the outcome, retrying for as long as the database is unavailable.
 
-        Writing it twice (a commit whose answer was lost) changes nothing the second time.
+        Recording it twice (a commit whose answer was lost) changes nothing the second time.
         """
         while True:
             try:
@@ -121,7 +120,7 @@ class Outcomes:
                     raise
                 self._context.unwritten_outcomes[delivery.attempt] = why = describe(error)
                 log.warning("outcome not written yet", signal_id=delivery.id, error=why)
-                await asyncio.sleep(_TRY_AGAIN_SECONDS)
+                await asyncio.sleep(_RETRY_WRITE_SECONDS)
             else:
                 self._context.unwritten_outcomes.pop(delivery.attempt, None)
                 metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
@@ -140,22 +139,22 @@ class Outcomes:
             )
         )
         if change is None:
-            return  # known before, by another sender or by a commit whose answer was lost
-        if change["recovered"]:
-            breaker.log_recovery()
+            return
+        if change.has_closed_circuit:
+            _log_recovery()
             self._context.destination_state = "open"
-        metrics.END_TO_END_SECONDS.observe(change["seconds"])
+        metrics.END_TO_END_SECONDS.observe(change.age_seconds)
         side = metrics.side_of(delivery.type)
-        metrics.BY_SIDE_END_TO_END_SECONDS.labels(side).observe(change["seconds"])
+        metrics.BY_SIDE_END_TO_END_SECONDS.labels(side).observe(change.age_seconds)
         log.info(
             "forwarded",
             signal_id=delivery.id,
             ticker=delivery.ticker,
             attempt=delivery.number,
             http_status=answer.http_status,
-            position=change["position"],
+            position=change.position,
         )
-        if change["more"]:
+        if change.has_more_due:
             self._context.wakeups.notify("approved")
 
     async def _record_undelivered(self, delivery: Delivery, answer: Answer) -> None:
@@ -164,22 +163,32 @@ class Outcomes:
         status = next_status(answer.outcome, delivery.type, retry_unknown)
         delay = retry_delay(delivery.number, config.retry_seconds, random.random())  # noqa: S311  # spread, not secrecy
         reason = reason_of(answer, status)
+        destination = delivery.destination.key
         async with self._context.pool.acquire() as connection, connection.transaction():
-            hold = await _hold(connection, answer, delay)
-            # the destination's row first, as everywhere: the end of an attempt locks its counts
+            hold = await _hold_of(connection, answer, delay)
+            # Lock order: the destination's row first, because ending an attempt locks its counts.
             if hold:
-                await connection.execute(_SQL["hold"], delivery.destination.key, hold, reason)
-            failure = await _judge_destination(connection, delivery, answer, reason)
+                await repository.hold_destination(
+                    connection, destination=destination, seconds=hold, reason=reason
+                )
+            failure = await _update_circuit(connection, delivery, answer, reason)
             delay = failure.delay(delay)
-            done = await connection.fetchrow(
-                _SQL["undelivered"],
-                *(delivery.attempt, delivery.id, delivery.claim_id),
-                *(answer.outcome.value, answer.http_status, answer.error, answer.response),
-                *(status, reason, delay if status == Status.APPROVED else None),
+            has_claim = await repository.record_undelivered(
+                connection,
+                attempt=delivery.attempt,
+                signal=delivery.id,
+                claim_id=delivery.claim_id,
+                outcome=answer.outcome,
+                http_status=answer.http_status,
+                error=answer.error,
+                response=answer.response,
+                status=status,
+                reason=reason,
+                retry_in_seconds=delay if status == Status.APPROVED else None,
             )
-            if done and status == Status.FAILED:
+            if has_claim and status == Status.FAILED:
                 await reject_orphans(connection, [delivery.ticker] if delivery.type == SignalType.BUY else [])
-        if failure.pause or hold:
+        if failure.probe_delay or hold:
             self._context.destination_state = "held"
         log.warning(
             "not delivered",
@@ -187,48 +196,79 @@ class Outcomes:
             ticker=delivery.ticker,
             attempt=delivery.number,
             outcome=answer.outcome.value,
-            status=status if done else "the claim was lost",
+            status=status if has_claim else "the claim was lost",
             reason=reason,
         )
-        # after a failure the ticker's next is due at once; the poll stands behind the timers
+        # After a failure the ticker's next signal is due at once. If a timer is lost, the poll replaces it.
         loop = asyncio.get_running_loop()
-        for seconds in {delay if status == Status.APPROVED else 0.0, hold or 0.0, failure.pause or 0.0}:
+        for seconds in {delay if status == Status.APPROVED else 0.0, hold or 0.0, failure.probe_delay or 0.0}:
             loop.call_later(seconds, self._context.wakeups.notify, "approved")
 
 
-async def _hold(connection: Connection, answer: Answer, delay: float) -> float | None:
-    """Return for how long the destination is held; a date is measured by the database's clock."""
+async def _hold_of(connection: Connection, answer: Answer, delay: float) -> float | None:
+    """Return the seconds for which the answer holds the destination; dates are by the database's clock."""
     if answer.retry_after is None and answer.http_status != 429:
         return None
-    now = await connection.fetchval("SELECT clock_timestamp()")
+    now = await repository.read_database_time(connection)
     return hold_seconds(
         answer.http_status or 0, answer.retry_after, now=now, delay=delay, answered_at=answer.date
     )
 
 
-async def _judge_destination(
-    connection: Connection, delivery: Delivery, answer: Answer, reason: str
-) -> Failure:
-    destination = delivery.destination.key
-    attempt = breaker.Attempt(delivery.id, answer.outcome, answer.http_status, answer.error)
+async def _update_circuit(connection: Connection, delivery: Delivery, answer: Answer, reason: str) -> Failure:
+    """Open, extend or close the circuit, as the attempt demands, in the transaction that records it."""
+    attempt = Attempt(delivery.id, answer.outcome, answer.http_status, answer.error)
     if attempt.is_failure:
-        return await breaker.after_failure(connection, destination, attempt, delivery.started_at, reason)
-    if attempt.is_answer:
-        await breaker.after_answer(connection, destination)
+        return await _record_failure(connection, delivery, attempt, reason)
+    if attempt.is_answer and await repository.close_circuit(connection, destination=delivery.destination.key):
+        _log_recovery()
     return Failure()
 
 
+async def _record_failure(
+    connection: Connection, delivery: Delivery, attempt: Attempt, reason: str
+) -> Failure:
+    """Open the circuit, or delay its next probe. An attempt that started before the probe's time is no probe.
+
+    If several transactions find the circuit due to open, one of them opens it and raises the alarm.
+    """
+    destination = delivery.destination.key
+    circuit = await repository.lock_circuit(connection, destination=destination)
+    if circuit is None or circuit.probe_at is None:
+        recent = await repository.read_recent_attempts(
+            connection, destination=destination, limit=_RECENT_ATTEMPTS
+        )
+        if not should_open_circuit([attempt, *recent]):
+            return Failure()
+        delay = probe_delay(0)
+        if await repository.open_circuit(connection, destination=destination, probe_in=delay, reason=reason):
+            metrics.DESTINATION_FAILURES.inc()
+            log.error("the destination keeps failing and is left alone", seconds=delay, reason=reason)
+        return Failure(delay)
+    if delivery.started_at < circuit.probe_at:
+        return Failure()
+    failed_probes = circuit.failed_probes + 1
+    delay = probe_delay(failed_probes)
+    await repository.record_failed_probe(connection, destination=destination, probe_in=delay, reason=reason)
+    log.warning("the destination still fails", seconds=delay, probes=failed_probes)
+    return Failure(delay, was_probe=True)
+
+
+def _log_recovery() -> None:
+    log.info("the destination works again")
+
+
 async def reject_orphans(connection: Connection, tickers: list[str]) -> None:
-    """End the sells that wait for a buy of these tickers which will never be delivered."""
+    """Reject the sells that wait for a buy of these tickers which ended undelivered."""
     if not tickers:
         return
-    for row in await connection.fetch(_SQL["reject_orphans"], tickers):
+    for signal in await repository.reject_orphans(connection, tickers=tickers):
         metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()
-        log.info("rejected", signal_id=row["id"], ticker=row["ticker"], reason=row["reason"])
+        log.info("rejected", signal_id=signal.id, ticker=signal.ticker, reason=signal.reason)
 
 
 def reason_of(answer: Answer, status: Status) -> str:
-    """Say in a trader's words what happened and what will."""
+    """Return the stored reason of an undelivered attempt: what happened and what follows."""
     what = answer.error or f"HTTP {answer.http_status}"
     match answer.outcome:
         case Outcome.REFUSED:

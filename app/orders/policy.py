@@ -1,7 +1,7 @@
-"""What an attempt's answer means and what follows. Pure: time and chance are arguments.
+"""The retry policy: what an answer means and what follows from it. Pure: time and chance are arguments.
 
-The body of an answer may be cut off, compressed, nested without end or no JSON at all: reading it never
-raises, and the time grows with the length alone.
+The body of an answer may be truncated, compressed, deeply nested or not JSON. Reading it never raises, and
+the cost grows linearly with its length.
 """
 
 import re
@@ -15,26 +15,27 @@ import msgspec
 from app.runtime.retry_after import parse_retry_after
 from app.signals.statuses import Outcome, SignalType, Status
 
-LONGEST_HOLD_SECONDS = 3600.0  # the age at which even a sell expires: a longer Retry-After changes nothing
-# A point in time depends on clocks that may be wrong, and a hold delays exits, too. So the destination is
-# asked again after five minutes at most; if it means more, it says so again.
+LONGEST_HOLD_SECONDS = 3600.0  # the age at which even a sell expires: a longer hold changes nothing
+# A date depends on clocks that may be wrong, and a hold delays exits too. So the destination is tried again
+# after 5 min at most; if it needs longer, its next answer says so.
 LONGEST_HOLD_BY_CLOCK_SECONDS = 300.0
-_JITTER = 0.2
+RETRY_JITTER = 0.2
 
-JUDGED_BYTES = 16_384
+READ_BYTES = 16_384
 _LONGEST_REFERENCE = 100  # characters
 _REFERENCES = ("id", "logid")
 _COMPRESSED = {"gzip", "x-gzip", "deflate"}
-# A string that does not end is no token, so each byte is looked at once.
+# An unterminated string is not a token, so each byte is read once.
 _TOKEN = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*+"|[{}\[\]:,]|[^"{}\[\]:, \t\r\n]++)', re.DOTALL)
 _decode = msgspec.json.Decoder(str | int).decode
 
 
 class RetryUnknown(NamedTuple):
-    """Whether an order whose outcome is unknown is sent again.
+    """Whether an order with an unknown outcome is retried.
 
-    A buy made twice costs money, so buys are not; a sell made twice finds nothing left to sell, while one
-    that never arrived leaves a position open, so sells are. Both carry the same `webhook-id` each time.
+    A buy that is executed twice costs money, so buys are not retried. A second sell finds nothing left to
+    sell, and a sell that never arrived leaves a position open, so sells are retried. Each retry has the same
+    `webhook-id`.
     """
 
     buy: bool = False
@@ -42,9 +43,9 @@ class RetryUnknown(NamedTuple):
 
 
 def outcome_of(http_status: int, *, says_failure: bool = False) -> Outcome:
-    """Class an answer by its HTTP status; a 2xx whose body says `"success": false` is not accepted.
+    """Return the outcome of an HTTP status; a 2xx whose body says `"success": false` is not accepted.
 
-    A status from 500 on that is not listed is unknown: it does not say what the destination did.
+    503 means not accepted. Any other status from 500 on is unknown: the order may have been executed.
     """
     if 200 <= http_status < 300:
         return Outcome.NOT_TAKEN if says_failure else Outcome.DELIVERED
@@ -70,20 +71,20 @@ def next_status(outcome: Outcome, order_type: str, retry_unknown: RetryUnknown) 
 def retry_delay(number: int, schedule: Sequence[float], chance: float) -> float:
     """Return the seconds from attempt `number` (from 1) to the next: the schedule's step, then its last.
 
-    `chance` in 0…1 spreads it over ±20 %, so that what failed together does not come back together.
+    `chance` in 0…1 spreads it over ±20 %, so that signals that failed together are not retried together.
     """
     step = schedule[min(number, len(schedule)) - 1]
-    return step * (1 + _JITTER * (2 * chance - 1))
+    return step * (1 + RETRY_JITTER * (2 * chance - 1))
 
 
 def hold_seconds(
     http_status: int, retry_after: str | None, *, now: datetime, delay: float, answered_at: str | None = None
 ) -> float | None:
-    """Return for how long nothing is sent to the destination after this answer, None for no hold.
+    """Return the seconds for which this answer holds the destination, None for no hold.
 
-    A 429 holds it for what its `Retry-After` says, else for the retry's own `delay`; `Retry-After` on any
-    other undelivered answer holds it too. `now` is the database's clock, `answered_at` the `Date` header.
-    Exits wait as well, so the hold is bounded.
+    A 429 holds it for its `Retry-After`, else for the retry's `delay`. `Retry-After` on any other undelivered
+    answer holds it too. `now` is the database's clock, `answered_at` the `Date` header. A hold delays exits
+    too, so it is bounded.
     """
     if 200 <= http_status < 300:
         return None
@@ -100,15 +101,15 @@ def hold_seconds(
 
 
 def says_failure(answer: bytes) -> bool:
-    """Whether a JSON object says `"success": false`.
+    """Return whether the answer is a JSON object with `"success": false`.
 
-    Fails open: an answer that cannot be read counts as what its HTTP status says.
+    Fails open: for an answer that cannot be read, the HTTP status decides.
     """
     return _scalars(answer).get("success", b"").lower() in {b"false", b'"false"'}
 
 
 def reference_of(answer: bytes) -> str | None:
-    """Return the bridge's own number of the order, `id` or else `logId` of its JSON object."""
+    """Return the destination's own id of the order: `id` or else `logId` of its JSON object."""
     found = _scalars(answer)
     for name in _REFERENCES:
         try:
@@ -120,18 +121,18 @@ def reference_of(answer: bytes) -> str | None:
     return None
 
 
-def unpacked(answer: bytes, encoding: str) -> bytes:
-    """Return what can be read of a compressed answer, at most `JUDGED_BYTES`; any other as it is."""
+def decompress(answer: bytes, encoding: str) -> bytes:
+    """Return the readable start of a compressed answer, at most `READ_BYTES`; any other answer unchanged."""
     if encoding.strip().lower() not in _COMPRESSED:
         return answer
     try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(answer, JUDGED_BYTES)
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(answer, READ_BYTES)
     except zlib.error:
         return answer
 
 
 def _scalars(answer: bytes) -> dict[str, bytes]:
-    """Return the scalar members of the outermost object, by name in lower case, as far as it can be read."""
+    """Return the scalar members of the outermost object, by lower-case name, up to where it can be read."""
     found = dict[str, bytes]()
     depth, previous, name = 0, b"", b""
     text = answer.removeprefix(b"\xef\xbb\xbf")

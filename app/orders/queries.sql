@@ -1,14 +1,15 @@
--- How rows are found here, whatever PostgreSQL believes about the queue: see app/decision/queries.sql.
+-- Typed functions over these statements: app/orders/repository.py.
+-- Why conditions are written in this form, which keeps PostgreSQL's estimates right: see app/decision/queries.sql.
 
 -- name: lock_limiter
--- $1 destination. Until the transaction ends nobody else, in any process, spends a token of this destination.
+-- $1 destination. Until the transaction ends, no other transaction of any process uses a token of this destination.
 SELECT pg_advisory_xact_lock(hashtextextended('limiter ' || $1, 0))
 
--- name: ledger
--- $1 destination, $2 windows in seconds, $3 their limits; a row for each. A statement of its own after the lock: it must see what was
--- committed while this transaction waited. `ended`: attempts that count although they have ended. `leaves_at`, where no token is left:
--- when the one ends to count that the next token waits for, or an earlier moment. `ahead_seconds`: by how much the newest end lies
--- ahead of the clock, which has stepped back then.
+-- name: read_ledger
+-- $1 destination, $2 windows in seconds, $3 their limits. One row for each window, in the order given. Runs after the lock, in a
+-- statement of its own, so that it sees what was committed while this transaction waited. `ended`: ended attempts that still count.
+-- `leaves_at`, where no token is left: when the next token returns, or an earlier moment. `ahead_seconds`: by how much the newest end
+-- is ahead of the clock; above 0 the clock has stepped back.
 SELECT statement_timestamp() AS now, o.open, d.probe_at, u.ended,
        coalesce((SELECT extract(epoch FROM ended_at - statement_timestamp())::float8 FROM attempts
                  WHERE destination = $1 AND ended_at > statement_timestamp() AND NOT imported
@@ -34,18 +35,18 @@ CROSS JOIN LATERAL (
 ) AS u
 ORDER BY w.place
 
--- name: pull_back
--- $1 destination, $2 seconds. Ends ahead of the clock, which has stepped back: the newest counts as now, and the others keep their
--- distances. None of them was later than that, so no window holds more than its limit.
+-- name: move_ends_back
+-- $1 destination, $2 seconds. For ends ahead of a clock that has stepped back: the newest becomes now, and the others keep their
+-- distances. No real end was later than this, so no window holds more than its limit.
 UPDATE attempts
 SET ended_at = ended_at - make_interval(secs => $2),
     started_at = least(started_at, ended_at - make_interval(secs => $2))
 WHERE destination = $1 AND ended_at > statement_timestamp() AND NOT imported
 
--- name: clamp
--- $1 the longest hold, $2 the longest pause of a failing destination, $3 the longest wait of an order, $4 the longest lease, in
--- seconds. Times further ahead than they can have been set: the clock has stepped back. What only waits is due at once; a request
--- that may be open keeps a whole lease. Returns how many there were, and by how much the furthest lay ahead.
+-- name: clamp_times
+-- $1 the longest hold, $2 the longest delay of a probe, $3 the longest retry delay, $4 the longest lease, in seconds. A time further
+-- ahead was set before the clock stepped back. Holds, probes and retries become due at once. A request that may be open keeps a whole
+-- lease. Returns how many times were clamped, and by how much the furthest was ahead.
 WITH ahead AS (
     SELECT greatest(
         (SELECT max(greatest(
@@ -77,29 +78,29 @@ WITH ahead AS (
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
-       (SELECT extract(epoch FROM newest - statement_timestamp())::float8 FROM ahead) AS ahead_seconds,
+       coalesce((SELECT extract(epoch FROM newest - statement_timestamp())::float8 FROM ahead), 0) AS ahead_seconds,
        clock_timestamp() AS now
 
 -- name: claim
--- $1 claim id, $2 how many, $3 lease in seconds, $4 destination, $5 false: nothing while the destination is failing.
--- One row of a ticker at most, its first unfinished one; sells and manual orders before buys (SPEC §10). A sell that comes
--- to the head of its ticker while no position is open ends here: all before it is over, so nothing will open one.
--- The attempt is written in the same transaction, so it is committed before the request leaves.
+-- $1 claim id, $2 limit, $3 lease in seconds, $4 destination, $5 false: no row while the circuit is open.
+-- Claims at most one row of a ticker, its first unfinished one; sells and manual orders before buys. A sell at the head of its
+-- ticker's queue without an open position is rejected: everything before it is finished, so no position will be opened.
+-- The attempt is inserted in the same transaction, so it is committed before the request is sent.
 WITH due AS (
     SELECT s.id, s.ticker, s.seq,
            s.type IN ('sell', 'position_close', 'sell_all') AND NOT EXISTS (
                SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open') AS idle
     FROM signals s
     WHERE s.status = 'approved'
-      -- one condition, whose share PostgreSQL takes for nearly all: beside many ended signals it would expect too few, and then read
-      -- the whole queue for each claim
+      -- one condition, which PostgreSQL estimates to hold for nearly all rows: with many ended signals it would expect too few rows
+      -- and read the whole queue for each claim
       AND nullif(
           s.expires_at > statement_timestamp()
           AND (s.not_before IS NULL OR s.not_before <= statement_timestamp())
           AND NOT EXISTS (
               SELECT FROM signals e
               WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.status IN ('received', 'approved', 'forwarding')
-                -- what is too old is never sent, so no exit waits until the sweep has ended it
+                -- an expired signal is never sent, so no exit waits until the sweep has ended it
                 AND nullif(e.status = 'forwarding' OR e.expires_at > statement_timestamp(), false) IS NOT UNKNOWN
               OFFSET 0), false) IS NOT UNKNOWN
       AND NOT EXISTS (
@@ -130,7 +131,7 @@ WITH due AS (
         claim_id = CASE WHEN v.idle THEN NULL ELSE $1::uuid END,
         lease_until = CASE WHEN v.idle THEN NULL ELSE clock_timestamp() + make_interval(secs => $3) END
     FROM verdict v
-    -- the array keeps the plan on the primary key also where $2 is not known yet (a generic plan)
+    -- the array keeps the plan on the primary key, also in a generic plan, where $2 is unknown
     WHERE s.id = v.id AND s.id = ANY (ARRAY (SELECT id FROM due))
     RETURNING s.id, s.type, s.ticker, s.status, s.reason, s.round, s.attempts, s.body
 ), attempt AS (
@@ -138,7 +139,7 @@ WITH due AS (
     SELECT id, round, attempts, $4, id::text || CASE WHEN round > 1 THEN '.r' || round ELSE '' END, $1
     FROM claimed WHERE status = 'forwarding'
     RETURNING id, signal_id, webhook_id, started_at
-), told AS (
+), event AS (
     INSERT INTO signal_events (signal_id, status, reason, detail)
     SELECT id, status, reason,
            CASE WHEN status = 'forwarding' THEN jsonb_build_object('attempt', attempts) ELSE '{}' END
@@ -149,11 +150,10 @@ SELECT c.id, c.type, c.ticker, c.body, c.attempts AS number,
 FROM claimed c
 LEFT JOIN attempt a ON a.signal_id = c.id
 
--- name: delivered
--- $1 attempts, $2 their signals, $3 HTTP statuses, $4 beginnings of the answers, $5 what each order does to its position. A ticker
--- comes once at most, so that no position is changed twice. Not fenced by claims: that a 2xx was seen stays true whoever holds the
--- signal now (SPEC §10). Only the change to 'forwarded' touches the position, so it happens once. The arrays keep the plan on the
--- primary keys whatever it was made for.
+-- name: record_delivered
+-- $1 attempts, $2 their signals, $3 HTTP statuses, $4 beginnings of the responses, $5 effects on the position. A ticker occurs once
+-- at most, so that no position is changed twice. Not fenced by the claim: a 2xx remains true whichever sender has claimed the signal
+-- since. Only the change to 'forwarded' changes the position, so this happens once. The arrays keep every plan on the primary keys.
 WITH seen AS (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bytea[], $5::text[])
         AS seen (attempt, signal, http_status, response, effect)
@@ -197,24 +197,24 @@ WITH seen AS (
     FROM done
     LEFT JOIN opened ON opened.ticker = done.ticker
     LEFT JOIN closed ON closed.ticker = done.ticker
-), told AS (
+), event AS (
     INSERT INTO signal_events (signal_id, status, reason, detail)
     SELECT id, 'forwarded', 'the destination took it', jsonb_build_object('http_status', http_status, 'position', position)
     FROM change
 )
-SELECT id, position, extract(epoch FROM clock_timestamp() - received_at)::float8 AS seconds,
+SELECT id, position, extract(epoch FROM clock_timestamp() - received_at)::float8 AS age_seconds,
        EXISTS (
            SELECT FROM signals n
            WHERE n.ticker = change.ticker
              AND n.status IN ('received', 'approved', 'forwarding') AND n.status NOT IN ('received', 'forwarding')
            OFFSET 0)
-           OR EXISTS (SELECT FROM recovered) AS more,
-       EXISTS (SELECT FROM recovered) AS recovered
+           OR EXISTS (SELECT FROM recovered) AS has_more_due,
+       EXISTS (SELECT FROM recovered) AS has_closed_circuit
 FROM change
 
--- name: undelivered
--- $1 attempt, $2 signal, $3 claim id, $4 outcome, $5 HTTP status, $6 error, $7 beginning of the answer, $8 the status that
--- follows, $9 reason, $10 seconds until the next attempt. Fenced: a stale claim only ends its own attempt.
+-- name: record_undelivered
+-- $1 attempt, $2 signal, $3 claim id, $4 outcome, $5 HTTP status, $6 error, $7 beginning of the response, $8 next status,
+-- $9 reason, $10 seconds until the next attempt. Fenced by the claim: with a stale one only the attempt is ended, and no row returned.
 WITH ended AS (
     UPDATE attempts
     SET ended_at = clock_timestamp(), outcome = $4, http_status = $5, error = $6, response = $7
@@ -224,32 +224,35 @@ WITH ended AS (
     SET status = $8, status_at = clock_timestamp(), reason = $9, claim_id = NULL, lease_until = NULL,
         not_before = clock_timestamp() + make_interval(secs => $10::float8)
     WHERE id = $2 AND claim_id = $3 AND status = 'forwarding'
-    RETURNING id, ticker, type
-), told AS (
+    RETURNING id
+), event AS (
     INSERT INTO signal_events (signal_id, status, reason, detail)
     SELECT id, $8, $9, jsonb_strip_nulls(jsonb_build_object(
         'outcome', $4::text, 'http_status', $5::int, 'error', $6::text, 'retry_in_seconds', round($10::numeric, 1)))
     FROM done
 )
-SELECT ticker, type FROM done
+SELECT true FROM done
 
--- name: hold
--- $1 destination, $2 seconds, $3 reason. A shorter hold never ends a longer one.
+-- name: read_database_time
+SELECT clock_timestamp()
+
+-- name: hold_destination
+-- $1 destination, $2 seconds, $3 reason. A shorter hold does not shorten a longer one.
 INSERT INTO destinations (destination, held_until, reason)
 VALUES ($1, clock_timestamp() + make_interval(secs => $2), $3)
 ON CONFLICT (destination) DO UPDATE
 SET held_until = excluded.held_until, reason = excluded.reason
 WHERE destinations.held_until < excluded.held_until
 
--- name: held
--- $1 destination. Why it is left alone; no row when it is not.
+-- name: read_hold_reason
+-- $1 destination. No row while it is neither held nor its circuit open.
 SELECT reason
 FROM destinations
 WHERE destination = $1 AND (held_until > statement_timestamp() OR probe_at IS NOT NULL)
 
--- name: abandoned
--- Attempts whose sender let the lease run out: it died, or could not write the outcome down.
-SELECT a.id AS attempt, s.id, s.type, s.ticker, s.claim_id, s.attempts AS number
+-- name: lock_abandoned
+-- Open attempts whose lease has run out: the sender died, or could not record the outcome. Locks their signals, 500 at most.
+SELECT a.id AS attempt, s.id, s.type, s.ticker, s.claim_id
 FROM attempts a
 JOIN signals s ON s.id = a.signal_id AND s.claim_id = a.claim_id
 WHERE a.ended_at IS NULL AND s.lease_until < statement_timestamp()  -- only what is 'forwarding' has a lease
@@ -257,13 +260,13 @@ ORDER BY s.seq
 LIMIT 500
 FOR UPDATE OF s SKIP LOCKED
 
--- name: still_open
+-- name: read_open_attempts
 -- $1 attempts. Returns those of them that have not ended.
 SELECT id FROM attempts WHERE id = ANY ($1) AND ended_at IS NULL
 
 -- name: expire
--- $1 how many at most. Whoever holds a row is about to decide or send it: it is looked at again next time.
--- `seq + 0`, because in the order of its index everything that ever ended is read until the first one is met.
+-- $1 limit. Skips locked rows: they are being decided or claimed, and the next sweep sees them again.
+-- `seq + 0`: in the order of the index on `seq`, PostgreSQL would read every ended signal before the first overdue one.
 WITH overdue AS (
     SELECT id, status FROM signals
     WHERE status IN ('received', 'approved') AND expires_at <= statement_timestamp()
@@ -281,13 +284,13 @@ WITH overdue AS (
     FROM overdue o
     WHERE s.id = o.id
     RETURNING s.id, s.ticker, s.type, s.reason
-), told AS (
+), event AS (
     INSERT INTO signal_events (signal_id, status, reason) SELECT id, 'expired', reason FROM expired
 )
 SELECT id, ticker, type, reason FROM expired
 
 -- name: reject_orphans
--- $1 tickers of which a buy ended undelivered. Sells behind it that have nothing else to close (SPEC §9).
+-- $1 tickers with a buy that ended undelivered. Rejects the sells after it that have nothing else to close.
 WITH orphan AS (
     UPDATE signals s
     SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL,
@@ -301,22 +304,22 @@ WITH orphan AS (
             AND (b.status = 'forwarding' OR b.expires_at > statement_timestamp())
           OFFSET 0)
     RETURNING s.id, s.ticker, s.reason
-), told AS (
+), event AS (
     INSERT INTO signal_events (signal_id, status, reason) SELECT id, 'rejected', reason FROM orphan
 )
 SELECT id, ticker, reason FROM orphan
 
--- name: keep_paper
--- $1 webhook id, $2 headers, $3 body: what a destination would have got.
+-- name: store_paper_delivery
+-- $1 webhook id, $2 headers, $3 body of the request that a live destination would have received.
 INSERT INTO paper_deliveries (webhook_id, headers, body) VALUES ($1, $2, $3)
 
--- name: state
--- From here on: the circuit breaker. `probe_at` set: the circuit is open, and one probe at a time may leave from then on.
--- $1 destination. Locked, so that two failures are dealt with one after the other.
+-- name: lock_circuit
+-- From here on: the circuit breaker. `probe_at` set: the circuit is open, and from that moment one probe at a time may be sent.
+-- $1 destination. Locks its row, so that two failures are recorded one after the other.
 SELECT probe_at, failed_probes FROM destinations WHERE destination = $1 FOR UPDATE
 
--- name: recent
--- $1 destination, $2 errors of our own making, $3 how many. What the latest attempts came to, newest first.
+-- name: read_recent_attempts
+-- $1 destination, $2 errors of attempts that the application ended itself, which are left out, $3 limit. Ended attempts, newest first.
 SELECT signal_id, outcome, http_status
 FROM attempts
 WHERE destination = $1 AND ended_at IS NOT NULL AND NOT imported
@@ -324,8 +327,8 @@ WHERE destination = $1 AND ended_at IS NOT NULL AND NOT imported
 ORDER BY ended_at DESC
 LIMIT $3
 
--- name: trip
--- $1 destination, $2 seconds, $3 reason. No row: another transaction was first.
+-- name: open_circuit
+-- $1 destination, $2 seconds until the first probe, $3 reason. No row: another transaction has opened it.
 INSERT INTO destinations AS d (destination, held_until, reason, probe_at)
 VALUES ($1, clock_timestamp(), $3, clock_timestamp() + make_interval(secs => $2))
 ON CONFLICT (destination) DO UPDATE
@@ -333,28 +336,28 @@ SET probe_at = excluded.probe_at, failed_probes = 0, reason = excluded.reason
 WHERE d.probe_at IS NULL
 RETURNING true
 
--- name: probe_failed
--- $1 destination, $2 seconds, $3 reason.
+-- name: record_failed_probe
+-- $1 destination, $2 seconds until the next probe, $3 reason.
 UPDATE destinations
 SET probe_at = clock_timestamp() + make_interval(secs => $2), failed_probes = failed_probes + 1, reason = $3
 WHERE destination = $1
 
--- name: answered
--- $1 destination. A row only where it was failing before.
+-- name: close_circuit
+-- $1 destination. Returns a row only if the circuit was open.
 UPDATE destinations SET probe_at = NULL, failed_probes = 0 WHERE destination = $1 AND probe_at IS NOT NULL
 RETURNING true
 
--- name: is_failing
+-- name: is_circuit_open
 -- $1 destination.
 SELECT EXISTS (SELECT FROM destinations WHERE destination = $1 AND probe_at IS NOT NULL)
 
--- name: failing_reason
--- $1 destination. How its last attempt failed; no row while it works.
+-- name: read_circuit_reason
+-- $1 destination. The reason of the latest failure; no row while the circuit is closed.
 SELECT reason FROM destinations WHERE destination = $1 AND probe_at IS NOT NULL
 
--- name: dead_letters
--- From here on: what failed or expired, and its replay by a person; imported history is none. Replay holds the exclusive lock.
--- $1 cursor, a seq; $2 status, $3 ticker, when given; $4 how many. Newest first.
+-- name: read_dead_letters
+-- From here on: failed and expired signals, and their replay by a person. Imported history is left out.
+-- $1 cursor (a seq), $2 status, $3 ticker, each NULL for any; $4 limit. Newest first.
 SELECT s.id, s.seq, s.status, s.type, s.ticker, s.reason, s.received_at, s.status_at, s.attempts, s.round,
        EXISTS (
            SELECT FROM signals o
@@ -368,10 +371,10 @@ WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at
 ORDER BY s.seq DESC
 LIMIT $4
 
--- name: chosen
--- $1 ids, $2 status, $3 ticker, each NULL for any; $4 how many. Oldest first. A later order of the ticker that is on its
--- way blocks: two of a ticker would be with the destination at once, in the wrong order.
-SELECT s.id, s.ticker,
+-- name: read_replay_candidates
+-- $1 ids, $2 status, $3 ticker, each NULL for any; $4 limit. Oldest first. A later pending order of the ticker blocks the replay:
+-- two orders of a ticker would be sent at once, in the wrong order.
+SELECT s.id,
        EXISTS (
            SELECT FROM signals o
            WHERE o.ticker = s.ticker AND o.seq > s.seq
@@ -384,8 +387,9 @@ WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at
 ORDER BY s.seq
 LIMIT $4
 
--- name: replay
--- $1 ids, $2 seconds until a buy expires, $3 until any other. A round of its own: new attempts, and another webhook-id.
+-- name: start_round
+-- $1 ids, $2 seconds until a buy expires, $3 seconds until any other type expires. The new round counts its attempts from 1 and has
+-- its own webhook-id.
 WITH replayed AS (
     UPDATE signals
     SET status = 'approved', status_at = clock_timestamp(), reason = 'replayed by a person', round = round + 1,
@@ -393,7 +397,7 @@ WITH replayed AS (
         expires_at = clock_timestamp() + make_interval(secs => CASE type WHEN 'buy' THEN $2::float8 ELSE $3::float8 END)
     WHERE id = ANY ($1) AND status IN ('failed', 'expired')
     RETURNING id, round
-), told AS (
+), event AS (
     INSERT INTO signal_events (signal_id, status, reason, detail)
     SELECT id, 'approved', 'replayed by a person', jsonb_build_object('round', round) FROM replayed
 )

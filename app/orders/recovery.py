@@ -1,4 +1,4 @@
-"""Recover the attempts of dead senders, and expire what has become too old."""
+"""Recover the attempts of dead senders, and expire signals that are past their age."""
 
 import asyncio
 
@@ -7,9 +7,9 @@ import structlog
 from app import metrics
 from app.context import AppContext
 from app.db.pool import Connection
-from app.db.queries import load
-from app.orders.breaker import SENDER_DIED
+from app.orders import repository
 from app.orders.clock_watch import ClockWatch
+from app.orders.destination import SENDER_DIED
 from app.orders.destination_state import refresh_destination_state
 from app.orders.outcomes import reason_of, reject_orphans
 from app.orders.policy import RetryUnknown, next_status
@@ -20,19 +20,18 @@ log = structlog.get_logger(__name__)
 
 INTERVAL_SECONDS = 2.0
 _BATCH = 500
-_SQL = load("app.orders")
 
 
 async def run(context: AppContext, name: str) -> None:
-    """Look every 2 s. Two processes may do it at once: each row is taken by one of them."""
+    """Sweep every 2 s. Two processes may do so at once: each row is handled by one of them."""
     watch = ClockWatch()
     while True:
         context.supervisor.beat(name)
         async with context.pool.acquire() as connection:
-            await watch.look(context, connection)
+            await watch.check(context, connection)
             await refresh_destination_state(context, connection)
             await drop_ended(context, connection)
-        # after an outage, too: who could not write an outcome down for longer than its lease does so first
+        # Sleep before the sweep: after an outage, live senders record their own outcomes first.
         await asyncio.sleep(INTERVAL_SECONDS)
         if await sweep(context, name):
             context.wakeups.notify("approved")
@@ -40,7 +39,7 @@ async def run(context: AppContext, name: str) -> None:
 
 
 async def sweep(context: AppContext, name: str) -> int:
-    """Take up all that was abandoned and end all that is overdue, a batch a transaction; return how many."""
+    """Recover abandoned attempts and expire overdue signals, one batch a transaction; return how many."""
     total = 0
     for step in (recover, expire):
         done = _BATCH
@@ -54,46 +53,51 @@ async def sweep(context: AppContext, name: str) -> int:
 async def drop_ended(context: AppContext, connection: Connection) -> None:
     """Remove from `context.unwritten_outcomes` the attempts that recovery, or another process, has ended."""
     if unwritten := list(context.unwritten_outcomes):
-        rows = await connection.fetch(_SQL["still_open"], unwritten)
-        for attempt in set(unwritten) - {row["id"] for row in rows}:
+        still_open = await repository.read_open_attempts(connection, attempts=unwritten)
+        for attempt in set(unwritten) - still_open:
             context.unwritten_outcomes.pop(attempt, None)
 
 
 async def recover(context: AppContext) -> int:
-    """Close attempts whose lease ran out as unknown, follow the rule for it, return how many there were."""
+    """End attempts whose lease has run out as unknown, and apply the retry rule; return how many."""
     config = context.config.webhook.retry_unknown
     answer = Answer(Outcome.UNKNOWN, error=SENDER_DIED)
     tickers: list[str] = []
     async with context.pool.acquire() as connection, connection.transaction():
-        rows = await connection.fetch(_SQL["abandoned"])
-        for row in rows:
-            status = next_status(answer.outcome, row["type"], RetryUnknown(config.buy, config.sell))
-            await connection.fetchrow(
-                _SQL["undelivered"],
-                *(row["attempt"], row["id"], row["claim_id"]),
-                *(answer.outcome.value, None, answer.error, None),
-                *(status, reason_of(answer, status), 0.0 if status == Status.APPROVED else None),
+        abandoned = await repository.lock_abandoned(connection)
+        for attempt in abandoned:
+            status = next_status(answer.outcome, attempt.type, RetryUnknown(config.buy, config.sell))
+            await repository.record_undelivered(
+                connection,
+                attempt=attempt.attempt,
+                signal=attempt.id,
+                claim_id=attempt.claim_id,
+                outcome=answer.outcome,
+                error=answer.error,
+                status=status,
+                reason=reason_of(answer, status),
+                retry_in_seconds=0.0 if status == Status.APPROVED else None,
             )
             metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
             log.warning(
-                "taken up from a dead sender", signal_id=row["id"], ticker=row["ticker"], status=status
+                "taken up from a dead sender", signal_id=attempt.id, ticker=attempt.ticker, status=status
             )
-            if status == Status.FAILED and row["type"] == SignalType.BUY:
-                tickers.append(row["ticker"])
+            if status == Status.FAILED and attempt.type == SignalType.BUY:
+                tickers.append(attempt.ticker)
         await reject_orphans(connection, tickers)
-    return len(rows)
+    return len(abandoned)
 
 
 async def expire(context: AppContext) -> int:
-    """End what is past its age and the sells whose buy that was; return how many were too old."""
+    """Expire overdue signals, and reject the sells that wait for an expired buy; return how many expired."""
     async with context.pool.acquire() as connection, connection.transaction():
-        rows = await connection.fetch(_SQL["expire"], _BATCH)
+        expired = await repository.expire(connection, limit=_BATCH)
         await reject_orphans(
-            connection, sorted({row["ticker"] for row in rows if row["type"] == SignalType.BUY})
+            connection, sorted({signal.ticker for signal in expired if signal.type == SignalType.BUY})
         )
-    for row in rows:
+    for signal in expired:
         metrics.SIGNALS_DECIDED.labels(DecisionResult.EXPIRED).inc()
         log.warning(
-            "expired", signal_id=row["id"], ticker=row["ticker"], type=row["type"], reason=row["reason"]
+            "expired", signal_id=signal.id, ticker=signal.ticker, type=signal.type, reason=signal.reason
         )
-    return len(rows)
+    return len(expired)

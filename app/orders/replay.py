@@ -1,4 +1,4 @@
-"""Dead letters, and sending them again when a person confirms it."""
+"""Dead letters, and their replay once a person has confirmed the count."""
 
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -8,11 +8,9 @@ from pydantic import BaseModel
 
 from app.config.model import MaxSignalAge
 from app.db.pool import Connection
-from app.db.queries import load
 from app.errors import ConflictError
-from app.orders.repository import lock_approvals_exclusive
+from app.orders import repository
 
-_SQL = load("app.orders")
 MOST_AT_ONCE = 500
 
 DeadStatus = Literal["failed", "expired"]
@@ -45,7 +43,7 @@ class DeadLetterPage(BaseModel):
 
 
 class Choice(NamedTuple):
-    """Which dead letters are meant; None is any. The oldest 500 of them at once."""
+    """The dead letters to replay; None is any. At most the oldest 500 of them."""
 
     ids: list[UUID] | None = None
     status: DeadStatus | None = None
@@ -64,7 +62,7 @@ class Replay(BaseModel):
 
 
 class CountChangedError(ConflictError):
-    """What was confirmed is not what there is."""
+    """The confirmed count differs from the current one."""
 
     def __init__(self, confirmed: int, found: int) -> None:
         super().__init__(f"{confirmed} were confirmed and it would be {found}: look again, then confirm")
@@ -73,29 +71,35 @@ class CountChangedError(ConflictError):
 async def page(
     connection: Connection, *, limit: int, cursor: int | None, status: DeadStatus | None, ticker: str | None
 ) -> DeadLetterPage:
-    """The dead letters before `cursor` (a `seq`), newest first, at most `limit`."""
-    rows = await connection.fetch(_SQL["dead_letters"], cursor, status, ticker, limit + 1)
-    found = [DeadLetter(**row) for row in rows[:limit]]
+    """Return the dead letters before `cursor` (a `seq`), newest first, at most `limit`."""
+    rows = await repository.read_dead_letters(
+        connection, before_seq=cursor, status=status, ticker=ticker, limit=limit + 1
+    )
+    found = [DeadLetter.model_validate(row, from_attributes=True) for row in rows[:limit]]
     return DeadLetterPage(dead_letters=found, next_cursor=found[-1].seq if len(rows) > limit else None)
 
 
 async def replay(
     connection: Connection, choice: Choice, confirmed: int | None, max_age: MaxSignalAge
 ) -> Replay:
-    """Count what the choice comes to; send it again if that is the number that was confirmed.
+    """Count the chosen dead letters; replay them if that count was confirmed.
 
-    Runs in the caller's transaction. Each gets a new age and a new round: its webhook-id is `<id>.r2`.
+    Runs in the caller's transaction. Each signal gets a new age and a new round: its webhook-id is `<id>.r2`.
 
     Raises:
         CountChangedError: another number was confirmed.
     """
-    await lock_approvals_exclusive(connection)
-    rows = await connection.fetch(_SQL["chosen"], *choice, MOST_AT_ONCE)
-    free = [row["id"] for row in rows if not row["blocked"]]
-    blocked = [row["id"] for row in rows if row["blocked"]]
+    await repository.lock_approvals_exclusive(connection)
+    found = await repository.read_replay_candidates(
+        connection, ids=choice.ids, status=choice.status, ticker=choice.ticker, limit=MOST_AT_ONCE
+    )
+    free = [signal.id for signal in found if not signal.is_blocked]
+    blocked = [signal.id for signal in found if signal.is_blocked]
     if confirmed is None:
         return Replay(count=len(free), blocked=blocked, replayed=0)
     if confirmed != len(free):
         raise CountChangedError(confirmed, len(free))
-    done = await connection.fetch(_SQL["replay"], free, max_age.buy, max_age.sell)
-    return Replay(count=len(free), blocked=blocked, replayed=len(done))
+    replayed = await repository.start_round(
+        connection, ids=free, buy_seconds=max_age.buy, other_seconds=max_age.sell
+    )
+    return Replay(count=len(free), blocked=blocked, replayed=replayed)

@@ -1,12 +1,139 @@
 """The statements of a delivery (`queries.sql`) as typed functions.
 
-Each function runs in the caller's transaction.
+`destination` is a destination's key (`Destination.key`). Durations are in seconds, times are the database's
+(UTC). Each function runs in the caller's transaction, if there is one.
 """
 
-from app.db.pool import Connection
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from app.db.pool import Connection, Pool
 from app.db.queries import load
+from app.orders.destination import OWN_ERRORS, Attempt, Destination, Usage, Window
+from app.signals.statuses import Outcome, Status
 
 _SQL = load("app.orders")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed signal with its open attempt. `number` counts the attempts of its round, from 1."""
+
+    id: UUID
+    type: str
+    ticker: str
+    body: bytes
+    number: int
+    attempt: int
+    webhook_id: str
+    started_at: datetime
+    claim_id: UUID
+    destination: Destination
+
+
+class RejectedSignal(NamedTuple):
+    """A sell that was rejected because it has nothing to close."""
+
+    id: UUID
+    ticker: str
+    reason: str
+
+
+class Claimed(NamedTuple):
+    """What one claim changed."""
+
+    deliveries: list[Delivery]
+    rejected: list[RejectedSignal]
+
+
+class Ledger(NamedTuple):
+    """What counts against the limits at `now`; `ahead_seconds` above 0: the clock has stepped back.
+
+    `probe_at`: when the next probe may start, None while the circuit is closed. `usage`: one for each window.
+    """
+
+    now: datetime
+    open_attempts: int
+    probe_at: datetime | None
+    ahead_seconds: float
+    usage: list[Usage]
+
+
+class ClampedTimes(NamedTuple):
+    """How many stored times were too far ahead, and by how much the furthest was."""
+
+    clamped: int
+    ahead_seconds: float
+    now: datetime
+
+
+class DeliveredChange(NamedTuple):
+    """What a delivered signal changed.
+
+    `position` is opened, closed, counted up or unchanged. `age_seconds` is the signal's age.
+    `has_more_due`: the outbox may have more to claim.
+    """
+
+    id: UUID
+    position: str
+    age_seconds: float
+    has_more_due: bool
+    has_closed_circuit: bool
+
+
+class AbandonedAttempt(NamedTuple):
+    """An open attempt whose lease has run out, with its signal."""
+
+    attempt: int
+    id: UUID
+    type: str
+    ticker: str
+    claim_id: UUID
+
+
+class ExpiredSignal(NamedTuple):
+    """A signal that has just expired."""
+
+    id: UUID
+    ticker: str
+    type: str
+    reason: str
+
+
+class Circuit(NamedTuple):
+    """A destination's circuit breaker; open while `probe_at`, the moment of the next probe, is set."""
+
+    probe_at: datetime | None
+    failed_probes: int
+
+
+@dataclass(frozen=True, slots=True)
+class UndeliveredSignal:
+    """A failed or expired signal; `blocked`: a later order of its ticker is pending."""
+
+    id: UUID
+    seq: int
+    status: str
+    type: str
+    ticker: str
+    reason: str
+    received_at: datetime
+    status_at: datetime
+    attempts: int
+    round: int
+    blocked: bool
+
+
+class ReplayCandidate(NamedTuple):
+    """A signal selected for replay; blocked while a later order of its ticker is pending."""
+
+    id: UUID
+    is_blocked: bool
 
 
 async def lock_approvals_shared(connection: Connection) -> None:
@@ -24,3 +151,237 @@ async def lock_approvals_exclusive(connection: Connection) -> None:
     Only the next statement sees what was committed while this one waited.
     """
     await connection.execute(_SQL["lock_approvals_exclusive"])
+
+
+async def lock_limiter(connection: Connection, *, destination: str) -> None:
+    """Lock the destination's tokens, in every process, until the transaction ends."""
+    await connection.execute(_SQL["lock_limiter"], destination)
+
+
+async def read_ledger(connection: Connection, *, destination: str, windows: Sequence[Window]) -> Ledger:
+    """Return what counts against the limits; the caller holds the limiter's lock."""
+    rows = await connection.fetch(
+        _SQL["read_ledger"],
+        destination,
+        [window.seconds for window in windows],
+        [window.limit for window in windows],
+    )
+    first = rows[0]
+    usage = [Usage(int(row["ended"]), row["leaves_at"]) for row in rows]
+    return Ledger(first["now"], first["open"], first["probe_at"], first["ahead_seconds"], usage)
+
+
+async def move_ends_back(connection: Connection, *, destination: str, seconds: float) -> None:
+    """Move ends of attempts that are ahead of the clock back by `seconds`."""
+    await connection.execute(_SQL["move_ends_back"], destination, seconds)
+
+
+async def clamp_times(
+    connection: Connection,
+    *,
+    longest_hold: float,
+    longest_probe_delay: float,
+    longest_retry_delay: float,
+    longest_lease: float,
+) -> ClampedTimes:
+    """Bring times that are further ahead than these seconds back to now, a lease to its full length."""
+    row = await connection.fetchrow(
+        _SQL["clamp_times"], longest_hold, longest_probe_delay, longest_retry_delay, longest_lease
+    )
+    return ClampedTimes._make(_required(row))
+
+
+async def claim(
+    connection: Connection,
+    *,
+    claim_id: UUID,
+    limit: int,
+    lease_seconds: float,
+    destination: Destination,
+    has_token: bool,
+) -> Claimed:
+    """Claim the signals that are due, each with an open attempt; reject sells that have nothing to close.
+
+    Without a token, which needs the limiter's lock, nothing is claimed while the circuit is open.
+    """
+    claimed = Claimed([], [])
+    for row in await connection.fetch(
+        _SQL["claim"], claim_id, limit, lease_seconds, destination.key, has_token
+    ):
+        if row["attempt"] is None:
+            claimed.rejected.append(RejectedSignal(row["id"], row["ticker"], row["reason"]))
+            continue
+        claimed.deliveries.append(
+            Delivery(
+                id=row["id"],
+                type=row["type"],
+                ticker=row["ticker"],
+                body=row["body"],
+                number=row["number"],
+                attempt=row["attempt"],
+                webhook_id=row["webhook_id"],
+                started_at=row["started_at"],
+                claim_id=claim_id,
+                destination=destination,
+            )
+        )
+    return claimed
+
+
+async def record_delivered(
+    connection: Connection,
+    *,
+    attempts: Sequence[int],
+    signals: Sequence[UUID],
+    http_statuses: Sequence[int | None],
+    responses: Sequence[bytes],
+    effects: Sequence[str],
+) -> dict[UUID, DeliveredChange]:
+    """Record successes of different tickers in one commit: attempts, signals, positions, events, circuit.
+
+    Return the changes by signal; a signal that was forwarded before is not among them.
+    """
+    rows = await connection.fetch(
+        _SQL["record_delivered"], attempts, signals, http_statuses, responses, effects
+    )
+    return {change.id: change for change in map(DeliveredChange._make, rows)}
+
+
+async def record_undelivered(
+    connection: Connection | Pool,
+    *,
+    attempt: int,
+    signal: UUID,
+    claim_id: UUID,
+    outcome: Outcome,
+    http_status: int | None = None,
+    error: str | None,
+    response: bytes | None = None,
+    status: Status,
+    reason: str,
+    retry_in_seconds: float | None,
+) -> bool:
+    """End an attempt and set its signal's next status, in one commit.
+
+    Return False if the claim was lost: then only the attempt is ended.
+    """
+    has_claim: bool | None = await connection.fetchval(
+        _SQL["record_undelivered"],
+        *(attempt, signal, claim_id, outcome.value, http_status, error, response),
+        *(status, reason, retry_in_seconds),
+    )
+    return bool(has_claim)
+
+
+async def read_database_time(connection: Connection) -> datetime:
+    """Return the time of the database's clock, UTC."""
+    now: datetime = await connection.fetchval(_SQL["read_database_time"])
+    return now
+
+
+async def hold_destination(connection: Connection, *, destination: str, seconds: float, reason: str) -> None:
+    """Send nothing to the destination for so many seconds. A longer hold stays. Locks its row."""
+    await connection.execute(_SQL["hold_destination"], destination, seconds, reason)
+
+
+async def read_hold_reason(connection: Connection, *, destination: str) -> str | None:
+    """Return why the destination is held or its circuit open; None while neither is so."""
+    reason: str | None = await connection.fetchval(_SQL["read_hold_reason"], destination)
+    return reason
+
+
+async def lock_abandoned(connection: Connection) -> list[AbandonedAttempt]:
+    """Lock the signals of up to 500 open attempts whose lease has run out, skipping locked ones."""
+    return list(map(AbandonedAttempt._make, await connection.fetch(_SQL["lock_abandoned"])))
+
+
+async def read_open_attempts(connection: Connection, *, attempts: Sequence[int]) -> set[int]:
+    """Return those of the attempts that have not ended."""
+    return {row["id"] for row in await connection.fetch(_SQL["read_open_attempts"], attempts)}
+
+
+async def expire(connection: Connection, *, limit: int) -> list[ExpiredSignal]:
+    """Expire up to `limit` signals that are past their age, skipping locked ones."""
+    return list(map(ExpiredSignal._make, await connection.fetch(_SQL["expire"], limit)))
+
+
+async def reject_orphans(connection: Connection, *, tickers: Sequence[str]) -> list[RejectedSignal]:
+    """Reject the sells that have nothing to close, after a buy of these tickers ended undelivered."""
+    return list(map(RejectedSignal._make, await connection.fetch(_SQL["reject_orphans"], tickers)))
+
+
+async def store_paper_delivery(pool: Pool, *, webhook_id: str, headers: dict[str, str], body: bytes) -> None:
+    """Store a request that no destination receives."""
+    await pool.execute(_SQL["store_paper_delivery"], webhook_id, headers, body)
+
+
+async def lock_circuit(connection: Connection, *, destination: str) -> Circuit | None:
+    """Lock the destination's row and return its circuit; None if it has no row yet."""
+    row = await connection.fetchrow(_SQL["lock_circuit"], destination)
+    return Circuit._make(row) if row else None
+
+
+async def read_recent_attempts(connection: Connection, *, destination: str, limit: int) -> list[Attempt]:
+    """Return the latest ended attempts that show how the destination works, newest first."""
+    rows = await connection.fetch(_SQL["read_recent_attempts"], destination, list(OWN_ERRORS), limit)
+    return [Attempt(*row) for row in rows]
+
+
+async def open_circuit(connection: Connection, *, destination: str, probe_in: float, reason: str) -> bool:
+    """Open the circuit, with a first probe in `probe_in` seconds; return False if it is open already."""
+    return bool(await connection.fetchval(_SQL["open_circuit"], destination, probe_in, reason))
+
+
+async def record_failed_probe(
+    connection: Connection, *, destination: str, probe_in: float, reason: str
+) -> None:
+    """Count a failed probe; the next one may start in `probe_in` seconds."""
+    await connection.execute(_SQL["record_failed_probe"], destination, probe_in, reason)
+
+
+async def close_circuit(connection: Connection, *, destination: str) -> bool:
+    """Close the circuit; return whether it was open."""
+    return bool(await connection.fetchval(_SQL["close_circuit"], destination))
+
+
+async def is_circuit_open(connection: Connection, *, destination: str) -> bool:
+    """Return whether the circuit is open."""
+    return bool(await connection.fetchval(_SQL["is_circuit_open"], destination))
+
+
+async def read_circuit_reason(connection: Connection, *, destination: str) -> str | None:
+    """Return the reason of the failure that keeps the circuit open; None while it is closed."""
+    reason: str | None = await connection.fetchval(_SQL["read_circuit_reason"], destination)
+    return reason
+
+
+async def read_dead_letters(
+    connection: Connection, *, before_seq: int | None, status: str | None, ticker: str | None, limit: int
+) -> list[UndeliveredSignal]:
+    """Return failed and expired signals before a `seq`, newest first; None is any."""
+    rows = await connection.fetch(_SQL["read_dead_letters"], before_seq, status, ticker, limit)
+    return [UndeliveredSignal(*row) for row in rows]
+
+
+async def read_replay_candidates(
+    connection: Connection, *, ids: list[UUID] | None, status: str | None, ticker: str | None, limit: int
+) -> list[ReplayCandidate]:
+    """Return the failed and expired signals of a selection, oldest first; None is any."""
+    rows = await connection.fetch(_SQL["read_replay_candidates"], ids, status, ticker, limit)
+    return list(map(ReplayCandidate._make, rows))
+
+
+async def start_round(
+    connection: Connection, *, ids: list[UUID], buy_seconds: float, other_seconds: float
+) -> int:
+    """Approve failed and expired signals again, in a new round; return how many.
+
+    A buy expires `buy_seconds` from now, any other signal `other_seconds`.
+    """
+    return len(await connection.fetch(_SQL["start_round"], ids, buy_seconds, other_seconds))
+
+
+def _required(row: asyncpg.Record | None) -> asyncpg.Record:
+    if row is None:
+        raise RuntimeError("a SELECT without FROM returns one row")
+    return row

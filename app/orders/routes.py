@@ -1,4 +1,4 @@
-"""Dead letters over HTTP."""
+"""HTTP routes of the dead letters."""
 
 from typing import Annotated
 from uuid import UUID
@@ -51,19 +51,19 @@ async def dead_letters(
     "/replay", responses={409: {"model": Problem, "description": "The count is not what was confirmed"}}
 )
 async def replay_dead_letters(
-    request: Request, connection: Database, actor: CurrentActor, wish: ReplayRequest
+    request: Request, connection: Database, actor: CurrentActor, asked: ReplayRequest
 ) -> Replay:
     """Count the dead letters that are meant; with that count in `confirm`, send them again."""
     context = context_of(request)
-    choice = Choice(wish.ids, wish.status, wish.ticker)
-    action, meant = "dead-letters.replay", wish.model_dump(mode="json", exclude_none=True)
-    async with audit_log.attempt(connection, actor, action, before=meant), connection.transaction():
+    choice = Choice(asked.ids, asked.status, asked.ticker)
+    action, before = "dead-letters.replay", asked.model_dump(mode="json", exclude_none=True)
+    async with audit_log.attempt(connection, actor, action, before=before), connection.transaction():
         answer = await replay.replay(
-            connection, choice, wish.confirm, context.config.webhook.max_signal_age_seconds
+            connection, choice, asked.confirm, context.config.webhook.max_signal_age_seconds
         )
         if answer.replayed:
             after = {"replayed": answer.replayed}
-            await audit_log.record(connection, actor, action, before=meant, after=after)
+            await audit_log.record(connection, actor, action, before=before, after=after)
     if answer.replayed:
         context.wakeups.notify("approved")
         context.wakeups.notify("changed")

@@ -1,4 +1,4 @@
-"""The workers that deliver. A sender takes a claimed delivery, sends the request and writes the outcome."""
+"""The workers of a delivery. A sender takes a claimed delivery, sends the request and records the outcome."""
 
 import asyncio
 import time
@@ -11,17 +11,18 @@ import structlog
 from app import metrics
 from app.context import AppContext
 from app.errors import describe
-from app.orders import payload, recovery, transport
-from app.orders.breaker import NOT_PREPARED
-from app.orders.outbox import Delivery, Outbox
+from app.orders import recovery, transport
+from app.orders.destination import NOT_PREPARED
+from app.orders.outbox import Outbox
 from app.orders.outcomes import Outcomes
+from app.orders.repository import Delivery
 from app.orders.transport import Answer
 from app.signals.book import Effect, effect_of
 from app.signals.statuses import Outcome
 
 log = structlog.get_logger(__name__)
 
-_BEAT_SECONDS = 10.0
+_HEARTBEAT_SECONDS = 10.0
 
 
 class _Request(NamedTuple):
@@ -41,7 +42,7 @@ def start(context: AppContext) -> None:
 
 
 class Sender:
-    """One of `FORWARDING_WORKERS`. While an outcome is written down the next request is made already."""
+    """One of `FORWARDING_WORKERS`. It sends the next request while an outcome is being recorded."""
 
     def __init__(self, context: AppContext, outbox: Outbox, outcomes: Outcomes) -> None:
         self._context = context
@@ -50,7 +51,7 @@ class Sender:
         self._writing: asyncio.Task[None] | None = None
 
     async def run(self, name: str) -> None:
-        """Deliver. Cancelled (TERM), it takes nothing new and sees through what it has begun."""
+        """Deliver until cancelled (TERM); then finish the delivery that has started and take no other."""
 
         def beat() -> None:
             self._context.supervisor.beat(name)
@@ -60,15 +61,15 @@ class Sender:
                 beat()
                 delivery = await self._outbox.next()
                 if delivery is not None:
-                    await _see_through(self._deliver(delivery), beat)
+                    await _run_uninterrupted(self._deliver(delivery), beat)
         finally:
             if self._writing:
                 await asyncio.wait({self._writing})
 
     async def _deliver(self, delivery: Delivery) -> None:
-        """Make the attempt that the delivery's claim has opened, and let what came of it be written down.
+        """Make the attempt that the claim has opened, and start to record its outcome.
 
-        Returns as soon as the outcome before is written, so that one at the most waits behind a request.
+        Returns once the previous outcome is recorded, so that at most one is pending during a request.
         """
         answer, effect = await _attempt(self._context, delivery)
         before, self._writing = self._writing, asyncio.create_task(self._write(delivery, answer, effect))
@@ -86,10 +87,10 @@ class Sender:
 async def _attempt(context: AppContext, delivery: Delivery) -> tuple[Answer, Effect]:
     try:
         request = _prepare(context, delivery)
-    except ValueError:  # one bad signal must not stop a sender; nothing has left
+    except ValueError:  # one bad signal must not stop a sender; nothing was sent
         log.exception("cannot be made into a delivery", signal_id=delivery.id)
         return Answer(Outcome.REFUSED, error="its body cannot be made into a delivery"), Effect.NOTHING
-    except Exception:  # an exit too is attempted again until it expires: nothing has left
+    except Exception:  # nothing was sent, so the signal, an exit too, is retried until it expires
         log.exception("the request cannot be prepared", signal_id=delivery.id)
         return Answer(Outcome.NOT_TAKEN, error=NOT_PREPARED), Effect.NOTHING
     started = time.monotonic()
@@ -102,7 +103,7 @@ async def _attempt(context: AppContext, delivery: Delivery) -> tuple[Answer, Eff
 
 def _prepare(context: AppContext, delivery: Delivery) -> _Request:
     settings = context.settings
-    body = payload.render(
+    body = transport.render(
         delivery.body,
         signal_id=delivery.id,
         ticker=delivery.ticker,
@@ -111,7 +112,7 @@ def _prepare(context: AppContext, delivery: Delivery) -> _Request:
     )
     return _Request(
         body=body,
-        headers=payload.headers(
+        headers=transport.make_headers(
             webhook_id=delivery.webhook_id,
             body=body,
             sent_at=delivery.started_at,
@@ -119,7 +120,7 @@ def _prepare(context: AppContext, delivery: Delivery) -> _Request:
         ),
         effect=effect_of(
             delivery.type,
-            has_quantity=payload.has_quantity(body),
+            has_quantity=transport.has_quantity(body),
             close_on_partial=context.config.system.close_on_partial,
         ),
     )
@@ -133,13 +134,13 @@ async def _send(context: AppContext, delivery: Delivery, request: _Request) -> A
     )
 
 
-async def _see_through(work: Coroutine[Any, Any, None], beat: Callable[[], None]) -> None:
-    """Run the work to its end, also when cancelled; beat meanwhile, as a request may take a minute."""
+async def _run_uninterrupted(work: Coroutine[Any, Any, None], beat: Callable[[], None]) -> None:
+    """Run the work to its end, also when cancelled; send heartbeats, as a request may take a minute."""
     task = asyncio.create_task(work)
     try:
         while not task.done():
             beat()
-            await asyncio.wait({task}, timeout=_BEAT_SECONDS)
+            await asyncio.wait({task}, timeout=_HEARTBEAT_SECONDS)
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise

@@ -1,32 +1,39 @@
-"""One request to the destination, and what came of it. HTTP for a live destination, a table for paper."""
+"""One request to the destination and its answer: body and headers (pure), then HTTP, or a table for paper."""
 
 import asyncio
+import json
 from collections.abc import Mapping
+from datetime import datetime
 from types import SimpleNamespace
 from typing import NamedTuple
+from uuid import UUID
 
 import aiohttp
 import asyncpg
+import msgspec
+from standardwebhooks import Webhook
 
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Pool
-from app.db.queries import load
 from app.errors import describe
-from app.orders.policy import JUDGED_BYTES, outcome_of, says_failure, unpacked
-from app.signals.statuses import Outcome
+from app.orders import repository
+from app.orders.policy import READ_BYTES, decompress, outcome_of, says_failure
+from app.signals.alert import Member, members
+from app.signals.statuses import Outcome, SignalType
 
-_SQL = load("app.orders")
 RESPONSE_BYTES = 2048
-_RESPONSE_SECONDS = 1.0  # for the rest of an answer whose status is known: it changes nothing any more
-# Shorter than the five seconds after which common servers close an idle connection: a request that meets the
-# closing has an unknown outcome.
+_RESPONSE_SECONDS = 1.0  # for the rest of an answer: its status alone decides the outcome
+# Common servers close an idle connection after 5 s. A request sent during the close has an unknown outcome.
 _KEEPALIVE_SECONDS = 3.0
+
+_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_EMPTY_VALUES = frozenset({b"null", b'""'})
 
 
 class Answer(NamedTuple):
-    """An attempt's outcome and what is kept of it. `error` says what went wrong, in words of ours.
+    """An attempt's outcome and the stored part of the answer. `error` is the application's own text.
 
-    `retry_after` and `date` are the headers of these names, as they came.
+    `retry_after` and `date` are the headers of these names, as received.
     """
 
     outcome: Outcome
@@ -37,16 +44,87 @@ class Answer(NamedTuple):
     date: str | None = None
 
 
+def render(body: bytes, *, signal_id: UUID, ticker: str, order_type: str, map_action: bool) -> bytes:
+    """Return the body to send; every byte that need not change is sent as received.
+
+    `ticker` is set to its normalised form, and `signal_id` added if the alert has none. With `map_action`
+    (`MAP_SIDE_TO_ACTION_TRADERSPOST`) an `action`, buy or sell, is added if the alert has none.
+
+    Raises:
+        ValueError: `body` is not a JSON object.
+    """
+    needed = {"signal_id": json.dumps(str(signal_id)).encode()}
+    if map_action:
+        needed["action"] = b'"buy"' if order_type == SignalType.BUY else b'"sell"'
+    found = _members(body)
+    result = bytearray(body)
+    missing = dict(needed)
+    for member in reversed(found):  # from the end, so that the earlier spans stay valid
+        replacement = None
+        if member.name == "ticker":
+            replacement = json.dumps(ticker).encode()
+        elif member.name in needed:
+            missing.pop(member.name, None)
+            if body[member.value : member.end] in _EMPTY_VALUES:
+                replacement = needed[member.name]
+        if replacement is not None:
+            result[member.value : member.end] = replacement
+    added = b",".join(json.dumps(name).encode() + b":" + value for name, value in missing.items())
+    if added:
+        return _append(bytes(result), added, first=not found)
+    return bytes(result)
+
+
+def make_headers(*, webhook_id: str, body: bytes, sent_at: datetime, signing_secret: str) -> dict[str, str]:
+    """Return the headers to send, as Standard Webhooks defines them.
+
+    `sent_at` is the attempt's start, UTC. With an empty secret the request is not signed.
+
+    Raises:
+        UnicodeDecodeError: a body that is not UTF-8 cannot be signed.
+    """
+    named = {
+        "content-type": "application/json",
+        "accept-encoding": "identity",  # the answer is stored as received
+        "user-agent": "trading-signal-processor",
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(int(sent_at.timestamp())),
+    }
+    if signing_secret:
+        named["webhook-signature"] = Webhook(signing_secret).sign(webhook_id, sent_at, body.decode())
+    return named
+
+
+def has_quantity(body: bytes) -> bool:
+    """Return whether the signal has a `quantity`: such a sell may leave part of the position open."""
+    quantity = _decode(body).get("quantity")
+    return quantity is not None and bytes(quantity) not in _EMPTY_VALUES
+
+
+def _append(body: bytes, added: bytes, *, first: bool) -> bytes:
+    end = body.rindex(b"}")
+    last = len(body[:end].rstrip(b" \t\r\n"))
+    return body[:last] + (b"" if first else b",") + added + body[last:]
+
+
+def _members(body: bytes) -> list[Member]:
+    try:
+        _decode(body)
+    except msgspec.DecodeError as error:
+        raise ValueError("the body is not a JSON object") from error
+    return list(members(body))
+
+
 def open_client() -> aiohttp.ClientSession:
-    """Make the one client that all senders share; needs a running event loop, close it with the process."""
+    """Return the HTTP client that all senders share. Needs a running event loop; the caller closes it."""
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_headers_sent)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None),  # post_http has one of its own, over everything
+        timeout=aiohttp.ClientTimeout(total=None),  # post_http sets a timeout over the whole request
         auto_decompress=False,
-        headers={"Accept-Encoding": "identity"},  # what is kept of an answer should be readable
+        headers={"Accept-Encoding": "identity"},  # the stored part of an answer should be readable
         trace_configs=[trace],
     )
 
@@ -54,35 +132,35 @@ def open_client() -> aiohttp.ClientSession:
 async def _headers_sent(
     _session: aiohttp.ClientSession, context: SimpleNamespace, _: aiohttp.TraceRequestHeadersSentParams
 ) -> None:
-    context.trace_request_ctx.left = True
+    context.trace_request_ctx.is_sent = True
 
 
 async def post_http(
     client: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float
 ) -> Answer:
-    """Send the body. No redirect is followed; 16 KB of the answer are read at most, and 2 KB kept.
+    """Send the body. No redirect is followed; at most 16 KB of the answer are read, and 2 KB stored.
 
-    Whatever is raised before the request left means that nothing was accepted; after it the outcome is
-    unknown. An answer whose status is known has its outcome, whatever its body does.
+    An error before the request is sent means not accepted, an error after it an unknown outcome. Once the
+    status is known, it decides the outcome; an error while reading the body does not.
     """
-    progress = SimpleNamespace(left=False)
+    progress = SimpleNamespace(is_sent=False)
     try:
         async with asyncio.timeout(timeout_seconds):
             response = await client.post(
                 url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=progress
             )
     except TimeoutError:
-        what = "no answer" if progress.left else "no connection"
-        return _failed(f"{what} in {timeout_seconds:g} s", left=progress.left)
-    # any class: a URL, a header or an answer can make the client raise nearly everything
-    except Exception as error:  # noqa: BLE001 - the outcome follows from `left` alone
-        return _failed(describe(error), left=progress.left)
+        what = "no answer" if progress.is_sent else "no connection"
+        return _failed(f"{what} in {timeout_seconds:g} s", is_sent=progress.is_sent)
+    # any class: a URL, a header or an answer can make the client raise almost any exception
+    except Exception as error:  # noqa: BLE001 - the outcome follows from `is_sent` alone
+        return _failed(describe(error), is_sent=progress.is_sent)
     return await _answer_of(response)
 
 
 async def _answer_of(response: aiohttp.ClientResponse) -> Answer:
     status, headers = response.status, response.headers
-    beginning = unpacked(await _beginning(response), headers.get("Content-Encoding", ""))
+    beginning = decompress(await _beginning(response), headers.get("Content-Encoding", ""))
     is_failure = 200 <= status < 300 and says_failure(beginning)
     return Answer(
         outcome_of(status, says_failure=is_failure),
@@ -95,31 +173,33 @@ async def _answer_of(response: aiohttp.ClientResponse) -> Answer:
 
 
 async def post_paper(pool: Pool, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """Keep what a destination would have got."""
+    """Store the request that a live destination would have received."""
     try:
-        await pool.execute(_SQL["keep_paper"], headers["webhook-id"], dict(headers), body)
+        await repository.store_paper_delivery(
+            pool, webhook_id=headers["webhook-id"], headers=dict(headers), body=body
+        )
     except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
-        return _failed(describe(error), left=False)
+        return _failed(describe(error), is_sent=False)
     return Answer(Outcome.DELIVERED, 200, response=b"kept on paper")
 
 
-def _failed(error: str, *, left: bool) -> Answer:
-    """Once a byte may have left, nobody knows what the destination did."""
-    return Answer(Outcome.UNKNOWN if left else Outcome.NOT_TAKEN, error=error)
+def _failed(error: str, *, is_sent: bool) -> Answer:
+    """Return the outcome of a failed request: unknown once a byte may have been sent, else not accepted."""
+    return Answer(Outcome.UNKNOWN if is_sent else Outcome.NOT_TAKEN, error=error)
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Read the beginning of the answer; a longer one costs its connection, not the time to read it."""
+    """Read the beginning of the answer; a longer one is not read to its end: its connection is closed."""
     kept = bytearray()
     content = response.content
     try:
-        if content.is_eof() and content.total_bytes <= JUDGED_BYTES:
-            kept += content.read_nowait()  # it came whole with its headers
+        if content.is_eof() and content.total_bytes <= READ_BYTES:
+            kept += content.read_nowait()  # all of it arrived with the headers
         else:
             async with asyncio.timeout(_RESPONSE_SECONDS):
-                while len(kept) < JUDGED_BYTES and (part := await content.read(JUDGED_BYTES - len(kept))):
+                while len(kept) < READ_BYTES and (part := await content.read(READ_BYTES - len(kept))):
                     kept += part
-    # Fails open: the status is known, and what else is wrong with the answer does not change the outcome
+    # Fails open: the status is known, and an error in the body does not change the outcome.
     except Exception:  # noqa: BLE001 - as for the request
         response.close()
     finally:

@@ -105,8 +105,14 @@ async def test_imported_attempts_are_not_read_by_what_counts_attempts(database_u
     await connection.execute("VACUUM ANALYZE attempts")
     await connection.execute("SET enable_seqscan = off")
     statements = {
-        "recent": (load("app.orders")["recent"], {"$1": "'d'", "$2": "'{}'", "$3": "50"}),
-        "ledger": (load("app.orders")["ledger"], {"$1": "'d'", "$2": "'{60,3600}'", "$3": "'{1,1}'"}),
+        "read_recent_attempts": (
+            load("app.orders")["read_recent_attempts"],
+            {"$1": "'d'", "$2": "'{}'", "$3": "50"},
+        ),
+        "read_ledger": (
+            load("app.orders")["read_ledger"],
+            {"$1": "'d'", "$2": "'{60,3600}'", "$3": "'{1,1}'"},
+        ),
     }
     for name, (statement, values) in statements.items():
         for placeholder, value in values.items():

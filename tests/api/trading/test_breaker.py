@@ -1,4 +1,4 @@
-"""A destination that keeps failing is left alone, and tried with one probe at a time (SPEC §10)."""
+"""The circuit breaker: a failing destination is probed with one signal at a time."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_a_request_that_is_never_sent_says_nothing_of_the_destination(
         raise LookupError
 
     with monkeypatch.context() as broken:
-        broken.setattr("app.orders.payload.render", fail)
+        broken.setattr("app.orders.transport.render", fail)
         for ticker in ("AAPL", "NVDA", "TSLA"):
             await desk.send(app, ticker, "buy")
 
@@ -195,7 +195,7 @@ async def test_a_body_that_cannot_be_sent_does_not_free_a_failing_destination(
     def fail(*_: object, **__: object) -> bytes:
         raise ValueError
 
-    monkeypatch.setattr("app.orders.payload.render", fail)
+    monkeypatch.setattr("app.orders.transport.render", fail)
     await desk.database.execute(PROBE_NOW)
 
     async def refused() -> bool:

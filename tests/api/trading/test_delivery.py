@@ -1,4 +1,4 @@
-"""Deliveries to a real HTTP destination and to paper: what leaves, what each answer leads to (SPEC §10)."""
+"""Deliveries to a real HTTP destination and to paper: the request, and what follows from each answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Senders that die, stop or lose the database in the middle of a request (SPEC §10, §18)."""
+"""Senders that die, stop or lose the database during a request."""
 
 from __future__ import annotations
 

@@ -62,22 +62,22 @@ def made(kind: type[Exception]) -> Exception:
 
 
 class _Raising:
-    """A client whose request raises, before or after its headers left."""
+    """A client whose request raises, before or after its headers were sent."""
 
-    def __init__(self, error: Exception, *, left: bool) -> None:
-        self._error, self._left = error, left
+    def __init__(self, error: Exception, *, is_sent: bool) -> None:
+        self._error, self._is_sent = error, is_sent
 
     async def post(self, _: str, *, trace_request_ctx: SimpleNamespace, **__: Any) -> NoReturn:
-        trace_request_ctx.left = self._left
+        trace_request_ctx.is_sent = self._is_sent
         raise self._error
 
 
-@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("is_sent", [False, True])
 @pytest.mark.parametrize("kind", [*CLIENT_ERRORS, *OTHERS, _Odd], ids=lambda kind: kind.__name__)
-async def test_whatever_the_client_raises_has_its_outcome(kind: type[Exception], left: bool) -> None:  # noqa: FBT001
-    client: Any = _Raising(made(kind), left=left)
+async def test_whatever_the_client_raises_has_its_outcome(kind: type[Exception], is_sent: bool) -> None:  # noqa: FBT001
+    client: Any = _Raising(made(kind), is_sent=is_sent)
     answer = await transport.post_http(client, f"http://x{HOOK}", b"{}", {}, 1.0)
-    assert answer.outcome is (Outcome.UNKNOWN if left else Outcome.NOT_TAKEN)
+    assert answer.outcome is (Outcome.UNKNOWN if is_sent else Outcome.NOT_TAKEN)
     assert answer.error
     assert SECRET not in answer.error
     assert not answer.error.startswith("_Odd")

@@ -1,4 +1,4 @@
-"""Whatever two processes ask for, end and restart: no sliding window is overfull (SPEC §10)."""
+"""Whatever two processes claim, finish and restart, no sliding window exceeds its limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import open_pool
 from app.db.reading import open_reading_pool
-from app.orders.outbox import Delivery, Outbox
+from app.orders.outbox import Outbox
 from app.orders.outcomes import Success, Successes
 from app.orders.transport import open_client
 from app.runtime.supervisor import Supervisor
@@ -24,6 +24,7 @@ from app.signals.book import Effect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.orders.repository import Delivery
     from app.settings import Settings
 
 PER_MINUTE, PER_HOUR = 3, 5

@@ -1,4 +1,4 @@
-"""In whatever order outcomes become known, and known again, positions follow the successes (SPEC §11)."""
+"""Positions follow the successes, in whatever order outcomes are recorded, once or twice."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.db.queries import load
+from app.orders import repository
 from app.orders.outcomes import Success, record_successes
 from app.signals.book import effect_of
+from app.signals.statuses import Outcome, Status
 
 if TYPE_CHECKING:
     from random import Random
     from uuid import UUID
 
-_SQL = load("app.orders")
-# ticker, side, and what is written down of each of its attempts
+# ticker, side, and the outcome of each of its attempts
 ORDERS = st.lists(
     st.tuples(
         st.sampled_from(["AAPL", "NVDA"]),
@@ -32,7 +32,7 @@ ORDERS = st.lists(
 
 
 class Attempt(NamedTuple):
-    """One attempt whose outcome is not written down yet."""
+    """One attempt whose outcome is not recorded yet."""
 
     signal: UUID
     ticker: str
@@ -105,8 +105,14 @@ async def _record(connection: asyncpg.Connection[asyncpg.Record], attempt: Attem
             connection, [Success(attempt.attempt, attempt.signal, attempt.ticker, 200, b"", effect)]
         )
     else:
-        await connection.fetchrow(
-            _SQL["undelivered"],
-            *(attempt.attempt, attempt.signal, attempt.claim),
-            *(attempt.outcome, None, "x", None, "failed", "x", None),
+        await repository.record_undelivered(
+            connection,
+            attempt=attempt.attempt,
+            signal=attempt.signal,
+            claim_id=attempt.claim,
+            outcome=Outcome(attempt.outcome),
+            error="x",
+            status=Status.FAILED,
+            reason="x",
+            retry_in_seconds=None,
         )

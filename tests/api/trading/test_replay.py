@@ -1,4 +1,4 @@
-"""Dead letters: counted, confirmed, and sent again in a round of their own (SPEC §10)."""
+"""Dead letters: counted, confirmed, and replayed in a new round."""
 
 from __future__ import annotations
 

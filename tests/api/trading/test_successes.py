@@ -1,4 +1,4 @@
-"""Successes that become known together are written down together, and each for itself (SPEC §10)."""
+"""Successes that arrive together are committed together, and a bad one fails alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
 from app.db.pool import open_pool
 from app.orders.outcomes import Success, Successes
+from app.orders.repository import DeliveredChange
 from app.signals.book import Effect
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ async def test_those_of_one_ticker_follow_each_other(pool: Pool) -> None:
     successes = [await sent(pool, "AAPL") for _ in range(5)]
     changes = await write(pool, successes)
     assert await pool.fetchval("SELECT buys FROM positions WHERE ticker = 'AAPL' AND status = 'open'") == 5
-    assert sorted(change["position"] for change in changes if isinstance(change, asyncpg.Record)) == [
+    assert sorted(change.position for change in changes if isinstance(change, DeliveredChange)) == [
         *["counted up"] * 4,
         "opened",
     ]
@@ -78,7 +78,7 @@ async def test_a_sender_that_is_cut_off_takes_no_other_with_it(pool: Pool) -> No
     assert await pool.fetchval("SELECT count(*) FROM signals WHERE status = 'forwarded'") >= 7
 
 
-async def write(pool: Pool, together: Sequence[Success]) -> list[asyncpg.Record | BaseException | None]:
+async def write(pool: Pool, together: Sequence[Success]) -> list[DeliveredChange | BaseException | None]:
     """Write all of them at once; what each came to."""
     successes = Successes(pool)
     return await asyncio.gather(*map(successes.write, together), return_exceptions=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.orders.policy import JUDGED_BYTES, reference_of, says_failure, unpacked
+from app.orders.policy import READ_BYTES, decompress, reference_of, says_failure
 
 LEAVES = st.none() | st.booleans() | st.floats() | st.text(max_size=8) | st.just("success")
 TREES = st.recursive(
@@ -31,7 +31,7 @@ TREES = st.recursive(
         b'{"price": NaN, "success": false}',
         b'{"a": "}{\\"success\\": true", "success": false}',
         b'{"a": ' + b"[" * 5_000 + b"]" * 5_000 + b', "success": false}',
-        b'{"success": false, "payload": "' + b"x" * JUDGED_BYTES,
+        b'{"success": false, "payload": "' + b"x" * READ_BYTES,
         b'{"success": false',
     ],
 )
@@ -73,7 +73,7 @@ def test_no_answer_raises(answer: bytes) -> None:
     says_failure(answer)
     reference_of(answer)
     for encoding in ("", "gzip", "deflate", "br"):
-        assert len(unpacked(answer, encoding)) <= JUDGED_BYTES
+        assert len(decompress(answer, encoding)) <= READ_BYTES
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_the_reference_of_the_bridge(answer: bytes, reference: str | None) -> No
 
 def test_a_compressed_answer_is_read_to_the_same_bound() -> None:
     plain = b'{"success": false}'
-    assert unpacked(gzip.compress(plain), " GZIP ") == plain
-    assert unpacked(zlib.compress(plain), "deflate") == plain
-    assert unpacked(gzip.compress(b"x" * 10_000_000), "gzip") == b"x" * JUDGED_BYTES
-    assert unpacked(plain, "gzip") == plain
+    assert decompress(gzip.compress(plain), " GZIP ") == plain
+    assert decompress(zlib.compress(plain), "deflate") == plain
+    assert decompress(gzip.compress(b"x" * 10_000_000), "gzip") == b"x" * READ_BYTES
+    assert decompress(plain, "gzip") == plain

@@ -1,4 +1,4 @@
-"""When a destination is left alone, and how it is tried again (SPEC §10)."""
+"""When the circuit breaker opens, and how the destination is probed."""
 
 from __future__ import annotations
 
@@ -7,56 +7,56 @@ from uuid import UUID
 
 import pytest
 
-from app.orders.breaker import (
+from app.orders.destination import (
     GIVEN_BACK,
     NOT_PREPARED,
     SENDER_DIED,
+    Allowance,
     Attempt,
     Failure,
-    keeps_failing,
-    pause_seconds,
-    probe_allowance,
+    probe_delay,
+    restrict_to_probe,
+    should_open_circuit,
 )
-from app.orders.limiter import Allowance
 from app.signals.statuses import Outcome
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def recent(story: str) -> list[Attempt]:
-    """Attempts, newest first: a letter for the signal; small ones failed, capital ones were delivered."""
+def recent(marks: str) -> list[Attempt]:
+    """Attempts, newest first: a letter for each signal; lower case failed, upper case was delivered."""
     return [
         Attempt(
             UUID(int=ord(mark.lower())),
             Outcome.DELIVERED if mark.isupper() else Outcome.NOT_TAKEN,
             200 if mark.isupper() else 503,
         )
-        for mark in story
+        for mark in marks
     ]
 
 
-@pytest.mark.parametrize("story", ["abcab", "aaabc", "abcde", "aabbcD", "aaaabbbbc"])
-def test_five_failures_in_a_row_over_three_signals_hold_it(story: str) -> None:
-    assert keeps_failing(recent(story))
+@pytest.mark.parametrize("marks", ["abcab", "aaabc", "abcde", "aabbcD", "aaaabbbbc"])
+def test_five_failures_in_a_row_over_three_signals_open_the_circuit(marks: str) -> None:
+    assert should_open_circuit(recent(marks))
 
 
-@pytest.mark.parametrize("story", ["", "abcd", "aaaaaaaaaa", "ababababab", "abcdE", "abAcde", "Aabcdef"])
-def test_fewer_failures_or_signals_or_a_success_among_them_do_not(story: str) -> None:
-    assert not keeps_failing(recent(story))
+@pytest.mark.parametrize("marks", ["", "abcd", "aaaaaaaaaa", "ababababab", "abcdE", "abAcde", "Aabcdef"])
+def test_fewer_failures_or_signals_or_a_success_among_them_do_not_open_it(marks: str) -> None:
+    assert not should_open_circuit(recent(marks))
 
 
 @pytest.mark.parametrize(
     ("outcome", "http_status"),
     [(Outcome.REFUSED, 400), (Outcome.REFUSED, 302), (Outcome.NOT_TAKEN, 200), (Outcome.NOT_TAKEN, 202)],
 )
-def test_an_answer_among_them_shows_that_it_works(outcome: Outcome, http_status: int) -> None:
+def test_an_answer_among_the_failures_resets_the_count(outcome: Outcome, http_status: int) -> None:
     attempts = recent("abcdef")
     attempts[4] = attempts[4]._replace(outcome=outcome, http_status=http_status)
-    assert not keeps_failing(attempts)
+    assert not should_open_circuit(attempts)
 
 
 @pytest.mark.parametrize(
-    "says_nothing",
+    "not_counted",
     [
         Attempt(UUID(int=1), Outcome.NOT_TAKEN, 429),
         Attempt(UUID(int=1), Outcome.NOT_TAKEN, None, NOT_PREPARED),
@@ -64,9 +64,9 @@ def test_an_answer_among_them_shows_that_it_works(outcome: Outcome, http_status:
         Attempt(UUID(int=1), Outcome.UNKNOWN, None, SENDER_DIED),
     ],
 )
-def test_what_says_nothing_of_the_destination_neither_counts_nor_clears(says_nothing: Attempt) -> None:
-    assert not keeps_failing([*recent("ab"), *[says_nothing] * 9, *recent("ca")])
-    assert keeps_failing([*recent("ab"), *[says_nothing] * 9, *recent("cab")])
+def test_an_attempt_that_the_application_ended_neither_counts_nor_resets(not_counted: Attempt) -> None:
+    assert not should_open_circuit([*recent("ab"), *[not_counted] * 9, *recent("ca")])
+    assert should_open_circuit([*recent("ab"), *[not_counted] * 9, *recent("cab")])
 
 
 @pytest.mark.parametrize(
@@ -89,18 +89,18 @@ def test_what_says_nothing_of_the_destination_neither_counts_nor_clears(says_not
         (Outcome.DELIVERED, 200, None, False, True),
     ],
 )
-def test_what_is_a_failure_and_what_an_answer(
+def test_which_attempts_are_failures_and_which_are_answers(
     outcome: Outcome, http_status: int | None, error: str | None, *, failure: bool, answer: bool
 ) -> None:
     attempt = Attempt(UUID(int=1), outcome, http_status, error)
     assert (attempt.is_failure, attempt.is_answer) == (failure, answer)
 
 
-def test_the_pauses_grow_and_stay() -> None:
-    assert [pause_seconds(probes) for probes in range(7)] == [5, 10, 20, 40, 60, 60, 60]
+def test_the_probe_delay_grows_to_its_maximum() -> None:
+    assert [probe_delay(probes) for probes in range(7)] == [5, 10, 20, 40, 60, 60, 60]
 
 
-def test_the_signal_of_a_failed_probe_lets_others_go_first() -> None:
+def test_the_signal_of_a_failed_probe_is_retried_after_the_next_probe() -> None:
     assert Failure(20.0, was_probe=True).delay(2.0) == 30.0
     assert Failure(20.0, was_probe=True).delay(60.0) == 60.0
     assert Failure(5.0).delay(2.0) == 2.0
@@ -111,17 +111,17 @@ def test_the_signal_of_a_failed_probe_lets_others_go_first() -> None:
     ("open_attempts", "seconds", "tokens", "wait"),
     [(0, 4.0, 0, 4.0), (0, 0.0, 1, 0.0), (0, -9.0, 1, 0.0), (1, -9.0, 0, 0.25), (1, 4.0, 0, 4.0)],
 )
-def test_one_probe_at_a_time_and_not_before_its_moment(
+def test_one_probe_at_a_time_and_not_before_its_time(
     open_attempts: int, seconds: float, tokens: int, wait: float
 ) -> None:
     free = Allowance(30, (30, 40), 0.0)
     probe_at = NOW + timedelta(seconds=seconds)
-    cut = probe_allowance(free, open_attempts=open_attempts, probe_at=probe_at, now=NOW)
+    cut = restrict_to_probe(free, open_attempts=open_attempts, probe_at=probe_at, now=NOW)
     assert (cut.tokens, cut.wait_seconds, cut.by_window) == (tokens, wait, (30, 40))
 
 
-def test_a_destination_that_works_is_not_cut_and_limits_hold_for_probes() -> None:
+def test_a_closed_circuit_does_not_restrict_and_rate_limits_apply_to_probes() -> None:
     free = Allowance(30, (30, 40), 0.0)
-    assert probe_allowance(free, open_attempts=9, probe_at=None, now=NOW) == free
+    assert restrict_to_probe(free, open_attempts=9, probe_at=None, now=NOW) == free
     none = Allowance(0, (0, 40), 7.0)
-    assert probe_allowance(none, open_attempts=0, probe_at=NOW, now=NOW) == none
+    assert restrict_to_probe(none, open_attempts=0, probe_at=NOW, now=NOW) == none

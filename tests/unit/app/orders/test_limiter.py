@@ -1,4 +1,4 @@
-"""The limiter's promise (SPEC §10): no sliding window at the destination holds more than its limit."""
+"""No sliding window at the destination holds more requests than its limit."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.orders.limiter import Allowance, Usage, Window
-from app.orders.limiter import allowance as allowance_of
+from app.orders.destination import Allowance, Usage, Window, compute_allowance
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 WINDOWS = (Window(4, 60), Window(9, 300))
@@ -24,7 +23,7 @@ def allowance(
         excess = len(counting) + open_attempts - window.limit
         leaves = counting[excess] if 0 <= excess < len(counting) else None
         usage.append(Usage(len(counting), leaves + timedelta(seconds=window.seconds) if leaves else None))
-    return allowance_of(windows, usage, open_attempts=open_attempts, now=now)
+    return compute_allowance(windows, usage, open_attempts=open_attempts, now=now)
 
 
 def at(seconds: float) -> datetime:

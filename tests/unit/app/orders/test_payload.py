@@ -1,4 +1,4 @@
-"""The body that leaves: what is set, what is added, and that all else stays byte for byte (SPEC §10)."""
+"""The request body: which members are set and added, and that all others stay byte for byte."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from app.orders.payload import has_quantity, headers, render
+from app.orders.transport import has_quantity, make_headers, render
 
 ID = UUID("11111111-2222-3333-4444-555555555555")
 
@@ -67,7 +67,7 @@ def test_no_action_is_made_up_unless_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize("body", ["[1]", '"text"', "{", '{"a":1}}'])
 def test_what_is_no_object_is_refused(body: str) -> None:
-    with pytest.raises(ValueError, match="no JSON object"):
+    with pytest.raises(ValueError, match="not a JSON object"):
         sent(body)
 
 
@@ -105,9 +105,9 @@ def test_every_other_field_comes_through(
 def test_the_headers_are_those_of_standard_webhooks() -> None:
     secret, moment = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", datetime.now(UTC)
     body = '{"ticker":"AAPL","note":"é"}'.encode()
-    signed = headers(webhook_id=f"{ID}.r2", body=body, sent_at=moment, signing_secret=secret)
+    signed = make_headers(webhook_id=f"{ID}.r2", body=body, sent_at=moment, signing_secret=secret)
     assert signed["webhook-id"] == f"{ID}.r2"
     assert Webhook(secret).verify(body, signed) == json.loads(body)
-    unsigned = headers(webhook_id=str(ID), body=body, sent_at=moment, signing_secret="")
+    unsigned = make_headers(webhook_id=str(ID), body=body, sent_at=moment, signing_secret="")
     assert "webhook-signature" not in unsigned
     assert unsigned["webhook-timestamp"] == str(int(moment.timestamp()))

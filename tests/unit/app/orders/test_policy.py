@@ -1,4 +1,4 @@
-"""What an answer means and what follows, against the words of SPEC §8 and §10."""
+"""The retry policy: what an answer means and what follows from it."""
 
 from __future__ import annotations
 
