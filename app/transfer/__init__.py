@@ -1,1 +1,1 @@
-"""History out of the database, into it, and out of the way."""
+"""Export, import and clearance of the signals."""

@@ -1,6 +1,6 @@
-"""Deletes the signals that have ended, after everything that goes is in a file that was read back.
+"""Delete the signals that have ended, after all of them were dumped to a file that was read back.
 
-The application has no `pg_dump`: its dump is an export, which `/admin/database/import` takes back as history.
+The application has no `pg_dump`. Its dump is an export, which `/admin/database/import` can import as history.
 """
 
 import asyncio
@@ -14,23 +14,21 @@ from typing import BinaryIO, TypeVar
 
 from app.config.files import NotWrittenError
 from app.db.pool import Pool
-from app.db.queries import load
 from app.errors import ConflictError
-from app.transfer import export, importing
+from app.transfer import export, importing, repository
 
-_SQL = load("app.transfer")
-_BATCH = 500
-_ANY_TIME = datetime(9990, 1, 1, tzinfo=UTC)  # a clock that was set back makes no row unreadable
+_BATCH_SIZE = 500
+_ANY_TIME = datetime(9990, 1, 1, tzinfo=UTC)  # rows stay readable after the clock was set back
 _Result = TypeVar("_Result")
 
 
 class UndeliveredError(ConflictError):
-    """Signals are pending; the text says how many."""
+    """Signals are pending; the message says how many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """`kept` were tried within the last hour, and the limiter counts them; `dump` holds all of them."""
+    """`kept` were attempted within the last hour and count for the limiter; `dump` contains all signals."""
 
     deleted: int
     kept: int
@@ -38,35 +36,28 @@ class Cleared:
 
 
 async def clear(pool: Pool, data_dir: Path) -> Cleared:
-    """Dump, then delete in small batches.
+    """Dump the signals that have ended, then delete them in small batches.
 
     Raises:
         UndeliveredError: a signal is undelivered; nothing was deleted.
         NotWrittenError: the dump could not be written; nothing was deleted.
     """
-    extent = await pool.fetchrow(_SQL["extent"])
-    if extent is None:
-        raise RuntimeError("an aggregate without GROUP BY always has its one row")
-    if extent["undelivered"]:
+    extent = await repository.fetch_extent(pool)
+    if extent.undelivered:
         raise UndeliveredError(
-            f"{extent['undelivered']} signals are undelivered: wait until they have ended, then clear"
+            f"{extent.undelivered} signals are undelivered: wait until they have ended, then clear"
         )
-    last_seq, at = extent["seq"], extent["at"]
+    last_seq, at = extent.last_seq, extent.at
     path = data_dir / "exports" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-clear.csv"
     dumped = await _dump(export.pages(pool, last_seq, at), path)
     deleted = 0
-    while batch := await _delete(pool, last_seq, at):
+    while batch := await repository.delete_ended(pool, last_seq=last_seq, ended_by=at, limit=_BATCH_SIZE):
         deleted += batch
     return Cleared(deleted, dumped - deleted, str(path))
 
 
-async def _delete(pool: Pool, last_seq: int, at: datetime) -> int:
-    status = await pool.execute(_SQL["clear"], last_seq, at, _BATCH)
-    return int(status.rpartition(" ")[2])
-
-
 async def _dump(pages: AsyncIterator[tuple[int, bytes]], path: Path) -> int:
-    """Write the pages to a file, whole or not at all; return its rows."""
+    """Write the pages to a file, completely or not at all; return the number of rows."""
     partial = path.with_name(f"{path.name}.partial")
     file = await _on_disk(path, _new_file, partial)
     rows = 0
@@ -78,7 +69,7 @@ async def _dump(pages: AsyncIterator[tuple[int, bytes]], path: Path) -> int:
             await _on_disk(path, _sync, file)
         _compare(await _on_disk(path, _rows_in, partial), rows, partial)
         await _on_disk(path, partial.rename, path)
-    except BaseException:  # also when the request is cancelled: half a dump must not look like one
+    except BaseException:  # also when the request is cancelled: a partial dump must not look complete
         partial.unlink(missing_ok=True)
         raise
     return rows
@@ -90,7 +81,7 @@ def _compare(found: int, written: int, path: Path) -> None:
 
 
 async def _on_disk(path: Path, work: Callable[..., _Result], *arguments: object) -> _Result:
-    """Run a step in a thread. Its errors are the disk's, and never to be taken for the database's."""
+    """Run a step in a thread. An OSError is reported as an error of the disk, not of the database."""
     try:
         return await asyncio.to_thread(work, *arguments)
     except OSError as error:
@@ -106,7 +97,7 @@ def _new_file(path: Path) -> BinaryIO:
 
 
 def _write(file: BinaryIO, content: bytes) -> None:
-    """Write all of it: an unbuffered file may take less on a disk that is about to be full."""
+    """Write all bytes: on an almost full disk, one call on an unbuffered file may write only some."""
     left = memoryview(content)
     while left:
         left = left[file.write(left) :]
@@ -117,6 +108,6 @@ def _sync(file: BinaryIO) -> None:
 
 
 def _rows_in(path: Path) -> int:
-    """Count the rows that an import takes: nothing is deleted unless all of it can be imported again."""
+    """Count the rows that an import would accept: nothing is deleted unless all can be imported again."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         return sum(1 for row in importing.read(file, _ANY_TIME) if row.past is not None)

@@ -1,9 +1,9 @@
-"""Reads exported signals back as history: shown, never traded again. Pure but for `insert`."""
+"""Parse the rows of an export as history, which is shown and never traded again. Pure."""
 
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -13,10 +13,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from app.db.pool import Connection
-from app.db.queries import load
 from app.signals.statuses import Outcome, SignalType, Status
 from app.transfer.export import BASE64
+from app.transfer.repository import ImportedAttempt, ImportedEvent, ImportedSignal
 
 REQUIRED = ("id", "received_at", "status", "ticker", "body")
 
@@ -27,13 +26,12 @@ _Ticker = Annotated[str, Meta(pattern=r"^[A-Z0-9.-]{1,20}\Z")]
 _Moment = Annotated[datetime, Meta(tz=True)]
 _BODY_LIMIT = 64 * 1024
 _DETAIL_LIMIT = 256 * 1024
-_DETAIL_DEPTH = 32  # far above what the application writes, far below what a reader of it refuses
+_DETAIL_DEPTH = 32  # far more than the application writes, far less than a JSON parser refuses
 _PRICE_LENGTH = 4000
 _PRICE_DIGITS = 2000
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOCK_SKEW = timedelta(minutes=5)  # how far the clock of the exporting host may be ahead
 _EXPIRY_SPAN = timedelta(days=3660)
-_SQL = load("app.transfer")
 _Decoded = TypeVar("_Decoded")
 
 _MOMENT = "must be a time with its offset from UTC, like 2026-11-22T10:00:00Z"
@@ -59,7 +57,7 @@ class _Event(msgspec.Struct, frozen=True):
     at: _Moment
     status: str
     reason: str
-    detail: msgspec.Raw  # kept as it is: numbers keep all their digits
+    detail: msgspec.Raw  # unparsed, so that numbers keep all their digits
 
 
 class _Attempt(msgspec.Struct, frozen=True):
@@ -76,7 +74,7 @@ class _Attempt(msgspec.Struct, frozen=True):
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True):
-    """The plain cells of a row, their types and ranges; the optional columns may be missing or empty."""
+    """The plain cells of a row with their types and ranges. Optional columns may be missing or empty."""
 
     id: UUID
     received_at: _Moment
@@ -98,27 +96,22 @@ _CELLS = (*_Row.__struct_fields__, "events", "deliveries")
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A signal as it is kept: columns in the order of the statements `insert`, `insert_events` and so on.
+    """A signal with its timeline, ready to be inserted.
 
-    `was_unfinished`: it was pending when it was exported, and has expired here.
+    `was_unfinished`: it was pending when it was exported, and is imported as expired.
     """
 
-    columns: tuple[object, ...]
-    events: tuple[tuple[object, ...], ...]
-    attempts: tuple[tuple[object, ...], ...]
+    signal: ImportedSignal
+    events: tuple[ImportedEvent, ...]
+    attempts: tuple[ImportedAttempt, ...]
     was_unfinished: bool
-
-    @property
-    def id(self) -> object:
-        """The signal's own id, by which it is recognised."""
-        return self.columns[0]
 
 
 def read(cells: Mapping[str, str | None], now: datetime) -> Past:
-    """Read a row of an export by its columns' names; None is an empty cell. `now` is the database's clock.
+    """Parse a row of an export by column names; None is an empty cell. `now` is the database's time.
 
     Raises:
-        ValueError: a cell is missing or wrong; names the column and what is allowed, never its content.
+        ValueError: a cell is missing or not valid. Names the column and what is allowed, never the content.
     """
     texts = {name: text for name, text in cells.items() if text is not None and name in _CELLS}
     for name, text in texts.items():
@@ -133,33 +126,35 @@ def read(cells: Mapping[str, str | None], now: datetime) -> Past:
     received_at = _moment("received_at", row.received_at, latest)
     status_at = _moment("status_at", row.status_at or received_at, latest)
     expires_at = _moment("expires_at", row.expires_at or received_at, received_at + _EXPIRY_SPAN)
-    event_rows = tuple(_event(number, event, latest) for number, event in enumerate(events, 1))
+    event_rows = tuple(_event(row.id, number, event, latest) for number, event in enumerate(events, 1))
     unfinished = row.status not in _FINAL
     reason, status = row.reason, str(row.status)
     if unfinished:
         reason, status, status_at = f"imported; it was {status} when it was exported", Status.EXPIRED, now
-        event_rows = (*event_rows, (now, status, reason, msgspec.Raw(b"{}")))
-    columns = (
-        row.id,
-        received_at,
-        status,
-        status_at,
-        row.type,
-        row.ticker,
-        _price(row.price),
-        reason,
-        row.sender_signal_id,
-        row.round,
-        row.attempts,
-        expires_at,
-        _body(row.body),
+        event_rows = (*event_rows, ImportedEvent(row.id, now, status, reason, msgspec.Raw(b"{}")))
+    signal = ImportedSignal(
+        id=row.id,
+        received_at=received_at,
+        status=status,
+        status_at=status_at,
+        type=row.type,
+        ticker=row.ticker,
+        price=_price(row.price),
+        reason=reason,
+        sender_signal_id=row.sender_signal_id,
+        round=row.round,
+        attempts=row.attempts,
+        expires_at=expires_at,
+        body=_body(row.body),
     )
-    attempt_rows = tuple(_attempt(number, attempt, latest) for number, attempt in enumerate(attempts, 1))
-    return Past(columns, event_rows, attempt_rows, unfinished)
+    attempt_rows = tuple(
+        _attempt(row.id, number, attempt, latest) for number, attempt in enumerate(attempts, 1)
+    )
+    return Past(signal, event_rows, attempt_rows, unfinished)
 
 
 def storable(text: str) -> bool:
-    """Whether PostgreSQL can store it: no NUL, and no bytes that were not UTF-8."""
+    """Return whether PostgreSQL can store the text: it has no NUL, and no bytes that were not UTF-8."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -175,7 +170,7 @@ def _row(texts: Mapping[str, str]) -> _Row:
 
 
 def _listed(name: str, text: str | None, kind: type[tuple[_Decoded, ...]]) -> tuple[_Decoded, ...]:
-    """Decode a cell with a JSON list; an empty one holds none."""
+    """Decode a cell with a JSON list; an empty cell is an empty list."""
     if text is None:
         return ()
     try:
@@ -190,7 +185,7 @@ def _listed(name: str, text: str | None, kind: type[tuple[_Decoded, ...]]) -> tu
 
 
 def _place(error: Exception) -> tuple[int | None, str]:
-    """The number of the list's entry, from 1, and the field that an error of msgspec speaks of."""
+    """Return the list entry's number, from 1, and the field that an error of msgspec names."""
     found = re.search(r" - at `\$(?:\[(\d+)\])?(?:\.([a-z_]+))?", str(error))
     if found is None:
         return None, ""
@@ -238,18 +233,19 @@ def _in_utc(value: datetime, latest: datetime) -> tuple[datetime, str]:
     return moment, "" if moment <= latest else "lies in the future"
 
 
-def _event(number: int, event: _Event, latest: datetime) -> tuple[object, ...]:
+def _event(signal_id: UUID, number: int, event: _Event, latest: datetime) -> ImportedEvent:
     for field in ("status", "reason"):
         if not storable(getattr(event, field)):
             raise _bad_entry("events", number, field)
     detail = _detail(event.detail)
     if detail is None:
         raise _bad_entry("events", number, "detail")
-    return (_entry_moment("events", number, "at", event.at, latest), event.status, event.reason, detail)
+    at = _entry_moment("events", number, "at", event.at, latest)
+    return ImportedEvent(signal_id, at, event.status, event.reason, detail)
 
 
 def _detail(raw: msgspec.Raw) -> msgspec.Raw | None:
-    """Return a JSON object that can be stored and shown; None for anything else."""
+    """Return a JSON object if it can be stored and shown; None for anything else."""
     if len(bytes(raw)) > _DETAIL_LIMIT:
         return None
     try:
@@ -260,7 +256,7 @@ def _detail(raw: msgspec.Raw) -> msgspec.Raw | None:
 
 
 def _texts(value: object, depth: int) -> Iterator[str]:
-    """Every text within a JSON value.
+    """Yield every text within a JSON value.
 
     Raises:
         RecursionError: it is nested deeper than `depth`.
@@ -274,8 +270,8 @@ def _texts(value: object, depth: int) -> Iterator[str]:
             yield from _texts(part, depth - 1)
 
 
-def _attempt(number: int, attempt: _Attempt, latest: datetime) -> tuple[object, ...]:
-    """The attempt's columns. One that was open ended with the export: its outcome is unknown."""
+def _attempt(signal_id: UUID, number: int, attempt: _Attempt, latest: datetime) -> ImportedAttempt:
+    """Return the attempt. One that was open in the export has ended, with an unknown outcome."""
     for field in ("destination", "webhook_id", "error"):
         if not storable(getattr(attempt, field) or ""):
             raise _bad_entry("deliveries", number, field)
@@ -287,17 +283,18 @@ def _attempt(number: int, attempt: _Attempt, latest: datetime) -> tuple[object, 
         raise _bad_entry("deliveries", number, "response") from error
     started_at = _entry_moment("deliveries", number, "started_at", attempt.started_at, latest)
     ended_at = attempt.ended_at or started_at
-    return (
-        attempt.round,
-        attempt.number,
-        attempt.destination,
-        attempt.webhook_id,
-        started_at,
-        _entry_moment("deliveries", number, "ended_at", ended_at, latest),
-        attempt.outcome or Outcome.UNKNOWN,
-        attempt.http_status,
-        attempt.error,
-        response,
+    return ImportedAttempt(
+        signal_id=signal_id,
+        round=attempt.round,
+        number=attempt.number,
+        destination=attempt.destination,
+        webhook_id=attempt.webhook_id,
+        started_at=started_at,
+        ended_at=_entry_moment("deliveries", number, "ended_at", ended_at, latest),
+        outcome=attempt.outcome or Outcome.UNKNOWN,
+        http_status=attempt.http_status,
+        error=attempt.error,
+        response=response,
     )
 
 
@@ -324,20 +321,3 @@ def _body(text: str) -> bytes:
     if len(body) > _BODY_LIMIT:
         raise ValueError(f"body: at most {_BODY_LIMIT} bytes are allowed")
     return body
-
-
-async def insert(connection: Connection, signals: Sequence[Past]) -> set[object]:
-    """Store what is not there yet, with its timeline, in one transaction; return the ids that are new."""
-    async with connection.transaction():
-        rows = await connection.fetch(_SQL["insert"], *_transposed([past.columns for past in signals], 13))
-        new = {row["id"] for row in rows}
-        stored = {past.id: past for past in reversed(signals) if past.id in new}  # of an id twice the first
-        events = [(past.id, *event) for past in stored.values() for event in past.events]
-        await connection.execute(_SQL["insert_events"], *_transposed(events, 5))
-        attempts = [(past.id, *attempt) for past in stored.values() for attempt in past.attempts]
-        await connection.execute(_SQL["insert_attempts"], *_transposed(attempts, 11))
-    return new
-
-
-def _transposed(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
-    return [[row[column] for row in rows] for column in range(width)]

@@ -1,36 +1,35 @@
-"""Import an exported file, a few rows at a time; a wrong row keeps no other one out."""
+"""Import an exported file in batches; a bad row does not affect the other rows."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TextIO
+from uuid import UUID
 
 import asyncpg
 
 from app.db.errors import is_about_rows
-from app.db.pool import Pool
-from app.db.queries import load
+from app.db.pool import Connection, Pool
 from app.errors import RefusedError
-from app.transfer import history, spreadsheet
+from app.transfer import history, repository, spreadsheet
 from app.transfer.history import Past
 
 _BATCH = 200
 _BATCH_CHARACTERS = 4 * 1024 * 1024
 _BAD_LISTED = 100
 _NOT_STORABLE = "PostgreSQL cannot store this signal"
-_SQL = load("app.transfer")
 
 
 class NoExportError(RefusedError):
-    """The file's first line is not an export's; nothing was imported."""
+    """The file's first line is not the header of an export; nothing was imported."""
 
     http_status = 422
 
 
 @dataclass(slots=True)
 class Result:
-    """`present` were there already; `expired`, of the imported, had not ended; `listed`: the first bad."""
+    """`present` existed already; `expired` of the imported were pending; `listed` are the first bad rows."""
 
     imported: int = 0
     expired: int = 0
@@ -47,7 +46,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the file by the number of its first line: a signal, or why it is none."""
+    """A row of the file by the number of its first line: a signal, or the reason why it is bad."""
 
     line: int
     size: int
@@ -56,15 +55,15 @@ class Row:
 
 
 async def import_csv(pool: Pool, file: TextIO) -> Result:
-    """Import the signals that are not there yet; each batch is committed by itself.
+    """Import the signals that do not exist yet; each batch is a transaction.
 
-    Rows are read in a thread, a batch at a time: the event loop goes on, and memory stays bounded.
+    Batches are read in a thread, so the event loop is not blocked and memory stays bounded.
 
     Raises:
         NoExportError: the header lacks a column.
     """
     result = Result()
-    found = await asyncio.to_thread(read, file, await pool.fetchval(_SQL["now"]))
+    found = await asyncio.to_thread(read, file, await repository.fetch_time(pool))
     while rows := await asyncio.to_thread(_batch, found):
         signals = []
         for row in rows:
@@ -77,7 +76,7 @@ async def import_csv(pool: Pool, file: TextIO) -> Result:
 
 
 def read(file: TextIO, now: datetime) -> Iterator[Row]:
-    """Read the header, and return what reads the rows behind it. `now` is the database's clock.
+    """Read the header and return an iterator over the rows. `now` is the time on the database's clock.
 
     Raises:
         NoExportError: the header lacks a column.
@@ -92,7 +91,7 @@ def read(file: TextIO, now: datetime) -> Iterator[Row]:
         raise NoExportError(f"the first line names no column {names}: is this an export of signals?")
     if len(set(header.cells)) < len(header.cells):
         raise NoExportError("the first line names a column twice: is this an export of signals?")
-    # what an export writes, by the version that wrote it
+    # versions without the column `imported_at` neutralised cells by other rules
     restored = spreadsheet.restored if "imported_at" in header.cells else spreadsheet.restored_from_before
     return (_row(header.cells, record, restored, now) for record in records)
 
@@ -125,12 +124,12 @@ def _batch(found: Iterator[Row]) -> list[Row]:
 
 
 async def _store(pool: Pool, signals: list[tuple[int, Past]], result: Result) -> None:
-    """Store the signals of a batch; one that PostgreSQL refuses is noted by its line."""
+    """Store the signals of a batch; a signal that PostgreSQL refuses is noted with its line."""
     if not signals:
         return
     try:
         async with pool.acquire(timeout=5) as connection:
-            new = await history.insert(connection, [past for _, past in signals])
+            new = await _insert(connection, [past for _, past in signals])
     except asyncpg.PostgresError as error:
         if not is_about_rows(error):
             raise
@@ -142,4 +141,17 @@ async def _store(pool: Pool, signals: list[tuple[int, Past]], result: Result) ->
         return
     result.imported += len(new)
     result.present += len(signals) - len(new)
-    result.expired += len({past.id for _, past in signals if past.was_unfinished} & new)
+    result.expired += len({past.signal.id for _, past in signals if past.was_unfinished} & new)
+
+
+async def _insert(connection: Connection, signals: Sequence[Past]) -> set[UUID]:
+    """Insert the signals that do not exist yet, with timelines, in one transaction; return their ids."""
+    async with connection.transaction():
+        new = await repository.insert_signals(connection, [past.signal for past in signals])
+        # of signals with the same id the first one was inserted
+        stored = {past.signal.id: past for past in reversed(signals) if past.signal.id in new}.values()
+        await repository.insert_events(connection, [event for past in stored for event in past.events])
+        await repository.insert_attempts(
+            connection, [attempt for past in stored for attempt in past.attempts]
+        )
+    return new

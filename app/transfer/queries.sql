@@ -1,16 +1,16 @@
--- History out of the database and into it, and out of the way.
+-- Export, import and clearance of the signals.
 
 -- name: now
 SELECT clock_timestamp()
 
 -- name: extent
--- How far an export or a clearance goes: what comes later is not its business.
-SELECT coalesce(max(seq), 0) AS seq, clock_timestamp() AS at,
+-- The newest signal of an export or a clearance that begins now: later signals are not part of it.
+SELECT coalesce(max(seq), 0) AS last_seq, clock_timestamp() AS at,
        count(*) FILTER (WHERE status IN ('received', 'approved', 'forwarding')) AS undelivered
 FROM signals
 
 -- name: contents
--- How much there is of everything, and how large the database is on the disk.
+-- The number of rows of each table, and the size of the database on the disk.
 SELECT s.*, p.*,
        (SELECT count(*) FROM signal_events) AS events,
        (SELECT count(*) FROM attempts) AS attempts,
@@ -27,7 +27,7 @@ FROM (
 ) AS p
 
 -- name: page
--- $1 after this seq, $2 up to that one, $3 how many, $4 only those that had ended at this moment (NULL: all).
+-- $1 after this seq, $2 up to this seq, $3 limit, $4 only those that had ended at this time (NULL: all).
 SELECT s.seq, s.id, s.received_at, s.status, s.status_at, s.type, s.ticker, s.price, s.reason, s.sender_signal_id, s.round,
        s.attempts, s.expires_at, s.body, s.imported_at,
        (SELECT coalesce(json_agg(json_build_object(
@@ -47,8 +47,8 @@ ORDER BY s.seq
 LIMIT $3
 
 -- name: clear
--- $1 up to this seq, $2 ended at this moment at the latest, $3 how many. A signal that was tried within the last hour stays:
--- its attempts are what the limiter counts (SPEC §10).
+-- $1 up to this seq, $2 ended at this time at the latest, $3 limit. A signal that was attempted within the last hour is kept:
+-- the limiter counts its attempts.
 DELETE FROM signals
 WHERE id IN (
     SELECT id FROM signals s
@@ -61,7 +61,7 @@ WHERE id IN (
     FOR UPDATE SKIP LOCKED)
 
 -- name: insert
--- $1 … $13 columns, in the order of the file; a signal that is there already stays as it is. Returns the ids that are new.
+-- $1 … $13 the columns of the signals, in the order of the file. An existing signal stays as it is. Returns the new ids.
 INSERT INTO signals (id, received_at, status, status_at, type, ticker, price, reason, sender_signal_id, round, attempts,
                      expires_at, body, imported_at)
 SELECT id, received_at, status, status_at, type, ticker, price, reason, sender_signal_id, round, attempts, expires_at, body,
@@ -75,7 +75,7 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id
 
 -- name: insert_events
--- $1 signals, $2 moments, $3 statuses, $4 reasons, $5 details; in order.
+-- $1 signals, $2 times, $3 statuses, $4 reasons, $5 details; in order.
 INSERT INTO signal_events (signal_id, at, status, reason, detail)
 SELECT signal_id, at, status, reason, detail
 FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::jsonb[])
@@ -83,7 +83,7 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::jsonb[])
 ORDER BY line
 
 -- name: insert_attempts
--- $1 signals, $2 … the attempt's columns; in order. Every one has ended, and counts for nothing.
+-- $1 … $11 the columns of the attempts, in order. Each has ended; the limiter ignores imported attempts.
 INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, started_at, ended_at, outcome,
                       http_status, error, response, imported)
 SELECT signal_id, round, number, destination, webhook_id, gen_random_uuid(), started_at, ended_at, outcome, http_status,

@@ -1,4 +1,4 @@
-"""CSV that a spreadsheet may open without running what strangers sent. Pure."""
+"""CSV in which a spreadsheet program finds no formulas, whatever senders wrote. Pure."""
 
 import csv
 import io
@@ -8,27 +8,27 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple, TextIO
 
-# The signature by which spreadsheets recognise UTF-8; a file begins with it.
+# The byte order mark by which spreadsheet programs recognise UTF-8; a file begins with it.
 SIGNATURE = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
 
-_LONGEST_CELL = 16 * 1024 * 1024  # characters: the events of a signal with thousands of attempts fit
+_LONGEST_CELL = 16 * 1024 * 1024  # characters: enough for the events of a signal with thousands of attempts
 _LONGEST_RECORD = 2 * _LONGEST_CELL
 
-# A spreadsheet begins a cell at the start, and behind each list separator or line end: with a separator other
-# than the comma, the quotes around a cell do not protect what is in it. It takes for a formula what begins
-# with one of these characters, also behind some that it may skip.
+# A spreadsheet program begins a cell at the start, and after each list separator or line end. If its
+# separator is not the comma, quotes around a cell do not protect the content. It reads as a formula what
+# begins with one of these characters, also after some that it may skip.
 _FORMULA = r"""[ '"]*[=+\-@\uff1d\uff0b\uff0d\uff20]"""
 _SEPARATOR = r"(?<=[,;|\t\r\n])"
 _UNPROTECTED = re.compile(rf"\A(?={_FORMULA}|'*[\t\r\n]|'+\Z)|{_SEPARATOR}(?={_FORMULA})")
 _PROTECTED = re.compile(rf"\A'(?={_FORMULA}|'*[\t\r\n]|'*\Z)|{_SEPARATOR}'(?={_FORMULA})")
 _EMPTY_TEXT = "'"
 
-# The version without the column `imported_at` put an apostrophe before the whole cell only.
+# The version without the column `imported_at` put an apostrophe only before the whole cell.
 _PROTECTED_BEFORE = re.compile(r"'(?='*[=+\-@\t\r\n])")
 
 
 class Record(NamedTuple):
-    """The cells of a row, and the number of its first line; `reason` instead where it cannot be read."""
+    """The cells of a row and the number of its first line. `reason`: why it cannot be read."""
 
     line: int
     cells: list[str]
@@ -36,12 +36,12 @@ class Record(NamedTuple):
 
 
 def neutral(text: str) -> str:
-    """Put an apostrophe before everything that a spreadsheet would take for the start of a formula."""
+    """Put an apostrophe before everything that a spreadsheet program would read as the start of a formula."""
     return _UNPROTECTED.sub("'", text)
 
 
 def restored(cell: str) -> str:
-    """Return the text that `neutral` made the cell of."""
+    """Return the text from which `neutral` made the cell."""
     return _PROTECTED.sub("", cell)
 
 
@@ -51,14 +51,14 @@ def restored_from_before(cell: str) -> str:
 
 
 def moment(value: datetime) -> str:
-    """Render a time as every export does: UTC, with microseconds."""
+    """Format a time in UTC with microseconds, as in every export."""
     return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def lines(rows: Iterable[Iterable[object]]) -> bytes:
-    """Render rows as CSV in UTF-8.
+    """Format rows as CSV in UTF-8.
 
-    Texts are neutralised, numbers are not; None is an empty cell, and an empty text a lone apostrophe.
+    Texts are neutralised, numbers are not. None is an empty cell, an empty text a single apostrophe.
     """
     buffer = io.StringIO()
     csv.writer(buffer).writerows([_cell(value) for value in row] for row in rows)
@@ -80,15 +80,15 @@ def _cell(value: object) -> str:
 class Records:
     """Iterate over the rows of a CSV text, opened with newline=""; cells are still neutralised.
 
-    A row that cannot be read is a record with a reason. Reading goes on with the line after its first one, so
-    that a quote that is never closed hides no row behind it. Empty lines are left out.
+    A row that cannot be read is a record with a reason. Reading continues with the line after its first one,
+    so that an unclosed quote hides no later row. Empty lines are skipped.
     """
 
     def __init__(self, file: TextIO) -> None:
         csv.field_size_limit(_LONGEST_CELL)
         self._file = file
         self._again: deque[str] = deque()
-        self._line = 0  # how many lines are done with
+        self._line = 0  # number of lines read
 
     def __iter__(self) -> Iterator[Record]:
         return self
@@ -126,7 +126,7 @@ class Records:
 
 
 class _TooLongError(Exception):
-    """A row beyond what is read at once."""
+    """A row is longer than allowed."""
 
     def __str__(self) -> str:
         return f"at most {_LONGEST_CELL} characters are allowed in a line"

@@ -15,14 +15,12 @@ from app.admin.schemas import Status
 from app.audit import repository as audit_log
 from app.context import AppContext
 from app.db.pool import Connection
-from app.db.queries import load
 from app.errors import RefusedError
-from app.transfer import clearance, export, importing
+from app.transfer import clearance, export, importing, repository
 from app.web.dependencies import REFUSALS, CurrentActor, context_of, signed_in
 from app.web.problems import Invalid, Problem
 from app.web.reasons import translate
 
-_SQL = load("app.transfer")
 _IMPORT_BYTES = 64 * 1024 * 1024
 _FILE = {"schema": {"type": "string", "format": "binary", "description": "CSV of an export"}}
 _IN_MEMORY_BYTES = 4 * 1024 * 1024
@@ -31,7 +29,7 @@ router = APIRouter(prefix="/admin/database", tags=["database"], responses=REFUSA
 
 
 class TooLargeError(RefusedError):
-    """A file beyond what is taken at once."""
+    """The file is larger than allowed."""
 
     http_status = 413
 
@@ -92,10 +90,7 @@ async def contents(request: Request) -> Contents:
     """What the database holds now."""
 
     async def read(connection: Connection) -> Contents:
-        row = await connection.fetchrow(_SQL["contents"])
-        if row is None:
-            raise RuntimeError("an aggregate without GROUP BY always has its one row")
-        return Contents(**row)
+        return Contents.model_validate(await repository.fetch_contents(connection), from_attributes=True)
 
     return await context_of(request).reading.compute("contents", read)
 
@@ -112,11 +107,9 @@ async def export_signals(request: Request, actor: CurrentActor) -> StreamingResp
     """
     context = context_of(request)
     async with context.reading.acquire(is_heavy=True) as connection:
-        extent = await connection.fetchrow(_SQL["extent"])
-    if extent is None:
-        raise RuntimeError("an aggregate without GROUP BY always has its one row")
+        extent = await repository.fetch_extent(connection)
     await audit_log.record(context.pool, actor, "database.export")
-    return attachment("signals", _content(context, extent["seq"]))
+    return attachment("signals", _content(context, extent.last_seq))
 
 
 @router.post(
@@ -141,7 +134,7 @@ async def import_signals(request: Request, actor: CurrentActor) -> Imported:
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as spool:
         async with audit_log.attempt(context.pool, actor, action):
             await _receive(request, spool)
-            # half a character is found out with its line, not with the whole file
+            # incomplete characters are reported with their line, and do not fail the whole file
             text = io.TextIOWrapper(spool, encoding="utf-8-sig", errors="surrogateescape", newline="")
             result = await importing.import_csv(context.pool, text)
     answer = Imported(
