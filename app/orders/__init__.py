@@ -1,1 +1,1 @@
-"""Approved signals on their way to the destination: every attempt is written down before it is made."""
+"""Delivery of approved signals: every attempt is committed before its request is sent."""

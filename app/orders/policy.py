@@ -122,7 +122,10 @@ def reference_of(answer: bytes) -> str | None:
 
 
 def decompress(answer: bytes, encoding: str) -> bytes:
-    """Return the readable start of a compressed answer, at most `READ_BYTES`; any other answer unchanged."""
+    """Return the readable start of a compressed answer, at most `READ_BYTES`; any other answer unchanged.
+
+    Fails open: an answer that cannot be decompressed is returned unchanged, so that its HTTP status decides.
+    """
     if encoding.strip().lower() not in _COMPRESSED:
         return answer
     try:

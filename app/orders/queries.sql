@@ -255,7 +255,7 @@ WHERE destination = $1 AND (held_until > statement_timestamp() OR probe_at IS NO
 SELECT a.id AS attempt, s.id, s.type, s.ticker, s.claim_id
 FROM attempts a
 JOIN signals s ON s.id = a.signal_id AND s.claim_id = a.claim_id
-WHERE a.ended_at IS NULL AND s.lease_until < statement_timestamp()  -- only what is 'forwarding' has a lease
+WHERE a.ended_at IS NULL AND s.lease_until < statement_timestamp()  -- only a 'forwarding' signal has a lease
 ORDER BY s.seq
 LIMIT 500
 FOR UPDATE OF s SKIP LOCKED

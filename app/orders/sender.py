@@ -87,10 +87,10 @@ class Sender:
 async def _attempt(context: AppContext, delivery: Delivery) -> tuple[Answer, Effect]:
     try:
         request = _prepare(context, delivery)
-    except ValueError:  # one bad signal must not stop a sender; nothing was sent
+    except ValueError:  # Fails closed: nothing was sent, and no retry can make this body valid
         log.exception("cannot be made into a delivery", signal_id=delivery.id)
         return Answer(Outcome.REFUSED, error="its body cannot be made into a delivery"), Effect.NOTHING
-    except Exception:  # nothing was sent, so the signal, an exit too, is retried until it expires
+    except Exception:  # Fails open: nothing was sent, so the signal (an exit too) is retried until it expires
         log.exception("the request cannot be prepared", signal_id=delivery.id)
         return Answer(Outcome.NOT_TAKEN, error=NOT_PREPARED), Effect.NOTHING
     started = time.monotonic()

@@ -23,7 +23,7 @@ def sent(body: str, *, ticker: str = "AAPL", order_type: str = "buy", map_action
     ).decode()
 
 
-def test_a_complete_body_leaves_untouched() -> None:
+def test_a_complete_body_is_sent_unchanged() -> None:
     body = (
         ' {"ticker":"AAPL", "action" : "BUY","signal_id": 7,"price":1.10,"n":123456789012345678901234567890} '
     )
@@ -55,18 +55,18 @@ def test_a_complete_body_leaves_untouched() -> None:
         ("{}", f'{{"signal_id":"{ID}","action":"sell"}}'),
     ],
 )
-def test_what_is_missing_is_added(body: str, expected: str) -> None:
+def test_missing_members_are_added(body: str, expected: str) -> None:
     assert sent(body, order_type="buy" if "long" in body else "sell") == expected
 
 
-def test_no_action_is_made_up_unless_it_is_asked_for() -> None:
+def test_no_action_is_added_without_map_action() -> None:
     assert sent('{"ticker":"AAPL","side":"buy","signal_id":"a"}', map_action=False) == (
         '{"ticker":"AAPL","side":"buy","signal_id":"a"}'
     )
 
 
 @pytest.mark.parametrize("body", ["[1]", '"text"', "{", '{"a":1}}'])
-def test_what_is_no_object_is_refused(body: str) -> None:
+def test_a_body_that_is_not_an_object_is_refused(body: str) -> None:
     with pytest.raises(ValueError, match="not a JSON object"):
         sent(body)
 
@@ -88,7 +88,7 @@ _EXTRA = st.dictionaries(st.text().filter(lambda name: name not in {"ticker", "a
 
 
 @given(extra=_EXTRA, ascii_only=st.booleans(), indent=st.sampled_from([None, 1]))
-def test_every_other_field_comes_through(
+def test_every_other_member_is_sent_unchanged(
     extra: dict[str, Any], *, ascii_only: bool, indent: int | None
 ) -> None:
     alert = {**extra, "ticker": " aapl"}

@@ -35,21 +35,21 @@ def test_a_fresh_destination_has_every_token() -> None:
     assert (free.tokens, free.by_window, free.wait_seconds) == (4, (4, 9), 0)
 
 
-def test_open_attempts_count_and_with_all_lent_it_looks_again_soon() -> None:
+def test_open_attempts_count_and_without_a_token_the_wait_is_short() -> None:
     assert allowance(WINDOWS, open_attempts=3, ended=[], now=START).tokens == 1
     free = allowance(WINDOWS, open_attempts=4, ended=[], now=START)
     assert free.tokens == 0
     assert 0 < free.wait_seconds < 1
 
 
-def test_a_token_comes_back_one_window_after_the_end_of_its_attempt() -> None:
+def test_a_token_returns_one_window_after_the_end_of_its_attempt() -> None:
     ended = [at(40), at(30), at(20), at(10)]
     free = allowance(WINDOWS, open_attempts=0, ended=ended, now=at(50))
     assert (free.tokens, free.wait_seconds) == (0, 20)
     assert allowance(WINDOWS, open_attempts=0, ended=ended, now=at(70)).tokens == 1
 
 
-def test_the_longer_window_holds_when_the_shorter_is_free() -> None:
+def test_the_longer_window_limits_when_the_shorter_is_free() -> None:
     ended = [at(10 * number) for number in range(8, -1, -1)]
     free = allowance(WINDOWS, open_attempts=0, ended=ended, now=at(200))
     assert (free.by_window, free.tokens, free.wait_seconds) == ((4, 0), 0, 100)
@@ -83,7 +83,7 @@ def test_no_sliding_window_ever_holds_more_than_its_limit(asked: list[tuple[int,
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=20))
-def test_the_wait_it_names_is_enough_and_not_too_much(ages: list[int]) -> None:
+def test_the_wait_is_as_long_as_needed_and_no_longer(ages: list[int]) -> None:
     ended = sorted((at(-age) for age in ages), reverse=True)
     free = allowance(WINDOWS, open_attempts=0, ended=ended, now=START)
     if free.tokens:
