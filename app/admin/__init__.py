@@ -1,4 +1,4 @@
-"""What people see: `/admin` behind its sign-in, live updates, the API for both, and `/docs`."""
+"""The admin page behind its sign-in, live updates, the API for both, and `/docs`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,8 +36,8 @@ def install(app: "FastAPI") -> None:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     problems.install(app, problem_page)
-    app.add_middleware(HeadAsGet)  # the innermost: all others see what was asked
+    app.add_middleware(HeadAsGet)  # innermost: the other middlewares see the original method
     app.add_middleware(Authentication, attempts=app.state.wrong_attempts)
     app.add_middleware(LocaleMiddleware)
-    # added last, so outermost: the answers of the authentication get the headers, too
+    # added last, so outermost: responses of the authentication get the headers, too
     app.add_middleware(SecurityHeaders)

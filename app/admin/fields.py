@@ -1,6 +1,6 @@
-"""A configuration's values as a form's fields: kind, limits, source, from the types that check them. Pure.
+"""The values of a configuration section as form fields, with kind, limits and source. Pure.
 
-The limits shown to a person are the ones that the server refuses by: both come from `app.config.model`.
+The limits in the form are those that the server enforces: both come from the types of `app.config.model`.
 """
 
 from collections.abc import Container, Iterator, Mapping
@@ -14,11 +14,11 @@ from app.config.model import PAUSES, Source
 
 Kind = Literal["text", "long", "whole", "decimal", "decimals", "switch", "choice"]
 
-_LONG = 100  # characters; a longer text gets several lines
+_LONG = 100  # characters; a longer text gets a field of several lines
 
 
 class Limits(NamedTuple):
-    """What may stand in a field. `low` itself is not allowed if `above`; for a text `high` is its length."""
+    """The allowed content of a field. With `above`, `low` is exclusive. For a text, `high` is its length."""
 
     kind: Kind
     low: float | None = None
@@ -28,7 +28,7 @@ class Limits(NamedTuple):
 
 
 class Field(NamedTuple):
-    """One value. `name` is its dotted path; `required`: nothing stands behind the file."""
+    """One value. `name` is its dotted path. `required`: neither .env nor a default can replace the file's."""
 
     name: str
     value: Any
@@ -38,7 +38,7 @@ class Field(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The value as it stands in the form."""
+        """The value as text in the form."""
         if self.limits.kind in {"decimal", "decimals"}:
             numbers = [self.value] if self.limits.kind == "decimal" else self.value
             return " ".join(f"{number:g}" for number in numbers)
@@ -46,7 +46,7 @@ class Field(NamedTuple):
 
     @property
     def resettable(self) -> bool:
-        """Whether the file pins it, and something stands behind the file."""
+        """Whether the file sets the value, and .env or a default can replace it."""
         return self.source == "file" and not self.required
 
 
@@ -56,7 +56,7 @@ def fields_of(
     sources: Mapping[str, Source],
     required: Container[str] = (),
 ) -> list[Field]:
-    """The section's fields in the order of its type, nested ones by dotted names; pauses are no fields."""
+    """Return the section's fields in the order of its type, nested ones with dotted names, without pauses."""
     return [
         Field(name, _at(values, name), sources[name], _limits(kind), name in required)
         for name, kind in _leaves(section)

@@ -1,6 +1,6 @@
-"""What a list is asked for in the page's address. Pure.
+"""The filters of a list, parsed from the query of the page's URL. Pure.
 
-A typed address is forgiven: what cannot be read counts as not asked for (the API answers 422).
+A filter that is not valid is ignored, because people may type the URL. The API answers 422 instead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ Word = TypeVar("Word", bound=str)
 
 
 class Listing(NamedTuple):
-    """A list's address: the view's path, what narrows the list, and from where on; None is the newest."""
+    """The URL of a list: the view's path, its filters and its cursor; without a cursor the newest page."""
 
     path: str
     narrowing: Mapping[str, str | None]
@@ -24,32 +24,32 @@ class Listing(NamedTuple):
 
     @property
     def given(self) -> dict[str, str]:
-        """What was chosen to narrow it."""
+        """The filters that are set."""
         return {name: value for name, value in self.narrowing.items() if value}
 
     @property
     def narrows(self) -> bool:
-        """Whether it leaves anything out, but for the page asked for."""
+        """Whether any filter is set; the cursor is not a filter."""
         return bool(self.given)
 
     def at(self, cursor: int | None) -> str:
-        """The address of the same list from another cursor on; None is the newest page."""
+        """Return the URL of the same list at another cursor; None is the newest page."""
         given = {**self.given, **({"cursor": str(cursor)} if cursor else {})}
         return f"{self.path}?{urlencode(given)}" if given else self.path
 
 
 def chosen(query: Mapping[str, str], name: str, offered: Sequence[Word]) -> Word | None:
-    """Which of the words is asked for."""
+    """Return the requested value if it is one of those offered, else None."""
     return next((word for word in offered if word == query.get(name)), None)
 
 
 def ticker_of(query: Mapping[str, str]) -> str | None:
-    """The ticker that is asked for, as signals have theirs."""
+    """Return the requested ticker, normalised as in signals; None without one."""
     return query.get("ticker", "").replace("\0", "").strip().upper()[:20] or None
 
 
 def cursor_of(query: Mapping[str, str]) -> int | None:
-    """From where on."""
+    """Return the requested cursor; None without one."""
     cursor = query.get("cursor", "")
     readable = cursor.isascii() and cursor.isdigit() and len(cursor) < 20
     return min(int(cursor), _LARGEST) if readable else None

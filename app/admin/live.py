@@ -1,4 +1,4 @@
-"""Live updates: one producer per process watches the database, each page has a sender."""
+"""Live updates: one producer per process polls the database, and each open page has a sender."""
 
 import asyncio
 import time
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 router = APIRouter()
 
-_WORKER = "live"  # the name the supervisor knows the producer by
-_POLL_SECONDS = 1.0  # changes made by another process of the same database notify nobody here
-_SIGN_OF_LIFE_SECONDS = 2.0
-_GROWING = {"uptime_seconds", "at", "top_n_age_seconds"}  # of the status: these differ each time
+_WORKER = "live"  # the producer's name in the supervisor
+_POLL_SECONDS = 1.0  # changes by other processes send no wake-up to this one
+_HEARTBEAT_SECONDS = 2.0
+_GROWING = {"uptime_seconds", "at", "top_n_age_seconds"}  # fields of the status that differ each time
 _SPACING_SECONDS = 0.2
-_COST_FACTOR = 10  # looking takes at most a tenth of the time, however large the tables are
+_COST_FACTOR = 10  # snapshots take at most a tenth of the time, whatever the size of the tables
 _LONGEST_SPACING_SECONDS = 5.0
 _SEND_SECONDS = 10.0
 _TRY_AGAIN_LATER, _SESSION_ENDED = 1013, 1008
 
 
 async def run(context: AppContext, hub: Hub) -> None:
-    """Publish what changed; at rest while no page is connected."""
+    """Publish changes; read nothing while no page is connected."""
     shown, shown_at = None, 0.0
     while True:
         context.supervisor.beat(_WORKER)
@@ -43,7 +43,7 @@ async def run(context: AppContext, hub: Hub) -> None:
         started = time.monotonic()
         try:
             seen = await snapshot.look(context)
-        except ReadLimitError:  # the page says itself how old its data is; the database does answer
+        except ReadLimitError:  # the database answers; the page itself shows the age of its data
             await asyncio.sleep(_POLL_SECONDS)
             continue
         except TRANSIENT_DB_ERRORS as error:
@@ -54,9 +54,9 @@ async def run(context: AppContext, hub: Hub) -> None:
             continue
         _publish(hub, seen)
         head = seen.status.model_dump(mode="json", exclude=_GROWING), seen.alarms
-        if head != shown or started - shown_at >= _SIGN_OF_LIFE_SECONDS:
+        if head != shown or started - shown_at >= _HEARTBEAT_SECONDS:
             shown, shown_at = head, started
-            # with the alarms of the same look: a page's head must not contradict them
+            # with the alarms of the same snapshot, so that the page header does not contradict them
             status = {**seen.status.model_dump(mode="json"), "alarms": seen.alarms}
             hub.publish(Message("status_update", status), always=True)
         cost = time.monotonic() - started
@@ -73,11 +73,11 @@ def _publish(hub: Hub, seen: snapshot.Overview) -> None:
 
 @router.websocket("/ws/admin-updates")
 async def admin_updates(websocket: WebSocket) -> None:
-    """Send a snapshot, then what changes. The visitor is authenticated; the session's end closes the line."""
+    """Send a snapshot, then changes. The end of the session closes the connection; it is authenticated."""
     context: AppContext = websocket.app.state.context
     access: Access = websocket.scope["state"]["access"]
     hub: Hub = websocket.app.state.hub
-    mailbox = hub.join()  # before the snapshot, so that nothing falls between the two
+    mailbox = hub.join()  # before the snapshot, so that no change between the two is lost
     try:
         await websocket.accept()
         try:
@@ -93,16 +93,16 @@ async def admin_updates(websocket: WebSocket) -> None:
         except TimeoutError:
             await websocket.close(_SESSION_ENDED, "the session has ended")
     except WebSocketDisconnect:
-        pass  # the page left in the middle of a sentence: what `finally` does is all there is to do
+        pass  # the page disconnected during a message; `finally` cleans up
     finally:
         hub.leave(mailbox)
 
 
 async def _converse(websocket: WebSocket, mailbox: Mailbox, ended: asyncio.Event) -> None:
-    """Send until either side ends it. What a page sends is ignored, but read: its close frame is among it.
+    """Send until either side closes. Messages of the page are read for the close frame, and else ignored.
 
     Raises:
-        TimeoutError: the session was signed out of.
+        TimeoutError: the session was ended by a sign-out.
     """
     sender = asyncio.create_task(_send(websocket, mailbox))
     reader = asyncio.create_task(_read(websocket))
@@ -117,22 +117,22 @@ async def _converse(websocket: WebSocket, mailbox: Mailbox, ended: asyncio.Event
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # the others only have to end
+        await asyncio.gather(*tasks, return_exceptions=True)  # waits until the other tasks have ended
 
 
 async def _send(websocket: WebSocket, mailbox: Mailbox) -> None:
-    """A page that takes nothing for 10 s is given up; one that vanished is found by the server's ping."""
+    """Send messages; disconnect a page that reads nothing for 10 s. The server's ping finds lost pages."""
     while True:
         message = await mailbox.next()
         try:
             async with asyncio.timeout(_SEND_SECONDS):
-                await websocket.send_json({"type": message.type, "data": _in_words(message)})
+                await websocket.send_json({"type": message.type, "data": _translated(message)})
         except TimeoutError:
             raise WebSocketDisconnect(reason="reads nothing") from None
 
 
-def _in_words(message: Message) -> object:
-    """The message's data; alarms get their words here, for this line has a reader with a language."""
+def _translated(message: Message) -> object:
+    """Return the message's data, with alarms translated into the language of this page's reader."""
     if message.type == "alarm":
         return [alarm.model_dump(mode="json") for alarm in message.data]
     if message.type == "status_update":

@@ -1,4 +1,4 @@
-"""The pages: sign-in, the views, a signal's story, `/docs`. They work without scripts too."""
+"""The pages: sign-in, the views, a signal's timeline, `/docs`. They also work without scripts."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ _FORM_BYTES = 4096
 
 @router.get("/")
 async def root() -> Response:
-    """The address people type."""
+    """Redirect to the admin page."""
     return RedirectResponse("/admin", 303)
 
 
@@ -50,10 +50,10 @@ for _view in VIEWS:
 
 @router.get("/admin/page/signals/{signal_id}")
 async def signal_story(request: Request, signal_id: UUID, *, fragment: bool = False) -> Response:
-    """A signal's story: a page of its own, or with `fragment` what a list opens over itself."""
+    """Show a signal's timeline as a page, or with `fragment` as the part that a list opens over itself."""
     frame = await _frame(request, BY_NAME["signals"], fragment=fragment)
     async with context_of(request).reading.acquire() as connection:
-        found = await timeline.story(connection, signal_id)
+        found = await timeline.signal_timeline(connection, signal_id)
     if found is None:
         return problem_page(404, text("story.missing"))
     return page("story.html", **frame, story=found)
@@ -61,7 +61,7 @@ async def signal_story(request: Request, signal_id: UUID, *, fragment: bool = Fa
 
 @router.post(PREFERENCES)
 async def choose(request: Request) -> Response:
-    """Remember a language or a theme in a cookie, then back to where the choice was made."""
+    """Store a language or a theme in a cookie, then redirect to the page of the choice."""
     if is_foreign(request.headers, required=False):
         return JSONResponse({"detail": translate(FOREIGN)}, 403)
     form = await _small_form(request)
@@ -85,7 +85,7 @@ async def choose(request: Request) -> Response:
 
 @router.get(SIGN_IN)
 async def sign_in_form(request: Request, next: str = "/admin") -> Response:  # noqa: A002  # the name in the address
-    """The form; it says so at once where no token is set."""
+    """Show the sign-in form, with an error if no token is configured."""
     possible = Sessions(context_of(request).settings.admin_token).is_possible
     return page(
         "sign_in.html", problem=None if possible else text("sign_in.impossible"), target=local_path(next)
@@ -94,20 +94,20 @@ async def sign_in_form(request: Request, next: str = "/admin") -> Response:  # n
 
 @router.post(SIGN_IN)
 async def sign_in(request: Request) -> Response:
-    """Exchange the token for a session cookie; a wrong one waits for its answer."""
+    """Exchange the token for a session cookie; delay the response to a wrong token."""
     if is_foreign(request.headers, required=False):
         return JSONResponse({"detail": translate(FOREIGN)}, 403)
     form = await _small_form(request)
     target = local_path(form.get("next", "/admin"))
     sessions = Sessions(context_of(request).settings.admin_token)
-    tries: WrongAttempts = request.app.state.wrong_attempts
+    attempts: WrongAttempts = request.app.state.wrong_attempts
     if not sessions.is_possible:
         return page("sign_in.html", 401, problem=text("sign_in.impossible"), target=target)
     if not sessions.token_matches(form.get("token", "").strip()):
         context_of(request).denials.count("sign_in", client_address(request))
-        await asyncio.sleep(tries.record(client_address(request)))
+        await asyncio.sleep(attempts.record(client_address(request)))
         return page("sign_in.html", 401, problem=text("sign_in.wrong"), target=target)
-    tries.forget(client_address(request))
+    attempts.forget(client_address(request))
     response = RedirectResponse(target, 303)
     response.set_cookie(
         COOKIE,
@@ -122,7 +122,7 @@ async def sign_in(request: Request) -> Response:
 
 @router.post("/admin/sign-out")
 async def sign_out(request: Request) -> Response:
-    """End the session: its cookie is worth nothing from now on, and its open pages ask to sign in."""
+    """End the session: its cookie becomes invalid, and its open pages ask for a sign-in."""
     access: Access = request.state.access
     if access.session is not None:
         ended: EndedSessions = request.app.state.ended_sessions
@@ -134,12 +134,12 @@ async def sign_out(request: Request) -> Response:
 
 @router.get("/docs")
 async def docs() -> Response:
-    """Swagger UI over /openapi.json, every asset from here."""
+    """Show Swagger UI for /openapi.json; all its assets are served by the application."""
     return page("docs.html")
 
 
 def local_path(target: str) -> str:
-    """Where to go after signing in: a path of this site, else `/admin`. Pure."""
+    """Return the path to open after the sign-in: a path of this site, else `/admin`. Pure."""
     inside = (
         target.startswith("/") and not target.startswith("//") and "\\" not in target and target.isprintable()
     )
@@ -147,7 +147,7 @@ def local_path(target: str) -> str:
 
 
 async def _frame(request: Request, view: View, *, fragment: bool) -> dict[str, Any]:
-    """What is drawn around a view: head and navigation, or nothing where its live part alone is asked for."""
+    """Return the frame of a view: header and navigation, or nothing for a fragment."""
     if fragment:
         return {"frame": "fragment.html", "view": view}
     seen = await snapshot.look(context_of(request))
@@ -159,7 +159,7 @@ def _over_tls(request: Request) -> bool:
 
 
 async def _small_form(request: Request) -> dict[str, str]:
-    """The form's fields; of a body larger than any form of ours only the beginning counts."""
+    """Return the form's fields, parsed from at most the first 4096 bytes of the body."""
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -1,7 +1,7 @@
--- What the admin page and its API read. Nothing here changes a row.
+-- Reads of the admin page and its API. No statement changes a row.
 
 -- name: signals
--- Newest first, before the cursor ($1, a seq). Status and ticker filter when given.
+-- $1 cursor (a seq), $2 status, $3 ticker, $4 limit; NULL leaves a filter out. Newest first.
 SELECT id, seq, status, type, ticker, price, reason, sender_signal_id, received_at, status_at, expires_at, attempts, round
 FROM signals
 WHERE ($1::bigint IS NULL OR seq < $1)
@@ -23,9 +23,9 @@ SELECT round, number, destination, webhook_id, started_at, ended_at, outcome, ht
 FROM attempts WHERE signal_id = $1 ORDER BY id
 
 -- name: counts
--- What became of the signals of the last 24 hours. `approved` counts who passed the rule, whatever came after; only for
--- the expired ones the events have to be asked. now(), not clock_timestamp(): an index serves only a stable bound. `IS TRUE`, so
--- that it is the index of arrivals: the one of all expired signals would be read from its first to its last.
+-- The signals of the last 24 hours by status. `approved` counts all that passed the rule, whatever followed; only for expired
+-- signals this needs their events. now() instead of clock_timestamp(): an index needs a stable bound. `IS TRUE` makes
+-- PostgreSQL use the index of arrivals: it would read the index of expired signals completely.
 WITH day AS (
     SELECT status, count(*) AS n
     FROM signals
@@ -57,8 +57,8 @@ FROM signals
 WHERE status IN ('received', 'approved', 'forwarding')
 
 -- name: changes
--- Every change of a signal writes an event, so the newest event tells whether a list is out of date. Ids are handed out
--- before the commit: one that commits late fills a gap below the newest and moves the lower end of the window.
+-- Each change of a signal writes an event, so the newest event shows whether a list is out of date. Ids are assigned before the
+-- commit: an event that commits late fills a gap below the newest and moves the lower end of the window.
 SELECT coalesce(max(id), 0) AS newest, coalesce(min(id), 0) AS window_start, count(*) AS window_size
 FROM (SELECT id FROM signal_events ORDER BY id DESC LIMIT 500) newest_events
 
@@ -68,7 +68,7 @@ FROM positions
 WHERE status = 'open'
 
 -- name: refused
--- $1 cursor (an id), $2 how many.
+-- $1 cursor (an id), $2 limit.
 SELECT id, at, status, reason, client, size, head
 FROM refused_posts
 WHERE $1::bigint IS NULL OR id < $1
@@ -76,7 +76,7 @@ ORDER BY id DESC
 LIMIT $2
 
 -- name: audit
--- $1 cursor (an id), $2 how many.
+-- $1 cursor (an id), $2 limit.
 SELECT e.id, e.at, e.signal_id, s.ticker, s.type, e.status, e.reason, e.detail
 FROM signal_events e
 JOIN signals s ON s.id = e.signal_id
@@ -85,7 +85,7 @@ ORDER BY e.id DESC
 LIMIT $2
 
 -- name: audit_of_ticker
--- $1 cursor (an id), $2 how many, $3 ticker. A statement of its own: its plan starts from the ticker's signals.
+-- $1 cursor (an id), $2 limit, $3 ticker. A separate statement, because its plan starts from the ticker's signals.
 SELECT e.id, e.at, e.signal_id, s.ticker, s.type, e.status, e.reason, e.detail
 FROM signals s
 JOIN signal_events e ON e.signal_id = s.id
@@ -94,8 +94,8 @@ ORDER BY e.id DESC
 LIMIT $2
 
 -- name: orders
--- $1 cursor (a seq), $2 how many, $3 ticker, $4 status. What was approved, with the last attempt: sent, pending, or expired before
--- its first attempt. Two parts, each read in the order of its own index; only for expired signals the events have to be asked.
+-- $1 cursor (a seq), $2 limit, $3 ticker, $4 status. Approved signals with their last attempt: sent, pending, or expired
+-- before delivery. Two parts, each read in the order of its own index; only expired signals need their events.
 WITH sent AS (
     SELECT seq FROM signals
     WHERE (status IN ('approved', 'forwarding', 'forwarded', 'failed') OR attempts > 0)
@@ -125,7 +125,7 @@ ORDER BY s.seq DESC
 LIMIT $2
 
 -- name: order_stats
--- $1 hours. By type; the seconds are from arrival to delivery.
+-- $1 hours. Orders by type; the seconds are from arrival to delivery.
 SELECT type,
        count(*) AS orders,
        count(*) FILTER (WHERE status IN ('approved', 'forwarding')) AS waiting,
@@ -144,7 +144,7 @@ GROUP BY type
 ORDER BY type
 
 -- name: history
--- $1 hours (UTC), this one included. Every hour has its row, oldest first; a signal counts in the hour that it arrived in.
+-- $1 hours (UTC), the current one included. Each hour has a row, oldest first; a signal counts in the hour of its arrival.
 WITH hours AS (
     SELECT generate_series(
         date_trunc('hour', now(), 'UTC') - make_interval(hours => $1 - 1), date_trunc('hour', now(), 'UTC'), interval '1 hour'
@@ -179,7 +179,7 @@ LEFT JOIN counted USING (hour)
 ORDER BY hour
 
 -- name: actions
--- $1 cursor (an id), $2 how many, $3 how the action begins, $4 done (or refused), NULL for any.
+-- $1 cursor (an id), $2 limit, $3 how the action begins, $4 done (or refused), NULL for any.
 SELECT id, at, session, origin, action, target, before, after, result
 FROM actions
 WHERE ($1::bigint IS NULL OR id < $1)

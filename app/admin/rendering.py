@@ -1,4 +1,4 @@
-"""Templates, the texts they need, and values shown the way a trader reads them. Everything is escaped."""
+"""Templates with their texts and filters that format values for a trader. Everything is escaped."""
 
 import json
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ _SWAPPED = str.maketrans(",.", ".,")
 
 
 def clock(moment: datetime) -> str:
-    """`2026-11-22 14:03:22`, UTC; the page's script turns it into the reader's own time."""
+    """Format a time as `2026-11-22 14:03:22` in UTC; the page's script converts it to local time."""
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def age(seconds: float | None) -> str:
-    """Seconds as `4 s`, `3 min`, `2 h` or `5 d`; the same as `age` in static/page/time.js."""
+    """Format seconds as `4 s`, `3 min`, `2 h` or `5 d`, like `age` in static/page/time.js."""
     if seconds is None:
         return NOTHING
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
@@ -35,12 +35,12 @@ def age(seconds: float | None) -> str:
 
 
 def number(value: int) -> str:
-    """`12,345`, or `12.345` in Portuguese; the same as `number` in static/page/time.js."""
+    """Format a number as `12,345`, in Portuguese `12.345`, like `number` in static/page/time.js."""
     return _in_language(f"{value:,}")
 
 
 def seconds(value: float | None) -> str:
-    """A span that is often shorter than a second: `120 ms`, `1.5 s`, in Portuguese `1,5 s`; then as `age`."""
+    """Format a duration as `120 ms` or `1.5 s`, in Portuguese `1,5 s`; from 60 s on like `age`."""
     if value is None:
         return NOTHING
     if value < 1:
@@ -49,24 +49,24 @@ def seconds(value: float | None) -> str:
 
 
 def _in_language(figure: str) -> str:
-    """A figure with the reader's marks for thousands and decimals."""
+    """Return the figure with the separators of the reader's language."""
     return figure if current.get().language == "en" else figure.translate(_SWAPPED)
 
 
 def size(value: int) -> str:
-    """Bytes as `12 MB`."""
+    """Format bytes as `12 MB`."""
     return f"{number(round(value / 1_000_000))} MB"
 
 
 def took(attempt: Attempt) -> str:
-    """How long an attempt lasted, in milliseconds; a dash while it is open."""
+    """Format the duration of an attempt in milliseconds; a dash while it is open."""
     if attempt.ended_at is None:
         return NOTHING
     return f"{(attempt.ended_at - attempt.started_at).total_seconds() * 1000:.0f} ms"
 
 
 def facts(detail: Mapping[str, Any]) -> str:
-    """An event's details as `rank: 3 · list size: 15`."""
+    """Format an event's details as `rank: 3 · list size: 15`."""
     return " · ".join(
         f"{_named(name)}: {_shown(value)}" for name, value in detail.items() if value is not None
     )
@@ -84,7 +84,7 @@ def _shown(value: object) -> str:
 
 
 def after(moment: datetime, start: datetime) -> str:
-    """How long after `start`: `+12 ms` within ten seconds, then as `age`."""
+    """Format the time since `start` as `+12 ms`; from 10 s on like `age`."""
     seconds = (moment - start).total_seconds()
     return f"+{seconds * 1000:.0f} ms" if seconds < 10 else f"+{age(seconds)}"
 
@@ -103,10 +103,10 @@ _environment.filters.update(number=number, size=size, facts=facts, translate=tra
 
 
 def page(template: str, status: int = 200, **values: object) -> HTMLResponse:
-    """Render a template as an answer."""
+    """Render a template as a response."""
     return HTMLResponse(_environment.get_template(template).render(values), status)
 
 
 def problem_page(status: int, message: str) -> HTMLResponse:
-    """Render a message as a page of its own."""
+    """Render an error message as a page."""
     return page("problem.html", status, message=message)

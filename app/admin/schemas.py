@@ -1,4 +1,4 @@
-"""What the admin API answers and live updates carry. Times are UTC, ages in seconds."""
+"""Response models of the admin API and the live updates. Times are in UTC, ages in seconds."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -138,7 +138,7 @@ class Alarm(BaseModel):
     """Something a person should look at now. `code` is stable, `text` in the reader's language."""
 
     code: str
-    values: dict[str, str] = Field(default={}, exclude=True)  # what fills the text's places
+    values: dict[str, str] = Field(default={}, exclude=True)  # the values of the text's placeholders
 
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @property

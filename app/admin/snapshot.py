@@ -1,4 +1,4 @@
-"""One snapshot of everything the page's head shows: for `/admin/status`, first rendering and live updates."""
+"""The snapshot that the page header shows: for `/admin/status`, the first rendering and live updates."""
 
 import asyncio
 import time
@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
+from app.admin import repository
 from app.admin.schemas import (
     Alarm,
     Changes,
@@ -22,9 +23,9 @@ from app.config.model import SystemConfig
 from app.context import AppContext
 from app.db.clock import ClockStep, DatabaseClock
 from app.db.pool import Connection
-from app.db.queries import load
 from app.errors import ConfigFileError
 from app.ops import checks
+from app.ops import repository as ops_repository
 from app.ops.checks import Blocked
 from app.ops.health import find_blocked
 from app.orders.destination_state import circuit_reason, describe_destination
@@ -33,8 +34,6 @@ from app.runtime.supervisor import WorkerState
 from app.screener import repository as screener
 
 _LIMIT_SECONDS = 5.0
-_SQL = load("app.admin")
-_SELLS_AT_RISK = load("app.ops")["sells_at_risk"]
 
 
 class Overview(BaseModel):
@@ -50,24 +49,20 @@ class Overview(BaseModel):
 
 
 async def look(context: AppContext) -> Overview:
-    """Read it all on one connection.
+    """Read the snapshot on one connection.
 
     Raises:
-        TRANSIENT_DB_ERRORS: no answer within 5 s, or none at all.
+        TRANSIENT_DB_ERRORS: the database is unavailable, or does not answer within 5 s.
     """
     async with asyncio.timeout(_LIMIT_SECONDS), context.reading.acquire() as connection:
-        counts = await connection.fetchrow(_SQL["counts"])
-        waiting = await connection.fetchrow(_SQL["waiting"])
-        positions = await connection.fetchrow(_SQL["positions"])
-        sells = await connection.fetchrow(_SELLS_AT_RISK)
+        counts = await repository.fetch_day_counts(connection)
+        waiting = await repository.fetch_queue_counts(connection)
+        positions = await repository.fetch_open_positions(connection)
+        sells = await ops_repository.fetch_sells_at_risk(connection)
         failing = await circuit_reason(context, connection)
-        changes = await connection.fetchrow(_SQL["changes"])
+        changes = await repository.fetch_event_window(connection)
         top_n = await current_top_n(context, connection)
         blocked = await find_blocked(context, connection)
-    if not (
-        counts and waiting and positions and sells and changes
-    ):  # an aggregate without GROUP BY always has its one row
-        raise RuntimeError("the database answered an aggregate without a row")
     refused = denied(context.denials)
     return Overview(
         status=ProcessStatus(
@@ -83,22 +78,19 @@ async def look(context: AppContext) -> Overview:
             top_n_fresh=top_n.fresh,
         ),
         metrics=Metrics(
-            **{
-                name: counts[name]
-                for name in ("received", "approved", "rejected", "forwarded", "failed", "expired")
-            },
-            processing_queue=waiting["processing"],
-            approved_queue=waiting["approved"],
-            oldest_waiting_seconds=waiting["oldest_seconds"],
+            **counts._asdict(),
+            processing_queue=waiting.processing,
+            approved_queue=waiting.approved,
+            oldest_waiting_seconds=waiting.oldest_seconds,
         ),
         top_n=top_n,
-        positions=PositionsSummary(**positions),
-        changes=Changes(**changes),
+        positions=PositionsSummary.model_validate(positions, from_attributes=True),
+        changes=Changes.model_validate(changes, from_attributes=True),
         refused=refused,
-        alarms=alarms(top_n, sells_expired=sells["expired"], sells_late=sells["late"], failing=failing)
+        alarms=alarms(top_n, sells_expired=sells.expired, sells_late=sells.late, failing=failing)
         + delivery_alarms(
             limited_until=context.limited_until,
-            waiting=waiting["approved"],
+            waiting=waiting.approved,
             clock_step=context.clock.step,
             now=context.clock.now(),
         )
@@ -112,7 +104,7 @@ async def look(context: AppContext) -> Overview:
 
 
 async def current_top_n(context: AppContext, connection: Connection) -> TopN:
-    """The active strategy's list, or an empty one that is not fresh."""
+    """Return the active strategy's current list, or an empty list that is not fresh."""
     strategy = context.config.finviz.active_strategy
     found = await screener.current_list(connection, strategy=strategy.name)
     if found is None:
@@ -132,9 +124,9 @@ async def current_top_n(context: AppContext, connection: Connection) -> TopN:
 
 
 def alarms(top_n: TopN, *, sells_expired: int, sells_late: int, failing: str = "") -> list[Alarm]:
-    """What a person should look at now, the costliest first. Pure.
+    """Return alarms about sells, the destination and the Top-N list, the most urgent first. Pure.
 
-    `failing`: how the destination keeps failing, empty while it does not.
+    `failing`: how the destination fails, empty while it does not.
     """
     found = []
     if sells_expired:
@@ -153,7 +145,7 @@ def alarms(top_n: TopN, *, sells_expired: int, sells_late: int, failing: str = "
 
 
 def operator_alarms(system: SystemConfig, problems: Mapping[str, ConfigFileError]) -> list[Alarm]:
-    """What people have left paused or broken. Pure."""
+    """Return alarms about pauses and configuration files that are not valid. Pure."""
     found = []
     if system.intake_paused:
         found.append(Alarm(code="intake_paused"))
@@ -166,7 +158,7 @@ def operator_alarms(system: SystemConfig, problems: Mapping[str, ConfigFileError
 
 
 def denied(denials: Denials) -> list[DeniedRequests]:
-    """Return what was turned away of late, by kind."""
+    """Return recent requests that were denied, by kind."""
     return [
         DeniedRequests(
             kind=kind,
@@ -181,7 +173,7 @@ def denied(denials: Denials) -> list[DeniedRequests]:
 
 
 def denial_alarm(found: DeniedRequests) -> Alarm:
-    """Return the alarm for it: alerts may be lost, or somebody guesses the token. Pure."""
+    """Return the alarm for denied requests: alerts may be lost, or somebody guesses the token. Pure."""
     values = {"count": str(found.count), "address": found.last_address, "top": found.top_address}
     return Alarm(code=f"denied_{found.kind}", values=values)
 
@@ -189,7 +181,7 @@ def denial_alarm(found: DeniedRequests) -> Alarm:
 def delivery_alarms(
     *, limited_until: datetime | None, waiting: int, clock_step: ClockStep | None, now: datetime
 ) -> list[Alarm]:
-    """What holds deliveries back, or has moved their times. Pure but for the monotonic clock."""
+    """Return alarms about an exhausted limit and a step of the database's clock. Reads the clock."""
     found = []
     if waiting and limited_until is not None and limited_until >= now + timedelta(seconds=1):
         values = {"count": str(waiting), "time": f"{limited_until:%H:%M}"}
@@ -201,7 +193,7 @@ def delivery_alarms(
 
 
 def outcome_alarms(unwritten: Mapping[int, str]) -> list[Alarm]:
-    """What the destination did and the database does not say yet, by attempt. Pure."""
+    """Return the alarm about outcomes of deliveries that are not stored; maps attempts to causes. Pure."""
     if not unwritten:
         return []
     values = {"count": str(len(unwritten)), "error": checks.latest_cause(unwritten)}
@@ -211,7 +203,7 @@ def outcome_alarms(unwritten: Mapping[int, str]) -> list[Alarm]:
 def process_alarms(
     states: Mapping[str, WorkerState], blocked: Sequence[Blocked], intake_failure: str = ""
 ) -> list[Alarm]:
-    """What keeps this process from working at full strength. Pure."""
+    """Return alarms about failing or blocked workers and about intake. Pure."""
     found = []
     if intake_failure:
         found.append(Alarm(code="intake_failing", values={"error": intake_failure}))
@@ -229,18 +221,18 @@ def process_alarms(
 
 
 def clock_alarms(clock: DatabaseClock) -> list[Alarm]:
-    """What is wrong with the clocks: limits and ages follow the database's, the log the machine's."""
+    """Return the alarm for clocks that differ: limits and ages use the database's, the log the machine's."""
     if not clock.differs:
         return []
     return [Alarm(code="clock_differs", values={"seconds": f"{clock.difference:+.0f}"})]
 
 
 def destination_alarms(url: str | None) -> list[Alarm]:
-    """What is wrong with the destination in force: only a change to it would be refused. Pure."""
+    """Return the alarm for a current destination URL that is not valid; only a change is refused. Pure."""
     fault = fault_of(url)
     return [Alarm(code="destination_wrong", values={"fault": fault})] if fault else []
 
 
 def database_alarm() -> Alarm:
-    """The alarm that needs no database to be found."""
+    """Return the alarm for an unavailable database."""
     return Alarm(code="database_away")

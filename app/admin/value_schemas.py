@@ -1,4 +1,4 @@
-"""How `/openapi.json` describes configured values: by the types that check them. Pure."""
+"""Descriptions of configured values in `/openapi.json`, made from the types that check them. Pure."""
 
 from typing import Any, ClassVar
 

@@ -1,1 +1,1 @@
-"""The JSON API of the admin page, a module for each group of routes."""
+"""The JSON API of the admin page: one module for each group of routes."""

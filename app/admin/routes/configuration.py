@@ -1,4 +1,4 @@
-"""What the operator sets: destination and switches, each value with its source (SPEC §7, §14)."""
+"""Routes for the settings of the destination and the system, each value with its source."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -126,7 +126,9 @@ async def change_webhook_config(
         values = offered.model_dump(exclude_unset=True)
         if values.get("url"):
             try:
-                pasted = values["url"].strip() or values["url"]  # whitespace around it is no empty URL: paper
+                pasted = (
+                    values["url"].strip() or values["url"]
+                )  # whitespace alone is not valid; only an empty URL means paper
                 values["url"] = unmasked_destination(pasted, config.webhook.url)
             except ValueError as error:
                 raise ConfigFileError(WEBHOOK_FILE, str(error), place="url") from error
@@ -153,7 +155,7 @@ async def change_system_config(
         shown = _fields_of(config.system)
         values = offered.model_dump(exclude_unset=True)
         for name in PAUSES:
-            # a page that was opened before the pause must not end it by sending back what it shows
+            # a page that was opened before the pause must not end it by sending its old values
             if values.pop(name, None) not in {None, shown[name]}:
                 place = name.partition("_")[0]
                 reason = f"pauses are switched by POST /admin/{place}/pause and /admin/{place}/resume"
@@ -165,9 +167,9 @@ async def change_system_config(
 
 
 def merged(document: Document, shown: Mapping[str, Any], offered: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document with what is offered; unknown keys stay. Pure.
+    """Return the document with the offered values; unknown keys stay. Pure.
 
-    What equals the value shown is no change: sending back what was read pins nothing to the file.
+    A value equal to the shown one is not a change: sending back what was read adds nothing to the file.
     """
     new = dict(document)
     for key, value in offered.items():
@@ -205,7 +207,7 @@ def _shown_webhook(config: Config) -> dict[str, Any]:
     if config.webhook.url is not None:
         values["url"] = masked_destination(config.webhook.url)
     elif config.sources["webhook.url"] == "file":
-        values["url"] = ""  # paper by the file's word: null sent back would hand over to .env
+        values["url"] = ""  # paper, set by the file: null would fall back to .env
     return values
 
 
@@ -215,7 +217,7 @@ def _fields_of(section: msgspec.Struct) -> dict[str, Any]:
 
 
 def sources_of(config: Config, path: str) -> dict[str, Source]:
-    """Where each value below a path came from, by the rest of its path."""
+    """Return the source of each value below a path, by the rest of its path."""
     prefix = f"{path}."
     return {
         key.removeprefix(prefix): source for key, source in config.sources.items() if key.startswith(prefix)
@@ -223,6 +225,6 @@ def sources_of(config: Config, path: str) -> dict[str, Source]:
 
 
 def problem_of(context: AppContext, file: str) -> str | None:
-    """What is wrong with a file, in words; None if nothing is."""
+    """Return the error of a file as text; None if it is valid."""
     problem = context.config_problems.get(file)
     return str(problem) if problem else None

@@ -1,4 +1,4 @@
-"""Export, import and clear the signals."""
+"""Routes to export, import and clear the signals."""
 
 import io
 import tempfile

@@ -1,4 +1,4 @@
-"""Lists and counts beside the signals: refused posts, orders, audit trail, actions log (SPEC §14)."""
+"""Routes for refused posts, orders, statistics, audit trail and actions log."""
 
 import json
 from collections.abc import AsyncIterator
@@ -7,22 +7,20 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import asyncpg
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, TypeAdapter
 
+from app.admin import repository
+from app.admin.repository import ActionRow
 from app.admin.schemas import Outcome, SignalType, Status
 from app.admin.timeline import readable
 from app.db.pool import Connection
-from app.db.queries import load
 from app.db.reading import ReadingPool
 from app.transfer import spreadsheet
 from app.web.dependencies import REFUSALS, Reading, Ticker, context_of, signed_in
 
-_SQL = load("app.admin")
-_EXPORT_ROWS = 500
-_ACTION_COLUMNS = ("id", "at", "session", "origin", "action", "target", "before", "after", "result")
+_EXPORT_PAGE_ROWS = 500
 
 router = APIRouter(prefix="/admin", tags=["records"], responses=REFUSALS, dependencies=[signed_in])
 
@@ -160,8 +158,8 @@ _HOURS = TypeAdapter(list[Hour])
 @router.get("/refused")
 async def refused(connection: Reading, limit: Limit = 50, cursor: Cursor = None) -> RefusedPage:
     """The last 1,000 posts that were not taken, but for those with a wrong secret."""
-    rows = await connection.fetch(_SQL["refused"], cursor, limit + 1)
-    posts = [RefusedPost(**{**row, "head": readable(row["head"])}) for row in rows[:limit]]
+    rows = await repository.fetch_refused_posts(connection, before_id=cursor, limit=limit + 1)
+    posts = [RefusedPost(**{**row._asdict(), "head": readable(row.head)}) for row in rows[:limit]]
     return RefusedPage(posts=posts, next_cursor=posts[-1].id if len(rows) > limit else None)
 
 
@@ -171,10 +169,12 @@ async def audit_trail(
 ) -> AuditPage:
     """Every change of every signal."""
     if ticker is None:
-        rows = await connection.fetch(_SQL["audit"], cursor, limit + 1)
+        rows = await repository.fetch_audit_trail(connection, before_id=cursor, limit=limit + 1)
     else:
-        rows = await connection.fetch(_SQL["audit_of_ticker"], cursor, limit + 1, ticker)
-    entries = [AuditEntry(**row) for row in rows[:limit]]
+        rows = await repository.fetch_audit_trail_of_ticker(
+            connection, before_id=cursor, limit=limit + 1, ticker=ticker
+        )
+    entries = [AuditEntry.model_validate(row, from_attributes=True) for row in rows[:limit]]
     return AuditPage(entries=entries, next_cursor=entries[-1].id if len(rows) > limit else None)
 
 
@@ -187,8 +187,10 @@ async def orders(
     status: Literal["approved", "forwarding", "forwarded", "failed", "expired"] | None = None,
 ) -> OrderPage:
     """Every approved signal: sent, pending, or expired before delivery."""
-    rows = await connection.fetch(_SQL["orders"], cursor, limit + 1, ticker, status)
-    found = [DeliveryOrder(**row) for row in rows[:limit]]
+    rows = await repository.fetch_orders(
+        connection, before_seq=cursor, limit=limit + 1, ticker=ticker, status=status
+    )
+    found = [DeliveryOrder.model_validate(row, from_attributes=True) for row in rows[:limit]]
     return OrderPage(orders=found, next_cursor=found[-1].seq if len(rows) > limit else None)
 
 
@@ -197,7 +199,8 @@ async def order_stats(request: Request, hours: Hours = 24) -> list[OrderStats]:
     """The orders of the last hours, by type."""
 
     async def read(connection: Connection) -> list[OrderStats]:
-        return [OrderStats(**row) for row in await connection.fetch(_SQL["order_stats"], hours)]
+        rows = await repository.fetch_order_stats(connection, hours=hours)
+        return [OrderStats.model_validate(row, from_attributes=True) for row in rows]
 
     return await context_of(request).reading.compute(("order_stats", hours), read)
 
@@ -207,8 +210,9 @@ async def signals_history(request: Request, hours: Hours = 24) -> Response:
     """Signals per hour, oldest first: what became of them and how long deliveries took."""
 
     async def read(connection: Connection) -> bytes:
-        rows = await connection.fetch(_SQL["history"], hours)
-        return _HOURS.dump_json([Hour(**row) for row in rows])  # once for all who share it
+        rows = await repository.fetch_hourly_counts(connection, hours=hours)
+        # serialised once for all requests that share the result
+        return _HOURS.dump_json([Hour.model_validate(row, from_attributes=True) for row in rows])
 
     content = await context_of(request).reading.compute(("signals_history", hours), read)
     return Response(content, media_type="application/json")
@@ -225,10 +229,12 @@ async def actions_log(
     result: Literal["done", "refused"] | None = None,
 ) -> ActionsPage:
     """Who changed what, from where, with which result."""
-    done = None if result is None else result == "done"
-    rows = await connection.fetch(_SQL["actions"], cursor, limit + 1, action, done)
+    is_done = None if result is None else result == "done"
+    rows = await repository.fetch_actions(
+        connection, before_id=cursor, limit=limit + 1, prefix=action, is_done=is_done
+    )
     found = [
-        ActionEntry(**{**row, "before": _decoded(row["before"]), "after": _decoded(row["after"])})
+        ActionEntry(**{**row._asdict(), "before": _decoded(row.before), "after": _decoded(row.after)})
         for row in rows[:limit]
     ]
     return ActionsPage(actions=found, next_cursor=found[-1].id if len(rows) > limit else None)
@@ -242,28 +248,30 @@ async def actions_log(
 async def export_actions_log(request: Request) -> StreamingResponse:
     """The whole actions log as CSV, newest first; no cell can be taken for a formula."""
     pool = context_of(request).reading
-    newest = await _actions_before(pool, None)  # before the answer begins: a failure gets a status
+    newest = await _actions_before(
+        pool, None
+    )  # before the response begins, so that a failure is answered with its status
     return attachment("actions-log", _action_lines(pool, newest))
 
 
 def attachment(name: str, content: AsyncIterator[bytes]) -> StreamingResponse:
-    """Answer with a CSV file that is made while it is sent."""
+    """Return a response that streams a CSV file as an attachment."""
     file = f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{file}"'}
     return StreamingResponse(content, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-async def _actions_before(pool: ReadingPool, cursor: int | None) -> list[asyncpg.Record]:
-    # a page at a time: a long transaction would hold up everything that is cleaned behind it
-    return await pool.fetch(_SQL["actions"], cursor, _EXPORT_ROWS, None, None)
+async def _actions_before(pool: ReadingPool, cursor: int | None) -> list[ActionRow]:
+    # in pages: a long transaction would keep PostgreSQL from removing dead rows
+    return await repository.fetch_actions(pool, before_id=cursor, limit=_EXPORT_PAGE_ROWS)
 
 
-async def _action_lines(pool: ReadingPool, rows: list[asyncpg.Record]) -> AsyncIterator[bytes]:
-    """Make the file from the newest page and all older ones."""
-    yield spreadsheet.SIGNATURE + spreadsheet.lines([_ACTION_COLUMNS])
+async def _action_lines(pool: ReadingPool, rows: list[ActionRow]) -> AsyncIterator[bytes]:
+    """Yield the CSV file: the header, the newest page, then all older ones."""
+    yield spreadsheet.SIGNATURE + spreadsheet.lines([ActionRow._fields])
     while rows:
         yield spreadsheet.lines([cell if cell != "" else None for cell in row] for row in rows)
-        rows = await _actions_before(pool, rows[-1]["id"])
+        rows = await _actions_before(pool, rows[-1].id)
 
 
 def _decoded(document: str | None) -> object:

@@ -1,4 +1,4 @@
-"""The status, the Top-N, and the signals with their timelines, as JSON."""
+"""Routes for the status, the Top-N list, and the signals with their timelines."""
 
 from typing import Annotated
 from uuid import UUID
@@ -44,7 +44,7 @@ async def signals(
 @router.get("/signals/{signal_id}", responses={404: {"model": Problem, "description": "No such signal"}})
 async def signal_story(connection: Reading, signal_id: Annotated[UUID, Path()]) -> Story:
     """One signal: what it was, every change with its reason, every delivery attempt."""
-    found = await timeline.story(connection, signal_id)
+    found = await timeline.signal_timeline(connection, signal_id)
     if found is None:
         raise HTTPException(404, text("story.missing"))
     return found

@@ -1,4 +1,4 @@
-"""The screener's strategies: list, create, change, delete, activate (SPEC §12, §14)."""
+"""Routes to list, create, change, delete and activate the screener's strategies."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -164,21 +164,21 @@ def _names(config: Config) -> str:
 
 
 def _listed(config: Config) -> list[Document]:
-    """The strategies as documents, in the order of `config.finviz.strategies`."""
+    """Return the strategies as documents, in the order of `config.finviz.strategies`."""
     return list(config.documents[FINVIZ_FILE].get("strategies") or [BUILT_IN_STRATEGY])
 
 
 def _replaced(
     config: Config, listed: list[Document], settings: Settings, *, active: str | None = None
 ) -> dict[str, Document]:
-    """Return the file with these strategies. It names the active one: a new first one must not become it."""
+    """Return the file with these strategies. It names the active one, so that no other one becomes active."""
     document = {
         **config.documents[FINVIZ_FILE],
         "active": active or config.finviz.active_strategy.name,
         "strategies": listed,
     }
     finviz = merge({FINVIZ_FILE: document}, settings).finviz
-    # Fails open: a source that was in force before a check became stricter stays until somebody changes it
+    # Fails open: a current source that a stricter check would refuse is kept until somebody changes it.
     in_force = {strategy.url for strategy in config.finviz.strategies}
     for index, strategy in enumerate(finviz.strategies):
         if strategy.url not in in_force:
@@ -206,7 +206,7 @@ def _check_pace(strategy: Strategy, place: str) -> None:
 
 
 def _named(given: dict[str, Any], config: Config, current: Strategy | None) -> dict[str, Any]:
-    """Return what is given with the name as it is kept. A name in force stays as it is, whatever it holds."""
+    """Return the given values with a normalised name. The current name is kept unchanged and unchecked."""
     name = given.get("name")
     if name is None or (current and name == current.name):
         return given

@@ -1,4 +1,4 @@
-"""Pause and resume: the engine (its list is frozen), deliveries, intake (SPEC §7, §14)."""
+"""Routes to pause and resume the engine (which freezes its list), deliveries and intake."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal

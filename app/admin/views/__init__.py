@@ -1,7 +1,8 @@
-"""THE table of views: the navigation and the routes of the page are made from it.
+"""The table of views, from which the navigation and the routes of the page are made.
 
-A view is a module here, however short (what its template is given), `templates/views/<name>.html` (how it
-looks), `app/web/texts/<language>/<name>.json` (its texts, `<name>.title` among them), and a line below.
+A view has a module here, even a short one, that reads the values of its template
+`templates/views/<name>.html`. It has texts in `app/web/texts/<language>/<name>.json`, among them
+`<name>.title`, and a line in the table.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,9 +30,9 @@ Read = Callable[[Request, Connection], Awaitable[Mapping[str, Any]]]
 
 
 class View(NamedTuple):
-    """A page of the admin page. `hints`: the live messages on which its fragment is fetched again.
+    """A view of the admin page. On each live message in `hints` the page fetches its fragment again.
 
-    `group` is the part of the navigation it stands in.
+    `group` is its group in the navigation.
     """
 
     name: str
@@ -41,12 +42,12 @@ class View(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Its address."""
+        """The path of its URL."""
         return "/admin" if self.name == "overview" else f"/admin/page/{self.name}"
 
     @property
     def template(self) -> str:
-        """How it looks, below `templates/`."""
+        """The file of its template, below `templates/`."""
         return f"views/{self.name}.html"
 
 

@@ -1,4 +1,4 @@
-"""Who changed what, from where: each value before and after."""
+"""The actions log: who changed what, from where, with each value before and after."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from app.admin.filters import Listing, chosen, cursor_of
 from app.admin.routes import records
 from app.db.pool import Connection
 
-# The first parts of what `app.audit.repository.record` is given, and of a changed configuration's.
+# The first parts of the names of actions.
 Area = Literal[
     "order",
     "dead-letters",
@@ -33,7 +33,7 @@ _ROWS = 50
 
 
 class Change(NamedTuple):
-    """One value that an action changed; None where a side has no such value."""
+    """One value that an action changed; None on a side without the value."""
 
     name: str
     before: str | None
@@ -41,7 +41,7 @@ class Change(NamedTuple):
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
-    """The page of the log that the address asks for."""
+    """Return the requested page of the log."""
     query = request.query_params
     area, result = chosen(query, "area", _AREAS), chosen(query, "result", _RESULTS)
     cursor = cursor_of(query)
@@ -57,7 +57,7 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
 
 
 def changes(before: object, after: object, name: str = "") -> Iterator[Change]:
-    """What differs, value by value, nested ones by dotted names. Pure."""
+    """Yield the values that differ, nested ones with dotted names. Pure."""
     if (before or after) and isinstance(before, dict | None) and isinstance(after, dict | None):
         old, new = before or {}, after or {}
         for key in [*old, *(key for key in new if key not in old)]:

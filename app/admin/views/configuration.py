@@ -1,4 +1,4 @@
-"""What the operator sets, each value with its source; and what is paused."""
+"""The settings, each value with its source, and the pauses."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from app.web.dependencies import context_of
 
 
 async def read(request: Request, _: Connection) -> dict[str, Any]:
-    """The switches, and the fields of both files."""
+    """Return the pauses, and the fields of both files."""
     webhook = await configuration.webhook_config(request)
     system = await configuration.system_config(request)
     context = context_of(request)

@@ -1,4 +1,4 @@
-"""What the database holds, and how it is taken out, brought in and cleared."""
+"""The contents of the database, and its export, import and clearance."""
 
 from typing import Any
 
@@ -10,5 +10,5 @@ from app.db.pool import Connection
 
 
 async def read(request: Request, _: Connection) -> dict[str, Any]:
-    """How much there is of everything."""
+    """Return the number of rows of each table."""
     return {"contents": await database.contents(request), "statuses": STATUSES}

@@ -1,4 +1,4 @@
-"""What failed or expired, to be sent again; and how the destination is, for that is usually why."""
+"""Dead letters (failed or expired signals) for a replay, and the state of the destination."""
 
 from typing import Any, get_args
 
@@ -17,7 +17,7 @@ _ROWS = 50
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
-    """The destination, and the page of dead letters that the address asks for."""
+    """Return the destination's state, and the requested page of dead letters."""
     query, context = request.query_params, context_of(request)
     status, ticker, cursor = chosen(query, "status", _STATUSES), ticker_of(query), cursor_of(query)
     return {

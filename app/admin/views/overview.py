@@ -1,4 +1,4 @@
-"""The first view: what needs attention, the figures of the day, the list in force, the newest signals."""
+"""The first view: alarms, the figures of the day, the current list, the newest signals."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _ROWS = 10
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
-    """The list in force and the newest signals; the figures come with the page's head."""
+    """Return the current list and the newest signals; the page header has the figures."""
     listed = await timeline.signal_page(connection, limit=_ROWS, cursor=None, status=None, ticker=None)
     return {
         "top_n": await snapshot.current_top_n(context_of(request), connection),

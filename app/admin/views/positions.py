@@ -1,4 +1,4 @@
-"""Open positions and what is on its way for them; the orders that went out, and how they ended."""
+"""Open positions with their pending orders, and all orders with their outcomes."""
 
 from typing import Any, Literal, get_args
 
@@ -17,7 +17,7 @@ _ROWS = 25
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
-    """The positions, the day's orders by type, and the page of orders that the address asks for."""
+    """Return the positions, the orders of 24 hours by type, and the requested page of orders."""
     query = request.query_params
     status, ticker, cursor = chosen(query, "status", _STATUSES), ticker_of(query), cursor_of(query)
     return {

@@ -1,4 +1,4 @@
-"""Posts that were refused, with the beginning of each, and the count of those that are not kept."""
+"""Refused posts with the beginning of each, and the number of denied requests, which are not stored."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _ROWS = 50
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
-    """The page of refused posts that the address asks for."""
+    """Return the requested page of refused posts."""
     cursor = cursor_of(request.query_params)
     return {
         "listed": await records.refused(connection, limit=_ROWS, cursor=cursor),

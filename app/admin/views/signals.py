@@ -1,4 +1,4 @@
-"""Every signal, newest first, by pages and filters."""
+"""All signals, newest first, in pages and with filters."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _ROWS = 50
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
-    """The page of the list that the address asks for."""
+    """Return the requested page of the list."""
     query = request.query_params
     status, ticker, cursor = chosen(query, "status", STATUSES), ticker_of(query), cursor_of(query)
     return {

@@ -1,4 +1,4 @@
-"""The list in force with its ranks, the engine that refreshes it, the strategies it may come from."""
+"""The current list with its ranks, the engine that refreshes it, and all strategies."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ _BLANK = "blank"
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
-    """The active list, which of its tickers are held, and every strategy with its fields."""
+    """Return the current list, the tickers with open positions, and each strategy with its fields."""
     context = context_of(request)
     listed = await api.strategies(request)
     top_n = await snapshot.current_top_n(context, connection)
@@ -40,7 +40,7 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
 
 
 def _blank(settings: Settings) -> list[Field]:
-    """The fields of a strategy that says nothing but what it must: in the others stands what would hold."""
+    """Return the fields of a new strategy: the required ones are empty, the others show their defaults."""
     config = merge({FINVIZ_FILE: {"strategies": [{"name": _BLANK, "url": "list:A"}]}}, settings)
     values: dict[str, Any] = {**msgspec.to_builtins(config.finviz.active_strategy), "name": "", "url": ""}
     return fields_of(Strategy, values, sources_of(config, f"finviz.strategies.{_BLANK}"), STRATEGY_NEEDS)
