@@ -20,7 +20,7 @@ check: lint unit  ## lint and unit tests: under a minute, needs nothing
 test: lint  ## everything CI runs: on real containers, on a bare machine too
 	$(DEV)/python -m pytest $(BESIDE)
 
-faults: environment  ## every fault and every interruption: a quarter of an hour; writes docs/faults.md
+faults: environment  ## every fault, interruption, closed terminal and power cut: an hour; writes docs/faults.md
 	$(DEV)/python -m pytest $(BESIDE) tests/faults
 
 bench: environment  ## measure, and compare with the budgets (ONLY=ingest,deploy: these groups; QUICK=1: seconds each; BASE=commit: compare with it)
