@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from typing import Any, BinaryIO, cast
 
 from ansible.module_utils import stack
@@ -38,6 +39,7 @@ options:
 
 UP = ("up", "--detach", "--no-build", "--pull=never")
 CREATE = ("up", "--no-start", "--no-recreate", "--no-build", "--pull=never")
+RENAMES, RENAME_PAUSE = 5, 0.5
 CHANGED = (" Created", " Recreated", " Started")
 
 
@@ -46,10 +48,24 @@ def run(argv: list[str], *, stdin: str | None = None) -> str:
     done = subprocess.run(argv, input=stdin, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
+        # The engine's own words come first; what follows only says which command failed.
         errors = [line for line in lines if line.lower().startswith("error")]
-        why = [f"exit code {done.returncode}", *lines, *errors][-1]
+        why = (errors or lines[-1:] or [f"exit code {done.returncode}"])[0]
         raise Failure(f"{' '.join(argv[:2])} failed: {why.strip()}")
     return done.stderr
+
+
+def rename(container: str, name: str) -> None:
+    """Give a container its name. Raises Failure.
+
+    The engine refuses that while it starts the container again, so it is asked a few times.
+    """
+    argv = ["docker", "rename", container, name]
+    for _ in range(RENAMES - 1):
+        if subprocess.run(argv, capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(RENAME_PAUSE)
+    run(argv)
 
 
 def inspect(container: str) -> dict[str, Any]:
@@ -153,7 +169,7 @@ def swap(old: str, new: str, container: str) -> None:
             stack.docker("update", "--restart=unless-stopped", old)
             raise
         run(["docker", "rm", "--force", old])
-        run(["docker", "rename", new, container])
+        rename(new, container)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, let_in)
 

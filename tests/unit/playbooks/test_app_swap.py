@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tests.unit.playbooks.modules import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONFIG: dict[str, Any] = {
     "name": "project",
@@ -64,3 +70,39 @@ def test_the_copy_is_the_services_own_container() -> None:
         False,
     )
     assert made["NetworkingConfig"] == {"EndpointsConfig": {"project_default": {"Aliases": ["app", "app"]}}}
+
+
+def docker(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a docker of our own before the real one."""
+    (folder / "docker").write_text(f"#!/bin/sh\ncd {folder}\n{script}\n", "utf-8")
+    (folder / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_a_failure_quotes_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the client, which only repeats what was asked for."""
+    said = "Error response from daemon: no such network\\nError: failed to rename container named next"
+    docker(tmp_path, f"printf '{said}\\n' >&2; exit 1", monkeypatch)
+    swap = load("app_swap")
+    with pytest.raises(
+        swap.Failure, match=r"^docker rename failed: Error response from daemon: no such network$"
+    ):
+        swap.run(["docker", "rename", "next", "app"])
+
+
+@pytest.mark.parametrize(("refusals", "named"), [(0, True), (2, True), (5, False)])
+def test_a_name_that_is_refused_for_a_moment_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, *, named: bool
+) -> None:
+    """A container that is started again at that moment cannot be renamed; one that never can is a failure."""
+    script = 'echo "$@" >>asked; test $(wc -l <asked) -gt ' + str(refusals)
+    docker(tmp_path, script, monkeypatch)
+    swap = load("app_swap")
+    monkeypatch.setattr(swap, "RENAME_PAUSE", 0.0)
+    if named:
+        swap.rename("next", "app")
+    else:
+        with pytest.raises(swap.Failure):
+            swap.rename("next", "app")
+    asked = (tmp_path / "asked").read_text("utf-8").splitlines()
+    assert asked == ["rename next app"] * min(refusals + 1, 5)
