@@ -304,6 +304,9 @@ class TestUnavailable:
             await database.execute("SELECT pg_advisory_xact_lock(hashtextextended('approvals', 0))")
             # no worker can decide on it
             assert (await post(server, {"ticker": "A", "side": "sell"}))[0] == 202
+            async with asyncio.timeout(20):
+                while not server.context.queues.oldest_received:  # a count begun before the post shows none
+                    await asyncio.sleep(0.05)
             status, answer = await post(server, {"ticker": "B", "side": "sell"})
         assert status == 503
         assert "QUEUE_MAX_SIZE" in answer["detail"]
