@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import stat
@@ -74,8 +75,18 @@ def parse(name: str, content: Content) -> Document:
     if isinstance(content, Unreadable):
         raise ConfigFileError(name, content.reason)
     try:
-        value = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        value = json.loads(
+            content.decode("utf-8-sig"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_integer,
+        )
         json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is not text
+    except _NumberError as error:
+        line = _line_of_number(content.decode("utf-8-sig"), error.digits)
+        raise ConfigFileError(
+            name, f"{error.digits:.40} is not a number that can be stored", line=line
+        ) from error
     except json.JSONDecodeError as error:
         raise ConfigFileError(name, error.msg, line=error.lineno) from error
     except (ValueError, RecursionError) as error:
@@ -170,8 +181,41 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+class _NumberError(ValueError):
+    """A number that JSON, and so the database, cannot store; `digits` is how the file spells it."""
+
+    def __init__(self, digits: str) -> None:
+        super().__init__()
+        self.digits = digits
+
+
+def _refuse_constant(digits: str) -> NoReturn:
+    raise _NumberError(digits)
+
+
+def _finite(digits: str) -> float:
+    """Return the number. Refuse one beyond the range of a float: it would be stored as `Infinity`.
+
+    Fails closed: the last good file stays in force, so pauses and exits work as before.
+    """
+    number = float(digits)
+    if not math.isfinite(number):
+        raise _NumberError(digits)
+    return number
+
+
+def _integer(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError as error:  # more digits than Python converts
+        raise _NumberError(digits) from error
+
+
+def _line_of_number(text: str, digits: str) -> int | None:
+    """Return the line of the first such number; lines count from 1."""
+    found = (token.start() for token in _TOKEN.finditer(text) if token[0] == digits)
+    start = next(found, None)
+    return None if start is None else text.count("\n", 0, start) + 1
 
 
 def line_of(text: str, place: str) -> int:

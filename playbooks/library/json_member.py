@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,17 @@ def replace(folder: int, name: str, document: dict[str, Any]) -> None:
     os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
+def refuse_number(digits: str) -> float:
+    """Refuse a number that JSON has no word for. Raises ValueError."""
+    raise ValueError(f"{digits} is not a number that can be stored")
+
+
+def finite(digits: str) -> float:
+    """Return the number. Refuse one that would be written as Infinity, which the application cannot read."""
+    number = float(digits)
+    return number if math.isfinite(number) else refuse_number(digits)
+
+
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Set the member, or take it out. Raises Failure."""
     path, name, value = Path(params["path"]), params["name"], params["value"]
@@ -122,7 +134,9 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     finally:
         os.close(top)
     try:
-        document = json.loads(read(folder, target.name) or b"{}")
+        document = json.loads(
+            read(folder, target.name) or b"{}", parse_constant=refuse_number, parse_float=finite
+        )
         before = document.get(name)
         if before == value:
             return {"changed": False, "before": before}

@@ -97,7 +97,7 @@ def test_one_member_is_set_and_taken_back(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("content", ["{", "[]"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"mine": 1e999}', '{"mine": NaN}'])
 def test_a_file_that_is_no_object_is_left_alone(tmp_path: Path, content: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(content)
