@@ -96,7 +96,7 @@ WHERE id = (SELECT max(id) FROM top_n_lists WHERE strategy = $1)
 -- name: find_candidates
 -- $1 tickers, $2 window and $3 maximum age in seconds (0: no limit), $4 the window for later sells in seconds (0: no limit),
 -- NULL if sells do not matter. Returns for each ticker the newest rejected buy that may be approved, if the ticker has no open
--- position and no unfinished buy. A sell that arrived within $4 after the buy supersedes it.
+-- position and no unfinished buy. A sell that arrived within $4 after the buy supersedes it. Imported history does not count.
 SELECT wanted.ticker, found.id
 FROM unnest($1::text[]) WITH ORDINALITY AS wanted (ticker, place)
 CROSS JOIN LATERAL (
@@ -108,7 +108,7 @@ CROSS JOIN LATERAL (
       AND ($3 = 0 OR b.received_at > statement_timestamp() - make_interval(secs => $3::float8))
       AND ($4::int IS NULL OR NOT EXISTS (
           SELECT FROM signals s
-          WHERE s.ticker = b.ticker AND s.seq > b.seq AND s.type <> 'buy'
+          WHERE s.ticker = b.ticker AND s.seq > b.seq AND s.type <> 'buy' AND s.imported_at IS NULL
             AND ($4 = 0 OR s.received_at <= b.received_at + make_interval(secs => $4::float8))))
     ORDER BY b.seq DESC
     LIMIT 1

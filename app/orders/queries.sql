@@ -115,7 +115,7 @@ WITH due AS (
            CASE
                WHEN NOT idle THEN 'on its way to the destination'
                WHEN (SELECT b.status FROM signals b
-                     WHERE b.ticker = due.ticker AND b.seq < due.seq AND b.type = 'buy'
+                     WHERE b.ticker = due.ticker AND b.seq < due.seq AND b.type = 'buy' AND b.imported_at IS NULL
                      ORDER BY b.seq DESC LIMIT 1) IN ('rejected', 'failed', 'expired', 'received', 'approved')  -- overdue
                    THEN 'its buy was not delivered, and no other position is open'
                ELSE 'the position was closed before its turn came'
