@@ -23,8 +23,6 @@ from app.signals.statuses import Outcome, SignalType
 
 RESPONSE_BYTES = 2048
 _RESPONSE_SECONDS = 1.0  # for the rest of an answer: its status alone decides the outcome
-# Common servers close an idle connection after 5 s. A request sent during the close has an unknown outcome.
-_KEEPALIVE_SECONDS = 3.0
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _EMPTY_VALUES = frozenset({b"null", b'""'})
@@ -116,11 +114,16 @@ def _members(body: bytes) -> list[Member]:
 
 
 def open_client() -> aiohttp.ClientSession:
-    """Return the HTTP client that all senders share. Needs a running event loop; the caller closes it."""
+    """Return the HTTP client that all senders share. Needs a running event loop; the caller closes it.
+
+    Each request has a connection of its own. On a reused one, a second answer to the order before would count
+    for this order, and a close by the destination would make the outcome unknown: neither can be told apart
+    from an answer or a close that belongs to this order. The cost is a TCP and a TLS handshake per order.
+    """
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_headers_sent)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS),
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),  # post_http sets a timeout over the whole request
         auto_decompress=False,
