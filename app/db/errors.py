@@ -18,12 +18,30 @@ TRANSIENT_DB_ERRORS = (
     asyncpg.ReadOnlySQLTransactionError,
 )
 
-# Classes of SQLSTATE that speak of the server or the schema, not of a row: connection, transaction,
-# resources, state, operator, system; 42 while a new database waits for its migration; 25: read-only server;
-# 28 and 3D while a password or the database itself is being changed.
-_NOT_THE_ROWS = frozenset({"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"})
+# Classes of SQLSTATE that speak of a row: data exceptions and broken constraints.
+_ABOUT_ROWS = frozenset({"22", "23"})
+
+# Classes of SQLSTATE that speak of the server or the schema, so every statement fails: connection,
+# transaction, resources, state, operator, system; 42 while a new database waits for its migration; 25:
+# read-only server; 28 and 3D while a password or the database itself is being changed.
+_ABOUT_THE_SERVER = frozenset({"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"})
 
 
 def is_about_rows(error: Exception) -> bool:
-    """Whether PostgreSQL refused a row's content: without that row the same statement would pass."""
-    return isinstance(error, asyncpg.PostgresError) and str(error.sqlstate)[:2] not in _NOT_THE_ROWS
+    """Return whether PostgreSQL refused a row's content, so that a retry cannot succeed.
+
+    Fails open: after any other error, an unknown one too, the statement is tried again.
+    """
+    return isinstance(error, asyncpg.PostgresError) and _class_of(error) in _ABOUT_ROWS
+
+
+def may_be_about_rows(error: Exception) -> bool:
+    """Return whether the same statement could pass without one of its rows: then the others go alone.
+
+    True also for errors of a damaged index, a limit or a trigger, which one row or every row may cause.
+    """
+    return isinstance(error, asyncpg.PostgresError) and _class_of(error) not in _ABOUT_THE_SERVER
+
+
+def _class_of(error: asyncpg.PostgresError) -> str:
+    return str(error.sqlstate)[:2]

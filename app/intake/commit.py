@@ -11,7 +11,7 @@ import structlog
 
 from app import logging, metrics
 from app.context import AppContext
-from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows
+from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows, may_be_about_rows
 from app.db.pool import Connection
 from app.errors import describe
 from app.intake import repository
@@ -200,8 +200,12 @@ class GroupCommit:
             self._idle.set()
 
     async def _commit(self, connection: Connection, batch: Sequence[Post]) -> None:
-        """Commit a batch. Posts that it does not settle, for whatever reason, are queued again."""
+        """Commit a batch. Posts that it does not settle, for whatever reason, are queued again.
+
+        A post that PostgreSQL cannot store now delays no other one; its error is raised after the others.
+        """
         settled: dict[Post, Resolution | None] = {}
+        failure: asyncpg.PostgresError | None = None
         leaders, followers = collapse_batch(batch)
         parts = [leaders]
         try:
@@ -211,25 +215,29 @@ class GroupCommit:
                     async with asyncio.timeout(_COMMIT_SECONDS):
                         resolutions = await store(connection, part)
                 except asyncpg.PostgresError as error:
-                    if not is_about_rows(error):
+                    if not may_be_about_rows(error):
                         raise
-                    if len(part) == 1:
+                    if len(part) == 1 and is_about_rows(error):
                         settled[part[0]] = None
                         self._refuse(part[0], error)
-                    else:  # PostgreSQL refuses at least one row: halve the part until that row is alone
+                    elif len(part) == 1:
+                        failure = error
+                    else:  # one row may be the cause: halve the part until that row is alone
                         middle = len(part) // 2
                         parts += [part[middle:], part[:middle]]
                 else:
                     settled.update(zip(part, resolutions, strict=True))
                     self._publish(part, resolutions)
             for post, leader in followers:
-                of_leader = settled[leader]
+                of_leader = settled.get(leader)
                 if of_leader and (resolution := resolve_follower(post, leader, of_leader)):
                     settled[post] = resolution
                     self._answer(post, resolution)
         finally:
             self._bytes -= sum(post.size for post in settled)
             self._requeue([post for post in batch if post not in settled])
+        if failure:
+            raise failure
 
     def _publish(self, part: Sequence[Post], resolutions: Sequence[Resolution]) -> None:
         """Answer the requests, count, wake the workers and log; called after the commit."""

@@ -13,7 +13,7 @@ import structlog
 
 from app import metrics
 from app.context import AppContext
-from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows
+from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows, may_be_about_rows
 from app.db.pool import Connection, Pool
 from app.errors import describe
 from app.orders import repository
@@ -76,7 +76,7 @@ class Successes:
             try:
                 await record_successes(connection, together)
             except asyncpg.PostgresError as error:
-                if len(together) == 1 or not is_about_rows(error):
+                if len(together) == 1 or not may_be_about_rows(error):
                     raise
                 await record_successes(
                     connection, [mine]
