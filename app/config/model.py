@@ -167,10 +167,12 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
     for group in ("retry_unknown", "max_signal_age_seconds"):
         given = as_object(webhook.get(group), WEBHOOK_FILE, group)
         webhook_values[group] = layers.pick(f"webhook.{group}", given)
-    webhook_values["url"] = webhook_values["url"] or None
+    url = webhook_values["url"]
+    if url == "":  # nothing else is paper: a wrong value would count every order as delivered
+        webhook_values["url"] = None
     try:
-        check_destination_url(webhook_values["url"] or "")
-    except (ValueError, AttributeError, TypeError) as error:
+        _check_url(url)
+    except ValueError as error:
         raise ConfigFileError(
             WEBHOOK_FILE, "must be an http:// or https:// URL with a host", place="url"
         ) from error
@@ -181,6 +183,13 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
         sources=layers.sources,
         documents=documents,
     )
+
+
+def _check_url(url: object) -> None:
+    if isinstance(url, str):
+        check_destination_url(url)
+    elif url is not None:
+        raise ValueError("not a text")
 
 
 class _Layers:

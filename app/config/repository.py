@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.config.model import DECIDED, Document
+from app.config.model import DECIDED, WEBHOOK_FILE, Document
 from app.db.pool import Connection, Pool
 from app.db.queries import load
 
@@ -60,4 +60,15 @@ def _parse(revision: int, text: str) -> dict[str, Any]:
     match documents.pop(DECIDED, None):
         case {"revision": int(number), "switches": dict(switches)} if number == revision:
             documents[DECIDED] = switches
-    return documents
+    return _with_paper_named(documents)
+
+
+def _with_paper_named(documents: dict[str, Any]) -> dict[str, Any]:
+    """Return the documents with an empty URL where an older version took another empty value for paper.
+
+    Fails open: the destination in force stays in force, so that the process starts. The file is refused.
+    """
+    webhook = documents.get(WEBHOOK_FILE)
+    if not isinstance(webhook, dict) or webhook.get("url") is None or isinstance(webhook["url"], str):
+        return documents
+    return documents if webhook["url"] else {**documents, WEBHOOK_FILE: {**webhook, "url": ""}}

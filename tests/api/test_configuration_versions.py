@@ -161,3 +161,16 @@ async def test_a_member_of_another_shape_decides_nothing(
         await connection.execute("UPDATE configuration SET documents = $1", stored)
     async with serve(settings) as app:
         assert not is_paused(app, "delivery")
+
+
+@pytest.mark.parametrize("url", [False, 0, [], {}])
+async def test_paper_that_an_older_version_read_from_another_value_stays_in_force_and_is_named(
+    make_settings: MakeSettings, tmp_path: Path, url: object
+) -> None:
+    settings = make_settings(dest_webhook_url="https://bridge.example/")
+    (tmp_path / WEBHOOK_FILE).write_text(json.dumps({"url": url}))
+    async with database(settings) as connection:
+        await connection.execute(STORE_UNAWARE, json.dumps({WEBHOOK_FILE: {"url": url}}))
+    async with serve(settings) as app:
+        assert app.context.config.webhook.url is None
+        assert app.context.config_problems[WEBHOOK_FILE].place == "url"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.api.operator import ask
 from tests.api.test_configuration import until
+from tests.api.trading.receiver import listening
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,3 +67,20 @@ async def health(app: AppServer) -> tuple[int, dict[str, dict[str, str]]]:
     """The status of /health, and its checks."""
     async with app.http.get("/health") as answer:
         return answer.status, (await answer.json())["checks"]
+
+
+@pytest.mark.parametrize("url", [False, 0, [], {}])
+async def test_a_destination_that_is_no_text_is_not_taken_for_paper(
+    start_app: StartApp, tmp_path: Path, url: object
+) -> None:
+    (tmp_path / FINVIZ).write_text(json.dumps(LIST))
+    async with listening() as receiver:
+        app = await start_app(dest_webhook_url=receiver.url)
+        (tmp_path / WEBHOOK).write_text(json.dumps({"url": url}))
+        await until(app, lambda: WEBHOOK in app.context.config_problems)
+        assert (await ask(app, "GET", "/admin/webhook/config"))["problem"]
+        assert await forwarded(app, await sent(app, "buy"))
+        app.stop()
+        again = await start_app(dest_webhook_url=receiver.url)
+        assert await forwarded(again, await sent(again, "sell"))
+        assert len(receiver.received) == 2

@@ -64,6 +64,10 @@ def test_a_place_is_found_on_its_line(place: str, line: int) -> None:
         (WEBHOOK_FILE, b'{"mine": {"name": "1e999",\n"value": [-1e999]}}', 2, "-1e999 is not a number"),
         (SYSTEM_FILE, b'{"mine": \n1e999}', 2, "1e999 is not a number that can be stored"),
         (FINVIZ_FILE, b'{\n"mine": ' + b"1" * 5000 + b"}", 2, "is not a number that can be stored"),
+        *(
+            (WEBHOOK_FILE, b'{\n"url": %b}' % url, 2, "url: must be an http:// or https:// URL")
+            for url in (b"false", b"0", b"[]", b"{}", b"7", b"true")
+        ),
         (WEBHOOK_FILE, b"[]", None, "object"),
         (WEBHOOK_FILE, b"", 1, "Expecting value"),
         (WEBHOOK_FILE, b"[" * 100_000, None, "UTF-8 text"),
