@@ -63,6 +63,10 @@ class SampledGauge(Collector):
         """Note a value that was just sampled."""
         self._samples = {**self._samples, label: (value, time.monotonic())}
 
+    def forget(self) -> None:
+        """Remove all values: what they described is not current any more."""
+        self._samples = {}
+
     def collect(self) -> Iterator[Metric]:
         """Return what is still known at the moment of the scrape."""
         family = GaugeMetricFamily(self._name, self._documentation, labels=self._labels)

@@ -50,6 +50,9 @@ async def run(context: AppContext, name: str) -> None:
             engine = Engine(context, connection, http, Pace(beat), parser)
             while True:
                 beat()
+                await _measure(
+                    context, connection
+                )  # a refresh may take long, and the strategy may have changed
                 wait = await engine.turn()
                 await _measure(context, connection)
                 await asyncio.sleep(wait)
@@ -60,7 +63,10 @@ async def run(context: AppContext, name: str) -> None:
 async def _measure(context: AppContext, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     strategy = context.config.finviz.active_strategy
     current = await repository.current_list(connection, strategy=strategy.name)
-    if current is not None:
+    if current is None:  # the gauges may hold the list of the strategy before
+        metrics.TOP_N_AGE_SECONDS.forget()
+        metrics.TOP_N_SIZE.forget()
+    else:
         metrics.TOP_N_AGE_SECONDS.set(current.age_seconds)
         metrics.TOP_N_SIZE.set(len(current.tickers))
 

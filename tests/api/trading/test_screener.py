@@ -41,6 +41,23 @@ async def test_the_list_is_cut_to_top_n_and_an_unchanged_one_is_only_renewed(des
     assert REGISTRY.get_sample_value("top_n_size") == 2
 
 
+async def test_the_gauges_of_a_strategy_without_a_list_are_absent_after_a_switch(desk: Desk) -> None:
+    app = await desk.open()
+
+    def gauges() -> list[float | None]:
+        return [REGISTRY.get_sample_value(name) for name in ("top_n_age_seconds", "top_n_size")]
+
+    async def are_there() -> bool:
+        return None not in gauges()
+
+    async def are_absent() -> bool:
+        return gauges() == [None, None]
+
+    await desk.wait(app, are_there, lambda: "there are no gauges of the first list")
+    desk.configure("finviz", strategies=[{"name": "other", "url": "file:missing.csv"}])
+    await desk.wait(app, are_absent, lambda: f"the gauges show another strategy's list: {gauges()}")
+
+
 async def test_a_changed_file_is_taken_and_a_broken_one_keeps_the_last_good_list(desk: Desk) -> None:
     file = desk.folder / "top.csv"
     file.write_text("AAPL\n")
