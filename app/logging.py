@@ -1,4 +1,4 @@
-"""JSON lines on stdout, ours and the libraries' alike (SPEC §17)."""
+"""JSON lines on stdout, for our log events and those of libraries."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""The process's environment, read once at start (SPEC §7). Secrets never show in a repr or in an error."""
+"""The process's environment, read once at start. No repr and no error shows a secret."""
 
 import base64
 import binascii
@@ -58,7 +58,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Settings(BaseSettings):
-    """Every variable of SPEC §7; an empty variable counts as absent."""
+    """The variables of the environment, with defaults and limits; an empty one counts as absent."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 

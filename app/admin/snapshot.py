@@ -37,7 +37,7 @@ _LIMIT_SECONDS = 5.0
 
 
 class Overview(BaseModel):
-    """The snapshot a page starts from (SPEC §15); its parts are what the update messages carry."""
+    """The snapshot a page starts from; its parts are what the update messages carry."""
 
     status: ProcessStatus
     metrics: Metrics

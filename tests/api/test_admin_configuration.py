@@ -1,4 +1,4 @@
-"""Pauses and configuration over the API (SPEC §14): in force at once, written to the file, logged, masked."""
+"""Pauses and configuration over the API: in force at once, written to the file, logged, masked."""
 
 from __future__ import annotations
 

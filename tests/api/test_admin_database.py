@@ -1,4 +1,4 @@
-"""Export, import and clear (SPEC §14): nothing is lost on the way, nothing that comes in is ever traded."""
+"""Export, import and clearance: nothing is lost on the way, and nothing imported is traded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nobody reads or changes anything without the token (SPEC §14, §18.4)."""
+"""Nothing can be read or changed without the token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refused posts, orders, history, audit trail and actions log over the API (SPEC §14)."""
+"""Refused posts, orders, history, audit trail and actions log over the API."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.api.conftest import AppServer
 
 BEARER = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-# SPEC §14's list.
+# The routes that `/openapi.json` must describe.
 PUBLIC_ROUTES = ("GET /health", "GET /health/detailed", "POST /webhook/in", "POST /webhook/in/{secret}")
 ROUTES = (
     *(
@@ -324,7 +324,7 @@ async def test_a_page_that_reads_nothing_delays_no_other_and_is_gone_in_half_a_m
             await add(app_server)
             while (await heard(line, "metrics_update"))["received"] != number:
                 pass
-            # SPEC: 250 ms more than without it; five times that, and a second if the line's turn is used up
+            # five times the limit of 250 ms, and a second if this page has received its four messages
             assert loop.time() - added_at < 5 * 0.25 + 1
     async with asyncio.timeout_at(connected_at + 30):
         while await deaf.read(1 << 16):  # what was sent before the server gave it up

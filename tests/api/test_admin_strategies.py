@@ -1,4 +1,4 @@
-"""The screener's strategies over the API (SPEC §12, §14): from creation to end; tokens masked."""
+"""The screener's strategies over the API, from creation to deletion; tokens are masked."""
 
 from __future__ import annotations
 

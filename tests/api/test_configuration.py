@@ -1,4 +1,4 @@
-"""Configuration live (SPEC §7): edits count, wrong ones harm nobody, two processes agree, pauses persist."""
+"""Live configuration: edits apply, wrong ones change nothing, two processes agree, pauses persist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     StartApp = Callable[..., Awaitable[AppServer]]
 
-SECONDS = 5  # SPEC §7
+SECONDS = 5  # within which an edit must be in force
 
 
 async def until(app: AppServer, there: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""Retention (SPEC §7): what is old goes in small batches, with its story; what is needed stays."""
+"""Retention: old signals are deleted in small batches, with their timelines; what is needed stays."""
 
 from __future__ import annotations
 

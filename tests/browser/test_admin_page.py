@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Application
 
-# five times SPEC's 500 ms: other tests share the machine
+# five times the page's limit of 500 ms: other tests share the machine
 SOON = 2500
 
 

@@ -1,6 +1,6 @@
-"""The live line under load, cut and asleep (SPEC §15).
+"""Live updates under load, with a cut connection and on a sleeping page.
 
-Deadlines are five times SPEC's figures; with `-s` the figures are printed. For ten minutes of load:
+Deadlines are five times the page's limits; with `-s` the figures are printed. For ten minutes of load:
 
     PAGE_LOAD_SECONDS=600 .venv-dev/bin/python -m pytest -s tests/browser/test_live.py -k heavy
 """
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Application
 
-SOON = 2500  # ms; SPEC: 500 ms
-LONGEST_TASK = 500  # ms; SPEC: 100 ms
-SAID_AFTER = 3000  # ms of the page's own time; this is SPEC's figure
+SOON = 2500  # ms; the page's limit is 500 ms
+LONGEST_TASK = 500  # ms; the page's limit is 100 ms
+SAID_AFTER = 3000  # ms of the page's own time; this is the page's limit itself
 LOAD_SECONDS = int(os.environ.get("PAGE_LOAD_SECONDS", "30"))
 RATE = 500
 SETTLED = """([id, count]) => document.getElementById(`signal-${id}`)

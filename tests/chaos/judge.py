@@ -1,4 +1,4 @@
-"""What database and destination have to agree on, whatever happened in between (SPEC §18, promise 1)."""
+"""Compare the database with what senders and destination saw, whatever happened in between."""
 
 from __future__ import annotations
 

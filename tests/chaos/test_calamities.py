@@ -1,4 +1,4 @@
-"""The database is away or full, the destination lies, a process dies: under load (SPEC §18, promise 1)."""
+"""Under load: the database is unavailable or full, the destination answers wrongly, a process dies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
 RATE = 40.0
-ANSWER_SECONDS = 3.0  # SPEC §18, promise 5
+ANSWER_SECONDS = 3.0  # TradingView gives up after that
 RECOVERY_SECONDS = 10.0
 FAST = {"rate_limiting_enabled": False, "timeout": 3, "retry_seconds": [0.5, 1, 2]}
 VOLUME = "/var/lib/docker/volumes/trading-signal-processor_postgres_data/_data"

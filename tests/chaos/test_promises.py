@@ -1,4 +1,4 @@
-"""Promises of SPEC §18 with a killed process: nothing lost, nothing twice, no limit broken."""
+"""With a killed process nothing is lost, nothing is delivered twice and no limit is exceeded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What destroys asks first: on a terminal by the project's name, elsewhere by --yes (SPEC §2)."""
+"""Destructive flows ask first: on a terminal for the project's name, elsewhere for --yes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run at a time changes a checkout; the next one after a dead one says what it found (SPEC §3, lock)."""
+"""One run at a time changes a checkout; the run after a dead one reports what it found."""
 
 from __future__ import annotations
 

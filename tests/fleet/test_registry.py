@@ -1,4 +1,4 @@
-"""Base images from a registry: Debian's own, on the loopback of a host (SPEC §5)."""
+"""Base images from a registry: Debian's own, on the loopback of a host."""
 
 from __future__ import annotations
 

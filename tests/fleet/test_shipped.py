@@ -1,4 +1,4 @@
-"""`build_on: controller`: built once, shipped to hosts that reach nothing else (SPEC §4)."""
+"""`build_on: controller`: built once, shipped to hosts that reach nothing else."""
 
 from __future__ import annotations
 

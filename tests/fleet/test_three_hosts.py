@@ -1,4 +1,4 @@
-"""Three hosts reached over SSH: deployed, updated one at a time, broken and put right (SPEC §4).
+"""Three hosts reached over SSH: deployed, updated one at a time, broken and repaired.
 
 The tests are one story: each begins where the one before ended.
 """

@@ -1,4 +1,4 @@
-"""One command on a bare machine, in a fresh clone: the whole stack stands (SPEC §5)."""
+"""One command on a bare machine, in a fresh clone, deploys the whole stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--check`: it touches nothing, and what it says is what the flow then does (SPEC §2)."""
+"""`--check` changes nothing, and the flow then does what it shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operator types every day keeps what is there, and reading changes nothing (SPEC §2, §3)."""
+"""Everyday flows keep what is there; flows that read change nothing."""
 
 from __future__ import annotations
 

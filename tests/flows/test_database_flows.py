@@ -1,4 +1,4 @@
-"""Backups and destruction of the database: what is kept, what goes, and nothing besides (SPEC §3)."""
+"""Backups and destruction of the database: what is kept, and what is removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that are killed or meet another one, on a real host: who is told, and what is left (SPEC §3)."""
+"""Killed runs and concurrent runs on a real host: the messages, and what is left."""
 
 from __future__ import annotations
 

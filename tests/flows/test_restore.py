@@ -1,4 +1,4 @@
-"""A dump in the database's place: the same rows, nothing sent by itself; bad files are refused (SPEC §3)."""
+"""`--restore-db`: the same rows, nothing is sent by itself, and bad files are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--rollback [VERSION]`: image and code go back, configuration and rows stay (SPEC §2, §3)."""
+"""`--rollback [VERSION]`: image and code go back, configuration and rows stay."""
 
 from __future__ import annotations
 

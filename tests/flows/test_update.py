@@ -1,4 +1,4 @@
-"""`--update` and `--quickupdate` from a real remote: what they bring, and what they keep (SPEC §3)."""
+"""`--update` and `--quickupdate` from a real remote: what they bring, and what they keep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates that go wrong: the old version serves, nothing local is lost, the message helps (SPEC §3).
+"""Failed updates: the old version serves, no local change is lost, the message says what to do.
 
 Every test makes one fault on the same host, and takes it back.
 """

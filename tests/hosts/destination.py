@@ -40,7 +40,7 @@ class Delivery:
 class Destination:
     """A receiver on a host, outside the stack."""
 
-    # The name under which the application reaches the host it runs on (SPEC §6).
+    # The name under which the application reaches the host it runs on.
     url = f"http://host.docker.internal:{PORT}/broker"
 
     def __init__(self, host: Host) -> None:

@@ -38,7 +38,7 @@ class Container:
 
 
 class SecretPrintedError(AssertionError):
-    """A flow printed the value of a secret (SPEC §18, promise 4)."""
+    """A flow printed the value of a secret."""
 
 
 class Stack:

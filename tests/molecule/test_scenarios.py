@@ -1,4 +1,4 @@
-"""Molecule's scenarios, those that touch most: hosts of both Debians, over SSH (SPEC §4)."""
+"""The Molecule scenarios that touch most: hosts of both Debians, over SSH."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 -- migrate: apply
 
 -- One row per accepted alert or manual order. `seq` is the order of everything: arrival, decision and delivery within a ticker.
--- Claims and leases are columns, not states (SPEC §8).
+-- Claims and leases are columns, not states.
 CREATE TABLE signals (
     id               uuid PRIMARY KEY,
     seq              bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
@@ -28,7 +28,7 @@ CREATE TABLE signals (
 ) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX signals_to_decide ON signals (seq) WHERE status = 'received';
--- sells and manual orders leave before buys (SPEC §10)
+-- sells and manual orders are sent before buys
 CREATE INDEX signals_to_deliver ON signals ((type = 'buy'), seq) WHERE status = 'approved';
 CREATE INDEX signals_unfinished_by_ticker ON signals (ticker, seq) WHERE status IN ('received', 'approved', 'forwarding');
 CREATE INDEX signals_by_ticker ON signals (ticker, seq DESC);
@@ -46,7 +46,7 @@ CREATE TABLE signal_events (
 );
 CREATE INDEX signal_events_by_signal ON signal_events (signal_id, id);
 
--- What makes a post a duplicate (SPEC §8): a header's key for 24 h, a body's for dedupe_window_seconds. An expired key is free.
+-- What makes a post a duplicate: a header's key for 24 h, a body's for dedupe_window_seconds. An expired key is free.
 CREATE TABLE intake_keys (
     key         bytea PRIMARY KEY,    -- a hash
     signal_id   uuid NOT NULL,        -- the signal that came first
@@ -66,7 +66,7 @@ CREATE TABLE refused_posts (
     head   bytea NOT NULL             -- the first 2 KB, the secret removed
 );
 
--- Append-only but for its own end; committed before the request leaves (SPEC §10). `ended_at` NULL = open.
+-- Append-only but for its own end; committed before the request is sent. `ended_at` NULL = open.
 CREATE TABLE attempts (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     signal_id   uuid NOT NULL REFERENCES signals ON DELETE CASCADE,
@@ -107,7 +107,7 @@ CREATE TABLE positions (
 );
 CREATE UNIQUE INDEX positions_one_open_per_ticker ON positions (ticker) WHERE status = 'open';
 
--- Where each ticker stands: a stored position, and what unfinished deliveries will make of it (SPEC §11).
+-- The state of each ticker: a stored position, and what pending orders will make of it.
 CREATE VIEW position_states AS
 SELECT ticker,
        bool_or(fact = 'open')    AS is_open,
@@ -140,7 +140,7 @@ CREATE TABLE screener_refreshes (
     error    text NOT NULL
 );
 
--- What the built-in paper receiver got (SPEC §10).
+-- What the built-in paper destination received.
 CREATE TABLE paper_deliveries (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     received_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -3,7 +3,7 @@
 
 -- migrate: apply
 
--- The last good revision of the three JSON files: one row, what all processes of one stack agree on (SPEC §7).
+-- The last good revision of the three JSON files: one row, what all processes of one stack agree on.
 CREATE TABLE configuration (
     only_row  boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     revision  bigint NOT NULL,
@@ -11,7 +11,7 @@ CREATE TABLE configuration (
     documents json NOT NULL           -- file name → content; json, not jsonb, keeps numbers and their order as written
 );
 
--- The actions log: every change that a person made, by the page, the API or an editor (SPEC §14).
+-- The actions log: every change that a person made, by the page, the API or an editor.
 CREATE TABLE actions (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at      timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -24,7 +24,7 @@ CREATE TABLE actions (
     result  text NOT NULL             -- 'done', or why it was refused
 );
 
--- History brought from elsewhere: shown, never traded again (SPEC §14).
+-- History brought from elsewhere: shown, never traded again.
 ALTER TABLE signals ADD COLUMN imported_at timestamptz;
 
 -- What went to the destination, or is on its way there: the list of orders.

@@ -3,7 +3,7 @@
 
 -- migrate: apply
 
--- Set when reprocessing approved a rejected buy, which it does once (SPEC §13).
+-- Set when reprocessing approved a rejected buy, which it does once.
 ALTER TABLE signals ADD COLUMN reprocessed_at timestamptz;
 
 -- Tickers that were not in the list before, if that was fresh, best first; and when reprocessing has looked at them.
@@ -15,7 +15,7 @@ CREATE INDEX top_n_lists_to_reprocess ON top_n_lists (id) WHERE reprocessed_at I
 -- When a person last asked for a refresh.
 ALTER TABLE screener_refreshes ADD COLUMN requested_at timestamptz;
 
--- A destination that keeps failing (SPEC §10): one probe at a time from `probe_at` on. NULL: it works.
+-- The circuit breaker: while it is open, one probe at a time from `probe_at` on. NULL: it is closed.
 ALTER TABLE destinations
     ADD COLUMN probe_at timestamptz,
     ADD COLUMN failed_probes integer NOT NULL DEFAULT 0,

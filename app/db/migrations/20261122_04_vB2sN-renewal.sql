@@ -6,7 +6,7 @@
 -- When its age began anew, by reprocessing or a replay; NULL: it counts from its arrival.
 ALTER TABLE signals ADD COLUMN renewed_at timestamptz;
 
--- Sells that expired while their position stays open are an alarm (SPEC §10).
+-- Sells that expired while their position stays open are an alarm.
 CREATE INDEX signals_sells_expired ON signals (ticker) WHERE status = 'expired' AND type <> 'buy';
 
 -- No version ever wrote it: the signal of a failed probe waits longer instead.

@@ -1,4 +1,4 @@
-"""What a process tells of itself: every metric, one id through all lines, and no secret (SPEC §17, §18)."""
+"""Metrics and log lines of a process: every metric, one id in all lines of a signal, and no secret."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECRETS = {
 }
 ALERT = {"ticker": "AAPL", "action": "buy"}
 
-# Every metric that SPEC §17 names, and what it has to be after the alerts below; None: any number.
+# Every documented metric, and its value after the alerts below; None: any number.
 EXPECTED = {
     ("signals_received_total", ()): 2,
     ("signals_duplicate_total", ()): 1,

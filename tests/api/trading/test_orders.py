@@ -1,4 +1,4 @@
-"""Orders that a person gives (SPEC §11): each once, however often they are pressed."""
+"""Orders that a person places: each once, however often it is requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored positions are what the destination saw (SPEC §11)."""
+"""Stored positions are what the destination saw."""
 
 from __future__ import annotations
 

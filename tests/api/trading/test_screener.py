@@ -1,4 +1,4 @@
-"""The stored Top-N: refreshed by one process, kept when a refresh fails (SPEC §12)."""
+"""The stored Top-N: refreshed by one process, kept when a refresh fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages and export from a real HTTP server: what is taken, and what keeps the last good list (SPEC §12)."""
+"""Pages and export from a real HTTP server: what is accepted, and what leaves the last good list current."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sell that is about to expire, or has, is an alarm until a person or a delivery ends it (SPEC §10)."""
+"""A sell that is about to expire, or has expired, is an alarm until a person or a delivery ends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/admin/signals/{id}` tells a signal's whole story, whatever became of it (SPEC §14, §1)."""
+"""`/admin/signals/{id}` shows a signal's whole timeline, whatever its outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SPEC §7: a wrong value stops the start with one line naming variable, value and what is allowed."""
+"""A wrong value stops the start, with one line that names variable, value and what is allowed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The command line of SPEC §2: what parses into what, and what is refused with which words."""
+"""The command line: what parses into what, and what is refused with which message."""
 
 from __future__ import annotations
 

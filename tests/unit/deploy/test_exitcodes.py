@@ -1,4 +1,4 @@
-"""Over hosts: the worst of 6, 5, 4, 7, 3, 0 (SPEC §2)."""
+"""Exit code of several hosts: the worst of 6, 5, 4, 7, 3, 0."""
 
 from __future__ import annotations
 

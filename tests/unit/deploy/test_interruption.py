@@ -1,4 +1,4 @@
-"""A signal reaches Ansible, also where Python drops the exception that its handler raises (SPEC §3)."""
+"""A signal reaches Ansible, also where Python drops the exception that its handler raises."""
 
 from __future__ import annotations
 

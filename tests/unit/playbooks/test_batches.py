@@ -1,4 +1,4 @@
-"""How a fleet is cut into batches (SPEC §4)."""
+"""How the hosts of a fleet are divided into batches."""
 
 from __future__ import annotations
 

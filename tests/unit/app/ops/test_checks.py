@@ -1,4 +1,4 @@
-"""SPEC §17: only what stops this process from taking or handling signals is unhealthy."""
+"""Only what stops this process from accepting or handling signals is unhealthy."""
 
 import time
 from datetime import UTC, datetime
