@@ -1,6 +1,8 @@
 """Delete what is older than `retention_days`, in small batches."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -19,9 +21,10 @@ async def run(context: AppContext, name: str) -> None:
 
     Several processes may do so at the same time: each row is deleted and counted once.
     """
+    beat = partial(context.supervisor.beat, name)
     while True:
-        context.supervisor.beat(name)
-        removed = await sweep(context.pool, context.config.system.retention_days)
+        beat()
+        removed = await sweep(context.pool, context.config.system.retention_days, beat=beat)
         if removed:
             log.info("retention", **removed)
             context.wakeups.notify("changed")
@@ -29,11 +32,15 @@ async def run(context: AppContext, name: str) -> None:
         await asyncio.sleep(_BATCH_PAUSE_SECONDS if is_full else _IDLE_PAUSE_SECONDS)
 
 
-async def sweep(pool: Pool, days: int) -> dict[str, int]:
-    """Delete one batch of each kind; return the number of rows by kind, without zeros."""
+async def sweep(pool: Pool, days: int, *, beat: Callable[[], None]) -> dict[str, int]:
+    """Delete one batch of each kind; return the number of rows by kind, without zeros.
+
+    `beat` is called after each kind: a migration's lock may delay one by 20 s.
+    """
     removed = {}
     for kind in repository.RETENTION_KINDS:
         rows = await repository.delete_outdated(pool, kind=kind, retention_days=days, batch_size=_BATCH_SIZE)
+        beat()
         if rows:
             removed[kind] = rows
     return removed

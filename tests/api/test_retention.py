@@ -10,11 +10,13 @@ import pytest
 
 from app.config.model import SYSTEM_FILE
 from app.ops import retention
+from app.ops.repository import RETENTION_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from app.db.pool import Pool
     from tests.api.conftest import AppServer
 
     StartApp = Callable[..., Awaitable[AppServer]]
@@ -32,6 +34,14 @@ _SIGNAL = """
     INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, ended_at, outcome)
     SELECT id, 1, 1, 'paper', '', id, now() - interval '2 hours', 'delivered' FROM signal
 """
+
+
+async def sweep(pool: Pool) -> dict[str, int]:
+    """Sweep once, and see that the worker shows after each kind that it is alive."""
+    beats = list[None]()
+    removed = await retention.sweep(pool, DAYS, beat=lambda: beats.append(None))
+    assert len(beats) == len(RETENTION_KINDS)
+    return removed
 
 
 @pytest.fixture
@@ -70,13 +80,13 @@ async def test_signals_that_ended_long_ago_go_with_their_story(app: AppServer) -
         await add(app, "approved"),  # nothing that is on its way goes, however old
         await add(app, imported=0),
     ]
-    removed = await retention.sweep(app.context.pool, DAYS)
+    removed = await sweep(app.context.pool)
     assert removed["signals"] == 4
     assert removed.keys() <= {"signals", "attempt_counts"}  # one count a second
     rows = await app.context.pool.fetch("SELECT id FROM signals ORDER BY seq")
     assert [row["id"] for row in rows] == kept
     assert await left(app, "signal_events") == await left(app, "attempts") == len(kept)
-    assert await retention.sweep(app.context.pool, DAYS) == {}
+    assert await sweep(app.context.pool) == {}
 
 
 async def test_a_batch_is_small_and_a_row_that_somebody_holds_waits_for_the_next(app: AppServer) -> None:
@@ -87,9 +97,9 @@ async def test_a_batch_is_small_and_a_row_that_somebody_holds_waits_for_the_next
     )
     async with app.context.pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT FROM signals ORDER BY seq LIMIT 1 FOR UPDATE")
-        assert await retention.sweep(app.context.pool, DAYS) == {"signals": 500}
-        assert await retention.sweep(app.context.pool, DAYS) == {"signals": 99}
-    assert await retention.sweep(app.context.pool, DAYS) == {"signals": 1}
+        assert await sweep(app.context.pool) == {"signals": 500}
+        assert await sweep(app.context.pool) == {"signals": 99}
+    assert await sweep(app.context.pool) == {"signals": 1}
 
 
 async def test_lists_positions_paper_and_actions_age_too(app: AppServer) -> None:
@@ -117,7 +127,7 @@ async def test_lists_positions_paper_and_actions_age_too(app: AppServer) -> None
            VALUES ('', '', 'old', '', now() - interval '366 days'),
                   ('', '', 'new', '', now() - interval '364 days')"""
     )
-    removed = await retention.sweep(pool, DAYS)
+    removed = await sweep(pool)
     assert removed == {"lists": 2, "positions": 1, "paper": 1, "actions": 1}
     assert await left(app, "top_n_lists") == before - 2
     assert {row["ticker"] for row in await pool.fetch("SELECT ticker FROM positions")} == {"OPEN", "NEW"}
