@@ -31,6 +31,7 @@ class AppContext:
     `limited_until`: no token of the rate limits is left before that moment; None while there is one.
     `intake_failure` says why posts cannot be stored, empty while they can.
     `unwritten_outcomes` are attempts that ended and could not be written down, with the cause.
+    `known_outcomes` are attempts whose outcome this process knows and has not stored yet.
     `sessions` says what each server process of `pool` works for.
     """
 
@@ -49,6 +50,7 @@ class AppContext:
     sessions: dict[int, str] = field(default_factory=dict)
     intake_failure: str = ""
     unwritten_outcomes: dict[int, str] = field(default_factory=dict)
+    known_outcomes: set[int] = field(default_factory=set)
     limited_until: datetime | None = None
     config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
     destination_state: Literal["open", "held"] = "open"

@@ -3,8 +3,10 @@
 A database that is unavailable delays work, not the start.
 """
 
+import asyncio
 import socket
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +118,21 @@ async def open_pool(
         connection_class=_Session,
         server_settings=_server_settings(where, role, settings),
     )
+
+
+@asynccontextmanager
+async def acquire_for(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+    """Acquire a connection and cut it after so many seconds, if the block has not ended by then.
+
+    A statement that is broken off waits for the server's word, and so does the rollback after it. A cut
+    connection, which may lead nowhere, ends both at once with an error of `TRANSIENT_DB_ERRORS`.
+    """
+    async with pool.acquire(timeout=seconds) as connection:
+        cutting = asyncio.get_running_loop().call_later(seconds, connection.terminate)
+        try:
+            yield connection
+        finally:
+            cutting.cancel()
 
 
 async def connect(

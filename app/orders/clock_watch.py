@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 # Smaller steps are the jitter of a busy machine, and delay an exit by no more than themselves.
 _SMALLEST_STEP_SECONDS = 2.0
 # The longest request timeout, and a sender's margin to record the outcome.
-_LONGEST_LEASE_SECONDS = 75.0
+LONGEST_LEASE_SECONDS = 75.0
 
 
 class ClockWatch:
@@ -38,7 +38,7 @@ class ClockWatch:
             longest_hold=LONGEST_HOLD_SECONDS,
             longest_probe_delay=LONGEST_PROBE_DELAY_SECONDS,
             longest_retry_delay=max(retries, LONGEST_PROBE_DELAY_SECONDS * PROBE_RETRY_FACTOR),
-            longest_lease=_LONGEST_LEASE_SECONDS,
+            longest_lease=LONGEST_LEASE_SECONDS,
         )
         answered = time.monotonic()
         if times.clamped:

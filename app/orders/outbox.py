@@ -33,6 +33,11 @@ _LEASE_MARGIN_SECONDS = 10.0
 _UNLIMITED = Allowance(sys.maxsize, (), 0.0)
 
 
+def lease_seconds(context: AppContext) -> float:
+    """Return the length of a lease: how long a claimed signal belongs to its sender."""
+    return context.config.webhook.timeout + _LEASE_MARGIN_SECONDS
+
+
 class ClaimResult(NamedTuple):
     """Rows that one claim changed, rejected sells included; `wait_seconds`: until a token is available."""
 
@@ -163,7 +168,7 @@ class Outbox:
             connection,
             claim_id=uuid4(),
             limit=limit,
-            lease_seconds=self._context.config.webhook.timeout + _LEASE_MARGIN_SECONDS,
+            lease_seconds=lease_seconds(self._context),
             destination=destination,
             has_token=has_token,
         )

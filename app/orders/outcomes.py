@@ -14,10 +14,11 @@ import structlog
 from app import metrics
 from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows, may_be_about_rows
-from app.db.pool import Connection, Pool
+from app.db.pool import Connection, Pool, acquire_for
 from app.errors import describe
 from app.orders import repository
 from app.orders.destination import Attempt, Failure, probe_delay, should_open_circuit
+from app.orders.kept_outcomes import KeptOutcomes, KnownOutcome
 from app.orders.policy import RetryUnknown, hold_seconds, next_status, retry_delay
 from app.orders.repository import DeliveredChange, Delivery
 from app.orders.transport import Answer
@@ -27,6 +28,9 @@ from app.signals.statuses import DecisionResult, Outcome, SignalType, Status
 log = structlog.get_logger(__name__)
 
 _RETRY_WRITE_SECONDS = 0.5
+_KEEP_AFTER_SECONDS = 1.0  # an outcome that is not stored by then is kept in a file, too
+_STORE_KEPT_SECONDS = 5.0
+_ONE_WRITE_SECONDS = 10.0  # then the connection leads nowhere, or a lock is held: another one is tried
 _RECENT_ATTEMPTS = 50  # read to decide whether the circuit opens
 
 
@@ -72,7 +76,7 @@ class Successes:
     async def _write_all(self, mine: Success) -> None:
         unwritten = [success for success in self._waiting if not success.is_written]
         together = list({success.ticker: success for success in [*unwritten, mine]}.values())
-        async with self._pool.acquire() as connection:
+        async with acquire_for(self._pool, _ONE_WRITE_SECONDS) as connection:
             try:
                 await record_successes(connection, together)
             except asyncpg.PostgresError as error:
@@ -103,18 +107,67 @@ class Outcomes:
     def __init__(self, context: AppContext) -> None:
         self._context = context
         self._successes = Successes(context.pool)
+        self._files = KeptOutcomes(context.settings.data_dir / "outcomes")
+        self._from_before: list[KnownOutcome] = []
 
-    async def record(self, delivery: Delivery, answer: Answer, effect: Effect) -> None:
+    def load_kept(self) -> None:
+        """Load what an earlier process could not store. Until it is stored, recovery passes over it."""
+        self._from_before = self._files.load()
+        self._context.known_outcomes.update(known.delivery.attempt for known in self._from_before)
+
+    async def store_kept(self) -> None:
+        """Try once to store each outcome that `load_kept` returned."""
+        for known in list(self._from_before):
+            attempt = known.delivery.attempt
+            try:
+                async with asyncio.timeout(_STORE_KEPT_SECONDS):
+                    if await self._has_attempt(known.delivery):
+                        await self._record_once(known)
+                    else:
+                        log.warning("kept outcome of another database dropped", attempt=attempt)
+            except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
+                if not is_about_rows(error):
+                    self._context.unwritten_outcomes[attempt] = describe(error)
+                    continue
+                log.exception("kept outcome cannot be stored", attempt=attempt)
+            self._from_before.remove(known)
+            self._files.forget(attempt)
+            self._context.known_outcomes.discard(attempt)
+
+    async def _has_attempt(self, delivery: Delivery) -> bool:
+        async with self._context.pool.acquire() as connection:
+            return await repository.has_attempt(
+                connection, attempt=delivery.attempt, signal=delivery.id, claim_id=delivery.claim_id
+            )
+
+    async def store(self, known: KnownOutcome) -> None:
+        """Store the outcome, however long it takes; meanwhile recovery passes over it, and a file keeps it.
+
+        Raises:
+            asyncpg.PostgresError: PostgreSQL refuses its content. Recovery ends the attempt after its lease.
+        """
+        attempt = known.delivery.attempt
+        self._context.known_outcomes.add(attempt)
+        keeping = asyncio.get_running_loop().call_later(_KEEP_AFTER_SECONDS, self._files.keep, known)
+        try:
+            await self.record(known)
+        except asyncio.CancelledError:  # the process ends: its next start stores the outcome
+            self._files.keep(known)
+            raise
+        finally:
+            keeping.cancel()
+            self._context.known_outcomes.discard(attempt)
+        self._files.forget(attempt)
+
+    async def record(self, known: KnownOutcome) -> None:
         """Record the outcome, retrying for as long as the database is unavailable.
 
         Recording it twice (a commit whose answer was lost) changes nothing the second time.
         """
+        delivery = known.delivery
         while True:
             try:
-                if answer.outcome is Outcome.DELIVERED:
-                    await self._record_delivered(delivery, answer, effect)
-                else:
-                    await self._record_undelivered(delivery, answer)
+                await self._record_once(known)
             except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
                 if is_about_rows(error):
                     raise
@@ -122,10 +175,17 @@ class Outcomes:
                 log.warning("outcome not written yet", signal_id=delivery.id, error=why)
                 await asyncio.sleep(_RETRY_WRITE_SECONDS)
             else:
-                self._context.unwritten_outcomes.pop(delivery.attempt, None)
-                metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
-                self._context.wakeups.notify("changed")
                 return
+
+    async def _record_once(self, known: KnownOutcome) -> None:
+        delivery, answer = known.delivery, known.answer
+        if answer.outcome is Outcome.DELIVERED:
+            await self._record_delivered(delivery, answer, known.effect)
+        else:
+            await self._record_undelivered(delivery, answer)
+        self._context.unwritten_outcomes.pop(delivery.attempt, None)
+        metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
+        self._context.wakeups.notify("changed")
 
     async def _record_delivered(self, delivery: Delivery, answer: Answer, effect: Effect) -> None:
         change = await self._successes.write(
@@ -164,7 +224,10 @@ class Outcomes:
         delay = retry_delay(delivery.number, config.retry_seconds, random.random())  # noqa: S311  # spread, not secrecy
         reason = reason_of(answer, status)
         destination = delivery.destination.key
-        async with self._context.pool.acquire() as connection, connection.transaction():
+        async with (
+            acquire_for(self._context.pool, _ONE_WRITE_SECONDS) as connection,
+            connection.transaction(),
+        ):
             hold = await _hold_of(connection, answer, delay)
             # Lock order: the destination's row first, because ending an attempt locks its counts.
             if hold:

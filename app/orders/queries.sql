@@ -251,14 +251,44 @@ FROM destinations
 WHERE destination = $1 AND (held_until > statement_timestamp() OR probe_at IS NOT NULL)
 
 -- name: lock_abandoned
--- Open attempts whose lease has run out: the sender died, or could not record the outcome. Locks their signals, 500 at most.
+-- $1 attempts to pass over. Open attempts whose lease has run out: the sender died, or could not record the outcome. Locks their
+-- signals, 500 at most.
 SELECT a.id AS attempt, s.id, s.type, s.ticker, s.claim_id
 FROM attempts a
 JOIN signals s ON s.id = a.signal_id AND s.claim_id = a.claim_id
 WHERE a.ended_at IS NULL AND s.lease_until < statement_timestamp()  -- only a 'forwarding' signal has a lease
+  AND a.id <> ALL ($1::bigint[])
 ORDER BY s.seq
 LIMIT 500
 FOR UPDATE OF s SKIP LOCKED
+
+-- name: renew_leases
+-- $1 attempts, $2 seconds. Renews a lease that runs out within 8 s, and one that has run out and was not recovered yet.
+-- The arrays and the subquery keep every plan on the primary keys.
+UPDATE signals
+SET lease_until = clock_timestamp() + make_interval(secs => $2)
+WHERE id = ANY (ARRAY (
+    SELECT s.id
+    FROM signals s
+    WHERE s.id = ANY (ARRAY (
+              SELECT a.signal_id FROM attempts a
+              WHERE a.id = ANY ($1::bigint[]) AND a.claim_id = (SELECT o.claim_id FROM signals o WHERE o.id = a.signal_id)))
+      AND s.lease_until < statement_timestamp() + interval '8 seconds'
+    FOR UPDATE OF s SKIP LOCKED))
+
+-- name: end_strays
+-- $1 attempts to pass over, $2 the longest lease in seconds, $3 error. Ends open attempts whose signal no longer has their claim and
+-- that began too long ago to be open, or ahead of a clock that has stepped back. An outcome that is still recorded later counts.
+UPDATE attempts a
+SET ended_at = clock_timestamp(), outcome = 'unknown', error = $3
+WHERE a.ended_at IS NULL AND a.id <> ALL ($1::bigint[])
+  AND a.started_at NOT BETWEEN statement_timestamp() - make_interval(secs => $2) AND statement_timestamp()
+  AND a.claim_id IS DISTINCT FROM (SELECT s.claim_id FROM signals s WHERE s.id = a.signal_id)
+RETURNING a.id
+
+-- name: has_attempt
+-- $1 attempt, $2 its signal, $3 its claim.
+SELECT EXISTS (SELECT FROM attempts WHERE id = $1 AND signal_id = $2 AND claim_id = $3)
 
 -- name: read_open_attempts
 -- $1 attempts. Returns those of them that have not ended.

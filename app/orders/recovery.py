@@ -8,10 +8,11 @@ from app import metrics
 from app.context import AppContext
 from app.db.pool import Connection
 from app.orders import repository
-from app.orders.clock_watch import ClockWatch
+from app.orders.clock_watch import LONGEST_LEASE_SECONDS, ClockWatch
 from app.orders.destination import SENDER_DIED
 from app.orders.destination_state import refresh_destination_state
-from app.orders.outcomes import reason_of, reject_orphans
+from app.orders.outbox import lease_seconds
+from app.orders.outcomes import Outcomes, reason_of, reject_orphans
 from app.orders.policy import RetryUnknown, next_status
 from app.orders.transport import Answer
 from app.signals.statuses import DecisionResult, Outcome, SignalType, Status
@@ -22,8 +23,11 @@ INTERVAL_SECONDS = 2.0
 _BATCH = 500
 
 
-async def run(context: AppContext, name: str) -> None:
-    """Sweep every 2 s. Two processes may do so at once: each row is handled by one of them."""
+async def run(context: AppContext, name: str, outcomes: Outcomes) -> None:
+    """Store what an earlier process kept, then sweep, every 2 s.
+
+    Two processes may do so at once: each row is handled by one of them.
+    """
     watch = ClockWatch()
     while True:
         context.supervisor.beat(name)
@@ -31,6 +35,8 @@ async def run(context: AppContext, name: str) -> None:
             await watch.check(context, connection)
             await refresh_destination_state(context, connection)
             await drop_ended(context, connection)
+            await renew_leases(context, connection)
+        await outcomes.store_kept()
         # Sleep before the sweep: after an outage, live senders record their own outcomes first.
         await asyncio.sleep(INTERVAL_SECONDS)
         if await sweep(context, name):
@@ -41,7 +47,7 @@ async def run(context: AppContext, name: str) -> None:
 async def sweep(context: AppContext, name: str) -> int:
     """Recover abandoned attempts and expire overdue signals, one batch a transaction; return how many."""
     total = 0
-    for step in (recover, expire):
+    for step in (recover, end_strays, expire):
         done = _BATCH
         while done == _BATCH:
             done = await step(context)
@@ -58,13 +64,43 @@ async def drop_ended(context: AppContext, connection: Connection) -> None:
             context.unwritten_outcomes.pop(attempt, None)
 
 
+async def renew_leases(context: AppContext, connection: Connection) -> None:
+    """Renew the leases of attempts whose outcome is known here and not stored yet.
+
+    Another process would otherwise end such an attempt as unknown: a buy would fail, an exit be sent twice.
+    """
+    if known := list(context.known_outcomes):
+        await repository.renew_leases(connection, attempts=known, seconds=lease_seconds(context))
+
+
+async def end_strays(context: AppContext) -> int:
+    """End attempts that no sender can have open and whose signal has another claim; return how many.
+
+    The circuit breaker sends no probe while an attempt is open, so one left open would hold back every exit.
+    """
+    async with context.pool.acquire() as connection:
+        ended = await repository.end_strays(
+            connection,
+            known=list(context.known_outcomes),
+            longest_lease=LONGEST_LEASE_SECONDS,
+            error=SENDER_DIED,
+        )
+    if ended:
+        metrics.SIGNALS_DELIVERED.labels(Outcome.UNKNOWN.value).inc(ended)
+        log.warning("ended attempts that were left open", attempts=ended)
+    return ended
+
+
 async def recover(context: AppContext) -> int:
-    """End attempts whose lease has run out as unknown, and apply the retry rule; return how many."""
+    """End attempts whose lease has run out as unknown, and apply the retry rule; return how many.
+
+    Passes over attempts whose outcome this process knows: it is stored as soon as the database accepts it.
+    """
     config = context.config.webhook.retry_unknown
     answer = Answer(Outcome.UNKNOWN, error=SENDER_DIED)
     tickers: list[str] = []
     async with context.pool.acquire() as connection, connection.transaction():
-        abandoned = await repository.lock_abandoned(connection)
+        abandoned = await repository.lock_abandoned(connection, known=list(context.known_outcomes))
         for attempt in abandoned:
             status = next_status(answer.outcome, attempt.type, RetryUnknown(config.buy, config.sell))
             await repository.record_undelivered(

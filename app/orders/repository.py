@@ -290,9 +290,29 @@ async def read_hold_reason(connection: Connection, *, destination: str) -> str |
     return reason
 
 
-async def lock_abandoned(connection: Connection) -> list[AbandonedAttempt]:
-    """Lock the signals of up to 500 open attempts whose lease has run out, skipping locked ones."""
-    return list(map(AbandonedAttempt._make, await connection.fetch(_SQL["lock_abandoned"])))
+async def lock_abandoned(connection: Connection, *, known: Sequence[int]) -> list[AbandonedAttempt]:
+    """Lock the signals of up to 500 open attempts whose lease has run out, skipping locked ones.
+
+    `known` are attempts that are passed over.
+    """
+    return list(map(AbandonedAttempt._make, await connection.fetch(_SQL["lock_abandoned"], known)))
+
+
+async def renew_leases(connection: Connection, *, attempts: Sequence[int], seconds: float) -> None:
+    """Renew the leases of the attempts' signals that are about to run out, skipping locked ones."""
+    await connection.execute(_SQL["renew_leases"], attempts, seconds)
+
+
+async def end_strays(
+    connection: Connection, *, known: Sequence[int], longest_lease: float, error: str
+) -> int:
+    """End open attempts that lost their signal's claim, except `known` and recent ones; return how many."""
+    return len(await connection.fetch(_SQL["end_strays"], known, longest_lease, error))
+
+
+async def has_attempt(connection: Connection, *, attempt: int, signal: UUID, claim_id: UUID) -> bool:
+    """Return whether the attempt is in this database."""
+    return bool(await connection.fetchval(_SQL["has_attempt"], attempt, signal, claim_id))
 
 
 async def read_open_attempts(connection: Connection, *, attempts: Sequence[int]) -> set[int]:

@@ -13,6 +13,7 @@ from app.context import AppContext
 from app.errors import describe
 from app.orders import recovery, transport
 from app.orders.destination import NOT_PREPARED
+from app.orders.kept_outcomes import KnownOutcome
 from app.orders.outbox import Outbox
 from app.orders.outcomes import Outcomes
 from app.orders.repository import Delivery
@@ -34,11 +35,14 @@ class _Request(NamedTuple):
 def start(context: AppContext) -> None:
     """Start `outbox`, `sender-1` … `FORWARDING_WORKERS` and `delivery-recovery` under the supervisor."""
     outbox, outcomes = Outbox(context), Outcomes(context)
+    outcomes.load_kept()
     context.supervisor.start("outbox", partial(outbox.run, "outbox"))
     for number in range(1, context.settings.forwarding_workers + 1):
         name = f"sender-{number}"
         context.supervisor.start(name, partial(Sender(context, outbox, outcomes).run, name))
-    context.supervisor.start("delivery-recovery", partial(recovery.run, context, "delivery-recovery"))
+    context.supervisor.start(
+        "delivery-recovery", partial(recovery.run, context, "delivery-recovery", outcomes)
+    )
 
 
 class Sender:
@@ -78,7 +82,7 @@ class Sender:
 
     async def _write(self, delivery: Delivery, answer: Answer, effect: Effect) -> None:
         try:
-            await self._outcomes.record(delivery, answer, effect)
+            await self._outcomes.store(KnownOutcome(delivery, answer, effect))
         except Exception as error:  # one bad signal must not stop a sender; recovery ends it after its lease
             self._context.unwritten_outcomes[delivery.attempt] = describe(error)
             log.exception("its outcome cannot be written down", signal_id=delivery.id)

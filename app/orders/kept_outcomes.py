@@ -1,0 +1,117 @@
+"""Keep known outcomes in files while the database cannot store them, so that a restart loses none.
+
+One file an attempt in `data/outcomes`, readable by the application's user only. A file holds no URL of the
+destination and no body of the alert.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from app.errors import describe
+from app.orders.repository import Delivery
+from app.orders.transport import Answer
+from app.signals.book import Effect
+
+log = structlog.get_logger(__name__)
+
+_MOST_FILES = 1_000
+_SUFFIX = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOutcome:
+    """A delivery, the answer to it, and its effect on the position."""
+
+    delivery: Delivery
+    answer: Answer
+    effect: Effect
+
+
+class KeptOutcomes:
+    """The files of one folder, which is made when it is needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kept: set[int] = set()
+
+    def keep(self, known: KnownOutcome) -> None:
+        """Store an outcome durably, unless it is kept already.
+
+        Fails open: if no file can be written, the outcome is known to this process alone, as without files.
+        """
+        attempt = known.delivery.attempt
+        if attempt in self._kept:
+            return
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if sum(1 for _ in self._folder.iterdir()) >= _MOST_FILES:
+                log.error("outcome not kept: too many files", folder=str(self._folder), most=_MOST_FILES)
+                return
+            _write(self._path(attempt), msgspec.json.encode(_without_secrets(known)))
+        except OSError as error:
+            log.error("outcome not kept: the file cannot be written", error=describe(error))  # noqa: TRY400
+            return
+        self._kept.add(attempt)
+        log.warning("outcome kept in a file", signal_id=known.delivery.id, attempt=attempt)
+
+    def forget(self, attempt: int) -> None:
+        """Remove an outcome's file, if there is one."""
+        if attempt not in self._kept:
+            return
+        try:
+            self._path(attempt).unlink(missing_ok=True)
+        except OSError as error:  # Fails open: storing the outcome again changes nothing
+            log.warning("file of a stored outcome not removed", error=describe(error))
+        self._kept.discard(attempt)
+
+    def load(self) -> list[KnownOutcome]:
+        """Return the outcomes that an earlier process kept. A file that cannot be read is left out."""
+        return list(self._read_all())
+
+    def _read_all(self) -> Iterator[KnownOutcome]:
+        try:
+            paths = sorted(self._folder.glob(f"*{_SUFFIX}"))
+        except OSError as error:
+            log.error("kept outcomes cannot be read", error=describe(error))  # noqa: TRY400
+            return
+        for path in paths:
+            try:
+                known = msgspec.json.decode(path.read_bytes(), type=KnownOutcome)
+            except (OSError, msgspec.MsgspecError, ValueError) as error:
+                log.error("kept outcome cannot be read", file=path.name, error=describe(error))  # noqa: TRY400
+                continue
+            self._kept.add(known.delivery.attempt)
+            yield known
+
+    def _path(self, attempt: int) -> Path:
+        return self._folder / f"{attempt}{_SUFFIX}"
+
+
+def _without_secrets(known: KnownOutcome) -> KnownOutcome:
+    destination = replace(known.delivery.destination, url=None)
+    return replace(known, delivery=replace(known.delivery, body=b"", destination=destination))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a private file that is whole after a power cut, or not there."""
+    descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
