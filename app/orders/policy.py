@@ -4,6 +4,7 @@ The body of an answer may be truncated, compressed, deeply nested or not JSON. R
 the cost grows linearly with its length.
 """
 
+import json
 import re
 import zlib
 from collections.abc import Sequence
@@ -21,13 +22,15 @@ LONGEST_HOLD_SECONDS = 3600.0  # the age at which even a sell expires: a longer 
 LONGEST_HOLD_BY_CLOCK_SECONDS = 300.0
 RETRY_JITTER = 0.2
 
-READ_BYTES = 16_384
+READ_BYTES = 65_536
 _LONGEST_REFERENCE = 100  # characters
 _REFERENCES = ("id", "logid")
 _COMPRESSED = {"gzip", "x-gzip", "deflate"}
+_ANY_HEADER, _NO_HEADER = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS
 # An unterminated string is not a token, so each byte is read once.
 _TOKEN = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*+"|[{}\[\]:,]|[^"{}\[\]:, \t\r\n]++)', re.DOTALL)
 _decode = msgspec.json.Decoder(str | int).decode
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class RetryUnknown(NamedTuple):
@@ -45,13 +48,14 @@ class RetryUnknown(NamedTuple):
 def outcome_of(http_status: int, *, says_failure: bool = False) -> Outcome:
     """Return the outcome of an HTTP status; a 2xx whose body says `"success": false` is not accepted.
 
-    503 means not accepted. Any other status from 500 on is unknown: the order may have been executed.
+    503 means not accepted. Any other status from 500 on is unknown: the order may have been executed. So is
+    one below 200, which is no final answer; a retry of an exit depends on this.
     """
     if 200 <= http_status < 300:
         return Outcome.NOT_TAKEN if says_failure else Outcome.DELIVERED
     if http_status in {408, 425, 429, 503}:
         return Outcome.NOT_TAKEN
-    return Outcome.UNKNOWN if http_status >= 500 else Outcome.REFUSED
+    return Outcome.REFUSED if 300 <= http_status < 500 else Outcome.UNKNOWN
 
 
 def next_status(outcome: Outcome, order_type: str, retry_unknown: RetryUnknown) -> Status:
@@ -108,6 +112,15 @@ def says_failure(answer: bytes) -> bool:
     return _scalars(answer).get("success", b"").lower() in {b"false", b'"false"'}
 
 
+def is_whole(answer: bytes) -> bool:
+    """Return whether the answer is one whole JSON value: then no more of it needs to be awaited."""
+    try:
+        _skip(_utf8(answer))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return True
+
+
 def reference_of(answer: bytes) -> str | None:
     """Return the destination's own id of the order: `id` or else `logId` of its JSON object."""
     found = _scalars(answer)
@@ -126,19 +139,22 @@ def decompress(answer: bytes, encoding: str) -> bytes:
 
     Fails open: an answer that cannot be decompressed is returned unchanged, so that its HTTP status decides.
     """
-    if encoding.strip().lower() not in _COMPRESSED:
+    name = encoding.strip().lower()
+    if name not in _COMPRESSED:
         return answer
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(answer, READ_BYTES)
-    except zlib.error:
-        return answer
+    for header in (_ANY_HEADER, _NO_HEADER) if name == "deflate" else (_ANY_HEADER,):
+        try:
+            return zlib.decompressobj(header).decompress(answer, READ_BYTES)
+        except zlib.error:
+            continue
+    return answer
 
 
 def _scalars(answer: bytes) -> dict[str, bytes]:
     """Return the scalar members of the outermost object, by lower-case name, up to where it can be read."""
     found = dict[str, bytes]()
     depth, previous, name = 0, b"", b""
-    text = answer.removeprefix(b"\xef\xbb\xbf")
+    text = _utf8(answer)
     token = _TOKEN.match(text)
     if token is None or token[1] != b"{":
         return found
@@ -156,6 +172,14 @@ def _scalars(answer: bytes) -> dict[str, bytes]:
             break
         previous, token = mark, _TOKEN.match(text, token.end())
     return found
+
+
+def _utf8(answer: bytes) -> bytes:
+    """Return JSON in UTF-8, without a byte order mark; UTF-16 and UTF-32 show in its first bytes."""
+    encoding = json.detect_encoding(answer)
+    if encoding in {"utf-8", "utf-8-sig"}:
+        return answer.removeprefix(b"\xef\xbb\xbf")
+    return answer.decode(encoding, "ignore").encode()
 
 
 def _name(token: bytes) -> str:

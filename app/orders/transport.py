@@ -17,12 +17,12 @@ from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Pool
 from app.errors import describe
 from app.orders import repository
-from app.orders.policy import READ_BYTES, decompress, outcome_of, says_failure
+from app.orders.policy import READ_BYTES, decompress, is_whole, outcome_of, says_failure
 from app.signals.alert import Member, members
 from app.signals.statuses import Outcome, SignalType
 
 RESPONSE_BYTES = 2048
-_RESPONSE_SECONDS = 1.0  # for the rest of an answer: its status alone decides the outcome
+_RESPONSE_SECONDS = 1.0  # for the rest of an answer whose status alone decides the outcome
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _EMPTY_VALUES = frozenset({b"null", b'""'})
@@ -141,14 +141,16 @@ async def _headers_sent(
 async def post_http(
     client: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float
 ) -> Answer:
-    """Send the body. No redirect is followed; at most 16 KB of the answer are read, and 2 KB stored.
+    """Send the body. No redirect is followed; at most 64 KB of the answer are read, and 2 KB stored.
 
     An error before the request is sent means not accepted, an error after it an unknown outcome. Once the
-    status is known, it decides the outcome; an error while reading the body does not.
+    status is known, it decides the outcome; an error while reading the body does not. The body of a 2xx is
+    awaited within `timeout_seconds` too, because it may say that the order was not accepted.
     """
+    deadline = asyncio.get_running_loop().time() + timeout_seconds
     progress = SimpleNamespace(is_sent=False)
     try:
-        async with asyncio.timeout(timeout_seconds):
+        async with asyncio.timeout_at(deadline):
             response = await client.post(
                 url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=progress
             )
@@ -158,13 +160,16 @@ async def post_http(
     # any class: a URL, a header or an answer can make the client raise almost any exception
     except Exception as error:  # noqa: BLE001 - the outcome follows from `is_sent` alone
         return _failed(describe(error), is_sent=progress.is_sent)
-    return await _answer_of(response)
+    return await _answer_of(response, deadline)
 
 
-async def _answer_of(response: aiohttp.ClientResponse) -> Answer:
+async def _answer_of(response: aiohttp.ClientResponse, deadline: float) -> Answer:
     status, headers = response.status, response.headers
-    beginning = decompress(await _beginning(response), headers.get("Content-Encoding", ""))
-    is_failure = 200 <= status < 300 and says_failure(beginning)
+    is_success = 200 <= status < 300
+    until = asyncio.get_running_loop().time() + _RESPONSE_SECONDS
+    read = await _beginning(response, max(deadline, until) if is_success else until)
+    beginning = decompress(read, headers.get("Content-Encoding", ""))
+    is_failure = is_success and says_failure(beginning)
     return Answer(
         outcome_of(status, says_failure=is_failure),
         status,
@@ -191,17 +196,15 @@ def _failed(error: str, *, is_sent: bool) -> Answer:
     return Answer(Outcome.UNKNOWN if is_sent else Outcome.NOT_TAKEN, error=error)
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Read the beginning of the answer; a longer one is not read to its end: its connection is closed."""
+async def _beginning(response: aiohttp.ClientResponse, until: float) -> bytes:
+    """Read the beginning of the answer, at most until this moment of the event loop's clock."""
     kept = bytearray()
     content = response.content
     try:
         if content.is_eof() and content.total_bytes <= READ_BYTES:
             kept += content.read_nowait()  # all of it arrived with the headers
         else:
-            async with asyncio.timeout(_RESPONSE_SECONDS):
-                while len(kept) < READ_BYTES and (part := await content.read(READ_BYTES - len(kept))):
-                    kept += part
+            await _read(response, kept, until)
     # Fails open: the status is known, and an error in the body does not change the outcome.
     except Exception:  # noqa: BLE001 - as for the request
         response.close()
@@ -209,3 +212,20 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
         if not content.at_eof():
             response.close()
     return bytes(kept)
+
+
+async def _read(response: aiohttp.ClientResponse, kept: bytearray, until: float) -> None:
+    """Append what arrives to `kept`. A destination may keep the connection open after a whole JSON value."""
+    loop = asyncio.get_running_loop()
+    encoding = response.headers.get("Content-Encoding", "")
+    while len(kept) < READ_BYTES:
+        try:
+            async with asyncio.timeout_at(min(until, loop.time() + _RESPONSE_SECONDS)):
+                part = await response.content.read(READ_BYTES - len(kept))
+        except TimeoutError:
+            if loop.time() >= until or is_whole(decompress(bytes(kept), encoding)):
+                return
+            continue
+        if not part:
+            return
+        kept += part

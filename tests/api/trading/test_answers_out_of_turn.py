@@ -92,6 +92,63 @@ async def test_a_second_answer_to_one_order_is_not_the_answer_to_the_next(desk: 
         assert await desk.open_positions() == {"AAPL": 1}
 
 
+@pytest.mark.parametrize("seconds", [1.2, 3.0])
+async def test_a_body_that_says_failure_counts_within_the_whole_time_out(desk: Desk, seconds: float) -> None:
+    async def talk(_: int, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(seconds)
+        writer.write(b'{"success": false}')
+        await writer.drain()
+        return True
+
+    desk.configure("webhook", timeout=10, retry_seconds=[3600])
+    async with destination(talk) as (url, _):
+        app = await desk.open(live=False, dest_webhook_url=url)
+        buy = await desk.send(app, "AAPL", "buy")
+        assert (await ended_attempt(desk, app, buy))["outcome"] == "not_taken"
+        assert await desk.open_positions() == {}
+
+
+async def test_a_slow_body_delays_no_other_order(desk: Desk) -> None:
+    other_has_come = asyncio.Event()
+
+    async def talk(_: int, writer: asyncio.StreamWriter) -> bool:
+        if b'"AAPL"' in bodies[-1]:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n")
+            await writer.drain()
+            await other_has_come.wait()
+            writer.write(b'{"success": false}')
+        else:
+            writer.write(OK)
+        await writer.drain()
+        return True
+
+    desk.configure("webhook", timeout=60, retry_seconds=[3600])
+    async with destination(talk) as (url, bodies):
+        app = await desk.open(live=False, dest_webhook_url=url, forwarding_workers=2)
+        slow = await desk.send(app, "AAPL", "buy")
+        other = await desk.send(app, "NVDA", "buy")
+        assert (await desk.until(app, other))["status"] == "forwarded"
+        assert (await desk.signal(slow))["status"] == "forwarding"
+        other_has_come.set()
+        assert (await ended_attempt(desk, app, slow))["outcome"] == "not_taken"
+
+
+async def test_a_body_that_never_ends_leaves_the_decision_to_the_status(desk: Desk) -> None:
+    async def talk(_: int, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n")
+        await writer.drain()
+        return True
+
+    desk.configure("webhook", timeout=1)
+    async with destination(talk) as (url, _):
+        app = await desk.open(live=False, dest_webhook_url=url)
+        buy = await desk.send(app, "AAPL", "buy")
+        assert (await desk.until(app, buy))["status"] == "forwarded"
+        assert await desk.open_positions() == {"AAPL": 1}
+
+
 async def test_a_destination_that_closes_after_each_answer_gets_every_order(desk: Desk) -> None:
     async def talk(_: int, writer: asyncio.StreamWriter) -> bool:
         writer.write(OK)

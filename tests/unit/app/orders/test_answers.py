@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.orders.policy import READ_BYTES, decompress, reference_of, says_failure
+from app.orders.policy import READ_BYTES, decompress, is_whole, reference_of, says_failure
 
 LEAVES = st.none() | st.booleans() | st.floats() | st.text(max_size=8) | st.just("success")
 TREES = st.recursive(
@@ -33,6 +33,12 @@ TREES = st.recursive(
         b'{"a": ' + b"[" * 5_000 + b"]" * 5_000 + b', "success": false}',
         b'{"success": false, "payload": "' + b"x" * READ_BYTES,
         b'{"success": false',
+        b'{"payload": "' + b"x" * 17_000 + b'", "success": false}',
+        *(
+            '{"success": false}'.encode(encoding)
+            for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32")
+        ),
+        '{"success": false}'.encode("utf-16")[:-1],
     ],
 )
 def test_success_false_is_a_failure(answer: bytes) -> None:
@@ -100,5 +106,23 @@ def test_a_compressed_answer_is_read_to_the_same_bound() -> None:
     plain = b'{"success": false}'
     assert decompress(gzip.compress(plain), " GZIP ") == plain
     assert decompress(zlib.compress(plain), "deflate") == plain
+    assert decompress(zlib.compress(plain)[2:-4], "deflate") == plain  # as some servers send it
     assert decompress(gzip.compress(b"x" * 10_000_000), "gzip") == b"x" * READ_BYTES
     assert decompress(plain, "gzip") == plain
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b'{"success": false}', True),
+        (b' {"a": [1, {}]} \n', True),
+        ('{"success": false}'.encode("utf-16"), True),
+        (b'{"success": false', False),
+        (b'{"a": "}', False),
+        (b"", False),
+        (b"accepted", False),
+        (b"[" * 60_000, False),
+    ],
+)
+def test_a_whole_json_value_is_recognised(answer: bytes, expected: bool) -> None:  # noqa: FBT001
+    assert is_whole(answer) is expected

@@ -29,7 +29,7 @@ SCHEDULE = (1, 2, 5, 10, 30, 60)
         (Outcome.DELIVERED, (200, 201, 202, 204, 299)),
         (Outcome.REFUSED, (301, 302, 307, 308, 400, 401, 403, 404, 410, 422)),
         (Outcome.NOT_TAKEN, (408, 425, 429, 503)),
-        (Outcome.UNKNOWN, (500, 502, 504, 501, 520, 524)),
+        (Outcome.UNKNOWN, (500, 502, 504, 501, 520, 524, 0, 99, 101, 199, 600, 999)),
     ],
 )
 def test_statuses_fall_into_their_class(outcome: Outcome, statuses: tuple[int, ...]) -> None:
