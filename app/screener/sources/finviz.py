@@ -146,7 +146,8 @@ def _check_place(url: URL, *, allow_other_hosts: bool) -> None:
 def _check_typed_token(url: URL, *, is_table: bool) -> None:
     """Refuse a token in the URL of an export, which is set in .env, and in a URL of another site."""
     typed, _ = tokens.split(url)
-    if typed is not None and (is_table or not tokens.may_be_sent_to(url)):
+    has_token = typed is not None or tokens.is_in_path(url)
+    if has_token and (is_table or not tokens.may_be_sent_to(url)):
         raise SourceError(
             "the url must not hold auth=…: set FINVIZ_ELITE_AUTH in .env, and take it out there"
         )

@@ -1,5 +1,6 @@
 """Where a Finviz token may be sent: to Finviz over https only, redirects included. Pure."""
 
+import re
 from urllib.parse import unquote
 
 from yarl import URL
@@ -7,6 +8,8 @@ from yarl import URL
 from app.screener.parsing.tickers import SourceError
 
 _PARAMETER = "auth"
+_IN_PAIR = re.compile(rf"(?is)\A(.*?)(?:\A|;)\s*{_PARAMETER}\s*=(.*)\Z")
+_IN_PATH = re.compile(rf"(?i);\s*{_PARAMETER}\s*=")
 
 
 def may_be_sent_to(url: URL) -> bool:
@@ -20,12 +23,29 @@ def may_be_sent_to(url: URL) -> bool:
 
 
 def split(url: URL) -> tuple[str | None, URL]:
-    """Return the token in the URL, None if there is none, and the URL without it."""
-    typed = [value for name, value in url.query.items() if _is_token(name)]
+    """Return the token in the URL's query, None if there is none, and the URL without it.
+
+    Some servers separate parameters by `;`, also the rest of an `&amp;`. So a token is found after it, too,
+    and reaches to the next `&`, because it may contain a `;` itself.
+    """
+    typed, rest = list[str](), list[tuple[str, str]]()
+    for name, value in url.query.items():
+        found = _IN_PAIR.search(f"{name}={value}")
+        if found is None:
+            rest.append((name, value))
+            continue
+        typed.append(found[2])
+        if found[1]:
+            before = found[1].partition("=")
+            rest.append((before[0], before[2]))
     if not typed:
         return None, url
-    rest = [(name, value) for name, value in url.query.items() if not _is_token(name)]
     return typed[0], url.with_query(rest)
+
+
+def is_in_path(url: URL) -> bool:
+    """Return whether the URL's path has a token, as `/list;auth=…`."""
+    return _IN_PATH.search(url.path) is not None
 
 
 def added(url: URL, token: str) -> URL:
@@ -44,7 +64,3 @@ def check_absent(url: URL, *tokens: str | None) -> None:
     shown = {str(url), unquote(str(url))}
     if any(token and token in text for token in tokens for text in shown):
         raise SourceError("a redirect would carry the token to another site: it is not followed")
-
-
-def _is_token(name: str) -> bool:
-    return name.strip().lower() == _PARAMETER

@@ -206,7 +206,13 @@ def test_the_token_is_added_for_finviz_over_https_only(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", STRANGE)
-@pytest.mark.parametrize("query", ["auth=s3cret", "v=1&AUTH=s3cret", "a%75th=s3cret", " auth=s3cret"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("auth=s3cret", "v=1&AUTH=s3cret", "a%75th=s3cret", " auth=s3cret"),
+        *("v=1;auth=s3cret", "v=1&amp;Auth=s3cret", "v=1%3Bauth=s3cret", "auth=a;s3cret"),
+    ],
+)
 def test_a_typed_token_is_refused_for_every_other_place(url: str, query: str) -> None:
     whole = URL(url).with_fragment(None)
     offered = f"{whole}{'&' if whole.query_string else '?'}{query}"
@@ -215,6 +221,23 @@ def test_a_typed_token_is_refused_for_every_other_place(url: str, query: str) ->
             check(page, allow_other_hosts=True)
         assert "must not hold auth" in str(refused.value)
         assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "bare"),
+    [
+        ("https://finviz.com/a?v=1&auth=s3cret&o=2", "s3cret", "https://finviz.com/a?v=1&o=2"),
+        ("https://finviz.com/a?v=1;auth=s3cret&o=2", "s3cret", "https://finviz.com/a?v=1&o=2"),
+        ("https://finviz.com/a?v=1;w=2;auth=a;b", "a;b", "https://finviz.com/a?v=1%3Bw%3D2"),
+        ("https://finviz.com/a?v=1;author=x", None, "https://finviz.com/a?v=1;author=x"),
+        ("https://finviz.com/a?v=1", None, "https://finviz.com/a?v=1"),
+    ],
+)
+def test_a_typed_token_is_taken_out_of_the_url(url: str, token: str | None, bare: str) -> None:
+    found, rest = tokens.split(URL(url))
+    assert found == token
+    assert dict(rest.query) == dict(URL(bare).query)
+    assert "s3cret" not in str(rest)
 
 
 @settings(deadline=None)
