@@ -9,7 +9,7 @@ import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from app.config.destination_url import fault_of
 from app.config.model import FILES, WEBHOOK_FILE, Config, Document, as_object, merge
@@ -30,6 +30,13 @@ class Unreadable:
 
 Content = bytes | Unreadable | None
 """The content of a file; None where there is no file."""
+
+
+class Dates(NamedTuple):
+    """When a file's content was written and when the file was put where it is, in nanoseconds since 1970."""
+
+    written: int
+    placed: int
 
 
 class NotWrittenError(RefusedError):
@@ -62,6 +69,15 @@ def read(folder: Path) -> dict[str, Content]:
         except OSError as error:
             contents[name] = Unreadable(f"cannot be read: {error.strerror}")
     return contents
+
+
+def dates(folder: Path, name: str) -> Dates | None:
+    """Return the dates of a file; None if there is none, or it cannot be looked at."""
+    try:
+        found = (folder / name).stat()
+    except OSError:
+        return None
+    return Dates(found.st_mtime_ns, found.st_ctime_ns)
 
 
 def parse(name: str, content: Content) -> Document:

@@ -20,6 +20,8 @@ PAUSES = ("engine_paused", "delivery_paused", "intake_paused")
 # Among the documents: what people switched while the system file was wrong, until the file says it.
 # Stored with the number of its revision: an older version copies members that it does not know.
 DECIDED = "decided"
+# Among the documents: when each pause was last switched, by its key, in nanoseconds of the machine's clock.
+SWITCHED_AT = "switched_at"
 
 _AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200e\u200f\u2060\ufeff"
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
@@ -97,7 +99,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """The whole configuration, with the source of each value.
 
     `sources` is keyed by dotted path (`webhook.timeout`, `finviz.strategies.NAME.top_n`); `documents` are the
-    files as read, unknown keys included, so that they can be written back, and `DECIDED`.
+    files as read, unknown keys included, so that they can be written back, `DECIDED` and `SWITCHED_AT`.
     """
 
     finviz: FinvizConfig

@@ -18,9 +18,9 @@ from app.audit import repository as audit_log
 from app.audit.repository import Actor
 from app.config import files, repository
 from app.config.destination_url import fault_of
-from app.config.files import Content, NotWrittenError
+from app.config.files import Content, Dates, NotWrittenError
 from app.config.masking import differences
-from app.config.model import DECIDED, FILES, PAUSES, SYSTEM_FILE, Config, Document, merge
+from app.config.model import DECIDED, FILES, PAUSES, SWITCHED_AT, SYSTEM_FILE, Config, Document, merge
 from app.config.repository import Revision
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Connection, Pool, connect
@@ -33,6 +33,9 @@ log = structlog.get_logger(__name__)
 _POLL_SECONDS = 1.0
 _ABSENT_AFTER_SECONDS = 2.5  # many editors replace a file by removing it first
 _FIRST_POLL_SECONDS = 5.0
+_WRITE_AGAIN_SECONDS = 30.0
+# An editor changes a file's mode or name at once after it wrote it; `cp -p` and `tar` keep an older date.
+_PUT_BACK_NANOSECONDS = 2_000_000_000
 
 Edit = Callable[[Config], Mapping[str, Document]]
 """Returns the documents that a change replaces; may raise any RefusedError."""
@@ -75,7 +78,9 @@ async def opening(settings: Settings) -> Opening:
         documents = await _last_good(settings.database_url)
         if documents is None:
             raise
-        state = _with_files(_State(merge(documents, settings)), files.read(settings.config_dir), settings)
+        dates = files.dates(settings.config_dir, SYSTEM_FILE)
+        contents = files.read(settings.config_dir)
+        state = _with_files(_State(merge(documents, settings)), contents, settings, dates)
         return Opening(state.config, state.problems)
 
 
@@ -92,6 +97,7 @@ class ConfigStore:
         self._apply_to_process = apply
         self._state = _State(start.config)
         self._absent_since: dict[str, float] = {}
+        self._write_again_at = 0.0
 
     async def first_look(self) -> None:
         """Take over the current revision before any work begins.
@@ -117,11 +123,18 @@ class ConfigStore:
         """Take over changed files, and changes that another process made."""
         pool, known = self._pool, self._state
         number = await repository.current_number(pool)
-        if number is not None and number == known.revision and await self._contents() == known.seen:
+        is_known = number is not None and number == known.revision and await self._contents() == known.seen
+        if is_known and not self._has_switch_to_write():
             return
         async with pool.acquire(timeout=5) as connection, connection.transaction():
             state = await self._catch_up(connection)
         self._apply(state)
+
+    def _has_switch_to_write(self) -> bool:
+        """Return whether the system file is to be written again because it could not be written."""
+        state = self._state
+        is_waiting = SYSTEM_FILE not in state.problems and bool(_decided(state.config))
+        return is_waiting and time.monotonic() >= self._write_again_at
 
     async def change(
         self,
@@ -136,13 +149,14 @@ class ConfigStore:
 
         What changes nothing is neither written nor recorded. A refusal is recorded in the actions log.
 
-        `decides`: the switches of the system file that are set, by name. A wrong file does not prevent that:
-        the revision keeps the switches, and they are written into the file once it is readable.
+        `decides`: the switches of the system file that are set, by name. They are set although the file is
+        wrong or cannot be written: the revision keeps them, and they are written into the file later.
+        `unwritten_switches` names them.
 
         Raises:
             ConfigFileError: the new values are wrong.
             BrokenFileError: the file to write has an error that a person must correct first.
-            NotWrittenError: the file cannot be written.
+            NotWrittenError: the file cannot be written, and the change is not one of switches.
             RefusedError: `edit` refuses the change.
             TRANSIENT_DB_ERRORS: the database is unavailable.
         """
@@ -162,7 +176,7 @@ class ConfigStore:
                             connection, actor, action, target=target, before=old, after=new
                         )
                         # Files first: after a crash in between, the file counts as edited.
-                        changed = await self._write(changed, names)
+                        changed = await self._write_change(_dated(state, changed), names, decides)
                         state = await self._store(connection, changed)
             except RefusedError as error:
                 refusal = error
@@ -171,6 +185,23 @@ class ConfigStore:
             raise refusal
         log.info("configuration changed", action=action, session=actor.session, revision=state.revision)
         return state.config
+
+    async def _write_change(
+        self, state: _State, names: list[str], decides: Mapping[str, bool] | None
+    ) -> _State:
+        """Write the changed files. Switches that cannot be written stay in the revision.
+
+        Fails closed: exits wait from a pause on, whatever the disk does.
+        Fails open: exits leave from a resume on.
+        """
+        try:
+            return await self._write(state, names)
+        except NotWrittenError as error:
+            if decides is None:
+                raise
+            log.warning("a switch differs in its file", error=str(error))
+            self._write_again_at = time.monotonic() + _WRITE_AGAIN_SECONDS
+            return _deciding(state, {**_decided(state.config), **decides})
 
     def _edited(
         self, state: _State, edit: Edit, decides: Mapping[str, bool] | None
@@ -193,7 +224,10 @@ class ConfigStore:
         await repository.lock(connection)
         revision = await repository.current(connection)
         state = self._state if revision is None else self._taken_over(revision)
-        edited = _with_files(state, await self._contents(), self._settings)
+        dates = await asyncio.to_thread(files.dates, self._settings.config_dir, SYSTEM_FILE)
+        edited = _with_files(state, await self._contents(), self._settings, dates)
+        if revision is not None:
+            edited = _dated(state, edited)
         if SYSTEM_FILE not in edited.problems:
             edited = await self._with_decisions_written(edited)
         if revision is None:
@@ -208,9 +242,10 @@ class ConfigStore:
         if _is_outdated(state):
             try:
                 state = await self._write(state, [SYSTEM_FILE])
-            except NotWrittenError as error:  # the decision stays in the revision
+            except NotWrittenError as error:
                 log.warning("a switch differs in its file", error=str(error))
-                return state
+                self._write_again_at = time.monotonic() + _WRITE_AGAIN_SECONDS
+                return _deciding(state, _differing(state))
             log.warning("the file was older than a person's decision, and says it", file=SYSTEM_FILE)
         return _deciding(state, {})
 
@@ -261,18 +296,35 @@ class ConfigStore:
         return contents
 
 
-def _with_files(state: _State, contents: Mapping[str, Content], settings: Settings) -> _State:
-    """Return the state with the contents of changed files; the last good content of a wrong one stays."""
+def unwritten_switches(config: Config) -> frozenset[str]:
+    """Return the keys of the switches that the system file does not say yet."""
+    return frozenset(_decided(config))
+
+
+def _with_files(
+    state: _State, contents: Mapping[str, Content], settings: Settings, dates: Dates | None
+) -> _State:
+    """Return the state with the contents of changed files; the last good content of a wrong one stays.
+
+    `dates` are those of the system file.
+    """
     config, problems = state.config, dict(state.problems)
     for name, content in contents.items():
         if name in state.seen and state.seen[name] == content:
             continue
         problems.pop(name, None)
         try:
-            document = files.parse(name, content)
+            document, decided = files.parse(name, content), _decided(config)
             if name == SYSTEM_FILE:
-                document = {**document, **_pauses_left_out(document, config), **_decided(config)}
-            config = files.adopt(name, document, config, settings, content)
+                decided = _still_decided(document, state)
+                document = {
+                    **document,
+                    **_pauses_left_out(document, config),
+                    **_switched_since(document, config, dates),
+                    **decided,
+                }
+            before = _deciding(replace(state, config=config), decided).config
+            config = files.adopt(name, document, before, settings, content)
         except ConfigFileError as error:
             problems[name] = error
     return replace(state, config=config, problems=problems, seen=dict(contents))
@@ -292,6 +344,53 @@ def _pauses_left_out(document: Document, config: Config) -> dict[str, bool]:
     return {key: True for key in PAUSES if before.get(key) is True and document.get(key) is None}
 
 
+def _still_decided(document: Document, state: _State) -> Mapping[str, bool]:
+    """Return the decided switches that the changed system file does not overrule.
+
+    A file that was right and is edited is newer than the switch that could not be written into it.
+    """
+    decided = _decided(state.config)
+    if SYSTEM_FILE in state.problems or SYSTEM_FILE not in state.seen:
+        return decided
+    return {key: value for key, value in decided.items() if document.get(key) is None}
+
+
+def _switched_since(document: Document, config: Config, dates: Dates | None) -> dict[str, bool]:
+    """Return the current pauses that differ in the document, which is older than the switch: a copy put back.
+
+    A file written in place counts, also after the clock was put back.
+
+    Fails closed: exits wait until a person ends the pause, whatever copy is put back.
+    Fails open: a copy from before a resume stops no exit.
+    """
+    if dates is None or dates.placed - dates.written < _PUT_BACK_NANOSECONDS:
+        return {}
+    current, at = config.documents.get(SYSTEM_FILE, {}), _switched_at(config)
+    return {
+        key: current.get(key) is True
+        for key in PAUSES
+        if dates.written < at.get(key, 0) and document.get(key) is (current.get(key) is not True)
+    }
+
+
+def _switched_at(config: Config) -> Mapping[str, int]:
+    """Return when each pause was last switched, by its key; what has another version's shape is omitted."""
+    match config.documents.get(SWITCHED_AT):
+        case dict(found):
+            return {key: at for key, at in found.items() if isinstance(at, int)}
+    return {}
+
+
+def _dated(before: _State, state: _State) -> _State:
+    """Return the state with the time of the pauses that were switched since `before`."""
+    old, new = (each.config.documents.get(SYSTEM_FILE, {}) for each in (before, state))
+    switched = {key: time.time_ns() for key in PAUSES if (old.get(key) is True) != (new.get(key) is True)}
+    if not switched:
+        return state
+    documents = {**state.config.documents, SWITCHED_AT: {**_switched_at(state.config), **switched}}
+    return replace(state, config=structs.replace(state.config, documents=documents))
+
+
 def _decided(config: Config) -> Mapping[str, bool]:
     """Return the switches that override the file: it has not been readable since they were set."""
     return config.documents.get(DECIDED, {})
@@ -309,10 +408,15 @@ def _deciding(state: _State, decided: Mapping[str, bool]) -> _State:
 
 def _is_outdated(state: _State) -> bool:
     """Return whether the (readable) system file differs from the pauses and decisions that are current."""
+    return bool(_differing(state))
+
+
+def _differing(state: _State) -> dict[str, bool]:
+    """Return the current pauses and decisions that the (readable) system file does not say."""
     written = files.parse(SYSTEM_FILE, state.seen[SYSTEM_FILE])
-    return bool(_pauses_left_out(written, state.config)) or any(
-        (written.get(key) or False) != value for key, value in _decided(state.config).items()
-    )
+    current = {key: state.config.documents.get(SYSTEM_FILE, {}).get(key) is True for key in PAUSES}
+    current |= _decided(state.config)
+    return {key: value for key, value in current.items() if (written.get(key) or False) != value}
 
 
 async def _record_edits(

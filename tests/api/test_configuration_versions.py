@@ -59,7 +59,7 @@ async def documents(settings: Settings) -> dict[str, Any]:
 async def store_unaware(settings: Settings, name: str, document: dict[str, Any]) -> None:
     """Store a revision as a version does that does not know the member of the decisions: it stays."""
     stored = await documents(settings)
-    assert set(stored) - {SYSTEM_FILE, WEBHOOK_FILE, "finviz_config.json"} == {"decided"}
+    assert set(stored) - {SYSTEM_FILE, WEBHOOK_FILE, "finviz_config.json"} == {"decided", "switched_at"}
     async with database(settings) as connection:
         await connection.execute(STORE_UNAWARE, json.dumps({**stored, name: document}))
 

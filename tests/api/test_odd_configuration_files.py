@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
-from typing import TYPE_CHECKING
+import os
+import shutil
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.api.operator import ask
+from app.config.store import unwritten_switches
+from tests.api.operator import ask, log_of
 from tests.api.test_configuration import until
 from tests.api.trading.receiver import listening
 
@@ -84,3 +90,105 @@ async def test_a_destination_that_is_no_text_is_not_taken_for_paper(
         again = await start_app(dest_webhook_url=receiver.url)
         assert await forwarded(again, await sent(again, "sell"))
         assert len(receiver.received) == 2
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+@pytest.mark.parametrize("pause", [True, False])
+async def test_a_copy_from_before_a_switch_does_not_undo_it(
+    start_app: StartApp, tmp_path: Path, *, is_down: bool, pause: bool
+) -> None:
+    path, copy = tmp_path / SYSTEM, tmp_path / "backup.json"
+    app = await start_app()
+    if not pause:
+        await ask(app, "POST", "/admin/delivery/pause")
+    path.write_text(json.dumps({"delivery_paused": not pause, "retention_days": 30}))
+    await until(app, lambda: app.context.config.system.retention_days == 30)
+    shutil.copy2(path, copy)
+    os.utime(copy, (time.time() - 3600,) * 2)
+    await ask(app, "POST", f"/admin/delivery/{'pause' if pause else 'resume'}")
+    path.write_text(json.dumps({"delivery_paused": pause, "retention_days": 31}))
+    await until(app, lambda: app.context.config.system.retention_days == 31)
+    if is_down:
+        app.stop()
+    shutil.copy2(copy, path)  # as `cp -p` and `tar` put a backup back: with its old time
+    if is_down:
+        app = await start_app()
+    await until(app, lambda: app.context.config.system.retention_days == 30)
+    assert app.context.config.system.delivery_paused is pause
+    assert json.loads(path.read_text()) == {"delivery_paused": pause, "retention_days": 30}
+    path.write_text(json.dumps({"delivery_paused": not pause}))  # an edit in place is a person's decision
+    await until(app, lambda: app.context.config.system.delivery_paused is not pause)
+
+
+async def test_an_edit_after_the_clock_was_put_back_is_a_persons_decision(
+    app_server: AppServer, tmp_path: Path
+) -> None:
+    await ask(app_server, "POST", "/admin/delivery/pause")
+    store = app_server.app.state.config_store
+    ahead = time.time_ns() + 3_600_000_000_000  # the switch was stored while the clock was an hour ahead
+    store._state.config.documents["switched_at"]["delivery_paused"] = ahead  # noqa: SLF001
+    (tmp_path / SYSTEM).write_text('{"delivery_paused": false}')
+    await until(app_server, lambda: not app_server.context.config.system.delivery_paused)
+
+
+@pytest.fixture
+def unwritable(monkeypatch: pytest.MonkeyPatch) -> Unwritable:
+    """A switch for the configuration folder: root, which runs the tests, may write into any."""
+    return Unwritable(monkeypatch)
+
+
+class Unwritable:
+    """The configuration folder cannot be written between `begin` and `end`."""
+
+    def __init__(self, patching: pytest.MonkeyPatch) -> None:
+        self._patching, self._make_file = patching, tempfile.mkstemp
+
+    def begin(self) -> None:
+        """Refuse new files as the system does."""
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        self._patching.setattr(tempfile, "mkstemp", refuse)
+
+    def end(self) -> None:
+        """Allow new files again."""
+        self._patching.setattr(tempfile, "mkstemp", self._make_file)
+
+
+@pytest.mark.parametrize("pause", [True, False])
+async def test_a_switch_holds_though_its_file_cannot_be_written(
+    start_app: StartApp, tmp_path: Path, unwritable: Unwritable, *, pause: bool
+) -> None:
+    path, word = tmp_path / SYSTEM, "pause" if pause else "resume"
+    app = await start_app()
+    if not pause:
+        await ask(app, "POST", "/admin/delivery/pause")
+    before = path.read_text() if path.exists() else None
+    unwritable.begin()
+    answer = await ask(app, "POST", f"/admin/delivery/{word}")
+    assert answer["delivery_paused"] is pause
+    assert "cannot be written" in answer["warning"]
+    assert (path.read_text() if path.exists() else None) == before
+    assert [action for _, _, action, *_ in await log_of(app)][-1] == f"delivery.{word}"
+    app.stop()
+    again = await start_app()
+    assert again.context.config.system.delivery_paused is pause
+    unwritable.end()
+    again.app.state.config_store._write_again_at = 0.0  # noqa: SLF001 - not the 30 s until the next try
+    await until(again, lambda: not unwritten_switches(again.context.config))
+    assert json.loads(path.read_text())["delivery_paused"] is pause
+    assert (await ask(again, "POST", f"/admin/delivery/{word}"))["warning"] is None
+
+
+async def test_an_edit_of_a_file_that_only_people_can_write_overrules_an_older_switch(
+    start_app: StartApp, tmp_path: Path, unwritable: Unwritable
+) -> None:
+    path = tmp_path / SYSTEM
+    path.write_text('{"delivery_paused": false}')
+    app = await start_app()
+    unwritable.begin()
+    await ask(app, "POST", "/admin/delivery/pause")
+    path.write_text('{"delivery_paused": false, "mine": 1}')
+    await until(app, lambda: not app.context.config.system.delivery_paused)
+    assert not unwritten_switches(app.context.config)

@@ -7,8 +7,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from app.config.model import SYSTEM_FILE, Config, Document
+from app.config.store import unwritten_switches
 from app.web.dependencies import REFUSALS, CurrentActor, Store, signed_in
-from app.web.problems import Problem
+from app.web.texts import text
 
 Part = Literal["engine", "delivery", "intake"]
 
@@ -25,11 +26,15 @@ _MEANING = {
 
 
 class Switches(BaseModel):
-    """What is paused now. A pause holds over everything; only a person resumes."""
+    """What is paused now. A pause holds over everything; only a person resumes.
+
+    `warning`: the switch is stored in the database and holds, but its file does not say it yet, and why.
+    """
 
     engine_paused: bool
     delivery_paused: bool
     intake_paused: bool
+    warning: str | None = None
 
 
 def _route(part: Part, *, pause: bool) -> Callable[[Store, CurrentActor], Awaitable[Switches]]:
@@ -41,7 +46,10 @@ def _route(part: Part, *, pause: bool) -> Callable[[Store, CurrentActor], Awaita
     async def switch(store: Store, actor: CurrentActor) -> Switches:
         action = f"{part}.{'pause' if pause else 'resume'}"
         config = await store.change(actor, action, edit, decides=decides)
-        return Switches.model_validate(config.system, from_attributes=True)
+        switches = Switches.model_validate(config.system, from_attributes=True)
+        if unwritten_switches(config):
+            switches.warning = text("pause.unwritten")
+        return switches
 
     return switch
 
@@ -54,5 +62,4 @@ for _part in ("engine", "delivery", "intake"):
             methods=["POST"],
             name=f"{_part}_{_word}",
             description=_MEANING[_part][0 if _pause else 1],
-            responses={500: {"model": Problem, "description": "config/system_config.json cannot be written"}},
         )

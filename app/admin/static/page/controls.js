@@ -97,7 +97,9 @@ async function send(form, body) {
 
 function done(form, answer) {
   const nothing = form.dataset.counts && answer[form.dataset.counts] === 0;
-  say(form, filled(nothing ? form.dataset.none : form.dataset.done, answer), nothing ? "warn" : "good");
+  const words = filled(nothing ? form.dataset.none : form.dataset.done, answer);
+  if (answer.warning) say(form, `${words} ${answer.warning}`, "warn");
+  else say(form, words, nothing ? "warn" : "good");
   if (form.matches("[data-changed-only]:not([data-clear])")) for (const field of form.elements) keepAsSent(field);
   else form.reset();
   form.dispatchEvent(new CustomEvent("done", { bubbles: true, detail: answer }));
