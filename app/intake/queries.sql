@@ -101,10 +101,13 @@ DELETE FROM intake_keys WHERE key IN (
 );
 
 -- name: probe_insert
--- Writes what a post writes, to test whether that is possible; the transaction is rolled back.
+-- Writes to every table that a post writes to, to test whether that is possible; the transaction is rolled back.
 WITH signal AS (
     INSERT INTO signals (id, status, ticker, expires_at, body)
     VALUES (gen_random_uuid(), 'rejected', 'NONE', statement_timestamp(), '')
     RETURNING id
+), held_key AS (
+    INSERT INTO intake_keys (key, signal_id, body_digest, expires_at)
+    SELECT uuid_send(id), id, '', statement_timestamp() FROM signal
 )
 INSERT INTO signal_events (signal_id, status) SELECT id, 'rejected' FROM signal

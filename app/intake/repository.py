@@ -128,7 +128,7 @@ async def trim_refused_posts(connection: Connection, *, keep: int) -> None:
 
 
 async def probe_insert(connection: Connection) -> None:
-    """Insert a signal and an event like a post; the caller must roll the transaction back."""
+    """Insert a signal, a key and an event like a post; the caller must roll the transaction back."""
     await connection.execute(_SQL["probe_insert"])
 
 
