@@ -18,6 +18,7 @@ from app.intake.service import WRONG_PATH, Accepted, Envelope, IntakeService, Po
 BODY_LIMIT = 64 * 1024
 _BODY_SECONDS = 2.0
 _DRAIN_BYTES, _DRAIN_SECONDS = 8_000_000, 0.5  # of a body that is too large, before the connection is closed
+_READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})  # of browsers, which send no alerts
 _RETRY_AFTER_SECONDS = "5"  # the interval at which TradingView repeats an alert
 _encode = msgspec.json.Encoder().encode
 
@@ -60,7 +61,7 @@ async def _accept(scope: Scope, receive: Receive, in_path: bytes | None) -> Acce
     if in_path is None:
         raise intake.refuse_misspelt_path(_client(scope)) if is_post else PostRefusedError(404, WRONG_PATH)
     if not is_post:
-        raise PostRefusedError(405, "only POST is allowed here: it is where alerts are sent")
+        raise intake.refuse_method(_client(scope), is_counted=scope["method"] not in _READING_METHODS)
     headers = dict(scope["headers"])
     envelope = _envelope(scope, headers, in_path)
     body = await _read_body(receive, headers, intake, envelope)
@@ -89,7 +90,7 @@ async def _read_body(
 
     Raises:
         PostRefusedError: 413 if it is too large, 408 if it is incomplete after 2 s.
-        ClientDisconnect: the client closed the connection.
+        ClientDisconnect: the client closed the connection; the post is kept or counted.
     """
     announced = headers.get(b"content-length", b"").lstrip(b"0")
     is_large = announced.isdigit() and (len(announced) > 20 or int(announced) > BODY_LIMIT)
@@ -99,6 +100,7 @@ async def _read_body(
             while has_more and not (is_large and body):
                 message = await receive()
                 if message["type"] == "http.disconnect":
+                    intake.refuse_incomplete(400, "body: the connection ended before it", envelope, body)
                     raise ClientDisconnect
                 body += message.get("body", b"")
                 has_more = message.get("more_body", False)

@@ -129,13 +129,20 @@ class IntakeService:
     def refuse_incomplete(
         self, status: int, detail: str, envelope: Envelope, body: bytes
     ) -> PostRefusedError:
-        """Refuse a body of which only the beginning was read (408 or 413); return the error to raise.
+        """Refuse a body of which only the beginning was read (400, 408 or 413); return the error to raise.
 
         The post is kept if its sender is authenticated without the body, else only counted by address.
         """
         if self._is_authenticated(envelope):
             return self.refuse(status, detail, envelope, body)
         return self._deny("webhook_body", status, detail, envelope.client)
+
+    def refuse_method(self, client: str, *, is_counted: bool) -> PostRefusedError:
+        """Refuse another method than POST; return the error to raise. `is_counted`: it may be an alert."""
+        detail = "only POST is allowed here: it is where alerts are sent"
+        if not is_counted:
+            return PostRefusedError(405, detail)
+        return self._deny("webhook_method", 405, detail, client)
 
     def refuse_misspelt_path(self, client: str) -> PostRefusedError:
         """Refuse a post to a path that resembles the webhook's; return the error to raise.

@@ -18,9 +18,19 @@ from app import metrics
 
 log = structlog.get_logger(__name__)
 
-Kind = Literal["webhook_secret", "webhook_path", "webhook_body", "admin_token", "sign_in", "websocket"]
-"""What was turned away: a post with a wrong or missing secret, to a misspelt path, or with a body that never
-came; a wrong token as a header, at the sign-in, or for the live updates."""
+Kind = Literal[
+    "webhook_secret",
+    "webhook_path",
+    "webhook_method",
+    "webhook_body",
+    "http",
+    "admin_token",
+    "sign_in",
+    "websocket",
+]
+"""What was refused: an alert with a wrong or missing secret, to a misspelt path, by another method than POST,
+or with a body that was too large or did not come; what is not valid HTTP; a wrong token as a header, at the
+sign-in, or for the live updates."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 QUIET_SECONDS = 900.0  # an episode, and its alarm with it, ends after so long without another one
@@ -32,7 +42,9 @@ UNKNOWN_ADDRESS = "unknown"
 _EVENTS: dict[Kind, str] = {
     "webhook_secret": "posts with a wrong or missing secret were refused",
     "webhook_path": "posts to a wrong path were refused; the webhook is /webhook/in",
+    "webhook_method": "requests to the webhook by another method than POST were refused",
     "webhook_body": "posts whose body did not come were refused",
+    "http": "requests that are not valid HTTP were refused",
     "admin_token": "requests with a wrong token were refused",
     "sign_in": "sign-ins with a wrong token were refused",
     "websocket": "live updates were refused to a wrong token",

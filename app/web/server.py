@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -18,12 +19,14 @@ from app import termination
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable, Iterator
     from types import FrameType
 
+    from app.context import AppContext
     from app.settings import Settings
 
 _HELD_BYTES = 65_536  # where the inner transport begins to hold back its writers
+_UPGRADE_OPTIONS = frozenset({b"upgrade", b"http2-settings"})
 _REST_SECONDS = 2.0  # of a message too large, before its connection is closed
 
 
@@ -78,11 +81,67 @@ class CoalescingTransport(asyncio.Transport):
 
 
 class CoalescingProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP over such a transport; a WebSocket gets the inner one."""
+    """uvicorn's HTTP over such a transport; a WebSocket gets the inner one.
+
+    An upgrade that is not offered is ignored, as RFC 9110 (section 7.8) allows. The request is read as usual.
+    """
+
+    _ignores_upgrade = False  # of the request whose head was just parsed
+
+    @staticmethod
+    def count_invalid(address: str) -> None:
+        """Count what is not valid HTTP, by the client's address; `Server` replaces it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin a connection."""
         super().connection_made(CoalescingTransport(transport, self.loop))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            elif self._ignores_upgrade:
+                self._read_without_upgrade(data[upgrade.args[0] :])
+            else:
+                self._unsupported_upgrade_warning()
+        except httptools.HttpParserError:
+            self.count_invalid(self.client[0] if self.client else "")
+            self.send_400_response("Invalid HTTP request received.")
+
+    def on_headers_complete(self) -> None:
+        """Start the request, unless its head is to be read again without an upgrade."""
+        if self.parser.should_upgrade():
+            method = self.parser.get_method()
+            self.scope["method"] = method.decode("ascii")
+            if method != b"CONNECT" and not self._should_upgrade():
+                self._ignores_upgrade = True  # the parser takes the body for another protocol and stops here
+                return
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End the request, unless its head is to be read again."""
+        if not self._ignores_upgrade:
+            super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        return self.scope["method"] == "GET" and super()._should_upgrade()  # as RFC 6455 has it
+
+    def _read_without_upgrade(self, rest: bytes) -> None:
+        """Parse the request again from its head on, without the members that ask for another protocol.
+
+        Fails open: an alert whose client offers HTTP/2 or TLS is stored as any other.
+        """
+        self._ignores_upgrade = False
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.scope["method"].encode(), self.url, version)]
+        lines += [b"%b: %b" % header for header in _without_upgrade(self.headers)]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over: frames are whole already, and wait for nothing."""
@@ -90,6 +149,16 @@ class CoalescingProtocol(HttpToolsProtocol):
             self.transport.flush()
             self.transport = self.transport.inner
         super().handle_websocket_upgrade()
+
+
+def _without_upgrade(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in headers:
+        if name == b"connection":
+            kept = [each for each in value.split(b",") if each.strip().lower() not in _UPGRADE_OPTIONS]
+            if kept:
+                yield name, b",".join(kept)
+        elif name not in _UPGRADE_OPTIONS:
+            yield name, value
 
 
 class LiveProtocol(WebSocketsSansIOProtocol):
@@ -107,13 +176,26 @@ class LiveProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(_REST_SECONDS, self.transport.close)
 
 
+def _counting_protocol(app: Any) -> type[CoalescingProtocol]:  # noqa: ANN401  # any ASGI application
+    """Return the protocol whose denials are counted where the application counts its own, once it runs."""
+
+    class CountingProtocol(CoalescingProtocol):
+        @staticmethod
+        def count_invalid(address: str) -> None:
+            context: AppContext | None = getattr(getattr(app, "state", None), "context", None)
+            if context is not None:
+                context.denials.count("http", address)
+
+    return CountingProtocol
+
+
 class Server(uvicorn.Server):
     """Serves `app` on the settings' port; over TLS, too, from when it is up until it goes down."""
 
     def __init__(self, app: Any, settings: Settings) -> None:  # noqa: ANN401  # any ASGI application
         options: dict[str, Any] = {
             "host": "0.0.0.0",  # noqa: S104  # the container's network; compose says what is published
-            "http": CoalescingProtocol,
+            "http": _counting_protocol(app),
             "log_config": None,
             "access_log": False,
             "server_header": False,
