@@ -86,6 +86,7 @@ class EndedSessions:
         self._stored: frozenset[str] | None = None
         self._unstored: set[str] = set()
         self._sockets: dict[str, set[asyncio.Event]] = {}
+        self._reads, self._newest_read = 0, 0  # numbers of reads, in the order in which they began
 
     async def is_known(self) -> bool:
         """Return whether the ended sessions were read since the start; read them if not.
@@ -128,12 +129,20 @@ class EndedSessions:
                 del self._sockets[session]
 
     async def refresh(self) -> None:
-        """Store what is not stored yet, and read what ended in other processes."""
+        """Store what is not stored yet, and read what ended in other processes.
+
+        Fails closed: an answer that comes after the answer of a newer read is dropped. A session that was
+        signed out of stays ended in memory until an answer contains it.
+        """
         async with asyncio.timeout(_ANSWER_SECONDS):
             if storing := list(self._unstored):
                 await repository.end_sessions(self._pool, sessions=storing, kept_seconds=LIFETIME_SECONDS)
-            self._stored = await repository.ended_sessions(self._pool)
-        self._unstored.difference_update(storing)
+            self._reads += 1
+            read = self._reads
+            stored = await repository.ended_sessions(self._pool)
+        if read > self._newest_read:
+            self._newest_read, self._stored = read, stored
+            self._unstored -= stored
         self._close_sockets()
 
     async def delete_expired(self) -> None:

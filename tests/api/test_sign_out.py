@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import asyncpg
@@ -117,3 +117,35 @@ async def test_a_token_has_no_session_to_end(app_server: AppServer) -> None:
     bearer = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     assert await sign_out(app_server, bearer) == 303
     assert await status(app_server, bearer) == 200
+
+
+class LateAnswers:
+    """A pool whose answer comes late, once: rows are read, and returned when the test sets `let_go`."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool, self.is_held = pool, False
+        self.held, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def fetch(self, *statement: Any) -> Any:
+        rows = await self._pool.fetch(*statement)
+        if self.is_held:
+            self.is_held = False
+            self.held.set()
+            await self.let_go.wait()
+        return rows
+
+    async def execute(self, *statement: Any) -> Any:
+        return await self._pool.execute(*statement)
+
+
+async def test_a_look_that_began_before_a_sign_out_does_not_undo_it(app_server: AppServer) -> None:
+    cookie = new_cookie()
+    ended = app_server.app.state.ended_sessions
+    pool = ended._pool = LateAnswers(ended._pool)  # noqa: SLF001 - the real database, with one late answer
+    pool.is_held = True
+    older = asyncio.create_task(ended.refresh())
+    await pool.held.wait()
+    assert await sign_out(app_server, cookie) == 303
+    pool.let_go.set()
+    await older
+    assert await status(app_server, cookie) == 401
