@@ -9,5 +9,6 @@ if __name__ == "__main__":
 
     from app.commands import main
 
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it is a file here
+    if sys.stdout is not None:  # a process can be started without one
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it is a file here
     sys.exit(main())

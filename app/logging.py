@@ -4,8 +4,9 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
@@ -57,18 +58,42 @@ def _exception(_logger: object, _method: str, event: MutableMapping[str, Any]) -
     return event
 
 
+class _Output:
+    """A stream for log lines that never raises; None where the process was started without one.
+
+    Fails open: a line that cannot be written is dropped. Alerts are stored and orders leave without it.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write text; drop it where the stream is closed, its reader is gone, or the disk is full."""
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.write(text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.flush()
+
+
 def write_lines(event: str, rows: Iterable[Mapping[str, object]]) -> None:
     """Write an INFO line for each (not empty) row in one go: intake logs thousands of signals a second."""
     if not structlog.get_logger().is_enabled_for(logging.INFO):
         return
     time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     head = _encode({"time": time, "level": "info", "event": event})[:-1]
-    sys.stdout.write(escaped(b"".join(b"%b,%b\n" % (head, _encode(row)[1:]) for row in rows).decode()))
-    sys.stdout.flush()
+    output = _Output(sys.stdout)
+    output.write(escaped(b"".join(b"%b,%b\n" % (head, _encode(row)[1:]) for row in rows).decode()))
+    output.flush()
 
 
 def configure(level: str) -> None:
     """Send structlog's and the standard library's records to stdout, one JSON object a line."""
+    output = _Output(sys.stdout)
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -78,10 +103,10 @@ def configure(level: str) -> None:
     structlog.configure(
         processors=[*shared, _exception, _line],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", output)),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), structlog.stdlib.add_logger_name],
