@@ -32,12 +32,22 @@ def _database_url(value: str) -> str:
 
 
 def check_destination_url(value: str) -> str:
-    """Accept an http(s) URL with a host, or nothing: for the environment and `webhook_config.json`."""
-    if value:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("an http:// or https:// URL with a host, or nothing for paper")
+    """Accept an http(s) URL with a host, or nothing: for the environment and `webhook_config.json`.
+
+    Raises:
+        ValueError: what is allowed; never a part of the URL, for it may hold a password.
+    """
+    if value and not _is_http(value):
+        raise ValueError("an http:// or https:// URL with a host, or nothing for paper")
     return value
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets; its text quotes what is between them
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def _signing_secret(value: str) -> str:

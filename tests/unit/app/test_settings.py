@@ -73,3 +73,23 @@ def test_a_missing_database_says_where_it_belongs(monkeypatch: pytest.MonkeyPatc
 def test_secrets_do_not_show() -> None:
     settings = Settings(database_url=URL, admin_token="hidden", webhook_secret="hidden")
     assert "hidden" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hook:[S3CRET]@host/",
+        "https://u:a[S3CRET]b@host/x",
+        "https://[S3CRET]/",
+        "https://hook:S3CRET]@host/",
+        "https://hook:S3CRET\u2100@host/",
+    ],
+)
+def test_no_part_of_a_wrong_destination_is_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DEST_WEBHOOK_URL", url)
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.from_environment()
+    assert str(refused.value) == (
+        "DEST_WEBHOOK_URL=(not shown) is not valid: allowed is an http:// or https:// URL with a host, "
+        "or nothing for paper"
+    )
