@@ -58,12 +58,16 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What this process knows. `seen`: each file's content when it was last applied or refused."""
+    """What this process knows. `seen`: each file's content when it was last applied or refused.
+
+    `turn` counts how often this process has locked the configuration: the state of a later turn is newer.
+    """
 
     config: Config
     problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
     seen: Mapping[str, Content] = field(default_factory=dict)
     revision: int | None = None
+    turn: int = 0
 
 
 async def opening(settings: Settings) -> Opening:
@@ -98,6 +102,7 @@ class ConfigStore:
         self._state = _State(start.config)
         self._absent_since: dict[str, float] = {}
         self._write_again_at = 0.0
+        self._turns = 0
 
     async def first_look(self) -> None:
         """Take over the current revision before any work begins.
@@ -222,8 +227,11 @@ class ConfigStore:
     async def _catch_up(self, connection: Connection) -> _State:
         """Lock the configuration and return its current state, edited files included."""
         await repository.lock(connection)
+        self._turns += 1
+        turn = self._turns
         revision = await repository.current(connection)
         state = self._state if revision is None else self._taken_over(revision)
+        state = replace(state, turn=turn)
         dates = await asyncio.to_thread(files.dates, self._settings.config_dir, SYSTEM_FILE)
         edited = _with_files(state, await self._contents(), self._settings, dates)
         if revision is not None:
@@ -273,6 +281,12 @@ class ConfigStore:
         return replace(state, revision=number)
 
     def _apply(self, state: _State) -> None:
+        """Make the state current.
+
+        Fails closed: a state that was read before a later change is dropped. So no late answer ends a pause.
+        """
+        if state.turn < self._state.turn:
+            return
         before, self._state = self._state, state
         self._apply_to_process(state.config, state.problems)
         for name, problem in state.problems.items():

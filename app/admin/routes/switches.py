@@ -28,7 +28,7 @@ _MEANING = {
 class Switches(BaseModel):
     """What is paused now. A pause holds over everything; only a person resumes.
 
-    `warning`: the switch is stored in the database and holds, but its file does not say it yet, and why.
+    `warning`, where there is one: the switch holds and is in the database, but not in its file yet, and why.
     """
 
     engine_paused: bool
@@ -61,5 +61,6 @@ for _part in ("engine", "delivery", "intake"):
             _route(_part, pause=_pause),
             methods=["POST"],
             name=f"{_part}_{_word}",
+            response_model_exclude_none=True,
             description=_MEANING[_part][0 if _pause else 1],
         )
