@@ -61,7 +61,8 @@ def read_watchlist(text: str) -> list[str]:
     with an exchange, or of a single line of tickers; else the first column.
 
     Raises:
-        SourceError: a cell is not a ticker, several columns could hold the tickers, or there is no ticker.
+        SourceError: a cell is not a ticker, several columns could hold the tickers, the first column holds
+            numbers or dates, or there is no ticker.
     """
     rows = _rows(text, comments=True)
     if not rows:
@@ -70,6 +71,12 @@ def read_watchlist(text: str) -> list[str]:
     if head is not None:
         return clean(_below(rows[head].cells, rows[head + 1 :]))
     words = [[word for word in row.cells if word] for row in rows]
+    # Fails closed for buys, which wait for a list; an exit needs none.
+    if len(rows) > 1 and _is_numbered([row.cells for row in rows]):
+        raise SourceError(
+            "the first column holds numbers or dates: write a first line that names the column Ticker, "
+            "or one ticker a line"
+        )
     if all(":" in word for row in words for word in row) or (len(rows) == 1 and _is_list(words[0])):
         return clean(_symbol(row, index) for row in rows for index in range(len(row.cells)))
     if len(rows) > 1 and _is_ambiguous(words):
@@ -105,6 +112,24 @@ def _is_list(words: list[str]) -> bool:
 def _is_remark(word: str) -> bool:
     """Return whether the word is a number, or written like the name of a company: `Apple Inc`."""
     return is_number(word) or (not is_ticker(word.upper()) and word not in {word.upper(), word.lower()})
+
+
+def _is_numbered(rows: list[list[str]]) -> bool:
+    """Return whether most rows begin with a rank, date or price, so that the tickers are in another column.
+
+    Some exchanges have tickers of digits only. Such a column is a rank if different tickers follow it.
+    """
+    numbered = [cells for cells in rows if is_number(cells[0]) and any(cells[1:])]
+    if len(numbered) * 2 <= len(rows):
+        return False
+    if any(not cells[0].isdigit() for cells in numbered):
+        return True
+    following = [next(filter(_is_symbol, cells[1:]), None) for cells in numbered]
+    return None not in following and len(set(following)) * 2 > len(following)
+
+
+def _is_symbol(cell: str) -> bool:
+    return bool(cell) and looks_like_tickers(cell)
 
 
 def _is_ambiguous(words: list[list[str]]) -> bool:
@@ -149,7 +174,13 @@ def _numbered(reader: Iterable[list[str]], *, comments: bool) -> Iterator[Row]:
 
 def _is_comment(line: str) -> bool:
     word = line.lstrip()
-    return word.startswith("#") and not word.startswith(_SECTION)
+    return word.startswith("#") and not word.startswith(_SECTION) and not _is_head_of_ranks(word)
+
+
+def _is_head_of_ranks(line: str) -> bool:
+    """Return whether the line is a head whose first column, the ranks, is named `#`."""
+    rows = (_split(line, separator) for separator in _SEPARATORS)
+    return any(cells and cells[0] == "#" and head_column(cells) is not None for cells in rows)
 
 
 def _is_section(line: str) -> bool:

@@ -181,12 +181,66 @@ def test_a_watchlist_of_nothing_has_no_tickers(text: str) -> None:
         read_watchlist(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#,Ticker\n1,NVDA\n2,AAPL\n",
+        "#;Symbol;Name\n1;NVDA;Nvidia\n2;AAPL;Apple\n",
+        "#\tTicker\n1\tNVDA\n2\tAAPL\n",
+        '"#","Ticker"\n"1","NVDA"\n"2","AAPL"\n',
+        "# , Ticker\n1,NVDA\n2,AAPL\n",
+        "# a comment, Ticker\n#,Ticker\n# another\n1,NVDA\n2,AAPL\n",
+    ],
+)
+def test_a_head_that_begins_with_a_number_sign_is_a_head(text: str) -> None:
+    assert read_watchlist(text) == ["NVDA", "AAPL"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,NVDA\n2,AAPL\n3,MSFT\n",
+        "0;NVDA\n1;AAPL\n",
+        "1,NASDAQ:NVDA\n2,NASDAQ:AAPL\n",
+        "1,Nvidia,NVDA\n2,Apple,AAPL\n",
+        "2026-11-28,NVDA\n2026-11-28,AAPL\n",
+        "20261128,NVDA\n20261128,AAPL\n",
+        "28.11.2026,Nvidia\n28.11.2026,Apple\n",
+        "190.5,NVDA\n400,AAPL\n",
+        "10:30,NASDAQ:NVDA\n10:31,NASDAQ:AAPL\n",
+        "WATCHLIST\n1,NVDA\n2,AAPL\n",
+    ],
+)
+def test_ranks_dates_and_prices_in_the_first_column_are_no_tickers(text: str) -> None:
+    with pytest.raises(SourceError, match="the first column holds numbers or dates"):
+        read_watchlist(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "tickers"),
+    [
+        ("7203\n6758\n", ["7203", "6758"]),
+        ("7203,Toyota Motor\n6758,Sony\n", ["7203", "6758"]),
+        ("7203,TYO\n6758,TYO\n9984,TYO\n", ["7203", "6758", "9984"]),
+        ("7203,2500\n6758,3000\n", ["7203", "6758"]),
+        ("AAPL,US\n7203,JP\nMSFT,US\n", ["AAPL", "7203", "MSFT"]),
+        ("Ticker,Exchange\n7203,TYO\n0700,HKG\n", ["7203", "0700"]),
+    ],
+)
+def test_tickers_of_digits_are_read(text: str, tickers: list[str]) -> None:
+    assert read_watchlist(text) == tickers
+
+
 REASONS = (
     "line , column  is not a ticker: use  to  of A-Z - . -",
     "line  is not valid CSV",
     "no tickers in it",
     (
         "several columns could hold the tickers: write a first line that names the column Ticker, "
+        "or one ticker a line"
+    ),
+    (
+        "the first column holds numbers or dates: write a first line that names the column Ticker, "
         "or one ticker a line"
     ),
     "the export has no column Ticker: is FINVIZ_ELITE_AUTH right?",
