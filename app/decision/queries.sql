@@ -13,8 +13,9 @@
 WITH list AS (
     SELECT tickers, cardinality(tickers) AS size,
            extract(epoch FROM statement_timestamp() - fetched_at)::float8 AS age_seconds,
+           -- Fails closed: a list whose time is ahead of the clock is of unknown age, and not fresh.
            $3::boolean OR max_age_seconds IS NULL
-               OR fetched_at > statement_timestamp() - make_interval(secs => max_age_seconds) AS fresh
+               OR (fetched_at > statement_timestamp() - make_interval(secs => max_age_seconds) AND fetched_at <= clock_timestamp()) AS fresh
     FROM top_n_lists
     WHERE strategy = $2
     ORDER BY id DESC
@@ -91,7 +92,7 @@ SELECT tickers, extract(epoch FROM statement_timestamp() - fetched_at)::float8 A
 FROM top_n_lists
 WHERE id = (SELECT max(id) FROM top_n_lists WHERE strategy = $1)
   AND ($2::boolean OR max_age_seconds IS NULL
-       OR fetched_at > statement_timestamp() - make_interval(secs => max_age_seconds))
+       OR (fetched_at > statement_timestamp() - make_interval(secs => max_age_seconds) AND fetched_at <= clock_timestamp()))
 
 -- name: find_candidates
 -- $1 tickers, $2 window and $3 maximum age in seconds (0: no limit), $4 the window for later sells in seconds (0: no limit),

@@ -38,10 +38,144 @@ ORDER BY w.place
 -- name: move_ends_back
 -- $1 destination, $2 seconds. For ends ahead of a clock that has stepped back: the newest becomes now, and the others keep their
 -- distances. No real end was later than this, so no window holds more than its limit.
-UPDATE attempts
-SET ended_at = ended_at - make_interval(secs => $2),
-    started_at = least(started_at, ended_at - make_interval(secs => $2))
-WHERE destination = $1 AND ended_at > statement_timestamp() AND NOT imported
+-- Fails open: a hold and the time of the next probe were set when an attempt ended, so they move with the ends. No exit waits longer
+-- than the hold was long.
+WITH moved AS (
+    UPDATE attempts
+    SET ended_at = ended_at - make_interval(secs => $2),
+        started_at = least(started_at, ended_at - make_interval(secs => $2))
+    WHERE destination = $1 AND ended_at > statement_timestamp() AND NOT imported
+)
+UPDATE destinations
+SET held_until = CASE
+        WHEN held_until > statement_timestamp() THEN held_until - make_interval(secs => $2) ELSE held_until END,
+    probe_at = CASE
+        WHEN probe_at > statement_timestamp() THEN probe_at - make_interval(secs => $2) ELSE probe_at END
+WHERE destination = $1 AND (held_until > statement_timestamp() OR probe_at > statement_timestamp())
+
+-- name: read_ends_ahead
+-- $1 the current destination. It, and those that were held or failing: whose newest end of an attempt is ahead of the clock, and by
+-- how many seconds. Ends ahead would be the newest for hours, and hide later ones from the circuit breaker.
+SELECT d.destination, extract(epoch FROM a.ended_at - clock_timestamp())::float8 AS ahead_seconds
+FROM (SELECT destination FROM destinations UNION SELECT $1::text) AS d
+CROSS JOIN LATERAL (
+    SELECT ended_at FROM attempts
+    WHERE destination = d.destination AND ended_at > statement_timestamp() AND NOT imported
+    ORDER BY ended_at DESC
+    LIMIT 1
+) AS a
+WHERE a.ended_at > clock_timestamp()
+
+-- name: read_clock
+-- The time; the newest signal; one pending buy and its expiry, NULL without one.
+SELECT clock_timestamp() AS now, (SELECT coalesce(max(seq), 0) FROM signals) AS last_seq, buy.id AS buy, buy.expires_at AS buy_expires_at
+FROM (SELECT) AS one
+LEFT JOIN LATERAL (
+    SELECT id, expires_at FROM signals
+    WHERE status IN ('received', 'approved', 'forwarding') AND type = 'buy'
+    LIMIT 1
+) AS buy ON true
+
+-- name: read_seconds_ahead
+-- By how many seconds the newest arrival, opening of a position, fetch of a list or end of a refresh is ahead of the clock; NULL: none
+-- is. The condition on statement_timestamp() lets PostgreSQL use the index of arrivals.
+SELECT extract(epoch FROM greatest(
+    (SELECT max(greatest(received_at, renewed_at)) FROM signals
+     WHERE status IN ('received', 'approved', 'forwarding') AND greatest(received_at, renewed_at) > clock_timestamp()),
+    (SELECT max(received_at) FROM signals
+     WHERE received_at > statement_timestamp() AND received_at > clock_timestamp() AND imported_at IS NULL),
+    (SELECT max(opened_at) FROM positions WHERE status = 'open' AND opened_at > clock_timestamp()),
+    (SELECT max(fetched_at) FROM top_n_lists WHERE fetched_at > clock_timestamp()),
+    (SELECT max(greatest(at, requested_at)) FROM screener_refreshes WHERE greatest(at, requested_at) > clock_timestamp())
+) - clock_timestamp())::float8
+
+-- name: lock_corrections
+-- Until the transaction ends no other process corrects the ages of pending signals.
+SELECT pg_advisory_xact_lock(hashtextextended('clock', 0))
+
+-- name: has_later_expiry
+-- $1 a signal, $2 its expiry before the step. False: another process has corrected it.
+SELECT EXISTS (SELECT FROM signals WHERE id = $1 AND expires_at >= $2)
+
+-- name: shift_pending
+-- $1 seconds, $2 true while the size of the step is unknown, $3 the newest signal before the step, NULL where it is unknown.
+-- Pending signals that arrived while the clock was ahead become as old as they are, with their deduplication keys. A lease, and the
+-- delay of a retry, are as old as their signal's status.
+-- Fails closed: a buy that arrived up to $3 has aged by $1 whatever its time says, and one of unknown age expires.
+-- Fails open: an exit is shifted only where its time proves that it is ahead. Skips locked rows.
+WITH ahead AS MATERIALIZED (
+    SELECT id, status_at > clock_timestamp() AS is_status_ahead,
+           coalesce(coalesce(renewed_at, received_at) > clock_timestamp() OR (type = 'buy' AND seq <= $3::bigint), false) AS is_aged
+    FROM signals
+    WHERE status IN ('received', 'approved', 'forwarding')
+      AND (coalesce(renewed_at, received_at) > clock_timestamp() OR status_at > clock_timestamp()
+           OR (type = 'buy' AND seq <= $3::bigint))
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+), shifted AS (
+    UPDATE signals s
+    SET received_at = CASE
+            WHEN (is_aged AND renewed_at IS NULL) OR received_at > clock_timestamp() THEN received_at - make_interval(secs => $1)
+            ELSE received_at END,
+        renewed_at = CASE WHEN is_aged THEN renewed_at - make_interval(secs => $1) ELSE renewed_at END,
+        expires_at = CASE
+            WHEN is_aged AND $2::boolean AND type = 'buy'
+                THEN least(expires_at - make_interval(secs => $1), clock_timestamp())
+            WHEN is_aged THEN expires_at - make_interval(secs => $1)
+            ELSE expires_at END,
+        status_at = CASE WHEN is_status_ahead THEN status_at - make_interval(secs => $1) ELSE status_at END,
+        not_before = CASE WHEN is_status_ahead THEN not_before - make_interval(secs => $1) ELSE not_before END,
+        lease_until = CASE WHEN is_status_ahead THEN lease_until - make_interval(secs => $1) ELSE lease_until END
+    FROM ahead
+    WHERE s.id = ahead.id AND s.id = ANY (ARRAY (SELECT id FROM ahead))
+    RETURNING s.id, is_aged
+), held AS MATERIALIZED (
+    SELECT key FROM intake_keys
+    WHERE expires_at > statement_timestamp() AND signal_id = ANY (ARRAY (SELECT id FROM shifted WHERE is_aged))
+    ORDER BY key  -- as intake does: two transactions lock keys in the same order
+    FOR UPDATE
+), released AS (
+    UPDATE intake_keys SET expires_at = expires_at - make_interval(secs => $1)
+    WHERE key = ANY (ARRAY (SELECT key FROM held))
+)
+SELECT count(*) FROM shifted
+
+-- name: has_pending_ahead
+SELECT EXISTS (
+    SELECT FROM signals
+    WHERE status IN ('received', 'approved', 'forwarding')
+      AND (coalesce(renewed_at, received_at) > clock_timestamp() OR status_at > clock_timestamp()))
+
+-- name: shift_ended
+-- $1 seconds, $2 limit. The same for signals that have ended: their keys, and the windows of reprocessing. Imported ones keep their times.
+-- Fails open: a key that is released early lets an equal alert in, and none swallows an exit.
+WITH ahead AS MATERIALIZED (
+    SELECT id FROM signals
+    WHERE received_at > statement_timestamp() AND received_at > clock_timestamp() AND imported_at IS NULL
+      AND status IN ('rejected', 'forwarded', 'failed', 'expired')
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+), shifted AS (
+    UPDATE signals
+    SET received_at = received_at - make_interval(secs => $1),
+        status_at = CASE WHEN status_at > clock_timestamp() THEN status_at - make_interval(secs => $1) ELSE status_at END
+    WHERE id = ANY (ARRAY (SELECT id FROM ahead))
+    RETURNING id
+), held AS MATERIALIZED (
+    SELECT key FROM intake_keys
+    WHERE expires_at > statement_timestamp() AND signal_id = ANY (ARRAY (SELECT id FROM shifted))
+    ORDER BY key
+    FOR UPDATE
+), released AS (
+    UPDATE intake_keys SET expires_at = expires_at - make_interval(secs => $1)
+    WHERE key = ANY (ARRAY (SELECT key FROM held))
+)
+SELECT count(*) FROM shifted
+
+-- name: shift_positions
+-- $1 seconds. An open position is older than a sell that expires later: that sell is an alarm.
+UPDATE positions SET opened_at = opened_at - make_interval(secs => $1)
+WHERE status = 'open' AND opened_at > clock_timestamp()
 
 -- name: clamp_times
 -- $1 the longest hold, $2 the longest delay of a probe, $3 the longest retry delay, $4 the longest lease, in seconds. A time further

@@ -23,16 +23,16 @@ INTERVAL_SECONDS = 2.0
 _BATCH = 500
 
 
-async def run(context: AppContext, name: str, outcomes: Outcomes) -> None:
+async def run(context: AppContext, name: str, outcomes: Outcomes, watch: ClockWatch) -> None:
     """Store what an earlier process kept, then sweep, every 2 s.
 
-    Two processes may do so at once: each row is handled by one of them.
+    Two processes may do so at once: each row is handled by one of them. `watch` outlives a restart of the
+    worker, so that a step during an outage of the database is measured.
     """
-    watch = ClockWatch()
     while True:
         context.supervisor.beat(name)
         async with context.pool.acquire() as connection:
-            await watch.check(context, connection)
+            await watch.check(context, connection, name)
             await refresh_destination_state(context, connection)
             await drop_ended(context, connection)
             await renew_leases(context, connection)

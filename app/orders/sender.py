@@ -12,6 +12,7 @@ from app import metrics
 from app.context import AppContext
 from app.errors import describe
 from app.orders import recovery, transport
+from app.orders.clock_watch import ClockWatch
 from app.orders.destination import NOT_PREPARED
 from app.orders.kept_outcomes import KnownOutcome
 from app.orders.outbox import Outbox
@@ -40,9 +41,8 @@ def start(context: AppContext) -> None:
     for number in range(1, context.settings.forwarding_workers + 1):
         name = f"sender-{number}"
         context.supervisor.start(name, partial(Sender(context, outbox, outcomes).run, name))
-    context.supervisor.start(
-        "delivery-recovery", partial(recovery.run, context, "delivery-recovery", outcomes)
-    )
+    name = "delivery-recovery"
+    context.supervisor.start(name, partial(recovery.run, context, name, outcomes, ClockWatch()))
 
 
 class Sender:

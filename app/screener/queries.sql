@@ -6,10 +6,11 @@ SELECT pg_try_advisory_lock(hashtextextended('screener', 0))
 
 -- name: current_list
 -- $1 strategy. Its current list, with how its latest refresh ended; no row before the first good one.
+-- Fails closed: a list whose time is ahead of the clock is of unknown age, and not fresh.
 SELECT l.strategy, l.source, l.tickers, l.fetched_at, l.max_age_seconds,
        extract(epoch FROM statement_timestamp() - l.fetched_at)::float8 AS age_seconds,
        l.max_age_seconds IS NULL
-           OR l.fetched_at > statement_timestamp() - make_interval(secs => l.max_age_seconds) AS is_fresh,
+           OR (l.fetched_at > statement_timestamp() - make_interval(secs => l.max_age_seconds) AND l.fetched_at <= clock_timestamp()) AS is_fresh,
        coalesce(r.error, '') AS error
 FROM top_n_lists l
 LEFT JOIN screener_refreshes r USING (strategy)
@@ -37,7 +38,7 @@ WITH before AS (
     FROM top_n_lists
     WHERE id = (SELECT max(id) FROM top_n_lists WHERE strategy = $1)
       AND ($5::boolean OR max_age_seconds IS NULL
-           OR fetched_at > statement_timestamp() - make_interval(secs => max_age_seconds))
+           OR (fetched_at > statement_timestamp() - make_interval(secs => max_age_seconds) AND fetched_at <= clock_timestamp()))
 )
 INSERT INTO top_n_lists (strategy, source, max_age_seconds, tickers, entered)
 SELECT $1, $2, $3, $4::text[], coalesce((
@@ -69,4 +70,26 @@ RETURNING requested_at
 
 -- name: is_refresh_requested
 -- $1 strategy. True when it was requested after its latest refresh ended; no row before the first refresh or request.
-SELECT requested_at > at FROM screener_refreshes WHERE strategy = $1
+-- Fails open: after the clock has stepped back the end is ahead of it, and one refresh too many is better than one too few.
+SELECT requested_at > at OR at > clock_timestamp() FROM screener_refreshes WHERE strategy = $1
+
+-- name: shift_lists
+-- $1 seconds, $2 true while the size of the step is unknown, $3 a time by the clock of now: what was fetched before it was stored
+-- before the clock stepped back; NULL where none is known. Lists become as old as they are.
+-- Fails closed: a list of unknown age is stale, so buys wait for the next refresh.
+UPDATE top_n_lists
+SET fetched_at = CASE
+        WHEN $2::boolean THEN least(
+            fetched_at - make_interval(secs => $1),
+            clock_timestamp() - make_interval(secs => coalesce(max_age_seconds, 0)))
+        ELSE fetched_at - make_interval(secs => $1) END
+WHERE fetched_at > clock_timestamp()
+   OR (fetched_at < $3::timestamptz AND id IN (SELECT max(id) FROM top_n_lists GROUP BY strategy))
+
+-- name: shift_refreshes
+-- $1 seconds. The ends of refreshes and the requests that are ahead of the clock. A request of before its refresh stays before it.
+UPDATE screener_refreshes
+SET at = CASE WHEN at > clock_timestamp() THEN at - make_interval(secs => $1) ELSE at END,
+    requested_at = CASE
+        WHEN requested_at > clock_timestamp() THEN requested_at - make_interval(secs => $1) ELSE requested_at END
+WHERE greatest(at, requested_at) > clock_timestamp()

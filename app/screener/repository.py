@@ -104,3 +104,15 @@ async def request_refresh(connection: Connection | Pool, *, strategy: str) -> da
 async def is_refresh_requested(connection: Connection | Pool, *, strategy: str) -> bool:
     """Return whether a person requested a refresh after the strategy's latest one ended."""
     return bool(await connection.fetchval(_SQL["is_refresh_requested"], strategy))
+
+
+async def shift_times(
+    connection: Connection | Pool, *, seconds: float, is_age_unknown: bool, stored_before: datetime | None
+) -> None:
+    """Move fetch times, ends of refreshes and requests that are ahead of the clock back by `seconds`.
+
+    A current list that was fetched before `stored_before`, a time by the clock of now, moves too. With
+    `is_age_unknown` a moved list becomes stale.
+    """
+    await connection.execute(_SQL["shift_lists"], seconds, is_age_unknown, stored_before)
+    await connection.execute(_SQL["shift_refreshes"], seconds)
