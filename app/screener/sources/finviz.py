@@ -37,9 +37,12 @@ class _Answer(NamedTuple):
 
 
 def open_client(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
-    """Open the refresher's HTTP client, inside a running event loop. The caller closes it."""
+    """Open the refresher's HTTP client, inside a running event loop. The caller closes it.
+
+    Each page has a connection of its own, so that no late answer to another page is taken for its answer.
+    """
     return aiohttp.ClientSession(
-        connector=connector,
+        connector=connector or aiohttp.TCPConnector(force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=_PAGE_SECONDS),
         headers={

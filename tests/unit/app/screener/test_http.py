@@ -299,6 +299,30 @@ async def test_a_body_that_hangs_ends_the_refresh(monkeypatch: pytest.MonkeyPatc
             writer.close()
 
 
+async def test_a_second_answer_to_one_page_is_not_the_answer_to_the_next() -> None:
+    lists, has_answered_twice = [b"Ticker\nAAPL\n", b"Ticker\nMSFT\n"], asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65_536):
+            body = lists.pop(0)
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
+            await writer.drain()
+            if not has_answered_twice.is_set():
+                await asyncio.sleep(0.02)
+                writer.write(head.encode() + b"Ticker\nTSLA\n")
+                has_answered_twice.set()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/list.csv"
+        async with finviz.open_client() as http, Parser() as parser:
+            request = Request(url, 20, NOWHERE, http, Pace(lambda: None), parser, "", allow_other_hosts=True)
+            assert (await source_of(url).fetch(request)).tickers == ["AAPL"]
+            await has_answered_twice.wait()
+            assert (await source_of(url).fetch(request)).tickers == ["MSFT"]
+
+
 async def test_a_site_without_a_valid_certificate_is_not_asked(internet: Internet) -> None:
     internet.trusted = ssl.create_default_context()
     with pytest.raises(SourceError, match="no connection over TLS"):
