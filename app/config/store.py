@@ -396,12 +396,18 @@ def _switched_at(config: Config) -> Mapping[str, int]:
 
 
 def _dated(before: _State, state: _State) -> _State:
-    """Return the state with the time of the pauses that were switched since `before`."""
+    """Return the state with the time of the pauses that were switched since `before`.
+
+    A pause without a time gets one: an older version or the restoring of a database stored it.
+    """
     old, new = (each.config.documents.get(SYSTEM_FILE, {}) for each in (before, state))
-    switched = {key: time.time_ns() for key in PAUSES if (old.get(key) is True) != (new.get(key) is True)}
+    dated = _switched_at(state.config)
+    switched = {key for key in PAUSES if (old.get(key) is True) != (new.get(key) is True)}
+    switched |= {key for key in PAUSES if new.get(key) is True and key not in dated}
     if not switched:
         return state
-    documents = {**state.config.documents, SWITCHED_AT: {**_switched_at(state.config), **switched}}
+    times = {**dated, **dict.fromkeys(sorted(switched), time.time_ns())}
+    documents = {**state.config.documents, SWITCHED_AT: times}
     return replace(state, config=structs.replace(state.config, documents=documents))
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -174,3 +177,18 @@ async def test_paper_that_an_older_version_read_from_another_value_stays_in_forc
     async with serve(settings) as app:
         assert app.context.config.webhook.url is None
         assert app.context.config_problems[WEBHOOK_FILE].place == "url"
+
+
+async def test_a_pause_that_an_older_version_stored_outlives_an_old_copy_too(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings, path, copy = make_settings(), tmp_path / SYSTEM_FILE, tmp_path / "backup.json"
+    copy.write_text('{"delivery_paused": false, "retention_days": 7}')
+    os.utime(copy, (time.time() - 3600,) * 2)
+    path.write_text('{"delivery_paused": true}')
+    async with database(settings) as connection:
+        await connection.execute(STORE_UNAWARE, json.dumps({SYSTEM_FILE: {"delivery_paused": True}}))
+    async with serve(settings) as app:
+        shutil.copy2(copy, path)
+        await until(app, lambda: app.context.config.system.retention_days == 7)
+        assert is_paused(app, "delivery")

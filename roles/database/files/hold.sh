@@ -85,7 +85,7 @@ FROM configuration WHERE documents #>> '{system_config.json,delivery_paused}' IS
 UPDATE configuration
 SET revision = revision + 1, at = clock_timestamp(), documents = (
     SELECT json_object_agg(key, value) FROM (
-        SELECT key, value FROM json_each(documents) WHERE key NOT IN ('system_config.json', 'decided')
+        SELECT key, value FROM json_each(documents) WHERE key NOT IN ('system_config.json', 'decided', 'switched_at')
         UNION ALL
         SELECT 'system_config.json', json_object_agg(key, value) FROM (
             SELECT key, value FROM json_each(documents -> 'system_config.json') WHERE key NOT IN (SELECT key FROM decided)
