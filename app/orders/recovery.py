@@ -32,10 +32,10 @@ async def run(context: AppContext, name: str, outcomes: Outcomes, watch: ClockWa
     while True:
         context.supervisor.beat(name)
         async with context.pool.acquire() as connection:
+            await renew_leases(context, connection)  # first: the others may wait for a lock
             await watch.check(context, connection, name)
             await refresh_destination_state(context, connection)
             await drop_ended(context, connection)
-            await renew_leases(context, connection)
         await outcomes.store_kept()
         # Sleep before the sweep: after an outage, live senders record their own outcomes first.
         await asyncio.sleep(INTERVAL_SECONDS)
