@@ -6,6 +6,7 @@ destination and no body of the alert.
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from app.signals.book import Effect
 log = structlog.get_logger(__name__)
 
 _MOST_FILES = 1_000
+_LONGEST_SECONDS = 30 * 86_400.0
 _SUFFIX = ".json"
 
 
@@ -71,7 +73,10 @@ class KeptOutcomes:
         self._kept.discard(attempt)
 
     def load(self) -> list[KnownOutcome]:
-        """Return the outcomes that an earlier process kept. A file that cannot be read is left out."""
+        """Return the outcomes that an earlier process kept. A file that cannot be read is left out.
+
+        Files of more than 30 days are removed: nobody waits for them, and their number is bounded.
+        """
         return list(self._read_all())
 
     def _read_all(self) -> Iterator[KnownOutcome]:
@@ -82,6 +87,10 @@ class KeptOutcomes:
             return
         for path in paths:
             try:
+                if time.time() - path.stat().st_mtime > _LONGEST_SECONDS:
+                    path.unlink()
+                    log.error("kept outcome removed: more than 30 days old", file=path.name)
+                    continue
                 known = msgspec.json.decode(path.read_bytes(), type=KnownOutcome)
             except (OSError, msgspec.MsgspecError, ValueError) as error:
                 log.error("kept outcome cannot be read", file=path.name, error=describe(error))  # noqa: TRY400

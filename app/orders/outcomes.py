@@ -123,15 +123,16 @@ class Outcomes:
                 async with asyncio.timeout(_STORE_KEPT_SECONDS):
                     if await self._has_attempt(known.delivery):
                         await self._record_once(known)
-                    else:
-                        log.warning("kept outcome of another database dropped", attempt=attempt)
+                        self._files.forget(attempt)
+                    else:  # the stand-in of a rollback may run on another database: the file stays
+                        log.warning("kept outcome belongs to another database", attempt=attempt)
             except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
                 if not is_about_rows(error):
                     self._context.unwritten_outcomes[attempt] = describe(error)
                     continue
                 log.exception("kept outcome cannot be stored", attempt=attempt)
+                self._files.forget(attempt)
             self._from_before.remove(known)
-            self._files.forget(attempt)
             self._context.known_outcomes.discard(attempt)
 
     async def _has_attempt(self, delivery: Delivery) -> bool:

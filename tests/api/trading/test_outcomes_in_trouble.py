@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from tests.api.process import answering, process
 from tests.api.trading.receiver import Received, always, take
 
 if TYPE_CHECKING:
+    import io
     from pathlib import Path
 
     from tests.api.trading.desk import Desk
@@ -192,7 +194,9 @@ async def test_a_success_that_could_not_be_stored_counts_after_the_next_start(
     assert not app.context.known_outcomes
 
 
-async def test_a_kept_outcome_of_another_database_is_dropped(desk: Desk, tmp_path: Path) -> None:
+async def test_a_kept_outcome_of_another_database_changes_nothing(
+    logged: io.StringIO, desk: Desk, tmp_path: Path
+) -> None:
     app = await desk.open()
     buy = await desk.send(app, "AAPL", "buy")
     await desk.until(app, buy)
@@ -212,12 +216,18 @@ async def test_a_kept_outcome_of_another_database_is_dropped(desk: Desk, tmp_pat
         "destination": {"kind": "live", "origin": "", "key": attempt["destination"], "url": None},
     }
     document = {"delivery": delivery, "answer": ["refused", 422], "effect": "nothing"}
-    (folder / f"{attempt['id']}.json").write_text(json.dumps(document))
-    (folder / "0.json").write_text("{")
+    kept = folder / f"{attempt['id']}.json"
+    kept.write_text(json.dumps(document))
+    old, unreadable = folder / "1000.json", folder / "1001.json"
+    old.write_text(json.dumps(document | {"delivery": delivery | {"attempt": 1000}}))
+    os.utime(old, (0, 0))
+    unreadable.write_text("{")
     again = await desk.open()
 
-    async def is_dropped() -> bool:
-        return [path.name for path in folder.iterdir()] == ["0.json"]
+    async def is_looked_at() -> bool:
+        return "belongs to another database" in logged.getvalue() and not again.context.known_outcomes
 
-    await desk.wait(again, is_dropped, lambda: "the file is still there")
+    await desk.wait(again, is_looked_at, lambda: "the file was not looked at")
+    assert sorted(folder.iterdir()) == [kept, unreadable]
     assert [dict(row) for row in await desk.attempts(buy)] == [dict(attempt)]
+    assert (await desk.signal(buy))["status"] == "forwarded"
