@@ -324,8 +324,8 @@ async def test_a_page_that_reads_nothing_delays_no_other_and_is_gone_in_half_a_m
             await add(app_server)
             while (await heard(line, "metrics_update"))["received"] != number:
                 pass
-            # 250 ms, a second if this page has received its four messages, and what a busy machine adds; a page
-            # that waited for the other one would wait until that one is given up
+            # 250 ms, a second if this page has received its four messages, and what a busy machine adds. A
+            # page that waited for the other one would wait until that one is given up.
             assert loop.time() - added_at < 10
     async with asyncio.timeout_at(connected_at + 30):
         while await deaf.read(1 << 16):  # what was sent before the server gave it up
