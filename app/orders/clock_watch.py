@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 _SMALLEST_STEP_SECONDS = 2.0
 # The longest request timeout, and a sender's margin to record the outcome.
 LONGEST_LEASE_SECONDS = 75.0
-_BATCH = 5000  # signals in one transaction
+_BATCH = 1000  # signals in one transaction
 
 
 @dataclass(slots=True)

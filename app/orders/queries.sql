@@ -131,7 +131,7 @@ WITH ahead AS MATERIALIZED (
     RETURNING s.id, is_aged
 ), held AS MATERIALIZED (
     SELECT key FROM intake_keys
-    WHERE expires_at > statement_timestamp() AND signal_id = ANY (ARRAY (SELECT id FROM shifted WHERE is_aged))
+    WHERE expires_at > statement_timestamp() AND signal_id IN (SELECT id FROM shifted WHERE is_aged)
     ORDER BY key  -- as intake does: two transactions lock keys in the same order
     FOR UPDATE
 ), released AS (
@@ -163,7 +163,7 @@ WITH ahead AS MATERIALIZED (
     RETURNING id
 ), held AS MATERIALIZED (
     SELECT key FROM intake_keys
-    WHERE expires_at > statement_timestamp() AND signal_id = ANY (ARRAY (SELECT id FROM shifted))
+    WHERE expires_at > statement_timestamp() AND signal_id IN (SELECT id FROM shifted)
     ORDER BY key
     FOR UPDATE
 ), released AS (
