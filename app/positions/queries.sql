@@ -1,5 +1,5 @@
 -- Open positions, and the orders that people place. Used by repository.py only.
--- Whoever inserts orders holds lock_approvals_exclusive of app/orders.
+-- The caller of a statement that inserts orders holds lock_approvals_exclusive of app/orders.
 
 -- name: open_positions
 -- With the pending orders of each; $1 a position's id, or NULL for all of them.

@@ -1,6 +1,6 @@
 """Table `positions`, and the signals that people's orders become.
 
-Whoever inserts orders holds `lock_approvals_exclusive` of `app.orders.repository` until the transaction ends.
+The caller that inserts orders holds `lock_approvals_exclusive` of `app.orders.repository` until the transaction ends.
 The dataclasses are parts of the API's answers too: their names, fields and docstrings are in its document.
 """
 

@@ -50,7 +50,7 @@ class CoalescingTransport(asyncio.Transport):
             self.flush()
 
     def flush(self) -> None:
-        """Write now; whoever has gone away gets nothing."""
+        """Write now; a closed connection gets nothing."""
         if self._held:
             data = b"".join(self._held)
             self._held.clear()
