@@ -1,6 +1,7 @@
 """Table `positions`, and the signals that people's orders become.
 
-The caller that inserts orders holds `lock_approvals_exclusive` of `app.orders.repository` until the transaction ends.
+A caller that inserts orders holds `lock_approvals_exclusive` of `app.orders.repository` until its
+transaction ends.
 The dataclasses are parts of the API's answers too: their names, fields and docstrings are in its document.
 """
 
