@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Application
 
-SOON = 2500  # ms; the page's limit is 500 ms
+SOON = 5000  # ms; the page's limit is 500 ms, a busy machine adds to it
 LONGEST_TASK = 500  # ms; the page's limit is 100 ms
 SAID_AFTER = 3000  # ms of the page's own time; this is the page's limit itself
 LOAD_SECONDS = int(os.environ.get("PAGE_LOAD_SECONDS", "30"))
