@@ -108,7 +108,7 @@ def test_an_interrupted_making_leaves_nothing(clone: Path) -> None:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Path:
-    """The certificate of a company's own CA; beside it one for 127.0.0.1 that it has signed, with its key."""
+    """A private CA's certificate, and one for 127.0.0.1 that it has signed, with its key."""
     (tmp_path / "openssl.cnf").write_text(AUTHORITY, "utf-8")
     new_key = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
     for name, signed in (("ca", ""), ("server", "-CA ca.pem -CAkey ca.key")):

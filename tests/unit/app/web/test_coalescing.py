@@ -55,7 +55,7 @@ async def test_a_head_and_its_body_are_one_write(transport: CoalescingTransport,
 
 
 async def test_much_is_written_at_once(transport: CoalescingTransport, inner: Recorded) -> None:
-    """So that whoever streams is held back by the inner transport, and memory stays bounded."""
+    """A streaming response is held back by the inner transport, so memory stays bounded."""
     transport.write(b"head ")
     transport.write(b"x" * 70_000)
     assert [len(data) for data in inner.writes] == [70_005]
