@@ -17,6 +17,7 @@ from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Pool
 from app.errors import describe
 from app.orders import repository
+from app.orders.connections import EarnedReuseConnector
 from app.orders.policy import READ_BYTES, decompress, is_whole, outcome_of, says_failure
 from app.signals.alert import Member, members
 from app.signals.statuses import Outcome, SignalType
@@ -114,16 +115,11 @@ def _members(body: bytes) -> list[Member]:
 
 
 def open_client() -> aiohttp.ClientSession:
-    """Return the HTTP client that all senders share. Needs a running event loop; the caller closes it.
-
-    Each request has a connection of its own. On a reused one, a second answer to the order before would count
-    for this order, and a close by the destination would make the outcome unknown: neither can be told apart
-    from an answer or a close that belongs to this order. The cost is a TCP and a TLS handshake per order.
-    """
+    """Return the HTTP client that all senders share. Needs a running event loop; the caller closes it."""
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_headers_sent)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        connector=EarnedReuseConnector(),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),  # post_http sets a timeout over the whole request
         auto_decompress=False,
