@@ -49,10 +49,10 @@ SELECT received, rejected, forwarded, failed, expired,
 FROM total
 
 -- name: waiting
--- The two queues; `oldest_seconds` is NULL when both are empty.
-SELECT count(*) FILTER (WHERE status = 'received') AS processing,
-       count(*) FILTER (WHERE status <> 'received') AS approved,
-       extract(epoch FROM clock_timestamp() - min(coalesce(renewed_at, received_at)))::float8 AS oldest_seconds
+-- The two queues; `oldest_waiting_seconds` is NULL when both are empty.
+SELECT count(*) FILTER (WHERE status = 'received') AS processing_queue,
+       count(*) FILTER (WHERE status <> 'received') AS approved_queue,
+       extract(epoch FROM clock_timestamp() - min(coalesce(renewed_at, received_at)))::float8 AS oldest_waiting_seconds
 FROM signals
 WHERE status IN ('received', 'approved', 'forwarding')
 

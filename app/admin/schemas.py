@@ -1,11 +1,14 @@
-"""Response models of the admin API and the live updates. Times are in UTC, ages in seconds."""
+"""Response models of the admin API and the live updates. Times are in UTC, ages in seconds.
+
+Names and order of the fields are those of the columns that `repository.py` reads.
+"""
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, computed_field
 
 from app.runtime.denials import Kind
 from app.web.reasons import translate
@@ -14,6 +17,14 @@ from app.web.texts import text
 Status = Literal["received", "approved", "rejected", "forwarding", "forwarded", "failed", "expired"]
 SignalType = Literal["buy", "sell", "manual_sell", "position_close", "sell_all"]
 Outcome = Literal["delivered", "refused", "not_taken", "unknown"]
+
+
+def _readable(content: object) -> object:
+    return content.decode("utf-8", errors="replace") if isinstance(content, bytes) else content
+
+
+Readable = Annotated[str, BeforeValidator(_readable)]
+"""A text, also from bytes that a stranger sent: those that are not UTF-8 become U+FFFD."""
 
 
 class Signal(BaseModel):
@@ -65,7 +76,7 @@ class Attempt(BaseModel):
     outcome: Outcome | None
     http_status: int | None
     error: str | None
-    response: str | None
+    response: Readable | None
     reference: str | None
 
 
@@ -73,7 +84,7 @@ class Story(BaseModel):
     """All there is to know about one signal. `body` is the alert as it came, its secret removed."""
 
     signal: Signal
-    body: str
+    body: Readable
     events: list[Event]
     attempts: list[Attempt]
 
@@ -175,3 +186,81 @@ class ProcessStatus(BaseModel):
     top_n_count: int
     top_n_age_seconds: float | None
     top_n_fresh: bool
+
+
+class RefusedPost(BaseModel):
+    """A post that was not taken. `head` is its first 2 KB, the secret removed; `size` in bytes."""
+
+    id: int
+    at: datetime
+    status: int
+    reason: str
+    client: str
+    size: int
+    head: Readable
+
+
+class AuditEntry(BaseModel):
+    """One change of one signal."""
+
+    id: int
+    at: datetime
+    signal_id: UUID
+    ticker: str
+    type: SignalType | None
+    status: str
+    reason: str
+    detail: dict[str, Any]
+
+
+class DeliveryOrder(BaseModel):
+    """An approved signal (sent, pending, or expired before delivery) and its last attempt.
+
+    The attempt's fields are null before the first.
+    """
+
+    id: UUID
+    seq: int
+    status: Status
+    type: SignalType | None
+    ticker: str
+    price: Decimal | None
+    reason: str
+    received_at: datetime
+    status_at: datetime
+    attempts: int
+    round: int
+    destination: str | None
+    outcome: Outcome | None
+    http_status: int | None
+    ended_at: datetime | None
+
+
+class OrderStats(BaseModel):
+    """Orders of one type by what became of them; seconds from arrival to delivery, null without any."""
+
+    type: SignalType | None
+    orders: int
+    waiting: int
+    forwarded: int
+    failed: int
+    expired: int
+    median_seconds: float | None
+    p95_seconds: float | None
+
+
+class Hour(BaseModel):
+    """The signals that arrived in the hour from `hour` on, by what became of them; seconds until delivery.
+
+    `approved` counts those that wait for delivery, were sent, failed, or expired after their approval.
+    """
+
+    hour: datetime
+    received: int
+    approved: int
+    rejected: int
+    forwarded: int
+    failed: int
+    expired: int
+    median_seconds: float | None
+    p95_seconds: float | None

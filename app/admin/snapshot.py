@@ -55,12 +55,11 @@ async def look(context: AppContext) -> Overview:
         TRANSIENT_DB_ERRORS: the database is unavailable, or does not answer within 5 s.
     """
     async with asyncio.timeout(_LIMIT_SECONDS), context.reading.acquire() as connection:
-        counts = await repository.fetch_day_counts(connection)
-        waiting = await repository.fetch_queue_counts(connection)
-        positions = await repository.fetch_open_positions(connection)
+        metrics = await repository.fetch_metrics(connection)
+        positions = await repository.fetch_positions_summary(connection)
         sells = await ops_repository.fetch_sells_at_risk(connection)
         failing = await circuit_reason(context, connection)
-        changes = await repository.fetch_event_window(connection)
+        changes = await repository.fetch_changes(connection)
         top_n = await current_top_n(context, connection)
         blocked = await find_blocked(context, connection)
     refused = denied(context.denials)
@@ -77,20 +76,15 @@ async def look(context: AppContext) -> Overview:
             top_n_age_seconds=top_n.age_seconds,
             top_n_fresh=top_n.fresh,
         ),
-        metrics=Metrics(
-            **counts._asdict(),
-            processing_queue=waiting.processing,
-            approved_queue=waiting.approved,
-            oldest_waiting_seconds=waiting.oldest_seconds,
-        ),
+        metrics=metrics,
         top_n=top_n,
-        positions=PositionsSummary.model_validate(positions, from_attributes=True),
-        changes=Changes.model_validate(changes, from_attributes=True),
+        positions=positions,
+        changes=changes,
         refused=refused,
         alarms=alarms(top_n, sells_expired=sells.expired, sells_late=sells.late, failing=failing)
         + delivery_alarms(
             limited_until=context.limited_until,
-            waiting=waiting.approved,
+            waiting=metrics.approved_queue,
             clock_step=context.clock.step,
             now=context.clock.now(),
         )

@@ -3,9 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -13,8 +11,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from app.admin import repository
 from app.admin.repository import ActionRow
-from app.admin.schemas import Outcome, SignalType, Status
-from app.admin.timeline import readable
+from app.admin.schemas import AuditEntry, DeliveryOrder, Hour, OrderStats, RefusedPost
 from app.db.pool import Connection
 from app.db.reading import ReadingPool
 from app.transfer import spreadsheet
@@ -29,36 +26,11 @@ Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_curs
 Hours = Annotated[int, Query(ge=1, le=744, description="how far back, this hour included")]
 
 
-class RefusedPost(BaseModel):
-    """A post that was not taken. `head` is its first 2 KB, the secret removed; `size` in bytes."""
-
-    id: int
-    at: datetime
-    status: int
-    reason: str
-    client: str
-    size: int
-    head: str
-
-
 class RefusedPage(BaseModel):
     """Newest first. `next_cursor` is what to ask for next, null on the last page."""
 
     posts: list[RefusedPost]
     next_cursor: int | None
-
-
-class AuditEntry(BaseModel):
-    """One change of one signal."""
-
-    id: int
-    at: datetime
-    signal_id: UUID
-    ticker: str
-    type: SignalType | None
-    status: str
-    reason: str
-    detail: dict[str, Any]
 
 
 class AuditPage(BaseModel):
@@ -68,64 +40,11 @@ class AuditPage(BaseModel):
     next_cursor: int | None
 
 
-class DeliveryOrder(BaseModel):
-    """An approved signal (sent, pending, or expired before delivery) and its last attempt.
-
-    The attempt's fields are null before the first.
-    """
-
-    id: UUID
-    seq: int
-    status: Status
-    type: SignalType | None
-    ticker: str
-    price: Decimal | None
-    reason: str
-    received_at: datetime
-    status_at: datetime
-    attempts: int
-    round: int
-    destination: str | None
-    outcome: Outcome | None
-    http_status: int | None
-    ended_at: datetime | None
-
-
 class OrderPage(BaseModel):
     """Newest first. `next_cursor` is what to ask for next, null on the last page."""
 
     orders: list[DeliveryOrder]
     next_cursor: int | None
-
-
-class OrderStats(BaseModel):
-    """Orders of one type by what became of them; seconds from arrival to delivery, null without any."""
-
-    type: SignalType | None
-    orders: int
-    waiting: int
-    forwarded: int
-    failed: int
-    expired: int
-    median_seconds: float | None
-    p95_seconds: float | None
-
-
-class Hour(BaseModel):
-    """The signals that arrived in the hour from `hour` on, by what became of them; seconds until delivery.
-
-    `approved` counts those that wait for delivery, were sent, failed, or expired after their approval.
-    """
-
-    hour: datetime
-    received: int
-    approved: int
-    rejected: int
-    forwarded: int
-    failed: int
-    expired: int
-    median_seconds: float | None
-    p95_seconds: float | None
 
 
 class ActionEntry(BaseModel):
@@ -159,8 +78,7 @@ _HOURS = TypeAdapter(list[Hour])
 async def refused(connection: Reading, limit: Limit = 50, cursor: Cursor = None) -> RefusedPage:
     """The last 1,000 posts that were not taken, but for those with a wrong secret."""
     rows = await repository.fetch_refused_posts(connection, before_id=cursor, limit=limit + 1)
-    posts = [RefusedPost(**{**row._asdict(), "head": readable(row.head)}) for row in rows[:limit]]
-    return RefusedPage(posts=posts, next_cursor=posts[-1].id if len(rows) > limit else None)
+    return RefusedPage(posts=rows[:limit], next_cursor=rows[limit - 1].id if len(rows) > limit else None)
 
 
 @router.get("/audit-trail")
@@ -168,14 +86,8 @@ async def audit_trail(
     connection: Reading, limit: Limit = 50, cursor: Cursor = None, ticker: Ticker | None = None
 ) -> AuditPage:
     """Every change of every signal."""
-    if ticker is None:
-        rows = await repository.fetch_audit_trail(connection, before_id=cursor, limit=limit + 1)
-    else:
-        rows = await repository.fetch_audit_trail_of_ticker(
-            connection, before_id=cursor, limit=limit + 1, ticker=ticker
-        )
-    entries = [AuditEntry.model_validate(row, from_attributes=True) for row in rows[:limit]]
-    return AuditPage(entries=entries, next_cursor=entries[-1].id if len(rows) > limit else None)
+    rows = await repository.fetch_audit_trail(connection, before_id=cursor, limit=limit + 1, ticker=ticker)
+    return AuditPage(entries=rows[:limit], next_cursor=rows[limit - 1].id if len(rows) > limit else None)
 
 
 @router.get("/orders")
@@ -190,8 +102,7 @@ async def orders(
     rows = await repository.fetch_orders(
         connection, before_seq=cursor, limit=limit + 1, ticker=ticker, status=status
     )
-    found = [DeliveryOrder.model_validate(row, from_attributes=True) for row in rows[:limit]]
-    return OrderPage(orders=found, next_cursor=found[-1].seq if len(rows) > limit else None)
+    return OrderPage(orders=rows[:limit], next_cursor=rows[limit - 1].seq if len(rows) > limit else None)
 
 
 @router.get("/orders/stats")
@@ -199,8 +110,7 @@ async def order_stats(request: Request, hours: Hours = 24) -> list[OrderStats]:
     """The orders of the last hours, by type."""
 
     async def read(connection: Connection) -> list[OrderStats]:
-        rows = await repository.fetch_order_stats(connection, hours=hours)
-        return [OrderStats.model_validate(row, from_attributes=True) for row in rows]
+        return await repository.fetch_order_stats(connection, hours=hours)
 
     return await context_of(request).reading.compute(("order_stats", hours), read)
 
@@ -210,9 +120,8 @@ async def signals_history(request: Request, hours: Hours = 24) -> Response:
     """Signals per hour, oldest first: what became of them and how long deliveries took."""
 
     async def read(connection: Connection) -> bytes:
-        rows = await repository.fetch_hourly_counts(connection, hours=hours)
         # serialised once for all requests that share the result
-        return _HOURS.dump_json([Hour.model_validate(row, from_attributes=True) for row in rows])
+        return _HOURS.dump_json(await repository.fetch_hourly_counts(connection, hours=hours))
 
     content = await context_of(request).reading.compute(("signals_history", hours), read)
     return Response(content, media_type="application/json")
