@@ -80,6 +80,8 @@ def _named(name: str) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return text("yes") if value else text("no")
+    if isinstance(value, list):
+        return "; ".join(translate(_shown(each)) for each in value)
     return value if isinstance(value, str) else json.dumps(value)
 
 

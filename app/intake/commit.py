@@ -242,7 +242,7 @@ class GroupCommit:
     def _publish(self, part: Sequence[Post], resolutions: Sequence[Resolution]) -> None:
         """Answer the requests, count, wake the workers and log; called after the commit."""
         new = _new_posts(part, resolutions)
-        undecided = sum(post.alert.intent.type is not None for post in new)
+        undecided = sum(post.alert.reading.intent is not None for post in new)
         self._context.queues.received += undecided
         for post, resolution in zip(part, resolutions, strict=True):
             self._answer(post, resolution)
@@ -330,10 +330,11 @@ def _row(place: int, post: Post) -> PostRow:
     return PostRow(
         place=place,
         id=post.id,
-        type=alert.intent.type,
+        type=alert.reading.type,
         ticker=alert.ticker,
         max_age=post.max_age,
-        reason=alert.intent.reason,
+        reason=alert.reading.reason,
+        detail={"remarks": alert.remarks} if alert.remarks else {},
         sender_signal_id=alert.sender_signal_id,
         price=alert.price,
         body=alert.body,
@@ -344,6 +345,10 @@ def _row(place: int, post: Post) -> PostRow:
 
 
 def _log_fields(post: Post) -> dict[str, object]:
-    intent = post.alert.intent
-    fields: dict[str, object] = {"signal_id": post.id, "ticker": post.alert.ticker, "type": intent.type}
-    return {**fields, "rejected": intent.reason} if intent.reason else fields
+    alert = post.alert
+    fields: dict[str, object] = {"signal_id": post.id, "ticker": alert.ticker, "type": alert.reading.type}
+    if alert.reading.reason:
+        fields["rejected"] = alert.reading.reason
+    if alert.remarks:
+        fields["remarks"] = alert.remarks
+    return fields

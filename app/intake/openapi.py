@@ -10,11 +10,26 @@ _ALERT = {
         "ticker": {"type": "string", "pattern": r"^\s*[A-Za-z0-9.-]{1,20}\s*$", "examples": ["NVDA"]},
         "action": {
             "type": "string",
-            "description": "buy, long, enter, sell, exit, close",
+            "description": (
+                "buy, long, enter, enter_long, buy_to_open, add; sell, exit, close, flat, flatten, "
+                "exit_long, close_long, sell_to_close, reverse; cancel, breakeven"
+            ),
             "examples": ["buy"],
         },
         "side": {"type": "string", "description": "the same words; counts only without `action`"},
         "price": {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}], "examples": [1.1]},
+        "sentiment": {
+            "type": "string",
+            "description": "the position after the order: long or bullish, short or bearish, flat",
+            "examples": ["flat"],
+        },
+        "market_position": {"type": "string", "description": "the same; counts only without `sentiment`"},
+        "quantity": {
+            "anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}],
+            "description": "how much; 50% is half of the position",
+            "examples": [10],
+        },
+        "quantityType": {"type": "string", "description": "such as fixed_quantity, percent_of_position"},
         "signal_id": {"description": "the sender's own id, of any kind; never used to find duplicates"},
         "secret": {"type": "string", "description": "WEBHOOK_SECRET; removed before storing"},
     },

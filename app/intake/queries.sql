@@ -2,11 +2,11 @@
 -- $1 JSON array of posts, each with one key at most. Stores them in one statement, and so in one round trip. A post that is
 -- not counted has a key that is held: the statements below resolve it in a transaction.
 WITH post AS (
-    SELECT place, id, type, ticker, max_age, reason, sender_signal_id, price, decode(body, 'base64') AS body,
+    SELECT place, id, type, ticker, max_age, reason, detail, sender_signal_id, price, decode(body, 'base64') AS body,
            decode(key, 'base64') AS key, decode(digest, 'base64') AS digest, seconds
     FROM json_to_recordset($1::json) AS post (
-        place integer, id uuid, type text, ticker text, max_age integer, reason text, sender_signal_id text, price numeric,
-        body text, key text, digest text, seconds integer
+        place integer, id uuid, type text, ticker text, max_age integer, reason text, detail jsonb, sender_signal_id text,
+        price numeric, body text, key text, digest text, seconds integer
     )
 ), acquired AS (
     INSERT INTO intake_keys AS held (key, signal_id, body_digest, expires_at)
@@ -26,9 +26,10 @@ WITH post AS (
     ON CONFLICT (id) DO NOTHING  -- the batch is repeated if the result of its commit was lost
     RETURNING id, seq, status, reason, received_at
 ), inserted_event AS (
-    INSERT INTO signal_events (signal_id, at, status, reason)
-    SELECT id, received_at, event.status, event.reason
-    FROM stored, LATERAL (VALUES (1, 'received', ''), (2, stored.status, stored.reason)) AS event (place, status, reason)
+    INSERT INTO signal_events (signal_id, at, status, reason, detail)
+    SELECT id, received_at, event.status, event.reason, event.detail
+    FROM stored JOIN post USING (id), LATERAL (
+        VALUES (1, 'received', '', post.detail), (2, stored.status, stored.reason, '{}')) AS event (place, status, reason, detail)
     WHERE event.place = 1 OR stored.status = 'rejected'
     ORDER BY seq, event.place
 )
@@ -63,23 +64,26 @@ DELETE FROM intake_keys WHERE key = ANY ($1::bytea[]);
 
 -- name: insert_signals
 -- $1 JSON array of posts.
-WITH stored AS (
+WITH post AS (
+    SELECT * FROM json_to_recordset($1::json) AS post (
+        place integer, id uuid, type text, ticker text, max_age integer, reason text, detail jsonb, sender_signal_id text,
+        price numeric, body text
+    )
+), stored AS (
     INSERT INTO signals (id, status, type, ticker, expires_at, reason, sender_signal_id, price, body)
     SELECT
         id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, ticker,
         clock_timestamp() + make_interval(secs => max_age), reason, sender_signal_id, price,
         decode(body, 'base64')
-    FROM json_to_recordset($1::json) AS post (
-        place integer, id uuid, type text, ticker text, max_age integer, reason text, sender_signal_id text, price numeric,
-        body text
-    )
+    FROM post
     ORDER BY place
     ON CONFLICT (id) DO NOTHING
     RETURNING id, seq, status, reason, received_at
 )
-INSERT INTO signal_events (signal_id, at, status, reason)
-SELECT id, received_at, event.status, event.reason
-FROM stored, LATERAL (VALUES (1, 'received', ''), (2, stored.status, stored.reason)) AS event (place, status, reason)
+INSERT INTO signal_events (signal_id, at, status, reason, detail)
+SELECT id, received_at, event.status, event.reason, event.detail
+FROM stored JOIN post USING (id), LATERAL (
+    VALUES (1, 'received', '', post.detail), (2, stored.status, stored.reason, '{}')) AS event (place, status, reason, detail)
 WHERE event.place = 1 OR stored.status = 'rejected'
 ORDER BY seq, event.place;
 

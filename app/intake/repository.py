@@ -19,7 +19,8 @@ _encode = msgspec.json.Encoder().encode
 class PostRow(msgspec.Struct):
     """A post as `store_posts` and `insert_signals` read it; the field names are those of the SQL.
 
-    `place` is the order of arrival. `max_age` and `seconds` (how long `key` is held) are in seconds.
+    `place` is the order of arrival, `detail` belongs to the first event. `max_age` and `seconds` (how long
+    `key` is held) are in seconds.
     """
 
     place: int
@@ -28,6 +29,7 @@ class PostRow(msgspec.Struct):
     ticker: str
     max_age: int
     reason: str | None
+    detail: dict[str, tuple[str, ...]]
     sender_signal_id: str | None
     price: Decimal | None
     body: bytes

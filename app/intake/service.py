@@ -25,12 +25,12 @@ from app.signals.alert import (
     SECRET_FIELD,
     Alert,
     BadAlertError,
-    Fields,
-    decode_text,
     read_alert,
     read_fields,
     remove_members,
+    trim,
 )
+from app.signals.fields import Fields, decode_text
 from app.signals.statuses import SignalType
 
 log = structlog.get_logger(__name__)
@@ -88,6 +88,7 @@ class IntakeService:
             PostRefusedError: 401, 422 or 503. The post is kept among the refused ones, except after a 401.
         """
         is_authenticated = self._is_authenticated(envelope)
+        body = trim(body)
         try:
             fields = read_fields(body)
         except BadAlertError as error:
@@ -199,7 +200,7 @@ class IntakeService:
         ages = webhook.max_signal_age_seconds
         return Post(
             alert=alert,
-            max_age=ages.buy if alert.intent.type == SignalType.BUY else ages.sell,
+            max_age=ages.buy if alert.reading.type == SignalType.BUY else ages.sell,
             header_key=header_key(envelope.idempotency_key) if envelope.idempotency_key else None,
             body_key=body_key(alert.digest, webhook.dedupe_window_seconds),
         )

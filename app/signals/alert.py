@@ -1,25 +1,20 @@
-"""Parse an alert: from the bytes of a post to its fields, its intent and the body to store. Pure."""
+"""Parse an alert: from the bytes of a post to its fields, its reading and the body to store. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal
 from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
 
-from app.signals.statuses import SignalType
+from app.signals.fields import Fields, decode_text, read_number, read_text, shown
+from app.signals.reading import Reading, read
 
 SECRET_FIELD = "secret"  # noqa: S105  # the name of a field
 _TICKER = re.compile(r"[A-Za-z0-9.-]{1,20}")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
-_PRICE_DIGITS = 60  # before and after the point: far above any price, far below what `numeric` refuses
 _SENDER_ID_LENGTH = 500
-_SHOWN_WORD_LENGTH = 40
-
-_BUY_WORDS = frozenset({"buy", "long", "enter"})
-_SELL_WORDS = frozenset({"sell", "exit", "close"})
-_SHORT_WORDS = frozenset({"short", "cover"})
+_BYTE_ORDER_MARK, _TRAILING = b"\xef\xbb\xbf", b" \t\r\n\0"
 
 _WHITESPACE = rb"[ \t\r\n]*"
 _STRING = rb'"(?:[^"\\]|\\.)*"'
@@ -32,28 +27,21 @@ _BRACKETS = re.compile(_STRING + rb"|[{}\[\]]")
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_string = msgspec.json.Decoder(str).decode
 
-Fields = Mapping[str, bytes]
-
 
 class BadAlertError(Exception):
     """The post is not a valid alert (422); the text names the field and what is allowed."""
 
 
-class Intent(NamedTuple):
-    """What an alert asks for: its type, or None with the reason why it has none."""
-
-    type: SignalType | None
-    reason: str = ""
-
-
 class Alert(NamedTuple):
     """An alert as it is stored.
 
-    `body` holds the bytes that were sent, without the secret. Equal alerts have equal digests.
+    `body` holds the bytes that were sent, without the secret. Equal alerts have equal digests. `remarks` say
+    what was not used, or was read otherwise than the sender may expect.
     """
 
     ticker: str
-    intent: Intent
+    reading: Reading
+    remarks: tuple[str, ...]
     price: Decimal | None
     sender_signal_id: str | None
     body: bytes
@@ -70,6 +58,11 @@ class Member(NamedTuple):
     start: int
     value: int
     end: int
+
+
+def trim(body: bytes) -> bytes:
+    """Return the body without a byte order mark, and without whitespace and NUL behind it."""
+    return body.removeprefix(_BYTE_ORDER_MARK).rstrip(_TRAILING)
 
 
 def read_fields(body: bytes) -> dict[str, bytes]:
@@ -95,40 +88,23 @@ def read_alert(body: bytes, fields: Fields) -> Alert:
     """Build the alert from a body and its fields.
 
     Raises:
-        BadAlertError: the ticker is missing or not valid, or the price is not a number.
+        BadAlertError: the ticker is missing or not valid.
     """
+    ticker, reading = _read_ticker(fields.get("ticker")), read(fields)
+    price_text = read_text(fields.get("price"))
+    price = read_number(price_text) if price_text else None
+    remarks = reading.remarks
+    if price is None and price_text:
+        remarks += (f"price '{shown(price_text)}' is not a number: not used",)
     return Alert(
-        ticker=_read_ticker(fields.get("ticker")),
-        intent=read_intent(_read_word(fields.get("action")), _read_word(fields.get("side"))),
-        price=_read_price(fields.get("price")),
+        ticker=ticker,
+        reading=reading,
+        remarks=remarks,
+        price=price,
         sender_signal_id=_read_sender_id(fields.get("signal_id")),
         body=remove_members(body, SECRET_FIELD) if SECRET_FIELD in fields else body,
         digest=digest(fields),
     )
-
-
-def read_intent(action: str | None, side: str | None) -> Intent:
-    """Derive the signal's type from `action` and `side`, ignoring case and whitespace.
-
-    `action` decides; `side` counts only where `action` is empty or missing. `side: long` with a sell closes
-    the long position, so it is valid. `action: buy` with `side: sell` is a contradiction. `short` and `cover`
-    are not supported in either field.
-    """
-    action, side = _normalise_word(action), _normalise_word(side)
-    for field, word in (("action", action), ("side", side)):
-        if word in _SHORT_WORDS:
-            return Intent(None, f"{field} is '{word}': short selling is not supported")
-    field, word = ("action", action) if action else ("side", side)
-    if not word:
-        return Intent(None, "neither action nor side says buy or sell")
-    if word in _BUY_WORDS:
-        if action and side in _SELL_WORDS:
-            return Intent(None, f"action '{action}' contradicts side '{side}'")
-        return Intent(SignalType.BUY)
-    if word in _SELL_WORDS:
-        return Intent(SignalType.SELL)
-    shown = word[:_SHOWN_WORD_LENGTH].replace("\0", "\N{REPLACEMENT CHARACTER}")  # `text` cannot hold NUL
-    return Intent(None, f"{field} '{shown}' is no known word for buying or selling")
 
 
 def digest(fields: Fields) -> bytes:
@@ -139,14 +115,6 @@ def digest(fields: Fields) -> bytes:
             encoded, value = name.encode(), fields[name]
             whole.update(b"%d:%b%d:%b" % (len(encoded), encoded, len(value), value))
     return whole.digest()
-
-
-def decode_text(raw: bytes | None) -> str | None:
-    """Return the text of a JSON string; None for any other value or an invalid string."""
-    try:
-        return _decode_string(raw) if raw and raw[:1] == b'"' else None
-    except msgspec.DecodeError:
-        return None
 
 
 def members(body: bytes) -> Iterator[Member]:
@@ -190,31 +158,6 @@ def _read_ticker(raw: bytes | None) -> str:
     if text is None or not _TICKER.fullmatch(ticker := text.strip()):
         raise BadAlertError("ticker: 1 to 20 of A-Z, 0-9, '.' and '-' are allowed")
     return ticker.upper()
-
-
-def _read_word(raw: bytes | None) -> str | None:
-    """Return the text of `action` or `side`; a value that is not a string counts as an unknown word."""
-    if raw is None or raw == b"null":
-        return None
-    text = decode_text(raw)
-    return raw[:_SHOWN_WORD_LENGTH].decode("utf-8", "replace") if text is None else text
-
-
-def _normalise_word(text: str | None) -> str:
-    return "".join(text.split()).lower() if text else ""
-
-
-def _read_price(raw: bytes | None) -> Decimal | None:
-    if raw is None or raw == b"null":
-        return None
-    text = (decode_text(raw) if raw[:1] == b'"' else raw.decode()) or ""
-    if len(text) > 2 * _PRICE_DIGITS or not _NUMBER.fullmatch(text := text.strip()):
-        raise BadAlertError("price: a number, or a text that is one, is allowed")
-    price = Decimal(text)
-    exponent = price.as_tuple().exponent
-    if price.adjusted() > _PRICE_DIGITS or (isinstance(exponent, int) and exponent < -_PRICE_DIGITS):
-        raise BadAlertError(f"price: at most {_PRICE_DIGITS} digits before and after the point are allowed")
-    return price
 
 
 def _read_sender_id(raw: bytes | None) -> str | None:

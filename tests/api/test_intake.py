@@ -63,6 +63,26 @@ async def test_a_202_is_a_committed_row_with_the_bytes_that_came(
     assert events[0]["status"] == "received"
 
 
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k1"}])
+async def test_an_unreadable_price_costs_no_exit_and_is_a_remark_in_the_timeline(
+    app_server: AppServer, database: asyncpg.Connection[asyncpg.Record], headers: dict[str, str]
+) -> None:
+    body = b'{"ticker":"A","action":"CLOSE_LONG","sentiment":"short","price":"None"}'
+    status, answer = await post(app_server, b"\xef\xbb\xbf" + body + b"\r\n\0", **headers)
+
+    assert status == 202
+    row = await database.fetchrow("SELECT * FROM signals WHERE id = $1", UUID(answer["signal_id"]))
+    assert row is not None
+    assert (row["type"], row["price"], row["body"]) == ("sell", None, body)
+    (_, detail), *later = await database.fetch(
+        "SELECT status, detail FROM signal_events WHERE signal_id = $1 ORDER BY id", row["id"]
+    )
+    assert json.loads(detail) == {
+        "remarks": ["closes the long position; no short is opened", "price 'None' is not a number: not used"]
+    }
+    assert all("remarks" not in json.loads(detail) for _, detail in later)
+
+
 async def test_what_is_no_order_is_stored_rejected_with_its_reason(
     app_server: AppServer, database: asyncpg.Connection[asyncpg.Record]
 ) -> None:
@@ -224,7 +244,6 @@ class TestRefused:
             (b'{"ticker": "\\ud800"}', "body"),
             (b'{"ticker": "A\\u0000"}', "ticker"),
             (b'{"action": "buy"}', "ticker"),
-            (b'{"ticker": "A", "price": 1e400}', "price"),
         ],
     )
     async def test_a_bad_post_is_422_with_the_field_and_kept(

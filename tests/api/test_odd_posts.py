@@ -98,7 +98,7 @@ ODD: list[tuple[Callable[[random.Random, str], str | bytes], set[int]]] = [
     (lambda chance, rest: f'{{{rest}"x":{value(chance)},"action":"buy"}}', TAKEN | REFUSED),
     (lambda chance, rest: f'{{{rest}"action":{readable(chance)},"side":{readable(chance)}}}', TAKEN),
     (lambda chance, rest: f'{{{rest}"signal_id":{readable(chance)},"action":"buy"}}', TAKEN),
-    (lambda chance, rest: f'{{{rest}"price":{value(chance)},"action":"sell"}}', TAKEN | REFUSED),
+    (lambda chance, rest: f'{{{rest}"price":{readable(chance)},"action":"sell"}}', TAKEN),
     (lambda chance, rest: f'{{{rest}"ticker":{value(chance)}}}', REFUSED),
     (lambda chance, rest: f'{{{rest}"ticker":{json.dumps(chance.choice(NO_TICKERS))}}}', REFUSED),
     # the last one of a repeated name counts

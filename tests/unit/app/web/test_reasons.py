@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 from app.decision.rules import DuplicateBuys, TickerFacts, decide
 from app.orders.outcomes import reason_of
 from app.orders.transport import Answer
-from app.signals.alert import read_intent
+from app.signals.alert import read_alert, read_fields
 from app.signals.statuses import Outcome, Status
 from app.web.locale import Preferences, current
 from app.web.reasons import translate
@@ -51,14 +52,35 @@ def test_no_decision_is_left_in_english(order_type: str) -> None:
     for known, is_expired, policy in product(facts, (True, False), policies):
         reason = decide(order_type, known, is_expired=is_expired, duplicate_buys=policy).reason
         assert translate(reason) != reason
-    for action, side in (("short", None), (None, None), ("buy", "sell"), ("hold", None)):
-        reason = read_intent(action, side).reason
-        assert translate(reason) != reason
     statuses = (Status.APPROVED, Status.FAILED)
     for outcome, status in product(Outcome, statuses):
         if outcome is not Outcome.DELIVERED:
             reason = reason_of(Answer(outcome, 500), status)
             assert translate(reason) != reason
+
+
+@pytest.mark.usefixtures("portuguese")
+@pytest.mark.parametrize(
+    "alert",
+    [
+        {"action": "short"},
+        {},
+        {"action": "buy", "side": "sell"},
+        {"action": "hold"},
+        {"action": "buy", "sentiment": "flat"},
+        {"action": "buy", "prev_market_position": "short"},
+        {"action": "sell", "sentiment": "short"},
+        {"action": "sell", "sentiment": "long"},
+        {"action": "sell", "sentiment": "long", "quantity": 0},
+        {"action": "sell", "sentiment": "up", "quantity": 0, "price": "None"},
+    ],
+)
+def test_no_reading_is_left_in_english(alert: dict[str, object]) -> None:
+    body = json.dumps({"ticker": "A", **alert}).encode()
+    read = read_alert(body, read_fields(body))
+    texts = [text for text in (read.reading.reason, *read.remarks) if text]
+    assert texts
+    assert [text for text in texts if translate(text) == text] == []
 
 
 def test_english_stays_as_it_was_kept() -> None:

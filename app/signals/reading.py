@@ -1,0 +1,187 @@
+"""Read what an alert asks for from its words, sentiment and quantity. Pure.
+
+Decision, position book and outgoing request use the same reading. It knows the alert alone: whether a
+position is open is not its business.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+from app.signals.fields import Fields, read_number, read_text, shown
+from app.signals.statuses import SignalType
+
+
+class Intent(StrEnum):
+    """What an alert asks for."""
+
+    OPEN = "open"
+    ADD = "add"
+    CLOSE = "close"
+    REDUCE = "reduce"
+    REDUCE_OR_CLOSE = "reduce_or_close"  # it has a quantity, and does not say whether that is all
+    ADJUST = "adjust"  # changes orders at the destination; the position stays as it is
+
+
+class Sentiment(StrEnum):
+    """The position that the sender wants after the order."""
+
+    LONG = "long"
+    SHORT = "short"
+    FLAT = "flat"
+
+
+class Quantity(NamedTuple):
+    """How much to sell. `amount` None: unreadable; with `is_percentage` 50 is half of the position."""
+
+    amount: Decimal | None
+    is_percentage: bool
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether something can be sold by it."""
+        return self.amount is not None and self.amount > 0
+
+
+class Reading(NamedTuple):
+    """What an alert asks for, or None with the reason why it cannot be followed.
+
+    `word` is the one that decided, in lower case without separators. `remarks` say what was not used, or
+    was read otherwise than the sender may expect.
+    """
+
+    intent: Intent | None
+    reason: str = ""
+    word: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> SignalType | None:
+        """The signal's type; None if the alert is rejected."""
+        if self.intent is None:
+            return None
+        return SignalType.BUY if self.intent in _ENTRIES else SignalType.SELL
+
+
+_ENTRIES = frozenset({Intent.OPEN, Intent.ADD})
+_ENTRY_WORDS = frozenset({"buy", "long", "enter", "enterlong", "buytoopen", "add"})
+_EXIT_WORDS = frozenset({"sell", "exit", "close", "flat", "flatten", "exitlong", "closelong", "selltoclose"})
+_REVERSE = "reverse"
+_ADJUST_WORDS = frozenset({"cancel", "breakeven"})
+_WORDS = _ENTRY_WORDS | _EXIT_WORDS | _ADJUST_WORDS | {_REVERSE}
+_SHORT_WORDS = frozenset({"short", "sellshort", "entershort", "cover", "buytocover", "exitshort"})
+
+_SENTIMENTS = {
+    "long": Sentiment.LONG,
+    "bullish": Sentiment.LONG,
+    "short": Sentiment.SHORT,
+    "bearish": Sentiment.SHORT,
+    "flat": Sentiment.FLAT,
+}
+_PERCENT_OF_POSITION = "percentofposition"
+_COVERS = "covers a short position; this processor holds none"
+
+
+def read(fields: Fields) -> Reading:
+    """Read an alert's fields: `action` (else `side`), then `sentiment` or `market_position`, then `quantity`.
+
+    Words count in any case, with or without blanks, `_` and `-`.
+    """
+    word, reason = _read_word(fields)
+    if reason:
+        return Reading(None, reason, word)
+    if word in _ADJUST_WORDS:
+        return Reading(Intent.ADJUST, "", word)
+    return _read_entry(word, fields) if word in _ENTRY_WORDS else _read_exit(word, fields)
+
+
+def read_sentiment(fields: Fields, field: str) -> Sentiment | None:
+    """Return the position that a field names; None if it names none."""
+    return _SENTIMENTS.get(_fold(read_text(fields.get(field))))
+
+
+def read_quantity(fields: Fields) -> Quantity | None:
+    """Return the quantity, None without one. `"50%"` is 50 percent of the position, whatever its type."""
+    text = read_text(fields.get("quantity"))
+    if not text:
+        return None
+    if text.endswith("%"):
+        return Quantity(read_number(text[:-1].rstrip()), is_percentage=True)
+    kind = _fold(read_text(fields.get("quantityType")))
+    return Quantity(read_number(text), is_percentage=kind == _PERCENT_OF_POSITION)
+
+
+def _read_word(fields: Fields) -> tuple[str, str]:
+    """Return the word that decides, and why it cannot be followed, "" if it can.
+
+    `side` counts only where `action` is empty or missing. `side: long` with a sell closes the long position,
+    so it is valid. `action: buy` with `side: sell` is a contradiction.
+    """
+    action, side = read_text(fields.get("action")), read_text(fields.get("side"))
+    action_word, side_word = _fold(action), _fold(side)
+    for field, text, word in (("action", action, action_word), ("side", side, side_word)):
+        if word in _SHORT_WORDS:
+            return word, f"{field} is '{shown(text).lower()}': short selling is not supported"
+    field, text, word = ("action", action, action_word) if action_word else ("side", side, side_word)
+    if not word:
+        return word, "neither action nor side says buy or sell"
+    if word not in _WORDS:
+        return word, f"{field} '{shown(text).lower()}' is no known word for buying or selling"
+    if word in _ENTRY_WORDS and word == action_word and side_word in _EXIT_WORDS:
+        return word, f"action '{shown(action).lower()}' contradicts side '{shown(side).lower()}'"
+    return word, ""
+
+
+def _read_entry(word: str, fields: Fields) -> Reading:
+    sentiment, remarks = _position_after(fields)
+    if sentiment in {Sentiment.FLAT, Sentiment.SHORT}:
+        return Reading(None, _COVERS, word)
+    if read_sentiment(fields, "prev_market_position") is Sentiment.SHORT:
+        remarks += ("the quantity may include covering a short",)
+    return Reading(Intent.ADD if word == "add" else Intent.OPEN, "", word, remarks)
+
+
+def _read_exit(word: str, fields: Fields) -> Reading:
+    sentiment, remarks = _position_after(fields)
+    if word == _REVERSE or sentiment is Sentiment.SHORT:
+        return Reading(Intent.CLOSE, "", word, (*remarks, "closes the long position; no short is opened"))
+    if sentiment is Sentiment.FLAT:
+        return Reading(Intent.CLOSE, "", word, remarks)
+    quantity = read_quantity(fields)
+    if quantity is None:
+        if sentiment is Sentiment.LONG:
+            remarks += ("sentiment is long and there is no quantity: closes the whole position",)
+        return Reading(Intent.CLOSE, "", word, remarks)
+    if not quantity.is_positive:
+        what = f"quantity '{shown(read_text(fields.get('quantity')))}' is not a number above 0"
+        if sentiment is Sentiment.LONG:
+            return Reading(None, f"{what}, and the position should stay open", word)
+        return Reading(Intent.CLOSE, "", word, (*remarks, f"{what}: closes the whole position"))
+    return Reading(_intent_of_part(quantity, sentiment), "", word, remarks)
+
+
+def _intent_of_part(quantity: Quantity, sentiment: Sentiment | None) -> Intent:
+    if sentiment is Sentiment.LONG:
+        return Intent.REDUCE
+    if quantity.is_percentage and quantity.amount is not None:
+        return Intent.REDUCE if quantity.amount < 100 else Intent.CLOSE
+    return Intent.REDUCE_OR_CLOSE
+
+
+def _position_after(fields: Fields) -> tuple[Sentiment | None, tuple[str, ...]]:
+    """Return the position after the order by the first field that can be read, and remarks on the others."""
+    remarks = tuple[str, ...]()
+    for field in ("sentiment", "market_position"):
+        if found := read_sentiment(fields, field):
+            return found, remarks
+        if text := read_text(fields.get(field)):
+            remarks += (f"{field} '{shown(text)}' is not long, short or flat: not used",)
+    return None, remarks
+
+
+def _fold(text: str) -> str:
+    """Return a word in lower case, without whitespace, `_` and `-`."""
+    return "".join(text.split()).translate(_SEPARATORS).lower() if text else ""
+
+
+_SEPARATORS = str.maketrans("", "", "_-")
