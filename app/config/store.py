@@ -7,21 +7,28 @@ database, so that all processes of a stack agree and a wrong file changes nothin
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
 import structlog
-from msgspec import structs
 
 from app.audit import repository as audit_log
 from app.audit.repository import Actor
 from app.config import files, repository
 from app.config.destination_url import fault_of
-from app.config.files import Content, Dates, NotWrittenError
+from app.config.files import Content, NotWrittenError
 from app.config.masking import differences
-from app.config.model import DECIDED, FILES, PAUSES, SWITCHED_AT, SYSTEM_FILE, Config, Document, merge
+from app.config.model import FILES, SYSTEM_FILE, Config, Document, merge
 from app.config.repository import Revision
+from app.config.state import (
+    State,
+    switches_to_write,
+    unwritten_switches,
+    with_files,
+    with_switch_times,
+    with_unwritten_switches,
+)
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Connection, Pool, connect
 from app.errors import ConfigFileError, ConflictError, RefusedError, describe
@@ -34,8 +41,6 @@ _POLL_SECONDS = 1.0
 _ABSENT_AFTER_SECONDS = 2.5  # many editors replace a file by removing it first
 _FIRST_POLL_SECONDS = 5.0
 _WRITE_AGAIN_SECONDS = 30.0
-# An editor changes a file's mode or name at once after it wrote it; `cp -p` and `tar` keep an older date.
-_PUT_BACK_NANOSECONDS = 2_000_000_000
 
 Edit = Callable[[Config], Mapping[str, Document]]
 """Returns the documents that a change replaces; may raise any RefusedError."""
@@ -56,20 +61,6 @@ class Opening:
     problems: Mapping[str, ConfigFileError]
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What this process knows. `seen`: each file's content when it was last applied or refused.
-
-    `turn` counts how often this process has locked the configuration: the state of a later turn is newer.
-    """
-
-    config: Config
-    problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
-    seen: Mapping[str, Content] = field(default_factory=dict)
-    revision: int | None = None
-    turn: int = 0
-
-
 async def opening(settings: Settings) -> Opening:
     """Read the files; the last good revision replaces a wrong one.
 
@@ -84,7 +75,7 @@ async def opening(settings: Settings) -> Opening:
             raise
         dates = files.dates(settings.config_dir, SYSTEM_FILE)
         contents = files.read(settings.config_dir)
-        state = _with_files(_State(merge(documents, settings)), contents, settings, dates)
+        state = with_files(State(merge(documents, settings)), contents, settings, dates)
         return Opening(state.config, state.problems)
 
 
@@ -99,7 +90,7 @@ class ConfigStore:
     ) -> None:
         self._pool, self._settings, self._wakeups = pool, settings, wakeups
         self._apply_to_process = apply
-        self._state = _State(start.config)
+        self._state = State(start.config)
         self._absent_since: dict[str, float] = {}
         self._write_again_at = 0.0
         self._turns = 0
@@ -138,7 +129,7 @@ class ConfigStore:
     def _has_switch_to_write(self) -> bool:
         """Return whether the system file is to be written again because it could not be written."""
         state = self._state
-        is_waiting = SYSTEM_FILE not in state.problems and bool(_decided(state.config))
+        is_waiting = SYSTEM_FILE not in state.problems and bool(unwritten_switches(state.config))
         return is_waiting and time.monotonic() >= self._write_again_at
 
     async def change(
@@ -181,7 +172,9 @@ class ConfigStore:
                             connection, actor, action, target=target, before=old, after=new
                         )
                         # Files first: after a crash in between, the file counts as edited.
-                        changed = await self._write_change(_dated(state, changed), names, decides)
+                        changed = await self._write_change(
+                            with_switch_times(state, changed, time.time_ns()), names, decides
+                        )
                         state = await self._store(connection, changed)
             except RefusedError as error:
                 refusal = error
@@ -192,8 +185,8 @@ class ConfigStore:
         return state.config
 
     async def _write_change(
-        self, state: _State, names: list[str], decides: Mapping[str, bool] | None
-    ) -> _State:
+        self, state: State, names: list[str], decides: Mapping[str, bool] | None
+    ) -> State:
         """Write the changed files. Switches that cannot be written stay in the revision.
 
         Fails closed: exits wait from a pause on, whatever the disk does.
@@ -206,25 +199,28 @@ class ConfigStore:
                 raise
             log.warning("a switch differs in its file", error=str(error))
             self._write_again_at = time.monotonic() + _WRITE_AGAIN_SECONDS
-            return _deciding(state, {**_decided(state.config), **decides})
+            return with_unwritten_switches(state, {**unwritten_switches(state.config), **decides})
 
     def _edited(
-        self, state: _State, edit: Edit, decides: Mapping[str, bool] | None
-    ) -> tuple[_State, list[str]]:
+        self, state: State, edit: Edit, decides: Mapping[str, bool] | None
+    ) -> tuple[State, list[str]]:
         """Apply the edit; return the state after it, and the names of the files to write."""
         edited = edit(state.config)
         broken = [state.problems[name] for name in edited if name in state.problems]
         if decides is None:
-            _refuse(broken)
+            for problem in broken:
+                raise BrokenFileError(f"{problem}; mend the file by hand first, it is not overwritten")
         for name, document in edited.items():
             config = files.adopt(name, document, state.config, self._settings)
             state = replace(state, config=config)
         if decides is not None:
-            unwritten = {key: value for key, value in _decided(state.config).items() if key not in decides}
-            state = _deciding(state, {**unwritten, **decides} if broken else unwritten)
+            unwritten = {
+                key: value for key, value in unwritten_switches(state.config).items() if key not in decides
+            }
+            state = with_unwritten_switches(state, {**unwritten, **decides} if broken else unwritten)
         return state, [] if broken else list(edited)
 
-    async def _catch_up(self, connection: Connection) -> _State:
+    async def _catch_up(self, connection: Connection) -> State:
         """Lock the configuration and return its current state, edited files included."""
         await repository.lock(connection)
         self._turns += 1
@@ -233,9 +229,9 @@ class ConfigStore:
         state = self._state if revision is None else self._taken_over(revision)
         state = replace(state, turn=turn)
         dates = await asyncio.to_thread(files.dates, self._settings.config_dir, SYSTEM_FILE)
-        edited = _with_files(state, await self._contents(), self._settings, dates)
+        edited = with_files(state, await self._contents(), self._settings, dates)
         if revision is not None:
-            edited = _dated(state, edited)
+            edited = with_switch_times(state, edited, time.time_ns())
         if SYSTEM_FILE not in edited.problems:
             edited = await self._with_decisions_written(edited)
         if revision is None:
@@ -245,19 +241,19 @@ class ConfigStore:
         await _record_edits(connection, state.config.documents, edited.config.documents)
         return await self._store(connection, edited)
 
-    async def _with_decisions_written(self, state: _State) -> _State:
+    async def _with_decisions_written(self, state: State) -> State:
         """Write what people switched into the system file, which was wrong, absent or older than that."""
-        if _is_outdated(state):
+        if late := switches_to_write(state):
             try:
                 state = await self._write(state, [SYSTEM_FILE])
             except NotWrittenError as error:
                 log.warning("a switch differs in its file", error=str(error))
                 self._write_again_at = time.monotonic() + _WRITE_AGAIN_SECONDS
-                return _deciding(state, _differing(state))
+                return with_unwritten_switches(state, late)
             log.warning("the file was older than a person's decision, and says it", file=SYSTEM_FILE)
-        return _deciding(state, {})
+        return with_unwritten_switches(state, {})
 
-    def _taken_over(self, revision: Revision) -> _State:
+    def _taken_over(self, revision: Revision) -> State:
         """Return the state with a revision that another process may have stored."""
         if revision.number == self._state.revision:
             return self._state
@@ -268,19 +264,19 @@ class ConfigStore:
             config = self._state.config
         return replace(self._state, config=config, revision=revision.number)
 
-    async def _write(self, state: _State, names: list[str]) -> _State:
+    async def _write(self, state: State, names: list[str]) -> State:
         folder, seen = self._settings.config_dir, dict(state.seen)
         for name in names:
             document = state.config.documents[name]
             seen[name] = await asyncio.to_thread(files.write, folder, name, document)
         return replace(state, seen=seen)
 
-    async def _store(self, connection: Connection, state: _State) -> _State:
+    async def _store(self, connection: Connection, state: State) -> State:
         number = (await repository.current_number(connection) or 0) + 1
         await repository.store(connection, revision=number, documents=state.config.documents)
         return replace(state, revision=number)
 
-    def _apply(self, state: _State) -> None:
+    def _apply(self, state: State) -> None:
         """Make the state current.
 
         Fails closed: a state that was read before a later change is dropped. So no late answer ends a pause.
@@ -308,135 +304,6 @@ class ConfigStore:
             elif now - self._absent_since.setdefault(name, now) < _ABSENT_AFTER_SECONDS:
                 contents[name] = self._state.seen.get(name)
         return contents
-
-
-def unwritten_switches(config: Config) -> frozenset[str]:
-    """Return the keys of the switches that the system file does not say yet."""
-    return frozenset(_decided(config))
-
-
-def _with_files(
-    state: _State, contents: Mapping[str, Content], settings: Settings, dates: Dates | None
-) -> _State:
-    """Return the state with the contents of changed files; the last good content of a wrong one stays.
-
-    `dates` are those of the system file.
-    """
-    config, problems = state.config, dict(state.problems)
-    for name, content in contents.items():
-        if name in state.seen and state.seen[name] == content:
-            continue
-        problems.pop(name, None)
-        try:
-            document, decided = files.parse(name, content), _decided(config)
-            if name == SYSTEM_FILE:
-                decided = _still_decided(document, state)
-                document = {
-                    **document,
-                    **_pauses_left_out(document, config),
-                    **_switched_since(document, config, dates),
-                    **decided,
-                }
-            before = _deciding(replace(state, config=config), decided).config
-            config = files.adopt(name, document, before, settings, content)
-        except ConfigFileError as error:
-            problems[name] = error
-    return replace(state, config=config, problems=problems, seen=dict(contents))
-
-
-def _refuse(broken: list[ConfigFileError]) -> None:
-    for problem in broken:
-        raise BrokenFileError(f"{problem}; mend the file by hand first, it is not overwritten")
-
-
-def _pauses_left_out(document: Document, config: Config) -> dict[str, bool]:
-    """Return the current pauses that the document does not mention.
-
-    Fails closed: only a person's `false` resumes. A file that is lost or replaced does not.
-    """
-    before = config.documents.get(SYSTEM_FILE, {})
-    return {key: True for key in PAUSES if before.get(key) is True and document.get(key) is None}
-
-
-def _still_decided(document: Document, state: _State) -> Mapping[str, bool]:
-    """Return the decided switches that the changed system file does not overrule.
-
-    A file that was right and is edited is newer than the switch that could not be written into it.
-    """
-    decided = _decided(state.config)
-    if SYSTEM_FILE in state.problems or SYSTEM_FILE not in state.seen:
-        return decided
-    return {key: value for key, value in decided.items() if document.get(key) is None}
-
-
-def _switched_since(document: Document, config: Config, dates: Dates | None) -> dict[str, bool]:
-    """Return the current pauses that differ in the document, which is older than the switch: a copy put back.
-
-    A file written in place counts, also after the clock was put back.
-
-    Fails closed: exits wait until a person ends the pause, whatever copy is put back.
-    Fails open: a copy from before a resume stops no exit.
-    """
-    if dates is None or dates.placed - dates.written < _PUT_BACK_NANOSECONDS:
-        return {}
-    current, at = config.documents.get(SYSTEM_FILE, {}), _switched_at(config)
-    return {
-        key: current.get(key) is True
-        for key in PAUSES
-        if dates.written < at.get(key, 0) and document.get(key) is (current.get(key) is not True)
-    }
-
-
-def _switched_at(config: Config) -> Mapping[str, int]:
-    """Return when each pause was last switched, by its key; what has another version's shape is omitted."""
-    match config.documents.get(SWITCHED_AT):
-        case dict(found):
-            return {key: at for key, at in found.items() if isinstance(at, int)}
-    return {}
-
-
-def _dated(before: _State, state: _State) -> _State:
-    """Return the state with the time of the pauses that were switched since `before`.
-
-    A pause without a time gets one: an older version or the restoring of a database stored it.
-    """
-    old, new = (each.config.documents.get(SYSTEM_FILE, {}) for each in (before, state))
-    dated = _switched_at(state.config)
-    switched = {key for key in PAUSES if (old.get(key) is True) != (new.get(key) is True)}
-    switched |= {key for key in PAUSES if new.get(key) is True and key not in dated}
-    if not switched:
-        return state
-    times = {**dated, **dict.fromkeys(sorted(switched), time.time_ns())}
-    documents = {**state.config.documents, SWITCHED_AT: times}
-    return replace(state, config=structs.replace(state.config, documents=documents))
-
-
-def _decided(config: Config) -> Mapping[str, bool]:
-    """Return the switches that override the file: it has not been readable since they were set."""
-    return config.documents.get(DECIDED, {})
-
-
-def _deciding(state: _State, decided: Mapping[str, bool]) -> _State:
-    """Return the state with these switches overriding the system file, and no others."""
-    if decided == _decided(state.config):
-        return state
-    documents = {name: document for name, document in state.config.documents.items() if name != DECIDED}
-    if decided:
-        documents[DECIDED] = decided
-    return replace(state, config=structs.replace(state.config, documents=documents))
-
-
-def _is_outdated(state: _State) -> bool:
-    """Return whether the (readable) system file differs from the pauses and decisions that are current."""
-    return bool(_differing(state))
-
-
-def _differing(state: _State) -> dict[str, bool]:
-    """Return the current pauses and decisions that the (readable) system file does not say."""
-    written = files.parse(SYSTEM_FILE, state.seen[SYSTEM_FILE])
-    current = {key: state.config.documents.get(SYSTEM_FILE, {}).get(key) is True for key in PAUSES}
-    current |= _decided(state.config)
-    return {key: value for key, value in current.items() if (written.get(key) or False) != value}
 
 
 async def _record_edits(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.config.store import unwritten_switches
+from app.config.state import unwritten_switches
 from tests.api.operator import ask, log_of
 from tests.api.test_configuration import until
 from tests.api.trading.receiver import listening

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from app.config.model import SYSTEM_FILE, Config, Document
-from app.config.store import unwritten_switches
+from app.config.state import unwritten_switches
 from app.web.dependencies import REFUSALS, CurrentActor, Store, signed_in
 from app.web.texts import text
 

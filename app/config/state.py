@@ -1,0 +1,146 @@
+"""What a process knows of the configuration, and what edited files and switched pauses make of it. Pure.
+
+A pause is a person's decision: no file that is lost, wrong or put back from a copy ends one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from msgspec import structs
+
+from app.config import files
+from app.config.files import Content, Dates
+from app.config.model import DECIDED, PAUSES, SWITCHED_AT, SYSTEM_FILE, Config, Document
+from app.errors import ConfigFileError
+from app.settings import Settings
+
+# An editor changes a file's mode or name at once after it wrote it; `cp -p` and `tar` keep an older date.
+_PUT_BACK_NANOSECONDS = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What this process knows. `seen`: each file's content when it was last applied or refused.
+
+    `turn` counts how often this process has locked the configuration: the state of a later turn is newer.
+    """
+
+    config: Config
+    problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
+    seen: Mapping[str, Content] = field(default_factory=dict)
+    revision: int | None = None
+    turn: int = 0
+
+
+def unwritten_switches(config: Config) -> Mapping[str, bool]:
+    """Return the switches that override the system file, which could not be written since they were set."""
+    return config.documents.get(DECIDED, {})
+
+
+def with_files(
+    state: State, contents: Mapping[str, Content], settings: Settings, dates: Dates | None
+) -> State:
+    """Return the state with the contents of changed files; the last good content of a wrong one stays.
+
+    `dates` are those of the system file.
+    """
+    config, problems = state.config, dict(state.problems)
+    for name, content in contents.items():
+        if name in state.seen and state.seen[name] == content:
+            continue
+        problems.pop(name, None)
+        try:
+            document, decided = files.parse(name, content), unwritten_switches(config)
+            if name == SYSTEM_FILE:
+                decided = _still_decided(document, state)
+                document = {
+                    **document,
+                    **_pauses_left_out(document, config),
+                    **_switched_since(document, config, dates),
+                    **decided,
+                }
+            before = with_unwritten_switches(replace(state, config=config), decided).config
+            config = files.adopt(name, document, before, settings, content)
+        except ConfigFileError as error:
+            problems[name] = error
+    return replace(state, config=config, problems=problems, seen=dict(contents))
+
+
+def _pauses_left_out(document: Document, config: Config) -> dict[str, bool]:
+    """Return the current pauses that the document does not mention.
+
+    Fails closed: only a person's `false` resumes. A file that is lost or replaced does not.
+    """
+    before = config.documents.get(SYSTEM_FILE, {})
+    return {key: True for key in PAUSES if before.get(key) is True and document.get(key) is None}
+
+
+def _still_decided(document: Document, state: State) -> Mapping[str, bool]:
+    """Return the decided switches that the changed system file does not overrule.
+
+    A file that was right and is edited is newer than the switch that could not be written into it.
+    """
+    decided = unwritten_switches(state.config)
+    if SYSTEM_FILE in state.problems or SYSTEM_FILE not in state.seen:
+        return decided
+    return {key: value for key, value in decided.items() if document.get(key) is None}
+
+
+def _switched_since(document: Document, config: Config, dates: Dates | None) -> dict[str, bool]:
+    """Return the current pauses that differ in the document, which is older than the switch: a copy put back.
+
+    A file written in place counts, also after the clock was put back.
+
+    Fails closed: exits wait until a person ends the pause, whatever copy is put back.
+    Fails open: a copy from before a resume stops no exit.
+    """
+    if dates is None or dates.placed - dates.written < _PUT_BACK_NANOSECONDS:
+        return {}
+    current, at = config.documents.get(SYSTEM_FILE, {}), _switched_at(config)
+    return {
+        key: current.get(key) is True
+        for key in PAUSES
+        if dates.written < at.get(key, 0) and document.get(key) is (current.get(key) is not True)
+    }
+
+
+def _switched_at(config: Config) -> Mapping[str, int]:
+    """Return when each pause was last switched, by its key; what has another version's shape is omitted."""
+    match config.documents.get(SWITCHED_AT):
+        case dict(found):
+            return {key: at for key, at in found.items() if isinstance(at, int)}
+    return {}
+
+
+def with_switch_times(before: State, state: State, now: int) -> State:
+    """Return the state with the time `now` (ns since 1970) of the pauses that were switched since `before`.
+
+    A pause without a time gets one: an older version or the restoring of a database stored it.
+    """
+    old, new = (each.config.documents.get(SYSTEM_FILE, {}) for each in (before, state))
+    known = _switched_at(state.config)
+    switched = {key for key in PAUSES if (old.get(key) is True) != (new.get(key) is True)}
+    switched |= {key for key in PAUSES if new.get(key) is True and key not in known}
+    if not switched:
+        return state
+    times = {**known, **dict.fromkeys(sorted(switched), now)}
+    documents = {**state.config.documents, SWITCHED_AT: times}
+    return replace(state, config=structs.replace(state.config, documents=documents))
+
+
+def with_unwritten_switches(state: State, decided: Mapping[str, bool]) -> State:
+    """Return the state with these switches overriding the system file, and no others."""
+    if decided == unwritten_switches(state.config):
+        return state
+    documents = {name: document for name, document in state.config.documents.items() if name != DECIDED}
+    if decided:
+        documents[DECIDED] = decided
+    return replace(state, config=structs.replace(state.config, documents=documents))
+
+
+def switches_to_write(state: State) -> dict[str, bool]:
+    """Return the current pauses and unwritten switches that the (readable) system file does not say."""
+    written = files.parse(SYSTEM_FILE, state.seen[SYSTEM_FILE])
+    current = {key: state.config.documents.get(SYSTEM_FILE, {}).get(key) is True for key in PAUSES}
+    current |= unwritten_switches(state.config)
+    return {key: value for key, value in current.items() if (written.get(key) or False) != value}
