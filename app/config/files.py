@@ -1,12 +1,8 @@
 """The operator's JSON files: read, checked with the line of an error, written atomically."""
 
-import contextlib
 import json
 import math
-import os
 import re
-import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -14,9 +10,9 @@ from typing import NamedTuple, NoReturn
 from app.config.destination_url import fault_of
 from app.config.model import FILES, WEBHOOK_FILE, Config, Document, as_object, merge
 from app.errors import ConfigFileError, RefusedError
+from app.runtime import durable_files
 from app.settings import Settings
 
-_NEW_FILE_MODE = 0o600
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
@@ -152,49 +148,13 @@ def write(folder: Path, name: str, document: Document) -> bytes:
     content = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
     path = folder / name
     try:
-        _replace(path, content)
+        durable_files.write(path, content)
     except OSError as error:
         raise NotWrittenError(
             f"{path} cannot be written ({error.strerror}), and nothing was changed: "
             "make room, or the folder writable for the application, and try again"
         ) from error
     return content
-
-
-def _replace(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-            _keep_owner(path, descriptor)
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink()
-        raise
-    _sync_folder(path.parent)
-
-
-def _keep_owner(path: Path, descriptor: int) -> None:
-    try:
-        before = path.stat()
-    except FileNotFoundError:
-        os.fchmod(descriptor, _NEW_FILE_MODE)
-        return
-    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
-    with contextlib.suppress(
-        PermissionError
-    ):  # only root may change the owner; any other user owns the file already
-        os.fchown(descriptor, before.st_uid, before.st_gid)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class _NumberError(ValueError):

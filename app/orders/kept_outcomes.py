@@ -4,8 +4,6 @@ One file an attempt in `data/outcomes`, readable by the application's user only.
 destination and no body of the alert.
 """
 
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ import structlog
 from app.errors import describe
 from app.orders.repository import Delivery
 from app.orders.transport import Answer
+from app.runtime import durable_files
 from app.signals.book import Effect
 
 log = structlog.get_logger(__name__)
@@ -55,7 +54,7 @@ class KeptOutcomes:
             if sum(1 for _ in self._folder.iterdir()) >= _MOST_FILES:
                 log.error("outcome not kept: too many files", folder=str(self._folder), most=_MOST_FILES)
                 return
-            _write(self._path(attempt), msgspec.json.encode(_without_secrets(known)))
+            durable_files.write(self._path(attempt), msgspec.json.encode(_without_secrets(known)))
         except OSError as error:
             log.error("outcome not kept: the file cannot be written", error=describe(error))  # noqa: TRY400
             return
@@ -105,22 +104,3 @@ class KeptOutcomes:
 def _without_secrets(known: KnownOutcome) -> KnownOutcome:
     destination = replace(known.delivery.destination, url=None)
     return replace(known, delivery=replace(known.delivery, body=b"", destination=destination))
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a private file that is whole after a power cut, or not there."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
