@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from app.admin import snapshot, timeline
+from app.admin import repository, snapshot
 from app.admin.rendering import page, problem_page
 from app.admin.views import BY_NAME, NAVIGATION, VIEWS, View
 from app.web.authentication import FOREIGN, PREFERENCES, SIGN_IN, address_parts, client_address, is_foreign
@@ -53,7 +53,7 @@ async def signal_story(request: Request, signal_id: UUID, *, fragment: bool = Fa
     """Show a signal's timeline as a page, or with `fragment` as the part that a list opens over itself."""
     frame = await _frame(request, BY_NAME["signals"], fragment=fragment)
     async with context_of(request).reading.acquire() as connection:
-        found = await timeline.signal_timeline(connection, signal_id)
+        found = await repository.fetch_timeline(connection, signal_id=signal_id)
     if found is None:
         return problem_page(404, text("story.missing"))
     return page("story.html", **frame, story=found)

@@ -1,5 +1,6 @@
 """The statements of `queries.sql` as typed functions: what the admin page and its API read."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -9,15 +10,19 @@ import asyncpg
 from app.admin.schemas import (
     Attempt,
     AuditEntry,
+    AuditPage,
     Changes,
     DeliveryOrder,
     Event,
     Hour,
     Metrics,
+    OrderPage,
     OrderStats,
     PositionsSummary,
+    RefusedPage,
     RefusedPost,
     Signal,
+    SignalPage,
     Story,
 )
 from app.db.pool import Connection
@@ -45,19 +50,27 @@ class ActionRow(NamedTuple):
 
 async def fetch_signals(
     connection: Connection, *, before_seq: int | None, status: str | None, ticker: str | None, limit: int
-) -> list[Signal]:
-    """Return signals, newest first; None leaves a filter out."""
-    rows = await connection.fetch(_SQL["signals"], before_seq, status, ticker, limit)
-    return [Signal(**row) for row in rows]
+) -> SignalPage:
+    """Return at most `limit` signals, newest first; None leaves a filter out."""
+    rows = await connection.fetch(_SQL["signals"], before_seq, status, ticker, limit + 1)
+    return SignalPage(
+        signals=[Signal(**row) for row in rows[:limit]], next_cursor=_cursor(rows, limit, "seq")
+    )
+
+
+def _cursor(rows: Sequence[asyncpg.Record], limit: int, column: str) -> int | None:
+    """Return the cursor of the next page, if there is one; one row more than `limit` was read."""
+    return rows[limit - 1][column] if len(rows) > limit else None
 
 
 async def fetch_timeline(connection: Connection, *, signal_id: UUID) -> Story | None:
-    """Return one signal with its events and attempts, oldest first; None if there is none with this id."""
-    row = await connection.fetchrow(_SQL["signal"], signal_id)
-    if row is None:
-        return None
-    events = await connection.fetch(_SQL["events"], signal_id)
-    attempts = await connection.fetch(_SQL["attempts"], signal_id)
+    """Return a signal with its events and attempts, from one snapshot; None if there is none with this id."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        row = await connection.fetchrow(_SQL["signal"], signal_id)
+        if row is None:
+            return None
+        events = await connection.fetch(_SQL["events"], signal_id)
+        attempts = await connection.fetch(_SQL["attempts"], signal_id)
     return Story(
         signal=Signal(**row),
         body=row["body"],
@@ -87,30 +100,35 @@ async def fetch_positions_summary(connection: Connection) -> PositionsSummary:
     return PositionsSummary(**await fetch_one(connection, _SQL["positions"]))
 
 
-async def fetch_refused_posts(
-    connection: Connection, *, before_id: int | None, limit: int
-) -> list[RefusedPost]:
-    """Return refused posts, newest first."""
-    return [RefusedPost(**row) for row in await connection.fetch(_SQL["refused"], before_id, limit)]
+async def fetch_refused_posts(connection: Connection, *, before_id: int | None, limit: int) -> RefusedPage:
+    """Return at most `limit` refused posts, newest first."""
+    rows = await connection.fetch(_SQL["refused"], before_id, limit + 1)
+    posts = [RefusedPost(**row) for row in rows[:limit]]
+    return RefusedPage(posts=posts, next_cursor=_cursor(rows, limit, "id"))
 
 
 async def fetch_audit_trail(
     connection: Connection, *, before_id: int | None, limit: int, ticker: str | None
-) -> list[AuditEntry]:
-    """Return changes of all signals or of a ticker's, newest first."""
+) -> AuditPage:
+    """Return at most `limit` changes of all signals or of a ticker's, newest first."""
     if ticker is None:
-        rows = await connection.fetch(_SQL["audit"], before_id, limit)
+        rows = await connection.fetch(_SQL["audit"], before_id, limit + 1)
     else:
-        rows = await connection.fetch(_SQL["audit_of_ticker"], before_id, limit, ticker)
-    return [AuditEntry(**row) for row in rows]
+        rows = await connection.fetch(_SQL["audit_of_ticker"], before_id, limit + 1, ticker)
+    entries = [AuditEntry(**row) for row in rows[:limit]]
+    return AuditPage(entries=entries, next_cursor=_cursor(rows, limit, "id"))
 
 
 async def fetch_orders(
     connection: Connection, *, before_seq: int | None, limit: int, ticker: str | None, status: str | None
-) -> list[DeliveryOrder]:
-    """Return approved signals with their last attempt, newest first; None leaves a filter out."""
-    rows = await connection.fetch(_SQL["orders"], before_seq, limit, ticker, status)
-    return [DeliveryOrder(**row) for row in rows]
+) -> OrderPage:
+    """Return at most `limit` approved signals with their last attempt, newest first.
+
+    None leaves a filter out.
+    """
+    rows = await connection.fetch(_SQL["orders"], before_seq, limit + 1, ticker, status)
+    found = [DeliveryOrder(**row) for row in rows[:limit]]
+    return OrderPage(orders=found, next_cursor=_cursor(rows, limit, "seq"))
 
 
 async def fetch_order_stats(connection: Connection, *, hours: int) -> list[OrderStats]:

@@ -200,6 +200,13 @@ class RefusedPost(BaseModel):
     head: Readable
 
 
+class RefusedPage(BaseModel):
+    """Newest first. `next_cursor` is what to ask for next, null on the last page."""
+
+    posts: list[RefusedPost]
+    next_cursor: int | None
+
+
 class AuditEntry(BaseModel):
     """One change of one signal."""
 
@@ -211,6 +218,13 @@ class AuditEntry(BaseModel):
     status: str
     reason: str
     detail: dict[str, Any]
+
+
+class AuditPage(BaseModel):
+    """Newest first. `next_cursor` is what to ask for next, null on the last page."""
+
+    entries: list[AuditEntry]
+    next_cursor: int | None
 
 
 class DeliveryOrder(BaseModel):
@@ -234,6 +248,13 @@ class DeliveryOrder(BaseModel):
     outcome: Outcome | None
     http_status: int | None
     ended_at: datetime | None
+
+
+class OrderPage(BaseModel):
+    """Newest first. `next_cursor` is what to ask for next, null on the last page."""
+
+    orders: list[DeliveryOrder]
+    next_cursor: int | None
 
 
 class OrderStats(BaseModel):

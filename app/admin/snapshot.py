@@ -153,17 +153,8 @@ def operator_alarms(system: SystemConfig, problems: Mapping[str, ConfigFileError
 
 def denied(denials: Denials) -> list[DeniedRequests]:
     """Return recent requests that were denied, by kind."""
-    return [
-        DeniedRequests(
-            kind=kind,
-            count=found.count,
-            first_at=found.first_at,
-            last_at=found.last_at,
-            last_address=found.last_address,
-            top_address=found.top_address,
-        )
-        for kind, found in denials.episodes().items()
-    ]
+    episodes = denials.episodes().values()
+    return [DeniedRequests.model_validate(found, from_attributes=True) for found in episodes]
 
 
 def denial_alarm(found: DeniedRequests) -> Alarm:

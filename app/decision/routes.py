@@ -6,13 +6,13 @@ Names and docstrings of models and routes are part of `/openapi.json`.
 from typing import Annotated
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
 from app.audit import repository as audit_log
 from app.decision import reprocessing
 from app.decision.reprocessing import Outcome
 from app.orders.repository import lock_approvals_exclusive
-from app.web.dependencies import REFUSALS, CurrentActor, Database, context_of, signed_in
+from app.web.dependencies import REFUSALS, CurrentActor, Database, TypedTicker, context_of, signed_in
 from app.web.reasons import translate
 
 router = APIRouter(
@@ -20,17 +20,10 @@ router = APIRouter(
 )
 
 
-def _trimmed_upper(ticker: object) -> object:
-    return ticker.strip().upper() if isinstance(ticker, str) else ticker
-
-
-_Ticker = Annotated[str, BeforeValidator(_trimmed_upper), Field(pattern=r"^[A-Z0-9.-]{1,20}$")]
-
-
 class Trigger(BaseModel):
     """Which tickers to look at, null for the whole list; with `dry_run` nothing is approved, only counted."""
 
-    tickers: Annotated[list[_Ticker], Field(min_length=1, max_length=500)] | None = None
+    tickers: Annotated[list[TypedTicker], Field(min_length=1, max_length=500)] | None = None
     dry_run: bool = False
 
 

@@ -1,7 +1,6 @@
 """Dead letters, and their replay once a person has confirmed the count."""
 
-from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -10,29 +9,9 @@ from app.config.model import MaxSignalAge
 from app.db.pool import Connection
 from app.errors import ConflictError
 from app.orders import repository
+from app.orders.repository import DeadLetter, DeadStatus
 
 MOST_AT_ONCE = 500
-
-DeadStatus = Literal["failed", "expired"]
-
-
-class DeadLetter(BaseModel):
-    """A signal that was not delivered and is not tried again.
-
-    `blocked`: a later order of its ticker is on its way, so it cannot be replayed now.
-    """
-
-    id: UUID
-    seq: int
-    status: DeadStatus
-    type: str
-    ticker: str
-    reason: str
-    received_at: datetime
-    status_at: datetime
-    attempts: int
-    round: int
-    blocked: bool
 
 
 class DeadLetterPage(BaseModel):
@@ -75,8 +54,8 @@ async def page(
     rows = await repository.read_dead_letters(
         connection, before_seq=cursor, status=status, ticker=ticker, limit=limit + 1
     )
-    found = [DeadLetter.model_validate(row, from_attributes=True) for row in rows[:limit]]
-    return DeadLetterPage(dead_letters=found, next_cursor=found[-1].seq if len(rows) > limit else None)
+    next_cursor = rows[limit - 1].seq if len(rows) > limit else None
+    return DeadLetterPage(dead_letters=rows[:limit], next_cursor=next_cursor)
 
 
 async def replay(

@@ -7,13 +7,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
-import asyncpg
+from pydantic import BaseModel
 
 from app.db.pool import Connection, Pool
-from app.db.queries import load
+from app.db.queries import fetch_one, load
 from app.orders.destination import OWN_ERRORS, Attempt, Destination, Usage, Window
 from app.signals.statuses import Outcome, Status
 
@@ -121,13 +121,18 @@ class Circuit(NamedTuple):
     failed_probes: int
 
 
-@dataclass(frozen=True, slots=True)
-class UndeliveredSignal:
-    """A failed or expired signal; `blocked`: a later order of its ticker is pending."""
+DeadStatus = Literal["failed", "expired"]
+
+
+class DeadLetter(BaseModel):
+    """A signal that was not delivered and is not tried again.
+
+    `blocked`: a later order of its ticker is on its way, so it cannot be replayed now.
+    """
 
     id: UUID
     seq: int
-    status: str
+    status: DeadStatus
     type: str
     ticker: str
     reason: str
@@ -196,7 +201,7 @@ async def read_ends_ahead(connection: Connection, *, destination: str) -> dict[s
 
 async def read_clock(connection: Connection) -> ClockReading:
     """Return the database's time, and what tells later which signals were stored before it."""
-    return ClockReading._make(_required(await connection.fetchrow(_SQL["read_clock"])))
+    return ClockReading(**await fetch_one(connection, _SQL["read_clock"]))
 
 
 async def read_seconds_ahead(connection: Connection) -> float:
@@ -249,10 +254,8 @@ async def clamp_times(
     longest_lease: float,
 ) -> ClampedTimes:
     """Bring times that are further ahead than these seconds back to now, a lease to its full length."""
-    row = await connection.fetchrow(
-        _SQL["clamp_times"], longest_hold, longest_probe_delay, longest_retry_delay, longest_lease
-    )
-    return ClampedTimes._make(_required(row))
+    limits = longest_hold, longest_probe_delay, longest_retry_delay, longest_lease
+    return ClampedTimes(**await fetch_one(connection, _SQL["clamp_times"], *limits))
 
 
 async def claim(
@@ -275,20 +278,8 @@ async def claim(
         if row["attempt"] is None:
             claimed.rejected.append(RejectedSignal(row["id"], row["ticker"], row["reason"]))
             continue
-        claimed.deliveries.append(
-            Delivery(
-                id=row["id"],
-                type=row["type"],
-                ticker=row["ticker"],
-                body=row["body"],
-                number=row["number"],
-                attempt=row["attempt"],
-                webhook_id=row["webhook_id"],
-                started_at=row["started_at"],
-                claim_id=claim_id,
-                destination=destination,
-            )
-        )
+        columns = {name: value for name, value in row.items() if name != "reason"}
+        claimed.deliveries.append(Delivery(**columns, claim_id=claim_id, destination=destination))
     return claimed
 
 
@@ -441,10 +432,10 @@ async def read_circuit_reason(connection: Connection, *, destination: str) -> st
 
 async def read_dead_letters(
     connection: Connection, *, before_seq: int | None, status: str | None, ticker: str | None, limit: int
-) -> list[UndeliveredSignal]:
+) -> list[DeadLetter]:
     """Return failed and expired signals before a `seq`, newest first; None is any."""
     rows = await connection.fetch(_SQL["read_dead_letters"], before_seq, status, ticker, limit)
-    return [UndeliveredSignal(*row) for row in rows]
+    return [DeadLetter(**row) for row in rows]
 
 
 async def read_replay_candidates(
@@ -463,9 +454,3 @@ async def start_round(
     A buy expires `buy_seconds` from now, any other signal `other_seconds`.
     """
     return len(await connection.fetch(_SQL["start_round"], ids, buy_seconds, other_seconds))
-
-
-def _required(row: asyncpg.Record | None) -> asyncpg.Record:
-    if row is None:
-        raise RuntimeError("a SELECT without FROM returns one row")
-    return row

@@ -3,14 +3,25 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.audit import repository as audit_log
 from app.orders import replay
-from app.orders.replay import Choice, DeadLetterPage, DeadStatus, Replay
-from app.web.dependencies import REFUSALS, CurrentActor, Database, Reading, Ticker, context_of, signed_in
-from app.web.problems import Problem
+from app.orders.replay import Choice, DeadLetterPage, Replay
+from app.orders.repository import DeadStatus
+from app.web.dependencies import (
+    REFUSALS,
+    CurrentActor,
+    Cursor,
+    Database,
+    Limit,
+    Reading,
+    Ticker,
+    context_of,
+    signed_in,
+)
+from app.web.problems import TICKER_PATTERN, Problem
 
 router = APIRouter(
     prefix="/admin/dead-letters", tags=["dead letters"], responses=REFUSALS, dependencies=[signed_in]
@@ -29,17 +40,15 @@ class ReplayRequest(BaseModel):
 
     ids: Annotated[list[UUID], Field(min_length=1, max_length=replay.MOST_AT_ONCE)] | None = None
     status: DeadStatus | None = None
-    ticker: Annotated[str, Field(pattern=r"^[A-Z0-9.-]{1,20}$")] | None = None
+    ticker: Annotated[str, Field(pattern=TICKER_PATTERN)] | None = None
     confirm: Annotated[int, Field(ge=0, le=replay.MOST_AT_ONCE)] | None = None
 
 
 @router.get("")
 async def dead_letters(
     connection: Reading,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[
-        int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before")
-    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
     status: DeadStatus | None = None,
     ticker: Ticker | None = None,
 ) -> DeadLetterPage:

@@ -5,13 +5,21 @@ from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Request
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, StringConstraints
 
 from app.audit import repository as audit_log
 from app.positions import manual_orders, repository
 from app.positions.manual_orders import OrdersPlaced
 from app.positions.repository import Closed
-from app.web.dependencies import REFUSALS, CurrentActor, Database, Reading, context_of, signed_in
+from app.web.dependencies import (
+    REFUSALS,
+    CurrentActor,
+    Database,
+    Reading,
+    TypedTicker,
+    context_of,
+    signed_in,
+)
 from app.web.problems import Problem
 
 log = structlog.get_logger(__name__)
@@ -24,10 +32,6 @@ _NOT_OPEN: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _trimmed_upper(ticker: object) -> object:
-    return ticker.strip().upper() if isinstance(ticker, str) else ticker
-
-
 def _storable(text: str) -> str:
     if "\0" in text:
         raise ValueError("a NUL cannot be stored")
@@ -37,7 +41,7 @@ def _storable(text: str) -> str:
 class SellIndividual(BaseModel):
     """A sell of any ticker; case and blanks at the ends do not count."""
 
-    ticker: Annotated[str, BeforeValidator(_trimmed_upper), Field(pattern=r"^[A-Z0-9.-]{1,20}$")]
+    ticker: TypedTicker
 
 
 class ClosePosition(BaseModel):

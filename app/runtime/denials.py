@@ -59,6 +59,7 @@ def _machine_time() -> datetime:
 class Episode:
     """Denials of one kind with less than `QUIET_SECONDS` between them. `seen` counts by address."""
 
+    kind: Kind
     first_at: datetime
     last_at: datetime
     last_address: str
@@ -95,7 +96,7 @@ class Denials:
         now, moment, address = self._clock(), self._now(), shown(address)
         episode = self._current(kind, now)
         if episode is None:
-            episode = self._episodes[kind] = Episode(moment, moment, address, now)
+            episode = self._episodes[kind] = Episode(kind, moment, moment, address, now)
         episode.count += 1
         episode.last_at, episode.last_address, episode.last_clock = moment, address, now
         episode.seen[address] = episode.seen.pop(address, 0) + 1

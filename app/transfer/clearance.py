@@ -28,7 +28,10 @@ class UndeliveredError(ConflictError):
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """`kept` were attempted within the last hour and count for the limiter; `dump` contains all signals."""
+    """What was deleted is in `dump`, a file on the host. `kept` were tried within the last hour.
+
+    The limiter counts those; they go with a later clearance, or with retention.
+    """
 
     deleted: int
     kept: int

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPBearer
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from app.audit.repository import Actor
 from app.config.store import ConfigStore
 from app.context import AppContext
 from app.db.pool import Connection
 from app.web.authentication import client_address
-from app.web.problems import Problem
+from app.web.problems import TICKER_PATTERN, Problem
 
 if TYPE_CHECKING:
     from app.web.sessions import Access
@@ -25,13 +25,20 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 # For /openapi.json only: `app.web.authentication` checks the token.
 signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN"))
 
+Limit = Annotated[int, Query(ge=1, le=500)]
+Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before")]
+
+
+def _trimmed_upper(ticker: object) -> object:
+    return ticker.strip().upper() if isinstance(ticker, str) else ticker
+
+
+TypedTicker = Annotated[str, BeforeValidator(_trimmed_upper), Field(pattern=TICKER_PATTERN)]
+"""A ticker in a body; case and whitespace at its ends do not count."""
 Ticker = Annotated[
     str,
-    BeforeValidator(lambda ticker: ticker.strip().upper()),
-    Query(
-        pattern=r"^[A-Z0-9.-]{1,20}$",
-        description="only this ticker; case and blanks at the ends do not count",
-    ),
+    BeforeValidator(_trimmed_upper),
+    Query(pattern=TICKER_PATTERN, description="only this ticker; case and blanks at the ends do not count"),
 ]
 
 

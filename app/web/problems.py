@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _QUOTES = "'"
+TICKER_PATTERN = "^[A-Z0-9.-]{1,20}$"
 _MEANINGS = {  # by the expressions of the routes' parameters
-    "^[A-Z0-9.-]{1,20}$": "be a ticker of 1 to 20 characters A-Z 0-9 . -",
+    TICKER_PATTERN: "be a ticker of 1 to 20 characters A-Z 0-9 . -",
     "^[a-z.-]{1,40}$": "be 1 to 40 characters a-z . -",
 }
 

@@ -113,7 +113,14 @@ class SystemConfiguration(BaseModel):
 @router.get("/webhook/config")
 async def webhook_config(request: Request) -> WebhookConfiguration:
     """Where deliveries go and how."""
-    return _webhook(context_of(request))
+    context = context_of(request)
+    config = context.config
+    return WebhookConfiguration(
+        values=WebhookValues.model_validate(_shown_webhook(config)),
+        sources=sources_of(config, "webhook"),
+        problem=problem_of(context, WEBHOOK_FILE),
+        signed=bool(context.settings.webhook_signing_secret),
+    )
 
 
 @router.put("/webhook/config", responses=CHANGE_REFUSALS)
@@ -136,13 +143,18 @@ async def change_webhook_config(
         return {WEBHOOK_FILE: merged(config.documents[WEBHOOK_FILE], shown, values)}
 
     await store.change(actor, "webhook.configure", edit)
-    return _webhook(context_of(request))
+    return await webhook_config(request)
 
 
 @router.get("/system/config")
 async def system_config(request: Request) -> SystemConfiguration:
     """What the operator switches."""
-    return _system(context_of(request))
+    context = context_of(request)
+    return SystemConfiguration(
+        values=SystemValues.model_validate(_fields_of(context.config.system)),
+        sources=sources_of(context.config, "system"),
+        problem=problem_of(context, SYSTEM_FILE),
+    )
 
 
 @router.put("/system/config", responses=CHANGE_REFUSALS)
@@ -163,7 +175,7 @@ async def change_system_config(
         return {SYSTEM_FILE: merged(config.documents[SYSTEM_FILE], shown, values)}
 
     await store.change(actor, "system.configure", edit)
-    return _system(context_of(request))
+    return await system_config(request)
 
 
 def merged(document: Document, shown: Mapping[str, Any], offered: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,24 +194,6 @@ def merged(document: Document, shown: Mapping[str, Any], offered: Mapping[str, A
         elif value != shown[key]:
             new[key] = value
     return new
-
-
-def _webhook(context: AppContext) -> WebhookConfiguration:
-    config = context.config
-    return WebhookConfiguration(
-        values=WebhookValues.model_validate(_shown_webhook(config)),
-        sources=sources_of(config, "webhook"),
-        problem=problem_of(context, WEBHOOK_FILE),
-        signed=bool(context.settings.webhook_signing_secret),
-    )
-
-
-def _system(context: AppContext) -> SystemConfiguration:
-    return SystemConfiguration(
-        values=SystemValues.model_validate(_fields_of(context.config.system)),
-        sources=sources_of(context.config, "system"),
-        problem=problem_of(context, SYSTEM_FILE),
-    )
 
 
 def _shown_webhook(config: Config) -> dict[str, Any]:

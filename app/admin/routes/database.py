@@ -3,6 +3,7 @@
 import io
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
@@ -17,12 +18,12 @@ from app.context import AppContext
 from app.db.pool import Connection
 from app.errors import RefusedError
 from app.transfer import clearance, export, importing, repository
+from app.transfer.clearance import Cleared
 from app.web.dependencies import REFUSALS, CurrentActor, context_of, signed_in
 from app.web.problems import Invalid, Problem
 from app.web.reasons import translate
 
 _IMPORT_BYTES = 64 * 1024 * 1024
-_FILE = {"schema": {"type": "string", "format": "binary", "description": "CSV of an export"}}
 _IN_MEMORY_BYTES = 4 * 1024 * 1024
 
 router = APIRouter(prefix="/admin/database", tags=["database"], responses=REFUSALS, dependencies=[signed_in])
@@ -72,17 +73,6 @@ class ClearOrder(BaseModel):
     """The typed word."""
 
     confirm: Literal["clear"]
-
-
-class Cleared(BaseModel):
-    """What was deleted is in `dump`, a file on the host. `kept` were tried within the last hour.
-
-    The limiter counts those; they go with a later clearance, or with retention.
-    """
-
-    deleted: int
-    kept: int
-    dump: str
 
 
 @router.get("")
@@ -162,11 +152,10 @@ async def clear_signals(request: Request, actor: CurrentActor, _: ClearOrder) ->
     context, action = context_of(request), "database.clear"
     async with audit_log.attempt(context.pool, actor, action):
         cleared = await clearance.clear(context.pool, context.settings.data_dir)
-    answer = Cleared(deleted=cleared.deleted, kept=cleared.kept, dump=cleared.dump)
-    await audit_log.record(context.pool, actor, action, after=answer.model_dump())
+    await audit_log.record(context.pool, actor, action, after=asdict(cleared))
     context.reading.forget()
     context.wakeups.notify("changed")
-    return answer
+    return cleared
 
 
 async def _content(context: AppContext, last_seq: int) -> AsyncIterator[bytes]:

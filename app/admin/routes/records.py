@@ -11,40 +11,17 @@ from pydantic import BaseModel, TypeAdapter
 
 from app.admin import repository
 from app.admin.repository import ActionRow
-from app.admin.schemas import AuditEntry, DeliveryOrder, Hour, OrderStats, RefusedPost
+from app.admin.schemas import AuditPage, Hour, OrderPage, OrderStats, RefusedPage
 from app.db.pool import Connection
 from app.db.reading import ReadingPool
 from app.transfer import spreadsheet
-from app.web.dependencies import REFUSALS, Reading, Ticker, context_of, signed_in
+from app.web.dependencies import REFUSALS, Cursor, Limit, Reading, Ticker, context_of, signed_in
 
 _EXPORT_PAGE_ROWS = 500
 
 router = APIRouter(prefix="/admin", tags=["records"], responses=REFUSALS, dependencies=[signed_in])
 
-Limit = Annotated[int, Query(ge=1, le=500)]
-Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before")]
 Hours = Annotated[int, Query(ge=1, le=744, description="how far back, this hour included")]
-
-
-class RefusedPage(BaseModel):
-    """Newest first. `next_cursor` is what to ask for next, null on the last page."""
-
-    posts: list[RefusedPost]
-    next_cursor: int | None
-
-
-class AuditPage(BaseModel):
-    """Newest first. `next_cursor` is what to ask for next, null on the last page."""
-
-    entries: list[AuditEntry]
-    next_cursor: int | None
-
-
-class OrderPage(BaseModel):
-    """Newest first. `next_cursor` is what to ask for next, null on the last page."""
-
-    orders: list[DeliveryOrder]
-    next_cursor: int | None
 
 
 class ActionEntry(BaseModel):
@@ -77,8 +54,7 @@ _HOURS = TypeAdapter(list[Hour])
 @router.get("/refused")
 async def refused(connection: Reading, limit: Limit = 50, cursor: Cursor = None) -> RefusedPage:
     """The last 1,000 posts that were not taken, but for those with a wrong secret."""
-    rows = await repository.fetch_refused_posts(connection, before_id=cursor, limit=limit + 1)
-    return RefusedPage(posts=rows[:limit], next_cursor=rows[limit - 1].id if len(rows) > limit else None)
+    return await repository.fetch_refused_posts(connection, before_id=cursor, limit=limit)
 
 
 @router.get("/audit-trail")
@@ -86,8 +62,7 @@ async def audit_trail(
     connection: Reading, limit: Limit = 50, cursor: Cursor = None, ticker: Ticker | None = None
 ) -> AuditPage:
     """Every change of every signal."""
-    rows = await repository.fetch_audit_trail(connection, before_id=cursor, limit=limit + 1, ticker=ticker)
-    return AuditPage(entries=rows[:limit], next_cursor=rows[limit - 1].id if len(rows) > limit else None)
+    return await repository.fetch_audit_trail(connection, before_id=cursor, limit=limit, ticker=ticker)
 
 
 @router.get("/orders")
@@ -99,10 +74,9 @@ async def orders(
     status: Literal["approved", "forwarding", "forwarded", "failed", "expired"] | None = None,
 ) -> OrderPage:
     """Every approved signal: sent, pending, or expired before delivery."""
-    rows = await repository.fetch_orders(
-        connection, before_seq=cursor, limit=limit + 1, ticker=ticker, status=status
+    return await repository.fetch_orders(
+        connection, before_seq=cursor, limit=limit, ticker=ticker, status=status
     )
-    return OrderPage(orders=rows[:limit], next_cursor=rows[limit - 1].seq if len(rows) > limit else None)
 
 
 @router.get("/orders/stats")

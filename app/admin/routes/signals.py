@@ -3,12 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, HTTPException, Path, Query, Request
+from fastapi import APIRouter, HTTPException, Path, Request
 
-from app.admin import snapshot, timeline
+from app.admin import repository, snapshot
 from app.admin.schemas import SignalPage, Status, Story, TopN
 from app.admin.snapshot import Overview
-from app.web.dependencies import REFUSALS, Reading, Ticker, context_of, signed_in
+from app.web.dependencies import REFUSALS, Cursor, Limit, Reading, Ticker, context_of, signed_in
 from app.web.problems import Problem
 from app.web.texts import text
 
@@ -30,21 +30,21 @@ async def top_n_tickers(request: Request, connection: Reading) -> TopN:
 @router.get("/signals")
 async def signals(
     connection: Reading,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[
-        int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before")
-    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
     status: Status | None = None,
     ticker: Ticker | None = None,
 ) -> SignalPage:
     """Signals, newest first."""
-    return await timeline.signal_page(connection, limit=limit, cursor=cursor, status=status, ticker=ticker)
+    return await repository.fetch_signals(
+        connection, before_seq=cursor, status=status, ticker=ticker, limit=limit
+    )
 
 
 @router.get("/signals/{signal_id}", responses={404: {"model": Problem, "description": "No such signal"}})
 async def signal_story(connection: Reading, signal_id: Annotated[UUID, Path()]) -> Story:
     """One signal: what it was, every change with its reason, every delivery attempt."""
-    found = await timeline.signal_timeline(connection, signal_id)
+    found = await repository.fetch_timeline(connection, signal_id=signal_id)
     if found is None:
         raise HTTPException(404, text("story.missing"))
     return found

@@ -87,7 +87,19 @@ class Strategies(BaseModel):
 @router.get("")
 async def strategies(request: Request) -> Strategies:
     """Every strategy and the one in force."""
-    return _shown(request)
+    context = context_of(request)
+    config = context.config
+    return Strategies(
+        active=config.finviz.active_strategy.name,
+        strategies=[
+            ShownStrategy(
+                values=StrategyValues(**{**msgspec.to_builtins(each), "url": masked_source(each.url)}),
+                sources=sources_of(config, f"finviz.strategies.{each.name}"),
+            )
+            for each in config.finviz.strategies
+        ],
+        problem=problem_of(context, FINVIZ_FILE),
+    )
 
 
 @router.post("", status_code=201, responses=CHANGE_REFUSALS)
@@ -102,7 +114,7 @@ async def create_strategy(
         return _replaced(config, [*_listed(config), _unmasked(given, None)], settings)
 
     await store.change(actor, "strategy.create", edit, target=offered.name or "")
-    return _shown(request)
+    return await strategies(request)
 
 
 @router.put("/{name:path}", responses={**CHANGE_REFUSALS, **_NO_SUCH})
@@ -121,7 +133,7 @@ async def change_strategy(
         return _replaced(config, listed, settings, active=listed[index].get("name") if was_active else None)
 
     await store.change(actor, "strategy.change", edit, target=name)
-    return _shown(request)
+    return await strategies(request)
 
 
 @router.delete("/{name:path}", responses={**CHANGE_REFUSALS, **_NO_SUCH})
@@ -137,7 +149,7 @@ async def delete_strategy(request: Request, store: Store, actor: CurrentActor, n
         return _replaced(config, listed, settings)
 
     await store.change(actor, "strategy.delete", edit, target=name)
-    return _shown(request)
+    return await strategies(request)
 
 
 @router.post("/{name:path}/activate", responses={**CHANGE_REFUSALS, **_NO_SUCH})
@@ -149,7 +161,7 @@ async def activate_strategy(request: Request, store: Store, actor: CurrentActor,
         return _replaced(config, _listed(config), settings, active=_known(config, name).name)
 
     await store.change(actor, "strategy.activate", edit, target=name)
-    return _shown(request)
+    return await strategies(request)
 
 
 def _known(config: Config, name: str) -> Strategy:
@@ -228,19 +240,3 @@ def _unmasked(given: dict[str, Any], current: Strategy | None) -> dict[str, Any]
         except ValueError as error:
             raise ConfigFileError(FINVIZ_FILE, str(error), place="url") from error
     return given
-
-
-def _shown(request: Request) -> Strategies:
-    context = context_of(request)
-    config = context.config
-    return Strategies(
-        active=config.finviz.active_strategy.name,
-        strategies=[
-            ShownStrategy(
-                values=StrategyValues(**{**msgspec.to_builtins(each), "url": masked_source(each.url)}),
-                sources=sources_of(config, f"finviz.strategies.{each.name}"),
-            )
-            for each in config.finviz.strategies
-        ],
-        problem=problem_of(context, FINVIZ_FILE),
-    )

@@ -8,7 +8,7 @@ from app.admin.filters import Listing, chosen, cursor_of, ticker_of
 from app.db.pool import Connection
 from app.orders import replay
 from app.orders.destination_state import circuit_reason, describe_destination
-from app.orders.replay import DeadStatus
+from app.orders.repository import DeadStatus
 from app.web.dependencies import context_of
 
 PATH = "/admin/page/dead-letters"

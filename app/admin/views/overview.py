@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Request
 
-from app.admin import snapshot, timeline
+from app.admin import repository, snapshot
 from app.db.pool import Connection
 from app.web.dependencies import context_of
 
@@ -13,7 +13,9 @@ _ROWS = 10
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """Return the current list and the newest signals; the page header has the figures."""
-    listed = await timeline.signal_page(connection, limit=_ROWS, cursor=None, status=None, ticker=None)
+    listed = await repository.fetch_signals(
+        connection, limit=_ROWS, before_seq=None, status=None, ticker=None
+    )
     return {
         "top_n": await snapshot.current_top_n(context_of(request), connection),
         "newest": listed.signals,

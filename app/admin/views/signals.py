@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Request
 
-from app.admin import timeline
+from app.admin import repository
 from app.admin.filters import STATUSES, Listing, chosen, cursor_of, ticker_of
 from app.db.pool import Connection
 
@@ -18,8 +18,8 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     status, ticker, cursor = chosen(query, "status", STATUSES), ticker_of(query), cursor_of(query)
     return {
         "wanted": Listing(PATH, {"status": status, "ticker": ticker}, cursor),
-        "listed": await timeline.signal_page(
-            connection, limit=_ROWS, cursor=cursor, status=status, ticker=ticker
+        "listed": await repository.fetch_signals(
+            connection, limit=_ROWS, before_seq=cursor, status=status, ticker=ticker
         ),
         "statuses": STATUSES,
     }
