@@ -148,7 +148,10 @@ OLDEST_WAITING_SECONDS = SampledGauge(
     "oldest_waiting_seconds", "Age of the oldest waiting signal, by queue", "queue"
 )
 SELLS_AT_RISK = SampledGauge(
-    "sells_at_risk", "Sells that need a person: late (last tenth of their age), expired", "state"
+    "sells_at_risk", "Sells that need a person: late (last tenth of their age), expired, failed", "state"
+)
+UNCONFIRMED_POSITIONS = SampledGauge(
+    "unconfirmed_positions", "Positions that may be open: the outcome of an order is unknown"
 )
 LIMITER_TOKENS = SampledGauge(
     "limiter_tokens", "Requests allowed right now, by window: minute, hour", "window"
@@ -206,8 +209,8 @@ class _Prefixed(Collector):
 _OURS: tuple[Collector, ...] = (
     *(SIGNALS_RECEIVED, SIGNALS_DUPLICATE, POSTS_REFUSED, DENIALS, GROUP_COMMIT_SIZE, SIGNALS_DECIDED),
     *(SIGNALS_DELIVERED, QUEUE_DEPTH, OLDEST_WAITING_SECONDS, SELLS_AT_RISK, LIMITER_TOKENS),
-    *(DESTINATION_STATE, DESTINATION_FAILURES, TOP_N_AGE_SECONDS, TOP_N_SIZE, REFRESHES, CLIENTS),
-    *(WORKER_RESTARTS, DATABASE_UP, WORKER_UP, BUILD_INFO, CLOCK_DIFFERENCE_SECONDS),
+    *(UNCONFIRMED_POSITIONS, DESTINATION_STATE, DESTINATION_FAILURES, TOP_N_AGE_SECONDS, TOP_N_SIZE),
+    *(REFRESHES, CLIENTS, WORKER_RESTARTS, DATABASE_UP, WORKER_UP, BUILD_INFO, CLOCK_DIFFERENCE_SECONDS),
 )
 for _metric, _values in _LABEL_VALUES.items():
     for _value in _values:

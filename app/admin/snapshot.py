@@ -28,6 +28,7 @@ from app.ops import checks
 from app.ops import repository as ops_repository
 from app.ops.checks import Blocked
 from app.ops.health import find_blocked
+from app.ops.repository import SellsAtRisk
 from app.orders.destination_state import circuit_reason, describe_destination
 from app.runtime.denials import Denials
 from app.runtime.supervisor import WorkerState
@@ -81,7 +82,7 @@ async def look(context: AppContext) -> Overview:
         positions=positions,
         changes=changes,
         refused=refused,
-        alarms=alarms(top_n, sells_expired=sells.expired, sells_late=sells.late, failing=failing)
+        alarms=alarms(top_n, sells, failing=failing)
         + delivery_alarms(
             limited_until=context.limited_until,
             waiting=metrics.approved_queue,
@@ -117,16 +118,18 @@ async def current_top_n(context: AppContext, connection: Connection) -> TopN:
     )
 
 
-def alarms(top_n: TopN, *, sells_expired: int, sells_late: int, failing: str = "") -> list[Alarm]:
-    """Return alarms about sells, the destination and the Top-N list, the most urgent first. Pure.
+def alarms(top_n: TopN, sells: SellsAtRisk, *, failing: str = "") -> list[Alarm]:
+    """Return alarms about exits, the destination and the Top-N list, the most urgent first. Pure.
 
     `failing`: how the destination fails, empty while it does not.
     """
-    found = []
-    if sells_expired:
-        found.append(Alarm(code="sells_expired", values={"count": str(sells_expired)}))
-    if sells_late:
-        found.append(Alarm(code="sells_late", values={"count": str(sells_late)}))
+    counts = {
+        "sells_expired": sells.expired,
+        "sells_failed": sells.failed,
+        "sells_late": sells.late,
+        "positions_unconfirmed": sells.unconfirmed,
+    }
+    found = [Alarm(code=code, values={"count": str(count)}) for code, count in counts.items() if count]
     if failing:
         found.append(Alarm(code="destination_failing", values={"reason": failing}))
     if top_n.last_update is None:

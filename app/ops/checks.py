@@ -119,11 +119,15 @@ def describe_step(step: ClockStep) -> str:
 
 
 def sells(queues: Queues) -> Check:
-    """Degrade while a sell is about to expire, or has expired with its position open: a person has to act."""
+    """Degrade while a person has to act: for a sell that ends undelivered, or a position that may be open."""
     if queues.sells_expired:
         return _degraded(f"{queues.sells_expired} sells expired undelivered; their positions are still open")
+    if queues.sells_failed:
+        return _degraded(f"{queues.sells_failed} sells failed; their positions are still open")
     if queues.sells_late:
         return _degraded(f"{queues.sells_late} sells are about to expire undelivered")
+    if queues.positions_unconfirmed:
+        return _degraded(f"{queues.positions_unconfirmed} positions may be open: confirm or dismiss them")
     return {"status": "ok"}
 
 

@@ -18,24 +18,33 @@ SELECT
     ), 0) AS oldest_approved;
 
 -- name: sells_at_risk
--- `late`: sells in the last tenth of their time to expiry. `expired`: sells that expired while their position is open, or that a
--- person ordered in the last 24 hours. Both need a person.
+-- `late`: sells in the last tenth of their time to expiry. `expired`, `failed`: sells that ended undelivered while their position is
+-- open, until a later exit is delivered; and those that a person ordered in the last 24 hours. `unconfirmed`: positions that may be open.
+WITH undelivered AS (
+    SELECT s.id, s.status
+    FROM positions p, LATERAL (
+        SELECT id, status FROM signals u
+        WHERE ticker = p.ticker AND status IN ('failed', 'expired') AND type <> 'buy' AND imported_at IS NULL
+          AND status_at > p.opened_at
+          AND NOT EXISTS (
+              SELECT FROM signals l
+              WHERE l.ticker = u.ticker AND l.seq > u.seq AND l.type <> 'buy' AND l.status = 'forwarded'
+                AND l.status_at > u.status_at)
+        OFFSET 0) AS s  -- position by position, and not through everything that ever ended
+    WHERE p.status = 'open'
+    UNION
+    SELECT id, status
+    FROM signals
+    WHERE status IN ('failed', 'expired') AND type <> 'buy' AND type = 'manual_sell' AND imported_at IS NULL
+      AND status_at > now() - interval '24 hours'
+)
 SELECT
     (SELECT count(*) FROM signals
      WHERE status IN ('received', 'approved', 'forwarding') AND type <> 'buy'
        AND expires_at - clock_timestamp() < (expires_at - coalesce(renewed_at, received_at)) / 10) AS late,
-    (SELECT count(*) FROM (
-         SELECT s.id
-         FROM positions p, LATERAL (
-             SELECT id FROM signals
-             WHERE ticker = p.ticker AND status = 'expired' AND type <> 'buy' AND imported_at IS NULL AND status_at > p.opened_at
-             OFFSET 0) AS s  -- position by position, and not through everything that ever expired
-         WHERE p.status = 'open'
-         UNION
-         SELECT id
-         FROM signals
-         WHERE status = 'expired' AND type <> 'buy' AND type = 'manual_sell' AND imported_at IS NULL
-           AND status_at > now() - interval '24 hours') AS expired_sells) AS expired
+    (SELECT count(*) FROM undelivered WHERE status = 'expired') AS expired,
+    (SELECT count(*) FROM undelivered WHERE status = 'failed') AS failed,
+    (SELECT count(*) FROM positions WHERE status = 'open' AND NOT confirmed) AS unconfirmed
 
 -- name: probe
 -- $1 strategy. One row: its newest list and last refresh, NULL where there is none. Ages in seconds.

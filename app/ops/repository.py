@@ -23,10 +23,12 @@ class QueueDepths(NamedTuple):
 
 
 class SellsAtRisk(NamedTuple):
-    """Sells that are about to expire, and those that expired and need a person."""
+    """Sells that are about to expire, those that ended undelivered, and positions that may be open."""
 
     late: int
     expired: int
+    failed: int
+    unconfirmed: int
 
 
 class ScreenerState(NamedTuple):
@@ -62,7 +64,7 @@ async def fetch_queue_depths(database: Connection | Pool, *, timeout_seconds: fl
 async def fetch_sells_at_risk(
     database: Connection | Pool, *, timeout_seconds: float | None = None
 ) -> SellsAtRisk:
-    """Return how many sells are late, and how many expired undelivered."""
+    """Return how many sells, and how many positions, need a person."""
     return SellsAtRisk(**await fetch_one(database, _SQL["sells_at_risk"], timeout_seconds=timeout_seconds))
 
 

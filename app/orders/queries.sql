@@ -311,7 +311,7 @@ WITH seen AS (
 ), opened AS (
     INSERT INTO positions (ticker, opened_by)
     SELECT ticker, id FROM done WHERE effect = 'opens'
-    ON CONFLICT (ticker) WHERE status = 'open' DO UPDATE SET buys = positions.buys + 1
+    ON CONFLICT (ticker) WHERE status = 'open' DO UPDATE SET buys = positions.buys + 1, confirmed = true
     RETURNING ticker, buys
 ), closed AS (
     UPDATE positions p
@@ -349,10 +349,21 @@ FROM change
 -- name: record_undelivered
 -- $1 attempt, $2 signal, $3 claim id, $4 outcome, $5 HTTP status, $6 error, $7 beginning of the response, $8 next status,
 -- $9 reason, $10 seconds until the next attempt. Fenced by the claim: with a stale one only the attempt is ended, and no row returned.
+-- Fails open: after an unknown outcome the ticker's position is unconfirmed. What a buy may have opened counts as open, so that exits
+-- pass; what an exit may have closed stays open.
 WITH ended AS (
     UPDATE attempts
     SET ended_at = clock_timestamp(), outcome = $4, http_status = $5, error = $6, response = $7
     WHERE id = $1 AND ended_at IS NULL
+), unclear AS (
+    SELECT id, ticker, type FROM signals WHERE id = $2 AND $4 = 'unknown' AND status <> 'forwarded'
+), maybe_opened AS (
+    INSERT INTO positions (ticker, opened_by, buys, confirmed)
+    SELECT ticker, id, 0, false FROM unclear WHERE type = 'buy'
+    ON CONFLICT (ticker) WHERE status = 'open' DO NOTHING
+), maybe_closed AS (
+    UPDATE positions SET confirmed = false
+    WHERE status = 'open' AND ticker = (SELECT ticker FROM unclear WHERE type <> 'buy')
 ), done AS (
     UPDATE signals
     SET status = $8, status_at = clock_timestamp(), reason = $9, claim_id = NULL, lease_until = NULL,
@@ -413,12 +424,26 @@ WHERE id = ANY (ARRAY (
 -- name: end_strays
 -- $1 attempts to pass over, $2 the longest lease in seconds, $3 error. Ends open attempts whose signal no longer has their claim and
 -- that began too long ago to be open, or ahead of a clock that has stepped back. An outcome that is still recorded later counts.
-UPDATE attempts a
-SET ended_at = clock_timestamp(), outcome = 'unknown', error = $3
-WHERE a.ended_at IS NULL AND a.id <> ALL ($1::bigint[])
-  AND a.started_at NOT BETWEEN statement_timestamp() - make_interval(secs => $2) AND statement_timestamp()
-  AND a.claim_id IS DISTINCT FROM (SELECT s.claim_id FROM signals s WHERE s.id = a.signal_id)
-RETURNING a.id
+-- Their positions are unconfirmed, as in record_undelivered.
+WITH ended AS (
+    UPDATE attempts a
+    SET ended_at = clock_timestamp(), outcome = 'unknown', error = $3
+    WHERE a.ended_at IS NULL AND a.id <> ALL ($1::bigint[])
+      AND a.started_at NOT BETWEEN statement_timestamp() - make_interval(secs => $2) AND statement_timestamp()
+      AND a.claim_id IS DISTINCT FROM (SELECT s.claim_id FROM signals s WHERE s.id = a.signal_id)
+    RETURNING a.id, a.signal_id
+), unclear AS (
+    SELECT DISTINCT ON (ticker, type = 'buy') id, ticker, type FROM signals
+    WHERE id = ANY (ARRAY (SELECT signal_id FROM ended)) AND status <> 'forwarded'
+), maybe_opened AS (
+    INSERT INTO positions (ticker, opened_by, buys, confirmed)
+    SELECT ticker, id, 0, false FROM unclear WHERE type = 'buy'
+    ON CONFLICT (ticker) WHERE status = 'open' DO NOTHING
+), maybe_closed AS (
+    UPDATE positions SET confirmed = false
+    WHERE status = 'open' AND ticker = ANY (ARRAY (SELECT ticker FROM unclear WHERE type <> 'buy'))
+)
+SELECT id FROM ended
 
 -- name: has_attempt
 -- $1 attempt, $2 its signal, $3 its claim.

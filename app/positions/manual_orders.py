@@ -10,12 +10,13 @@ from app.db.pool import Connection
 from app.errors import ConflictError, NoSuchError, RefusedError
 from app.orders.repository import lock_approvals_exclusive
 from app.positions import repository
-from app.positions.repository import Closed, PlacedOrder
+from app.positions.repository import Closed, PlacedOrder, Position
 from app.runtime.ids import new_id
 from app.signals.statuses import SignalType
 
 _BY_PERSON = (SignalType.MANUAL_SELL, SignalType.POSITION_CLOSE, SignalType.SELL_ALL)
 _CLOSING = (SignalType.SELL, *_BY_PERSON)
+_DISMISSED = "dismissed: not open at the broker"
 
 
 class OrdersPlaced(BaseModel):
@@ -38,6 +39,13 @@ class PositionClosedError(ConflictError):
 
     def __init__(self, ticker: str) -> None:
         super().__init__(f"the position in {ticker} is closed already")
+
+
+class PositionConfirmedError(ConflictError):
+    """The position is known to be open."""
+
+    def __init__(self, ticker: str) -> None:
+        super().__init__(f"the position in {ticker} is confirmed: mark it closed with a reason instead")
 
 
 async def sell(connection: Connection, ticker: str, max_age_seconds: int) -> OrdersPlaced:
@@ -85,6 +93,36 @@ async def mark_closed(connection: Connection, position_id: UUID, reason: str) ->
     """
     closed = await repository.mark_closed(connection, position_id=position_id, reason=reason)
     if closed is None:
+        raise await _why_not_open(connection, position_id)
+    return closed
+
+
+async def confirm(connection: Connection, position_id: UUID) -> Position:
+    """Confirm that a position is open at the broker: the outcome of its last order was unknown.
+
+    Raises:
+        NoSuchPositionError, PositionClosedError: there is nothing to confirm.
+    """
+    await repository.confirm(connection, position_id=position_id)
+    position = await repository.open_position(connection, position_id=position_id)
+    if position is None:
+        raise await _why_not_open(connection, position_id)
+    return position
+
+
+async def dismiss(connection: Connection, position_id: UUID) -> Closed:
+    """Close an unconfirmed position that is not open at the broker; no order is placed.
+
+    Raises:
+        NoSuchPositionError, PositionClosedError: there is nothing to dismiss.
+        PositionConfirmedError: the position is confirmed.
+    """
+    closed = await repository.mark_closed(
+        connection, position_id=position_id, reason=_DISMISSED, only_unconfirmed=True
+    )
+    if closed is None:
+        if position := await repository.open_position(connection, position_id=position_id):
+            raise PositionConfirmedError(position.ticker)
         raise await _why_not_open(connection, position_id)
     return closed
 

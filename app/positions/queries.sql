@@ -3,7 +3,7 @@
 
 -- name: open_positions
 -- With the pending orders of each; $1 a position's id, or NULL for all of them.
-SELECT p.id, p.ticker, p.opened_at, p.opened_by, p.buys, coalesce(s.opening, false) AS opening,
+SELECT p.id, p.ticker, p.opened_at, p.opened_by, p.buys, p.confirmed, coalesce(s.opening, false) AS opening,
        coalesce(s.closing, false) AS closing
 FROM positions p
 LEFT JOIN LATERAL (SELECT opening, closing FROM position_states WHERE ticker = p.ticker) AS s ON true
@@ -38,9 +38,13 @@ WITH ordered AS (
 )
 SELECT signal_id, ticker, type FROM ordered ORDER BY seq
 
+-- name: confirm
+-- $1 position's id. A position whose buy was not known to be delivered counts one buy from now on. No row: it is not open.
+UPDATE positions SET confirmed = true, buys = greatest(buys, 1) WHERE id = $1 AND status = 'open' RETURNING ticker
+
 -- name: mark_closed
--- $1 position's id, $2 reason. No row: the position is not open.
+-- $1 position's id, $2 reason, $3 true: only if it is unconfirmed. No row: the position is not open, or it is confirmed.
 UPDATE positions
 SET status = 'closed', closed_at = clock_timestamp(), reason = $2
-WHERE id = $1 AND status = 'open'
+WHERE id = $1 AND status = 'open' AND NOT ($3 AND confirmed)
 RETURNING id AS position_id, ticker, buys, opened_at, closed_at, reason

@@ -19,13 +19,17 @@ _SQL = load("app.positions")
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """An open position. `opening`, `closing`: a buy, or something that closes it, is on its way."""
+    """An open position. `opening`, `closing`: a buy, or something that closes it, is on its way.
+
+    `confirmed` is false if it may be open: the outcome of an order is unknown. `buys` counts delivered buys.
+    """
 
     id: UUID
     ticker: str
     opened_at: datetime
     opened_by: UUID | None
     buys: int
+    confirmed: bool
     opening: bool
     closing: bool
 
@@ -92,7 +96,15 @@ async def insert_orders(
     return [PlacedOrder(**row) for row in rows]
 
 
-async def mark_closed(connection: Connection | Pool, *, position_id: UUID, reason: str) -> Closed | None:
-    """Set an open position to closed, with this reason; None when it is not open."""
-    row = await connection.fetchrow(_SQL["mark_closed"], position_id, reason)
+async def confirm(connection: Connection, *, position_id: UUID) -> str | None:
+    """Confirm that a position is open and return its ticker; None when it is not open here."""
+    ticker: str | None = await connection.fetchval(_SQL["confirm"], position_id)
+    return ticker
+
+
+async def mark_closed(
+    connection: Connection, *, position_id: UUID, reason: str, only_unconfirmed: bool = False
+) -> Closed | None:
+    """Set an open position to closed, with this reason; None when it is not open, or should not be closed."""
+    row = await connection.fetchrow(_SQL["mark_closed"], position_id, reason, only_unconfirmed)
     return None if row is None else Closed(**row)

@@ -28,7 +28,7 @@ router = APIRouter(prefix="/admin", tags=["positions"], responses=REFUSALS, depe
 
 _NOT_OPEN: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "No such position"},
-    409: {"model": Problem, "description": "The position is closed already"},
+    409: {"model": Problem, "description": "The position is closed already, or confirmed"},
 }
 
 
@@ -108,14 +108,35 @@ async def mark_closed(
         closed = await manual_orders.mark_closed(
             connection, order.position_id, f"marked closed: {order.reason}"
         )
+        await _record_closed(connection, actor, action, closed)
+    context_of(request).wakeups.notify("changed")
+    return closed
+
+
+@router.post("/positions/{position_id}/confirm", responses=_NOT_OPEN)
+async def confirm_position(
+    request: Request, connection: Database, actor: CurrentActor, position_id: UUID
+) -> repository.Position:
+    """Confirm that a position is open at the broker, after an order of unknown outcome. Nothing is sent."""
+    action, target = "position.confirm", str(position_id)
+    async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
+        position = await manual_orders.confirm(connection, position_id)
         await audit_log.record(
-            connection,
-            actor,
-            action,
-            target=target,
-            before={"status": "open", "ticker": closed.ticker, "buys": closed.buys},
-            after={"status": "closed", "reason": closed.reason},
+            connection, actor, action, target=target, after={"ticker": position.ticker, "buys": position.buys}
         )
+    context_of(request).wakeups.notify("changed")
+    return position
+
+
+@router.post("/positions/{position_id}/dismiss", responses=_NOT_OPEN)
+async def dismiss_position(
+    request: Request, connection: Database, actor: CurrentActor, position_id: UUID
+) -> Closed:
+    """Close an unconfirmed position that is not open at the broker. Nothing is sent."""
+    action, target = "position.dismiss", str(position_id)
+    async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
+        closed = await manual_orders.dismiss(connection, position_id)
+        await _record_closed(connection, actor, action, closed)
     context_of(request).wakeups.notify("changed")
     return closed
 
@@ -127,6 +148,17 @@ async def sell_all(request: Request, connection: Database, actor: CurrentActor) 
         placed = await manual_orders.sell_all(connection, _max_age_seconds(request))
         await audit_log.record(connection, actor, "order.sell-all", after=_summary(placed))
     return _announce(request, placed)
+
+
+async def _record_closed(connection: Database, actor: CurrentActor, action: str, closed: Closed) -> None:
+    await audit_log.record(
+        connection,
+        actor,
+        action,
+        target=str(closed.position_id),
+        before={"status": "open", "ticker": closed.ticker, "buys": closed.buys},
+        after={"status": "closed", "reason": closed.reason},
+    )
 
 
 def _max_age_seconds(request: Request) -> int:

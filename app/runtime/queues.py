@@ -9,7 +9,7 @@ class Queues:
 
     A second old, ten when counting is slow; intake adds what it commits meanwhile, decisions take off what
     they end. `oldest_*` in seconds, 0 when nothing waits. `sells_*`: in the last tenth of their age, and
-    expired with their position open.
+    expired or failed with their position open. `positions_unconfirmed`: positions that may be open.
     """
 
     received: int = 0
@@ -18,6 +18,8 @@ class Queues:
     oldest_approved: float = 0.0
     sells_late: int = 0
     sells_expired: int = 0
+    sells_failed: int = 0
+    positions_unconfirmed: int = 0
     _decided: int = 0
 
     def count_decided(self, signals: int) -> None:

@@ -27,6 +27,13 @@ REFUSALS = [
         ),
         (404, "there is no such position: ", "não existe essa posição: "),
     ),
+    *(
+        (
+            ("POST", f"/admin/positions/{NOBODY}/{verb}", None, f"position.{verb}", NOBODY),
+            (404, "there is no such position: ", "não existe essa posição: "),
+        )
+        for verb in ("confirm", "dismiss")
+    ),
     (
         ("POST", "/admin/dead-letters/replay", {"confirm": 3}, "dead-letters.replay", ""),
         (409, "3 were confirmed and it would be 0: ", "3 foram confirmados e seriam 0: "),

@@ -85,7 +85,7 @@ async def call_health_and_webhook(api: GeneratedClient, app: AppServer) -> None:
 async def call_positions(api: GeneratedClient, app: AppServer) -> None:
     """Sell, close and mark positions; each order leaves on paper."""
     m = api.models
-    ids = {ticker: await open_position(app, ticker) for ticker in ("AAPL", "NVDA", "TSLA", "MSFT")}
+    ids = {ticker: await open_position(app, ticker) for ticker in ("AAPL", "NVDA", "TSLA", "MSFT", "AMD")}
     found = await api.call("positions")
     assert {each.id for each in found.positions} == set(ids.values())
     placed = await api.call("sell_individual", body=m.SellIndividual(ticker="AAPL"))
@@ -93,6 +93,9 @@ async def call_positions(api: GeneratedClient, app: AppServer) -> None:
     await api.call("close_position", body=m.ClosePosition(position_id=ids["NVDA"]))
     closed = await api.call("mark_closed", body=m.MarkClosed(position_id=ids["TSLA"], reason="at the broker"))
     assert closed.ticker == "TSLA"
+    assert (await api.call("confirm_position", position_id=ids["MSFT"])).confirmed
+    await app.context.pool.execute("UPDATE positions SET confirmed = false WHERE id = $1", ids["AMD"])
+    assert (await api.call("dismiss_position", position_id=ids["AMD"])).ticker == "AMD"
     assert "MSFT" in {order.ticker for order in (await api.call("sell_all")).orders}
     await settled(app)
 

@@ -117,6 +117,8 @@ class Desk:
         return rows
 
     async def open_positions(self) -> dict[str, int]:
-        """How many buys each open position counts."""
-        rows = await self.database.fetch("SELECT ticker, buys FROM positions WHERE status = 'open'")
+        """How many delivered buys each open position counts; without those that only may be open."""
+        rows = await self.database.fetch(
+            "SELECT ticker, buys FROM positions WHERE status = 'open' AND buys > 0"
+        )
         return {row["ticker"]: row["buys"] for row in rows}

@@ -62,9 +62,13 @@ class Broker:
         self.thinks = thinks
         self.asked = 0
         self.holds: Counter[str] = Counter()
+        self.may_hold: set[str] = set()  # as far as the application can know
         self.busy: set[str] = set()
         self.wrong: list[str] = []
         self.failures = 0
+
+    def _may_have(self, ticker: str) -> bool:
+        return bool(self.holds[ticker]) or ticker in self.may_hold
 
     async def __call__(self, received: Received) -> web.StreamResponse:
         """Answer after some time."""
@@ -72,7 +76,7 @@ class Broker:
         ticker, side = received.alert["ticker"], received.alert["side"]
         if ticker in self.busy:
             self.wrong.append(f"two orders of {ticker} at once")
-        if side == "sell" and "number" in received.alert and not self.holds[ticker]:
+        if side == "sell" and "number" in received.alert and not self._may_have(ticker):
             self.wrong.append(f"a sell of {ticker}, which is not held")
         self.busy.add(ticker)
         await asyncio.sleep(self.thinks[self.asked % len(self.thinks)])
@@ -82,11 +86,14 @@ class Broker:
         if status >= 500 and self.failures == 3:
             status = 200
         self.failures = self.failures + 1 if status >= 500 else 0
-        if status == 200:
+        if status == 500 and side == "buy":
+            self.may_hold.add(ticker)
+        elif status == 200:
             if side == "buy":
                 self.holds[ticker] += 1
             else:
                 self.holds.pop(ticker, None)
+                self.may_hold.discard(ticker)
         return web.Response(status=status)
 
 

@@ -44,6 +44,8 @@ EXPECTED = {
     ("oldest_waiting_seconds", ("approved",)): 0,
     ("sells_at_risk", ("late",)): 0,
     ("sells_at_risk", ("expired",)): 0,
+    ("sells_at_risk", ("failed",)): 0,
+    ("unconfirmed_positions", ()): 0,
     ("limiter_tokens", ("minute",)): 58,
     ("limiter_tokens", ("hour",)): 498,
     ("destination_state", ("open",)): 1,

@@ -64,22 +64,26 @@ async def test_any_mix_of_orders_and_answers_leaves_what_the_destination_saw(des
     chance = random.Random(seed)
     tickers = ["AAPL", "NVDA", "TSLA"]
     bought: Counter[str] = Counter()
+    may_hold: set[str] = set()  # as far as the application can know
     sells_without_a_position: list[str] = []
     failures: list[int] = []
 
     async def broker(received: Received) -> web.StreamResponse:
         ticker, side = received.alert["ticker"], received.alert["side"]
-        if side == "sell" and not bought[ticker]:
+        if side == "sell" and not bought[ticker] and ticker not in may_hold:
             sells_without_a_position.append(received.webhook_id)
         await asyncio.sleep(chance.random() * 0.01)  # a broker's time to think
         # never so many failures in a row that it would be left alone: that takes longer than this test
         status = chance.choice([200, 200, 200, 400, 500, 503] if len(failures) < 3 else [200, 400])
         failures.append(status) if status >= 500 else failures.clear()
-        if status == 200:
+        if status == 500 and side == "buy":
+            may_hold.add(ticker)
+        elif status == 200:
             if side == "buy":
                 bought[ticker] += 1
             else:
                 bought.pop(ticker, None)
+                may_hold.discard(ticker)
         return web.Response(status=status)
 
     desk.receiver.answer = broker

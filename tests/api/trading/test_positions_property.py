@@ -1,9 +1,8 @@
-"""Positions follow the successes, in whatever order outcomes are recorded, once or twice."""
+"""Positions follow the outcomes, in whatever order they are recorded, once or twice."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
@@ -56,19 +55,30 @@ async def _play(url: str, orders: list[tuple[str, str, list[str]]], shuffle: Ran
         await connection.execute("TRUNCATE signals, positions CASCADE")
         known = [attempt for order in orders for attempt in await _send(connection, *order)]
         shuffle.shuffle(known)
-        bought: Counter[str] = Counter()
+        buys: dict[str, int] = {}
+        confirmed: dict[str, bool] = {}
         delivered: set[UUID] = set()
         for attempt in known:
             await _record(connection, attempt)
             if attempt.outcome == "delivered" and attempt.signal not in delivered:
                 delivered.add(attempt.signal)
                 if attempt.side == "buy":
-                    bought[attempt.ticker] += 1
+                    buys[attempt.ticker] = buys.get(attempt.ticker, 0) + 1
+                    confirmed[attempt.ticker] = True
                 else:
-                    bought.pop(attempt.ticker, None)
-            rows = await connection.fetch("SELECT ticker, buys FROM positions WHERE status = 'open'")
-            assert len(rows) == len(bought)
-            assert {row["ticker"]: row["buys"] for row in rows} == bought
+                    buys.pop(attempt.ticker, None)
+                    confirmed.pop(attempt.ticker, None)
+            elif attempt.outcome == "unknown" and attempt.signal not in delivered:
+                if attempt.side == "sell" and attempt.ticker in buys:
+                    confirmed[attempt.ticker] = False
+                elif attempt.side == "buy" and attempt.ticker not in buys:
+                    buys[attempt.ticker], confirmed[attempt.ticker] = 0, False
+            rows = await connection.fetch(
+                "SELECT ticker, buys, confirmed FROM positions WHERE status = 'open'"
+            )
+            assert len(rows) == len(buys)
+            assert {row["ticker"]: row["buys"] for row in rows} == buys
+            assert {row["ticker"]: row["confirmed"] for row in rows} == confirmed
         forwarded = await connection.fetch("SELECT id FROM signals WHERE status = 'forwarded'")
         assert {row["id"] for row in forwarded} == delivered
     finally:

@@ -15,6 +15,7 @@ from app.admin.filters import STATUSES, Listing, chosen, cursor_of, ticker_of
 from app.admin.schemas import Attempt, Event, Signal, Story, TopN
 from app.admin.snapshot import alarms
 from app.admin.views import VIEWS
+from app.ops.repository import SellsAtRisk
 from app.web.locale import LANGUAGES, preferences_of
 from app.web.texts import FOR_SCRIPTS, catalogue
 from scripts import vendor
@@ -194,14 +195,17 @@ def test_the_list_has_one_address_per_page() -> None:
 def test_the_dearest_alarm_comes_first() -> None:
     fresh = TopN(last_update=datetime.now(UTC), fresh=True)
     stale = fresh.model_copy(update={"fresh": False})
-    assert alarms(fresh, sells_expired=0, sells_late=0) == []
-    assert [alarm.code for alarm in alarms(stale, sells_expired=2, sells_late=1, failing="x")] == [
+    nothing = SellsAtRisk(late=0, expired=0, failed=0, unconfirmed=0)
+    assert alarms(fresh, nothing) == []
+    assert [alarm.code for alarm in alarms(stale, SellsAtRisk(1, 2, 3, 4), failing="x")] == [
         "sells_expired",
+        "sells_failed",
         "sells_late",
+        "positions_unconfirmed",
         "destination_failing",
         "top_n_stale",
     ]
-    assert [alarm.code for alarm in alarms(TopN(), sells_expired=0, sells_late=0)] == ["top_n_missing"]
+    assert [alarm.code for alarm in alarms(TopN(), nothing)] == ["top_n_missing"]
 
 
 def test_vendored_files_are_the_ones_recorded(tmp_path: Path) -> None:
