@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SECOND = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
-SILENT_SECONDS = 0.1
+SILENT_SECONDS, REUSE_SECONDS = 0.4, 0.4  # so that a busy machine is in time
 
 
 class Destination:
@@ -49,8 +49,9 @@ async def answer(_: Destination, writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _short_observation(monkeypatch: pytest.MonkeyPatch) -> None:
+def _times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_SILENT_SECONDS", SILENT_SECONDS)
+    monkeypatch.setattr(connections, "_REUSE_SECONDS", REUSE_SECONDS)
 
 
 @asynccontextmanager
@@ -91,7 +92,7 @@ async def test_a_connection_is_not_reused_after_the_burst() -> None:
     async with talking_to(answer) as (destination, post):
         await earn(post)
         await post()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(2 * REUSE_SECONDS)
         await post()
         assert destination.opened == 3
 
@@ -139,7 +140,7 @@ async def test_a_second_answer_ends_earned_reuse(together: bool) -> None:  # noq
     async with talking_to(twice_once) as (destination, post):
         await earn(post)
         statuses = [await post(), await post()]
-        await asyncio.sleep(0.015)
+        await asyncio.sleep(REUSE_SECONDS / 4)
         opened = destination.opened
         statuses += [await post() for _ in range(3)]
         assert statuses == [200] * 5
@@ -151,13 +152,13 @@ async def test_a_second_answer_that_comes_after_the_burst_ends_earned_reuse() ->
         writer.write(OK)
         if destination.requests == 2:
             await writer.drain()
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(REUSE_SECONDS / 2)
             writer.write(SECOND)
 
     async with talking_to(late) as (destination, post):
         await earn(post)
         await post()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(2 * REUSE_SECONDS)
         opened = destination.opened
         assert [await post() for _ in range(3)] == [200] * 3
         assert destination.opened == opened + 3
