@@ -161,3 +161,21 @@ async def test_orders_narrow_and_turn_their_pages(desk: Desk) -> None:
     await page.get_by_role("link", name="T20").click()
     await expect(page.get_by_role("dialog")).to_contain_text("T20")
     await expect(page.locator("#stats-buy .number").first).to_have_text("30")
+
+
+async def test_a_position_that_may_be_open_is_confirmed_or_dismissed(desk: Desk) -> None:
+    await desk.hold("NVDA", "AAPL")
+    await desk.database.execute("UPDATE positions SET confirmed = false, buys = 0")
+    await desk.page.reload()
+    await expect(desk.page.get_by_text("May be open", exact=True)).to_have_count(2)
+    await desk.page.get_by_role("button", name="Confirm NVDA").click()
+    await desk.confirm("Confirm")
+    await expect(desk.notice).to_have_text("The position in NVDA is confirmed.")
+    await expect(desk.position("NVDA").get_by_text("May be open", exact=True)).to_have_count(0, timeout=SOON)
+    await desk.page.get_by_role("button", name="Dismiss AAPL").click()
+    await desk.confirm("Dismiss")
+    await expect(desk.notice).to_have_text("The position in AAPL is dismissed; nothing was sent.")
+    await expect(desk.position("AAPL")).to_have_count(0, timeout=SOON)
+    await expect(desk.position("NVDA")).to_be_visible()
+    assert [action for action, *_ in await desk.log()] == ["position.confirm", "position.dismiss"]
+    assert len(desk.receiver.received) == 2
