@@ -1,4 +1,4 @@
-// The texts that scripts write: those whose keys begin with "script." in app/admin/texts/.
+// The texts that scripts write: those whose keys begin with "script." in app/web/texts/.
 
 const words = JSON.parse(document.querySelector("#words").textContent);
 

@@ -1,0 +1,58 @@
+"""Documents and comments name files of the repository that exist, and the glossary is in order."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FOLDERS = (
+    "app",
+    "deploy",
+    "group_vars",
+    "images",
+    "inventory",
+    "playbooks",
+    "requirements",
+    "roles",
+    "scripts",
+)
+SOURCES = sorted(
+    path
+    for folder in FOLDERS
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in {".css", ".html", ".js", ".py", ".sh", ".sql", ".yml"} or path.name == "Dockerfile"
+)
+NAMED = re.compile(rf"(?<![\w./{{}}-])(?:{'|'.join((*FOLDERS, 'docs', 'tests', 'benchmarks'))})/[\w./-]*\w")
+MADE_LATER = "benchmarks/results/scratch"  # by a benchmark; it is ignored by git
+
+
+def missing(text: str) -> list[str]:
+    return [
+        name for name in NAMED.findall(text) if not (ROOT / name).exists() and not name.startswith(MADE_LATER)
+    ]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_document_names_existing_files(path: Path) -> None:
+    assert missing(path.read_text("utf-8")) == []
+
+
+def test_sources_name_existing_files() -> None:
+    found = {path.relative_to(ROOT).as_posix(): missing(path.read_text("utf-8")) for path in SOURCES}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_a_missing_file_is_found() -> None:
+    assert missing("see `app/main.py`, deploy/nothing.py and other/app/nothing.py") == ["deploy/nothing.py"]
+
+
+def test_the_glossary_is_sorted() -> None:
+    rows = re.findall(r"^\| ([^|]+?) \|", (ROOT / "docs" / "glossary.md").read_text("utf-8"), re.MULTILINE)
+    terms = [term.casefold() for term in rows[1:] if not term.startswith("-")]
+    assert len(terms) > 50
+    assert [(one, other) for one, other in pairwise(terms) if one >= other] == []
