@@ -28,7 +28,7 @@ Readable = Annotated[str, BeforeValidator(_readable)]
 
 
 class Signal(BaseModel):
-    """One row of the list. `type` is null where no order could be read from the alert."""
+    """One signal. `type` is null where the alert has no order that can be read."""
 
     id: UUID
     seq: int
@@ -64,7 +64,7 @@ class Event(BaseModel):
 class Attempt(BaseModel):
     """One delivery attempt. `ended_at` null: still open. `response` is the beginning of the answer.
 
-    `reference` is the bridge's own number of the order (`id`, else `logId` of its answer), null without one.
+    `reference` is the destination's own id of the order (`id`, else `logId` of its answer), null without one.
     """
 
     round: int
@@ -81,7 +81,7 @@ class Attempt(BaseModel):
 
 
 class Story(BaseModel):
-    """All there is to know about one signal. `body` is the alert as it came, its secret removed."""
+    """The timeline of one signal. `body` is the alert as received, its secret removed."""
 
     signal: Signal
     body: Readable
@@ -90,9 +90,9 @@ class Story(BaseModel):
 
 
 class TopN(BaseModel):
-    """The screener's list in force, rank 1 first. Never fetched: `last_update` null and not fresh.
+    """The current Top-N list, rank 1 first. Before the first fetch `last_update` is null; it is not fresh.
 
-    `error` says how the latest refresh failed; empty if it did not.
+    `error` says why the latest refresh failed, empty if it did not.
     """
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)  # an answer has them all
@@ -108,7 +108,7 @@ class TopN(BaseModel):
 
 
 class Destination(BaseModel):
-    """Where approved signals go, and whether it takes requests at the moment."""
+    """Where orders are delivered, and whether it accepts requests now."""
 
     kind: Literal["paper", "live"]
     origin: str
@@ -116,7 +116,7 @@ class Destination(BaseModel):
 
 
 class Metrics(BaseModel):
-    """Signals of the last 24 hours by what became of them, and the two queues now."""
+    """Signals of the last 24 hours by status, and the two queues now."""
 
     received: int
     approved: int
@@ -130,7 +130,7 @@ class Metrics(BaseModel):
 
 
 class PositionsSummary(BaseModel):
-    """Tells a change of the open positions; the list itself is fetched."""
+    """Values that differ after a change of the open positions; the list is fetched."""
 
     open: int
     buys: int
@@ -138,7 +138,7 @@ class PositionsSummary(BaseModel):
 
 
 class Changes(BaseModel):
-    """Differs whenever any signal changed; the values mean nothing else."""
+    """Values that differ after any change of any signal; they mean nothing else."""
 
     newest: int
     window_start: int
@@ -146,7 +146,7 @@ class Changes(BaseModel):
 
 
 class Alarm(BaseModel):
-    """Something a person should look at now. `code` is stable, `text` in the reader's language."""
+    """A condition that a person should act on. `code` is stable; `text` is in the reader's language."""
 
     code: str
     values: dict[str, str] = Field(default={}, exclude=True)  # the values of the text's placeholders
@@ -154,12 +154,12 @@ class Alarm(BaseModel):
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @property
     def text(self) -> str:
-        """Made when it is sent, for that is when the reader is known."""
+        """The alarm in the language of the request."""
         return text(f"alarm.{self.code}", **{name: translate(value) for name, value in self.values.items()})
 
 
 class DeniedRequests(BaseModel):
-    """Requests that this process turned away and did not keep, with less than 15 minutes between two.
+    """Requests that this process refused and did not store, with less than 15 minutes between two.
 
     `kind`: a post with a wrong or missing secret, to a wrong path or without its body; a wrong token as a
     header, at the sign-in or for the live updates.
@@ -189,7 +189,7 @@ class ProcessStatus(BaseModel):
 
 
 class RefusedPost(BaseModel):
-    """A post that was not taken. `head` is its first 2 KB, the secret removed; `size` in bytes."""
+    """A refused post. `head` is its first 2 KB, the secret removed; `size` is in bytes."""
 
     id: int
     at: datetime
@@ -258,7 +258,7 @@ class OrderPage(BaseModel):
 
 
 class OrderStats(BaseModel):
-    """Orders of one type by what became of them; seconds from arrival to delivery, null without any."""
+    """Orders of one type by status. The seconds are from arrival to delivery, null without a delivery."""
 
     type: SignalType | None
     orders: int
@@ -271,9 +271,9 @@ class OrderStats(BaseModel):
 
 
 class Hour(BaseModel):
-    """The signals that arrived in the hour from `hour` on, by what became of them; seconds until delivery.
+    """The signals that arrived in the hour that begins at `hour`, by status; the seconds are until delivery.
 
-    `approved` counts those that wait for delivery, were sent, failed, or expired after their approval.
+    `approved` counts those that are pending, were delivered, failed, or expired after their approval.
     """
 
     hour: datetime

@@ -38,7 +38,7 @@ _LIMIT_SECONDS = 5.0
 
 
 class Overview(BaseModel):
-    """The snapshot a page starts from; its parts are what the update messages carry."""
+    """The snapshot that a page starts from. The live messages carry its parts."""
 
     status: ProcessStatus
     metrics: Metrics

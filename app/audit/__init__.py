@@ -1,1 +1,1 @@
-"""Who changed what, from where, with which result."""
+"""Changes that people made or tried: who, from where, what, with which result."""

@@ -30,7 +30,7 @@ _NO_CANDIDATE = (
 
 
 class Reprocessed(BaseModel):
-    """A rejected buy that is approved after all, or would be."""
+    """A rejected buy that was approved, or would be."""
 
     signal_id: UUID
     ticker: str
@@ -45,7 +45,7 @@ class Skipped(BaseModel):
 
 
 class Outcome(BaseModel):
-    """What reprocessing did; with `dry_run` what it would do."""
+    """What reprocessing did, or with `dry_run` would do."""
 
     dry_run: bool
     count: int

@@ -21,7 +21,7 @@ router = APIRouter(
 
 
 class Trigger(BaseModel):
-    """Which tickers to look at, null for the whole list; with `dry_run` nothing is approved, only counted."""
+    """Which tickers to reprocess, null for the whole list. With `dry_run` they are only counted."""
 
     tickers: Annotated[list[TypedTicker], Field(min_length=1, max_length=500)] | None = None
     dry_run: bool = False
@@ -29,9 +29,9 @@ class Trigger(BaseModel):
 
 @router.post("/trigger")
 async def trigger(request: Request, connection: Database, actor: CurrentActor, body: Trigger) -> Outcome:
-    """Approve the newest rejected buy of each ticker that is in the list now, within the strategy's windows.
+    """Approve the newest rejected buy of each ticker in the current list, within the strategy's windows.
 
-    Also where the strategy does not reprocess by itself. Each buy is approved once.
+    This also works while automatic reprocessing is off. Each buy is approved at most once.
     """
     context = context_of(request)
     strategy = context.config.finviz.active_strategy

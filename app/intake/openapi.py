@@ -103,7 +103,7 @@ def _operation(name: str, *path_parameters: dict[str, Any]) -> dict[str, Any]:
     return {
         "post": {
             "tags": ["webhook"],
-            "summary": "Take an alert",
+            "summary": "Accept an alert",
             "description": "Answers 202 once the alert is committed. The content type does not matter.",
             "operationId": name,
             "security": [*({scheme: []} for scheme in SECURITY_SCHEMES), {}],

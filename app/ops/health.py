@@ -24,7 +24,7 @@ router = APIRouter(tags=["health"])
 
 
 class HealthAnswer(BaseModel):
-    """Whether this process can take and handle signals, and the checks behind that."""
+    """Whether this process can accept and handle signals, and the checks behind that."""
 
     status: Status
     version: str
@@ -191,10 +191,10 @@ _Health = Annotated[Health, Depends(_health)]
 @router.get(
     "/health",
     openapi_extra={"security": []},
-    responses={503: {"model": HealthAnswer, "description": "cannot take or handle signals"}},
+    responses={503: {"model": HealthAnswer, "description": "cannot accept or handle signals"}},
 )
 async def health(service: _Health, response: Response) -> HealthAnswer:
-    """Say whether this process works: 503 only when it cannot take or handle signals."""
+    """Return the state of this process. 503 only when it cannot accept or handle signals."""
     answer = await service.answer()
     response.status_code = 503 if answer.status == "unhealthy" else 200
     return answer
@@ -202,5 +202,5 @@ async def health(service: _Health, response: Response) -> HealthAnswer:
 
 @router.get("/health/detailed", openapi_extra={"security": []})
 async def health_detailed(service: _Health) -> DetailedAnswer:
-    """Show counts and ages of every component; always 200, the state is in `status`."""
+    """Return counts and ages of every component. Always 200; the state is in `status`."""
     return await service.detailed()

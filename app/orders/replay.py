@@ -30,9 +30,9 @@ class Choice(NamedTuple):
 
 
 class Replay(BaseModel):
-    """`count` can be replayed; `blocked` cannot now, for a later order of their ticker is on its way.
+    """`count` can be replayed. `blocked` cannot: a later order of their ticker is pending.
 
-    `replayed` is 0 as long as the count is not confirmed.
+    `replayed` is 0 until the count is confirmed.
     """
 
     count: int

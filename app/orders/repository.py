@@ -125,9 +125,9 @@ DeadStatus = Literal["failed", "expired"]
 
 
 class DeadLetter(BaseModel):
-    """A signal that was not delivered and is not tried again.
+    """A signal that was not delivered and is not retried.
 
-    `blocked`: a later order of its ticker is on its way, so it cannot be replayed now.
+    `blocked`: a later order of its ticker is pending, so it cannot be replayed now.
     """
 
     id: UUID

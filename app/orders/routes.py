@@ -29,9 +29,9 @@ router = APIRouter(
 
 
 class ReplayRequest(BaseModel):
-    """Which dead letters to send again; nothing named is all of them, the oldest 500 at once.
+    """Which dead letters to send again: by default all, at most the oldest 500.
 
-    `confirm` is the count that an answer without it named: only then anything is sent.
+    `confirm` is the count that a request without it returned. Nothing is sent without it.
     """
 
     # The schema's published name: generated clients use it, so the OpenAPI document keeps it.
@@ -52,7 +52,7 @@ async def dead_letters(
     status: DeadStatus | None = None,
     ticker: Ticker | None = None,
 ) -> DeadLetterPage:
-    """What failed or expired, newest first."""
+    """Failed and expired signals, newest first."""
     return await replay.page(connection, limit=limit, cursor=cursor, status=status, ticker=ticker)
 
 
@@ -62,7 +62,7 @@ async def dead_letters(
 async def replay_dead_letters(
     request: Request, connection: Database, actor: CurrentActor, asked: ReplayRequest
 ) -> Replay:
-    """Count the dead letters that are meant; with that count in `confirm`, send them again."""
+    """Count the selected dead letters. With that count in `confirm`, send them again."""
     context = context_of(request)
     choice = Choice(asked.ids, asked.status, asked.ticker)
     action, before = "dead-letters.replay", asked.model_dump(mode="json", exclude_none=True)

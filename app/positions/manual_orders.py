@@ -20,7 +20,7 @@ _DISMISSED = "dismissed: not open at the broker"
 
 
 class OrdersPlaced(BaseModel):
-    """What an order led to. `already` are orders that do the same and were on their way before."""
+    """The orders that were placed. `already` are pending orders that do the same."""
 
     queued: int
     orders: list[PlacedOrder]

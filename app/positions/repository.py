@@ -19,7 +19,7 @@ _SQL = load("app.positions")
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """An open position. `opening`, `closing`: a buy, or something that closes it, is on its way.
+    """An open position. `opening`: a buy of it is pending. `closing`: an order that closes it is pending.
 
     `confirmed` is false if it may be open: the outcome of an order is unknown. `buys` counts delivered buys.
     """
@@ -36,7 +36,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class PlacedOrder:
-    """One order; its story is at `/admin/signals/{signal_id}`."""
+    """One order; its timeline is at `/admin/signals/{signal_id}`."""
 
     signal_id: UUID
     ticker: str
@@ -45,7 +45,7 @@ class PlacedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A position that a person declared closed, without an order."""
+    """A position that a person marked as closed, without an order."""
 
     position_id: UUID
     ticker: str

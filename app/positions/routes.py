@@ -39,7 +39,7 @@ def _storable(text: str) -> str:
 
 
 class SellIndividual(BaseModel):
-    """A sell of any ticker; case and blanks at the ends do not count."""
+    """A sell of any ticker. Case and whitespace at the ends do not count."""
 
     ticker: TypedTicker
 
@@ -51,7 +51,7 @@ class ClosePosition(BaseModel):
 
 
 class MarkClosed(BaseModel):
-    """Which position was closed elsewhere, and how the person knows."""
+    """Which position was closed elsewhere, and the reason to record."""
 
     position_id: UUID
     reason: Annotated[
@@ -69,7 +69,7 @@ class OpenPositions(BaseModel):
 
 @router.get("/positions")
 async def positions(connection: Reading) -> OpenPositions:
-    """Every open position, with what is on its way for it."""
+    """Open positions, each with its pending orders."""
     return OpenPositions(positions=await repository.open_positions(connection))
 
 
@@ -77,7 +77,7 @@ async def positions(connection: Reading) -> OpenPositions:
 async def sell_individual(
     request: Request, connection: Database, actor: CurrentActor, order: SellIndividual
 ) -> OrdersPlaced:
-    """Sell a ticker, with a position or without; an order given before that is on its way stands for it."""
+    """Sell a ticker, with a position or without. A pending order that a person placed counts as this one."""
     async with connection.transaction():
         placed = await manual_orders.sell(connection, order.ticker, _max_age_seconds(request))
         await audit_log.record(
@@ -90,7 +90,7 @@ async def sell_individual(
 async def close_position(
     request: Request, connection: Database, actor: CurrentActor, order: ClosePosition
 ) -> OrdersPlaced:
-    """Sell what the position holds, unless something on its way closes it already."""
+    """Sell the position's ticker, unless a pending order closes the position already."""
     action, target = "order.close-position", str(order.position_id)
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
         placed = await manual_orders.close(connection, order.position_id, _max_age_seconds(request))
@@ -102,7 +102,7 @@ async def close_position(
 async def mark_closed(
     request: Request, connection: Database, actor: CurrentActor, order: MarkClosed
 ) -> Closed:
-    """Declare a position closed that was closed elsewhere; nothing is sent."""
+    """Mark a position as closed that was closed elsewhere. No order is sent."""
     action, target = "order.mark-closed", str(order.position_id)
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
         closed = await manual_orders.mark_closed(
@@ -143,7 +143,7 @@ async def dismiss_position(
 
 @router.post("/order/sell-all", status_code=202)
 async def sell_all(request: Request, connection: Database, actor: CurrentActor) -> OrdersPlaced:
-    """Sell every open position once; pressed twice it orders no more."""
+    """Sell every open position. A repeated request places no second order."""
     async with connection.transaction():
         placed = await manual_orders.sell_all(connection, _max_age_seconds(request))
         await audit_log.record(connection, actor, "order.sell-all", after=_summary(placed))

@@ -15,7 +15,7 @@ router = APIRouter(prefix="/admin/engine", tags=["screener"], responses=REFUSALS
 
 
 class RefreshAsked(BaseModel):
-    """The refresh is made by whichever process refreshes; `/admin/top-n-tickers` shows how it ended."""
+    """A requested refresh. Another process may make it; `/admin/top-n-tickers` shows how it ended."""
 
     strategy: str
     requested_at: datetime
@@ -27,7 +27,7 @@ class RefreshAsked(BaseModel):
     responses={409: {"model": Problem, "description": "The engine is paused"}},
 )
 async def manual_refresh(request: Request, connection: Database, actor: CurrentActor) -> RefreshAsked:
-    """Refresh the active strategy's list now, whatever its interval; the site's limits still hold."""
+    """Refresh the active strategy's list now. The rate limit of its site still holds."""
     config = context_of(request).config
     strategy = config.finviz.active_strategy
     action, target = "engine.manual-refresh", strategy.name

@@ -28,9 +28,9 @@ class UndeliveredError(ConflictError):
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """What was deleted is in `dump`, a file on the host. `kept` were tried within the last hour.
+    """`dump` is the file on the host with the deleted signals. `kept` were attempted within the last hour.
 
-    The limiter counts those; they go with a later clearance, or with retention.
+    The rate limits count those. A later clearance or retention deletes them.
     """
 
     deleted: int

@@ -38,7 +38,9 @@ TypedTicker = Annotated[str, BeforeValidator(_trimmed_upper), Field(pattern=TICK
 Ticker = Annotated[
     str,
     BeforeValidator(_trimmed_upper),
-    Query(pattern=TICKER_PATTERN, description="only this ticker; case and blanks at the ends do not count"),
+    Query(
+        pattern=TICKER_PATTERN, description="only this ticker; case and whitespace at the ends do not count"
+    ),
 ]
 
 

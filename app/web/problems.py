@@ -39,15 +39,15 @@ ProblemPage = Callable[[int, str], Response]
 
 
 class Problem(BaseModel):
-    """Every refusal: what is wrong and what to do about it."""
+    """A refusal: what is wrong and what to do."""
 
     detail: str
 
 
 class Invalid(BaseModel):
-    """What was sent is wrong: in words, or a list of the places that have the wrong type.
+    """The request is not valid: a text, or a list of the places that have the wrong type.
 
-    `place` is the path of a configuration's value that is not allowed, as `max_signal_age_seconds.buy`.
+    `place` is the path of a configured value that is not allowed, such as `max_signal_age_seconds.buy`.
     """
 
     detail: str | list[dict[str, Any]]

@@ -27,7 +27,7 @@ from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, sign
 from app.web.problems import Invalid, Problem
 
 CHANGE_REFUSALS: dict[int | str, dict[str, Any]] = {
-    409: {"model": Problem, "description": "The file has an error that a person has to mend first"},
+    409: {"model": Problem, "description": "The file has an error that a person must correct first"},
     422: {"model": Invalid, "description": "A value is wrong; nothing was changed"},
     500: {"model": Problem, "description": "The file cannot be written; nothing was changed"},
 }
@@ -54,9 +54,9 @@ class BuySellSeconds(SectionValues):
 
 
 class WebhookValues(SectionValues):
-    """The destination. Keys left out stay as they are; null falls back to .env, else to the default.
+    """The destination. A key left out is unchanged; null falls back to .env, else to the default.
 
-    `url` is masked but for its host; the mask sent back leaves it. An empty one is paper, whatever .env says.
+    `url` is masked except its host; the mask sent back leaves it unchanged. An empty `url` means paper.
     """
 
     section = WebhookConfig
@@ -68,16 +68,16 @@ class WebhookValues(SectionValues):
     max_req_per_min: int | None = None
     max_req_per_hour: int | None = None
     rate_limiting_enabled: bool | None = None
-    retry_seconds: list[float] | None = Field(None, description="pauses before the next attempts")
+    retry_seconds: list[float] | None = Field(None, description="seconds before the next attempts")
     retry_unknown: BuySell | None = None
     max_signal_age_seconds: BuySellSeconds | None = None
     dedupe_window_seconds: int | None = Field(None, description="0: off")
 
 
 class SystemValues(SectionValues):
-    """The system's switches. Keys left out stay as they are; null falls back to .env, else to the default.
+    """The system's settings. A key left out is unchanged; null falls back to .env, else to the default.
 
-    Pauses are shown here and switched by their own routes.
+    Pauses are read here and changed by their own routes.
     """
 
     section = SystemConfig
@@ -91,7 +91,7 @@ class SystemValues(SectionValues):
 
 
 class WebhookConfiguration(BaseModel):
-    """Values in force, where each came from, and what is wrong with the file, if anything is.
+    """The current values, the source of each, and the error of the file, if it has one.
 
     `signed`: whether deliveries are signed (WEBHOOK_SIGNING_SECRET in .env, never shown).
     """
@@ -103,7 +103,7 @@ class WebhookConfiguration(BaseModel):
 
 
 class SystemConfiguration(BaseModel):
-    """Values in force, where each came from, and what is wrong with the file, if anything is."""
+    """The current values, the source of each, and the error of the file, if it has one."""
 
     values: SystemValues
     sources: dict[str, Source]
@@ -112,7 +112,7 @@ class SystemConfiguration(BaseModel):
 
 @router.get("/webhook/config")
 async def webhook_config(request: Request) -> WebhookConfiguration:
-    """Where deliveries go and how."""
+    """The destination, and how deliveries are made."""
     context = context_of(request)
     config = context.config
     return WebhookConfiguration(
@@ -127,7 +127,7 @@ async def webhook_config(request: Request) -> WebhookConfiguration:
 async def change_webhook_config(
     request: Request, store: Store, actor: CurrentActor, offered: WebhookValues
 ) -> WebhookConfiguration:
-    """Change where deliveries go and how; in force at once, for every process of the stack."""
+    """Change the destination, or how deliveries are made. Effective at once in every process of the stack."""
 
     def edit(config: Config) -> Mapping[str, Document]:
         values = offered.model_dump(exclude_unset=True)
@@ -148,7 +148,7 @@ async def change_webhook_config(
 
 @router.get("/system/config")
 async def system_config(request: Request) -> SystemConfiguration:
-    """What the operator switches."""
+    """The system's settings."""
     context = context_of(request)
     return SystemConfiguration(
         values=SystemValues.model_validate(_fields_of(context.config.system)),
@@ -161,7 +161,7 @@ async def system_config(request: Request) -> SystemConfiguration:
 async def change_system_config(
     request: Request, store: Store, actor: CurrentActor, offered: SystemValues
 ) -> SystemConfiguration:
-    """Change what the operator switches; in force at once, for every process of the stack."""
+    """Change the system's settings. Effective at once in every process of the stack."""
 
     def edit(config: Config) -> Mapping[str, Document]:
         shown = _fields_of(config.system)

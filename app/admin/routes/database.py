@@ -36,7 +36,7 @@ class TooLargeError(RefusedError):
 
 
 class Contents(BaseModel):
-    """How much there is: `signals` by status, the other tables' rows, the size on the disk in bytes."""
+    """The number of signals by status, the rows of other tables, and the size on the disk in bytes."""
 
     signals: dict[Status, int]
     oldest: datetime | None
@@ -57,7 +57,7 @@ class BadRow(BaseModel):
 
 
 class Imported(BaseModel):
-    """`present` were there already and stay as they are; `expired`, of the imported, had not ended.
+    """`present` existed already and are unchanged. `expired` of the imported were pending.
 
     `bad_rows` are the first 100 of the `bad`.
     """
@@ -70,14 +70,14 @@ class Imported(BaseModel):
 
 
 class ClearOrder(BaseModel):
-    """The typed word."""
+    """The word that a person types to confirm."""
 
     confirm: Literal["clear"]
 
 
 @router.get("")
 async def contents(request: Request) -> Contents:
-    """What the database holds now."""
+    """The contents of the database."""
 
     async def read(connection: Connection) -> Contents:
         return Contents.model_validate(await repository.fetch_contents(connection), from_attributes=True)
@@ -91,9 +91,9 @@ async def contents(request: Request) -> Contents:
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "CSV"}},
 )
 async def export_signals(request: Request, actor: CurrentActor) -> StreamingResponse:
-    """Every signal that is there now, with its events and attempts, oldest first, as CSV.
+    """All signals with their events and attempts as CSV, oldest first.
 
-    No cell can be taken for a formula; `import` reads the file back.
+    No spreadsheet runs a formula from it. `import` reads the file.
     """
     context = context_of(request)
     async with context.reading.acquire(is_heavy=True) as connection:
@@ -116,9 +116,9 @@ async def export_signals(request: Request, actor: CurrentActor) -> StreamingResp
     },
 )
 async def import_signals(request: Request, actor: CurrentActor) -> Imported:
-    """Bring history: signals of an export that are not there yet. Nothing of it is ever traded.
+    """Import the signals of an export that do not exist yet, as history. They are never traded.
 
-    What had not ended when it was exported becomes `expired`. Good rows are kept beside bad ones.
+    A signal that was pending when it was exported becomes `expired`. A bad row does not affect the others.
     """
     context, action = context_of(request), "database.import"
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as spool:
@@ -148,7 +148,7 @@ async def import_signals(request: Request, actor: CurrentActor) -> Imported:
     },
 )
 async def clear_signals(request: Request, actor: CurrentActor, _: ClearOrder) -> Cleared:
-    """Delete the signals that have ended, after a dump of them was written to `data/exports` and checked."""
+    """Delete the signals that have ended, after they were exported to `data/exports` and read back."""
     context, action = context_of(request), "database.clear"
     async with audit_log.attempt(context.pool, actor, action):
         cleared = await clearance.clear(context.pool, context.settings.data_dir)

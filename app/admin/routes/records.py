@@ -25,9 +25,9 @@ Hours = Annotated[int, Query(ge=1, le=744, description="how far back, this hour 
 
 
 class ActionEntry(BaseModel):
-    """A change that a person made. `session` is `token` for a bearer, `file` for an edited file.
+    """A change that was made or tried. `session` is `token` for a bearer token, `file` for an edited file.
 
-    `before` and `after` hold what differs, secrets masked; `result` is `done` or says why it was refused.
+    `before` and `after` are the differing values, secrets masked. `result` is `done` or the refusal's reason.
     """
 
     id: int
@@ -53,7 +53,7 @@ _HOURS = TypeAdapter(list[Hour])
 
 @router.get("/refused")
 async def refused(connection: Reading, limit: Limit = 50, cursor: Cursor = None) -> RefusedPage:
-    """The last 1,000 posts that were not taken, but for those with a wrong secret."""
+    """The last 1,000 refused posts. Posts with a wrong secret are counted, not stored."""
     return await repository.fetch_refused_posts(connection, before_id=cursor, limit=limit)
 
 
@@ -91,7 +91,7 @@ async def order_stats(request: Request, hours: Hours = 24) -> list[OrderStats]:
 
 @router.get("/signals-history", response_model=list[Hour])
 async def signals_history(request: Request, hours: Hours = 24) -> Response:
-    """Signals per hour, oldest first: what became of them and how long deliveries took."""
+    """Signals per hour by status, oldest first, and how long deliveries took."""
 
     async def read(connection: Connection) -> bytes:
         # serialised once for all requests that share the result
@@ -107,11 +107,12 @@ async def actions_log(
     limit: Limit = 50,
     cursor: Cursor = None,
     action: Annotated[
-        str | None, Query(pattern=r"^[a-z.-]{1,40}$", description="how it begins, as `order.` or `webhook`")
+        str | None,
+        Query(pattern=r"^[a-z.-]{1,40}$", description="prefix of the action, such as `order.` or `webhook`"),
     ] = None,
     result: Literal["done", "refused"] | None = None,
 ) -> ActionsPage:
-    """Who changed what, from where, with which result."""
+    """Changes that people made or tried: who, from where, what, with which result."""
     is_done = None if result is None else result == "done"
     rows = await repository.fetch_actions(
         connection, before_id=cursor, limit=limit + 1, prefix=action, is_done=is_done
@@ -129,7 +130,7 @@ async def actions_log(
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "CSV"}},
 )
 async def export_actions_log(request: Request) -> StreamingResponse:
-    """The whole actions log as CSV, newest first; no cell can be taken for a formula."""
+    """The whole actions log as CSV, newest first. No spreadsheet runs a formula from it."""
     pool = context_of(request).reading
     newest = await _actions_before(
         pool, None

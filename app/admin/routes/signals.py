@@ -17,13 +17,13 @@ router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSALS, dependen
 
 @router.get("/status")
 async def status(request: Request) -> Overview:
-    """Everything the page's head shows: version, destination, Top-N, counts, queues, alarms."""
+    """Everything that the page's head shows: version, destination, Top-N, counts, queues, alarms."""
     return await snapshot.look(context_of(request))
 
 
 @router.get("/top-n-tickers")
 async def top_n_tickers(request: Request, connection: Reading) -> TopN:
-    """The screener's list in force, in rank order."""
+    """The current Top-N list, in rank order."""
     return await snapshot.current_top_n(context_of(request), connection)
 
 
@@ -43,7 +43,7 @@ async def signals(
 
 @router.get("/signals/{signal_id}", responses={404: {"model": Problem, "description": "No such signal"}})
 async def signal_story(connection: Reading, signal_id: Annotated[UUID, Path()]) -> Story:
-    """One signal: what it was, every change with its reason, every delivery attempt."""
+    """The timeline of one signal: the alert, every change with its reason, every delivery attempt."""
     found = await repository.fetch_timeline(connection, signal_id=signal_id)
     if found is None:
         raise HTTPException(404, text("story.missing"))

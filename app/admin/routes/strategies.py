@@ -38,13 +38,13 @@ router = APIRouter(
     dependencies=[signed_in],
 )
 
-Name = Annotated[str, Path(description="the strategy's name as it is now")]
+Name = Annotated[str, Path(description="the current name of the strategy")]
 
 
 class StrategyValues(SectionValues):
-    """Where a Top-N comes from. Keys left out stay as they are; null falls back to .env, else to the default.
+    """A strategy. A key left out is unchanged; null falls back to .env, else to the default.
 
-    The token of `auth=` is masked; the mask sent back leaves it. Times are in seconds.
+    The token of `auth=` is masked; the mask sent back leaves it unchanged. Times are in seconds.
     """
 
     section = Strategy
@@ -64,20 +64,20 @@ class StrategyValues(SectionValues):
 
 
 class NewStrategy(StrategyValues):
-    """A strategy to add. What is left out or null falls back to .env, else to the default."""
+    """A strategy to add. A key left out or null falls back to .env, else to the default."""
 
     needed = frozenset(STRATEGY_NEEDS)
 
 
 class ShownStrategy(BaseModel):
-    """Values in force and where each came from."""
+    """The current values, and the source of each."""
 
     values: StrategyValues
     sources: dict[str, Source]
 
 
 class Strategies(BaseModel):
-    """Every strategy, the one in force, and what is wrong with the file, if anything is."""
+    """All strategies, the active one, and the error of the file, if it has one."""
 
     active: str
     strategies: list[ShownStrategy]
@@ -86,7 +86,7 @@ class Strategies(BaseModel):
 
 @router.get("")
 async def strategies(request: Request) -> Strategies:
-    """Every strategy and the one in force."""
+    """All strategies, and which one is active."""
     context = context_of(request)
     config = context.config
     return Strategies(
@@ -121,7 +121,7 @@ async def create_strategy(
 async def change_strategy(
     request: Request, store: Store, actor: CurrentActor, name: Name, offered: StrategyValues
 ) -> Strategies:
-    """Change a strategy, its name too; a change of the active one is in force with the next refresh."""
+    """Change a strategy, also its name. A change of the active one takes effect with the next refresh."""
     settings = context_of(request).settings
 
     def edit(config: Config) -> Mapping[str, Document]:
@@ -138,7 +138,7 @@ async def change_strategy(
 
 @router.delete("/{name:path}", responses={**CHANGE_REFUSALS, **_NO_SUCH})
 async def delete_strategy(request: Request, store: Store, actor: CurrentActor, name: Name) -> Strategies:
-    """Delete a strategy that is not the active one; its stored lists stay until retention removes them."""
+    """Delete a strategy that is not active. Its stored lists stay until retention deletes them."""
     settings = context_of(request).settings
 
     def edit(config: Config) -> Mapping[str, Document]:
@@ -154,7 +154,7 @@ async def delete_strategy(request: Request, store: Store, actor: CurrentActor, n
 
 @router.post("/{name:path}/activate", responses={**CHANGE_REFUSALS, **_NO_SUCH})
 async def activate_strategy(request: Request, store: Store, actor: CurrentActor, name: Name) -> Strategies:
-    """Let this strategy decide which buys go on; until its first list is there, buys wait."""
+    """Make this strategy the active one. Buys wait until its first list is fetched."""
     settings = context_of(request).settings
 
     def edit(config: Config) -> Mapping[str, Document]:

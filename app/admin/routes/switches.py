@@ -18,17 +18,20 @@ router = APIRouter(prefix="/admin", tags=["switches"], responses=REFUSALS, depen
 _MEANING = {
     "engine": ("The Top-N list is frozen and counts as fresh.", "The Top-N list is refreshed again."),
     "delivery": (
-        "Nothing leaves; signals go on being decided, and expire as ever.",
-        "Approved signals leave again, sells first.",
+        "No order is sent. Signals are still decided, and still expire.",
+        "Approved signals are sent again, sells first.",
     ),
-    "intake": ("Posts are answered 503, so that senders that can will send again.", "Posts are taken again."),
+    "intake": (
+        "Posts are answered with 503. A sender that retries loses nothing.",
+        "Posts are accepted again.",
+    ),
 }
 
 
 class Switches(BaseModel):
-    """What is paused now. A pause holds over everything; only a person resumes.
+    """The pauses. A pause outlasts restarts and updates; only a person resumes.
 
-    `warning`, where there is one: the switch holds and is in the database, but not in its file yet, and why.
+    `warning`: the change is effective and in the database, but could not be written to its file.
     """
 
     engine_paused: bool
