@@ -118,7 +118,7 @@ async def test_a_session_that_ended_leads_to_the_form(signed_in: Page, applicati
 
 
 async def test_signing_out(signed_in: Page) -> None:
-    await signed_in.get_by_role("button", name="Settings and sign out").click()
+    await signed_in.get_by_role("button", name="Preferences and sign out").click()
     await signed_in.get_by_role("button", name="Sign out", exact=True).click()
     await expect(signed_in.get_by_label("Admin token")).to_be_visible()
     await signed_in.goto("/admin")
@@ -134,7 +134,7 @@ async def test_signing_out_ends_every_tab_at_once(signed_in: Page) -> None:
     asking = await signed_in.context.new_page()
     await asking.add_init_script("delete window.WebSocket")
     await asking.goto("/admin/page/positions")
-    await signed_in.get_by_role("button", name="Settings and sign out").click()
+    await signed_in.get_by_role("button", name="Preferences and sign out").click()
     await signed_in.get_by_role("button", name="Sign out", exact=True).click()
     await watching.wait_for_url("**/admin/sign-in?next=*status%3Dfailed", timeout=4 * SOON)
     await signed_in.context.add_cookies(cast("Any", cookies))  # as somebody would who kept a copy
@@ -152,7 +152,7 @@ async def test_what_no_view_shows_is_readable_too(signed_in: Page, application: 
     await expect(signed_in.get_by_role("dialog")).to_be_visible()
     await check_looks(signed_in)
     await signed_in.keyboard.press("Escape")
-    await signed_in.get_by_role("button", name="Settings and sign out").click()
+    await signed_in.get_by_role("button", name="Preferences and sign out").click()
     await check_looks(signed_in)
     await signed_in.get_by_role("button", name="Português").click()
     for path in (f"/admin/page/signals/{signal_id}", f"/admin/page/signals/{uuid4()}"):
@@ -165,7 +165,7 @@ async def test_what_no_view_shows_is_readable_too(signed_in: Page, application: 
 
 async def test_language_and_theme_are_chosen_and_remembered(signed_in: Page) -> None:
     await signed_in.goto("/admin/page/signals?status=failed")
-    await signed_in.get_by_role("button", name="Settings and sign out").click()
+    await signed_in.get_by_role("button", name="Preferences and sign out").click()
     await signed_in.get_by_role("button", name="Português").click()
     await expect(signed_in.get_by_role("heading", level=1)).to_have_text("Sinais")
     assert signed_in.url.endswith("/admin/page/signals?status=failed")

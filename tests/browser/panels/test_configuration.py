@@ -32,11 +32,11 @@ async def test_values_are_changed_and_taken_back(desk: Desk) -> None:
     await save.click()
     await expect(form.locator("output")).to_have_text("Nothing was changed, so nothing was sent.")
     await form.get_by_role("textbox", name="Time-out").fill("0,5")
-    await form.get_by_role("textbox", name="Pauses before the next tries").fill("1 2,5 60")
+    await form.get_by_role("textbox", name="Pauses before the next attempts").fill("1 2,5 60")
     await form.get_by_label("Retry buys of unknown outcome").check()
     await form.get_by_role("textbox", name="Sells expire after").fill("7200")
     await save.click()
-    await expect(form.locator("output")).to_have_text("Saved, and in force.")
+    await expect(form.locator("output")).to_have_text("Saved and effective.")
     timeout = form.locator(".field").filter(has=page.locator("#webhook-timeout"))
     await expect(timeout).to_contain_text("set here", timeout=SOON)
     await expect(form.get_by_role("textbox", name="Time-out")).to_have_value("0.5", timeout=SOON)
@@ -53,7 +53,7 @@ async def test_values_are_changed_and_taken_back(desk: Desk) -> None:
     system = page.locator("#form-system")
     await system.get_by_label("A buy of a ticker that is held").select_option("reject")
     await system.get_by_role("button", name="Save").click()
-    await expect(system.locator("output")).to_have_text("Saved, and in force.")
+    await expect(system.locator("output")).to_have_text("Saved and effective.")
     assert await desk.log() == [
         ("webhook.configure", "", {}, {"timeout": 0.5, **new}, "done"),
         ("webhook.configure", "", {"timeout": 0.5}, {}, "done"),
@@ -100,13 +100,13 @@ async def test_intake_is_paused_after_a_typed_word(desk: Desk) -> None:
     page = await desk.open("configuration")
     await page.get_by_role("button", name="Pause intake").click()
     await desk.confirm("Pause intake", typed="pause")
-    await expect(desk.notice).to_have_text("Intake is paused; posts are answered 503.")
+    await expect(desk.notice).to_have_text("Intake is paused; posts are answered with 503.")
     with pytest.raises(HTTPError, match="503"):
         desk.send("NVDA", "buy")
     await expect(page.locator("#switch-intake")).to_contain_text("paused", timeout=SOON)
     await page.get_by_role("button", name="Resume intake").click()
     await desk.confirm("Resume intake")
-    await expect(desk.notice).to_have_text("Posts are taken again.")
+    await expect(desk.notice).to_have_text("Posts are accepted again.")
     desk.send("NVDA", "buy")
     assert [entry[:4] for entry in await desk.log()] == [
         ("intake.pause", "", {}, {"intake_paused": True}),
@@ -124,7 +124,7 @@ async def test_a_broken_file_is_not_overwritten(desk: Desk) -> None:
     await form.get_by_role("textbox", name="Time-out").fill("7")
     await form.get_by_role("button", name="Save").click()
     await expect(form.locator("output")).to_contain_text(
-        "Mend it on the host first: config/webhook_config.json"
+        "Correct it on the host first: config/webhook_config.json"
     )
     assert (desk.folder / "webhook_config.json").read_text() == "{"
 
@@ -132,11 +132,11 @@ async def test_a_broken_file_is_not_overwritten(desk: Desk) -> None:
 async def test_in_portuguese_the_word_to_type_is_portuguese(desk: Desk) -> None:
     await desk.page.context.add_cookies([{"name": "language", "value": "pt-BR", "url": desk.application.url}])
     page = await desk.open("configuration")
-    await page.get_by_role("button", name="Pausar a recepção").click()
+    await page.get_by_role("button", name="Pausar o recebimento").click()
     dialog = page.get_by_role("dialog")
     await dialog.get_by_label("Digite “pausar” para continuar").fill("pausar")
-    await dialog.get_by_role("button", name="Pausar a recepção").click()
-    await expect(desk.notice).to_have_text("A recepção está pausada; alertas recebem 503.")
+    await dialog.get_by_role("button", name="Pausar o recebimento").click()
+    await expect(desk.notice).to_have_text("O recebimento está pausado; os alertas recebem 503.")
 
 
 async def test_in_portuguese_a_refusal_is_portuguese(desk: Desk) -> None:

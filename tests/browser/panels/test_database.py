@@ -72,7 +72,7 @@ async def test_a_clearance_waits_for_what_is_undelivered(desk: Desk) -> None:
     await page.get_by_role("button", name="Clear").click()
     await desk.confirm("Clear", typed="clear")
     output = page.locator("form:has(.danger) output")
-    await expect(output).to_contain_text("Nothing was deleted: a clearance never takes")
+    await expect(output).to_contain_text("Nothing was deleted: signals are still undelivered")
     await expect(output).to_contain_text("1 signals are undelivered")
     await desk.database.execute("UPDATE signals SET status = 'expired' WHERE ticker = 'NVDA'")
     await page.get_by_role("button", name="Clear").click()

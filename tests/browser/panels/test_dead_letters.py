@@ -32,7 +32,7 @@ async def test_one_is_sent_again(desk: Desk) -> None:
     dialog = desk.page.get_by_role("dialog")
     await expect(dialog).to_contain_text("NVDA is sent again")
     await desk.confirm("Replay")
-    await expect(desk.notice).to_have_text("NVDA is on its way again.")
+    await expect(desk.notice).to_have_text("NVDA is pending again.")
     last = (await desk.receiver.count(3))[-1]
     assert last.alert["ticker"] == "NVDA"
     assert last.webhook_id.endswith(".r2")
@@ -53,7 +53,7 @@ async def test_many_are_counted_and_sent_after_a_typed_word(desk: Desk) -> None:
     await chosen.click()
     await expect(page.get_by_role("dialog")).to_contain_text("To be sent again: 2.")
     await desk.confirm("Replay the chosen ones (2)", typed="replay")
-    await expect(desk.notice).to_have_text("On their way again: 2.")
+    await expect(desk.notice).to_have_text("Pending again: 2.")
     received = await desk.receiver.count(5)
     assert sorted(each.alert["ticker"] for each in received[3:]) == ["AAPL", "TSLA"]
     await expect(page.locator("tr[id^=dead-]")).to_have_count(1, timeout=SOON)
@@ -62,7 +62,7 @@ async def test_many_are_counted_and_sent_after_a_typed_word(desk: Desk) -> None:
     await page.wait_for_url("**?*ticker=nvda")
     await page.get_by_role("button", name="Replay all that match").click()
     await desk.confirm("Replay all that match", typed="replay")
-    await expect(desk.notice).to_have_text("On their way again: 1.")
+    await expect(desk.notice).to_have_text("Pending again: 1.")
     await expect(page.get_by_text("No dead letter matches the filter.")).to_be_visible(timeout=SOON)
     assert [entry[2:4] for entry in await desk.log()][1:] == [
         ({"ticker": "NVDA", "confirm": 1}, {"replayed": 1})
@@ -92,7 +92,7 @@ async def test_a_later_order_on_its_way_goes_first(desk: Desk) -> None:
     await desk.confirm("Pause deliveries")
     await expect(desk.notice).to_have_text("Deliveries are paused.")
     desk.send("NVDA", "buy", number=7)
-    await expect(page.get_by_text("a later order is on its way")).to_be_visible(timeout=SOON)
+    await expect(page.get_by_text("a later order is pending")).to_be_visible(timeout=SOON)
     await page.get_by_role("button", name="Replay NVDA").click()
     await expect(desk.notice).to_contain_text("Nothing was sent: a later order of the ticker")
     await page.get_by_role("button", name="Resume deliveries").click()
@@ -108,6 +108,6 @@ async def test_a_destination_that_keeps_failing_is_said_here(desk: Desk) -> None
     await desk.receiver.count(5)
     page = await desk.open("dead-letters")
     destination = page.locator("#destination")
-    await expect(destination).to_contain_text("keeps failing", timeout=2 * SOON)
+    await expect(destination).to_contain_text("circuit open", timeout=2 * SOON)
     await expect(destination).to_contain_text("Last: ")
     await expect(destination).to_contain_text(desk.receiver.url.partition("/hook")[0])

@@ -117,7 +117,7 @@ async def test_no_secret_is_in_any_page(desk: Desk) -> None:
     page = await desk.open("configuration")
     await page.get_by_label("Time-out").fill("6")
     await page.get_by_role("button", name="Save").first.click()
-    await page.get_by_text("Saved, and in force.").wait_for()
+    await page.get_by_text("Saved and effective.").wait_for()
     signals = await desk.database.fetch("SELECT id FROM signals")
     assert signals
     views = [f"/admin/page/{panel}" for panel in PANELS]

@@ -33,7 +33,7 @@ async def test_a_position_is_closed_by_an_order_after_a_question(desk: Desk) -> 
     assert await desk.log() == []
     await close.click()
     await desk.confirm("Close")
-    await expect(desk.notice).to_have_text("The sell of NVDA is on its way.")
+    await expect(desk.notice).to_have_text("The sell of NVDA is pending.")
     assert sold(await desk.receiver.count(3)) == ["NVDA"]
     await expect(desk.position("NVDA")).to_have_count(0, timeout=SOON)
     await expect(desk.position("AAPL")).to_be_visible()
@@ -92,7 +92,7 @@ async def test_all_are_sold_once_after_a_typed_word(desk: Desk) -> None:
     await page.keyboard.press("Enter")
     await expect(dialog).to_be_visible()  # half the word is none
     await desk.confirm("Sell all", typed=" SELL ALL")
-    await expect(desk.notice).to_have_text("Sells on their way: 2.")
+    await expect(desk.notice).to_have_text("Pending sells: 2.")
     for ticker in ("NVDA", "AAPL"):
         await expect(desk.position(ticker).get_by_text("Sell", exact=True)).to_be_visible(timeout=SOON)
     await page.get_by_role("button", name="Sell all").click()
@@ -100,7 +100,7 @@ async def test_all_are_sold_once_after_a_typed_word(desk: Desk) -> None:
     await expect(desk.notice).to_contain_text("Nothing new was ordered")
     await page.get_by_role("button", name="Close NVDA").click()
     await desk.confirm("Close")
-    await expect(desk.notice).to_contain_text("a sell of NVDA is on its way already")
+    await expect(desk.notice).to_contain_text("a sell of NVDA is pending already")
     await page.get_by_label("Sell a ticker").fill("nvda")
     await page.get_by_role("button", name="Sell", exact=True).click()
     await desk.confirm("Sell")
@@ -135,7 +135,7 @@ async def test_any_ticker_is_sold(desk: Desk) -> None:
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("dialog")).to_contain_text("A sell of BRK.B is sent")
     await desk.confirm("Sell")
-    await expect(page.locator("output")).to_have_text("The sell of BRK.B is on its way.")
+    await expect(page.locator("output")).to_have_text("The sell of BRK.B is pending.")
     assert sold(await desk.receiver.count(1)) == ["BRK.B"]
     assert [entry[:2] for entry in await desk.log()] == [("order.sell-individual", "BRK.B")]
 

@@ -36,7 +36,7 @@ async def test_the_list_is_sold_from_and_the_engine_steered(desk: Desk) -> None:
     await page.get_by_role("button", name="Sell TSLA").click()
     await expect(page.get_by_role("dialog")).to_contain_text("although no position of it is open")
     await desk.confirm("Sell")
-    await expect(desk.notice).to_have_text("The sell of TSLA is on its way.")
+    await expect(desk.notice).to_have_text("The sell of TSLA is pending.")
     assert (await desk.receiver.count(1))[0].alert["ticker"] == "TSLA"
     await page.get_by_role("button", name="Pause the screener").click()
     await desk.confirm("Pause the screener")
@@ -53,7 +53,7 @@ async def test_the_list_is_sold_from_and_the_engine_steered(desk: Desk) -> None:
     await page.get_by_role("button", name="Refresh now").evaluate(
         "(button) => { button.form.requestSubmit(); button.form.requestSubmit(); }"
     )
-    await expect(desk.notice).to_have_text("A refresh was asked for; the list shows when it is done.")
+    await expect(desk.notice).to_have_text("Refresh requested; the list shows when it is done.")
     assert [entry[:4] for entry in await desk.log()][1:] == [
         ("engine.pause", "", {}, {"engine_paused": True}),
         ("engine.manual-refresh", "test", None, None),  # refused
@@ -70,7 +70,7 @@ async def test_a_new_strategy_is_checked_field_by_field(desk: Desk) -> None:
     said, create = new.locator("#new-url-problem"), new.get_by_role("button", name="Create")
     await name.fill("mine/own")
     await create.click()
-    await expect(said).to_have_text("Must be given.")
+    await expect(said).to_have_text("Required.")
     await expect(source).to_be_focused()
     await source.fill("ftp://finviz.com/")
     await create.click()
@@ -117,7 +117,7 @@ async def test_a_strategy_is_changed_activated_and_deleted(desk: Desk) -> None:
     await size.fill("2")
     await mine.get_by_role("textbox", name="Source").fill("list:GME,AMC")
     await save.click()
-    await expect(mine.locator("output")).to_have_text("Saved, and in force.")
+    await expect(mine.locator("output")).to_have_text("Saved and effective.")
     await expect(mine.locator(".brief")).to_contain_text("list:GME,AMC", timeout=SOON)
     await expect(size).to_have_value("2")
     await mine.get_by_role("button", name="Back to .env or the default: Size of the list").click()

@@ -1,5 +1,5 @@
 // Forms whose `data-send` names a route of the JSON API: asked first where they say so, sent once, answered in words.
-// What a form may say is told in templates/_controls.html.
+// templates/_controls.html lists the attributes of a form.
 
 import { confirm } from "./confirm.js";
 import { check, markRefused, unmark, values } from "./form.js";

@@ -82,7 +82,7 @@ function name(place = "") {
   return place.replace(/^strategies\[\d+\]\.?/, "");
 }
 
-/** At the field nobody has to be told the file and the field. */
+/** At the field the file and the field need not be named. */
 function shortened(words, place) {
   const before = `${place}: `;
   const at = words.indexOf(before);
@@ -108,7 +108,7 @@ function hasChanged(field) {
   return field.value !== field.defaultValue;
 }
 
-/** "0.5" and "0,5"; null where nothing stands. */
+/** Parse "0.5" or "0,5"; null for an empty text. */
 function number(text) {
   return text.trim() === "" ? null : Number(text.trim().replace(",", "."));
 }

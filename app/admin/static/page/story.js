@@ -1,4 +1,4 @@
-// A signal's story: any link with `data-story` opens it over the page; it is kept current while it is open.
+// A signal's timeline: any link with `data-story` opens it over the page; it is kept current while it is open.
 
 import { ask } from "./session.js";
 import { localise } from "./time.js";
@@ -6,7 +6,7 @@ import { localise } from "./time.js";
 const dialog = document.querySelector("#story");
 let address = null;
 
-/** Open the story that `link` leads to; without an answer the link is simply followed. */
+/** Open the timeline that `link` leads to; without an answer the link is simply followed. */
 async function open(link) {
   address = link.href;
   const opened = await load();
@@ -14,7 +14,7 @@ async function open(link) {
   else if (!dialog.open) dialog.showModal();
 }
 
-/** Fetch the open story again. */
+/** Fetch the open timeline again. */
 export function refresh() {
   if (dialog.open) load();
 }

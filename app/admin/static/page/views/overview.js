@@ -104,15 +104,15 @@ function remove(figure) {
 function drawFigure(figure) {
   const kind = KINDS[figure.dataset.chart];
   const place = figure.querySelector(".plot");
-  const told = newest(kind);
-  tell(figure, told);
-  if (!told) {
+  const latest = newest(kind);
+  showText(figure, latest);
+  if (!latest) {
     remove(figure);
     blank(place, word("chart.none"));
     return;
   }
   blank(place, "");
-  place.ariaLabel = `${figure.querySelector("h3").textContent}. ${told}`;
+  place.ariaLabel = `${figure.querySelector("h3").textContent}. ${latest}`;
   const data = [hours.map((hour) => Date.parse(hour.hour) / 1000), ...kind.values.map((value) => hours.map(value))];
   if (plots.has(figure)) plots.get(figure).setData(data);
   else plots.set(figure, new uPlot(options(figure, kind, place.clientWidth), data, place));
@@ -148,7 +148,7 @@ function options(figure, kind, width) {
       setCursor: [
         ({ cursor }) => {
           const hour = hours[cursor.idx];
-          tell(figure, !hour || cursor.left < 0 ? newest(kind) : `${moment(hour)}: ${kind.any(hour) ? kind.say(hour) : word("chart.none")}`);
+          showText(figure, !hour || cursor.left < 0 ? newest(kind) : `${moment(hour)}: ${kind.any(hour) ? kind.say(hour) : word("chart.none")}`);
         },
       ],
     },
@@ -178,7 +178,7 @@ function blank(plot, text) {
   plot.dataset.blank = text;
 }
 
-function tell(figure, text) {
+function showText(figure, text) {
   const readout = figure.querySelector(".readout");
   if (readout.textContent !== text) readout.textContent = text;
 }
