@@ -50,11 +50,10 @@ FROM total
 
 -- name: waiting
 -- The two queues; `oldest_waiting_seconds` is NULL when both are empty.
-SELECT count(*) FILTER (WHERE status = 'received') AS processing_queue,
-       count(*) FILTER (WHERE status <> 'received') AS approved_queue,
+SELECT count(*) FILTER (WHERE is_undecided) AS processing_queue,
+       count(*) FILTER (WHERE NOT is_undecided) AS approved_queue,
        extract(epoch FROM clock_timestamp() - min(coalesce(renewed_at, received_at)))::float8 AS oldest_waiting_seconds
-FROM signals
-WHERE status IN ('received', 'approved', 'forwarding')
+FROM unfinished_signals
 
 -- name: changes
 -- Each change of a signal writes an event, so the newest event shows whether a list is out of date. Ids are assigned before the

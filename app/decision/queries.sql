@@ -2,8 +2,10 @@
 -- read again for each of its own rows (tests/api/trading/test_plans.py proves it):
 -- * No step joins the queue with itself.
 -- * Rows are found by id. An array of ids fits no other index, and neither does a condition within coalesce.
--- * The signals of a ticker are found by ticker and seq. OFFSET 0 makes PostgreSQL look them up row by row.
--- * "Unfinished, but not …" fits only the index of unfinished signals.
+-- * The unfinished signals of a ticker are found by ticker and seq in the view unfinished_signals, which fits one index only.
+--   OFFSET 0 keeps EXISTS, and a look-up in the view position_states, from becoming a join: each ticker is looked up by itself.
+-- * The first rows of a queue are found in the order of its index. Conditions on its rows are within CASE, for which PostgreSQL
+--   expects half of the rows whatever the statistics say. If it expected few, it would read and sort the whole queue.
 
 -- name: claim_signals
 -- $1 limit, $2 the active strategy's name, $3 true while the engine is paused: its list is frozen and counts as fresh.
@@ -27,11 +29,9 @@ WITH list AS (
       -- Fails closed: without a fresh list buys wait, and so do the later signals of their ticker.
       AND (coalesce((SELECT fresh FROM list), false)
            OR (type <> 'buy' AND NOT EXISTS (
-                   SELECT FROM signals b
-                   WHERE b.ticker = s.ticker AND b.seq < s.seq AND b.type = 'buy'
-                     AND b.status IN ('received', 'approved', 'forwarding') AND b.status NOT IN ('approved', 'forwarding')
-                     AND b.expires_at > statement_timestamp()  -- Fails open: no exit waits for an expired buy.
-                   OFFSET 0)))
+                   SELECT FROM unfinished_signals b
+                   WHERE b.ticker = s.ticker AND b.seq < s.seq AND b.type = 'buy' AND b.is_undecided
+                     AND b.is_live)))  -- Fails open: no exit waits for an expired buy.
     ORDER BY seq
     LIMIT $1
 ), locked AS (
@@ -116,9 +116,8 @@ CROSS JOIN LATERAL (
 ) AS found
 WHERE NOT EXISTS (SELECT FROM position_states p WHERE p.ticker = wanted.ticker OFFSET 0)
   AND NOT EXISTS (
-      SELECT FROM signals q
-      WHERE q.ticker = wanted.ticker AND q.type = 'buy'
-        AND q.status IN ('received', 'approved', 'forwarding') AND q.status NOT IN ('approved', 'forwarding')
+      SELECT FROM unfinished_signals q
+      WHERE q.ticker = wanted.ticker AND q.type = 'buy' AND q.is_undecided
       OFFSET 0)
 ORDER BY wanted.place
 

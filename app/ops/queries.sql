@@ -1,21 +1,10 @@
 -- name: queues
 -- How many signals are in each queue, and the age of the oldest in seconds, 0 for an empty queue.
--- Unfinished but not received: only the index by ticker has that as its condition. MATERIALIZED, because in the order of
--- `seq` PostgreSQL would read everything that ever ended before the first match.
-WITH to_deliver AS MATERIALIZED (
-    SELECT seq, coalesce(renewed_at, received_at) AS since
-    FROM signals WHERE status IN ('received', 'approved', 'forwarding') AND status <> 'received'
-)
-SELECT
-    (SELECT count(*) FROM signals WHERE status = 'received') AS received,
-    (SELECT count(*) FROM to_deliver) AS approved,
-    coalesce((
-        SELECT extract(epoch FROM clock_timestamp() - coalesce(renewed_at, received_at))::float8
-        FROM signals WHERE status = 'received' ORDER BY seq LIMIT 1
-    ), 0) AS oldest_received,
-    coalesce((
-        SELECT extract(epoch FROM clock_timestamp() - since)::float8 FROM to_deliver ORDER BY seq LIMIT 1
-    ), 0) AS oldest_approved;
+SELECT count(*) FILTER (WHERE is_undecided) AS received,
+       count(*) FILTER (WHERE NOT is_undecided) AS approved,
+       coalesce(extract(epoch FROM clock_timestamp() - min(since) FILTER (WHERE is_undecided))::float8, 0) AS oldest_received,
+       coalesce(extract(epoch FROM clock_timestamp() - min(since) FILTER (WHERE NOT is_undecided))::float8, 0) AS oldest_approved
+FROM (SELECT is_undecided, coalesce(renewed_at, received_at) AS since FROM unfinished_signals) AS waiting;
 
 -- name: sells_at_risk
 -- `late`: sells in the last tenth of their time to expiry. `expired`, `failed`: sells that ended undelivered while their position is
@@ -39,9 +28,8 @@ WITH undelivered AS (
       AND status_at > now() - interval '24 hours'
 )
 SELECT
-    (SELECT count(*) FROM signals
-     WHERE status IN ('received', 'approved', 'forwarding') AND type <> 'buy'
-       AND expires_at - clock_timestamp() < (expires_at - coalesce(renewed_at, received_at)) / 10) AS late,
+    (SELECT count(*) FROM unfinished_signals
+     WHERE type <> 'buy' AND expires_at - clock_timestamp() < (expires_at - coalesce(renewed_at, received_at)) / 10) AS late,
     (SELECT count(*) FROM undelivered WHERE status = 'expired') AS expired,
     (SELECT count(*) FROM undelivered WHERE status = 'failed') AS failed,
     (SELECT count(*) FROM positions WHERE status = 'open' AND NOT confirmed) AS unconfirmed

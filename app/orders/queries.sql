@@ -1,5 +1,5 @@
 -- Typed functions over these statements: app/orders/repository.py.
--- Why conditions are written in this form, which keeps PostgreSQL's estimates right: see app/decision/queries.sql.
+-- The rules that keep plans right whatever the statistics say: see app/decision/queries.sql.
 
 -- name: lock_limiter
 -- $1 destination. Until the transaction ends, no other transaction of any process uses a token of this destination.
@@ -71,17 +71,15 @@ WHERE a.ended_at > clock_timestamp()
 SELECT clock_timestamp() AS now, (SELECT coalesce(max(seq), 0) FROM signals) AS last_seq, buy.id AS buy, buy.expires_at AS buy_expires_at
 FROM (SELECT) AS one
 LEFT JOIN LATERAL (
-    SELECT id, expires_at FROM signals
-    WHERE status IN ('received', 'approved', 'forwarding') AND type = 'buy'
-    LIMIT 1
+    SELECT id, expires_at FROM unfinished_signals WHERE type = 'buy' LIMIT 1
 ) AS buy ON true
 
 -- name: read_seconds_ahead
 -- By how many seconds the newest arrival, opening of a position, fetch of a list or end of a refresh is ahead of the clock; NULL: none
 -- is. The condition on statement_timestamp() lets PostgreSQL use the index of arrivals.
 SELECT extract(epoch FROM greatest(
-    (SELECT max(greatest(received_at, renewed_at)) FROM signals
-     WHERE status IN ('received', 'approved', 'forwarding') AND greatest(received_at, renewed_at) > clock_timestamp()),
+    (SELECT max(greatest(received_at, renewed_at)) FROM unfinished_signals
+     WHERE greatest(received_at, renewed_at) > clock_timestamp()),
     (SELECT max(received_at) FROM signals
      WHERE received_at > statement_timestamp() AND received_at > clock_timestamp() AND imported_at IS NULL),
     (SELECT max(opened_at) FROM positions WHERE status = 'open' AND opened_at > clock_timestamp()),
@@ -106,10 +104,9 @@ SELECT EXISTS (SELECT FROM signals WHERE id = $1 AND expires_at >= $2)
 WITH ahead AS MATERIALIZED (
     SELECT id, status_at > clock_timestamp() AS is_status_ahead,
            coalesce(coalesce(renewed_at, received_at) > clock_timestamp() OR (type = 'buy' AND seq <= $3::bigint), false) AS is_aged
-    FROM signals
-    WHERE status IN ('received', 'approved', 'forwarding')
-      AND (coalesce(renewed_at, received_at) > clock_timestamp() OR status_at > clock_timestamp()
-           OR (type = 'buy' AND seq <= $3::bigint))
+    FROM unfinished_signals
+    WHERE coalesce(renewed_at, received_at) > clock_timestamp() OR status_at > clock_timestamp()
+       OR (type = 'buy' AND seq <= $3::bigint)
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 ), shifted AS (
@@ -142,9 +139,8 @@ SELECT count(*) FROM shifted
 
 -- name: has_pending_ahead
 SELECT EXISTS (
-    SELECT FROM signals
-    WHERE status IN ('received', 'approved', 'forwarding')
-      AND (coalesce(renewed_at, received_at) > clock_timestamp() OR status_at > clock_timestamp()))
+    SELECT FROM unfinished_signals
+    WHERE coalesce(renewed_at, received_at) > clock_timestamp() OR status_at > clock_timestamp())
 
 -- name: shift_ended
 -- $1 seconds, $2 limit. The same for signals that have ended: their keys, and the windows of reprocessing. Imported ones keep their times.
@@ -189,7 +185,7 @@ WITH ahead AS (
         (SELECT max(greatest(
              CASE WHEN not_before > statement_timestamp() + make_interval(secs => $3) THEN not_before END,
              CASE WHEN lease_until > statement_timestamp() + make_interval(secs => $4) THEN lease_until END))
-         FROM signals WHERE status IN ('received', 'approved', 'forwarding') AND status <> 'received')) AS newest
+         FROM unfinished_signals)) AS newest
 ), held AS (
     UPDATE destinations
     SET held_until = CASE
@@ -200,15 +196,14 @@ WITH ahead AS (
        OR probe_at > statement_timestamp() + make_interval(secs => $2)
     RETURNING 1
 ), waiting AS (
-    UPDATE signals
+    UPDATE unfinished_signals
     SET not_before = CASE
             WHEN not_before > statement_timestamp() + make_interval(secs => $3) THEN statement_timestamp() ELSE not_before END,
         lease_until = CASE
             WHEN lease_until > statement_timestamp() + make_interval(secs => $4)
                 THEN statement_timestamp() + make_interval(secs => $4) ELSE lease_until END
-    WHERE status IN ('received', 'approved', 'forwarding') AND status <> 'received'
-      AND (not_before > statement_timestamp() + make_interval(secs => $3)
-           OR lease_until > statement_timestamp() + make_interval(secs => $4))
+    WHERE not_before > statement_timestamp() + make_interval(secs => $3)
+       OR lease_until > statement_timestamp() + make_interval(secs => $4)
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
@@ -217,8 +212,8 @@ SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
 
 -- name: claim
 -- $1 claim id, $2 limit, $3 lease in seconds, $4 destination, $5 false: no row while the circuit is open.
--- Claims at most one row of a ticker, its first unfinished one; sells and manual orders before buys. A sell at the head of its
--- ticker's queue without an open position is rejected: everything before it is finished, so no position will be opened.
+-- Claims at most one row of a ticker, its first live one; sells and manual orders before buys. Without an open position such a sell is
+-- rejected: nothing before it is live, so no position will be opened.
 -- The attempt is inserted in the same transaction, so it is committed before the request is sent.
 WITH due AS (
     SELECT s.id, s.ticker, s.seq,
@@ -226,17 +221,10 @@ WITH due AS (
                SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open') AS idle
     FROM signals s
     WHERE s.status = 'approved'
-      -- one condition, which PostgreSQL estimates to hold for nearly all rows: with many ended signals it would expect too few rows
-      -- and read the whole queue for each claim
-      AND nullif(
-          s.expires_at > statement_timestamp()
-          AND (s.not_before IS NULL OR s.not_before <= statement_timestamp())
-          AND NOT EXISTS (
-              SELECT FROM signals e
-              WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.status IN ('received', 'approved', 'forwarding')
-                -- an expired signal is never sent, so no exit waits until the sweep has ended it
-                AND nullif(e.status = 'forwarding' OR e.expires_at > statement_timestamp(), false) IS NOT UNKNOWN
-              OFFSET 0), false) IS NOT UNKNOWN
+      AND CASE
+          WHEN s.expires_at <= statement_timestamp() OR s.not_before > statement_timestamp() THEN false
+          ELSE NOT EXISTS (SELECT FROM unfinished_signals e WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.is_live)
+      END
       AND NOT EXISTS (
           SELECT FROM destinations d
           WHERE d.destination = $4
@@ -249,7 +237,8 @@ WITH due AS (
            CASE
                WHEN NOT idle THEN 'on its way to the destination'
                WHEN (SELECT b.status FROM signals b
-                     WHERE b.ticker = due.ticker AND b.seq < due.seq AND b.type = 'buy' AND b.imported_at IS NULL
+                     WHERE b.ticker = due.ticker AND b.seq < due.seq
+                       AND CASE WHEN b.type = 'buy' THEN b.imported_at IS NULL ELSE false END
                      ORDER BY b.seq DESC LIMIT 1) IN ('rejected', 'failed', 'expired', 'received', 'approved')  -- overdue
                    THEN 'its buy was not delivered, and no other position is open'
                ELSE 'the position was closed before its turn came'
@@ -338,10 +327,7 @@ WITH seen AS (
 )
 SELECT id, position, extract(epoch FROM clock_timestamp() - received_at)::float8 AS age_seconds,
        EXISTS (
-           SELECT FROM signals n
-           WHERE n.ticker = change.ticker
-             AND n.status IN ('received', 'approved', 'forwarding') AND n.status NOT IN ('received', 'forwarding')
-           OFFSET 0)
+           SELECT FROM unfinished_signals n WHERE n.ticker = change.ticker AND n.is_pending OFFSET 0)
            OR EXISTS (SELECT FROM recovered) AS has_more_due,
        EXISTS (SELECT FROM recovered) AS has_closed_circuit
 FROM change
@@ -455,11 +441,10 @@ SELECT id FROM attempts WHERE id = ANY ($1) AND ended_at IS NULL
 
 -- name: expire
 -- $1 limit. Skips locked rows: they are being decided or claimed, and the next sweep sees them again.
--- `seq + 0`: in the order of the index on `seq`, PostgreSQL would read every ended signal before the first overdue one.
 WITH overdue AS (
-    SELECT id, status FROM signals
-    WHERE status IN ('received', 'approved') AND expires_at <= statement_timestamp()
-    ORDER BY seq + 0
+    SELECT id, status FROM unfinished_signals
+    WHERE NOT is_live
+    ORDER BY expires_at
     LIMIT $1
     FOR UPDATE SKIP LOCKED
 ), expired AS (
@@ -487,10 +472,8 @@ WITH orphan AS (
     WHERE s.ticker = ANY ($1) AND s.status = 'approved' AND s.type IN ('sell', 'position_close', 'sell_all')
       AND NOT EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open')
       AND NOT EXISTS (
-          SELECT FROM signals b
-          WHERE b.ticker = s.ticker AND b.type = 'buy' AND b.seq < s.seq
-            AND b.status IN ('received', 'approved', 'forwarding')
-            AND (b.status = 'forwarding' OR b.expires_at > statement_timestamp())
+          SELECT FROM unfinished_signals b
+          WHERE b.ticker = s.ticker AND b.type = 'buy' AND b.seq < s.seq AND b.is_live
           OFFSET 0)
     RETURNING s.id, s.ticker, s.reason
 ), event AS (
@@ -549,9 +532,8 @@ SELECT reason FROM destinations WHERE destination = $1 AND probe_at IS NOT NULL
 -- $1 cursor (a seq), $2 status, $3 ticker, each NULL for any; $4 limit. Newest first.
 SELECT s.id, s.seq, s.status, s.type, s.ticker, s.reason, s.received_at, s.status_at, s.attempts, s.round,
        EXISTS (
-           SELECT FROM signals o
-           WHERE o.ticker = s.ticker AND o.seq > s.seq
-             AND (o.status = 'forwarding' OR o.status = 'approved' AND o.expires_at > statement_timestamp())) AS blocked
+           SELECT FROM unfinished_signals o
+           WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.is_pending) AS blocked
 FROM signals s
 WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at IS NULL
   AND ($1::bigint IS NULL OR s.seq < $1)
@@ -565,9 +547,8 @@ LIMIT $4
 -- two orders of a ticker would be sent at once, in the wrong order.
 SELECT s.id,
        EXISTS (
-           SELECT FROM signals o
-           WHERE o.ticker = s.ticker AND o.seq > s.seq
-             AND (o.status = 'forwarding' OR o.status = 'approved' AND o.expires_at > statement_timestamp())) AS blocked
+           SELECT FROM unfinished_signals o
+           WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.is_pending) AS blocked
 FROM signals s
 WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at IS NULL
   AND ($1::uuid[] IS NULL OR s.id = ANY ($1))

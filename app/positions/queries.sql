@@ -17,9 +17,8 @@ SELECT ticker FROM positions WHERE id = $1
 -- name: pending_orders
 -- $1 tickers, $2 types. In the order of arrival.
 SELECT id AS signal_id, ticker, type
-FROM signals
-WHERE ticker = ANY ($1) AND type = ANY ($2)
-  AND (status = 'forwarding' OR status = 'approved' AND expires_at > statement_timestamp())
+FROM unfinished_signals
+WHERE ticker = ANY ($1) AND type = ANY ($2) AND is_pending
 ORDER BY seq
 
 -- name: insert_orders

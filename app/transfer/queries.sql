@@ -6,7 +6,7 @@ SELECT clock_timestamp()
 -- name: extent
 -- The newest signal of an export or a clearance that begins now: later signals are not part of it.
 SELECT coalesce(max(seq), 0) AS last_seq, clock_timestamp() AS at,
-       count(*) FILTER (WHERE status IN ('received', 'approved', 'forwarding')) AS undelivered
+       (SELECT count(*) FROM unfinished_signals) AS undelivered
 FROM signals
 
 -- name: contents

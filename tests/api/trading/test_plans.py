@@ -1,4 +1,4 @@
-"""A burst meets plans made while the queue was empty: no statement may read the queue over and over for that.
+"""Plans and statistics of other times: no statement reads the queue over and over, or what has ended.
 
 Rows are counted, not seconds: `EXPLAIN (ANALYZE)` says how many each step of a plan read.
 """
@@ -19,19 +19,22 @@ if TYPE_CHECKING:
     from app.db.pool import Connection
 
 WAITING = 5_000  # of each status
+ENDED = 200_000
 BATCH = 100
+TICKERS = 200
 # The queue a few times, or a batch for each of its own rows. The queue for each row of a batch is far more.
 MOST = 3 * 2 * WAITING
 
 _ENDED = """
 INSERT INTO signals (id, status, type, ticker, expires_at, body)
-SELECT gen_random_uuid(), CASE WHEN n % 3 = 0 THEN 'forwarded' ELSE 'rejected' END, 'buy', 'H' || n % 100,
-       now(), '{}'
+SELECT gen_random_uuid(),
+       CASE WHEN n % 100 = 99 THEN 'failed' WHEN n % 3 = 0 THEN 'forwarded' ELSE 'rejected' END, 'buy',
+       $2 || n % 100, now(), '{}'
 FROM generate_series(1, $1::int) AS n
 """
 _WAITING = """
 INSERT INTO signals (id, status, type, ticker, expires_at, claim_id, lease_until, body)
-SELECT gen_random_uuid(), $2, CASE WHEN n % 5 = 4 THEN 'sell' ELSE 'buy' END, $3 || n % 200,
+SELECT gen_random_uuid(), $2, CASE WHEN n % 5 = 4 THEN 'sell' ELSE 'buy' END, $3 || n % $4,
        now() + interval '1 hour',
        CASE $2 WHEN 'forwarding' THEN gen_random_uuid() END, CASE $2 WHEN 'forwarding' THEN now() END, '{}'
 FROM generate_series(1, $1::int) AS n
@@ -55,9 +58,20 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "orders.end_strays": "'{{}}', 75, 'left open'",
     "orders.expire": "{batch}",
     "orders.reject_orphans": "'{{A1,A2,A3,A4}}'",
+    "orders.read_clock": "",
+    "orders.read_seconds_ahead": "",
+    "orders.shift_pending": "5, false, {batch}",
+    "orders.has_pending_ahead": "",
+    "orders.clamp_times": "60, 60, 60, 60",
+    "orders.read_dead_letters": "NULL, NULL, NULL, {batch}",
+    "orders.read_replay_candidates": "NULL, NULL, NULL, {batch}",
     "decision.find_candidates": "{tickers}, 0, 0, NULL",
+    "positions.open_positions": "NULL",
+    "positions.pending_orders": "{tickers}, '{{buy,sell}}'",
     "ops.queues": "",
     "ops.sells_at_risk": "",
+    "transfer.extent": "",
+    "admin.waiting": "",
 }
 
 
@@ -78,15 +92,15 @@ async def test_no_statement_reads_the_queue_over_and_over(
     connection: Connection, mode: str, ended: int, listed: int
 ) -> None:
     await connection.execute(f"SET plan_cache_mode = {mode}")
-    await connection.execute(_ENDED, ended)
+    await connection.execute(_ENDED, ended, "H")
     await connection.execute("VACUUM ANALYZE")
     plans = {name: await prepare(connection, name) for name in STATEMENTS}
 
     if listed:  # without a list buys wait
         await connection.execute(_LIST, listed)
-    await connection.execute(_WAITING, BATCH, "forwarding", "F")
-    await connection.execute(_WAITING, WAITING, "received", "R")
-    await connection.execute(_WAITING, WAITING, "approved", "A")
+    await connection.execute(_WAITING, BATCH, "forwarding", "F", TICKERS)
+    await connection.execute(_WAITING, WAITING, "received", "R", TICKERS)
+    await connection.execute(_WAITING, WAITING, "approved", "A", TICKERS)
     await connection.execute(_ATTEMPTS)
     arguments = await make_arguments(connection)
 
@@ -94,19 +108,54 @@ async def test_no_statement_reads_the_queue_over_and_over(
     assert {name: rows for name, rows in read.items() if rows > MOST} == {}
 
 
+@pytest.mark.parametrize("is_analysed_empty", [True, False])
 @pytest.mark.parametrize("waiting", ["approved", "received"])
-async def test_what_looks_at_the_queue_reads_no_more_beside_many_that_ended(
-    connection: Connection, waiting: str
+async def test_no_statement_reads_what_has_ended(
+    connection: Connection,
+    waiting: str,
+    is_analysed_empty: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
-    await connection.execute(_ENDED, 200_000)
-    await connection.execute(_WAITING, WAITING, waiting, "A")
+    if is_analysed_empty:
+        await connection.execute("ANALYZE")
+    await connection.execute(_ENDED, ENDED, "A")  # the tickers of what waits
+    await connection.execute(_WAITING, BATCH, "forwarding", "F", TICKERS)
+    await connection.execute(_WAITING, WAITING, waiting, "A", TICKERS)
+    await connection.execute(_ATTEMPTS)
+    # as autovacuum does on its way, which is no statistics
+    await connection.execute("SELECT brin_summarize_new_values('signals_by_arrival')")
+    for statistics in ("stale", "current"):
+        if statistics == "current":
+            await connection.execute("VACUUM ANALYZE")
+        plans = {name: await prepare(connection, name) for name in STATEMENTS}
+        arguments = await make_arguments(connection)
+        for mode in ("force_generic_plan", "force_custom_plan"):
+            await connection.execute(f"SET plan_cache_mode = {mode}")
+            read = {name: await rows_read(connection, plans[name], arguments[name]) for name in STATEMENTS}
+            assert {name: rows for name, rows in read.items() if rows > BATCH * BATCH} == {}, statistics
+        for plan in plans.values():
+            await connection.execute(f"DEALLOCATE {plan}")
+
+
+async def test_a_tickers_signals_are_not_read_for_each_of_them(connection: Connection) -> None:
+    await connection.execute(_ENDED, ENDED // 2, "A")
+    for status in ("received", "approved"):
+        await connection.execute(_WAITING, WAITING // 5, status, "A", 1)
     await connection.execute("VACUUM ANALYZE")
-    names = ("decision.claim_signals", "orders.claim", "orders.expire", "ops.queues", "ops.sells_at_risk")
-    plans = {name: await prepare(connection, name) for name in names}
     arguments = await make_arguments(connection)
-    for _ in range(6):  # the plan for any number, if it looks cheaper, comes after five for this one
-        read = {name: await rows_read(connection, plans[name], arguments[name]) for name in names}
-        assert {name: rows for name, rows in read.items() if rows > BATCH * BATCH} == {}
+    for name in ("decision.claim_signals", "orders.claim", "orders.reject_orphans"):
+        plan = await prepare(connection, name)
+        assert await rows_read(connection, plan, arguments[name].replace("A1", "A0")) <= MOST, name
+
+
+def test_every_statement_on_unfinished_signals_is_among_them() -> None:
+    packages = ("admin", "decision", "intake", "ops", "orders", "positions", "screener", "transfer")
+    found = {
+        f"{package}.{name}"
+        for package in packages
+        for name, statement in load(f"app.{package}").items()
+        if "unfinished_signals" in statement or "position_states" in statement
+    }
+    assert found <= STATEMENTS.keys()
 
 
 async def prepare(connection: Connection, name: str) -> str:
