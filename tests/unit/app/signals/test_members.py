@@ -37,6 +37,11 @@ def test_remove_members(body: str, left: str) -> None:
     assert remove_members(body.encode(), "secret") == left.encode()
 
 
+def test_a_member_is_removed_beside_any_depth() -> None:
+    deep = b'{"a":' + 5_000 * b"[" + 5_000 * b"]"
+    assert remove_members(deep + b',"secret":"x"}', "secret") == deep + b"}"
+
+
 @given(
     st.lists(
         st.tuples(
