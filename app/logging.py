@@ -74,7 +74,6 @@ class _Output:
                 self._stream.write(text)
 
     def flush(self) -> None:
-        """Pass on what was written."""
         if self._stream is not None:
             with suppress(OSError, ValueError):
                 self._stream.flush()

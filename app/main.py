@@ -66,12 +66,8 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
         store = ConfigStore(context.pool, settings, context.wakeups, start, apply=context.apply_config)
         await store.first_look()  # a pause of another process holds before anything is delivered
         intake_service = IntakeService(context)
-        app.state.context, app.state.intake, app.state.health = (
-            context,
-            intake_service,
-            health.Health(context),
-        )
-        app.state.config_store = store
+        app.state.context, app.state.config_store = context, store
+        app.state.intake, app.state.health = intake_service, health.Health(context)
         ended = app.state.ended_sessions = web_sessions.EndedSessions(context.pool)
         beat = context.supervisor.heartbeat
         context.supervisor.start("sessions", partial(web_sessions.run, ended, beat("sessions")))

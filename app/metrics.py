@@ -43,11 +43,9 @@ class DatabaseGauge(Collector):
         return bool(self._is_up) and time.monotonic() - self._at < SAMPLE_SECONDS
 
     def collect(self) -> Iterator[Metric]:
-        """Return its state at the moment of the scrape."""
-        values = [] if self._is_up is None else [float(self.is_up)]
         family = GaugeMetricFamily(self._name, self._documentation)
-        for value in values:
-            family.add_metric([], value)
+        if self._is_up is not None:
+            family.add_metric([], float(self.is_up))
         yield family
 
 
@@ -68,7 +66,6 @@ class SampledGauge(Collector):
         self._samples = {}
 
     def collect(self) -> Iterator[Metric]:
-        """Return what is still known at the moment of the scrape."""
         family = GaugeMetricFamily(self._name, self._documentation, labels=self._labels)
         now = time.monotonic()
         for label, (value, at) in self._samples.items():
@@ -109,11 +106,9 @@ class WorkerGauge(Collector):
         self._states: Callable[[], Mapping[str, Liveness]] = dict[str, Liveness]
 
     def watch(self, states: Callable[[], Mapping[str, Liveness]]) -> None:
-        """Ask this from now on."""
         self._states = states
 
     def collect(self) -> Iterator[Metric]:
-        """Return every worker."""
         family = GaugeMetricFamily(self._name, self._documentation, labels=["worker"])
         for name, state in self._states().items():
             family.add_metric([name], float(state.alive))
@@ -198,7 +193,6 @@ class _Prefixed(Collector):
     """The same metrics with the application's prefix, for who scrapes many applications."""
 
     def collect(self) -> Iterator[Metric]:
-        """Copy each family under its prefixed name."""
         for own in _OURS:
             for family in own.collect():
                 copy = Metric(PREFIX + family.name, family.documentation, family.type, family.unit)

@@ -291,8 +291,7 @@ class ConfigStore:
                     "a configuration file is wrong; the last good one stays in force", error=str(problem)
                 )
         if before.config != state.config or before.problems != state.problems:
-            for topic in ("received", "approved", "changed"):
-                self._wakeups.notify(topic)
+            self._wakeups.notify("received", "approved", "changed")
 
     async def _contents(self) -> Mapping[str, Content]:
         """Read the files. One that is absent for less than 2.5 s counts as unchanged."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import structlog
 
 from app import metrics
-from app.db.pool import Pool
+from app.db.pool import Connection, Pool
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +24,12 @@ _SLOW_SECONDS = 1.0  # an answer that takes longer says too little about the mom
 def machine_clock() -> datetime:
     """Return the machine's time."""
     return datetime.now(UTC)
+
+
+async def read_time(database: Connection | Pool) -> datetime:
+    """Return the time of the database's clock, UTC."""
+    now: datetime = await database.fetchval("SELECT clock_timestamp()")
+    return now
 
 
 class ClockStep(NamedTuple):
@@ -69,7 +75,7 @@ class DatabaseClock:
         """Ask the database for its time; a slow answer is left out."""
         async with pool.acquire(timeout=5) as connection:
             asked = time.monotonic()
-            at = await connection.fetchval("SELECT clock_timestamp()")
+            at = await read_time(connection)
             took = time.monotonic() - asked
         if took <= _SLOW_SECONDS:
             self._at, self._counted, self._uncertain = at, asked + took / 2, took / 2

@@ -53,7 +53,6 @@ class _Session(asyncpg.Connection):
         self.socket: socket.socket | None = transport.get_extra_info("socket")
 
     def get_reset_query(self) -> str:
-        """Return no statement."""
         return ""
 
 

@@ -62,17 +62,8 @@ async def claim_signals(
     rows = await connection.fetch(_SQL["claim_signals"], limit, strategy, is_frozen)
     return [
         ClaimedSignal(
-            row["id"],
-            row["ticker"],
-            row["type"],
-            row["is_expired"],
-            TickerFacts(
-                row["is_open"],
-                row["has_pending_buy"],
-                row["rank"],
-                row["list_size"],
-                row["list_age_seconds"],
-            ),
+            *(row["id"], row["ticker"], row["type"], row["is_expired"]),
+            facts=TickerFacts(**{name: row[name] for name in TickerFacts._fields}),
         )
         for row in rows
     ]
@@ -107,7 +98,7 @@ async def lock_pending_lists(connection: Connection) -> list[PendingList]:
     Lists that another process has locked are skipped.
     """
     rows = await connection.fetch(_SQL["lock_pending_lists"])
-    return [PendingList(row["id"], row["strategy"], row["entered"]) for row in rows]
+    return [PendingList(**row) for row in rows]
 
 
 async def mark_lists_processed(connection: Connection, *, list_ids: Sequence[int]) -> None:
@@ -121,7 +112,7 @@ async def find_current_list(connection: Connection, *, strategy: str, is_frozen:
     `is_frozen`: the engine is paused, so the list counts as fresh.
     """
     row = await connection.fetchrow(_SQL["find_current_list"], strategy, is_frozen)
-    return CurrentList(row["tickers"], row["age_seconds"]) if row else None
+    return CurrentList(**row) if row else None
 
 
 async def find_candidates(

@@ -156,5 +156,4 @@ def announce(context: AppContext, outcome: Outcome) -> None:
         metrics.SIGNALS_DECIDED.labels(DecisionResult.APPROVED).inc()
         log.info("reprocessed", signal_id=signal.signal_id, ticker=signal.ticker, rank=signal.rank)
     if outcome.signals:
-        context.wakeups.notify("approved")
-        context.wakeups.notify("changed")
+        context.wakeups.notify("approved", "changed")

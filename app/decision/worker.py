@@ -88,8 +88,7 @@ async def decide_batch(context: AppContext) -> int:
             reason=decision.reason,
         )
     if any(decision.status == DecisionResult.APPROVED for decision in decisions):
-        context.wakeups.notify("approved")
-    context.wakeups.notify("changed")
+        context.wakeups.notify("approved", "changed")
     return len(signals)
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from app.db.pool import Connection, Pool
-from app.db.queries import load
+from app.db.queries import affected_rows, load
 from app.intake.dedupe import KeyOwner
 
 _SQL = load("app.intake")
@@ -114,8 +114,7 @@ async def purge_expired_keys(pool: Connection | Pool, *, limit: int) -> int:
 
     Keys that another transaction has locked are skipped.
     """
-    status = await pool.execute(_SQL["purge_expired_keys"], limit)
-    return int(status.removeprefix("DELETE "))
+    return affected_rows(await pool.execute(_SQL["purge_expired_keys"], limit))
 
 
 async def insert_refused_posts(connection: Connection, *, posts: Collection[RefusedPost]) -> None:

@@ -149,15 +149,7 @@ class Health:
         except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
             return Probe(0.0, error=f"cannot be asked ({type(error).__name__})")  # its text may name hosts
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
-        return Probe(
-            milliseconds=milliseconds,
-            list_size=screener.list_size,
-            list_age=screener.list_age,
-            list_max_age=screener.list_max_age,
-            list_at=screener.list_at,
-            refresh_error=screener.refresh_error or "",
-            blocked=blocked,
-        )
+        return Probe(milliseconds, blocked=blocked, **screener._asdict())
 
 
 async def find_blocked(context: AppContext, connection: Connection) -> tuple[Blocked, ...]:
@@ -166,12 +158,7 @@ async def find_blocked(context: AppContext, connection: Connection) -> tuple[Blo
         connection, pids=list(context.sessions), longer_than_seconds=BLOCKED_AFTER_SECONDS
     )
     return tuple(
-        Blocked(
-            worker=context.sessions.get(wait.pid, "a request"),
-            seconds=wait.seconds,
-            blocker=wait.blocker,
-            is_idle=wait.is_idle,
-        )
+        Blocked(context.sessions.get(wait.pid, "a request"), wait.seconds, wait.blocker, wait.is_idle)
         for wait in waits
     )
 

@@ -37,7 +37,7 @@ SELECT
 -- name: probe
 -- $1 strategy. One row: its newest list and last refresh, NULL where there is none. Ages in seconds.
 SELECT list.size AS list_size, list.age AS list_age, list.max_age AS list_max_age, list.at AS list_at,
-       refresh.error AS refresh_error
+       coalesce(refresh.error, '') AS refresh_error
 FROM (SELECT) AS one
 LEFT JOIN LATERAL (
     SELECT cardinality(tickers) AS size,

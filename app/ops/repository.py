@@ -34,14 +34,14 @@ class SellsAtRisk(NamedTuple):
 class ScreenerState(NamedTuple):
     """A strategy's newest list and the error of its last refresh. Ages are in seconds.
 
-    The fields of the list are None before the first list, `refresh_error` before the first refresh.
+    The fields of the list are None before the first list. `refresh_error` is empty if it did not fail.
     """
 
     list_size: int | None
     list_age: float | None
     list_max_age: int | None
     list_at: datetime | None
-    refresh_error: str | None
+    refresh_error: str
 
 
 class LockWait(NamedTuple):

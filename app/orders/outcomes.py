@@ -13,6 +13,7 @@ import structlog
 
 from app import metrics
 from app.context import AppContext
+from app.db.clock import read_time
 from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows, may_be_about_rows
 from app.db.pool import Connection, Pool, acquire_for
 from app.errors import describe
@@ -273,7 +274,7 @@ async def _hold_of(connection: Connection, answer: Answer, delay: float) -> floa
     """Return the seconds for which the answer holds the destination; dates are by the database's clock."""
     if answer.retry_after is None and answer.http_status != 429:
         return None
-    now = await repository.read_database_time(connection)
+    now = await read_time(connection)
     return hold_seconds(
         answer.http_status or 0, answer.retry_after, now=now, delay=delay, answered_at=answer.date
     )

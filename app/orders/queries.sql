@@ -364,9 +364,6 @@ WITH ended AS (
 )
 SELECT true FROM done
 
--- name: read_database_time
-SELECT clock_timestamp()
-
 -- name: hold_destination
 -- $1 destination, $2 seconds, $3 reason. A shorter hold does not shorten a longer one.
 INSERT INTO destinations (destination, held_until, reason)

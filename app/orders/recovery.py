@@ -40,8 +40,7 @@ async def run(context: AppContext, name: str, outcomes: Outcomes, watch: ClockWa
         # Sleep before the sweep: after an outage, live senders record their own outcomes first.
         await asyncio.sleep(INTERVAL_SECONDS)
         if await sweep(context, name):
-            context.wakeups.notify("approved")
-            context.wakeups.notify("changed")
+            context.wakeups.notify("approved", "changed")
 
 
 async def sweep(context: AppContext, name: str) -> int:

@@ -328,12 +328,6 @@ async def record_undelivered(
     return bool(has_claim)
 
 
-async def read_database_time(connection: Connection) -> datetime:
-    """Return the time of the database's clock, UTC."""
-    now: datetime = await connection.fetchval(_SQL["read_database_time"])
-    return now
-
-
 async def hold_destination(connection: Connection, *, destination: str, seconds: float, reason: str) -> None:
     """Send nothing to the destination for so many seconds. A longer hold stays. Locks its row."""
     await connection.execute(_SQL["hold_destination"], destination, seconds, reason)

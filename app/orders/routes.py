@@ -74,6 +74,5 @@ async def replay_dead_letters(
             after = {"replayed": answer.replayed}
             await audit_log.record(connection, actor, action, before=before, after=after)
     if answer.replayed:
-        context.wakeups.notify("approved")
-        context.wakeups.notify("changed")
+        context.wakeups.notify("approved", "changed")
     return answer

@@ -177,7 +177,5 @@ def _announce(request: Request, placed: OrdersPlaced) -> OrdersPlaced:
     for order in placed.orders:
         log.info("ordered by a person", signal_id=order.signal_id, ticker=order.ticker, type=order.type)
     if placed.queued:
-        wakeups = context_of(request).wakeups
-        wakeups.notify("approved")
-        wakeups.notify("changed")
+        context_of(request).wakeups.notify("approved", "changed")
     return placed

@@ -24,12 +24,13 @@ class Wakeups:
     def __init__(self) -> None:
         self._bells: dict[Topic, _Bell] = {topic: _Bell() for topic in get_args(Topic)}
 
-    def notify(self, topic: Topic) -> None:
-        """Wake every task that waits for the topic. Called after the commit, in the event loop's thread."""
-        bell = self._bells[topic]
-        bell.generation += 1
-        bell.event.set()
-        bell.event = asyncio.Event()
+    def notify(self, *topics: Topic) -> None:
+        """Wake every task that waits for a topic. Called after the commit, in the event loop's thread."""
+        for topic in topics:
+            bell = self._bells[topic]
+            bell.generation += 1
+            bell.event.set()
+            bell.event = asyncio.Event()
 
     async def wait(
         self,

@@ -188,8 +188,7 @@ class Engine:
         self._last_error = ""
         metrics.REFRESHES.labels("ok" if changed else "unchanged").inc()
         # Also for an unchanged list: buys may have waited because it was stale.
-        self._context.wakeups.notify("received")
-        self._context.wakeups.notify("changed")
+        self._context.wakeups.notify("received", "changed")
         if changed:
             self._context.wakeups.notify("listed")
 

@@ -69,7 +69,7 @@ async def _dump(pages: AsyncIterator[tuple[int, bytes]], path: Path) -> int:
             async for count, content in pages:
                 rows += count
                 await _on_disk(path, _write, file, content)
-            await _on_disk(path, _sync, file)
+            await _on_disk(path, os.fsync, file.fileno())
         _compare(await _on_disk(path, _rows_in, partial), rows, partial)
         await _on_disk(path, partial.rename, path)
     except BaseException:  # also when the request is cancelled: a partial dump must not look complete
@@ -104,10 +104,6 @@ def _write(file: BinaryIO, content: bytes) -> None:
     left = memoryview(content)
     while left:
         left = left[file.write(left) :]
-
-
-def _sync(file: BinaryIO) -> None:
-    os.fsync(file.fileno())
 
 
 def _rows_in(path: Path) -> int:

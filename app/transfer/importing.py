@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
+from app.db.clock import read_time
 from app.db.errors import is_about_rows
 from app.db.pool import Connection, Pool
 from app.errors import RefusedError
@@ -63,7 +64,7 @@ async def import_csv(pool: Pool, file: TextIO) -> Result:
         NoExportError: the header lacks a column.
     """
     result = Result()
-    found = await asyncio.to_thread(read, file, await repository.fetch_time(pool))
+    found = await asyncio.to_thread(read, file, await read_time(pool))
     while rows := await asyncio.to_thread(_batch, found):
         signals = []
         for row in rows:

@@ -1,8 +1,5 @@
 -- Export, import and clearance of the signals.
 
--- name: now
-SELECT clock_timestamp()
-
 -- name: extent
 -- The newest signal of an export or a clearance that begins now: later signals are not part of it.
 SELECT coalesce(max(seq), 0) AS last_seq, clock_timestamp() AS at,

@@ -103,12 +103,6 @@ class ImportedAttempt(NamedTuple):
     response: bytes | None
 
 
-async def fetch_time(database: Connection | Pool) -> datetime:
-    """Return the time on the database's clock."""
-    now: datetime = await database.fetchval(_SQL["now"])
-    return now
-
-
 async def fetch_extent(database: Connection | Pool) -> Extent:
     """Return how far an export or a clearance that begins now goes."""
     return Extent(**await fetch_one(database, _SQL["extent"]))

@@ -33,7 +33,6 @@ class LocaleMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
         if scope["type"] != "lifespan" and not scope["path"].startswith("/webhook/"):
             current.set(preferences_of(Headers(scope=scope)))
         await self.app(scope, receive, send)

@@ -41,7 +41,6 @@ class CoalescingTransport(asyncio.Transport):
         self._size = 0
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        """Write later, but in order."""
         if not self._held:
             self._loop.call_soon(self.flush)
         self._held.append(bytes(data))
@@ -59,24 +58,19 @@ class CoalescingTransport(asyncio.Transport):
                 self.inner.write(data)
 
     def close(self) -> None:
-        """Close once all is written."""
         self.flush()
         self.inner.close()
 
     def is_closing(self) -> bool:
-        """Whether it is closed, or about to be."""
         return self.inner.is_closing()
 
     def pause_reading(self) -> None:
-        """Take nothing more from the sender for now."""
         self.inner.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take from the sender again."""
         self.inner.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401  # as asyncio has it
-        """Tell addresses and the like."""
         return self.inner.get_extra_info(name, default)
 
 
@@ -93,11 +87,9 @@ class CoalescingProtocol(HttpToolsProtocol):
         """Count what is not valid HTTP, by the client's address; `Server` replaces it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin a connection."""
         super().connection_made(CoalescingTransport(transport, self.loop))
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived."""
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
