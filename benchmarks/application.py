@@ -30,7 +30,7 @@ _START_SECONDS = 180.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.005
 
-# A source that finds nothing: without a list buys wait, so nothing of a run is decided (SPEC §12).
+# A source that finds nothing: without a list buys wait, so nothing of a run is decided.
 NO_LIST = "file:none.csv"
 
 

@@ -1,4 +1,4 @@
-"""THE table: flag → playbook. Parser, `--help`, the README's table and tests are made from it (SPEC §2)."""
+"""THE table: flag → playbook. Parser, `--help`, the README's table and tests are made from it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Action:
 
     @property
     def destructive(self) -> bool:
-        """Whether it needs the project's name typed, or --yes (SPEC §2)."""
+        """Whether it needs the project's name typed, or --yes."""
         return bool(self.destroys)
 
 

@@ -1,4 +1,4 @@
-"""Makes the controller's own environment from the hashed locks, and re-executes inside it (SPEC §2).
+"""Makes the controller's own environment from the hashed locks, and re-executes inside it.
 
 Standard library only. The environment is made beside (`.venv.new`) and renamed into place: a half-made one is
 never used. `python3 -m deploy.bootstrap dev` makes `.venv-dev`, the developers' one, the same way.

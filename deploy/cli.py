@@ -88,7 +88,7 @@ def _positive(text: str) -> int:
 
 
 def build_parser() -> _Parser:
-    """The parser of SPEC §2: one flag per table row, then the options."""
+    """The parser: one flag per table row, then the options."""
     parser = _Parser(
         prog="run.py",
         usage="python3 run.py [flow] [options]",

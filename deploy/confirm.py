@@ -1,4 +1,4 @@
-"""The question before anything is destroyed (SPEC §2): what goes is said, the project's name is typed."""
+"""The question before anything is destroyed: what goes is said, the project's name is typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exit codes of `run.py`, and how several hosts make one (SPEC §2)."""
+"""The exit codes of `run.py`, and how several hosts make one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """What the operator's shell sees (SPEC §2); scripts depend on the numbers."""
+    """What the operator's shell sees; scripts depend on the numbers."""
 
     DONE = 0
     INTERNAL = 1  # our own fault, or the environment could not be made; nothing changed

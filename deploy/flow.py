@@ -47,7 +47,7 @@ _CHANGES = "changes"  # the tag of whatever changes something: --check is the fl
 
 
 def run(request: Request, root: Path) -> ExitCode:
-    """Carry out `request` from the checkout at `root`, report all of it, return the exit code (SPEC §2)."""
+    """Carry out `request` from the checkout at `root`, report all of it, return the exit code."""
     output.guard()
     # Ansible reads its configuration while it is imported: the checkout's, wherever the operator stands.
     os.environ["ANSIBLE_CONFIG"] = str(root / "ansible.cfg")

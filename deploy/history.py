@@ -1,4 +1,4 @@
-"""The journal's runs as lines for the operator (SPEC §2, --history). Pure."""
+"""The journal's runs as lines for the operator. Pure."""
 
 from __future__ import annotations
 

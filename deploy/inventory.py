@@ -1,4 +1,4 @@
-"""The inventory of a run, and `--limit` checked against it term by term (SPEC §2).
+"""The inventory of a run, and `--limit` checked against it term by term.
 
 Ansible itself ends 0 when a pattern matches nothing and only warns about one unknown name among several; both
 would deploy to fewer hosts than the operator meant.
@@ -107,7 +107,7 @@ class Inventory:
         return Path(self._rendered(host, "project_dir", variables))
 
     def builds_here(self, host: str, extra: Mapping[str, Any]) -> bool:
-        """Whether the images of a host are built on this machine (SPEC §4, `build_on`)."""
+        """Whether the images of a host are built on this machine."""
         variables = {"build_on": "host", **self.variables(host), **extra}
         return self._rendered(host, "build_on", variables) == "controller"
 

@@ -1,4 +1,4 @@
-"""The locks of a run: those of all its hosts, or none (SPEC §3, lock). The journal gets its lines with them.
+"""The locks of a run: those of all its hosts, or none. The journal gets its lines with them.
 
 Where run.py works on this machine as this user it looks itself, which costs nothing; other hosts are asked by
 `lock.yml`. The same code does the work in both places (`deploy/onhost`).

@@ -1,4 +1,4 @@
-"""`--unlock`: show the locks, and release those that nobody needs any more (SPEC §2).
+"""`--unlock`: show the locks, and release those that nobody needs any more.
 
 The lock of a run at work is released only with `--yes`, and the summary says whose it was.
 """

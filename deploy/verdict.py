@@ -1,4 +1,4 @@
-"""How a run ended, host by host, and the exit code that says so (SPEC §2). Pure."""
+"""How a run ended, host by host, and the exit code that says so. Pure."""
 
 from __future__ import annotations
 

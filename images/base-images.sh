@@ -1,5 +1,5 @@
 #!/bin/bash
-# The two images everything is built on, tagged trading-signal-processor/base-{python,postgres}:current (SPEC §5).
+# The two images everything is built on, tagged trading-signal-processor/base-{python,postgres}:current.
 #
 #   base-images.sh find            one line per image on stdout: ROLE KIND IMAGE [changed]; KIND is registry, distribution
 #                                  or missing. Pulls if it may and must; never installs anything.

@@ -1,4 +1,4 @@
-"""The journal of a checkout: who ran what, and how it ended (SPEC §2, --history; §3).
+"""The journal of a checkout: who ran what, and how it ended.
 
 `.run/journal.jsonl` gets one line when a run begins, one when it knows its plan, and one when it ends, each
 on the disk before anybody is told. It is only ever appended to; when it has grown it becomes

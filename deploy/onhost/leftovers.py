@@ -1,4 +1,4 @@
-"""The processes of a run, known by its id in their environment, and their end (SPEC §3, lock).
+"""The processes of a run, known by its id in their environment, and their end.
 
 Whatever a playbook starts inherits the mark: Ansible's workers, modules, and the programs these start. Linux
 only: where there is no /proc nothing is found.

@@ -1,4 +1,4 @@
-"""The lock of a checkout: one run at a time changes it, and everybody else is told which (SPEC §3, lock).
+"""The lock of a checkout: one run at a time changes it, and everybody else is told which.
 
 `.run/lock` is a JSON object that is there whole or not at all. Whoever changes it holds the folder (`flock`,
 which the kernel takes back from the dead): two that find a dead holder cannot both take over.

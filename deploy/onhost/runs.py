@@ -1,4 +1,4 @@
-"""A run begins and ends on a host: lock and journal together, and what a dead run left behind (SPEC §3)."""
+"""A run begins and ends on a host: lock and journal together, and what a dead run left behind."""
 
 from __future__ import annotations
 

@@ -2,5 +2,5 @@
 
 The playbooks report what decides (role `plan`, `facts.py` here); `flows.py` makes the ordered steps of it.
 `--check` shows that list; a run makes the same list before its first step and says at its end what went
-otherwise (SPEC §2).
+otherwise.
 """

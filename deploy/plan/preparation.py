@@ -69,7 +69,7 @@ def adoption(facts: Facts, _: Answers) -> Answer:
 
 @step("Base images", "images: Find the base images", "images: Make the base image", early=True)
 def base_images(facts: Facts, _: Answers) -> Answer:
-    """Local, then a registry's, then made of Debian's packages (SPEC §5)."""
+    """Local, then a registry's, then made of Debian's packages."""
     words = {
         "absent": "{image} is pulled, or made of Debian's packages where no registry has it",
         "missing": "{image} is made of Debian's packages",
@@ -83,7 +83,7 @@ def base_images(facts: Facts, _: Answers) -> Answer:
 
 @step("Modes and owners", "permissions: Set modes and owners")
 def modes(facts: Facts, _: Answers) -> Answer:
-    """Of what the stack reads and writes (SPEC §6); files just made are made with narrow modes."""
+    """Of what the stack reads and writes; files just made are made with narrow modes."""
     wrong = facts.seen.get("modes", [])
     made = [name for name in facts.to_make if name != ".env"]
     why = f"not as they should be: {few(wrong)}" if wrong else ""

@@ -1,4 +1,4 @@
-"""How many hosts a play works on at the same time (SPEC §4): one that serves, neighbours where none does."""
+"""How many hosts a play works on at the same time: one that serves, neighbours where none does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Move the checkout to a commit; the operator's configuration comes through byte for byte (SPEC §3).
+"""Move the checkout to a commit; the operator's configuration comes through byte for byte.
 
 `git merge --ff-only` silently replaces an ignored file that the new commit tracks. So the operator's files
 that either commit tracks are moved aside, and put back in this same step.

@@ -1,4 +1,4 @@
-"""Copy the operator's configuration to a dated folder, with a manifest; old folders go (SPEC §3)."""
+"""Copy the operator's configuration to a dated folder, with a manifest; old folders go."""
 
 from __future__ import annotations
 

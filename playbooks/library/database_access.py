@@ -1,4 +1,4 @@
-"""Wait until PostgreSQL answers, or have it take the password of .env (SPEC §3 steps 9 and 10)."""
+"""Wait until PostgreSQL answers, or have it take the password of .env."""
 
 from __future__ import annotations
 

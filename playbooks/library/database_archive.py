@@ -1,4 +1,4 @@
-"""Look at a dump before anything is replaced by it: whole, ours, and not from a newer version (SPEC §3)."""
+"""Look at a dump before anything is replaced by it: whole, ours, and not from a newer version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copy the database: made beside, verified, only then given its name (SPEC §3, dump)."""
+"""Copy the database: made beside, verified, only then given its name."""
 
 from __future__ import annotations
 

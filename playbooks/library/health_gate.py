@@ -1,4 +1,4 @@
-"""Wait until the application answers as the version just started, and measure the gap (SPEC §3, gate).
+"""Wait until the application answers as the version just started, and measure the gap.
 
 `uri` with retries would cost a third of a second a try and cannot ask for several good answers in a row.
 """
@@ -34,7 +34,7 @@ options:
   log_lines: {type: int, default: 0, description: How many of the container's last log lines a failure shows.}
 """
 
-# Fast at first, because every tenth of a second is shown as a gap; then the pace of SPEC §3.
+# Fast at first, because every tenth of a second is shown as a gap; then every 2 s.
 EAGER_SECONDS, EAGER_PAUSE, PAUSE = 10.0, 0.05, 2.0
 EVENTS_SECONDS = 10.0
 

@@ -1,4 +1,4 @@
-"""What a flow is going to find: everything that decides its steps, at one moment. Changes nothing (SPEC §2).
+"""What a flow is going to find: everything that decides its steps, at one moment. Changes nothing.
 
 The plan of `--check` and the one that a run notes at its start are made from this. Each answer comes from the
 code that decides when the step is carried out.

@@ -1,4 +1,4 @@
-"""Take, keep, give up or look at the lock of a checkout, and write the journal (SPEC §3, lock)."""
+"""Take, keep, give up or look at the lock of a checkout, and write the journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clone the project where a host has no checkout yet, at the commit that every other host gets (SPEC §4)."""
+"""Clone the project where a host has no checkout yet, at the commit that every other host gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The versions that ran here: which is live, which failed, whose images are still kept (SPEC §2, §3).
+"""The versions that ran here: which is live, which failed, whose images are still kept.
 
 The record is `.run/versions.json`: `current`, and `versions`, the one that went live last first. Only images
 in it are ever removed, by their exact names: nothing else on the machine is ours to prune.

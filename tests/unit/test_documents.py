@@ -56,3 +56,9 @@ def test_the_glossary_is_sorted() -> None:
     terms = [term.casefold() for term in rows[1:] if not term.startswith("-")]
     assert len(terms) > 50
     assert [(one, other) for one, other in pairwise(terms) if one >= other] == []
+
+
+def test_sources_refer_to_no_document_elsewhere() -> None:
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__).resolve()]
+    paths = [*DOCUMENTS, *SOURCES, *tests]
+    assert [path for path in paths if re.search(r"(?:SPEC|DESIGN) §", path.read_text("utf-8"))] == []

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What somebody who knows the stack looks at first, as text; reads and nothing else (SPEC §2, --diagnose). Every command may
+# What somebody who knows the stack looks at first, as text; reads and nothing else. Every command may
 # fail: a broken machine is when this is needed.
 # usage: diagnose.sh PROJECT APP DATABASE VOLUME FOLDER LOG_LINES PORT…
 project=$1 app=$2 database=$3 volume=$4 folder=$5 lines=$6
