@@ -24,7 +24,7 @@ class AppContext:
     """What every worker and route is given.
 
     Read `context.config` at each use and never keep it: a new revision replaces it while the process runs.
-    `config_problems` are files that are wrong, by name: the last good one stays in force.
+    `config_problems` are files that are wrong, by name: the last valid content stays current.
     `is_configured`: the database's revision is known, so a pause of before the start is, too.
     `started_at` is in seconds of `time.monotonic()`; `destination_state` is open or held.
     `pool` is for orders and workers, `reading` for what people look at, `probing` for health alone.
@@ -57,5 +57,5 @@ class AppContext:
     is_configured: bool = False
 
     def apply_config(self, config: Config, problems: Mapping[str, ConfigFileError]) -> None:
-        """Put a configuration in force; from now on the database's revision is known."""
+        """Make a configuration current; from now on the database's revision is known."""
         self.config, self.config_problems, self.is_configured = config, problems, True

@@ -1,8 +1,8 @@
 """Every metric of the application. Set where the thing happens; served by `app.ops.exporter`.
 
-Each is there under its own name and with the application's prefix, and from the start with every label value
-that it can have: a counter born with its first event hides that event from `increase()`. What was sampled
-from the database is there only while it is known.
+Each has its own name and one with the application's prefix. Every label value exists from the start: a
+counter that begins with its first event hides that event from `increase()`. Samples of the database are
+absent while they are unknown.
 """
 
 import time
@@ -26,7 +26,7 @@ _LATENCY = (
 
 
 class DatabaseGauge(Collector):
-    """1 while the database answers, 0 while it does not; absent until it was asked."""
+    """1 while the database answers, 0 while it does not; absent before the first query."""
 
     def __init__(self, name: str, documentation: str) -> None:
         self._name, self._documentation = name, documentation
@@ -34,12 +34,12 @@ class DatabaseGauge(Collector):
         self._at = 0.0
 
     def set(self, *, is_up: bool) -> None:
-        """Note what the latest look found."""
+        """Record the result of the latest query."""
         self._is_up, self._at = is_up, time.monotonic()
 
     @property
     def is_up(self) -> bool:
-        """Whether it answered at the latest look, and that was not long ago."""
+        """Whether the latest query was answered, at most 30 s ago."""
         return bool(self._is_up) and time.monotonic() - self._at < SAMPLE_SECONDS
 
     def collect(self) -> Iterator[Metric]:
@@ -50,7 +50,7 @@ class DatabaseGauge(Collector):
 
 
 class SampledGauge(Collector):
-    """A figure from the database, by label value: absent while that is away, or the sample too old."""
+    """A figure from the database, by label value; absent while the database is unavailable or after 30 s."""
 
     def __init__(self, name: str, documentation: str, label: str | None = None) -> None:
         self._name, self._documentation = name, documentation
@@ -58,11 +58,11 @@ class SampledGauge(Collector):
         self._samples: Mapping[str, tuple[float, float]] = {}
 
     def set(self, value: float, label: str = "") -> None:
-        """Note a value that was just sampled."""
+        """Record a value that was just sampled."""
         self._samples = {**self._samples, label: (value, time.monotonic())}
 
     def forget(self) -> None:
-        """Remove all values: what they described is not current any more."""
+        """Remove all values: they are no longer current."""
         self._samples = {}
 
     def collect(self) -> Iterator[Metric]:
@@ -81,7 +81,7 @@ class SampledGauge(Collector):
 
 
 class AgeGauge(SampledGauge):
-    """The age of something in seconds: it grows until a younger one is noted, database or not."""
+    """An age in seconds. It grows until a new value is recorded, also without a database."""
 
     def _is_known(self, _seconds: float) -> bool:
         return True
@@ -91,15 +91,15 @@ class AgeGauge(SampledGauge):
 
 
 class Liveness(Protocol):
-    """A worker's state, as far as the gauge asks for it."""
+    """The part of a worker's state that the gauge shows."""
 
     @property
     def alive(self) -> bool:
-        """Whether the worker runs and was heard of lately."""
+        """Whether the worker runs and has sent a heartbeat within 30 s."""
 
 
 class WorkerGauge(Collector):
-    """1 for each worker that lives, asked at the moment of the scrape."""
+    """1 for each worker that is alive at the moment of the scrape, else 0."""
 
     def __init__(self, name: str, documentation: str) -> None:
         self._name, self._documentation = name, documentation
@@ -116,15 +116,15 @@ class WorkerGauge(Collector):
 
 
 DATABASE_UP = DatabaseGauge("database_up", "1 while PostgreSQL answers this process, 0 while it does not")
-WORKER_UP = WorkerGauge("worker_up", "1 while the worker lives: it runs, and was heard of within 30 s")
+WORKER_UP = WorkerGauge("worker_up", "1 while the worker runs and has sent a heartbeat within 30 s")
 BUILD_INFO = Gauge("build_info", "1, with the version that runs", ["version"])
 
 SIGNALS_RECEIVED = Counter("signals_received", "Signals committed and answered 202, without duplicates")
 SIGNALS_DUPLICATE = Counter("signals_duplicate", "Posts answered 202 as a duplicate of an earlier signal")
-POSTS_REFUSED = Counter("posts_refused", "Posts not taken, by HTTP status", ["status"])
+POSTS_REFUSED = Counter("posts_refused", "Refused posts, by HTTP status", ["status"])
 DENIALS = Counter(
     "denials",
-    "Requests turned away: wrong or missing credentials, a wrong webhook path, a body that did not come",
+    "Denied requests: wrong or missing credentials, a wrong webhook path, a body that did not arrive",
     ["kind"],
 )
 GROUP_COMMIT_SIZE = Histogram(
@@ -151,12 +151,10 @@ UNCONFIRMED_POSITIONS = SampledGauge(
 LIMITER_TOKENS = SampledGauge(
     "limiter_tokens", "Requests allowed right now, by window: minute, hour", "window"
 )
-DESTINATION_STATE = SampledGauge("destination_state", "1 for the state in force: open, held, paused", "state")
-DESTINATION_FAILURES = Counter(
-    "destination_failures", "Times that a destination kept failing and was left alone"
-)
-TOP_N_AGE_SECONDS = AgeGauge("top_n_age_seconds", "Age of the Top-N list in force")
-TOP_N_SIZE = SampledGauge("top_n_size", "Tickers in the Top-N list in force")
+DESTINATION_STATE = SampledGauge("destination_state", "1 for the current state: open, held, paused", "state")
+DESTINATION_FAILURES = Counter("destination_failures", "Times that a destination's circuit was opened")
+TOP_N_AGE_SECONDS = AgeGauge("top_n_age_seconds", "Age of the current Top-N list")
+TOP_N_SIZE = SampledGauge("top_n_size", "Tickers in the current Top-N list")
 REFRESHES = Counter(
     "screener_refresh", "Screener refreshes by result: ok, unchanged, probation, failed", ["result"]
 )
@@ -185,12 +183,12 @@ _LABEL_VALUES: dict[Counter | Histogram, tuple[str, ...]] = {
 
 
 def side_of(order_type: str | None) -> str:
-    """Return `buy` or `sell`: whatever is no buy closes something."""
+    """Return `buy` or `sell`: every type except buy closes a position."""
     return SignalType.BUY.value if order_type == SignalType.BUY else SignalType.SELL.value
 
 
 class _Prefixed(Collector):
-    """The same metrics with the application's prefix, for who scrapes many applications."""
+    """The same metrics with the application's prefix, for servers that scrape many applications."""
 
     def collect(self) -> Iterator[Metric]:
         for own in _OURS:

@@ -83,7 +83,7 @@ async def admin_updates(websocket: WebSocket) -> None:
         try:
             seen = await snapshot.look(context)
         except TRANSIENT_DB_ERRORS:
-            await websocket.close(_TRY_AGAIN_LATER, "the database is away")
+            await websocket.close(_TRY_AGAIN_LATER, "the database is unavailable")
             return
         mailbox.put_first(Message("snapshot", seen.model_dump(mode="json")))
         sessions: EndedSessions = websocket.app.state.ended_sessions

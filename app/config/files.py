@@ -172,7 +172,7 @@ def _refuse_constant(digits: str) -> NoReturn:
 def _finite(digits: str) -> float:
     """Return the number. Refuse one beyond the range of a float: it would be stored as `Infinity`.
 
-    Fails closed: the last good file stays in force, so pauses and exits work as before.
+    Fails closed: the last valid content stays current, so pauses and exits work as before.
     """
     number = float(digits)
     if not math.isfinite(number):

@@ -66,7 +66,7 @@ def _parse(revision: int, text: str) -> dict[str, Any]:
 def _with_paper_named(documents: dict[str, Any]) -> dict[str, Any]:
     """Return the documents with an empty URL where an older version took another empty value for paper.
 
-    Fails open: the destination in force stays in force, so that the process starts. The file is refused.
+    Fails open: the destination stays current, so that the process starts. The file is refused.
     """
     webhook = documents.get(WEBHOOK_FILE)
     if not isinstance(webhook, dict) or webhook.get("url") is None or isinstance(webhook["url"], str):

@@ -138,7 +138,9 @@ class GroupCommit:
                 is_unavailable = True
                 self._context.intake_failure = describe(error)
                 self._context.supervisor.beat(name)
-                self._requeue(self._take_all())
+                waiting = list(self._queue)
+                self._queue.clear()
+                self._requeue(waiting)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     def _expire_waits(self) -> None:
@@ -183,11 +185,6 @@ class GroupCommit:
                 batch.append(post)
                 size += post.size
         return batch
-
-    def _take_all(self) -> list[Post]:
-        posts = list(self._queue)
-        self._queue.clear()
-        return posts
 
     def _requeue(self, posts: Sequence[Post]) -> None:
         """Put posts back at the front of the queue, without those withdrawn meanwhile."""

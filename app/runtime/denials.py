@@ -1,4 +1,4 @@
-"""Requests that were turned away by who they are or where they went, counted by kind and address.
+"""Requests that were denied by their credentials, path, method or form, counted by kind and address.
 
 They are counted and never stored: a stranger must not fill a table or a log. Memory is bounded, too.
 """
@@ -74,7 +74,7 @@ class Episode:
 
 
 class Denials:
-    """Counts what was turned away, and writes one line a minute and kind.
+    """Counts denied requests, and logs one line a minute for each kind.
 
     `clock` returns seconds to measure with, `now` the time to show.
     """
@@ -92,7 +92,7 @@ class Denials:
             metrics.DENIALS.labels(kind)
 
     def count(self, kind: Kind, address: str) -> None:
-        """Count one; the log line follows with `write_lines`."""
+        """Count a denied request; `write_lines` logs it."""
         now, moment, address = self._clock(), self._now(), shown(address)
         episode = self._current(kind, now)
         if episode is None:
@@ -106,7 +106,7 @@ class Denials:
         metrics.DENIALS.labels(kind).inc()
 
     def episodes(self) -> dict[Kind, Episode]:
-        """Return what goes on: the kinds that were denied within the last 15 minutes."""
+        """Return the kinds that were denied within the last 15 minutes."""
         now = self._clock()
         return {kind: found for kind in KINDS if (found := self._current(kind, now)) is not None}
 

@@ -1,4 +1,4 @@
-"""The connected pages, and each page's messages that were not sent yet."""
+"""The connected pages, and the unsent messages of each."""
 
 import asyncio
 from collections import deque
@@ -19,14 +19,14 @@ MESSAGES, PER_SECONDS = 4, 1.05  # the margin keeps a page's own clock from seei
 
 
 class Message(NamedTuple):
-    """Goes over the wire as `{"type": …, "data": …}`."""
+    """A live message, sent as `{"type": …, "data": …}`."""
 
     type: Kind
     data: Any
 
 
 class Mailbox:
-    """One page's unsent messages: the newest of each type, so one that reads slowly holds seven at most."""
+    """One page's unsent messages: the newest of each type, so at most seven for a page that reads slowly."""
 
     def __init__(self) -> None:
         self._unsent: dict[Kind, Any] = {}
@@ -39,12 +39,12 @@ class Mailbox:
         self._arrived.set()
 
     def put_first(self, message: Message) -> None:
-        """Put it before all that waits: a snapshot is older than the changes that came up meanwhile."""
+        """Put the message first: a snapshot is older than the changes that arrived meanwhile."""
         self._unsent = {message.type: message.data, **self._unsent}
         self._arrived.set()
 
     async def next(self) -> Message:
-        """Wait for something to send and for the page's turn; return what waits longest."""
+        """Wait until a message may be sent, at most four a second; return the oldest."""
         await self._arrived.wait()
         now = asyncio.get_running_loop().time
         if len(self._sent_at) == MESSAGES and (wait := self._sent_at[0] + PER_SECONDS - now()) > 0:
@@ -74,7 +74,7 @@ class Hub:
         return mailbox
 
     def leave(self, mailbox: Mailbox) -> None:
-        """Close it. With nobody left nothing is remembered: whoever comes next gets a snapshot of its own."""
+        """Close a mailbox. Without pages nothing is remembered: the next page gets a snapshot of its own."""
         self._mailboxes.discard(mailbox)
         if not self._mailboxes:
             self._occupied.clear()
@@ -91,7 +91,7 @@ class Hub:
         return True
 
     def publish(self, message: Message, *, always: bool = False) -> None:
-        """Send to every page, unless it is what they got last; `always` repeats it, as a heartbeat."""
+        """Send to every page, unless it equals the last message of its type; `always` repeats it."""
         if not always and message.type in self._last and self._last[message.type] == message.data:
             return
         self._last[message.type] = message.data

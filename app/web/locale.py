@@ -1,4 +1,4 @@
-"""A reader's language and theme, from cookies; before any choice the language that the browser asks for."""
+"""The reader's language and theme: from cookies, else the language from `Accept-Language`."""
 
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -16,7 +16,7 @@ LIFETIME_SECONDS = 365 * 24 * 3600
 
 
 class Preferences(NamedTuple):
-    """The names of the fields are the names of the cookies."""
+    """The reader's choices. The names of the fields are those of the cookies."""
 
     language: Language = "en"
     theme: Theme = "auto"
@@ -27,7 +27,7 @@ current: ContextVar[Preferences] = ContextVar("preferences", default=Preferences
 
 
 class LocaleMiddleware:
-    """Sets `current` for every request and live line but those of the webhook. Pure ASGI."""
+    """Sets `current` for every request and WebSocket, except those of the webhook. Pure ASGI."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -39,7 +39,7 @@ class LocaleMiddleware:
 
 
 def preferences_of(headers: Headers) -> Preferences:
-    """What the cookies say; a language never chosen is the first of `Accept-Language` that we have. Pure."""
+    """Return the choices in the cookies; without one, the best language of `Accept-Language`. Pure."""
     cookies = cookie_parser(headers.get("cookie", ""))
     chosen = cookies.get("language")
     theme = cookies.get("theme")
@@ -50,7 +50,7 @@ def preferences_of(headers: Headers) -> Preferences:
 
 
 def asked_for(accept_language: str) -> Language:
-    """The best language that we have: Brazilian for any Portuguese, English for all else. Pure."""
+    """Return the best of our languages: Brazilian for any Portuguese, else English. Pure."""
     by_weight = sorted(_ranges(accept_language), key=lambda each: -each[1])  # equals keep their order
     for tag, _ in by_weight:
         for language in LANGUAGES:
@@ -60,7 +60,7 @@ def asked_for(accept_language: str) -> Language:
 
 
 def _ranges(accept_language: str) -> Iterator[tuple[str, float]]:
-    """Each tag in lower case with its weight; one that cannot be read, or has weight 0, is left out."""
+    """Yield each tag in lower case with its weight, except tags that are not valid or have weight 0."""
     for part in accept_language.split(","):
         tag, _, parameter = part.partition(";")
         name, _, value = parameter.partition("=")

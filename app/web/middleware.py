@@ -1,4 +1,4 @@
-"""What is added to every answer or noted of it: security headers, HEAD as GET, the access log. Pure ASGI.
+"""Middleware for every response: security headers, HEAD as GET, the access log. Pure ASGI.
 
 The content security policy is `default-src 'self'`. The access log has route templates, never paths or
 queries, for those hold secrets.
@@ -33,7 +33,7 @@ _QUIET = frozenset({"/health", "/health/detailed", "/static"})
 
 
 def headers_for(path: str) -> tuple[tuple[bytes, bytes], ...]:
-    """What is added to an answer to this path: `/static` is revalidated by ETag, the rest is never kept."""
+    """Return the headers for a path. `/static` is revalidated by ETag; nothing else is cached."""
     if path == "/docs":
         return _DOCS
     if path.startswith("/static/"):
@@ -42,7 +42,7 @@ def headers_for(path: str) -> tuple[tuple[bytes, bytes], ...]:
 
 
 class SecurityHeaders:
-    """Adds `headers_for(path)` to every HTTP answer; those of the webhook do not come by here."""
+    """Adds `headers_for(path)` to every HTTP response, except those of the webhook."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -62,7 +62,7 @@ class SecurityHeaders:
 
 
 class HeadAsGet:
-    """Answers HEAD on every route as GET; the server leaves the body out, for it knows what was asked."""
+    """Handles HEAD on every route as GET; the server omits the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -74,10 +74,7 @@ class HeadAsGet:
 
 
 class AccessLog:
-    """Writes one line for each HTTP request, when its answer is complete.
-
-    Posts to the webhook do not come by here: intake logs them with what became of them.
-    """
+    """Logs each HTTP request when its response is complete. Intake logs the posts to the webhook itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

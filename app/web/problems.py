@@ -1,7 +1,6 @@
-"""Answers to what goes wrong below a route: `{"detail": …}` for programs, a page for people.
+"""Responses to errors of routes: `{"detail": …}` for programs, a page for people.
 
-They are in the reader's language, so that the page can show them as they come; without a language they are in
-English.
+They are in the reader's language, so that the page can show them unchanged; without a language in English.
 """
 
 from collections.abc import Callable
@@ -35,7 +34,7 @@ _MEANINGS = {  # by the expressions of the routes' parameters
 log = structlog.get_logger(__name__)
 
 ProblemPage = Callable[[int, str], Response]
-"""Draws a page that shows a message, with this HTTP status."""
+"""Renders a message as a page with this HTTP status."""
 
 
 class Problem(BaseModel):
@@ -85,7 +84,7 @@ def unavailable(connection: HTTPConnection, message: str) -> Response:
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:
-    """Say which places of a body or query have the wrong type: FastAPI's own answer, told to the reader."""
+    """Answer 422 with the places of a body or query that are not valid: FastAPI's answer, translated."""
     errors = cast("RequestValidationError", error).errors()
     found = [{**each, "msg": translate(in_words(each["msg"]))} for each in errors]
     try:
@@ -96,7 +95,7 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 
 
 def in_words(message: str) -> str:
-    """Return the message with what its expression means in the expression's place. Pure."""
+    """Return the message with the meaning of its regular expression instead of the expression. Pure."""
     start, is_pattern, expression = message.partition(" should match pattern ")
     if not is_pattern:
         return message
@@ -104,7 +103,7 @@ def in_words(message: str) -> str:
 
 
 def _bare(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The places and words alone. Names are the sender's, too: what is not text in them is replaced. Pure."""
+    """Return places and messages without the input. Characters that are not text are replaced. Pure."""
     return [
         {
             "loc": [part if isinstance(part, int) else _readable(str(part)) for part in each["loc"]],
@@ -121,12 +120,12 @@ def _readable(text: str) -> str:
 
 
 async def _abandoned(_request: Request, _error: Exception) -> Response:
-    """End a request whose sender left before its body was complete; only the access log sees the answer."""
+    """End a request whose client left before the body was complete; only the access log has the status."""
     return JSONResponse({"detail": "the body was not complete"}, 400)
 
 
 async def _unreadable(request: Request, error: Exception) -> Response:
-    """Answer 422, the one status of a wrong body, also where FastAPI finds no text in it and says 400."""
+    """Answer 422 to every body that is not valid, also where FastAPI answers 400 because it is not text."""
     if not isinstance(error, HTTPException) or error.status_code != 400:
         return await http_exception_handler(request, cast("HTTPException", error))
     place = {

@@ -168,11 +168,8 @@ def _known(config: Config, name: str) -> Strategy:
     for strategy in config.finviz.strategies:
         if strategy.name == name:
             return strategy
-    raise NoSuchError(f"there is no strategy {name!r}; there are: {_names(config)}")
-
-
-def _names(config: Config) -> str:
-    return ", ".join(strategy.name for strategy in config.finviz.strategies)
+    there = ", ".join(strategy.name for strategy in config.finviz.strategies)
+    raise NoSuchError(f"there is no strategy {name!r}; there are: {there}")
 
 
 def _listed(config: Config) -> list[Document]:

@@ -25,7 +25,7 @@ from app.admin.views import (
 from app.db.pool import Connection
 from app.web.hub import Kind
 
-Group = Literal["watch", "mend", "steer"]
+Group = Literal["monitor", "troubleshoot", "settings"]
 Read = Callable[[Request, Connection], Awaitable[Mapping[str, Any]]]
 
 
@@ -52,17 +52,20 @@ class View(NamedTuple):
 
 
 VIEWS = (
-    View("overview", "watch", overview.read, ("signals_changed", "top_n_tickers_update")),
-    View("signals", "watch", signals.read, ("signals_changed",)),
-    View("positions", "watch", positions.read, ("signals_changed", "positions_changed")),
-    View("dead-letters", "mend", dead_letters.read, ("signals_changed", "status_update")),
-    View("refused", "mend", refused.read, ("status_update",)),
-    View("actions", "mend", actions.read, ("status_update",)),
+    View("overview", "monitor", overview.read, ("signals_changed", "top_n_tickers_update")),
+    View("signals", "monitor", signals.read, ("signals_changed",)),
+    View("positions", "monitor", positions.read, ("signals_changed", "positions_changed")),
+    View("dead-letters", "troubleshoot", dead_letters.read, ("signals_changed", "status_update")),
+    View("refused", "troubleshoot", refused.read, ("status_update",)),
+    View("actions", "troubleshoot", actions.read, ("status_update",)),
     View(
-        "strategies", "steer", strategies.read, ("top_n_tickers_update", "positions_changed", "status_update")
+        "strategies",
+        "settings",
+        strategies.read,
+        ("top_n_tickers_update", "positions_changed", "status_update"),
     ),
-    View("configuration", "steer", configuration.read, ("status_update",)),
-    View("database", "steer", database.read, ()),
+    View("configuration", "settings", configuration.read, ("status_update",)),
+    View("database", "settings", database.read, ()),
 )
 NAVIGATION = [(group, list(members)) for group, members in groupby(VIEWS, lambda view: view.group)]
 BY_NAME = {view.name: view for view in VIEWS}

@@ -1,4 +1,4 @@
-"""Every text by key: for each language a folder with a file for each view and `shell.json` for the rest."""
+"""The texts by key. Each language has a folder with a file for each view, and `shell.json` for the rest."""
 
 import json
 from functools import cache
@@ -11,7 +11,7 @@ FOR_SCRIPTS = "script."  # the prefix of the keys that scripts write with
 
 @cache
 def catalogue(language: Language = "en") -> dict[str, str]:
-    """The texts of a language by key."""
+    """Return the texts of a language by key."""
     loaded: dict[str, str] = {}
     for file in sorted(files(__name__).joinpath(language).iterdir(), key=lambda each: each.name):
         loaded |= json.loads(file.read_text("utf-8"))
@@ -20,7 +20,7 @@ def catalogue(language: Language = "en") -> dict[str, str]:
 
 @cache
 def for_scripts(language: Language) -> dict[str, str]:
-    """The texts that the page hands to its scripts (`static/page/words.js`), by key without the prefix."""
+    """Return the texts of scripts (`static/page/words.js`), by key without the prefix."""
     return {
         key.removeprefix(FOR_SCRIPTS): words
         for key, words in catalogue(language).items()
@@ -29,7 +29,7 @@ def for_scripts(language: Language) -> dict[str, str]:
 
 
 def text(key: str, **values: object) -> str:
-    """One text in the reader's language with its `{places}` filled.
+    """Return a text in the reader's language with its `{places}` filled.
 
     Raises:
         KeyError: no such key, or a place without a value.
