@@ -11,7 +11,7 @@ import structlog
 from app import metrics
 from app.context import AppContext
 from app.errors import describe
-from app.orders import recovery, transport
+from app.orders import outgoing, recovery, transport
 from app.orders.clock_watch import ClockWatch
 from app.orders.destination import NOT_PREPARED
 from app.orders.kept_outcomes import KnownOutcome
@@ -107,7 +107,7 @@ async def _attempt(context: AppContext, delivery: Delivery) -> tuple[Answer, Eff
 
 def _prepare(context: AppContext, delivery: Delivery) -> _Request:
     settings = context.settings
-    body = transport.render(
+    body = outgoing.render(
         delivery.body,
         signal_id=delivery.id,
         ticker=delivery.ticker,
@@ -124,7 +124,7 @@ def _prepare(context: AppContext, delivery: Delivery) -> _Request:
         ),
         effect=effect_of(
             delivery.type,
-            has_quantity=transport.has_quantity(body),
+            outgoing.intent_of(delivery.body),
             close_on_partial=context.config.system.close_on_partial,
         ),
     )

@@ -1,16 +1,13 @@
-"""One request to the destination and its answer: body and headers (pure), then HTTP, or a table for paper."""
+"""One request to the destination and its answer: headers (pure), then HTTP, or a table for paper."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from types import SimpleNamespace
 from typing import NamedTuple
-from uuid import UUID
 
 import aiohttp
 import asyncpg
-import msgspec
 from standardwebhooks import Webhook
 
 from app.db.errors import TRANSIENT_DB_ERRORS
@@ -19,14 +16,10 @@ from app.errors import describe
 from app.orders import repository
 from app.orders.connections import EarnedReuseConnector
 from app.orders.policy import READ_BYTES, decompress, is_whole, outcome_of, says_failure
-from app.signals.alert import Member, members
-from app.signals.statuses import Outcome, SignalType
+from app.signals.statuses import Outcome
 
 RESPONSE_BYTES = 2048
 _RESPONSE_SECONDS = 1.0  # for the rest of an answer whose status alone decides the outcome
-
-_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_EMPTY_VALUES = frozenset({b"null", b'""'})
 
 
 class Answer(NamedTuple):
@@ -41,37 +34,6 @@ class Answer(NamedTuple):
     retry_after: str | None = None
     response: bytes = b""
     date: str | None = None
-
-
-def render(body: bytes, *, signal_id: UUID, ticker: str, order_type: str, map_action: bool) -> bytes:
-    """Return the body to send; every byte that need not change is sent as received.
-
-    `ticker` is set to its normalised form, and `signal_id` added if the alert has none. With `map_action`
-    (`MAP_SIDE_TO_ACTION_TRADERSPOST`) an `action`, buy or sell, is added if the alert has none.
-
-    Raises:
-        ValueError: `body` is not a JSON object.
-    """
-    needed = {"signal_id": json.dumps(str(signal_id)).encode()}
-    if map_action:
-        needed["action"] = b'"buy"' if order_type == SignalType.BUY else b'"sell"'
-    found = _members(body)
-    result = bytearray(body)
-    missing = dict(needed)
-    for member in reversed(found):  # from the end, so that the earlier spans stay valid
-        replacement = None
-        if member.name == "ticker":
-            replacement = json.dumps(ticker).encode()
-        elif member.name in needed:
-            missing.pop(member.name, None)
-            if body[member.value : member.end] in _EMPTY_VALUES:
-                replacement = needed[member.name]
-        if replacement is not None:
-            result[member.value : member.end] = replacement
-    added = b",".join(json.dumps(name).encode() + b":" + value for name, value in missing.items())
-    if added:
-        return _append(bytes(result), added, first=not found)
-    return bytes(result)
 
 
 def make_headers(*, webhook_id: str, body: bytes, sent_at: datetime, signing_secret: str) -> dict[str, str]:
@@ -92,26 +54,6 @@ def make_headers(*, webhook_id: str, body: bytes, sent_at: datetime, signing_sec
     if signing_secret:
         named["webhook-signature"] = Webhook(signing_secret).sign(webhook_id, sent_at, body.decode())
     return named
-
-
-def has_quantity(body: bytes) -> bool:
-    """Return whether the signal has a `quantity`: such a sell may leave part of the position open."""
-    quantity = _decode(body).get("quantity")
-    return quantity is not None and bytes(quantity) not in _EMPTY_VALUES
-
-
-def _append(body: bytes, added: bytes, *, first: bool) -> bytes:
-    end = body.rindex(b"}")
-    last = len(body[:end].rstrip(b" \t\r\n"))
-    return body[:last] + (b"" if first else b",") + added + body[last:]
-
-
-def _members(body: bytes) -> list[Member]:
-    try:
-        _decode(body)
-    except msgspec.DecodeError as error:
-        raise ValueError("the body is not a JSON object") from error
-    return list(members(body))
 
 
 def open_client() -> aiohttp.ClientSession:

@@ -140,9 +140,7 @@ async def _place(
         max_age_seconds=max_age_seconds,
         ids=[new_id() for _ in tickers],
         tickers=tickers,
-        bodies=[
-            msgspec.json.encode({"ticker": ticker, "action": "sell", "side": "sell"}) for ticker in tickers
-        ],
+        bodies=[msgspec.json.encode({"ticker": ticker, "action": "exit"}) for ticker in tickers],
     )
     return OrdersPlaced(queued=len(orders), orders=orders, already=already)
 

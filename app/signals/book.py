@@ -6,6 +6,7 @@ writes a delivery's outcome applies the effect in the same transaction (`app/ord
 
 from enum import StrEnum
 
+from app.signals.reading import Intent
 from app.signals.statuses import SignalType
 
 
@@ -17,12 +18,13 @@ class Effect(StrEnum):
     NOTHING = "nothing"
 
 
-def effect_of(order_type: str, *, has_quantity: bool, close_on_partial: bool) -> Effect:
+def effect_of(order_type: str, intent: Intent | None, *, close_on_partial: bool) -> Effect:
     """Return the effect of an order once it is delivered.
 
-    A sell with a quantity may be partial. With `close_on_partial`, the default, it closes the position;
-    otherwise the position stays open.
+    With `close_on_partial`, the default, an exit with a quantity closes the position, unless the alert says
+    that the position stays open.
     """
     if order_type == SignalType.BUY:
         return Effect.OPENS
-    return Effect.NOTHING if has_quantity and not close_on_partial else Effect.CLOSES
+    is_partial = intent is Intent.REDUCE_OR_CLOSE and not close_on_partial
+    return Effect.NOTHING if is_partial or intent in {Intent.REDUCE, Intent.ADJUST} else Effect.CLOSES

@@ -71,7 +71,7 @@ _ADJUST_WORDS = frozenset({"cancel", "breakeven"})
 _WORDS = _ENTRY_WORDS | _EXIT_WORDS | _ADJUST_WORDS | {_REVERSE}
 _SHORT_WORDS = frozenset({"short", "sellshort", "entershort", "cover", "buytocover", "exitshort"})
 
-_SENTIMENTS = {
+SENTIMENTS = {  # by the words that the bridge documents
     "long": Sentiment.LONG,
     "bullish": Sentiment.LONG,
     "short": Sentiment.SHORT,
@@ -97,7 +97,7 @@ def read(fields: Fields) -> Reading:
 
 def read_sentiment(fields: Fields, field: str) -> Sentiment | None:
     """Return the position that a field names; None if it names none."""
-    return _SENTIMENTS.get(_fold(read_text(fields.get(field))))
+    return SENTIMENTS.get(_fold(read_text(fields.get(field))))
 
 
 def read_quantity(fields: Fields) -> Quantity | None:

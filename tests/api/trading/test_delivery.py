@@ -36,7 +36,7 @@ async def test_the_alert_arrives_byte_for_byte_signed_and_with_its_id(desk: Desk
         signal_id = (await answer.json())["signal_id"]
     (got,) = await desk.receiver.count(1)
     assert got.body == (
-        b'{ "ticker" : "NVDA","action":"BUY","price":1.10,\n"big":12345678901234567890123, "t":"\\u00e9"'
+        b'{ "ticker" : "NVDA","action":"buy","price":1.10,\n"big":12345678901234567890123, "t":"\\u00e9"'
         b',"signal_id":"' + signal_id.encode() + b'"}'
     )
     assert got.webhook_id == signal_id

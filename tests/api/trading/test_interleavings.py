@@ -73,10 +73,10 @@ class Broker:
     async def __call__(self, received: Received) -> web.StreamResponse:
         """Answer after some time."""
         self.asked += 1
-        ticker, side = received.alert["ticker"], received.alert["side"]
+        ticker, action = received.alert["ticker"], received.alert["action"]
         if ticker in self.busy:
             self.wrong.append(f"two orders of {ticker} at once")
-        if side == "sell" and "number" in received.alert and not self._may_have(ticker):
+        if action == "exit" and "number" in received.alert and not self._may_have(ticker):
             self.wrong.append(f"a sell of {ticker}, which is not held")
         self.busy.add(ticker)
         await asyncio.sleep(self.thinks[self.asked % len(self.thinks)])
@@ -86,10 +86,10 @@ class Broker:
         if status >= 500 and self.failures == 3:
             status = 200
         self.failures = self.failures + 1 if status >= 500 else 0
-        if status == 500 and side == "buy":
+        if status == 500 and action == "buy":
             self.may_hold.add(ticker)
         elif status == 200:
-            if side == "buy":
+            if action == "buy":
                 self.holds[ticker] += 1
             else:
                 self.holds.pop(ticker, None)

@@ -40,12 +40,7 @@ async def test_a_person_sells_any_ticker(desk: Desk) -> None:
     assert (answer["queued"], order["ticker"], order["type"]) == (1, "ZZZ", "manual_sell")
     await desk.until(app, order["signal_id"], "forwarded")
     (got,) = desk.receiver.received
-    assert got.alert == {
-        "ticker": "ZZZ",
-        "action": "sell",
-        "side": "sell",
-        "signal_id": order["signal_id"],
-    }
+    assert got.alert == {"ticker": "ZZZ", "action": "exit", "signal_id": order["signal_id"]}
     assert await desk.story(order["signal_id"]) == ["received", "approved", "forwarding", "forwarded"]
 
 
@@ -56,7 +51,7 @@ async def test_a_position_is_closed_by_its_id_once(desk: Desk) -> None:
     assert answer["orders"][0]["type"] == "position_close"
     await desk.until(app, answer["orders"][0]["signal_id"], "forwarded")
     assert await desk.open_positions() == {}
-    assert sent(desk, "sell") == ["AAPL"]
+    assert sent(desk, "exit") == ["AAPL"]
     again = await desk.order(app, "order/close-position", 409, position_id=str(position))
     assert again["detail"] == "the position in AAPL is closed already"
     unknown = await desk.order(app, "order/close-position", 404, position_id=str(nobody := uuid4()))
@@ -92,7 +87,7 @@ async def test_sell_all_sells_each_open_ticker_and_pressed_twice_no_more(desk: D
     )
     assert sum(answer["queued"] for answer in answers) == 3
     await desk.settled(app)
-    assert sorted(sent(desk, "sell")) == ["AAPL", "NVDA", "TSLA"]
+    assert sorted(sent(desk, "exit")) == ["AAPL", "NVDA", "TSLA"]
     assert await desk.open_positions() == {}
     assert (await desk.order(app, "order/sell-all", 202)) == {"queued": 0, "orders": [], "already": []}
 
@@ -130,7 +125,7 @@ async def test_a_position_closed_elsewhere_is_marked_and_nothing_is_sent(desk: D
     )
     assert (closed["ticker"], closed["reason"]) == ("AAPL", "marked closed: sold by telephone")
     assert await desk.open_positions() == {}
-    assert sent(desk, "sell") == []
+    assert sent(desk, "exit") == []
     await desk.order(app, "order/mark-closed", 409, position_id=str(position), reason="again")
     await desk.order(app, "order/mark-closed", 404, position_id=str(uuid4()), reason="again")
 

@@ -42,6 +42,22 @@ async def test_a_partial_sell_leaves_the_position_open_where_the_operator_says_s
     assert len(desk.receiver.received) == 3
 
 
+async def test_a_position_stays_open_until_the_alert_says_flat(desk: Desk) -> None:
+    app = await desk.open()
+    template = {"price": "1.10", "time": "2026-11-27T15:00:00Z"}
+    await desk.until(app, await desk.send(app, "AAPL", "", action="buy", sentiment="long", quantity=10))
+    for action, sentiment, held in (("sell", "long", {"AAPL": 1}), ("sell", "flat", {})):
+        alert = {**template, "action": action, "sentiment": sentiment, "quantity": "5"}
+        sell = await desk.until(app, await desk.send(app, "AAPL", "", **alert))
+        assert sell["status"] == "forwarded"
+        assert await desk.open_positions() == held
+    _, half, rest = (got.alert for got in desk.receiver.received)
+    assert (half["action"], half["quantity"]) == (rest["action"], half["quantity"]) == ("exit", "5")
+    assert "quantity" not in rest
+    assert not {"sentiment"} & (half.keys() | rest.keys())
+    assert rest["price"] == "1.10"
+
+
 async def test_a_second_open_position_cannot_be_stored(desk: Desk) -> None:
     await desk.database.execute("INSERT INTO positions (ticker) VALUES ('AAPL')")
     with pytest.raises(asyncpg.UniqueViolationError):
@@ -69,17 +85,17 @@ async def test_any_mix_of_orders_and_answers_leaves_what_the_destination_saw(des
     failures: list[int] = []
 
     async def broker(received: Received) -> web.StreamResponse:
-        ticker, side = received.alert["ticker"], received.alert["side"]
-        if side == "sell" and not bought[ticker] and ticker not in may_hold:
+        ticker, action = received.alert["ticker"], received.alert["action"]
+        if action == "exit" and not bought[ticker] and ticker not in may_hold:
             sells_without_a_position.append(received.webhook_id)
         await asyncio.sleep(chance.random() * 0.01)  # a broker's time to think
         # never so many failures in a row that it would be left alone: that takes longer than this test
         status = chance.choice([200, 200, 200, 400, 500, 503] if len(failures) < 3 else [200, 400])
         failures.append(status) if status >= 500 else failures.clear()
-        if status == 500 and side == "buy":
+        if status == 500 and action == "buy":
             may_hold.add(ticker)
         elif status == 200:
-            if side == "buy":
+            if action == "buy":
                 bought[ticker] += 1
             else:
                 bought.pop(ticker, None)

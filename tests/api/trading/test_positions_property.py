@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from app.orders import repository
 from app.orders.outcomes import Success, record_successes
 from app.signals.book import effect_of
+from app.signals.reading import Intent
 from app.signals.statuses import Outcome, Status
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ async def _send(
 async def _record(connection: asyncpg.Connection[asyncpg.Record], attempt: Attempt) -> None:
     """Write the outcome with the statements that the senders use."""
     if attempt.outcome == "delivered":
-        effect = effect_of(attempt.side, has_quantity=False, close_on_partial=True)
+        effect = effect_of(attempt.side, Intent.CLOSE, close_on_partial=True)
         await record_successes(
             connection, [Success(attempt.attempt, attempt.signal, attempt.ticker, 200, b"", effect)]
         )

@@ -59,7 +59,7 @@ async def test_a_sell_that_waits_for_its_buy_is_sent_when_the_buy_ends_unknown(d
     go = asyncio.Event()
 
     async def slow(received: Received) -> web.StreamResponse:
-        if received.alert["side"] == "buy":
+        if received.alert["action"] == "buy":
             await go.wait()
             return web.Response(status=504)
         return await take(received)

@@ -18,7 +18,7 @@ SOON = 5000
 
 def sold(received: list[Received]) -> list[Any]:
     """The tickers of the sells that came."""
-    return [each.alert["ticker"] for each in received if each.alert["action"] == "sell"]
+    return [each.alert["ticker"] for each in received if each.alert["action"] == "exit"]
 
 
 async def test_a_position_is_closed_by_an_order_after_a_question(desk: Desk) -> None:

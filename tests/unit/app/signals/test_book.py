@@ -5,21 +5,25 @@ from __future__ import annotations
 import pytest
 
 from app.signals.book import Effect, effect_of
+from app.signals.reading import Intent
 
 
 @pytest.mark.parametrize(
-    ("order_type", "has_quantity", "close_on_partial", "effect"),
+    ("order_type", "intent", "close_on_partial", "effect"),
     [
-        ("buy", False, True, Effect.OPENS),
-        ("buy", True, False, Effect.OPENS),
-        ("sell", False, True, Effect.CLOSES),
-        ("sell", True, True, Effect.CLOSES),
-        ("sell", True, False, Effect.NOTHING),
-        ("sell", False, False, Effect.CLOSES),
-        ("manual_sell", False, True, Effect.CLOSES),
-        ("position_close", False, True, Effect.CLOSES),
-        ("sell_all", False, True, Effect.CLOSES),
+        ("buy", "open", True, Effect.OPENS),
+        ("buy", "add", False, Effect.OPENS),
+        ("sell", "close", True, Effect.CLOSES),
+        ("sell", "close", False, Effect.CLOSES),
+        ("sell", "reduce_or_close", True, Effect.CLOSES),
+        ("sell", "reduce_or_close", False, Effect.NOTHING),
+        ("sell", "reduce", True, Effect.NOTHING),
+        ("sell", "reduce", False, Effect.NOTHING),
+        ("sell", "adjust", True, Effect.NOTHING),
+        ("manual_sell", "close", True, Effect.CLOSES),
+        ("position_close", "close", False, Effect.CLOSES),
+        ("sell_all", "close", False, Effect.CLOSES),
     ],
 )
-def test_effects(order_type: str, *, has_quantity: bool, close_on_partial: bool, effect: Effect) -> None:
-    assert effect_of(order_type, has_quantity=has_quantity, close_on_partial=close_on_partial) is effect
+def test_effects(order_type: str, intent: str, *, close_on_partial: bool, effect: Effect) -> None:
+    assert effect_of(order_type, Intent(intent), close_on_partial=close_on_partial) is effect

@@ -1,0 +1,121 @@
+"""Write the body of a request to the destination; every byte that need not change is sent as received. Pure.
+
+With `MAP_SIDE_TO_ACTION_TRADERSPOST` only the bridge's documented words go out, and an exit is written so
+that it cannot open a short. Without it an alert goes out as its sender wrote it.
+"""
+
+import json
+from collections.abc import Mapping
+from uuid import UUID
+
+from app.signals.alert import BadAlertError, members, read_fields, remove_members
+from app.signals.fields import Fields, decode_text, read_text
+from app.signals.reading import SENTIMENTS, Intent, read, read_sentiment
+from app.signals.statuses import SignalType
+
+Changes = Mapping[str, bytes | None]  # the JSON to set a member to; None leaves it out
+
+_EMPTY_VALUES = frozenset({b"null", b'""'})
+_BUY, _ADD, _EXIT = b'"buy"', b'"add"', b'"exit"'
+_REDUCE: Changes = {"action": _EXIT, "sentiment": None}
+_CLOSE: Changes = {**_REDUCE, "quantity": None, "quantityType": None}
+
+
+def render(body: bytes, *, signal_id: UUID, ticker: str, order_type: str, map_action: bool) -> bytes:
+    """Return the body to send.
+
+    `ticker` is set to its normalised form, and `signal_id` added if the alert has none.
+
+    Raises:
+        ValueError: `body` is not a JSON object.
+    """
+    fields = _fields_of(body)
+    changes = dict(changes_of(fields, order_type, map_action=map_action))
+    if "ticker" in fields:
+        changes["ticker"] = json.dumps(ticker).encode()
+    if fields.get("signal_id", b"null") in _EMPTY_VALUES:
+        changes["signal_id"] = json.dumps(str(signal_id)).encode()
+    return _apply(body, fields, changes)
+
+
+def changes_of(fields: Fields, order_type: str, *, map_action: bool) -> Changes:
+    """Return what to change in an order's members; those without a change go out as they came.
+
+    A person's order is an exit, whatever `map_action` says. The bridge takes a sentiment beside buy only.
+    """
+    if order_type not in {SignalType.BUY, SignalType.SELL}:
+        return _CLOSE
+    if not map_action:
+        return {}
+    return _entry(fields) if order_type == SignalType.BUY else _exit(fields)
+
+
+def intent_of(body: bytes) -> Intent | None:
+    """Return what a signal's body asks for.
+
+    Raises:
+        ValueError: `body` is not a JSON object.
+    """
+    return read(_fields_of(body)).intent
+
+
+def _fields_of(body: bytes) -> Fields:
+    try:
+        return read_fields(body)
+    except BadAlertError as error:
+        raise ValueError("the body is not a JSON object") from error
+
+
+def _entry(fields: Fields) -> Changes:
+    if read(fields).intent is Intent.ADD:
+        return {"action": _ADD, "sentiment": None}
+    return {"action": _BUY, **_sentiment(fields)}
+
+
+def _exit(fields: Fields) -> Changes:
+    reading = read(fields)
+    if reading.intent is Intent.ADJUST:
+        return {"action": json.dumps(reading.word).encode()}
+    if reading.intent in {Intent.REDUCE, Intent.REDUCE_OR_CLOSE}:
+        return {**_REDUCE, **_percentage(fields)}
+    return _CLOSE
+
+
+def _sentiment(fields: Fields) -> Changes:
+    """Return the sentiment in the bridge's spelling, where it was sent in another."""
+    found = read_sentiment(fields, "sentiment")
+    if found is None or decode_text(fields["sentiment"]) in SENTIMENTS:
+        return {}
+    return {"sentiment": json.dumps(found).encode()}
+
+
+def _percentage(fields: Fields) -> Changes:
+    """Return `"50%"` in the bridge's form: a quantity of 50 of the type `percent_of_position`."""
+    text = read_text(fields.get("quantity"))
+    if not text.endswith("%"):
+        return {}
+    return {"quantity": json.dumps(text[:-1].rstrip()).encode(), "quantityType": b'"percent_of_position"'}
+
+
+def _apply(body: bytes, fields: Fields, changes: Changes) -> bytes:
+    """Set, leave out and add members; a repeated name is changed each time."""
+    for name, value in changes.items():
+        if value is None and name in fields:
+            body = remove_members(body, name)
+    result = bytearray(body)
+    spans = list(members(body))
+    for member in reversed(spans):  # from the end, so that the earlier spans stay valid
+        if value := changes.get(member.name):
+            result[member.value : member.end] = value
+    added = b",".join(
+        json.dumps(name).encode() + b":" + value
+        for name, value in changes.items()
+        if value is not None and name not in fields
+    )
+    return _append(bytes(result), added, first=not spans) if added else bytes(result)
+
+
+def _append(body: bytes, added: bytes, *, first: bool) -> bytes:
+    end = body.rindex(b"}")
+    last = len(body[:end].rstrip(b" \t\r\n"))
+    return body[:last] + (b"" if first else b",") + added + body[last:]
