@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar, get_args
 from urllib.parse import urlencode
 
 from app.admin.schemas import Status
+from app.signals.tickers import fold, without_exchange
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 _LARGEST = 2**63 - 1
@@ -45,7 +46,7 @@ def chosen(query: Mapping[str, str], name: str, offered: Sequence[Word]) -> Word
 
 def ticker_of(query: Mapping[str, str]) -> str | None:
     """Return the requested ticker, normalised as in signals; None without one."""
-    return query.get("ticker", "").replace("\0", "").strip().upper()[:20] or None
+    return fold(without_exchange(query.get("ticker", "").replace("\0", "")))[:40] or None
 
 
 def cursor_of(query: Mapping[str, str]) -> int | None:

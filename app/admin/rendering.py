@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from app.admin.schemas import Attempt
+from app.signals.tickers import fold
 from app.web.locale import LANGUAGES, THEMES, current
 from app.web.reasons import translate
 from app.web.texts import catalogue, for_scripts, text
@@ -101,7 +102,7 @@ _environment = Environment(
 _environment.globals.update(t=text, preferences=current.get, languages=LANGUAGES, themes=THEMES)
 _environment.globals.update(words=lambda: for_scripts(current.get().language))
 _environment.filters.update(clock=clock, age=age, seconds=seconds, took=took, after=after)
-_environment.filters.update(number=number, size=size, facts=facts, translate=translate)
+_environment.filters.update(number=number, size=size, facts=facts, translate=translate, fold=fold)
 
 
 def page(template: str, status: int = 200, **values: object) -> HTMLResponse:

@@ -13,7 +13,7 @@
 -- can claim a later one until this one ends, and a crash releases it. `SKIP LOCKED` alone would return the second row.
 -- The facts are read in the same statement, so a decision and its facts are one transaction.
 WITH list AS (
-    SELECT tickers, cardinality(tickers) AS size,
+    SELECT string_to_array(translate(array_to_string(tickers, ' '), './', '--'), ' ') AS tickers, cardinality(tickers) AS size,
            extract(epoch FROM statement_timestamp() - fetched_at)::float8 AS age_seconds,
            -- Fails closed: a list whose time is ahead of the clock is of unknown age, and not fresh.
            $3::boolean OR max_age_seconds IS NULL

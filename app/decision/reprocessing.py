@@ -18,6 +18,7 @@ from app.decision import repository
 from app.decision.repository import Approval
 from app.orders.repository import lock_approvals_exclusive
 from app.signals.statuses import DecisionResult
+from app.signals.tickers import fold
 
 log = structlog.get_logger(__name__)
 
@@ -107,8 +108,10 @@ async def reprocess(
     current = await repository.find_current_list(
         connection, strategy=strategy.name, is_frozen=context.config.system.engine_paused
     )
-    ranks = {ticker: rank for rank, ticker in enumerate(current.tickers, 1)} if current else {}
-    wanted = list(dict.fromkeys(ranks if tickers is None else tickers))
+    ranks = dict[str, int]()
+    for rank, ticker in enumerate(current.tickers if current else (), 1):
+        ranks.setdefault(fold(ticker), rank)
+    wanted = list(dict.fromkeys(ranks if tickers is None else map(fold, tickers)))
     candidates = await repository.find_candidates(
         connection,
         tickers=[ticker for ticker in wanted if ticker in ranks],
@@ -123,11 +126,11 @@ async def reprocess(
         for each in candidates
     ]
     if not dry_run and signals and current:
-        list_facts = {"list_size": len(ranks), "list_age_seconds": round(current.age_seconds, 1)}
+        list_facts = {"list_size": len(current.tickers), "list_age_seconds": round(current.age_seconds, 1)}
         approvals = [
             Approval(
                 signal.signal_id,
-                f"{signal.ticker} {why}: rank {signal.rank} of {len(ranks)}",
+                f"{signal.ticker} {why}: rank {signal.rank} of {len(current.tickers)}",
                 {"rank": signal.rank, **list_facts, "reprocessed": True},
             )
             for signal in signals

@@ -7,7 +7,12 @@ _ALERT = {
     "type": "object",
     "required": ["ticker"],
     "properties": {
-        "ticker": {"type": "string", "pattern": r"^\s*[A-Za-z0-9.-]{1,20}\s*$", "examples": ["NVDA"]},
+        "ticker": {
+            "type": "string",
+            "minLength": 1,
+            "description": "1 to 40 printable characters; an exchange may stand in front, as NASDAQ:NVDA",
+            "examples": ["NVDA"],
+        },
         "action": {
             "type": "string",
             "description": (

@@ -122,6 +122,7 @@ class IntakeService:
 
     def refuse(self, status: int, detail: str, envelope: Envelope, body: bytes) -> PostRefusedError:
         """Keep, count and log a refused post; return the error to raise."""
+        detail = self._secret.mask(detail.encode()).decode()
         self.refused_posts.add(status, detail, envelope.client, len(body), self._secret.mask(body))
         metrics.POSTS_REFUSED.labels(str(status)).inc()
         log.info("post refused", status=status, reason=detail, client=envelope.client, size=len(body))

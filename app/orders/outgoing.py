@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from uuid import UUID
 
-from app.signals.alert import BadAlertError, members, read_fields, remove_members
+from app.signals.alert import BadAlertError, members, read_fields, remove_members, spell_ticker
 from app.signals.fields import Fields, decode_text, read_text
 from app.signals.reading import SENTIMENTS, Intent, read, read_sentiment
 from app.signals.statuses import SignalType
@@ -21,17 +21,17 @@ _REDUCE: Changes = {"action": _EXIT, "sentiment": None}
 _CLOSE: Changes = {**_REDUCE, "quantity": None, "quantityType": None}
 
 
-def render(body: bytes, *, signal_id: UUID, ticker: str, order_type: str, map_action: bool) -> bytes:
+def render(body: bytes, *, signal_id: UUID, order_type: str, map_action: bool) -> bytes:
     """Return the body to send.
 
-    `ticker` is set to its normalised form, and `signal_id` added if the alert has none.
+    `ticker` is the sender's in upper case and without exchange. `signal_id` is added if the alert has none.
 
     Raises:
         ValueError: `body` is not a JSON object.
     """
     fields = _fields_of(body)
     changes = dict(changes_of(fields, order_type, map_action=map_action))
-    if "ticker" in fields:
+    if ticker := spell_ticker(fields.get("ticker")):
         changes["ticker"] = json.dumps(ticker).encode()
     if fields.get("signal_id", b"null") in _EMPTY_VALUES:
         changes["signal_id"] = json.dumps(str(signal_id)).encode()

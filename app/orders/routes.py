@@ -10,6 +10,7 @@ from app.audit import repository as audit_log
 from app.orders import replay
 from app.orders.replay import Choice, DeadLetterPage, Replay
 from app.orders.repository import DeadStatus
+from app.signals.tickers import fold
 from app.web.dependencies import (
     REFUSALS,
     CurrentActor,
@@ -18,10 +19,11 @@ from app.web.dependencies import (
     Limit,
     Reading,
     Ticker,
+    TypedTicker,
     context_of,
     signed_in,
 )
-from app.web.problems import TICKER_PATTERN, Problem
+from app.web.problems import Problem
 
 router = APIRouter(
     prefix="/admin/dead-letters", tags=["dead letters"], responses=REFUSALS, dependencies=[signed_in]
@@ -40,7 +42,7 @@ class ReplayRequest(BaseModel):
 
     ids: Annotated[list[UUID], Field(min_length=1, max_length=replay.MOST_AT_ONCE)] | None = None
     status: DeadStatus | None = None
-    ticker: Annotated[str, Field(pattern=TICKER_PATTERN)] | None = None
+    ticker: TypedTicker | None = None
     confirm: Annotated[int, Field(ge=0, le=replay.MOST_AT_ONCE)] | None = None
 
 
@@ -64,7 +66,7 @@ async def replay_dead_letters(
 ) -> Replay:
     """Count the selected dead letters. With that count in `confirm`, send them again."""
     context = context_of(request)
-    choice = Choice(asked.ids, asked.status, asked.ticker)
+    choice = Choice(asked.ids, asked.status, fold(asked.ticker) if asked.ticker else None)
     action, before = "dead-letters.replay", asked.model_dump(mode="json", exclude_none=True)
     async with audit_log.attempt(connection, actor, action, before=before), connection.transaction():
         answer = await replay.replay(

@@ -110,7 +110,6 @@ def _prepare(context: AppContext, delivery: Delivery) -> _Request:
     body = outgoing.render(
         delivery.body,
         signal_id=delivery.id,
-        ticker=delivery.ticker,
         order_type=delivery.type,
         map_action=settings.map_side_to_action_traderspost,
     )

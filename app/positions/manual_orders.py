@@ -12,7 +12,9 @@ from app.orders.repository import lock_approvals_exclusive
 from app.positions import repository
 from app.positions.repository import Closed, PlacedOrder, Position
 from app.runtime.ids import new_id
+from app.signals.alert import read_fields, spell_ticker
 from app.signals.statuses import SignalType
+from app.signals.tickers import fold
 
 _BY_PERSON = (SignalType.MANUAL_SELL, SignalType.POSITION_CLOSE, SignalType.SELL_ALL)
 _CLOSING = (SignalType.SELL, *_BY_PERSON)
@@ -54,9 +56,10 @@ async def sell(connection: Connection, ticker: str, max_age_seconds: int) -> Ord
     A pending order that a person placed for the ticker counts as this one: no second one is placed.
     """
     await lock_approvals_exclusive(connection)
-    already = await repository.pending_orders(connection, tickers=[ticker], types=_BY_PERSON)
-    tickers = [] if already else [ticker]
-    return await _place(connection, SignalType.MANUAL_SELL, tickers, max_age_seconds, already)
+    folded = fold(ticker)
+    already = await repository.pending_orders(connection, tickers=[folded], types=_BY_PERSON)
+    tickers = [] if already else [folded]
+    return await _place(connection, SignalType.MANUAL_SELL, tickers, max_age_seconds, already, typed=ticker)
 
 
 async def close(connection: Connection, position_id: UUID, max_age_seconds: int) -> OrdersPlaced:
@@ -133,14 +136,24 @@ async def _place(
     tickers: Sequence[str],
     max_age_seconds: int,
     already: list[PlacedOrder],
+    typed: str = "",
 ) -> OrdersPlaced:
+    """Place an exit for each ticker, in the spelling of its newest alert, else as `typed`.
+
+    The destination may know BRK.B only, while tickers are stored as BRK-B.
+    """
+    alerts = await repository.newest_alerts(connection, tickers=tickers)
+    spellings = {ticker: spell_ticker(read_fields(body).get("ticker")) for ticker, body in alerts.items()}
     orders = await repository.insert_orders(
         connection,
         order_type=order_type,
         max_age_seconds=max_age_seconds,
         ids=[new_id() for _ in tickers],
         tickers=tickers,
-        bodies=[msgspec.json.encode({"ticker": ticker, "action": "exit"}) for ticker in tickers],
+        bodies=[
+            msgspec.json.encode({"ticker": spellings.get(ticker) or typed or ticker, "action": "exit"})
+            for ticker in tickers
+        ],
     )
     return OrdersPlaced(queued=len(orders), orders=orders, already=already)
 

@@ -21,6 +21,17 @@ FROM unfinished_signals
 WHERE ticker = ANY ($1) AND type = ANY ($2) AND is_pending
 ORDER BY seq
 
+-- name: newest_alerts
+-- $1 tickers. Imported history does not count.
+SELECT wanted.ticker, newest.body
+FROM unnest($1::text[]) AS wanted (ticker)
+CROSS JOIN LATERAL (
+    SELECT body FROM signals
+    WHERE ticker = wanted.ticker AND type IN ('buy', 'sell') AND imported_at IS NULL
+    ORDER BY seq DESC
+    LIMIT 1
+) AS newest
+
 -- name: insert_orders
 -- $1 type, $2 seconds until they expire, $3 ids, $4 tickers, $5 bodies. No rule decides them: a person has approved them.
 WITH ordered AS (

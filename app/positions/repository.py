@@ -79,6 +79,12 @@ async def pending_orders(
     return [PlacedOrder(**row) for row in await connection.fetch(_SQL["pending_orders"], tickers, types)]
 
 
+async def newest_alerts(connection: Connection | Pool, *, tickers: Sequence[str]) -> dict[str, bytes]:
+    """Return the body of each ticker's newest alert, by ticker; a ticker without one is left out."""
+    rows = await connection.fetch(_SQL["newest_alerts"], tickers)
+    return {row["ticker"]: row["body"] for row in rows}
+
+
 async def insert_orders(
     connection: Connection,
     *,

@@ -39,7 +39,7 @@ def _storable(text: str) -> str:
 
 
 class SellIndividual(BaseModel):
-    """A sell of any ticker. Case and whitespace at the ends do not count."""
+    """A sell of any ticker. Case, an exchange in front and whitespace at the ends do not count."""
 
     ticker: TypedTicker
 

@@ -10,10 +10,11 @@ import msgspec
 
 from app.signals.fields import Fields, decode_text, read_number, read_text, shown
 from app.signals.reading import Reading, read
+from app.signals.tickers import fold, is_ticker, without_exchange
 
 SECRET_FIELD = "secret"  # noqa: S105  # the name of a field
-_TICKER = re.compile(r"[A-Za-z0-9.-]{1,20}")
 _SENDER_ID_LENGTH = 500
+_SHOWN_TICKER_LENGTH = 100  # longer than a secret that is masked in it
 _BYTE_ORDER_MARK, _TRAILING = b"\xef\xbb\xbf", b" \t\r\n\0"
 
 _WHITESPACE = rb"[ \t\r\n]*"
@@ -33,8 +34,9 @@ class BadAlertError(Exception):
 class Alert(NamedTuple):
     """An alert as it is stored.
 
-    `body` holds the bytes that were sent, without the secret. Equal alerts have equal digests. `remarks` say
-    what was not used, or was read otherwise than the sender may expect.
+    `ticker` is the form by which tickers are compared. `body` holds the bytes that were sent, without the
+    secret. Equal alerts have equal digests. `remarks` say what was not used, or was read otherwise than the
+    sender may expect.
     """
 
     ticker: str
@@ -105,6 +107,11 @@ def read_alert(body: bytes, fields: Fields) -> Alert:
     )
 
 
+def spell_ticker(raw: bytes | None) -> str:
+    """Return the ticker as its sender spells it, in upper case and without exchange; "" if it is no text."""
+    return without_exchange(decode_text(raw) or "")
+
+
 def digest(fields: Fields) -> bytes:
     """Hash the fields by which duplicates are found: sorted by name, values as sent, without the secret."""
     whole = blake2b(digest_size=16, person=b"body")
@@ -153,11 +160,14 @@ def _end_of_nested(body: bytes, start: int) -> int:
 
 def _read_ticker(raw: bytes | None) -> str:
     if raw is None or raw == b"null":
-        raise BadAlertError("ticker: missing")
-    text = decode_text(raw)
-    if text is None or not _TICKER.fullmatch(ticker := text.strip()):
-        raise BadAlertError("ticker: 1 to 20 of A-Z, 0-9, '.' and '-' are allowed")
-    return ticker.upper()
+        raise BadAlertError("ticker: missing: the alert needs a field ticker, such as AAPL")
+    came = shown(raw.decode("utf-8", "replace"), _SHOWN_TICKER_LENGTH)
+    if b"{{" in raw:
+        raise BadAlertError(f"ticker: {came} is a placeholder that was not filled in: check its name")
+    ticker = spell_ticker(raw)
+    if not is_ticker(ticker):
+        raise BadAlertError(f"ticker: {came} is not a ticker: use a text of 1 to 40 printable characters")
+    return fold(ticker)
 
 
 def _read_sender_id(raw: bytes | None) -> str | None:

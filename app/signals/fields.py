@@ -41,6 +41,6 @@ def read_number(text: str) -> Decimal | None:
     return None if is_too_long else number
 
 
-def shown(text: str) -> str:
+def shown(text: str, length: int = _SHOWN_LENGTH) -> str:
     """Return the beginning of a foreign text, as PostgreSQL can store it."""
-    return text[:_SHOWN_LENGTH].replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text[:length].replace("\0", "\N{REPLACEMENT CHARACTER}")

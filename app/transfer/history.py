@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from app.signals import tickers
 from app.signals.statuses import Outcome, SignalType, Status
 from app.transfer.export import BASE64
 from app.transfer.repository import ImportedAttempt, ImportedEvent, ImportedSignal
@@ -22,7 +23,7 @@ REQUIRED = ("id", "received_at", "status", "ticker", "body")
 _FINAL = frozenset({Status.REJECTED, Status.FORWARDED, Status.FAILED, Status.EXPIRED})
 _Small = Annotated[int, Meta(ge=1, le=32_767)]
 _Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
-_Ticker = Annotated[str, Meta(pattern=r"^[A-Z0-9.-]{1,20}\Z")]
+_Ticker = Annotated[str, Meta(pattern=rf"^{tickers.CHARACTERS}\Z")]
 _Moment = Annotated[datetime, Meta(tz=True)]
 _BODY_LIMIT = 64 * 1024
 _DETAIL_LIMIT = 256 * 1024
@@ -43,7 +44,7 @@ _ALLOWED = {
     "status": "must be received, approved, forwarding, rejected, forwarded, failed or expired",
     "status_at": _MOMENT,
     "type": "must be buy, sell, manual_sell, position_close or sell_all",
-    "ticker": "1 to 20 of A-Z, 0-9, '.' and '-' are allowed",
+    "ticker": "must be 1 to 40 printable characters",
     "price": "must be a number of a sensible size",
     "round": "must be a whole number from 1 to 32767",
     "attempts": "must be a whole number from 0 to 2147483647",

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPBearer
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from app.audit.repository import Actor
 from app.config.store import ConfigStore
 from app.context import AppContext
 from app.db.pool import Connection
+from app.signals import tickers
 from app.web.authentication import client_address
-from app.web.problems import TICKER_PATTERN, Problem
+from app.web.problems import Problem
 
 if TYPE_CHECKING:
     from app.web.sessions import Access
@@ -29,17 +30,19 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before")]
 
 
-def _trimmed_upper(ticker: object) -> object:
-    return ticker.strip().upper() if isinstance(ticker, str) else ticker
+def _spelled(ticker: object) -> object:
+    return tickers.without_exchange(ticker) if isinstance(ticker, str) else ticker
 
 
-TypedTicker = Annotated[str, BeforeValidator(_trimmed_upper), Field(pattern=TICKER_PATTERN)]
-"""A ticker in a body; case and whitespace at its ends do not count."""
+TypedTicker = Annotated[str, BeforeValidator(_spelled), Field(pattern=tickers.PATTERN)]
+"""A ticker in a body; case, an exchange in front and whitespace at its ends do not count."""
 Ticker = Annotated[
     str,
-    BeforeValidator(_trimmed_upper),
+    BeforeValidator(_spelled),
+    AfterValidator(tickers.fold),
     Query(
-        pattern=TICKER_PATTERN, description="only this ticker; case and whitespace at the ends do not count"
+        pattern=tickers.PATTERN,
+        description="only this ticker; case, an exchange in front and whitespace at the ends do not count",
     ),
 ]
 

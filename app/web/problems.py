@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.reading import ReadLimitError, ReadTooSlowError
 from app.errors import ConfigFileError, RefusedError, describe
+from app.signals import tickers
 from app.web.reasons import translate
 from app.web.texts import text
 
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _QUOTES = "'"
-TICKER_PATTERN = "^[A-Z0-9.-]{1,20}$"
 _MEANINGS = {  # by the expressions of the routes' parameters
-    TICKER_PATTERN: "be a ticker of 1 to 20 characters A-Z 0-9 . -",
+    tickers.PATTERN: "be a ticker of 1 to 40 printable characters",
     "^[a-z.-]{1,40}$": "be 1 to 40 characters a-z . -",
 }
 

@@ -185,7 +185,7 @@ async def test_bad_rows_are_listed_and_keep_no_good_one_out(app_server: AppServe
         ("received_at", "yesterday"),
         ("received_at", "2999-01-01T00:00:00Z"),
         ("status", "lost"),
-        ("ticker", "too long for a ticker"),
+        ("ticker", "far too long for the ticker of anything at all"),
         ("ticker", ""),
         ("price", "NaN"),
         ("price", "ten"),

@@ -176,7 +176,7 @@ async def test_the_actions_log_narrows(app_server: AppServer) -> None:
     ("path", "query"),
     [
         ("refused", {"limit": 0}),
-        ("audit-trail", {"ticker": "?"}),
+        ("audit-trail", {"ticker": "A" * 41}),
         ("orders", {"status": "rejected"}),
         ("orders/stats", {"hours": 0}),
         ("signals-history", {"hours": 745}),

@@ -109,7 +109,7 @@ async def test_a_refusal_is_told_in_the_reader_s_language_and_logged(app_server:
         ("order/close-position", b"{}", "Field required", "campo obrigatório"),
         (
             "order/sell-individual",
-            b'{"ticker": "?"}',
+            b'{"ticker": "A\\u0000"}',
             "String should be a ticker",
             "o texto deve ser um ticker",
         ),

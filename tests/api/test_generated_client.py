@@ -230,7 +230,7 @@ async def test_the_webhook_takes_the_secret_where_the_document_says(
     await api.ask("webhook_in", 401, {}, body=alert())
     await api.ask("webhook_in", 401, {}, body=alert(), secret="wrong")
     await api.ask("webhook_in_secret", 401, {}, secret_path="wrong", body=alert())
-    wrong = api.models.Alert(ticker="not a ticker")
+    wrong = api.models.Alert(ticker="{{ticker}}")
     refused = await api.ask("webhook_in", 422, {}, body=wrong, secret=SECRET)
     assert "ticker" in refused.detail
     long = alert(signal_id="x" * 70_000)

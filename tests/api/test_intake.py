@@ -263,7 +263,9 @@ class TestRefused:
         assert (kept["status"], kept["reason"], kept["size"]) == (422, answer["detail"], len(body))
         assert kept["head"] == body[:2048]
 
-    @pytest.mark.parametrize("body", [b'{"ticker":"A B","secret":"%b"}', b'{"ticker":"A B","secret":"%b"'])
+    @pytest.mark.parametrize(
+        "body", [b'{"ticker":"A\\tB","secret":"%b"}', b'{"ticker":"A\\tB","secret":"%b"']
+    )
     async def test_the_secret_is_not_kept(
         self, start_app: StartApp, database: asyncpg.Connection[asyncpg.Record], body: bytes
     ) -> None:
@@ -273,7 +275,7 @@ class TestRefused:
 
         assert status == 422
         head = await database.fetchval("SELECT head FROM refused_posts")
-        assert head.startswith(b'{"ticker":"A B"')
+        assert head.startswith(b'{"ticker":"A\\tB"')
         assert SECRET.encode() not in head
 
     async def test_the_last_thousand_are_kept(

@@ -38,7 +38,7 @@ TEXTS = ["", " ", "\0", "a\0b", "é✓\U0001f600", "\u202e", "'; DROP TABLE sign
 NUMBERS = ["0", "-0.0", "1e-400", "1.10", "123456789012345678901234567890", "9" * 400, "1e400", "-1E+9999"]
 
 
-NO_TICKERS = ["A B", "A" * 21, "Ä", "A\0", "$", "A\n B", "\ud800"]
+NO_TICKERS = ["A\u202eB", "A" * 41, "{{ticker}}", "A\0", "NYSE:", "A\n B", "\ud800"]
 NO_OBJECTS = ["[]", '"ODD"', "12", "null", "true", "", " ", "ODD buy 1.10", "ticker=ODD&action=buy"]
 NO_VALUES = ["NaN", "Infinity", "01", "+1", "1.", "0x1", "undefined", "'x'", '"\t"', "{,}"]
 NO_UTF8 = [b"\xed\xa0\x80", b"\xc0\xaf", b"\xff", b"\xf5\x80\x80\x80"]
@@ -99,7 +99,7 @@ ODD: list[tuple[Callable[[random.Random, str], str | bytes], set[int]]] = [
     (lambda chance, rest: f'{{{rest}"action":{readable(chance)},"side":{readable(chance)}}}', TAKEN),
     (lambda chance, rest: f'{{{rest}"signal_id":{readable(chance)},"action":"buy"}}', TAKEN),
     (lambda chance, rest: f'{{{rest}"price":{readable(chance)},"action":"sell"}}', TAKEN),
-    (lambda chance, rest: f'{{{rest}"ticker":{value(chance)}}}', REFUSED),
+    (lambda chance, rest: f'{{{rest}"ticker":{value(chance)}}}', TAKEN | REFUSED),
     (lambda chance, rest: f'{{{rest}"ticker":{json.dumps(chance.choice(NO_TICKERS))}}}', REFUSED),
     # the last one of a repeated name counts
     (lambda _, rest: f'{{"ticker":[],{rest}"action":"none","action":" B U Y "}}', TAKEN),

@@ -10,7 +10,8 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import islice
 
-from app.screener.parsing.tickers import is_ticker, without_exchange
+from app.screener.parsing.tickers import is_ticker
+from app.signals.tickers import without_exchange
 
 _TICKER = "ticker"
 _NAMES = frozenset({_TICKER, "tickers", "ticker symbol", "symbol", "symbols", "stock symbol"})

@@ -20,7 +20,8 @@ from app.screener.parsing.heads import (
     looks_like_tickers,
     named_column,
 )
-from app.screener.parsing.tickers import Cell, SourceError, clean, is_ticker, without_exchange
+from app.screener.parsing.tickers import Cell, SourceError, clean, is_ticker
+from app.signals.tickers import without_exchange
 
 _SEPARATORS = ",;\t|"
 _SECTION = "###"

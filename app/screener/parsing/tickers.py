@@ -7,7 +7,6 @@ from typing import Literal, NamedTuple
 Kind = Literal["html", "csv", "list", "file"]
 
 _TICKER = re.compile(r"[A-Z0-9.-]{1,20}")
-_EXCHANGE = re.compile(r"[A-Z0-9_]{1,20}:")
 
 
 class SourceError(Exception):
@@ -43,13 +42,6 @@ class Cell(NamedTuple):
 def is_ticker(word: str) -> bool:
     """Return whether the word is written as a ticker: 1 to 20 of A-Z 0-9 . -"""
     return _TICKER.fullmatch(word) is not None
-
-
-def without_exchange(symbol: str) -> str:
-    """Return the ticker of a symbol as charting platforms write it: `NASDAQ:AAPL` is AAPL."""
-    upper = symbol.strip().upper()
-    exchange = _EXCHANGE.match(upper)
-    return upper[exchange.end() :].lstrip() if exchange else upper
 
 
 def clean(cells: Iterable[Cell]) -> list[str]:

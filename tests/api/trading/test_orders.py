@@ -133,7 +133,7 @@ async def test_a_position_closed_elsewhere_is_marked_and_nothing_is_sent(desk: D
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("order/sell-individual", {"ticker": "A APL"}),
+        ("order/sell-individual", {"ticker": "A\tAPL"}),
         ("order/sell-individual", {"ticker": 7}),
         ("order/sell-individual", {}),
         ("order/close-position", {"position_id": "AAPL"}),

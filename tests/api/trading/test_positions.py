@@ -58,6 +58,36 @@ async def test_a_position_stays_open_until_the_alert_says_flat(desk: Desk) -> No
     assert rest["price"] == "1.10"
 
 
+async def test_all_spellings_of_a_ticker_are_one_position(desk: Desk) -> None:
+    desk.watch("list:AAPL,BRK-B")
+    app = await desk.open()
+    buy = await desk.until(app, await desk.send(app, "NYSE:brk.b", "buy"))
+    assert buy["status"] == "forwarded"
+    assert await desk.open_positions() == {"BRK-B": 1}
+    assert (await desk.until(app, await desk.send(app, "BRK/B", "sell")))["status"] == "forwarded"
+    assert await desk.open_positions() == {}
+    await desk.until(app, await desk.send(app, "BRK.B", "buy"))
+    await desk.order(app, "order/sell-all", 202)
+    await desk.settled(app)
+    await desk.until(app, await desk.send(app, "BRK.B", "buy"))
+    await desk.order(app, "order/sell-individual", 202, ticker="BRK-B")
+    await desk.settled(app)
+    # a person's exit is spelled as the newest alert is
+    assert [got.alert["ticker"] for got in desk.receiver.received] == [
+        *("BRK.B", "BRK/B"),
+        *("BRK.B", "BRK.B"),
+        *("BRK.B", "BRK.B"),
+    ]
+    assert await desk.open_positions() == {}
+
+
+@pytest.mark.parametrize("ticker", ["MNQ1!", "SPY 250624C596", "BTC/USD"])
+async def test_what_is_not_a_share_is_a_signal_too(desk: Desk, ticker: str) -> None:
+    app = await desk.open()
+    buy = await desk.until(app, await desk.send(app, ticker, "buy"))
+    assert (buy["status"], buy["reason"]) == ("rejected", "not in the Top-3")
+
+
 async def test_a_second_open_position_cannot_be_stored(desk: Desk) -> None:
     await desk.database.execute("INSERT INTO positions (ticker) VALUES ('AAPL')")
     with pytest.raises(asyncpg.UniqueViolationError):

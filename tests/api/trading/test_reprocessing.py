@@ -57,6 +57,14 @@ async def approved_again(desk: Desk) -> list[asyncpg.Record]:
     return rows
 
 
+async def test_a_ticker_enters_in_any_spelling(desk: Desk) -> None:
+    app = await watching(desk)
+    (buy,) = await rejected(desk, app, "BRK.B")
+    await enter(desk, app, "BRK-B")
+    assert (await desk.until(app, buy, "forwarded"))["ticker"] == "BRK-B"
+    assert [got.alert["ticker"] for got in desk.receiver.received] == ["BRK.B"]
+
+
 async def test_three_rejected_buys_of_a_ticker_that_enters_give_one_position(desk: Desk) -> None:
     app = await watching(desk)
     *_, newest = await rejected(desk, app, count=3)
@@ -203,7 +211,7 @@ async def test_a_person_counts_first_and_then_reprocesses(desk: Desk) -> None:
     assert (done["count"], done["dry_run"]) == (1, False)
     assert (await desk.until(app, buy, "forwarded"))["reason"]
     assert (await desk.order(app, TRIGGER))["count"] == 0
-    odd: list[dict[str, Any]] = [{"tickers": []}, {"tickers": ["a b"]}, {"tickers": "NVDA"}]
+    odd: list[dict[str, Any]] = [{"tickers": []}, {"tickers": ["a\0b"]}, {"tickers": "NVDA"}]
     for body in odd:
         await desk.order(app, TRIGGER, 422, **body)
 

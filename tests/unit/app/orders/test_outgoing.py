@@ -18,10 +18,8 @@ ID = UUID("11111111-2222-3333-4444-555555555555")
 WORDS = {"buy", "sell", "exit", "cancel", "add"}  # the bridge's documented ones
 
 
-def sent(body: str, *, ticker: str = "AAPL", order_type: str = "buy", map_action: bool = True) -> str:
-    return render(
-        body.encode(), signal_id=ID, ticker=ticker, order_type=order_type, map_action=map_action
-    ).decode()
+def sent(body: str, *, order_type: str = "buy", map_action: bool = True) -> str:
+    return render(body.encode(), signal_id=ID, order_type=order_type, map_action=map_action).decode()
 
 
 def test_a_complete_body_is_sent_unchanged() -> None:
@@ -114,6 +112,17 @@ def test_the_order_of_a_person_is_an_exit(order_type: str, *, map_action: bool) 
         assert sent(body, order_type=order_type, map_action=map_action) == (
             f'{{"ticker":"AAPL","action":"exit","signal_id":"{ID}"}}'
         )
+
+
+@pytest.mark.parametrize(
+    ("came", "left"), [("brk.b", "BRK.B"), (" NYSE:BRK/B", "BRK/B"), ("CME_MINI:MNQ1!", "MNQ1!")]
+)
+@pytest.mark.parametrize("map_action", [True, False])
+def test_the_ticker_keeps_the_senders_spelling_without_the_exchange(
+    came: str, left: str, *, map_action: bool
+) -> None:
+    body = f'{{"ticker":"{came}","action":"buy","signal_id":1}}'
+    assert sent(body, map_action=map_action) == body.replace(came, left)
 
 
 @pytest.mark.parametrize("body", ["[1]", '"text"', "{", '{"a":1}}'])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.signals.alert import BadAlertError, digest, read_alert, read_fields, trim
+from app.signals.alert import BadAlertError, digest, read_alert, read_fields, spell_ticker, trim
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -36,7 +36,7 @@ def test_any_object_with_a_ticker_is_an_alert(
 
     alert = read_alert(body, read_fields(body))
 
-    assert alert.ticker == ticker.upper()
+    assert alert.ticker == ticker.upper().replace(".", "-")
     assert alert.body == body
 
 
@@ -59,19 +59,43 @@ def test_anything_else_is_refused_and_names_the_field(body: bytes) -> None:
         (b'{"ticker": "A", "x": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "body: nested too deeply"),
         (b"{}", "ticker: missing"),
         (b'{"ticker": null}', "ticker: missing"),
-        (b'{"ticker": 5}', "ticker: 1 to 20"),
-        (b'{"ticker": ""}', "ticker: 1 to 20"),
-        (b'{"ticker": "A B"}', "ticker: 1 to 20"),
-        (b'{"ticker": "\\u0000"}', "ticker: 1 to 20"),
-        ('{"ticker": "ß"}'.encode(), "ticker: 1 to 20"),
-        ('{"ticker": "\u0661"}'.encode(), "ticker: 1 to 20"),
-        (b'{"ticker": "ABCDEFGHIJKLMNOPQRSTU"}', "ticker: 1 to 20"),
+        (b'{"ticker": 5}', "ticker: 5 is not a ticker: use a text of 1 to 40 printable characters"),
+        (b'{"ticker": ""}', 'ticker: "" is not a ticker'),
+        (b'{"ticker": "NASDAQ:"}', 'ticker: "NASDAQ:" is not a ticker'),
+        (b'{"ticker": "A\\u0000"}', 'ticker: "A\\u0000" is not a ticker'),
+        ('{"ticker": "A\u202eB"}'.encode(), 'ticker: "A\u202eB" is not a ticker'),
+        (b'{"ticker": "%b"}' % (b"A" * 41), 'ticker: "AAAA'),
+        (b'{"ticker": "{{ticker}}"}', 'ticker: "{{ticker}}" is a placeholder that was not filled in'),
+        (b'{"ticker": "{{exchange}}:{{ticker}}"}', 'ticker: "{{exchange}}:{{ticker}}" is a placeholder'),
     ],
 )
 def test_refusals_name_the_field(body: bytes, message: str) -> None:
     with pytest.raises(BadAlertError) as refusal:
         read_alert(body, read_fields(body))
     assert str(refusal.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("ticker", "stored", "spelled"),
+    [
+        (" aapl ", "AAPL", "AAPL"),
+        ("NASDAQ:AAPL", "AAPL", "AAPL"),
+        ("nyse: brk.b", "BRK-B", "BRK.B"),
+        ("BRK/B", "BRK-B", "BRK/B"),
+        ("BRK-B", "BRK-B", "BRK-B"),
+        ("MNQ1!", "MNQ1!", "MNQ1!"),
+        ("CME_MINI:ES1!", "ES1!", "ES1!"),
+        ("SPY 250624C596", "SPY 250624C596", "SPY 250624C596"),
+        ("BTC/USD", "BTC-USD", "BTC/USD"),
+        ("A" * 40, "A" * 40, "A" * 40),
+    ],
+)
+def test_tickers_are_compared_in_one_form_and_keep_their_spelling(
+    ticker: str, stored: str, spelled: str
+) -> None:
+    body = _encode({"ticker": ticker}, None)
+    fields = read_fields(body)
+    assert (read_alert(body, fields).ticker, spell_ticker(fields["ticker"])) == (stored, spelled)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_a_clock_that_is_a_little_ahead_makes_no_row_bad() -> None:
         ("status", SECRET),
         ("type", SECRET),
         ("type", ""),
-        ("ticker", SECRET + "x" * 20),
+        ("ticker", SECRET + "x" * 40),
         ("price", SECRET),
         ("price", "NaN"),
         ("price", "Infinity"),
