@@ -143,7 +143,9 @@ OLDEST_WAITING_SECONDS = SampledGauge(
     "oldest_waiting_seconds", "Age of the oldest waiting signal, by queue", "queue"
 )
 SELLS_AT_RISK = SampledGauge(
-    "sells_at_risk", "Sells that need a person: late (last tenth of their age), expired, failed", "state"
+    "sells_at_risk",
+    "Sells that need a person: late (last tenth of their age), expired, failed, unread",
+    "state",
 )
 UNCONFIRMED_POSITIONS = SampledGauge(
     "unconfirmed_positions", "Positions that may be open: the outcome of an order is unknown"

@@ -126,6 +126,7 @@ def alarms(top_n: TopN, sells: SellsAtRisk, *, failing: str = "") -> list[Alarm]
     counts = {
         "sells_expired": sells.expired,
         "sells_failed": sells.failed,
+        "alerts_unread": sells.unread,
         "sells_late": sells.late,
         "positions_unconfirmed": sells.unconfirmed,
     }

@@ -23,7 +23,7 @@ WITH list AS (
     ORDER BY id DESC
     LIMIT 1
 ), front AS (
-    SELECT id, ticker, type, seq, expires_at <= statement_timestamp() AS is_expired
+    SELECT id, ticker, type, intent, seq, expires_at <= statement_timestamp() AS is_expired
     FROM signals s
     WHERE status = 'received'
       -- Fails closed: without a fresh list buys wait, and so do the later signals of their ticker.
@@ -48,7 +48,7 @@ WITH list AS (
     LEFT JOIN LATERAL (SELECT is_open, opening FROM position_states WHERE ticker = locked.ticker OFFSET 0) AS p ON true
     WHERE locked.status = 'received'  -- the row's status after the lock was granted
 )
-SELECT id, ticker, type, is_expired, is_open, has_pending_buy, rank, list_size, list_age_seconds
+SELECT id, ticker, type, intent, is_expired, is_open, has_pending_buy, rank, list_size, list_age_seconds
 FROM front
 JOIN facts USING (ticker)
 ORDER BY seq
@@ -104,7 +104,7 @@ CROSS JOIN LATERAL (
     SELECT b.id
     FROM signals b
     WHERE b.ticker = wanted.ticker AND b.type = 'buy' AND b.status = 'rejected' AND b.reprocessed_at IS NULL
-      AND b.imported_at IS NULL
+      AND b.imported_at IS NULL AND b.intent IS DISTINCT FROM 'add'
       AND ($2 = 0 OR b.received_at > statement_timestamp() - make_interval(secs => $2::float8))
       AND ($3 = 0 OR b.received_at > statement_timestamp() - make_interval(secs => $3::float8))
       AND ($4::int IS NULL OR NOT EXISTS (

@@ -17,6 +17,7 @@ class ClaimedSignal(NamedTuple):
     id: UUID
     ticker: str
     type: str
+    intent: str | None
     is_expired: bool
     facts: TickerFacts
 
@@ -62,7 +63,7 @@ async def claim_signals(
     rows = await connection.fetch(_SQL["claim_signals"], limit, strategy, is_frozen)
     return [
         ClaimedSignal(
-            *(row["id"], row["ticker"], row["type"], row["is_expired"]),
+            *(row["id"], row["ticker"], row["type"], row["intent"], row["is_expired"]),
             facts=TickerFacts(**{name: row[name] for name in TickerFacts._fields}),
         )
         for row in rows

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from app.signals.reading import Intent
 from app.signals.statuses import DecisionResult, SignalType
 
 DuplicateBuys = Literal["forward", "reject"]
@@ -32,17 +33,22 @@ class Decision:
 
 
 def decide(
-    signal_type: str, facts: TickerFacts, *, is_expired: bool, duplicate_buys: DuplicateBuys = "forward"
+    signal_type: str,
+    facts: TickerFacts,
+    *,
+    is_expired: bool,
+    intent: str | None = None,
+    duplicate_buys: DuplicateBuys = "forward",
 ) -> Decision:
     """Decide one signal. The caller passes a buy only while the list is fresh; until then the buy waits."""
     if is_expired:
         return Decision(DecisionResult.EXPIRED, "too old before it could be decided", {})
     if signal_type == SignalType.BUY:
-        return _decide_buy(facts, duplicate_buys)
+        return _decide_buy(facts, intent, duplicate_buys)
     return _decide_sell(signal_type, facts)
 
 
-def _decide_buy(facts: TickerFacts, duplicate_buys: DuplicateBuys) -> Decision:
+def _decide_buy(facts: TickerFacts, intent: str | None, duplicate_buys: DuplicateBuys) -> Decision:
     age = facts.list_age_seconds
     detail = {
         "rank": facts.rank,
@@ -51,7 +57,10 @@ def _decide_buy(facts: TickerFacts, duplicate_buys: DuplicateBuys) -> Decision:
     }
     if facts.rank is None:
         return Decision(DecisionResult.REJECTED, f"not in the Top-{facts.list_size}", detail)
-    if duplicate_buys == "reject" and (facts.is_open or facts.has_pending_buy):
+    is_held = facts.is_open or facts.has_pending_buy
+    if intent == Intent.ADD and not is_held:
+        return Decision(DecisionResult.REJECTED, "no position is open that could be added to", detail)
+    if duplicate_buys == "reject" and is_held and intent != Intent.ADD:
         why = "a position is open" if facts.is_open else "a buy is on its way"
         return Decision(DecisionResult.REJECTED, f"{why} already, and duplicate buys are rejected", detail)
     return Decision(DecisionResult.APPROVED, f"rank {facts.rank} of {facts.list_size}", detail)

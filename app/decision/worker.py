@@ -100,7 +100,13 @@ def _decide_in_order(signals: Sequence[ClaimedSignal], duplicate_buys: Duplicate
         facts = signal.facts
         if signal.ticker in tickers_with_buy:
             facts = facts._replace(has_pending_buy=True)
-        decision = decide(signal.type, facts, is_expired=signal.is_expired, duplicate_buys=duplicate_buys)
+        decision = decide(
+            signal.type,
+            facts,
+            is_expired=signal.is_expired,
+            intent=signal.intent,
+            duplicate_buys=duplicate_buys,
+        )
         if signal.type == SignalType.BUY and decision.status == DecisionResult.APPROVED:
             tickers_with_buy.add(signal.ticker)
         decisions.append(decision)

@@ -328,6 +328,7 @@ def _row(place: int, post: Post) -> PostRow:
         place=place,
         id=post.id,
         type=alert.reading.type,
+        intent=alert.reading.stored_intent,
         ticker=alert.ticker,
         max_age=post.max_age,
         reason=alert.reading.reason,

@@ -2,11 +2,11 @@
 -- $1 JSON array of posts, each with one key at most. Stores them in one statement, and so in one round trip. A post that is
 -- not counted has a key that is held: the statements below resolve it in a transaction.
 WITH post AS (
-    SELECT place, id, type, ticker, max_age, reason, detail, sender_signal_id, price, decode(body, 'base64') AS body,
+    SELECT place, id, type, intent, ticker, max_age, reason, detail, sender_signal_id, price, decode(body, 'base64') AS body,
            decode(key, 'base64') AS key, decode(digest, 'base64') AS digest, seconds
     FROM json_to_recordset($1::json) AS post (
-        place integer, id uuid, type text, ticker text, max_age integer, reason text, detail jsonb, sender_signal_id text,
-        price numeric, body text, key text, digest text, seconds integer
+        place integer, id uuid, type text, intent text, ticker text, max_age integer, reason text, detail jsonb,
+        sender_signal_id text, price numeric, body text, key text, digest text, seconds integer
     )
 ), acquired AS (
     INSERT INTO intake_keys AS held (key, signal_id, body_digest, expires_at)
@@ -16,9 +16,9 @@ WITH post AS (
         WHERE held.expires_at <= now()
     RETURNING signal_id
 ), stored AS (
-    INSERT INTO signals (id, status, type, ticker, expires_at, reason, sender_signal_id, price, body)
+    INSERT INTO signals (id, status, type, intent, ticker, expires_at, reason, sender_signal_id, price, body)
     SELECT
-        id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, ticker,
+        id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, intent, ticker,
         clock_timestamp() + make_interval(secs => max_age), reason, sender_signal_id, price, body
     FROM post
     WHERE key IS NULL OR id IN (SELECT signal_id FROM acquired)
@@ -66,13 +66,13 @@ DELETE FROM intake_keys WHERE key = ANY ($1::bytea[]);
 -- $1 JSON array of posts.
 WITH post AS (
     SELECT * FROM json_to_recordset($1::json) AS post (
-        place integer, id uuid, type text, ticker text, max_age integer, reason text, detail jsonb, sender_signal_id text,
-        price numeric, body text
+        place integer, id uuid, type text, intent text, ticker text, max_age integer, reason text, detail jsonb,
+        sender_signal_id text, price numeric, body text
     )
 ), stored AS (
-    INSERT INTO signals (id, status, type, ticker, expires_at, reason, sender_signal_id, price, body)
+    INSERT INTO signals (id, status, type, intent, ticker, expires_at, reason, sender_signal_id, price, body)
     SELECT
-        id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, ticker,
+        id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, intent, ticker,
         clock_timestamp() + make_interval(secs => max_age), reason, sender_signal_id, price,
         decode(body, 'base64')
     FROM post

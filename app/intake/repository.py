@@ -26,6 +26,7 @@ class PostRow(msgspec.Struct):
     place: int
     id: UUID
     type: str | None
+    intent: str | None
     ticker: str
     max_age: int
     reason: str | None

@@ -124,6 +124,8 @@ def sells(queues: Queues) -> Check:
         return _degraded(f"{queues.sells_expired} sells expired undelivered; their positions are still open")
     if queues.sells_failed:
         return _degraded(f"{queues.sells_failed} sells failed; their positions are still open")
+    if queues.alerts_unread:
+        return _degraded(f"{queues.alerts_unread} alerts of open positions could not be read")
     if queues.sells_late:
         return _degraded(f"{queues.sells_late} sells are about to expire undelivered")
     if queues.positions_unconfirmed:

@@ -9,6 +9,7 @@ FROM (SELECT is_undecided, coalesce(renewed_at, received_at) AS since FROM unfin
 -- name: sells_at_risk
 -- `late`: sells in the last tenth of their time to expiry. `expired`, `failed`: sells that ended undelivered while their position is
 -- open, until a later exit is delivered; and those that a person ordered in the last 24 hours. `unconfirmed`: positions that may be open.
+-- `unread`: rejected alerts of open positions that may have been exits.
 WITH undelivered AS (
     SELECT s.id, s.status
     FROM positions p, LATERAL (
@@ -32,7 +33,17 @@ SELECT
      WHERE type <> 'buy' AND expires_at - clock_timestamp() < (expires_at - coalesce(renewed_at, received_at)) / 10) AS late,
     (SELECT count(*) FROM undelivered WHERE status = 'expired') AS expired,
     (SELECT count(*) FROM undelivered WHERE status = 'failed') AS failed,
-    (SELECT count(*) FROM positions WHERE status = 'open' AND NOT confirmed) AS unconfirmed
+    (SELECT count(*) FROM positions WHERE status = 'open' AND NOT confirmed) AS unconfirmed,
+    (SELECT count(*)
+     FROM positions p, LATERAL (
+         SELECT FROM signals u
+         WHERE ticker = p.ticker AND intent = 'unread'
+           AND received_at > coalesce((SELECT received_at FROM signals WHERE id = p.opened_by), p.opened_at)
+           AND NOT EXISTS (
+               SELECT FROM signals l
+               WHERE l.ticker = u.ticker AND l.seq > u.seq AND l.type <> 'buy' AND l.status = 'forwarded')
+         OFFSET 0) AS alert
+     WHERE p.status = 'open') AS unread
 
 -- name: probe
 -- $1 strategy. One row: its newest list and last refresh, NULL where there is none. Ages in seconds.

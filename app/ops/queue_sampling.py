@@ -39,10 +39,12 @@ async def _sample(context: AppContext, name: str) -> None:
     queues.approved = depths.approved
     queues.oldest_received, queues.oldest_approved = depths.oldest_received, depths.oldest_approved
     queues.take_sample(depths.received, decided)
-    queues.sells_late, queues.sells_expired, queues.sells_failed, queues.positions_unconfirmed = sells
+    queues.sells_late, queues.sells_expired, queues.sells_failed = sells.late, sells.expired, sells.failed
+    queues.positions_unconfirmed, queues.alerts_unread = sells.unconfirmed, sells.unread
     metrics.SELLS_AT_RISK.set(queues.sells_late, "late")
     metrics.SELLS_AT_RISK.set(queues.sells_expired, "expired")
     metrics.SELLS_AT_RISK.set(queues.sells_failed, "failed")
+    metrics.SELLS_AT_RISK.set(queues.alerts_unread, "unread")
     metrics.UNCONFIRMED_POSITIONS.set(queues.positions_unconfirmed)
     metrics.QUEUE_DEPTH.set(queues.received, "received")
     metrics.QUEUE_DEPTH.set(queues.approved, "approved")

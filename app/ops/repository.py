@@ -23,12 +23,13 @@ class QueueDepths(NamedTuple):
 
 
 class SellsAtRisk(NamedTuple):
-    """Sells that are about to expire, those that ended undelivered, and positions that may be open."""
+    """Sells that are about to expire or ended undelivered, positions that may be open, and unread alerts."""
 
     late: int
     expired: int
     failed: int
     unconfirmed: int
+    unread: int
 
 
 class ScreenerState(NamedTuple):

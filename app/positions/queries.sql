@@ -15,10 +15,10 @@ ORDER BY p.ticker
 SELECT ticker FROM positions WHERE id = $1
 
 -- name: pending_orders
--- $1 tickers, $2 types. In the order of arrival.
+-- $1 tickers, $2 types. Exits of a part are left out. In the order of arrival.
 SELECT id AS signal_id, ticker, type
 FROM unfinished_signals
-WHERE ticker = ANY ($1) AND type = ANY ($2) AND is_pending
+WHERE ticker = ANY ($1) AND type = ANY ($2) AND is_pending AND coalesce(intent, 'close') = 'close'
 ORDER BY seq
 
 -- name: newest_alerts

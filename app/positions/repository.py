@@ -75,7 +75,7 @@ async def ticker_of_position(connection: Connection | Pool, *, position_id: UUID
 async def pending_orders(
     connection: Connection | Pool, *, tickers: Sequence[str], types: Sequence[SignalType]
 ) -> list[PlacedOrder]:
-    """Return the approved and forwarding signals of these tickers and types, in the order of arrival."""
+    """Return pending signals of these tickers and types that close the position, in the order of arrival."""
     return [PlacedOrder(**row) for row in await connection.fetch(_SQL["pending_orders"], tickers, types)]
 
 

@@ -10,6 +10,7 @@ class Queues:
     A second old, ten when counting is slow; intake adds what it commits meanwhile, decisions take off what
     they end. `oldest_*` in seconds, 0 when nothing waits. `sells_*`: in the last tenth of their age, and
     expired or failed with their position open. `positions_unconfirmed`: positions that may be open.
+    `alerts_unread`: rejected, and maybe exits of open positions.
     """
 
     received: int = 0
@@ -20,6 +21,7 @@ class Queues:
     sells_expired: int = 0
     sells_failed: int = 0
     positions_unconfirmed: int = 0
+    alerts_unread: int = 0
     _decided: int = 0
 
     def count_decided(self, signals: int) -> None:

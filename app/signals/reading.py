@@ -47,13 +47,20 @@ class Reading(NamedTuple):
     """What an alert asks for, or None with the reason why it cannot be followed.
 
     `word` is the one that decided, in lower case without separators. `remarks` say what was not used, or
-    was read otherwise than the sender may expect.
+    was read otherwise than the sender may expect. `may_be_exit`: it is rejected, and what cannot be read may
+    have been an exit.
     """
 
     intent: Intent | None
     reason: str = ""
     word: str = ""
     remarks: tuple[str, ...] = ()
+    may_be_exit: bool = False
+
+    @property
+    def stored_intent(self) -> str | None:
+        """The value of column `signals.intent`."""
+        return UNREAD if self.may_be_exit else self.intent
 
     @property
     def type(self) -> SignalType | None:
@@ -63,6 +70,7 @@ class Reading(NamedTuple):
         return SignalType.BUY if self.intent in _ENTRIES else SignalType.SELL
 
 
+UNREAD = "unread"
 _ENTRIES = frozenset({Intent.OPEN, Intent.ADD})
 _ENTRY_WORDS = frozenset({"buy", "long", "enter", "enterlong", "buytoopen", "add"})
 _EXIT_WORDS = frozenset({"sell", "exit", "close", "flat", "flatten", "exitlong", "closelong", "selltoclose"})
@@ -89,7 +97,7 @@ def read(fields: Fields) -> Reading:
     """
     word, reason = _read_word(fields)
     if reason:
-        return Reading(None, reason, word)
+        return Reading(None, reason, word, may_be_exit=word not in _SHORT_WORDS)
     if word in _ADJUST_WORDS:
         return Reading(Intent.ADJUST, "", word)
     return _read_entry(word, fields) if word in _ENTRY_WORDS else _read_exit(word, fields)
@@ -155,7 +163,7 @@ def _read_exit(word: str, fields: Fields) -> Reading:
     if not quantity.is_positive:
         what = f"quantity '{shown(read_text(fields.get('quantity')))}' is not a number above 0"
         if sentiment is Sentiment.LONG:
-            return Reading(None, f"{what}, and the position should stay open", word)
+            return Reading(None, f"{what}, and the position should stay open", word, may_be_exit=True)
         return Reading(Intent.CLOSE, "", word, (*remarks, f"{what}: closes the whole position"))
     return Reading(_intent_of_part(quantity, sentiment), "", word, remarks)
 

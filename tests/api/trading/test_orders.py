@@ -103,6 +103,22 @@ async def test_what_an_alert_is_selling_already_is_left_out_of_sell_all(desk: De
     assert [order["signal_id"] for order in answer["already"]] == [str(alert)]
 
 
+async def test_sell_all_and_close_do_not_leave_out_what_an_alert_sells_a_part_of(desk: Desk) -> None:
+    app = await desk.open()
+    position = (await bought(desk, app, "AAPL"))["AAPL"]
+    desk.receiver.answer = always(503)
+    partial = await desk.send(app, "AAPL", "sell", quantity=1, sentiment="long")
+    await desk.until(app, partial, "approved", "forwarding")
+    answer = await desk.order(app, "order/sell-all", 202)
+    assert (answer["queued"], answer["already"]) == (1, [])
+    again = await desk.order(app, "order/close-position", 202, position_id=str(position))
+    assert (again["queued"], again["already"]) == (0, answer["orders"])
+    desk.receiver.answer = take
+    await desk.settled(app)
+    assert (await desk.signal(partial))["status"] == "forwarded"
+    assert await desk.open_positions() == {}
+
+
 async def test_a_persons_sell_goes_out_behind_an_alerts_that_may_leave_a_rest(desk: Desk) -> None:
     desk.configure("webhook", retry_seconds=[0.2])
     app = await desk.open()

@@ -89,3 +89,18 @@ async def test_an_expired_sell_is_an_alarm_while_its_position_is_open(desk: Desk
     await until_counted(desk, app, "expired", 0)
     assert await desk.open_positions() == {}
     assert await alarms(app) == set()
+
+
+async def test_an_alert_that_may_have_been_an_exit_is_an_alarm_while_its_position_is_open(desk: Desk) -> None:
+    app = await desk.open()
+    assert (await desk.until(app, await desk.send(app, "AAPL", "hold")))["status"] == "rejected"
+    await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
+    await desk.until(app, await desk.send(app, "AAPL", "short"), "rejected")
+    await desk.until(app, await desk.send(app, "NVDA", "hold"), "rejected")
+    assert await alarms(app) == set()  # before its buy; no exit; nothing open
+    await desk.until(app, await desk.send(app, "AAPL", "get out"), "rejected")
+    assert await alarms(app) == {"alerts_unread"}
+    await until_counted(desk, app, "unread", 1)
+    (position,) = (await ask(app, "GET", "/admin/positions"))["positions"]
+    await desk.order(app, "order/mark-closed", position_id=position["id"], reason="by telephone")
+    assert await alarms(app) == set()

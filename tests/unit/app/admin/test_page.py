@@ -195,11 +195,12 @@ def test_the_list_has_one_address_per_page() -> None:
 def test_the_dearest_alarm_comes_first() -> None:
     fresh = TopN(last_update=datetime.now(UTC), fresh=True)
     stale = fresh.model_copy(update={"fresh": False})
-    nothing = SellsAtRisk(late=0, expired=0, failed=0, unconfirmed=0)
+    nothing = SellsAtRisk(late=0, expired=0, failed=0, unconfirmed=0, unread=0)
     assert alarms(fresh, nothing) == []
-    assert [alarm.code for alarm in alarms(stale, SellsAtRisk(1, 2, 3, 4), failing="x")] == [
+    assert [alarm.code for alarm in alarms(stale, SellsAtRisk(1, 2, 3, 4, 5), failing="x")] == [
         "sells_expired",
         "sells_failed",
+        "alerts_unread",
         "sells_late",
         "positions_unconfirmed",
         "destination_failing",

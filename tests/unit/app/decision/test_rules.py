@@ -39,6 +39,21 @@ def test_duplicate_buys_go_on_or_not_as_configured(is_open: bool, has_pending_bu
     assert "duplicate buys" in rejected.reason
 
 
+@pytest.mark.parametrize(("is_open", "has_pending_buy"), [(False, False), (True, False), (False, True)])
+def test_an_add_needs_a_position_and_is_no_duplicate(is_open: bool, has_pending_buy: bool) -> None:  # noqa: FBT001
+    facts = TickerFacts(
+        is_open=is_open, has_pending_buy=has_pending_buy, rank=1, list_size=2, list_age_seconds=0
+    )
+    decision = decide("buy", facts, is_expired=False, intent="add", duplicate_buys="reject")
+    if is_open or has_pending_buy:
+        assert decision.status == "approved"
+    else:
+        assert (decision.status, decision.reason) == (
+            "rejected",
+            "no position is open that could be added to",
+        )
+
+
 @pytest.mark.parametrize(
     ("signal_type", "facts", "status", "reason"),
     [

@@ -32,6 +32,7 @@ ALIVE, DEAD = WorkerState(True, 1.0, 0, ""), WorkerState(False, 31.0, 2, "x")  #
         (checks.sells(Queues(sells_late=1)), "degraded"),
         (checks.sells(Queues(sells_expired=1)), "degraded"),
         (checks.sells(Queues(sells_failed=1)), "degraded"),
+        (checks.sells(Queues(alerts_unread=1)), "degraded"),
         (checks.sells(Queues(positions_unconfirmed=1)), "degraded"),
         (checks.top_n(Probe(1.0, list_size=2, list_age=5.0)), "ok"),
         (checks.top_n(Probe(1.0, list_size=2, list_age=59.0, list_max_age=60)), "ok"),

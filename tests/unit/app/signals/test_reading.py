@@ -158,6 +158,24 @@ def test_an_exit_that_stays_long_without_a_quantity_closes() -> None:
     assert (found.intent, len(found.remarks)) == ("close", 1)
 
 
+@pytest.mark.parametrize(
+    ("alert", "stored"),
+    [
+        ({"action": "buy"}, "open"),
+        ({"action": "sell", "quantity": 5}, "reduce_or_close"),
+        ({"action": "hold"}, "unread"),
+        ({}, "unread"),
+        ({"action": "buy", "side": "sell"}, "unread"),
+        ({"action": "sell", "sentiment": "long", "quantity": 0}, "unread"),
+        ({"action": "cover"}, None),
+        ({"action": "sell", "side": "short"}, None),
+        ({"action": "buy", "sentiment": "flat"}, None),
+    ],
+)
+def test_what_may_have_been_an_exit_is_stored_as_unread(alert: dict[str, object], stored: str | None) -> None:
+    assert reading(**alert).stored_intent == stored
+
+
 _ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text())
 _FIELDS = (
     "action",
