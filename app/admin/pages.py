@@ -72,14 +72,7 @@ async def choose(request: Request) -> Response:
     response = RedirectResponse(local_path(target), 303)
     for name, allowed in (("language", LANGUAGES), ("theme", THEMES)):
         if form.get(name) in allowed:
-            response.set_cookie(
-                name,
-                form[name],
-                max_age=PREFERENCE_SECONDS,
-                httponly=True,
-                samesite="strict",
-                secure=_over_tls(request),
-            )
+            _set_cookie(request, response, name, form[name], PREFERENCE_SECONDS)
     return response
 
 
@@ -109,14 +102,7 @@ async def sign_in(request: Request) -> Response:
         return page("sign_in.html", 401, problem=text("sign_in.wrong"), target=target)
     attempts.forget(client_address(request))
     response = RedirectResponse(target, 303)
-    response.set_cookie(
-        COOKIE,
-        sessions.issue(),
-        max_age=LIFETIME_SECONDS,
-        httponly=True,
-        samesite="strict",
-        secure=_over_tls(request),
-    )
+    _set_cookie(request, response, COOKIE, sessions.issue(), LIFETIME_SECONDS)
     return response
 
 
@@ -154,8 +140,10 @@ async def _frame(request: Request, view: View, *, fragment: bool) -> dict[str, A
     return {"frame": "shell.html", "view": view, "navigation": NAVIGATION, "seen": seen}
 
 
-def _over_tls(request: Request) -> bool:
-    return "https" in {request.scope["scheme"], request.headers.get("x-forwarded-proto")}
+def _set_cookie(request: Request, response: Response, name: str, value: str, max_age: int) -> None:
+    """Set a cookie that no script and no other site can read or send; over TLS it is `Secure`."""
+    over_tls = "https" in {request.scope["scheme"], request.headers.get("x-forwarded-proto")}
+    response.set_cookie(name, value, max_age=max_age, httponly=True, samesite="strict", secure=over_tls)
 
 
 async def _small_form(request: Request) -> dict[str, str]:

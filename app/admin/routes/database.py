@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from app.admin.routes.records import attachment
+from app.admin.routes.records import CSV_RESPONSE, attachment
 from app.admin.schemas import Status
 from app.audit import repository as audit_log
 from app.context import AppContext
@@ -88,7 +88,7 @@ async def contents(request: Request) -> Contents:
 @router.post(
     "/export",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "CSV"}},
+    responses=CSV_RESPONSE,
 )
 async def export_signals(request: Request, actor: CurrentActor) -> StreamingResponse:
     """All signals with their events and attempts as CSV, oldest first.

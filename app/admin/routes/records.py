@@ -18,6 +18,9 @@ from app.transfer import spreadsheet
 from app.web.dependencies import REFUSALS, Cursor, Limit, Reading, Ticker, context_of, signed_in
 
 _EXPORT_PAGE_ROWS = 500
+CSV_RESPONSE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "CSV"}
+}
 
 router = APIRouter(prefix="/admin", tags=["records"], responses=REFUSALS, dependencies=[signed_in])
 
@@ -127,7 +130,7 @@ async def actions_log(
 @router.get(
     "/actions-log/export",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "CSV"}},
+    responses=CSV_RESPONSE,
 )
 async def export_actions_log(request: Request) -> StreamingResponse:
     """The whole actions log as CSV, newest first. No spreadsheet runs a formula from it."""
