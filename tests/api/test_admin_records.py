@@ -56,14 +56,14 @@ async def all_pages(app: AppServer, path: str, key: str, **query: Any) -> list[A
 
 
 async def test_refused_posts_are_shown_with_their_beginning(app_server: AppServer) -> None:
-    for body in (b"{", b'{"ticker": "TOO LONG FOR A TICKER"}', b'{"ticker":"\xff"}'):
+    for body in (b"{", b'{"ticker": "FAR TOO LONG FOR THE TICKER OF ANYTHING AT ALL"}', b'{"ticker":"\xff"}'):
         async with app_server.http.post("/webhook/in", data=body) as answer:
             assert answer.status == 422
     await app_server.app.state.intake.refused_posts.write()
     posts = await all_pages(app_server, "/admin/refused", "posts")
     assert [post["head"] for post in posts] == [
         '{"ticker":"\N{REPLACEMENT CHARACTER}"}',
-        '{"ticker": "TOO LONG FOR A TICKER"}',
+        '{"ticker": "FAR TOO LONG FOR THE TICKER OF ANYTHING AT ALL"}',
         "{",
     ]
     assert {(post["status"], post["client"]) for post in posts} == {(422, "127.0.0.1")}

@@ -147,7 +147,7 @@ async def test_dead_letters_are_listed_by_pages(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"ids": []}, {"ids": ["x"]}, {"status": "forwarded"}, {"ticker": "a b"}, {"confirm": -1}]
+    "body", [{"ids": []}, {"ids": ["x"]}, {"status": "forwarded"}, {"ticker": "a\0b"}, {"confirm": -1}]
 )
 async def test_an_odd_choice_is_refused(desk: Desk, body: dict[str, Any]) -> None:
     await desk.order(await desk.open(), REPLAY, 422, **body)
