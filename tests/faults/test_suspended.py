@@ -5,6 +5,7 @@ The first works over SSH, as a laptop does; the second stands on the host itself
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import IO, TYPE_CHECKING
 
@@ -59,6 +60,16 @@ def _read_until(lines: IO[str], wanted: str) -> str:
     raise AssertionError(f"'{wanted.strip()}' never came:\n{seen}")
 
 
+@contextlib.contextmanager
+def suspended(controller: Host) -> Iterator[None]:
+    """Stop every process of the run on this host, and let them go on whatever happens meanwhile."""
+    controller.run("pkill -STOP -f '[a]nsible|[r]un.py'").require()
+    try:
+        yield
+    finally:
+        controller.run("pkill -CONT -f '[a]nsible|[r]un.py'").require()
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_who_wakes_up_too_late_changes_nothing_more(fleet: Fleet, phase: str) -> None:
     """It ends 5 and says why. One version serves, the record is true, and no good version is marked bad."""
@@ -74,15 +85,14 @@ def test_who_wakes_up_too_late_changes_nothing_more(fleet: Fleet, phase: str) ->
         if has_ended:
             _read_until(endings.stdout, f"{APP}\n")
         # All of it, as when the lid is closed; what it has begun on the host goes on there.
-        fleet.controller.run("pkill -STOP -f '[a]nsible|[r]un.py'").require()
-        stack.host.run(f"kill {watcher}").require()
-        stack.host.write("/root/aged.py", AGED)
-        stack.host.run("python3 /root/aged.py", folder=PROJECT).require()
-        taken = stack.run_py("--quickupdate").require()
-        assert "took over the lock of --quickupdate" in taken.output
-        before = stack.containers()
-        record = stack.host.read(f"{PROJECT}/.run/versions.json")
-        fleet.controller.run("pkill -CONT -f '[a]nsible|[r]un.py'").require()
+        with suspended(fleet.controller):
+            stack.host.run(f"kill {watcher}").require()
+            stack.host.write("/root/aged.py", AGED)
+            stack.host.run("python3 /root/aged.py", folder=PROJECT).require()
+            taken = stack.run_py("--quickupdate").require()
+            assert "took over the lock of --quickupdate" in taken.output
+            before = stack.containers()
+            record = stack.host.read(f"{PROJECT}/.run/versions.json")
         seen += asleep.stdout.read()
     assert asleep.returncode == 5, seen
     assert "was taken over by --quickupdate" in seen
