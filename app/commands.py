@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import gc
 import sys
+import time
 
 from app.config import files
 from app.errors import ConfigurationError, MigrationError
@@ -14,6 +15,7 @@ _WRONG_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
 def main() -> int:
     """Run one command and return the exit code: 0, 1 (migration failed) or 78 (wrong configuration)."""
+    started_at = time.monotonic()
     parser = argparse.ArgumentParser(prog="python -m app", description="Trading Signal Processor")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="run the application")
@@ -27,7 +29,7 @@ def main() -> int:
         if arguments.command == "check":
             files.load(settings.config_dir, settings)
             return 0
-        return _serve(settings)
+        return _serve(settings, started_at)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return _WRONG_CONFIGURATION
@@ -43,7 +45,7 @@ def _migrate(settings: Settings) -> int:
     return 0
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, started_at: float) -> int:
     from app import logging  # noqa: PLC0415
     from app.config.store import opening  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
@@ -51,7 +53,7 @@ def _serve(settings: Settings) -> int:
     from app.web.server import Server  # noqa: PLC0415
 
     logging.configure(settings.log_level)
-    app = create_app(settings, asyncio.run(opening(settings)))
+    app = create_app(settings, asyncio.run(opening(settings)), started_at=started_at)
     if settings.enable_prometheus:
         exporter.start(settings.prometheus_port)
     server = Server(app, settings)

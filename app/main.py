@@ -42,8 +42,11 @@ log = structlog.get_logger(__name__)
 _DRAIN_SECONDS = 2.0
 
 
-def create_app(settings: Settings, start: Opening) -> FastAPI:
-    """Build the application on the configuration it starts with; nothing runs before its lifespan starts."""
+def create_app(settings: Settings, start: Opening, *, started_at: float | None = None) -> FastAPI:
+    """Build the application on the configuration it starts with; nothing runs before its lifespan starts.
+
+    `started_at` is when the process started, in seconds of `time.monotonic()`; None: when the lifespan did.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -58,7 +61,7 @@ def create_app(settings: Settings, start: Opening) -> FastAPI:
             http=open_client(),
             wakeups=Wakeups(),
             supervisor=Supervisor(TRANSIENT_DB_ERRORS),
-            started_at=time.monotonic(),
+            started_at=time.monotonic() if started_at is None else started_at,
             clock=clock,
             denials=denials.Denials(now=clock.now),
             config_problems=start.problems,

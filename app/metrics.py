@@ -121,6 +121,10 @@ BUILD_INFO = Gauge("build_info", "1, with the version that runs", ["version"])
 
 SIGNALS_RECEIVED = Counter("signals_received", "Signals committed and answered 202, without duplicates")
 SIGNALS_DUPLICATE = Counter("signals_duplicate", "Posts answered 202 as a duplicate of an earlier signal")
+PARTIAL_EXITS_DUPLICATE = Counter(
+    "partial_exits_duplicate",
+    "Sells with a quantity that only their body made a duplicate, while the first one closed no position",
+)
 POSTS_REFUSED = Counter("posts_refused", "Refused posts, by HTTP status", ["status"])
 DENIALS = Counter(
     "denials",
@@ -201,7 +205,8 @@ class _Prefixed(Collector):
 
 
 _OURS: tuple[Collector, ...] = (
-    *(SIGNALS_RECEIVED, SIGNALS_DUPLICATE, POSTS_REFUSED, DENIALS, GROUP_COMMIT_SIZE, SIGNALS_DECIDED),
+    *(SIGNALS_RECEIVED, SIGNALS_DUPLICATE, PARTIAL_EXITS_DUPLICATE, POSTS_REFUSED, DENIALS),
+    *(GROUP_COMMIT_SIZE, SIGNALS_DECIDED),
     *(SIGNALS_DELIVERED, QUEUE_DEPTH, OLDEST_WAITING_SECONDS, SELLS_AT_RISK, LIMITER_TOKENS),
     *(UNCONFIRMED_POSITIONS, DESTINATION_STATE, DESTINATION_FAILURES, TOP_N_AGE_SECONDS, TOP_N_SIZE),
     *(REFRESHES, CLIENTS, WORKER_RESTARTS, DATABASE_UP, WORKER_UP, BUILD_INFO, CLOCK_DIFFERENCE_SECONDS),

@@ -15,10 +15,12 @@ from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows, may_be_about_rows
 from app.db.pool import Connection
 from app.errors import describe
 from app.intake import repository
-from app.intake.dedupe import DedupeKey, Resolution, collapse_batch, resolve_follower, resolve_leader
-from app.intake.repository import KeyClaim, KeyTransfer, PostRow
+from app.intake.dedupe import DedupeKey, KeyOwner, Resolution, keys_of, resolve
+from app.intake.repository import Duplicate, KeyClaim, KeyTransfer, PostRow
+from app.intake.unanswered import UnansweredPosts
 from app.runtime.ids import new_id
 from app.signals.alert import Alert
+from app.signals.reading import Intent
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +28,10 @@ BATCH_POSTS, BATCH_BYTES, UNCOMMITTED_BYTES = 500, 8_000_000, 32_000_000
 ANSWER_SECONDS = 2.0  # TradingView gives up after 3
 _COMMIT_SECONDS, _RETRY_SECONDS, _IDLE_SECONDS = 10.0, 0.1, 5.0
 _OVERHEAD_BYTES = 1_000  # memory of a waiting post in addition to its body
+
+_PARTIAL_EXITS = frozenset({Intent.REDUCE, Intent.REDUCE_OR_CLOSE})
+DUPLICATE = "duplicate: an equal alert came again"
+DUPLICATE_PARTIAL_EXIT = "duplicate: an equal partial exit came again, and is not executed"
 
 
 class OverloadedError(Exception):
@@ -45,6 +51,7 @@ class Post:
     """An alert that waits to be stored. `max_age` is in seconds; `id` becomes the signal's if it is new.
 
     `answer` is set after the commit, or earlier if the request was answered with 503.
+    `may_be_stored`: a commit of it has begun, and can succeed even if its result is lost.
     """
 
     alert: Alert
@@ -55,11 +62,32 @@ class Post:
     answer: asyncio.Future[Resolution] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+    may_be_stored: bool = False
+
+    @property
+    def ticker(self) -> str:
+        """The alert's ticker."""
+        return self.alert.ticker
 
     @property
     def digest(self) -> bytes:
         """Hash of the canonical body."""
         return self.alert.digest
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the request still waits, and so is told that the post is stored."""
+        return not self.answer.done()
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether no order can be read from the alert."""
+        return self.alert.reading.intent is None
+
+    @property
+    def is_partial_exit(self) -> bool:
+        """Whether it may leave part of the position open."""
+        return self.alert.reading.intent in _PARTIAL_EXITS
 
     @property
     def size(self) -> int:
@@ -70,15 +98,16 @@ class Post:
 class GroupCommit:
     """Commits the posts of all requests in batches, in the order of arrival."""
 
-    def __init__(self, context: AppContext) -> None:
+    def __init__(self, context: AppContext, unanswered: UnansweredPosts) -> None:
         self._context = context
+        self._unanswered = unanswered
         self._queue: deque[Post] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._bytes = 0  # of the posts in the queue and in the current batch
         # every post waits equally long, so one timer for the oldest is enough: one each costs too much here
-        self._deadlines: deque[tuple[float, asyncio.Future[Resolution]]] = deque()
+        self._deadlines: deque[tuple[float, Post]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -101,17 +130,19 @@ class GroupCommit:
         self._queue.append(post)
         self._arrived.set()
         self._idle.clear()
-        self._deadlines.append((asyncio.get_running_loop().time() + ANSWER_SECONDS, post.answer))
+        self._deadlines.append((asyncio.get_running_loop().time() + ANSWER_SECONDS, post))
         if self._timer is None:
             self._expire_waits()
 
-    async def drain(self, limit_seconds: float) -> None:
-        """Wait at most `limit_seconds` until every queued post is committed or withdrawn."""
+    async def drain(self, limit_seconds: float) -> bool:
+        """Wait at most `limit_seconds` until every post is committed or withdrawn; return whether all are."""
         try:
             async with asyncio.timeout(limit_seconds):
                 await self._idle.wait()
         except TimeoutError:
             log.warning("stopped with uncommitted posts; none of them was answered 202", posts=self.waiting)
+            return False
+        return True
 
     async def run(self, name: str) -> None:
         """Commit batches over a dedicated connection, so that busy workers never delay an alert.
@@ -123,6 +154,7 @@ class GroupCommit:
         while True:
             try:
                 async with self._context.pool.acquire(timeout=_IDLE_SECONDS) as connection:
+                    await self._unanswered.start(connection)
                     while True:
                         self._context.supervisor.beat(name)
                         if batch := self._next_batch():
@@ -146,10 +178,14 @@ class GroupCommit:
     def _expire_waits(self) -> None:
         """Withdraw posts that have waited for 2 s, and set the timer for the next one."""
         loop = asyncio.get_running_loop()
-        while self._deadlines and (self._deadlines[0][0] <= loop.time() or self._deadlines[0][1].done()):
-            _, answer = self._deadlines.popleft()
-            if not answer.done():
-                answer.set_exception(NotCommittedInTimeError())
+        while self._deadlines and (
+            self._deadlines[0][0] <= loop.time() or self._deadlines[0][1].answer.done()
+        ):
+            _, post = self._deadlines.popleft()
+            if not post.answer.done():
+                post.answer.set_exception(NotCommittedInTimeError())
+                if post.may_be_stored:
+                    self._unanswered.note(post.id)
                 self._context.intake_failure = self._context.intake_failure or "no commit within 2 s"
         self._timer = loop.call_at(self._deadlines[0][0], self._expire_waits) if self._deadlines else None
 
@@ -180,7 +216,7 @@ class GroupCommit:
         while self._queue and len(batch) < BATCH_POSTS and size + self._queue[0].size <= BATCH_BYTES:
             post = self._queue.popleft()
             if post.answer.done():
-                self._bytes -= post.size
+                self._drop(post)
             else:
                 batch.append(post)
                 size += post.size
@@ -190,11 +226,17 @@ class GroupCommit:
         """Put posts back at the front of the queue, without those withdrawn meanwhile."""
         for post in reversed(posts):
             if post.answer.done():
-                self._bytes -= post.size
+                self._drop(post)
             else:
                 self._queue.appendleft(post)
         if not self._queue:
             self._idle.set()
+
+    def _drop(self, post: Post) -> None:
+        """Forget a post whose request has ended."""
+        self._bytes -= post.size
+        if post.may_be_stored:
+            self._unanswered.note(post.id)
 
     async def _commit(self, connection: Connection, batch: Sequence[Post]) -> None:
         """Commit a batch. Posts that it does not settle, for whatever reason, are queued again.
@@ -203,14 +245,15 @@ class GroupCommit:
         """
         settled: dict[Post, Resolution | None] = {}
         failure: asyncpg.PostgresError | None = None
-        leaders, followers = collapse_batch(batch)
-        parts = [leaders]
+        parts = [batch]
+        for post in batch:
+            post.may_be_stored = True
         try:
             while parts:
                 part = parts.pop()
                 try:
                     async with asyncio.timeout(_COMMIT_SECONDS):
-                        resolutions = await store(connection, part)
+                        resolutions = await self._store(connection, part)
                 except asyncpg.PostgresError as error:
                     if not may_be_about_rows(error):
                         raise
@@ -225,16 +268,29 @@ class GroupCommit:
                 else:
                     settled.update(zip(part, resolutions, strict=True))
                     self._publish(part, resolutions)
-            for post, leader in followers:
-                of_leader = settled.get(leader)
-                if of_leader and (resolution := resolve_follower(post, leader, of_leader)):
-                    settled[post] = resolution
-                    self._answer(post, resolution)
         finally:
             self._bytes -= sum(post.size for post in settled)
             self._requeue([post for post in batch if post not in settled])
         if failure:
             raise failure
+
+    async def _store(self, connection: Connection, posts: Sequence[Post]) -> list[Resolution]:
+        """Commit posts, and return the resolution of each.
+
+        Calling it again with the same posts is safe, whether or not the first call was committed.
+        """
+        keys = [post.body_key.value for post in posts if post.body_key]
+        if len(set(keys)) == len(keys) and not any(post.header_key for post in posts):
+            stored = await repository.store_posts(connection, posts=_rows(posts))
+            if stored == len(posts):
+                return [Resolution(post.id) for post in posts]
+        # A key is held or shared, or a post has two keys: what became of the first post decides.
+        await asyncio.sleep(
+            0
+        )  # the requests of the last batch find out whether their clients are still there
+        await self._unanswered.record(connection)
+        async with connection.transaction():
+            return await _store_resolved(connection, posts)
 
     def _publish(self, part: Sequence[Post], resolutions: Sequence[Resolution]) -> None:
         """Answer the requests, count, wake the workers and log; called after the commit."""
@@ -243,23 +299,28 @@ class GroupCommit:
         self._context.queues.received += undecided
         for post, resolution in zip(part, resolutions, strict=True):
             self._answer(post, resolution)
-        while self._deadlines and self._deadlines[0][1].done():
+        while self._deadlines and self._deadlines[0][1].answer.done():
             self._deadlines.popleft()
         self._context.intake_failure = ""
         metrics.GROUP_COMMIT_SIZE.observe(len(part))
         metrics.SIGNALS_RECEIVED.inc(len(new))
         if undecided:
             self._context.wakeups.notify("received")
-        if new:
-            self._context.wakeups.notify("changed")
+        self._context.wakeups.notify("changed")
         logging.write_lines("signal received", (_log_fields(post) for post in new))
 
-    @staticmethod
-    def _answer(post: Post, resolution: Resolution) -> None:
+    def _answer(self, post: Post, resolution: Resolution) -> None:
         if resolution.signal_id not in {post.id, None}:
             metrics.SIGNALS_DUPLICATE.inc()
+            if _is_swallowed_exit(post, resolution):
+                metrics.PARTIAL_EXITS_DUPLICATE.inc()
+                log.warning(
+                    "equal partial exit is a duplicate", signal_id=resolution.signal_id, ticker=post.ticker
+                )
         if not post.answer.done():
             post.answer.set_result(resolution)
+        elif resolution.signal_id == post.id:
+            self._unanswered.note(post.id)
 
     @staticmethod
     def _refuse(post: Post, error: asyncpg.PostgresError) -> None:
@@ -269,46 +330,51 @@ class GroupCommit:
             post.answer.set_exception(RefusedByDatabaseError(what))
 
 
-async def store(connection: Connection, posts: Sequence[Post]) -> list[Resolution]:
-    """Commit posts, no two of which share a key, and return the resolution of each.
-
-    Calling it again with the same posts is safe, whether or not the first call was committed.
-    """
-    if not any(post.header_key for post in posts):
-        stored = await repository.store_posts(connection, posts=_rows(posts))
-        if stored == len(posts):
-            return [Resolution(post.id) for post in posts]
-    # a key is held, or a post has two keys: it must get both of them or none
-    async with connection.transaction():
-        resolutions = await _deduplicate(connection, posts)
-        if new := _new_posts(posts, resolutions):  # those that `store_posts` has just stored, too
-            await repository.insert_signals(connection, posts=_rows(new))
+async def _store_resolved(connection: Connection, posts: Sequence[Post]) -> list[Resolution]:
+    """Resolve posts, store the new ones and an event for each duplicate, in the caller's transaction."""
+    resolutions = await _deduplicate(connection, posts)
+    if new := _new_posts(posts, resolutions):
+        await repository.insert_signals(connection, posts=_rows(new))
+    duplicates = [
+        Duplicate(
+            resolution.signal_id,
+            DUPLICATE_PARTIAL_EXIT if _is_swallowed_exit(post, resolution) else DUPLICATE,
+        )
+        for post, resolution in zip(posts, resolutions, strict=True)
+        if resolution.signal_id not in {post.id, None}
+    ]
+    if duplicates:
+        await repository.insert_duplicates(connection, duplicates=duplicates)
     return resolutions
 
 
 async def _deduplicate(connection: Connection, posts: Sequence[Post]) -> list[Resolution]:
-    """Acquire the posts' keys, and give back those of duplicates; part of the caller's transaction."""
-    claims = [
-        KeyClaim(key.value, post.id, post.digest, key.seconds)
-        for post in posts
-        for key in (post.header_key, post.body_key)
-        if key
-    ]
-    if not claims or await repository.acquire_keys(connection, claims=claims) == len(claims):
-        return [Resolution(post.id) for post in posts]
-    owners = await repository.find_key_owners(connection, keys=[claim.key for claim in claims])
-    resolutions = [resolve_leader(post, owners) for post in posts]
+    """Acquire the posts' keys, resolve the posts, and write who owns the keys from now on."""
+    keys, batch = keys_of(posts), [post.id for post in posts]
+    claims = [KeyClaim(key.value, post.id, post.digest, key.seconds) for key, post in keys.values()]
+    acquired = await repository.acquire_keys(connection, claims=claims, batch=batch) if claims else set()
+    before = dict[bytes, KeyOwner]()
+    if held := keys.keys() - acquired:
+        before = await repository.find_key_owners(connection, keys=held, batch=batch)
+    after = dict(before)
+    resolutions = resolve(posts, after)
     transfers = [
-        KeyTransfer(key, resolution.signal_id)
-        for resolution in resolutions
-        for key in resolution.transferred_keys
-        if resolution.signal_id is not None
+        KeyTransfer(key.value, after[key.value].signal_id, key.seconds)
+        for key, claimant in keys.values()
+        if key.value in after
+        and after[key.value].signal_id
+        != (before[key.value].signal_id if key.value in before else claimant.id)
     ]
     if transfers:
         await repository.transfer_keys(connection, transfers=transfers)
-    if released := [key for resolution in resolutions for key in resolution.released_keys]:
+    if released := acquired - after.keys():
         await repository.release_keys(connection, keys=released)
     return resolutions
+
+
+def _is_swallowed_exit(post: Post, resolution: Resolution) -> bool:
+    """Return whether a partial exit is a duplicate only by its body, and the first one closed no position."""
+    return resolution.is_by_body and not resolution.has_closed and post.is_partial_exit
 
 
 def _new_posts(posts: Sequence[Post], resolutions: Sequence[Resolution]) -> list[Post]:

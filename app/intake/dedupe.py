@@ -1,8 +1,8 @@
-"""Deduplication: which posts are the same signal. Pure: stored owners come in, changes of keys come out."""
+"""Deduplication: which posts are the same signal. Pure: owners of keys come in, their new owners go out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import MutableMapping, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 HEADER_SECONDS = 24 * 3600
@@ -23,6 +23,10 @@ class Keyed(Protocol):
         """The id of its signal if it is not a duplicate."""
 
     @property
+    def ticker(self) -> str:
+        """The ticker of its alert."""
+
+    @property
     def digest(self) -> bytes:
         """Hash of its canonical body."""
 
@@ -34,27 +38,40 @@ class Keyed(Protocol):
     def body_key(self) -> DedupeKey | None:
         """From the body; None if deduplication by body is off."""
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether its sender is told that it is stored; False if its request ended before."""
 
-_Post = TypeVar("_Post", bound=Keyed)
+    @property
+    def is_rejected(self) -> bool:
+        """Whether it is rejected as soon as it is stored."""
 
 
 class KeyOwner(NamedTuple):
-    """The signal that holds a key in the database, and the digest of its body."""
+    """The first post with a key, and what became of its signal.
+
+    `is_over`: rejected, failed, expired or deleted. `is_followed`: another signal of its ticker came since.
+    `has_closed`: it was delivered and closed the position.
+    """
 
     signal_id: UUID
     digest: bytes
+    is_answered: bool
+    is_over: bool
+    is_followed: bool
+    has_closed: bool
 
 
 class Resolution(NamedTuple):
     """What a post is: new if `signal_id` is its own id, else a duplicate of that signal.
 
-    `signal_id` None: its header's key belongs to another body. A duplicate's new keys are transferred to
-    `signal_id` (`transferred_keys`) or deleted (`released_keys`).
+    `signal_id` None: its header's key belongs to another body.
+    `is_by_body`: only the body says that it is a duplicate. `has_closed`: the first one closed the position.
     """
 
     signal_id: UUID | None
-    transferred_keys: tuple[bytes, ...] = ()
-    released_keys: tuple[bytes, ...] = ()
+    is_by_body: bool = False
+    has_closed: bool = False
 
 
 def header_key(value: str) -> DedupeKey:
@@ -69,49 +86,63 @@ def body_key(digest: bytes, window_seconds: int) -> DedupeKey | None:
     return DedupeKey(digest, window_seconds) if window_seconds else None
 
 
-def collapse_batch(batch: Iterable[_Post]) -> tuple[list[_Post], list[tuple[_Post, _Post]]]:
-    """Split a batch into leaders, no two of which share a key, and followers, each with its leader."""
-    leaders, followers, holders = list[_Post](), list[tuple[_Post, _Post]](), dict[bytes, _Post]()
-    for post in batch:
-        keys = [key.value for key in (post.header_key, post.body_key) if key]
-        leader = next((holders[key] for key in keys if key in holders), None)
-        if leader is None:
-            leaders.append(post)
-        else:
-            followers.append((post, leader))
-        for key in keys:  # a follower's keys too: a later post with one of them has the same leader
-            holders.setdefault(key, leader or post)
-    return leaders, followers
+def keys_of(posts: Sequence[Keyed]) -> dict[bytes, tuple[DedupeKey, Keyed]]:
+    """Return each key of the posts with the first post that has it."""
+    keys = dict[bytes, tuple[DedupeKey, Keyed]]()
+    for post in posts:
+        for key in (post.header_key, post.body_key):
+            if key:
+                keys.setdefault(key.value, (key, post))
+    return keys
 
 
-def resolve_follower(post: Keyed, leader: Keyed, resolution: Resolution) -> Resolution | None:
-    """Derive the follower's resolution from its leader's; None if only the database can tell."""
-    if post.digest != leader.digest or resolution.signal_id is None:
-        return None
-    same_header = post.header_key == leader.header_key
-    # A leader without a body key (window off) may share only a third post's key, which it may not hold.
-    same_body = post.header_key is None and post.body_key == leader.body_key
-    is_leader_new = resolution.signal_id == leader.id
-    return Resolution(resolution.signal_id) if same_header or (is_leader_new and same_body) else None
+def resolve(posts: Sequence[Keyed], owners: MutableMapping[bytes, KeyOwner]) -> list[Resolution]:
+    """Resolve the posts of a batch one after the other.
 
-
-def resolve_leader(post: Keyed, owners: Mapping[bytes, KeyOwner]) -> Resolution:
-    """Resolve a leader by the owners of its keys, read after it tried to acquire them.
-
-    The header takes precedence over the body. For 24 h the same header with the same body is a duplicate, and
-    with another body an error of the sender.
+    `owners` holds the owners of keys before the batch, without those that expired; afterwards it holds those
+    after the batch. A duplicate does not start a new window.
     """
+    newest = dict[str, UUID]()  # of each ticker, among the new signals of this batch
+    return [_resolve(post, owners, newest) for post in posts]
+
+
+def _resolve(
+    post: Keyed, owners: MutableMapping[bytes, KeyOwner], newest: MutableMapping[str, UUID]
+) -> Resolution:
+    """Resolve one post. The header takes precedence over the body."""
     header, body = post.header_key, post.body_key
-    acquired = tuple(
-        key.value for key in (header, body) if key is not None and owners[key.value].signal_id == post.id
-    )
-    header_owner = owners[header.value] if header else None
-    if header_owner and header_owner.signal_id != post.id:
-        if header_owner.digest != post.digest:
-            return Resolution(None, released_keys=acquired)
-        # it acquired the body's key, so the window has ended; a duplicate does not start a new one
-        return Resolution(header_owner.signal_id, released_keys=acquired)
-    body_owner = owners[body.value] if body else None
-    if body_owner and body_owner.signal_id != post.id:
-        return Resolution(body_owner.signal_id, transferred_keys=acquired)
-    return Resolution(post.id)
+    first = owners.get(header.value) if header else None
+    if first:
+        return Resolution(first.signal_id if first.digest == post.digest else None)
+    first = owners.get(body.value) if body else None
+    if first and is_duplicate(
+        is_answered=first.is_answered,
+        is_over=first.is_over,
+        is_followed=first.is_followed or newest.get(post.ticker, first.signal_id) != first.signal_id,
+    ):
+        resolution = Resolution(first.signal_id, is_by_body=True, has_closed=first.has_closed)
+    else:
+        resolution, newest[post.ticker] = Resolution(post.id), post.id
+        first = KeyOwner(
+            post.id,
+            post.digest,
+            is_answered=post.is_answered,
+            is_over=post.is_rejected,
+            is_followed=False,
+            has_closed=False,
+        )
+        if body:
+            owners[body.value] = first
+    if header:
+        owners[header.value] = first
+    return resolution
+
+
+def is_duplicate(*, is_answered: bool, is_over: bool, is_followed: bool) -> bool:
+    """Judge an equal body within the window by what became of the first post.
+
+    An unanswered sender repeats its alert. An answered one does not: its next equal alert is a new one if the
+    first had no effect, or if another signal of the ticker came in between.
+    Fails open: an exit that was rejected, failed or expired is let in again.
+    """
+    return not is_answered or not (is_over or is_followed)

@@ -1,6 +1,6 @@
 -- name: store_posts
--- $1 JSON array of posts, each with one key at most. Stores them in one statement, and so in one round trip. A post that is
--- not counted has a key that is held: the statements below resolve it in a transaction.
+-- $1 JSON array of posts, each with one key at most, no two with the same. Stores them in one statement, and so in one round trip.
+-- Stores none of them if a key is held: the statements below then resolve all in a transaction, in their order.
 WITH post AS (
     SELECT place, id, type, intent, ticker, max_age, reason, detail, sender_signal_id, price, decode(body, 'base64') AS body,
            decode(key, 'base64') AS key, decode(digest, 'base64') AS digest, seconds
@@ -21,7 +21,7 @@ WITH post AS (
         id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, intent, ticker,
         clock_timestamp() + make_interval(secs => max_age), reason, sender_signal_id, price, body
     FROM post
-    WHERE key IS NULL OR id IN (SELECT signal_id FROM acquired)
+    WHERE (SELECT count(*) FROM acquired) = (SELECT count(key) FROM post)
     ORDER BY place
     ON CONFLICT (id) DO NOTHING  -- the batch is repeated if the result of its commit was lost
     RETURNING id, seq, status, reason, received_at
@@ -36,7 +36,8 @@ WITH post AS (
 SELECT count(*) FROM stored;
 
 -- name: acquire_keys
--- $1 keys, $2 ids of their signals, $3 digests of their bodies, $4 seconds until they expire. Returns the keys acquired.
+-- $1 keys, $2 ids of their signals, $3 digests of their bodies, $4 seconds until they expire, $5 ids of all posts of the batch, whose
+-- keys are free to it: it is repeated if the result of its commit was lost. Returns the keys acquired.
 -- Sorted, so that two processes with the same keys wait for each other instead of deadlocking.
 -- A key that is held stays locked to the end of the transaction, so its owner cannot change before find_key_owners reads it.
 INSERT INTO intake_keys AS held (key, signal_id, body_digest, expires_at)
@@ -45,17 +46,28 @@ FROM unnest($1::bytea[], $2::uuid[], $3::bytea[], $4::integer[]) AS post (key, s
 ORDER BY key
 ON CONFLICT (key) DO UPDATE
     SET signal_id = excluded.signal_id, body_digest = excluded.body_digest, expires_at = excluded.expires_at
-    WHERE held.expires_at <= now()
+    WHERE held.expires_at <= now() OR held.signal_id = ANY ($5::uuid[])
 RETURNING key;
 
 -- name: find_key_owners
--- $1 keys.
-SELECT key, signal_id, body_digest FROM intake_keys WHERE key = ANY ($1::bytea[]);
+-- $1 keys, $2 ids of all posts of the batch: no signal of theirs came since. A person's order did; imported history did not.
+SELECT held.key, held.signal_id, held.body_digest,
+       NOT EXISTS (SELECT FROM unanswered_posts u WHERE u.signal_id = s.id) AS is_answered,
+       coalesce(s.status IN ('rejected', 'failed', 'expired'), true) AS is_over,
+       EXISTS (
+           SELECT FROM signals later
+           WHERE later.ticker = s.ticker AND later.seq > s.seq AND later.imported_at IS NULL AND later.id <> ALL ($2::uuid[])
+       ) AS is_followed,
+       coalesce(s.type = 'sell', false) AND EXISTS (
+           SELECT FROM signal_events e WHERE e.signal_id = s.id AND e.detail ->> 'position' = 'closed') AS has_closed
+FROM intake_keys held
+LEFT JOIN signals s ON s.id = held.signal_id
+WHERE held.key = ANY ($1::bytea[]);
 
 -- name: transfer_keys
--- $1 keys, $2 ids of the signals that own them from now on.
-UPDATE intake_keys SET signal_id = transfer.signal_id
-FROM unnest($1::bytea[], $2::uuid[]) AS transfer (key, signal_id)
+-- $1 keys, $2 ids of the signals that own them from now on, $3 seconds until they expire.
+UPDATE intake_keys SET signal_id = transfer.signal_id, expires_at = now() + make_interval(secs => seconds)
+FROM unnest($1::bytea[], $2::uuid[], $3::integer[]) AS transfer (key, signal_id, seconds)
 WHERE intake_keys.key = transfer.key;
 
 -- name: release_keys
@@ -86,6 +98,50 @@ FROM stored JOIN post USING (id), LATERAL (
     VALUES (1, 'received', '', post.detail), (2, stored.status, stored.reason, '{}')) AS event (place, status, reason, detail)
 WHERE event.place = 1 OR stored.status = 'rejected'
 ORDER BY seq, event.place;
+
+-- name: insert_duplicates
+-- $1 ids of signals, $2 reasons, one for each post that is their duplicate. The status stays as it is.
+INSERT INTO signal_events (signal_id, status, reason)
+SELECT s.id, s.status, post.reason
+FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS post (signal_id, reason, place)
+JOIN signals s ON s.id = post.signal_id
+ORDER BY post.place
+FOR KEY SHARE OF s;
+
+-- name: insert_unanswered_posts
+-- $1 ids of signals.
+INSERT INTO unanswered_posts (signal_id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING;
+
+-- name: insert_posts_of_crash
+-- $1 seconds. If a process crashed: the signals that are at most so old may be unanswered.
+WITH crashed AS (
+    DELETE FROM intake_processes p
+    WHERE NOT EXISTS (
+        SELECT FROM pg_stat_activity a
+        WHERE a.pid = p.backend_pid AND coalesce(a.backend_start, p.backend_start) = p.backend_start)
+    RETURNING id
+)
+INSERT INTO unanswered_posts (signal_id)
+SELECT id FROM signals
+WHERE EXISTS (SELECT FROM crashed)
+  AND received_at BETWEEN clock_timestamp() - make_interval(secs => $1) AND clock_timestamp()
+ON CONFLICT DO NOTHING;
+
+-- name: purge_unanswered_posts
+-- $1 seconds, $2 limit.
+DELETE FROM unanswered_posts WHERE signal_id IN (
+    SELECT signal_id FROM unanswered_posts WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT $2
+);
+
+-- name: upsert_process
+-- $1 id of the process. Its connection is the one that runs this.
+INSERT INTO intake_processes (id, backend_pid, backend_start)
+SELECT $1, pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()
+ON CONFLICT (id) DO UPDATE SET backend_pid = excluded.backend_pid, backend_start = excluded.backend_start;
+
+-- name: delete_process
+-- $1 id of the process.
+DELETE FROM intake_processes WHERE id = $1;
 
 -- name: insert_refused_posts
 -- $1 times, $2 HTTP statuses, $3 reasons, $4 client addresses, $5 sizes in bytes, $6 beginnings of the bodies.

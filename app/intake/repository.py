@@ -49,10 +49,18 @@ class KeyClaim(NamedTuple):
 
 
 class KeyTransfer(NamedTuple):
-    """A deduplication key and the signal that holds it from now on."""
+    """A deduplication key and the signal that holds it from now on, for `seconds`."""
 
     key: bytes
     signal_id: UUID
+    seconds: int
+
+
+class Duplicate(NamedTuple):
+    """A post that is a duplicate of a signal; `reason` is that of the event in the signal's timeline."""
+
+    signal_id: UUID
+    reason: str
 
 
 class RefusedPost(NamedTuple):
@@ -69,7 +77,7 @@ class RefusedPost(NamedTuple):
 async def store_posts(connection: Connection | Pool, *, posts: Sequence[PostRow]) -> int:
     """Insert keys, signals and first events in one statement; return the number of signals inserted.
 
-    For posts that have one key at most. A post whose key is held by another signal is not inserted.
+    For posts that have one key at most, no two the same. None is inserted if another signal holds a key.
     """
     stored: int = await connection.fetchval(_SQL["store_posts"], _document(posts))
     return stored
@@ -83,31 +91,77 @@ async def insert_signals(connection: Connection, *, posts: Sequence[PostRow]) ->
     await connection.execute(_SQL["insert_signals"], _document(posts))
 
 
-async def acquire_keys(connection: Connection, *, claims: Sequence[KeyClaim]) -> int:
-    """Insert the keys that are free or expired; return how many that were.
+async def acquire_keys(
+    connection: Connection, *, claims: Sequence[KeyClaim], batch: Sequence[UUID]
+) -> set[bytes]:
+    """Insert the keys that are free, expired or held by the batch itself; return those.
 
     Keys that are held stay locked until the transaction ends.
     """
-    return len(await connection.fetch(_SQL["acquire_keys"], *zip(*claims, strict=True)))
+    rows = await connection.fetch(_SQL["acquire_keys"], *zip(*claims, strict=True), batch)
+    return {row["key"] for row in rows}
 
 
-async def find_key_owners(connection: Connection, *, keys: Sequence[bytes]) -> dict[bytes, KeyOwner]:
+async def find_key_owners(
+    connection: Connection, *, keys: Collection[bytes], batch: Sequence[UUID]
+) -> dict[bytes, KeyOwner]:
     """Return the owner of each key, by key.
 
     A statement after `acquire_keys`: only it sees what the transactions that were waited for committed.
     """
-    rows = await connection.fetch(_SQL["find_key_owners"], keys)
-    return {row["key"]: KeyOwner(row["signal_id"], row["body_digest"]) for row in rows}
+    rows = await connection.fetch(_SQL["find_key_owners"], keys, batch)
+    return {
+        row["key"]: KeyOwner(
+            row["signal_id"],
+            row["body_digest"],
+            is_answered=row["is_answered"],
+            is_over=row["is_over"],
+            is_followed=row["is_followed"],
+            has_closed=row["has_closed"],
+        )
+        for row in rows
+    }
 
 
 async def transfer_keys(connection: Connection, *, transfers: Sequence[KeyTransfer]) -> None:
-    """Make other signals the owners of keys; the keys were acquired in the same transaction."""
+    """Make other signals the owners of keys, which the same transaction has acquired or locked."""
     await connection.execute(_SQL["transfer_keys"], *zip(*transfers, strict=True))
 
 
-async def release_keys(connection: Connection, *, keys: Sequence[bytes]) -> None:
+async def release_keys(connection: Connection, *, keys: Collection[bytes]) -> None:
     """Delete keys that were acquired in the same transaction."""
     await connection.execute(_SQL["release_keys"], keys)
+
+
+async def insert_duplicates(connection: Connection, *, duplicates: Sequence[Duplicate]) -> None:
+    """Insert an event for each duplicate; a signal that was deleted has no timeline."""
+    await connection.execute(_SQL["insert_duplicates"], *zip(*duplicates, strict=True))
+
+
+async def insert_unanswered_posts(connection: Connection | Pool, *, signal_ids: Sequence[UUID]) -> None:
+    """Record signals, stored or not, whose senders were not told that they are."""
+    await connection.execute(_SQL["insert_unanswered_posts"], signal_ids)
+
+
+async def insert_posts_of_crash(connection: Connection, *, max_age: float) -> int:
+    """Record signals of at most `max_age` seconds as unanswered if a process crashed; return how many."""
+    status = await connection.execute(_SQL["insert_posts_of_crash"], max_age)
+    return int(status.rpartition(" ")[2])
+
+
+async def purge_unanswered_posts(pool: Connection | Pool, *, older_than: int, limit: int) -> None:
+    """Delete the unanswered posts recorded more than `older_than` seconds ago, at most `limit`."""
+    await pool.execute(_SQL["purge_unanswered_posts"], older_than, limit)
+
+
+async def upsert_process(connection: Connection, *, process_id: UUID) -> None:
+    """Record that a process stores posts over this connection."""
+    await connection.execute(_SQL["upsert_process"], process_id)
+
+
+async def delete_process(pool: Connection | Pool, *, process_id: UUID) -> None:
+    """Record that a process has ended and owes no answer."""
+    await pool.execute(_SQL["delete_process"], process_id)
 
 
 async def purge_expired_keys(pool: Connection | Pool, *, limit: int) -> int:

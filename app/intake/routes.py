@@ -46,6 +46,8 @@ class WebhookMiddleware:
         except ClientDisconnect:
             return  # there is no one to answer
         else:
+            if _is_gone(receive):
+                scope["app"].state.intake.note_unanswered(accepted)
             await _send_accepted(accepted, send)
 
 
@@ -127,6 +129,20 @@ async def _drain_body(receive: Receive) -> None:
                 message = await receive()
                 left -= len(message.get("body", b""))
                 has_more = message.get("more_body", False)
+
+
+def _is_gone(receive: Receive) -> bool:
+    """Return whether the client has closed the connection; the whole body must have been read.
+
+    Only a disconnect is received after the body. The first step of receiving it tells whether it came.
+    """
+    receiving = receive().__await__()
+    try:
+        next(receiving)
+    except StopIteration as received:
+        return bool(received.value["type"] == "http.disconnect")
+    receiving.close()
+    return False
 
 
 async def _send_accepted(accepted: Accepted, send: Send) -> None:

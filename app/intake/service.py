@@ -20,6 +20,7 @@ from app.intake.commit import (
 )
 from app.intake.dedupe import body_key, header_key
 from app.intake.refused import RefusedPosts
+from app.intake.unanswered import UnansweredPosts
 from app.runtime.denials import Kind
 from app.signals.alert import (
     SECRET_FIELD,
@@ -76,8 +77,9 @@ class IntakeService:
         self._context = context
         self._secret = WebhookSecret(context.settings.webhook_secret)
         self._capacity_lock = asyncio.Lock()
-        self.group_commit = GroupCommit(context)
-        self.refused_posts = RefusedPosts(context)
+        self._unanswered = UnansweredPosts(context)
+        self.group_commit = GroupCommit(context, self._unanswered)
+        self.refused_posts = RefusedPosts(context, self._unanswered)
         if self._secret.is_empty:
             log.warning("WEBHOOK_SECRET is empty: whoever reaches this port can send signals; set it in .env")
 
@@ -113,12 +115,20 @@ class IntakeService:
         """Commit what is queued; called while the workers still run.
 
         Fails open: without a database the refused posts of the last second are lost. They are no signals.
+        Fails closed: if posts are left or the database is unavailable, the next start takes this for a crash.
         """
-        await self.group_commit.drain(limit_seconds)
+        is_drained = await self.group_commit.drain(limit_seconds)
         try:
+            if is_drained:
+                await self._unanswered.end()
             await self.refused_posts.write()
         except TRANSIENT_DB_ERRORS as error:
             log.warning("refused posts of the last second are lost", error=describe(error))
+
+    def note_unanswered(self, accepted: Accepted) -> None:
+        """Record that a client was gone before its 202: an equal post is a resend."""
+        if not accepted.duplicate:
+            self._unanswered.note(accepted.signal_id)
 
     def refuse(self, status: int, detail: str, envelope: Envelope, body: bytes) -> PostRefusedError:
         """Keep, count and log a refused post; return the error to raise."""

@@ -70,9 +70,10 @@ async def call_health_and_webhook(api: GeneratedClient, app: AppServer) -> None:
     assert "database" in health.checks.additional_keys
     await api.call("health_detailed")
     alert = api.models.Alert(ticker="NVDA", action="sell", price=1.5)
-    accepted = await api.call("webhook_in", body=alert, x_webhook_secret=SECRET)
+    key = str(uuid4())  # the sell is rejected, and so its body alone would make a new alert
+    accepted = await api.call("webhook_in", body=alert, x_webhook_secret=SECRET, idempotency_key=key)
     assert (accepted.queued, accepted.ticker, accepted.duplicate) == (True, "NVDA", False)
-    again = await api.call("webhook_in_secret", secret_path=SECRET, body=alert)
+    again = await api.call("webhook_in_secret", secret_path=SECRET, body=alert, idempotency_key=key)
     assert (again.signal_id, again.duplicate) == (accepted.signal_id, True)
     await settled(app)
     story = await api.call("signal_story", signal_id=accepted.signal_id)

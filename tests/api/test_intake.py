@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     StartApp = Callable[..., Awaitable[AppServer]]
 
 SECRET = "s3cret-of-the-sender"
+BUY = {"ticker": "A", "action": "buy"}  # without a list it waits for its decision
 BODY = b'{"ticker":" nvda ","action":"buy", "price": 1.10,"big":12345678901234567890.00,"\xc3\xbc":"\\u00e9"}'
 
 
@@ -123,7 +124,7 @@ class TestDuplicates:
     async def test_a_hundred_at_once_are_one_signal(
         self, app_server: AppServer, database: asyncpg.Connection[asyncpg.Record]
     ) -> None:
-        answers = await asyncio.gather(*(post(app_server, {"ticker": "A"}) for _ in range(100)))
+        answers = await asyncio.gather(*(post(app_server, BUY) for _ in range(100)))
 
         assert {status for status, _ in answers} == {202}
         assert len({answer["signal_id"] for _, answer in answers}) == 1
@@ -135,7 +136,7 @@ class TestDuplicates:
     ) -> None:
         servers = [await start_app(), await start_app()]
         answers = await asyncio.gather(
-            *(post(servers[n % 2], {"ticker": "A", "n": n // 4}) for n in range(200))
+            *(post(servers[n % 2], {**BUY, "ticker": f"A{n // 4}"}) for n in range(200))
         )
 
         assert {status for status, _ in answers} == {202}
@@ -146,9 +147,9 @@ class TestDuplicates:
     async def test_a_body_is_another_signal_after_the_window(
         self, app_server: AppServer, database: asyncpg.Connection[asyncpg.Record]
     ) -> None:
-        _, first = await post(app_server, {"ticker": "A"})
+        _, first = await post(app_server, BUY)
         await database.execute("UPDATE intake_keys SET expires_at = now()")
-        _, second = await post(app_server, {"ticker": "A"})
+        _, second = await post(app_server, BUY)
 
         assert second["duplicate"] is False
         assert second["signal_id"] != first["signal_id"]
@@ -173,7 +174,7 @@ class TestDuplicates:
         (tmp_path / "webhook_config.json").write_text('{"dedupe_window_seconds": 0}')
         server = await start_app()
         for _ in range(3):
-            assert (await post(server, {"ticker": "A"}))[1]["duplicate"] is False
+            assert (await post(server, BUY))[1]["duplicate"] is False
         assert await database.fetchval("SELECT count(*) FROM signals") == 3
 
 

@@ -1,8 +1,10 @@
 """Which posts are duplicates, which are errors of the sender, and which are new signals."""
 
 from dataclasses import dataclass, field
+from itertools import product
 from uuid import UUID, uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,10 +13,10 @@ from app.intake.dedupe import (
     KeyOwner,
     Resolution,
     body_key,
-    collapse_batch,
     header_key,
-    resolve_follower,
-    resolve_leader,
+    is_duplicate,
+    keys_of,
+    resolve,
 )
 
 
@@ -23,6 +25,9 @@ class _Post:
     digest: bytes
     header_key: DedupeKey | None = None
     window: int = 60
+    ticker: str = "A"
+    is_answered: bool = True
+    is_rejected: bool = False
     id: UUID = field(default_factory=uuid4)
 
     @property
@@ -30,69 +35,106 @@ class _Post:
         return body_key(self.digest, self.window)
 
 
-class _Database:
-    """Stand-in for the table of keys and their owners; keys never expire."""
-
-    def __init__(self) -> None:
-        self.owners: dict[bytes, KeyOwner] = {}
-
-    def resolve(self, post: _Post) -> Resolution:
-        keys = [key.value for key in (post.header_key, post.body_key) if key]
-        for key in keys:
-            self.owners.setdefault(key, KeyOwner(post.id, post.digest))
-        resolution = resolve_leader(post, self.owners)
-        for key in resolution.released_keys:
-            del self.owners[key]
-        for key in resolution.transferred_keys:
-            assert resolution.signal_id is not None
-            self.owners[key] = self.owners[key]._replace(signal_id=resolution.signal_id)
-        return resolution
+def _ids(*posts: _Post, owners: dict[bytes, KeyOwner] | None = None) -> list[UUID | None]:
+    """The signals of the posts, which come in one batch."""
+    return [resolution.signal_id for resolution in resolve(posts, {} if owners is None else owners)]
 
 
 ONE, TWO = b"one body", b"another"
 H, G = header_key("h"), header_key("g")
 
 
+@pytest.mark.parametrize(("is_over", "is_followed"), list(product((True, False), repeat=2)))
+def test_what_became_of_the_first_post_decides(is_over: bool, is_followed: bool) -> None:  # noqa: FBT001
+    def verdict(*, is_answered: bool) -> bool:
+        return is_duplicate(is_answered=is_answered, is_over=is_over, is_followed=is_followed)
+
+    assert verdict(is_answered=False)
+    assert verdict(is_answered=True) is not (is_over or is_followed)
+
+
 def test_the_same_body_within_the_window_is_a_duplicate() -> None:
-    database, first = _Database(), _Post(ONE)
-    assert database.resolve(first).signal_id == first.id
-    assert database.resolve(_Post(ONE)).signal_id == first.id
-    assert database.resolve(_Post(ONE, H)).signal_id == first.id
+    first = _Post(ONE)
+    assert _ids(first, _Post(ONE), _Post(ONE, H)) == [first.id] * 3
 
 
-def test_the_header_key_of_a_duplicate_by_body_is_transferred() -> None:
-    database, first = _Database(), _Post(ONE)
-    database.resolve(first)
-    database.resolve(_Post(ONE, H))
-    del database.owners[first.body_key.value if first.body_key else b""]  # the window passes
-    assert database.resolve(_Post(ONE, H)).signal_id == first.id
+def test_another_signal_of_the_ticker_makes_the_next_equal_body_a_new_one() -> None:
+    posts = [_Post(body) for body in (ONE, TWO, ONE, TWO)]
+    assert _ids(*posts) == [post.id for post in posts]
+    elsewhere = [_Post(ONE), _Post(TWO, ticker="B"), _Post(ONE)]
+    assert _ids(*elsewhere) == [elsewhere[0].id, elsewhere[1].id, elsewhere[0].id]
 
 
-def test_a_header_with_another_body_is_refused_and_its_keys_are_released() -> None:
-    database, first = _Database(), _Post(ONE, H)
-    database.resolve(first)
-    assert database.resolve(_Post(TWO, H)).signal_id is None
+def test_a_duplicate_in_between_is_no_other_signal() -> None:
+    first, other = _Post(ONE), _Post(TWO)
+    owners = dict[bytes, KeyOwner]()
+    _ids(other, first, owners=owners)
+    assert _ids(_Post(ONE), _Post(ONE), owners=owners) == [first.id, first.id]
+
+
+def test_a_first_post_that_was_answered_503_in_the_same_batch_is_resent_whatever_followed() -> None:
+    first, other = _Post(ONE, is_answered=False), _Post(TWO)
+    assert _ids(first, other, _Post(ONE)) == [first.id, other.id, first.id]
+
+
+def test_a_post_that_is_rejected_at_once_has_no_duplicates() -> None:
+    posts = [_Post(ONE, is_rejected=True) for _ in range(3)]
+    assert _ids(*posts) == [post.id for post in posts]
+
+
+def test_a_new_signal_takes_the_key_over() -> None:
+    owners = dict[bytes, KeyOwner]()
+    first, other, second = _Post(ONE), _Post(TWO), _Post(ONE)
+    assert _ids(first, other, second, _Post(ONE), owners=owners)[2:] == [second.id, second.id]
+    assert owners[ONE].signal_id == second.id
+
+
+def test_the_header_key_of_a_duplicate_by_body_leads_to_the_first_post() -> None:
+    owners = dict[bytes, KeyOwner]()
+    first = _Post(ONE)
+    _ids(first, _Post(ONE, H), owners=owners)
+    del owners[ONE]  # the window passes
+    assert _ids(_Post(ONE, H), owners=owners) == [first.id]
+
+
+def test_the_same_header_is_a_duplicate_whatever_became_of_the_first_post() -> None:
+    first = _Post(ONE, H, is_rejected=True)
+    assert _ids(first, _Post(TWO), _Post(ONE, H))[2] == first.id
+
+
+def test_a_header_with_another_body_is_refused_and_takes_no_key() -> None:
+    owners = dict[bytes, KeyOwner]()
     later = _Post(TWO)
-    assert database.resolve(later).signal_id == later.id
+    assert _ids(_Post(ONE, H), _Post(TWO, H), owners=owners)[1] is None
+    assert TWO not in owners
+    assert _ids(later, owners=owners) == [later.id]
 
 
 def test_a_duplicate_by_header_does_not_start_a_new_window() -> None:
-    database, first = _Database(), _Post(ONE, H)
-    database.resolve(first)
-    del database.owners[first.body_key.value if first.body_key else b""]
-    assert database.resolve(_Post(ONE, H)).signal_id == first.id
-    own = _Post(ONE)
-    assert database.resolve(own).signal_id == own.id
+    owners = dict[bytes, KeyOwner]()
+    first, own = _Post(ONE, H), _Post(ONE)
+    _ids(first, owners=owners)
+    del owners[ONE]
+    assert _ids(_Post(ONE, H), own, owners=owners) == [first.id, own.id]
 
 
 def test_without_window_and_header_nothing_is_a_duplicate() -> None:
-    database, posts = _Database(), [_Post(ONE, window=0) for _ in range(3)]
-    assert [database.resolve(post).signal_id for post in posts] == [post.id for post in posts]
+    posts = [_Post(ONE, window=0) for _ in range(3)]
+    assert _ids(*posts) == [post.id for post in posts]
 
 
-def test_a_repeated_batch_is_not_a_duplicate_of_itself() -> None:
-    database, post = _Database(), _Post(ONE, H)
-    assert database.resolve(post) == database.resolve(post) == Resolution(post.id)
+def test_only_the_body_makes_a_partial_exit_doubtful() -> None:
+    first = KeyOwner(uuid4(), ONE, is_answered=True, is_over=False, is_followed=False, has_closed=True)
+    owners = {ONE: first, H.value: first}
+    assert resolve([_Post(ONE), _Post(ONE, H)], owners) == [
+        Resolution(first.signal_id, is_by_body=True, has_closed=True),
+        Resolution(first.signal_id),
+    ]
+
+
+def test_each_key_is_claimed_by_the_first_post_that_has_it() -> None:
+    first, second, third = _Post(ONE), _Post(ONE, H), _Post(TWO, H, window=0)
+    assert keys_of([first, second, third]) == {ONE: (DedupeKey(ONE, 60), first), H.value: (H, second)}
 
 
 _POSTS = st.lists(
@@ -101,6 +143,9 @@ _POSTS = st.lists(
         digest=st.sampled_from([ONE, TWO, b"third"]),
         header_key=st.sampled_from([None, H, G]),
         window=st.sampled_from([0, 60]),
+        ticker=st.just("A"),
+        is_answered=st.booleans(),
+        is_rejected=st.booleans(),
     ),
     max_size=12,
 )
@@ -108,25 +153,15 @@ _POSTS = st.lists(
 
 @given(earlier=_POSTS, batch=_POSTS)
 def test_a_batch_resolves_like_its_posts_one_by_one(earlier: list[_Post], batch: list[_Post]) -> None:
-    one_by_one, in_batches = _Database(), _Database()
-    for post in earlier:
-        assert one_by_one.resolve(post) == in_batches.resolve(post)
-    expected = [one_by_one.resolve(post) for post in batch]
-
-    resolutions, left, rounds = dict[UUID, Resolution](), list(batch), 0
-    while left:
-        rounds += 1
-        assert rounds <= len(batch)
-        leaders, followers = collapse_batch(left)
-        keys = [key.value for post in leaders for key in (post.header_key, post.body_key) if key]
-        assert len(set(keys)) == len(keys)
-        for post in leaders:
-            resolutions[post.id] = in_batches.resolve(post)
-        for post, leader in followers:
-            if same := resolve_follower(post, leader, resolutions[leader.id]):
-                resolutions[post.id] = same
-        left = [post for post in left if post.id not in resolutions]
-
-    assert [resolutions[post.id].signal_id for post in batch] == [
-        resolution.signal_id for resolution in expected
-    ]
+    owners = dict[bytes, KeyOwner]()
+    resolve(earlier, owners)
+    together, one_by_one = dict(owners), dict(owners)
+    resolutions = resolve(batch, together)
+    for post, resolution in zip(batch, resolutions, strict=True):
+        assert resolve([post], one_by_one) == [resolution]
+        if resolution.signal_id == post.id:  # as the database says of the others from now on
+            for key, owner in one_by_one.items():
+                one_by_one[key] = owner._replace(is_followed=owner.signal_id != post.id)
+    assert {key: owner.signal_id for key, owner in together.items()} == {
+        key: owner.signal_id for key, owner in one_by_one.items()
+    }
