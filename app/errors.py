@@ -11,12 +11,14 @@ import traceback
 from collections.abc import Iterator
 from typing import ClassVar
 
+from app.signals.reasons import Reason, ReasonCode
+
 
 class RefusedError(Exception):
     """What a person asked for is not done. The text says why, and what to do next.
 
     The text is the answer, with the class's `http_status`, and the line in the actions log, in English;
-    `app.web.reasons` translates it. Every class that is raised has a status, its own or its base's.
+    `app.web.patterns` translates it. Every class that is raised has a status, its own or its base's.
     """
 
     http_status: ClassVar[int]
@@ -60,39 +62,44 @@ _NAMED = frozenset({"aiohttp", "app", "asyncio", "asyncpg", "builtins", "idna", 
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _MOST_CAUSES = 10
 # By the name of the class or of one of its bases, so that no client has to be imported for its exceptions.
-_WORDS = {
-    "ClientConnectorDNSError": "host name not found",
-    "gaierror": "host name not found",
-    "ClientSSLError": "no secure connection",
-    "SSLError": "no secure connection",
-    "ServerFingerprintMismatch": "no secure connection",
-    "InvalidURL": "URL not valid",
-    "ServerDisconnectedError": "connection closed without an answer",
-    "ClientResponseError": "answer not readable as HTTP",
-    "ClientPayloadError": "answer not readable as HTTP",
-    "UnicodeError": "text not encodable",
+_CODES = {
+    "ClientConnectorDNSError": ReasonCode.HOST_NOT_FOUND,
+    "gaierror": ReasonCode.HOST_NOT_FOUND,
+    "ClientSSLError": ReasonCode.NOT_SECURE,
+    "SSLError": ReasonCode.NOT_SECURE,
+    "ServerFingerprintMismatch": ReasonCode.NOT_SECURE,
+    "InvalidURL": ReasonCode.URL_NOT_VALID,
+    "ServerDisconnectedError": ReasonCode.CLOSED,
+    "ClientResponseError": ReasonCode.NOT_HTTP,
+    "ClientPayloadError": ReasonCode.NOT_HTTP,
+    "UnicodeError": ReasonCode.NOT_ENCODABLE,
 }
-_ERRNO_WORDS = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.ECONNRESET: "connection reset",
-    errno.EPIPE: "connection reset",
-    errno.EHOSTUNREACH: "host not reachable",
-    errno.ENETUNREACH: "network not reachable",
-    errno.ETIMEDOUT: "connection timed out",
-    errno.EMFILE: "too many open files",
-    errno.ENOSPC: "disk full",
+_ERRNO_CODES = {
+    errno.ECONNREFUSED: ReasonCode.CONNECTION_REFUSED,
+    errno.ECONNRESET: ReasonCode.CONNECTION_RESET,
+    errno.EPIPE: ReasonCode.CONNECTION_RESET,
+    errno.EHOSTUNREACH: ReasonCode.HOST_UNREACHABLE,
+    errno.ENETUNREACH: ReasonCode.NETWORK_UNREACHABLE,
+    errno.ETIMEDOUT: ReasonCode.TIMED_OUT,
+    errno.EMFILE: ReasonCode.TOO_MANY_FILES,
+    errno.ENOSPC: ReasonCode.DISK_FULL,
 }
 
 
 def describe(error: BaseException) -> str:
-    """Return what happened in plain words, then class and code in brackets: for a reason, a log, a page.
+    """Return what happened in plain words, then class and code in brackets: for a log, a page.
 
     Example: `connection refused (ClientConnectorError, ECONNREFUSED)`.
     """
-    name, code, words = class_name(error), _code(error), _words(error)
-    if not words:
-        return f"{name} ({code})" if code else name
-    return f"{words} ({name}, {code})" if code else f"{words} ({name})"
+    return str(failure(error))
+
+
+def failure(error: BaseException) -> Reason:
+    """Return what happened as a reason; its English text is that of `describe`."""
+    name, number, code = class_name(error), _code(error), _reason_code(error)
+    if code is None:
+        return Reason(ReasonCode.OTHER, text=f"{name} ({number})" if number else name)
+    return Reason(code, code=f"{name}, {number}" if number else name)
 
 
 def class_name(error: BaseException) -> str:
@@ -135,10 +142,10 @@ def _errno(error: BaseException) -> int:
     return inner.errno if isinstance(inner.errno, int) else 0
 
 
-def _words(error: BaseException) -> str:
+def _reason_code(error: BaseException) -> ReasonCode | None:
     names = (kind.__name__ for kind in type(error).__mro__)
-    found = next((_WORDS[name] for name in names if name in _WORDS), "")
-    found = found or _ERRNO_WORDS.get(_errno(error), "")
+    found = next((_CODES[name] for name in names if name in _CODES), None)
+    found = found or _ERRNO_CODES.get(_errno(error))
     if not found and type(error).__name__ == "ClientOSError" and not _errno(error):
-        return _ERRNO_WORDS[errno.ECONNRESET]  # the client began to write when the connection was closing
+        return ReasonCode.CONNECTION_RESET  # the client began to write when the connection was closing
     return found

@@ -15,7 +15,7 @@ from app.web.authentication import FOREIGN, PREFERENCES, SIGN_IN, address_parts,
 from app.web.dependencies import context_of
 from app.web.locale import LANGUAGES, THEMES
 from app.web.locale import LIFETIME_SECONDS as PREFERENCE_SECONDS
-from app.web.reasons import translate
+from app.web.patterns import translate
 from app.web.sessions import COOKIE, LIFETIME_SECONDS, Sessions
 from app.web.texts import text
 

@@ -2,7 +2,8 @@
 
 -- name: signals
 -- $1 cursor (a seq), $2 status, $3 ticker, $4 limit; NULL leaves a filter out. Newest first.
-SELECT id, seq, status, type, ticker, price, reason, sender_signal_id, received_at, status_at, expires_at, attempts, round
+SELECT id, seq, status, type, ticker, price, reason, reason_code, reason_params, sender_signal_id, received_at, status_at,
+       expires_at, attempts, round
 FROM signals
 WHERE ($1::bigint IS NULL OR seq < $1)
   AND ($2::text IS NULL OR status = $2)
@@ -11,15 +12,17 @@ ORDER BY seq DESC
 LIMIT $4
 
 -- name: signal
-SELECT id, seq, status, type, ticker, price, reason, sender_signal_id, received_at, status_at, expires_at, attempts, round, body
+SELECT id, seq, status, type, ticker, price, reason, reason_code, reason_params, sender_signal_id, received_at, status_at,
+       expires_at, attempts, round, body
 FROM signals
 WHERE id = $1
 
 -- name: events
-SELECT at, status, reason, detail FROM signal_events WHERE signal_id = $1 ORDER BY id
+SELECT at, status, reason, reason_code, reason_params, detail FROM signal_events WHERE signal_id = $1 ORDER BY id
 
 -- name: attempts
-SELECT round, number, destination, webhook_id, started_at, ended_at, outcome, http_status, error, response
+SELECT round, number, destination, webhook_id, started_at, ended_at, outcome, http_status, error, error_code,
+       error_params, response
 FROM attempts WHERE signal_id = $1 ORDER BY id
 
 -- name: counts
@@ -113,8 +116,8 @@ WITH sent AS (
     ORDER BY seq DESC
     LIMIT $2
 )
-SELECT s.id, s.seq, s.status, s.type, s.ticker, s.price, s.reason, s.received_at, s.status_at, s.attempts, s.round,
-       a.destination, a.outcome, a.http_status, a.ended_at
+SELECT s.id, s.seq, s.status, s.type, s.ticker, s.price, s.reason, s.reason_code, s.reason_params, s.received_at, s.status_at,
+       s.attempts, s.round, a.destination, a.outcome, a.http_status, a.ended_at
 FROM signals s
 LEFT JOIN LATERAL (
     SELECT destination, outcome, http_status, ended_at FROM attempts WHERE signal_id = s.id ORDER BY id DESC LIMIT 1

@@ -12,7 +12,8 @@ from starlette.responses import HTMLResponse
 from app.admin.schemas import Attempt
 from app.signals.tickers import fold
 from app.web.locale import LANGUAGES, THEMES, current
-from app.web.reasons import translate
+from app.web.patterns import translate
+from app.web.reasons import explain, render
 from app.web.texts import catalogue, for_scripts, text
 
 _HERE = Path(__file__).parent
@@ -103,6 +104,7 @@ _environment.globals.update(t=text, preferences=current.get, languages=LANGUAGES
 _environment.globals.update(words=lambda: for_scripts(current.get().language))
 _environment.filters.update(clock=clock, age=age, seconds=seconds, took=took, after=after)
 _environment.filters.update(number=number, size=size, facts=facts, translate=translate, fold=fold)
+_environment.filters.update(explain=explain, render=render)
 
 
 def page(template: str, status: int = 200, **values: object) -> HTMLResponse:

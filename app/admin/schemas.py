@@ -3,6 +3,7 @@
 Names and order of the fields are those of the columns that `repository.py` reads.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -11,7 +12,9 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, computed_field
 
 from app.runtime.denials import Kind
-from app.web.reasons import translate
+from app.signals.reasons import Reason
+from app.web.patterns import translate
+from app.web.reasons import render
 from app.web.texts import text
 
 Status = Literal["received", "approved", "rejected", "forwarding", "forwarded", "failed", "expired"]
@@ -37,6 +40,8 @@ class Signal(BaseModel):
     ticker: str
     price: Decimal | None
     reason: str
+    reason_code: str | None = Field(default=None, exclude=True)
+    reason_params: dict[str, Any] | None = Field(default=None, exclude=True)
     sender_signal_id: str | None
     received_at: datetime
     status_at: datetime
@@ -58,6 +63,8 @@ class Event(BaseModel):
     at: datetime
     status: str
     reason: str
+    reason_code: str | None = Field(default=None, exclude=True)
+    reason_params: dict[str, Any] | None = Field(default=None, exclude=True)
     detail: dict[str, Any]
 
 
@@ -76,6 +83,8 @@ class Attempt(BaseModel):
     outcome: Outcome | None
     http_status: int | None
     error: str | None
+    error_code: str | None = Field(default=None, exclude=True)
+    error_params: dict[str, Any] | None = Field(default=None, exclude=True)
     response: Readable | None
     reference: str | None
 
@@ -148,14 +157,20 @@ class Changes(BaseModel):
 class Alarm(BaseModel):
     """A condition that a person should act on. `code` is stable; `text` is in the reader's language."""
 
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
     code: str
-    values: dict[str, str] = Field(default={}, exclude=True)  # the values of the text's placeholders
+    values: Mapping[str, str | Reason] = Field(default={}, exclude=True)  # of the text's placeholders
 
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @property
     def text(self) -> str:
         """The alarm in the language of the request."""
-        return text(f"alarm.{self.code}", **{name: translate(value) for name, value in self.values.items()})
+        values = {
+            name: render(value) if isinstance(value, Reason) else translate(value)
+            for name, value in self.values.items()
+        }
+        return text(f"alarm.{self.code}", **values)
 
 
 class DeniedRequests(BaseModel):
@@ -240,6 +255,8 @@ class DeliveryOrder(BaseModel):
     ticker: str
     price: Decimal | None
     reason: str
+    reason_code: str | None = Field(default=None, exclude=True)
+    reason_params: dict[str, Any] | None = Field(default=None, exclude=True)
     received_at: datetime
     status_at: datetime
     attempts: int

@@ -33,6 +33,7 @@ from app.orders.destination_state import circuit_reason, describe_destination
 from app.runtime.denials import Denials
 from app.runtime.supervisor import WorkerState
 from app.screener import repository as screener
+from app.signals.reasons import Reason
 
 _LIMIT_SECONDS = 5.0
 
@@ -118,10 +119,10 @@ async def current_top_n(context: AppContext, connection: Connection) -> TopN:
     )
 
 
-def alarms(top_n: TopN, sells: SellsAtRisk, *, failing: str = "") -> list[Alarm]:
+def alarms(top_n: TopN, sells: SellsAtRisk, *, failing: Reason | None = None) -> list[Alarm]:
     """Return alarms about exits, the destination and the Top-N list, the most urgent first. Pure.
 
-    `failing`: how the destination fails, empty while it does not.
+    `failing`: how the destination fails, None while it does not.
     """
     counts = {
         "sells_expired": sells.expired,

@@ -54,18 +54,20 @@ JOIN facts USING (ticker)
 ORDER BY seq
 
 -- name: store_decisions
--- $1 ids, $2 statuses, $3 reasons, $4 details. A row that has expired meanwhile keeps its status. Returns the count by status.
+-- $1 ids, $2 statuses, $3 reasons, $4 their codes, $5 their parameters, $6 details. A row that has expired meanwhile keeps its status. Returns the count by status.
 WITH decision AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[]) AS d (id, status, reason, detail)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[])
+        AS d (id, status, reason, reason_code, reason_params, detail)
 ), decided AS (
     UPDATE signals s
-    SET status = d.status, reason = d.reason, status_at = clock_timestamp()
+    SET status = d.status, reason = d.reason, reason_code = d.reason_code, reason_params = d.reason_params,
+        status_at = clock_timestamp()
     FROM decision d
     WHERE s.id = d.id AND s.id = ANY ($1) AND coalesce(s.status = 'received', false)
     RETURNING s.id
 ), inserted_event AS (
-    INSERT INTO signal_events (signal_id, status, reason, detail)
-    SELECT id, status, reason, detail FROM decision JOIN decided USING (id)
+    INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
+    SELECT id, status, reason, reason_code, reason_params, detail FROM decision JOIN decided USING (id)
     RETURNING status
 )
 SELECT status, count(*) AS signals FROM inserted_event GROUP BY status
@@ -122,16 +124,18 @@ WHERE NOT EXISTS (SELECT FROM position_states p WHERE p.ticker = wanted.ticker O
 ORDER BY wanted.place
 
 -- name: approve_rejected_buys
--- $1 ids, $2 reasons, $3 details, $4 seconds until they expire.
+-- $1 ids, $2 reasons, $3 their codes, $4 their parameters, $5 details, $6 seconds until they expire.
 WITH decision AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::jsonb[]) AS d (id, reason, detail)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::jsonb[])
+        AS d (id, reason, reason_code, reason_params, detail)
 ), approved AS (
     UPDATE signals s
-    SET status = 'approved', status_at = clock_timestamp(), reason = d.reason, reprocessed_at = clock_timestamp(),
-        renewed_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => $4::float8)
+    SET status = 'approved', status_at = clock_timestamp(), reason = d.reason, reason_code = d.reason_code,
+        reason_params = d.reason_params, reprocessed_at = clock_timestamp(), renewed_at = clock_timestamp(),
+        expires_at = clock_timestamp() + make_interval(secs => $6::float8)
     FROM decision d
     WHERE s.id = d.id AND s.status = 'rejected' AND s.reprocessed_at IS NULL
     RETURNING s.id
 )
-INSERT INTO signal_events (signal_id, status, reason, detail)
-SELECT id, 'approved', d.reason, d.detail FROM decision d JOIN approved USING (id)
+INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
+SELECT id, 'approved', d.reason, d.reason_code, d.reason_params, d.detail FROM decision d JOIN approved USING (id)

@@ -7,6 +7,7 @@ from uuid import UUID
 from app.db.pool import Connection, Pool
 from app.db.queries import load
 from app.decision.rules import Decision, TickerFacts
+from app.signals.reasons import Reason
 
 _SQL = load("app.decision")
 
@@ -48,7 +49,7 @@ class Approval(NamedTuple):
     """A rejected buy to approve, the reason, and the facts behind it."""
 
     signal_id: UUID
-    reason: str
+    reason: Reason
     detail: dict[str, Any]
 
 
@@ -81,7 +82,7 @@ async def store_decisions(
         _SQL["store_decisions"],
         [signal.id for signal in signals],
         [decision.status for decision in decisions],
-        [decision.reason for decision in decisions],
+        *zip(*(decision.reason.columns() for decision in decisions), strict=True),
         [decision.detail for decision in decisions],
     )
     return {row["status"]: row["signals"] for row in rows}
@@ -144,4 +145,6 @@ async def approve_rejected_buys(
     The caller holds the exclusive approval lock. A buy that is no longer rejected, or was reprocessed before,
     is not changed.
     """
-    await connection.execute(_SQL["approve_rejected_buys"], *zip(*approvals, strict=True), expires_in_seconds)
+    ids, reasons, details = zip(*approvals, strict=True)
+    columns = zip(*(reason.columns() for reason in reasons), strict=True)
+    await connection.execute(_SQL["approve_rejected_buys"], ids, *columns, details, expires_in_seconds)

@@ -17,6 +17,7 @@ from app.db.pool import Connection
 from app.decision import repository
 from app.decision.repository import Approval
 from app.orders.repository import lock_approvals_exclusive
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import DecisionResult
 from app.signals.tickers import fold
 
@@ -84,7 +85,7 @@ async def process_lists(context: AppContext) -> int:
         entered = [ticker for each in lists if each.strategy == strategy.name for ticker in each.entered]
         outcome = None
         if strategy.reprocess_enabled and entered:
-            outcome = await reprocess(connection, context, strategy, entered, why="entered the list")
+            outcome = await reprocess(connection, context, strategy, entered, why=ReasonCode.ENTERED_LIST)
         await repository.mark_lists_processed(connection, list_ids=[each.id for each in lists])
     if outcome is not None:
         announce(context, outcome)
@@ -97,7 +98,7 @@ async def reprocess(
     strategy: Strategy,
     tickers: Sequence[str] | None,
     *,
-    why: str,
+    why: ReasonCode,
     dry_run: bool = False,
 ) -> Outcome:
     """Approve each ticker's newest rejected buy within the strategy's windows.
@@ -130,7 +131,7 @@ async def reprocess(
         approvals = [
             Approval(
                 signal.signal_id,
-                f"{signal.ticker} {why}: rank {signal.rank} of {len(current.tickers)}",
+                Reason(why, ticker=signal.ticker, rank=signal.rank, size=len(current.tickers)),
                 {"rank": signal.rank, **list_facts, "reprocessed": True},
             )
             for signal in signals

@@ -12,8 +12,9 @@ from app.audit import repository as audit_log
 from app.decision import reprocessing
 from app.decision.reprocessing import Outcome
 from app.orders.repository import lock_approvals_exclusive
+from app.signals.reasons import ReasonCode
 from app.web.dependencies import REFUSALS, CurrentActor, Database, TypedTicker, context_of, signed_in
-from app.web.reasons import translate
+from app.web.patterns import translate
 
 router = APIRouter(
     prefix="/admin/reprocessing", tags=["reprocessing"], responses=REFUSALS, dependencies=[signed_in]
@@ -38,7 +39,7 @@ async def trigger(request: Request, connection: Database, actor: CurrentActor, b
     async with connection.transaction():
         await lock_approvals_exclusive(connection)
         outcome = await reprocessing.reprocess(
-            connection, context, strategy, body.tickers, why="reprocessed by a person", dry_run=body.dry_run
+            connection, context, strategy, body.tickers, why=ReasonCode.REPROCESSED, dry_run=body.dry_run
         )
         if not outcome.dry_run:
             approved = {signal.ticker: str(signal.signal_id) for signal in outcome.signals}

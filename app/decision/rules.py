@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from app.signals.reading import Intent
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import DecisionResult, SignalType
 
 DuplicateBuys = Literal["forward", "reject"]
@@ -25,10 +26,10 @@ class TickerFacts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The signal's new status, the reason in a trader's words, and the facts behind it."""
+    """The signal's new status, the reason, and the facts behind it."""
 
     status: DecisionResult
-    reason: str
+    reason: Reason
     detail: dict[str, Any]
 
 
@@ -42,7 +43,7 @@ def decide(
 ) -> Decision:
     """Decide one signal. The caller passes a buy only while the list is fresh; until then the buy waits."""
     if is_expired:
-        return Decision(DecisionResult.EXPIRED, "too old before it could be decided", {})
+        return Decision(DecisionResult.EXPIRED, Reason(ReasonCode.EXPIRED_UNDECIDED), {})
     if signal_type == SignalType.BUY:
         return _decide_buy(facts, intent, duplicate_buys)
     return _decide_sell(signal_type, facts)
@@ -56,22 +57,24 @@ def _decide_buy(facts: TickerFacts, intent: str | None, duplicate_buys: Duplicat
         "list_age_seconds": None if age is None else round(age, 1),
     }
     if facts.rank is None:
-        return Decision(DecisionResult.REJECTED, f"not in the Top-{facts.list_size}", detail)
+        return Decision(DecisionResult.REJECTED, Reason(ReasonCode.NOT_LISTED, size=facts.list_size), detail)
     is_held = facts.is_open or facts.has_pending_buy
     if intent == Intent.ADD and not is_held:
-        return Decision(DecisionResult.REJECTED, "no position is open that could be added to", detail)
+        return Decision(DecisionResult.REJECTED, Reason(ReasonCode.NOTHING_TO_ADD_TO), detail)
     if duplicate_buys == "reject" and is_held and intent != Intent.ADD:
-        why = "a position is open" if facts.is_open else "a buy is on its way"
-        return Decision(DecisionResult.REJECTED, f"{why} already, and duplicate buys are rejected", detail)
-    return Decision(DecisionResult.APPROVED, f"rank {facts.rank} of {facts.list_size}", detail)
+        why = Reason(ReasonCode.POSITION_OPEN if facts.is_open else ReasonCode.BUY_PENDING)
+        return Decision(DecisionResult.REJECTED, Reason(ReasonCode.DUPLICATE_BUY, reason=why), detail)
+    return Decision(
+        DecisionResult.APPROVED, Reason(ReasonCode.RANK, rank=facts.rank, size=facts.list_size), detail
+    )
 
 
 def _decide_sell(signal_type: str, facts: TickerFacts) -> Decision:
     detail = {"position_open": facts.is_open, "buy_on_its_way": facts.has_pending_buy}
     if signal_type == SignalType.MANUAL_SELL:
-        return Decision(DecisionResult.APPROVED, "ordered by a person", detail)
+        return Decision(DecisionResult.APPROVED, Reason(ReasonCode.BY_PERSON), detail)
     if facts.is_open:
-        return Decision(DecisionResult.APPROVED, "a position is open", detail)
+        return Decision(DecisionResult.APPROVED, Reason(ReasonCode.POSITION_OPEN), detail)
     if facts.has_pending_buy:
-        return Decision(DecisionResult.APPROVED, "its buy is on its way", detail)
-    return Decision(DecisionResult.REJECTED, "no position is open and no buy is on its way", detail)
+        return Decision(DecisionResult.APPROVED, Reason(ReasonCode.ITS_BUY_PENDING), detail)
+    return Decision(DecisionResult.REJECTED, Reason(ReasonCode.NOTHING_OPEN), detail)

@@ -85,7 +85,7 @@ async def decide_batch(context: AppContext) -> int:
             signal_id=signal.id,
             ticker=signal.ticker,
             status=decision.status,
-            reason=decision.reason,
+            reason=str(decision.reason),
         )
     if any(decision.status == DecisionResult.APPROVED for decision in decisions):
         context.wakeups.notify("approved", "changed")

@@ -390,6 +390,8 @@ def _rows(posts: Sequence[Post]) -> list[PostRow]:
 
 def _row(place: int, post: Post) -> PostRow:
     alert, (key, seconds) = post.alert, post.body_key or (None, None)
+    why = alert.reading.reason
+    reason, code, params = why.columns() if why else ("", None, None)
     return PostRow(
         place=place,
         id=post.id,
@@ -397,7 +399,9 @@ def _row(place: int, post: Post) -> PostRow:
         intent=alert.reading.stored_intent,
         ticker=alert.ticker,
         max_age=post.max_age,
-        reason=alert.reading.reason,
+        reason=reason,
+        reason_code=code,
+        reason_params=params,
         detail={"remarks": alert.remarks} if alert.remarks else {},
         sender_signal_id=alert.sender_signal_id,
         price=alert.price,
@@ -412,7 +416,7 @@ def _log_fields(post: Post) -> dict[str, object]:
     alert = post.alert
     fields: dict[str, object] = {"signal_id": post.id, "ticker": alert.ticker, "type": alert.reading.type}
     if alert.reading.reason:
-        fields["rejected"] = alert.reading.reason
+        fields["rejected"] = str(alert.reading.reason)
     if alert.remarks:
         fields["remarks"] = alert.remarks
     return fields

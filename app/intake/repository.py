@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -29,7 +29,9 @@ class PostRow(msgspec.Struct):
     intent: str | None
     ticker: str
     max_age: int
-    reason: str | None
+    reason: str
+    reason_code: str | None
+    reason_params: dict[str, Any] | None
     detail: dict[str, tuple[str, ...]]
     sender_signal_id: str | None
     price: Decimal | None

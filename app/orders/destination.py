@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from app.signals.reasons import ReasonCode
 from app.signals.statuses import Outcome
 
 # While open attempts hold every token, the moment at which one returns is unknown.
@@ -30,9 +31,9 @@ LONGEST_PROBE_DELAY_SECONDS = _PROBE_DELAYS[-1]
 PROBE_RETRY_FACTOR = 1.5
 
 # Errors of attempts that this application ended itself: they say nothing about the destination.
-SENDER_DIED, GIVEN_BACK = "its sender died with the request open", "stopped before it was sent"
-NOT_PREPARED = "the request cannot be prepared"
-OWN_ERRORS = (SENDER_DIED, GIVEN_BACK, NOT_PREPARED)
+OWN_ERRORS = tuple(
+    code.english for code in (ReasonCode.SENDER_DIED, ReasonCode.GIVEN_BACK, ReasonCode.NOT_PREPARED)
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from app.context import AppContext
 from app.db.pool import Connection
 from app.orders import repository
 from app.orders.destination import destination_of
+from app.signals.reasons import Reason
 
 
 class Description(TypedDict):
@@ -34,7 +35,7 @@ async def refresh_destination_state(context: AppContext, connection: Connection)
         metrics.DESTINATION_STATE.set(state == shown, state)
 
 
-async def circuit_reason(context: AppContext, connection: Connection) -> str:
-    """Return the reason of the failure that keeps the circuit open; empty while it is closed. An alarm."""
+async def circuit_reason(context: AppContext, connection: Connection) -> Reason | None:
+    """Return the reason of the failure that keeps the circuit open; None while it is closed. An alarm."""
     key = destination_of(context.config.webhook.url).key
-    return await repository.read_circuit_reason(connection, destination=key) or ""
+    return await repository.read_circuit_reason(connection, destination=key)

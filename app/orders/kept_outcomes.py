@@ -17,6 +17,7 @@ from app.orders.repository import Delivery
 from app.orders.transport import Answer
 from app.runtime import durable_files
 from app.signals.book import Effect
+from app.signals.reasons import Reason, ReasonCode
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +55,8 @@ class KeptOutcomes:
             if sum(1 for _ in self._folder.iterdir()) >= _MOST_FILES:
                 log.error("outcome not kept: too many files", folder=str(self._folder), most=_MOST_FILES)
                 return
-            durable_files.write(self._path(attempt), msgspec.json.encode(_without_secrets(known)))
+            content = msgspec.json.encode(_without_secrets(known), enc_hook=str)
+            durable_files.write(self._path(attempt), content)
         except OSError as error:
             log.error("outcome not kept: the file cannot be written", error=describe(error))  # noqa: TRY400
             return
@@ -90,7 +92,7 @@ class KeptOutcomes:
                     path.unlink()
                     log.error("kept outcome removed: more than 30 days old", file=path.name)
                     continue
-                known = msgspec.json.decode(path.read_bytes(), type=KnownOutcome)
+                known = msgspec.json.decode(path.read_bytes(), type=KnownOutcome, dec_hook=_to_reason)
             except (OSError, msgspec.MsgspecError, ValueError) as error:
                 log.error("kept outcome cannot be read", file=path.name, error=describe(error))  # noqa: TRY400
                 continue
@@ -104,3 +106,8 @@ class KeptOutcomes:
 def _without_secrets(known: KnownOutcome) -> KnownOutcome:
     destination = replace(known.delivery.destination, url=None)
     return replace(known, delivery=replace(known.delivery, body=b"", destination=destination))
+
+
+def _to_reason(_: type[Reason], text: str) -> Reason:
+    """Return an error of a file: its text alone, as every version reads and writes it."""
+    return Reason(ReasonCode.OTHER, text=text)

@@ -13,7 +13,6 @@ from app.context import AppContext
 from app.db.pool import Connection
 from app.orders import repository
 from app.orders.destination import (
-    GIVEN_BACK,
     Allowance,
     Destination,
     Window,
@@ -22,6 +21,7 @@ from app.orders.destination import (
     restrict_to_probe,
 )
 from app.orders.repository import Delivery
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import DecisionResult, Outcome, Status
 
 log = structlog.get_logger(__name__)
@@ -178,14 +178,15 @@ class Outbox:
         return claimed.deliveries, len(claimed.rejected)
 
     async def _give_back(self, delivery: Delivery) -> None:
+        reason = Reason(ReasonCode.GIVEN_BACK)
         await repository.record_undelivered(
             self._context.pool,
             attempt=delivery.attempt,
             signal=delivery.id,
             claim_id=delivery.claim_id,
             outcome=Outcome.NOT_TAKEN,
-            error=GIVEN_BACK,
+            error=reason,
             status=Status.APPROVED,
-            reason=GIVEN_BACK,
+            reason=reason,
             retry_in_seconds=0.0,
         )

@@ -24,6 +24,7 @@ from app.orders.policy import RetryUnknown, hold_seconds, next_status, retry_del
 from app.orders.repository import DeliveredChange, Delivery
 from app.orders.transport import Answer
 from app.signals.book import Effect
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import DecisionResult, Outcome, SignalType, Status
 
 log = structlog.get_logger(__name__)
@@ -262,7 +263,7 @@ class Outcomes:
             attempt=delivery.number,
             outcome=answer.outcome.value,
             status=status if has_claim else "the claim was lost",
-            reason=reason,
+            reason=str(reason),
         )
         # After a failure the ticker's next signal is due at once. If a timer is lost, the poll replaces it.
         loop = asyncio.get_running_loop()
@@ -280,9 +281,12 @@ async def _hold_of(connection: Connection, answer: Answer, delay: float) -> floa
     )
 
 
-async def _update_circuit(connection: Connection, delivery: Delivery, answer: Answer, reason: str) -> Failure:
+async def _update_circuit(
+    connection: Connection, delivery: Delivery, answer: Answer, reason: Reason
+) -> Failure:
     """Open, extend or close the circuit, as the attempt demands, in the transaction that records it."""
-    attempt = Attempt(delivery.id, answer.outcome, answer.http_status, answer.error)
+    error = None if answer.error is None else str(answer.error)
+    attempt = Attempt(delivery.id, answer.outcome, answer.http_status, error)
     if attempt.is_failure:
         return await _record_failure(connection, delivery, attempt, reason)
     if attempt.is_answer and await repository.close_circuit(connection, destination=delivery.destination.key):
@@ -291,7 +295,7 @@ async def _update_circuit(connection: Connection, delivery: Delivery, answer: An
 
 
 async def _record_failure(
-    connection: Connection, delivery: Delivery, attempt: Attempt, reason: str
+    connection: Connection, delivery: Delivery, attempt: Attempt, reason: Reason
 ) -> Failure:
     """Open the circuit, or delay its next probe. An attempt that started before the probe's time is no probe.
 
@@ -308,7 +312,7 @@ async def _record_failure(
         delay = probe_delay(0)
         if await repository.open_circuit(connection, destination=destination, probe_in=delay, reason=reason):
             metrics.DESTINATION_FAILURES.inc()
-            log.error("circuit opened: the destination keeps failing", seconds=delay, reason=reason)
+            log.error("circuit opened: the destination keeps failing", seconds=delay, reason=str(reason))
         return Failure(delay)
     if delivery.started_at < circuit.probe_at:
         return Failure()
@@ -332,18 +336,14 @@ async def reject_orphans(connection: Connection, tickers: list[str]) -> None:
         log.info("rejected", signal_id=signal.id, ticker=signal.ticker, reason=signal.reason)
 
 
-def reason_of(answer: Answer, status: Status) -> str:
-    """Return the stored reason of an undelivered attempt: what happened and what follows."""
-    what = answer.error or f"HTTP {answer.http_status}"
+def reason_of(answer: Answer, status: Status) -> Reason:
+    """Return the reason of an undelivered attempt: what happened and what follows."""
+    what = answer.error or Reason(ReasonCode.HTTP_STATUS, status=answer.http_status)
     match answer.outcome:
         case Outcome.REFUSED:
-            return f"the destination refused it: {what}"
+            return Reason(ReasonCode.REFUSED, what=what)
         case Outcome.NOT_TAKEN:
-            return f"the destination did not take it: {what}; it is tried again"
+            return Reason(ReasonCode.NOT_ACCEPTED, what=what)
         case _:
-            then = (
-                "it is tried again"
-                if status == Status.APPROVED
-                else "not tried again: it may have been acted on"
-            )
-            return f"nobody knows whether the destination acted on it: {what}; {then}"
+            is_retried = status == Status.APPROVED
+            return Reason(ReasonCode.UNKNOWN_RETRIED if is_retried else ReasonCode.UNKNOWN_FINAL, what=what)

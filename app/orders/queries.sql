@@ -211,7 +211,7 @@ SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
        clock_timestamp() AS now
 
 -- name: claim
--- $1 claim id, $2 limit, $3 lease in seconds, $4 destination, $5 false: no row while the circuit is open.
+-- $1 claim id, $2 limit, $3 lease in seconds, $4 destination, $5 false: no row while the circuit is open, $6 texts of reasons by code.
 -- Claims at most one row of a ticker, its first live one; sells and manual orders before buys. Without an open position such a sell is
 -- rejected: nothing before it is live, so no position will be opened.
 -- The attempt is inserted in the same transaction, so it is committed before the request is sent.
@@ -235,20 +235,22 @@ WITH due AS (
 ), verdict AS (
     SELECT id, idle,
            CASE
-               WHEN NOT idle THEN 'on its way to the destination'
+               WHEN NOT idle THEN 'sending'
                WHEN (SELECT b.status FROM signals b
                      WHERE b.ticker = due.ticker AND b.seq < due.seq
                        AND CASE WHEN b.type = 'buy' THEN b.imported_at IS NULL ELSE false END
                      ORDER BY b.seq DESC LIMIT 1) IN ('rejected', 'failed', 'expired', 'received', 'approved')  -- overdue
-                   THEN 'its buy was not delivered, and no other position is open'
-               ELSE 'the position was closed before its turn came'
-           END AS reason
+                   THEN 'buy_undelivered'
+               ELSE 'closed_before'
+           END AS reason_code
     FROM due
 ), claimed AS (
     UPDATE signals s
     SET status = CASE WHEN v.idle THEN 'rejected' ELSE 'forwarding' END,
         status_at = clock_timestamp(),
-        reason = v.reason,
+        reason = $6::jsonb ->> v.reason_code,
+        reason_code = v.reason_code,
+        reason_params = '{}',
         attempts = CASE WHEN v.idle THEN s.attempts ELSE s.attempts + 1 END,
         not_before = NULL,
         claim_id = CASE WHEN v.idle THEN NULL ELSE $1::uuid END,
@@ -256,15 +258,15 @@ WITH due AS (
     FROM verdict v
     -- the array keeps the plan on the primary key, also in a generic plan, where $2 is unknown
     WHERE s.id = v.id AND s.id = ANY (ARRAY (SELECT id FROM due))
-    RETURNING s.id, s.type, s.ticker, s.status, s.reason, s.round, s.attempts, s.body
+    RETURNING s.id, s.type, s.ticker, s.status, s.reason, s.reason_code, s.round, s.attempts, s.body
 ), attempt AS (
     INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id)
     SELECT id, round, attempts, $4, id::text || CASE WHEN round > 1 THEN '.r' || round ELSE '' END, $1
     FROM claimed WHERE status = 'forwarding'
     RETURNING id, signal_id, webhook_id, started_at
 ), event AS (
-    INSERT INTO signal_events (signal_id, status, reason, detail)
-    SELECT id, status, reason,
+    INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
+    SELECT id, status, reason, reason_code, '{}',
            CASE WHEN status = 'forwarding' THEN jsonb_build_object('attempt', attempts) ELSE '{}' END
     FROM claimed
 )
@@ -274,15 +276,17 @@ FROM claimed c
 LEFT JOIN attempt a ON a.signal_id = c.id
 
 -- name: record_delivered
--- $1 attempts, $2 their signals, $3 HTTP statuses, $4 beginnings of the responses, $5 effects on the position. A ticker occurs once
--- at most, so that no position is changed twice. Not fenced by the claim: a 2xx remains true whichever sender has claimed the signal
--- since. Only the change to 'forwarded' changes the position, so this happens once. The arrays keep every plan on the primary keys.
+-- $1 attempts, $2 their signals, $3 HTTP statuses, $4 beginnings of the responses, $5 effects on the position, $6 text of the reason.
+-- A ticker occurs once at most, so that no position is changed twice. Not fenced by the claim: a 2xx remains true whichever sender has
+-- claimed the signal since. Only the change to 'forwarded' changes the position, so this happens once. The arrays keep every plan on
+-- the primary keys.
 WITH seen AS (
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bytea[], $5::text[])
         AS seen (attempt, signal, http_status, response, effect)
 ), ended AS (
     UPDATE attempts a
-    SET ended_at = clock_timestamp(), outcome = 'delivered', http_status = seen.http_status, error = NULL, response = seen.response
+    SET ended_at = clock_timestamp(), outcome = 'delivered', http_status = seen.http_status, error = NULL,
+        error_code = NULL, error_params = NULL, response = seen.response
     FROM seen
     WHERE a.id = seen.attempt AND a.id = ANY ($1)
     RETURNING a.destination
@@ -292,7 +296,7 @@ WITH seen AS (
     RETURNING destination
 ), done AS (
     UPDATE signals s
-    SET status = 'forwarded', status_at = clock_timestamp(), reason = 'the destination took it',
+    SET status = 'forwarded', status_at = clock_timestamp(), reason = $6, reason_code = 'delivered', reason_params = '{}',
         claim_id = NULL, lease_until = NULL, not_before = NULL
     FROM seen
     WHERE s.id = seen.signal AND s.id = ANY ($2) AND s.status <> 'forwarded'
@@ -321,8 +325,8 @@ WITH seen AS (
     LEFT JOIN opened ON opened.ticker = done.ticker
     LEFT JOIN closed ON closed.ticker = done.ticker
 ), event AS (
-    INSERT INTO signal_events (signal_id, status, reason, detail)
-    SELECT id, 'forwarded', 'the destination took it', jsonb_build_object('http_status', http_status, 'position', position)
+    INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
+    SELECT id, 'forwarded', $6, 'delivered', '{}', jsonb_build_object('http_status', http_status, 'position', position)
     FROM change
 )
 SELECT id, position, extract(epoch FROM clock_timestamp() - received_at)::float8 AS age_seconds,
@@ -333,13 +337,15 @@ SELECT id, position, extract(epoch FROM clock_timestamp() - received_at)::float8
 FROM change
 
 -- name: record_undelivered
--- $1 attempt, $2 signal, $3 claim id, $4 outcome, $5 HTTP status, $6 error, $7 beginning of the response, $8 next status,
--- $9 reason, $10 seconds until the next attempt. Fenced by the claim: with a stale one only the attempt is ended, and no row returned.
+-- $1 attempt, $2 signal, $3 claim id, $4 outcome, $5 HTTP status, $6 beginning of the response, $7 error, $8 its code, $9 its
+-- parameters, $10 next status, $11 reason, $12 its code, $13 its parameters, $14 seconds until the next attempt. Fenced by the claim:
+-- with a stale one only the attempt is ended, and no row returned.
 -- Fails open: after an unknown outcome the ticker's position is unconfirmed. What a buy may have opened counts as open, so that exits
 -- pass; what an exit may have closed stays open.
 WITH ended AS (
     UPDATE attempts
-    SET ended_at = clock_timestamp(), outcome = $4, http_status = $5, error = $6, response = $7
+    SET ended_at = clock_timestamp(), outcome = $4, http_status = $5, response = $6, error = $7,
+        error_code = $8, error_params = $9
     WHERE id = $1 AND ended_at IS NULL
 ), unclear AS (
     SELECT id, ticker, type FROM signals WHERE id = $2 AND $4 = 'unknown' AND status <> 'forwarded'
@@ -352,24 +358,25 @@ WITH ended AS (
     WHERE status = 'open' AND ticker = (SELECT ticker FROM unclear WHERE type <> 'buy')
 ), done AS (
     UPDATE signals
-    SET status = $8, status_at = clock_timestamp(), reason = $9, claim_id = NULL, lease_until = NULL,
-        not_before = clock_timestamp() + make_interval(secs => $10::float8)
+    SET status = $10, status_at = clock_timestamp(), reason = $11, reason_code = $12, reason_params = $13, claim_id = NULL,
+        lease_until = NULL, not_before = clock_timestamp() + make_interval(secs => $14::float8)
     WHERE id = $2 AND claim_id = $3 AND status = 'forwarding'
     RETURNING id
 ), event AS (
-    INSERT INTO signal_events (signal_id, status, reason, detail)
-    SELECT id, $8, $9, jsonb_strip_nulls(jsonb_build_object(
-        'outcome', $4::text, 'http_status', $5::int, 'error', $6::text, 'retry_in_seconds', round($10::numeric, 1)))
+    INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
+    SELECT id, $10, $11, $12, $13, jsonb_strip_nulls(jsonb_build_object(
+        'outcome', $4::text, 'http_status', $5::int, 'error', $7::text, 'retry_in_seconds', round($14::numeric, 1)))
     FROM done
 )
 SELECT true FROM done
 
 -- name: hold_destination
--- $1 destination, $2 seconds, $3 reason. A shorter hold does not shorten a longer one.
-INSERT INTO destinations (destination, held_until, reason)
-VALUES ($1, clock_timestamp() + make_interval(secs => $2), $3)
+-- $1 destination, $2 seconds, $3 reason, $4 its code, $5 its parameters. A shorter hold does not shorten a longer one.
+INSERT INTO destinations (destination, held_until, reason, reason_code, reason_params)
+VALUES ($1, clock_timestamp() + make_interval(secs => $2), $3, $4, $5)
 ON CONFLICT (destination) DO UPDATE
-SET held_until = excluded.held_until, reason = excluded.reason
+SET held_until = excluded.held_until, reason = excluded.reason, reason_code = excluded.reason_code,
+    reason_params = excluded.reason_params
 WHERE destinations.held_until < excluded.held_until
 
 -- name: read_hold_reason
@@ -405,12 +412,13 @@ WHERE id = ANY (ARRAY (
     FOR UPDATE OF s SKIP LOCKED))
 
 -- name: end_strays
--- $1 attempts to pass over, $2 the longest lease in seconds, $3 error. Ends open attempts whose signal no longer has their claim and
--- that began too long ago to be open, or ahead of a clock that has stepped back. An outcome that is still recorded later counts.
+-- $1 attempts to pass over, $2 the longest lease in seconds, $3 error, $4 its code. Ends open attempts whose signal no longer has
+-- their claim and that began too long ago to be open, or ahead of a clock that has stepped back. An outcome that is still recorded
+-- later counts.
 -- Their positions are unconfirmed, as in record_undelivered.
 WITH ended AS (
     UPDATE attempts a
-    SET ended_at = clock_timestamp(), outcome = 'unknown', error = $3
+    SET ended_at = clock_timestamp(), outcome = 'unknown', error = $3, error_code = $4, error_params = '{}'
     WHERE a.ended_at IS NULL AND a.id <> ALL ($1::bigint[])
       AND a.started_at NOT BETWEEN statement_timestamp() - make_interval(secs => $2) AND statement_timestamp()
       AND a.claim_id IS DISTINCT FROM (SELECT s.claim_id FROM signals s WHERE s.id = a.signal_id)
@@ -437,7 +445,7 @@ SELECT EXISTS (SELECT FROM attempts WHERE id = $1 AND signal_id = $2 AND claim_i
 SELECT id FROM attempts WHERE id = ANY ($1) AND ended_at IS NULL
 
 -- name: expire
--- $1 limit. Skips locked rows: they are being decided or claimed, and the next sweep sees them again.
+-- $1 limit, $2 templates of reasons by code. Skips locked rows: they are being decided or claimed, and the next sweep sees them again.
 WITH overdue AS (
     SELECT id, status FROM unfinished_signals
     WHERE NOT is_live
@@ -447,25 +455,33 @@ WITH overdue AS (
 ), expired AS (
     UPDATE signals s
     SET status = 'expired', status_at = clock_timestamp(),
-        reason = CASE
-            WHEN o.status = 'received' THEN 'too old before it could be decided'
-            WHEN s.attempts = 0 THEN 'too old before it could be sent'
-            ELSE 'too old; last: ' || s.reason
-        END
+        (reason, reason_code, reason_params) = (
+            SELECT replace($2::jsonb ->> code, '{reason}', s.reason), code,
+                   CASE WHEN code <> 'expired' THEN '{}'
+                        WHEN s.reason_code IS NULL THEN jsonb_build_object('reason', s.reason)
+                        ELSE jsonb_build_object(
+                            'reason', jsonb_build_object('code', s.reason_code, 'params', s.reason_params))
+                   END
+            FROM (SELECT CASE
+                      WHEN o.status = 'received' THEN 'expired_undecided'
+                      WHEN s.attempts = 0 THEN 'expired_unsent'
+                      ELSE 'expired'
+                  END AS code) AS why)
     FROM overdue o
     WHERE s.id = o.id
-    RETURNING s.id, s.ticker, s.type, s.reason
+    RETURNING s.id, s.ticker, s.type, s.reason, s.reason_code, s.reason_params
 ), event AS (
-    INSERT INTO signal_events (signal_id, status, reason) SELECT id, 'expired', reason FROM expired
+    INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
+    SELECT id, 'expired', reason, reason_code, reason_params FROM expired
 )
 SELECT id, ticker, type, reason FROM expired
 
 -- name: reject_orphans
--- $1 tickers with a buy that ended undelivered. Rejects the sells after it that have nothing else to close.
+-- $1 tickers with a buy that ended undelivered, $2 text of the reason. Rejects the sells after it that have nothing else to close.
 WITH orphan AS (
     UPDATE signals s
     SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL,
-        reason = 'its buy was not delivered, and no other position is open'
+        reason = $2, reason_code = 'buy_undelivered', reason_params = '{}'
     WHERE s.ticker = ANY ($1) AND s.status = 'approved' AND s.type IN ('sell', 'position_close', 'sell_all')
       AND NOT EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open')
       AND NOT EXISTS (
@@ -474,7 +490,8 @@ WITH orphan AS (
           OFFSET 0)
     RETURNING s.id, s.ticker, s.reason
 ), event AS (
-    INSERT INTO signal_events (signal_id, status, reason) SELECT id, 'rejected', reason FROM orphan
+    INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
+    SELECT id, 'rejected', reason, 'buy_undelivered', '{}' FROM orphan
 )
 SELECT id, ticker, reason FROM orphan
 
@@ -497,18 +514,20 @@ ORDER BY ended_at DESC
 LIMIT $3
 
 -- name: open_circuit
--- $1 destination, $2 seconds until the first probe, $3 reason. No row: another transaction has opened it.
-INSERT INTO destinations AS d (destination, held_until, reason, probe_at)
-VALUES ($1, clock_timestamp(), $3, clock_timestamp() + make_interval(secs => $2))
+-- $1 destination, $2 seconds until the first probe, $3 reason, $4 its code, $5 its parameters. No row: another transaction has opened it.
+INSERT INTO destinations AS d (destination, held_until, reason, reason_code, reason_params, probe_at)
+VALUES ($1, clock_timestamp(), $3, $4, $5, clock_timestamp() + make_interval(secs => $2))
 ON CONFLICT (destination) DO UPDATE
-SET probe_at = excluded.probe_at, failed_probes = 0, reason = excluded.reason
+SET probe_at = excluded.probe_at, failed_probes = 0, reason = excluded.reason, reason_code = excluded.reason_code,
+    reason_params = excluded.reason_params
 WHERE d.probe_at IS NULL
 RETURNING true
 
 -- name: record_failed_probe
--- $1 destination, $2 seconds until the next probe, $3 reason.
+-- $1 destination, $2 seconds until the next probe, $3 reason, $4 its code, $5 its parameters.
 UPDATE destinations
-SET probe_at = clock_timestamp() + make_interval(secs => $2), failed_probes = failed_probes + 1, reason = $3
+SET probe_at = clock_timestamp() + make_interval(secs => $2), failed_probes = failed_probes + 1, reason = $3, reason_code = $4,
+    reason_params = $5
 WHERE destination = $1
 
 -- name: close_circuit
@@ -522,12 +541,13 @@ SELECT EXISTS (SELECT FROM destinations WHERE destination = $1 AND probe_at IS N
 
 -- name: read_circuit_reason
 -- $1 destination. The reason of the latest failure; no row while the circuit is closed.
-SELECT reason FROM destinations WHERE destination = $1 AND probe_at IS NOT NULL
+SELECT reason, reason_code, reason_params FROM destinations WHERE destination = $1 AND probe_at IS NOT NULL
 
 -- name: read_dead_letters
 -- From here on: failed and expired signals, and their replay by a person. Imported history is left out.
 -- $1 cursor (a seq), $2 status, $3 ticker, each NULL for any; $4 limit. Newest first.
-SELECT s.id, s.seq, s.status, s.type, s.ticker, s.reason, s.received_at, s.status_at, s.attempts, s.round,
+SELECT s.id, s.seq, s.status, s.type, s.ticker, s.reason, s.reason_code, s.reason_params, s.received_at, s.status_at,
+       s.attempts, s.round,
        EXISTS (
            SELECT FROM unfinished_signals o
            WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.is_pending) AS blocked
@@ -555,18 +575,18 @@ ORDER BY s.seq
 LIMIT $4
 
 -- name: start_round
--- $1 ids, $2 seconds until a buy expires, $3 seconds until any other type expires. The new round counts its attempts from 1 and has
--- its own webhook-id.
+-- $1 ids, $2 seconds until a buy expires, $3 seconds until any other type expires, $4 text of the reason. The new round counts its
+-- attempts from 1 and has its own webhook-id.
 WITH replayed AS (
     UPDATE signals
-    SET status = 'approved', status_at = clock_timestamp(), reason = 'replayed by a person', round = round + 1,
-        attempts = 0, not_before = NULL, claim_id = NULL, lease_until = NULL, renewed_at = clock_timestamp(),
+    SET status = 'approved', status_at = clock_timestamp(), reason = $4, reason_code = 'replayed', reason_params = '{}',
+        round = round + 1, attempts = 0, not_before = NULL, claim_id = NULL, lease_until = NULL, renewed_at = clock_timestamp(),
         expires_at = clock_timestamp() + make_interval(secs => CASE type WHEN 'buy' THEN $2::float8 ELSE $3::float8 END)
     WHERE id = ANY ($1) AND status IN ('failed', 'expired')
     RETURNING id, round
 ), event AS (
-    INSERT INTO signal_events (signal_id, status, reason, detail)
-    SELECT id, 'approved', 'replayed by a person', jsonb_build_object('round', round) FROM replayed
+    INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
+    SELECT id, 'approved', $4, 'replayed', '{}', jsonb_build_object('round', round) FROM replayed
 )
 SELECT id FROM replayed
 

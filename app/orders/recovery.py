@@ -9,12 +9,12 @@ from app.context import AppContext
 from app.db.pool import Connection
 from app.orders import repository
 from app.orders.clock_watch import LONGEST_LEASE_SECONDS, ClockWatch
-from app.orders.destination import SENDER_DIED
 from app.orders.destination_state import refresh_destination_state
 from app.orders.outbox import lease_seconds
 from app.orders.outcomes import Outcomes, reason_of, reject_orphans
 from app.orders.policy import RetryUnknown, next_status
 from app.orders.transport import Answer
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import DecisionResult, Outcome, SignalType, Status
 
 log = structlog.get_logger(__name__)
@@ -82,7 +82,7 @@ async def end_strays(context: AppContext) -> int:
             connection,
             known=list(context.known_outcomes),
             longest_lease=LONGEST_LEASE_SECONDS,
-            error=SENDER_DIED,
+            error=ReasonCode.SENDER_DIED,
         )
     if ended:
         metrics.SIGNALS_DELIVERED.labels(Outcome.UNKNOWN.value).inc(ended)
@@ -96,7 +96,7 @@ async def recover(context: AppContext) -> int:
     Passes over attempts whose outcome this process knows: it is stored as soon as the database accepts it.
     """
     config = context.config.webhook.retry_unknown
-    answer = Answer(Outcome.UNKNOWN, error=SENDER_DIED)
+    answer = Answer(Outcome.UNKNOWN, error=Reason(ReasonCode.SENDER_DIED))
     tickers: list[str] = []
     async with context.pool.acquire() as connection, connection.transaction():
         abandoned = await repository.lock_abandoned(connection, known=list(context.known_outcomes))

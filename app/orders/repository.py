@@ -7,17 +7,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.db.pool import Connection, Pool
 from app.db.queries import fetch_one, load
 from app.orders.destination import OWN_ERRORS, Attempt, Destination, Usage, Window
+from app.signals.reasons import Reason, ReasonCode, stored_reason, templates
 from app.signals.statuses import Outcome, Status
 
 _SQL = load("app.orders")
+_CLAIM_REASONS = templates(ReasonCode.SENDING, ReasonCode.BUY_UNDELIVERED, ReasonCode.CLOSED_BEFORE)
+_EXPIRY_REASONS = templates(ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.EXPIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,8 @@ class DeadLetter(BaseModel):
     type: str
     ticker: str
     reason: str
+    reason_code: str | None = Field(default=None, exclude=True)
+    reason_params: dict[str, Any] | None = Field(default=None, exclude=True)
     received_at: datetime
     status_at: datetime
     attempts: int
@@ -273,7 +278,7 @@ async def claim(
     """
     claimed = Claimed([], [])
     for row in await connection.fetch(
-        _SQL["claim"], claim_id, limit, lease_seconds, destination.key, has_token
+        _SQL["claim"], claim_id, limit, lease_seconds, destination.key, has_token, _CLAIM_REASONS
     ):
         if row["attempt"] is None:
             claimed.rejected.append(RejectedSignal(row["id"], row["ticker"], row["reason"]))
@@ -297,7 +302,8 @@ async def record_delivered(
     Return the changes by signal; a signal that was forwarded before is not among them.
     """
     rows = await connection.fetch(
-        _SQL["record_delivered"], attempts, signals, http_statuses, responses, effects
+        _SQL["record_delivered"],
+        *(attempts, signals, http_statuses, responses, effects, ReasonCode.DELIVERED.english),
     )
     return {change.id: change for change in map(DeliveredChange._make, rows)}
 
@@ -310,10 +316,10 @@ async def record_undelivered(
     claim_id: UUID,
     outcome: Outcome,
     http_status: int | None = None,
-    error: str | None,
+    error: Reason | None,
     response: bytes | None = None,
     status: Status,
-    reason: str,
+    reason: Reason,
     retry_in_seconds: float | None,
 ) -> bool:
     """End an attempt and set its signal's next status, in one commit.
@@ -322,15 +328,18 @@ async def record_undelivered(
     """
     has_claim: bool | None = await connection.fetchval(
         _SQL["record_undelivered"],
-        *(attempt, signal, claim_id, outcome.value, http_status, error, response),
-        *(status, reason, retry_in_seconds),
+        *(attempt, signal, claim_id, outcome.value, http_status, response),
+        *(error.columns() if error else (None, None, None)),
+        *(status, *reason.columns(), retry_in_seconds),
     )
     return bool(has_claim)
 
 
-async def hold_destination(connection: Connection, *, destination: str, seconds: float, reason: str) -> None:
+async def hold_destination(
+    connection: Connection, *, destination: str, seconds: float, reason: Reason
+) -> None:
     """Send nothing to the destination for so many seconds. A longer hold stays. Locks its row."""
-    await connection.execute(_SQL["hold_destination"], destination, seconds, reason)
+    await connection.execute(_SQL["hold_destination"], destination, seconds, *reason.columns())
 
 
 async def read_hold_reason(connection: Connection, *, destination: str) -> str | None:
@@ -353,10 +362,11 @@ async def renew_leases(connection: Connection, *, attempts: Sequence[int], secon
 
 
 async def end_strays(
-    connection: Connection, *, known: Sequence[int], longest_lease: float, error: str
+    connection: Connection, *, known: Sequence[int], longest_lease: float, error: ReasonCode
 ) -> int:
     """End open attempts that lost their signal's claim, except `known` and recent ones; return how many."""
-    return len(await connection.fetch(_SQL["end_strays"], known, longest_lease, error))
+    rows = await connection.fetch(_SQL["end_strays"], known, longest_lease, error.english, error.value)
+    return len(rows)
 
 
 async def has_attempt(connection: Connection, *, attempt: int, signal: UUID, claim_id: UUID) -> bool:
@@ -371,12 +381,13 @@ async def read_open_attempts(connection: Connection, *, attempts: Sequence[int])
 
 async def expire(connection: Connection, *, limit: int) -> list[ExpiredSignal]:
     """Expire up to `limit` signals that are past their age, skipping locked ones."""
-    return list(map(ExpiredSignal._make, await connection.fetch(_SQL["expire"], limit)))
+    return list(map(ExpiredSignal._make, await connection.fetch(_SQL["expire"], limit, _EXPIRY_REASONS)))
 
 
 async def reject_orphans(connection: Connection, *, tickers: Sequence[str]) -> list[RejectedSignal]:
     """Reject the sells that have nothing to close, after a buy of these tickers ended undelivered."""
-    return list(map(RejectedSignal._make, await connection.fetch(_SQL["reject_orphans"], tickers)))
+    rows = await connection.fetch(_SQL["reject_orphans"], tickers, ReasonCode.BUY_UNDELIVERED.english)
+    return list(map(RejectedSignal._make, rows))
 
 
 async def store_paper_delivery(pool: Pool, *, webhook_id: str, headers: dict[str, str], body: bytes) -> None:
@@ -396,16 +407,16 @@ async def read_recent_attempts(connection: Connection, *, destination: str, limi
     return [Attempt(*row) for row in rows]
 
 
-async def open_circuit(connection: Connection, *, destination: str, probe_in: float, reason: str) -> bool:
+async def open_circuit(connection: Connection, *, destination: str, probe_in: float, reason: Reason) -> bool:
     """Open the circuit, with a first probe in `probe_in` seconds; return False if it is open already."""
-    return bool(await connection.fetchval(_SQL["open_circuit"], destination, probe_in, reason))
+    return bool(await connection.fetchval(_SQL["open_circuit"], destination, probe_in, *reason.columns()))
 
 
 async def record_failed_probe(
-    connection: Connection, *, destination: str, probe_in: float, reason: str
+    connection: Connection, *, destination: str, probe_in: float, reason: Reason
 ) -> None:
     """Count a failed probe; the next one may start in `probe_in` seconds."""
-    await connection.execute(_SQL["record_failed_probe"], destination, probe_in, reason)
+    await connection.execute(_SQL["record_failed_probe"], destination, probe_in, *reason.columns())
 
 
 async def close_circuit(connection: Connection, *, destination: str) -> bool:
@@ -418,10 +429,10 @@ async def is_circuit_open(connection: Connection, *, destination: str) -> bool:
     return bool(await connection.fetchval(_SQL["is_circuit_open"], destination))
 
 
-async def read_circuit_reason(connection: Connection, *, destination: str) -> str | None:
+async def read_circuit_reason(connection: Connection, *, destination: str) -> Reason | None:
     """Return the reason of the failure that keeps the circuit open; None while it is closed."""
-    reason: str | None = await connection.fetchval(_SQL["read_circuit_reason"], destination)
-    return reason
+    row = await connection.fetchrow(_SQL["read_circuit_reason"], destination)
+    return stored_reason(*row) if row else None
 
 
 async def read_dead_letters(
@@ -447,4 +458,7 @@ async def start_round(
 
     A buy expires `buy_seconds` from now, any other signal `other_seconds`.
     """
-    return len(await connection.fetch(_SQL["start_round"], ids, buy_seconds, other_seconds))
+    rows = await connection.fetch(
+        _SQL["start_round"], ids, buy_seconds, other_seconds, ReasonCode.REPLAYED.english
+    )
+    return len(rows)

@@ -13,13 +13,13 @@ from app.context import AppContext
 from app.errors import describe
 from app.orders import outgoing, recovery, transport
 from app.orders.clock_watch import ClockWatch
-from app.orders.destination import NOT_PREPARED
 from app.orders.kept_outcomes import KnownOutcome
 from app.orders.outbox import Outbox
 from app.orders.outcomes import Outcomes
 from app.orders.repository import Delivery
 from app.orders.transport import Answer
 from app.signals.book import Effect, effect_of
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome
 
 log = structlog.get_logger(__name__)
@@ -93,10 +93,10 @@ async def _attempt(context: AppContext, delivery: Delivery) -> tuple[Answer, Eff
         request = _prepare(context, delivery)
     except ValueError:  # Fails closed: nothing was sent, and no retry can make this body valid
         log.exception("cannot be made into a delivery", signal_id=delivery.id)
-        return Answer(Outcome.REFUSED, error="its body cannot be made into a delivery"), Effect.NOTHING
+        return Answer(Outcome.REFUSED, error=Reason(ReasonCode.BODY_NOT_SENDABLE)), Effect.NOTHING
     except Exception:  # Fails open: nothing was sent, so the signal (an exit too) is retried until it expires
         log.exception("the request cannot be prepared", signal_id=delivery.id)
-        return Answer(Outcome.NOT_TAKEN, error=NOT_PREPARED), Effect.NOTHING
+        return Answer(Outcome.NOT_TAKEN, error=Reason(ReasonCode.NOT_PREPARED)), Effect.NOTHING
     started = time.monotonic()
     answer = await _send(context, delivery, request)
     seconds = time.monotonic() - started

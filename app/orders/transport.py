@@ -12,10 +12,11 @@ from standardwebhooks import Webhook
 
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Pool
-from app.errors import describe
+from app.errors import failure
 from app.orders import repository
 from app.orders.connections import EarnedReuseConnector
 from app.orders.policy import READ_BYTES, decompress, is_whole, outcome_of, says_failure
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome
 
 RESPONSE_BYTES = 2048
@@ -23,14 +24,15 @@ _RESPONSE_SECONDS = 1.0  # for the rest of an answer whose status alone decides 
 
 
 class Answer(NamedTuple):
-    """An attempt's outcome and the stored part of the answer. `error` is the application's own text.
+    """An attempt's outcome and the stored part of the answer.
 
-    `retry_after` and `date` are the headers of these names, as received.
+    `error` says what happened, where the HTTP status does not. `retry_after` and `date` are the headers of
+    these names, as received.
     """
 
     outcome: Outcome
     http_status: int | None = None
-    error: str | None = None
+    error: Reason | None = None
     retry_after: str | None = None
     response: bytes = b""
     date: str | None = None
@@ -93,11 +95,11 @@ async def post_http(
                 url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=progress
             )
     except TimeoutError:
-        what = "no answer" if progress.is_sent else "no connection"
-        return _failed(f"{what} in {timeout_seconds:g} s", is_sent=progress.is_sent)
+        code = ReasonCode.NO_ANSWER if progress.is_sent else ReasonCode.NO_CONNECTION
+        return _failed(Reason(code, seconds=f"{timeout_seconds:g}"), is_sent=progress.is_sent)
     # any class: a URL, a header or an answer can make the client raise almost any exception
     except Exception as error:  # noqa: BLE001 - the outcome follows from `is_sent` alone
-        return _failed(describe(error), is_sent=progress.is_sent)
+        return _failed(failure(error), is_sent=progress.is_sent)
     return await _answer_of(response, deadline)
 
 
@@ -111,7 +113,7 @@ async def _answer_of(response: aiohttp.ClientResponse, deadline: float) -> Answe
     return Answer(
         outcome_of(status, says_failure=is_failure),
         status,
-        error=f'HTTP {status} with "success": false' if is_failure else None,
+        error=Reason(ReasonCode.SAYS_FAILURE, status=status) if is_failure else None,
         retry_after=headers.get("Retry-After"),
         response=beginning[:RESPONSE_BYTES],
         date=headers.get("Date"),
@@ -125,11 +127,11 @@ async def post_paper(pool: Pool, body: bytes, headers: Mapping[str, str]) -> Ans
             pool, webhook_id=headers["webhook-id"], headers=dict(headers), body=body
         )
     except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
-        return _failed(describe(error), is_sent=False)
+        return _failed(failure(error), is_sent=False)
     return Answer(Outcome.DELIVERED, 200, response=b"kept on paper")
 
 
-def _failed(error: str, *, is_sent: bool) -> Answer:
+def _failed(error: Reason, *, is_sent: bool) -> Answer:
     """Return the outcome of a failed request: unknown once a byte may have been sent, else not accepted."""
     return Answer(Outcome.UNKNOWN if is_sent else Outcome.NOT_TAKEN, error=error)
 

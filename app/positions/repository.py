@@ -12,6 +12,7 @@ from uuid import UUID
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
+from app.signals.reasons import ReasonCode
 from app.signals.statuses import SignalType
 
 _SQL = load("app.positions")
@@ -98,7 +99,10 @@ async def insert_orders(
 
     `ids`, `tickers` and `bodies` have one entry for each order. Nothing is decided: the person has approved.
     """
-    rows = await connection.fetch(_SQL["insert_orders"], order_type, max_age_seconds, ids, tickers, bodies)
+    rows = await connection.fetch(
+        _SQL["insert_orders"],
+        *(order_type, max_age_seconds, ids, tickers, bodies, ReasonCode.BY_PERSON.english),
+    )
     return [PlacedOrder(**row) for row in rows]
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from app.signals.fields import Fields, read_number, read_text, shown
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import SignalType
 
 
@@ -52,7 +53,7 @@ class Reading(NamedTuple):
     """
 
     intent: Intent | None
-    reason: str = ""
+    reason: Reason | None = None
     word: str = ""
     remarks: tuple[str, ...] = ()
     may_be_exit: bool = False
@@ -87,7 +88,6 @@ SENTIMENTS = {  # by the words that the bridge documents
     "flat": Sentiment.FLAT,
 }
 _PERCENT_OF_POSITION = "percentofposition"
-_COVERS = "covers a short position; this processor holds none"
 
 
 def read(fields: Fields) -> Reading:
@@ -99,7 +99,7 @@ def read(fields: Fields) -> Reading:
     if reason:
         return Reading(None, reason, word, may_be_exit=word not in _SHORT_WORDS)
     if word in _ADJUST_WORDS:
-        return Reading(Intent.ADJUST, "", word)
+        return Reading(Intent.ADJUST, word=word)
     return _read_entry(word, fields) if word in _ENTRY_WORDS else _read_exit(word, fields)
 
 
@@ -119,8 +119,8 @@ def read_quantity(fields: Fields) -> Quantity | None:
     return Quantity(read_number(text), is_percentage=kind == _PERCENT_OF_POSITION)
 
 
-def _read_word(fields: Fields) -> tuple[str, str]:
-    """Return the word that decides, and why it cannot be followed, "" if it can.
+def _read_word(fields: Fields) -> tuple[str, Reason | None]:
+    """Return the word that decides, and why it cannot be followed, None if it can.
 
     `side` counts only where `action` is empty or missing. `side: long` with a sell closes the long position,
     so it is valid. `action: buy` with `side: sell` is a contradiction.
@@ -129,43 +129,46 @@ def _read_word(fields: Fields) -> tuple[str, str]:
     action_word, side_word = _fold(action), _fold(side)
     for field, text, word in (("action", action, action_word), ("side", side, side_word)):
         if word in _SHORT_WORDS:
-            return word, f"{field} is '{shown(text).lower()}': short selling is not supported"
+            return word, Reason(ReasonCode.SHORT_SELLING, field=field, word=shown(text).lower())
     field, text, word = ("action", action, action_word) if action_word else ("side", side, side_word)
     if not word:
-        return word, "neither action nor side says buy or sell"
+        return word, Reason(ReasonCode.NO_ORDER)
     if word not in _WORDS:
-        return word, f"{field} '{shown(text).lower()}' is no known word for buying or selling"
+        return word, Reason(ReasonCode.UNKNOWN_WORD, field=field, word=shown(text).lower())
     if word in _ENTRY_WORDS and word == action_word and side_word in _EXIT_WORDS:
-        return word, f"action '{shown(action).lower()}' contradicts side '{shown(side).lower()}'"
-    return word, ""
+        words = {"action": shown(action).lower(), "side": shown(side).lower()}
+        return word, Reason(ReasonCode.CONTRADICTION, **words)
+    return word, None
 
 
 def _read_entry(word: str, fields: Fields) -> Reading:
     sentiment, remarks = _position_after(fields)
     if sentiment in {Sentiment.FLAT, Sentiment.SHORT}:
-        return Reading(None, _COVERS, word)
+        return Reading(None, Reason(ReasonCode.COVERS_SHORT), word)
     if read_sentiment(fields, "prev_market_position") is Sentiment.SHORT:
         remarks += ("the quantity may include covering a short",)
-    return Reading(Intent.ADD if word == "add" else Intent.OPEN, "", word, remarks)
+    return Reading(Intent.ADD if word == "add" else Intent.OPEN, None, word, remarks)
 
 
 def _read_exit(word: str, fields: Fields) -> Reading:
     sentiment, remarks = _position_after(fields)
     if word == _REVERSE or sentiment is Sentiment.SHORT:
-        return Reading(Intent.CLOSE, "", word, (*remarks, "closes the long position; no short is opened"))
+        return Reading(Intent.CLOSE, None, word, (*remarks, "closes the long position; no short is opened"))
     if sentiment is Sentiment.FLAT:
-        return Reading(Intent.CLOSE, "", word, remarks)
+        return Reading(Intent.CLOSE, None, word, remarks)
     quantity = read_quantity(fields)
     if quantity is None:
         if sentiment is Sentiment.LONG:
             remarks += ("sentiment is long and there is no quantity: closes the whole position",)
-        return Reading(Intent.CLOSE, "", word, remarks)
+        return Reading(Intent.CLOSE, None, word, remarks)
     if not quantity.is_positive:
-        what = f"quantity '{shown(read_text(fields.get('quantity')))}' is not a number above 0"
+        text = shown(read_text(fields.get("quantity")))
         if sentiment is Sentiment.LONG:
-            return Reading(None, f"{what}, and the position should stay open", word, may_be_exit=True)
-        return Reading(Intent.CLOSE, "", word, (*remarks, f"{what}: closes the whole position"))
-    return Reading(_intent_of_part(quantity, sentiment), "", word, remarks)
+            unusable = Reason(ReasonCode.QUANTITY_UNUSABLE, word=text)
+            return Reading(None, unusable, word, may_be_exit=True)
+        remarks += (f"quantity '{text}' is not a number above 0: closes the whole position",)
+        return Reading(Intent.CLOSE, None, word, remarks)
+    return Reading(_intent_of_part(quantity, sentiment), None, word, remarks)
 
 
 def _intent_of_part(quantity: Quantity, sentiment: Sentiment | None) -> Intent:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from app.signals import tickers
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome, SignalType, Status
 from app.transfer.export import BASE64
 from app.transfer.repository import ImportedAttempt, ImportedEvent, ImportedSignal
@@ -131,7 +132,7 @@ def read(cells: Mapping[str, str | None], now: datetime) -> Past:
     unfinished = row.status not in _FINAL
     reason, status = row.reason, str(row.status)
     if unfinished:
-        reason, status, status_at = f"imported; it was {status} when it was exported", Status.EXPIRED, now
+        reason, status, status_at = str(Reason(ReasonCode.IMPORTED, status=status)), Status.EXPIRED, now
         event_rows = (*event_rows, ImportedEvent(row.id, now, status, reason, msgspec.Raw(b"{}")))
     signal = ImportedSignal(
         id=row.id,

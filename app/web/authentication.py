@@ -9,8 +9,8 @@ from starlette.requests import HTTPConnection, cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.web.patterns import translate
 from app.web.problems import unavailable
-from app.web.reasons import translate
 from app.web.sessions import COOKIE, Access, Sessions
 from app.web.texts import text
 from app.web.throttle import WrongAttempts

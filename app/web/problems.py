@@ -19,7 +19,7 @@ from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.reading import ReadLimitError, ReadTooSlowError
 from app.errors import ConfigFileError, RefusedError, describe
 from app.signals import tickers
-from app.web.reasons import translate
+from app.web.patterns import translate
 from app.web.texts import text
 
 if TYPE_CHECKING:

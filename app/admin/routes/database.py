@@ -20,8 +20,8 @@ from app.errors import RefusedError
 from app.transfer import clearance, export, importing, repository
 from app.transfer.clearance import Cleared
 from app.web.dependencies import REFUSALS, CurrentActor, context_of, signed_in
+from app.web.patterns import translate
 from app.web.problems import Invalid, Problem
-from app.web.reasons import translate
 
 _IMPORT_BYTES = 64 * 1024 * 1024
 _IN_MEMORY_BYTES = 4 * 1024 * 1024

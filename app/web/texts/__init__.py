@@ -1,9 +1,13 @@
-"""The texts by key. Each language has a folder with a file for each view, and `shell.json` for the rest."""
+"""The texts by key. Each language has a folder with a file for each view, and `shell.json` for the rest.
+
+The English texts of reasons are the templates of `app.signals.reasons`.
+"""
 
 import json
 from functools import cache
 from importlib.resources import files
 
+from app.signals.reasons import ReasonCode
 from app.web.locale import Language, current
 
 FOR_SCRIPTS = "script."  # the prefix of the keys that scripts write with
@@ -13,6 +17,8 @@ FOR_SCRIPTS = "script."  # the prefix of the keys that scripts write with
 def catalogue(language: Language = "en") -> dict[str, str]:
     """Return the texts of a language by key."""
     loaded: dict[str, str] = {}
+    if language == "en":
+        loaded |= {f"reason.{code}": code.english for code in ReasonCode}
     for file in sorted(files(__name__).joinpath(language).iterdir(), key=lambda each: each.name):
         loaded |= json.loads(file.read_text("utf-8"))
     return loaded

@@ -79,8 +79,8 @@ async def test_whatever_the_client_raises_has_its_outcome(kind: type[Exception],
     answer = await transport.post_http(client, f"http://x{HOOK}", b"{}", {}, 1.0)
     assert answer.outcome is (Outcome.UNKNOWN if is_sent else Outcome.NOT_TAKEN)
     assert answer.error
-    assert SECRET not in answer.error
-    assert not answer.error.startswith("_Odd")
+    assert SECRET not in str(answer.error)
+    assert not str(answer.error).startswith("_Odd")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ async def test_what_is_raised_before_the_request_left_is_not_accepted(url: str) 
         answer = await transport.post_http(client, url, b"{}", {}, 10.0)
     assert answer.outcome is Outcome.NOT_TAKEN
     assert answer.error
-    assert SECRET not in answer.error
+    assert SECRET not in str(answer.error)
 
 
 @asynccontextmanager
@@ -155,7 +155,7 @@ async def test_a_reset_while_the_body_is_being_sent_has_an_unknown_outcome(logge
     async with behaving(reset_in_the_body) as url, transport.open_client() as client:
         answers = [await transport.post_http(client, url, body, {}, 30.0) for _ in range(5)]
     assert {answer.outcome for answer in answers} == {Outcome.UNKNOWN}
-    assert all("reset" in (answer.error or "") for answer in answers)
+    assert all("reset" in str(answer.error) for answer in answers)
     assert SECRET not in f"{answers}{logged.getvalue()}"
 
 
@@ -192,7 +192,7 @@ async def test_a_reset_between_the_headers_and_the_body_is_told_without_the_url(
             answer = await transport.post_http(client, url, b"x" * size, {}, 30.0)
         serving.join()
     assert answer.outcome is Outcome.UNKNOWN
-    assert answer.error == "connection reset (ClientOSError, ECONNRESET)"
+    assert str(answer.error) == "connection reset (ClientOSError, ECONNRESET)"
     assert SECRET not in f"{answer}{logged.getvalue()}"
 
 

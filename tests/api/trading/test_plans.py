@@ -12,6 +12,7 @@ import pytest
 
 from app.db.pool import open_pool
 from app.db.queries import load
+from app.signals.reasons import ReasonCode, templates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -48,16 +49,21 @@ INSERT INTO top_n_lists (strategy, source, tickers)
 SELECT 'Long', 'list', array_agg('R' || n) FROM generate_series(1, $1::int) AS n
 """
 
+REASONS = (
+    *(ReasonCode.SENDING, ReasonCode.BUY_UNDELIVERED, ReasonCode.CLOSED_BEFORE),
+    *(ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.EXPIRED),
+)
+
 STATEMENTS: Mapping[str, str] = {  # with what each is run
     "decision.claim_signals": "{batch}, 'Long', false",
-    "decision.store_decisions": "{received}, {statuses}, {statuses}, {details}",
-    "orders.claim": "gen_random_uuid(), {batch}, 30, 'there', true",
-    "orders.record_delivered": "{attempts}, {sent}, {codes}, {details}, {effects}",
+    "decision.store_decisions": "{received}, {statuses}, {statuses}, {statuses}, {details}, {details}",
+    "orders.claim": "gen_random_uuid(), {batch}, 30, 'there', true, {reasons}",
+    "orders.record_delivered": "{attempts}, {sent}, {codes}, {details}, {effects}, 'delivered'",
     "orders.lock_abandoned": "'{{}}'",
     "orders.renew_leases": "{attempts}, 30",
-    "orders.end_strays": "'{{}}', 75, 'left open'",
-    "orders.expire": "{batch}",
-    "orders.reject_orphans": "'{{A1,A2,A3,A4}}'",
+    "orders.end_strays": "'{{}}', 75, 'left open', 'sender_died'",
+    "orders.expire": "{batch}, {reasons}",
+    "orders.reject_orphans": "'{{A1,A2,A3,A4}}', 'no buy'",
     "orders.read_clock": "",
     "orders.read_seconds_ahead": "",
     "orders.shift_pending": "5, false, {batch}",
@@ -184,6 +190,7 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
         "statuses": await array("SELECT 'approved' FROM generate_series(1, $1::int)"),
         "details": await array("SELECT '\"{}\"' FROM generate_series(1, $1::int)"),
         "codes": await array("SELECT 200 FROM generate_series(1, $1::int)"),
+        "reasons": f"'{json.dumps(templates(*REASONS))}'",
         "effects": await array("SELECT 'opens' FROM generate_series(1, $1::int)"),
     }
     return {name: arguments.format(**known) for name, arguments in STATEMENTS.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from app.orders import repository
 from app.orders.outcomes import Success, record_successes
 from app.signals.book import effect_of
 from app.signals.reading import Intent
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome, Status
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def test_positions_follow_the_successes(
 
 async def _play(url: str, orders: list[tuple[str, str, list[str]]], shuffle: Random) -> None:
     connection = await asyncpg.connect(url)
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
     try:
         await connection.execute("TRUNCATE signals, positions CASCADE")
         known = [attempt for order in orders for attempt in await _send(connection, *order)]
@@ -122,8 +125,8 @@ async def _record(connection: asyncpg.Connection[asyncpg.Record], attempt: Attem
             signal=attempt.signal,
             claim_id=attempt.claim,
             outcome=Outcome(attempt.outcome),
-            error="x",
+            error=Reason(ReasonCode.NO_ANSWER, seconds="3"),
             status=Status.FAILED,
-            reason="x",
+            reason=Reason(ReasonCode.UNKNOWN_FINAL, what="x"),
             retry_in_seconds=None,
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+from app.signals.reasons import ReasonCode, stored_reason
 from tests.api.operator import ask
 from tests.api.trading.receiver import always, in_turn, take
 
@@ -31,6 +33,19 @@ async def story(app: AppServer, signal_id: UUID) -> dict[str, Any]:
 def of_kind(told: dict[str, Any], status: str) -> list[tuple[str, dict[str, Any]]]:
     """The reasons and facts with which the signal entered a status."""
     return [(event["reason"], event["detail"]) for event in told["events"] if event["status"] == status]
+
+
+async def check_codes(desk: Desk) -> None:
+    """Check that every text in the database is said by the code and the parameters beside it."""
+    rows = await desk.database.fetch(
+        """SELECT reason, reason_code, reason_params FROM signals
+           UNION ALL SELECT reason, reason_code, reason_params FROM signal_events WHERE reason <> ''
+           UNION ALL SELECT error, error_code, error_params FROM attempts WHERE error IS NOT NULL
+           UNION ALL SELECT reason, reason_code, reason_params FROM destinations"""
+    )
+    assert rows
+    for text, code, params in rows:
+        assert stored_reason(text, code, json.loads(params or "null")).code is not ReasonCode.OTHER, text
 
 
 async def test_of_a_delivered_buy_from_its_arrival_to_its_position(desk: Desk) -> None:
@@ -62,6 +77,7 @@ async def test_of_a_delivered_buy_from_its_arrival_to_its_position(desk: Desk) -
     assert of_kind(await story(app, again), "forwarded")[0][1]["position"] == "counted up"
     assert of_kind(await story(app, sell), "forwarded")[0][1]["position"] == "closed"
     assert of_kind(await story(app, sell), "approved")[0][1]["position_open"] in {True, False}
+    await check_codes(desk)
 
 
 async def test_of_what_was_never_sent(desk: Desk) -> None:
@@ -83,6 +99,7 @@ async def test_of_what_was_never_sent(desk: Desk) -> None:
     late = await desk.send(app, "AAPL", "buy")
     await desk.until(app, late, "expired")
     assert (await story(app, late))["signal"]["reason"].startswith("too old; last: the destination did not")
+    await check_codes(desk)
 
 
 async def test_of_a_refused_buy_that_a_person_sends_again(desk: Desk) -> None:
@@ -96,6 +113,7 @@ async def test_of_a_refused_buy_that_a_person_sends_again(desk: Desk) -> None:
     told = await story(app, buy)
     assert ("replayed by a person", {"round": 2}) in of_kind(told, "approved")
     assert [(got["round"], got["outcome"]) for got in told["attempts"]] == [(1, "refused"), (2, "delivered")]
+    await check_codes(desk)
 
 
 async def test_of_an_order_that_a_person_gave(desk: Desk) -> None:
@@ -109,3 +127,4 @@ async def test_of_an_order_that_a_person_gave(desk: Desk) -> None:
     told = await story(app, row["id"])
     assert of_kind(told, "approved") == [("ordered by a person", {})]
     assert of_kind(told, "forwarded")[0][1]["position"] == "closed"
+    await check_codes(desk)

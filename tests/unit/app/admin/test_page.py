@@ -16,6 +16,7 @@ from app.admin.schemas import Attempt, Event, Signal, Story, TopN
 from app.admin.snapshot import alarms
 from app.admin.views import VIEWS
 from app.ops.repository import SellsAtRisk
+from app.signals.reasons import Reason, ReasonCode
 from app.web.locale import LANGUAGES, preferences_of
 from app.web.texts import FOR_SCRIPTS, catalogue
 from scripts import vendor
@@ -196,8 +197,9 @@ def test_the_dearest_alarm_comes_first() -> None:
     fresh = TopN(last_update=datetime.now(UTC), fresh=True)
     stale = fresh.model_copy(update={"fresh": False})
     nothing = SellsAtRisk(late=0, expired=0, failed=0, unconfirmed=0, unread=0)
+    failing = Reason(ReasonCode.SENDER_DIED)
     assert alarms(fresh, nothing) == []
-    assert [alarm.code for alarm in alarms(stale, SellsAtRisk(1, 2, 3, 4, 5), failing="x")] == [
+    assert [alarm.code for alarm in alarms(stale, SellsAtRisk(1, 2, 3, 4, 5), failing=failing)] == [
         "sells_expired",
         "sells_failed",
         "alerts_unread",

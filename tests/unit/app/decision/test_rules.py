@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.decision.rules import TickerFacts, decide
+from app.signals.reasons import Reason, ReasonCode
 
 IN_LIST = TickerFacts(is_open=False, has_pending_buy=False, rank=3, list_size=15, list_age_seconds=4.26)
 NOT_IN_LIST = TickerFacts(
@@ -18,13 +19,13 @@ BUY_PENDING = TickerFacts(
 
 def test_a_buy_in_the_list_is_approved_and_says_rank_size_and_age() -> None:
     decision = decide("buy", IN_LIST, is_expired=False)
-    assert (decision.status, decision.reason) == ("approved", "rank 3 of 15")
+    assert (decision.status, str(decision.reason)) == ("approved", "rank 3 of 15")
     assert decision.detail == {"rank": 3, "list_size": 15, "list_age_seconds": 4.3}
 
 
 def test_a_buy_outside_the_list_is_rejected_with_the_facts_of_the_list() -> None:
     decision = decide("buy", NOT_IN_LIST, is_expired=False)
-    assert (decision.status, decision.reason) == ("rejected", "not in the Top-15")
+    assert (decision.status, str(decision.reason)) == ("rejected", "not in the Top-15")
     assert decision.detail == {"rank": None, "list_size": 15, "list_age_seconds": 4.3}
 
 
@@ -36,7 +37,8 @@ def test_duplicate_buys_go_on_or_not_as_configured(is_open: bool, has_pending_bu
     assert decide("buy", facts, is_expired=False, duplicate_buys="forward").status == "approved"
     rejected = decide("buy", facts, is_expired=False, duplicate_buys="reject")
     assert rejected.status == "rejected"
-    assert "duplicate buys" in rejected.reason
+    why = Reason(ReasonCode.POSITION_OPEN if is_open else ReasonCode.BUY_PENDING)
+    assert rejected.reason == Reason(ReasonCode.DUPLICATE_BUY, reason=why)
 
 
 @pytest.mark.parametrize(("is_open", "has_pending_buy"), [(False, False), (True, False), (False, True)])
@@ -48,7 +50,7 @@ def test_an_add_needs_a_position_and_is_no_duplicate(is_open: bool, has_pending_
     if is_open or has_pending_buy:
         assert decision.status == "approved"
     else:
-        assert (decision.status, decision.reason) == (
+        assert (decision.status, str(decision.reason)) == (
             "rejected",
             "no position is open that could be added to",
         )
@@ -69,7 +71,7 @@ def test_a_sell_needs_something_to_close(
     signal_type: str, facts: TickerFacts, status: str, reason: str
 ) -> None:
     decision = decide(signal_type, facts, is_expired=False)
-    assert (decision.status, decision.reason) == (status, reason)
+    assert (decision.status, str(decision.reason)) == (status, reason)
 
 
 @pytest.mark.parametrize("signal_type", ["buy", "sell"])

@@ -8,9 +8,6 @@ from uuid import UUID
 import pytest
 
 from app.orders.destination import (
-    GIVEN_BACK,
-    NOT_PREPARED,
-    SENDER_DIED,
     Allowance,
     Attempt,
     Failure,
@@ -18,6 +15,7 @@ from app.orders.destination import (
     restrict_to_probe,
     should_open_circuit,
 )
+from app.signals.reasons import ReasonCode
 from app.signals.statuses import Outcome
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -59,9 +57,9 @@ def test_an_answer_among_the_failures_resets_the_count(outcome: Outcome, http_st
     "not_counted",
     [
         Attempt(UUID(int=1), Outcome.NOT_TAKEN, 429),
-        Attempt(UUID(int=1), Outcome.NOT_TAKEN, None, NOT_PREPARED),
+        Attempt(UUID(int=1), Outcome.NOT_TAKEN, None, ReasonCode.NOT_PREPARED.english),
         Attempt(UUID(int=1), Outcome.REFUSED, None, "its body cannot be made into a delivery"),
-        Attempt(UUID(int=1), Outcome.UNKNOWN, None, SENDER_DIED),
+        Attempt(UUID(int=1), Outcome.UNKNOWN, None, ReasonCode.SENDER_DIED.english),
     ],
 )
 def test_an_attempt_that_the_application_ended_neither_counts_nor_resets(not_counted: Attempt) -> None:
@@ -83,9 +81,9 @@ def test_an_attempt_that_the_application_ended_neither_counts_nor_resets(not_cou
         (Outcome.REFUSED, 400, None, False, True),
         (Outcome.REFUSED, 302, None, False, True),
         (Outcome.REFUSED, None, "its body cannot be made into a delivery", False, False),
-        (Outcome.NOT_TAKEN, None, NOT_PREPARED, False, False),
-        (Outcome.NOT_TAKEN, None, GIVEN_BACK, False, False),
-        (Outcome.UNKNOWN, None, SENDER_DIED, False, False),
+        (Outcome.NOT_TAKEN, None, ReasonCode.NOT_PREPARED.english, False, False),
+        (Outcome.NOT_TAKEN, None, ReasonCode.GIVEN_BACK.english, False, False),
+        (Outcome.UNKNOWN, None, ReasonCode.SENDER_DIED.english, False, False),
         (Outcome.DELIVERED, 200, None, False, True),
     ],
 )

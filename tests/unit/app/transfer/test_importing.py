@@ -16,7 +16,7 @@ from app.transfer import importing
 from app.transfer.importing import NoExportError, Row
 from app.web import locale
 from app.web.locale import Preferences
-from app.web.reasons import translate
+from app.web.patterns import translate
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 EVENT: dict[str, Any] = {"at": "2026-11-22T10:00:00Z", "status": "received", "reason": "", "detail": {}}

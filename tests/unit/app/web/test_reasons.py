@@ -1,4 +1,4 @@
-"""Reasons are told in the reader's language, whatever code they come from."""
+"""Reasons are shown in the reader's language, by their code or by the pattern of their text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ from app.decision.rules import DuplicateBuys, TickerFacts, decide
 from app.orders.outcomes import reason_of
 from app.orders.transport import Answer
 from app.signals.alert import read_alert, read_fields
+from app.signals.reasons import Parameter, Reason, ReasonCode, names
 from app.signals.statuses import Outcome, Status
 from app.web.locale import Preferences, current
-from app.web.reasons import translate
+from app.web.patterns import translate
+from app.web.reasons import explain, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+SAME_IN_EVERY_LANGUAGE = {ReasonCode.HTTP_STATUS, ReasonCode.OTHER}
+SAMPLES: dict[str, Parameter] = {
+    "rank": 3, "size": 15, "status": 503, "seconds": "3", "ticker": "NVDA", "field": "side", "word": "x",
+    "action": "buy", "side": "sell", "code": "OSError, EIO", "text": "nothing known",
+    "reason": Reason(ReasonCode.POSITION_OPEN), "what": Reason(ReasonCode.SENDER_DIED),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -28,13 +37,41 @@ def portuguese() -> Iterator[None]:
     current.reset(token)
 
 
+def sample(code: ReasonCode) -> Reason:
+    """A reason of this code as the application writes it."""
+    return Reason(code, **{name: SAMPLES[name] for name in names(code)})
+
+
 @pytest.mark.usefixtures("portuguese")
-def test_a_reason_is_told_in_the_reader_s_language() -> None:
-    assert translate("not in the Top-15") == "fora do Top-15"
-    assert translate("too old; last: the destination refused it: HTTP 400") == (
-        "venceu; por último: o destino recusou: HTTP 400"
+def test_a_row_is_shown_in_the_reader_s_language() -> None:
+    reason = Reason(ReasonCode.EXPIRED, reason=Reason(ReasonCode.REFUSED, what="HTTP 400"))
+    shown = "venceu; por último: o destino recusou: HTTP 400"
+    assert explain(*reason.columns()) == shown
+    assert explain(str(reason), None, None) == shown
+    assert explain("not in the Top-15", "rank", {"rank": 3, "size": 15}) == "fora do Top-15"
+    assert explain("something nobody has written down", None, None) == "something nobody has written down"
+
+
+@pytest.mark.usefixtures("portuguese")
+@pytest.mark.parametrize("code", ReasonCode)
+def test_the_pattern_of_a_text_shows_what_its_code_shows(code: ReasonCode) -> None:
+    reason = sample(code)
+    assert translate(str(reason)) == render(reason)
+    assert (render(reason) == str(reason)) is (code in SAME_IN_EVERY_LANGUAGE)
+
+
+@pytest.mark.usefixtures("portuguese")
+def test_what_a_sender_wrote_is_not_translated() -> None:
+    reason = Reason(ReasonCode.UNKNOWN_WORD, field="action", word="restored")
+    assert explain(*reason.columns()) == (
+        "action 'restored' não é uma palavra conhecida para comprar ou vender"
     )
-    assert translate("something nobody has written down") == "something nobody has written down"
+
+
+def test_english_stays_as_it_is_stored() -> None:
+    for code in ReasonCode:
+        assert explain(*sample(code).columns()) == str(sample(code))
+    assert explain("not in the Top-15", None, None) == "not in the Top-15"
 
 
 @pytest.mark.usefixtures("portuguese")
@@ -51,12 +88,12 @@ def test_no_decision_is_left_in_english(order_type: str) -> None:
     policies: tuple[DuplicateBuys, ...] = ("forward", "reject")
     for known, is_expired, policy in product(facts, (True, False), policies):
         reason = decide(order_type, known, is_expired=is_expired, duplicate_buys=policy).reason
-        assert translate(reason) != reason
+        assert render(reason) != str(reason)
     statuses = (Status.APPROVED, Status.FAILED)
     for outcome, status in product(Outcome, statuses):
         if outcome is not Outcome.DELIVERED:
             reason = reason_of(Answer(outcome, 500), status)
-            assert translate(reason) != reason
+            assert render(reason) != str(reason)
 
 
 @pytest.mark.usefixtures("portuguese")
@@ -78,10 +115,8 @@ def test_no_decision_is_left_in_english(order_type: str) -> None:
 def test_no_reading_is_left_in_english(alert: dict[str, object]) -> None:
     body = json.dumps({"ticker": "A", **alert}).encode()
     read = read_alert(body, read_fields(body))
-    texts = [text for text in (read.reading.reason, *read.remarks) if text]
-    assert texts
-    assert [text for text in texts if translate(text) == text] == []
-
-
-def test_english_stays_as_it_was_kept() -> None:
-    assert translate("not in the Top-15") == "not in the Top-15"
+    shown = [(text, translate(text)) for text in read.remarks]
+    if reason := read.reading.reason:
+        shown.append((str(reason), render(reason)))
+    assert shown
+    assert [text for text, words in shown if text == words] == []

@@ -27,10 +27,10 @@ from app.positions.routes import ClosePosition, MarkClosed, SellIndividual
 from app.screener.pace import too_often
 from app.screener.sources import finviz
 from app.transfer import history, importing, spreadsheet
-from app.web import authentication, reasons, texts
+from app.web import authentication, patterns, texts
 from app.web.locale import Preferences, current
+from app.web.patterns import translate
 from app.web.problems import in_words
-from app.web.reasons import translate
 from app.web.texts import catalogue
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def keys_told(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
         used.add(key)
         return text(key, **values)
 
-    monkeypatch.setattr(reasons, "text", noting)
+    monkeypatch.setattr(patterns, "text", noting)
     token = current.set(Preferences(language="pt-BR"))
     yield used
     current.reset(token)

@@ -1,0 +1,57 @@
+"""Translate English texts that have no code: refusals, and reasons of earlier versions, imports and restores.
+
+The English texts under `reason.` and `refusal.` are the patterns: a text that fits one is shown as the same
+text of the reader's language, any other as it is.
+"""
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+from app.web.locale import current
+from app.web.texts import catalogue, text
+
+_PREFIXES = ("reason.", "refusal.")
+_ANY_TEXT = "reason.other"  # its pattern would fit every text
+_SHAPES = {"place": r"\S+"}  # a file, a field, an address; any other part is whatever stands there
+
+
+class _Pattern(NamedTuple):
+    """An English text; what it begins and ends with spares most reasons the search."""
+
+    key: str
+    start: str
+    end: str
+    expression: re.Pattern[str]
+
+
+def translate(words: str) -> str:
+    """Return the text in the reader's language; a reason within it is translated too."""
+    if current.get().language == "en":
+        return words
+    for key, start, end, expression in _patterns():
+        if not words.startswith(start) or not words.endswith(end):
+            continue
+        if found := expression.fullmatch(words):
+            values = found.groupdict()
+            return text(key, **{name: translate(value) for name, value in values.items()})
+    return words
+
+
+@cache
+def _patterns() -> list[_Pattern]:
+    """Those with the most words of their own first."""
+    english = {
+        key: words for key, words in catalogue("en").items() if key.startswith(_PREFIXES) and key != _ANY_TEXT
+    }
+    ordered = sorted(english.items(), key=lambda item: -len(re.sub(r"\{\w+\}", "", item[1])))
+    return [_pattern(key, words) for key, words in ordered]
+
+
+def _pattern(key: str, words: str) -> _Pattern:
+    parts = re.split(r"\{(\w+)\}", words)  # words and names of places take turns
+    expression = "".join(
+        f"(?P<{part}>{_SHAPES.get(part, '.+')})" if number % 2 else re.escape(part)
+        for number, part in enumerate(parts)
+    )
+    return _Pattern(key, parts[0], parts[-1], re.compile(expression, re.DOTALL))
