@@ -39,7 +39,7 @@ options:
 
 UP = ("up", "--detach", "--no-build", "--pull=never")
 CREATE = ("up", "--no-start", "--no-recreate", "--no-build", "--pull=never")
-RENAMES, RENAME_PAUSE = 5, 0.5
+ATTEMPTS, PAUSE = 5, 0.5
 CHANGED = (" Created", " Recreated", " Started")
 
 
@@ -55,16 +55,15 @@ def run(argv: list[str], *, stdin: str | None = None) -> str:
     return done.stderr
 
 
-def rename(container: str, name: str) -> None:
-    """Give a container its name. Raises Failure.
+def insist(argv: list[str]) -> None:
+    """Change a container that may be in a restart loop. Raises Failure.
 
-    The engine refuses that while it starts the container again, so it is asked a few times.
+    The engine refuses an update or a new name while it starts the container again: ask a few times.
     """
-    argv = ["docker", "rename", container, name]
-    for _ in range(RENAMES - 1):
+    for _ in range(ATTEMPTS - 1):
         if subprocess.run(argv, capture_output=True, check=False).returncode == 0:
             return
-        time.sleep(RENAME_PAUSE)
+        time.sleep(PAUSE)
     run(argv)
 
 
@@ -159,7 +158,7 @@ def swap(old: str, new: str, container: str) -> None:
     # Between stop and start nobody interrupts: who ends a step asks first, and waits a while.
     let_in = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
-        run(["docker", "update", "--restart=always", old])
+        insist(["docker", "update", "--restart=always", old])
         try:
             run(["docker", "stop", old])
             run(["docker", "start", new])
@@ -169,7 +168,7 @@ def swap(old: str, new: str, container: str) -> None:
             stack.docker("update", "--restart=unless-stopped", old)
             raise
         run(["docker", "rm", "--force", old])
-        rename(new, container)
+        insist(["docker", "rename", new, container])
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, let_in)
 
@@ -181,7 +180,7 @@ def compose_up(params: dict[str, Any]) -> bool:
     options = ["--no-deps"] * (not params["dependencies"]) + ["--force-recreate"] * params["replace"]
     said = run([*compose, *UP, *options, params["service"]])
     # A container that was stopped on purpose had another policy meanwhile.
-    run(["docker", "update", "--restart=unless-stopped", params["container"]])
+    insist(["docker", "update", "--restart=unless-stopped", params["container"]])
     return any(word in said for word in CHANGED)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from typing import IO, TYPE_CHECKING
 
 import pytest
@@ -30,6 +31,7 @@ holder = json.loads(path.read_text())
 holder["seen"]["at"] -= 200
 path.write_text(json.dumps(holder))
 """
+HEARTBEAT_SECONDS = 10  # within this time a heartbeat ends that had reached the host before
 # What the first run has shown when it falls asleep, and whether the old app has ended by then, too.
 PHASES = {
     "in the build": ("config_backup: Back up the configuration", False),
@@ -87,6 +89,7 @@ def test_who_wakes_up_too_late_changes_nothing_more(fleet: Fleet, phase: str) ->
         # All of it, as when the lid is closed; what it has begun on the host goes on there.
         with suspended(fleet.controller):
             stack.host.run(f"kill {watcher}").require()
+            time.sleep(HEARTBEAT_SECONDS)
             stack.host.write("/root/aged.py", AGED)
             stack.host.run("python3 /root/aged.py", folder=PROJECT).require()
             taken = stack.run_py("--quickupdate").require()

@@ -91,18 +91,18 @@ def test_a_failure_quotes_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(("refusals", "named"), [(0, True), (2, True), (5, False)])
-def test_a_name_that_is_refused_for_a_moment_is_asked_for_again(
+def test_what_is_refused_for_a_moment_is_asked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, *, named: bool
 ) -> None:
-    """A container that is started again at that moment cannot be renamed; one that never can is a failure."""
+    """A container that is started again at that moment cannot be changed; one that never can is a failure."""
     script = 'echo "$@" >>asked; test $(wc -l <asked) -gt ' + str(refusals)
     docker(tmp_path, script, monkeypatch)
     swap = load("app_swap")
-    monkeypatch.setattr(swap, "RENAME_PAUSE", 0.0)
+    monkeypatch.setattr(swap, "PAUSE", 0.0)
     if named:
-        swap.rename("next", "app")
+        swap.insist(["docker", "rename", "next", "app"])
     else:
         with pytest.raises(swap.Failure):
-            swap.rename("next", "app")
+            swap.insist(["docker", "rename", "next", "app"])
     asked = (tmp_path / "asked").read_text("utf-8").splitlines()
     assert asked == ["rename next app"] * min(refusals + 1, 5)
