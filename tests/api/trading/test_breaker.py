@@ -51,7 +51,8 @@ async def test_after_five_failures_nothing_leaves_until_a_probe_is_answered(
     assert 5 <= sent <= 5 + 8  # what was on its way already is seen through
     (alarm,) = (await ask(other, "GET", "/admin/status"))["alarms"]
     assert alarm["code"] == "destination_failing"
-    assert alarm["text"].endswith("Last: the destination did not take it: HTTP 503; it is tried again")
+    reason = "the destination did not take it: HTTP 503; it is tried again"
+    assert alarm["text"].endswith(f"Last failure: {reason}")
     late = await desk.send(app, "AAPL", "buy")
     for server in (app, other):
         async with server.http.get("/health") as answer:
@@ -171,7 +172,7 @@ async def test_a_request_that_is_never_sent_says_nothing_of_the_destination(
         raise LookupError
 
     with monkeypatch.context() as broken:
-        broken.setattr("app.orders.transport.render", fail)
+        broken.setattr("app.orders.outgoing.render", fail)
         for ticker in ("AAPL", "NVDA", "TSLA"):
             await desk.send(app, ticker, "buy")
 
@@ -195,7 +196,7 @@ async def test_a_body_that_cannot_be_sent_does_not_free_a_failing_destination(
     def fail(*_: object, **__: object) -> bytes:
         raise ValueError
 
-    monkeypatch.setattr("app.orders.transport.render", fail)
+    monkeypatch.setattr("app.orders.outgoing.render", fail)
     await desk.database.execute(PROBE_NOW)
 
     async def refused() -> bool:

@@ -109,5 +109,5 @@ async def test_a_destination_that_keeps_failing_is_said_here(desk: Desk) -> None
     page = await desk.open("dead-letters")
     destination = page.locator("#destination")
     await expect(destination).to_contain_text("circuit open", timeout=2 * SOON)
-    await expect(destination).to_contain_text("Last: ")
+    await expect(destination).to_contain_text("Last failure: ")
     await expect(destination).to_contain_text(desk.receiver.url.partition("/hook")[0])
