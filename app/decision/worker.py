@@ -88,7 +88,8 @@ async def decide_batch(context: AppContext) -> int:
             reason=str(decision.reason),
         )
     if any(decision.status == DecisionResult.APPROVED for decision in decisions):
-        context.wakeups.notify("approved", "changed")
+        context.wakeups.notify("approved")
+    context.wakeups.notify("changed")
     return len(signals)
 
 

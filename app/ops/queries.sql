@@ -9,19 +9,27 @@ FROM (SELECT is_undecided, coalesce(renewed_at, received_at) AS since FROM unfin
 -- name: sells_at_risk
 -- `late`: sells in the last tenth of their time to expiry. `expired`, `failed`: sells that ended undelivered while their position is
 -- open, until a later exit is delivered; and those that a person ordered in the last 24 hours. `unconfirmed`: positions that may be open.
--- `unread`: rejected alerts of open positions that may have been exits.
-WITH undelivered AS (
-    SELECT s.id, s.status
-    FROM positions p, LATERAL (
-        SELECT id, status FROM signals u
-        WHERE ticker = p.ticker AND status IN ('failed', 'expired') AND type <> 'buy' AND imported_at IS NULL
-          AND status_at > p.opened_at
-          AND NOT EXISTS (
-              SELECT FROM signals l
-              WHERE l.ticker = u.ticker AND l.seq > u.seq AND l.type <> 'buy' AND l.status = 'forwarded'
-                AND l.status_at > u.status_at)
-        OFFSET 0) AS s  -- position by position, and not through everything that ever ended
+-- `unread`: rejected alerts of open positions that may have been exits. An order that only adjusts others is no exit, and an exit of
+-- a part replaces only another one.
+WITH held AS (
+    SELECT p.ticker, p.opened_at, coalesce((SELECT received_at FROM signals WHERE id = p.opened_by), p.opened_at) AS asked_at, exit.*
+    FROM positions p
+    LEFT JOIN LATERAL (  -- once for each position, not for each of its signals
+        SELECT max(seq) FILTER (WHERE intent <> 'reduce') AS last_whole, max(seq) AS last_part
+        FROM (SELECT seq, coalesce(intent, 'close') AS intent FROM signals
+              WHERE ticker = p.ticker AND status = 'forwarded' AND type <> 'buy' AND intent IS DISTINCT FROM 'adjust'
+                AND status_at > p.opened_at
+              OFFSET 0) AS delivered
+    ) AS exit ON true
     WHERE p.status = 'open'
+), undelivered AS (
+    SELECT s.id, s.status
+    FROM held, LATERAL (
+        SELECT id, status FROM signals u
+        WHERE ticker = held.ticker AND status IN ('failed', 'expired') AND type <> 'buy' AND imported_at IS NULL
+          AND status_at > held.opened_at AND intent IS DISTINCT FROM 'adjust'
+          AND seq > coalesce(CASE intent WHEN 'reduce' THEN held.last_part ELSE held.last_whole END, 0)
+        OFFSET 0) AS s  -- position by position, and not through everything that ever ended
     UNION
     SELECT id, status
     FROM signals
@@ -35,15 +43,10 @@ SELECT
     (SELECT count(*) FROM undelivered WHERE status = 'failed') AS failed,
     (SELECT count(*) FROM positions WHERE status = 'open' AND NOT confirmed) AS unconfirmed,
     (SELECT count(*)
-     FROM positions p, LATERAL (
+     FROM held, LATERAL (
          SELECT FROM signals u
-         WHERE ticker = p.ticker AND intent = 'unread'
-           AND received_at > coalesce((SELECT received_at FROM signals WHERE id = p.opened_by), p.opened_at)
-           AND NOT EXISTS (
-               SELECT FROM signals l
-               WHERE l.ticker = u.ticker AND l.seq > u.seq AND l.type <> 'buy' AND l.status = 'forwarded')
-         OFFSET 0) AS alert
-     WHERE p.status = 'open') AS unread
+         WHERE ticker = held.ticker AND intent = 'unread' AND received_at > held.asked_at AND seq > coalesce(held.last_whole, 0)
+         OFFSET 0) AS alert) AS unread
 
 -- name: probe
 -- $1 strategy. One row: its newest list and last refresh, NULL where there is none. Ages in seconds.

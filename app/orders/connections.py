@@ -43,9 +43,12 @@ class EarnedReuseConnector(aiohttp.TCPConnector):
         elif key not in self._earned:
             if key not in self._observed and not self._is_refused(key):
                 self._observed.add(key)
+                _keep_bytes(protocol)
                 self._loop.call_later(_SILENT_SECONDS, self._end_observation, key, protocol)
                 return  # the connection counts as in use until the observation ends
             should_close = True
+        else:
+            _keep_bytes(protocol)
         super()._release(key, protocol, should_close=should_close)
 
     def _cleanup(self) -> None:
@@ -73,6 +76,11 @@ class EarnedReuseConnector(aiohttp.TCPConnector):
 
     def _is_refused(self, key: ConnectionKey) -> bool:
         return self._loop.time() < self._refused_until.get(key, 0.0)
+
+
+def _keep_bytes(protocol: ResponseHandler) -> None:
+    """Keep bytes that arrive from now on as they are: a parser would wait for the rest of an answer."""
+    protocol._parser = None  # noqa: SLF001 - as the methods above; the next request sets its own
 
 
 def _is_silent(protocol: ResponseHandler) -> bool:

@@ -223,7 +223,12 @@ WITH due AS (
     WHERE s.status = 'approved'
       AND CASE
           WHEN s.expires_at <= statement_timestamp() OR s.not_before > statement_timestamp() THEN false
-          ELSE NOT EXISTS (SELECT FROM unfinished_signals e WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.is_live)
+          ELSE NOT EXISTS (
+              SELECT FROM unfinished_signals e
+              WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.is_live
+                -- no exit waits behind an adjustment that waits for its next attempt
+                AND (s.type = 'buy' OR e.intent IS DISTINCT FROM 'adjust' OR e.not_before IS NULL
+                     OR e.not_before <= statement_timestamp()))
       END
       AND NOT EXISTS (
           SELECT FROM destinations d
@@ -340,15 +345,17 @@ FROM change
 -- $1 attempt, $2 signal, $3 claim id, $4 outcome, $5 HTTP status, $6 beginning of the response, $7 error, $8 its code, $9 its
 -- parameters, $10 next status, $11 reason, $12 its code, $13 its parameters, $14 seconds until the next attempt. Fenced by the claim:
 -- with a stale one only the attempt is ended, and no row returned.
--- Fails open: after an unknown outcome the ticker's position is unconfirmed. What a buy may have opened counts as open, so that exits
--- pass; what an exit may have closed stays open.
+-- Fails open: what a buy of unknown outcome may have opened counts as open, unconfirmed, so that exits pass; what an exit may have
+-- closed stays open, unconfirmed. Only the one that ends the attempt does so: recorded again later it changes nothing.
 WITH ended AS (
     UPDATE attempts
     SET ended_at = clock_timestamp(), outcome = $4, http_status = $5, response = $6, error = $7,
         error_code = $8, error_params = $9
     WHERE id = $1 AND ended_at IS NULL
+    RETURNING signal_id
 ), unclear AS (
-    SELECT id, ticker, type FROM signals WHERE id = $2 AND $4 = 'unknown' AND status <> 'forwarded'
+    SELECT id, ticker, type FROM signals
+    WHERE id = (SELECT signal_id FROM ended) AND $4 = 'unknown' AND status <> 'forwarded' AND intent IS DISTINCT FROM 'adjust'
 ), maybe_opened AS (
     INSERT INTO positions (ticker, opened_by, buys, confirmed)
     SELECT ticker, id, 0, false FROM unclear WHERE type = 'buy'
@@ -425,7 +432,7 @@ WITH ended AS (
     RETURNING a.id, a.signal_id
 ), unclear AS (
     SELECT DISTINCT ON (ticker, type = 'buy') id, ticker, type FROM signals
-    WHERE id = ANY (ARRAY (SELECT signal_id FROM ended)) AND status <> 'forwarded'
+    WHERE id = ANY (ARRAY (SELECT signal_id FROM ended)) AND status <> 'forwarded' AND intent IS DISTINCT FROM 'adjust'
 ), maybe_opened AS (
     INSERT INTO positions (ticker, opened_by, buys, confirmed)
     SELECT ticker, id, 0, false FROM unclear WHERE type = 'buy'

@@ -138,12 +138,14 @@ async def _place(
     already: list[PlacedOrder],
     typed: str = "",
 ) -> OrdersPlaced:
-    """Place an exit for each ticker, in the spelling of its newest alert, else as `typed`.
+    """Place an exit for each ticker, as `typed` if that is not the stored form, else as the alerts spell it.
 
     The destination may know BRK.B only, while tickers are stored as BRK-B.
     """
     alerts = await repository.newest_alerts(connection, tickers=tickers)
     spellings = {ticker: spell_ticker(read_fields(body).get("ticker")) for ticker, body in alerts.items()}
+    if typed and typed not in tickers:
+        spellings = dict.fromkeys(tickers, typed)
     orders = await repository.insert_orders(
         connection,
         order_type=order_type,
@@ -151,7 +153,7 @@ async def _place(
         ids=[new_id() for _ in tickers],
         tickers=tickers,
         bodies=[
-            msgspec.json.encode({"ticker": spellings.get(ticker) or typed or ticker, "action": "exit"})
+            msgspec.json.encode({"ticker": spellings.get(ticker) or ticker, "action": "exit"})
             for ticker in tickers
         ],
     )

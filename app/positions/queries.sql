@@ -22,15 +22,19 @@ WHERE ticker = ANY ($1) AND type = ANY ($2) AND is_pending AND coalesce(intent, 
 ORDER BY seq
 
 -- name: newest_alerts
--- $1 tickers. Imported history does not count.
-SELECT wanted.ticker, newest.body
-FROM unnest($1::text[]) AS wanted (ticker)
-CROSS JOIN LATERAL (
-    SELECT body FROM signals
-    WHERE ticker = wanted.ticker AND type IN ('buy', 'sell') AND imported_at IS NULL
-    ORDER BY seq DESC
-    LIMIT 1
+-- $1 tickers. For each the newest alert that was delivered, else the newest. Imported history does not count.
+SELECT ticker, body
+FROM (
+    SELECT ticker, coalesce(
+        (SELECT body FROM signals
+         WHERE ticker = wanted.ticker AND type IN ('buy', 'sell') AND imported_at IS NULL AND status = 'forwarded'
+         ORDER BY seq DESC LIMIT 1),
+        (SELECT body FROM signals
+         WHERE ticker = wanted.ticker AND type IN ('buy', 'sell') AND imported_at IS NULL
+         ORDER BY seq DESC LIMIT 1)) AS body
+    FROM unnest($1::text[]) AS wanted (ticker)
 ) AS newest
+WHERE body IS NOT NULL
 
 -- name: insert_orders
 -- $1 type, $2 seconds until they expire, $3 ids, $4 tickers, $5 bodies, $6 text of the reason. No rule decides them: a person has approved them.

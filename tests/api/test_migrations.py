@@ -123,3 +123,30 @@ async def test_imported_attempts_are_not_read_by_what_counts_attempts(database_u
         removed = [int(line[0].split(":")[1]) for line in lines if "Removed by Filter" in line[0]]
         assert sum(removed) < 200, explained
     await connection.close()
+
+
+async def test_tickers_are_stored_in_one_form_whichever_version_stores_them(old_database: str) -> None:
+    """The version before serves on after the migration, and after a rollback, and folds nothing itself."""
+    old = await asyncpg.connect(old_database)
+    for ticker, buys in (("BRK.B", 1), ("BRK-B", 2), ("AAPL", 1)):
+        await old.execute("INSERT INTO positions (ticker, buys) VALUES ($1, $2)", ticker, buys)
+    for status in ("received", "approved", "failed", "forwarded"):
+        await old.execute(
+            """INSERT INTO signals (id, status, type, ticker, expires_at, body)
+               VALUES (gen_random_uuid(), $1, 'sell', 'BRK.B', now(), '{}')""",
+            status,
+        )
+    await migrate(old_database)
+    rows = await old.fetch("SELECT ticker, buys FROM positions WHERE status = 'open' ORDER BY ticker")
+    assert [tuple(row) for row in rows] == [("AAPL", 1), ("BRK-B", 3)]
+    await old.execute(
+        """INSERT INTO signals (id, status, type, ticker, expires_at, body)
+           VALUES (gen_random_uuid(), 'received', 'sell', 'BRK.B', now(), '{}')"""
+    )
+    await old.execute(
+        """INSERT INTO positions (ticker) VALUES ('BRK.B')
+           ON CONFLICT (ticker) WHERE status = 'open' DO UPDATE SET buys = positions.buys + 1"""
+    )
+    assert await old.fetchval("SELECT buys FROM positions WHERE ticker = 'BRK-B' AND status = 'open'") == 4
+    assert {row["ticker"] for row in await old.fetch("SELECT ticker FROM signals")} == {"BRK-B"}
+    await old.close()

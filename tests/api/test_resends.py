@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # As its messages often look: the id is a constant, the time is the bar's.
 ALERT = b'{"ticker":"NVDA","action":"buy","id":"Long","signal_id":"Long","time":"2026-11-24T14:30:00Z"}'
 RESENDS, APART = 3, 5
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'signals'::regclass"
 
 
 @pytest.fixture
@@ -43,7 +44,10 @@ async def pass_time(database: Database, seconds: int) -> None:
 
 @asynccontextmanager
 async def nothing_commits(database: Database) -> AsyncIterator[None]:
-    """PostgreSQL takes what it is sent, and goes on with it when the block ends."""
+    """PostgreSQL takes what it is sent, and goes on with it when the block ends. Intake runs by then."""
+    async with asyncio.timeout(10):
+        while not await database.fetchval("SELECT count(*) FROM intake_processes"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # that a process has recorded itself is no event here
     async with database.transaction():
         await database.execute("LOCK TABLE signals IN ACCESS EXCLUSIVE MODE")
         yield
@@ -73,7 +77,7 @@ async def test_an_alert_that_was_withdrawn_is_stored_by_the_resend(
 ) -> None:
     async with nothing_commits(database):
         others = asyncio.create_task(post(app_server, b'{"ticker":"FIRST"}'))  # the batch under way
-        while not await database.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+        while not await database.fetchval(WAITING):  # noqa: ASYNC110
             await asyncio.sleep(0.01)  # that another connection waits is no event
         assert (await post(app_server))[0] == (await others)[0] == 503
     await committed(app_server, database, 1)

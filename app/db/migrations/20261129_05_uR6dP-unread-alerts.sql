@@ -1,5 +1,5 @@
 -- alerts that could not be read, found by their ticker
--- depends: 20261129_04_iT5vL-intents
+-- depends: 20261129_05_uF4sV-unfinished-signals
 
 -- migrate: apply
 

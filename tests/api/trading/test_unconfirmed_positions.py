@@ -9,6 +9,9 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 
+from app.orders import repository
+from app.signals.reasons import Reason, ReasonCode
+from app.signals.statuses import Outcome, Status
 from tests.api.operator import ask, log_of
 from tests.api.trading.receiver import always, in_turn, take
 
@@ -205,3 +208,60 @@ async def test_a_later_partial_exit_ends_the_alarm(desk: Desk) -> None:
     await desk.until(app, await desk.send(app, "AAPL", "sell", quantity=1), "forwarded")
     assert await desk.open_positions() == {"AAPL": 1}
     assert await alarms(app) == set()
+
+
+@pytest.mark.parametrize(
+    "later", [{"action": "breakeven"}, {"action": "sell", "quantity": 1, "sentiment": "long"}]
+)
+async def test_an_order_that_replaces_no_exit_does_not_end_its_alarm(
+    desk: Desk, later: dict[str, object]
+) -> None:
+    app = await desk.open()
+    await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
+    desk.receiver.answer = always(404)
+    await desk.until(app, await desk.send(app, "AAPL", "sell"), "failed")
+    desk.receiver.answer = take
+    await desk.until(app, await desk.send(app, "AAPL", "", **later), "forwarded")
+    assert "sells_failed" in await alarms(app)
+    await desk.until(app, await desk.send(app, "AAPL", "sell"), "forwarded")
+    assert await alarms(app) == set()
+
+
+async def test_an_adjustment_of_unknown_outcome_leaves_the_position_as_it_is(desk: Desk) -> None:
+    app = await desk.open()
+    desk.configure("webhook", retry_seconds=[0.05])
+    await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
+    desk.receiver.answer = in_turn(502)
+    await desk.until(app, await desk.send(app, "AAPL", "", action="cancel"), "forwarded")
+    assert await open_positions(app) == {"AAPL": True}
+
+
+async def test_an_unknown_outcome_that_is_recorded_again_opens_nothing(desk: Desk) -> None:
+    """A sender that was taken for dead wakes up after the exit has closed what its buy may have opened."""
+    app = await desk.open()
+    buy = await unknown_buy(desk, app)
+    await desk.until(app, await desk.send(app, "AAPL", "sell"), "forwarded")
+    (attempt,) = await desk.attempts(buy)
+    await repository.record_undelivered(
+        app.context.pool,
+        attempt=attempt["id"],
+        signal=buy,
+        claim_id=attempt["claim_id"],
+        outcome=Outcome.UNKNOWN,
+        error=None,
+        status=Status.FAILED,
+        reason=Reason(ReasonCode.DELIVERED),
+        retry_in_seconds=None,
+    )
+    assert await open_positions(app) == {}
+
+
+async def test_no_exit_waits_behind_an_adjustment_that_is_attempted_again(desk: Desk) -> None:
+    desk.configure("webhook", retry_seconds=[3600])
+    app = await desk.open()
+    await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
+    desk.receiver.answer = in_turn(500)
+    adjustment = await desk.send(app, "AAPL", "", action="cancel")
+    await desk.wait(app, lambda: ended(desk, adjustment), lambda: "the attempt is open")
+    assert (await desk.until(app, await desk.send(app, "AAPL", "sell")))["status"] == "forwarded"
+    assert await open_positions(app) == {}

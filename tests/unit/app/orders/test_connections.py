@@ -221,3 +221,20 @@ async def test_closing_the_client_closes_a_connection_under_observation() -> Non
         assert not closed.is_set()
     async with asyncio.timeout(2):
         await closed.wait()
+
+
+async def test_the_beginning_of_a_second_answer_ends_earned_reuse() -> None:
+    async def begin_twice(destination: Destination, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        if destination.requests == 2:
+            await writer.drain()
+            await asyncio.sleep(0.005)
+            writer.write(b"HTTP/1.1 503 Serv")
+
+    async with talking_to(begin_twice) as (destination, post):
+        await earn(post)
+        await post()
+        await asyncio.sleep(REUSE_SECONDS / 4)
+        opened = destination.opened
+        assert [await post() for _ in range(3)] == [200] * 3
+        assert destination.opened == opened + 3

@@ -1,5 +1,5 @@
 -- unfinished signals: one view says which they are
--- depends: 20261129_01_uC4fP-unconfirmed-positions
+-- depends: 20261129_04_iT5vL-intents
 
 -- migrate: apply
 
@@ -13,10 +13,12 @@ SELECT id, seq, status, type, ticker, received_at, renewed_at, expires_at, statu
        CASE status WHEN 'received' THEN true ELSE false END AS is_undecided,
        -- an overdue signal is never sent, whether or not the sweep has ended it
        CASE status WHEN 'forwarding' THEN true ELSE expires_at > statement_timestamp() END AS is_live,
-       CASE status WHEN 'received' THEN false WHEN 'forwarding' THEN true ELSE expires_at > statement_timestamp() END AS is_pending
+       CASE status WHEN 'received' THEN false WHEN 'forwarding' THEN true ELSE expires_at > statement_timestamp() END AS is_pending,
+       intent
 FROM signals
 WHERE status IN ('received', 'approved', 'forwarding');
 
+-- An exit of a part is no reason to leave out an order that closes the rest.
 CREATE OR REPLACE VIEW position_states AS
 SELECT ticker,
        bool_or(fact = 'open')    AS is_open,
@@ -25,7 +27,8 @@ SELECT ticker,
 FROM (
     SELECT ticker, 'open' AS fact FROM positions WHERE status = 'open'
     UNION ALL
-    SELECT ticker, CASE type WHEN 'buy' THEN 'opening' ELSE 'closing' END FROM unfinished_signals WHERE is_pending
+    SELECT ticker, CASE WHEN type = 'buy' THEN 'opening' WHEN coalesce(intent, 'close') = 'close' THEN 'closing' ELSE 'reducing' END
+    FROM unfinished_signals WHERE is_pending
 ) AS facts
 GROUP BY ticker;
 
