@@ -132,7 +132,8 @@ WITH crashed AS (
 INSERT INTO unanswered_posts (signal_id)
 SELECT id FROM signals
 WHERE EXISTS (SELECT FROM crashed)
-  AND received_at BETWEEN clock_timestamp() - make_interval(secs => $1) AND clock_timestamp()
+  AND received_at > statement_timestamp() - make_interval(secs => $1)  -- stable, so that the index serves
+  AND received_at <= clock_timestamp()
 ON CONFLICT DO NOTHING;
 
 -- name: purge_unanswered_posts

@@ -55,6 +55,7 @@ REASONS = (
 )
 
 STATEMENTS: Mapping[str, str] = {  # with what each is run
+    "intake.insert_posts_of_crash": "0.001",
     "decision.claim_signals": "{batch}, 'Long', false",
     "decision.store_decisions": "{received}, {statuses}, {statuses}, {statuses}, {details}, {details}",
     "orders.claim": "gen_random_uuid(), {batch}, 30, 'there', true, {reasons}",
@@ -88,6 +89,8 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
     async with pool, pool.acquire() as connection:
         for table in ("signals", "attempts"):
             await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+        # a process that crashed: no backend has this pid
+        await connection.execute("INSERT INTO intake_processes VALUES (gen_random_uuid(), 0, now())")
         yield connection
 
 
@@ -211,6 +214,6 @@ async def rows_read(connection: Connection, plan: str, arguments: str) -> int:
 
 def busiest(step: Mapping[str, Any]) -> int:
     """The most rows that a step of a plan read or threw away, over all its loops."""
-    thrown_away = step.get("Rows Removed by Filter", 0) + step.get("Rows Removed by Join Filter", 0)
+    thrown_away = sum(rows for what, rows in step.items() if what.startswith("Rows Removed by"))
     own: int = (step["Actual Rows"] + thrown_away) * step["Actual Loops"]
     return max([own, *(busiest(below) for below in step.get("Plans", []))])
