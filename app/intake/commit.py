@@ -51,7 +51,8 @@ class Post:
     """An alert that waits to be stored. `max_age` is in seconds; `id` becomes the signal's if it is new.
 
     `answer` is set after the commit, or earlier if the request was answered with 503.
-    `may_be_stored`: a commit of it has begun, and can succeed even if its result is lost.
+    `stored_as`: a commit of it has begun, and can succeed even if its result is lost; then the post is this
+    signal: its own, or the one of which it is a duplicate by its body.
     """
 
     alert: Alert
@@ -62,7 +63,7 @@ class Post:
     answer: asyncio.Future[Resolution] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    may_be_stored: bool = False
+    stored_as: UUID | None = None
 
     @property
     def ticker(self) -> str:
@@ -184,8 +185,7 @@ class GroupCommit:
             _, post = self._deadlines.popleft()
             if not post.answer.done():
                 post.answer.set_exception(NotCommittedInTimeError())
-                if post.may_be_stored:
-                    self._unanswered.note(post.id)
+                self._note_unanswered(post)
                 self._context.intake_failure = self._context.intake_failure or "no commit within 2 s"
         self._timer = loop.call_at(self._deadlines[0][0], self._expire_waits) if self._deadlines else None
 
@@ -235,8 +235,12 @@ class GroupCommit:
     def _drop(self, post: Post) -> None:
         """Forget a post whose request has ended."""
         self._bytes -= post.size
-        if post.may_be_stored:
-            self._unanswered.note(post.id)
+        self._note_unanswered(post)
+
+    def _note_unanswered(self, post: Post) -> None:
+        """Record that the sender of a post that is stored, or may be, has no 202."""
+        if post.stored_as:
+            self._unanswered.note(post.stored_as)
 
     async def _commit(self, connection: Connection, batch: Sequence[Post]) -> None:
         """Commit a batch. Posts that it does not settle, for whatever reason, are queued again.
@@ -247,7 +251,9 @@ class GroupCommit:
         failure: asyncpg.PostgresError | None = None
         parts = [batch]
         for post in batch:
-            post.may_be_stored = True
+            if post.stored_as not in {None, post.id}:  # its commit may have answered the first post
+                self._note_unanswered(post)
+            post.stored_as = post.id
         try:
             while parts:
                 part = parts.pop()
@@ -319,8 +325,8 @@ class GroupCommit:
                 )
         if not post.answer.done():
             post.answer.set_result(resolution)
-        elif resolution.signal_id == post.id:
-            self._unanswered.note(post.id)
+        else:
+            self._note_unanswered(post)
 
     @staticmethod
     def _refuse(post: Post, error: asyncpg.PostgresError) -> None:
@@ -333,12 +339,16 @@ class GroupCommit:
 async def _store_resolved(connection: Connection, posts: Sequence[Post]) -> list[Resolution]:
     """Resolve posts, store the new ones and an event for each duplicate, in the caller's transaction."""
     resolutions = await _deduplicate(connection, posts)
+    for post, resolution in zip(posts, resolutions, strict=True):
+        is_by_header = not resolution.is_by_body and resolution.signal_id != post.id
+        post.stored_as = None if is_by_header else resolution.signal_id  # a resend has the header, too
     if new := _new_posts(posts, resolutions):
         await repository.insert_signals(connection, posts=_rows(new))
     duplicates = [
         Duplicate(
             resolution.signal_id,
             DUPLICATE_PARTIAL_EXIT if _is_swallowed_exit(post, resolution) else DUPLICATE,
+            is_answer=resolution.is_by_body and post.is_answered,
         )
         for post, resolution in zip(posts, resolutions, strict=True)
         if resolution.signal_id not in {post.id, None}

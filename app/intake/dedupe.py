@@ -109,21 +109,21 @@ def resolve(posts: Sequence[Keyed], owners: MutableMapping[bytes, KeyOwner]) -> 
 def _resolve(
     post: Keyed, owners: MutableMapping[bytes, KeyOwner], newest: MutableMapping[str, UUID]
 ) -> Resolution:
-    """Resolve one post. The header takes precedence over the body."""
+    """Resolve one post. Its sender's key decides alone; the body decides about a post without one.
+
+    The 202 of a duplicate by body answers the first post, too.
+    """
     header, body = post.header_key, post.body_key
-    first = owners.get(header.value) if header else None
-    if first:
+    if header and (first := owners.get(header.value)):
         return Resolution(first.signal_id if first.digest == post.digest else None)
-    first = owners.get(body.value) if body else None
-    if first and is_duplicate(
-        is_answered=first.is_answered,
-        is_over=first.is_over,
-        is_followed=first.is_followed or newest.get(post.ticker, first.signal_id) != first.signal_id,
-    ):
-        resolution = Resolution(first.signal_id, is_by_body=True, has_closed=first.has_closed)
-    else:
-        resolution, newest[post.ticker] = Resolution(post.id), post.id
-        first = KeyOwner(
+    if body and not header and (first := owners.get(body.value)):
+        is_followed = first.is_followed or newest.get(post.ticker, first.signal_id) != first.signal_id
+        if is_duplicate(is_answered=first.is_answered, is_over=first.is_over, is_followed=is_followed):
+            owners[body.value] = first._replace(is_answered=first.is_answered or post.is_answered)
+            return Resolution(first.signal_id, is_by_body=True, has_closed=first.has_closed)
+    newest[post.ticker] = post.id
+    for key in filter(None, (header, body)):
+        owners[key.value] = KeyOwner(
             post.id,
             post.digest,
             is_answered=post.is_answered,
@@ -131,11 +131,7 @@ def _resolve(
             is_followed=False,
             has_closed=False,
         )
-        if body:
-            owners[body.value] = first
-    if header:
-        owners[header.value] = first
-    return resolution
+    return Resolution(post.id)
 
 
 def is_duplicate(*, is_answered: bool, is_over: bool, is_followed: bool) -> bool:

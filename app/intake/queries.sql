@@ -108,17 +108,24 @@ WHERE event.place = 1 OR stored.status = 'rejected'
 ORDER BY seq, event.place;
 
 -- name: insert_duplicates
--- $1 ids of signals, $2 reasons, one for each post that is their duplicate. The status stays as it is.
+-- $1 ids of signals, $2 reasons, $3 whether the post's 202 answers the signal's sender, too; one each for each post that is their
+-- duplicate. The status stays as it is.
+WITH post AS (
+    SELECT *
+    FROM unnest($1::uuid[], $2::text[], $3::boolean[]) WITH ORDINALITY AS post (signal_id, reason, is_answer, place)
+), answered AS (
+    DELETE FROM unanswered_posts WHERE signal_id IN (SELECT signal_id FROM post WHERE is_answer)
+)
 INSERT INTO signal_events (signal_id, status, reason)
 SELECT s.id, s.status, post.reason
-FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS post (signal_id, reason, place)
+FROM post
 JOIN signals s ON s.id = post.signal_id
 ORDER BY post.place
 FOR KEY SHARE OF s;
 
 -- name: insert_unanswered_posts
--- $1 ids of signals.
-INSERT INTO unanswered_posts (signal_id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING;
+-- $1 ids of signals. Sorted, so that two processes with the same ids do not deadlock.
+INSERT INTO unanswered_posts (signal_id) SELECT unnest($1::uuid[]) ORDER BY 1 ON CONFLICT DO NOTHING;
 
 -- name: insert_posts_of_crash
 -- $1 seconds. If a process crashed: the signals that are at most so old may be unanswered.

@@ -59,10 +59,14 @@ class KeyTransfer(NamedTuple):
 
 
 class Duplicate(NamedTuple):
-    """A post that is a duplicate of a signal; `reason` is that of the event in the signal's timeline."""
+    """A post that is a duplicate of a signal; `reason` is that of the event in the signal's timeline.
+
+    `is_answer`: its 202 also answers the sender of the signal, whose resend it is.
+    """
 
     signal_id: UUID
     reason: str
+    is_answer: bool
 
 
 class RefusedPost(NamedTuple):
@@ -136,7 +140,10 @@ async def release_keys(connection: Connection, *, keys: Collection[bytes]) -> No
 
 
 async def insert_duplicates(connection: Connection, *, duplicates: Sequence[Duplicate]) -> None:
-    """Insert an event for each duplicate; a signal that was deleted has no timeline."""
+    """Insert an event for each duplicate; delete the signals that they answer from the unanswered ones.
+
+    A signal that was deleted has no timeline.
+    """
     await connection.execute(_SQL["insert_duplicates"], *zip(*duplicates, strict=True))
 
 

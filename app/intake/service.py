@@ -126,9 +126,8 @@ class IntakeService:
             log.warning("refused posts of the last second are lost", error=describe(error))
 
     def note_unanswered(self, accepted: Accepted) -> None:
-        """Record that a client was gone before its 202: an equal post is a resend."""
-        if not accepted.duplicate:
-            self._unanswered.note(accepted.signal_id)
+        """Record that a client was gone before its 202: an equal post is a resend, also of a duplicate."""
+        self._unanswered.note(accepted.signal_id)
 
     def refuse(self, status: int, detail: str, envelope: Envelope, body: bytes) -> PostRefusedError:
         """Keep, count and log a refused post; return the error to raise."""

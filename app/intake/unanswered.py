@@ -6,6 +6,7 @@ after its crash the youngest signals count as unanswered.
 
 import time
 from collections import deque
+from itertools import count
 from uuid import UUID
 
 import structlog
@@ -29,21 +30,24 @@ class UnansweredPosts:
     def __init__(self, context: AppContext) -> None:
         self._context = context
         # Fails open: without the oldest of too many, a resend of theirs can be a new alert.
-        self._unrecorded = deque[UUID](maxlen=_MOST_UNRECORDED)
+        self._unrecorded = deque[tuple[int, UUID]](maxlen=_MOST_UNRECORDED)
+        self._numbers = count()
         self._process_id = new_id()
         self._is_started = False
 
     def note(self, signal_id: UUID) -> None:
         """Add a signal that is stored, or may be once its commit ends."""
-        self._unrecorded.append(signal_id)
+        self._unrecorded.append((next(self._numbers), signal_id))
 
     async def record(self, connection: Connection | Pool) -> None:
         """Commit what is collected. If that fails it stays collected."""
-        if signal_ids := list(self._unrecorded):
-            await repository.insert_unanswered_posts(connection, signal_ids=signal_ids)
-            recorded = set(signal_ids)
-            while self._unrecorded and self._unrecorded[0] in recorded:
-                self._unrecorded.popleft()
+        if not self._unrecorded:
+            return
+        numbers, signal_ids = zip(*self._unrecorded, strict=True)
+        await repository.insert_unanswered_posts(connection, signal_ids=signal_ids)
+        # a signal that was added again meanwhile may have been deleted in between, so it stays
+        while self._unrecorded and self._unrecorded[0][0] <= numbers[-1]:
+            self._unrecorded.popleft()
 
     async def purge(self) -> None:
         """Delete what is older than the longest window of deduplication."""

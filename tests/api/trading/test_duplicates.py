@@ -14,7 +14,7 @@ from uuid import UUID
 
 import aiohttp
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
@@ -84,6 +84,32 @@ async def nothing_is_decided(desk: Desk) -> AsyncIterator[None]:
     async with desk.database.acquire() as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('approvals', 0))")
         yield
+
+
+async def without_its_client(desk: Desk, app: AppServer, alert: Mapping[str, object]) -> None:
+    """Post an alert, and close the connection before it is committed."""
+    host, port = app.url.removeprefix("http://").split(":")
+    body = json.dumps(alert).encode()
+    async with nothing_commits(desk):
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST /webhook/in HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body))
+        writer.write(body)
+        await writer.drain()
+        await asyncio.sleep(0.3)
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.sleep(0.1)
+
+
+def lose_results(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+    """Let a function do its work, and the connection break before its result is there."""
+    function = getattr(owner, name)
+
+    async def lose(*arguments: Any, **named: Any) -> None:
+        await function(*arguments, **named)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(owner, name, lose)
 
 
 async def in_one_batch(
@@ -244,6 +270,13 @@ class TestHeaders:
         events = await desk.story(UUID(first["signal_id"]))
         assert events == ["received", "rejected", "rejected", "rejected"]
 
+    async def test_a_new_one_is_a_new_alert_whatever_its_body_says(self, desk: Desk) -> None:
+        app = await desk.open()
+        for key in ("one", "two"):
+            assert not (await post(app, PARTIAL_EXIT, **{"Idempotency-Key": key}))["duplicate"]
+        assert not await is_new(app, PARTIAL_EXIT)
+        assert await stored(desk) == 2
+
 
 class TestUnanswered:
     """The first sender was not told that its alert is stored: an equal one is its resend."""
@@ -258,9 +291,7 @@ class TestUnanswered:
             await post(app, BUY, 503)
         await until_stored(desk, app, 1)
         await self.followed(app)
-        for _ in range(2):
-            assert not await is_new(app, BUY)
-            await self.followed(app)
+        assert not await is_new(app, BUY)
         assert await desk.database.fetchval("SELECT count(*) FROM signals WHERE type = 'buy'") == 1
 
     async def test_another_process_knows_it(self, desk: Desk) -> None:
@@ -277,20 +308,60 @@ class TestUnanswered:
 
     async def test_its_client_was_gone_before_the_answer(self, desk: Desk) -> None:
         app = await desk.open()
-        host, port = app.url.removeprefix("http://").split(":")
-        body = json.dumps(BUY).encode()
-        async with nothing_commits(desk):
-            _, writer = await asyncio.open_connection(host, int(port))
-            writer.write(b"POST /webhook/in HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body))
-            writer.write(body)
-            await writer.drain()
-            await asyncio.sleep(0.3)
-            writer.close()
-            await writer.wait_closed()
-            await asyncio.sleep(0.1)
+        await without_its_client(desk, app, BUY)
         await until_stored(desk, app, 1)
         await self.followed(app)
         assert not await is_new(app, BUY)
+
+    async def test_a_resend_that_was_answered_makes_the_next_exit_a_new_one(self, desk: Desk) -> None:
+        app = await desk.open()
+        await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
+        async with nothing_commits(desk):
+            await post(app, SELL, 503)
+        await until_stored(desk, app, 2)
+        assert not await is_new(app, SELL)
+        assert await is_new(app, {**BUY, "n": 1})
+        assert await is_new(app, SELL)
+        await desk.settled(app)
+        assert await desk.open_positions() == {}
+
+    @pytest.mark.parametrize("loss", ["late", "gone", "broken"])
+    async def test_a_duplicate_is_resent_if_its_202_was_lost(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, loss: str
+    ) -> None:
+        app = await desk.open()
+        await without_its_client(desk, app, BUY)
+        await until_stored(desk, app, 1)
+        if loss == "late":
+            async with nothing_commits(desk):
+                await post(app, BUY, 503)
+        elif loss == "gone":
+            await without_its_client(desk, app, BUY)
+        else:
+            with monkeypatch.context() as losing:
+                lose_results(losing, app.app.state.intake.group_commit, "_store")
+                await post(app, BUY, 503)
+        await self.followed(app)
+        assert not await is_new(app, BUY)
+        await self.followed(app)
+        assert await is_new(app, BUY)
+
+    async def test_a_resend_stays_one_when_its_commit_is_repeated(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app = await desk.open()
+        await without_its_client(desk, app, BUY)
+        await until_stored(desk, app, 1)
+        await self.followed(app)
+        with monkeypatch.context() as losing:
+            lose_results(losing, app.app.state.intake.group_commit, "_store")
+            resend = asyncio.create_task(is_new(app, BUY))
+            duplicates = "SELECT count(*) FROM signal_events WHERE reason LIKE 'duplicate%'"
+            async with asyncio.timeout(5):
+                while await desk.database.fetchval(duplicates) < 2:  # noqa: ASYNC110  # commits are lost
+                    await asyncio.sleep(0.01)
+        assert not await resend
+        assert await is_new(app, BUY)
 
     async def test_a_client_that_waits_for_its_answer_is_not_taken_for_gone(self, desk: Desk) -> None:
         app = await desk.open()
@@ -305,14 +376,8 @@ class TestUnanswered:
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         app = await desk.open()
-        store = repository.store_posts
-
-        async def lose(*arguments: Any, **named: Any) -> int:
-            await store(*arguments, **named)
-            raise ConnectionResetError
-
         with monkeypatch.context() as losing:
-            losing.setattr(repository, "store_posts", lose)
+            lose_results(losing, repository, "store_posts")
             await post(app, BUY, 503)
         await self.followed(app)
         assert not await is_new(app, BUY)
@@ -421,9 +486,10 @@ class Model:
         first = self.by_body.get(body, First(-1, is_in_window=False))
         is_followed = body[0] in self.tickers[first.number + 1 :]
         has_no_effect = first.status in {"rejected", "failed", "expired"}
-        if not first.is_in_window or (first.is_answered and (is_followed or has_no_effect)):
+        if header or not first.is_in_window or (first.is_answered and (is_followed or has_no_effect)):
             first = self.by_body[body] = First(len(self.tickers))
             self.tickers.append(body[0])
+        first.is_answered = True
         if header:
             self.by_header[header] = (body, first)
         return first.number
@@ -460,6 +526,16 @@ async def change(desk: Desk, model: Model, body: tuple[str, str], what: str, ids
         await desk.database.execute("UPDATE signals SET status = $2 WHERE id = $1", signal_id, what)
 
 
+_BUY, _SELL = ("AAPL", "buy"), ("AAPL", "sell")
+
+
+@example(steps=[(True, [(_BUY, None), (_SELL, None), (_BUY, None)], [])])
+@example(
+    steps=[
+        (False, [(_SELL, None)], [(_SELL, "503")]),
+        (False, [(_SELL, None), (_BUY, None), (_SELL, None)], []),
+    ]
+)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.booleans(), _POSTS, st.lists(_CHANGES, max_size=3)), max_size=5))
 async def test_the_application_judges_as_the_model_does(

@@ -55,7 +55,7 @@ def test_what_became_of_the_first_post_decides(is_over: bool, is_followed: bool)
 
 def test_the_same_body_within_the_window_is_a_duplicate() -> None:
     first = _Post(ONE)
-    assert _ids(first, _Post(ONE), _Post(ONE, H)) == [first.id] * 3
+    assert _ids(first, _Post(ONE), _Post(ONE)) == [first.id] * 3
 
 
 def test_another_signal_of_the_ticker_makes_the_next_equal_body_a_new_one() -> None:
@@ -77,6 +77,14 @@ def test_a_first_post_that_was_answered_503_in_the_same_batch_is_resent_whatever
     assert _ids(first, other, _Post(ONE)) == [first.id, other.id, first.id]
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_the_202_of_a_resend_answers_the_first_post(is_answered: bool) -> None:  # noqa: FBT001
+    first, other = _Post(ONE, is_answered=False), _Post(TWO)
+    resend, equal = _Post(ONE, is_answered=is_answered), _Post(ONE)
+    ids = _ids(first, resend, other, equal)
+    assert ids == [first.id, first.id, other.id, equal.id if is_answered else first.id]
+
+
 def test_a_post_that_is_rejected_at_once_has_no_duplicates() -> None:
     posts = [_Post(ONE, is_rejected=True) for _ in range(3)]
     assert _ids(*posts) == [post.id for post in posts]
@@ -89,12 +97,14 @@ def test_a_new_signal_takes_the_key_over() -> None:
     assert owners[ONE].signal_id == second.id
 
 
-def test_the_header_key_of_a_duplicate_by_body_leads_to_the_first_post() -> None:
-    owners = dict[bytes, KeyOwner]()
-    first = _Post(ONE)
-    _ids(first, _Post(ONE, H), owners=owners)
-    del owners[ONE]  # the window passes
-    assert _ids(_Post(ONE, H), owners=owners) == [first.id]
+def test_a_new_header_is_a_new_alert_whatever_its_body_says() -> None:
+    posts = [_Post(ONE), _Post(ONE, H), _Post(ONE, G)]
+    assert _ids(*posts, _Post(ONE, H)) == [*(post.id for post in posts), posts[1].id]
+
+
+def test_a_post_with_a_header_is_the_first_of_an_equal_one_without() -> None:
+    first = _Post(ONE, H)
+    assert _ids(_Post(ONE), first, _Post(ONE))[1:] == [first.id, first.id]
 
 
 def test_the_same_header_is_a_duplicate_whatever_became_of_the_first_post() -> None:
