@@ -119,7 +119,7 @@ async def test_a_broken_file_is_not_overwritten(desk: Desk) -> None:
     (desk.folder / "webhook_config.json").write_text("{")
     form = page.locator("#form-webhook")
     await expect(page.locator("#view .problem")).to_contain_text(
-        "The last good values stay", timeout=2 * SOON
+        "The last valid values stay current", timeout=2 * SOON
     )
     await form.get_by_role("textbox", name="Time-out").fill("7")
     await form.get_by_role("button", name="Save").click()
