@@ -106,15 +106,10 @@ def test_what_a_paused_database_commits_after_its_503_is_processed_once(
         int(number) for (number,) in stack.sql("SELECT convert_from(body, 'UTF8')::json ->> 'n' FROM signals")
     }
     assert sent.refused.keys() & stored, "nothing was committed after its 503: this showed nothing"
-    # as TradingView does: the same body again, without a header, three times at the most
-    again = [
-        asyncio.run(send_again(stack.webhook_url, stack.secret, sent.refused, tickers=TICKERS))
-        for _ in range(3)
-    ]
-    for attempt in again:
-        assert attempt.accepted.keys() == sent.refused.keys()
-        assert attempt.accepted == again[0].accepted
-    judge(stack, destination, {**sent.accepted, **again[0].accepted}, within=60)
+    # as TradingView does: the same body again, without a header, until it is answered
+    again = asyncio.run(send_again(stack.webhook_url, stack.secret, sent.refused, tickers=TICKERS))
+    assert again.accepted.keys() == sent.refused.keys()
+    judge(stack, destination, {**sent.accepted, **again.accepted}, within=60)
 
 
 @contextmanager
