@@ -77,7 +77,7 @@ class Post:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the request still waits, and so is told that the post is stored."""
+        """Whether the request still waits, and so gets the 202."""
         return not self.answer.done()
 
     @property

@@ -40,7 +40,7 @@ class Keyed(Protocol):
 
     @property
     def is_answered(self) -> bool:
-        """Whether its sender is told that it is stored; False if its request ended before."""
+        """Whether its sender gets the 202; False if its request ended before."""
 
     @property
     def is_rejected(self) -> bool:

@@ -93,7 +93,7 @@ _PERCENT_OF_POSITION = "percentofposition"
 def read(fields: Fields) -> Reading:
     """Read an alert's fields: `action` (else `side`), then `sentiment` or `market_position`, then `quantity`.
 
-    Words count in any case, with or without blanks, `_` and `-`.
+    Words count in any case, with or without whitespace, `_` and `-`.
     """
     word, reason = _read_word(fields)
     if reason:

@@ -36,7 +36,7 @@ def of_kind(told: dict[str, Any], status: str) -> list[tuple[str, dict[str, Any]
 
 
 async def check_codes(desk: Desk) -> None:
-    """Check that every text in the database is said by the code and the parameters beside it."""
+    """Check that every stored text is what its code and parameters render."""
     rows = await desk.database.fetch(
         """SELECT reason, reason_code, reason_params FROM signals
            UNION ALL SELECT reason, reason_code, reason_params FROM signal_events WHERE reason <> ''

@@ -35,7 +35,7 @@ async def alarms(app: AppServer) -> set[str]:
 
 
 async def unknown_buy(desk: Desk, app: AppServer, *, status: int = 500) -> UUID:
-    """A buy that failed because nobody knows whether the destination acted on it."""
+    """A buy that failed with an unknown outcome."""
     desk.receiver.answer = in_turn(status)
     buy = await desk.send(app, "AAPL", "buy")
     assert (await desk.until(app, buy))["status"] == "failed"
