@@ -21,16 +21,19 @@ _REDUCE: Changes = {"action": _EXIT, "sentiment": None}
 _CLOSE: Changes = {**_REDUCE, "quantity": None, "quantityType": None}
 
 
-def render(body: bytes, *, signal_id: UUID, order_type: str, map_action: bool) -> bytes:
+def render(
+    body: bytes, *, signal_id: UUID, order_type: str, map_action: bool, intent: Intent | None = None
+) -> bytes:
     """Return the body to send.
 
-    `ticker` is the sender's in upper case and without exchange. `signal_id` is added if the alert has none.
+    `intent` is the one that the book gives, None if the alert alone decides. `ticker` is the sender's in
+    upper case and without exchange. `signal_id` is added if the alert has none.
 
     Raises:
         ValueError: `body` is not a JSON object.
     """
     fields = _fields_of(body)
-    changes = dict(changes_of(fields, order_type, map_action=map_action))
+    changes = dict(changes_of(fields, order_type, map_action=map_action, intent=intent))
     if ticker := spell_ticker(fields.get("ticker")):
         changes["ticker"] = json.dumps(ticker).encode()
     if fields.get("signal_id", b"null") in _EMPTY_VALUES:
@@ -38,7 +41,7 @@ def render(body: bytes, *, signal_id: UUID, order_type: str, map_action: bool) -
     return _apply(body, fields, changes)
 
 
-def changes_of(fields: Fields, order_type: str, *, map_action: bool) -> Changes:
+def changes_of(fields: Fields, order_type: str, *, map_action: bool, intent: Intent | None = None) -> Changes:
     """Return what to change in an order's members; those without a change go out as they came.
 
     A person's order is an exit, whatever `map_action` says. The bridge takes a sentiment beside buy only.
@@ -47,7 +50,9 @@ def changes_of(fields: Fields, order_type: str, *, map_action: bool) -> Changes:
         return _CLOSE
     if not map_action:
         return {}
-    return _entry(fields) if order_type == SignalType.BUY else _exit(fields)
+    reading = read(fields)
+    intent = intent or reading.intent
+    return _entry(fields, intent) if order_type == SignalType.BUY else _exit(fields, intent, reading.word)
 
 
 def intent_of(body: bytes) -> Intent | None:
@@ -66,17 +71,16 @@ def _fields_of(body: bytes) -> Fields:
         raise ValueError("the body is not a JSON object") from error
 
 
-def _entry(fields: Fields) -> Changes:
-    if read(fields).intent is Intent.ADD:
+def _entry(fields: Fields, intent: Intent | None) -> Changes:
+    if intent is Intent.ADD:
         return {"action": _ADD, "sentiment": None}
     return {"action": _BUY, **_sentiment(fields)}
 
 
-def _exit(fields: Fields) -> Changes:
-    reading = read(fields)
-    if reading.intent is Intent.ADJUST:
-        return {"action": json.dumps(reading.word).encode()}
-    if reading.intent in {Intent.REDUCE, Intent.REDUCE_OR_CLOSE}:
+def _exit(fields: Fields, intent: Intent | None, word: str) -> Changes:
+    if intent is Intent.ADJUST:
+        return {"action": json.dumps(word).encode()}
+    if intent in {Intent.REDUCE, Intent.REDUCE_OR_CLOSE}:
         return {**_REDUCE, **_percentage(fields)}
     return _CLOSE
 

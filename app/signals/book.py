@@ -1,17 +1,289 @@
-"""The position book: what a delivered order does to the position of its ticker. Pure.
+"""The position book of a ticker at one destination: what alerts mean for it, and what orders do to it. Pure.
 
-A ticker has at most one open position (a unique index ensures it), which counts its buys. The statement that
-writes a delivery's outcome applies the effect in the same transaction (`app/orders/queries.sql`).
+`resolve` turns a reading into the intent of an order; `apply` changes the position by an order's outcome.
+Fails open: for an exit, what may be open counts as open.
 """
 
+from decimal import Context, Decimal
 from enum import StrEnum
+from typing import Literal, NamedTuple
 
-from app.signals.reading import Intent
-from app.signals.statuses import SignalType
+from app.signals.reading import ENTRIES, MAY_COVER, Intent, Quantity, Reading, Sentiment
+from app.signals.reasons import Reason, ReasonCode
+from app.signals.statuses import Outcome, SignalType
+
+# Exact for sums and percentages of numbers with 60 digits before and after the point.
+_EXACT = Context(prec=400)
+
+
+class Position(NamedTuple):
+    """An open position. `quantity` None: unknown.
+
+    Unconfirmed means that it may be open, because the outcome of an order is unknown. `quantity` is then what
+    it holds if it is open.
+    """
+
+    quantity: Decimal | None
+    is_confirmed: bool = True
+
+
+class OrderTerms(NamedTuple):
+    """What an order asks for. `sentiment` is the position after it, where the alert says so."""
+
+    intent: Intent
+    quantity: Quantity | None = None
+    sentiment: Sentiment | None = None
+
+
+class PendingOrder(NamedTuple):
+    """An unfinished order. `is_sending`: an attempt is open. `is_decided` False: an undecided entry."""
+
+    terms: OrderTerms
+    is_sending: bool = False
+    is_decided: bool = True
+
+
+class Book(NamedTuple):
+    """The position by the orders with a known outcome, and the unfinished orders in order of arrival.
+
+    `last_exit_sentiment` is that of the ticker's last finished exit.
+    """
+
+    position: Position | None = None
+    pending: tuple[PendingOrder, ...] = ()
+    last_exit_sentiment: Sentiment | None = None
+
+    @property
+    def projected(self) -> Position | None:
+        """The position once every decided pending order is delivered."""
+        position = self.position
+        for order in self.pending:
+            if order.is_decided:
+                position = apply(order.terms, Outcome.DELIVERED, position)
+        return position
+
+    @property
+    def reason_to_exit(self) -> Reason | None:
+        """Why an exit passes: something is, may be or is about to be open. None: it is unmatched."""
+        if self.position is not None:
+            return _reason_held(self.position)
+        if any(order.terms.intent in ENTRIES for order in self.pending):
+            return Reason(ReasonCode.ITS_BUY_PENDING)
+        return None
+
+    @property
+    def follows_reversal(self) -> bool:
+        """Whether the last exit, pending or finished, was to end in a short position."""
+        exits = [order.terms for order in self.pending if order.terms.intent in _EXITS]
+        return (exits[-1].sentiment if exits else self.last_exit_sentiment) is Sentiment.SHORT
+
+
+class BookRules(NamedTuple):
+    """The operator's choices where an alert and the book leave one."""
+
+    duplicate_buys: Literal["forward", "add", "reject"] = "forward"
+    partial_exits: Literal["keep_open", "close"] = "keep_open"
+    unmatched_exits: Literal["reject", "forward"] = "reject"
+
+
+class Resolution(NamedTuple):
+    """The intent of the order to make, or None with the reason for the rejection.
+
+    An approved exit has the reason why it passes. An approved entry has none, because the list decides it.
+    `is_unmatched`: an exit of a ticker with nothing open.
+    """
+
+    intent: Intent | None
+    reason: Reason | None = None
+    remarks: tuple[str, ...] = ()
+    is_unmatched: bool = False
+
+
+_EXITS = frozenset({Intent.CLOSE, Intent.REDUCE})
+_HUNDRED = Decimal(100)
+
+
+def resolve(reading: Reading, book: Book, rules: BookRules) -> Resolution:
+    """Resolve an alert on the book of one destination: the order to make, or the reason for none."""
+    match reading.intent:
+        case None:
+            return Resolution(None, reading.reason, reading.remarks)
+        case Intent.OPEN | Intent.ADD:
+            return _resolve_entry(reading, book, rules)
+        case Intent.ADJUST:
+            reason = book.reason_to_exit
+            intent = Intent.ADJUST if reason else None
+            return Resolution(intent, reason or Reason(ReasonCode.NOTHING_OPEN), reading.remarks)
+        case _:
+            return _resolve_exit(reading, book, rules)
+
+
+def resolve_claimed(
+    decided: Intent,
+    reading: Reading,
+    position: Position | None,
+    rules: BookRules,
+    *,
+    is_retry_of_unknown: bool = False,
+) -> Resolution:
+    """Resolve a decided order again, right before its attempt: no earlier order of its ticker is pending.
+
+    Earlier orders may have ended otherwise than the decision projected. An order decided as `CLOSE` never
+    becomes less. An add to an unconfirmed position is sent as buy. `is_retry_of_unknown`: the position may
+    come from an earlier attempt of the same order, so it does not make that order a duplicate.
+    """
+    if is_retry_of_unknown:
+        rules = rules._replace(duplicate_buys="forward")
+    resolution = resolve(reading, Book(position), rules)
+    if decided is Intent.CLOSE and resolution.intent in _EXITS:
+        return resolution._replace(intent=Intent.CLOSE)
+    if resolution.intent is Intent.ADD and position is not None and not position.is_confirmed:
+        return resolution._replace(intent=Intent.OPEN)
+    return resolution
+
+
+def is_overtaken(order: PendingOrder, by: Intent) -> bool:
+    """Return whether an earlier order ends undelivered because of this exit: entries that have not left.
+
+    No exit waits behind an entry. A `REDUCE` ends none: an entry without a decision it passes.
+    """
+    return by is Intent.CLOSE and order.terms.intent in ENTRIES and not order.is_sending
+
+
+def apply(terms: OrderTerms, outcome: Outcome, position: Position | None) -> Position | None:
+    """Return the position after an attempt of an order has ended; None: nothing is open.
+
+    `terms.intent` is the one that was sent. A success that becomes known after an unknown outcome is applied
+    once more: as `DELIVERED`, or as `UNKNOWN` if another order of the ticker has ended meanwhile.
+    """
+    match outcome:
+        case Outcome.DELIVERED:
+            return _apply_delivered(terms, position)
+        case Outcome.UNKNOWN:
+            return _apply_unknown(terms, position)
+        case _:
+            return position
+
+
+def _resolve_entry(reading: Reading, book: Book, rules: BookRules) -> Resolution:
+    remarks, held = reading.remarks, book.projected
+    if book.follows_reversal and MAY_COVER not in remarks:
+        remarks += (MAY_COVER,)
+    if held is None:
+        if reading.intent is Intent.ADD:
+            return Resolution(None, Reason(ReasonCode.NOTHING_TO_ADD_TO), remarks)
+        return Resolution(Intent.OPEN, None, remarks)
+    if reading.intent is Intent.ADD:
+        return Resolution(Intent.ADD, None, remarks)
+    reason = Reason(ReasonCode.BUY_PENDING) if book.position is None else _reason_held(book.position)
+    match rules.duplicate_buys:
+        case "reject":
+            return Resolution(None, Reason(ReasonCode.DUPLICATE_BUY, reason=reason), remarks)
+        case "add":
+            return Resolution(Intent.ADD, None, (*remarks, f"{reason} already: adds to it"))
+        case "forward":
+            words = f"{reason} already: sent as buy, and the quantity held is unknown from now on"
+            return Resolution(Intent.OPEN, None, (*remarks, words))
+
+
+def _resolve_exit(reading: Reading, book: Book, rules: BookRules) -> Resolution:
+    reason, held = book.reason_to_exit, book.projected
+    if reason is None and rules.unmatched_exits == "reject":
+        return Resolution(None, Reason(ReasonCode.NOTHING_OPEN), reading.remarks, is_unmatched=True)
+    if reason is None:  # not in this book, so the quantity held is unknown
+        held = Position(None, is_confirmed=False)
+    intent, remarks = _intent_of_exit(reading, held, rules)
+    return Resolution(
+        intent,
+        reason or Reason(ReasonCode.UNMATCHED),
+        (*reading.remarks, *remarks),
+        is_unmatched=reason is None,
+    )
+
+
+def _intent_of_exit(
+    reading: Reading, held: Position | None, rules: BookRules
+) -> tuple[Intent | None, tuple[str, ...]]:
+    """Return `CLOSE` or `REDUCE`, and a remark where the book decides which."""
+    if reading.intent is not Intent.REDUCE_OR_CLOSE:
+        return reading.intent, ()
+    shares = reading.quantity.shares if reading.quantity else None
+    quantity = held.quantity if held else Decimal(0)
+    if shares is None or quantity is None:
+        if rules.partial_exits == "close":
+            return Intent.CLOSE, ("how much stays open is unknown: closes the whole position",)
+        return Intent.REDUCE, ("how much stays open is unknown: sells the quantity and counts as open",)
+    if shares < quantity:
+        return Intent.REDUCE, ()
+    return Intent.CLOSE, ("the quantity is all that is held: closes the whole position",)
+
+
+def _reason_held(position: Position) -> Reason:
+    return Reason(ReasonCode.POSITION_OPEN if position.is_confirmed else ReasonCode.MAY_BE_OPEN)
+
+
+def _apply_delivered(terms: OrderTerms, position: Position | None) -> Position | None:
+    shares = terms.quantity.shares if terms.quantity else None
+    match terms.intent:
+        case Intent.OPEN:
+            # With a position the bridge may have executed the buy or not; something is open in either case.
+            return Position(shares if position is None else None)
+        case Intent.ADD:
+            return _added(position, shares)
+        case Intent.CLOSE:
+            return None
+        case Intent.REDUCE if position is not None:
+            return _reduced(position, terms)
+        case _:
+            return position
+
+
+def _added(position: Position | None, shares: Decimal | None) -> Position:
+    if position is None or not position.is_confirmed:
+        # Fails open: the bridge executes no add where nothing is open, and its answer does not say so.
+        return Position(None, is_confirmed=False)
+    if position.quantity is None or shares is None:
+        return Position(None)
+    return Position(_EXACT.add(position.quantity, shares))
+
+
+def _reduced(position: Position, terms: OrderTerms) -> Position | None:
+    left = _left(position.quantity, terms.quantity)
+    if left is None or left > 0:
+        return position._replace(quantity=left)
+    if terms.sentiment is Sentiment.LONG:  # the sender holds more than the book knows of
+        return position._replace(quantity=None)
+    return None
+
+
+def _left(held: Decimal | None, sold: Quantity | None) -> Decimal | None:
+    """Return what is left, None if unknown. How the bridge rounds a percentage is unknown, too."""
+    if held is None or sold is None:
+        return None
+    if sold.percent is not None:
+        left = _EXACT.divide(_EXACT.multiply(held, _EXACT.subtract(_HUNDRED, sold.percent)), _HUNDRED)
+        return left if left == left.to_integral_value(context=_EXACT) else None
+    return None if sold.shares is None else _EXACT.subtract(held, sold.shares)
+
+
+def _apply_unknown(terms: OrderTerms, position: Position | None) -> Position | None:
+    """Return what may be open: exits pass, and a person is asked."""
+    match terms.intent:
+        case Intent.OPEN if position is None:
+            shares = terms.quantity.shares if terms.quantity else None
+            return Position(shares, is_confirmed=False)
+        case Intent.OPEN | Intent.ADD:
+            return Position(None, is_confirmed=False)
+        case Intent.CLOSE if position is not None:
+            return position._replace(is_confirmed=False)
+        case Intent.REDUCE if position is not None:
+            return Position(None, is_confirmed=False)
+        case _:
+            return position
 
 
 class Effect(StrEnum):
-    """The effect of a delivered order on the position of its ticker."""
+    """The effect of a delivered order on the position of its ticker, as the statements apply it today."""
 
     OPENS = "opens"  # if a position is open already, it counts one more buy
     CLOSES = "closes"  # no effect if no position is open

@@ -32,16 +32,34 @@ class Sentiment(StrEnum):
     FLAT = "flat"
 
 
+class Unit(StrEnum):
+    """What a quantity counts."""
+
+    SHARES = "shares"
+    PERCENT = "percent"  # of the position: 50 is half of it
+    OTHER = "other"  # dollars, percent of equity: how many shares that is, the destination decides
+
+
 class Quantity(NamedTuple):
-    """How much to sell. `amount` None: unreadable; with `is_percentage` 50 is half of the position."""
+    """How much to buy or sell. `amount` None: unreadable."""
 
     amount: Decimal | None
-    is_percentage: bool
+    unit: Unit = Unit.SHARES
 
     @property
     def is_positive(self) -> bool:
-        """Whether something can be sold by it."""
+        """Whether something can be bought or sold by it."""
         return self.amount is not None and self.amount > 0
+
+    @property
+    def shares(self) -> Decimal | None:
+        """The number of shares; None if that is unknown."""
+        return self.amount if self.is_positive and self.unit is Unit.SHARES else None
+
+    @property
+    def percent(self) -> Decimal | None:
+        """The percentage of the position; None if it is not given as one."""
+        return self.amount if self.is_positive and self.unit is Unit.PERCENT else None
 
 
 class Reading(NamedTuple):
@@ -49,7 +67,8 @@ class Reading(NamedTuple):
 
     `word` is the one that decided, in lower case without separators. `remarks` say what was not used, or
     was read otherwise than the sender may expect. `may_be_exit`: it is rejected, and what cannot be read may
-    have been an exit.
+    have been an exit. `sentiment` is the position after the order. `quantity` is the sender's, and
+    None for a `CLOSE`.
     """
 
     intent: Intent | None
@@ -57,6 +76,8 @@ class Reading(NamedTuple):
     word: str = ""
     remarks: tuple[str, ...] = ()
     may_be_exit: bool = False
+    sentiment: Sentiment | None = None
+    quantity: Quantity | None = None
 
     @property
     def stored_intent(self) -> str | None:
@@ -68,11 +89,12 @@ class Reading(NamedTuple):
         """The signal's type; None if the alert is rejected."""
         if self.intent is None:
             return None
-        return SignalType.BUY if self.intent in _ENTRIES else SignalType.SELL
+        return SignalType.BUY if self.intent in ENTRIES else SignalType.SELL
 
 
 UNREAD = "unread"
-_ENTRIES = frozenset({Intent.OPEN, Intent.ADD})
+MAY_COVER = "the quantity may include covering a short"
+ENTRIES = frozenset({Intent.OPEN, Intent.ADD})
 _ENTRY_WORDS = frozenset({"buy", "long", "enter", "enterlong", "buytoopen", "add"})
 _EXIT_WORDS = frozenset({"sell", "exit", "close", "flat", "flatten", "exitlong", "closelong", "selltoclose"})
 _REVERSE = "reverse"
@@ -87,7 +109,7 @@ SENTIMENTS = {  # by the words that the bridge documents
     "bearish": Sentiment.SHORT,
     "flat": Sentiment.FLAT,
 }
-_PERCENT_OF_POSITION = "percentofposition"
+_UNITS = {"": Unit.SHARES, "fixedquantity": Unit.SHARES, "percentofposition": Unit.PERCENT}  # by quantityType
 
 
 def read(fields: Fields) -> Reading:
@@ -114,9 +136,8 @@ def read_quantity(fields: Fields) -> Quantity | None:
     if not text:
         return None
     if text.endswith("%"):
-        return Quantity(read_number(text[:-1].rstrip()), is_percentage=True)
-    kind = _fold(read_text(fields.get("quantityType")))
-    return Quantity(read_number(text), is_percentage=kind == _PERCENT_OF_POSITION)
+        return Quantity(read_number(text[:-1].rstrip()), Unit.PERCENT)
+    return Quantity(read_number(text), _UNITS.get(_fold(read_text(fields.get("quantityType"))), Unit.OTHER))
 
 
 def _read_word(fields: Fields) -> tuple[str, Reason | None]:
@@ -146,37 +167,42 @@ def _read_entry(word: str, fields: Fields) -> Reading:
     if sentiment in {Sentiment.FLAT, Sentiment.SHORT}:
         return Reading(None, Reason(ReasonCode.COVERS_SHORT), word)
     if read_sentiment(fields, "prev_market_position") is Sentiment.SHORT:
-        remarks += ("the quantity may include covering a short",)
-    return Reading(Intent.ADD if word == "add" else Intent.OPEN, None, word, remarks)
+        remarks += (MAY_COVER,)
+    intent = Intent.ADD if word == "add" else Intent.OPEN
+    return Reading(intent, None, word, remarks, sentiment=sentiment, quantity=read_quantity(fields))
 
 
 def _read_exit(word: str, fields: Fields) -> Reading:
     sentiment, remarks = _position_after(fields)
     if word == _REVERSE or sentiment is Sentiment.SHORT:
-        return Reading(Intent.CLOSE, None, word, (*remarks, "closes the long position; no short is opened"))
-    if sentiment is Sentiment.FLAT:
-        return Reading(Intent.CLOSE, None, word, remarks)
-    quantity = read_quantity(fields)
+        remarks += ("closes the long position; no short is opened",)
+        return Reading(Intent.CLOSE, None, word, remarks, sentiment=Sentiment.SHORT)
+    quantity = None if sentiment is Sentiment.FLAT else read_quantity(fields)
     if quantity is None:
         if sentiment is Sentiment.LONG:
             remarks += ("sentiment is long and there is no quantity: closes the whole position",)
-        return Reading(Intent.CLOSE, None, word, remarks)
-    if not quantity.is_positive:
-        text = shown(read_text(fields.get("quantity")))
-        if sentiment is Sentiment.LONG:
-            unusable = Reason(ReasonCode.QUANTITY_UNUSABLE, word=text)
-            return Reading(None, unusable, word, may_be_exit=True)
-        remarks += (f"quantity '{text}' is not a number above 0: closes the whole position",)
-        return Reading(Intent.CLOSE, None, word, remarks)
-    return Reading(_intent_of_part(quantity, sentiment), None, word, remarks)
-
-
-def _intent_of_part(quantity: Quantity, sentiment: Sentiment | None) -> Intent:
+        return Reading(Intent.CLOSE, None, word, remarks, sentiment=sentiment)
+    if quantity.is_positive:
+        return _read_part(word, quantity, sentiment, remarks)
+    text = shown(read_text(fields.get("quantity")))
     if sentiment is Sentiment.LONG:
-        return Intent.REDUCE
-    if quantity.is_percentage and quantity.amount is not None:
-        return Intent.REDUCE if quantity.amount < 100 else Intent.CLOSE
-    return Intent.REDUCE_OR_CLOSE
+        return Reading(None, Reason(ReasonCode.QUANTITY_UNUSABLE, word=text), word, may_be_exit=True)
+    remarks += (f"quantity '{text}' is not a number above 0: closes the whole position",)
+    return Reading(Intent.CLOSE, None, word, remarks)
+
+
+def _read_part(
+    word: str, quantity: Quantity, sentiment: Sentiment | None, remarks: tuple[str, ...]
+) -> Reading:
+    if sentiment is Sentiment.LONG:
+        intent = Intent.REDUCE
+    elif quantity.percent is None:
+        intent = Intent.REDUCE_OR_CLOSE
+    elif quantity.percent < 100:
+        intent = Intent.REDUCE
+    else:
+        return Reading(Intent.CLOSE, None, word, remarks)
+    return Reading(intent, None, word, remarks, sentiment=sentiment, quantity=quantity)
 
 
 def _position_after(fields: Fields) -> tuple[Sentiment | None, tuple[str, ...]]:
