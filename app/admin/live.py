@@ -9,6 +9,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from app.admin import snapshot
+from app.alarms.conditions import database_alarm
 from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.reading import ReadLimitError
@@ -48,7 +49,7 @@ async def run(context: AppContext, hub: Hub) -> None:
             continue
         except TRANSIENT_DB_ERRORS as error:
             log.warning("live updates wait for the database", error=describe(error))
-            hub.publish(Message("alarm", [snapshot.database_alarm()]))
+            hub.publish(Message("alarm", [database_alarm()]))
             shown = None
             await asyncio.sleep(_POLL_SECONDS)
             continue

@@ -3,19 +3,14 @@
 Names and order of the fields are those of the columns that `repository.py` reads.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, computed_field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from app.runtime.denials import Kind
-from app.signals.reasons import Reason
-from app.web.patterns import translate
-from app.web.reasons import render
-from app.web.texts import text
 
 Status = Literal["received", "approved", "rejected", "forwarding", "forwarded", "failed", "expired"]
 SignalType = Literal["buy", "sell", "manual_sell", "position_close", "sell_all"]
@@ -98,24 +93,6 @@ class Story(BaseModel):
     attempts: list[Attempt]
 
 
-class TopN(BaseModel):
-    """The current Top-N list, rank 1 first. Before the first fetch `last_update` is null; it is not fresh.
-
-    `error` says why the latest refresh failed, empty if it did not.
-    """
-
-    model_config = ConfigDict(json_schema_serialization_defaults_required=True)  # an answer has them all
-
-    strategy: str | None = None
-    source: str | None = None
-    tickers: list[str] = []
-    last_update: datetime | None = None
-    age_seconds: float | None = None
-    max_age_seconds: int | None = None
-    fresh: bool = False
-    error: str = ""
-
-
 class Destination(BaseModel):
     """Where orders are delivered, and whether it accepts requests now."""
 
@@ -152,25 +129,6 @@ class Changes(BaseModel):
     newest: int
     window_start: int
     window_size: int
-
-
-class Alarm(BaseModel):
-    """A condition that a person should act on. `code` is stable; `text` is in the reader's language."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    code: str
-    values: Mapping[str, str | Reason] = Field(default={}, exclude=True)  # of the text's placeholders
-
-    @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
-    @property
-    def text(self) -> str:
-        """The alarm in the language of the request."""
-        values = {
-            name: render(value) if isinstance(value, Reason) else translate(value)
-            for name, value in self.values.items()
-        }
-        return text(f"alarm.{self.code}", **values)
 
 
 class DeniedRequests(BaseModel):

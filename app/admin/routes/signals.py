@@ -6,8 +6,9 @@ from uuid import UUID
 from fastapi import APIRouter, HTTPException, Path, Request
 
 from app.admin import repository, snapshot
-from app.admin.schemas import SignalPage, Status, Story, TopN
+from app.admin.schemas import SignalPage, Status, Story
 from app.admin.snapshot import Overview
+from app.screener.current import TopN, current_top_n
 from app.web.dependencies import REFUSALS, Cursor, Limit, Reading, Ticker, context_of, signed_in
 from app.web.problems import Problem
 from app.web.texts import text
@@ -24,7 +25,7 @@ async def status(request: Request) -> Overview:
 @router.get("/top-n-tickers")
 async def top_n_tickers(request: Request, connection: Reading) -> TopN:
     """The current Top-N list, in rank order."""
-    return await snapshot.current_top_n(context_of(request), connection)
+    return await current_top_n(context_of(request), connection)
 
 
 @router.get("/signals")

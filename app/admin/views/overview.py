@@ -4,8 +4,9 @@ from typing import Any
 
 from fastapi import Request
 
-from app.admin import repository, snapshot
+from app.admin import repository
 from app.db.pool import Connection
+from app.screener.current import current_top_n
 from app.web.dependencies import context_of
 
 _ROWS = 10
@@ -17,6 +18,6 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
         connection, limit=_ROWS, before_seq=None, status=None, ticker=None
     )
     return {
-        "top_n": await snapshot.current_top_n(context_of(request), connection),
+        "top_n": await current_top_n(context_of(request), connection),
         "newest": listed.signals,
     }

@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 from fastapi import Request
 
-from app.admin import snapshot
 from app.admin.fields import Field, fields_of
 from app.admin.routes import strategies as api
 from app.admin.routes.configuration import sources_of
 from app.config.model import FINVIZ_FILE, STRATEGY_NEEDS, Strategy, merge
 from app.db.pool import Connection
 from app.positions import repository as positions
+from app.screener.current import current_top_n
 from app.screener.probation import ON_PROBATION
 from app.settings import Settings
 from app.web.dependencies import context_of
@@ -23,7 +23,7 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """Return the current list, the tickers with open positions, and each strategy with its fields."""
     context = context_of(request)
     listed = await api.strategies(request)
-    top_n = await snapshot.current_top_n(context, connection)
+    top_n = await current_top_n(context, connection)
     return {
         "top_n": top_n,
         "on_probation": top_n.error.startswith(ON_PROBATION),

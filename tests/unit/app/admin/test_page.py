@@ -12,10 +12,11 @@ from starlette.datastructures import Headers
 from app import web
 from app.admin import rendering
 from app.admin.filters import STATUSES, Listing, chosen, cursor_of, ticker_of
-from app.admin.schemas import Attempt, Event, Signal, Story, TopN
-from app.admin.snapshot import alarms
+from app.admin.schemas import Attempt, Event, Signal, Story
 from app.admin.views import VIEWS
+from app.alarms.conditions import alarms
 from app.ops.repository import SellsAtRisk
+from app.screener.current import TopN
 from app.signals.reasons import Reason, ReasonCode
 from app.web.locale import LANGUAGES, preferences_of
 from app.web.texts import FOR_SCRIPTS, catalogue

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from app.admin.snapshot import destination_alarms
+from app.alarms.conditions import destination_alarms
 from app.config.destination_url import fault_of
 from app.ops.checks import destination
 

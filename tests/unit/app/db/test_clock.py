@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.admin.snapshot import clock_alarms
+from app.alarms.conditions import clock_alarms
 from app.db.clock import DatabaseClock, machine_clock
 from app.ops import checks
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.admin.snapshot import delivery_alarms
+from app.alarms.conditions import delivery_alarms
 from app.db.clock import ClockStep
 from app.errors import ConfigFileError
 from app.ops import checks

@@ -1,0 +1,1 @@
+"""Alarms: the conditions that a person should act on."""

@@ -1,0 +1,153 @@
+"""Which alarms there are: the conditions, and what they are read from."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from app.alarms.alarm import Alarm
+from app.config.destination_url import fault_of
+from app.config.model import SystemConfig
+from app.context import AppContext
+from app.db.clock import ClockStep, DatabaseClock
+from app.db.pool import Connection
+from app.errors import ConfigFileError
+from app.ops import checks, repository
+from app.ops.checks import Blocked
+from app.ops.health import find_blocked
+from app.ops.repository import SellsAtRisk
+from app.orders.destination_state import circuit_reason
+from app.runtime.denials import Episode
+from app.runtime.supervisor import WorkerState
+from app.screener.current import TopN
+from app.signals.reasons import Reason
+
+
+async def find_alarms(
+    context: AppContext, connection: Connection, *, top_n: TopN, waiting: int
+) -> list[Alarm]:
+    """Return every alarm, the most urgent first. `waiting`: approved signals that wait for delivery.
+
+    Raises:
+        TRANSIENT_DB_ERRORS: the database is unavailable.
+    """
+    sells = await repository.fetch_sells_at_risk(connection)
+    failing = await circuit_reason(context, connection)
+    blocked = await find_blocked(context, connection)
+    return [
+        *alarms(top_n, sells, failing=failing),
+        *delivery_alarms(
+            limited_until=context.limited_until,
+            waiting=waiting,
+            clock_step=context.clock.step,
+            now=context.clock.now(),
+        ),
+        *outcome_alarms(context.unwritten_outcomes),
+        *process_alarms(context.supervisor.states(), blocked, context.intake_failure),
+        *operator_alarms(context.config.system, context.config_problems),
+        *clock_alarms(context.clock),
+        *destination_alarms(context.config.webhook.url),
+        *(denial_alarm(each) for each in context.denials.episodes().values()),
+    ]
+
+
+def alarms(top_n: TopN, sells: SellsAtRisk, *, failing: Reason | None = None) -> list[Alarm]:
+    """Return alarms about exits, the destination and the Top-N list, the most urgent first. Pure.
+
+    `failing`: how the destination fails, None while it does not.
+    """
+    counts = {
+        "sells_expired": sells.expired,
+        "sells_failed": sells.failed,
+        "alerts_unread": sells.unread,
+        "sells_late": sells.late,
+        "positions_unconfirmed": sells.unconfirmed,
+    }
+    found = [Alarm(code=code, values={"count": str(count)}) for code, count in counts.items() if count]
+    if failing:
+        found.append(Alarm(code="destination_failing", values={"reason": failing}))
+    if top_n.last_update is None:
+        found.append(Alarm(code="top_n_missing"))
+    elif not top_n.fresh:
+        found.append(Alarm(code="top_n_stale"))
+    if top_n.error:
+        found.append(Alarm(code="top_n_failing", values={"error": top_n.error}))
+    return found
+
+
+def operator_alarms(system: SystemConfig, problems: Mapping[str, ConfigFileError]) -> list[Alarm]:
+    """Return alarms about pauses and configuration files that are not valid. Pure."""
+    found = []
+    if system.intake_paused:
+        found.append(Alarm(code="intake_paused"))
+    if system.delivery_paused:
+        found.append(Alarm(code="delivery_paused"))
+    if system.engine_paused:
+        found.append(Alarm(code="engine_paused"))
+    found += [Alarm(code="config_wrong", values={"problem": str(problem)}) for problem in problems.values()]
+    return found
+
+
+def denial_alarm(found: Episode) -> Alarm:
+    """Return the alarm for denied requests: alerts may be lost, or somebody guesses the token. Pure."""
+    values = {"count": str(found.count), "address": found.last_address, "top": found.top_address}
+    return Alarm(code=f"denied_{found.kind}", values=values)
+
+
+def delivery_alarms(
+    *, limited_until: datetime | None, waiting: int, clock_step: ClockStep | None, now: datetime
+) -> list[Alarm]:
+    """Return alarms about an exhausted limit and a step of the database's clock. Reads the clock."""
+    found = []
+    if waiting and limited_until is not None and limited_until >= now + timedelta(seconds=1):
+        values = {"count": str(waiting), "time": f"{limited_until:%H:%M}"}
+        found.append(Alarm(code="limit_exhausted", values=values))
+    step = checks.clock_step(clock_step, time.monotonic())
+    if clock_step is not None and step["status"] != "ok":
+        found.append(Alarm(code="clock_stepped", values={"step": checks.describe_step(clock_step)}))
+    return found
+
+
+def outcome_alarms(unwritten: Mapping[int, str]) -> list[Alarm]:
+    """Return the alarm about outcomes of deliveries that are not stored; maps attempts to causes. Pure."""
+    if not unwritten:
+        return []
+    values = {"count": str(len(unwritten)), "error": checks.latest_cause(unwritten)}
+    return [Alarm(code="outcomes_unwritten", values=values)]
+
+
+def process_alarms(
+    states: Mapping[str, WorkerState], blocked: Sequence[Blocked], intake_failure: str = ""
+) -> list[Alarm]:
+    """Return alarms about failing or blocked workers and about intake. Pure."""
+    found = []
+    if intake_failure:
+        found.append(Alarm(code="intake_failing", values={"error": intake_failure}))
+    if blocked:
+        values = {
+            "workers": ", ".join(sorted({each.worker for each in blocked})),
+            "seconds": f"{max(each.seconds for each in blocked):.0f}",
+            "blocker": str(blocked[0].blocker),
+        }
+        found.append(Alarm(code="workers_blocked", values=values))
+    failing = [f"{name} ({state.failure})" for name, state in sorted(states.items()) if state.failure]
+    if failing:
+        found.append(Alarm(code="workers_failing", values={"workers": ", ".join(failing)}))
+    return found
+
+
+def clock_alarms(clock: DatabaseClock) -> list[Alarm]:
+    """Return the alarm for clocks that differ: limits and ages use the database's, the log the machine's."""
+    if not clock.differs:
+        return []
+    return [Alarm(code="clock_differs", values={"seconds": f"{clock.difference:+.0f}"})]
+
+
+def destination_alarms(url: str | None) -> list[Alarm]:
+    """Return the alarm for a current destination URL that is not valid; only a change is refused. Pure."""
+    fault = fault_of(url)
+    return [Alarm(code="destination_wrong", values={"fault": fault})] if fault else []
+
+
+def database_alarm() -> Alarm:
+    """Return the alarm for an unavailable database."""
+    return Alarm(code="database_away")
