@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from app import admin, intake, metrics
 from app.admin import live
+from app.alarms import routes as alarm_routes
 from app.config.store import ConfigStore, Opening
 from app.context import AppContext
 from app.db import address
@@ -105,7 +106,7 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
     )
     app.add_exception_handler(Exception, _internal_error)
     admin.install(app)
-    for routes in (screener_routes, position_routes, order_routes, decision_routes, health):
+    for routes in (screener_routes, position_routes, order_routes, decision_routes, alarm_routes, health):
         app.include_router(routes.router)
     app.add_middleware(AccessLog)
     intake.install(app)  # last, and so the first to see a request

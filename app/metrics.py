@@ -148,7 +148,8 @@ OLDEST_WAITING_SECONDS = SampledGauge(
 )
 SELLS_AT_RISK = SampledGauge(
     "sells_at_risk",
-    "Sells that need a person: late (last tenth of their age), expired, failed, unread",
+    "Exits that need a person: late (last tenth of their age), expired, failed, waiting (30 s), "
+    "unread, swallowed (taken for a duplicate), entered (a buy within 120 s after one that found nothing)",
     "state",
 )
 UNCONFIRMED_POSITIONS = SampledGauge(

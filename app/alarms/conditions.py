@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Literal, get_args
 
 from app.alarms.alarm import Alarm
 from app.config.destination_url import fault_of
@@ -14,12 +15,25 @@ from app.errors import ConfigFileError
 from app.ops import checks, repository
 from app.ops.checks import Blocked
 from app.ops.health import find_blocked
-from app.ops.repository import SellsAtRisk
+from app.ops.repository import AtRisk
+from app.orders.destination import destination_of
 from app.orders.destination_state import circuit_reason
 from app.runtime.denials import Episode
 from app.runtime.supervisor import WorkerState
 from app.screener.current import TopN
 from app.signals.reasons import Reason
+
+MOST_OF_A_CODE = 20
+# The others end when the exit leaves, or when a person confirms, dismisses or closes the position.
+SettledByPerson = Literal[
+    "sells_expired",
+    "sells_failed",
+    "exits_swallowed",
+    "alerts_unread",
+    "entries_after_exit",
+    "orders_refused",
+]
+SETTLED_BY_PERSON: frozenset[str] = frozenset(get_args(SettledByPerson))
 
 
 async def find_alarms(
@@ -30,11 +44,14 @@ async def find_alarms(
     Raises:
         TRANSIENT_DB_ERRORS: the database is unavailable.
     """
-    sells = await repository.fetch_sells_at_risk(connection)
+    destination = destination_of(context.config.webhook.url).key
+    at_risk = await repository.fetch_at_risk(connection, destination=destination)
     failing = await circuit_reason(context, connection)
     blocked = await find_blocked(context, connection)
     return [
-        *alarms(top_n, sells, failing=failing),
+        *exit_alarms(at_risk),
+        *circuit_alarms(failing),
+        *list_alarms(top_n),
         *delivery_alarms(
             limited_until=context.limited_until,
             waiting=waiting,
@@ -50,21 +67,31 @@ async def find_alarms(
     ]
 
 
-def alarms(top_n: TopN, sells: SellsAtRisk, *, failing: Reason | None = None) -> list[Alarm]:
-    """Return alarms about exits, the destination and the Top-N list, the most urgent first. Pure.
+def exit_alarms(at_risk: Sequence[AtRisk]) -> list[Alarm]:
+    """Return alarms about exits, positions and refused orders, one for each ticker. Pure.
 
-    `failing`: how the destination fails, None while it does not.
+    At most 20 of a code, those that began first: `/health` and the metrics count all.
     """
-    counts = {
-        "sells_expired": sells.expired,
-        "sells_failed": sells.failed,
-        "alerts_unread": sells.unread,
-        "sells_late": sells.late,
-        "positions_unconfirmed": sells.unconfirmed,
-    }
-    found = [Alarm(code=code, values={"count": str(count)}) for code, count in counts.items() if count]
-    if failing:
-        found.append(Alarm(code="destination_failing", values={"reason": failing}))
+    found = []
+    for code in checks.AT_RISK:
+        of_code = [each for each in at_risk if each.code == code]
+        found += [
+            Alarm(
+                code=code,
+                subject=each.ticker,
+                since=each.since,
+                settle_until=each.newest if code in SETTLED_BY_PERSON else None,
+                position_id=each.position_id if code in SETTLED_BY_PERSON else None,
+                values={"count": str(each.cases)},
+            )
+            for each in of_code[:MOST_OF_A_CODE]
+        ]
+    return found
+
+
+def list_alarms(top_n: TopN) -> list[Alarm]:
+    """Return alarms about the Top-N list. Pure."""
+    found = []
     if top_n.last_update is None:
         found.append(Alarm(code="top_n_missing"))
     elif not top_n.fresh:
@@ -83,7 +110,10 @@ def operator_alarms(system: SystemConfig, problems: Mapping[str, ConfigFileError
         found.append(Alarm(code="delivery_paused"))
     if system.engine_paused:
         found.append(Alarm(code="engine_paused"))
-    found += [Alarm(code="config_wrong", values={"problem": str(problem)}) for problem in problems.values()]
+    found += [
+        Alarm(code="config_wrong", subject=file, values={"problem": str(problem)})
+        for file, problem in problems.items()
+    ]
     return found
 
 
@@ -105,6 +135,11 @@ def delivery_alarms(
     if clock_step is not None and step["status"] != "ok":
         found.append(Alarm(code="clock_stepped", values={"step": checks.describe_step(clock_step)}))
     return found
+
+
+def circuit_alarms(failing: Reason | None) -> list[Alarm]:
+    """Return the alarm about an open circuit: how the destination fails, None while it does not. Pure."""
+    return [Alarm(code="destination_failing", values={"reason": failing})] if failing else []
 
 
 def outcome_alarms(unwritten: Mapping[int, str]) -> list[Alarm]:

@@ -349,6 +349,7 @@ async def _store_resolved(connection: Connection, posts: Sequence[Post]) -> list
             resolution.signal_id,
             DUPLICATE_PARTIAL_EXIT if _is_swallowed_exit(post, resolution) else DUPLICATE,
             is_answer=resolution.is_by_body and post.is_answered,
+            is_swallowed_exit=_is_swallowed_exit(post, resolution),
         )
         for post, resolution in zip(posts, resolutions, strict=True)
         if resolution.signal_id not in {post.id, None}

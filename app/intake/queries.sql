@@ -108,13 +108,17 @@ WHERE event.place = 1 OR stored.status = 'rejected'
 ORDER BY seq, event.place;
 
 -- name: insert_duplicates
--- $1 ids of signals, $2 reasons, $3 whether the post's 202 answers the signal's sender, too; one each for each post that is their
--- duplicate. The status stays as it is.
+-- $1 ids of signals, $2 reasons, $3 whether the post's 202 answers the signal's sender, too, $4 whether an exit is lost by it; one each
+-- for each post that is their duplicate. The status stays as it is.
 WITH post AS (
     SELECT *
-    FROM unnest($1::uuid[], $2::text[], $3::boolean[]) WITH ORDINALITY AS post (signal_id, reason, is_answer, place)
+    FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::boolean[]) WITH ORDINALITY
+        AS post (signal_id, reason, is_answer, is_swallowed_exit, place)
 ), answered AS (
     DELETE FROM unanswered_posts WHERE signal_id IN (SELECT signal_id FROM post WHERE is_answer)
+), swallowed AS (
+    INSERT INTO swallowed_exits (signal_id, ticker)
+    SELECT s.id, s.ticker FROM post JOIN signals s ON s.id = post.signal_id WHERE post.is_swallowed_exit
 )
 INSERT INTO signal_events (signal_id, status, reason)
 SELECT s.id, s.status, post.reason

@@ -61,12 +61,14 @@ class KeyTransfer(NamedTuple):
 class Duplicate(NamedTuple):
     """A post that is a duplicate of a signal; `reason` is that of the event in the signal's timeline.
 
-    `is_answer`: its 202 also answers the sender of the signal, whose resend it is.
+    `is_answer`: its 202 also answers the sender of the signal, whose resend it is. `is_swallowed_exit`: it
+    is an exit that is lost if it was not a resend.
     """
 
     signal_id: UUID
     reason: str
     is_answer: bool
+    is_swallowed_exit: bool
 
 
 class RefusedPost(NamedTuple):
@@ -140,7 +142,9 @@ async def release_keys(connection: Connection, *, keys: Collection[bytes]) -> No
 
 
 async def insert_duplicates(connection: Connection, *, duplicates: Sequence[Duplicate]) -> None:
-    """Insert an event for each duplicate; delete the signals that they answer from the unanswered ones.
+    """Insert an event for each duplicate, and each exit that is lost by it.
+
+    Delete the signals that they answer from the unanswered ones.
 
     A signal that was deleted has no timeline.
     """

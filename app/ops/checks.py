@@ -118,18 +118,28 @@ def describe_step(step: ClockStep) -> str:
     return f"{direction} by {abs(step.seconds):.0f} s"
 
 
+_AT_RISK = {  # by code of the alarm, the most urgent first
+    "sells_expired": "exits expired undelivered; their positions are still open",
+    "sells_failed": "exits failed; their positions are still open",
+    "exits_swallowed": "partial exits were taken for duplicates and not executed",
+    "exits_waiting": "exits were not delivered within 30 s",
+    "alerts_unread": "alerts of open positions could not be read",
+    "sells_late": "exits are about to expire undelivered",
+    "entries_after_exit": "positions were opened just after an exit that found none",
+    "positions_unconfirmed": "positions may be open: confirm or dismiss them",
+    "orders_refused": "orders in a row were refused by the destination",
+}
+AT_RISK = tuple(_AT_RISK)
+
+
 def sells(queues: Queues) -> Check:
-    """Degrade while a person has to act: for a sell that ends undelivered, or a position that may be open."""
-    if queues.sells_expired:
-        return _degraded(f"{queues.sells_expired} sells expired undelivered; their positions are still open")
-    if queues.sells_failed:
-        return _degraded(f"{queues.sells_failed} sells failed; their positions are still open")
-    if queues.alerts_unread:
-        return _degraded(f"{queues.alerts_unread} alerts of open positions could not be read")
-    if queues.sells_late:
-        return _degraded(f"{queues.sells_late} sells are about to expire undelivered")
-    if queues.positions_unconfirmed:
-        return _degraded(f"{queues.positions_unconfirmed} positions may be open: confirm or dismiss them")
+    """Degrade while a person has to act: for an exit that did not get through, or orders that are refused.
+
+    The check is public: it counts, and names no ticker.
+    """
+    for code, what in _AT_RISK.items():
+        if count := queues.at_risk[code]:
+            return _degraded(f"{count} {what}")
     return {"status": "ok"}
 
 

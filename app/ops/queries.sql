@@ -6,47 +6,101 @@ SELECT count(*) FILTER (WHERE is_undecided) AS received,
        coalesce(extract(epoch FROM clock_timestamp() - min(since) FILTER (WHERE NOT is_undecided))::float8, 0) AS oldest_approved
 FROM (SELECT is_undecided, coalesce(renewed_at, received_at) AS since FROM unfinished_signals) AS waiting;
 
--- name: sells_at_risk
--- `late`: sells in the last tenth of their time to expiry. `expired`, `failed`: sells that ended undelivered while their position is
--- open, until a later exit is delivered; and those that a person ordered in the last 24 hours. `unconfirmed`: positions that may be open.
--- `unread`: rejected alerts of open positions that may have been exits. An order that only adjusts others is no exit, and an exit of
--- a part replaces only another one.
+-- name: at_risk
+-- $1 destination. What needs a person, by code of the alarm and ticker; `position_id` is the ticker's open position. What a person has
+-- settled is left out. An order that only adjusts others is no exit, and an exit of a part replaces only another one.
+-- `sells_late`: exits in the last tenth of their time to expiry. `exits_waiting`: undelivered 30 s after their alert, of a ticker that
+-- is open or about to be. `sells_expired`, `sells_failed`: exits that ended undelivered while their position is open, until a later
+-- one is delivered; and those that a person ordered in the last 24 hours. `exits_swallowed`: taken for duplicates.
+-- `entries_after_exit`: a position opened within 120 s after an exit that found none. `alerts_unread`: rejected alerts of open
+-- positions that may have been exits. `positions_unconfirmed`: positions that may be open. `orders_refused`: the last orders were
+-- refused with 400 or 422, at least three.
 WITH held AS (
-    SELECT p.ticker, p.opened_at, coalesce((SELECT received_at FROM signals WHERE id = p.opened_by), p.opened_at) AS asked_at, exit.*
+    SELECT p.id, p.ticker, p.opened_at, p.confirmed, entry.seq AS entry_seq, coalesce(entry.received_at, p.opened_at) AS asked_at, exit.*
     FROM positions p
+    LEFT JOIN LATERAL (SELECT seq, received_at FROM signals WHERE id = p.opened_by OFFSET 0) AS entry ON true
     LEFT JOIN LATERAL (  -- once for each position, not for each of its signals
-        SELECT max(seq) FILTER (WHERE intent <> 'reduce') AS last_whole, max(seq) AS last_part
-        FROM (SELECT seq, coalesce(intent, 'close') AS intent FROM signals
+        SELECT max(seq) FILTER (WHERE intent <> 'reduce') AS last_whole, max(seq) AS last_part, max(received_at) AS last_at
+        FROM (SELECT seq, coalesce(intent, 'close') AS intent, received_at FROM signals
               WHERE ticker = p.ticker AND status = 'forwarded' AND type <> 'buy' AND intent IS DISTINCT FROM 'adjust'
                 AND status_at > p.opened_at
               OFFSET 0) AS delivered
     ) AS exit ON true
     WHERE p.status = 'open'
 ), undelivered AS (
-    SELECT s.id, s.status
+    SELECT s.id, s.status, s.ticker, s.status_at
     FROM held, LATERAL (
-        SELECT id, status FROM signals u
+        SELECT id, status, ticker, status_at FROM signals u
         WHERE ticker = held.ticker AND status IN ('failed', 'expired') AND type <> 'buy' AND imported_at IS NULL
           AND status_at > held.opened_at AND intent IS DISTINCT FROM 'adjust'
           AND seq > coalesce(CASE intent WHEN 'reduce' THEN held.last_part ELSE held.last_whole END, 0)
         OFFSET 0) AS s  -- position by position, and not through everything that ever ended
     UNION
-    SELECT id, status
+    SELECT id, status, ticker, status_at
     FROM signals
     WHERE status IN ('failed', 'expired') AND type <> 'buy' AND type = 'manual_sell' AND imported_at IS NULL
       AND status_at > now() - interval '24 hours'
+), waiting AS (
+    SELECT ticker, coalesce(renewed_at, received_at) AS since, expires_at, seq, type
+    FROM unfinished_signals
+    WHERE type <> 'buy' AND intent IS DISTINCT FROM 'adjust'
+), late AS (  -- a ticker once, so that the look at its position is made once
+    SELECT ticker, min(since) AS since, max(seq) AS newest, count(*) AS exits, bool_or(type = 'manual_sell') AS is_ordered
+    FROM waiting WHERE since < clock_timestamp() - interval '30 seconds'
+    GROUP BY ticker
+), found AS (
+    SELECT 'sells_late' AS code, ticker, since AS at, 1 AS count FROM waiting
+    WHERE expires_at - clock_timestamp() < (expires_at - since) / 10
+    UNION ALL
+    SELECT 'exits_waiting', ticker, since, exits FROM late
+    WHERE is_ordered
+       OR EXISTS (SELECT FROM held WHERE held.ticker = late.ticker)
+       OR EXISTS (SELECT FROM unfinished_signals b
+                  WHERE b.ticker = late.ticker AND b.type = 'buy' AND b.seq < late.newest AND b.is_live OFFSET 0)
+    UNION ALL
+    SELECT 'sells_' || status, ticker, status_at, 1 FROM undelivered
+    UNION ALL
+    SELECT 'exits_swallowed', held.ticker, swallowed.at, 1
+    FROM held JOIN swallowed_exits swallowed USING (ticker)
+    WHERE swallowed.at > held.asked_at AND swallowed.at > coalesce(held.last_at, '-infinity')
+    UNION ALL
+    SELECT 'entries_after_exit', held.ticker, held.asked_at, 1
+    FROM held, LATERAL (
+        SELECT FROM (SELECT status, type, intent, received_at, imported_at FROM signals u
+                     WHERE ticker = held.ticker AND seq < held.entry_seq ORDER BY seq DESC LIMIT 10) AS earlier
+        WHERE status = 'rejected' AND type <> 'buy' AND intent IS DISTINCT FROM 'adjust' AND imported_at IS NULL
+          AND received_at > held.asked_at - interval '120 seconds'
+        LIMIT 1) AS unmatched
+    UNION ALL
+    SELECT 'alerts_unread', held.ticker, alert.received_at, 1
+    FROM held, LATERAL (
+        SELECT received_at FROM signals u
+        WHERE ticker = held.ticker AND intent = 'unread' AND received_at > held.asked_at AND seq > coalesce(held.last_whole, 0)
+        OFFSET 0) AS alert
+    UNION ALL
+    SELECT 'positions_unconfirmed', ticker, opened_at, 1 FROM held WHERE NOT confirmed
+), refused AS (
+    SELECT signal_id, ended_at
+    FROM (SELECT signal_id, outcome, http_status, ended_at,
+                 count(*) FILTER (WHERE outcome = 'delivered') OVER (ORDER BY ended_at DESC) AS deliveries_since
+          FROM (SELECT signal_id, outcome, http_status, ended_at FROM attempts
+                WHERE destination = $1 AND ended_at IS NOT NULL AND NOT imported
+                ORDER BY ended_at DESC LIMIT 20) AS newest) AS counted
+    WHERE deliveries_since = 0 AND outcome = 'refused' AND http_status IN (400, 422)
+      AND ended_at > coalesce((SELECT until FROM settled_alarms WHERE code = 'orders_refused'), '-infinity')
 )
-SELECT
-    (SELECT count(*) FROM unfinished_signals
-     WHERE type <> 'buy' AND expires_at - clock_timestamp() < (expires_at - coalesce(renewed_at, received_at)) / 10) AS late,
-    (SELECT count(*) FROM undelivered WHERE status = 'expired') AS expired,
-    (SELECT count(*) FROM undelivered WHERE status = 'failed') AS failed,
-    (SELECT count(*) FROM positions WHERE status = 'open' AND NOT confirmed) AS unconfirmed,
-    (SELECT count(*)
-     FROM held, LATERAL (
-         SELECT FROM signals u
-         WHERE ticker = held.ticker AND intent = 'unread' AND received_at > held.asked_at AND seq > coalesce(held.last_whole, 0)
-         OFFSET 0) AS alert) AS unread
+SELECT code, ticker, sum(count)::int AS cases, min(at) AS since, max(at) AS newest,
+       (SELECT id FROM held WHERE held.ticker = found.ticker) AS position_id
+FROM found
+WHERE NOT EXISTS (
+    SELECT FROM settled_alarms settled
+    WHERE settled.code = found.code AND settled.subject = found.ticker AND settled.until >= found.at)
+GROUP BY code, ticker
+UNION ALL
+SELECT 'orders_refused', '', count(DISTINCT signal_id)::int, min(ended_at), max(ended_at), NULL
+FROM refused
+HAVING count(DISTINCT signal_id) >= 3
+ORDER BY since
 
 -- name: probe
 -- $1 strategy. One row: its newest list and last refresh, NULL where there is none. Ages in seconds.

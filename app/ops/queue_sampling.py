@@ -2,17 +2,28 @@
 
 import asyncio
 import time
+from collections import Counter
 
 from app import metrics
 from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.ops import repository
+from app.orders.destination import destination_of
 
 _INTERVAL_SECONDS = 1.0
 # Counting takes at most 5 % of the time, unless the figures would become older than the longest pause.
 _PAUSE_FACTOR = 20
 _LONGEST_PAUSE_SECONDS = 10.0
 _STATEMENT_SECONDS = 10.0
+_STATES = {  # label of the metric, by code of the alarm
+    "sells_late": "late",
+    "sells_expired": "expired",
+    "sells_failed": "failed",
+    "alerts_unread": "unread",
+    "exits_waiting": "waiting",
+    "exits_swallowed": "swallowed",
+    "entries_after_exit": "entered",
+}
 
 
 async def run(context: AppContext, name: str) -> None:
@@ -34,18 +45,21 @@ async def _sample(context: AppContext, name: str) -> None:
     decided = context.queues.decided
     depths = await repository.fetch_queue_depths(context.pool, timeout_seconds=_STATEMENT_SECONDS)
     context.supervisor.beat(name)
-    sells = await repository.fetch_sells_at_risk(context.pool, timeout_seconds=_STATEMENT_SECONDS)
+    at_risk = await repository.fetch_at_risk(
+        context.pool,
+        destination=destination_of(context.config.webhook.url).key,
+        timeout_seconds=_STATEMENT_SECONDS,
+    )
     queues = context.queues
     queues.approved = depths.approved
     queues.oldest_received, queues.oldest_approved = depths.oldest_received, depths.oldest_approved
     queues.take_sample(depths.received, decided)
-    queues.sells_late, queues.sells_expired, queues.sells_failed = sells.late, sells.expired, sells.failed
-    queues.positions_unconfirmed, queues.alerts_unread = sells.unconfirmed, sells.unread
-    metrics.SELLS_AT_RISK.set(queues.sells_late, "late")
-    metrics.SELLS_AT_RISK.set(queues.sells_expired, "expired")
-    metrics.SELLS_AT_RISK.set(queues.sells_failed, "failed")
-    metrics.SELLS_AT_RISK.set(queues.alerts_unread, "unread")
-    metrics.UNCONFIRMED_POSITIONS.set(queues.positions_unconfirmed)
+    queues.at_risk = Counter()
+    for each in at_risk:
+        queues.at_risk[each.code] += each.cases
+    for code, state in _STATES.items():
+        metrics.SELLS_AT_RISK.set(queues.at_risk[code], state)
+    metrics.UNCONFIRMED_POSITIONS.set(queues.at_risk["positions_unconfirmed"])
     metrics.QUEUE_DEPTH.set(queues.received, "received")
     metrics.QUEUE_DEPTH.set(queues.approved, "approved")
     metrics.OLDEST_WAITING_SECONDS.set(queues.oldest_received, "received")

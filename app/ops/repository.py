@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from app.db.pool import Connection, Pool
 from app.db.queries import affected_rows, fetch_one, load
@@ -22,14 +23,19 @@ class QueueDepths(NamedTuple):
     oldest_approved: float
 
 
-class SellsAtRisk(NamedTuple):
-    """Sells that are about to expire or ended undelivered, positions that may be open, and unread alerts."""
+class AtRisk(NamedTuple):
+    """What needs a person: one code of an alarm for one ticker, empty where it is about none.
 
-    late: int
-    expired: int
-    failed: int
-    unconfirmed: int
-    unread: int
+    `since` and `newest` are the times of the first and the last of the `cases`. `position_id` is the
+    ticker's open position.
+    """
+
+    code: str
+    ticker: str
+    cases: int
+    since: datetime
+    newest: datetime
+    position_id: UUID | None
 
 
 class ScreenerState(NamedTuple):
@@ -62,11 +68,12 @@ async def fetch_queue_depths(database: Connection | Pool, *, timeout_seconds: fl
     return QueueDepths(**await fetch_one(database, _SQL["queues"], timeout_seconds=timeout_seconds))
 
 
-async def fetch_sells_at_risk(
-    database: Connection | Pool, *, timeout_seconds: float | None = None
-) -> SellsAtRisk:
-    """Return how many sells, and how many positions, need a person."""
-    return SellsAtRisk(**await fetch_one(database, _SQL["sells_at_risk"], timeout_seconds=timeout_seconds))
+async def fetch_at_risk(
+    database: Connection | Pool, *, destination: str, timeout_seconds: float | None = None
+) -> list[AtRisk]:
+    """Return the exits, positions and orders that need a person, the oldest first."""
+    rows = await database.fetch(_SQL["at_risk"], destination, timeout=timeout_seconds)
+    return [AtRisk(**row) for row in rows]
 
 
 async def fetch_screener_state(database: Connection | Pool, *, strategy: str) -> ScreenerState:

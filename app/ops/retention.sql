@@ -40,6 +40,18 @@ DELETE FROM actions
 WHERE id IN (SELECT id FROM actions ORDER BY id LIMIT $2)
   AND at < now() - make_interval(days => greatest($1, 365))
 
+-- name: swallowed_exits
+-- $1 days, $2 batch size.
+DELETE FROM swallowed_exits
+WHERE ctid IN (
+    SELECT ctid FROM swallowed_exits WHERE at < now() - make_interval(days => $1) LIMIT $2 FOR UPDATE SKIP LOCKED)
+
+-- name: settled_alarms
+-- $1 days, $2 batch size. A day later than the signals that were settled.
+DELETE FROM settled_alarms
+WHERE (code, subject) IN (
+    SELECT code, subject FROM settled_alarms WHERE until < now() - make_interval(days => $1 + 1) LIMIT $2)
+
 -- name: attempt_counts
 -- $1 days (at least one), $2 batch size. No window of the limiter is longer than an hour.
 DELETE FROM attempt_counts

@@ -1,6 +1,7 @@
 """How much waits in the two queues, as far as this process knows."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -8,20 +9,15 @@ class Queues:
     """Signals that wait for a decision (`received`) and for delivery (`approved`, with those on the way).
 
     A second old, ten when counting is slow; intake adds what it commits meanwhile, decisions take off what
-    they end. `oldest_*` in seconds, 0 when nothing waits. `sells_*`: in the last tenth of their age, and
-    expired or failed with their position open. `positions_unconfirmed`: positions that may be open.
-    `alerts_unread`: rejected, and maybe exits of open positions.
+    they end. `oldest_*` in seconds, 0 when nothing waits. `at_risk` counts what needs a person, by code of
+    the alarm.
     """
 
     received: int = 0
     approved: int = 0
     oldest_received: float = 0.0
     oldest_approved: float = 0.0
-    sells_late: int = 0
-    sells_expired: int = 0
-    sells_failed: int = 0
-    positions_unconfirmed: int = 0
-    alerts_unread: int = 0
+    at_risk: Counter[str] = field(default_factory=Counter)
     _decided: int = 0
 
     def count_decided(self, signals: int) -> None:

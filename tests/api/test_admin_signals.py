@@ -163,9 +163,16 @@ async def test_an_expired_sell_is_an_alarm(app_server: AppServer) -> None:
     await app_server.context.pool.execute("INSERT INTO positions (ticker) VALUES ('KEPT')")
     await add(app_server, "KEPT", "expired", signal_type="sell")
     answer = await get(app_server, "/admin/status")
-    assert answer["alarms"][0] == {
+    (position,) = await app_server.context.pool.fetch("SELECT id FROM positions")
+    alarm = answer["alarms"][0]
+    assert alarm.pop("since") == alarm.pop("settle_until")
+    assert alarm == {
         "code": "sells_expired",
-        "text": "Sells expired undelivered: 1. Their positions are still open.",
+        "severity": "critical",
+        "subject": "KEPT",
+        "position_id": str(position["id"]),
+        "text": "KEPT: exits expired undelivered: 1. The position may still be open.",
+        "action": "Close it on the page Positions, or at the broker.",
     }
 
 

@@ -266,6 +266,6 @@ async def test_an_exit_that_expires_after_the_step_is_an_alarm(desk: Desk) -> No
     assert (await desk.until(app, sell))["status"] == "expired"
 
     async def is_counted() -> bool:
-        return app.context.queues.sells_expired == 1
+        return app.context.queues.at_risk["sells_expired"] == 1
 
     await desk.wait(app, is_counted, lambda: "no alarm names the expired exit")

@@ -76,7 +76,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "positions.open_positions": "NULL",
     "positions.pending_orders": "{tickers}, '{{buy,sell}}'",
     "ops.queues": "",
-    "ops.sells_at_risk": "",
+    "ops.at_risk": "'there'",
     "transfer.extent": "",
     "admin.waiting": "",
 }

@@ -52,7 +52,7 @@ async def test_the_last_tenth_of_its_age_is_an_alarm_before_it_is_too_late(desk:
                               expires_at = now() + interval '300 seconds' WHERE id = $1""",
         sell,
     )
-    assert await alarms(app) == {"sells_late"}
+    assert await alarms(app) == {"sells_late", "exits_waiting"}
     await until_counted(desk, app, "late", 1)
     desk.receiver.answer = take
     await desk.until(app, sell, "forwarded")

@@ -1,6 +1,6 @@
 // The head of the page: what the stack is doing, and the alarms, from the messages that carry them.
 
-import { age, number } from "./time.js";
+import { age, localise, number } from "./time.js";
 import { word } from "./words.js";
 
 export function showStatus(status) {
@@ -43,17 +43,38 @@ export function showMetrics(metrics) {
 
 export function showAlarms(alarms) {
   const shown = document.querySelector("#alarms");
-  const same = JSON.stringify(alarms.map((alarm) => alarm.text)) === JSON.stringify([...shown.children].map((line) => line.textContent));
-  if (same) return; // read out again only when they changed
+  const before = [...shown.children].map((each) => each.querySelector("[data-words]").textContent);
+  if (JSON.stringify(alarms.map(words)) === JSON.stringify(before)) return; // read out again only when they changed
   shown.replaceChildren(...alarms.map(line));
+  localise(shown);
   fact("fact-alarms", alarms.length ? "some" : "none", { "[data-count]": alarms.length });
 }
 
+function words(alarm) {
+  return `${alarm.text} ${alarm.action}`.trim();
+}
+
+/** The line that the server has drawn (templates/_alarms.html), filled with an alarm. */
 function line(alarm) {
-  const element = document.createElement("li");
-  element.dataset.code = alarm.code;
-  element.textContent = alarm.text;
+  const element = document.querySelector("#alarm").content.firstElementChild.cloneNode(true);
+  const { code, severity, subject, since, settle_until: until, position_id: position } = alarm;
+  Object.assign(element.dataset, { code, severity });
+  write(element, "[data-words]", words(alarm));
+  if (since) element.querySelector("time").dateTime = since;
+  else element.querySelector("[data-since]").remove();
+  fill(element.querySelector("[data-close]"), position && { position_id: position }, subject);
+  fill(element.querySelector("[data-settle]"), until && { code, subject, until }, subject);
   return element;
+}
+
+function fill(part, body, subject) {
+  if (!body) return part.remove();
+  const form = part.querySelector("form");
+  form.dataset.body = JSON.stringify(body);
+  const name = (text) => text.replaceAll("{subject}", subject);
+  for (const key of ["ask", "done", "none"]) if (form.dataset[key]) form.dataset[key] = name(form.dataset[key]);
+  const button = form.querySelector("button");
+  button.setAttribute("aria-label", name(button.getAttribute("aria-label")));
 }
 
 function state(part, value) {

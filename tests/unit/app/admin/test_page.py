@@ -14,15 +14,15 @@ from app.admin import rendering
 from app.admin.filters import STATUSES, Listing, chosen, cursor_of, ticker_of
 from app.admin.schemas import Attempt, Event, Signal, Story
 from app.admin.views import VIEWS
-from app.alarms.conditions import alarms
-from app.ops.repository import SellsAtRisk
+from app.alarms.conditions import exit_alarms, list_alarms
+from app.ops.repository import AtRisk
 from app.screener.current import TopN
-from app.signals.reasons import Reason, ReasonCode
 from app.web.locale import LANGUAGES, preferences_of
 from app.web.texts import FOR_SCRIPTS, catalogue
 from scripts import vendor
 
 ADMIN = Path(rendering.__file__).parent
+ALARMS = ADMIN.parent / "alarms"
 WEB = Path(web.__file__).parent
 PAYLOAD = "<script>alert(1)</script>\"'&\u202e"
 
@@ -76,8 +76,8 @@ def test_a_row_that_names_no_order_says_so() -> None:
 
 
 def own_sources(*suffixes: str) -> str:
-    """Everything of ours with these suffixes below app/admin and app/web."""
-    ours = (path for path in (*ADMIN.rglob("*"), *WEB.rglob("*")) if path.suffix in suffixes)
+    """Everything of ours with these suffixes below app/admin, app/alarms and app/web."""
+    ours = (path for folder in (ADMIN, ALARMS, WEB) for path in folder.rglob("*") if path.suffix in suffixes)
     return "".join(path.read_text("utf-8") for path in ours if "vendor" not in path.parts)
 
 
@@ -195,21 +195,31 @@ def test_the_list_has_one_address_per_page() -> None:
 
 
 def test_the_dearest_alarm_comes_first() -> None:
-    fresh = TopN(last_update=datetime.now(UTC), fresh=True)
-    stale = fresh.model_copy(update={"fresh": False})
-    nothing = SellsAtRisk(late=0, expired=0, failed=0, unconfirmed=0, unread=0)
-    failing = Reason(ReasonCode.SENDER_DIED)
-    assert alarms(fresh, nothing) == []
-    assert [alarm.code for alarm in alarms(stale, SellsAtRisk(1, 2, 3, 4, 5), failing=failing)] == [
-        "sells_expired",
-        "sells_failed",
-        "alerts_unread",
-        "sells_late",
-        "positions_unconfirmed",
-        "destination_failing",
-        "top_n_stale",
+    now = datetime.now(UTC)
+    at_risk = [
+        AtRisk(code, ticker, 1, now, now, None)
+        for ticker in ("B", "A")
+        for code in ("sells_late", "sells_failed")
     ]
-    assert [alarm.code for alarm in alarms(TopN(), nothing)] == ["top_n_missing"]
+    assert [(alarm.code, alarm.subject) for alarm in exit_alarms(at_risk)] == [
+        ("sells_failed", "B"),
+        ("sells_failed", "A"),
+        ("sells_late", "B"),
+        ("sells_late", "A"),
+    ]
+
+
+def test_alarms_of_a_code_are_at_most_twenty() -> None:
+    now = datetime.now(UTC)
+    at_risk = [AtRisk("sells_failed", f"T{number}", 1, now, now, None) for number in range(50)]
+    assert [alarm.subject for alarm in exit_alarms(at_risk)] == [f"T{number}" for number in range(20)]
+
+
+def test_alarms_about_the_list() -> None:
+    fresh = TopN(last_update=datetime.now(UTC), fresh=True)
+    assert list_alarms(fresh) == []
+    assert [alarm.code for alarm in list_alarms(fresh.model_copy(update={"fresh": False}))] == ["top_n_stale"]
+    assert [alarm.code for alarm in list_alarms(TopN())] == ["top_n_missing"]
 
 
 def test_vendored_files_are_the_ones_recorded(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Only what stops this process from accepting or handling signals is unhealthy."""
 
 import time
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
@@ -29,11 +30,7 @@ ALIVE, DEAD = WorkerState(True, 1.0, 0, ""), WorkerState(False, 31.0, 2, "x")  #
         (checks.backlog(Queues(received=80), 100), "degraded"),
         (checks.backlog(Queues(received=1, oldest_received=61), 100), "degraded"),
         (checks.sells(Queues()), "ok"),
-        (checks.sells(Queues(sells_late=1)), "degraded"),
-        (checks.sells(Queues(sells_expired=1)), "degraded"),
-        (checks.sells(Queues(sells_failed=1)), "degraded"),
-        (checks.sells(Queues(alerts_unread=1)), "degraded"),
-        (checks.sells(Queues(positions_unconfirmed=1)), "degraded"),
+        *((checks.sells(Queues(at_risk=Counter({code: 1}))), "degraded") for code in checks.AT_RISK),
         (checks.top_n(Probe(1.0, list_size=2, list_age=5.0)), "ok"),
         (checks.top_n(Probe(1.0, list_size=2, list_age=59.0, list_max_age=60)), "ok"),
         (checks.top_n(Probe(1.0, list_size=2, list_age=60.0, list_max_age=60)), "degraded"),
