@@ -29,6 +29,7 @@ class AppContext:
     `started_at` is in seconds of `time.monotonic()`; `destination_state` is open or held.
     `pool` is for orders and workers, `reading` for what people look at, `probing` for health alone.
     `limited_until`: no token of the rate limits is left before that moment; None while there is one.
+    `entries_limited_until`: the same for entries, which leave the reserve of exits free.
     `intake_failure` says why posts cannot be stored, empty while they can.
     `unwritten_outcomes` are attempts that ended and could not be written down, with the cause.
     `known_outcomes` are attempts whose outcome this process knows and has not stored yet.
@@ -52,6 +53,7 @@ class AppContext:
     unwritten_outcomes: dict[int, str] = field(default_factory=dict)
     known_outcomes: set[int] = field(default_factory=set)
     limited_until: datetime | None = None
+    entries_limited_until: datetime | None = None
     config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
     destination_state: Literal["open", "held"] = "open"
     is_configured: bool = False

@@ -158,6 +158,11 @@ UNCONFIRMED_POSITIONS = SampledGauge(
 LIMITER_TOKENS = SampledGauge(
     "limiter_tokens", "Requests allowed right now, by window: minute, hour", "window"
 )
+LIMITER_ENTRY_TOKENS = SampledGauge(
+    "limiter_entry_tokens",
+    "Requests allowed right now for entries, without the reserve for exits, by window: minute, hour",
+    "window",
+)
 DESTINATION_STATE = SampledGauge("destination_state", "1 for the current state: open, held, paused", "state")
 DESTINATION_FAILURES = Counter("destination_failures", "Times that a destination's circuit was opened")
 TOP_N_AGE_SECONDS = AgeGauge("top_n_age_seconds", "Age of the current Top-N list")
@@ -209,6 +214,7 @@ _OURS: tuple[Collector, ...] = (
     *(SIGNALS_RECEIVED, SIGNALS_DUPLICATE, PARTIAL_EXITS_DUPLICATE, POSTS_REFUSED, DENIALS),
     *(GROUP_COMMIT_SIZE, SIGNALS_DECIDED),
     *(SIGNALS_DELIVERED, QUEUE_DEPTH, OLDEST_WAITING_SECONDS, SELLS_AT_RISK, LIMITER_TOKENS),
+    LIMITER_ENTRY_TOKENS,
     *(UNCONFIRMED_POSITIONS, DESTINATION_STATE, DESTINATION_FAILURES, TOP_N_AGE_SECONDS, TOP_N_SIZE),
     *(REFRESHES, CLIENTS, WORKER_RESTARTS, DATABASE_UP, WORKER_UP, BUILD_INFO, CLOCK_DIFFERENCE_SECONDS),
 )

@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     finviz_refresh_sec: Annotated[int, Field(ge=1, le=86_400)] = 10
     finviz_elite_auth: Secret = ""
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 4
-    forwarding_workers: Annotated[int, Field(ge=1, le=64)] = 2
+    forwarding_workers: Annotated[int, Field(ge=1, le=64)] = 8
     queue_max_size: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
     server_port: Port = 80
     log_level: Annotated[

@@ -37,6 +37,7 @@ CODES: Mapping[str, Severity] = {
     "destination_wrong": "critical",
     "orders_refused": "warning",
     "limit_exhausted": "warning",
+    "entry_limit_exhausted": "warning",
     "top_n_missing": "warning",
     "top_n_stale": "warning",
     "top_n_failing": "warning",

@@ -54,6 +54,7 @@ async def find_alarms(
         *list_alarms(top_n),
         *delivery_alarms(
             limited_until=context.limited_until,
+            entries_limited_until=context.entries_limited_until,
             waiting=waiting,
             clock_step=context.clock.step,
             now=context.clock.now(),
@@ -124,13 +125,20 @@ def denial_alarm(found: Episode) -> Alarm:
 
 
 def delivery_alarms(
-    *, limited_until: datetime | None, waiting: int, clock_step: ClockStep | None, now: datetime
+    *,
+    limited_until: datetime | None,
+    entries_limited_until: datetime | None,
+    waiting: int,
+    clock_step: ClockStep | None,
+    now: datetime,
 ) -> list[Alarm]:
     """Return alarms about an exhausted limit and a step of the database's clock. Reads the clock."""
     found = []
-    if waiting and limited_until is not None and limited_until >= now + timedelta(seconds=1):
-        values = {"count": str(waiting), "time": f"{limited_until:%H:%M}"}
-        found.append(Alarm(code="limit_exhausted", values=values))
+    limits = ("limit_exhausted", limited_until), ("entry_limit_exhausted", entries_limited_until)
+    for code, until in limits if waiting else ():
+        if until is not None and until >= now + timedelta(seconds=1):
+            found.append(Alarm(code=code, values={"count": str(waiting), "time": f"{until:%H:%M}"}))
+            break
     step = checks.clock_step(clock_step, time.monotonic())
     if clock_step is not None and step["status"] != "ok":
         found.append(Alarm(code="clock_stepped", values={"step": checks.describe_step(clock_step)}))

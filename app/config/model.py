@@ -70,6 +70,13 @@ class RetryUnknown(Struct, frozen=True, kw_only=True):
     sell: bool
 
 
+class ExitReserve(Struct, frozen=True, kw_only=True):
+    """How much of each rate limit is for exits only; at most half of a limit counts."""
+
+    per_min: Annotated[int, Meta(ge=0, le=100_000)]
+    per_hour: Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
 class WebhookConfig(Struct, frozen=True, kw_only=True):
     """The destination, and how alerts are deduplicated. `url` None is paper; all times in seconds."""
 
@@ -77,6 +84,7 @@ class WebhookConfig(Struct, frozen=True, kw_only=True):
     timeout: Timeout
     max_req_per_min: Annotated[int, Meta(ge=1, le=100_000)]
     max_req_per_hour: Annotated[int, Meta(ge=1, le=1_000_000)]
+    exit_reserve: ExitReserve
     rate_limiting_enabled: bool
     retry_seconds: Annotated[tuple[Pause, ...], Meta(min_length=1, max_length=50)]
     retry_unknown: RetryUnknown
@@ -129,6 +137,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "retry_seconds": [1, 2, 5, 10, 30, 60],
         "dedupe_window_seconds": 60,
     },
+    "webhook.exit_reserve": {"per_min": 5, "per_hour": 50},
     # A buy bought twice costs money. A sell sent twice finds nothing left to sell; one never sent leaves
     # a position open.
     "webhook.retry_unknown": {"buy": False, "sell": True},
@@ -166,7 +175,7 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
     layers = _Layers(settings)
     finviz, webhook, system = (documents.get(name, {}) for name in FILES)
     webhook_values = layers.pick("webhook", webhook)
-    for group in ("retry_unknown", "max_signal_age_seconds"):
+    for group in ("exit_reserve", "retry_unknown", "max_signal_age_seconds"):
         given = as_object(webhook.get(group), WEBHOOK_FILE, group)
         webhook_values[group] = layers.pick(f"webhook.{group}", given)
     url = webhook_values["url"]

@@ -2,7 +2,7 @@
 
 Rate limits: an attempt counts while it is open and for one window after it ended. The request arrives between
 the attempt's start and its end. So counting from the end keeps every sliding window at the destination within
-the limit.
+the limit. A reserve of each limit is for exits: an entry may start only while it leaves the reserve free.
 
 Circuit breaker: five failures in a row over at least three signals open it. Fewer signals could be the cause
 themselves. While it is open, one probe at a time is sent, the oldest sell first, until the destination
@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -59,10 +59,16 @@ def destination_of(url: str | None) -> Destination:
 
 
 class Window(NamedTuple):
-    """A rate limit: at most `limit` requests in any `seconds`."""
+    """A rate limit: at most `limit` requests in any `seconds`; `reserve` of them only for exits."""
 
     limit: int
     seconds: int
+    reserve: int = 0
+
+    @property
+    def for_entries(self) -> Self:
+        """The limit for entries. At most half of it is reserved, so that entries leave, too."""
+        return self._replace(limit=self.limit - min(self.reserve, self.limit // 2), reserve=0)
 
 
 class Usage(NamedTuple):
@@ -78,6 +84,13 @@ class Allowance(NamedTuple):
     tokens: int
     by_window: tuple[int, ...]
     wait_seconds: float
+
+
+class Tokens(NamedTuple):
+    """What exits and entries are allowed; both use the same tokens, and those of entries are never more."""
+
+    exits: Allowance
+    entries: Allowance
 
 
 def compute_allowance(

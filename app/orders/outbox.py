@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from app.orders import repository
 from app.orders.destination import (
     Allowance,
     Destination,
+    Tokens,
     Window,
     compute_allowance,
     destination_of,
@@ -30,6 +32,7 @@ POLL_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 10.0
 # Added to the request timeout: the time to record the outcome. A sender that needs longer counts as dead.
 _LEASE_MARGIN_SECONDS = 10.0
+_MINUTE, _HOUR = 60, 3600
 _UNLIMITED = Allowance(sys.maxsize, (), 0.0)
 
 
@@ -39,10 +42,14 @@ def lease_seconds(context: AppContext) -> float:
 
 
 class ClaimResult(NamedTuple):
-    """Rows that one claim changed, rejected sells included; `wait_seconds`: until a token is available."""
+    """Rows that one claim changed, rejected sells included, and the seconds until a token is available.
+
+    `entry_wait_seconds`: until one is available for an entry, never less than `wait_seconds`.
+    """
 
     rows: int = 0
     wait_seconds: float = 0.0
+    entry_wait_seconds: float = 0.0
 
 
 class Outbox:
@@ -91,7 +98,8 @@ class Outbox:
                 # no wake-up makes a token available sooner
                 await asyncio.sleep(min(result.wait_seconds, POLL_SECONDS))
             elif result.rows < wanted:
-                await self._context.wakeups.wait("approved", POLL_SECONDS)
+                longest = min(result.entry_wait_seconds or POLL_SECONDS, POLL_SECONDS)
+                await self._context.wakeups.wait("approved", longest)
 
     async def _wait_for_idle_sender(self) -> None:
         self._sender_is_idle.clear()
@@ -114,7 +122,7 @@ class Outbox:
         """Claim what is due and allowed, for at most `wanted` senders; `next` returns it."""
         config = self._context.config.webhook
         destination = destination_of(config.url)
-        wait, deliveries, rejected = 0.0, list[Delivery](), 0
+        wait, deliveries, rejected = (0.0, 0.0), list[Delivery](), 0
         async with self._context.pool.acquire() as connection:
             if not config.rate_limiting_enabled:
                 deliveries, rejected = await self._claim_due(connection, wanted, destination)
@@ -122,46 +130,79 @@ class Outbox:
                 not deliveries and await repository.is_circuit_open(connection, destination=destination.key)
             ):
                 async with connection.transaction():
-                    free = await self._count_tokens(connection, destination)
-                    wait = free.wait_seconds
-                    if free.tokens:
-                        wanted = min(wanted, free.tokens)
-                        deliveries, more = await self._claim_due(
-                            connection, wanted, destination, has_token=True
-                        )
-                        rejected += more
+                    tokens = await self._count_tokens(connection, destination)
+                    wait = tokens.exits.wait_seconds, tokens.entries.wait_seconds
+                    deliveries, more = await self._claim_allowed(connection, wanted, destination, tokens)
+                    rejected += more
         for delivery in deliveries:  # only now: no request is sent before its attempt is committed
             self._claimed.put_nowait(delivery)
         if deliveries or rejected:
             self._context.wakeups.notify("changed")
-        return ClaimResult(len(deliveries) + rejected, wait)
+        return ClaimResult(len(deliveries) + rejected, *wait)
 
-    async def _count_tokens(self, connection: Connection, destination: Destination) -> Allowance:
+    async def _claim_allowed(
+        self, connection: Connection, wanted: int, destination: Destination, tokens: Tokens
+    ) -> tuple[list[Delivery], int]:
+        """Claim for at most `wanted` senders; with the tokens that are left to exits, exits alone.
+
+        Fails open: an exit may use every token, and no entry that has to wait is in its way.
+        """
+        both = min(wanted, tokens.entries.tokens)
+        deliveries, rejected = list[Delivery](), 0
+        if both:
+            deliveries, rejected = await self._claim_due(connection, both, destination, has_token=True)
+        claimed = len(deliveries) + rejected
+        exits = min(wanted, tokens.exits.tokens) - claimed
+        if claimed == both and exits > 0:
+            more, more_rejected = await self._claim_due(
+                connection, exits, destination, has_token=True, exits_only=True
+            )
+            deliveries, rejected = deliveries + more, rejected + more_rejected
+        return deliveries, rejected
+
+    async def _count_tokens(self, connection: Connection, destination: Destination) -> Tokens:
         """Return how many attempts may start now. Holds the limiter's lock until the transaction ends."""
         config = self._context.config.webhook
-        windows = Window(config.max_req_per_min, 60), Window(config.max_req_per_hour, 3600)
+        exits = (
+            Window(config.max_req_per_min, _MINUTE, config.exit_reserve.per_min),
+            Window(config.max_req_per_hour, _HOUR, config.exit_reserve.per_hour),
+        )
+        entries = tuple(window.for_entries for window in exits)
+        windows = exits + entries
         await repository.lock_limiter(connection, destination=destination.key)
         ledger = await repository.read_ledger(connection, destination=destination.key, windows=windows)
         if (step_back := ledger.ahead_seconds) > 0:
             await repository.move_ends_back(connection, destination=destination.key, seconds=step_back)
             self._context.clock.note_step(-step_back)
             ledger = await repository.read_ledger(connection, destination=destination.key, windows=windows)
-        free = _UNLIMITED
+        free = Tokens(_UNLIMITED, _UNLIMITED)
         if config.rate_limiting_enabled:
-            free = compute_allowance(
-                windows, ledger.usage, open_attempts=ledger.open_attempts, now=ledger.now
-            )
-        self._context.limited_until = (
-            None if free.tokens else ledger.now + timedelta(seconds=free.wait_seconds)
+            count = partial(compute_allowance, open_attempts=ledger.open_attempts, now=ledger.now)
+            used, used_by_entries = ledger.usage[: len(exits)], ledger.usage[len(exits) :]
+            free = Tokens(count(exits, used), count(entries, used_by_entries))
+        self._show(free, ledger.now)
+        restrict = partial(
+            restrict_to_probe, open_attempts=ledger.open_attempts, probe_at=ledger.probe_at, now=ledger.now
         )
-        for label, tokens in zip(("minute", "hour"), free.by_window, strict=False):
-            metrics.LIMITER_TOKENS.set(tokens, label)
-        return restrict_to_probe(
-            free, open_attempts=ledger.open_attempts, probe_at=ledger.probe_at, now=ledger.now
+        return Tokens(restrict(free.exits), restrict(free.entries))
+
+    def _show(self, tokens: Tokens, now: datetime) -> None:
+        """Let alarms and metrics show the tokens that the limits leave."""
+        self._context.limited_until, self._context.entries_limited_until = (
+            None if each.tokens else now + timedelta(seconds=each.wait_seconds) for each in tokens
         )
+        for gauge, each in zip((metrics.LIMITER_TOKENS, metrics.LIMITER_ENTRY_TOKENS), tokens, strict=True):
+            for label, left in zip(("minute", "hour"), each.by_window, strict=False):
+                gauge.set(left, label)
 
     async def _claim_due(
-        self, connection: Connection, limit: int, destination: Destination, *, has_token: bool = False
+        self,
+        connection: Connection,
+        limit: int,
+        destination: Destination,
+        *,
+        has_token: bool = False,
+        exits_only: bool = False,
     ) -> tuple[list[Delivery], int]:
         """Return the claimed deliveries, and how many sells were rejected because they close nothing."""
         claimed = await repository.claim(
@@ -171,6 +212,7 @@ class Outbox:
             lease_seconds=lease_seconds(self._context),
             destination=destination,
             has_token=has_token,
+            exits_only=exits_only,
         )
         for signal in claimed.rejected:
             metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()

@@ -211,7 +211,9 @@ SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
        clock_timestamp() AS now
 
 -- name: claim
--- $1 claim id, $2 limit, $3 lease in seconds, $4 destination, $5 false: no row while the circuit is open, $6 texts of reasons by code.
+-- $1 claim id, $2 limit, $3 lease in seconds, $4 destination, $5 false: no row while the circuit is open, $6 texts of reasons by code,
+-- $7 true: no buy, since the tokens that are left are reserved for exits. The comparison is a condition of the index: however many buys
+-- wait, none of them is read.
 -- Claims at most one row of a ticker, its first live one; sells and manual orders before buys. Without an open position such a sell is
 -- rejected: nothing before it is live, so no position will be opened.
 -- The attempt is inserted in the same transaction, so it is committed before the request is sent.
@@ -220,7 +222,7 @@ WITH due AS (
            s.type IN ('sell', 'position_close', 'sell_all') AND NOT EXISTS (
                SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open') AS idle
     FROM signals s
-    WHERE s.status = 'approved'
+    WHERE s.status = 'approved' AND (s.type = 'buy') <= (NOT $7::boolean)
       AND CASE
           WHEN s.expires_at <= statement_timestamp() OR s.not_before > statement_timestamp() THEN false
           ELSE NOT EXISTS (

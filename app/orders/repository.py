@@ -271,14 +271,16 @@ async def claim(
     lease_seconds: float,
     destination: Destination,
     has_token: bool,
+    exits_only: bool,
 ) -> Claimed:
     """Claim the signals that are due, each with an open attempt; reject sells that have nothing to close.
 
-    Without a token, which needs the limiter's lock, nothing is claimed while the circuit is open.
+    Without a token, which needs the limiter's lock, nothing is claimed while the circuit is open. With
+    `exits_only` entries wait: the tokens that are left are reserved for exits.
     """
     claimed = Claimed([], [])
     for row in await connection.fetch(
-        _SQL["claim"], claim_id, limit, lease_seconds, destination.key, has_token, _CLAIM_REASONS
+        _SQL["claim"], claim_id, limit, lease_seconds, destination.key, has_token, _CLAIM_REASONS, exits_only
     ):
         if row["attempt"] is None:
             claimed.rejected.append(RejectedSignal(row["id"], row["ticker"], row["reason"]))

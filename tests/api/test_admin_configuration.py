@@ -227,6 +227,23 @@ async def test_a_file_that_cannot_be_written_changes_nothing(start_app: StartApp
     )
 
 
+async def test_the_reserve_for_exits_is_changed_and_a_negative_one_refused(
+    app_server: AppServer, tmp_path: Path
+) -> None:
+    answer = await ask(app_server, "GET", "/admin/webhook/config")
+    assert answer["values"]["exit_reserve"] == {"per_min": 5, "per_hour": 50}
+    changed = {"exit_reserve": {"per_min": 0}}
+    answer = await ask(app_server, "PUT", "/admin/webhook/config", body=changed)
+    assert answer["values"]["exit_reserve"] == {"per_min": 0, "per_hour": 50}
+    assert answer["sources"]["exit_reserve.per_min"] == "file"
+    assert json.loads((tmp_path / WEBHOOK_FILE).read_text()) == changed
+    wrong = {"exit_reserve": {"per_hour": -1}}
+    refused = await ask(app_server, "PUT", "/admin/webhook/config", 422, body=wrong)
+    assert "exit_reserve.per_hour" in json.dumps(refused)
+    assert "must be at least 0" in json.dumps(refused)
+    assert app_server.context.config.webhook.exit_reserve.per_hour == 50
+
+
 async def test_a_session_is_named_in_the_log(app_server: AppServer) -> None:
     from app.web.sessions import COOKIE, Sessions
 

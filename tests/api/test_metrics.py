@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     StartApp = Callable[..., Awaitable[AppServer]]
 
 DEADLINE_SECONDS = 60  # generous: workers pause for up to 5 s after a failure
-SAMPLED = ("queue_depth", "oldest_waiting_seconds", "sells_at_risk", "destination_state", "limiter_tokens")
+SAMPLED = (
+    *("queue_depth", "oldest_waiting_seconds", "sells_at_risk", "destination_state"),
+    *("limiter_tokens", "limiter_entry_tokens"),
+)
 
 
 def scrape() -> dict[str, Metric]:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-SAMPLED = ("queue_depth", "oldest_waiting_seconds", "sells_at_risk", "destination_state", "limiter_tokens")
+SAMPLED = (
+    *("queue_depth", "oldest_waiting_seconds", "sells_at_risk", "destination_state"),
+    *("limiter_tokens", "limiter_entry_tokens"),
+)
 FIRST_EVENTS = (
     'posts_refused_total{status="422"}',
     'denials_total{kind="admin_token"}',

@@ -15,6 +15,7 @@ from app.config.model import (
     WEBHOOK_FILE,
     Config,
     Document,
+    ExitReserve,
     MaxSignalAge,
     RetryUnknown,
     Source,
@@ -33,6 +34,15 @@ CHANGE_REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 router = APIRouter(prefix="/admin", tags=["configuration"], responses=REFUSALS, dependencies=[signed_in])
+
+
+class ExitReserveValues(SectionValues):
+    """Requests of each rate limit that are for exits only; at most half of a limit counts."""
+
+    section = ExitReserve
+
+    per_min: int | None = Field(None, description="0: none")
+    per_hour: int | None = Field(None, description="0: none")
 
 
 class BuySell(SectionValues):
@@ -67,6 +77,7 @@ class WebhookValues(SectionValues):
     timeout: float | None = Field(None, description="seconds")
     max_req_per_min: int | None = None
     max_req_per_hour: int | None = None
+    exit_reserve: ExitReserveValues | None = None
     rate_limiting_enabled: bool | None = None
     retry_seconds: list[float] | None = Field(None, description="seconds before the next attempts")
     retry_unknown: BuySell | None = None

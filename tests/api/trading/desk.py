@@ -51,7 +51,10 @@ class Desk:
     async def send(self, app: AppServer, ticker: str, side: str, **fields: Any) -> UUID:
         """Post an alert and return its signal's id; a number of its own keeps it from being a duplicate."""
         number = await self.database.fetchval("SELECT count(*) FROM signals")
-        alert = {"ticker": ticker, "side": side, "number": number, **fields}
+        return await self.post(app, {"ticker": ticker, "side": side, "number": number, **fields})
+
+    async def post(self, app: AppServer, alert: dict[str, Any]) -> UUID:
+        """Post an alert as it is and return its signal's id."""
         async with app.http.post("/webhook/in", json=alert) as answer:
             accepted = await answer.json()
             assert answer.status == 202, accepted

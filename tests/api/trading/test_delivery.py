@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SIGNING_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
+NO_RESERVE = {"per_min": 0, "per_hour": 0}
+
 
 async def test_the_alert_arrives_byte_for_byte_signed_and_with_its_id(desk: Desk) -> None:
     app = await desk.open(webhook_signing_secret=SIGNING_SECRET, webhook_secret="hush")
@@ -283,7 +285,13 @@ async def test_a_paused_delivery_sends_nothing_and_loses_nothing(desk: Desk) -> 
 
 
 async def test_the_limit_holds_for_two_applications_and_over_a_restart(desk: Desk) -> None:
-    desk.configure("webhook", max_req_per_min=5, max_req_per_hour=12, rate_limiting_enabled=True)
+    desk.configure(
+        "webhook",
+        max_req_per_min=5,
+        max_req_per_hour=12,
+        exit_reserve=NO_RESERVE,
+        rate_limiting_enabled=True,
+    )
     desk.watch("list:" + ",".join(f"T{number}" for number in range(14)))
     limits: dict[str, Any] = {"dest_webhook_rate_limiting_enabled": True, "forwarding_workers": 4}
     apps = [await desk.open(**limits), await desk.open(**limits)]
@@ -325,7 +333,13 @@ def no_attempt_open(desk: Desk) -> Callable[[], Awaitable[bool]]:
 
 async def test_imported_history_uses_no_token_of_the_limit_and_trips_no_circuit_breaker(desk: Desk) -> None:
     """Sixty attempts that ended a moment ago elsewhere, all of them failures."""
-    desk.configure("webhook", max_req_per_min=2, max_req_per_hour=12, rate_limiting_enabled=True)
+    desk.configure(
+        "webhook",
+        max_req_per_min=2,
+        max_req_per_hour=12,
+        exit_reserve=NO_RESERVE,
+        rate_limiting_enabled=True,
+    )
     desk.watch("list:A,B,C")
     app = await desk.open(dest_webhook_rate_limiting_enabled=True)
     first = await desk.send(app, "A", "buy")

@@ -1,4 +1,7 @@
-"""Whatever two processes claim, finish and restart, no sliding window exceeds its limit."""
+"""Whatever two processes claim, finish and restart, no sliding window exceeds its limit.
+
+No buy takes the reserve of exits.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,17 @@ if TYPE_CHECKING:
 
 PER_MINUTE, PER_HOUR = 3, 5
 WINDOWS = ((PER_MINUTE, 60), (PER_HOUR, 3600))
+FOR_ENTRIES = ((2, 60), (3, 3600))
+RESERVE = {"per_min": 1, "per_hour": 50}  # of the hour's limit at most half counts
+# Buys, and how many attempts counted in a window when each started, itself included.
+TAKEN_BY_BUYS = """
+    SELECT count(*)
+    FROM attempts bought
+    JOIN signals s ON s.id = bought.signal_id AND s.type = 'buy'
+    JOIN attempts counted ON counted.id <= bought.id
+         AND coalesce(counted.ended_at > bought.started_at - make_interval(secs => $1), true)
+    GROUP BY bought.id
+"""
 PROCESSES = st.integers(0, 1)
 STEPS = st.lists(
     st.one_of(
@@ -102,7 +116,12 @@ def test_no_sliding_minute_or_hour_holds_more_than_its_limit(
 
 
 async def _play(values: Settings, steps: list[tuple[str, int, int]]) -> None:
-    limits = {"max_req_per_min": PER_MINUTE, "max_req_per_hour": PER_HOUR, "rate_limiting_enabled": True}
+    limits = {
+        "max_req_per_min": PER_MINUTE,
+        "max_req_per_hour": PER_HOUR,
+        "exit_reserve": RESERVE,
+        "rate_limiting_enabled": True,
+    }
     play = Play(
         [
             AppContext(
@@ -120,21 +139,29 @@ async def _play(values: Settings, steps: list[tuple[str, int, int]]) -> None:
         ]
     )
     pool = play.contexts[0].pool
-    await pool.execute("TRUNCATE signals CASCADE")
+    await pool.execute("TRUNCATE signals, positions CASCADE")
+    await pool.execute("INSERT INTO positions (ticker) SELECT 'T' || 40 * n FROM generate_series(1, 5) n")
     await pool.execute(
         """INSERT INTO signals (id, status, type, ticker, expires_at, body)
-           SELECT gen_random_uuid(), 'approved', 'buy', 'T' || n, now() + interval '1 hour', '{}'
-           FROM generate_series(1, 100) n"""
+           SELECT gen_random_uuid(), 'approved', CASE WHEN n % 40 = 0 THEN 'sell' ELSE 'buy' END, 'T' || n,
+                  now() + interval '1 hour', '{}'
+           FROM generate_series(1, 200) n"""
     )
     try:
         for step in steps:
             await play.step(*step)
         made = await pool.fetchval("SELECT count(*) FROM attempts")
+        taken = {
+            window: [row["count"] for row in await pool.fetch(TAKEN_BY_BUYS, window[1])]
+            for window in FOR_ENTRIES
+        }
     finally:
         for context in play.contexts:
             await context.http.close()
             context.pool.terminate()
     assert made == len(play.arrivals) + sum(delivery.attempt % 2 for delivery in play.open)
+    for (limit, _), counts in taken.items():
+        assert max(counts, default=0) <= limit
     arrivals = sorted(play.arrivals)
     for limit, seconds in WINDOWS:
         for earlier, later in zip(arrivals, arrivals[limit:], strict=False):

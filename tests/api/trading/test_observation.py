@@ -51,6 +51,8 @@ EXPECTED = {
     ("unconfirmed_positions", ()): 0,
     ("limiter_tokens", ("minute",)): 58,
     ("limiter_tokens", ("hour",)): 498,
+    ("limiter_entry_tokens", ("minute",)): 53,
+    ("limiter_entry_tokens", ("hour",)): 448,
     ("destination_state", ("open",)): 1,
     ("destination_state", ("held",)): 0,
     ("destination_state", ("paused",)): 0,

@@ -58,7 +58,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "intake.insert_posts_of_crash": "0.001",
     "decision.claim_signals": "{batch}, 'Long', false",
     "decision.store_decisions": "{received}, {statuses}, {statuses}, {statuses}, {details}, {details}",
-    "orders.claim": "gen_random_uuid(), {batch}, 30, 'there', true, {reasons}",
+    "orders.claim": "gen_random_uuid(), {batch}, 30, 'there', true, {reasons}, false",
     "orders.record_delivered": "{attempts}, {sent}, {codes}, {details}, {effects}, 'delivered'",
     "orders.lock_abandoned": "'{{}}'",
     "orders.renew_leases": "{attempts}, 30",
@@ -154,6 +154,18 @@ async def test_a_tickers_signals_are_not_read_for_each_of_them(connection: Conne
     for name in ("decision.claim_signals", "orders.claim", "orders.reject_orphans"):
         plan = await prepare(connection, name)
         assert await rows_read(connection, plan, arguments[name].replace("A1", "A0")) <= MOST, name
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_a_claim_of_exits_reads_no_buy_that_waits(connection: Connection, mode: str) -> None:
+    await connection.execute(f"SET plan_cache_mode = {mode}")
+    await connection.execute("ANALYZE")
+    plan = await prepare(connection, "orders.claim")
+    await connection.execute(_WAITING.replace("'sell'", "'buy'"), WAITING, "approved", "A", TICKERS)
+    arguments = (await make_arguments(connection))["orders.claim"].replace("false", "true")
+    for _ in ("with statistics of an empty table", "with its own"):
+        assert await rows_read(connection, plan, arguments) <= 2
+        await connection.execute("ANALYZE")
 
 
 def test_every_statement_on_unfinished_signals_is_among_them() -> None:

@@ -18,6 +18,7 @@ def test_a_form_has_every_value_with_the_limits_that_it_is_refused_by() -> None:
     documents = {"webhook_config.json": {"timeout": 2.50, "retry_unknown": {"buy": True}}}
     config = merge(documents, Settings(database_url="postgresql://x/y", top_n=3))
     values = {name: getattr(config.webhook, name) for name in config.webhook.__struct_fields__} | {
+        "exit_reserve": {"per_min": 5, "per_hour": 50},
         "retry_unknown": {"buy": True, "sell": True},
         "max_signal_age_seconds": {"buy": 300, "sell": 3600},
     }
@@ -29,6 +30,7 @@ def test_a_form_has_every_value_with_the_limits_that_it_is_refused_by() -> None:
         True,
     )
     assert (fields["retry_unknown.buy"].source, fields["retry_unknown.sell"].source) == ("file", "default")
+    assert fields["exit_reserve.per_min"].limits == Limits("whole", low=0, high=100_000)
     assert fields["retry_seconds"].shown == "1 2 5 10 30 60"
     assert fields["retry_seconds"].limits.kind == "decimals"
     assert fields["url"].shown == ""

@@ -31,6 +31,7 @@ def test_without_files_the_environment_and_defaults_count(tmp_path: Path) -> Non
         3600,
     )
     assert (config.webhook.retry_unknown.buy, config.webhook.retry_unknown.sell) == (False, True)
+    assert (config.webhook.exit_reserve.per_min, config.webhook.exit_reserve.per_hour) == (5, 50)
     assert config.system.duplicate_buys == "forward"
     assert config.sources["webhook.url"] == "env"
     assert config.sources["webhook.timeout"] == "default"
@@ -89,6 +90,8 @@ def test_no_url_anywhere_is_paper() -> None:
         (WEBHOOK_FILE, {"timeout": "soon"}, "timeout: must be a number, not a text"),
         (WEBHOOK_FILE, {"retry_seconds": []}, "retry_seconds: must not be empty"),
         (WEBHOOK_FILE, {"retry_unknown": True}, "retry_unknown: allowed is an object"),
+        (WEBHOOK_FILE, {"exit_reserve": 5}, "exit_reserve: allowed is an object"),
+        (WEBHOOK_FILE, {"exit_reserve": {"per_min": -1}}, "exit_reserve.per_min: must be at least 0"),
         (WEBHOOK_FILE, {"url": "broker.example"}, "url: must be an http:// or https:// URL"),
         (WEBHOOK_FILE, {"url": 5}, "url: must be an http:// or https:// URL"),
         (SYSTEM_FILE, {"duplicate_buys": "perhaps"}, "duplicate_buys: must be one of: forward, reject"),
@@ -128,6 +131,7 @@ def test_a_wrong_file_is_named_with_place_and_reason(
         (WEBHOOK_FILE, {"retry_seconds": 5}, "must be a list, not a whole number"),
         (WEBHOOK_FILE, {"max_signal_age_seconds": {"buy": 0}}, "must be at least 1"),
         (WEBHOOK_FILE, {"retry_unknown": {"buy": 1}}, "must be true or false, not a whole number"),
+        (WEBHOOK_FILE, {"exit_reserve": {"per_hour": 1.5}}, "must be a whole number, not a number"),
         (SYSTEM_FILE, {"duplicate_buys": 5}, "must be a text, not a whole number"),
     ],
 )

@@ -71,7 +71,9 @@ def test_check_and_alarm_say_a_clock_step_in_the_same_words(
     step = ClockStep(seconds, time.monotonic())
     check = checks.clock_step(step, time.monotonic())
     assert check["reason"] == f"the database's clock stepped {words}"
-    (alarm,) = delivery_alarms(limited_until=None, waiting=0, clock_step=step, now=datetime.now(UTC))
+    (alarm,) = delivery_alarms(
+        limited_until=None, entries_limited_until=None, waiting=0, clock_step=step, now=datetime.now(UTC)
+    )
     assert f"clock stepped {words} within" in alarm.text
     chosen = current.set(Preferences(language="pt-BR"))
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,24 +56,42 @@ def test_the_longer_window_limits_when_the_shorter_is_free() -> None:
     assert (free.by_window, free.tokens, free.wait_seconds) == ((4, 0), 0, 100)
 
 
+@pytest.mark.parametrize(
+    ("limit", "reserve", "for_entries"),
+    [(60, 5, 55), (500, 50, 450), (60, 0, 60), (60, 30, 30), (60, 31, 30), (9, 50, 5), (2, 5, 1), (1, 5, 1)],
+)
+def test_at_most_half_of_a_limit_is_reserved(limit: int, reserve: int, for_entries: int) -> None:
+    assert Window(limit, 60, reserve).for_entries == Window(for_entries, 60)
+
+
 # What senders do, in milliseconds: ask for so many after a pause; each request arrives so long after that
 # and ends so long after it arrived.
 ATTEMPTS = st.tuples(
-    st.integers(0, 90_000), st.integers(1, 4), st.integers(0, 50_000), st.integers(0, 20_000)
+    *(st.integers(0, 90_000), st.integers(1, 4), st.integers(0, 50_000), st.integers(0, 20_000)),
+    st.booleans(),  # whether they are entries
 )
+RESERVING = (Window(4, 60, 1), Window(9, 300, 3))
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(ATTEMPTS, max_size=40))
-def test_no_sliding_window_ever_holds_more_than_its_limit(asked: list[tuple[int, int, int, int]]) -> None:
+def test_no_sliding_window_ever_holds_more_than_its_limit(
+    asked: list[tuple[int, int, int, int, bool]],
+) -> None:
     now, attempts = 0, list[tuple[int, int]]()  # each attempt: its arrival, its end
-    for pause, wanted, until_arrival, until_end in asked:
+    for pause, wanted, until_arrival, until_end, are_entries in asked:
         now += pause
         ends = sorted((at(end / 1000) for _, end in attempts if end <= now), reverse=True)
         still_open = sum(end > now for _, end in attempts)
-        free = allowance(WINDOWS, open_attempts=still_open, ended=ends, now=at(now / 1000))
+        windows = tuple(window.for_entries for window in RESERVING) if are_entries else RESERVING
+        free = allowance(windows, open_attempts=still_open, ended=ends, now=at(now / 1000))
         arrival = now + until_arrival
-        attempts += [(arrival, arrival + until_end)] * min(wanted, free.tokens)
+        started = min(wanted, free.tokens)
+        attempts += [(arrival, arrival + until_end)] * started
+        if are_entries and started:
+            for window in RESERVING:
+                counting = [end for _, end in attempts if end > now - 1000 * window.seconds]
+                assert len(counting) <= window.limit - window.reserve
         if not free.tokens:
             now += round(free.wait_seconds * 1000)
     arrivals = sorted(arrival for arrival, _ in attempts)
