@@ -117,7 +117,7 @@ def _start_workers(context: AppContext, intake_service: IntakeService, hub: Hub)
     start, beat = context.supervisor.start, context.supervisor.heartbeat
     start("clock", partial(db_clock.run, context.clock, context.pool, beat("clock")))
     start("intake", partial(intake_service.group_commit.run, "intake"))
-    start("refused-posts", partial(intake_service.refused_posts.run, "refused-posts"))
+    start("refused-posts", partial(intake_service.run_records, "refused-posts"))
     start("denials", partial(denials.run, context.denials, beat("denials")))
     start("queues", partial(queue_sampling.run, context, "queues"))
     screener.start(context)

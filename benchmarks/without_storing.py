@@ -10,8 +10,8 @@ import runpy
 from uuid import UUID
 
 from app import main
-from app.intake.commit import Post
 from app.intake.service import IntakeService
+from app.intake.storing import Post
 
 
 class AnswersAtOnce(IntakeService):

@@ -3,8 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from uuid import UUID
 
 import asyncpg
 import structlog
@@ -14,24 +12,16 @@ from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows, may_be_about_rows
 from app.db.pool import Connection
 from app.errors import describe
-from app.intake import repository
-from app.intake.dedupe import DedupeKey, KeyOwner, Resolution, keys_of, resolve
-from app.intake.repository import Duplicate, KeyClaim, KeyTransfer, PostRow
+from app.intake import repository, storing
+from app.intake.dedupe import Resolution
+from app.intake.storing import Post
 from app.intake.unanswered import UnansweredPosts
-from app.runtime.ids import new_id
-from app.signals.alert import Alert
-from app.signals.reading import Intent
 
 log = structlog.get_logger(__name__)
 
 BATCH_POSTS, BATCH_BYTES, UNCOMMITTED_BYTES = 500, 8_000_000, 32_000_000
 ANSWER_SECONDS = 2.0  # TradingView gives up after 3
 _COMMIT_SECONDS, _RETRY_SECONDS, _IDLE_SECONDS = 10.0, 0.1, 5.0
-_OVERHEAD_BYTES = 1_000  # memory of a waiting post in addition to its body
-
-_PARTIAL_EXITS = frozenset({Intent.REDUCE, Intent.REDUCE_OR_CLOSE})
-DUPLICATE = "duplicate: an equal alert came again"
-DUPLICATE_PARTIAL_EXIT = "duplicate: an equal partial exit came again, and is not executed"
 
 
 class OverloadedError(Exception):
@@ -44,56 +34,6 @@ class NotCommittedInTimeError(Exception):
 
 class RefusedByDatabaseError(Exception):
     """PostgreSQL refuses this post; the text is its reason."""
-
-
-@dataclass(slots=True, eq=False)
-class Post:
-    """An alert that waits to be stored. `max_age` is in seconds; `id` becomes the signal's if it is new.
-
-    `answer` is set after the commit, or earlier if the request was answered with 503.
-    `stored_as`: a commit of it has begun, and can succeed even if its result is lost; then the post is this
-    signal: its own, or the one of which it is a duplicate by its body.
-    """
-
-    alert: Alert
-    max_age: int
-    header_key: DedupeKey | None
-    body_key: DedupeKey | None
-    id: UUID = field(default_factory=new_id)
-    answer: asyncio.Future[Resolution] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    stored_as: UUID | None = None
-
-    @property
-    def ticker(self) -> str:
-        """The alert's ticker."""
-        return self.alert.ticker
-
-    @property
-    def digest(self) -> bytes:
-        """Hash of the canonical body."""
-        return self.alert.digest
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether the request still waits, and so gets the 202."""
-        return not self.answer.done()
-
-    @property
-    def is_rejected(self) -> bool:
-        """Whether no order can be read from the alert."""
-        return self.alert.reading.intent is None
-
-    @property
-    def is_partial_exit(self) -> bool:
-        """Whether it may leave part of the position open."""
-        return self.alert.reading.intent in _PARTIAL_EXITS
-
-    @property
-    def size(self) -> int:
-        """Bytes of memory it holds while it waits."""
-        return len(self.alert.body) + _OVERHEAD_BYTES
 
 
 class GroupCommit:
@@ -259,7 +199,7 @@ class GroupCommit:
                 part = parts.pop()
                 try:
                     async with asyncio.timeout(_COMMIT_SECONDS):
-                        resolutions = await self._store(connection, part)
+                        resolutions = await storing.store(connection, part, self._unanswered)
                 except asyncpg.PostgresError as error:
                     if not may_be_about_rows(error):
                         raise
@@ -280,27 +220,9 @@ class GroupCommit:
         if failure:
             raise failure
 
-    async def _store(self, connection: Connection, posts: Sequence[Post]) -> list[Resolution]:
-        """Commit posts, and return the resolution of each.
-
-        Calling it again with the same posts is safe, whether or not the first call was committed.
-        """
-        keys = [post.body_key.value for post in posts if post.body_key]
-        if len(set(keys)) == len(keys) and not any(post.header_key for post in posts):
-            stored = await repository.store_posts(connection, posts=_rows(posts))
-            if stored == len(posts):
-                return [Resolution(post.id) for post in posts]
-        # A key is held or shared, or a post has two keys: what became of the first post decides.
-        await asyncio.sleep(
-            0
-        )  # the requests of the last batch find out whether their clients are still there
-        await self._unanswered.record(connection)
-        async with connection.transaction():
-            return await _store_resolved(connection, posts)
-
     def _publish(self, part: Sequence[Post], resolutions: Sequence[Resolution]) -> None:
         """Answer the requests, count, wake the workers and log; called after the commit."""
-        new = _new_posts(part, resolutions)
+        new = storing.new_posts(part, resolutions)
         undecided = sum(post.alert.reading.intent is not None for post in new)
         self._context.queues.received += undecided
         for post, resolution in zip(part, resolutions, strict=True):
@@ -318,7 +240,7 @@ class GroupCommit:
     def _answer(self, post: Post, resolution: Resolution) -> None:
         if resolution.signal_id not in {post.id, None}:
             metrics.SIGNALS_DUPLICATE.inc()
-            if _is_swallowed_exit(post, resolution):
+            if storing.is_swallowed_exit(post, resolution):
                 metrics.PARTIAL_EXITS_DUPLICATE.inc()
                 log.warning(
                     "equal partial exit is a duplicate", signal_id=resolution.signal_id, ticker=post.ticker
@@ -334,93 +256,6 @@ class GroupCommit:
         log.error("PostgreSQL refuses a post", signal_id=post.id, ticker=post.alert.ticker, error=what)
         if not post.answer.done():
             post.answer.set_exception(RefusedByDatabaseError(what))
-
-
-async def _store_resolved(connection: Connection, posts: Sequence[Post]) -> list[Resolution]:
-    """Resolve posts, store the new ones and an event for each duplicate, in the caller's transaction."""
-    resolutions = await _deduplicate(connection, posts)
-    for post, resolution in zip(posts, resolutions, strict=True):
-        is_by_header = not resolution.is_by_body and resolution.signal_id != post.id
-        post.stored_as = None if is_by_header else resolution.signal_id  # a resend has the header, too
-    if new := _new_posts(posts, resolutions):
-        await repository.insert_signals(connection, posts=_rows(new))
-    duplicates = [
-        Duplicate(
-            resolution.signal_id,
-            DUPLICATE_PARTIAL_EXIT if _is_swallowed_exit(post, resolution) else DUPLICATE,
-            is_answer=resolution.is_by_body and post.is_answered,
-            is_swallowed_exit=_is_swallowed_exit(post, resolution),
-        )
-        for post, resolution in zip(posts, resolutions, strict=True)
-        if resolution.signal_id not in {post.id, None}
-    ]
-    if duplicates:
-        await repository.insert_duplicates(connection, duplicates=duplicates)
-    return resolutions
-
-
-async def _deduplicate(connection: Connection, posts: Sequence[Post]) -> list[Resolution]:
-    """Acquire the posts' keys, resolve the posts, and write who owns the keys from now on."""
-    keys, batch = keys_of(posts), [post.id for post in posts]
-    claims = [KeyClaim(key.value, post.id, post.digest, key.seconds) for key, post in keys.values()]
-    acquired = await repository.acquire_keys(connection, claims=claims, batch=batch) if claims else set()
-    before = dict[bytes, KeyOwner]()
-    if held := keys.keys() - acquired:
-        before = await repository.find_key_owners(connection, keys=held, batch=batch)
-    after = dict(before)
-    resolutions = resolve(posts, after)
-    transfers = [
-        KeyTransfer(key.value, after[key.value].signal_id, key.seconds)
-        for key, claimant in keys.values()
-        if key.value in after
-        and after[key.value].signal_id
-        != (before[key.value].signal_id if key.value in before else claimant.id)
-    ]
-    if transfers:
-        await repository.transfer_keys(connection, transfers=transfers)
-    if released := acquired - after.keys():
-        await repository.release_keys(connection, keys=released)
-    return resolutions
-
-
-def _is_swallowed_exit(post: Post, resolution: Resolution) -> bool:
-    """Return whether a partial exit is a duplicate only by its body, and the first one closed no position."""
-    return resolution.is_by_body and not resolution.has_closed and post.is_partial_exit
-
-
-def _new_posts(posts: Sequence[Post], resolutions: Sequence[Resolution]) -> list[Post]:
-    """Return the posts that are no duplicates."""
-    return [
-        post for post, resolution in zip(posts, resolutions, strict=True) if resolution.signal_id == post.id
-    ]
-
-
-def _rows(posts: Sequence[Post]) -> list[PostRow]:
-    return [_row(place, post) for place, post in enumerate(posts)]
-
-
-def _row(place: int, post: Post) -> PostRow:
-    alert, (key, seconds) = post.alert, post.body_key or (None, None)
-    why = alert.reading.reason
-    reason, code, params = why.columns() if why else ("", None, None)
-    return PostRow(
-        place=place,
-        id=post.id,
-        type=alert.reading.type,
-        intent=alert.reading.stored_intent,
-        ticker=alert.ticker,
-        max_age=post.max_age,
-        reason=reason,
-        reason_code=code,
-        reason_params=params,
-        detail={"remarks": alert.remarks} if alert.remarks else {},
-        sender_signal_id=alert.sender_signal_id,
-        price=alert.price,
-        body=alert.body,
-        key=key,
-        digest=post.digest,
-        seconds=seconds,
-    )
 
 
 def _log_fields(post: Post) -> dict[str, object]:

@@ -1,6 +1,7 @@
 -- name: store_posts
 -- $1 JSON array of posts, each with one key at most, no two with the same. Stores them in one statement, and so in one round trip.
--- Stores none of them if a key is held: the statements below then resolve all in a transaction, in their order.
+-- Stores none of them if a key is held: the statements below then resolve all in a transaction, in their order. That transaction
+-- stores the new ones by this statement, too, without keys.
 WITH post AS (
     SELECT place, id, type, intent, ticker, max_age, reason, reason_code, reason_params, detail, sender_signal_id, price,
            decode(body, 'base64') AS body, decode(key, 'base64') AS key, decode(digest, 'base64') AS digest, seconds
@@ -78,34 +79,6 @@ WHERE intake_keys.key = transfer.key;
 -- name: release_keys
 -- $1 keys.
 DELETE FROM intake_keys WHERE key = ANY ($1::bytea[]);
-
--- name: insert_signals
--- $1 JSON array of posts.
-WITH post AS (
-    SELECT * FROM json_to_recordset($1::json) AS post (
-        place integer, id uuid, type text, intent text, ticker text, max_age integer, reason text, reason_code text,
-        reason_params jsonb, detail jsonb, sender_signal_id text, price numeric, body text
-    )
-), stored AS (
-    INSERT INTO signals (id, status, type, intent, ticker, expires_at, reason, reason_code, reason_params, sender_signal_id,
-                         price, body)
-    SELECT
-        id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, intent, ticker,
-        clock_timestamp() + make_interval(secs => max_age), reason, reason_code, reason_params, sender_signal_id, price,
-        decode(body, 'base64')
-    FROM post
-    ORDER BY place
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id, seq, status, reason, received_at
-)
-INSERT INTO signal_events (signal_id, at, status, reason, reason_code, reason_params, detail)
-SELECT id, received_at, event.status, event.reason, event.reason_code, event.reason_params, event.detail
-FROM stored JOIN post USING (id), LATERAL (VALUES
-    (1, 'received', '', NULL, NULL, post.detail),
-    (2, stored.status, stored.reason, post.reason_code, post.reason_params, '{}')
-) AS event (place, status, reason, reason_code, reason_params, detail)
-WHERE event.place = 1 OR stored.status = 'rejected'
-ORDER BY seq, event.place;
 
 -- name: insert_duplicates
 -- $1 ids of signals, $2 reasons, $3 whether the post's 202 answers the signal's sender, too, $4 whether an exit is lost by it; one each

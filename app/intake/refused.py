@@ -1,24 +1,19 @@
 """Refused posts: kept so that a trader can see what is wrong with an alert."""
 
-import asyncio
 from collections import deque
 
 from app.context import AppContext
 from app.intake import repository
 from app.intake.repository import RefusedPost
-from app.intake.unanswered import UnansweredPosts
 
 KEPT_POSTS, HEAD_BYTES = 1_000, 2_048
-_WRITE_EVERY_SECONDS = 1.0
-_PURGE_ROWS, _PURGE_EVERY_SECONDS = 5_000, 30.0
 
 
 class RefusedPosts:
-    """Collects refused posts and writes them once a second, so that many of them need few commits."""
+    """Collects refused posts and writes them together, so that many of them need few commits."""
 
-    def __init__(self, context: AppContext, unanswered: UnansweredPosts) -> None:
+    def __init__(self, context: AppContext) -> None:
         self._context = context
-        self._unanswered = unanswered
         self._unwritten: deque[RefusedPost] = deque(maxlen=KEPT_POSTS)
 
     def add(self, status: int, reason: str, client: str, size: int, head: bytes) -> None:
@@ -40,17 +35,3 @@ class RefusedPosts:
             if self._unwritten and self._unwritten[0] is post:
                 self._unwritten.popleft()
         self._context.wakeups.notify("changed")
-
-    async def run(self, name: str) -> None:
-        """Write refused and unanswered posts every second; delete old ones and expired deduplication keys."""
-        loop = asyncio.get_running_loop()
-        purge_at = loop.time()
-        while True:
-            self._context.supervisor.beat(name)
-            await self.write()
-            await self._unanswered.record(self._context.pool)
-            if loop.time() >= purge_at:
-                deleted = await repository.purge_expired_keys(self._context.pool, limit=_PURGE_ROWS)
-                await self._unanswered.purge()
-                purge_at = loop.time() + (0 if deleted == _PURGE_ROWS else _PURGE_EVERY_SECONDS)
-            await asyncio.sleep(_WRITE_EVERY_SECONDS)

@@ -17,10 +17,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class PostRow(msgspec.Struct):
-    """A post as `store_posts` and `insert_signals` read it; the field names are those of the SQL.
+    """A post as `store_posts` reads it; the field names are those of the SQL.
 
     `place` is the order of arrival, `detail` belongs to the first event. `max_age` and `seconds` (how long
-    `key` is held) are in seconds.
+    `key` is held) are in seconds. `key` None: it has none, or it is acquired already.
     """
 
     place: int
@@ -86,17 +86,11 @@ async def store_posts(connection: Connection | Pool, *, posts: Sequence[PostRow]
     """Insert keys, signals and first events in one statement; return the number of signals inserted.
 
     For posts that have one key at most, no two the same. None is inserted if another signal holds a key.
-    """
-    stored: int = await connection.fetchval(_SQL["store_posts"], _document(posts))
-    return stored
-
-
-async def insert_signals(connection: Connection, *, posts: Sequence[PostRow]) -> None:
-    """Insert signals and their first events; the keys are the caller's, in the same transaction.
-
     A signal that is stored already is left unchanged, so a batch can be repeated.
     """
-    await connection.execute(_SQL["insert_signals"], _document(posts))
+    # one JSON array, bytes in base64: asyncpg takes several times as long for arrays
+    stored: int = await connection.fetchval(_SQL["store_posts"], _encode(posts).decode())
+    return stored
 
 
 async def acquire_keys(
@@ -199,8 +193,3 @@ async def trim_refused_posts(connection: Connection, *, keep: int) -> None:
 async def probe_insert(connection: Connection) -> None:
     """Insert a signal, a key and an event like a post; the caller must roll the transaction back."""
     await connection.execute(_SQL["probe_insert"])
-
-
-def _document(posts: Sequence[PostRow]) -> str:
-    """Encode posts as one JSON array, bytes in base64: asyncpg takes several times as long for arrays."""
-    return _encode(posts).decode()

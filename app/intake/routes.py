@@ -4,17 +4,24 @@ The work of a framework for each request costs more than all that the webhook do
 """
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from difflib import SequenceMatcher
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.intake.access import is_misspelt, secret_in_path, secrets_in
 from app.intake.service import WRONG_PATH, Accepted, Envelope, IntakeService, PostRefusedError
 
+_PATH = "/webhook/in"
+_SECRET_PREFIX = f"{_PATH}/"
+_OTHER_ROUTES = frozenset({"admin", "docs", "health", "openapi.json", "static", "ws"})
+_WORD, _LEAST_SIMILARITY, _LONGEST_WORD = "webhook", 0.8, 20
+_NOT_A_LETTER = re.compile(r"[^a-z]")
 BODY_LIMIT = 64 * 1024
 _BODY_SECONDS = 2.0
 _DRAIN_BYTES, _DRAIN_SECONDS = 8_000_000, 0.5  # of a body that is too large, before the connection is closed
@@ -49,6 +56,55 @@ class WebhookMiddleware:
             if _is_gone(receive):
                 scope["app"].state.intake.note_unanswered(accepted)
             await _send_accepted(accepted, send)
+
+
+def secret_in_path(path: str, raw_path: bytes) -> bytes | None:
+    """Return what follows `/webhook/in/`, still percent-encoded; None if the path is not the webhook's.
+
+    A trailing slash is not part of the path. A slash in a secret must be sent as `%2F`.
+    """
+    if path == _PATH:
+        return b""
+    if not path.startswith(_SECRET_PREFIX):
+        return None
+    prefix = _SECRET_PREFIX.encode()
+    whole = raw_path if raw_path.startswith(prefix) else path.encode()
+    rest = whole[len(prefix) :]
+    return None if b"/" in rest.rstrip(b"/") else rest
+
+
+def secrets_in(path_rest: bytes, query: bytes) -> Iterator[bytes]:
+    """Yield every candidate for the secret in a path and a query, percent-decoded and as it was sent."""
+    if path_rest:
+        for text in {path_rest.rstrip(b"/"), path_rest} - {b""}:
+            yield from _decodings(text)
+    if b"secret" in query or b"%" in query:
+        for part in query.split(b"&"):
+            name, _, value = part.partition(b"=")
+            if unquote_to_bytes(name) == b"secret":
+                yield from _decodings(value)
+                yield unquote_to_bytes(value.replace(b"+", b" "))
+
+
+def _decodings(text: bytes) -> Iterator[bytes]:
+    yield text
+    yield unquote_to_bytes(text)
+
+
+def is_misspelt(path: str, method: str) -> bool:
+    """Return whether a path resembles the webhook's but is not it: case, spelling or slashes differ.
+
+    A POST to `/` counts too: people often enter an address without a path at first.
+    """
+    parts = [part for part in path.lower().split("/") if part][:3]
+    if not parts:
+        return method == "POST"
+    return parts[0] not in _OTHER_ROUTES and any(map(_is_like_webhook, parts))
+
+
+def _is_like_webhook(part: str) -> bool:
+    word = _NOT_A_LETTER.sub("", part[:_LONGEST_WORD])
+    return "hook" in word or SequenceMatcher(None, word, _WORD).ratio() >= _LEAST_SIMILARITY
 
 
 async def _accept(scope: Scope, receive: Receive, in_path: bytes | None) -> Accepted:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.intake.access import is_misspelt, secret_in_path, secrets_in
+from app.intake.routes import is_misspelt, secret_in_path, secrets_in
 
 SECRETS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 
