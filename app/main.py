@@ -34,7 +34,7 @@ from app.runtime.wakeups import Wakeups
 from app.screener import engine as screener
 from app.screener import routes as screener_routes
 from app.settings import Settings
-from app.web import sessions as web_sessions
+from app.web import authentication
 from app.web.hub import Hub
 from app.web.middleware import AccessLog
 
@@ -72,9 +72,9 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         intake_service = IntakeService(context)
         app.state.context, app.state.config_store = context, store
         app.state.intake, app.state.health = intake_service, health.Health(context)
-        ended = app.state.ended_sessions = web_sessions.EndedSessions(context.pool)
+        ended = app.state.ended_sessions = authentication.EndedSessions(context.pool)
         beat = context.supervisor.heartbeat
-        context.supervisor.start("sessions", partial(web_sessions.run, ended, beat("sessions")))
+        context.supervisor.start("sessions", partial(authentication.run_sessions, ended, beat("sessions")))
         metrics.WORKER_UP.watch(context.supervisor.states)
         metrics.BUILD_INFO.labels(settings.app_version).set(1)
         context.supervisor.start("config", partial(store.run, beat("config")))

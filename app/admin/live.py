@@ -17,7 +17,7 @@ from app.errors import describe
 from app.web.hub import Hub, Mailbox, Message
 
 if TYPE_CHECKING:
-    from app.web.sessions import Access, EndedSessions
+    from app.web.authentication import Access, EndedSessions
 
 log = structlog.get_logger(__name__)
 router = APIRouter()

@@ -11,16 +11,26 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from app.admin import repository, snapshot
 from app.admin.rendering import page, problem_page
 from app.admin.views import BY_NAME, NAVIGATION, VIEWS, View
-from app.web.authentication import FOREIGN, PREFERENCES, SIGN_IN, address_parts, client_address, is_foreign
+from app.web.authentication import (
+    COOKIE,
+    FOREIGN,
+    LIFETIME_SECONDS,
+    PREFERENCES,
+    SIGN_IN,
+    Access,
+    EndedSessions,
+    Sessions,
+    address_parts,
+    client_address,
+    is_foreign,
+)
 from app.web.dependencies import context_of
 from app.web.locale import LANGUAGES, THEMES
 from app.web.locale import LIFETIME_SECONDS as PREFERENCE_SECONDS
 from app.web.patterns import translate
-from app.web.sessions import COOKIE, LIFETIME_SECONDS, Sessions
 from app.web.texts import text
 
 if TYPE_CHECKING:
-    from app.web.sessions import Access, EndedSessions
     from app.web.throttle import WrongAttempts
 
 router = APIRouter(include_in_schema=False)

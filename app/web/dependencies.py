@@ -1,7 +1,7 @@
 """Dependencies of the routes behind the sign-in: the context, a connection, the current actor."""
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPBearer
@@ -12,11 +12,8 @@ from app.config.store import ConfigStore
 from app.context import AppContext
 from app.db.pool import Connection
 from app.signals import tickers
-from app.web.authentication import client_address
+from app.web.authentication import Access, client_address
 from app.web.problems import Problem
-
-if TYPE_CHECKING:
-    from app.web.sessions import Access
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No token, or a wrong one"},

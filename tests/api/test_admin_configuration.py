@@ -245,7 +245,7 @@ async def test_the_reserve_for_exits_is_changed_and_a_negative_one_refused(
 
 
 async def test_a_session_is_named_in_the_log(app_server: AppServer) -> None:
-    from app.web.sessions import COOKIE, Sessions
+    from app.web.authentication import COOKIE, Sessions
 
     cookie = Sessions(app_server.context.settings.admin_token).issue()
     headers = {"Cookie": f"{COOKIE}={cookie}", "Origin": app_server.url}

@@ -12,7 +12,7 @@ import pytest
 from itsdangerous import TimestampSigner
 from yarl import URL
 
-from app.web.sessions import COOKIE, LIFETIME_SECONDS, Sessions
+from app.web.authentication import COOKIE, LIFETIME_SECONDS, Sessions
 from tests.api.conftest import ADMIN_TOKEN
 
 if TYPE_CHECKING:

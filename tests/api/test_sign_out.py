@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import asyncpg
 
-from app.web.sessions import COOKIE, Sessions
+from app.web.authentication import COOKIE, Sessions
 from tests.api.conftest import ADMIN_TOKEN
 from tests.api.outage import away
 

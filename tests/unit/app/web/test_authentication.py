@@ -8,8 +8,7 @@ from itsdangerous import TimestampSigner
 from starlette.datastructures import Headers
 
 from app.admin.pages import local_path
-from app.web.authentication import is_foreign, is_public
-from app.web.sessions import LIFETIME_SECONDS, Sessions
+from app.web.authentication import LIFETIME_SECONDS, Sessions, is_foreign, is_public
 from app.web.throttle import FORGOTTEN_AFTER_SECONDS, WrongAttempts
 
 if TYPE_CHECKING:
