@@ -16,8 +16,8 @@ from app.screener import repository
 from app.screener.pace import Pace, backoff_seconds
 from app.screener.parsing.parser import Parser
 from app.screener.probation import AGREEING_REFRESHES, ON_PROBATION, Candidate, difference, next_candidate
-from app.screener.sources import BlockedError, Found, Request, SourceError, source_of
-from app.screener.sources.finviz import open_client
+from app.screener.providers import BlockedError, Found, Request, SourceError, provider_of
+from app.screener.providers.finviz import open_client
 
 if TYPE_CHECKING:
     import asyncpg
@@ -129,15 +129,15 @@ class Engine:
         """Fetch the list and store it. After a failure the current list stays, and the reason is stored."""
         max_age_seconds: int | None = strategy.max_age_seconds
         try:
-            source = source_of(strategy.url)
-            max_age_seconds = strategy.max_age_seconds if source.ages else None
-            kind, tickers = await source.fetch(self._request(strategy))
+            provider = provider_of(strategy.url)
+            max_age_seconds = strategy.max_age_seconds if provider.ages else None
+            kind, tickers = await provider.fetch(self._request(strategy))
             found = Found(kind, tickers[: strategy.top_n])
         except SourceError as error:
             await self._reject(strategy, f"{error}{self._back_off(error)}", max_age_seconds)
             return
         self._blocked_in_a_row = 0
-        if reason := await self._probation_reason(strategy, found, ages=source.ages):
+        if reason := await self._probation_reason(strategy, found, ages=provider.ages):
             await self._reject(strategy, reason, max_age_seconds, result="probation")
             return
         await self._accept(strategy, found, max_age_seconds)

@@ -23,7 +23,7 @@ from app.config.model import (
     trimmed,
 )
 from app.errors import ConfigFileError, ConflictError, NoSuchError
-from app.screener import sources
+from app.screener import providers
 from app.screener.pace import too_often
 from app.settings import Settings
 from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
@@ -201,8 +201,8 @@ def _replaced(
 
 def _check_source(url: str, place: str, *, allow_other_hosts: bool) -> None:
     try:
-        sources.check(url, allow_other_hosts=allow_other_hosts)
-    except sources.SourceError as error:
+        providers.check(url, allow_other_hosts=allow_other_hosts)
+    except providers.SourceError as error:
         raise ConfigFileError(FINVIZ_FILE, str(error), place=place) from error
 
 

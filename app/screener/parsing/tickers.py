@@ -1,4 +1,4 @@
-"""What all sources share: the form of a ticker, the result of a fetch, its errors. Pure."""
+"""What all providers share: the form of a ticker, the result of a fetch, its errors. Pure."""
 
 import re
 from collections.abc import Iterable

@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from app.screener.pace import Pace
 from app.screener.parsing.parser import Parser
-from app.screener.sources import BlockedError, Found, Request, SourceError, finviz, source_of
+from app.screener.providers import BlockedError, Found, Request, SourceError, finviz, provider_of
 from tests.unit.app.screener.pages import boxover_row, page, tickers
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Internet:
         connector = TCPConnector(resolver=self.resolver, ssl=self.trusted, use_dns_cache=False)
         async with finviz.open_client(connector) as http, Parser() as parser:
             request = Request(url, 30, NOWHERE, http, Pace(lambda: None), parser, token, others)
-            return await source_of(url).fetch(request)
+            return await provider_of(url).fetch(request)
 
 
 NOWHERE = Path("/nonexistent")  # no file is read
@@ -294,7 +294,7 @@ async def test_a_body_that_hangs_ends_the_refresh(monkeypatch: pytest.MonkeyPatc
             url = f"http://127.0.0.1:{port}/screener.ashx"
             request = Request(url, 20, NOWHERE, http, Pace(lambda: None), parser, "", allow_other_hosts=True)
             with pytest.raises(SourceError, match=r"127\.0\.0\.1: no answer in 0\.5 s"):
-                await source_of(url).fetch(request)
+                await provider_of(url).fetch(request)
         for writer in writers:
             writer.close()
 
@@ -318,9 +318,9 @@ async def test_a_second_answer_to_one_page_is_not_the_answer_to_the_next() -> No
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/list.csv"
         async with finviz.open_client() as http, Parser() as parser:
             request = Request(url, 20, NOWHERE, http, Pace(lambda: None), parser, "", allow_other_hosts=True)
-            assert (await source_of(url).fetch(request)).tickers == ["AAPL"]
+            assert (await provider_of(url).fetch(request)).tickers == ["AAPL"]
             await has_answered_twice.wait()
-            assert (await source_of(url).fetch(request)).tickers == ["MSFT"]
+            assert (await provider_of(url).fetch(request)).tickers == ["MSFT"]
 
 
 async def test_a_site_without_a_valid_certificate_is_not_asked(internet: Internet) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.screener.parsing.readers import read_page
 from app.screener.parsing.tickers import is_ticker
-from app.screener.sources import BlockedError, SourceError
+from app.screener.providers import BlockedError, SourceError
 from tests.unit.app.screener.pages import BLOCKED, EMPTY, ashx_row, boxover_row, page, plain_row, tickers
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from app.errors import RefusedError
 from app.orders.routes import ReplayRequest
 from app.positions.routes import ClosePosition, MarkClosed, SellIndividual
 from app.screener.pace import too_often
-from app.screener.sources import finviz
+from app.screener.providers import finviz
 from app.transfer import history, importing, spreadsheet
 from app.web import authentication, patterns, texts
 from app.web.locale import Preferences, current

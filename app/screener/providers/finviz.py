@@ -12,8 +12,8 @@ from app.screener.pace import ROWS_A_PAGE, is_export
 from app.screener.parsing.answers import Job, Parsed
 from app.screener.parsing.parser import LARGEST_BYTES
 from app.screener.parsing.tickers import BlockedError, Found, SourceError
-from app.screener.sources import tokens
-from app.screener.sources.request import Request
+from app.screener.providers import tokens
+from app.screener.providers.request import Request
 
 _PAGE_SECONDS = 15.0
 _REDIRECTS = 3

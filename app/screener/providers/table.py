@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.screener.parsing.answers import Job
 from app.screener.parsing.tickers import Found, SourceError
-from app.screener.sources.request import Request
+from app.screener.providers.request import Request
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,200}\.[Cc][Ss][Vv]")
 _LARGEST_BYTES = 1_000_000

@@ -12,8 +12,8 @@ from yarl import URL
 
 from app.screener.pace import Pace
 from app.screener.parsing.parser import Parser
-from app.screener.sources import Request, SourceError, check, source_of, tokens
-from app.screener.sources.finviz import open_client
+from app.screener.providers import Request, SourceError, check, provider_of, tokens
+from app.screener.providers.finviz import open_client
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ SECRET = "pa55word-in-another-file"
 async def fetch(url: str, folder: Path) -> list[str]:
     async with open_client() as http, Parser() as parser:
         request = Request(url, 500, folder, http, Pace(lambda: None), parser)
-        return (await source_of(url).fetch(request)).tickers
+        return (await provider_of(url).fetch(request)).tickers
 
 
 async def test_a_list_keeps_its_order_and_drops_repetitions(tmp_path: Path) -> None:
@@ -113,13 +113,13 @@ async def test_a_file_that_cannot_be_used_says_why(
 @pytest.mark.parametrize("url", ["ftp:x", "AAPL,NVDA", "//finviz.com/screener.ashx"])
 def test_an_unknown_source_says_what_can_be_used(url: str) -> None:
     with pytest.raises(SourceError, match=r"list:AAPL,NVDA or file:NAME\.csv"):
-        source_of(url)
+        provider_of(url)
 
 
 @pytest.mark.parametrize("url", ["auth=s3cret", "?auth=s3cret:x", "elite.finviz.com/export?auth=s3cret"])
 def test_what_is_not_a_scheme_is_not_shown(url: str) -> None:
     with pytest.raises(SourceError) as refused:
-        source_of(url)
+        provider_of(url)
     assert "s3cret" not in str(refused.value)
 
 
@@ -136,7 +136,7 @@ def test_what_is_not_a_scheme_is_not_shown(url: str) -> None:
     ],
 )
 def test_a_url_is_read_as_pages_or_as_an_export(url: str, kind: str) -> None:
-    assert source_of(url).kind == kind
+    assert provider_of(url).kind == kind
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The request of a refresh to a source."""
+"""The request of a refresh to a provider."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from app.screener.parsing.parser import Parser
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The strategy's `url`, how many tickers are wanted, and what a source needs to fetch them.
+    """The strategy's `url`, how many tickers are wanted, and what a provider needs to fetch them.
 
     `elite_auth` is sent to Finviz's export only, over https; no message contains it.
     """

@@ -1,4 +1,7 @@
-"""Sources of tickers: one module for each kind, chosen by the strategy's URL."""
+"""Providers of lists: one module for each kind, chosen by the strategy's URL.
+
+A provider has a module here, even a short one, with `check` and `fetch`. A list is stored with its kind.
+"""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -6,13 +9,13 @@ from typing import NamedTuple
 
 from app.screener.pace import is_export
 from app.screener.parsing.tickers import BlockedError, Found, Kind, SourceError
-from app.screener.sources import finviz, inline, table
-from app.screener.sources.request import Request
+from app.screener.providers import finviz, inline, table
+from app.screener.providers.request import Request
 
-__all__ = ["BlockedError", "Found", "Request", "Source", "SourceError", "check", "source_of"]
+__all__ = ["BlockedError", "Found", "Provider", "Request", "SourceError", "check", "provider_of"]
 
 
-class Source(NamedTuple):
+class Provider(NamedTuple):
     """A way to fetch tickers in rank order. `ages`: whether its list becomes stale.
 
     `kind` is what the URL suggests. `Found` has the kind of the answer: any site may answer with a table.
@@ -25,20 +28,20 @@ class Source(NamedTuple):
 
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+-]{0,15}")
-_INLINE = Source("list", ages=False, fetch=inline.fetch)
-_TABLE = Source("file", ages=False, fetch=table.fetch)
-_PAGES = Source("html", ages=True, fetch=finviz.fetch)
-_EXPORT = Source("csv", ages=True, fetch=finviz.fetch)
+_INLINE = Provider("list", ages=False, fetch=inline.fetch)
+_TABLE = Provider("file", ages=False, fetch=table.fetch)
+_PAGES = Provider("html", ages=True, fetch=finviz.fetch)
+_EXPORT = Provider("csv", ages=True, fetch=finviz.fetch)
 
 
 def check(url: str, *, allow_other_hosts: bool) -> None:
     """Check a strategy's URL when it is saved, for what would fail with every refresh. Pure.
 
     Raises:
-        SourceError: no source can read the URL, or its host is not allowed.
+        SourceError: no provider can read the URL, or its host is not allowed.
     """
     place = url.partition(":")[2]
-    match source_of(url).kind:
+    match provider_of(url).kind:
         case "list":
             inline.check(place)
         case "file":
@@ -47,11 +50,11 @@ def check(url: str, *, allow_other_hosts: bool) -> None:
             finviz.check(url, allow_other_hosts=allow_other_hosts)
 
 
-def source_of(url: str) -> Source:
-    """Return the source that reads a strategy's URL.
+def provider_of(url: str) -> Provider:
+    """Return the provider that reads a strategy's URL.
 
     Raises:
-        SourceError: no source can read the URL.
+        SourceError: no provider can read the URL.
     """
     scheme = url.partition(":")[0].lower() if ":" in url else ""
     match scheme:

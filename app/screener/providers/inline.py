@@ -1,7 +1,7 @@
 """`list:AAPL,NVDA`: the tickers are in the URL, rank 1 first. Each kind of source has its module."""
 
 from app.screener.parsing.tickers import Cell, Found, clean
-from app.screener.sources.request import Request
+from app.screener.providers.request import Request
 from app.signals.tickers import without_exchange
 
 
