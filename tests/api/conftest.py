@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -128,6 +129,14 @@ async def start_app(
             return await stack.enter_async_context(serve(make_settings(**changes)))
 
         yield start
+
+
+@pytest_asyncio.fixture
+async def database(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection to the test's own database."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
 
 
 @pytest_asyncio.fixture

@@ -39,3 +39,14 @@ async def log_of(app: AppServer) -> list[tuple[str, str, str, str, Any, Any, str
         )
         for row in rows
     ]
+
+
+async def alarms(app: AppServer) -> set[str]:
+    """The codes of the alarms that the page shows."""
+    return {alarm["code"] for alarm in (await ask(app, "GET", "/admin/status"))["alarms"]}
+
+
+async def health(app: AppServer) -> tuple[int, dict[str, Any]]:
+    """The status of `/health`, and its checks."""
+    async with app.http.get("/health") as answer:
+        return answer.status, (await answer.json())["checks"]

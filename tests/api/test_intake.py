@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import aiohttp
-import asyncpg
 import pytest
 
 from app.intake import commit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    import asyncpg
 
     from tests.api.conftest import AppServer
 
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
 SECRET = "s3cret-of-the-sender"
 BUY = {"ticker": "A", "action": "buy"}  # without a list it waits for its decision
 BODY = b'{"ticker":" nvda ","action":"buy", "price": 1.10,"big":12345678901234567890.00,"\xc3\xbc":"\\u00e9"}'
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 async def post(

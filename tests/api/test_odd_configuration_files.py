@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.config.state import unwritten_switches
-from tests.api.operator import ask, log_of
+from tests.api.operator import ask, health, log_of
 from tests.api.test_configuration import until
 from tests.api.trading.receiver import listening
 
@@ -67,12 +67,6 @@ async def test_a_number_that_json_has_no_word_for_stops_no_exit_and_no_pause(
     first.stop()
     again = await start_app()
     assert await forwarded(again, await sent(again, "sell"))
-
-
-async def health(app: AppServer) -> tuple[int, dict[str, dict[str, str]]]:
-    """The status of /health, and its checks."""
-    async with app.http.get("/health") as answer:
-        return answer.status, (await answer.json())["checks"]
 
 
 @pytest.mark.parametrize("url", [False, 0, [], {}])

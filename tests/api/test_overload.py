@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tests.api.operator import ask
+from tests.api.operator import ask, health
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,12 +27,6 @@ async def post(app: AppServer, number: int) -> int:
     async with app.http.post("/webhook/in", json=alert) as answer:
         await answer.read()
         return answer.status
-
-
-async def health(app: AppServer) -> tuple[int, dict[str, Any]]:
-    """The status of `/health` and its checks."""
-    async with app.http.get("/health") as answer:
-        return answer.status, (await answer.json())["checks"]
 
 
 async def until_health(app: AppServer, there: Callable[[int, dict[str, Any]], bool]) -> dict[str, Any]:

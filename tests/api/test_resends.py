@@ -6,11 +6,12 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import asyncpg
 
     from tests.api.conftest import AppServer
 
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
 ALERT = b'{"ticker":"NVDA","action":"buy","id":"Long","signal_id":"Long","time":"2026-11-24T14:30:00Z"}'
 RESENDS, APART = 3, 5
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'signals'::regclass"
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 async def post(app: AppServer, body: bytes = ALERT) -> tuple[int, dict[str, Any]]:

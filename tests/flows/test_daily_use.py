@@ -26,16 +26,7 @@ def history(stack: Stack) -> list[list[list[str]]]:
     for ticker, action in (("NVDA", "buy"), ("AAPL", "buy"), ("AAPL", "sell"), ("MSFT", "buy")):
         body = f'{{"ticker": "{ticker}", "action": "{action}", "run": "{uuid.uuid4()}"}}'
         stack.outcome(stack.post(body.encode()).json()["signal_id"])
-    return _kept(stack)
-
-
-def _kept(stack: Stack) -> list[list[list[str]]]:
-    """Everything of the database that a flow must not lose."""
-    return [
-        stack.sql("SELECT id, status, reason, ticker, md5(body) FROM signals ORDER BY seq"),
-        stack.sql("SELECT id, ticker, status, buys, opened_by, closed_by FROM positions ORDER BY id"),
-        stack.sql("SELECT id, signal_id, outcome FROM attempts ORDER BY id"),
-    ]
+    return stack.kept_rows()
 
 
 def test_quick_with_nothing_changed_touches_no_container(stack: Stack) -> None:
@@ -58,7 +49,7 @@ def test_quick_after_a_changed_setting_replaces_only_the_application(
     after = stack.containers()
     assert after[APP] != before[APP]
     assert after[DATABASE] == before[DATABASE]
-    assert _kept(stack) == history
+    assert stack.kept_rows() == history
 
 
 def test_a_full_deploy_replaces_the_application_and_keeps_the_rows(
@@ -71,7 +62,7 @@ def test_a_full_deploy_replaces_the_application_and_keeps_the_rows(
     after = stack.containers()
     assert after[APP] != before[APP]
     assert after[DATABASE] == before[DATABASE]
-    assert _kept(stack) == history
+    assert stack.kept_rows() == history
     assert stack.health()["version"] in result.output
     # The build is not part of the gap, only the swap is.
     assert 0 < probe.longest_gap < SWAP_SECONDS
@@ -91,7 +82,7 @@ def test_stop_and_start_keep_the_rows(stack: Stack, history: list[list[list[str]
     assert stack.containers() == {}
 
     stack.run_py("--quick").require()
-    assert _kept(stack) == history
+    assert stack.kept_rows() == history
 
 
 @pytest.mark.parametrize("flag", ["--status-only", "--logs", "--help", "--version"])

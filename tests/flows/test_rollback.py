@@ -73,15 +73,11 @@ def upstream(stack: Stack) -> Upstream:
 def versions(stack: Stack, upstream: Upstream) -> list[str]:
     """The first deployment and three updates, of which only the last few images are kept; oldest first."""
     stack.host.run(f"docker tag {DATABASE_IMAGE} {ELSEWHERE}").require()
-    found = [_head(stack)]
+    found = [stack.head()]
     for _ in range(3):
         found.append(upstream.push({"app/news.txt": f"{uuid.uuid4()}\n"}))
         stack.run_py("--quickupdate", "-e", f"versions_keep={KEPT}").require()
     return found
-
-
-def _head(stack: Stack) -> str:
-    return stack.host.run("git rev-parse HEAD", folder=stack.project).require().stdout.strip()
 
 
 def _settings(stack: Stack) -> str:
@@ -110,7 +106,7 @@ def test_back_to_the_previous_version(stack: Stack, versions: list[str]) -> None
         result = stack.run_py("--rollback").require()
     assert stack.health()["version"] == versions[2][:12]
     assert versions[2][:12] in result.output
-    assert _head(stack) == versions[2]
+    assert stack.head() == versions[2]
     assert (stack.containers()[DATABASE], _settings(stack)) == before
     assert 0 < probe.longest_gap < SWAP_SECONDS
     containers = stack.containers()
@@ -122,10 +118,10 @@ def test_back_to_a_named_version_and_forward_again(stack: Stack, versions: list[
     """Any kept version can be named, a newer one too; an update comes back to the newest."""
     for commit in (versions[1], versions[3]):
         stack.run_py("--rollback", commit[:12]).require()
-        assert (stack.health()["version"], _head(stack)) == (commit[:12], commit)
+        assert (stack.health()["version"], stack.head()) == (commit[:12], commit)
     stack.run_py("--rollback", versions[1][:8]).require()
     stack.run_py("--quickupdate", "-e", f"versions_keep={KEPT}").require()
-    assert (stack.health()["version"], _head(stack)) == (versions[3][:12], versions[3])
+    assert (stack.health()["version"], stack.head()) == (versions[3][:12], versions[3])
 
 
 @pytest.mark.parametrize(("wanted", "why"), [(0, "no longer kept"), (3, "runs now"), (None, "No version")])
@@ -133,12 +129,12 @@ def test_what_is_not_there_is_refused_with_the_list(
     stack: Stack, versions: list[str], wanted: int | None, why: str
 ) -> None:
     """Exit 3, nothing touched; the message lists what there is."""
-    containers, head = stack.containers(), _head(stack)
+    containers, head = stack.containers(), stack.head()
     result = stack.run_py("--rollback", "nosuch" if wanted is None else versions[wanted][:12])
     assert result.code == 3
     assert why in result.output
     assert all(commit[:12] in result.output for commit in versions)
-    assert (stack.containers(), _head(stack)) == (containers, head)
+    assert (stack.containers(), stack.head()) == (containers, head)
 
 
 def test_the_version_before_works_on_the_new_schema(stack: Stack, upstream: Upstream) -> None:
@@ -165,14 +161,14 @@ def test_a_version_that_cannot_work_any_more_is_refused(stack: Stack, upstream: 
     upstream.push({"app/__main__.py": code})
     stack.run_py("--quickupdate").require()
     stack.host.run("touch data/tomorrow", folder=stack.project).require()
-    head = _head(stack)
+    head = stack.head()
     with serving_all_along(stack):
         result = stack.run_py("--rollback")
     stack.host.run("rm data/tomorrow", folder=stack.project).require()
     assert result.code == 3
     assert old[:12] in result.output
     assert "cannot work with what is stored" in result.output
-    assert _head(stack) == head
+    assert stack.head() == head
 
 
 def test_back_to_a_commit_that_lacks_what_plays_the_rollback(stack: Stack, upstream: Upstream) -> None:
@@ -190,7 +186,7 @@ def test_back_to_a_commit_that_lacks_what_plays_the_rollback(stack: Stack, upstr
 
     result = stack.run_py("--rollback")
     assert result.code == 0, result.output
-    assert (stack.health()["version"], _head(stack)) == (old[:12], old)
+    assert (stack.health()["version"], stack.head()) == (old[:12], old)
     assert json.loads(stack.host.read(f"{stack.project}/.run/versions.json"))["current"] == old[:12]
     left = stack.host.run("ls .run; git status --porcelain", folder=stack.project).require().stdout
     assert "controller-" not in left

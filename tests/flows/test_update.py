@@ -48,18 +48,6 @@ def _configuration(stack: Stack) -> str:
     return stack.host.run(command, folder=stack.project).require().stdout
 
 
-def _rows(stack: Stack) -> list[list[list[str]]]:
-    return [
-        stack.sql("SELECT id, status, reason, ticker, md5(body) FROM signals ORDER BY seq"),
-        stack.sql("SELECT id, ticker, status, buys, opened_by, closed_by FROM positions ORDER BY id"),
-        stack.sql("SELECT id, signal_id, outcome FROM attempts ORDER BY id"),
-    ]
-
-
-def _head(stack: Stack) -> str:
-    return stack.host.run("git rev-parse HEAD", folder=stack.project).require().stdout.strip()
-
-
 def _record(stack: Stack) -> dict[str, object]:
     record: dict[str, object] = json.loads(stack.host.read(f"{stack.project}/.run/versions.json"))
     return record
@@ -68,9 +56,9 @@ def _record(stack: Stack) -> dict[str, object]:
 @pytest.fixture
 def kept(stack: Stack) -> Iterator[None]:
     """Whatever the test does: the database's container, its rows and the configuration stay what they are."""
-    before = stack.containers()[DATABASE], _rows(stack), _configuration(stack)
+    before = stack.containers()[DATABASE], stack.kept_rows(), _configuration(stack)
     yield
-    assert (stack.containers()[DATABASE], _rows(stack), _configuration(stack)) == before
+    assert (stack.containers()[DATABASE], stack.kept_rows(), _configuration(stack)) == before
 
 
 @pytest.mark.usefixtures("kept")
@@ -83,7 +71,7 @@ def test_an_update_brings_the_new_commit(stack: Stack, upstream: Upstream, flag:
 
     assert stack.health()["version"] == commit[:12]
     assert commit[:12] in result.output
-    assert _head(stack) == commit
+    assert stack.head() == commit
     assert _record(stack)["current"] == commit[:12]
     assert 0 < probe.longest_gap < SWAP_SECONDS
     assert stack.host.run(f"docker ps --all --format '{{{{.Names}}}}' | grep -c {APP}").stdout == "1\n"
@@ -105,12 +93,12 @@ def test_configuration_survives_a_commit_that_tracks_it(stack: Stack, upstream: 
     theirs = dict.fromkeys(CONFIGURATION, '{"theirs": true}\n') | {".env": "ADMIN_TOKEN=theirs\n"}
     first = upstream.push(theirs)
     stack.run_py("--quickupdate").require()
-    assert _head(stack) == first
+    assert stack.head() == first
     assert stack.health()["version"] == first[:12]
 
     second = upstream.push({**theirs, ".env": "ADMIN_TOKEN=again\n", "app/news.txt": "tracked\n"})
     result = stack.run_py("--quickupdate").require()
-    assert (_head(stack), stack.health()["version"]) == (second, second[:12])
+    assert (stack.head(), stack.health()["version"]) == (second, second[:12])
     before = stack.containers()
     stack.run_py("--quick").require()
     assert stack.containers() == before, result.output
@@ -134,7 +122,7 @@ def test_an_update_of_the_controller_runs_with_its_own_code(stack: Stack, upstre
 
     assert "come in with ADMIN_TOKEN" in result.output
     assert "Behold the stack" in result.output
-    assert (_head(stack), stack.health()["version"]) == (commit, commit[:12])
+    assert (stack.head(), stack.health()["version"]) == (commit, commit[:12])
     assert result.output.count("Lay the tree out") == 1
 
 
@@ -147,6 +135,6 @@ def test_an_update_of_the_locks_runs_in_an_environment_made_from_them(
     commit = upstream.push({"requirements/deploy.txt": lock})
     result = stack.run_py("--quickupdate").require()
     assert result.output.count("Making .venv") == 1
-    assert (_head(stack), stack.health()["version"]) == (commit, commit[:12])
+    assert (stack.head(), stack.health()["version"]) == (commit, commit[:12])
     assert stack.host.run("ls -a .run/releases/*", folder=stack.project).stdout.count(".venv") == 0
     assert stack.run_py("--status-only").require().output.count("Making .venv") == 1

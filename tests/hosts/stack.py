@@ -157,6 +157,18 @@ class Stack:
         ).require()
         return [line.split("\t") for line in answer.stdout.splitlines()]
 
+    def kept_rows(self) -> list[list[list[str]]]:
+        """Everything of the database that a flow must not lose."""
+        return [
+            self.sql("SELECT id, status, reason, ticker, md5(body) FROM signals ORDER BY seq"),
+            self.sql("SELECT id, ticker, status, buys, opened_by, closed_by FROM positions ORDER BY id"),
+            self.sql("SELECT id, signal_id, outcome FROM attempts ORDER BY id"),
+        ]
+
+    def head(self) -> str:
+        """The commit of the checkout."""
+        return self.host.run("git rev-parse HEAD", folder=self.project).require().stdout.strip()
+
     def outcome(self, signal_id: str, *, within: float = 10) -> tuple[str, str]:
         """The final status of a signal and the reason, waiting for it up to `within` seconds."""
         where = f"WHERE id = '{signal_id}'"

@@ -125,3 +125,12 @@ class Desk:
             "SELECT ticker, buys FROM positions WHERE status = 'open' AND buys > 0"
         )
         return {row["ticker"]: row["buys"] for row in rows}
+
+    async def is_circuit_open(self) -> bool:
+        """Whether the destination counts as failing."""
+        query = "SELECT count(*) FROM destinations WHERE probe_at IS NOT NULL"
+        return bool(await self.database.fetchval(query))
+
+    async def has_ended_attempt(self, signal_id: UUID) -> bool:
+        """Whether an attempt of the signal has ended."""
+        return any(attempt["ended_at"] for attempt in await self.attempts(signal_id))

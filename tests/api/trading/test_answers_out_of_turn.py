@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 
 async def ended_attempt(desk: Desk, app: AppServer, signal: UUID) -> asyncpg.Record:
     """Wait until the signal's only attempt has ended, and return it."""
-
-    async def is_ended() -> bool:
-        return any(attempt["ended_at"] for attempt in await desk.attempts(signal))
-
-    await desk.wait(app, is_ended, lambda: "the attempt has not ended")
+    await desk.wait(app, lambda: desk.has_ended_attempt(signal), lambda: "the attempt has not ended")
     (attempt,) = await desk.attempts(signal)
     return attempt
 

@@ -19,17 +19,12 @@ if TYPE_CHECKING:
 PROBE_NOW = "UPDATE destinations SET probe_at = now() WHERE probe_at IS NOT NULL"
 
 
-async def is_held(desk: Desk) -> bool:
-    """Whether the destination counts as failing."""
-    return bool(await desk.database.fetchval("SELECT count(*) FROM destinations WHERE probe_at IS NOT NULL"))
-
-
 async def failing(desk: Desk, app: AppServer, tickers: str = "AAPL NVDA TSLA") -> None:
     """Have the destination fail until it is left alone, and what was on its way has ended."""
 
     async def is_left_alone() -> bool:
         open_attempts = await desk.database.fetchval("SELECT count(*) FROM attempts WHERE ended_at IS NULL")
-        return await is_held(desk) and open_attempts == 0
+        return await desk.is_circuit_open() and open_attempts == 0
 
     desk.receiver.answer = always(503)
     for ticker in tickers.split():
@@ -62,7 +57,7 @@ async def test_after_five_failures_nothing_leaves_until_a_probe_is_answered(
     before = len(desk.receiver.received)
     await desk.database.execute(PROBE_NOW)
     await desk.settled(app)
-    assert not await is_held(desk)
+    assert not await desk.is_circuit_open()
     assert (await ask(app, "GET", "/admin/status"))["alarms"] == []
     assert len(desk.receiver.received) == before + 4
     assert await desk.open_positions() == {"AAPL": 2, "NVDA": 1, "TSLA": 1}
@@ -114,7 +109,7 @@ async def test_a_refusal_shows_that_the_destination_works(desk: Desk) -> None:
     desk.receiver.answer = always(400)
     await desk.database.execute(PROBE_NOW)
     await desk.settled(app)
-    assert not await is_held(desk)
+    assert not await desk.is_circuit_open()
 
 
 async def says_failure(_: Received) -> web.StreamResponse:
@@ -135,7 +130,7 @@ async def test_a_2xx_that_says_failure_holds_no_other_exit(desk: Desk) -> None:
         return len(counts) == 3 and min(counts) >= 5
 
     await desk.wait(app, often, lambda: "not attempted often enough")
-    assert not await is_held(desk)
+    assert not await desk.is_circuit_open()
 
     async def accept_amd(received: Received) -> web.StreamResponse:
         return await (take if received.alert["ticker"] == "AMD" else says_failure)(received)
@@ -144,7 +139,7 @@ async def test_a_2xx_that_says_failure_holds_no_other_exit(desk: Desk) -> None:
     sell = await desk.send(app, "AMD", "sell")
     assert (await desk.until(app, sell))["status"] == "forwarded"
     assert {(await desk.signal(signal))["status"] for signal in signals} <= {"approved", "forwarding"}
-    assert not await is_held(desk)
+    assert not await desk.is_circuit_open()
     assert await desk.database.fetchval("SELECT count(*) FROM destinations WHERE held_until > now()") == 0
 
 
@@ -156,7 +151,7 @@ async def test_a_2xx_that_says_failure_ends_the_probing(desk: Desk) -> None:
     await desk.database.execute(PROBE_NOW)
 
     async def works() -> bool:
-        return not await is_held(desk)
+        return not await desk.is_circuit_open()
 
     await desk.wait(app, works, lambda: "a read answer does not count as one")
 
@@ -181,7 +176,7 @@ async def test_a_request_that_is_never_sent_says_nothing_of_the_destination(
             return bool(await desk.database.fetchval(query) >= 15)
 
         await desk.wait(app, often, lambda: "not attempted often enough")
-        assert not await is_held(desk)
+        assert not await desk.is_circuit_open()
     await desk.settled(app)
     assert {received.alert["ticker"] for received in desk.receiver.received} == {"AAPL", "NVDA", "TSLA"}
 
@@ -203,7 +198,7 @@ async def test_a_body_that_cannot_be_sent_does_not_free_a_failing_destination(
         return bool(await desk.database.fetchval("SELECT count(*) FROM signals WHERE status = 'failed'"))
 
     await desk.wait(app, refused, lambda: "no signal was refused")
-    assert await is_held(desk)
+    assert await desk.is_circuit_open()
 
 
 async def test_a_sender_that_stops_is_no_failure_of_the_destination(desk: Desk) -> None:
@@ -226,4 +221,4 @@ async def test_a_sender_that_stops_is_no_failure_of_the_destination(desk: Desk) 
         return bool(await desk.database.fetchval(query) == 2)
 
     await desk.wait(app, both_tried, lambda: "not tried")
-    assert not await is_held(desk)
+    assert not await desk.is_circuit_open()

@@ -131,12 +131,7 @@ async def test_an_attempt_left_open_does_not_keep_probes_from_a_destination(desk
     for ticker in ("NVDA", "TSLA", "AAPL"):
         await desk.send(app, ticker, "buy")
 
-    async def is_circuit_open() -> bool:
-        return bool(
-            await desk.database.fetchval("SELECT count(*) FROM destinations WHERE probe_at IS NOT NULL")
-        )
-
-    await desk.wait(app, is_circuit_open, lambda: "the circuit is not open")
+    await desk.wait(app, desk.is_circuit_open, lambda: "the circuit is not open")
     desk.receiver.answer = take
     await desk.settled(app)
     stray = (await desk.attempts(buy))[-1]

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from tests.api.operator import log_of
+from tests.api.operator import alarms, log_of
 from tests.api.trading.finviz import Site, showing
 from tests.unit.app.screener.pages import BLOCKED, ashx_row, boxover_row, plain_row, tickers
 
@@ -59,13 +59,6 @@ async def looks(desk: Desk, app: AppServer, count: int) -> None:
         return seen >= count
 
     await desk.wait(app, there, lambda: f"the engine looked {seen} times")
-
-
-async def alarms(app: AppServer) -> set[str]:
-    """The alarms that the page shows."""
-    headers = {"Authorization": f"Bearer {app.context.settings.admin_token}"}
-    async with app.http.get("/admin/status", headers=headers) as answer:
-        return {alarm["code"] for alarm in (await answer.json())["alarms"]}
 
 
 @pytest.mark.parametrize("row", [ashx_row, boxover_row, plain_row])

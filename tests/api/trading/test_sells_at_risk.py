@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.api.operator import ask
+from tests.api.operator import alarms, ask
 from tests.api.trading.receiver import always, take
 
 if TYPE_CHECKING:
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 
     from tests.api.conftest import AppServer
     from tests.api.trading.desk import Desk
-
-
-async def alarms(app: AppServer) -> set[str]:
-    """The alarms that the page shows."""
-    return {alarm["code"] for alarm in (await ask(app, "GET", "/admin/status"))["alarms"]}
 
 
 async def until_counted(desk: Desk, app: AppServer, state: str, count: int) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 from app.orders import repository
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome, Status
-from tests.api.operator import ask, log_of
+from tests.api.operator import alarms, ask, log_of
 from tests.api.trading.receiver import always, in_turn, take
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ async def open_positions(app: AppServer) -> dict[str, bool]:
     """The open positions, and whether each is confirmed."""
     listed = (await ask(app, "GET", "/admin/positions"))["positions"]
     return {position["ticker"]: position["confirmed"] for position in listed}
-
-
-async def alarms(app: AppServer) -> set[str]:
-    """The codes of the alarms that the page shows."""
-    return {alarm["code"] for alarm in (await ask(app, "GET", "/admin/status"))["alarms"]}
 
 
 async def unknown_buy(desk: Desk, app: AppServer, *, status: int = 500) -> UUID:
@@ -128,13 +123,8 @@ async def test_a_buy_that_was_certainly_not_executed_opens_nothing(desk: Desk, s
     desk.receiver.answer = always(status)
     buy = await desk.send(app, "AAPL", "buy")
     await desk.until(app, buy, "failed", "approved")
-    await desk.wait(app, lambda: ended(desk, buy), lambda: "the attempt is open")
+    await desk.wait(app, lambda: desk.has_ended_attempt(buy), lambda: "the attempt is open")
     assert await open_positions(app) == {}
-
-
-async def ended(desk: Desk, signal: UUID) -> bool:
-    """Whether an attempt of the signal has ended."""
-    return any(attempt["ended_at"] for attempt in await desk.attempts(signal))
 
 
 async def test_an_unknown_sell_leaves_its_position_unconfirmed_until_it_is_delivered(desk: Desk) -> None:
@@ -143,7 +133,7 @@ async def test_an_unknown_sell_leaves_its_position_unconfirmed_until_it_is_deliv
     await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
     desk.receiver.answer = in_turn(504)
     sell = await desk.send(app, "AAPL", "sell")
-    await desk.wait(app, lambda: ended(desk, sell), lambda: "the attempt is open")
+    await desk.wait(app, lambda: desk.has_ended_attempt(sell), lambda: "the attempt is open")
     assert await open_positions(app) == {"AAPL": False}
     await desk.database.execute("UPDATE signals SET not_before = now() WHERE id = $1", sell)
     app.context.wakeups.notify("approved")
@@ -262,6 +252,6 @@ async def test_no_exit_waits_behind_an_adjustment_that_is_attempted_again(desk: 
     await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
     desk.receiver.answer = in_turn(500)
     adjustment = await desk.send(app, "AAPL", "", action="cancel")
-    await desk.wait(app, lambda: ended(desk, adjustment), lambda: "the attempt is open")
+    await desk.wait(app, lambda: desk.has_ended_attempt(adjustment), lambda: "the attempt is open")
     assert (await desk.until(app, await desk.send(app, "AAPL", "sell")))["status"] == "forwarded"
     assert await open_positions(app) == {}
