@@ -15,8 +15,8 @@ from tests.hosts.stack import Stack
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The first version that landed, and one of two days later: they lack modules, roles and plugins of this one.
-EARLY = ("35bff4b", "b77cc01")
+# The first version that landed, and two of later days: they lack modules, roles and plugins of this one.
+EARLY = ("35bff4b", "b77cc01", "0e2ff1a")
 FILES = "sha256sum .env config/*.json"
 
 
