@@ -1,6 +1,6 @@
 """Prometheus metrics on a separate port, at `/` and `/metrics`.
 
-A separate module, because `serve` starts the exporter before it imports the application.
+A separate module: it has a server and a thread of its own, which only `serve` starts.
 """
 
 from prometheus_client import start_http_server

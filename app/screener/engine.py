@@ -18,6 +18,7 @@ from app.screener.parsing.parser import Parser
 from app.screener.probation import AGREEING_REFRESHES, ON_PROBATION, Candidate, difference, next_candidate
 from app.screener.providers import BlockedError, Found, Request, SourceError, provider_of
 from app.screener.providers.finviz import open_client
+from app.screener.repository import NewList
 
 if TYPE_CHECKING:
     import asyncpg
@@ -196,21 +197,11 @@ class Engine:
         """Store an accepted list in one transaction; return whether it differs from the current one."""
         async with self._connection.transaction():
             await repository.record_success(self._connection, strategy=strategy.name)
-            is_renewed = await repository.renew_list(
-                self._connection,
-                strategy=strategy.name,
-                source=found.kind,
-                max_age_seconds=max_age_seconds,
-                tickers=found.tickers,
-            )
+            accepted = NewList(strategy.name, found.kind, max_age_seconds, found.tickers)
+            is_renewed = await repository.renew_list(self._connection, accepted=accepted)
             if not is_renewed:
                 await repository.insert_list(
-                    self._connection,
-                    strategy=strategy.name,
-                    source=found.kind,
-                    max_age_seconds=max_age_seconds,
-                    tickers=found.tickers,
-                    is_after_pause=self._is_after_pause,
+                    self._connection, accepted=accepted, is_after_pause=self._is_after_pause
                 )
         return not is_renewed
 

@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
@@ -31,6 +32,15 @@ class TopNList:
     error: str
 
 
+class NewList(NamedTuple):
+    """An accepted list, rank 1 first, in the order of the statements' parameters."""
+
+    strategy: str
+    source: str
+    max_age_seconds: int | None
+    tickers: Sequence[str]
+
+
 async def try_lock_refresher(connection: Connection) -> bool:
     """Acquire the lock of the one refresher of this database; False while another session has it.
 
@@ -51,36 +61,19 @@ async def last_error(connection: Connection | Pool, *, strategy: str) -> str:
     return await connection.fetchval(_SQL["last_error"], strategy) or ""
 
 
-async def renew_list(
-    connection: Connection | Pool,
-    *,
-    strategy: str,
-    source: str,
-    max_age_seconds: int | None,
-    tickers: Sequence[str],
-) -> bool:
+async def renew_list(connection: Connection | Pool, *, accepted: NewList) -> bool:
     """Set the fetch time of the newest list to now; False when it is not this very list of this strategy."""
-    renewed: int | None = await connection.fetchval(
-        _SQL["renew_list"], strategy, source, max_age_seconds, tickers
-    )
+    renewed: int | None = await connection.fetchval(_SQL["renew_list"], *accepted)
     return renewed is not None
 
 
-async def insert_list(
-    connection: Connection | Pool,
-    *,
-    strategy: str,
-    source: str,
-    max_age_seconds: int | None,
-    tickers: Sequence[str],
-    is_after_pause: bool,
-) -> None:
+async def insert_list(connection: Connection | Pool, *, accepted: NewList, is_after_pause: bool) -> None:
     """Insert a list as the strategy's current one, with the tickers that entered it.
 
     Reprocessing starts from those that entered. There are none where the list before was stale. After a pause
     (`is_after_pause`) it counts as fresh.
     """
-    await connection.execute(_SQL["insert_list"], strategy, source, max_age_seconds, tickers, is_after_pause)
+    await connection.execute(_SQL["insert_list"], *accepted, is_after_pause)
 
 
 async def record_success(connection: Connection | Pool, *, strategy: str) -> None:

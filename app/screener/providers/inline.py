@@ -1,4 +1,4 @@
-"""`list:AAPL,NVDA`: the tickers are in the URL, rank 1 first. Each kind of source has its module."""
+"""`list:AAPL,NVDA`: the tickers are in the URL, rank 1 first. Each provider has a module."""
 
 from app.screener.parsing.tickers import Cell, Found, clean
 from app.screener.providers.request import Request

@@ -1,4 +1,4 @@
-"""Sources without a network: `list:`, `file:`, and what the others refuse before they ask."""
+"""Providers without a network: `list:`, `file:`, and what the others refuse before they ask."""
 
 from __future__ import annotations
 
