@@ -5,7 +5,7 @@ A provider has a module here, even a short one, with `check` and `fetch`. A list
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from app.screener.pace import is_export
 from app.screener.parsing.tickers import BlockedError, Found, Kind, SourceError
@@ -13,6 +13,13 @@ from app.screener.providers import finviz, inline, table
 from app.screener.providers.request import Request
 
 __all__ = ["BlockedError", "Found", "Provider", "Request", "SourceError", "check", "provider_of"]
+
+
+class Check(Protocol):
+    """The check of a strategy's URL when it is saved."""
+
+    def __call__(self, url: str, *, allow_other_hosts: bool) -> None:
+        """Raise SourceError for what would fail with every refresh. Pure."""
 
 
 class Provider(NamedTuple):
@@ -24,14 +31,15 @@ class Provider(NamedTuple):
 
     kind: Kind
     ages: bool
+    check: Check
     fetch: Callable[[Request], Awaitable[Found]]
 
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+-]{0,15}")
-_INLINE = Provider("list", ages=False, fetch=inline.fetch)
-_TABLE = Provider("file", ages=False, fetch=table.fetch)
-_PAGES = Provider("html", ages=True, fetch=finviz.fetch)
-_EXPORT = Provider("csv", ages=True, fetch=finviz.fetch)
+_INLINE = Provider("list", ages=False, check=inline.check, fetch=inline.fetch)
+_TABLE = Provider("file", ages=False, check=table.check, fetch=table.fetch)
+_PAGES = Provider("html", ages=True, check=finviz.check, fetch=finviz.fetch)
+_EXPORT = Provider("csv", ages=True, check=finviz.check, fetch=finviz.fetch)
 
 
 def check(url: str, *, allow_other_hosts: bool) -> None:
@@ -40,14 +48,7 @@ def check(url: str, *, allow_other_hosts: bool) -> None:
     Raises:
         SourceError: no provider can read the URL, or its host is not allowed.
     """
-    place = url.partition(":")[2]
-    match provider_of(url).kind:
-        case "list":
-            inline.check(place)
-        case "file":
-            table.check(place)
-        case _:
-            finviz.check(url, allow_other_hosts=allow_other_hosts)
+    provider_of(url).check(url, allow_other_hosts=allow_other_hosts)
 
 
 def provider_of(url: str) -> Provider:

@@ -1,17 +1,17 @@
 """`list:AAPL,NVDA`: the tickers are in the URL, rank 1 first. Each provider has a module."""
 
 from app.screener.parsing.tickers import Cell, Found, clean
-from app.screener.providers.request import Request
+from app.screener.providers.request import Request, place_of
 from app.signals.tickers import without_exchange
 
 
-def check(tickers: str) -> None:
+def check(url: str, **_: bool) -> None:
     """Check the tickers of a `list:` URL. Pure.
 
     Raises:
         SourceError: one is not a ticker, or there is none.
     """
-    _read(tickers)
+    _read(place_of(url))
 
 
 async def fetch(request: Request) -> Found:

@@ -27,5 +27,10 @@ class Request:
 
     @property
     def place(self) -> str:
-        """Return what follows the first colon: the tickers of `list:`, the name of `file:`."""
-        return self.url.partition(":")[2]
+        """What follows the URL's scheme."""
+        return place_of(self.url)
+
+
+def place_of(url: str) -> str:
+    """Return what follows the first colon: the tickers of `list:`, the name of `file:`."""
+    return url.partition(":")[2]

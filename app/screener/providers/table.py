@@ -8,19 +8,19 @@ from pathlib import Path
 
 from app.screener.parsing.answers import Job
 from app.screener.parsing.tickers import Found, SourceError
-from app.screener.providers.request import Request
+from app.screener.providers.request import Request, place_of
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,200}\.[Cc][Ss][Vv]")
 _LARGEST_BYTES = 1_000_000
 
 
-def check(name: str) -> None:
+def check(url: str, **_: bool) -> None:
     """Check the name of a `file:` URL. Pure.
 
     Raises:
         SourceError: it is not the plain name of a .csv file.
     """
-    if not _PLAIN_NAME.fullmatch(name):
+    if not _PLAIN_NAME.fullmatch(place_of(url)):
         raise SourceError("file: must be followed by the plain name of a .csv file in config/")
 
 
@@ -31,7 +31,7 @@ async def fetch(request: Request) -> Found:
         SourceError: not a plain name, no such file, too large, not UTF-8, or a cell that is not a ticker.
     """
     name = request.place
-    check(name)
+    check(request.url)
     content = await asyncio.to_thread(_contents, request.config_dir, name)
     try:
         found = await request.parser.read(Job("file"), content)
