@@ -135,7 +135,7 @@ def _code(error: BaseException) -> str:
 
 
 def _errno(error: BaseException) -> int:
-    """Return the error number; a client's connection error carries it in the system's error behind it."""
+    """Return the error number; a client's connection error has it in its `os_error`."""
     inner = getattr(error, "os_error", error)
     if not isinstance(inner, OSError) or isinstance(inner, ssl.SSLError):  # OpenSSL's numbers are its own
         return 0

@@ -1,6 +1,6 @@
-"""The one clock of the process: the database's, which also stamps signals, attempts and holds.
+"""The clock of the process: the database's, which also sets the times of signals, attempts and holds.
 
-Between two queries the monotonic clock carries it on, so a step of the machine's clock changes nothing.
+Between two queries the monotonic clock advances it, so a step of the machine's clock has no effect.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 DIFFERS_FROM_SECONDS = 5.0
 _EVERY_SECONDS = 5.0
-_SLOW_SECONDS = 1.0  # an answer that takes longer says too little about the moment it speaks of
+_SLOW_SECONDS = 1.0  # a slower answer is too imprecise
 
 
 def machine_clock() -> datetime:
@@ -60,7 +60,7 @@ class DatabaseClock:
 
     @property
     def difference(self) -> float:
-        """Seconds by which the machine's clock is ahead of the database's, beyond what a look can tell."""
+        """Seconds by which the machine's clock is ahead of the database's, less the query's uncertainty."""
         if self._at is None:
             return 0.0
         seconds = (self.machine() - self.now()).total_seconds()
@@ -68,11 +68,11 @@ class DatabaseClock:
 
     @property
     def differs(self) -> bool:
-        """Whether the difference is one that a person should remove."""
+        """Whether the difference is large enough for an alarm."""
         return abs(self.difference) >= DIFFERS_FROM_SECONDS
 
     async def look(self, pool: Pool) -> None:
-        """Ask the database for its time; a slow answer is left out."""
+        """Query the database's time; a slow answer is ignored."""
         async with pool.acquire(timeout=5) as connection:
             asked = time.monotonic()
             at = await read_time(connection)
@@ -81,13 +81,13 @@ class DatabaseClock:
             self._at, self._counted, self._uncertain = at, asked + took / 2, took / 2
 
     def note_step(self, seconds: float) -> None:
-        """Keep a step of so many seconds (negative: back) for `/health` and the alarms."""
+        """Record a step of this many seconds (negative: back) for `/health` and the alarms."""
         self.step = ClockStep(seconds, time.monotonic())
         log.error("the database's clock stepped", seconds=round(seconds, 1))
 
 
 async def run(clock: DatabaseClock, pool: Pool, beat: Callable[[], None]) -> None:
-    """Ask for the database's time every five seconds."""
+    """Query the database's time every five seconds."""
     while True:
         beat()
         await clock.look(pool)

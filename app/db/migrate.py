@@ -13,7 +13,7 @@ from app.errors import MigrationError
 
 _LOCK = 0x7A51_6D16  # any number: the one advisory lock of migrations
 _LOCK_TIMEOUT = "20s"
-# Of sessions that are not ours, as psql: a transaction that nobody goes on with must not hold back orders.
+# Of sessions that are not ours, as psql: an idle transaction must not hold back orders.
 _FOREIGN_IDLE = "20s"
 
 

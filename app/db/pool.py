@@ -28,7 +28,7 @@ APPLICATION_NAME = "trading-signal-processor"
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 30.0
 # Of every session, unless the URL sets them.
-# A transaction that nobody goes on with, and a peer that is gone, hold no lock for longer.
+# An idle transaction, and a peer that is gone, hold no lock for longer.
 _SETTINGS = {
     "timezone": "UTC",
     "idle_in_transaction_session_timeout": "10s",
@@ -42,10 +42,10 @@ _SETTINGS = {
 
 
 class _Session(asyncpg.Connection):
-    """A connection on which nobody leaves anything: no settings, no session locks, no LISTEN.
+    """A connection without session state: no user changes settings, holds session locks or listens.
 
-    So the statement that would clean up after each use, a round trip of its own, is left out. An open
-    transaction is rolled back all the same.
+    So it skips the statement that would reset the session after each use, a round trip of its own. An open
+    transaction is still rolled back.
     """
 
     def __init__(self, protocol: Any, transport: Any, *rest: Any) -> None:  # noqa: ANN401  # asyncpg's, handed on

@@ -76,7 +76,7 @@ class KeptOutcomes:
     def load(self) -> list[KnownOutcome]:
         """Return the outcomes that an earlier process kept. A file that cannot be read is left out.
 
-        Files of more than 30 days are removed: nobody waits for them, and their number is bounded.
+        Files of more than 30 days are removed, so that their number is bounded.
         """
         return list(self._read_all())
 

@@ -1,1 +1,1 @@
-"""What every part of the process stands on, without database and configuration."""
+"""What every part of the process uses; it knows neither database nor configuration."""

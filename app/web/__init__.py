@@ -1,1 +1,1 @@
-"""What every HTTP part stands on: authentication, sessions, locale, problems, live hub, server."""
+"""What every HTTP part uses: authentication, sessions, locale, problems, live hub, server."""

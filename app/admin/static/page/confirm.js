@@ -1,11 +1,11 @@
-// The question before what cannot be taken back: one dialog, drawn by the server (templates/_controls.html).
+// The confirmation dialog of actions that cannot be undone, rendered by the server (templates/_controls.html).
 
 import { word } from "./words.js";
 
 /**
- * Ask; resolves to null when the person backs out, else to what the dialog was given: {reason}.
+ * Show the dialog; resolve to null if it is cancelled, else to what was entered: {reason}.
  *
- * `action` is what the button says, `typed` a word that has to be typed first, `reason` the label of a text that has to be given.
+ * `action`: the label of the button; `typed`: a word that must be typed first; `reason`: the label of a required text.
  */
 export function confirm({ question, action, typed = "", reason = "" }) {
   const dialog = document.querySelector("#confirm");

@@ -1,4 +1,4 @@
-// Forms whose `data-send` names a route of the JSON API: asked first where they say so, sent once, answered in words.
+// Forms whose `data-send` names a route of the JSON API: confirmed first where they require it, sent once, with the result as a message.
 // templates/_controls.html lists the attributes of a form.
 
 import { confirm } from "./confirm.js";
@@ -19,8 +19,8 @@ document.addEventListener("submit", (event) => {
 });
 
 /**
- * Do what the form says, once: while it is under way its buttons are disabled, another submit does nothing, and the view
- * does not draw it anew; after a refusal, the page's own or the server's, it stays as it was typed.
+ * Submit the form once. While the request runs, its buttons are disabled, another submit is ignored, and the view does not
+ * replace it. After a refusal, by the page or the server, the form keeps what was typed.
  */
 async function act(form, button) {
   if (underWay.has(form)) return;
@@ -39,7 +39,7 @@ async function act(form, button) {
   giveFocusBack(button);
 }
 
-/** The server's answer to what was wanted, null if it was refused, taken back, or would change nothing. */
+/** Return the server's answer; null if the request was refused or cancelled, or would change nothing. */
 async function proceed(form, body, button) {
   const { ask, typed, reason, countFirst, dryRun } = form.dataset;
   let question = ask && filled(ask, body);
@@ -63,7 +63,7 @@ async function proceed(form, body, button) {
   return send(form, body);
 }
 
-/** Send; the decoded answer, or null after the refusal was said. */
+/** Send the request; return the decoded answer, or null after showing the refusal. */
 async function send(form, body) {
   const { send: path, method = "POST", patient } = form.dataset;
   const file = body instanceof File;
@@ -80,7 +80,7 @@ async function send(form, body) {
     });
     answer = await response.json();
   } catch {
-    say(form, word("control.no_answer"), "bad"); // it may have arrived all the same
+    say(form, word("control.no_answer"), "bad"); // the request may have arrived
     refresh();
     return null;
   } finally {
@@ -106,14 +106,14 @@ function done(form, answer) {
   refresh();
 }
 
-/** What was sent is what the server has: the next submit sends what changes from here. */
+/** Make the sent values the initial ones: the next submit sends only later changes. */
 function keepAsSent(field) {
   if (field.type === "checkbox") field.defaultChecked = field.checked;
   else if (field.tagName === "SELECT") for (const option of field.options) option.defaultSelected = option.selected;
   else if ("defaultValue" in field) field.defaultValue = field.value;
 }
 
-/** In the form's own <output> where it has one, else at the foot of the page. */
+/** Show a message in the form's own <output> if it has one, else at the foot of the page. */
 function say(form, text, tone = "good") {
   const output = form.querySelector("output[data-outcome]");
   if (!output) {
@@ -134,7 +134,7 @@ function hasFields(form) {
   return [...form.elements].some((element) => element.name);
 }
 
-/** A disabled button loses the focus, and a row that is gone takes it along; who has gone elsewhere stays there. */
+/** Restore the focus that a disabled button or a removed row has lost, unless another element has it. */
 function giveFocusBack(button) {
   const now = document.activeElement;
   if (document.querySelector("dialog[open]") || (now !== document.body && now !== button && now?.checkVisibility())) return;

@@ -1,3 +1,3 @@
-// Swagger UI over this application's own description; nothing is asked of any other host.
+// Swagger UI for this application's OpenAPI document; it sends no request to another host.
 
 SwaggerUIBundle({ url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null });

@@ -1,4 +1,4 @@
-// A form's fields: what they are worth as JSON, what is wrong with them, and where that is said.
+// A form's fields: their values as JSON, their errors, and where errors are shown.
 
 import { word } from "./words.js";
 
@@ -12,7 +12,7 @@ const READERS = {
   file: (field) => field.files[0],
 };
 
-/** The body to send: `data-body` and the named fields; of a form that changes values only those that differ. */
+/** Return the body to send: `data-body` and the named fields; in a form that changes values only those that differ. */
 export function values(form, button) {
   const body = JSON.parse(form.dataset.body ?? "{}");
   if (button?.dataset.reset) {
@@ -29,7 +29,7 @@ export function values(form, button) {
   return body;
 }
 
-/** Whether every field holds something that can be sent; else it is said at the field, and the first one gets the focus. */
+/** Return whether every field is valid; else show the error at each field and focus the first one. */
 export function check(form) {
   let first = null;
   for (const field of form.elements) {
@@ -42,12 +42,12 @@ export function check(form) {
   return !first;
 }
 
-/** Take back what was said at the fields. */
+/** Remove the errors of all fields. */
 export function unmark(form) {
   for (const field of form.elements) mark(field, "");
 }
 
-/** Say the refusal at the fields it speaks of; returns the words that belong to none. */
+/** Show the refusal at the fields that it names; return the part that names none. */
 export function markRefused(form, answer) {
   const { detail, place } = answer;
   const problems = Array.isArray(detail) ? detail.map(({ loc, msg }) => [loc.slice(1).join("."), msg]) : [[name(place), String(detail)]];
@@ -77,19 +77,19 @@ function mark(field, words) {
   else field.removeAttribute("aria-invalid");
 }
 
-/** "strategies[2].top_n" is the field "top_n" of whichever strategy the form is about. */
+/** Return the field of a place: "strategies[2].top_n" is the field "top_n" of the form's strategy. */
 function name(place = "") {
   return place.replace(/^strategies\[\d+\]\.?/, "");
 }
 
-/** At the field the file and the field need not be named. */
+/** Return the message without the names of file and field, which are clear at the field. */
 function shortened(words, place) {
   const before = `${place}: `;
   const at = words.indexOf(before);
   return at < 0 ? words : words.slice(at + before.length);
 }
 
-/** Numbers within the limits that the server refuses by as well; what is left empty falls back. */
+/** Parse numbers within the limits, which the server checks too; an empty field means the default. */
 function isReadable(field) {
   const { kind, low, above, high } = field.dataset;
   if (!["whole", "decimal", "decimals"].includes(kind)) return true;

@@ -1,4 +1,4 @@
-// The head of the page: what the stack is doing, and the alarms, from the messages that carry them.
+// The head of the page: state and alarms, from the live messages.
 
 import { age, localise, number } from "./time.js";
 import { word } from "./words.js";
@@ -44,7 +44,7 @@ export function showMetrics(metrics) {
 export function showAlarms(alarms) {
   const shown = document.querySelector("#alarms");
   const before = [...shown.children].map((each) => each.querySelector("[data-words]").textContent);
-  if (JSON.stringify(alarms.map(words)) === JSON.stringify(before)) return; // read out again only when they changed
+  if (JSON.stringify(alarms.map(words)) === JSON.stringify(before)) return; // a screen reader reads them again only if they changed
   shown.replaceChildren(...alarms.map(line));
   localise(shown);
   fact("fact-alarms", alarms.length ? "some" : "none", { "[data-count]": alarms.length });

@@ -1,9 +1,9 @@
-// The line to /ws/admin-updates: keeps it open, comes back by itself, and knows how old the data is.
+// The WebSocket /ws/admin-updates: keeps it open, reconnects, and tracks the age of the data.
 
 import { ask } from "./session.js";
 
 const SESSION_ENDED = 1008;
-const SILENT_AFTER = 6000; // the server speaks every 2 s; after three missed turns the line counts as dead
+const SILENT_AFTER = 6000; // the server sends every 2 s; after three missed messages the connection counts as lost
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 5000;
 
@@ -18,7 +18,7 @@ export class Live extends EventTarget {
     this.#connect();
     setInterval(() => this.#watch(), 1000);
     addEventListener("online", () => this.#now());
-    addEventListener("offline", () => this.#socket && this.#lost(this.#socket)); // its silence need not be waited for
+    addEventListener("offline", () => this.#socket && this.#lost(this.#socket)); // no need to wait for the time-out
     document.addEventListener("visibilitychange", () => document.hidden || this.#watch());
   }
 
@@ -26,7 +26,7 @@ export class Live extends EventTarget {
     return this.#socket?.readyState === WebSocket.OPEN && this.ageSeconds * 1000 < SILENT_AFTER;
   }
 
-  /** Seconds since the server last said anything. */
+  /** Seconds since the last message of the server. */
   get ageSeconds() {
     return (Date.now() - this.#heardAt) / 1000;
   }
@@ -50,7 +50,7 @@ export class Live extends EventTarget {
     });
   }
 
-  /** A close that never comes (a cable pulled) must not be waited for: a silent line is left behind. */
+  /** Drop a silent connection without waiting for its close, which may never come (a cable pulled). */
   #watch() {
     const open = this.#socket?.readyState === WebSocket.OPEN;
     if (open && Date.now() - this.#heardAt > SILENT_AFTER) this.#lost(this.#socket);
@@ -72,12 +72,12 @@ export class Live extends EventTarget {
     this.#again();
   }
 
-  /** A refused handshake does not say why; a plain request does. */
+  /** Find out by a plain request why the handshake was refused: the handshake itself has no reason. */
   async #again() {
     try {
       await ask("/admin/status", { signal: AbortSignal.timeout(SILENT_AFTER) });
     } catch {
-      // not reachable: the attempt below fails too and arranges the next one
+      // not reachable: the attempt below fails too, and schedules the next one
     }
     this.#connect();
   }

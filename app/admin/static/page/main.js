@@ -1,4 +1,4 @@
-// What every page does: keeps its line, shows the head from its messages, fetches its view on the view's hints.
+// What every page does: keeps the WebSocket, updates the head from its messages, fetches the view again on its hints.
 // Each message is also dispatched on `document` as a "live" event, for the scripts of single views.
 
 import { showAlarms, showMetrics, showStatus, showTopN } from "./head.js";
@@ -28,7 +28,7 @@ const receive = {
   },
   metrics_update: showMetrics,
   top_n_tickers_update: showTopN,
-  // All others come with the status of the same moment: the head and its alarms never contradict each other.
+  // All others arrive with the status of the same moment, so that head and alarms are consistent.
   alarm: (alarms) => alarms.some(({ code }) => code === "database_away") && showAlarms(alarms),
   positions_changed: (positions) => showMetrics({ open: positions.open }),
   signals_changed: story.refresh,

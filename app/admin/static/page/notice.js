@@ -1,10 +1,10 @@
-// One line at the foot of the page: how what somebody just did ended. Read out, and gone after a while unless it failed.
+// The notice at the foot of the page: the result of the last action. Announced to screen readers; a success disappears.
 
 const line = document.querySelector("#notice");
 const GONE_AFTER = 8000;
 let timer = null;
 
-/** Say it; `tone` is "good" or "bad". What failed stays until the next notice or a click. */
+/** Show a notice; `tone` is "good" or "bad". A failure stays until the next notice or a click. */
 export function notice(text, tone = "good") {
   clearTimeout(timer);
   line.dataset.tone = tone;

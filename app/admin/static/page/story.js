@@ -6,7 +6,7 @@ import { localise } from "./time.js";
 const dialog = document.querySelector("#story");
 let address = null;
 
-/** Open the timeline that `link` leads to; without an answer the link is simply followed. */
+/** Open the timeline that `link` leads to; without an answer, follow the link instead. */
 async function open(link) {
   address = link.href;
   const opened = await load();
@@ -36,7 +36,7 @@ async function load() {
   }
 }
 
-// A row is as good as its link, but for what can be pressed in it.
+// A click on a row counts as one on its link, except on buttons and fields in it.
 document.addEventListener("click", (event) => {
   const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
   const pressed = event.target.closest("a, button, input, select, label, summary");

@@ -1,11 +1,11 @@
-// Times, ages and figures as a reader wants them.
+// Format times, ages and figures in the reader's language and time zone.
 
 const LANGUAGE = document.documentElement.lang;
 const TODAY = new Intl.DateTimeFormat(LANGUAGE, { timeStyle: "medium" });
 const EARLIER = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "short", timeStyle: "medium" });
 const FIGURE = new Intl.NumberFormat(LANGUAGE);
 
-/** Seconds as "4 s", "3 min", "2 h", "5 d"; the same as `age` in rendering.py. */
+/** Format seconds as "4 s", "3 min", "2 h", "5 d", like `age` in rendering.py. */
 export function age(seconds) {
   if (seconds === null) return "–";
   for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
@@ -14,12 +14,12 @@ export function age(seconds) {
   return `${Math.max(0, Math.floor(seconds))} s`;
 }
 
-/** "12,345"; the same as `number` in rendering.py. */
+/** Format a number as "12,345", like `number` in rendering.py. */
 export function number(value) {
   return FIGURE.format(value);
 }
 
-/** Turn every <time> below `root` from UTC into the reader's own time zone. */
+/** Convert every <time> below `root` from UTC to the reader's time zone. */
 export function localise(root) {
   const today = new Date().toDateString();
   for (const element of root.querySelectorAll("time[datetime]")) {

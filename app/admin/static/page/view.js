@@ -1,5 +1,5 @@
-// The view's live part: fetched again as the server draws it, and changed into place. What somebody types in, has open
-// or has focused stays as it is.
+// The view's live part: fetched again from the server and morphed into place. What the reader types in, has open or has
+// focused stays as it is.
 
 import { Idiomorph } from "../vendor/idiomorph/dist/idiomorph.esm.js";
 import { ask } from "./session.js";
@@ -7,21 +7,21 @@ import { localise } from "./time.js";
 
 const TRY_AGAIN_AFTER = 2000;
 const ARRIVAL = { backgroundColor: ["var(--busy-ground)", "transparent"], easing: "ease-in" };
-const FEW = 5; // rows that light up when they come; where many come at once nobody could follow them
+const FEW = 5; // new rows that are highlighted; more at once could not be followed
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const view = document.querySelector("#view");
 const problem = document.querySelector("#view-problem");
 const hints = new Set(view.dataset.hints.split(" "));
-const typedIn = new WeakSet(); // forms; what was typed is the reader's until it is sent or taken back
+const typedIn = new WeakSet(); // forms with unsent input: it stays until it is sent or reset
 
 let fetching = false;
 let wanted = false;
 let retry = null;
 
-/** Whether a message of this type says that the view may be out of date. */
+/** Return whether a message of this type means that the view may be out of date. */
 export const isHint = (type) => hints.has(type);
 
-/** Fetch the view again; asked meanwhile, once more. A page that nobody sees waits until it is seen. */
+/** Fetch the view again; a call meanwhile fetches it once more. A hidden page waits until it is visible. */
 export async function refresh() {
   wanted = true;
   if (fetching || document.hidden) return;
@@ -37,7 +37,7 @@ export async function refresh() {
   fetching = false;
 }
 
-/** The view as it is now; null without an answer. */
+/** Return the current view from the server; null without an answer. */
 async function fetched() {
   const address = new URL(location.href);
   address.searchParams.set("fragment", "1");
@@ -67,7 +67,7 @@ function isKept(node) {
   return node.matches("dialog[open], [data-keep], :is(input, select, textarea):focus") || typedIn.has(node);
 }
 
-/** Whether a control says something else than the server gave it. */
+/** Return whether a control's value differs from the one that the server rendered. */
 function isChanged(control) {
   if (control instanceof HTMLSelectElement) {
     const given = [...control.options].findIndex((option) => option.defaultSelected);
@@ -77,7 +77,7 @@ function isChanged(control) {
   return "defaultValue" in control && control.value !== control.defaultValue;
 }
 
-// Somebody may have been faster than this script, and a browser that goes back fills forms in as they were left.
+// The reader may have typed before this script ran, and a browser that goes back restores the fields of a form.
 for (const form of view.querySelectorAll("form")) if ([...form.elements].some(isChanged)) typedIn.add(form);
 view.addEventListener("input", ({ target }) => target.form && typedIn.add(target.form));
 for (const over of ["submit", "reset"]) view.addEventListener(over, ({ target }) => typedIn.delete(target));

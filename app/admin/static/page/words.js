@@ -2,7 +2,7 @@
 
 const words = JSON.parse(document.querySelector("#words").textContent);
 
-/** The text of a key (without "script."), its {places} filled from `values`. */
+/** Return the text of a key (without "script."), its {places} filled from `values`. */
 export function word(key, values = {}) {
   if (!(key in words)) throw new Error(`no text script.${key}`);
   return words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);

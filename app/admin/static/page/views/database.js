@@ -1,4 +1,4 @@
-// The lines of an imported file that were not taken, below the form.
+// The rows of an imported file that were not imported, below the form.
 
 import { word } from "../words.js";
 

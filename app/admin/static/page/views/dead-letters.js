@@ -1,4 +1,4 @@
-// The button for the chosen ones says how many they are, and is there to be pressed when there are any.
+// The button that replays the chosen dead letters: shows their number, enabled if there are any.
 
 import { word } from "../words.js";
 
@@ -15,5 +15,5 @@ function count() {
 
 view.addEventListener("change", count);
 view.addEventListener("done", count);
-new MutationObserver(count).observe(view, { childList: true, subtree: true }); // the view was drawn anew
+new MutationObserver(count).observe(view, { childList: true, subtree: true }); // the view was fetched again
 count();

@@ -1,11 +1,11 @@
-// The charts: what /admin/signals-history counts by the hour, drawn from numbers, their colours from the legend's style.
+// The charts of /admin/signals-history by the hour; their colours come from the legend's style.
 
 import uPlot from "../../vendor/uplot/dist/uPlot.esm.js";
 import { ask } from "../session.js";
 import { number } from "../time.js";
 import { word } from "../words.js";
 
-const REST = 15_000; // ms between two looks while signals come in; the hours are counted anew each time
+const REST = 15_000; // ms between two requests while signals arrive: the server counts all hours each time
 const HEIGHT = 170;
 const LANGUAGE = document.documentElement.lang;
 const HOUR = new Intl.DateTimeFormat(LANGUAGE, { hour: "2-digit", minute: "2-digit" });
@@ -19,7 +19,7 @@ const spans = [...charts.querySelectorAll("[data-hours]")];
 const decided = (hour) => hour.approved + hour.rejected;
 const seconds = (value) => (value < 1 ? `${number(Math.round(value * 1000))} ms` : `${SECONDS.format(value)} s`);
 
-/** Per figure: the values of an hour, how its axis counts, and what is said of an hour that has any. */
+/** By chart: the values of an hour, the format of its axis, and the caption of an hour with values. */
 const KINDS = {
   "per-hour": {
     values: [(hour) => hour.received, (hour) => hour.forwarded],
@@ -45,13 +45,13 @@ const KINDS = {
   },
 };
 
-const plots = new Map(); // by figure
+const plots = new Map(); // by chart
 
 let hours = [];
 let asked = false;
 let resting = false;
 
-/** Count again now, or when the rest after the last time is over. */
+/** Fetch the counts now, or when the pause after the last request is over. */
 async function refresh() {
   asked = true;
   if (resting || document.hidden) return;
@@ -71,18 +71,18 @@ async function refresh() {
   }
 }
 
-/** The hours of the chosen span; null without an answer. */
+/** Return the hours of the chosen span; null without an answer. */
 async function fetched() {
   const span = spans.find((button) => button.ariaPressed === "true").dataset.hours;
   try {
     const answer = await ask(`/admin/signals-history?hours=${span}`);
     return answer.ok ? await answer.json() : null;
   } catch {
-    return null; // not reachable: it is tried again after the rest
+    return null; // not reachable: retried after the pause
   }
 }
 
-/** Each figure in a task of its own: together they would hold up whatever somebody does meanwhile. */
+/** Draw each chart in its own task: together they would block the reader's input. */
 async function draw() {
   for (const figure of charts.querySelectorAll("figure")) {
     await new Promise((resolve) => setTimeout(resolve));
@@ -90,7 +90,7 @@ async function draw() {
   }
 }
 
-/** In other colours everything is made anew. */
+/** Draw all charts again with the colours of the other theme. */
 function redraw() {
   for (const figure of [...plots.keys()]) remove(figure);
   draw();
@@ -118,7 +118,7 @@ function drawFigure(figure) {
   else plots.set(figure, new uPlot(options(figure, kind, place.clientWidth), data, place));
 }
 
-/** What is said of the newest hour that has any; empty without one. */
+/** Return the caption of the newest hour with values; empty without one. */
 function newest(kind) {
   const last = hours.findLast(kind.any);
   return last ? `${moment(last)}: ${kind.say(last)}` : "";

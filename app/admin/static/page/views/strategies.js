@@ -1,4 +1,4 @@
-// What reprocessing would approve and what not, below its form, before anybody agrees to it.
+// What reprocessing would approve and skip, below its form, before it is confirmed.
 
 import { word } from "../words.js";
 
