@@ -31,7 +31,7 @@ class AppContext:
     `limited_until`: no token of the rate limits is left before that moment; None while there is one.
     `entries_limited_until`: the same for entries, which leave the reserve of exits free.
     `intake_failure` says why posts cannot be stored, empty while they can.
-    `unwritten_outcomes` are attempts that ended and could not be written down, with the cause.
+    `unwritten_outcomes` are attempts that ended and could not be stored, with the cause.
     `known_outcomes` are attempts whose outcome this process knows and has not stored yet.
     `sessions` says what each server process of `pool` works for.
     """
@@ -47,7 +47,7 @@ class AppContext:
     started_at: float
     clock: DatabaseClock = field(default_factory=DatabaseClock)
     queues: Queues = field(default_factory=Queues)
-    denials: Denials = field(default_factory=Denials)
+    denials: Denials = field(init=False)
     sessions: dict[int, str] = field(default_factory=dict)
     intake_failure: str = ""
     unwritten_outcomes: dict[int, str] = field(default_factory=dict)
@@ -57,6 +57,10 @@ class AppContext:
     config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
     destination_state: Literal["open", "held"] = "open"
     is_configured: bool = False
+
+    def __post_init__(self) -> None:
+        """Count denials by the database's clock."""
+        self.denials = Denials(self.clock.now)
 
     def apply_config(self, config: Config, problems: Mapping[str, ConfigFileError]) -> None:
         """Make a configuration current; from now on the database's revision is known."""

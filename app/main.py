@@ -51,7 +51,7 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        url, sessions, clock = settings.database_url, dict[int, str](), db_clock.DatabaseClock()
+        url, sessions = settings.database_url, dict[int, str]()
         context = AppContext(
             settings=settings,
             config=start.config,
@@ -63,8 +63,6 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
             wakeups=Wakeups(),
             supervisor=Supervisor(TRANSIENT_DB_ERRORS),
             started_at=time.monotonic() if started_at is None else started_at,
-            clock=clock,
-            denials=denials.Denials(now=clock.now),
             config_problems=start.problems,
         )
         store = ConfigStore(context.pool, settings, context.wakeups, start, apply=context.apply_config)

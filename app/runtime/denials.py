@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, get_args
 
 import structlog
@@ -36,23 +36,19 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 QUIET_SECONDS = 900.0  # an episode, and its alarm with it, ends after so long without another one
 LINE_SECONDS = 60.0  # between two log lines of a kind
 _LOOK_EVERY_SECONDS = 1.0
-ADDRESSES = 100  # of a kind; the one unseen for longest gives way
+ADDRESSES = 100  # of a kind; beyond that the least recent one is dropped
 UNKNOWN_ADDRESS = "unknown"
 
 _EVENTS: dict[Kind, str] = {
     "webhook_secret": "posts with a wrong or missing secret were refused",
     "webhook_path": "posts to a wrong path were refused; the webhook is /webhook/in",
     "webhook_method": "requests to the webhook by another method than POST were refused",
-    "webhook_body": "posts whose body did not come were refused",
+    "webhook_body": "posts with an incomplete or too large body were refused",
     "http": "requests that are not valid HTTP were refused",
     "admin_token": "requests with a wrong token were refused",
     "sign_in": "sign-ins with a wrong token were refused",
-    "websocket": "live updates were refused to a wrong token",
+    "websocket": "live updates with a wrong token were refused",
 }
-
-
-def _machine_time() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(slots=True)
@@ -76,15 +72,11 @@ class Episode:
 class Denials:
     """Counts denied requests, and logs one line a minute for each kind.
 
-    `clock` returns seconds to measure with, `now` the time to show.
+    `now` returns the time to show, `clock` seconds to measure with.
     """
 
-    def __init__(
-        self,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = _machine_time,
-    ) -> None:
-        self._clock, self._now = clock, now
+    def __init__(self, now: Callable[[], datetime], clock: Callable[[], float] = time.monotonic) -> None:
+        self._now, self._clock = now, clock
         self._episodes: dict[Kind, Episode] = {}
         self._unwritten: dict[Kind, int] = {}
         self._line_at: dict[Kind, float] = {}

@@ -7,6 +7,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.db.clock import machine_clock
 from app.runtime import denials
 from app.runtime.denials import ADDRESSES, LINE_SECONDS, QUIET_SECONDS, UNKNOWN_ADDRESS, Denials, shown
 
@@ -22,7 +23,7 @@ class Clock:
 
 def test_a_flood_is_one_line_and_the_rest_follows_a_minute_later() -> None:
     clock = Clock()
-    found = Denials(clock)
+    found = Denials(machine_clock, clock)
     with structlog.testing.capture_logs() as lines:
         for _ in range(120):
             found.count("webhook_secret", "192.0.2.7")
@@ -43,7 +44,7 @@ def test_a_flood_is_one_line_and_the_rest_follows_a_minute_later() -> None:
 
 def test_an_episode_ends_after_a_quiet_while_and_the_next_counts_anew() -> None:
     clock = Clock()
-    found = Denials(clock)
+    found = Denials(machine_clock, clock)
     for _ in range(3):
         clock.now += QUIET_SECONDS
         found.count("admin_token", "192.0.2.7")
@@ -56,7 +57,7 @@ def test_an_episode_ends_after_a_quiet_while_and_the_next_counts_anew() -> None:
 
 
 def test_strangers_cannot_fill_the_memory_nor_hide_who_is_most_active() -> None:
-    found = Denials(Clock())
+    found = Denials(machine_clock, Clock())
     for number in range(10_000):
         found.count("webhook_secret", f"10.{number >> 8 & 255}.{number & 255}.1")
         if number % 10 == 0:
@@ -78,7 +79,7 @@ def test_addresses_of_both_families_are_shown(address: str) -> None:
 
 
 def test_every_kind_has_a_line() -> None:
-    found = Denials(Clock())
+    found = Denials(machine_clock, Clock())
     with structlog.testing.capture_logs() as lines:
         for kind in denials.KINDS:
             found.count(kind, "192.0.2.7")
