@@ -132,7 +132,7 @@ def _check_tls(certificate: Path | None, key: Path | None) -> None:
     except OSError as error:  # what ssl raises is one, too
         reason = error.strerror or str(error)
         raise ConfigurationError(
-            f"TLS_CERT_FILE='{certificate}' with TLS_KEY_FILE='{key}' is not valid: {reason}; allowed are a "
+            f"TLS_CERT_FILE='{certificate}' with TLS_KEY_FILE='{key}' is not valid: {reason}; they must be a "
             "certificate and its key in PEM inside config/, such as config/tls/cert.pem"
         ) from error
 
@@ -144,4 +144,4 @@ def _one_line(error: ValidationError) -> str:
         return f"{field.upper()} is not set: add it to .env (see .env.example)"
     allowed = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     shown = "(not shown)" if field in _SECRETS else repr(first["input"])
-    return f"{field.upper()}={shown} is not valid: allowed is {allowed}"
+    return f"{field.upper()}={shown} is not valid: it must be {allowed}"

@@ -71,7 +71,7 @@ WHERE status = 'open'
 
 -- name: refused
 -- $1 cursor (an id), $2 limit.
-SELECT id, at, status, reason, client, size, head
+SELECT id, at, status, reason, reason_code, reason_params, client, size, head
 FROM refused_posts
 WHERE $1::bigint IS NULL OR id < $1
 ORDER BY id DESC

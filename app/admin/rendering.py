@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from app.admin.schemas import Attempt
+from app.signals.reasons import REMARK_CODES, stored_remarks
 from app.signals.tickers import fold
 from app.web.locale import LANGUAGES, THEMES, current
 from app.web.patterns import translate
@@ -68,10 +69,16 @@ def took(attempt: Attempt) -> str:
 
 
 def facts(detail: Mapping[str, Any]) -> str:
-    """Format an event's details as `rank: 3 · list size: 15`."""
-    return " · ".join(
-        f"{_named(name)}: {_shown(value)}" for name, value in detail.items() if value is not None
-    )
+    """Format an event's details as `rank: 3 · list size: 15`, with its remarks in the reader's language.
+
+    Round 2 is shown as the first replay.
+    """
+    values = {name: value for name, value in detail.items() if value is not None and name != REMARK_CODES}
+    if remarks := stored_remarks(detail):
+        values["remarks"] = "; ".join(map(render, remarks))
+    if isinstance(replay_round := values.get("round"), int):
+        values["round"] = replay_round - 1
+    return " · ".join(f"{_named(name)}: {_shown(value)}" for name, value in values.items())
 
 
 def _named(name: str) -> str:
@@ -82,8 +89,6 @@ def _named(name: str) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return text("yes") if value else text("no")
-    if isinstance(value, list):
-        return "; ".join(translate(_shown(each)) for each in value)
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -116,7 +116,7 @@ class Metrics(BaseModel):
 
 
 class PositionsSummary(BaseModel):
-    """Values that differ after a change of the open positions; the list is fetched."""
+    """A fingerprint of the open positions: at least one value differs after a change of them."""
 
     open: int
     buys: int
@@ -124,7 +124,7 @@ class PositionsSummary(BaseModel):
 
 
 class Changes(BaseModel):
-    """Values that differ after any change of any signal; they mean nothing else."""
+    """A fingerprint of all signals: at least one value differs after any change of a signal."""
 
     newest: int
     window_start: int
@@ -168,6 +168,8 @@ class RefusedPost(BaseModel):
     at: datetime
     status: int
     reason: str
+    reason_code: str | None = Field(default=None, exclude=True)
+    reason_params: dict[str, Any] | None = Field(default=None, exclude=True)
     client: str
     size: int
     head: Readable

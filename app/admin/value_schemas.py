@@ -13,8 +13,8 @@ _LIMITS_OF_A_TEXT = ("minLength", "maxLength", "pattern")
 class SectionValues(BaseModel):
     """The values of a section of the configuration.
 
-    Sent, each may be left out or null, but for those in `needed`; the section's type checks the rest when
-    everything that stands behind the file is known. Answered, all are there. Both have the section's limits.
+    In a request each may be left out or null, except those in `needed`; the section's type checks the values
+    once those of .env and the defaults are merged. A response has all. Both have the section's limits.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -15,7 +15,7 @@ router = APIRouter(prefix="/admin/alarms", tags=["alarms"], responses=REFUSALS, 
 
 def _storable(text: str) -> str:
     if "\0" in text:
-        raise ValueError("a NUL cannot be stored")
+        raise ValueError("must not contain NUL")
     return text
 
 

@@ -102,7 +102,7 @@ def parse(name: str, content: Content) -> Document:
     except json.JSONDecodeError as error:
         raise ConfigFileError(name, error.msg, line=error.lineno) from error
     except (ValueError, RecursionError) as error:
-        raise ConfigFileError(name, f"is no UTF-8 text with a JSON object: {error}") from error
+        raise ConfigFileError(name, f"must be UTF-8 text with a JSON object: {error}") from error
     return as_object(value, name)
 
 
@@ -152,7 +152,7 @@ def write(folder: Path, name: str, document: Document) -> bytes:
     except OSError as error:
         raise NotWrittenError(
             f"{path} cannot be written ({error.strerror}), and nothing was changed: "
-            "make room, or the folder writable for the application, and try again"
+            "free space, or make the folder writable for the application, and try again"
         ) from error
     return content
 

@@ -55,9 +55,7 @@ def unmasked_source(offered: str, current: str | None) -> str:
         return offered
     kept = _secrets(current or "")
     if len(kept) != len(_secrets(offered)):
-        raise ValueError(
-            f"auth={MASK} stands for no token: set FINVIZ_ELITE_AUTH in .env and leave auth= out"
-        )
+        raise ValueError(f"auth={MASK} hides no known token: set FINVIZ_ELITE_AUTH in .env and omit auth=")
     # The user is before the query, so its mask is the first one.
     secrets = iter(kept)
     restored = _USER.sub(lambda found: f"{found[1]}{_restored(found[2], next(secrets))}@", offered)

@@ -230,14 +230,14 @@ class _Layers:
 def _finviz(document: Document, layers: _Layers) -> FinvizConfig:
     listed = document.get("strategies")
     if listed is not None and not isinstance(listed, list):
-        raise ConfigFileError(FINVIZ_FILE, "allowed is a list of objects", place="strategies")
+        raise ConfigFileError(FINVIZ_FILE, "must be a list of objects", place="strategies")
     strategies = tuple(
         _strategy(as_object(item, FINVIZ_FILE, f"strategies[{index}]"), index, layers)
         for index, item in enumerate(listed or [BUILT_IN_STRATEGY])
     )
     names = [strategy.name for strategy in strategies]
     if len(set(names)) != len(names):
-        raise ConfigFileError(FINVIZ_FILE, "each name stands once", place="strategies")
+        raise ConfigFileError(FINVIZ_FILE, "names must be unique", place="strategies")
     active = document.get("active")
     if active is None:
         active = names[0]
@@ -293,5 +293,5 @@ def as_object(value: object, file: str, place: str = "") -> Document:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigFileError(file, "allowed is an object", place=place)
+        raise ConfigFileError(file, "must be an object", place=place)
     return cast("Document", value)

@@ -106,7 +106,7 @@ class ConfigStore:
         except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
             log.warning("configuration from the files alone", error=describe(error))
         if fault := fault_of(self._state.config.webhook.url):
-            log.warning("the destination's URL is not valid; it stays in force", fault=fault)
+            log.warning("the destination's URL is not valid; it stays current", fault=fault)
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Look once a second."""
@@ -197,7 +197,7 @@ class ConfigStore:
         except NotWrittenError as error:
             if decides is None:
                 raise
-            log.warning("a switch differs in its file", error=str(error))
+            log.warning("a pause or resume cannot be written to its file; retrying", error=str(error))
             self._write_again_at = time.monotonic() + _WRITE_AGAIN_SECONDS
             return with_unwritten_switches(state, {**unwritten_switches(state.config), **decides})
 
@@ -209,7 +209,7 @@ class ConfigStore:
         broken = [state.problems[name] for name in edited if name in state.problems]
         if decides is None:
             for problem in broken:
-                raise BrokenFileError(f"{problem}; mend the file by hand first, it is not overwritten")
+                raise BrokenFileError(f"{problem}; the file is not overwritten: correct it by hand first")
         for name, document in edited.items():
             config = files.adopt(name, document, state.config, self._settings)
             state = replace(state, config=config)
@@ -247,10 +247,10 @@ class ConfigStore:
             try:
                 state = await self._write(state, [SYSTEM_FILE])
             except NotWrittenError as error:
-                log.warning("a switch differs in its file", error=str(error))
+                log.warning("a pause or resume cannot be written to its file; retrying", error=str(error))
                 self._write_again_at = time.monotonic() + _WRITE_AGAIN_SECONDS
                 return with_unwritten_switches(state, late)
-            log.warning("the file was older than a person's decision, and says it", file=SYSTEM_FILE)
+            log.warning("pauses that a person set were written to the file", file=SYSTEM_FILE)
         return with_unwritten_switches(state, {})
 
     def _taken_over(self, revision: Revision) -> State:
@@ -260,7 +260,7 @@ class ConfigStore:
         try:
             config = merge(revision.documents, self._settings)
         except ConfigFileError as error:  # written by a newer version, which allows more than this one
-            log.warning("this version cannot use the configuration in force", error=str(error))
+            log.warning("this version cannot use the current configuration", error=str(error))
             config = self._state.config
         return replace(self._state, config=config, revision=revision.number)
 
@@ -288,7 +288,7 @@ class ConfigStore:
         for name, problem in state.problems.items():
             if before.problems.get(name) is not problem:
                 log.warning(
-                    "a configuration file is wrong; the last good one stays in force", error=str(problem)
+                    "configuration file is not valid; the last valid one stays current", error=str(problem)
                 )
         if before.config != state.config or before.problems != state.problems:
             self._wakeups.notify("received", "approved", "changed")
@@ -324,6 +324,6 @@ async def _last_good(database_url: str) -> dict[str, Any] | None:
         finally:
             await connection.close(timeout=5)
     except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
-        log.warning("the last good configuration cannot be asked for", error=describe(error))
+        log.warning("the last good configuration cannot be read", error=describe(error))
         return None
     return revision.documents if revision else None

@@ -26,8 +26,8 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0
 _NOT_LISTED = "not in a fresh list of the active strategy"
 _NO_CANDIDATE = (
-    "no rejected buy within the strategy's windows, a later sell, "
-    "or an order of the ticker that is open, waiting or on its way"
+    "no rejected buy within the strategy's windows, "
+    "or the ticker has a later sell, an open position or a pending order"
 )
 
 

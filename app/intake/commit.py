@@ -107,7 +107,7 @@ class GroupCommit:
                             await self._wait_for_post()
             except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
                 if not is_unavailable:
-                    log.warning("intake cannot commit, and keeps trying", error=describe(error))
+                    log.warning("intake cannot commit; retrying", error=describe(error))
                 is_unavailable = True
                 self._context.intake_failure = describe(error)
                 self._context.supervisor.beat(name)
@@ -264,5 +264,5 @@ def _log_fields(post: Post) -> dict[str, object]:
     if alert.reading.reason:
         fields["rejected"] = str(alert.reading.reason)
     if alert.remarks:
-        fields["remarks"] = alert.remarks
+        fields["remarks"] = [str(remark) for remark in alert.remarks]
     return fields

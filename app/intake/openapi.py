@@ -10,7 +10,7 @@ _ALERT = {
         "ticker": {
             "type": "string",
             "minLength": 1,
-            "description": "1 to 40 printable characters; an exchange may stand in front, as NASDAQ:NVDA",
+            "description": "1 to 40 printable characters; an exchange as in NASDAQ:NVDA is removed",
             "examples": ["NVDA"],
         },
         "action": {
@@ -21,21 +21,21 @@ _ALERT = {
             ),
             "examples": ["buy"],
         },
-        "side": {"type": "string", "description": "the same words; counts only without `action`"},
+        "side": {"type": "string", "description": "The same words; used only without `action`"},
         "price": {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}], "examples": [1.1]},
         "sentiment": {
             "type": "string",
-            "description": "the position after the order: long or bullish, short or bearish, flat",
+            "description": "The position after the order: long or bullish, short or bearish, flat",
             "examples": ["flat"],
         },
-        "market_position": {"type": "string", "description": "the same; counts only without `sentiment`"},
+        "market_position": {"type": "string", "description": "The same; used only without `sentiment`"},
         "quantity": {
             "anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}],
-            "description": "how much; 50% is half of the position",
+            "description": "How much; 50% is half of the position",
             "examples": [10],
         },
-        "quantityType": {"type": "string", "description": "such as fixed_quantity, percent_of_position"},
-        "signal_id": {"description": "the sender's own id, of any kind; never used to find duplicates"},
+        "quantityType": {"type": "string", "description": "Such as fixed_quantity, percent_of_position"},
+        "signal_id": {"description": "The sender's own id, of any kind; never used to find duplicates"},
         "secret": {"type": "string", "description": "WEBHOOK_SECRET; removed before storing"},
     },
     "additionalProperties": True,
@@ -53,7 +53,7 @@ _ACCEPTED = {
         "duplicate": {"type": "boolean"},
     },
 }
-_RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
 SCHEMAS: dict[str, Any] = {"Alert": _ALERT, "Accepted": _ACCEPTED}
 
 
@@ -116,20 +116,28 @@ def _operation(name: str, *path_parameters: dict[str, Any]) -> dict[str, Any]:
                 *path_parameters,
                 _parameter("X-Webhook-Secret", "header", "WEBHOOK_SECRET"),
                 _parameter("secret", "query", "WEBHOOK_SECRET"),
-                _parameter("Idempotency-Key", "header", "one alert, however often it is sent within 24 h"),
-                _parameter("webhook-id", "header", "the same, by the name of Standard Webhooks"),
+                _parameter(
+                    "Idempotency-Key",
+                    "header",
+                    "Identifies the alert: within 24 h the same key is the same alert",
+                ),
+                _parameter(
+                    "webhook-id",
+                    "header",
+                    "The same, as Standard Webhooks names it; used only without `Idempotency-Key`",
+                ),
             ],
             "requestBody": {
                 "required": True,
                 "content": {"application/json": {"schema": _reference("Alert")}},
             },
             "responses": {
-                "202": _response("committed, or a duplicate of one that is", _reference("Accepted")),
-                "401": _response("wrong or missing secret", _ERROR),
-                "408": _response("the body did not come within 2 s", _ERROR),
-                "413": _response("more than 64 KiB", _ERROR),
-                "422": _response("not an alert; the detail names the field", _ERROR),
-                "503": _response("not stored: send it again", _ERROR, _RETRY_AFTER),
+                "202": _response("Committed, or a duplicate of a committed alert", _reference("Accepted")),
+                "401": _response("Wrong or missing secret", _ERROR),
+                "408": _response("The body was not received within 2 s", _ERROR),
+                "413": _response("More than 64 KiB", _ERROR),
+                "422": _response("Not a valid alert; the detail names the field", _ERROR),
+                "503": _response("Not stored: send it again", _ERROR, _RETRY_AFTER),
             },
         }
     }

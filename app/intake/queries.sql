@@ -81,20 +81,20 @@ WHERE intake_keys.key = transfer.key;
 DELETE FROM intake_keys WHERE key = ANY ($1::bytea[]);
 
 -- name: insert_duplicates
--- $1 ids of signals, $2 reasons, $3 whether the post's 202 answers the signal's sender, too, $4 whether an exit is lost by it; one each
--- for each post that is their duplicate. The status stays as it is.
+-- $1 ids of signals, $2 reasons, $3 their codes, $4 whether the post's 202 answers the signal's sender, too, $5 whether an exit is lost
+-- by it; one each for each post that is their duplicate. The status stays as it is.
 WITH post AS (
     SELECT *
-    FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::boolean[]) WITH ORDINALITY
-        AS post (signal_id, reason, is_answer, is_swallowed_exit, place)
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::boolean[]) WITH ORDINALITY
+        AS post (signal_id, reason, reason_code, is_answer, is_swallowed_exit, place)
 ), answered AS (
     DELETE FROM unanswered_posts WHERE signal_id IN (SELECT signal_id FROM post WHERE is_answer)
 ), swallowed AS (
     INSERT INTO swallowed_exits (signal_id, ticker)
     SELECT s.id, s.ticker FROM post JOIN signals s ON s.id = post.signal_id WHERE post.is_swallowed_exit
 )
-INSERT INTO signal_events (signal_id, status, reason)
-SELECT s.id, s.status, post.reason
+INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
+SELECT s.id, s.status, post.reason, post.reason_code, '{}'
 FROM post
 JOIN signals s ON s.id = post.signal_id
 ORDER BY post.place
@@ -137,11 +137,12 @@ ON CONFLICT (id) DO UPDATE SET backend_pid = excluded.backend_pid, backend_start
 DELETE FROM intake_processes WHERE id = $1;
 
 -- name: insert_refused_posts
--- $1 times, $2 HTTP statuses, $3 reasons, $4 client addresses, $5 sizes in bytes, $6 beginnings of the bodies.
-INSERT INTO refused_posts (at, status, reason, client, size, head)
-SELECT at, status, reason, client, size, head
-FROM unnest($1::timestamptz[], $2::smallint[], $3::text[], $4::text[], $5::integer[], $6::bytea[])
-    AS post (at, status, reason, client, size, head);
+-- $1 times, $2 HTTP statuses, $3 reasons, $4 their codes, $5 their parameters, $6 client addresses, $7 sizes in bytes, $8 beginnings
+-- of the bodies.
+INSERT INTO refused_posts (at, status, reason, reason_code, reason_params, client, size, head)
+SELECT at, status, reason, reason_code, reason_params, client, size, head
+FROM unnest($1::timestamptz[], $2::smallint[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::integer[], $8::bytea[])
+    AS post (at, status, reason, reason_code, reason_params, client, size, head);
 
 -- name: trim_refused_posts
 -- $1 how many of the newest to keep.

@@ -5,6 +5,7 @@ from collections import deque
 from app.context import AppContext
 from app.intake import repository
 from app.intake.repository import RefusedPost
+from app.signals.reasons import Reason
 
 KEPT_POSTS, HEAD_BYTES = 1_000, 2_048
 
@@ -16,10 +17,10 @@ class RefusedPosts:
         self._context = context
         self._unwritten: deque[RefusedPost] = deque(maxlen=KEPT_POSTS)
 
-    def add(self, status: int, reason: str, client: str, size: int, head: bytes) -> None:
+    def add(self, status: int, reason: Reason, client: str, size: int, head: bytes) -> None:
         """Add a post; the newest 1,000 are kept. `size` is in bytes."""
         self._unwritten.append(
-            RefusedPost(self._context.clock.now(), status, reason, client, size, head[:HEAD_BYTES])
+            RefusedPost(self._context.clock.now(), status, *reason.columns(), client, size, head[:HEAD_BYTES])
         )
 
     async def write(self) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from app.db.pool import Connection, Pool
 from app.db.queries import affected_rows, load
 from app.intake.dedupe import KeyOwner
+from app.signals.reasons import ReasonCode
 
 _SQL = load("app.intake")
 _encode = msgspec.json.Encoder().encode
@@ -32,7 +33,7 @@ class PostRow(msgspec.Struct):
     reason: str
     reason_code: str | None
     reason_params: dict[str, Any] | None
-    detail: dict[str, tuple[str, ...]]
+    detail: dict[str, Any]
     sender_signal_id: str | None
     price: Decimal | None
     body: bytes
@@ -59,14 +60,14 @@ class KeyTransfer(NamedTuple):
 
 
 class Duplicate(NamedTuple):
-    """A post that is a duplicate of a signal; `reason` is that of the event in the signal's timeline.
+    """A post that is a duplicate of a signal; `reason` says so in the signal's timeline.
 
     `is_answer`: its 202 also answers the sender of the signal, whose resend it is. `is_swallowed_exit`: it
     is an exit that is lost if it was not a resend.
     """
 
     signal_id: UUID
-    reason: str
+    reason: ReasonCode
     is_answer: bool
     is_swallowed_exit: bool
 
@@ -77,6 +78,8 @@ class RefusedPost(NamedTuple):
     at: datetime
     status: int
     reason: str
+    reason_code: str
+    reason_params: dict[str, Any]
     client: str
     size: int
     head: bytes
@@ -142,11 +145,15 @@ async def insert_duplicates(connection: Connection, *, duplicates: Sequence[Dupl
 
     A signal that was deleted has no timeline.
     """
-    await connection.execute(_SQL["insert_duplicates"], *zip(*duplicates, strict=True))
+    columns = [
+        (each.signal_id, each.reason.english, each.reason, each.is_answer, each.is_swallowed_exit)
+        for each in duplicates
+    ]
+    await connection.execute(_SQL["insert_duplicates"], *zip(*columns, strict=True))
 
 
 async def insert_unanswered_posts(connection: Connection | Pool, *, signal_ids: Sequence[UUID]) -> None:
-    """Record signals, stored or not, whose senders were not told that they are."""
+    """Record signals, stored or not, whose senders have no 202."""
     await connection.execute(_SQL["insert_unanswered_posts"], signal_ids)
 
 

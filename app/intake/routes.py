@@ -15,7 +15,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.intake.service import WRONG_PATH, Accepted, Envelope, IntakeService, PostRefusedError
+from app.intake.service import Accepted, Envelope, IntakeService, PostRefusedError
+from app.signals.reasons import Reason, ReasonCode
 
 _PATH = "/webhook/in"
 _SECRET_PREFIX = f"{_PATH}/"
@@ -26,6 +27,10 @@ BODY_LIMIT = 64 * 1024
 _BODY_SECONDS = 2.0
 _DRAIN_BYTES, _DRAIN_SECONDS = 8_000_000, 0.5  # of a body that is too large, before the connection is closed
 _READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})  # of browsers, which send no alerts
+_KEY_HEADERS = (
+    (b"idempotency-key", "Idempotency-Key"),
+    (b"webhook-id", "webhook-id"),
+)  # the first one counts
 _RETRY_AFTER_SECONDS = "5"  # the interval at which TradingView repeats an alert
 _encode = msgspec.json.Encoder().encode
 
@@ -117,7 +122,9 @@ async def _accept(scope: Scope, receive: Receive, in_path: bytes | None) -> Acce
     intake: IntakeService = scope["app"].state.intake
     is_post = scope["method"] == "POST"
     if in_path is None:
-        raise intake.refuse_misspelt_path(_client(scope)) if is_post else PostRefusedError(404, WRONG_PATH)
+        if is_post:
+            raise intake.refuse_misspelt_path(_client(scope))
+        raise PostRefusedError(404, Reason(ReasonCode.WRONG_PATH))
     if not is_post:
         raise intake.refuse_method(_client(scope), is_counted=scope["method"] not in _READING_METHODS)
     headers = dict(scope["headers"])
@@ -128,10 +135,14 @@ async def _accept(scope: Scope, receive: Receive, in_path: bytes | None) -> Acce
 
 def _envelope(scope: Scope, headers: Mapping[bytes, bytes], in_path: bytes) -> Envelope:
     header = headers.get(b"x-webhook-secret")
-    key = headers.get(b"idempotency-key") or headers.get(b"webhook-id")
+    key_header, key = "", b""
+    for raw, name in _KEY_HEADERS:
+        if not key and (key := headers.get(raw, b"")):
+            key_header = name
     return Envelope(
         secrets=(*((header,) if header else ()), *secrets_in(in_path, scope["query_string"])),
-        idempotency_key=key.decode("latin-1") if key else None,
+        key_header=key_header,
+        idempotency_key=key.decode("latin-1"),
         client=_client(scope),
     )
 
@@ -158,17 +169,17 @@ async def _read_body(
             while has_more and not (is_large and body):
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    intake.refuse_incomplete(400, "body: the connection ended before it", envelope, body)
+                    intake.refuse_incomplete(400, Reason(ReasonCode.BODY_CUT_OFF), envelope, body)
                     raise ClientDisconnect
                 body += message.get("body", b"")
                 has_more = message.get("more_body", False)
                 is_large = is_large or len(body) > BODY_LIMIT
     except TimeoutError as error:
-        late = f"body: did not come within {_BODY_SECONDS:g} s"
+        late = Reason(ReasonCode.BODY_LATE, seconds=f"{_BODY_SECONDS:g}")
         raise intake.refuse_incomplete(408, late, envelope, body) from error
     if is_large:
         refusal = intake.refuse_incomplete(
-            413, f"body: at most {BODY_LIMIT} bytes are allowed", envelope, body
+            413, Reason(ReasonCode.BODY_TOO_LARGE, bytes=BODY_LIMIT), envelope, body
         )
         if has_more:
             await _drain_body(receive)

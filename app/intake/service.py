@@ -29,6 +29,7 @@ from app.signals.alert import (
     trim,
 )
 from app.signals.fields import Fields, decode_text
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import SignalType
 
 log = structlog.get_logger(__name__)
@@ -38,25 +39,24 @@ _CAPACITY_WAIT_SECONDS, _CAPACITY_POLL_SECONDS = 0.8, 0.01
 _WRITE_EVERY_SECONDS = 1.0
 _PURGE_ROWS, _PURGE_EVERY_SECONDS = 5_000, 30.0
 
-WRONG_PATH = (
-    "nothing is here: send alerts by POST to /webhook/in, with the secret as header X-Webhook-Secret, "
-    "as /webhook/in/SECRET, as ?secret=SECRET or as the field secret"
-)
-
 
 class PostRefusedError(Exception):
-    """The post is refused with this HTTP status; the text is the response's `detail`."""
+    """The post is refused with this HTTP status; the text of the reason is the response's `detail`."""
 
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
+    def __init__(self, status: int, reason: Reason) -> None:
+        super().__init__(str(reason))
+        self.status, self.reason = status, reason
 
 
 class Envelope(NamedTuple):
-    """What came with a body: the secrets outside of it, its idempotency key, its sender's address."""
+    """What came with a body: the secrets outside of it, its idempotency key, its sender's address.
+
+    `key_header` is the name of the header with the key; both are empty without one.
+    """
 
     secrets: tuple[bytes, ...]
-    idempotency_key: str | None
+    key_header: str
+    idempotency_key: str
     client: str
 
 
@@ -101,7 +101,9 @@ class IntakeService:
         self.group_commit = GroupCommit(context, self._unanswered)
         self.refused_posts = RefusedPosts(context)
         if self._secret.is_empty:
-            log.warning("WEBHOOK_SECRET is empty: whoever reaches this port can send signals; set it in .env")
+            log.warning(
+                "WEBHOOK_SECRET is empty: anyone who reaches this port can send signals; set it in .env"
+            )
 
     async def accept(self, body: bytes, envelope: Envelope) -> Accepted:
         """Return once the alert is committed, or found to be a duplicate of a committed one.
@@ -116,19 +118,19 @@ class IntakeService:
         except BadAlertError as error:
             if not is_authenticated:
                 raise self._unauthorized(envelope) from error
-            raise self.refuse(422, str(error), envelope, body) from error
+            raise self.refuse(422, error.reason, envelope, body) from error
         if not is_authenticated and not self._has_secret_field(fields):
             raise self._unauthorized(envelope)
         try:
             self._check_pause()
             alert = read_alert(body, fields)
             await self._wait_for_capacity()
-            signal_id, is_duplicate = await self._commit(self._post(alert, envelope))
+            signal_id, is_duplicate = await self._commit(self._post(alert, envelope), envelope)
         except PostRefusedError as error:
             without_secret = remove_members(body, SECRET_FIELD)
-            raise self.refuse(error.status, str(error), envelope, without_secret) from error
+            raise self.refuse(error.status, error.reason, envelope, without_secret) from error
         except BadAlertError as error:
-            raise self.refuse(422, str(error), envelope, remove_members(body, SECRET_FIELD)) from error
+            raise self.refuse(422, error.reason, envelope, remove_members(body, SECRET_FIELD)) from error
         return Accepted(signal_id, alert.ticker, self._queue_size(), is_duplicate)
 
     async def run_records(self, name: str) -> None:
@@ -149,7 +151,7 @@ class IntakeService:
         """Commit what is queued; called while the workers still run.
 
         Fails open: without a database the refused posts of the last second are lost. They are no signals.
-        Fails closed: if posts are left or the database is unavailable, the next start takes this for a crash.
+        Fails closed: if posts are left or the database is unavailable, the next start treats this as a crash.
         """
         is_drained = await self.group_commit.drain(limit_seconds)
         try:
@@ -163,38 +165,38 @@ class IntakeService:
         """Record that a client was gone before its 202: an equal post is a resend, also of a duplicate."""
         self._unanswered.note(accepted.signal_id)
 
-    def refuse(self, status: int, detail: str, envelope: Envelope, body: bytes) -> PostRefusedError:
+    def refuse(self, status: int, reason: Reason, envelope: Envelope, body: bytes) -> PostRefusedError:
         """Keep, count and log a refused post; return the error to raise."""
-        detail = self._secret.mask(detail.encode()).decode()
-        self.refused_posts.add(status, detail, envelope.client, len(body), self._secret.mask(body))
+        reason = self._without_secret(reason)
+        self.refused_posts.add(status, reason, envelope.client, len(body), self._secret.mask(body))
         metrics.POSTS_REFUSED.labels(str(status)).inc()
-        log.info("post refused", status=status, reason=detail, client=envelope.client, size=len(body))
-        return PostRefusedError(status, detail)
+        log.info("post refused", status=status, reason=str(reason), client=envelope.client, size=len(body))
+        return PostRefusedError(status, reason)
 
     def refuse_incomplete(
-        self, status: int, detail: str, envelope: Envelope, body: bytes
+        self, status: int, reason: Reason, envelope: Envelope, body: bytes
     ) -> PostRefusedError:
         """Refuse a body of which only the beginning was read (400, 408 or 413); return the error to raise.
 
         The post is kept if its sender is authenticated without the body, else only counted by address.
         """
         if self._is_authenticated(envelope):
-            return self.refuse(status, detail, envelope, body)
-        return self._deny("webhook_body", status, detail, envelope.client)
+            return self.refuse(status, reason, envelope, body)
+        return self._deny("webhook_body", status, reason, envelope.client)
 
     def refuse_method(self, client: str, *, is_counted: bool) -> PostRefusedError:
         """Refuse another method than POST; return the error to raise. `is_counted`: it may be an alert."""
-        detail = "only POST is allowed here: it is where alerts are sent"
+        reason = Reason(ReasonCode.WRONG_METHOD)
         if not is_counted:
-            return PostRefusedError(405, detail)
-        return self._deny("webhook_method", 405, detail, client)
+            return PostRefusedError(405, reason)
+        return self._deny("webhook_method", 405, reason, client)
 
     def refuse_misspelt_path(self, client: str) -> PostRefusedError:
         """Refuse a post to a path that resembles the webhook's; return the error to raise.
 
         The path is not logged: it may contain the secret.
         """
-        return self._deny("webhook_path", 404, WRONG_PATH, client)
+        return self._deny("webhook_path", 404, Reason(ReasonCode.WRONG_PATH), client)
 
     def _is_authenticated(self, envelope: Envelope) -> bool:
         return self._secret.is_empty or any(map(self._secret.matches, envelope.secrets))
@@ -205,21 +207,28 @@ class IntakeService:
         return self._secret.matches(raw if text is None else text.encode())
 
     def _unauthorized(self, envelope: Envelope) -> PostRefusedError:
-        detail = "wrong or missing secret: header X-Webhook-Secret, path, ?secret= or field secret"
-        return self._deny("webhook_secret", 401, detail, envelope.client)
+        return self._deny("webhook_secret", 401, Reason(ReasonCode.WRONG_SECRET), envelope.client)
 
-    def _deny(self, kind: Kind, status: int, detail: str, client: str) -> PostRefusedError:
+    def _without_secret(self, reason: Reason) -> Reason:
+        """Mask the secret in what the reason quotes of a post."""
+        quoted = {
+            name: self._secret.mask(value.encode()).decode() if isinstance(value, str) else value
+            for name, value in reason.parameters.items()
+        }
+        return Reason(reason.code, **quoted)
+
+    def _deny(self, kind: Kind, status: int, reason: Reason, client: str) -> PostRefusedError:
         """Count a post without a valid secret, which is not stored; return the error to raise."""
         self._context.denials.count(kind, client)
         metrics.POSTS_REFUSED.labels(str(status)).inc()
-        return PostRefusedError(status, detail)
+        return PostRefusedError(status, reason)
 
     def _queue_size(self) -> int:
         return self._context.queues.received + self.group_commit.waiting
 
     def _check_pause(self) -> None:
         if self._context.config.system.intake_paused:
-            raise PostRefusedError(503, "intake is paused by an operator")
+            raise PostRefusedError(503, Reason(ReasonCode.INTAKE_PAUSED))
 
     def _is_full(self) -> bool:
         return self._queue_size() >= self._context.settings.queue_max_size
@@ -237,7 +246,7 @@ class IntakeService:
                 while self._is_full():  # noqa: ASYNC110  # commits, decisions and samples change it
                     await asyncio.sleep(_CAPACITY_POLL_SECONDS)
         except TimeoutError as error:
-            raise PostRefusedError(503, "too many signals wait for a decision (QUEUE_MAX_SIZE)") from error
+            raise PostRefusedError(503, Reason(ReasonCode.QUEUE_FULL)) from error
 
     def _post(self, alert: Alert, envelope: Envelope) -> Post:
         webhook = self._context.config.webhook
@@ -249,17 +258,17 @@ class IntakeService:
             body_key=body_key(alert.digest, webhook.dedupe_window_seconds),
         )
 
-    async def _commit(self, post: Post) -> tuple[UUID, bool]:
+    async def _commit(self, post: Post, envelope: Envelope) -> tuple[UUID, bool]:
         """Return the id of the post's signal and whether the post is a duplicate."""
         try:
             self.group_commit.submit(post)
             resolution = await post.answer
         except OverloadedError as error:
-            raise PostRefusedError(503, "too much waits to be stored") from error
+            raise PostRefusedError(503, Reason(ReasonCode.OVERLOADED)) from error
         except NotCommittedInTimeError as error:
-            raise PostRefusedError(503, "the database did not commit in time; send it again") from error
+            raise PostRefusedError(503, Reason(ReasonCode.NOT_COMMITTED)) from error
         except RefusedByDatabaseError as error:
-            raise PostRefusedError(422, "body: PostgreSQL cannot store this signal") from error
+            raise PostRefusedError(422, Reason(ReasonCode.BODY_NOT_STORABLE)) from error
         if resolution.signal_id is None:
-            raise PostRefusedError(422, "Idempotency-Key: used within 24 h for another body")
+            raise PostRefusedError(422, Reason(ReasonCode.KEY_USED, header=envelope.key_header))
         return resolution.signal_id, resolution.signal_id != post.id

@@ -13,11 +13,10 @@ from app.intake.unanswered import UnansweredPosts
 from app.runtime.ids import new_id
 from app.signals.alert import Alert
 from app.signals.reading import Intent
+from app.signals.reasons import ReasonCode, remark_details
 
 _OVERHEAD_BYTES = 1_000  # memory of a waiting post in addition to its body
 _PARTIAL_EXITS = frozenset({Intent.REDUCE, Intent.REDUCE_OR_CLOSE})
-DUPLICATE = "duplicate: an equal alert came again"
-DUPLICATE_PARTIAL_EXIT = "duplicate: an equal partial exit came again, and is not executed"
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +99,7 @@ async def _store_resolved(connection: Connection, posts: Sequence[Post]) -> list
     duplicates = [
         Duplicate(
             resolution.signal_id,
-            DUPLICATE_PARTIAL_EXIT if is_swallowed_exit(post, resolution) else DUPLICATE,
+            ReasonCode.RESENT_PARTIAL_EXIT if is_swallowed_exit(post, resolution) else ReasonCode.RESENT,
             is_answer=resolution.is_by_body and post.is_answered,
             is_swallowed_exit=is_swallowed_exit(post, resolution),
         )
@@ -166,7 +165,7 @@ def _row(place: int, post: Post, body_key: DedupeKey | None) -> PostRow:
         reason=reason,
         reason_code=code,
         reason_params=params,
-        detail={"remarks": alert.remarks} if alert.remarks else {},
+        detail=remark_details(alert.remarks),
         sender_signal_id=alert.sender_signal_id,
         price=alert.price,
         body=alert.body,

@@ -1,4 +1,4 @@
-"""Stored posts whose senders were not told so: an equal post that follows is a resend.
+"""Stored posts whose senders have no 202: an equal post that follows is a resend.
 
 Only these are recorded, since nearly every post is answered. A process that crashed could not record its own:
 after its crash the youngest signals count as unanswered.

@@ -9,6 +9,7 @@ from app.db.clock import ClockStep
 from app.errors import ConfigFileError
 from app.runtime.queues import Queues
 from app.runtime.supervisor import WorkerState
+from app.signals.reasons import Reason, ReasonCode
 
 Status = Literal["healthy", "degraded", "unhealthy"]
 Check = dict[str, Any]
@@ -112,10 +113,10 @@ def clock_step(step: ClockStep | None, now: float) -> Check:
     return _degraded(f"the database's clock stepped {describe_step(step)}")
 
 
-def describe_step(step: ClockStep) -> str:
-    """Return the direction and size of the step as text, for the check and the alarm."""
-    direction = "back" if step.seconds < 0 else "ahead"
-    return f"{direction} by {abs(step.seconds):.0f} s"
+def describe_step(step: ClockStep) -> Reason:
+    """Return the direction and size of the step, for the check and the alarm."""
+    code = ReasonCode.CLOCK_BACK if step.seconds < 0 else ReasonCode.CLOCK_AHEAD
+    return Reason(code, seconds=f"{abs(step.seconds):.0f}")
 
 
 _AT_RISK = {  # by code of the alarm, the most urgent first
@@ -181,7 +182,7 @@ def clock(difference: float, *, differs: bool) -> Check:
 
 
 def configuration(problems: Mapping[str, ConfigFileError]) -> Check:
-    """Degrade while a file is not valid and its last valid content stays in force.
+    """Degrade while a file is not valid and its last valid content stays current.
 
     The check is public: it names the place. The error may quote the file, so only `/admin` shows it.
     """
@@ -202,7 +203,7 @@ def disk(free_bytes: int) -> Check:
 def _place(file: str, problem: ConfigFileError) -> str:
     line = f"line {problem.line}" if problem.line else ""
     where = ": ".join(part for part in (f"config/{file}", line, problem.place) if part)
-    return f"{where}: is wrong, and the last good content stays in force"
+    return f"{where}: is not valid; the last valid content stays current"
 
 
 def _degraded(reason: str) -> Check:

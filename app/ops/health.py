@@ -146,8 +146,8 @@ class Health:
                     raise
         except asyncpg.UndefinedTableError:
             return Probe(0.0, error="the schema is missing or old: run 'python -m app migrate'")
-        except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
-            return Probe(0.0, error=f"cannot be asked ({type(error).__name__})")  # its text may name hosts
+        except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError):
+            return Probe(0.0, error="unavailable")  # the text of the exception may name hosts
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
         return Probe(milliseconds, blocked=blocked, **screener._asdict())
 

@@ -77,7 +77,7 @@ class ClockWatch:
         seconds = max(correction.seconds, ahead)
         is_age_unknown = not correction.seconds and ahead > _SMALLEST_STEP_SECONDS
         if is_age_unknown:
-            log.error("stored times lay ahead of the database's clock", seconds=round(ahead, 1))
+            log.error("stored times were ahead of the database's clock", seconds=round(ahead, 1))
             context.clock.note_step(-ahead)
         await self._release_destinations(context, connection)
         if seconds > 0:
@@ -140,7 +140,7 @@ class ClockWatch:
             longest_lease=LONGEST_LEASE_SECONDS,
         )
         if times.clamped:
-            log.error("stored times lay ahead of the database's clock", clamped=times.clamped)
+            log.error("stored times were ahead of the database's clock", clamped=times.clamped)
             context.clock.note_step(-times.ahead_seconds)
 
     def _step(self, reading: ClockReading, asked: float, answered: float) -> tuple[float | None, float]:

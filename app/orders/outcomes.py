@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 _RETRY_WRITE_SECONDS = 0.5
 _KEEP_AFTER_SECONDS = 1.0  # an outcome that is not stored by then is kept in a file, too
 _STORE_KEPT_SECONDS = 5.0
-_ONE_WRITE_SECONDS = 10.0  # then the connection leads nowhere, or a lock is held: another one is tried
+_ONE_WRITE_SECONDS = 10.0  # then the connection is broken, or a lock is held: another connection is tried
 _RECENT_ATTEMPTS = 50  # read to decide whether the circuit opens
 
 
@@ -175,7 +175,7 @@ class Outcomes:
                 if is_about_rows(error):
                     raise
                 self._context.unwritten_outcomes[delivery.attempt] = why = describe(error)
-                log.warning("outcome not written yet", signal_id=delivery.id, error=why)
+                log.warning("outcome not stored yet; retrying", signal_id=delivery.id, error=why)
                 await asyncio.sleep(_RETRY_WRITE_SECONDS)
             else:
                 return

@@ -44,7 +44,7 @@ def render(
 def changes_of(fields: Fields, order_type: str, *, map_action: bool, intent: Intent | None = None) -> Changes:
     """Return what to change in an order's members; those without a change go out as they came.
 
-    A person's order is an exit, whatever `map_action` says. The bridge takes a sentiment beside buy only.
+    A person's order is an exit, whatever `map_action` says. The bridge accepts a sentiment with buy only.
     """
     if order_type not in {SignalType.BUY, SignalType.SELL}:
         return _CLOSE

@@ -86,7 +86,7 @@ async def end_strays(context: AppContext) -> int:
         )
     if ended:
         metrics.SIGNALS_DELIVERED.labels(Outcome.UNKNOWN.value).inc(ended)
-        log.warning("ended attempts that were left open", attempts=ended)
+        log.warning("attempts without a sender ended", attempts=ended)
     return ended
 
 
@@ -115,7 +115,10 @@ async def recover(context: AppContext) -> int:
             )
             metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
             log.warning(
-                "taken up from a dead sender", signal_id=attempt.id, ticker=attempt.ticker, status=status
+                "attempt of a dead sender recovered",
+                signal_id=attempt.id,
+                ticker=attempt.ticker,
+                status=status,
             )
             if status == Status.FAILED and attempt.type == SignalType.BUY:
                 tickers.append(attempt.ticker)

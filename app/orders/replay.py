@@ -44,7 +44,7 @@ class CountChangedError(ConflictError):
     """The confirmed count differs from the current one."""
 
     def __init__(self, confirmed: int, found: int) -> None:
-        super().__init__(f"{confirmed} were confirmed and it would be {found}: look again, then confirm")
+        super().__init__(f"the count has changed from {confirmed} to {found}: check it and confirm again")
 
 
 async def page(

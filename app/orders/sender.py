@@ -85,17 +85,17 @@ class Sender:
             await self._outcomes.store(KnownOutcome(delivery, answer, effect))
         except Exception as error:  # one bad signal must not stop a sender; recovery ends it after its lease
             self._context.unwritten_outcomes[delivery.attempt] = describe(error)
-            log.exception("its outcome cannot be written down", signal_id=delivery.id)
+            log.exception("outcome cannot be stored", signal_id=delivery.id)
 
 
 async def _attempt(context: AppContext, delivery: Delivery) -> tuple[Answer, Effect]:
     try:
         request = _prepare(context, delivery)
     except ValueError:  # Fails closed: nothing was sent, and no retry can make this body valid
-        log.exception("cannot be made into a delivery", signal_id=delivery.id)
+        log.exception("alert cannot be written as a request", signal_id=delivery.id)
         return Answer(Outcome.REFUSED, error=Reason(ReasonCode.BODY_NOT_SENDABLE)), Effect.NOTHING
     except Exception:  # Fails open: nothing was sent, so the signal (an exit too) is retried until it expires
-        log.exception("the request cannot be prepared", signal_id=delivery.id)
+        log.exception("request cannot be prepared", signal_id=delivery.id)
         return Answer(Outcome.NOT_TAKEN, error=Reason(ReasonCode.NOT_PREPARED)), Effect.NOTHING
     started = time.monotonic()
     answer = await _send(context, delivery, request)

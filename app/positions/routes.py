@@ -34,12 +34,12 @@ _NOT_OPEN: dict[int | str, dict[str, Any]] = {
 
 def _storable(text: str) -> str:
     if "\0" in text:
-        raise ValueError("a NUL cannot be stored")
+        raise ValueError("must not contain NUL")
     return text
 
 
 class SellIndividual(BaseModel):
-    """A sell of any ticker. Case, an exchange in front and whitespace at the ends do not count."""
+    """A sell of any ticker. Case, an exchange before it and surrounding whitespace are ignored."""
 
     ticker: TypedTicker
 
@@ -175,7 +175,7 @@ def _summary(placed: OrdersPlaced) -> dict[str, Any]:
 
 def _announce(request: Request, placed: OrdersPlaced) -> OrdersPlaced:
     for order in placed.orders:
-        log.info("ordered by a person", signal_id=order.signal_id, ticker=order.ticker, type=order.type)
+        log.info("manual order placed", signal_id=order.signal_id, ticker=order.ticker, type=order.type)
     if placed.queued:
         context_of(request).wakeups.notify("approved", "changed")
     return placed

@@ -100,7 +100,7 @@ class Supervisor:
         }
 
     async def stop(self, limit_seconds: float) -> None:
-        """Cancel every worker and wait at most `limit_seconds`; who is left then is named in the log."""
+        """Cancel every worker and wait at most `limit_seconds`; log those that have not stopped."""
         tasks = [worker.task for worker in self._workers.values() if worker.task is not None]
         for task in tasks:
             task.cancel()
@@ -117,11 +117,11 @@ class Supervisor:
             started = time.monotonic()
             try:
                 await worker.run()
-                error = "returned, though it should run for ever"
+                error = "ended without an error"
             except self._transient_errors as reason:
                 error = describe(reason)
-                log.warning("worker starts again", worker=worker.name, error=error)
-            except Exception as reason:  # whatever a worker trips over must not end the work
+                log.warning("worker failed; restarting", worker=worker.name, error=error)
+            except Exception as reason:  # any exception: the worker is restarted
                 error = describe(reason)
                 log.exception("worker failed", worker=worker.name, error=error)
             worker.error = error

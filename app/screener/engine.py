@@ -171,8 +171,8 @@ class Engine:
         if self._candidate is None or before is None:
             return ""
         return (
-            f"{ON_PROBATION}: {difference(found.tickers, before):.0%} of the list is not what it was; "
-            f"it is taken when {AGREEING_REFRESHES - self._candidate.agreed} more refreshes agree"
+            f"{ON_PROBATION}: {difference(found.tickers, before):.0%} of the list has changed; "
+            f"it becomes current when {AGREEING_REFRESHES - self._candidate.agreed} more refreshes agree"
         )
 
     async def _accept(self, strategy: Strategy, found: Found, max_age_seconds: int | None) -> None:
@@ -212,7 +212,7 @@ class Engine:
         self._blocked_in_a_row += 1
         seconds = backoff_seconds(self._blocked_in_a_row, error.retry_after)
         self._backoff_until = time.monotonic() + seconds
-        return f"; it is left alone for {seconds:.0f} s"
+        return f"; next request in {seconds:.0f} s"
 
     async def _reject(
         self, strategy: Strategy, error: str, max_age_seconds: int | None, *, result: str = "failed"

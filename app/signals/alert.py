@@ -10,6 +10,7 @@ import msgspec
 
 from app.signals.fields import Fields, decode_text, read_number, read_text, shown
 from app.signals.reading import Reading, read
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.tickers import fold, is_ticker, without_exchange
 
 SECRET_FIELD = "secret"  # noqa: S105  # the name of a field
@@ -28,7 +29,11 @@ _decode_string = msgspec.json.Decoder(str).decode
 
 
 class BadAlertError(Exception):
-    """The post is not a valid alert (422); the text names the field and what is allowed."""
+    """The post is not a valid alert (422); the reason names the field and what is allowed."""
+
+    def __init__(self, code: ReasonCode, **parameters: str | int) -> None:
+        self.reason = Reason(code, **parameters)
+        super().__init__(str(self.reason))
 
 
 class Alert(NamedTuple):
@@ -41,7 +46,7 @@ class Alert(NamedTuple):
 
     ticker: str
     reading: Reading
-    remarks: tuple[str, ...]
+    remarks: tuple[Reason, ...]
     price: Decimal | None
     sender_signal_id: str | None
     body: bytes
@@ -75,13 +80,13 @@ def read_fields(body: bytes) -> dict[str, bytes]:
         body.decode("utf-8")
         return {name: bytes(value) for name, value in _decode(body).items()}
     except UnicodeDecodeError as error:
-        raise BadAlertError(f"body: not UTF-8 (byte {error.start})") from error
+        raise BadAlertError(ReasonCode.BODY_NOT_UTF8, at=error.start) from error
     except RecursionError as error:
-        raise BadAlertError("body: nested too deeply") from error
+        raise BadAlertError(ReasonCode.BODY_NESTED) from error
     except msgspec.ValidationError as error:
-        raise BadAlertError(f"body: a JSON object is needed ({error})") from error
+        raise BadAlertError(ReasonCode.BODY_NOT_OBJECT) from error
     except msgspec.DecodeError as error:
-        raise BadAlertError(f"body: not valid JSON ({error})") from error
+        raise BadAlertError(ReasonCode.BODY_NOT_JSON, why=str(error)) from error
 
 
 def read_alert(body: bytes, fields: Fields) -> Alert:
@@ -95,7 +100,7 @@ def read_alert(body: bytes, fields: Fields) -> Alert:
     price = read_number(price_text) if price_text else None
     remarks = reading.remarks
     if price is None and price_text:
-        remarks += (f"price '{shown(price_text)}' is not a number: not used",)
+        remarks += (Reason(ReasonCode.REMARK_PRICE, word=shown(price_text)),)
     return Alert(
         ticker=ticker,
         reading=reading,
@@ -160,13 +165,13 @@ def _end_of_nested(body: bytes, start: int) -> int:
 
 def _read_ticker(raw: bytes | None) -> str:
     if raw is None or raw == b"null":
-        raise BadAlertError("ticker: missing: the alert needs a field ticker, such as AAPL")
+        raise BadAlertError(ReasonCode.TICKER_MISSING)
     came = shown(raw.decode("utf-8", "replace"), _SHOWN_TICKER_LENGTH)
     if b"{{" in raw:
-        raise BadAlertError(f"ticker: {came} is a placeholder that was not filled in: check its name")
+        raise BadAlertError(ReasonCode.TICKER_PLACEHOLDER, came=came)
     ticker = spell_ticker(raw)
     if not is_ticker(ticker):
-        raise BadAlertError(f"ticker: {came} is not a ticker: use a text of 1 to 40 printable characters")
+        raise BadAlertError(ReasonCode.TICKER_NOT_VALID, came=came)
     return fold(ticker)
 
 

@@ -95,7 +95,7 @@ class Resolution(NamedTuple):
 
     intent: Intent | None
     reason: Reason | None = None
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Reason, ...] = ()
     is_unmatched: bool = False
 
 
@@ -180,10 +180,10 @@ def _resolve_entry(reading: Reading, book: Book, rules: BookRules) -> Resolution
         case "reject":
             return Resolution(None, Reason(ReasonCode.DUPLICATE_BUY, reason=reason), remarks)
         case "add":
-            return Resolution(Intent.ADD, None, (*remarks, f"{reason} already: adds to it"))
+            return Resolution(Intent.ADD, None, (*remarks, Reason(ReasonCode.REMARK_ADDS, reason=reason)))
         case "forward":
-            words = f"{reason} already: sent as buy, and the quantity held is unknown from now on"
-            return Resolution(Intent.OPEN, None, (*remarks, words))
+            remark = Reason(ReasonCode.REMARK_DUPLICATE, reason=reason)
+            return Resolution(Intent.OPEN, None, (*remarks, remark))
 
 
 def _resolve_exit(reading: Reading, book: Book, rules: BookRules) -> Resolution:
@@ -203,7 +203,7 @@ def _resolve_exit(reading: Reading, book: Book, rules: BookRules) -> Resolution:
 
 def _intent_of_exit(
     reading: Reading, held: Position | None, rules: BookRules
-) -> tuple[Intent | None, tuple[str, ...]]:
+) -> tuple[Intent | None, tuple[Reason, ...]]:
     """Return `CLOSE` or `REDUCE`, and a remark where the book decides which."""
     if reading.intent is not Intent.REDUCE_OR_CLOSE:
         return reading.intent, ()
@@ -211,11 +211,11 @@ def _intent_of_exit(
     quantity = held.quantity if held else Decimal(0)
     if shares is None or quantity is None:
         if rules.partial_exits == "close":
-            return Intent.CLOSE, ("how much stays open is unknown: closes the whole position",)
-        return Intent.REDUCE, ("how much stays open is unknown: sells the quantity and counts as open",)
+            return Intent.CLOSE, (Reason(ReasonCode.REMARK_CLOSES_UNKNOWN),)
+        return Intent.REDUCE, (Reason(ReasonCode.REMARK_REDUCES_UNKNOWN),)
     if shares < quantity:
         return Intent.REDUCE, ()
-    return Intent.CLOSE, ("the quantity is all that is held: closes the whole position",)
+    return Intent.CLOSE, (Reason(ReasonCode.REMARK_CLOSES_ALL),)
 
 
 def _reason_held(position: Position) -> Reason:

@@ -74,7 +74,7 @@ class Reading(NamedTuple):
     intent: Intent | None
     reason: Reason | None = None
     word: str = ""
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Reason, ...] = ()
     may_be_exit: bool = False
     sentiment: Sentiment | None = None
     quantity: Quantity | None = None
@@ -93,7 +93,7 @@ class Reading(NamedTuple):
 
 
 UNREAD = "unread"
-MAY_COVER = "the quantity may include covering a short"
+MAY_COVER = Reason(ReasonCode.REMARK_MAY_COVER)
 ENTRIES = frozenset({Intent.OPEN, Intent.ADD})
 _ENTRY_WORDS = frozenset({"buy", "long", "enter", "enterlong", "buytoopen", "add"})
 _EXIT_WORDS = frozenset({"sell", "exit", "close", "flat", "flatten", "exitlong", "closelong", "selltoclose"})
@@ -175,24 +175,24 @@ def _read_entry(word: str, fields: Fields) -> Reading:
 def _read_exit(word: str, fields: Fields) -> Reading:
     sentiment, remarks = _position_after(fields)
     if word == _REVERSE or sentiment is Sentiment.SHORT:
-        remarks += ("closes the long position; no short is opened",)
+        remarks += (Reason(ReasonCode.REMARK_NO_SHORT),)
         return Reading(Intent.CLOSE, None, word, remarks, sentiment=Sentiment.SHORT)
     quantity = None if sentiment is Sentiment.FLAT else read_quantity(fields)
     if quantity is None:
         if sentiment is Sentiment.LONG:
-            remarks += ("sentiment is long and there is no quantity: closes the whole position",)
+            remarks += (Reason(ReasonCode.REMARK_NO_QUANTITY),)
         return Reading(Intent.CLOSE, None, word, remarks, sentiment=sentiment)
     if quantity.is_positive:
         return _read_part(word, quantity, sentiment, remarks)
     text = shown(read_text(fields.get("quantity")))
     if sentiment is Sentiment.LONG:
         return Reading(None, Reason(ReasonCode.QUANTITY_UNUSABLE, word=text), word, may_be_exit=True)
-    remarks += (f"quantity '{text}' is not a number above 0: closes the whole position",)
+    remarks += (Reason(ReasonCode.REMARK_QUANTITY, word=text),)
     return Reading(Intent.CLOSE, None, word, remarks)
 
 
 def _read_part(
-    word: str, quantity: Quantity, sentiment: Sentiment | None, remarks: tuple[str, ...]
+    word: str, quantity: Quantity, sentiment: Sentiment | None, remarks: tuple[Reason, ...]
 ) -> Reading:
     if sentiment is Sentiment.LONG:
         intent = Intent.REDUCE
@@ -205,14 +205,14 @@ def _read_part(
     return Reading(intent, None, word, remarks, sentiment=sentiment, quantity=quantity)
 
 
-def _position_after(fields: Fields) -> tuple[Sentiment | None, tuple[str, ...]]:
+def _position_after(fields: Fields) -> tuple[Sentiment | None, tuple[Reason, ...]]:
     """Return the position after the order by the first field that can be read, and remarks on the others."""
-    remarks = tuple[str, ...]()
+    remarks = tuple[Reason, ...]()
     for field in ("sentiment", "market_position"):
         if found := read_sentiment(fields, field):
             return found, remarks
         if text := read_text(fields.get(field)):
-            remarks += (f"{field} '{shown(text)}' is not long, short or flat: not used",)
+            remarks += (Reason(ReasonCode.REMARK_SENTIMENT, field=field, word=shown(text)),)
     return None, remarks
 
 

@@ -1,33 +1,46 @@
 """Reasons as a code with parameters, and the English text that is stored with them. Pure.
 
-`signals`, `signal_events` and `destinations` store a reason as its text, its code and its parameters.
-`app.web.reasons` renders code and parameters in the reader's language.
+`signals`, `signal_events`, `destinations` and `refused_posts` store a reason as its text, its code and its
+parameters; an event's details store its remarks so. `app.web.reasons` renders them in the reader's language.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache
+from itertools import product
 from string import Formatter
 from typing import Any, Self, TypeAlias
 
 
 class ReasonCode(StrEnum):
-    """Stored codes with their English templates; `reason.<code>` is the key of the other languages' texts."""
+    """Stored codes with their English templates; `reason.<code>` is the key of the other languages' texts.
+
+    A template that is replaced stays as an earlier one: rows and exports of before have its text.
+    """
 
     english: str
+    earlier: tuple[str, ...]
 
-    def __new__(cls, code: str, english: str) -> Self:
+    def __new__(cls, code: str, english: str, *earlier: str) -> Self:
         """Return the member; its value is the code alone."""
         member = str.__new__(cls, code)
-        member._value_, member.english = code, english
+        member._value_, member.english, member.earlier = code, english, earlier
         return member
 
     # of an alert without an order
     SHORT_SELLING = "short_selling", "{field} is '{word}': short selling is not supported"
     NO_ORDER = "no_order", "neither action nor side says buy or sell"
     CONTRADICTION = "contradiction", "action '{action}' contradicts side '{side}'"
-    UNKNOWN_WORD = "unknown_word", "{field} '{word}' is no known word for buying or selling"
-    COVERS_SHORT = "covers_short", "covers a short position; this processor holds none"
+    UNKNOWN_WORD = (
+        "unknown_word",
+        "{field} '{word}' is not a known action",
+        "{field} '{word}' is no known word for buying or selling",
+    )
+    COVERS_SHORT = (
+        "covers_short",
+        "would cover a short position, and short positions are not supported",
+        "covers a short position; this processor holds none",
+    )
     QUANTITY_UNUSABLE = (
         "quantity_unusable",
         "quantity '{word}' is not a number above 0, and the position should stay open",
@@ -38,32 +51,54 @@ class ReasonCode(StrEnum):
     DUPLICATE_BUY = "duplicate_buy", "{reason} already, and duplicate buys are rejected"
     POSITION_OPEN = "position_open", "a position is open"
     MAY_BE_OPEN = "may_be_open", "a position may be open"
-    BUY_PENDING = "buy_pending", "a buy is on its way"
-    ITS_BUY_PENDING = "its_buy_pending", "its buy is on its way"
-    NOTHING_OPEN = "nothing_open", "no position is open and no buy is on its way"
-    UNMATCHED = "unmatched", "no position is open; forwarded all the same"
-    NOTHING_TO_ADD_TO = "nothing_to_add_to", "no position is open that could be added to"
+    BUY_PENDING = "buy_pending", "a buy is pending", "a buy is on its way"
+    ITS_BUY_PENDING = "its_buy_pending", "its buy is pending", "its buy is on its way"
+    NOTHING_OPEN = (
+        "nothing_open",
+        "no position is open and no buy is pending",
+        "no position is open and no buy is on its way",
+    )
+    UNMATCHED = "unmatched", "no position is open; forwarded anyway"
+    NOTHING_TO_ADD_TO = (
+        "nothing_to_add_to",
+        "no open position to add to",
+        "no position is open that could be added to",
+    )
     ENTERED_LIST = "entered_list", "{ticker} entered the list: rank {rank} of {size}"
     REPROCESSED = "reprocessed", "{ticker} reprocessed by a person: rank {rank} of {size}"
-    BY_PERSON = "by_person", "ordered by a person"
+    BY_PERSON = "by_person", "manual order", "ordered by a person"
     REPLAYED = "replayed", "replayed by a person"
     # of an expiry, and of a sell that closes nothing
-    EXPIRED_UNDECIDED = "expired_undecided", "too old before it could be decided"
-    EXPIRED_UNSENT = "expired_unsent", "too old before it could be sent"
-    EXPIRED = "expired", "too old; last: {reason}"
+    EXPIRED_UNDECIDED = (
+        "expired_undecided",
+        "expired before the decision",
+        "too old before it could be decided",
+    )
+    EXPIRED_UNSENT = "expired_unsent", "expired before delivery", "too old before it could be sent"
+    EXPIRED = "expired", "expired; last: {reason}", "too old; last: {reason}"
     BUY_UNDELIVERED = "buy_undelivered", "its buy was not delivered, and no other position is open"
-    CLOSED_BEFORE = "closed_before", "the position was closed before its turn came"
+    CLOSED_BEFORE = (
+        "closed_before",
+        "the position was already closed",
+        "the position was closed before its turn came",
+    )
     # of a delivery
-    SENDING = "sending", "on its way to the destination"
-    DELIVERED = "delivered", "the destination took it"
-    REFUSED = "refused", "the destination refused it: {what}"
-    NOT_ACCEPTED = "not_accepted", "the destination did not take it: {what}; it is tried again"
+    SENDING = "sending", "being sent to the destination", "on its way to the destination"
+    DELIVERED = "delivered", "delivered", "the destination took it"
+    REFUSED = "refused", "refused: {what}", "the destination refused it: {what}"
+    NOT_ACCEPTED = (
+        "not_accepted",
+        "not accepted: {what}; will be retried",
+        "the destination did not take it: {what}; it is tried again",
+    )
     UNKNOWN_RETRIED = (
         "unknown_retried",
+        "outcome unknown: {what}; it may have been executed; will be retried",
         "nobody knows whether the destination acted on it: {what}; it is tried again",
     )
     UNKNOWN_FINAL = (
         "unknown_final",
+        "outcome unknown: {what}; it may have been executed, so it is not retried",
         (
             "nobody knows whether the destination acted on it: {what}; "
             "not tried again: it may have been acted on"
@@ -72,12 +107,16 @@ class ReasonCode(StrEnum):
     # what happened in an attempt
     HTTP_STATUS = "http_status", "HTTP {status}"
     SAYS_FAILURE = "says_failure", 'HTTP {status} with "success": false'
-    NO_ANSWER = "no_answer", "no answer in {seconds} s"
-    NO_CONNECTION = "no_connection", "no connection in {seconds} s"
+    NO_ANSWER = "no_answer", "timed out after {seconds} s", "no answer in {seconds} s"
+    NO_CONNECTION = "no_connection", "no connection after {seconds} s", "no connection in {seconds} s"
     SENDER_DIED = "sender_died", "its sender died with the request open"
     GIVEN_BACK = "given_back", "stopped before it was sent"
     NOT_PREPARED = "not_prepared", "the request cannot be prepared"
-    BODY_NOT_SENDABLE = "body_not_sendable", "its body cannot be made into a delivery"
+    BODY_NOT_SENDABLE = (
+        "body_not_sendable",
+        "the alert cannot be written as a request",
+        "its body cannot be made into a delivery",
+    )
     HOST_NOT_FOUND = "host_not_found", "host name not found ({code})"
     NOT_SECURE = "not_secure", "no secure connection ({code})"
     URL_NOT_VALID = "url_not_valid", "URL not valid ({code})"
@@ -91,14 +130,119 @@ class ReasonCode(StrEnum):
     TIMED_OUT = "timed_out", "connection timed out ({code})"
     TOO_MANY_FILES = "too_many_files", "too many open files ({code})"
     DISK_FULL = "disk_full", "disk full ({code})"
-    # of an import and a restore, whose rows have no code
+    # remarks: what of an alert was not used, or was read otherwise than its sender may expect
+    REMARK_QUANTITY = (
+        "remark.quantity",
+        "quantity '{word}' is not a number above 0: closes the whole position",
+    )
+    REMARK_NO_QUANTITY = (
+        "remark.no_quantity",
+        "sentiment is long and there is no quantity: closes the whole position",
+    )
+    REMARK_PRICE = "remark.price", "price '{word}' is not a number: not used"
+    REMARK_SENTIMENT = "remark.sentiment", "{field} '{word}' is not long, short or flat: not used"
+    REMARK_NO_SHORT = "remark.no_short", "closes the long position; no short is opened"
+    REMARK_MAY_COVER = "remark.may_cover", "the quantity may include covering a short"
+    REMARK_ADDS = "remark.adds", "{reason} already: adds to it"
+    REMARK_DUPLICATE = (
+        "remark.duplicate",
+        "{reason} already: sent as buy, and the quantity held is unknown from now on",
+    )
+    REMARK_CLOSES_UNKNOWN = (
+        "remark.closes_unknown",
+        "how much stays open is unknown: closes the whole position",
+    )
+    REMARK_REDUCES_UNKNOWN = (
+        "remark.reduces_unknown",
+        "how much stays open is unknown: sells the quantity and counts as open",
+    )
+    REMARK_CLOSES_ALL = (
+        "remark.closes_all",
+        "the quantity is all that is held: closes the whole position",
+    )
+    # of a duplicate
+    RESENT = (
+        "resent",
+        "duplicate: the same alert was received again",
+        "duplicate: an equal alert came again",
+    )
+    RESENT_PARTIAL_EXIT = (
+        "resent_partial_exit",
+        "duplicate: the same partial exit was received again; it is not executed",
+        "duplicate: an equal partial exit came again, and is not executed",
+    )
+    # of a post that is refused
+    BODY_NOT_UTF8 = "body_not_utf8", "body: not UTF-8 (byte {at})"
+    BODY_NESTED = "body_nested", "body: nested too deeply"
+    BODY_NOT_OBJECT = (
+        "body_not_object",
+        "body: must be a JSON object",
+        "body: a JSON object is needed ({why})",
+    )
+    BODY_NOT_JSON = "body_not_json", "body: not valid JSON ({why})"
+    BODY_TOO_LARGE = (
+        "body_too_large",
+        "body: must have at most {bytes} bytes",
+        "body: at most {bytes} bytes are allowed",
+    )
+    BODY_LATE = (
+        "body_late",
+        "body: not received within {seconds} s",
+        "body: did not come within {seconds} s",
+    )
+    BODY_CUT_OFF = (
+        "body_cut_off",
+        "body: the connection was closed before all of it was received",
+        "body: the connection ended before it",
+    )
+    BODY_NOT_STORABLE = "body_not_storable", "body: PostgreSQL cannot store this signal"
+    TICKER_MISSING = "ticker_missing", "ticker: missing: the alert needs a field ticker, such as AAPL"
+    TICKER_PLACEHOLDER = (
+        "ticker_placeholder",
+        "ticker: {came} is a placeholder that was not filled in: check its name",
+    )
+    TICKER_NOT_VALID = (
+        "ticker_not_valid",
+        "ticker: {came} is not a valid ticker: use a text of 1 to 40 printable characters",
+        "ticker: {came} is not a ticker: use a text of 1 to 40 printable characters",
+    )
+    KEY_USED = "key_used", "{header}: used within 24 h for another body"
+    INTAKE_PAUSED = "intake_paused", "intake is paused by an operator"
+    QUEUE_FULL = "queue_full", "too many signals wait for a decision (QUEUE_MAX_SIZE)"
+    OVERLOADED = "overloaded", "too many posts wait to be stored", "too much waits to be stored"
+    NOT_COMMITTED = "not_committed", "the database did not commit in time; send it again"
+    WRONG_SECRET = (
+        "wrong_secret",
+        "wrong or missing secret: header X-Webhook-Secret, path, ?secret= or field secret",
+    )
+    WRONG_PATH = (
+        "wrong_path",
+        (
+            "nothing is here: send alerts by POST to /webhook/in, with the secret as header "
+            "X-Webhook-Secret, as /webhook/in/SECRET, as ?secret=SECRET or as the field secret"
+        ),
+    )
+    WRONG_METHOD = (
+        "wrong_method",
+        "only POST is allowed: alerts are sent to this address",
+        "only POST is allowed here: it is where alerts are sent",
+    )
+    # of a step of the database's clock
+    CLOCK_AHEAD = "clock_ahead", "ahead by {seconds} s"
+    CLOCK_BACK = "clock_back", "back by {seconds} s"
+    # of an import, a restore and a migration, whose rows have no code
     IMPORTED = "imported", "imported; it was {status} when it was exported"
     RESTORED = "restored", "restored"
+    MERGED = "merged", "merged with a position of the same ticker"
     # a text without a code of its own
     OTHER = "other", "{text}"
 
 
 Parameter: TypeAlias = "str | int | Reason | None"
+
+REMARK_CODES = "remark_codes"  # in an event's details, in the order of the texts `remarks`
+_BY_VALUE: dict[str, ReasonCode] = {code.value: code for code in ReasonCode}
+_DEPTH = 4  # of reasons within reasons; the application writes 3
 
 
 class Reason:
@@ -113,6 +257,18 @@ class Reason:
     def __str__(self) -> str:
         """Return the English text."""
         return self.code.english.format(**self.parameters)
+
+    def texts(self) -> set[str]:
+        """Return the English texts by which a row may have it: of this version and of earlier ones."""
+        values = [
+            value.texts() if isinstance(value, Reason) else (value,) for value in self.parameters.values()
+        ]
+        return {
+            template.format(**dict(zip(self.parameters, combination, strict=True)))
+            for template in (self.code.english, *self.code.earlier)
+            if _names(template) <= self.parameters.keys()
+            for combination in product(*values)
+        }
 
     def __repr__(self) -> str:
         """Return the English text, for a failed test."""
@@ -143,10 +299,35 @@ def stored_reason(text: str, code: str | None, parameters: Mapping[str, Any] | N
     """Return the reason of a row; the text as `OTHER` if the row's code does not say it.
 
     Rows of earlier versions and of imports have no code; the code of a later version may be unknown here. An
-    earlier version sets a new text and leaves the code before: so a code counts only if it renders the text.
+    earlier version may set a new text and leave the code before it. So a code counts only if it renders the
+    text, by a template of this version or an earlier one.
     """
     found = _from_json(code, parameters)
-    return found if found is not None and str(found) == text else Reason(ReasonCode.OTHER, text=text)
+    return found if found is not None and text in found.texts() else Reason(ReasonCode.OTHER, text=text)
+
+
+def remark_details(remarks: Sequence[Reason]) -> dict[str, Any]:
+    """Return remarks as an event's details store them: their texts, and code and parameters of each."""
+    if not remarks:
+        return {}
+    return {
+        "remarks": [str(remark) for remark in remarks],
+        REMARK_CODES: [remark.to_json() for remark in remarks],
+    }
+
+
+def stored_remarks(detail: Mapping[str, Any]) -> list[Reason]:
+    """Return the remarks of an event. Earlier versions stored their texts only, and an import anything."""
+    texts, codes = (
+        value if isinstance(value, list) else [] for value in map(detail.get, ("remarks", REMARK_CODES))
+    )
+    codes = codes if len(codes) == len(texts) else [None] * len(texts)
+    return [
+        stored_reason(str(text), code.get("code"), code.get("params"))
+        if isinstance(code, dict)
+        else Reason(ReasonCode.OTHER, text=str(text))
+        for text, code in zip(texts, codes, strict=True)
+    ]
 
 
 def templates(*codes: ReasonCode) -> dict[str, str]:
@@ -154,15 +335,14 @@ def templates(*codes: ReasonCode) -> dict[str, str]:
     return {code.value: code.english for code in codes}
 
 
-_BY_VALUE: dict[object, ReasonCode] = {code.value: code for code in ReasonCode}
-
-
-def _from_json(code: object, parameters: object) -> Reason | None:
-    known = _BY_VALUE.get(code)
-    if known is None or not isinstance(parameters, dict):
+def _from_json(code: object, parameters: object, depth: int = _DEPTH) -> Reason | None:
+    known = _BY_VALUE.get(code) if isinstance(code, str) else None
+    if known is None or not isinstance(parameters, dict) or not depth:
         return None
     values = {
-        name: _from_json(value.get("code"), value.get("params")) if isinstance(value, dict) else value
+        name: _from_json(value.get("code"), value.get("params"), depth - 1)
+        if isinstance(value, dict)
+        else value
         for name, value in parameters.items()
     }
     if values.keys() != names(known) or None in values.values():
@@ -170,7 +350,11 @@ def _from_json(code: object, parameters: object) -> Reason | None:
     return Reason(known, **values)
 
 
-@cache
 def names(code: ReasonCode) -> frozenset[str]:
     """Return the names of the code's parameters."""
-    return frozenset(name for _, name, _, _ in Formatter().parse(code.english) if name)
+    return _names(code.english)
+
+
+@cache
+def _names(template: str) -> frozenset[str]:
+    return frozenset(name for _, name, _, _ in Formatter().parse(template) if name)

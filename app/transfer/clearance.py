@@ -90,7 +90,7 @@ async def _on_disk(path: Path, work: Callable[..., _Result], *arguments: object)
     except OSError as error:
         raise NotWrittenError(
             f"{path} cannot be written ({error.strerror}), and nothing was deleted: "
-            "make room in data/, or the folder writable for the application, and try again"
+            "free space in data/, or make the folder writable for the application, and try again"
         ) from error
 
 

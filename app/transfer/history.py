@@ -37,7 +37,7 @@ _EXPIRY_SPAN = timedelta(days=3660)
 _Decoded = TypeVar("_Decoded")
 
 _MOMENT = "must be a time with its offset from UTC, like 2026-11-22T10:00:00Z"
-_OUT_OF_RANGE = "lies before 1970 or after 9999"
+_OUT_OF_RANGE = "must be from 1970 to 9999"
 _NOT_TEXT = "must be UTF-8 text without NUL"
 _ALLOWED = {
     "id": "must be a UUID",
@@ -123,7 +123,7 @@ def read(cells: Mapping[str, str | None], now: datetime) -> Past:
     attempts = _listed("deliveries", texts.pop("deliveries", None), tuple[_Attempt, ...])
     row = _row(texts)
     if row.type is None and row.status != Status.REJECTED:
-        raise ValueError("type: only a rejected signal may be without one")
+        raise ValueError("type: is required, except for a rejected signal")
     latest = now + _CLOCK_SKEW
     received_at = _moment("received_at", row.received_at, latest)
     status_at = _moment("status_at", row.status_at or received_at, latest)
@@ -163,7 +163,7 @@ def storable(text: str) -> bool:
 def _row(texts: Mapping[str, str]) -> _Row:
     for name in REQUIRED:
         if name not in texts:
-            raise ValueError(f"{name}: is missing")
+            raise ValueError(f"{name}: is required")
     try:
         return msgspec.convert(dict(texts), _Row, strict=False)
     except (msgspec.ValidationError, ValueError, OverflowError) as error:
@@ -232,7 +232,7 @@ def _in_utc(value: datetime, latest: datetime) -> tuple[datetime, str]:
         return value, _OUT_OF_RANGE
     if moment < _EARLIEST:
         return moment, _OUT_OF_RANGE
-    return moment, "" if moment <= latest else "lies in the future"
+    return moment, "" if moment <= latest else "must not be in the future"
 
 
 def _event(signal_id: UUID, number: int, event: _Event, latest: datetime) -> ImportedEvent:
@@ -319,7 +319,7 @@ def _body(text: str) -> bytes:
             base64.b64decode(text[len(BASE64) :], validate=True) if text.startswith(BASE64) else text.encode()
         )
     except (binascii.Error, ValueError) as error:
-        raise ValueError(f"body: after {BASE64} only base64 is allowed") from error
+        raise ValueError(f"body: must be base64 after {BASE64}") from error
     if len(body) > _BODY_LIMIT:
-        raise ValueError(f"body: at most {_BODY_LIMIT} bytes are allowed")
+        raise ValueError(f"body: must have at most {_BODY_LIMIT} bytes")
     return body

@@ -89,7 +89,7 @@ def read(file: TextIO, now: datetime) -> Iterator[Row]:
     missing = [name for name in history.REQUIRED if name not in header.cells]
     if missing:
         names = ", ".join(missing)
-        raise NoExportError(f"the first line names no column {names}: is this an export of signals?")
+        raise NoExportError(f"the first line has no column {names}: is this an export of signals?")
     if len(set(header.cells)) < len(header.cells):
         raise NoExportError("the first line names a column twice: is this an export of signals?")
     # versions without the column `imported_at` neutralised cells by other rules
@@ -109,7 +109,7 @@ def _row(header: list[str], record: spreadsheet.Record, restored: Callable[[str]
 
 def _named(header: list[str], cells: list[str], restored: Callable[[str], str]) -> dict[str, str | None]:
     if len(cells) != len(header):
-        raise ValueError(f"has {len(cells)} cells, and the first line {len(header)}")
+        raise ValueError(f"has {len(cells)} cells, but the first line has {len(header)}")
     return {name: restored(cell) if cell else None for name, cell in zip(header, cells, strict=True)}
 
 

@@ -129,7 +129,7 @@ class _TooLongError(Exception):
     """A row is longer than allowed."""
 
     def __str__(self) -> str:
-        return f"at most {_LONGEST_CELL} characters are allowed in a line"
+        return f"a line must have at most {_LONGEST_CELL} characters"
 
 
-_NOT_CSV = "is not valid CSV: a quote is not closed, stands inside a cell, or a cell is too long"
+_NOT_CSV = "is not valid CSV: a quote is not closed or is inside a cell, or a cell is too long"

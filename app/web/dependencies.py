@@ -24,7 +24,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN"))
 
 Limit = Annotated[int, Query(ge=1, le=500)]
-Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before")]
+Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the previous page")]
 
 
 def _spelled(ticker: object) -> object:
@@ -32,14 +32,14 @@ def _spelled(ticker: object) -> object:
 
 
 TypedTicker = Annotated[str, BeforeValidator(_spelled), Field(pattern=tickers.PATTERN)]
-"""A ticker in a body; case, an exchange in front and whitespace at its ends do not count."""
+"""A ticker in a body; case, an exchange before it and surrounding whitespace are ignored."""
 Ticker = Annotated[
     str,
     BeforeValidator(_spelled),
     AfterValidator(tickers.fold),
     Query(
         pattern=tickers.PATTERN,
-        description="only this ticker; case, an exchange in front and whitespace at the ends do not count",
+        description="Only this ticker; case, an exchange before it and surrounding whitespace are ignored",
     ),
 ]
 

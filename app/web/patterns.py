@@ -1,19 +1,19 @@
 """Translate English texts that have no code: refusals, and reasons of earlier versions, imports and restores.
 
-The English texts under `reason.` and `refusal.` are the patterns: a text that fits one is shown as the same
-text of the reader's language, any other as it is.
+The English texts under `reason.` and `refusal.` are the patterns, with those of earlier versions: a text that
+fits one is shown as the text of its key in the reader's language, any other as it is.
 """
 
 import re
 from functools import cache
 from typing import NamedTuple
 
-from app.web.locale import current
-from app.web.texts import catalogue, text
+from app.web.texts import catalogue, earlier, text
 
 _PREFIXES = ("reason.", "refusal.")
 _ANY_TEXT = "reason.other"  # its pattern would fit every text
-_SHAPES = {"place": r"\S+"}  # a file, a field, an address; any other part is whatever stands there
+_SHAPES = {"place": r"\S+"}  # a file, a field, an address; any other part is whatever is there
+_QUOTED = frozenset({"word", "action", "side", "came", "ticker"})  # what a sender wrote: never translated
 
 
 class _Pattern(NamedTuple):
@@ -26,25 +26,29 @@ class _Pattern(NamedTuple):
 
 
 def translate(words: str) -> str:
-    """Return the text in the reader's language; a reason within it is translated too."""
-    if current.get().language == "en":
-        return words
+    """Return the text in the reader's language and today's words; a reason within it is translated too."""
     for key, start, end, expression in _patterns():
         if not words.startswith(start) or not words.endswith(end):
             continue
         if found := expression.fullmatch(words):
             values = found.groupdict()
-            return text(key, **{name: translate(value) for name, value in values.items()})
+            return text(key, **{name: _value(name, value) for name, value in values.items()})
     return words
+
+
+def _value(name: str, value: str) -> str:
+    return value if name in _QUOTED else translate(value)
 
 
 @cache
 def _patterns() -> list[_Pattern]:
     """Those with the most words of their own first."""
-    english = {
-        key: words for key, words in catalogue("en").items() if key.startswith(_PREFIXES) and key != _ANY_TEXT
-    }
-    ordered = sorted(english.items(), key=lambda item: -len(re.sub(r"\{\w+\}", "", item[1])))
+    english = [
+        (key, words)
+        for key, words in (*catalogue("en").items(), *earlier())
+        if key.startswith(_PREFIXES) and key != _ANY_TEXT
+    ]
+    ordered = sorted(english, key=lambda item: -len(re.sub(r"\{\w+\}", "", item[1])))
     return [_pattern(key, words) for key, words in ordered]
 
 

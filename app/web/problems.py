@@ -130,7 +130,7 @@ async def _unreadable(request: Request, error: Exception) -> Response:
         return await http_exception_handler(request, cast("HTTPException", error))
     place = {
         "loc": ["body"],
-        "msg": translate("is no JSON in UTF-8"),  # as FastAPI's own 422
+        "msg": translate("is not valid JSON in UTF-8"),  # as FastAPI's own 422
         "type": "json_invalid",
     }
     return JSONResponse({"detail": [place]}, 422)
@@ -143,5 +143,5 @@ async def _read_limit(request: Request, error: Exception) -> Response:
 
 
 async def _database_unavailable(request: Request, error: Exception) -> Response:
-    log.warning("request without a database", error=describe(error))
+    log.warning("request failed: the database is unavailable", error=describe(error))
     return unavailable(request, text("problem.database_away"))

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.signals.reasons import Reason, ReasonCode, stored_reason
+from app.signals.reasons import Parameter, Reason, ReasonCode, stored_reason
 from app.web.patterns import translate
 from app.web.texts import text
+
+_REASONS = frozenset({"reason", "what"})  # parameters that are reasons themselves
 
 
 def explain(words: str, code: str | None, parameters: Mapping[str, Any] | None) -> str:
@@ -17,8 +19,12 @@ def render(reason: Reason) -> str:
     """Return the reason in the reader's language, with the reasons among its parameters."""
     if reason.code is ReasonCode.OTHER:
         return translate(str(reason))
-    values = {
-        name: render(value) if isinstance(value, Reason) else value
-        for name, value in reason.parameters.items()
-    }
+    values = {name: _value(name, value) for name, value in reason.parameters.items()}
     return text(f"reason.{reason.code}", **values)
+
+
+def _value(name: str, value: Parameter) -> Parameter:
+    """Return a parameter in the reader's language if it is a reason, of a row without a code its text."""
+    if isinstance(value, Reason):
+        return render(value)
+    return translate(value) if name in _REASONS and isinstance(value, str) else value

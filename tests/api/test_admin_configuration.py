@@ -57,7 +57,7 @@ async def test_a_pause_does_not_wait_for_a_broken_file_to_be_mended(
     assert path.read_text() == '{"retention_days": }'
     refused = await ask(app_server, "PUT", "/admin/system/config", 409, body={"retention_days": 3})
     assert "config/system_config.json: line 1" in refused["detail"]
-    assert "mend" in refused["detail"]
+    assert "correct it by hand first" in refused["detail"]
     assert (await ask(app_server, "GET", "/admin/system/config"))["problem"] in refused["detail"]
     path.write_text('{"retention_days": 3}')
     await app_server.app.state.config_store.look()
@@ -158,7 +158,7 @@ async def test_a_body_that_is_no_text(app_server: AppServer) -> None:
     headers = {**BEARER, "Content-Type": "application/json"}
     async with app_server.http.put("/admin/system/config", data=b"\xff", headers=headers) as answer:
         assert answer.status == 422
-        assert (await answer.json())["detail"][0]["msg"] == "is no JSON in UTF-8"
+        assert (await answer.json())["detail"][0]["msg"] == "is not valid JSON in UTF-8"
 
 
 async def test_what_is_read_and_sent_back_changes_nothing(app_server: AppServer, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ REFUSALS = [
     ),
     (
         ("POST", "/admin/dead-letters/replay", {"confirm": 3}, "dead-letters.replay", ""),
-        (409, "3 were confirmed and it would be 0: ", "3 foram confirmados e seriam 0: "),
+        (409, "the count has changed from 3 to 0: ", "a quantidade mudou de 3 para 0: "),
     ),
     (
         ("POST", f"{STRATEGIES}/none/activate", None, "strategy.activate", "none"),
@@ -54,8 +54,8 @@ REFUSALS = [
         ("POST", STRATEGIES, {"name": "top-gainers", "url": "list:A"}, "strategy.create", "top-gainers"),
         (
             422,
-            "config/finviz_config.json: strategies: each name stands once",
-            "config/finviz_config.json: strategies: cada nome aparece uma só vez",
+            "config/finviz_config.json: strategies: names must be unique",
+            "config/finviz_config.json: strategies: os nomes não podem se repetir",
         ),
     ),
     (
@@ -84,7 +84,7 @@ REFUSALS = [
     ),
     (
         ("POST", "/admin/database/import", {}, "database.import", ""),
-        (422, "the first line names no column id, ", "a primeira linha não tem a coluna id, "),
+        (422, "the first line has no column id, ", "a primeira linha não tem a coluna id, "),
     ),
 ]  # fmt: skip
 
@@ -113,7 +113,7 @@ async def test_a_refusal_is_told_in_the_reader_s_language_and_logged(app_server:
             "String should be a ticker",
             "o texto deve ser um ticker",
         ),
-        ("order/sell-individual", b"\xff", "is no JSON in UTF-8", "não é JSON em UTF-8"),
+        ("order/sell-individual", b"\xff", "is not valid JSON in UTF-8", "não é JSON válido em UTF-8"),
         ("order/sell-individual", b"{", "JSON decode error", "não é JSON"),
     ],
 )
@@ -136,5 +136,5 @@ async def test_a_foreign_page_and_a_stranger_are_refused_in_words(app_server: Ap
         assert (answer.status, (await answer.json())["detail"][:28]) == (401, "isto exige o ADMIN_TOKEN: en")
     headers |= {**BEARER, "Origin": "https://elsewhere.example"}
     async with app_server.http.post(pause, headers=headers) as answer:
-        assert (answer.status, (await answer.json())["detail"][:21]) == (403, "recusado: o pedido ve")
+        assert (answer.status, (await answer.json())["detail"][:25]) == (403, "recusado: a requisição ve")
     assert await log_of(app_server) == []

@@ -81,18 +81,21 @@ async def test_a_token_is_masked_and_stays_when_the_mask_comes_back(
     [
         ({"name": "x"}, "url"),
         ({"url": "list:A"}, "name"),
-        ({"name": "top-gainers", "url": "list:A"}, "each name stands once"),
+        ({"name": "top-gainers", "url": "list:A"}, "names must be unique"),
         ({"name": "x\0", "url": "list:A"}, "name"),
         ({"name": "x", "url": "list:A", "top_n": 0}, "top_n"),
         ({"name": "x", "url": "ftp://finviz.com/screener.ashx"}, "use https://finviz.com/"),
-        ({"name": "x", "url": "https://finviz.com.example/"}, "only https:// on finviz.com"),
+        ({"name": "x", "url": "https://finviz.com.example/"}, "must be an https:// URL on finviz.com"),
         ({"name": "x", "url": "list:"}, "no tickers"),
         ({"name": "x", "url": "file:../.env"}, "plain name"),
         ({"name": "x", "url": "file:webhook_config.json"}, "plain name of a .csv file"),
         ({"name": "x", "url": "file:watch.txt"}, "plain name of a .csv file"),
         # every refresh would refuse it
-        ({"name": "x", "url": ELITE}, "must not hold auth"),
-        ({"name": "x", "url": "https://elite.finviz.com/export/screener?AUTH=token"}, "must not hold auth"),
+        ({"name": "x", "url": ELITE}, "must not contain auth"),
+        (
+            {"name": "x", "url": "https://elite.finviz.com/export/screener?AUTH=token"},
+            "must not contain auth",
+        ),
         (
             {
                 "name": "x",

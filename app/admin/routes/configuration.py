@@ -74,12 +74,14 @@ class WebhookValues(SectionValues):
     may_be_empty = frozenset({"url"})
 
     url: str | None = None
-    timeout: float | None = Field(None, description="seconds")
+    timeout: float | None = Field(None, description="Seconds")
     max_req_per_min: int | None = None
     max_req_per_hour: int | None = None
     exit_reserve: ExitReserveValues | None = None
     rate_limiting_enabled: bool | None = None
-    retry_seconds: list[float] | None = Field(None, description="seconds before the next attempts")
+    retry_seconds: list[float] | None = Field(
+        None, description="Delays before the next attempts, in seconds; the last one repeats"
+    )
     retry_unknown: BuySell | None = None
     max_signal_age_seconds: BuySellSeconds | None = None
     dedupe_window_seconds: int | None = Field(None, description="0: off")

@@ -106,7 +106,7 @@ async def export_signals(request: Request, actor: CurrentActor) -> StreamingResp
     "/import",
     responses={
         413: {"model": Problem, "description": "The file is too large: import it in parts"},
-        422: {"model": Invalid, "description": "The file is no export; nothing was imported"},
+        422: {"model": Invalid, "description": "The file is not an export; nothing was imported"},
     },
     openapi_extra={
         "requestBody": {
@@ -166,6 +166,6 @@ async def _content(context: AppContext, last_seq: int) -> AsyncIterator[bytes]:
 async def _receive(request: Request, spool: "tempfile.SpooledTemporaryFile[bytes]") -> None:
     async for chunk in request.stream():
         if spool.tell() + len(chunk) > _IMPORT_BYTES:
-            raise TooLargeError(f"at most {_IMPORT_BYTES} bytes are allowed: import the file in parts")
+            raise TooLargeError(f"the file must have at most {_IMPORT_BYTES} bytes: import it in parts")
         spool.write(chunk)
     spool.seek(0)

@@ -24,7 +24,7 @@ CSV_RESPONSE: dict[int | str, dict[str, Any]] = {
 
 router = APIRouter(prefix="/admin", tags=["records"], responses=REFUSALS, dependencies=[signed_in])
 
-Hours = Annotated[int, Query(ge=1, le=744, description="how far back, this hour included")]
+Hours = Annotated[int, Query(ge=1, le=744, description="How many hours back, the current one included")]
 
 
 class ActionEntry(BaseModel):
@@ -111,7 +111,7 @@ async def actions_log(
     cursor: Cursor = None,
     action: Annotated[
         str | None,
-        Query(pattern=r"^[a-z.-]{1,40}$", description="prefix of the action, such as `order.` or `webhook`"),
+        Query(pattern=r"^[a-z.-]{1,40}$", description="Prefix of the action, such as `order.` or `webhook`"),
     ] = None,
     result: Literal["done", "refused"] | None = None,
 ) -> ActionsPage:
@@ -133,7 +133,7 @@ async def actions_log(
     responses=CSV_RESPONSE,
 )
 async def export_actions_log(request: Request) -> StreamingResponse:
-    """The whole actions log as CSV, newest first. No spreadsheet runs a formula from it."""
+    """The whole actions log as CSV, newest first. A spreadsheet reads no cell as a formula."""
     pool = context_of(request).reading
     newest = await _actions_before(
         pool, None

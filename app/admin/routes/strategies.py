@@ -38,7 +38,7 @@ router = APIRouter(
     dependencies=[signed_in],
 )
 
-Name = Annotated[str, Path(description="the current name of the strategy")]
+Name = Annotated[str, Path(description="The current name of the strategy")]
 
 
 class StrategyValues(SectionValues):

@@ -51,7 +51,7 @@ def read_export(text: str) -> list[str]:
     if column is None:
         raise SourceError("the export has no column Ticker: is FINVIZ_ELITE_AUTH right?")
     if any(len(row.cells) != len(rows[0].cells) for row in rows):
-        raise SourceError("the export breaks off in the middle of a row")
+        raise SourceError("the export ends in the middle of a row")
     return clean(Cell(row.line, column + 1, row.cells[column]) for row in rows[1:])
 
 
@@ -67,7 +67,7 @@ def read_watchlist(text: str) -> list[str]:
     """
     rows = _rows(text, comments=True)
     if not rows:
-        raise SourceError("no tickers in it")
+        raise SourceError("it has no tickers")
     head = head_of([row.cells for row in rows])
     if head is not None:
         return clean(_below(rows[head].cells, rows[head + 1 :]))

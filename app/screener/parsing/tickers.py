@@ -61,5 +61,5 @@ def clean(cells: Iterable[Cell]) -> list[str]:
             raise SourceError(f"entry {column} of the list is not a ticker: use 1 to 20 of A-Z 0-9 . -")
         tickers[ticker] = None
     if not tickers:
-        raise SourceError("no tickers in it")
+        raise SourceError("it has no tickers")
     return list(tickers)

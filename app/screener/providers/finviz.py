@@ -23,8 +23,8 @@ _ERROR_WORDS: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
     (aiohttp.ClientSSLError, "no connection over TLS: is its certificate valid?"),
     (aiohttp.ClientConnectorError, "no connection"),
-    (aiohttp.ClientPayloadError, "the answer breaks off or cannot be unpacked"),
-    (aiohttp.ServerDisconnectedError, "the connection was closed before the answer"),
+    (aiohttp.ClientPayloadError, "the response is incomplete or cannot be decompressed"),
+    (aiohttp.ServerDisconnectedError, "the connection was closed before the response"),
 )
 
 
@@ -99,7 +99,7 @@ def _parse(url: str) -> URL:
     try:
         return URL(url)
     except ValueError as error:
-        raise SourceError("the strategy's url cannot be read as one") from error
+        raise SourceError("the strategy's url is not a valid URL") from error
 
 
 async def _get(request: Request, url: URL) -> _Answer:
@@ -141,7 +141,7 @@ def _check_place(url: URL, *, allow_other_hosts: bool) -> None:
     if allow_other_hosts and url.scheme in {"http", "https"} and url.raw_host:
         return
     raise SourceError(
-        f"{_shown(url)}: only https:// on finviz.com is asked, "
+        f"{_shown(url)}: must be an https:// URL on finviz.com, "
         'unless config/finviz_config.json has "allow_other_hosts": true'
     )
 
@@ -151,9 +151,7 @@ def _check_typed_token(url: URL, *, is_table: bool) -> None:
     typed, _ = tokens.split(url)
     has_token = typed is not None or tokens.is_in_path(url)
     if has_token and (is_table or not tokens.may_be_sent_to(url)):
-        raise SourceError(
-            "the url must not hold auth=…: set FINVIZ_ELITE_AUTH in .env, and take it out there"
-        )
+        raise SourceError("the url must not contain auth=…: set FINVIZ_ELITE_AUTH in .env instead")
 
 
 def _check_status(response: aiohttp.ClientResponse) -> None:
@@ -188,7 +186,7 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
 
 def _words_of(error: Exception) -> str:
     return next(
-        (words for kind, words in _ERROR_WORDS if isinstance(error, kind)), "the answer is not valid HTTP"
+        (words for kind, words in _ERROR_WORDS if isinstance(error, kind)), "the response is not valid HTTP"
     )
 
 

@@ -1,9 +1,11 @@
 """The texts by key. Each language has a folder with a file for each view, and `shell.json` for the rest.
 
-The English texts of reasons are the templates of `app.signals.reasons`.
+The English texts of reasons are the templates of `app.signals.reasons`. `earlier.json` has the English texts
+of other keys that were replaced, as they are stored in rows of before.
 """
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 
@@ -22,6 +24,14 @@ def catalogue(language: Language = "en") -> dict[str, str]:
     for file in sorted(files(__name__).joinpath(language).iterdir(), key=lambda each: each.name):
         loaded |= json.loads(file.read_text("utf-8"))
     return loaded
+
+
+def earlier() -> Iterator[tuple[str, str]]:
+    """Yield the English texts of earlier versions, which rows and exports of before have, with their keys."""
+    for code in ReasonCode:
+        yield from ((f"reason.{code}", words) for words in code.earlier)
+    for key, texts in json.loads(files(__name__).joinpath("earlier.json").read_text("utf-8")).items():
+        yield from ((key, words) for words in texts)
 
 
 @cache

@@ -46,7 +46,7 @@ async def test_after_five_failures_nothing_leaves_until_a_probe_is_answered(
     assert 5 <= sent <= 5 + 8  # what was on its way already is seen through
     (alarm,) = (await ask(other, "GET", "/admin/status"))["alarms"]
     assert alarm["code"] == "destination_failing"
-    reason = "the destination did not take it: HTTP 503; it is tried again"
+    reason = "not accepted: HTTP 503; will be retried"
     assert alarm["text"].endswith(f"Last failure: {reason}")
     late = await desk.send(app, "AAPL", "buy")
     for server in (app, other):

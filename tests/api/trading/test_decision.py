@@ -29,7 +29,7 @@ async def test_a_buy_in_the_list_goes_out_and_one_outside_is_rejected_with_its_r
 async def test_a_sell_without_a_position_is_rejected(desk: Desk) -> None:
     app = await desk.open()
     sell = await desk.until(app, await desk.send(app, "AAPL", "sell"))
-    assert (sell["status"], sell["reason"]) == ("rejected", "no position is open and no buy is on its way")
+    assert (sell["status"], sell["reason"]) == ("rejected", "no position is open and no buy is pending")
     assert desk.receiver.received == []
 
 
@@ -43,7 +43,7 @@ async def test_a_sell_is_approved_while_its_buy_is_on_its_way_and_leaves_after_i
     desk.receiver.answer = later
     app = await desk.open(forwarding_workers=4)
     buy, sell = await desk.send(app, "AAPL", "buy"), await desk.send(app, "AAPL", "sell")
-    assert (await desk.until(app, sell, "approved"))["reason"] == "its buy is on its way"
+    assert (await desk.until(app, sell, "approved"))["reason"] == "its buy is pending"
     await desk.receiver.count(1)
     assert [received.alert["side"] for received in desk.receiver.received] == ["buy"]
     answer_now.set()
@@ -63,7 +63,7 @@ async def test_sells_behind_a_buy_that_is_refused_are_rejected(desk: Desk) -> No
         assert row["status"] == "rejected"
         assert row["reason"] in {
             "its buy was not delivered, and no other position is open",
-            "no position is open and no buy is on its way",  # decided after the buy had failed
+            "no position is open and no buy is pending",  # decided after the buy had failed
         }
     assert [received.webhook_id for received in desk.receiver.received] == [str(buy)]
 
@@ -83,7 +83,7 @@ async def test_a_second_sell_finds_the_position_closed_and_is_not_sent(desk: Des
     hold.set()
     assert (await desk.until(app, first))["status"] == "forwarded"
     row = await desk.until(app, second)
-    assert (row["status"], row["reason"]) == ("rejected", "the position was closed before its turn came")
+    assert (row["status"], row["reason"]) == ("rejected", "the position was already closed")
     assert len(desk.receiver.received) == 2
 
 
@@ -97,7 +97,7 @@ async def test_without_a_list_buys_wait_and_sells_of_other_tickers_go_on(desk: D
     assert (await desk.until(app, other))["status"] == "forwarded"
     assert {(await desk.signal(waiting))["status"] for waiting in (buy, behind)} == {"received"}
     (desk.folder / "top.csv").write_text("Ticker\nAAPL\n")
-    assert (await desk.until(app, buy))["reason"] == "the destination took it"
+    assert (await desk.until(app, buy))["reason"] == "delivered"
     assert (await desk.until(app, behind))["status"] == "forwarded"
     assert [received.webhook_id for received in desk.receiver.received] == [str(other), str(buy), str(behind)]
 
@@ -119,8 +119,8 @@ async def test_what_is_too_old_expires_wherever_it_waits(desk: Desk) -> None:
     unsent = await desk.send(app, "NVDA", "sell")
     await desk.until(app, unsent, "approved")
     await desk.database.execute("UPDATE signals SET expires_at = now()")
-    assert (await desk.until(app, undecided))["reason"] == "too old before it could be decided"
-    assert (await desk.until(app, unsent))["reason"] == "too old before it could be sent"
+    assert (await desk.until(app, undecided))["reason"] == "expired before the decision"
+    assert (await desk.until(app, unsent))["reason"] == "expired before delivery"
     assert await desk.story(unsent) == ["received", "approved", "expired"]
     assert await desk.open_positions() == {"NVDA": 1}
 

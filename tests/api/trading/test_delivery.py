@@ -66,7 +66,7 @@ async def test_a_refusal_is_final(desk: Desk, status: int) -> None:
     app = await desk.open()
     row = await desk.until(app, await desk.send(app, "AAPL", "buy"))
     assert (row["status"], row["attempts"]) == ("failed", 1)
-    assert row["reason"] == f"the destination refused it: HTTP {status}"
+    assert row["reason"] == f"refused: HTTP {status}"
     assert len(desk.receiver.received) == 1
     assert await desk.open_positions() == {}
 
@@ -119,7 +119,7 @@ async def test_an_unknown_outcome_is_final_for_a_buy_and_tried_again_for_a_sell(
     desk.receiver.answer = in_turn(status)
     sell = await desk.until(app, await desk.send(app, "NVDA", "sell"))
     assert (buy["status"], buy["attempts"]) == ("failed", 1)
-    assert "nobody knows" in buy["reason"]
+    assert "outcome unknown" in buy["reason"]
     assert (sell["status"], sell["attempts"]) == ("forwarded", 2)
     assert await desk.open_positions() == {}
 
@@ -134,7 +134,7 @@ async def test_silence_after_sending_is_an_unknown_outcome(desk: Desk) -> None:
     desk.receiver.answer = never
     app = await desk.open(dest_webhook_timeout=0.3)
     buy = await desk.send(app, "AAPL", "buy")
-    assert "no answer in 0.3 s" in (await desk.until(app, buy))["reason"]
+    assert "timed out after 0.3 s" in (await desk.until(app, buy))["reason"]
     assert [attempt["outcome"] for attempt in await desk.attempts(buy)] == ["unknown"]
     asked.set()
 
@@ -219,7 +219,7 @@ async def test_a_body_that_cannot_be_sent_fails_alone(desk: Desk) -> None:
     )
     broken = await desk.database.fetchval("SELECT id FROM signals")
     app = await desk.open()
-    assert "cannot be made into a delivery" in (await desk.until(app, broken))["reason"]
+    assert "the alert cannot be written as a request" in (await desk.until(app, broken))["reason"]
     assert (await desk.until(app, await desk.send(app, "AAPL", "buy")))["status"] == "forwarded"
 
 

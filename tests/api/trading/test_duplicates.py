@@ -51,7 +51,7 @@ class TestAnswered:
         story = await ask(app, "GET", f"/admin/signals/{first['signal_id']}")
         assert (story["events"][-1]["status"], story["events"][-1]["reason"]) == (
             "forwarded",
-            "duplicate: an equal alert came again",
+            "duplicate: the same alert was received again",
         )
 
     @pytest.mark.parametrize("state", ["received", "approved", "forwarding"])
@@ -205,7 +205,11 @@ class TestPartialExits:
         desk.configure("system", close_on_partial=False)
         before = swallowed()
         reasons = await self.twice(desk, await desk.open())
-        assert reasons[-1] == "duplicate: an equal partial exit came again, and is not executed"
+        assert reasons[-1] == "duplicate: the same partial exit was received again; it is not executed"
+        codes = await desk.database.fetch(
+            "SELECT reason_code FROM signal_events WHERE reason = $1", reasons[-1]
+        )
+        assert [code for (code,) in codes] == ["resent_partial_exit"]
         assert swallowed() == before + 1
         lines = [json.loads(line) for line in logged.getvalue().splitlines() if "partial exit" in line]
         assert [(line["level"], line["ticker"]) for line in lines] == [("warning", "AAPL")]
@@ -217,6 +221,6 @@ class TestPartialExits:
         desk.configure("system", close_on_partial=not headers)
         before = swallowed()
         reasons = await self.twice(desk, await desk.open(), **headers)
-        assert reasons[-1] == "duplicate: an equal alert came again"
+        assert reasons[-1] == "duplicate: the same alert was received again"
         assert swallowed() == before
         assert "partial exit" not in logged.getvalue()

@@ -234,7 +234,7 @@ async def test_an_answer_that_says_failure_is_attempted_again(desk: Desk) -> Non
         (attempt["outcome"], attempt["http_status"], attempt["reference"]) for attempt in found["attempts"]
     ] == [("not_taken", 200, None), ("delivered", 200, "0d3f")]
     reasons = [event["reason"] for event in found["events"]]
-    assert 'the destination did not take it: HTTP 200 with "success": false; it is tried again' in reasons
+    assert 'not accepted: HTTP 200 with "success": false; will be retried' in reasons
     assert await desk.open_positions() == {"AAPL": 1}
     headers = {"Authorization": f"Bearer {app.context.settings.admin_token}"}
     async with app.http.get(f"/admin/page/signals/{buy}", headers=headers) as page:

@@ -145,7 +145,7 @@ async def test_metrics_and_log_tell_what_happened_and_no_secret(
         "forwarded",
     ]
     assert [line["event"] for line in lines if line.get("signal_id") == ordered] == [
-        "ordered by a person",
+        "manual order placed",
         "forwarded",
     ]
     # what is asked for, by the route's template; posts to the webhook have the lines above

@@ -42,7 +42,7 @@ async def test_a_sell_does_not_take_an_overdue_buy_for_pending(desk: Desk) -> No
         await connection.execute("SELECT FROM signals WHERE id = $1 FOR UPDATE", buy)  # keeps the sweep away
         sell = await desk.send(app, "AAPL", "sell")
         row = await desk.until(app, sell, "rejected", "approved")
-        assert (row["status"], row["reason"]) == ("rejected", "no position is open and no buy is on its way")
+        assert (row["status"], row["reason"]) == ("rejected", "no position is open and no buy is pending")
         await transaction.rollback()
 
 

@@ -75,7 +75,7 @@ async def test_a_count_that_is_not_what_was_confirmed_sends_nothing(desk: Desk) 
     await refused(desk, app, "AAPL", "NVDA")
     for confirm in (0, 1, 3):
         said = await desk.order(app, REPLAY, 409, confirm=confirm)
-        assert f"{confirm} were confirmed and it would be 2" in said["detail"]
+        assert f"the count has changed from {confirm} to 2" in said["detail"]
         (*_, action, _, before, after, result) = (await log_of(app))[-1]
         assert (action, before, after) == ("dead-letters.replay", {"confirm": confirm}, None)
         assert result == f"refused: {said['detail']}"

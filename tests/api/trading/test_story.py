@@ -41,6 +41,7 @@ async def check_codes(desk: Desk) -> None:
         """SELECT reason, reason_code, reason_params FROM signals
            UNION ALL SELECT reason, reason_code, reason_params FROM signal_events WHERE reason <> ''
            UNION ALL SELECT error, error_code, error_params FROM attempts WHERE error IS NOT NULL
+           UNION ALL SELECT reason, reason_code, reason_params FROM refused_posts
            UNION ALL SELECT reason, reason_code, reason_params FROM destinations"""
     )
     assert rows
@@ -63,7 +64,7 @@ async def test_of_a_delivered_buy_from_its_arrival_to_its_position(desk: Desk) -
     assert decided == "rank 2 of 3"
     assert (facts["rank"], facts["list_size"]) == (2, 3)
     assert 0 <= facts["list_age_seconds"] < 60
-    assert failed == "the destination did not take it: HTTP 503; it is tried again"
+    assert failed == "not accepted: HTTP 503; will be retried"
     assert (failure["outcome"], failure["http_status"]) == ("not_taken", 503)
     assert failure["retry_in_seconds"] > 0
     assert [facts["attempt"] for _, facts in of_kind(told, "forwarding")] == [1, 2]
@@ -91,14 +92,14 @@ async def test_of_what_was_never_sent(desk: Desk) -> None:
     sell = await desk.send(app, "AAPL", "sell")
     await desk.until(app, sell, "rejected")
     assert of_kind(await story(app, sell), "rejected") == [
-        ("no position is open and no buy is on its way", {"position_open": False, "buy_on_its_way": False})
+        ("no position is open and no buy is pending", {"position_open": False, "buy_on_its_way": False})
     ]
     odd = await desk.send(app, "AAPL", "short")
     assert "short selling" in (await story(app, odd))["signal"]["reason"]
     desk.receiver.answer = always(503)
     late = await desk.send(app, "AAPL", "buy")
     await desk.until(app, late, "expired")
-    assert (await story(app, late))["signal"]["reason"].startswith("too old; last: the destination did not")
+    assert (await story(app, late))["signal"]["reason"].startswith("expired; last: not accepted")
     await check_codes(desk)
 
 
@@ -125,6 +126,6 @@ async def test_of_an_order_that_a_person_gave(desk: Desk) -> None:
     assert str(row["id"]) == ordered["signal_id"]
     await desk.until(app, row["id"], "forwarded")
     told = await story(app, row["id"])
-    assert of_kind(told, "approved") == [("ordered by a person", {})]
+    assert of_kind(told, "approved") == [("manual order", {})]
     assert of_kind(told, "forwarded")[0][1]["position"] == "closed"
     await check_codes(desk)

@@ -32,7 +32,7 @@ async def test_values_are_changed_and_taken_back(desk: Desk) -> None:
     await save.click()
     await expect(form.locator("output")).to_have_text("Nothing was changed, so nothing was sent.")
     await form.get_by_role("textbox", name="Time-out").fill("0,5")
-    await form.get_by_role("textbox", name="Pauses before the next attempts").fill("1 2,5 60")
+    await form.get_by_role("textbox", name="Retry delays").fill("1 2,5 60")
     await form.get_by_label("Retry buys of unknown outcome").check()
     await form.get_by_role("textbox", name="Sells expire after").fill("7200")
     await save.click()

@@ -76,13 +76,13 @@ async def test_what_changed_since_it_was_counted_is_refused(desk: Desk) -> None:
     await desk.database.execute("UPDATE signals SET status = 'forwarded' WHERE ticker = 'AAPL'")
     await desk.confirm("Replay all that match", typed="replay")
     await expect(desk.notice).to_have_text(
-        "Nothing was sent: something changed meanwhile. 2 were confirmed and it would be 1: "
+        "Nothing was sent: something changed meanwhile. the count has changed from 2 to 1: "
         "look again, then confirm"
     )
     assert len(desk.receiver.received) == 2
     ((action, _, before, after, result),) = await desk.log()
     assert (action, before, after) == ("dead-letters.replay", {"confirm": 2}, None)
-    assert result == "refused: 2 were confirmed and it would be 1: look again, then confirm"
+    assert result == "refused: the count has changed from 2 to 1: check it and confirm again"
 
 
 async def test_a_later_order_on_its_way_goes_first(desk: Desk) -> None:

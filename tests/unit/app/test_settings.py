@@ -32,26 +32,26 @@ def test_an_empty_variable_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [
-        ("TOP_N", "0", "TOP_N='0' is not valid: allowed is greater than or equal to 1"),
-        ("WORKER_CONCURRENCY", "four", "WORKER_CONCURRENCY='four' is not valid: allowed is a valid integer"),
-        ("SERVER_PORT", "70000", "SERVER_PORT='70000' is not valid: allowed is less than or equal to 65535"),
-        ("LOG_LEVEL", "loud", "LOG_LEVEL='LOUD' is not valid: allowed is 'DEBUG', 'INFO'"),
+        ("TOP_N", "0", "TOP_N='0' is not valid: it must be greater than or equal to 1"),
+        ("WORKER_CONCURRENCY", "four", "WORKER_CONCURRENCY='four' is not valid: it must be a valid integer"),
+        ("SERVER_PORT", "70000", "SERVER_PORT='70000' is not valid: it must be less than or equal to 65535"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL='LOUD' is not valid: it must be 'DEBUG', 'INFO'"),
         (
             "ENABLE_PROMETHEUS",
             "perhaps",
-            "ENABLE_PROMETHEUS='perhaps' is not valid: allowed is a valid boolean",
+            "ENABLE_PROMETHEUS='perhaps' is not valid: it must be a valid boolean",
         ),
-        ("DEST_WEBHOOK_TIMEOUT", "-1", "DEST_WEBHOOK_TIMEOUT='-1' is not valid: allowed is greater than 0"),
+        ("DEST_WEBHOOK_TIMEOUT", "-1", "DEST_WEBHOOK_TIMEOUT='-1' is not valid: it must be greater than 0"),
         (
             "DEST_WEBHOOK_URL",
             "ftp://hidden",
-            "DEST_WEBHOOK_URL=(not shown) is not valid: allowed is an http://",
+            "DEST_WEBHOOK_URL=(not shown) is not valid: it must be an http://",
         ),
-        ("DATABASE_URL", "mysql://hidden", "DATABASE_URL=(not shown) is not valid: allowed is a URL such as"),
+        ("DATABASE_URL", "mysql://hidden", "DATABASE_URL=(not shown) is not valid: it must be a URL such as"),
         (
             "WEBHOOK_SIGNING_SECRET",
             "hidden!",
-            "WEBHOOK_SIGNING_SECRET=(not shown) is not valid: allowed is base64",
+            "WEBHOOK_SIGNING_SECRET=(not shown) is not valid: it must be base64",
         ),
     ],
 )
@@ -90,6 +90,6 @@ def test_no_part_of_a_wrong_destination_is_shown(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigurationError) as refused:
         Settings.from_environment()
     assert str(refused.value) == (
-        "DEST_WEBHOOK_URL=(not shown) is not valid: allowed is an http:// or https:// URL with a host, "
+        "DEST_WEBHOOK_URL=(not shown) is not valid: it must be an http:// or https:// URL with a host, "
         "or nothing for paper"
     )

@@ -17,7 +17,8 @@ from app.admin.views import VIEWS
 from app.alarms.conditions import exit_alarms, list_alarms
 from app.ops.repository import AtRisk
 from app.screener.current import TopN
-from app.web.locale import LANGUAGES, preferences_of
+from app.signals.reasons import Reason, ReasonCode, remark_details
+from app.web.locale import LANGUAGES, Preferences, current, preferences_of
 from app.web.texts import FOR_SCRIPTS, catalogue
 from scripts import vendor
 
@@ -167,6 +168,23 @@ def test_facts_keep_their_words_and_leave_out_what_is_not_known() -> None:
     assert rendering.facts(
         {"rank": 2, "list_age": 4.5, "note": "as text", "missing": None, "open": False}
     ) == ("rank: 2 · list age: 4.5 · note: as text · open: no")
+
+
+def test_remarks_and_replays_are_shown_in_the_reader_s_language() -> None:
+    remarks = [Reason(ReasonCode.REMARK_PRICE, word="restored"), Reason(ReasonCode.REMARK_NO_SHORT)]
+    detail = {**remark_details(remarks), "round": 2}
+    of_before = {"remarks": [str(remark) for remark in remarks], "round": 2}
+    token = current.set(Preferences(language="pt-BR"))
+    try:
+        shown = (
+            "observações: price 'restored' não é um número: não foi usado; "
+            "fecha a posição comprada; nenhuma venda a descoberto é aberta · reenvio: 1"
+        )
+        assert rendering.facts(detail) == shown
+        assert rendering.facts(of_before) == shown
+    finally:
+        current.reset(token)
+    assert rendering.facts(detail) == f"remarks: {remarks[0]}; {remarks[1]} · replay: 1"
 
 
 @pytest.mark.parametrize(

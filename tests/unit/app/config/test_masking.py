@@ -75,7 +75,7 @@ def test_however_a_token_is_spelled_it_is_masked_and_comes_back(url: str) -> Non
     assert unmasked_source(shown, url) == url
     assert masked_source(shown) == shown
     for other in (None, "https://finviz.com/screener.ashx?v=1"):
-        with pytest.raises(ValueError, match="stands for no token"):
+        with pytest.raises(ValueError, match="hides no known token"):
             unmasked_source(shown, other)
 
 

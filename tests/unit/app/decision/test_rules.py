@@ -52,7 +52,7 @@ def test_an_add_needs_a_position_and_is_no_duplicate(is_open: bool, has_pending_
     else:
         assert (decision.status, str(decision.reason)) == (
             "rejected",
-            "no position is open that could be added to",
+            "no open position to add to",
         )
 
 
@@ -60,11 +60,11 @@ def test_an_add_needs_a_position_and_is_no_duplicate(is_open: bool, has_pending_
     ("signal_type", "facts", "status", "reason"),
     [
         ("sell", OPEN, "approved", "a position is open"),
-        ("sell", BUY_PENDING, "approved", "its buy is on its way"),
-        ("sell", IN_LIST, "rejected", "no position is open and no buy is on its way"),
-        ("position_close", NOT_IN_LIST, "rejected", "no position is open and no buy is on its way"),
+        ("sell", BUY_PENDING, "approved", "its buy is pending"),
+        ("sell", IN_LIST, "rejected", "no position is open and no buy is pending"),
+        ("position_close", NOT_IN_LIST, "rejected", "no position is open and no buy is pending"),
         ("sell_all", OPEN, "approved", "a position is open"),
-        ("manual_sell", NOT_IN_LIST, "approved", "ordered by a person"),
+        ("manual_sell", NOT_IN_LIST, "approved", "manual order"),
     ],
 )
 def test_a_sell_needs_something_to_close(

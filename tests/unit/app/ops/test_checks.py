@@ -93,7 +93,7 @@ def test_what_anybody_may_read_quotes_neither_a_page_nor_a_file() -> None:
     assert reasons == [
         "the last refresh failed, the reason is on /admin",
         "the last refresh failed, the reason is on /admin; there is no list yet: buys wait",
-        "config/x.json: line 3: active: is wrong, and the last good content stays in force",
+        "config/x.json: line 3: active: is not valid; the last valid content stays current",
     ]
 
 

@@ -58,7 +58,7 @@ def test_an_answer_among_the_failures_resets_the_count(outcome: Outcome, http_st
     [
         Attempt(UUID(int=1), Outcome.NOT_TAKEN, 429),
         Attempt(UUID(int=1), Outcome.NOT_TAKEN, None, ReasonCode.NOT_PREPARED.english),
-        Attempt(UUID(int=1), Outcome.REFUSED, None, "its body cannot be made into a delivery"),
+        Attempt(UUID(int=1), Outcome.REFUSED, None, "the alert cannot be written as a request"),
         Attempt(UUID(int=1), Outcome.UNKNOWN, None, ReasonCode.SENDER_DIED.english),
     ],
 )
@@ -72,15 +72,15 @@ def test_an_attempt_that_the_application_ended_neither_counts_nor_resets(not_cou
     [
         (Outcome.NOT_TAKEN, 503, None, True, False),
         (Outcome.NOT_TAKEN, 408, None, True, False),
-        (Outcome.NOT_TAKEN, None, "no connection in 3 s", True, False),
+        (Outcome.NOT_TAKEN, None, "no connection after 3 s", True, False),
         (Outcome.UNKNOWN, 500, None, True, False),
-        (Outcome.UNKNOWN, None, "no answer in 3 s", True, False),
+        (Outcome.UNKNOWN, None, "timed out after 3 s", True, False),
         (Outcome.NOT_TAKEN, 429, None, False, False),
         (Outcome.NOT_TAKEN, 200, 'HTTP 200 with "success": false', False, True),
         (Outcome.NOT_TAKEN, 299, None, False, True),
         (Outcome.REFUSED, 400, None, False, True),
         (Outcome.REFUSED, 302, None, False, True),
-        (Outcome.REFUSED, None, "its body cannot be made into a delivery", False, False),
+        (Outcome.REFUSED, None, "the alert cannot be written as a request", False, False),
         (Outcome.NOT_TAKEN, None, ReasonCode.NOT_PREPARED.english, False, False),
         (Outcome.NOT_TAKEN, None, ReasonCode.GIVEN_BACK.english, False, False),
         (Outcome.UNKNOWN, None, ReasonCode.SENDER_DIED.english, False, False),

@@ -37,7 +37,7 @@ def test_the_error_is_kept_as_its_text(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "7.json").read_text())["answer"][:3] == [
         "unknown",
         None,
-        "no answer in 3 s",
+        "timed out after 3 s",
     ]
     (known,) = KeptOutcomes(tmp_path).load()
-    assert known.answer.error == Reason(ReasonCode.OTHER, text="no answer in 3 s")
+    assert known.answer.error == Reason(ReasonCode.OTHER, text="timed out after 3 s")

@@ -28,7 +28,7 @@ async def test_a_worker_that_fails_or_returns_is_started_again() -> None:
 
     state = workers.states()["w"]
     assert (state.alive, state.restarts) == (True, 2)
-    assert "returned" in state.error
+    assert state.error == "ended without an error"
     await workers.stop(1)
     assert workers.states() == {}
 

@@ -183,7 +183,7 @@ async def test_a_redirect_does_not_take_the_token_along(internet: Internet, loca
     assert (await internet.fetch("https://elite.finviz.com/export.ashx")).tickers == ["NVDA", "AAPL"]
     assert [TOKEN in asked for asked in internet.asked] == [True, False]
     internet.asked.clear()
-    with pytest.raises(SourceError, match=r"only https:// on finviz\.com") as refused:
+    with pytest.raises(SourceError, match=r"must be an https:// URL on finviz\.com") as refused:
         await internet.fetch("https://elite.finviz.com/export.ashx", others=False)
     assert len(internet.asked) == 1
     assert TOKEN not in str(refused.value)

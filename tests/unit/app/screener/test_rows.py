@@ -234,7 +234,7 @@ def test_tickers_of_digits_are_read(text: str, tickers: list[str]) -> None:
 REASONS = (
     "line , column  is not a ticker: use  to  of A-Z - . -",
     "line  is not valid CSV",
-    "no tickers in it",
+    "it has no tickers",
     (
         "several columns could hold the tickers: write a first line that names the column Ticker, "
         "or one ticker a line"
@@ -244,7 +244,7 @@ REASONS = (
         "or one ticker a line"
     ),
     "the export has no column Ticker: is FINVIZ_ELITE_AUTH right?",
-    "the export breaks off in the middle of a row",
+    "the export ends in the middle of a row",
 )
 WORDS = st.text(max_size=12) | st.sampled_from(
     [
@@ -345,7 +345,7 @@ def test_an_export_may_have_one_column_only(text: str) -> None:
         ("", "no column Ticker"),
         ("<html><title>Login</title></html>", "FINVIZ_ELITE_AUTH"),
         ("No.,Ticker,Company\r\n", "no tickers"),
-        ("No.,Ticker,Company\r\n1,NVDA,N\r\n2,AA", "breaks off"),
+        ("No.,Ticker,Company\r\n1,NVDA,N\r\n2,AA", "ends in the middle"),
         ("No.,Ticker,Company\r\n1,<b>,N\r\n", "line 2, column 2 is not a ticker"),
     ],
 )

@@ -205,7 +205,7 @@ def test_an_exit_that_ends_flat_or_short_closes(position: Position, partial_exit
         for position_after in (*FLAT, *SHORT):
             alert = reading(word, position_after, quantity)
             assert after(alert, position, rules) == (Intent.CLOSE, None)
-            no_short = "closes the long position; no short is opened"
+            no_short = Reason(ReasonCode.REMARK_NO_SHORT)
             assert (no_short in alert.remarks) == (position_after in SHORT)
     for word, position_after in product(words(["reverse", "REVERSE"]), [*LONG, *SHORT, *FLAT, *UNSAID]):
         assert after(reading(word, position_after, quantity=20), position, rules) == (Intent.CLOSE, None)
@@ -363,7 +363,7 @@ def test_the_second_half_of_an_exit_is_compared_with_what_the_first_one_leaves()
 
 
 def test_an_entry_after_a_reversal_carries_a_warning() -> None:
-    warning = "the quantity may include covering a short"
+    warning = Reason(ReasonCode.REMARK_MAY_COVER)
     alert = reading(action="buy", quantity=20)
     reversal = PendingOrder(OrderTerms(Intent.CLOSE, None, reading(action="reverse").sentiment))
     closed = PendingOrder(OrderTerms(Intent.CLOSE, None, Sentiment.FLAT))

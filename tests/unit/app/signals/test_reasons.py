@@ -6,7 +6,15 @@ import json
 
 import pytest
 
-from app.signals.reasons import Reason, ReasonCode, names, stored_reason
+from app.signals.reasons import (
+    REMARK_CODES,
+    Reason,
+    ReasonCode,
+    names,
+    remark_details,
+    stored_reason,
+    stored_remarks,
+)
 
 WHAT = Reason(ReasonCode.CONNECTION_REFUSED, code="ClientConnectorError, ECONNREFUSED")
 REFUSED = Reason(ReasonCode.REFUSED, what=WHAT)
@@ -25,9 +33,7 @@ def test_a_reason_is_read_back_from_its_columns(reason: Reason) -> None:
 
 
 def test_the_english_text_has_the_texts_of_inner_reasons() -> None:
-    assert str(TOO_OLD) == (
-        "too old; last: the destination refused it: connection refused (ClientConnectorError, ECONNREFUSED)"
-    )
+    assert str(TOO_OLD) == ("expired; last: refused: connection refused (ClientConnectorError, ECONNREFUSED)")
 
 
 @pytest.mark.parametrize(
@@ -45,5 +51,44 @@ def test_the_english_text_has_the_texts_of_inner_reasons() -> None:
     ],
 )
 def test_a_row_whose_code_does_not_say_its_text_is_its_text(code: str | None, params: object) -> None:
-    text = "the destination refused it: HTTP 400"
+    text = "refused: HTTP 400"
     assert stored_reason(text, code, params) == Reason(ReasonCode.OTHER, text=text)  # type: ignore[arg-type]
+
+
+HOSTILE = {"code": "expired", "params": {"reason": {"code": ["x"], "params": {}}}}
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        None,
+        "remark.price",
+        [],
+        [7],
+        [{}],
+        [{"code": []}],
+        [{"code": "of_a_later_version", "params": {}}],
+        [{"code": "remark.price", "params": {"word": "other"}}],  # it does not say the text
+        [HOSTILE],
+    ],
+)
+def test_a_remark_without_a_code_that_says_it_is_its_text(codes: object) -> None:
+    text = "price 'None' is not a number: not used"
+    known = stored_remarks({"remarks": [text], REMARK_CODES: codes})
+    assert known == [Reason(ReasonCode.OTHER, text=text)]
+
+
+def test_remarks_are_read_back_from_an_event_s_details() -> None:
+    remarks = [Reason(ReasonCode.REMARK_PRICE, word="None"), Reason(ReasonCode.REMARK_NO_SHORT)]
+    stored = json.loads(json.dumps(remark_details(remarks)))
+    assert stored_remarks(stored) == remarks
+    assert stored["remarks"] == [str(remark) for remark in remarks]  # for an export, and the version before
+    assert stored_remarks({}) == []
+    assert remark_details([]) == {}
+
+
+def test_reasons_within_reasons_are_bounded() -> None:
+    deep: object = {"code": "delivered", "params": {}}
+    for _ in range(30):  # as an imported file may have it: each level doubles the texts to compare with
+        deep = {"code": "expired", "params": {"reason": deep}}
+    assert stored_remarks({"remarks": ["x"], REMARK_CODES: [deep]}) == [Reason(ReasonCode.OTHER, text="x")]

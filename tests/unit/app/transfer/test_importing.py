@@ -256,7 +256,7 @@ def test_lines_that_are_not_csv_hide_no_row_behind_them(broken: str) -> None:
 def test_a_row_with_other_cells_than_the_header_and_empty_lines() -> None:
     found = rows(f"\r\none,cell\r\n\r\n{line(GOOD)}")
     assert [(row.line, bool(row.past)) for row in found] == [(3, False), (5, True)]
-    assert found[0].reason == f"has 2 cells, and the first line {len(GOOD)}"
+    assert found[0].reason == f"has 2 cells, but the first line has {len(GOOD)}"
     assert_translated(found[0].reason)
 
 

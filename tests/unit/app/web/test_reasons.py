@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import product
+from string import Formatter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +15,10 @@ from app.orders.transport import Answer
 from app.signals.alert import read_alert, read_fields
 from app.signals.reasons import Parameter, Reason, ReasonCode, names
 from app.signals.statuses import Outcome, Status
-from app.web.locale import Preferences, current
+from app.web.locale import LANGUAGES, Preferences, current
 from app.web.patterns import translate
 from app.web.reasons import explain, render
+from app.web.texts import catalogue, earlier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +27,7 @@ SAME_IN_EVERY_LANGUAGE = {ReasonCode.HTTP_STATUS, ReasonCode.OTHER}
 SAMPLES: dict[str, Parameter] = {
     "rank": 3, "size": 15, "status": 503, "seconds": "3", "ticker": "NVDA", "field": "side", "word": "x",
     "action": "buy", "side": "sell", "code": "OSError, EIO", "text": "nothing known",
+    "at": 7, "why": "Input data was truncated", "bytes": 65536, "came": "{{ticker}}", "header": "webhook-id",
     "reason": Reason(ReasonCode.POSITION_OPEN), "what": Reason(ReasonCode.SENDER_DIED),
 }  # fmt: skip
 
@@ -45,7 +48,7 @@ def sample(code: ReasonCode) -> Reason:
 @pytest.mark.usefixtures("portuguese")
 def test_a_row_is_shown_in_the_reader_s_language() -> None:
     reason = Reason(ReasonCode.EXPIRED, reason=Reason(ReasonCode.REFUSED, what="HTTP 400"))
-    shown = "venceu; por último: o destino recusou: HTTP 400"
+    shown = "venceu; por último: recusado pelo destino: HTTP 400"
     assert explain(*reason.columns()) == shown
     assert explain(str(reason), None, None) == shown
     assert explain("not in the Top-15", "rank", {"rank": 3, "size": 15}) == "fora do Top-15"
@@ -63,14 +66,13 @@ def test_the_pattern_of_a_text_shows_what_its_code_shows(code: ReasonCode) -> No
 @pytest.mark.usefixtures("portuguese")
 def test_what_a_sender_wrote_is_not_translated() -> None:
     reason = Reason(ReasonCode.UNKNOWN_WORD, field="action", word="restored")
-    assert explain(*reason.columns()) == (
-        "action 'restored' não é uma palavra conhecida para comprar ou vender"
-    )
+    assert explain(*reason.columns()) == ("action 'restored' não é uma ação reconhecida")
 
 
-def test_english_stays_as_it_is_stored() -> None:
+def test_english_of_this_version_stays_as_it_is_stored() -> None:
     for code in ReasonCode:
         assert explain(*sample(code).columns()) == str(sample(code))
+        assert translate(str(sample(code))) == str(sample(code))
     assert explain("not in the Top-15", None, None) == "not in the Top-15"
 
 
@@ -115,8 +117,22 @@ def test_no_decision_is_left_in_english(order_type: str) -> None:
 def test_no_reading_is_left_in_english(alert: dict[str, object]) -> None:
     body = json.dumps({"ticker": "A", **alert}).encode()
     read = read_alert(body, read_fields(body))
-    shown = [(text, translate(text)) for text in read.remarks]
+    shown = [(str(remark), render(remark)) for remark in read.remarks]
     if reason := read.reading.reason:
         shown.append((str(reason), render(reason)))
     assert shown
     assert [text for text, words in shown if text == words] == []
+
+
+@pytest.mark.parametrize("code", ReasonCode)
+def test_every_code_has_both_languages_and_uses_every_parameter(code: ReasonCode) -> None:
+    for language in LANGUAGES:
+        words = catalogue(language)[f"reason.{code}"]
+        assert {name for _, name, _, _ in Formatter().parse(words) if name} == names(code)
+
+
+def test_an_earlier_text_has_what_the_text_of_today_needs() -> None:
+    for key, words in earlier():
+        for language in LANGUAGES:
+            needed = {name for _, name, _, _ in Formatter().parse(catalogue(language)[key]) if name}
+            assert needed <= {name for _, name, _, _ in Formatter().parse(words) if name}, words

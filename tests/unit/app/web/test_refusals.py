@@ -41,9 +41,8 @@ APP = Path(app.__file__).parent
 SPEAKERS = {
     **dict.fromkeys(("NoSuchError", "ConflictError", "BrokenFileError", "UndeliveredError"), 0),
     **dict.fromkeys(("NoExportError", "TooLargeError", "NotWrittenError", "Unreadable"), 0),
-    **dict.fromkeys(("SourceError", "BlockedError", "BadAlertError"), 0),
-    **dict.fromkeys(("ConfigFileError", "PostRefusedError", "refuse", "_reject", "refuse_incomplete"), 1),
-    "_deny": 2,
+    **dict.fromkeys(("SourceError", "BlockedError"), 0),
+    **dict.fromkeys(("ConfigFileError", "_reject"), 1),
     "translate": 0,
 }
 # who says it to nobody else: elsewhere a ValueError is a defect, or stops the start
@@ -151,17 +150,17 @@ def test_no_refusal_of_ours_is_left_in_english(keys_told: set[str]) -> None:
     said |= {reprocessing._NO_CANDIDATE, reprocessing._NOT_LISTED}  # noqa: SLF001
     said |= {too_often("https://finviz.com/screener.ashx", top_n=100, refresh_interval_sec=1)}
     said |= {
-        "7; it is left alone for 7 s",
+        "7; next request in 7 s",
         "no connection in 7 s",
     }
     said |= {fault_of(url) for url in WRONG_DESTINATIONS}
-    said |= {"on probation: 90% of the list is not what it was; it is taken when 2 more refreshes agree"}
-    said |= {words for _, words in finviz._ERROR_WORDS} | {"the answer is not valid HTTP"}  # noqa: SLF001
+    said |= {"on probation: 90% of the list has changed; it becomes current when 2 more refreshes agree"}
+    said |= {words for _, words in finviz._ERROR_WORDS} | {"the response is not valid HTTP"}  # noqa: SLF001
     troubles = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
     said |= {os.strerror(trouble) for trouble in troubles}
-    said |= {"config/system_config.json: line 3: retention_days: is missing"}
+    said |= {"config/system_config.json: line 3: retention_days: is required"}
     said |= {f"{column}: {words}" for column, words in history._ALLOWED.items()}  # noqa: SLF001
-    said |= {history._NOT_TEXT, history._OUT_OF_RANGE, "lies in the future"}  # noqa: SLF001
+    said |= {history._NOT_TEXT, history._OUT_OF_RANGE, "must not be in the future"}  # noqa: SLF001
     said |= {spreadsheet._NOT_CSV, str(spreadsheet._TooLongError()), importing._NOT_STORABLE}  # noqa: SLF001
     assert len(said) > 80
     assert {words for words in said if translate(words) == words} == set()
@@ -226,8 +225,8 @@ def test_a_refusal_within_a_refusal_is_told_too(keys_told: set[str]) -> None:
     assert translate("config/webhook_config.json: line 2: timeout: must be more than 0") == (
         "config/webhook_config.json: linha 2: timeout: deve ser maior que 0"
     )
-    full = "/x/y cannot be written (No space left on device), and nothing was changed: make room, or the "
-    assert translate(f"{full}folder writable for the application, and try again").startswith(
+    full = "/x/y cannot be written (No space left on device), and nothing was changed: free space, or make "
+    assert translate(f"{full}the folder writable for the application, and try again").startswith(
         "/x/y não pode ser gravado (não há espaço no disco), e nada foi alterado: "
     )
     assert (
