@@ -103,23 +103,38 @@ def _percentage(fields: Fields) -> Changes:
 
 def _apply(body: bytes, fields: Fields, changes: Changes) -> bytes:
     """Set, leave out and add members; a repeated name is changed each time."""
-    for name, value in changes.items():
-        if value is None and name in fields:
+    present = {
+        name: value
+        for name, value in changes.items()
+        if name in fields and not _has_only(body, fields, name, value)
+    }
+    for name, value in present.items():
+        if value is None:
             body = remove_members(body, name)
-    result = bytearray(body)
-    spans = list(members(body))
-    for member in reversed(spans):  # from the end, so that the earlier spans stay valid
-        if value := changes.get(member.name):
-            result[member.value : member.end] = value
+    if any(present.values()):
+        body = _set_members(body, present)
     added = b",".join(
         json.dumps(name).encode() + b":" + value
         for name, value in changes.items()
         if value is not None and name not in fields
     )
-    return _append(bytes(result), added, first=not spans) if added else bytes(result)
+    return _append(body, added) if added else body
 
 
-def _append(body: bytes, added: bytes, *, first: bool) -> bytes:
-    end = body.rindex(b"}")
-    last = len(body[:end].rstrip(b" \t\r\n"))
-    return body[:last] + (b"" if first else b",") + added + body[last:]
+def _has_only(body: bytes, fields: Fields, name: str, value: bytes | None) -> bool:
+    """Return whether a member has this value already, and its name is certain to occur once."""
+    return fields[name] == value and b"\\" not in body and body.count(b'"%b"' % name.encode()) == 1
+
+
+def _set_members(body: bytes, values: Changes) -> bytes:
+    result = bytearray(body)
+    for member in reversed(list(members(body))):  # from the end, so that the earlier spans stay valid
+        if value := values.get(member.name):
+            result[member.value : member.end] = value
+    return bytes(result)
+
+
+def _append(body: bytes, added: bytes) -> bytes:
+    last = len(body[: body.rindex(b"}")].rstrip(b" \t\r\n"))
+    is_first = body[last - 1 : last] == b"{"
+    return body[:last] + (b"" if is_first else b",") + added + body[last:]

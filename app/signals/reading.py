@@ -6,6 +6,7 @@ position is open is not its business.
 
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from app.signals.fields import Fields, read_number, read_text, shown
@@ -111,18 +112,40 @@ SENTIMENTS = {  # by the words that the bridge documents
 }
 _UNITS = {"": Unit.SHARES, "fixedquantity": Unit.SHARES, "percentofposition": Unit.PERCENT}  # by quantityType
 
+_DECIDING = (
+    "action",
+    "side",
+    "sentiment",
+    "market_position",
+    "prev_market_position",
+    "quantity",
+    "quantityType",
+)
+_CACHED_BYTES = 200  # of these values; longer ones are rare, and would fill the memory
+
 
 def read(fields: Fields) -> Reading:
     """Read an alert's fields: `action` (else `side`), then `sentiment` or `market_position`, then `quantity`.
 
     Words count in any case, with or without whitespace, `_` and `-`.
     """
+    deciding = tuple(map(fields.get, _DECIDING))
+    is_short = sum(map(len, filter(None, deciding))) <= _CACHED_BYTES
+    return _read_cached(deciding) if is_short else _read(deciding)
+
+
+def _read(deciding: tuple[bytes | None, ...]) -> Reading:
+    fields = {name: value for name, value in zip(_DECIDING, deciding, strict=True) if value is not None}
     word, reason = _read_word(fields)
     if reason:
         return Reading(None, reason, word, may_be_exit=word not in _SHORT_WORDS)
     if word in _ADJUST_WORDS:
         return Reading(Intent.ADJUST, word=word)
     return _read_entry(word, fields) if word in _ENTRY_WORDS else _read_exit(word, fields)
+
+
+# alerts repeat their words, and each is read at intake, decision and delivery
+_read_cached = lru_cache(maxsize=1024)(_read)
 
 
 def read_sentiment(fields: Fields, field: str) -> Sentiment | None:

@@ -178,6 +178,21 @@ async def test_bytes_that_the_event_loop_has_not_read_yet_count() -> None:
         assert await post() == 200
 
 
+async def test_the_latest_connection_is_reused_first() -> None:
+    used: list[asyncio.StreamWriter] = []
+
+    async def remember(_: Destination, writer: asyncio.StreamWriter) -> None:
+        used.append(writer)
+        writer.write(OK)
+
+    async with talking_to(remember) as (_, post):
+        await earn(post)
+        await asyncio.gather(*(post() for _ in range(4)))
+        del used[:]
+        assert [await post() for _ in range(6)] == [200] * 6
+        assert len(set(used)) == 1  # the others become too old, and are closed
+
+
 async def test_a_connection_that_breaks_costs_its_order_and_ends_reuse() -> None:
     async def break_once(destination: Destination, writer: asyncio.StreamWriter) -> None:
         if destination.requests == 3:

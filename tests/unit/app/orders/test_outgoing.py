@@ -33,6 +33,26 @@ def test_a_complete_body_is_sent_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        r'{"\u0061ction":"hold","action":"buy","ticker":"AAPL","signal_id":7}',
+        r'{"action":"hold","\u0061ction":"buy","ticker":"AAPL","signal_id":7}',
+        '{"action":"hold","note":"action","action":"buy","ticker":"AAPL","signal_id":7}',
+        r'{"action":"buy","ticker":"SHORT","t\u0069cker":"AAPL","signal_id":7}',
+    ],
+)
+def test_each_value_of_a_repeated_name_is_set(body: str) -> None:
+    pairs = json.loads(sent(body), object_pairs_hook=list)
+    assert {value for name, value in pairs if name == "action"} == {"buy"}
+    assert {value for name, value in pairs if name == "ticker"} == {"AAPL"}
+
+
+@pytest.mark.parametrize("body", ["{}", "{ }", '{\n"n":{}}', '{"n":"{"}'])
+def test_members_are_added_to_any_object(body: str) -> None:
+    assert json.loads(sent(body)) == json.loads(body) | {"action": "buy", "signal_id": str(ID)}
+
+
+@pytest.mark.parametrize(
     ("body", "expected"),
     [
         (

@@ -200,3 +200,8 @@ def test_anything_is_read_with_an_intent_or_a_reason(alert: dict[str, object]) -
     found = read({name: json.dumps(value).encode() for name, value in alert.items()})
     assert (found.intent is None) == bool(found.reason)
     assert "\0" not in "".join(map(str, (found.reason, *found.remarks)))
+
+
+def test_long_values_are_read_as_well() -> None:
+    long = b'"' + b" " * 1_000 + b'sell"'
+    assert read({"action": long}) == read({"action": b'"sell"'})
