@@ -3,7 +3,8 @@
 -- Stores none of them if a key is held: the statements below then resolve all in a transaction, in their order. That transaction
 -- stores the new ones by this statement, too, without keys.
 WITH post AS (
-    SELECT place, id, type, intent, ticker, max_age, reason, reason_code, reason_params, detail, sender_signal_id, price,
+    SELECT place, id, type, intent, ticker, max_age, coalesce(reason, '') AS reason, reason_code, reason_params,
+           coalesce(detail, '{}') AS detail, sender_signal_id, price,
            decode(body, 'base64') AS body, decode(key, 'base64') AS key, decode(digest, 'base64') AS digest, seconds
     FROM json_to_recordset($1::json) AS post (
         place integer, id uuid, type text, intent text, ticker text, max_age integer, reason text, reason_code text,

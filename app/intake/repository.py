@@ -17,8 +17,8 @@ _SQL = load("app.intake")
 _encode = msgspec.json.Encoder().encode
 
 
-class PostRow(msgspec.Struct):
-    """A post as `store_posts` reads it; the field names are those of the SQL.
+class PostRow(msgspec.Struct, omit_defaults=True):
+    """A post as `store_posts` reads it; the field names are those of the SQL, and what is None is left out.
 
     `place` is the order of arrival, `detail` belongs to the first event. `max_age` and `seconds` (how long
     `key` is held) are in seconds. `key` None: it has none, or it is acquired already.
@@ -26,20 +26,20 @@ class PostRow(msgspec.Struct):
 
     place: int
     id: UUID
-    type: str | None
-    intent: str | None
     ticker: str
     max_age: int
-    reason: str
-    reason_code: str | None
-    reason_params: dict[str, Any] | None
-    detail: dict[str, Any]
-    sender_signal_id: str | None
-    price: Decimal | None
     body: bytes
-    key: bytes | None
     digest: bytes
-    seconds: int | None
+    type: str | None = None
+    intent: str | None = None
+    reason: str | None = None
+    reason_code: str | None = None
+    reason_params: dict[str, Any] | None = None
+    detail: dict[str, Any] | None = None
+    sender_signal_id: str | None = None
+    price: Decimal | None = None
+    key: bytes | None = None
+    seconds: int | None = None
 
 
 class KeyClaim(NamedTuple):

@@ -153,23 +153,23 @@ def _rows(posts: Sequence[Post], *, with_keys: bool) -> list[PostRow]:
 
 def _row(place: int, post: Post, body_key: DedupeKey | None) -> PostRow:
     alert, (key, seconds) = post.alert, body_key or (None, None)
-    why = alert.reading.reason
-    reason, code, params = why.columns() if why else ("", None, None)
+    reading = alert.reading
+    reason, code, params = reading.reason.columns() if reading.reason else (None, None, None)
     return PostRow(
         place=place,
         id=post.id,
-        type=alert.reading.type,
-        intent=alert.reading.stored_intent,
         ticker=alert.ticker,
         max_age=post.max_age,
+        body=alert.body,
+        digest=alert.digest,
+        type=reading.type,
+        intent=reading.stored_intent,
         reason=reason,
         reason_code=code,
         reason_params=params,
-        detail=remark_details(alert.remarks),
+        detail=remark_details(alert.remarks) if alert.remarks else None,
         sender_signal_id=alert.sender_signal_id,
         price=alert.price,
-        body=alert.body,
         key=key,
-        digest=post.digest,
         seconds=seconds,
     )

@@ -166,13 +166,11 @@ def _end_of_nested(body: bytes, start: int) -> int:
 def _read_ticker(raw: bytes | None) -> str:
     if raw is None or raw == b"null":
         raise BadAlertError(ReasonCode.TICKER_MISSING)
-    came = shown(raw.decode("utf-8", "replace"), _SHOWN_TICKER_LENGTH)
-    if b"{{" in raw:
-        raise BadAlertError(ReasonCode.TICKER_PLACEHOLDER, came=came)
-    ticker = spell_ticker(raw)
-    if not is_ticker(ticker):
-        raise BadAlertError(ReasonCode.TICKER_NOT_VALID, came=came)
-    return fold(ticker)
+    ticker, is_placeholder = spell_ticker(raw), b"{{" in raw
+    if is_ticker(ticker) and not is_placeholder:
+        return fold(ticker)
+    code = ReasonCode.TICKER_PLACEHOLDER if is_placeholder else ReasonCode.TICKER_NOT_VALID
+    raise BadAlertError(code, came=shown(raw.decode("utf-8", "replace"), _SHOWN_TICKER_LENGTH))
 
 
 def _read_sender_id(raw: bytes | None) -> str | None:
