@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
+import subprocess
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
+import pytest
 import pytest_asyncio
 from pogo_core.util.migrate import apply
 
 from app.db.migrate import migrate
 from app.db.queries import load
+from tests.controller.checkout import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from tests.hosts.postgres import TestServer
 
 DEADLINE_SECONDS = 60
+VERSIONS_BEFORE = ("0e2ff1a", "cb1dd90")  # that may serve on today's schema
 # The last migration of the version that imports without a mark.
 BEFORE = "20261127_02_rN5tC-queue-lookups"
 _SIGNAL = """
@@ -89,6 +94,38 @@ async def test_rows_in_every_state_stay_as_they_are(old_database: str) -> None:
     await migrate(old_database)
     assert await rows() == before
     await old.close()
+
+
+def statements_of(version: str) -> dict[str, str]:
+    """Every named statement of a version's application, by file and name."""
+
+    def git(*command: str) -> str:
+        return subprocess.run(
+            ["git", *command], cwd=REPOSITORY, check=True, capture_output=True, text=True
+        ).stdout
+
+    listing = git("ls-tree", "-r", "--name-only", version, "app").splitlines()
+    found = {}
+    for file in (name for name in listing if name.endswith(".sql") and "/migrations/" not in name):
+        for part in re.split(r"(?m)^-- name: ", git("show", f"{version}:{file}"))[1:]:
+            name, _, statement = part.partition("\n")
+            found[f"{file} {name}"] = statement
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS_BEFORE)
+async def test_the_statements_of_a_version_before_fit_the_schema(database_url: str, version: str) -> None:
+    """It serves while an update runs, and again after a rollback."""
+    connection, wrong = await asyncpg.connect(database_url), {}
+    statements = statements_of(version)
+    assert len(statements) > 80
+    for name, statement in statements.items():
+        try:
+            await connection.prepare(statement)
+        except asyncpg.PostgresError as error:
+            wrong[name] = str(error)
+    assert wrong == {}
+    await connection.close()
 
 
 async def test_deliveries_go_on_while_imported_attempts_are_marked(old_database: str) -> None:
