@@ -28,6 +28,7 @@ def main() -> int:
             return _migrate(settings)
         if arguments.command == "check":
             files.load(settings.config_dir, settings)
+            _check_targets(settings)
             return 0
         return _serve(settings, started_at)
     except ConfigurationError as error:
@@ -36,6 +37,26 @@ def main() -> int:
     except MigrationError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+
+
+def _check_targets(settings: Settings) -> None:
+    """Check that apprise knows each URL of NOTIFY_URLS.
+
+    Raises:
+        ConfigurationError: it does not know one; only its number and scheme are named.
+    """
+    if not settings.notify_urls:
+        return
+    from app.alarms.targets import UnknownTargetError, load, targets_of  # noqa: PLC0415
+
+    urls = settings.notify_urls.split()
+    for target, url in zip(targets_of(urls), urls, strict=True):
+        try:
+            load(url)
+        except UnknownTargetError as error:
+            raise ConfigurationError(
+                f"NOTIFY_URLS=(not shown) is not valid: URL {target.name} is not one that apprise knows"
+            ) from error
 
 
 def _migrate(settings: Settings) -> int:

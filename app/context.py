@@ -34,6 +34,7 @@ class AppContext:
     `unwritten_outcomes` are attempts that ended and could not be stored, with the cause.
     `known_outcomes` are attempts whose outcome this process knows and has not stored yet.
     `sessions` says what each server process of `pool` works for.
+    `alarms_began`: when each alarm began, by code and subject. `notification_targets` are names by key.
     """
 
     settings: Settings
@@ -57,6 +58,8 @@ class AppContext:
     config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
     destination_state: Literal["open", "held"] = "open"
     is_configured: bool = False
+    alarms_began: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    notification_targets: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Count denials by the database's clock."""

@@ -122,3 +122,6 @@ def configure(level: str) -> None:
         logger.setLevel(logging.NOTSET)
     # uvicorn's own access log holds paths and queries, and with them secrets; app.web.middleware writes ours
     logging.getLogger("uvicorn.access").disabled = True
+    # their lines may hold parts of the URLs of notifications
+    for name in ("apprise", "urllib3"):
+        logging.getLogger(name).disabled = True

@@ -1,7 +1,7 @@
 """The composition root: what a process is made of, and in which order it starts and stops."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -11,7 +11,10 @@ from fastapi.responses import JSONResponse
 
 from app import admin, intake, metrics
 from app.admin import live
+from app.alarms import heartbeat, outbox
 from app.alarms import routes as alarm_routes
+from app.alarms.targets import Target, targets_of
+from app.alarms.watch import Watch
 from app.config.store import ConfigStore, Opening
 from app.context import AppContext
 from app.db import address
@@ -65,6 +68,8 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
             started_at=time.monotonic() if started_at is None else started_at,
             config_problems=start.problems,
         )
+        targets = targets_of(settings.notify_urls.split())
+        context.notification_targets = {target.key: target.name for target in targets}
         store = ConfigStore(context.pool, settings, context.wakeups, start, apply=context.apply_config)
         await store.first_look()  # a pause of another process holds before anything is delivered
         intake_service = IntakeService(context)
@@ -77,6 +82,7 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         metrics.BUILD_INFO.labels(settings.app_version).set(1)
         context.supervisor.start("config", partial(store.run, beat("config")))
         _start_workers(context, intake_service, app.state.hub)
+        _start_alarms(context, targets)
         if ignored := address.parse(url).ignored:
             log.warning("parameters of DATABASE_URL have no effect", parameters=list(ignored))
         log.info("started", version=settings.app_version, pool=settings.database_pool_size)
@@ -124,6 +130,16 @@ def _start_workers(context: AppContext, intake_service: IntakeService, hub: Hub)
     sender.start(context)
     start("live", partial(live.run, context, hub))
     start("retention", partial(retention.run, context, "retention"))
+
+
+def _start_alarms(context: AppContext, targets: Sequence[Target]) -> None:
+    start, beat = context.supervisor.start, context.supervisor.heartbeat
+    watch = Watch(context, targets)
+    start("alarms", partial(watch.run, "alarms"))
+    for number, target in enumerate(targets, 1):
+        start(f"notify-{number}", partial(outbox.run, context, target, f"notify-{number}"))
+    if url := context.settings.heartbeat_url:
+        start("heartbeat", partial(heartbeat.run, url, lambda: watch.is_all_well, beat("heartbeat")))
 
 
 async def _internal_error(_request: Request, _error: Exception) -> JSONResponse:

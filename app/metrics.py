@@ -155,6 +155,10 @@ SELLS_AT_RISK = SampledGauge(
 UNCONFIRMED_POSITIONS = SampledGauge(
     "unconfirmed_positions", "Positions that may be open: the outcome of an order is unknown"
 )
+ALARM = SampledGauge("alarm", "Open alarms, by code; `database_up` says whether the database answers", "code")
+NOTIFICATIONS = Counter(
+    "notifications", "Attempts to send a notification, by result: sent, failed, given_up", ["result"]
+)
 LIMITER_TOKENS = SampledGauge(
     "limiter_tokens", "Requests allowed right now, by window: minute, hour", "window"
 )
@@ -189,6 +193,7 @@ _LABEL_VALUES: dict[Counter | Histogram, tuple[str, ...]] = {
     SIGNALS_DECIDED: tuple(DecisionResult),
     SIGNALS_DELIVERED: tuple(Outcome),
     REFRESHES: ("ok", "unchanged", "probation", "failed"),
+    NOTIFICATIONS: ("sent", "failed", "given_up"),
     BY_SIDE_DELIVERY_SECONDS: SIDES,
     BY_SIDE_END_TO_END_SECONDS: SIDES,
 }
@@ -215,6 +220,7 @@ _OURS: tuple[Collector, ...] = (
     *(GROUP_COMMIT_SIZE, SIGNALS_DECIDED),
     *(SIGNALS_DELIVERED, QUEUE_DEPTH, OLDEST_WAITING_SECONDS, SELLS_AT_RISK, LIMITER_TOKENS),
     LIMITER_ENTRY_TOKENS,
+    *(ALARM, NOTIFICATIONS),
     *(UNCONFIRMED_POSITIONS, DESTINATION_STATE, DESTINATION_FAILURES, TOP_N_AGE_SECONDS, TOP_N_SIZE),
     *(REFRESHES, CLIENTS, WORKER_RESTARTS, DATABASE_UP, WORKER_UP, BUILD_INFO, CLOCK_DIFFERENCE_SECONDS),
 )

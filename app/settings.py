@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 import ssl
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -21,6 +22,8 @@ _SECRETS = frozenset(
         "webhook_signing_secret",
         "dest_webhook_url",
         "finviz_elite_auth",
+        "notify_urls",
+        "heartbeat_url",
     }
 )
 
@@ -59,6 +62,24 @@ def _signing_secret(value: str) -> str:
     return value
 
 
+MOST_TARGETS = 10
+_TARGET = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+
+
+def _notify_urls(value: str) -> str:
+    """Accept URLs with whitespace between them; whether apprise knows them is checked where it is loaded."""
+    urls = value.split()
+    if len(urls) > MOST_TARGETS or not all(_TARGET.fullmatch(url) for url in urls):
+        raise ValueError(f"up to {MOST_TARGETS} URLs of apprise, such as tgram://…, with spaces between them")
+    return value
+
+
+def _heartbeat_url(value: str) -> str:
+    if value and not _is_http(value):
+        raise ValueError("an http:// or https:// URL with a host, or nothing")
+    return value
+
+
 def _upper(value: object) -> object:
     return value.strip().upper() if isinstance(value, str) else value
 
@@ -85,6 +106,8 @@ class Settings(BaseSettings):
     top_n: Annotated[int, Field(ge=1, le=500)] = 15
     finviz_refresh_sec: Annotated[int, Field(ge=1, le=86_400)] = 10
     finviz_elite_auth: Secret = ""
+    notify_urls: Annotated[Secret, AfterValidator(_notify_urls)] = ""
+    heartbeat_url: Annotated[Secret, AfterValidator(_heartbeat_url)] = ""
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     forwarding_workers: Annotated[int, Field(ge=1, le=64)] = 8
     queue_max_size: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000

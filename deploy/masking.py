@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MASK = "********"
-_SECRET_NAME = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|AUTH|URL)$", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|AUTH|URLS?)$", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
 _NOT_PLAIN = re.compile(r"[^\n\t\x20-\x7e]")
 _REFERENCE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
@@ -37,12 +37,12 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def secret_values(pairs: Mapping[str, Any]) -> set[str]:
-    """Values worth hiding: 8 characters or more, of a TOKEN, SECRET, PASSWORD, AUTH or URL."""
-    return {
-        str(value)
-        for name, value in pairs.items()
-        if _SECRET_NAME.search(name) and len(str(value)) >= _SHORTEST and isinstance(value, str)
-    }
+    """Values worth hiding: 8 characters or more, of a TOKEN, SECRET, PASSWORD, AUTH or URL; of URLS each."""
+    secrets: set[str] = set()
+    for name, value in pairs.items():
+        if isinstance(value, str) and (found := _SECRET_NAME.search(name)):
+            secrets |= {value, *(value.split() if found[2].upper() == "URLS" else ())}
+    return {secret for secret in secrets if len(secret) >= _SHORTEST}
 
 
 def read_env(path: Path) -> dict[str, str]:

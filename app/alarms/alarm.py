@@ -42,10 +42,12 @@ CODES: Mapping[str, Severity] = {
     "top_n_stale": "warning",
     "top_n_failing": "warning",
     "config_wrong": "warning",
+    "disk_low": "warning",
     "clock_differs": "warning",
     "clock_stepped": "warning",
     "workers_blocked": "warning",
     "workers_failing": "warning",
+    "notifications_failing": "warning",
     **dict[str, Severity].fromkeys(_OF_DENIALS, "warning"),
     # a person did so
     "intake_paused": "info",

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from app.alarms.alarm import Alarm
+from app.alarms.repository import FailingTarget, read_failing
 from app.config.destination_url import fault_of
 from app.config.model import SystemConfig
 from app.context import AppContext
@@ -24,6 +25,7 @@ from app.screener.current import TopN
 from app.signals.reasons import Reason
 
 MOST_OF_A_CODE = 20
+FAILURES_SHOWN = 3  # a target that fails less often in a row is no alarm
 # The others end when the exit leaves, or when a person confirms, dismisses or closes the position.
 SettledByPerson = Literal[
     "sells_expired",
@@ -48,7 +50,10 @@ async def find_alarms(
     at_risk = await repository.fetch_at_risk(connection, destination=destination)
     failing = await circuit_reason(context, connection)
     blocked = await find_blocked(context, connection)
-    return [
+    failing_targets = await read_failing(
+        connection, targets=list(context.notification_targets), failures=FAILURES_SHOWN
+    )
+    found = [
         *exit_alarms(at_risk),
         *circuit_alarms(failing),
         *list_alarms(top_n),
@@ -64,7 +69,26 @@ async def find_alarms(
         *operator_alarms(context.config.system, context.config_problems),
         *clock_alarms(context.clock),
         *destination_alarms(context.config.webhook.url),
+        *disk_alarms(checks.free_bytes(context.settings.config_dir)),
         *(denial_alarm(each) for each in context.denials.episodes().values()),
+        *target_alarms(failing_targets, context.notification_targets),
+    ]
+    now = context.clock.now()
+    for alarm in found:  # the begin of those that are not about a time of their own
+        alarm.since = alarm.since or context.alarms_began.setdefault((alarm.code, alarm.subject), now)
+    return found
+
+
+def target_alarms(failing: Sequence[FailingTarget], names: Mapping[str, str]) -> list[Alarm]:
+    """Return alarms about targets that do not accept their messages; `names` by target. Pure."""
+    return [
+        Alarm(
+            code="notifications_failing",
+            subject=names[each.target],
+            since=each.since,
+            values={"count": str(each.waiting)},
+        )
+        for each in failing
     ]
 
 
@@ -189,6 +213,13 @@ def destination_alarms(url: str | None) -> list[Alarm]:
     """Return the alarm for a current destination URL that is not valid; only a change is refused. Pure."""
     fault = fault_of(url)
     return [Alarm(code="destination_wrong", values={"fault": fault})] if fault else []
+
+
+def disk_alarms(free_bytes: int) -> list[Alarm]:
+    """Return the alarm about too little room for PostgreSQL and the logs. Pure."""
+    if checks.disk(free_bytes)["status"] == "ok":
+        return []
+    return [Alarm(code="disk_low", values={"megabytes": str(free_bytes // 1_000_000)})]
 
 
 def database_alarm() -> Alarm:

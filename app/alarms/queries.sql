@@ -4,3 +4,106 @@
 -- $1 code, $2 subject, $3 until when. A later moment that another person settled stays.
 INSERT INTO settled_alarms (code, subject, until) VALUES ($1, $2, $3)
 ON CONFLICT (code, subject) DO UPDATE SET until = greatest(settled_alarms.until, excluded.until)
+
+-- name: record_seen
+-- $1 codes, $2 subjects of the alarms that a process sees, $3 seconds between two writes. A time ahead of a clock that has stepped
+-- back is written anew. Sorted, so that two processes do not deadlock.
+INSERT INTO alarms AS a (code, subject)
+SELECT DISTINCT code, subject FROM unnest($1::text[], $2::text[]) AS seen (code, subject) ORDER BY code, subject
+ON CONFLICT (code, subject) WHERE ended_at IS NULL DO UPDATE SET seen_at = clock_timestamp()
+WHERE a.seen_at NOT BETWEEN clock_timestamp() - make_interval(secs => $3) AND clock_timestamp()
+
+-- name: end_unseen
+-- $1 seconds. Ends the alarms that no process has seen for so long.
+UPDATE alarms SET ended_at = clock_timestamp()
+WHERE ended_at IS NULL AND seen_at < clock_timestamp() - make_interval(secs => $1)
+RETURNING code, subject, began_at, ended_at, text, announced_at IS NOT NULL AS is_announced
+
+-- name: read_open
+SELECT code, subject, began_at FROM alarms WHERE ended_at IS NULL
+
+-- name: lock_unannounced
+-- $1 codes, $2 subjects of alarms to announce. Those of the codes $3 have lasted for $5 seconds, and are muted for $4 minutes after the
+-- end of an announced one.
+-- Skips locked rows: another process announces them.
+SELECT a.id, a.code, a.subject, a.began_at
+FROM alarms a
+JOIN unnest($1::text[], $2::text[]) AS seen (code, subject) USING (code, subject)
+WHERE a.ended_at IS NULL AND a.announced_at IS NULL
+  AND NOT (a.code = ANY ($3::text[]) AND (
+      a.began_at BETWEEN clock_timestamp() - make_interval(secs => $5) AND clock_timestamp()
+      OR EXISTS (
+          SELECT FROM alarms e
+          WHERE e.code = a.code AND e.subject = a.subject AND e.announced_at IS NOT NULL
+            AND e.ended_at > statement_timestamp() - make_interval(mins => $4) AND e.ended_at <= clock_timestamp())))
+ORDER BY a.began_at
+FOR UPDATE OF a SKIP LOCKED
+
+-- name: mark_announced
+-- $1 ids, $2 what is said of each.
+UPDATE alarms SET announced_at = clock_timestamp(), text = said.text
+FROM unnest($1::bigint[], $2::text[]) AS said (id, text)
+WHERE alarms.id = said.id
+
+-- name: enqueue
+-- $1 targets, $2 name of a message that is sent once, NULL for any other, $3 severity, $4 title, $5 body. Returns the rows inserted.
+INSERT INTO notifications (target, once, severity, title, body)
+SELECT target, $2, $3, $4, $5 FROM unnest($1::text[]) AS target
+ON CONFLICT (target, once) DO NOTHING
+
+-- name: claim
+-- $1 target, $2 seconds until another process may claim it. The target's oldest pending message, if it is due: messages leave in
+-- order. A time further ahead than any delay was written before the clock stepped back.
+UPDATE notifications
+SET claimed_until = clock_timestamp() + make_interval(secs => $2), attempts = attempts + 1
+WHERE id = (SELECT id FROM notifications
+            WHERE target = $1 AND sent_at IS NULL AND given_up_at IS NULL
+            ORDER BY id LIMIT 1
+            FOR UPDATE)
+  AND sent_at IS NULL AND given_up_at IS NULL
+  AND (due_at <= clock_timestamp() OR due_at > clock_timestamp() + interval '1 hour')
+  AND (claimed_until IS NULL OR claimed_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '1 hour')
+RETURNING id, severity, title, body, attempts
+
+-- name: record_sent
+-- $1 id.
+UPDATE notifications SET sent_at = clock_timestamp(), claimed_until = NULL, error = '' WHERE id = $1 AND sent_at IS NULL
+
+-- name: record_failure
+-- $1 id, $2 seconds until the next attempt, $3 error, $4 hours after which it is given up. Returns whether it is.
+UPDATE notifications
+SET claimed_until = NULL, due_at = clock_timestamp() + make_interval(secs => $2), error = $3,
+    given_up_at = CASE WHEN created_at < clock_timestamp() - make_interval(hours => $4) THEN clock_timestamp() END
+WHERE id = $1 AND sent_at IS NULL
+RETURNING given_up_at IS NOT NULL
+
+-- name: read_failing
+-- $1 targets, $2 failed attempts. Targets whose oldest message has failed so often; one that is under way has not failed yet.
+SELECT target, count(*)::int AS waiting, min(created_at) AS since
+FROM notifications
+WHERE target = ANY ($1::text[]) AND sent_at IS NULL AND given_up_at IS NULL
+GROUP BY target
+HAVING max(attempts - CASE WHEN claimed_until IS NULL THEN 0 ELSE 1 END) >= $2
+
+-- name: read_targets
+-- $1 targets. What became of their messages; `error` is that of the newest failure that was not followed by a success.
+SELECT target,
+       (count(*) FILTER (WHERE sent_at IS NULL AND given_up_at IS NULL))::int AS waiting,
+       (count(*) FILTER (WHERE given_up_at IS NOT NULL))::int AS given_up,
+       max(sent_at) AS last_sent_at,
+       coalesce((array_agg(error ORDER BY id DESC) FILTER (WHERE error <> ''))[1], '') AS error
+FROM notifications
+WHERE target = ANY ($1::text[])
+GROUP BY target
+
+-- name: read_day
+-- Signals of the last 24 hours by status, and what is open now.
+SELECT count(*)::int AS received,
+       (count(*) FILTER (WHERE status = 'rejected'))::int AS rejected,
+       (count(*) FILTER (WHERE status = 'forwarded'))::int AS delivered,
+       (count(*) FILTER (WHERE status = 'failed'))::int AS failed,
+       (count(*) FILTER (WHERE status = 'expired'))::int AS expired,
+       (SELECT count(*) FROM positions WHERE status = 'open')::int AS positions,
+       (SELECT count(*) FROM alarms WHERE ended_at IS NULL)::int AS alarms
+FROM signals
+WHERE received_at > statement_timestamp() - interval '24 hours' AND imported_at IS NULL

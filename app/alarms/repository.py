@@ -1,13 +1,178 @@
-"""The statements of `queries.sql` as typed functions."""
+"""The statements of `queries.sql` as typed functions. Times are the database's."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from app.db.pool import Connection
-from app.db.queries import load
+from app.db.pool import Connection, Pool
+from app.db.queries import affected_rows, fetch_one, load
 
 _SQL = load("app.alarms")
+
+
+class OpenAlarm(NamedTuple):
+    """An alarm that has not ended."""
+
+    code: str
+    subject: str
+    began_at: datetime
+
+
+class Unannounced(NamedTuple):
+    """An open alarm without a message, its row locked."""
+
+    id: int
+    code: str
+    subject: str
+    began_at: datetime
+
+
+class Ended(NamedTuple):
+    """An alarm that has just ended. `text` is what the message about its begin said, if there was one."""
+
+    code: str
+    subject: str
+    began_at: datetime
+    ended_at: datetime
+    text: str
+    is_announced: bool
+
+
+class Notification(NamedTuple):
+    """A message that this process has claimed; `attempts` counts the one that follows."""
+
+    id: int
+    severity: str
+    title: str
+    body: str
+    attempts: int
+
+
+class FailingTarget(NamedTuple):
+    """A target that does not accept its messages: how many wait, and since when."""
+
+    target: str
+    waiting: int
+    since: datetime
+
+
+class TargetState(NamedTuple):
+    """What became of a target's messages. `error` is empty if the last attempt succeeded."""
+
+    target: str
+    waiting: int
+    given_up: int
+    last_sent_at: datetime | None
+    error: str
+
+
+class Day(NamedTuple):
+    """Signals of the last 24 hours by status; positions and alarms that are open now."""
+
+    received: int
+    rejected: int
+    delivered: int
+    failed: int
+    expired: int
+    positions: int
+    alarms: int
 
 
 async def settle(connection: Connection, *, code: str, subject: str, until: datetime) -> None:
     """Record that what happened up to `until` is no alarm of this code and subject any more."""
     await connection.execute(_SQL["settle"], code, subject, until)
+
+
+async def record_seen(
+    connection: Connection, *, codes: Sequence[str], subjects: Sequence[str], every_seconds: float
+) -> None:
+    """Insert alarms that have begun, and renew the others at most `every_seconds`."""
+    await connection.execute(_SQL["record_seen"], codes, subjects, every_seconds)
+
+
+async def end_unseen(connection: Connection, *, after_seconds: float) -> list[Ended]:
+    """End the alarms that no process has seen for so long; of several processes one returns each."""
+    return [Ended(**row) for row in await connection.fetch(_SQL["end_unseen"], after_seconds)]
+
+
+async def read_open(connection: Connection) -> list[OpenAlarm]:
+    """Return the alarms that have not ended."""
+    return [OpenAlarm(**row) for row in await connection.fetch(_SQL["read_open"])]
+
+
+async def lock_unannounced(
+    connection: Connection,
+    *,
+    codes: Sequence[str],
+    subjects: Sequence[str],
+    muted_codes: Sequence[str],
+    mute_minutes: int,
+    after_seconds: float,
+) -> list[Unannounced]:
+    """Lock those of the alarms that a message is due about, until the transaction ends.
+
+    Those of `muted_codes` have lasted for `after_seconds`, and did not end within `mute_minutes`.
+    """
+    rows = await connection.fetch(
+        _SQL["lock_unannounced"], codes, subjects, muted_codes, mute_minutes, after_seconds
+    )
+    return [Unannounced(**row) for row in rows]
+
+
+async def mark_announced(connection: Connection, *, ids: Sequence[int], texts: Sequence[str]) -> None:
+    """Record what a message says about each alarm, in the transaction that enqueues it."""
+    await connection.execute(_SQL["mark_announced"], ids, texts)
+
+
+async def enqueue(
+    connection: Connection,
+    *,
+    targets: Sequence[str],
+    severity: str,
+    title: str,
+    body: str,
+    once: str | None = None,
+) -> int:
+    """Insert a message for each target; return how many. One with the name `once` is inserted once."""
+    return affected_rows(await connection.execute(_SQL["enqueue"], targets, once, severity, title, body))
+
+
+async def claim(pool: Pool, *, target: str, lease_seconds: float) -> Notification | None:
+    """Claim the target's oldest message; None if it is not due, another process has it, or there is none."""
+    row = await pool.fetchrow(_SQL["claim"], target, lease_seconds)
+    return None if row is None else Notification(**row)
+
+
+async def record_sent(pool: Pool, *, notification: int) -> None:
+    """Record that a message was sent."""
+    await pool.execute(_SQL["record_sent"], notification)
+
+
+async def record_failure(
+    pool: Pool, *, notification: int, retry_in_seconds: float, error: str, give_up_after_hours: int
+) -> bool:
+    """Record a failed attempt; return whether it was the last."""
+    return bool(
+        await pool.fetchval(
+            _SQL["record_failure"], notification, retry_in_seconds, error, give_up_after_hours
+        )
+    )
+
+
+async def read_failing(
+    connection: Connection, *, targets: Sequence[str], failures: int
+) -> list[FailingTarget]:
+    """Return the targets whose pending messages have failed so often."""
+    rows = await connection.fetch(_SQL["read_failing"], targets, failures)
+    return [FailingTarget(**row) for row in rows]
+
+
+async def read_targets(connection: Connection, *, targets: Sequence[str]) -> dict[str, TargetState]:
+    """Return the state of each target that ever had a message, by target."""
+    rows = await connection.fetch(_SQL["read_targets"], targets)
+    return {row["target"]: TargetState(**row) for row in rows}
+
+
+async def read_day(connection: Connection) -> Day:
+    """Return the figures of the daily summary."""
+    return Day(**await fetch_one(connection, _SQL["read_day"]))

@@ -1,16 +1,19 @@
-"""Routes for the alarms that a person settles."""
+"""Routes for the alarms that a person settles, and for the notifications about alarms."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, StringConstraints
 
-from app.alarms import repository
+from app.alarms import messages, repository
 from app.alarms.conditions import SettledByPerson
 from app.audit import repository as audit_log
-from app.web.dependencies import REFUSALS, CurrentActor, Database, context_of, signed_in
+from app.errors import ConflictError
+from app.web.dependencies import REFUSALS, CurrentActor, Database, Reading, context_of, signed_in
+from app.web.problems import Problem
 
-router = APIRouter(prefix="/admin/alarms", tags=["alarms"], responses=REFUSALS, dependencies=[signed_in])
+router = APIRouter(prefix="/admin", tags=["alarms"], responses=REFUSALS, dependencies=[signed_in])
 
 
 def _storable(text: str) -> str:
@@ -27,8 +30,8 @@ class Settlement(BaseModel):
     until: AwareDatetime
 
 
-@router.post("/settle")
-async def settle(
+@router.post("/alarms/settle")
+async def settle_alarm(
     request: Request, connection: Database, actor: CurrentActor, settlement: Settlement
 ) -> Settlement:
     """Settle an alarm about what has happened up to a moment. What happens later is an alarm again.
@@ -45,3 +48,65 @@ async def settle(
         )
     context_of(request).wakeups.notify("changed")
     return settlement
+
+
+class TargetState(BaseModel):
+    """A target of notifications: its number in NOTIFY_URLS and its scheme, never its URL.
+
+    `waiting`: messages that were not sent yet. `given_up`: not accepted for 24 h. `error`: why the last
+    attempt failed, empty if it did not.
+    """
+
+    name: str
+    waiting: int = 0
+    given_up: int = 0
+    last_sent_at: datetime | None = None
+    error: str = ""
+
+
+class Notifications(BaseModel):
+    """The targets in the order of NOTIFY_URLS. `heartbeat`: whether HEARTBEAT_URL is set."""
+
+    targets: list[TargetState]
+    heartbeat: bool
+
+
+class Queued(BaseModel):
+    """How many messages were queued, one for each target."""
+
+    queued: int
+
+
+@router.get("/notifications")
+async def notifications(request: Request, connection: Reading) -> Notifications:
+    """Who is notified of alarms, and what became of the messages."""
+    context = context_of(request)
+    names = context.notification_targets
+    states = await repository.read_targets(connection, targets=list(names))
+    return Notifications(
+        targets=[
+            TargetState.model_validate({"name": name, **(states[key]._asdict() if key in states else {})})
+            for key, name in names.items()
+        ],
+        heartbeat=bool(context.settings.heartbeat_url),
+    )
+
+
+@router.post(
+    "/notifications/test",
+    status_code=202,
+    responses={409: {"model": Problem, "description": "NOTIFY_URLS is empty"}},
+)
+async def send_test_notification(request: Request, connection: Database, actor: CurrentActor) -> Queued:
+    """Send a message to every target. What became of it is in `GET /admin/notifications`."""
+    context = context_of(request)
+    names = context.notification_targets
+    async with audit_log.attempt(connection, actor, "notifications.test"), connection.transaction():
+        if not names:
+            raise ConflictError("there is nobody to notify: set NOTIFY_URLS in .env and deploy again")
+        with messages.language(context.config.system.notify.language):
+            message = messages.trial()
+        queued = await repository.enqueue(connection, targets=list(names), **message._asdict())
+        await audit_log.record(connection, actor, "notifications.test", after={"queued": queued})
+    context.wakeups.notify("notifications", "changed")
+    return Queued(queued=queued)

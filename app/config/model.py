@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 import msgspec
 from msgspec import Meta, Struct
 
+from app.config.times import parse_time_of_day
 from app.config.value_words import in_words
 from app.errors import ConfigFileError
 from app.settings import Settings, check_destination_url
@@ -92,12 +93,25 @@ class WebhookConfig(Struct, frozen=True, kw_only=True):
     dedupe_window_seconds: Annotated[int, Meta(ge=0, le=86_400)]
 
 
+class Notify(Struct, frozen=True, kw_only=True):
+    """Which alarms are told. One that begins again within `mute_minutes` is told after them, if it lasts.
+
+    `daily_summary_at` is a time such as `08:00` (UTC) or `08:00 America/New_York`; None: no summary.
+    """
+
+    min_severity: Literal["critical", "warning", "info"]
+    mute_minutes: Annotated[int, Meta(ge=0, le=1440)]
+    daily_summary_at: Annotated[str, Meta(max_length=60, pattern=_PRINTABLE)] | None
+    language: Literal["en", "pt-BR"]
+
+
 class SystemConfig(Struct, frozen=True, kw_only=True):
     """The operator's switches. Pauses outlast restarts; only a person resumes."""
 
     duplicate_buys: Literal["forward", "reject"]
     close_on_partial: bool
     retention_days: Annotated[int, Meta(ge=1, le=3650)]
+    notify: Notify
     engine_paused: bool
     delivery_paused: bool
     intake_paused: bool
@@ -142,6 +156,12 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     # a position open.
     "webhook.retry_unknown": {"buy": False, "sell": True},
     "webhook.max_signal_age_seconds": {"buy": 300, "sell": 3600},
+    "system.notify": {
+        "min_severity": "warning",
+        "mute_minutes": 10,
+        "daily_summary_at": None,
+        "language": "en",
+    },
     "system": {
         "duplicate_buys": "forward",
         "close_on_partial": True,
@@ -178,6 +198,8 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
     for group in ("exit_reserve", "retry_unknown", "max_signal_age_seconds"):
         given = as_object(webhook.get(group), WEBHOOK_FILE, group)
         webhook_values[group] = layers.pick(f"webhook.{group}", given)
+    system_values = layers.pick("system", system)
+    system_values["notify"] = _notify(system, layers)
     url = webhook_values["url"]
     if url == "":  # nothing else is paper: a wrong value would count every order as delivered
         webhook_values["url"] = None
@@ -190,10 +212,23 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
     return Config(
         finviz=_finviz(finviz, layers),
         webhook=_checked(webhook_values, WebhookConfig, WEBHOOK_FILE),
-        system=_checked(layers.pick("system", system), SystemConfig, SYSTEM_FILE),
+        system=_checked(system_values, SystemConfig, SYSTEM_FILE),
         sources=layers.sources,
         documents=documents,
     )
+
+
+def _notify(system: Document, layers: "_Layers") -> dict[str, Any]:
+    values = layers.pick("system.notify", as_object(system.get("notify"), SYSTEM_FILE, "notify"))
+    at = values["daily_summary_at"] or None  # an emptied field: no summary
+    values["daily_summary_at"] = at
+    try:
+        if isinstance(at, str):
+            parse_time_of_day(at)
+    except ValueError as error:
+        reason = "must be a time such as 08:00, or 08:00 America/New_York"
+        raise ConfigFileError(SYSTEM_FILE, reason, place="notify.daily_summary_at") from error
+    return values
 
 
 def _check_url(url: object) -> None:

@@ -54,5 +54,7 @@ def _of_length(kind: str, sign: str, limit: str) -> str:
 
 
 def _choices(section: type[Struct], place: str) -> list[str]:
-    hint = get_type_hints(section).get(place)
+    hint: object = section
+    for name in place.split("."):
+        hint = get_type_hints(hint).get(name) if isinstance(hint, type) else None
     return [str(choice) for choice in get_args(hint)] if get_origin(hint) is Literal else []

@@ -1,8 +1,10 @@
-"""The checks of `/health`: what makes a process unhealthy, and what degrades it. Pure."""
+"""The checks of `/health`: what makes a process unhealthy or degrades it. Pure, except `free_bytes`."""
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from app.db.clock import ClockStep
@@ -189,6 +191,11 @@ def configuration(problems: Mapping[str, ConfigFileError]) -> Check:
     if not problems:
         return {"status": "ok"}
     return _degraded("; ".join(_place(name, problem) for name, problem in problems.items()))
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free bytes of the file system at the root of a folder's path."""
+    return shutil.disk_usage(folder.resolve().anchor).free
 
 
 def disk(free_bytes: int) -> Check:

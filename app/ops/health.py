@@ -1,7 +1,6 @@
 """The routes `/health` and `/health/detailed`."""
 
 import asyncio
-import shutil
 import time
 from typing import Annotated, Any
 
@@ -69,7 +68,7 @@ class Health:
             ),
             "configuration": checks.configuration(context.config_problems),
             "clock": checks.clock(context.clock.difference, differs=context.clock.differs),
-            "disk": checks.disk(shutil.disk_usage(context.settings.config_dir.resolve().anchor).free),
+            "disk": checks.disk(checks.free_bytes(context.settings.config_dir)),
         }
         return HealthAnswer(
             status=checks.overall(found.values()),

@@ -52,6 +52,18 @@ DELETE FROM settled_alarms
 WHERE (code, subject) IN (
     SELECT code, subject FROM settled_alarms WHERE until < now() - make_interval(days => $1 + 1) LIMIT $2)
 
+-- name: alarms
+-- $1 days, $2 batch size. Alarms that have ended.
+DELETE FROM alarms
+WHERE id IN (
+    SELECT id FROM alarms WHERE ended_at < now() - make_interval(days => $1) LIMIT $2 FOR UPDATE SKIP LOCKED)
+
+-- name: notifications
+-- $1 days, $2 batch size. Also those of a target that is not configured any more.
+DELETE FROM notifications
+WHERE id IN (SELECT id FROM notifications ORDER BY id LIMIT $2)
+  AND created_at < now() - make_interval(days => $1)
+
 -- name: attempt_counts
 -- $1 days (at least one), $2 batch size. No window of the limiter is longer than an hour.
 DELETE FROM attempt_counts

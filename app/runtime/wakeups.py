@@ -4,9 +4,9 @@ import asyncio
 from typing import Literal, get_args
 from weakref import WeakKeyDictionary
 
-Topic = Literal["received", "approved", "listed", "changed"]
+Topic = Literal["received", "approved", "listed", "changed", "notifications"]
 """`received`: signals wait for a decision; `approved`: deliveries may be due; `listed`: a list was stored;
-`changed`: pages are stale."""
+`changed`: pages are stale; `notifications`: messages to people are due."""
 
 
 class _Bell:

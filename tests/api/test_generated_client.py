@@ -36,7 +36,7 @@ FOREIGN = {**BEARER, "Origin": "https://elsewhere.example"}
 async def app(start_app: Callable[..., Awaitable[AppServer]], tmp_path: Path) -> AppServer:
     """An application with a secret for the webhook, paper for a destination, and a list."""
     (tmp_path / "finviz_config.json").write_text(LISTED)
-    return await start_app(webhook_secret=SECRET)
+    return await start_app(webhook_secret=SECRET, notify_urls="json://127.0.0.1:9/nobody")
 
 
 @pytest_asyncio.fixture
@@ -148,6 +148,16 @@ async def call_configuration(api: GeneratedClient) -> None:
             assert getattr(switches, f"{part}_paused") is is_paused
 
 
+async def call_alarms(api: GeneratedClient) -> None:
+    """Settle an alarm, and notify of nothing."""
+    settlement = api.models.Settlement.from_dict(
+        {"code": "sells_failed", "subject": "NVDA", "until": "2026-11-29T10:00:00Z"}
+    )
+    assert (await api.call("settle_alarm", body=settlement)).subject == "NVDA"
+    assert (await api.call("send_test_notification")).queued == 1
+    assert [target.name for target in (await api.call("notifications")).targets] == ["1 (json)"]
+
+
 async def call_database(api: GeneratedClient) -> None:
     """Export, import what was exported, clear."""
     exported = await api.call("export_signals")
@@ -166,6 +176,7 @@ async def call_everything(api: GeneratedClient, app: AppServer) -> None:
     await call_records(api, app)
     await call_strategies(api)
     await call_configuration(api)
+    await call_alarms(api)
     await call_database(api)
     assert api.operations.keys() - api.calls.keys() == set()
 

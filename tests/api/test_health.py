@@ -258,6 +258,17 @@ def test_check_reads_the_files_too(database_url: str, tmp_path: Path) -> None:
     assert "webhook_config.json: line 1: timeout" in result.stderr
 
 
+def test_check_names_a_target_that_apprise_does_not_know(database_url: str, tmp_path: Path) -> None:
+    environment = _environment(database_url, tmp_path, NOTIFY_URLS="json://127.0.0.1/hook")
+    assert _run("check", environment).returncode == 0
+    urls = "json://127.0.0.1/s3cret nonsense://s3cret"
+    result = _run("check", _environment(database_url, tmp_path, NOTIFY_URLS=urls))
+    assert (result.returncode, result.stdout) == (78, "")
+    assert result.stderr == (
+        "NOTIFY_URLS=(not shown) is not valid: URL 2 (nonsense) is not one that apprise knows\n"
+    )
+
+
 def test_migrate_may_run_again_and_names_a_database_that_is_away(database_url: str, tmp_path: Path) -> None:
     assert _run("migrate", _environment(database_url, tmp_path)).returncode == 0
     away = _run("migrate", _environment(f"postgresql://postgres@127.0.0.1:{_free_port()}/x", tmp_path))

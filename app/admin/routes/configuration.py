@@ -17,6 +17,7 @@ from app.config.model import (
     Document,
     ExitReserve,
     MaxSignalAge,
+    Notify,
     RetryUnknown,
     Source,
     SystemConfig,
@@ -87,6 +88,18 @@ class WebhookValues(SectionValues):
     dedupe_window_seconds: int | None = Field(None, description="0: off")
 
 
+class NotifyValues(SectionValues):
+    """Which alarms are told to the targets of NOTIFY_URLS."""
+
+    section = Notify
+    may_be_empty = frozenset({"daily_summary_at"})
+
+    min_severity: str | None = Field(None, description="`critical`, `warning` or `info`")
+    mute_minutes: int | None = Field(None, description="0: off; alarms about exits are never muted")
+    daily_summary_at: str | None = Field(None, description="such as `08:00 America/New_York`; empty: none")
+    language: str | None = Field(None, description="`en` or `pt-BR`")
+
+
 class SystemValues(SectionValues):
     """The system's settings. A key left out is unchanged; null falls back to .env, else to the default.
 
@@ -98,6 +111,7 @@ class SystemValues(SectionValues):
     duplicate_buys: str | None = Field(None, description="`forward` or `reject`")
     close_on_partial: bool | None = None
     retention_days: int | None = None
+    notify: NotifyValues | None = None
     engine_paused: bool | None = None
     delivery_paused: bool | None = None
     intake_paused: bool | None = None

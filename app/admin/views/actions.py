@@ -24,6 +24,7 @@ Area = Literal[
     "system",
     "config",
     "database",
+    "notifications",
 ]
 Result = Literal["done", "refused"]
 

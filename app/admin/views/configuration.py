@@ -6,19 +6,21 @@ from fastapi import Request
 
 from app.admin.fields import fields_of
 from app.admin.routes import configuration
+from app.alarms import routes as alarms
 from app.config.model import PAUSES, SystemConfig, WebhookConfig
 from app.db.pool import Connection
 from app.web.dependencies import context_of
 
 
-async def read(request: Request, _: Connection) -> dict[str, Any]:
-    """Return the pauses, and the fields of both files."""
+async def read(request: Request, connection: Connection) -> dict[str, Any]:
+    """Return the pauses, the targets of notifications, and the fields of both files."""
     webhook = await configuration.webhook_config(request)
     system = await configuration.system_config(request)
     context = context_of(request)
     return {
         "pauses": {name.removesuffix("_paused"): getattr(context.config.system, name) for name in PAUSES},
         "signed": webhook.signed,
+        "notifications": await alarms.notifications(request, connection),
         "sections": [
             (
                 "webhook",

@@ -91,8 +91,8 @@ async def listening(port: int = 0) -> AsyncIterator[Receiver]:
     """Run a receiver on a loopback port until the block ends."""
     receiver = Receiver()
     application = web.Application()
-    application.router.add_post("/{path:.*}", receiver.handle)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    application.router.add_route("*", "/{path:.*}", receiver.handle)
+    runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()

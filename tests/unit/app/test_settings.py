@@ -53,6 +53,10 @@ def test_an_empty_variable_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
             "hidden!",
             "WEBHOOK_SIGNING_SECRET=(not shown) is not valid: it must be base64",
         ),
+        ("NOTIFY_URLS", "hidden", "NOTIFY_URLS=(not shown) is not valid: it must be up to 10 URLs"),
+        ("NOTIFY_URLS", "json://hidden hidden", "NOTIFY_URLS=(not shown) is not valid: it must be up to"),
+        ("NOTIFY_URLS", "json://hidden " * 11, "NOTIFY_URLS=(not shown) is not valid: it must be up to"),
+        ("HEARTBEAT_URL", "ftp://hidden", "HEARTBEAT_URL=(not shown) is not valid: it must be an http://"),
     ],
 )
 def test_a_wrong_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str) -> None:

@@ -33,6 +33,15 @@ def test_secrets_of_an_env_file_are_found(tmp_path: Path, line: str, secret: str
     assert secret_values(read_env(tmp_path / ".env")) == {secret}
 
 
+def test_each_of_several_urls_is_a_secret(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("NOTIFY_URLS='tgram://token/chat mailtos://user:pw@mail'\n", "utf-8")
+    assert secret_values(read_env(tmp_path / ".env")) == {
+        "tgram://token/chat mailtos://user:pw@mail",
+        "tgram://token/chat",
+        "mailtos://user:pw@mail",
+    }
+
+
 def test_advice_that_shows_a_reference_stays_readable(tmp_path: Path) -> None:
     """`.env.example` writes DATABASE_URL with a reference, and so does what a refusal says about it."""
     advice = "DATABASE_URL=postgresql+asyncpg://postgres:${POSTGRES_PASSWORD}@postgres:5432/trading_signals"

@@ -133,6 +133,15 @@ def test_a_wrong_file_is_named_with_place_and_reason(
         (WEBHOOK_FILE, {"retry_unknown": {"buy": 1}}, "must be true or false, not a whole number"),
         (WEBHOOK_FILE, {"exit_reserve": {"per_hour": 1.5}}, "must be a whole number, not a number"),
         (SYSTEM_FILE, {"duplicate_buys": 5}, "must be a text, not a whole number"),
+        (SYSTEM_FILE, {"notify": 5}, "must be an object"),
+        (SYSTEM_FILE, {"notify": {"min_severity": "high"}}, "must be one of: critical, warning, info"),
+        (SYSTEM_FILE, {"notify": {"mute_minutes": -1}}, "must be at least 0"),
+        (
+            SYSTEM_FILE,
+            {"notify": {"daily_summary_at": "8 o'clock"}},
+            "must be a time such as 08:00, or 08:00 America/New_York",
+        ),
+        (SYSTEM_FILE, {"notify": {"daily_summary_at": 8}}, "must be a text, not a whole number"),
     ],
 )
 def test_a_wrong_value_is_told_in_plain_words(file: str, content: dict[str, Any], reason: str) -> None:

@@ -16,6 +16,7 @@ import app
 from app.admin.routes.configuration import BuySellSeconds, WebhookValues
 from app.admin.routes.database import ClearOrder
 from app.admin.routes.strategies import StrategyValues
+from app.alarms import targets
 from app.config import value_words
 from app.config.destination_url import fault_of
 from app.config.model import Strategy, SystemConfig, WebhookConfig
@@ -160,6 +161,7 @@ def test_no_refusal_of_ours_is_left_in_english(keys_told: set[str]) -> None:
     said |= {os.strerror(trouble) for trouble in troubles}
     said |= {"config/system_config.json: line 3: retention_days: is required"}
     said |= {f"{column}: {words}" for column, words in history._ALLOWED.items()}  # noqa: SLF001
+    said |= {targets.NOT_KNOWN, targets.NOT_ACCEPTED, targets.NO_ANSWER}
     said |= {history._NOT_TEXT, history._OUT_OF_RANGE, "must not be in the future"}  # noqa: SLF001
     said |= {spreadsheet._NOT_CSV, str(spreadsheet._TooLongError()), importing._NOT_STORABLE}  # noqa: SLF001
     assert len(said) > 80

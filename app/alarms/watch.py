@@ -1,0 +1,199 @@
+"""Watch the alarms: when each began and ended, and which messages follow from it.
+
+Every process does so. An alarm is a row that one of them inserts and one of them ends; the message is
+enqueued in the same transaction, so it is enqueued once.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from app import metrics
+from app.alarms import messages, repository
+from app.alarms.alarm import CODES, SEVERITIES, Alarm
+from app.alarms.conditions import database_alarm, find_alarms
+from app.alarms.repository import Ended
+from app.alarms.targets import Message, Target
+from app.config.model import Notify
+from app.config.times import parse_time_of_day
+from app.context import AppContext
+from app.db.errors import TRANSIENT_DB_ERRORS
+from app.db.pool import Connection
+from app.screener.current import current_top_n
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 2.0
+SEEN_EVERY_SECONDS, END_AFTER_SECONDS = 3.0, 12.0
+# A process that has just started does not see all that it will see; what it saw before is ended no sooner.
+START_SECONDS = 30.0
+# What is over sooner is not told, such as a list that is missing after a start.
+ANNOUNCE_AFTER_SECONDS = 30.0
+COST_FACTOR = 20  # it takes at most 5 % of the time
+_LONGEST_PAUSE_SECONDS = 10.0
+_LIMIT_SECONDS = 10.0
+SUMMARY_LATE = timedelta(hours=1)
+
+
+class Watch:
+    """The alarms that this process saw last."""
+
+    def __init__(self, context: AppContext, targets: Sequence[Target]) -> None:
+        self._context = context
+        self._targets = targets
+        self._seen: list[Alarm] = []
+        self._seen_at = 0.0
+        self._summarised: datetime | None = None
+        self._away_since: float | None = None
+        self._is_away_told = False
+        self._sending: set[asyncio.Task[str]] = set()  # messages about the database, which cannot be stored
+
+    @property
+    def is_all_well(self) -> bool:
+        """Whether a look within the last minute found no alarm above `info`, and all workers are alive."""
+        is_recent = bool(self._seen_at) and time.monotonic() - self._seen_at < 60
+        is_alive = all(state.alive for state in self._context.supervisor.states().values())
+        return is_recent and is_alive and all(alarm.severity == "info" for alarm in self._seen)
+
+    async def run(self, name: str) -> None:
+        """Look every 2 s."""
+        while True:
+            self._context.supervisor.beat(name)
+            started = time.monotonic()
+            try:
+                async with asyncio.timeout(_LIMIT_SECONDS):
+                    await self.look()
+            except TRANSIENT_DB_ERRORS:
+                self._tell_away()
+                raise
+            self._tell_back()
+            self._context.supervisor.beat(name)
+            pause = min(max(LOOK_SECONDS, COST_FACTOR * (time.monotonic() - started)), _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+
+    async def look(self) -> None:
+        """Record which alarms there are, and enqueue the messages that are due."""
+        context, notify = self._context, self._context.config.system.notify
+        async with context.pool.acquire(timeout=5) as connection:
+            top_n = await current_top_n(context, connection)
+            alarms = await find_alarms(context, connection, top_n=top_n, waiting=context.queues.approved)
+            with messages.language(notify.language):
+                async with connection.transaction():
+                    await self._record(connection, alarms, notify)
+                async with connection.transaction():
+                    await self._summarise(connection, notify)
+            opened = await repository.read_open(connection)
+        context.alarms_began = {(each.code, each.subject): each.began_at for each in opened}
+        self._seen, self._seen_at = alarms, time.monotonic()
+        counts = Counter(alarm.code for alarm in alarms)
+        for code in CODES:
+            metrics.ALARM.set(counts[code], code)
+
+    def _tell_away(self) -> None:
+        """Tell every target that the database is unavailable, once it has been so for a while.
+
+        Not by the outbox, which is in the database: each process tells it, and does not try again.
+        """
+        now = time.monotonic()
+        self._away_since = self._away_since or now
+        if self._is_away_told or now - self._away_since < ANNOUNCE_AFTER_SECONDS:
+            return
+        self._is_away_told = True
+        since = self._context.clock.now() - timedelta(seconds=now - self._away_since)
+        with messages.language(self._context.config.system.notify.language):
+            self._send(messages.begun([(database_alarm(), since)]))
+
+    def _tell_back(self) -> None:
+        """Tell every target that the database answers again, where it was told that it did not."""
+        away_since, self._away_since = self._away_since, None
+        if not self._is_away_told or away_since is None:
+            return
+        self._is_away_told = False
+        now = self._context.clock.now()
+        began = now - timedelta(seconds=time.monotonic() - away_since)
+        alarm = database_alarm()
+        with messages.language(self._context.config.system.notify.language):
+            self._send(messages.over([Ended(alarm.code, "", began, now, alarm.text, is_announced=True)]))
+
+    def _send(self, message: Message) -> None:
+        for target in self._targets:
+            task = asyncio.create_task(target.send(message))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+    async def _record(self, connection: Connection, alarms: Sequence[Alarm], notify: Notify) -> None:
+        await repository.record_seen(
+            connection,
+            codes=[alarm.code for alarm in alarms],
+            subjects=[alarm.subject for alarm in alarms],
+            every_seconds=SEEN_EVERY_SECONDS,
+        )
+        queued = 0
+        if time.monotonic() - self._context.started_at > START_SECONDS:
+            ended = await repository.end_unseen(connection, after_seconds=END_AFTER_SECONDS)
+            for each in ended:
+                log.info("alarm ended", code=each.code, subject=each.subject)
+            if told := [each for each in ended if each.is_announced]:
+                queued += await self._enqueue(connection, messages.over(told))
+        if self._targets:
+            queued += await self._announce(connection, alarms, notify)
+        if queued:
+            self._context.wakeups.notify("notifications")
+
+    async def _announce(self, connection: Connection, alarms: Sequence[Alarm], notify: Notify) -> int:
+        told = set(SEVERITIES[: SEVERITIES.index(notify.min_severity) + 1])
+        due = {(alarm.code, alarm.subject): alarm for alarm in alarms if alarm.severity in told}
+        found = await repository.lock_unannounced(
+            connection,
+            codes=[code for code, _ in due],
+            subjects=[subject for _, subject in due],
+            muted_codes=MUTED_CODES,
+            mute_minutes=notify.mute_minutes,
+            after_seconds=ANNOUNCE_AFTER_SECONDS,
+        )
+        if not found:
+            return 0
+        begun = [(due[each.code, each.subject], each.began_at) for each in found]
+        for alarm, _ in begun:
+            log.warning("alarm", code=alarm.code, subject=alarm.subject)
+        await repository.mark_announced(
+            connection,
+            ids=[each.id for each in found],
+            texts=[alarm.text for alarm, _ in begun],
+        )
+        return await self._enqueue(connection, messages.begun(begun))
+
+    async def _summarise(self, connection: Connection, notify: Notify) -> None:
+        """Enqueue the daily summary, once a day whatever restarts and however many processes."""
+        at = due_summary(notify.daily_summary_at, self._context.clock.now())
+        if at is None or not self._targets or at == self._summarised:
+            return
+        day = await repository.read_day(connection)
+        if await self._enqueue(connection, messages.summary(day), once=f"summary {at:%Y-%m-%d}"):
+            self._context.wakeups.notify("notifications")
+        self._summarised = at
+
+    async def _enqueue(self, connection: Connection, message: Message, once: str | None = None) -> int:
+        return await repository.enqueue(
+            connection, targets=[target.key for target in self._targets], once=once, **message._asdict()
+        )
+
+
+# Fails open: that an exit did not get through is told at once, each time it happens.
+MUTED_CODES = tuple(code for code, severity in CODES.items() if severity != "critical")
+
+
+def due_summary(configured: str | None, now: datetime) -> datetime | None:
+    """Return the moment of the newest summary that is due now, at most an hour late; None without one."""
+    if configured is None:
+        return None
+    hour, minute, zone = parse_time_of_day(configured)
+    local = now.astimezone(zone)
+    at = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    if at > local:
+        at -= timedelta(days=1)
+    return at if local - at < SUMMARY_LATE else None
