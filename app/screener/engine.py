@@ -16,7 +16,7 @@ from app.screener import repository
 from app.screener.pace import Pace, backoff_seconds
 from app.screener.parsing.parser import Parser
 from app.screener.probation import AGREEING_REFRESHES, ON_PROBATION, Candidate, difference, next_candidate
-from app.screener.providers import BlockedError, Found, Request, SourceError, provider_of
+from app.screener.providers import BlockedError, Found, ProviderError, Request, provider_of
 from app.screener.providers.finviz import open_client
 from app.screener.repository import NewList
 
@@ -134,7 +134,7 @@ class Engine:
             max_age_seconds = strategy.max_age_seconds if provider.ages else None
             kind, tickers = await provider.fetch(self._request(strategy))
             found = Found(kind, tickers[: strategy.top_n])
-        except SourceError as error:
+        except ProviderError as error:
             await self._reject(strategy, f"{error}{self._back_off(error)}", max_age_seconds)
             return
         self._blocked_in_a_row = 0
@@ -205,7 +205,7 @@ class Engine:
                 )
         return not is_renewed
 
-    def _back_off(self, error: SourceError) -> str:
+    def _back_off(self, error: ProviderError) -> str:
         """Back off from a site that blocked us; return what the stored reason says of it."""
         if not isinstance(error, BlockedError):
             return ""

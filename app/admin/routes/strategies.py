@@ -191,18 +191,16 @@ def _replaced(
     in_force = {strategy.url for strategy in config.finviz.strategies}
     for index, strategy in enumerate(finviz.strategies):
         if strategy.url not in in_force:
-            _check_source(
-                strategy.url, f"strategies[{index}].url", allow_other_hosts=finviz.allow_other_hosts
-            )
+            _check_url(strategy.url, f"strategies[{index}].url", allow_other_hosts=finviz.allow_other_hosts)
         if strategy not in config.finviz.strategies:
             _check_pace(strategy, f"strategies[{index}]")
     return {FINVIZ_FILE: document}
 
 
-def _check_source(url: str, place: str, *, allow_other_hosts: bool) -> None:
+def _check_url(url: str, place: str, *, allow_other_hosts: bool) -> None:
     try:
         providers.check(url, allow_other_hosts=allow_other_hosts)
-    except providers.SourceError as error:
+    except providers.ProviderError as error:
         raise ConfigFileError(FINVIZ_FILE, str(error), place=place) from error
 
 

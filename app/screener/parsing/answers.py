@@ -7,7 +7,7 @@ from msgspec import Struct
 from app.screener.parsing.challenges import challenge_in
 from app.screener.parsing.readers import read_page
 from app.screener.parsing.rows import has_head, read_export, read_watchlist
-from app.screener.parsing.tickers import BlockedError, SourceError
+from app.screener.parsing.tickers import BlockedError, ProviderError
 
 _CSV_TYPES = frozenset({"text/csv", "application/csv", "text/comma-separated-values"})
 
@@ -41,7 +41,7 @@ def parse(job: Job, content: bytes) -> Parsed:
     """Parse the content. The result has the error where there is no list."""
     try:
         return _parse(job, content)
-    except SourceError as error:
+    except ProviderError as error:
         return Parsed(error=str(error), blocked=isinstance(error, BlockedError))
 
 
@@ -50,7 +50,7 @@ def _parse(job: Job, content: bytes) -> Parsed:
         try:
             return Parsed(tickers=read_watchlist(content.decode("utf-8-sig")), table=True)
         except UnicodeDecodeError as error:
-            raise SourceError("it must be UTF-8 text") from error
+            raise ProviderError("it must be UTF-8 text") from error
     text = content.decode("utf-8-sig", "replace")
     is_markup = text.lstrip()[:1] == "<"
     if job.kind == "export" or (not is_markup and (job.media_type in _CSV_TYPES or has_head(text))):
@@ -63,5 +63,5 @@ def _export(text: str, *, is_markup: bool) -> list[str]:
     if is_markup or not has_head(text):
         if phrase := challenge_in(text):
             raise BlockedError(f"the site answered with the words {phrase!r}", None)
-        raise SourceError("the export has no column Ticker: is FINVIZ_ELITE_AUTH right?")
+        raise ProviderError("the export has no column Ticker: is FINVIZ_ELITE_AUTH right?")
     return read_export(text)

@@ -18,7 +18,7 @@ import msgspec
 import app
 from app.screener.parsing.answers import Job, Parsed
 from app.screener.parsing.child import LENGTHS, READY
-from app.screener.parsing.tickers import BlockedError, SourceError
+from app.screener.parsing.tickers import BlockedError, ProviderError
 
 LARGEST_BYTES = 2_000_000
 PARSE_SECONDS = 5.0
@@ -55,17 +55,17 @@ class Parser:
         """Return the tickers of the content.
 
         Raises:
-            SourceError: it has no list, is larger than 2 MB, takes more than 5 s, or ends the child.
+            ProviderError: it has no list, is larger than 2 MB, takes more than 5 s, or ends the child.
             BlockedError: it is a challenge page.
         """
         if len(content) > LARGEST_BYTES:
-            raise SourceError(f"larger than {LARGEST_BYTES // 1_000_000} MB")
+            raise ProviderError(f"larger than {LARGEST_BYTES // 1_000_000} MB")
         async with self._lock:
             found = await self._run(job, content)
         if found.blocked:
             raise BlockedError(found.error, None)
         if found.error:
-            raise SourceError(found.error)
+            raise ProviderError(found.error)
         return found
 
     async def close(self) -> None:
@@ -85,9 +85,9 @@ class Parser:
                 found = await _exchange(child, job, content)
             is_answered = True
         except TimeoutError as error:
-            raise SourceError(f"reading it took more than {PARSE_SECONDS:g} s") from error
+            raise ProviderError(f"reading it took more than {PARSE_SECONDS:g} s") from error
         except (OSError, EOFError) as error:
-            raise SourceError("the process that reads it ended: it may need too much memory") from error
+            raise ProviderError("the process that reads it ended: it may need too much memory") from error
         finally:
             if not is_answered:
                 await self.close()

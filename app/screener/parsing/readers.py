@@ -12,7 +12,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from app.screener.pace import ROWS_A_PAGE
 from app.screener.parsing.challenges import challenge_in
-from app.screener.parsing.tickers import BlockedError, SourceError, is_ticker
+from app.screener.parsing.tickers import BlockedError, ProviderError, is_ticker
 
 # "#1 / 8812 Total", before that "Total: 8812 #1"
 _TOTAL = re.compile(r"#\s*\d+\s*/\s*(\d[\d,]{,12})\s*Total|Total:\s*(\d[\d,]{,12})", re.ASCII)
@@ -32,12 +32,12 @@ def read_page(html: str, first: int) -> Page:
     """Read the page whose first row has rank `first` (1, 21, 41 …).
 
     Raises:
-        SourceError: no ticker, fewer rows than the page itself says it has, or elements nested too deeply.
+        ProviderError: no ticker, fewer rows than the page itself says it has, or elements nested too deeply.
         BlockedError: instead of rows it has the words of a limit or a challenge.
     """
     tree = LexborHTMLParser(html)
     if _is_deep(tree):
-        raise SourceError(f"the page r={first} has more than {_DEEPEST} elements inside one another")
+        raise ProviderError(f"the page r={first} has more than {_DEEPEST} elements inside one another")
     total, more = _total(tree), _links_beyond(tree, first)
     if total is not None:
         expected, last = min(ROWS_A_PAGE, total - first + 1), first + ROWS_A_PAGE > total
@@ -52,8 +52,8 @@ def read_page(html: str, first: int) -> Page:
     if phrase := challenge_in(_visible_text(tree)):
         raise BlockedError(f"the page r={first} has the words {phrase!r} instead of rows", None)
     if not found:
-        raise SourceError(f"no tickers on the page r={first}")
-    raise SourceError(f"the page r={first} has {len(found)} of {expected} rows")
+        raise ProviderError(f"no tickers on the page r={first}")
+    raise ProviderError(f"the page r={first} has {len(found)} of {expected} rows")
 
 
 def _by_attribute(tree: LexborHTMLParser) -> Iterable[str]:

@@ -20,7 +20,7 @@ from app.screener.parsing.heads import (
     looks_like_tickers,
     named_column,
 )
-from app.screener.parsing.tickers import Cell, SourceError, clean, is_ticker
+from app.screener.parsing.tickers import Cell, ProviderError, clean, is_ticker
 from app.signals.tickers import without_exchange
 
 _SEPARATORS = ",;\t|"
@@ -44,14 +44,14 @@ def read_export(text: str) -> list[str]:
     """Return the ticker column of an export.
 
     Raises:
-        SourceError: no such column, as in the answer to a wrong token; a row is cut off; or no ticker.
+        ProviderError: no such column, as in the answer to a wrong token; a row is cut off; or no ticker.
     """
     rows = _rows(text, comments=False)
     column = named_column(rows[0].cells) if rows else None
     if column is None:
-        raise SourceError("the export has no column Ticker: is FINVIZ_ELITE_AUTH right?")
+        raise ProviderError("the export has no column Ticker: is FINVIZ_ELITE_AUTH right?")
     if any(len(row.cells) != len(rows[0].cells) for row in rows):
-        raise SourceError("the export ends in the middle of a row")
+        raise ProviderError("the export ends in the middle of a row")
     return clean(Cell(row.line, column + 1, row.cells[column]) for row in rows[1:])
 
 
@@ -62,26 +62,26 @@ def read_watchlist(text: str) -> list[str]:
     with an exchange, or of a single line of tickers; else the first column.
 
     Raises:
-        SourceError: a cell is not a ticker, several columns could hold the tickers, the first column holds
+        ProviderError: a cell is not a ticker, several columns could hold the tickers, the first column holds
             numbers or dates, or there is no ticker.
     """
     rows = _rows(text, comments=True)
     if not rows:
-        raise SourceError("it has no tickers")
+        raise ProviderError("it has no tickers")
     head = head_of([row.cells for row in rows])
     if head is not None:
         return clean(_below(rows[head].cells, rows[head + 1 :]))
     words = [[word for word in row.cells if word] for row in rows]
     # Fails closed for buys, which wait for a list; an exit needs none.
     if len(rows) > 1 and _is_numbered([row.cells for row in rows]):
-        raise SourceError(
+        raise ProviderError(
             "the first column holds numbers or dates: write a first line that names the column Ticker, "
             "or one ticker a line"
         )
     if all(":" in word for row in words for word in row) or (len(rows) == 1 and _is_list(words[0])):
         return clean(_symbol(row, index) for row in rows for index in range(len(row.cells)))
     if len(rows) > 1 and _is_ambiguous(words):
-        raise SourceError(
+        raise ProviderError(
             "several columns could hold the tickers: write a first line that names the column Ticker, "
             "or one ticker a line"
         )
@@ -170,7 +170,7 @@ def _numbered(reader: Iterable[list[str]], *, comments: bool) -> Iterator[Row]:
                 yield Row(line, words)
             line = getattr(reader, "line_num", line) + 1
     except csv.Error as error:
-        raise SourceError(f"line {line} is not valid CSV") from error
+        raise ProviderError(f"line {line} is not valid CSV") from error
 
 
 def _is_comment(line: str) -> bool:

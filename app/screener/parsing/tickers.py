@@ -9,14 +9,14 @@ Kind = Literal["html", "csv", "list", "file"]
 _TICKER = re.compile(r"[A-Z0-9.-]{1,20}")
 
 
-class SourceError(Exception):
+class ProviderError(Exception):
     """A fetch without a usable list; the text tells the operator what, where and why.
 
     It names places (line, column, page), never the content of a file or a page.
     """
 
 
-class BlockedError(SourceError):
+class BlockedError(ProviderError):
     """The site blocked the request (429, 403). `retry_after`: seconds, None if the site named none."""
 
     def __init__(self, message: str, retry_after: float | None) -> None:
@@ -48,7 +48,7 @@ def clean(cells: Iterable[Cell]) -> list[str]:
     """Return the tickers: trimmed, in upper case, without empty words and duplicates; the first place counts.
 
     Raises:
-        SourceError: a word is not a ticker, or no ticker is left.
+        ProviderError: a word is not a ticker, or no ticker is left.
     """
     tickers: dict[str, None] = {}
     for line, column, word in cells:
@@ -57,9 +57,11 @@ def clean(cells: Iterable[Cell]) -> list[str]:
             continue
         if not is_ticker(ticker):
             if line:
-                raise SourceError(f"line {line}, column {column} is not a ticker: use 1 to 20 of A-Z 0-9 . -")
-            raise SourceError(f"entry {column} of the list is not a ticker: use 1 to 20 of A-Z 0-9 . -")
+                raise ProviderError(
+                    f"line {line}, column {column} is not a ticker: use 1 to 20 of A-Z 0-9 . -"
+                )
+            raise ProviderError(f"entry {column} of the list is not a ticker: use 1 to 20 of A-Z 0-9 . -")
         tickers[ticker] = None
     if not tickers:
-        raise SourceError("it has no tickers")
+        raise ProviderError("it has no tickers")
     return list(tickers)

@@ -8,25 +8,25 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from app.screener.pace import is_export
-from app.screener.parsing.tickers import BlockedError, Found, Kind, SourceError
+from app.screener.parsing.tickers import BlockedError, Found, Kind, ProviderError
 from app.screener.providers import finviz, inline, table
 from app.screener.providers.request import Request
 
-__all__ = ["BlockedError", "Found", "Provider", "Request", "SourceError", "check", "provider_of"]
+__all__ = ["BlockedError", "Found", "Provider", "ProviderError", "Request", "check", "provider_of"]
 
 
 class Check(Protocol):
     """The check of a strategy's URL when it is saved."""
 
     def __call__(self, url: str, *, allow_other_hosts: bool) -> None:
-        """Raise SourceError for what would fail with every refresh. Pure."""
+        """Raise ProviderError for what would fail with every refresh. Pure."""
 
 
 class Provider(NamedTuple):
     """A way to fetch tickers in rank order. `ages`: whether its list becomes stale.
 
     `kind` is what the URL suggests. `Found` has the kind of the answer: any site may answer with a table.
-    `fetch(request)` raises SourceError with a reason for the operator, BlockedError where it was blocked.
+    `fetch(request)` raises ProviderError with a reason for the operator, BlockedError where it was blocked.
     """
 
     kind: Kind
@@ -46,7 +46,7 @@ def check(url: str, *, allow_other_hosts: bool) -> None:
     """Check a strategy's URL when it is saved, for what would fail with every refresh. Pure.
 
     Raises:
-        SourceError: no provider can read the URL, or its host is not allowed.
+        ProviderError: no provider can read the URL, or its host is not allowed.
     """
     provider_of(url).check(url, allow_other_hosts=allow_other_hosts)
 
@@ -55,7 +55,7 @@ def provider_of(url: str) -> Provider:
     """Return the provider that reads a strategy's URL.
 
     Raises:
-        SourceError: no provider can read the URL.
+        ProviderError: no provider can read the URL.
     """
     scheme = url.partition(":")[0].lower() if ":" in url else ""
     match scheme:
@@ -68,11 +68,11 @@ def provider_of(url: str) -> Provider:
         case _:
             # Only a scheme is shown: any other beginning may be a token.
             if not _SCHEME.fullmatch(scheme):
-                raise SourceError(
+                raise ProviderError(
                     "a strategy's url must have a scheme: "
                     "use https://finviz.com/…, list:AAPL,NVDA or file:NAME.csv"
                 )
-            raise SourceError(
+            raise ProviderError(
                 f"a strategy's url that begins with {scheme!r} cannot be read: "
                 "use https://finviz.com/…, list:AAPL,NVDA or file:NAME.csv in config/finviz_config.json"
             )

@@ -11,7 +11,7 @@ from app.runtime.retry_after import parse_retry_after
 from app.screener.pace import ROWS_A_PAGE, is_export
 from app.screener.parsing.answers import Job, Parsed
 from app.screener.parsing.parser import LARGEST_BYTES
-from app.screener.parsing.tickers import BlockedError, Found, SourceError
+from app.screener.parsing.tickers import BlockedError, Found, ProviderError
 from app.screener.providers import tokens
 from app.screener.providers.request import Request
 
@@ -57,14 +57,14 @@ async def fetch(request: Request) -> Found:
     """Return the tickers of an export, or of as many pages as `top_n` needs. One failed page fails all.
 
     Raises:
-        SourceError: the request failed, or its answer has no list.
+        ProviderError: the request failed, or its answer has no list.
         BlockedError: the site blocked the request.
     """
     url, is_table = _parse(request.url), is_export(request.url)
     _check_typed_token(url, is_table=is_table)
     if is_table:
         if not request.elite_auth and tokens.may_be_sent_to(url):
-            raise SourceError("FINVIZ_ELITE_AUTH is not set in .env, and Finviz's export needs it")
+            raise ProviderError("FINVIZ_ELITE_AUTH is not set in .env, and Finviz's export needs it")
         found = await _read(request, url, "export", 1)
         return Found("csv", found.tickers)
     return await _pages(request, url)
@@ -79,7 +79,7 @@ async def _pages(request: Request, screen: URL) -> Found:
         before = len(tickers)
         tickers |= dict.fromkeys(found.tickers)
         if len(tickers) == before:
-            raise SourceError(f"the page r={first} repeats the pages before it")
+            raise ProviderError(f"the page r={first} repeats the pages before it")
         if found.last or len(tickers) >= request.top_n:
             break
     return Found("html", list(tickers))
@@ -91,15 +91,15 @@ async def _read(request: Request, url: URL, kind: Literal["export", "page"], fir
         return await request.parser.read(Job(kind, first, answer.media_type), answer.content)
     except BlockedError as error:
         raise BlockedError(f"{_shown(answer.url)}: {error}", error.retry_after) from error
-    except SourceError as error:
-        raise SourceError(f"{_shown(answer.url)}: {error}") from error
+    except ProviderError as error:
+        raise ProviderError(f"{_shown(answer.url)}: {error}") from error
 
 
 def _parse(url: str) -> URL:
     try:
         return URL(url)
     except ValueError as error:
-        raise SourceError("the strategy's url is not a valid URL") from error
+        raise ProviderError("the strategy's url is not a valid URL") from error
 
 
 async def _get(request: Request, url: URL) -> _Answer:
@@ -118,17 +118,17 @@ async def _get(request: Request, url: URL) -> _Answer:
                 _check_status(response)
                 return _Answer(await _content(response), response.content_type.lower(), bare)
         except TimeoutError as error:
-            raise SourceError(f"{_shown(bare)}: no answer in {_PAGE_SECONDS:g} s") from error
+            raise ProviderError(f"{_shown(bare)}: no answer in {_PAGE_SECONDS:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise SourceError(f"{_shown(bare)}: {_words_of(error)}") from error
-    raise SourceError(f"{_shown(bare)}: more than {_REDIRECTS} redirects")
+            raise ProviderError(f"{_shown(bare)}: {_words_of(error)}") from error
+    raise ProviderError(f"{_shown(bare)}: more than {_REDIRECTS} redirects")
 
 
 def check(url: str, *, allow_other_hosts: bool) -> None:
     """Check a strategy's URL. Pure.
 
     Raises:
-        SourceError: its host is not allowed, or it has a token where none may be.
+        ProviderError: its host is not allowed, or it has a token where none may be.
     """
     parsed = _parse(url)
     _check_place(parsed, allow_other_hosts=allow_other_hosts)
@@ -140,7 +140,7 @@ def _check_place(url: URL, *, allow_other_hosts: bool) -> None:
         return
     if allow_other_hosts and url.scheme in {"http", "https"} and url.raw_host:
         return
-    raise SourceError(
+    raise ProviderError(
         f"{_shown(url)}: must be an https:// URL on finviz.com, "
         'unless config/finviz_config.json has "allow_other_hosts": true'
     )
@@ -151,7 +151,7 @@ def _check_typed_token(url: URL, *, is_table: bool) -> None:
     typed, _ = tokens.split(url)
     has_token = typed is not None or tokens.is_in_path(url)
     if has_token and (is_table or not tokens.may_be_sent_to(url)):
-        raise SourceError("the url must not contain auth=…: set FINVIZ_ELITE_AUTH in .env instead")
+        raise ProviderError("the url must not contain auth=…: set FINVIZ_ELITE_AUTH in .env instead")
 
 
 def _check_status(response: aiohttp.ClientResponse) -> None:
@@ -161,7 +161,7 @@ def _check_status(response: aiohttp.ClientResponse) -> None:
     is_busy = response.status == 503 and "Retry-After" in response.headers
     if response.status in {403, 429} or is_busy:
         raise BlockedError(message, _retry_after(response))
-    raise SourceError(message)
+    raise ProviderError(message)
 
 
 async def _content(response: aiohttp.ClientResponse) -> bytes:
@@ -169,7 +169,7 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
     async for part in response.content.iter_chunked(65_536):
         content += part
         if len(content) > LARGEST_BYTES:
-            raise SourceError(f"{_shown(response.url)}: larger than {LARGEST_BYTES // 1_000_000} MB")
+            raise ProviderError(f"{_shown(response.url)}: larger than {LARGEST_BYTES // 1_000_000} MB")
         await asyncio.sleep(0)  # a fast server must not block the event loop
     return bytes(content)
 

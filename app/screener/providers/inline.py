@@ -9,7 +9,7 @@ def check(url: str, **_: bool) -> None:
     """Check the tickers of a `list:` URL. Pure.
 
     Raises:
-        SourceError: one is not a ticker, or there is none.
+        ProviderError: one is not a ticker, or there is none.
     """
     _read(place_of(url))
 

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from app.screener.parsing.answers import Job
-from app.screener.parsing.tickers import Found, SourceError
+from app.screener.parsing.tickers import Found, ProviderError
 from app.screener.providers.request import Request, place_of
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,200}\.[Cc][Ss][Vv]")
@@ -18,25 +18,25 @@ def check(url: str, **_: bool) -> None:
     """Check the name of a `file:` URL. Pure.
 
     Raises:
-        SourceError: it is not the plain name of a .csv file.
+        ProviderError: it is not the plain name of a .csv file.
     """
     if not _PLAIN_NAME.fullmatch(place_of(url)):
-        raise SourceError("file: must be followed by the plain name of a .csv file in config/")
+        raise ProviderError("file: must be followed by the plain name of a .csv file in config/")
 
 
 async def fetch(request: Request) -> Found:
     """Return the tickers of the file that the URL names, in the configuration folder.
 
     Raises:
-        SourceError: not a plain name, no such file, too large, not UTF-8, or a cell that is not a ticker.
+        ProviderError: not a plain name, no such file, too large, not UTF-8, or a cell that is not a ticker.
     """
     name = request.place
     check(request.url)
     content = await asyncio.to_thread(_contents, request.config_dir, name)
     try:
         found = await request.parser.read(Job("file"), content)
-    except SourceError as error:
-        raise SourceError(f"config/{name}: {error}") from error
+    except ProviderError as error:
+        raise ProviderError(f"config/{name}: {error}") from error
     return Found("file", found.tickers)
 
 
@@ -45,17 +45,17 @@ def _contents(folder: Path, name: str) -> bytes:
     try:
         root, path = folder.resolve(strict=True), (folder / name).resolve(strict=True)
         if root not in path.parents or path.suffix.lower() != ".csv":
-            raise SourceError(f"config/{name} must not be a link to another place or kind of file")
+            raise ProviderError(f"config/{name} must not be a link to another place or kind of file")
         # without O_NONBLOCK, opening a pipe waits for a writer
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise SourceError(f"config/{name} must be a regular file")
+                raise ProviderError(f"config/{name} must be a regular file")
             content = file.read(_LARGEST_BYTES + 1)
     except OSError as error:
-        raise SourceError(f"config/{name} cannot be read: {error.strerror}") from error
+        raise ProviderError(f"config/{name} cannot be read: {error.strerror}") from error
     except RuntimeError as error:  # a loop of links
-        raise SourceError(f"config/{name} must not be a link to another place or kind of file") from error
+        raise ProviderError(f"config/{name} must not be a link to another place or kind of file") from error
     if len(content) > _LARGEST_BYTES:
-        raise SourceError(f"config/{name} is larger than {_LARGEST_BYTES // 1_000_000} MB")
+        raise ProviderError(f"config/{name} is larger than {_LARGEST_BYTES // 1_000_000} MB")
     return content

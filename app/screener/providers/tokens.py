@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 from yarl import URL
 
-from app.screener.parsing.tickers import SourceError
+from app.screener.parsing.tickers import ProviderError
 
 _PARAMETER = "auth"
 _IN_PAIR = re.compile(rf"(?is)\A(.*?)(?:\A|;)\s*{_PARAMETER}\s*=(.*)\Z")
@@ -57,10 +57,10 @@ def check_absent(url: URL, *tokens: str | None) -> None:
     """Check a redirect: it must not carry a token to a site where it may not be sent.
 
     Raises:
-        SourceError: the URL contains one of the tokens, in any part.
+        ProviderError: the URL contains one of the tokens, in any part.
     """
     if may_be_sent_to(url):
         return
     shown = {str(url), unquote(str(url))}
     if any(token and token in text for token in tokens for text in shown):
-        raise SourceError("a redirect would carry the token to another site: it is not followed")
+        raise ProviderError("a redirect would carry the token to another site: it is not followed")

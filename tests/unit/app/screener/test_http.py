@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from app.screener.pace import Pace
 from app.screener.parsing.parser import Parser
-from app.screener.providers import BlockedError, Found, Request, SourceError, finviz, provider_of
+from app.screener.providers import BlockedError, Found, ProviderError, Request, finviz, provider_of
 from tests.unit.app.screener.pages import boxover_row, page, tickers
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ async def test_a_redirect_does_not_take_the_token_along(internet: Internet, loca
     assert (await internet.fetch("https://elite.finviz.com/export.ashx")).tickers == ["NVDA", "AAPL"]
     assert [TOKEN in asked for asked in internet.asked] == [True, False]
     internet.asked.clear()
-    with pytest.raises(SourceError, match=r"must be an https:// URL on finviz\.com") as refused:
+    with pytest.raises(ProviderError, match=r"must be an https:// URL on finviz\.com") as refused:
         await internet.fetch("https://elite.finviz.com/export.ashx", others=False)
     assert len(internet.asked) == 1
     assert TOKEN not in str(refused.value)
@@ -201,7 +201,7 @@ async def test_a_redirect_that_shows_the_token_to_others_is_not_followed(
     internet: Internet, location: str
 ) -> None:
     internet.answers = {"elite.finviz.com/export.ashx": location}
-    with pytest.raises(SourceError, match="would carry the token to another site") as refused:
+    with pytest.raises(ProviderError, match="would carry the token to another site") as refused:
         await internet.fetch("https://elite.finviz.com/export.ashx")
     assert len(internet.asked) == 1
     assert TOKEN not in str(refused.value)
@@ -259,7 +259,7 @@ async def test_an_answer_is_limited_after_it_is_unpacked(internet: Internet, pat
     internet.answers[f"elite.finviz.com/{path}"] = web.Response(
         body=bomb, headers={"Content-Encoding": "gzip"}, content_type="text/html"
     )
-    with pytest.raises(SourceError, match=r"elite\.finviz\.com: larger than 2 MB"):
+    with pytest.raises(ProviderError, match=r"elite\.finviz\.com: larger than 2 MB"):
         await internet.fetch(f"https://elite.finviz.com/{path}")
 
 
@@ -271,7 +271,7 @@ async def test_nothing_of_a_page_or_an_address_is_quoted(internet: Internet) -> 
         "evil.example/export.ashx": web.Response(text=f"{hidden},Ticker\n1,{hidden}\n"),
     }
     for path in ("screener.ashx", "export.ashx"):
-        with pytest.raises(SourceError) as refused:
+        with pytest.raises(ProviderError) as refused:
             await internet.fetch(f"https://evil.example/{path}")
         assert "h1dden" not in str(refused.value)
         assert str(refused.value).startswith("evil.example: ")
@@ -293,7 +293,7 @@ async def test_a_body_that_hangs_ends_the_refresh(monkeypatch: pytest.MonkeyPatc
         async with finviz.open_client() as http, Parser() as parser:
             url = f"http://127.0.0.1:{port}/screener.ashx"
             request = Request(url, 20, NOWHERE, http, Pace(lambda: None), parser, "", allow_other_hosts=True)
-            with pytest.raises(SourceError, match=r"127\.0\.0\.1: no answer in 0\.5 s"):
+            with pytest.raises(ProviderError, match=r"127\.0\.0\.1: no answer in 0\.5 s"):
                 await provider_of(url).fetch(request)
         for writer in writers:
             writer.close()
@@ -325,6 +325,6 @@ async def test_a_second_answer_to_one_page_is_not_the_answer_to_the_next() -> No
 
 async def test_a_site_without_a_valid_certificate_is_not_asked(internet: Internet) -> None:
     internet.trusted = ssl.create_default_context()
-    with pytest.raises(SourceError, match="no connection over TLS"):
+    with pytest.raises(ProviderError, match="no connection over TLS"):
         await internet.fetch("https://elite.finviz.com/export.ashx")
     assert internet.asked == []

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from app.screener.parsing import child
 from app.screener.parsing.answers import Job, parse
 from app.screener.parsing.parser import LARGEST_BYTES, Parser
-from app.screener.parsing.tickers import BlockedError, SourceError, is_ticker
+from app.screener.parsing.tickers import BlockedError, ProviderError, is_ticker
 from tests.unit.app.screener.pages import boxover_row, page, tickers
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def test_a_page_that_cannot_be_read_in_time_is_refused_while_the_loop_goes
     async with Parser() as parser:
         await parser.read(Job("page"), PAGE)
         pid, counting = parser.pid, asyncio.create_task(count())
-        with pytest.raises(SourceError, match=r"inside one another|took more than 5 s"):
+        with pytest.raises(ProviderError, match=r"inside one another|took more than 5 s"):
             await parser.read(Job("page"), content)
         counting.cancel()
         assert turns > 100
@@ -82,13 +82,13 @@ async def test_a_cell_without_an_end_is_refused_by_its_line() -> None:
     content = b'No.,Ticker,Company\r\n1,NVDA,"' + b"x" * 200_000
     async with Parser() as parser:
         for job in (Job("export"), Job("file")):
-            with pytest.raises(SourceError, match="line 2 is not valid CSV"):
+            with pytest.raises(ProviderError, match="line 2 is not valid CSV"):
                 await parser.read(job, content)
 
 
 async def test_more_than_2_mb_are_refused_unread() -> None:
     async with Parser() as parser:
-        with pytest.raises(SourceError, match="larger than 2 MB"):
+        with pytest.raises(ProviderError, match="larger than 2 MB"):
             await parser.read(Job("page"), b" " * (LARGEST_BYTES + 1))
         assert parser.pid is None
 
@@ -105,7 +105,7 @@ async def test_a_child_that_ends_costs_one_refresh_at_most(sent: signal.Signals)
         os.kill(first, sent)
         with contextlib.suppress(ProcessLookupError):  # asyncio may have waited for it already
             os.kill(first, signal.SIGCONT)
-        with pytest.raises(SourceError, match="the process that reads it ended"):
+        with pytest.raises(ProviderError, match="the process that reads it ended"):
             await reading
         assert ended(first)
         assert (await parser.read(Job("page"), PAGE)).tickers == tickers(20)
@@ -119,7 +119,7 @@ async def test_a_child_that_ended_between_two_jobs_is_replaced() -> None:
         os.kill(first, signal.SIGKILL)
         await until_ended(first)
         # the loop may hear of the end later than we do: then one job fails, and no more
-        with contextlib.suppress(SourceError):
+        with contextlib.suppress(ProviderError):
             await parser.read(Job("page"), PAGE)
         assert (await parser.read(Job("page"), PAGE)).tickers == tickers(20)
         assert parser.pid != first

@@ -12,7 +12,7 @@ from yarl import URL
 
 from app.screener.pace import Pace
 from app.screener.parsing.parser import Parser
-from app.screener.providers import Request, SourceError, check, provider_of, tokens
+from app.screener.providers import ProviderError, Request, check, provider_of, tokens
 from app.screener.providers.finviz import open_client
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def test_a_list_keeps_its_order_and_drops_repetitions(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("url", ["list:", "list: , ", "list:AA PL", "list:<b>", "list:" + "A" * 21])
 async def test_a_list_without_a_ticker_or_with_something_else_fails(url: str, tmp_path: Path) -> None:
-    with pytest.raises(SourceError):
+    with pytest.raises(ProviderError):
         await fetch(url, tmp_path)
 
 
@@ -55,10 +55,10 @@ async def test_a_file_is_read_from_the_configuration_folder(tmp_path: Path) -> N
 )  # fmt: skip
 async def test_only_a_plain_name_of_a_csv_file_is_opened(name: str, tmp_path: Path) -> None:
     (tmp_path / "webhook_config.json").write_text(f'{{"url": "https://bridge.example/{SECRET}"}}')
-    with pytest.raises(SourceError, match="plain name") as refused:
+    with pytest.raises(ProviderError, match="plain name") as refused:
         await fetch(f"file:{name}", tmp_path)
     assert SECRET not in str(refused.value)
-    with pytest.raises(SourceError, match="plain name"):
+    with pytest.raises(ProviderError, match="plain name"):
         check(f"file:{name}", allow_other_hosts=False)
 
 
@@ -78,7 +78,7 @@ async def test_a_link_is_followed_to_a_csv_file_inside_the_folder_only(tmp_path:
         (folder / name).symlink_to(target)
     assert await fetch("file:inside.csv", folder) == ["NVDA"]
     for name in ("outside.csv", "json.csv", "circle.csv", "nothing.csv"):
-        with pytest.raises(SourceError, match=rf"config/{name} (must not be a link|cannot be read)"):
+        with pytest.raises(ProviderError, match=rf"config/{name} (must not be a link|cannot be read)"):
             await fetch(f"file:{name}", folder)
 
 
@@ -86,7 +86,7 @@ async def test_neither_a_pipe_nor_a_folder_is_waited_for(tmp_path: Path) -> None
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "folder.csv").mkdir()
     for name in ("pipe.csv", "folder.csv"):
-        with pytest.raises(SourceError, match=rf"config/{name} (must be a regular file|cannot be read)"):
+        with pytest.raises(ProviderError, match=rf"config/{name} (must be a regular file|cannot be read)"):
             await fetch(f"file:{name}", tmp_path)
 
 
@@ -105,20 +105,20 @@ async def test_a_file_that_cannot_be_used_says_why(
 ) -> None:
     if content is not None:
         (tmp_path / "top.csv").write_bytes(content)
-    with pytest.raises(SourceError, match=rf"config/top\.csv.*{reason}") as refused:
+    with pytest.raises(ProviderError, match=rf"config/top\.csv.*{reason}") as refused:
         await fetch("file:top.csv", tmp_path)
     assert SECRET.upper() not in str(refused.value).upper()
 
 
 @pytest.mark.parametrize("url", ["ftp:x", "AAPL,NVDA", "//finviz.com/screener.ashx"])
 def test_an_unknown_source_says_what_can_be_used(url: str) -> None:
-    with pytest.raises(SourceError, match=r"list:AAPL,NVDA or file:NAME\.csv"):
+    with pytest.raises(ProviderError, match=r"list:AAPL,NVDA or file:NAME\.csv"):
         provider_of(url)
 
 
 @pytest.mark.parametrize("url", ["auth=s3cret", "?auth=s3cret:x", "elite.finviz.com/export?auth=s3cret"])
 def test_what_is_not_a_scheme_is_not_shown(url: str) -> None:
-    with pytest.raises(SourceError) as refused:
+    with pytest.raises(ProviderError) as refused:
         provider_of(url)
     assert "s3cret" not in str(refused.value)
 
@@ -153,12 +153,12 @@ def test_a_url_is_read_as_pages_or_as_an_export(url: str, kind: str) -> None:
     ],
 )
 async def test_only_https_on_the_screeners_own_domain_is_asked(url: str, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"must be an https:// URL on finviz\.com"):
+    with pytest.raises(ProviderError, match=r"must be an https:// URL on finviz\.com"):
         await fetch(url, tmp_path)
 
 
 async def test_a_url_that_is_none_is_an_error_of_the_source(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="is not a valid URL"):
+    with pytest.raises(ProviderError, match="is not a valid URL"):
         await fetch("https://[finviz.com/screener.ashx", tmp_path)
 
 
@@ -175,7 +175,7 @@ async def test_a_url_that_is_none_is_an_error_of_the_source(tmp_path: Path) -> N
 async def test_the_exports_token_comes_from_the_environment_only(
     url: str, reason: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(SourceError, match=reason):
+    with pytest.raises(ProviderError, match=reason):
         await fetch(url, tmp_path)
 
 
@@ -217,7 +217,7 @@ def test_a_typed_token_is_refused_for_every_other_place(url: str, query: str) ->
     whole = URL(url).with_fragment(None)
     offered = f"{whole}{'&' if whole.query_string else '?'}{query}"
     for page in (offered, offered.replace("export.ashx", "screener.ashx")):
-        with pytest.raises(SourceError) as refused:
+        with pytest.raises(ProviderError) as refused:
             check(page, allow_other_hosts=True)
         assert "must not contain auth" in str(refused.value)
         assert "s3cret" not in str(refused.value)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.screener.parsing.readers import read_page
 from app.screener.parsing.tickers import is_ticker
-from app.screener.providers import BlockedError, SourceError
+from app.screener.providers import BlockedError, ProviderError
 from tests.unit.app.screener.pages import BLOCKED, EMPTY, ashx_row, boxover_row, page, plain_row, tickers
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def test_a_page_without_pager_and_total_is_all_there_is(row: Callable[[int, str]
 @EPOCHS
 @pytest.mark.parametrize("total", [55, None])
 def test_a_page_that_lacks_rows_is_no_page(row: Callable[[int, str], str], total: int | None) -> None:
-    with pytest.raises(SourceError, match="the page r=1 has 13 of 20 rows"):
+    with pytest.raises(ProviderError, match="the page r=1 has 13 of 20 rows"):
         read_page(page(row, tickers(13), total=total, pager=[21, 41]), 1)
 
 
@@ -68,7 +68,7 @@ def test_whatever_a_page_has_become_it_is_read_or_refused(
         html = html[:start] + junk + html[start + length :]
     try:
         found = read_page(html, 1).tickers
-    except SourceError:
+    except ProviderError:
         return
     assert 1 <= len(found) == len(set(found)) <= 20
     assert all(is_ticker(ticker) for ticker in found)
@@ -79,7 +79,7 @@ def test_a_total_of_older_pages_is_understood() -> None:
         '<table class="screener', '<b>Total: </b>5 #1<table class="screener'
     )
     assert read_page(html, 1) == (tickers(5), True)
-    with pytest.raises(SourceError, match="4 of 5 rows"):
+    with pytest.raises(ProviderError, match="4 of 5 rows"):
         read_page(html.replace(ashx_row(5, "AAAE"), ""), 1)
 
 
@@ -114,7 +114,7 @@ def test_a_page_that_turns_us_away_is_known_by_its_words(html: str, phrase: str)
 
 def test_words_in_a_script_or_beside_whole_rows_turn_nobody_away() -> None:
     script = "<script>/* too many requests, captcha */</script>"
-    with pytest.raises(SourceError) as refused:
+    with pytest.raises(ProviderError) as refused:
         read_page(f"<html><body>{script}</body></html>", 1)
     assert not isinstance(refused.value, BlockedError)
     html = page(boxover_row, ["NVDA"]).replace("</body>", "Too many requests? Go Elite!</body>")
@@ -124,13 +124,13 @@ def test_words_in_a_script_or_beside_whole_rows_turn_nobody_away() -> None:
 @pytest.mark.parametrize("tags", ["<div>", "<font><b><i>", "<table><tr><td>", "<ul><li>", "<b>"])
 def test_elements_nested_too_deeply_are_refused(tags: str) -> None:
     html = page(boxover_row, ["NVDA"]).replace("</body>", tags * 300 + "</body>")
-    with pytest.raises(SourceError, match="more than 256 elements inside one another"):
+    with pytest.raises(ProviderError, match="more than 256 elements inside one another"):
         read_page(html, 1)
     assert read_page(html.replace(tags * 300, tags * 60), 1).tickers == ["NVDA"]
 
 
 def test_a_page_without_rows_is_not_quoted() -> None:
-    with pytest.raises(SourceError) as refused:
+    with pytest.raises(ProviderError) as refused:
         read_page("<title>secret words</title><body>more of them", 1)
     assert str(refused.value) == "no tickers on the page r=1"
 
@@ -139,5 +139,5 @@ def test_a_page_without_rows_is_not_quoted() -> None:
     "html", ["", "\0", "<a href='http://[x?t=A'>x</a>", "<table><tr><th>Ticker</table>", EMPTY]
 )
 def test_a_page_without_tickers_is_no_list(html: str) -> None:
-    with pytest.raises(SourceError, match="no tickers"):
+    with pytest.raises(ProviderError, match="no tickers"):
         read_page(html, 1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.screener.parsing.rows import has_head, read_export, read_watchlist
-from app.screener.parsing.tickers import SourceError, is_ticker
+from app.screener.parsing.tickers import ProviderError, is_ticker
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_symbols_of_several_lines_and_sections_are_all_read() -> None:
 @pytest.mark.parametrize("head", ["SYMBOL", "Ticker", "symbols"])
 def test_a_first_line_that_names_the_column_is_a_head_and_no_ticker(head: str) -> None:
     assert read_watchlist(f"{head}\nNVDA\n") == ["NVDA"]
-    with pytest.raises(SourceError, match="no tickers"):
+    with pytest.raises(ProviderError, match="no tickers"):
         read_watchlist(f"{head},Company,Price\n")
 
 
@@ -155,7 +155,7 @@ def test_a_ticker_is_not_lost_to_a_head_a_title_or_a_sum(text: str, tickers: lis
 
 @pytest.mark.parametrize("text", ["NASDAQ:AAPL,MSFT\nNVDA\n", "NASDAQ:AAPL,NASDAQ:MSFT\nNYSE:XOM,IBM\n"])
 def test_lines_of_symbols_that_form_no_table_are_not_guessed(text: str) -> None:
-    with pytest.raises(SourceError, match="names the column Ticker"):
+    with pytest.raises(ProviderError, match="names the column Ticker"):
         read_watchlist(text)
 
 
@@ -170,14 +170,14 @@ def test_lines_of_symbols_that_form_no_table_are_not_guessed(text: str) -> None:
     ],
 )
 def test_a_cell_that_is_not_a_ticker_is_named_by_its_place(text: str, place: str) -> None:
-    with pytest.raises(SourceError) as refused:
+    with pytest.raises(ProviderError) as refused:
         read_watchlist(text)
     assert str(refused.value) == f"{place} is not a ticker: use 1 to 20 of A-Z 0-9 . -"
 
 
 @pytest.mark.parametrize("text", ["", "\ufeff"[1:], "\n \n", "###only\n", "# only\n", "sep=;\n", ",,,\n;\n"])
 def test_a_watchlist_of_nothing_has_no_tickers(text: str) -> None:
-    with pytest.raises(SourceError, match=r"no tickers|not a ticker"):
+    with pytest.raises(ProviderError, match=r"no tickers|not a ticker"):
         read_watchlist(text)
 
 
@@ -212,7 +212,7 @@ def test_a_head_that_begins_with_a_number_sign_is_a_head(text: str) -> None:
     ],
 )
 def test_ranks_dates_and_prices_in_the_first_column_are_no_tickers(text: str) -> None:
-    with pytest.raises(SourceError, match="the first column holds numbers or dates"):
+    with pytest.raises(ProviderError, match="the first column holds numbers or dates"):
         read_watchlist(text)
 
 
@@ -273,7 +273,7 @@ def test_whatever_is_read_gives_tickers_or_an_error_that_does_not_quote_it(words
     for read in (read_watchlist, read_export):
         try:
             found = read(text)
-        except SourceError as error:
+        except ProviderError as error:
             fixed = "".join(letter for letter in str(error) if not letter.isdigit())
             assert fixed in REASONS
             continue
@@ -350,5 +350,5 @@ def test_an_export_may_have_one_column_only(text: str) -> None:
     ],
 )
 def test_an_export_that_is_none_says_why(text: str, reason: str) -> None:
-    with pytest.raises(SourceError, match=reason):
+    with pytest.raises(ProviderError, match=reason):
         read_export(text)

@@ -42,7 +42,7 @@ APP = Path(app.__file__).parent
 SPEAKERS = {
     **dict.fromkeys(("NoSuchError", "ConflictError", "BrokenFileError", "UndeliveredError"), 0),
     **dict.fromkeys(("NoExportError", "TooLargeError", "NotWrittenError", "Unreadable"), 0),
-    **dict.fromkeys(("SourceError", "BlockedError"), 0),
+    **dict.fromkeys(("ProviderError", "BlockedError"), 0),
     **dict.fromkeys(("ConfigFileError", "_reject"), 1),
     "translate": 0,
 }
