@@ -100,9 +100,11 @@ def parse(name: str, content: Content) -> Document:
             name, f"{error.digits:.40} is not a number that can be stored", line=line
         ) from error
     except json.JSONDecodeError as error:
-        raise ConfigFileError(name, error.msg, line=error.lineno) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigFileError(name, f"must be UTF-8 text with a JSON object: {error}") from error
+        raise ConfigFileError(name, f"is not valid JSON: {error.msg}", line=error.lineno) from error
+    except RecursionError as error:
+        raise ConfigFileError(name, "nested too deeply") from error
+    except ValueError as error:
+        raise ConfigFileError(name, "must be UTF-8 text with a JSON object") from error
     return as_object(value, name)
 
 

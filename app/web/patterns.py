@@ -13,6 +13,7 @@ from app.web.texts import catalogue, earlier, text
 _PREFIXES = ("reason.", "refusal.")
 _ANY_TEXT = "reason.other"  # its pattern would fit every text
 _SHAPES = {"place": r"\S+"}  # a file, a field, an address; any other part is whatever is there
+_DEPTH, _LONGEST = 8, 2_000  # texts within a text; characters
 _QUOTED = frozenset({"word", "action", "side", "came", "ticker"})  # what a sender wrote: never translated
 
 
@@ -25,19 +26,24 @@ class _Pattern(NamedTuple):
     expression: re.Pattern[str]
 
 
-def translate(words: str) -> str:
-    """Return the text in the reader's language and today's words; a reason within it is translated too."""
+def translate(words: str, depth: int = _DEPTH) -> str:
+    """Return the text in the reader's language and today's words; a reason within it is translated too.
+
+    An imported text may be anything: one that is longer or deeper than those of the application is not
+    translated.
+    """
+    if not depth or len(words) > _LONGEST:
+        return words
     for key, start, end, expression in _patterns():
         if not words.startswith(start) or not words.endswith(end):
             continue
         if found := expression.fullmatch(words):
-            values = found.groupdict()
-            return text(key, **{name: _value(name, value) for name, value in values.items()})
+            values = {
+                name: value if name in _QUOTED else translate(value, depth - 1)
+                for name, value in found.groupdict().items()
+            }
+            return text(key, **values)
     return words
-
-
-def _value(name: str, value: str) -> str:
-    return value if name in _QUOTED else translate(value)
 
 
 @cache

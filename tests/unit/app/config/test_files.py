@@ -69,8 +69,8 @@ def test_a_place_is_found_on_its_line(place: str, line: int) -> None:
             for url in (b"false", b"0", b"[]", b"{}", b"7", b"true")
         ),
         (WEBHOOK_FILE, b"[]", None, "object"),
-        (WEBHOOK_FILE, b"", 1, "Expecting value"),
-        (WEBHOOK_FILE, b"[" * 100_000, None, "UTF-8 text"),
+        (WEBHOOK_FILE, b"", 1, "is not valid JSON: Expecting value"),
+        (WEBHOOK_FILE, b"[" * 100_000, None, "nested too deeply"),
         (WEBHOOK_FILE, b"\xff{}", None, "UTF-8 text"),
         (SYSTEM_FILE, b'{"note": "\\ud800"}', None, "UTF-8 text"),
         (SYSTEM_FILE, b'{"duplicate_buys":\n"sometimes"}', 2, "duplicate_buys"),

@@ -74,5 +74,13 @@ def test_a_row_of_before_within_a_row_of_today(language: str) -> None:
     assert explain(f"too old; last: {failed}", None, None) == shown
 
 
+@pytest.mark.usefixtures("language")
+@pytest.mark.parametrize(
+    "hostile", ["a: " * 600 + "b", "a: " * 500_000, "too old; last: " * 100, "x (entry " * 9_999]
+)
+def test_an_imported_text_may_be_anything(hostile: str) -> None:
+    assert translate(hostile).endswith(hostile[-1])
+
+
 def test_every_text_of_before_has_a_key() -> None:
     assert {key for texts in VERSIONS.values() for key in texts} - catalogue("en").keys() == set()
