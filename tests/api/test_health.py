@@ -66,9 +66,9 @@ async def test_detailed_has_the_keys_of_the_specification(
     assert set(components["processing_queue"]) == set(components["approved_queue"]) == {"size", "max_size"}
     assert components["workers"] == {
         "processing": 4,
-        "forwarding": 2,
+        "forwarding": 8,
         "processing_active": 4,
-        "forwarding_active": 2,
+        "forwarding_active": 8,
     }
     assert set(components["top_n_tickers"]) == {"count", "age_seconds", "last_update"}
     assert {"finviz_engine", "database", "destination"} < set(components)

@@ -195,12 +195,12 @@ async def test_one_bad_page_keeps_the_last_good_list_and_raises_the_alarm(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (lambda: web.Response(status=429, headers={"Retry-After": "75"}), "for 75 s"),
+        (lambda: web.Response(status=429, headers={"Retry-After": "75"}), "in 75 s"),
         (lambda: web.Response(text=BLOCKED, content_type="text/html"), "'Just a moment'"),
         (lambda: web.Response(text="<p>Too Many Requests", content_type="text/html"), "'Too Many Requests'"),
     ],
 )
-async def test_who_turns_us_away_is_left_alone(
+async def test_a_site_that_blocks_us_gets_no_request_for_a_while(
     desk: Desk, site: Site, answer: Callable[[], web.Response], words: str
 ) -> None:
     desk.watch(f"{site.url}/screener.ashx?v=111", top_n=40, refresh_interval_sec=1)
