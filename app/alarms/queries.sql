@@ -1,9 +1,9 @@
 -- Typed functions over these statements: app/alarms/repository.py.
 
 -- name: settle
--- $1 code, $2 subject, $3 until when. A later moment that another person settled stays.
-INSERT INTO settled_alarms (code, subject, until) VALUES ($1, $2, $3)
-ON CONFLICT (code, subject) DO UPDATE SET until = greatest(settled_alarms.until, excluded.until)
+-- $1 code, $2 subject, $3 until when, but never what has not happened yet. A later moment that another person settled stays.
+INSERT INTO settled_alarms (code, subject, until) VALUES ($1, $2, least($3, clock_timestamp()))
+ON CONFLICT (code, subject) DO UPDATE SET until = least(greatest(settled_alarms.until, excluded.until), clock_timestamp())
 
 -- name: record_seen
 -- $1 codes, $2 subjects of the alarms that a process sees, $3 seconds between two writes. A time ahead of a clock that has stepped

@@ -8,7 +8,8 @@ FROM (SELECT is_undecided, coalesce(renewed_at, received_at) AS since FROM unfin
 
 -- name: at_risk
 -- $1 destination. What needs a person, by code of the alarm and ticker; `position_id` is the ticker's open position. What a person has
--- settled is left out. An order that only adjusts others is no exit, and an exit of a part replaces only another one.
+-- settled is left out, unless the clock has stepped back since. An order that only adjusts others is no exit, and an exit of a part
+-- replaces only another one.
 -- `sells_late`: exits in the last tenth of their time to expiry. `exits_waiting`: undelivered 30 s after their alert, of a ticker that
 -- is open or about to be. `sells_expired`, `sells_failed`: exits that ended undelivered while their position is open, until a later
 -- one is delivered; and those that a person ordered in the last 24 hours. `exits_swallowed`: taken for duplicates.
@@ -87,14 +88,16 @@ WITH held AS (
                 WHERE destination = $1 AND ended_at IS NOT NULL AND NOT imported
                 ORDER BY ended_at DESC LIMIT 20) AS newest) AS counted
     WHERE deliveries_since = 0 AND outcome = 'refused' AND http_status IN (400, 422)
-      AND ended_at > coalesce((SELECT until FROM settled_alarms WHERE code = 'orders_refused'), '-infinity')
+      AND ended_at > coalesce((
+          SELECT until FROM settled_alarms WHERE code = 'orders_refused' AND until <= clock_timestamp()), '-infinity')
 )
 SELECT code, ticker, sum(count)::int AS cases, min(at) AS since, max(at) AS newest,
        (SELECT id FROM held WHERE held.ticker = found.ticker) AS position_id
 FROM found
 WHERE NOT EXISTS (
     SELECT FROM settled_alarms settled
-    WHERE settled.code = found.code AND settled.subject = found.ticker AND settled.until >= found.at)
+    WHERE settled.code = found.code AND settled.subject = found.ticker AND settled.until >= found.at
+      AND settled.until <= clock_timestamp())
 GROUP BY code, ticker
 UNION ALL
 SELECT 'orders_refused', '', count(DISTINCT signal_id)::int, min(ended_at), max(ended_at), NULL

@@ -167,6 +167,14 @@ class TestSwallowed:
         await self.post(app)
         assert (await alarms(app)).keys() == {"exits_swallowed"}
 
+    async def test_what_has_not_happened_yet_cannot_be_settled(self, desk: Desk) -> None:
+        app = await self.swallowed(desk)
+        alarm = (await alarms(app))["exits_swallowed"]
+        await settle(desk, app, {**alarm, "settle_until": "2099-01-01T00:00:00Z"})
+        assert await alarms(app) == {}
+        await self.post(app)
+        assert (await alarms(app)).keys() == {"exits_swallowed"}
+
     async def test_it_is_none_if_the_first_one_closed_the_position(self, desk: Desk) -> None:
         app = await desk.open()
         await bought(desk, app)

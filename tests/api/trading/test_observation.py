@@ -23,6 +23,8 @@ SECRETS = {
     "WEBHOOK_SECRET": "hidden-webhook-secret",
     "WEBHOOK_SIGNING_SECRET": "whsec_aGlkZGVuLXNpZ25pbmcta2V5",
     "FINVIZ_ELITE_AUTH": "hidden-elite-token",
+    "NOTIFY_URLS": "json://127.0.0.1:9/hidden-target tgram://hidden-bot/hidden-chat",
+    "HEARTBEAT_URL": "http://127.0.0.1:9/hidden-check",
 }
 ALERT = {"ticker": "AAPL", "action": "buy"}
 
@@ -49,6 +51,9 @@ EXPECTED = {
     ("sells_at_risk", ("swallowed",)): 0,
     ("sells_at_risk", ("entered",)): 0,
     ("unconfirmed_positions", ()): 0,
+    ("alarm", ("sells_failed",)): 0,
+    ("notifications_total", ("sent",)): 0,
+    ("notifications_total", ("given_up",)): 0,
     ("limiter_tokens", ("minute",)): 58,
     ("limiter_tokens", ("hour",)): 498,
     ("limiter_entry_tokens", ("minute",)): 53,
