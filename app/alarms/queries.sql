@@ -22,6 +22,10 @@ RETURNING code, subject, began_at, ended_at, text, announced_at IS NOT NULL AS i
 -- name: read_open
 SELECT code, subject, began_at FROM alarms WHERE ended_at IS NULL
 
+-- name: read_ended
+-- $1 limit.
+SELECT code, subject, began_at, ended_at FROM alarms WHERE ended_at IS NOT NULL ORDER BY ended_at DESC, id DESC LIMIT $1
+
 -- name: lock_unannounced
 -- $1 codes, $2 subjects of alarms to announce. Those of the codes $3 have lasted for $5 seconds, and are muted for $4 minutes after the
 -- end of an announced one.

@@ -18,6 +18,15 @@ class OpenAlarm(NamedTuple):
     began_at: datetime
 
 
+class PastAlarm(NamedTuple):
+    """An alarm that has ended."""
+
+    code: str
+    subject: str
+    began_at: datetime
+    ended_at: datetime
+
+
 class Unannounced(NamedTuple):
     """An open alarm without a message, its row locked."""
 
@@ -98,6 +107,11 @@ async def end_unseen(connection: Connection, *, after_seconds: float) -> list[En
 async def read_open(connection: Connection) -> list[OpenAlarm]:
     """Return the alarms that have not ended."""
     return [OpenAlarm(**row) for row in await connection.fetch(_SQL["read_open"])]
+
+
+async def read_ended(connection: Connection, *, limit: int) -> list[PastAlarm]:
+    """Return the alarms that ended last, the newest first."""
+    return [PastAlarm(**row) for row in await connection.fetch(_SQL["read_ended"], limit)]
 
 
 async def lock_unannounced(

@@ -7,10 +7,12 @@ from fastapi import APIRouter, Request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, StringConstraints
 
 from app.alarms import messages, repository
-from app.alarms.conditions import SettledByPerson
+from app.alarms.alarm import Alarm
+from app.alarms.conditions import SettledByPerson, find_alarms
 from app.audit import repository as audit_log
 from app.errors import ConflictError
-from app.web.dependencies import REFUSALS, CurrentActor, Database, Reading, context_of, signed_in
+from app.screener.current import current_top_n
+from app.web.dependencies import REFUSALS, CurrentActor, Database, Limit, Reading, context_of, signed_in
 from app.web.problems import Problem
 
 router = APIRouter(prefix="/admin", tags=["alarms"], responses=REFUSALS, dependencies=[signed_in])
@@ -30,8 +32,36 @@ class Settlement(BaseModel):
     until: AwareDatetime
 
 
-@router.post("/alarms/settle")
-async def settle_alarm(
+class EndedAlarm(BaseModel):
+    """An alarm that has ended."""
+
+    code: str
+    subject: str
+    began_at: datetime
+    ended_at: datetime
+
+
+class Alarms(BaseModel):
+    """The alarms of now, the most urgent first, and those that ended last, the newest first."""
+
+    alarms: list[Alarm]
+    ended: list[EndedAlarm]
+
+
+@router.get("/alarms")
+async def alarms(request: Request, connection: Reading, limit: Limit = 50) -> Alarms:
+    """Return the alarms, and the last `limit` that have ended."""
+    context = context_of(request)
+    top_n = await current_top_n(context, connection)
+    found = await find_alarms(context, connection, top_n=top_n, waiting=context.queues.approved)
+    ended = await repository.read_ended(connection, limit=limit)
+    return Alarms(
+        alarms=found, ended=[EndedAlarm.model_validate(each, from_attributes=True) for each in ended]
+    )
+
+
+@router.post("/alarms/acknowledge")
+async def acknowledge_alarm(
     request: Request, connection: Database, actor: CurrentActor, settlement: Settlement
 ) -> Settlement:
     """Settle an alarm about what has happened up to a moment. What happens later is an alarm again.

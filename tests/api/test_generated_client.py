@@ -153,7 +153,8 @@ async def call_alarms(api: GeneratedClient) -> None:
     settlement = api.models.Settlement.from_dict(
         {"code": "sells_failed", "subject": "NVDA", "until": "2026-11-29T10:00:00Z"}
     )
-    assert (await api.call("settle_alarm", body=settlement)).subject == "NVDA"
+    assert (await api.call("acknowledge_alarm", body=settlement)).subject == "NVDA"
+    assert isinstance((await api.call("alarms", limit=5)).alarms, list)
     assert (await api.call("send_test_notification")).queued == 1
     assert [target.name for target in (await api.call("notifications")).targets] == ["1 (json)"]
 

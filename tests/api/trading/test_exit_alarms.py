@@ -54,7 +54,7 @@ async def bought(desk: Desk, app: AppServer) -> None:
 async def settle(desk: Desk, app: AppServer, alarm: dict[str, Any]) -> None:
     """Settle an alarm as the page does."""
     body = {"code": alarm["code"], "subject": alarm["subject"], "until": alarm["settle_until"]}
-    assert await desk.order(app, "alarms/settle", **body) == body
+    assert await desk.order(app, "alarms/acknowledge", **body) == body
 
 
 async def shown(app: AppServer) -> str:
@@ -158,7 +158,7 @@ class TestSwallowed:
 
     async def test_a_person_settles_it_for_what_has_happened_so_far(self, desk: Desk) -> None:
         app = await self.swallowed(desk)
-        assert 'data-send="/admin/alarms/settle"' in await shown(app)
+        assert 'data-send="/admin/alarms/acknowledge"' in await shown(app)
         assert 'data-send="/admin/order/close-position"' in await shown(app)
         await settle(desk, app, (await alarms(app))["exits_swallowed"])
         assert await alarms(app) == {}
@@ -270,4 +270,4 @@ async def test_a_failed_exit_is_settled_and_is_an_alarm_again_when_it_fails_agai
     ],
 )
 async def test_what_cannot_be_settled_is_refused(app_server: AppServer, body: dict[str, str]) -> None:
-    await ask(app_server, "POST", "/admin/alarms/settle", 422, body=body)
+    await ask(app_server, "POST", "/admin/alarms/acknowledge", 422, body=body)

@@ -112,6 +112,9 @@ async def test_one_message_when_it_begins_and_one_when_it_ends(desk: Desk, told:
     assert (kind, title) == ("success", OVER)
     assert text.startswith("AAPL: the position may be open: the outcome of an order is unknown. (from 20")
     assert REGISTRY.get_sample_value("alarm", {"code": "positions_unconfirmed"}) == 0
+    listed = await ask(app, "GET", "/admin/alarms")
+    assert listed["alarms"] == []
+    assert ("positions_unconfirmed", "AAPL") in [(each["code"], each["subject"]) for each in listed["ended"]]
     assert REGISTRY.get_sample_value("alarm", {"code": "sells_failed"}) == 0
 
 
