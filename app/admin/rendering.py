@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ def age(seconds: float | None) -> str:
 def number(value: int) -> str:
     """Format a number as `12,345`, in Portuguese `12.345`, like `number` in static/page/time.js."""
     return _in_language(f"{value:,}")
+
+
+def decimal(value: Decimal) -> str:
+    """Format a quantity or a price as `1,234.5`, in Portuguese `1.234,5`, with at most six decimal places."""
+    figure = f"{value:,.6f}"
+    return _in_language(figure.rstrip("0").rstrip("."))
 
 
 def seconds(value: float | None) -> str:
@@ -108,7 +115,9 @@ _environment = Environment(
 _environment.globals.update(t=text, preferences=current.get, languages=LANGUAGES, themes=THEMES)
 _environment.globals.update(words=lambda: for_scripts(current.get().language))
 _environment.filters.update(clock=clock, age=age, seconds=seconds, took=took, after=after)
-_environment.filters.update(number=number, size=size, facts=facts, translate=translate, fold=fold)
+_environment.filters.update(
+    number=number, decimal=decimal, size=size, facts=facts, translate=translate, fold=fold
+)
 _environment.filters.update(explain=explain, render=render)
 
 

@@ -10,6 +10,7 @@ from app.config.times import parse_time_of_day
 from app.config.value_words import in_words
 from app.errors import ConfigFileError
 from app.settings import Settings, check_destination_url
+from app.signals.book import BookRules
 
 Source = Literal["file", "env", "default"]
 Document = Mapping[str, Any]
@@ -108,13 +109,25 @@ class Notify(Struct, frozen=True, kw_only=True):
 class SystemConfig(Struct, frozen=True, kw_only=True):
     """The operator's switches. Pauses outlast restarts; only a person resumes."""
 
-    duplicate_buys: Literal["forward", "reject"]
-    close_on_partial: bool
+    duplicate_buys: Literal["forward", "add", "reject"]
+    partial_exits: Literal["keep_open", "close"]
+    unmatched_exits: Literal["reject", "forward"]
     retention_days: Annotated[int, Meta(ge=1, le=3650)]
     notify: Notify
     engine_paused: bool
     delivery_paused: bool
     intake_paused: bool
+
+    @property
+    def book_rules(self) -> BookRules:
+        """The choices where an alert and the position book leave one."""
+        return BookRules(self.duplicate_buys, self.partial_exits, self.unmatched_exits)
+
+
+class _OldSystem(Struct):
+    """What the version before reads instead of `partial_exits`."""
+
+    close_on_partial: bool
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -164,7 +177,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "system": {
         "duplicate_buys": "forward",
-        "close_on_partial": True,
+        "partial_exits": "keep_open",
+        "unmatched_exits": "reject",
         "engine_paused": False,
         "delivery_paused": False,
         "intake_paused": False,
@@ -198,7 +212,7 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
     for group in ("exit_reserve", "retry_unknown", "max_signal_age_seconds"):
         given = as_object(webhook.get(group), WEBHOOK_FILE, group)
         webhook_values[group] = layers.pick(f"webhook.{group}", given)
-    system_values = layers.pick("system", system)
+    system_values = layers.pick("system", _with_partial_exits(system))
     system_values["notify"] = _notify(system, layers)
     url = webhook_values["url"]
     if url == "":  # nothing else is paper: a wrong value would count every order as delivered
@@ -229,6 +243,19 @@ def _notify(system: Document, layers: "_Layers") -> dict[str, Any]:
         reason = "must be a time such as 08:00, or 08:00 America/New_York"
         raise ConfigFileError(SYSTEM_FILE, reason, place="notify.daily_summary_at") from error
     return values
+
+
+def _with_partial_exits(system: Document) -> Document:
+    """Return the document with `partial_exits` for the key that the version before reads.
+
+    Raises:
+        ConfigFileError: that key has another value than true or false.
+    """
+    old = system.get("close_on_partial")
+    if old is None or system.get("partial_exits") is not None:
+        return system
+    before = _checked({"close_on_partial": old}, _OldSystem, SYSTEM_FILE)
+    return {**system, "partial_exits": "close" if before.close_on_partial else "keep_open"}
 
 
 def _check_url(url: object) -> None:

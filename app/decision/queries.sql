@@ -12,6 +12,7 @@
 -- Claims the front of the queue. The lock on a ticker's first undecided row is the claim on all its rows: no other transaction
 -- can claim a later one until this one ends, and a crash releases it. `SKIP LOCKED` alone would return the second row.
 -- The facts are read in the same statement, so a decision and its facts are one transaction.
+-- `pending`: the ticker's unfinished orders, in order of arrival, and the buys that wait for a fresh list.
 WITH list AS (
     SELECT string_to_array(translate(array_to_string(tickers, ' '), './', '--'), ' ') AS tickers, cardinality(tickers) AS size,
            extract(epoch FROM statement_timestamp() - fetched_at)::float8 AS age_seconds,
@@ -23,15 +24,11 @@ WITH list AS (
     ORDER BY id DESC
     LIMIT 1
 ), front AS (
-    SELECT id, ticker, type, intent, seq, expires_at <= statement_timestamp() AS is_expired
+    SELECT id, ticker, type, body, seq, expires_at <= statement_timestamp() AS is_expired
     FROM signals s
     WHERE status = 'received'
-      -- Fails closed: without a fresh list buys wait, and so do the later signals of their ticker.
-      AND (coalesce((SELECT fresh FROM list), false)
-           OR (type <> 'buy' AND NOT EXISTS (
-                   SELECT FROM unfinished_signals b
-                   WHERE b.ticker = s.ticker AND b.seq < s.seq AND b.type = 'buy' AND b.is_undecided
-                     AND b.is_live)))  -- Fails open: no exit waits for an expired buy.
+      -- Fails closed: without a fresh list buys wait. Fails open: exits pass them.
+      AND CASE type WHEN 'buy' THEN coalesce((SELECT fresh FROM list), false) ELSE true END
     ORDER BY seq
     LIMIT $1
 ), locked AS (
@@ -40,28 +37,48 @@ WITH list AS (
     WHERE id = ANY (ARRAY (SELECT DISTINCT ON (ticker) id FROM front ORDER BY ticker, seq))
     FOR UPDATE SKIP LOCKED
 ), facts AS MATERIALIZED (
-    SELECT locked.ticker, coalesce(p.is_open, false) AS is_open, coalesce(p.opening, false) AS has_pending_buy,
+    SELECT locked.ticker, p.is_open, p.quantity, p.confirmed, orders.pending, exits.sentiment AS last_exit,
            array_position(list.tickers, locked.ticker) AS rank, list.size AS list_size,
            list.age_seconds AS list_age_seconds
     FROM locked
     LEFT JOIN list ON true
-    LEFT JOIN LATERAL (SELECT is_open, opening FROM position_states WHERE ticker = locked.ticker OFFSET 0) AS p ON true
+    LEFT JOIN LATERAL (
+        SELECT true AS is_open, quantity, confirmed FROM positions
+        WHERE ticker = locked.ticker AND status = 'open' OFFSET 0) AS p ON true
+    LEFT JOIN LATERAL (
+        SELECT jsonb_agg(jsonb_build_object(
+                   'id', id, 'seq', seq, 'status', status, 'type', type, 'intent', intent, 'quantity', quantity::text,
+                   'unit', quantity_unit, 'sentiment', sentiment) ORDER BY seq) AS pending
+        FROM unfinished_signals
+        WHERE ticker = locked.ticker
+          AND (is_pending OR (is_undecided AND is_live AND type = 'buy' AND NOT coalesce(list.fresh, false)))
+        OFFSET 0) AS orders ON true
+    -- of the ticker's last signals: an entry right behind an exit
+    LEFT JOIN LATERAL (
+        SELECT sentiment
+        FROM (SELECT type, status, sentiment FROM signals WHERE ticker = locked.ticker ORDER BY seq DESC LIMIT 5) AS newest
+        WHERE type <> 'buy' AND status = 'forwarded'
+        LIMIT 1) AS exits ON true
     WHERE locked.status = 'received'  -- the row's status after the lock was granted
 )
-SELECT id, ticker, type, intent, is_expired, is_open, has_pending_buy, rank, list_size, list_age_seconds
+SELECT front.id, front.seq, ticker, type, body, is_expired, is_open, quantity, confirmed, pending, last_exit, rank, list_size,
+       list_age_seconds
 FROM front
 JOIN facts USING (ticker)
-ORDER BY seq
+ORDER BY front.seq
 
 -- name: store_decisions
--- $1 ids, $2 statuses, $3 reasons, $4 their codes, $5 their parameters, $6 details. A row that has expired meanwhile keeps its status. Returns the count by status.
+-- $1 ids, $2 statuses, $3 reasons, $4 their codes, $5 their parameters, $6 details, $7 intents, $8 quantities, $9 their units, $10
+-- sentiments of the orders. A row that has expired meanwhile keeps its status. Returns the count by status.
 WITH decision AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[])
-        AS d (id, status, reason, reason_code, reason_params, detail)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[], $7::text[], $8::numeric[],
+                         $9::text[], $10::text[])
+        AS d (id, status, reason, reason_code, reason_params, detail, intent, quantity, quantity_unit, sentiment)
 ), decided AS (
     UPDATE signals s
     SET status = d.status, reason = d.reason, reason_code = d.reason_code, reason_params = d.reason_params,
-        status_at = clock_timestamp()
+        status_at = clock_timestamp(), intent = coalesce(d.intent, s.intent), quantity = d.quantity,
+        quantity_unit = d.quantity_unit, sentiment = d.sentiment
     FROM decision d
     WHERE s.id = d.id AND s.id = ANY ($1) AND coalesce(s.status = 'received', false)
     RETURNING s.id
@@ -98,15 +115,15 @@ WHERE id = (SELECT max(id) FROM top_n_lists WHERE strategy = $1)
 
 -- name: find_candidates
 -- $1 tickers, $2 window and $3 maximum age in seconds (0: no limit), $4 the window for later sells in seconds (0: no limit),
--- NULL if sells do not matter. Returns for each ticker the newest rejected buy that may be approved, if the ticker has no open
--- position and no unfinished buy. A sell that arrived within $4 after the buy supersedes it. Imported history does not count.
+-- NULL if sells do not matter. Returns for each ticker the newest buy that was rejected because it was not in the list, if the ticker
+-- has no open position and nothing unfinished. A sell that arrived within $4 after the buy supersedes it. Imported history does not count.
 SELECT wanted.ticker, found.id
 FROM unnest($1::text[]) WITH ORDINALITY AS wanted (ticker, place)
 CROSS JOIN LATERAL (
     SELECT b.id
     FROM signals b
     WHERE b.ticker = wanted.ticker AND b.type = 'buy' AND b.status = 'rejected' AND b.reprocessed_at IS NULL
-      AND b.imported_at IS NULL AND b.intent IS DISTINCT FROM 'add'
+      AND b.imported_at IS NULL AND b.reason_code = 'not_listed' AND b.intent IS DISTINCT FROM 'add'
       AND ($2 = 0 OR b.received_at > statement_timestamp() - make_interval(secs => $2::float8))
       AND ($3 = 0 OR b.received_at > statement_timestamp() - make_interval(secs => $3::float8))
       AND ($4::int IS NULL OR NOT EXISTS (

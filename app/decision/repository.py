@@ -1,13 +1,19 @@
 """The statements of decisions and of reprocessing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import asyncpg
+
 from app.db.pool import Connection, Pool
 from app.db.queries import load
-from app.decision.rules import Decision, TickerFacts
+from app.decision.rules import Decision, ListFacts
+from app.signals.book import PendingOrder, Position, stored_terms, terms_columns
+from app.signals.reading import Sentiment
 from app.signals.reasons import Reason
+from app.signals.statuses import Status
 
 _SQL = load("app.decision")
 
@@ -16,11 +22,28 @@ class ClaimedSignal(NamedTuple):
     """An undecided signal that this transaction has claimed, with the facts to decide it by."""
 
     id: UUID
+    seq: int
     ticker: str
     type: str
-    intent: str | None
+    body: bytes
     is_expired: bool
-    facts: TickerFacts
+    facts: ListFacts
+
+
+class UnfinishedOrder(NamedTuple):
+    """An order of a ticker that has not ended, or a buy that waits for its decision."""
+
+    id: UUID
+    seq: int
+    order: PendingOrder
+
+
+class TickerBook(NamedTuple):
+    """What is open and unfinished of a ticker, in order of arrival."""
+
+    position: Position | None
+    unfinished: tuple[UnfinishedOrder, ...]
+    last_exit_sentiment: Sentiment | None
 
 
 class PendingList(NamedTuple):
@@ -55,20 +78,45 @@ class Approval(NamedTuple):
 
 async def claim_signals(
     connection: Connection, *, limit: int, strategy: str, is_frozen: bool
-) -> list[ClaimedSignal]:
+) -> tuple[list[ClaimedSignal], dict[str, TickerBook]]:
     """Claim at most `limit` undecided signals from the front of the queue, in order of arrival.
 
-    The claim lasts until the transaction ends: the first undecided row of each ticker is locked for all its
-    rows. `is_frozen`: the engine is paused, so the strategy's list counts as fresh.
+    Return them, and the books of their tickers. The claim lasts until the transaction ends: the first
+    undecided row of each ticker is locked for all its rows. `is_frozen`: the engine is paused, so the
+    strategy's list counts as fresh.
     """
     rows = await connection.fetch(_SQL["claim_signals"], limit, strategy, is_frozen)
-    return [
+    signals = [
         ClaimedSignal(
-            *(row["id"], row["ticker"], row["type"], row["intent"], row["is_expired"]),
-            facts=TickerFacts(**{name: row[name] for name in TickerFacts._fields}),
+            **{name: row[name] for name in ("id", "seq", "ticker", "type", "body", "is_expired")},
+            facts=ListFacts(row["rank"], row["list_size"], row["list_age_seconds"]),
         )
         for row in rows
     ]
+    return signals, {ticker: _book(row) for ticker, row in {row["ticker"]: row for row in rows}.items()}
+
+
+def _book(row: asyncpg.Record) -> TickerBook:
+    sentiment = row["last_exit"]
+    return TickerBook(
+        Position(row["quantity"], row["confirmed"]) if row["is_open"] else None,
+        tuple(map(_unfinished, row["pending"] or ())),
+        None if sentiment is None else Sentiment(sentiment),
+    )
+
+
+def _unfinished(row: Mapping[str, Any]) -> UnfinishedOrder:
+    quantity = row["quantity"]
+    terms = stored_terms(
+        row["type"],
+        row["intent"],
+        None if quantity is None else Decimal(quantity),
+        row["unit"],
+        row["sentiment"],
+    )
+    status = row["status"]
+    order = PendingOrder(terms, status == Status.FORWARDING, is_decided=status != Status.RECEIVED)
+    return UnfinishedOrder(UUID(row["id"]), row["seq"], order)
 
 
 async def store_decisions(
@@ -84,6 +132,7 @@ async def store_decisions(
         [decision.status for decision in decisions],
         *zip(*(decision.reason.columns() for decision in decisions), strict=True),
         [decision.detail for decision in decisions],
+        *zip(*(terms_columns(decision.terms) for decision in decisions), strict=True),
     )
     return {row["status"]: row["signals"] for row in rows}
 

@@ -2,18 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from uuid import UUID
 
 import structlog
 
 from app import metrics
 from app.context import AppContext
 from app.decision import repository
-from app.decision.repository import ClaimedSignal
-from app.decision.rules import Decision, DuplicateBuys, decide
+from app.decision.repository import ClaimedSignal, TickerBook, UnfinishedOrder
+from app.decision.rules import OVERTAKEN, Decision, decide
+from app.orders.outcomes import end_overtaken
 from app.orders.repository import lock_approvals_shared
-from app.signals.statuses import DecisionResult, SignalType
+from app.signals.alert import read_order
+from app.signals.book import Book, BookRules, PendingOrder, is_overtaken
+from app.signals.statuses import DecisionResult
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +70,7 @@ async def decide_batch(context: AppContext) -> int:
     config = context.config
     async with context.pool.acquire() as connection, connection.transaction():
         await lock_approvals_shared(connection)
-        signals = await repository.claim_signals(
+        signals, books = await repository.claim_signals(
             connection,
             limit=_BATCH_SIGNALS,
             strategy=config.finviz.active_strategy.name,
@@ -74,8 +78,9 @@ async def decide_batch(context: AppContext) -> int:
         )
         if not signals:
             return 0
-        decisions = _decide_in_order(signals, config.system.duplicate_buys)
+        decisions, overtaken = _decide_in_order(signals, books, config.system.book_rules)
         counts = await repository.store_decisions(connection, signals=signals, decisions=decisions)
+        await end_overtaken(connection, overtaken)
     context.queues.count_decided(len(signals))
     for status, count in counts.items():
         metrics.SIGNALS_DECIDED.labels(status).inc(count)
@@ -93,22 +98,37 @@ async def decide_batch(context: AppContext) -> int:
     return len(signals)
 
 
-def _decide_in_order(signals: Sequence[ClaimedSignal], duplicate_buys: DuplicateBuys) -> list[Decision]:
-    """Apply the rule in order: a buy approved here is pending for the later signals of its ticker."""
-    tickers_with_buy: set[str] = set()
-    decisions = []
+def _decide_in_order(
+    signals: Sequence[ClaimedSignal], books: Mapping[str, TickerBook], rules: BookRules
+) -> tuple[list[Decision], list[UUID]]:
+    """Apply the rule in order: what is approved here is pending for the later signals of its ticker.
+
+    Return the decisions, and the earlier entries of other batches that an exit has overtaken.
+    """
+    decisions: dict[UUID, Decision] = {}
+    overtaken: list[UUID] = []
+    unfinished = {ticker: list(book.unfinished) for ticker, book in books.items()}
     for signal in signals:
-        facts = signal.facts
-        if signal.ticker in tickers_with_buy:
-            facts = facts._replace(has_pending_buy=True)
+        book, waiting = books[signal.ticker], unfinished[signal.ticker]
+        reading = read_order(signal.body, signal.type)
+        earlier = [each for each in waiting if each.seq < signal.seq or each.order.is_sending]
         decision = decide(
             signal.type,
-            facts,
+            reading,
+            Book(book.position, tuple(each.order for each in earlier), book.last_exit_sentiment),
+            signal.facts,
+            rules,
             is_expired=signal.is_expired,
-            intent=signal.intent,
-            duplicate_buys=duplicate_buys,
         )
-        if signal.type == SignalType.BUY and decision.status == DecisionResult.APPROVED:
-            tickers_with_buy.add(signal.ticker)
-        decisions.append(decision)
-    return decisions
+        decisions[signal.id] = decision
+        if decision.terms is None:
+            continue
+        for each in earlier:
+            if is_overtaken(each.order, decision.terms.intent):
+                waiting.remove(each)
+                if each.id in decisions:
+                    decisions[each.id] = OVERTAKEN
+                else:
+                    overtaken.append(each.id)
+        waiting.append(UnfinishedOrder(signal.id, signal.seq, PendingOrder(decision.terms)))
+    return [decisions[signal.id] for signal in signals], overtaken

@@ -16,7 +16,7 @@ from app.errors import describe
 from app.orders.repository import Delivery
 from app.orders.transport import Answer
 from app.runtime import durable_files
-from app.signals.book import Effect
+from app.signals.book import Effect, OrderTerms, effect_of, terms_of_effect
 from app.signals.reasons import Reason, ReasonCode
 
 log = structlog.get_logger(__name__)
@@ -28,11 +28,16 @@ _SUFFIX = ".json"
 
 @dataclass(frozen=True, slots=True)
 class KnownOutcome:
-    """A delivery, the answer to it, and its effect on the position."""
+    """A delivery and the answer to it. `effect` is what the version before applies to the position."""
 
     delivery: Delivery
     answer: Answer
-    effect: Effect
+    effect: Effect = Effect.NOTHING
+
+    @property
+    def terms(self) -> OrderTerms:
+        """What was sent. In a file of the version before, only the effect is known."""
+        return self.delivery.terms or terms_of_effect(self.effect)
 
 
 class KeptOutcomes:
@@ -105,7 +110,8 @@ class KeptOutcomes:
 
 def _without_secrets(known: KnownOutcome) -> KnownOutcome:
     destination = replace(known.delivery.destination, url=None)
-    return replace(known, delivery=replace(known.delivery, body=b"", destination=destination))
+    delivery = replace(known.delivery, body=b"", destination=destination)
+    return replace(known, delivery=delivery, effect=effect_of(known.terms.intent))
 
 
 def _to_reason(_: type[Reason], text: str) -> Reason:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import structlog
@@ -22,9 +22,11 @@ from app.orders.destination import (
     destination_of,
     restrict_to_probe,
 )
-from app.orders.repository import Delivery
-from app.signals.reasons import Reason, ReasonCode
-from app.signals.statuses import DecisionResult, Outcome, Status
+from app.orders.repository import Delivery, DueSignal, Verdict
+from app.signals.alert import read_order
+from app.signals.book import BookRules, OrderTerms, resolve_claimed, stored_terms
+from app.signals.reasons import Reason, ReasonCode, remark_details
+from app.signals.statuses import DecisionResult, Outcome, SignalType, Status
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +44,7 @@ def lease_seconds(context: AppContext) -> float:
 
 
 class ClaimResult(NamedTuple):
-    """Rows that one claim changed, rejected sells included, and the seconds until a token is available.
+    """Rows that one claim changed, rejected signals included, and the seconds until a token is available.
 
     `entry_wait_seconds`: until one is available for an entry, never less than `wait_seconds`.
     """
@@ -125,7 +127,8 @@ class Outbox:
         wait, deliveries, rejected = (0.0, 0.0), list[Delivery](), 0
         async with self._context.pool.acquire() as connection:
             if not config.rate_limiting_enabled:
-                deliveries, rejected = await self._claim_due(connection, wanted, destination)
+                async with connection.transaction():
+                    deliveries, rejected = await self._claim_due(connection, wanted, destination)
             if config.rate_limiting_enabled or (
                 not deliveries and await repository.is_circuit_open(connection, destination=destination.key)
             ):
@@ -204,20 +207,34 @@ class Outbox:
         has_token: bool = False,
         exits_only: bool = False,
     ) -> tuple[list[Delivery], int]:
-        """Return the claimed deliveries, and how many sells were rejected because they close nothing."""
-        claimed = await repository.claim(
+        """Return the claimed deliveries, and how many signals were rejected because of the position.
+
+        Runs in the caller's transaction, which holds the locks of what is due.
+        """
+        due = await repository.lock_due(
+            connection, limit=limit, destination=destination, has_token=has_token, exits_only=exits_only
+        )
+        if not due:
+            return [], 0
+        rules = self._context.config.system.book_rules
+        verdicts = [_resolve(signal, rules) for signal in due]
+        deliveries = await repository.claim(
             connection,
             claim_id=uuid4(),
-            limit=limit,
             lease_seconds=lease_seconds(self._context),
             destination=destination,
-            has_token=has_token,
-            exits_only=exits_only,
+            verdicts=verdicts,
         )
-        for signal in claimed.rejected:
+        rejected = [verdict for verdict in verdicts if verdict.terms is None]
+        for verdict in rejected:
             metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()
-            log.info("rejected", signal_id=signal.id, ticker=signal.ticker, reason=signal.reason)
-        return claimed.deliveries, len(claimed.rejected)
+            log.info(
+                "rejected",
+                signal_id=verdict.signal.id,
+                ticker=verdict.signal.ticker,
+                reason=str(verdict.reason),
+            )
+        return deliveries, len(rejected)
 
     async def _give_back(self, delivery: Delivery) -> None:
         reason = Reason(ReasonCode.GIVEN_BACK)
@@ -232,3 +249,33 @@ class Outbox:
             reason=reason,
             retry_in_seconds=0.0,
         )
+
+
+def _resolve(signal: DueSignal, rules: BookRules) -> Verdict:
+    """Resolve a due signal once more: its earlier orders may have ended otherwise than projected.
+
+    A person's sell needs no position.
+    """
+    reading = read_order(signal.body, signal.type)
+    if signal.type == SignalType.MANUAL_SELL:
+        rules = rules._replace(unmatched_exits="forward")
+    decided = stored_terms(signal.type, signal.intent).intent
+    resolution = resolve_claimed(
+        decided,
+        reading,
+        signal.held.position if signal.held else None,
+        rules,
+        is_retry_of_unknown=signal.is_retry_of_unknown,
+    )
+    if resolution.intent is None:
+        reason = resolution.reason or Reason(ReasonCode.NOTHING_OPEN)
+        if reason.code is ReasonCode.NOTHING_OPEN:
+            is_undelivered = signal.is_buy_undelivered
+            reason = Reason(ReasonCode.BUY_UNDELIVERED if is_undelivered else ReasonCode.CLOSED_BEFORE)
+        return Verdict(signal, None, reason, {})
+    detail: dict[str, Any] = {}
+    if resolution.intent is not decided:
+        remarks = resolution.remarks[len(reading.remarks) :]
+        detail = {"intent": resolution.intent.value, **remark_details(remarks)}
+    terms = OrderTerms(resolution.intent, reading.quantity, reading.sentiment, signal.price)
+    return Verdict(signal, terms, Reason(ReasonCode.SENDING), detail)

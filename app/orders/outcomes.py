@@ -5,6 +5,7 @@ Successes that arrive during a commit share the next one.
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -21,9 +22,16 @@ from app.orders import repository
 from app.orders.destination import Attempt, Failure, probe_delay, should_open_circuit
 from app.orders.kept_outcomes import KeptOutcomes, KnownOutcome
 from app.orders.policy import RetryUnknown, hold_seconds, next_status, retry_delay
-from app.orders.repository import DeliveredChange, Delivery
+from app.orders.repository import (
+    DeliveredChange,
+    DeliveredOrder,
+    Delivery,
+    EndedSignal,
+    HeldPosition,
+)
 from app.orders.transport import Answer
-from app.signals.book import Effect
+from app.signals.book import OrderTerms, Position, apply, realized_by_close
+from app.signals.reading import ENTRIES, Intent
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import DecisionResult, Outcome, SignalType, Status
 
@@ -33,21 +41,52 @@ _RETRY_WRITE_SECONDS = 0.5
 _KEEP_AFTER_SECONDS = 1.0  # an outcome that is not stored by then is kept in a file, too
 _STORE_KEPT_SECONDS = 5.0
 _ONE_WRITE_SECONDS = 10.0  # then the connection is broken, or a lock is held: another connection is tried
+_MOST_CHANGES = 10  # of a position that others change while an outcome is recorded
 _RECENT_ATTEMPTS = 50  # read to decide whether the circuit opens
 
 
 @dataclass(eq=False, slots=True)
 class Success:
-    """A 2xx answer, and its effect on the ticker's position. `change`: see `Successes.write`."""
+    """A 2xx answer to an order, and the position at its claim. `change`: see `Successes.write`."""
 
     attempt: int
     signal: UUID
     ticker: str
     http_status: int | None
     response: bytes
-    effect: Effect
+    terms: OrderTerms
+    held: HeldPosition | None = None
     is_written: bool = False
     change: DeliveredChange | None = None
+
+    def on(self, held: HeldPosition | None, *, is_newest: bool | None = None) -> DeliveredOrder:
+        """Return what to record, by the position that it changes.
+
+        `is_newest`: the attempt has ended as unknown, and no other order of its ticker has ended since. If
+        another one has, or a person has settled the position, it is not known what is open now.
+        """
+        before, terms = held.position if held else None, self.terms
+        has_ended = is_newest is not None
+        is_current = is_newest and before is not None and not before.is_confirmed
+        outcome = Outcome.UNKNOWN if has_ended and not is_current else Outcome.DELIVERED
+        after = apply(terms, outcome, before)
+        realized = after.realized if after else before and realized_by_close(terms, before)
+        return DeliveredOrder(
+            *(self.attempt, self.signal, self.http_status, self.response, has_ended, held, after, realized),
+            buys=int(terms.intent in ENTRIES),
+            change=_change(before, after, terms.intent),
+        )
+
+
+def _change(before: Position | None, after: Position | None, intent: Intent) -> str:
+    """Return what became of a position, as the timeline stores it."""
+    if after is None:
+        return "unchanged" if before is None else "closed"
+    if before is None:
+        return "opened"
+    if intent in ENTRIES:
+        return "counted up"
+    return "unchanged" if after == before else "reduced"
 
 
 class Successes:
@@ -90,17 +129,44 @@ class Successes:
 
 
 async def record_successes(connection: Connection, successes: list[Success]) -> None:
-    """Commit successes of different tickers in one statement, and set each one's `change`."""
-    changes = await repository.record_delivered(
-        connection,
-        attempts=[success.attempt for success in successes],
-        signals=[success.signal for success in successes],
-        http_statuses=[success.http_status for success in successes],
-        responses=[success.response for success in successes],
-        effects=[success.effect.value for success in successes],
-    )
+    """Commit successes of different tickers in one statement, and set each one's `change`.
+
+    Nothing else of a ticker is sent meanwhile, so its position is the one of the claim. If it is another one
+    (a person has settled it, or the outcome comes late), that success is recorded again on the position as
+    it is, which is locked for it.
+    """
+    await _record(connection, successes, [success.on(success.held) for success in successes])
     for success in successes:
-        success.change, success.is_written = changes.get(success.signal), True
+        for _ in range(_MOST_CHANGES):
+            if success.is_written:
+                break
+            async with connection.transaction():
+                held = await repository.lock_position(connection, ticker=success.ticker)
+                is_newest = await repository.read_ended_attempt(connection, attempt=success.attempt)
+                await _record(connection, [success], [success.on(held, is_newest=is_newest)])
+        if not success.is_written:
+            raise asyncpg.SerializationError("the position of the order changes all the time")
+
+
+async def _record(connection: Connection, successes: list[Success], orders: list[DeliveredOrder]) -> None:
+    changes = await repository.record_delivered(connection, orders=orders)
+    for success in successes:
+        change = changes[success.signal]
+        success.is_written = not change.is_stale
+        success.change = change if change.is_done else None
+
+
+async def record_unknown(connection: Connection, *, signal: UUID, ticker: str, terms: OrderTerms) -> None:
+    """Write what an order of unknown outcome makes of the position.
+
+    Fails open: what it may have opened counts as open, unconfirmed, so that exits pass; what it may have
+    closed stays open.
+    """
+    held = await repository.lock_position(connection, ticker=ticker)
+    before = held.position if held else None
+    after = apply(terms, Outcome.UNKNOWN, before)
+    if after is not None and after != before:
+        await repository.write_unknown(connection, ticker=ticker, signal=signal, position=after)
 
 
 class Outcomes:
@@ -183,25 +249,25 @@ class Outcomes:
     async def _record_once(self, known: KnownOutcome) -> None:
         delivery, answer = known.delivery, known.answer
         if answer.outcome is Outcome.DELIVERED:
-            await self._record_delivered(delivery, answer, known.effect)
+            await self._record_delivered(delivery, answer, known.terms)
         else:
-            await self._record_undelivered(delivery, answer)
+            await self._record_undelivered(delivery, answer, known.terms)
         self._context.unwritten_outcomes.pop(delivery.attempt, None)
         metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
         self._context.wakeups.notify("changed")
 
-    async def _record_delivered(self, delivery: Delivery, answer: Answer, effect: Effect) -> None:
-        change = await self._successes.write(
-            Success(
-                attempt=delivery.attempt,
-                signal=delivery.id,
-                ticker=delivery.ticker,
-                http_status=answer.http_status,
-                response=answer.response,
-                effect=effect,
-            )
+    async def _record_delivered(self, delivery: Delivery, answer: Answer, terms: OrderTerms) -> None:
+        success = Success(
+            attempt=delivery.attempt,
+            signal=delivery.id,
+            ticker=delivery.ticker,
+            http_status=answer.http_status,
+            response=answer.response,
+            terms=terms,
+            held=delivery.held,
         )
-        if change is None:
+        change = await self._successes.write(success)
+        if change is None or change.age_seconds is None:
             return
         if change.has_closed_circuit:
             _log_recovery()
@@ -215,12 +281,13 @@ class Outcomes:
             ticker=delivery.ticker,
             attempt=delivery.number,
             http_status=answer.http_status,
+            intent=terms.intent.value,
             position=change.position,
         )
         if change.has_more_due:
             self._context.wakeups.notify("approved")
 
-    async def _record_undelivered(self, delivery: Delivery, answer: Answer) -> None:
+    async def _record_undelivered(self, delivery: Delivery, answer: Answer, terms: OrderTerms) -> None:
         config = self._context.config.webhook
         retry_unknown = RetryUnknown(buy=config.retry_unknown.buy, sell=config.retry_unknown.sell)
         status = next_status(answer.outcome, delivery.type, retry_unknown)
@@ -239,7 +306,7 @@ class Outcomes:
                 )
             failure = await _update_circuit(connection, delivery, answer, reason)
             delay = failure.delay(delay)
-            has_claim = await repository.record_undelivered(
+            change = await repository.record_undelivered(
                 connection,
                 attempt=delivery.attempt,
                 signal=delivery.id,
@@ -252,8 +319,10 @@ class Outcomes:
                 reason=reason,
                 retry_in_seconds=delay if status == Status.APPROVED else None,
             )
-            if has_claim and status == Status.FAILED:
-                await reject_orphans(connection, [delivery.ticker] if delivery.type == SignalType.BUY else [])
+            if change.is_unclear:
+                await record_unknown(connection, signal=delivery.id, ticker=delivery.ticker, terms=terms)
+            if change.status in {Status.FAILED, Status.REJECTED} and delivery.type == SignalType.BUY:
+                await reject_orphans(self._context, connection, [delivery.ticker])
         if failure.probe_delay or hold:
             self._context.destination_state = "held"
         log.warning(
@@ -262,12 +331,16 @@ class Outcomes:
             ticker=delivery.ticker,
             attempt=delivery.number,
             outcome=answer.outcome.value,
-            status=status if has_claim else "the claim was lost",
+            status=change.status or "the claim was lost",
             reason=str(reason),
         )
         # After a failure the ticker's next signal is due at once. If a timer is lost, the poll replaces it.
         loop = asyncio.get_running_loop()
-        for seconds in {delay if status == Status.APPROVED else 0.0, hold or 0.0, failure.probe_delay or 0.0}:
+        for seconds in {
+            delay if change.status == Status.APPROVED else 0.0,
+            hold or 0.0,
+            failure.probe_delay or 0.0,
+        }:
             loop.call_later(seconds, self._context.wakeups.notify, "approved")
 
 
@@ -327,11 +400,23 @@ def _log_recovery() -> None:
     log.info("the destination works again")
 
 
-async def reject_orphans(connection: Connection, tickers: list[str]) -> None:
-    """Reject the sells that wait for a buy of these tickers which ended undelivered."""
-    if not tickers:
-        return
-    for signal in await repository.reject_orphans(connection, tickers=tickers):
+async def reject_orphans(context: AppContext, connection: Connection, tickers: list[str]) -> None:
+    """Reject the sells that wait for a buy of these tickers which ended undelivered.
+
+    Where exits without a position are forwarded they stay.
+    """
+    if tickers and context.config.system.unmatched_exits == "reject":
+        _note_ended(await repository.reject_orphans(connection, tickers=tickers))
+
+
+async def end_overtaken(connection: Connection, ids: Sequence[UUID]) -> None:
+    """End entries that have not left, because an exit has overtaken them."""
+    if ids:
+        _note_ended(await repository.end_overtaken(connection, ids=ids))
+
+
+def _note_ended(signals: Sequence[EndedSignal]) -> None:
+    for signal in signals:
         metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()
         log.info("rejected", signal_id=signal.id, ticker=signal.ticker, reason=signal.reason)
 

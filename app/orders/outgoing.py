@@ -55,15 +55,6 @@ def changes_of(fields: Fields, order_type: str, *, map_action: bool, intent: Int
     return _entry(fields, intent) if order_type == SignalType.BUY else _exit(fields, intent, reading.word)
 
 
-def intent_of(body: bytes) -> Intent | None:
-    """Return what a signal's body asks for.
-
-    Raises:
-        ValueError: `body` is not a JSON object.
-    """
-    return read(_fields_of(body)).intent
-
-
 def _fields_of(body: bytes) -> Fields:
     try:
         return read_fields(body)

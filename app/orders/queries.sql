@@ -210,174 +210,231 @@ SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
        coalesce((SELECT extract(epoch FROM newest - statement_timestamp())::float8 FROM ahead), 0) AS ahead_seconds,
        clock_timestamp() AS now
 
--- name: claim
--- $1 claim id, $2 limit, $3 lease in seconds, $4 destination, $5 false: no row while the circuit is open, $6 texts of reasons by code,
--- $7 true: no buy, since the tokens that are left are reserved for exits. The comparison is a condition of the index: however many buys
--- wait, none of them is read.
--- Claims at most one row of a ticker, its first live one; sells and manual orders before buys. Without an open position such a sell is
--- rejected: nothing before it is live, so no position will be opened.
--- The attempt is inserted in the same transaction, so it is committed before the request is sent.
+-- name: lock_due
+-- $1 limit, $2 destination, $3 false: no row while the circuit is open, $4 true: no buy, since the tokens that are left are reserved for
+-- exits. The comparison is a condition of the index: however many buys wait, none of them is read.
+-- Locks at most one row of a ticker that is due, its first; sells and manual orders before buys. With the open position of its ticker,
+-- and what tells why there is none.
+-- An open attempt of the ticker is waited for, also that of a later order. Fails open: no exit waits behind a buy that waits for its
+-- decision, or behind an adjustment that waits for its next attempt.
 WITH due AS (
-    SELECT s.id, s.ticker, s.seq,
-           s.type IN ('sell', 'position_close', 'sell_all') AND NOT EXISTS (
-               SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open') AS idle
+    SELECT s.id, s.ticker, s.type, s.seq, s.intent, s.price, s.body, s.round, s.attempts
     FROM signals s
-    WHERE s.status = 'approved' AND (s.type = 'buy') <= (NOT $7::boolean)
+    WHERE s.status = 'approved' AND (s.type = 'buy') <= (NOT $4::boolean)
       AND CASE
           WHEN s.expires_at <= statement_timestamp() OR s.not_before > statement_timestamp() THEN false
-          ELSE NOT EXISTS (
+          WHEN EXISTS (
               SELECT FROM unfinished_signals e
               WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.is_live
-                -- no exit waits behind an adjustment that waits for its next attempt
-                AND (s.type = 'buy' OR e.intent IS DISTINCT FROM 'adjust' OR e.not_before IS NULL
-                     OR e.not_before <= statement_timestamp()))
+                AND (s.type = 'buy'
+                     OR (NOT (e.is_undecided AND e.type = 'buy')
+                         AND (e.intent IS DISTINCT FROM 'adjust' OR e.not_before IS NULL
+                              OR e.not_before <= statement_timestamp())))) THEN false
+          ELSE NOT EXISTS (
+              SELECT FROM unfinished_signals e
+              WHERE e.ticker = s.ticker AND e.seq > s.seq AND e.status = 'forwarding')
       END
       AND NOT EXISTS (
           SELECT FROM destinations d
-          WHERE d.destination = $4
-            AND (d.held_until > statement_timestamp() OR (d.probe_at IS NOT NULL AND NOT $5::boolean)))
+          WHERE d.destination = $2
+            AND (d.held_until > statement_timestamp() OR (d.probe_at IS NOT NULL AND NOT $3::boolean)))
     ORDER BY s.type = 'buy', s.seq
-    LIMIT $2
+    LIMIT $1
     FOR UPDATE OF s SKIP LOCKED
-), verdict AS (
-    SELECT id, idle,
-           CASE
-               WHEN NOT idle THEN 'sending'
-               WHEN (SELECT b.status FROM signals b
-                     WHERE b.ticker = due.ticker AND b.seq < due.seq
-                       AND CASE WHEN b.type = 'buy' THEN b.imported_at IS NULL ELSE false END
-                     ORDER BY b.seq DESC LIMIT 1) IN ('rejected', 'failed', 'expired', 'received', 'approved')  -- overdue
-                   THEN 'buy_undelivered'
-               ELSE 'closed_before'
-           END AS reason_code
-    FROM due
+)
+SELECT due.id, due.ticker, due.type, due.intent, due.price, due.body, p.id AS position_id, p.quantity, p.confirmed, p.average_price,
+       p.realized,
+       CASE WHEN due.attempts > 0 OR due.round > 1 THEN EXISTS (
+           SELECT FROM attempts a WHERE a.signal_id = due.id AND a.outcome = 'unknown') ELSE false END AS is_retry_of_unknown,
+       CASE WHEN p.id IS NULL AND due.type <> 'buy' THEN coalesce(
+           (SELECT b.status FROM signals b
+            WHERE b.ticker = due.ticker AND b.seq < due.seq
+              AND CASE WHEN b.type = 'buy' THEN b.imported_at IS NULL ELSE false END
+            ORDER BY b.seq DESC LIMIT 1) IN ('rejected', 'failed', 'expired', 'received', 'approved'), false)  -- overdue
+       ELSE false END AS is_buy_undelivered
+FROM due
+LEFT JOIN LATERAL (
+    SELECT id, quantity, confirmed, average_price, realized FROM positions
+    WHERE ticker = due.ticker AND status = 'open' OFFSET 0) AS p ON true
+ORDER BY due.type = 'buy', due.seq
+
+-- name: claim
+-- $1 claim id, $2 lease in seconds, $3 destination, $4 ids of rows that this transaction has locked, $5 intents to send (NULL: the
+-- signal is rejected), $6 quantities, $7 their units, $8 sentiments, $9 reasons, $10 their codes, $11 their parameters, $12 details.
+-- The attempt is inserted in the same transaction, so it is committed before the request is sent.
+WITH verdict AS (
+    SELECT * FROM unnest($4::uuid[], $5::text[], $6::numeric[], $7::text[], $8::text[], $9::text[], $10::text[], $11::jsonb[],
+                         $12::jsonb[])
+        AS v (id, intent, quantity, quantity_unit, sentiment, reason, reason_code, reason_params, detail)
 ), claimed AS (
     UPDATE signals s
-    SET status = CASE WHEN v.idle THEN 'rejected' ELSE 'forwarding' END,
-        status_at = clock_timestamp(),
-        reason = $6::jsonb ->> v.reason_code,
-        reason_code = v.reason_code,
-        reason_params = '{}',
-        attempts = CASE WHEN v.idle THEN s.attempts ELSE s.attempts + 1 END,
+    SET status = CASE WHEN v.intent IS NULL THEN 'rejected' ELSE 'forwarding' END,
+        status_at = clock_timestamp(), reason = v.reason, reason_code = v.reason_code, reason_params = v.reason_params,
+        -- what an earlier version decided, with its quantity
+        intent = CASE WHEN s.intent IS NULL OR s.intent = 'reduce_or_close' THEN coalesce(v.intent, s.intent) ELSE s.intent END,
+        quantity = v.quantity, quantity_unit = v.quantity_unit, sentiment = v.sentiment,
+        attempts = CASE WHEN v.intent IS NULL THEN s.attempts ELSE s.attempts + 1 END,
         not_before = NULL,
-        claim_id = CASE WHEN v.idle THEN NULL ELSE $1::uuid END,
-        lease_until = CASE WHEN v.idle THEN NULL ELSE clock_timestamp() + make_interval(secs => $3) END
+        claim_id = CASE WHEN v.intent IS NOT NULL THEN $1::uuid END,
+        lease_until = CASE WHEN v.intent IS NOT NULL THEN clock_timestamp() + make_interval(secs => $2) END
     FROM verdict v
-    -- the array keeps the plan on the primary key, also in a generic plan, where $2 is unknown
-    WHERE s.id = v.id AND s.id = ANY (ARRAY (SELECT id FROM due))
-    RETURNING s.id, s.type, s.ticker, s.status, s.reason, s.reason_code, s.round, s.attempts, s.body
+    WHERE s.id = v.id AND s.id = ANY ($4)
+    RETURNING s.id, s.status, s.reason, s.reason_code, s.reason_params, s.round, s.attempts, v.intent, v.detail
 ), attempt AS (
-    INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id)
-    SELECT id, round, attempts, $4, id::text || CASE WHEN round > 1 THEN '.r' || round ELSE '' END, $1
+    INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, intent)
+    SELECT id, round, attempts, $3, id::text || CASE WHEN round > 1 THEN '.r' || round ELSE '' END, $1, intent
     FROM claimed WHERE status = 'forwarding'
     RETURNING id, signal_id, webhook_id, started_at
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
-    SELECT id, status, reason, reason_code, '{}',
-           CASE WHEN status = 'forwarding' THEN jsonb_build_object('attempt', attempts) ELSE '{}' END
+    SELECT id, status, reason, reason_code, reason_params,
+           CASE WHEN status = 'forwarding' THEN jsonb_build_object('attempt', attempts) ELSE '{}' END || detail
     FROM claimed
 )
-SELECT c.id, c.type, c.ticker, c.body, c.attempts AS number,
-       c.reason, a.id AS attempt, a.webhook_id, a.started_at
+SELECT a.signal_id AS id, a.id AS attempt, c.attempts AS number, a.webhook_id, a.started_at
 FROM claimed c
-LEFT JOIN attempt a ON a.signal_id = c.id
+JOIN attempt a ON a.signal_id = c.id
 
 -- name: record_delivered
--- $1 attempts, $2 their signals, $3 HTTP statuses, $4 beginnings of the responses, $5 effects on the position, $6 text of the reason.
+-- $1 attempts, $2 their signals, $3 HTTP statuses, $4 beginnings of the responses; $5 true where the attempt has ended already;
+-- the positions before: $6 ids (NULL: none), $7 quantities, $8 whether confirmed; the positions after: $9 whether open, $10
+-- quantities, $11 whether confirmed, $12 average prices, $13 gains; $14 delivered buys to count; $15 what became of the position; $16
+-- text of the reason.
 -- A ticker occurs once at most, so that no position is changed twice. Not fenced by the claim: a 2xx remains true whichever sender has
--- claimed the signal since. Only the change to 'forwarded' changes the position, so this happens once. The arrays keep every plan on
--- the primary keys.
+-- claimed the signal since. Only the change to 'forwarded' changes the position, so this happens once.
+-- A position that is no longer as it was before is not changed, and nothing is recorded of that signal: `is_stale`. The arrays keep
+-- every plan on the primary keys.
 WITH seen AS (
-    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bytea[], $5::text[])
-        AS seen (attempt, signal, http_status, response, effect)
+    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bytea[], $5::boolean[], $6::uuid[], $7::numeric[], $8::boolean[],
+                         $9::boolean[], $10::numeric[], $11::boolean[], $12::numeric[], $13::numeric[], $14::int[], $15::text[])
+        AS seen (attempt, signal, http_status, response, has_ended, position, held, was_confirmed, is_open, quantity, is_confirmed,
+                 average_price, realized, buys, change)
+), todo AS (
+    SELECT seen.*, s.ticker
+    FROM seen
+    JOIN signals s ON s.id = seen.signal AND s.id = ANY ($2)
+    JOIN attempts a ON a.id = seen.attempt AND a.id = ANY ($1)
+    WHERE s.status <> 'forwarded' AND (a.ended_at IS NOT NULL) = seen.has_ended
+), opened AS (
+    INSERT INTO positions (ticker, opened_by, buys, quantity, confirmed, average_price, realized)
+    SELECT ticker, signal, buys, quantity, is_confirmed, average_price, realized FROM todo WHERE position IS NULL AND is_open
+    ON CONFLICT (ticker) WHERE status = 'open' DO NOTHING
+    RETURNING ticker
+), moved AS (
+    UPDATE positions p
+    SET buys = p.buys + t.buys, realized = t.realized,
+        -- a closed position keeps what it held last
+        quantity = CASE WHEN t.is_open THEN t.quantity ELSE p.quantity END,
+        confirmed = CASE WHEN t.is_open THEN t.is_confirmed ELSE p.confirmed END,
+        average_price = CASE WHEN t.is_open THEN t.average_price ELSE p.average_price END,
+        status = CASE WHEN t.is_open THEN 'open' ELSE 'closed' END,
+        closed_at = CASE WHEN NOT t.is_open THEN clock_timestamp() END,
+        closed_by = CASE WHEN NOT t.is_open THEN t.signal END,
+        reason = CASE WHEN t.is_open THEN p.reason ELSE 'sell delivered' END
+    FROM todo t
+    WHERE p.id = t.position AND p.id = ANY ($6) AND p.status = 'open' AND p.quantity IS NOT DISTINCT FROM t.held
+      AND p.confirmed = t.was_confirmed
+    RETURNING p.ticker
+), settled AS (
+    SELECT todo.* FROM todo
+    WHERE ticker IN (SELECT ticker FROM opened UNION ALL SELECT ticker FROM moved)
+       OR (position IS NULL AND NOT is_open AND NOT EXISTS (
+               SELECT FROM positions p WHERE p.ticker = todo.ticker AND p.status = 'open' OFFSET 0))
 ), ended AS (
     UPDATE attempts a
-    SET ended_at = clock_timestamp(), outcome = 'delivered', http_status = seen.http_status, error = NULL,
+    SET ended_at = clock_timestamp(), outcome = 'delivered', booked = 'delivered', http_status = seen.http_status, error = NULL,
         error_code = NULL, error_params = NULL, response = seen.response
     FROM seen
     WHERE a.id = seen.attempt AND a.id = ANY ($1)
-    RETURNING a.destination
+      AND (seen.attempt IN (SELECT attempt FROM settled)
+           OR EXISTS (SELECT FROM signals s WHERE s.id = seen.signal AND s.status = 'forwarded' OFFSET 0))
+    RETURNING a.id, a.destination
 ), recovered AS (
     UPDATE destinations SET probe_at = NULL, failed_probes = 0
     WHERE destination IN (SELECT destination FROM ended) AND probe_at IS NOT NULL
     RETURNING destination
 ), done AS (
     UPDATE signals s
-    SET status = 'forwarded', status_at = clock_timestamp(), reason = $6, reason_code = 'delivered', reason_params = '{}',
+    SET status = 'forwarded', status_at = clock_timestamp(), reason = $16, reason_code = 'delivered', reason_params = '{}',
         claim_id = NULL, lease_until = NULL, not_before = NULL
-    FROM seen
-    WHERE s.id = seen.signal AND s.id = ANY ($2) AND s.status <> 'forwarded'
-    RETURNING s.id, s.ticker, s.received_at, seen.http_status, seen.effect
-), opened AS (
-    INSERT INTO positions (ticker, opened_by)
-    SELECT ticker, id FROM done WHERE effect = 'opens'
-    ON CONFLICT (ticker) WHERE status = 'open' DO UPDATE SET buys = positions.buys + 1, confirmed = true
-    RETURNING ticker, buys
-), closed AS (
-    UPDATE positions p
-    SET status = 'closed', closed_at = clock_timestamp(), closed_by = done.id, reason = 'sell delivered'
-    FROM done
-    WHERE done.effect = 'closes' AND p.ticker = done.ticker AND p.status = 'open'
-      AND p.ticker = ANY (ARRAY (SELECT ticker FROM done WHERE effect = 'closes'))
-    RETURNING p.ticker
-), change AS (
-    SELECT done.id, done.ticker, done.received_at, done.http_status,
-           CASE
-               WHEN closed.ticker IS NOT NULL THEN 'closed'
-               WHEN opened.buys = 1 THEN 'opened'
-               WHEN opened.buys > 1 THEN 'counted up'
-               ELSE 'unchanged'
-           END AS position
-    FROM done
-    LEFT JOIN opened ON opened.ticker = done.ticker
-    LEFT JOIN closed ON closed.ticker = done.ticker
+    FROM settled
+    WHERE s.id = settled.signal AND s.id = ANY ($2) AND s.status <> 'forwarded'
+    RETURNING s.id, s.ticker, s.received_at, settled.http_status, settled.change
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
-    SELECT id, 'forwarded', $6, 'delivered', '{}', jsonb_build_object('http_status', http_status, 'position', position)
-    FROM change
+    SELECT id, 'forwarded', $16, 'delivered', '{}', jsonb_build_object('http_status', http_status, 'position', change)
+    FROM done
 )
-SELECT id, position, extract(epoch FROM clock_timestamp() - received_at)::float8 AS age_seconds,
+SELECT seen.signal AS id, done.id IS NOT NULL AS is_done, ended.id IS NULL AS is_stale, done.change AS position,
+       extract(epoch FROM clock_timestamp() - done.received_at)::float8 AS age_seconds,
        EXISTS (
-           SELECT FROM unfinished_signals n WHERE n.ticker = change.ticker AND n.is_pending OFFSET 0)
+           SELECT FROM unfinished_signals n WHERE n.ticker = done.ticker AND n.is_pending OFFSET 0)
            OR EXISTS (SELECT FROM recovered) AS has_more_due,
        EXISTS (SELECT FROM recovered) AS has_closed_circuit
-FROM change
+FROM seen
+LEFT JOIN done ON done.id = seen.signal
+LEFT JOIN ended ON ended.id = seen.attempt
+
+-- name: read_ended_attempt
+-- $1 attempt. No row while it is open. `is_newest`: no other order of its ticker has ended since.
+SELECT NOT EXISTS (
+           SELECT FROM signals o
+           WHERE o.ticker = s.ticker AND o.id <> s.id AND o.attempts > 0 AND o.status_at > a.ended_at
+             AND o.status IN ('forwarded', 'failed')) AS is_newest
+FROM attempts a
+JOIN signals s ON s.id = a.signal_id
+WHERE a.id = $1 AND a.ended_at IS NOT NULL
+
+-- name: lock_position
+-- $1 ticker. Locks its open position.
+SELECT id, quantity, confirmed, average_price, realized FROM positions WHERE ticker = $1 AND status = 'open' FOR UPDATE
+
+-- name: write_unknown
+-- $1 ticker, $2 signal, $3 quantity, $4 average price, $5 gain. What an order of unknown outcome may have left open: unconfirmed.
+INSERT INTO positions (ticker, opened_by, buys, confirmed, quantity, average_price, realized) VALUES ($1, $2, 0, false, $3, $4, $5)
+ON CONFLICT (ticker) WHERE status = 'open' DO UPDATE
+SET confirmed = false, quantity = excluded.quantity, average_price = excluded.average_price, realized = excluded.realized
 
 -- name: record_undelivered
 -- $1 attempt, $2 signal, $3 claim id, $4 outcome, $5 HTTP status, $6 beginning of the response, $7 error, $8 its code, $9 its
--- parameters, $10 next status, $11 reason, $12 its code, $13 its parameters, $14 seconds until the next attempt. Fenced by the claim:
--- with a stale one only the attempt is ended, and no row returned.
--- Fails open: what a buy of unknown outcome may have opened counts as open, unconfirmed, so that exits pass; what an exit may have
--- closed stays open, unconfirmed. Only the one that ends the attempt does so: recorded again later it changes nothing.
+-- parameters, $10 next status, $11 reason, $12 its code, $13 its parameters, $14 seconds until the next attempt, $15 text of the reason
+-- of a buy that an exit has overtaken. Fenced by the claim: with a stale one only the attempt is ended.
+-- Fails open: no exit waits for the next attempt of a buy before it.
+-- `status`: NULL if the claim was lost. `is_unclear`: this has ended the attempt, and the position may have changed. Recorded again
+-- later it is not.
 WITH ended AS (
     UPDATE attempts
-    SET ended_at = clock_timestamp(), outcome = $4, http_status = $5, response = $6, error = $7,
+    SET ended_at = clock_timestamp(), outcome = $4, booked = $4, http_status = $5, response = $6, error = $7,
         error_code = $8, error_params = $9
     WHERE id = $1 AND ended_at IS NULL
     RETURNING signal_id
-), unclear AS (
-    SELECT id, ticker, type FROM signals
-    WHERE id = (SELECT signal_id FROM ended) AND $4 = 'unknown' AND status <> 'forwarded' AND intent IS DISTINCT FROM 'adjust'
-), maybe_opened AS (
-    INSERT INTO positions (ticker, opened_by, buys, confirmed)
-    SELECT ticker, id, 0, false FROM unclear WHERE type = 'buy'
-    ON CONFLICT (ticker) WHERE status = 'open' DO NOTHING
-), maybe_closed AS (
-    UPDATE positions SET confirmed = false
-    WHERE status = 'open' AND ticker = (SELECT ticker FROM unclear WHERE type <> 'buy')
+), next AS (
+    SELECT CASE WHEN is_overtaken THEN 'rejected' ELSE $10 END AS status, CASE WHEN is_overtaken THEN $15 ELSE $11 END AS reason,
+           CASE WHEN is_overtaken THEN 'overtaken' ELSE $12 END AS reason_code,
+           CASE WHEN is_overtaken THEN '{}' ELSE $13::jsonb END AS reason_params
+    FROM (SELECT $10 = 'approved' AND s.type = 'buy' AND EXISTS (
+                     SELECT FROM unfinished_signals c
+                     WHERE c.ticker = s.ticker AND c.seq > s.seq AND c.type <> 'buy' AND coalesce(c.intent, 'close') = 'close'
+                       AND c.is_pending OFFSET 0) AS is_overtaken
+          FROM signals s WHERE s.id = $2) AS later
 ), done AS (
-    UPDATE signals
-    SET status = $10, status_at = clock_timestamp(), reason = $11, reason_code = $12, reason_params = $13, claim_id = NULL,
-        lease_until = NULL, not_before = clock_timestamp() + make_interval(secs => $14::float8)
-    WHERE id = $2 AND claim_id = $3 AND status = 'forwarding'
-    RETURNING id
+    UPDATE signals s
+    SET status = next.status, status_at = clock_timestamp(), reason = next.reason, reason_code = next.reason_code,
+        reason_params = next.reason_params, claim_id = NULL, lease_until = NULL,
+        not_before = CASE WHEN next.status = 'approved' THEN clock_timestamp() + make_interval(secs => $14::float8) END
+    FROM next
+    WHERE s.id = $2 AND s.claim_id = $3 AND s.status = 'forwarding'
+    RETURNING s.id, s.status, s.reason, s.reason_code, s.reason_params
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
-    SELECT id, $10, $11, $12, $13, jsonb_strip_nulls(jsonb_build_object(
-        'outcome', $4::text, 'http_status', $5::int, 'error', $7::text, 'retry_in_seconds', round($14::numeric, 1)))
+    SELECT id, status, reason, reason_code, reason_params, jsonb_strip_nulls(jsonb_build_object(
+        'outcome', $4::text, 'http_status', $5::int, 'error', $7::text,
+        'retry_in_seconds', CASE WHEN status = 'approved' THEN round($14::numeric, 1) END))
     FROM done
 )
-SELECT true FROM done
+SELECT (SELECT status FROM done) AS status,
+       $4 = 'unknown' AND EXISTS (
+           SELECT FROM signals WHERE id = (SELECT signal_id FROM ended) AND status <> 'forwarded') AS is_unclear
 
 -- name: hold_destination
 -- $1 destination, $2 seconds, $3 reason, $4 its code, $5 its parameters. A shorter hold does not shorten a longer one.
@@ -397,7 +454,8 @@ WHERE destination = $1 AND (held_until > statement_timestamp() OR probe_at IS NO
 -- name: lock_abandoned
 -- $1 attempts to pass over. Open attempts whose lease has run out: the sender died, or could not record the outcome. Locks their
 -- signals, 500 at most.
-SELECT a.id AS attempt, s.id, s.type, s.ticker, s.claim_id
+SELECT a.id AS attempt, s.id, s.type, s.ticker, s.claim_id, coalesce(a.intent, s.intent) AS intent, s.quantity, s.quantity_unit,
+       s.sentiment, s.price
 FROM attempts a
 JOIN signals s ON s.id = a.signal_id AND s.claim_id = a.claim_id
 WHERE a.ended_at IS NULL AND s.lease_until < statement_timestamp()  -- only a 'forwarding' signal has a lease
@@ -424,26 +482,20 @@ WHERE id = ANY (ARRAY (
 -- $1 attempts to pass over, $2 the longest lease in seconds, $3 error, $4 its code. Ends open attempts whose signal no longer has
 -- their claim and that began too long ago to be open, or ahead of a clock that has stepped back. An outcome that is still recorded
 -- later counts.
--- Their positions are unconfirmed, as in record_undelivered.
+-- Returns how many; an order whose signal is not delivered otherwise may have changed its position.
 WITH ended AS (
     UPDATE attempts a
-    SET ended_at = clock_timestamp(), outcome = 'unknown', error = $3, error_code = $4, error_params = '{}'
+    SET ended_at = clock_timestamp(), outcome = 'unknown', booked = 'unknown', error = $3, error_code = $4, error_params = '{}'
     WHERE a.ended_at IS NULL AND a.id <> ALL ($1::bigint[])
       AND a.started_at NOT BETWEEN statement_timestamp() - make_interval(secs => $2) AND statement_timestamp()
       AND a.claim_id IS DISTINCT FROM (SELECT s.claim_id FROM signals s WHERE s.id = a.signal_id)
-    RETURNING a.id, a.signal_id
-), unclear AS (
-    SELECT DISTINCT ON (ticker, type = 'buy') id, ticker, type FROM signals
-    WHERE id = ANY (ARRAY (SELECT signal_id FROM ended)) AND status <> 'forwarded' AND intent IS DISTINCT FROM 'adjust'
-), maybe_opened AS (
-    INSERT INTO positions (ticker, opened_by, buys, confirmed)
-    SELECT ticker, id, 0, false FROM unclear WHERE type = 'buy'
-    ON CONFLICT (ticker) WHERE status = 'open' DO NOTHING
-), maybe_closed AS (
-    UPDATE positions SET confirmed = false
-    WHERE status = 'open' AND ticker = ANY (ARRAY (SELECT ticker FROM unclear WHERE type <> 'buy'))
+    RETURNING a.id, a.signal_id, a.intent
 )
-SELECT id FROM ended
+SELECT e.id AS attempt, s.id, s.type, s.ticker, s.claim_id, coalesce(e.intent, s.intent) AS intent, s.quantity, s.quantity_unit,
+       s.sentiment, s.price, s.status <> 'forwarded' AS is_unclear
+FROM ended e
+JOIN signals s ON s.id = e.signal_id AND s.id = ANY (ARRAY (SELECT signal_id FROM ended))
+ORDER BY e.id
 
 -- name: has_attempt
 -- $1 attempt, $2 its signal, $3 its claim.
@@ -503,6 +555,25 @@ WITH orphan AS (
     SELECT id, 'rejected', reason, 'buy_undelivered', '{}' FROM orphan
 )
 SELECT id, ticker, reason FROM orphan
+
+-- name: find_unsent_entries
+-- $1 tickers, NULL for all. Buys that have not left, decided or not.
+SELECT id FROM unfinished_signals
+WHERE type = 'buy' AND status <> 'forwarding' AND is_live AND ($1::text[] IS NULL OR ticker = ANY ($1))
+
+-- name: end_overtaken
+-- $1 ids of buys, $2 text of the reason. Ends those that have not left.
+WITH overtaken AS (
+    UPDATE signals
+    SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL, reason = $2, reason_code = 'overtaken',
+        reason_params = '{}'
+    WHERE id = ANY ($1) AND type = 'buy' AND CASE status WHEN 'received' THEN true WHEN 'approved' THEN true ELSE false END
+    RETURNING id, ticker, reason
+), event AS (
+    INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
+    SELECT id, 'rejected', reason, 'overtaken', '{}' FROM overtaken
+)
+SELECT id, ticker, reason FROM overtaken
 
 -- name: store_paper_delivery
 -- $1 webhook id, $2 headers, $3 body of the request that a live destination would have received.

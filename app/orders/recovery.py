@@ -11,7 +11,7 @@ from app.orders import repository
 from app.orders.clock_watch import LONGEST_LEASE_SECONDS, ClockWatch
 from app.orders.destination_state import refresh_destination_state
 from app.orders.outbox import lease_seconds
-from app.orders.outcomes import Outcomes, reason_of, reject_orphans
+from app.orders.outcomes import Outcomes, reason_of, record_unknown, reject_orphans
 from app.orders.policy import RetryUnknown, next_status
 from app.orders.transport import Answer
 from app.signals.reasons import Reason, ReasonCode
@@ -77,17 +77,22 @@ async def end_strays(context: AppContext) -> int:
 
     The circuit breaker sends no probe while an attempt is open, so one left open would hold back every exit.
     """
-    async with context.pool.acquire() as connection:
+    async with context.pool.acquire() as connection, connection.transaction():
         ended = await repository.end_strays(
             connection,
             known=list(context.known_outcomes),
             longest_lease=LONGEST_LEASE_SECONDS,
             error=ReasonCode.SENDER_DIED,
         )
+        for attempt in ended:
+            if attempt.is_unclear:
+                await record_unknown(
+                    connection, signal=attempt.id, ticker=attempt.ticker, terms=attempt.terms
+                )
     if ended:
-        metrics.SIGNALS_DELIVERED.labels(Outcome.UNKNOWN.value).inc(ended)
-        log.warning("attempts without a sender ended", attempts=ended)
-    return ended
+        metrics.SIGNALS_DELIVERED.labels(Outcome.UNKNOWN.value).inc(len(ended))
+        log.warning("attempts without a sender ended", attempts=len(ended))
+    return len(ended)
 
 
 async def recover(context: AppContext) -> int:
@@ -102,7 +107,7 @@ async def recover(context: AppContext) -> int:
         abandoned = await repository.lock_abandoned(connection, known=list(context.known_outcomes))
         for attempt in abandoned:
             status = next_status(answer.outcome, attempt.type, RetryUnknown(config.buy, config.sell))
-            await repository.record_undelivered(
+            change = await repository.record_undelivered(
                 connection,
                 attempt=attempt.attempt,
                 signal=attempt.id,
@@ -120,9 +125,13 @@ async def recover(context: AppContext) -> int:
                 ticker=attempt.ticker,
                 status=status,
             )
-            if status == Status.FAILED and attempt.type == SignalType.BUY:
+            if change.is_unclear:
+                await record_unknown(
+                    connection, signal=attempt.id, ticker=attempt.ticker, terms=attempt.terms
+                )
+            if change.status in {Status.FAILED, Status.REJECTED} and attempt.type == SignalType.BUY:
                 tickers.append(attempt.ticker)
-        await reject_orphans(connection, tickers)
+        await reject_orphans(context, connection, tickers)
     return len(abandoned)
 
 
@@ -131,7 +140,9 @@ async def expire(context: AppContext) -> int:
     async with context.pool.acquire() as connection, connection.transaction():
         expired = await repository.expire(connection, limit=_BATCH)
         await reject_orphans(
-            connection, sorted({signal.ticker for signal in expired if signal.type == SignalType.BUY})
+            context,
+            connection,
+            sorted({signal.ticker for signal in expired if signal.type == SignalType.BUY}),
         )
     for signal in expired:
         metrics.SIGNALS_DECIDED.labels(DecisionResult.EXPIRED).inc()

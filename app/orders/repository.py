@@ -7,25 +7,38 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+import asyncpg
 from pydantic import BaseModel, Field
 
 from app.db.pool import Connection, Pool
 from app.db.queries import fetch_one, load
 from app.orders.destination import OWN_ERRORS, Attempt, Destination, Usage, Window
+from app.signals.book import OrderTerms, Position, stored_terms, terms_columns
 from app.signals.reasons import Reason, ReasonCode, stored_reason, templates
 from app.signals.statuses import Outcome, Status
 
 _SQL = load("app.orders")
-_CLAIM_REASONS = templates(ReasonCode.SENDING, ReasonCode.BUY_UNDELIVERED, ReasonCode.CLOSED_BEFORE)
 _EXPIRY_REASONS = templates(ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.EXPIRED)
+
+
+class HeldPosition(NamedTuple):
+    """An open position with the id of its row."""
+
+    id: UUID
+    position: Position
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A claimed signal with its open attempt. `number` counts the attempts of its round, from 1."""
+    """A claimed signal with its open attempt. `number` counts the attempts of its round, from 1.
+
+    `terms` are those that are sent; None in a kept outcome of an earlier version. `held` is the position of
+    its ticker at the claim.
+    """
 
     id: UUID
     type: str
@@ -37,21 +50,61 @@ class Delivery:
     started_at: datetime
     claim_id: UUID
     destination: Destination
+    terms: OrderTerms | None = None
+    held: HeldPosition | None = None
 
 
-class RejectedSignal(NamedTuple):
-    """A sell that was rejected because it has nothing to close."""
+class DueSignal(NamedTuple):
+    """A signal that is due, locked for its claim, with the open position of its ticker.
+
+    `is_retry_of_unknown`: an earlier attempt has an unknown outcome. `is_buy_undelivered`: nothing is open,
+    and the buy before this exit was not delivered.
+    """
+
+    id: UUID
+    ticker: str
+    type: str
+    intent: str | None
+    price: Decimal | None
+    body: bytes
+    held: HeldPosition | None
+    is_retry_of_unknown: bool
+    is_buy_undelivered: bool
+
+
+class Verdict(NamedTuple):
+    """What a claim does with a due signal. Without terms it is rejected."""
+
+    signal: DueSignal
+    terms: OrderTerms | None
+    reason: Reason
+    detail: dict[str, Any]
+
+
+class EndedSignal(NamedTuple):
+    """A signal that ended without having been sent."""
 
     id: UUID
     ticker: str
     reason: str
 
 
-class Claimed(NamedTuple):
-    """What one claim changed."""
+class DeliveredOrder(NamedTuple):
+    """A success to record: the position before it, and what it makes of it.
 
-    deliveries: list[Delivery]
-    rejected: list[RejectedSignal]
+    `realized` is the whole gain of the position. `buys` is the number of buys to count.
+    """
+
+    attempt: int
+    signal: UUID
+    http_status: int | None
+    response: bytes
+    has_ended: bool
+    held: HeldPosition | None
+    after: Position | None
+    realized: Decimal | None
+    buys: int
+    change: str
 
 
 class Ledger(NamedTuple):
@@ -85,27 +138,45 @@ class ClockReading(NamedTuple):
 
 
 class DeliveredChange(NamedTuple):
-    """What a delivered signal changed.
+    """What recording a success changed. `is_done` is false if the signal was forwarded before.
 
-    `position` is opened, closed, counted up or unchanged. `age_seconds` is the signal's age.
-    `has_more_due`: the outbox may have more to claim.
+    `is_stale`: the position is another one than expected, and nothing was recorded. `position` is opened,
+    closed, counted up, reduced or unchanged. `age_seconds` is the signal's age. `has_more_due`: the outbox
+    may have more to claim.
     """
 
     id: UUID
-    position: str
-    age_seconds: float
+    is_done: bool
+    is_stale: bool
+    position: str | None
+    age_seconds: float | None
     has_more_due: bool
     has_closed_circuit: bool
 
 
+class UndeliveredChange(NamedTuple):
+    """What recording an undelivered attempt changed. `status` is the signal's, None if the claim was lost.
+
+    `is_unclear`: the position may have changed.
+    """
+
+    status: Status | None
+    is_unclear: bool
+
+
 class AbandonedAttempt(NamedTuple):
-    """An open attempt whose lease has run out, with its signal."""
+    """An attempt that nobody ended, with its signal and what was sent.
+
+    `is_unclear`: the position may have changed.
+    """
 
     attempt: int
     id: UUID
     type: str
     ticker: str
     claim_id: UUID
+    terms: OrderTerms
+    is_unclear: bool = True
 
 
 class ExpiredSignal(NamedTuple):
@@ -263,51 +334,114 @@ async def clamp_times(
     return ClampedTimes(**await fetch_one(connection, _SQL["clamp_times"], *limits))
 
 
+async def lock_due(
+    connection: Connection, *, limit: int, destination: Destination, has_token: bool, exits_only: bool
+) -> list[DueSignal]:
+    """Lock the signals that are due, at most one of a ticker, exits first.
+
+    Without a token, which needs the limiter's lock, none is due while the circuit is open. With `exits_only`
+    entries wait: the tokens that are left are reserved for exits.
+    """
+    rows = await connection.fetch(_SQL["lock_due"], limit, destination.key, has_token, exits_only)
+    return [
+        DueSignal(
+            **{name: row[name] for name in ("id", "ticker", "type", "intent", "price", "body")},
+            held=_held(row, "position_id"),
+            is_retry_of_unknown=row["is_retry_of_unknown"],
+            is_buy_undelivered=row["is_buy_undelivered"],
+        )
+        for row in rows
+    ]
+
+
 async def claim(
     connection: Connection,
     *,
     claim_id: UUID,
-    limit: int,
     lease_seconds: float,
     destination: Destination,
-    has_token: bool,
-    exits_only: bool,
-) -> Claimed:
-    """Claim the signals that are due, each with an open attempt; reject sells that have nothing to close.
+    verdicts: Sequence[Verdict],
+) -> list[Delivery]:
+    """Claim the signals that this transaction has locked, each with an open attempt, or reject them."""
+    rows = await connection.fetch(
+        _SQL["claim"],
+        *(claim_id, lease_seconds, destination.key),
+        [verdict.signal.id for verdict in verdicts],
+        *zip(*(terms_columns(verdict.terms) for verdict in verdicts), strict=True),
+        *zip(*(verdict.reason.columns() for verdict in verdicts), strict=True),
+        [verdict.detail for verdict in verdicts],
+    )
+    attempts = {row["id"]: row for row in rows}
+    return [
+        Delivery(
+            id=verdict.signal.id,
+            type=verdict.signal.type,
+            ticker=verdict.signal.ticker,
+            body=verdict.signal.body,
+            **{
+                name: attempts[verdict.signal.id][name]
+                for name in ("number", "attempt", "webhook_id", "started_at")
+            },
+            claim_id=claim_id,
+            destination=destination,
+            terms=verdict.terms,
+            held=verdict.signal.held,
+        )
+        for verdict in verdicts
+        if verdict.signal.id in attempts
+    ]
 
-    Without a token, which needs the limiter's lock, nothing is claimed while the circuit is open. With
-    `exits_only` entries wait: the tokens that are left are reserved for exits.
-    """
-    claimed = Claimed([], [])
-    for row in await connection.fetch(
-        _SQL["claim"], claim_id, limit, lease_seconds, destination.key, has_token, _CLAIM_REASONS, exits_only
-    ):
-        if row["attempt"] is None:
-            claimed.rejected.append(RejectedSignal(row["id"], row["ticker"], row["reason"]))
-            continue
-        columns = {name: value for name, value in row.items() if name != "reason"}
-        claimed.deliveries.append(Delivery(**columns, claim_id=claim_id, destination=destination))
-    return claimed
+
+def _held(row: asyncpg.Record, id_column: str = "id") -> HeldPosition | None:
+    if row[id_column] is None:
+        return None
+    position = Position(row["quantity"], row["confirmed"], row["average_price"], row["realized"])
+    return HeldPosition(row[id_column], position)
 
 
 async def record_delivered(
-    connection: Connection,
-    *,
-    attempts: Sequence[int],
-    signals: Sequence[UUID],
-    http_statuses: Sequence[int | None],
-    responses: Sequence[bytes],
-    effects: Sequence[str],
+    connection: Connection, *, orders: Sequence[DeliveredOrder]
 ) -> dict[UUID, DeliveredChange]:
     """Record successes of different tickers in one commit: attempts, signals, positions, events, circuit.
 
-    Return the changes by signal; a signal that was forwarded before is not among them.
+    Return the changes by signal.
     """
     rows = await connection.fetch(
         _SQL["record_delivered"],
-        *(attempts, signals, http_statuses, responses, effects, ReasonCode.DELIVERED.english),
+        *zip(*map(_delivered_columns, orders), strict=True),
+        ReasonCode.DELIVERED.english,
     )
-    return {change.id: change for change in map(DeliveredChange._make, rows)}
+    return {row["id"]: DeliveredChange(**row) for row in rows}
+
+
+def _delivered_columns(order: DeliveredOrder) -> tuple[object, ...]:
+    held, after = order.held, order.after
+    before = held.position if held else None
+    return (
+        *(order.attempt, order.signal, order.http_status, order.response, order.has_ended),
+        *(held.id if held else None, before and before.quantity, before and before.is_confirmed),
+        after is not None,
+        *(after and after.quantity, after and after.is_confirmed, after and after.average_price),
+        *(order.realized, order.buys, order.change),
+    )
+
+
+async def read_ended_attempt(connection: Connection, *, attempt: int) -> bool | None:
+    """Return None while the attempt is open, else whether no other order of its ticker has ended since."""
+    is_newest: bool | None = await connection.fetchval(_SQL["read_ended_attempt"], attempt)
+    return is_newest
+
+
+async def lock_position(connection: Connection, *, ticker: str) -> HeldPosition | None:
+    """Lock the open position of a ticker until the transaction ends; None if nothing is open."""
+    row = await connection.fetchrow(_SQL["lock_position"], ticker)
+    return _held(row) if row else None
+
+
+async def write_unknown(connection: Connection, *, ticker: str, signal: UUID, position: Position) -> None:
+    """Write what an order of unknown outcome may have left open, unconfirmed."""
+    values = position.quantity, position.average_price, position.realized
+    await connection.execute(_SQL["write_unknown"], ticker, signal, *values)
 
 
 async def record_undelivered(
@@ -323,18 +457,19 @@ async def record_undelivered(
     status: Status,
     reason: Reason,
     retry_in_seconds: float | None,
-) -> bool:
+) -> UndeliveredChange:
     """End an attempt and set its signal's next status, in one commit.
 
-    Return False if the claim was lost: then only the attempt is ended.
+    A buy that would be retried is rejected if a pending exit after it closes the position.
     """
-    has_claim: bool | None = await connection.fetchval(
+    row = await connection.fetchrow(
         _SQL["record_undelivered"],
         *(attempt, signal, claim_id, outcome.value, http_status, response),
         *(error.columns() if error else (None, None, None)),
-        *(status, *reason.columns(), retry_in_seconds),
+        *(status, *reason.columns(), retry_in_seconds, ReasonCode.OVERTAKEN.english),
     )
-    return bool(has_claim)
+    assert row is not None  # noqa: S101  # for mypy: the statement has one row
+    return UndeliveredChange(Status(row["status"]) if row["status"] else None, row["is_unclear"])
 
 
 async def hold_destination(
@@ -355,7 +490,16 @@ async def lock_abandoned(connection: Connection, *, known: Sequence[int]) -> lis
 
     `known` are attempts that are passed over.
     """
-    return list(map(AbandonedAttempt._make, await connection.fetch(_SQL["lock_abandoned"], known)))
+    return list(map(_abandoned, await connection.fetch(_SQL["lock_abandoned"], known)))
+
+
+def _abandoned(row: asyncpg.Record) -> AbandonedAttempt:
+    columns = (row[name] for name in ("type", "intent", "quantity", "quantity_unit", "sentiment", "price"))
+    return AbandonedAttempt(
+        **{name: row[name] for name in ("attempt", "id", "type", "ticker", "claim_id")},
+        terms=stored_terms(*columns),
+        is_unclear=row.get("is_unclear", True),
+    )
 
 
 async def renew_leases(connection: Connection, *, attempts: Sequence[int], seconds: float) -> None:
@@ -365,10 +509,10 @@ async def renew_leases(connection: Connection, *, attempts: Sequence[int], secon
 
 async def end_strays(
     connection: Connection, *, known: Sequence[int], longest_lease: float, error: ReasonCode
-) -> int:
-    """End open attempts that lost their signal's claim, except `known` and recent ones; return how many."""
+) -> list[AbandonedAttempt]:
+    """End open attempts that lost their signal's claim, except `known` and recent ones; return them."""
     rows = await connection.fetch(_SQL["end_strays"], known, longest_lease, error.english, error.value)
-    return len(rows)
+    return list(map(_abandoned, rows))
 
 
 async def has_attempt(connection: Connection, *, attempt: int, signal: UUID, claim_id: UUID) -> bool:
@@ -386,10 +530,21 @@ async def expire(connection: Connection, *, limit: int) -> list[ExpiredSignal]:
     return list(map(ExpiredSignal._make, await connection.fetch(_SQL["expire"], limit, _EXPIRY_REASONS)))
 
 
-async def reject_orphans(connection: Connection, *, tickers: Sequence[str]) -> list[RejectedSignal]:
+async def reject_orphans(connection: Connection, *, tickers: Sequence[str]) -> list[EndedSignal]:
     """Reject the sells that have nothing to close, after a buy of these tickers ended undelivered."""
     rows = await connection.fetch(_SQL["reject_orphans"], tickers, ReasonCode.BUY_UNDELIVERED.english)
-    return list(map(RejectedSignal._make, rows))
+    return list(map(EndedSignal._make, rows))
+
+
+async def find_unsent_entries(connection: Connection, *, tickers: Sequence[str] | None) -> list[UUID]:
+    """Return the buys of these tickers (None: of all) that have not left, decided or not."""
+    return [row["id"] for row in await connection.fetch(_SQL["find_unsent_entries"], tickers)]
+
+
+async def end_overtaken(connection: Connection, *, ids: Sequence[UUID]) -> list[EndedSignal]:
+    """Reject those of the buys that have not left; return them."""
+    rows = await connection.fetch(_SQL["end_overtaken"], ids, ReasonCode.OVERTAKEN.english)
+    return list(map(EndedSignal._make, rows))
 
 
 async def store_paper_delivery(pool: Pool, *, webhook_id: str, headers: dict[str, str], body: bytes) -> None:

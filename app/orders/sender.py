@@ -18,7 +18,6 @@ from app.orders.outbox import Outbox
 from app.orders.outcomes import Outcomes
 from app.orders.repository import Delivery
 from app.orders.transport import Answer
-from app.signals.book import Effect, effect_of
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome
 
@@ -30,7 +29,6 @@ _HEARTBEAT_SECONDS = 10.0
 class _Request(NamedTuple):
     body: bytes
     headers: dict[str, str]
-    effect: Effect
 
 
 def start(context: AppContext) -> None:
@@ -75,34 +73,34 @@ class Sender:
 
         Returns once the previous outcome is recorded, so that at most one is pending during a request.
         """
-        answer, effect = await _attempt(self._context, delivery)
-        before, self._writing = self._writing, asyncio.create_task(self._write(delivery, answer, effect))
+        answer = await _attempt(self._context, delivery)
+        before, self._writing = self._writing, asyncio.create_task(self._write(delivery, answer))
         if before:
             await before
 
-    async def _write(self, delivery: Delivery, answer: Answer, effect: Effect) -> None:
+    async def _write(self, delivery: Delivery, answer: Answer) -> None:
         try:
-            await self._outcomes.store(KnownOutcome(delivery, answer, effect))
+            await self._outcomes.store(KnownOutcome(delivery, answer))
         except Exception as error:  # one bad signal must not stop a sender; recovery ends it after its lease
             self._context.unwritten_outcomes[delivery.attempt] = describe(error)
             log.exception("outcome cannot be stored", signal_id=delivery.id)
 
 
-async def _attempt(context: AppContext, delivery: Delivery) -> tuple[Answer, Effect]:
+async def _attempt(context: AppContext, delivery: Delivery) -> Answer:
     try:
         request = _prepare(context, delivery)
     except ValueError:  # Fails closed: nothing was sent, and no retry can make this body valid
         log.exception("alert cannot be written as a request", signal_id=delivery.id)
-        return Answer(Outcome.REFUSED, error=Reason(ReasonCode.BODY_NOT_SENDABLE)), Effect.NOTHING
+        return Answer(Outcome.REFUSED, error=Reason(ReasonCode.BODY_NOT_SENDABLE))
     except Exception:  # Fails open: nothing was sent, so the signal (an exit too) is retried until it expires
         log.exception("request cannot be prepared", signal_id=delivery.id)
-        return Answer(Outcome.NOT_TAKEN, error=Reason(ReasonCode.NOT_PREPARED)), Effect.NOTHING
+        return Answer(Outcome.NOT_TAKEN, error=Reason(ReasonCode.NOT_PREPARED))
     started = time.monotonic()
     answer = await _send(context, delivery, request)
     seconds = time.monotonic() - started
     metrics.DELIVERY_SECONDS.observe(seconds)
     metrics.BY_SIDE_DELIVERY_SECONDS.labels(metrics.side_of(delivery.type)).observe(seconds)
-    return answer, request.effect
+    return answer
 
 
 def _prepare(context: AppContext, delivery: Delivery) -> _Request:
@@ -112,6 +110,7 @@ def _prepare(context: AppContext, delivery: Delivery) -> _Request:
         signal_id=delivery.id,
         order_type=delivery.type,
         map_action=settings.map_side_to_action_traderspost,
+        intent=delivery.terms.intent if delivery.terms else None,
     )
     return _Request(
         body=body,
@@ -120,11 +119,6 @@ def _prepare(context: AppContext, delivery: Delivery) -> _Request:
             body=body,
             sent_at=delivery.started_at,
             signing_secret=settings.webhook_signing_secret,
-        ),
-        effect=effect_of(
-            delivery.type,
-            outgoing.intent_of(delivery.body),
-            close_on_partial=context.config.system.close_on_partial,
         ),
     )
 

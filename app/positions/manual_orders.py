@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from app.db.pool import Connection
 from app.errors import ConflictError, NoSuchError, RefusedError
-from app.orders.repository import lock_approvals_exclusive
+from app.orders.outcomes import end_overtaken
+from app.orders.repository import find_unsent_entries, lock_approvals_exclusive
 from app.positions import repository
 from app.positions.repository import Closed, PlacedOrder, Position
 from app.runtime.ids import new_id
@@ -78,13 +79,19 @@ async def close(connection: Connection, position_id: UUID, max_age_seconds: int)
 
 
 async def sell_all(connection: Connection, max_age_seconds: int) -> OrdersPlaced:
-    """Place an order for each open position that no pending order closes. A repeated request adds none."""
+    """Place an order for each open position, and each ticker that is being bought, unless one closes it.
+
+    Buys that have not left end. A repeated request adds none.
+    """
     await lock_approvals_exclusive(connection)
     positions = await repository.open_positions(connection)
-    already = await repository.pending_orders(
-        connection, tickers=[position.ticker for position in positions], types=_CLOSING
-    )
+    buying = await repository.tickers_being_bought(connection)
+    held = [position.ticker for position in positions]
+    already = await repository.pending_orders(connection, tickers=[*held, *buying], types=_CLOSING)
+    closing = {order.ticker for order in already}
+    await end_overtaken(connection, await find_unsent_entries(connection, tickers=None))
     tickers = [position.ticker for position in positions if not position.closing]
+    tickers += [ticker for ticker in buying if ticker not in closing]
     return await _place(connection, SignalType.SELL_ALL, tickers, max_age_seconds, already)
 
 
@@ -140,8 +147,9 @@ async def _place(
 ) -> OrdersPlaced:
     """Place an exit for each ticker, as `typed` if that is not the stored form, else as the alerts spell it.
 
-    The destination may know BRK.B only, while tickers are stored as BRK-B.
+    The destination may know BRK.B only, while tickers are stored as BRK-B. Their buys that have not left end.
     """
+    await end_overtaken(connection, await find_unsent_entries(connection, tickers=tickers))
     alerts = await repository.newest_alerts(connection, tickers=tickers)
     spellings = {ticker: spell_ticker(read_fields(body).get("ticker")) for ticker, body in alerts.items()}
     if typed and typed not in tickers:

@@ -3,12 +3,20 @@
 
 -- name: open_positions
 -- With the pending orders of each; $1 a position's id, or NULL for all of them.
-SELECT p.id, p.ticker, p.opened_at, p.opened_by, p.buys, p.confirmed, coalesce(s.opening, false) AS opening,
+SELECT p.id, p.ticker, p.opened_at, p.opened_by, p.buys, p.quantity, p.average_price, p.realized, p.confirmed, coalesce(s.opening, false) AS opening,
        coalesce(s.closing, false) AS closing
 FROM positions p
 LEFT JOIN LATERAL (SELECT opening, closing FROM position_states WHERE ticker = p.ticker) AS s ON true
 WHERE p.status = 'open' AND ($1::uuid IS NULL OR p.id = $1)
 ORDER BY p.ticker
+
+-- name: tickers_being_bought
+-- Tickers without an open position whose buy is being sent.
+SELECT DISTINCT u.ticker
+FROM unfinished_signals u
+WHERE CASE u.status WHEN 'forwarding' THEN u.type = 'buy' ELSE false END
+  AND NOT EXISTS (SELECT FROM positions p WHERE p.ticker = u.ticker AND p.status = 'open' OFFSET 0)
+ORDER BY u.ticker
 
 -- name: ticker_of_position
 -- $1 position's id, open or closed.
@@ -39,8 +47,8 @@ WHERE body IS NOT NULL
 -- name: insert_orders
 -- $1 type, $2 seconds until they expire, $3 ids, $4 tickers, $5 bodies, $6 text of the reason. No rule decides them: a person has approved them.
 WITH ordered AS (
-    INSERT INTO signals (id, status, type, ticker, expires_at, reason, reason_code, reason_params, body)
-    SELECT id, 'approved', $1, ticker, clock_timestamp() + make_interval(secs => $2), $6, 'by_person', '{}', body
+    INSERT INTO signals (id, status, type, intent, ticker, expires_at, reason, reason_code, reason_params, body)
+    SELECT id, 'approved', $1, 'close', ticker, clock_timestamp() + make_interval(secs => $2), $6, 'by_person', '{}', body
     FROM unnest($3::uuid[], $4::text[], $5::bytea[]) WITH ORDINALITY AS o (id, ticker, body, number)
     ORDER BY number
     RETURNING id AS signal_id, ticker, type, seq

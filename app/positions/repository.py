@@ -8,6 +8,7 @@ The dataclasses are parts of the API's answers too: their names, fields and docs
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from app.db.pool import Connection, Pool
@@ -23,6 +24,8 @@ class Position:
     """An open position. `opening`: a buy of it is pending. `closing`: an order that closes it is pending.
 
     `confirmed` is false if it may be open: the outcome of an order is unknown. `buys` counts delivered buys.
+    `quantity` is null if it is unknown. `average_price`, and `realized`, the gain of what was sold, are by
+    the prices of alerts, not by fills.
     """
 
     id: UUID
@@ -30,6 +33,9 @@ class Position:
     opened_at: datetime
     opened_by: UUID | None
     buys: int
+    quantity: Decimal | None
+    average_price: Decimal | None
+    realized: Decimal | None
     confirmed: bool
     opening: bool
     closing: bool
@@ -65,6 +71,11 @@ async def open_position(connection: Connection | Pool, *, position_id: UUID) -> 
     """Return the position; None when there is none of that id, or it is closed."""
     row = await connection.fetchrow(_SQL["open_positions"], position_id)
     return None if row is None else Position(**row)
+
+
+async def tickers_being_bought(connection: Connection | Pool) -> list[str]:
+    """Return the tickers without an open position whose buy is being sent."""
+    return [row["ticker"] for row in await connection.fetch(_SQL["tickers_being_bought"])]
 
 
 async def ticker_of_position(connection: Connection | Pool, *, position_id: UUID) -> str | None:

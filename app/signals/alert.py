@@ -9,8 +9,9 @@ from typing import NamedTuple
 import msgspec
 
 from app.signals.fields import Fields, decode_text, read_number, read_text, shown
-from app.signals.reading import Reading, read
+from app.signals.reading import Intent, Reading, read
 from app.signals.reasons import Reason, ReasonCode
+from app.signals.statuses import SignalType
 from app.signals.tickers import fold, is_ticker, without_exchange
 
 SECRET_FIELD = "secret"  # noqa: S105  # the name of a field
@@ -110,6 +111,24 @@ def read_alert(body: bytes, fields: Fields) -> Alert:
         body=remove_members(body, SECRET_FIELD) if SECRET_FIELD in fields else body,
         digest=digest(fields),
     )
+
+
+def read_order(body: bytes, order_type: str) -> Reading:
+    """Return what the body of a stored signal asks for.
+
+    A person's order closes. So does a sell that is not read as one any more, and such a buy opens.
+    Fails open: no exit is lost because a later version reads its words otherwise.
+    """
+    try:
+        reading = read(read_fields(body))
+    except BadAlertError:
+        reading = _UNREADABLE
+    if reading.type == order_type:
+        return reading
+    return Reading(Intent.OPEN if order_type == SignalType.BUY else Intent.CLOSE)
+
+
+_UNREADABLE = Reading(None)
 
 
 def spell_ticker(raw: bytes | None) -> str:

@@ -8,31 +8,39 @@ from decimal import Context, Decimal
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from app.signals.reading import ENTRIES, MAY_COVER, Intent, Quantity, Reading, Sentiment
+from app.signals.reading import ENTRIES, MAY_COVER, Intent, Quantity, Reading, Sentiment, Unit
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome, SignalType
 
 # Exact for sums and percentages of numbers with 60 digits before and after the point.
 _EXACT = Context(prec=400)
+_PRICE = Context(prec=30)  # an average may have no end
 
 
 class Position(NamedTuple):
     """An open position. `quantity` None: unknown.
 
     Unconfirmed means that it may be open, because the outcome of an order is unknown. `quantity` is then what
-    it holds if it is open.
+    it holds if it is open. `average_price` and `realized`, the gain of what was sold, are by the prices of
+    alerts; None: unknown.
     """
 
     quantity: Decimal | None
     is_confirmed: bool = True
+    average_price: Decimal | None = None
+    realized: Decimal | None = None
 
 
 class OrderTerms(NamedTuple):
-    """What an order asks for. `sentiment` is the position after it, where the alert says so."""
+    """What an order asks for. `sentiment` is the position after it, where the alert says so.
+
+    `price` is the alert's.
+    """
 
     intent: Intent
     quantity: Quantity | None = None
     sentiment: Sentiment | None = None
+    price: Decimal | None = None
 
 
 class PendingOrder(NamedTuple):
@@ -227,9 +235,9 @@ def _apply_delivered(terms: OrderTerms, position: Position | None) -> Position |
     match terms.intent:
         case Intent.OPEN:
             # With a position the bridge may have executed the buy or not; something is open in either case.
-            return Position(shares if position is None else None)
+            return _opened(shares, terms.price) if position is None else Position(None)
         case Intent.ADD:
-            return _added(position, shares)
+            return _added(position, shares, terms.price)
         case Intent.CLOSE:
             return None
         case Intent.REDUCE if position is not None:
@@ -238,22 +246,49 @@ def _apply_delivered(terms: OrderTerms, position: Position | None) -> Position |
             return position
 
 
-def _added(position: Position | None, shares: Decimal | None) -> Position:
+def _opened(shares: Decimal | None, price: Decimal | None, *, is_confirmed: bool = True) -> Position:
+    return Position(shares, is_confirmed, price, None if price is None else Decimal(0))
+
+
+def _added(position: Position | None, shares: Decimal | None, price: Decimal | None) -> Position:
     if position is None or not position.is_confirmed:
         # Fails open: the bridge executes no add where nothing is open, and its answer does not say so.
         return Position(None, is_confirmed=False)
     if position.quantity is None or shares is None:
         return Position(None)
-    return Position(_EXACT.add(position.quantity, shares))
+    total = _EXACT.add(position.quantity, shares)
+    average = position.average_price
+    if average is not None and price is not None:
+        paid = _EXACT.add(_EXACT.multiply(average, position.quantity), _EXACT.multiply(price, shares))
+        average = _PRICE.divide(paid, total)
+    else:
+        average = None
+    return position._replace(quantity=total, average_price=average)
+
+
+def realized_by_close(terms: OrderTerms, position: Position) -> Decimal | None:
+    """Return the position's whole gain once this order has closed it, by alert prices; None: unknown."""
+    return _realized(position, terms.price, position.quantity)
+
+
+def _realized(position: Position, price: Decimal | None, sold: Decimal | None) -> Decimal | None:
+    average, before = position.average_price, position.realized
+    if price is None or sold is None or average is None or before is None:
+        return None
+    gain = _EXACT.multiply(_EXACT.subtract(price, average), sold)
+    return _EXACT.add(before, gain)
 
 
 def _reduced(position: Position, terms: OrderTerms) -> Position | None:
     left = _left(position.quantity, terms.quantity)
-    if left is None or left > 0:
-        return position._replace(quantity=left)
-    if terms.sentiment is Sentiment.LONG:  # the sender holds more than the book knows of
-        return position._replace(quantity=None)
-    return None
+    if left is not None and left <= 0:
+        if terms.sentiment is not Sentiment.LONG:
+            return None
+        left = None  # the sender holds more than the book knows of
+    if left is None or position.quantity is None:
+        return Position(None, position.is_confirmed)
+    sold = _EXACT.subtract(position.quantity, left)
+    return position._replace(quantity=left, realized=_realized(position, terms.price, sold))
 
 
 def _left(held: Decimal | None, sold: Quantity | None) -> Decimal | None:
@@ -271,7 +306,7 @@ def _apply_unknown(terms: OrderTerms, position: Position | None) -> Position | N
     match terms.intent:
         case Intent.OPEN if position is None:
             shares = terms.quantity.shares if terms.quantity else None
-            return Position(shares, is_confirmed=False)
+            return _opened(shares, terms.price, is_confirmed=False)
         case Intent.OPEN | Intent.ADD:
             return Position(None, is_confirmed=False)
         case Intent.CLOSE if position is not None:
@@ -283,20 +318,55 @@ def _apply_unknown(terms: OrderTerms, position: Position | None) -> Position | N
 
 
 class Effect(StrEnum):
-    """The effect of a delivered order on the position of its ticker, as the statements apply it today."""
+    """The effect of a delivered order, as the version before reads it in a kept outcome."""
 
-    OPENS = "opens"  # if a position is open already, it counts one more buy
-    CLOSES = "closes"  # no effect if no position is open
+    OPENS = "opens"
+    CLOSES = "closes"
     NOTHING = "nothing"
 
 
-def effect_of(order_type: str, intent: Intent | None, *, close_on_partial: bool) -> Effect:
-    """Return the effect of an order once it is delivered.
+_EFFECTS = {Intent.OPEN: Effect.OPENS, Intent.ADD: Effect.OPENS, Intent.CLOSE: Effect.CLOSES}
+_INTENTS = {Effect.OPENS: Intent.OPEN, Effect.CLOSES: Intent.CLOSE, Effect.NOTHING: Intent.REDUCE}
 
-    With `close_on_partial`, the default, an exit with a quantity closes the position, unless the alert says
-    that the position stays open.
+
+def effect_of(intent: Intent) -> Effect:
+    """Return the effect of an order once it is delivered."""
+    return _EFFECTS.get(intent, Effect.NOTHING)
+
+
+def terms_of_effect(effect: Effect) -> OrderTerms:
+    """Return the terms of an order of the version before; the quantity is unknown."""
+    return OrderTerms(_INTENTS[effect])
+
+
+def stored_terms(
+    order_type: str,
+    intent: str | None,
+    quantity: Decimal | None = None,
+    unit: str | None = None,
+    sentiment: str | None = None,
+    price: Decimal | None = None,
+) -> OrderTerms:
+    """Return the terms of a stored order.
+
+    One of an earlier version may have no intent or `reduce_or_close`, and has no quantity: what it leaves is
+    unknown.
     """
-    if order_type == SignalType.BUY:
-        return Effect.OPENS
-    is_partial = intent is Intent.REDUCE_OR_CLOSE and not close_on_partial
-    return Effect.NOTHING if is_partial or intent in {Intent.REDUCE, Intent.ADJUST} else Effect.CLOSES
+    known = Intent.OPEN if order_type == SignalType.BUY else Intent.CLOSE
+    if intent is not None:
+        known = Intent.REDUCE if intent == Intent.REDUCE_OR_CLOSE else Intent(intent)
+    return OrderTerms(
+        known,
+        None if quantity is None else Quantity(quantity, Unit(unit or Unit.SHARES)),
+        None if sentiment is None else Sentiment(sentiment),
+        price,
+    )
+
+
+def terms_columns(terms: OrderTerms | None) -> tuple[str | None, Decimal | None, str | None, str | None]:
+    """Return the values of the columns `intent`, `quantity`, `quantity_unit` and `sentiment`."""
+    if terms is None:
+        return None, None, None, None
+    quantity = terms.quantity
+    amount, unit = (None, None) if quantity is None else (quantity.amount, quantity.unit.value)
+    return terms.intent.value, amount, unit, terms.sentiment.value if terms.sentiment else None

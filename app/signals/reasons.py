@@ -66,6 +66,7 @@ class ReasonCode(StrEnum):
     )
     ENTERED_LIST = "entered_list", "{ticker} entered the list: rank {rank} of {size}"
     REPROCESSED = "reprocessed", "{ticker} reprocessed by a person: rank {rank} of {size}"
+    OVERTAKEN = "overtaken", "overtaken by an exit"
     BY_PERSON = "by_person", "manual order", "ordered by a person"
     REPLAYED = "replayed", "replayed by a person"
     # of an expiry, and of a sell that closes nothing

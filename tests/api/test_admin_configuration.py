@@ -174,12 +174,12 @@ async def test_a_change_over_the_api_keeps_an_edit_that_nobody_has_seen_yet(
 ) -> None:
     path = tmp_path / SYSTEM_FILE
     path.write_text('{"retention_days": 3, "note": "by hand"}')
-    answer = await ask(app_server, "PUT", "/admin/system/config", body={"close_on_partial": False})
-    assert (answer["values"]["retention_days"], answer["values"]["close_on_partial"]) == (3, False)
+    answer = await ask(app_server, "PUT", "/admin/system/config", body={"partial_exits": "close"})
+    assert (answer["values"]["retention_days"], answer["values"]["partial_exits"]) == (3, "close")
     assert json.loads(path.read_text()) == {
         "retention_days": 3,
         "note": "by hand",
-        "close_on_partial": False,
+        "partial_exits": "close",
     }
 
 

@@ -108,8 +108,9 @@ class SystemValues(SectionValues):
 
     section = SystemConfig
 
-    duplicate_buys: str | None = Field(None, description="`forward` or `reject`")
-    close_on_partial: bool | None = None
+    duplicate_buys: str | None = Field(None, description="`forward`, `add` or `reject`")
+    partial_exits: str | None = Field(None, description="`keep_open` or `close`")
+    unmatched_exits: str | None = Field(None, description="`reject` or `forward`")
     retention_days: int | None = None
     notify: NotifyValues | None = None
     engine_paused: bool | None = None

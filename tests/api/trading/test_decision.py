@@ -42,7 +42,9 @@ async def test_a_sell_is_approved_while_its_buy_is_on_its_way_and_leaves_after_i
 
     desk.receiver.answer = later
     app = await desk.open(forwarding_workers=4)
-    buy, sell = await desk.send(app, "AAPL", "buy"), await desk.send(app, "AAPL", "sell")
+    buy = await desk.send(app, "AAPL", "buy")
+    await desk.receiver.count(1)
+    sell = await desk.send(app, "AAPL", "sell")
     assert (await desk.until(app, sell, "approved"))["reason"] == "its buy is pending"
     await desk.receiver.count(1)
     assert [received.alert["side"] for received in desk.receiver.received] == ["buy"]
@@ -56,6 +58,7 @@ async def test_sells_behind_a_buy_that_is_refused_are_rejected(desk: Desk) -> No
     desk.receiver.answer = always(400)
     app = await desk.open()
     buy = await desk.send(app, "AAPL", "buy")
+    await desk.receiver.count(1)
     sells = [await desk.send(app, "AAPL", "sell") for _ in range(3)]
     assert (await desk.until(app, buy))["status"] == "failed"
     for sell in sells:
@@ -87,19 +90,18 @@ async def test_a_second_sell_finds_the_position_closed_and_is_not_sent(desk: Des
     assert len(desk.receiver.received) == 2
 
 
-async def test_without_a_list_buys_wait_and_sells_of_other_tickers_go_on(desk: Desk) -> None:
+async def test_without_a_list_buys_wait_and_sells_go_on(desk: Desk) -> None:
     desk.watch("file:top.csv", refresh_interval_sec=1)
-    await desk.database.execute("INSERT INTO positions (ticker) VALUES ('AAPL'), ('NVDA')")
+    await desk.database.execute("INSERT INTO positions (ticker) VALUES ('AAPL')")
     app = await desk.open()
-    buy = await desk.send(app, "AAPL", "buy")
-    behind = await desk.send(app, "AAPL", "sell")
-    other = await desk.send(app, "NVDA", "sell")
-    assert (await desk.until(app, other))["status"] == "forwarded"
-    assert {(await desk.signal(waiting))["status"] for waiting in (buy, behind)} == {"received"}
-    (desk.folder / "top.csv").write_text("Ticker\nAAPL\n")
-    assert (await desk.until(app, buy))["reason"] == "delivered"
-    assert (await desk.until(app, behind))["status"] == "forwarded"
-    assert [received.webhook_id for received in desk.receiver.received] == [str(other), str(buy), str(behind)]
+    overtaken, waiting = await desk.send(app, "AAPL", "buy"), await desk.send(app, "NVDA", "buy")
+    sell = await desk.send(app, "AAPL", "sell")
+    assert (await desk.until(app, sell))["status"] == "forwarded"
+    assert (await desk.signal(overtaken))["reason"] == "overtaken by an exit"
+    assert (await desk.signal(waiting))["status"] == "received"
+    (desk.folder / "top.csv").write_text("Ticker\nNVDA\n")
+    assert (await desk.until(app, waiting))["status"] == "forwarded"
+    assert [received.webhook_id for received in desk.receiver.received] == [str(sell), str(waiting)]
 
 
 async def test_duplicate_buys_are_rejected_where_the_operator_says_so(desk: Desk) -> None:
@@ -128,7 +130,8 @@ async def test_what_is_too_old_expires_wherever_it_waits(desk: Desk) -> None:
 async def test_sells_behind_a_buy_that_expires_are_rejected(desk: Desk) -> None:
     desk.configure("system", delivery_paused=True)
     app = await desk.open()
-    buy, sell = await desk.send(app, "AAPL", "buy"), await desk.send(app, "AAPL", "sell")
+    buy = await desk.send(app, "AAPL", "buy")
+    sell = await desk.send(app, "AAPL", "sell", quantity=1, sentiment="long")
     await desk.until(app, sell, "approved")
     await desk.database.execute("UPDATE signals SET expires_at = now() WHERE id = $1", buy)
     assert (await desk.until(app, buy))["status"] == "expired"
@@ -147,12 +150,14 @@ async def test_two_applications_decide_each_signal_once_and_in_order(desk: Desk)
     )
     await desk.settled(apps[0])
     decisions = await desk.database.fetch(
-        """SELECT s.ticker, array_agg(s.seq ORDER BY e.id) AS seqs
-           FROM signal_events e JOIN signals s ON s.id = e.signal_id
-           WHERE e.status IN ('approved', 'rejected') AND (e.status = 'approved' OR s.attempts = 0)
-             AND e.reason NOT LIKE 'the position was closed%' AND e.reason NOT LIKE 'its buy was not%'
-           GROUP BY s.ticker"""
+        """SELECT ticker, array_agg(seq ORDER BY decided) AS seqs
+           FROM (SELECT s.ticker, s.seq, min(e.id) AS decided
+                 FROM signal_events e JOIN signals s ON s.id = e.signal_id
+                 WHERE e.status IN ('approved', 'rejected') GROUP BY s.id) AS decisions
+           GROUP BY ticker"""
     )
     assert sum(len(row["seqs"]) for row in decisions) == 120
     for row in decisions:
         assert row["seqs"] == sorted(set(row["seqs"]))
+    twice = "SELECT signal_id FROM signal_events WHERE status = 'approved' GROUP BY 1 HAVING count(*) > 1"
+    assert await desk.database.fetch(twice) == []

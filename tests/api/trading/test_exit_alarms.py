@@ -176,6 +176,7 @@ class TestSwallowed:
         assert (await alarms(app)).keys() == {"exits_swallowed"}
 
     async def test_it_is_none_if_the_first_one_closed_the_position(self, desk: Desk) -> None:
+        desk.configure("system", partial_exits="close")
         app = await desk.open()
         await bought(desk, app)
         whole = b'{"ticker": "AAPL", "action": "sell", "quantity": 5}'

@@ -22,7 +22,6 @@ from app.orders.outcomes import Success, Successes
 from app.orders.transport import open_client
 from app.runtime.supervisor import Supervisor
 from app.runtime.wakeups import Wakeups
-from app.signals.book import Effect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,8 +83,11 @@ class Play:
                 for delivery in [self.open.pop(0) for _ in self.open[:count]]:
                     if delivery.attempt % 2:
                         self.arrivals.append(self.now())
+                    assert delivery.terms is not None
                     success = Success(
-                        delivery.attempt, delivery.id, delivery.ticker, 200, b"", Effect.NOTHING
+                        *(delivery.attempt, delivery.id, delivery.ticker, 200, b""),
+                        terms=delivery.terms,
+                        held=delivery.held,
                     )
                     await Successes(self.contexts[process].pool).write(success)
             case "restart":

@@ -49,17 +49,30 @@ INSERT INTO top_n_lists (strategy, source, tickers)
 SELECT 'Long', 'list', array_agg('R' || n) FROM generate_series(1, $1::int) AS n
 """
 
-REASONS = (
-    *(ReasonCode.SENDING, ReasonCode.BUY_UNDELIVERED, ReasonCode.CLOSED_BEFORE),
-    *(ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.EXPIRED),
-)
+REASONS = (ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.EXPIRED)
 
 STATEMENTS: Mapping[str, str] = {  # with what each is run
     "intake.insert_posts_of_crash": "0.001",
     "decision.claim_signals": "{batch}, 'Long', false",
-    "decision.store_decisions": "{received}, {statuses}, {statuses}, {statuses}, {details}, {details}",
-    "orders.claim": "gen_random_uuid(), {batch}, 30, 'there', true, {reasons}, false",
-    "orders.record_delivered": "{attempts}, {sent}, {codes}, {details}, {effects}, 'delivered'",
+    "decision.store_decisions": (
+        "{received}, {statuses}, {statuses}, {statuses}, {details}, {details}, "
+        "{statuses}, {codes}, {statuses}, {statuses}"
+    ),
+    "orders.lock_due": "{batch}, 'there', true, false",
+    "orders.claim": (
+        "gen_random_uuid(), 30, 'there', {approved}, {statuses}, {codes}, {statuses}, {statuses}, "
+        "{statuses}, {statuses}, "
+        "{details}, {details}"
+    ),
+    "orders.record_delivered": (
+        "{attempts}, {sent}, {codes}, {details}, {falses}, {nulls}, {nulls}, {nulls}, {trues}, {codes}, "
+        "{trues}, {nulls}, {nulls}, {codes}, {statuses}, 'delivered'"
+    ),
+    "orders.record_undelivered": (
+        "1, gen_random_uuid(), gen_random_uuid(), 'unknown', 500, '', '', '', '{{}}', "
+        "'approved', '', '', '{{}}', 1, ''"
+    ),
+    "orders.find_unsent_entries": "{tickers}",
     "orders.lock_abandoned": "'{{}}'",
     "orders.renew_leases": "{attempts}, 30",
     "orders.end_strays": "'{{}}', 75, 'left open', 'sender_died'",
@@ -74,6 +87,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "orders.read_replay_candidates": "NULL, NULL, NULL, {batch}",
     "decision.find_candidates": "{tickers}, 0, 0, NULL",
     "positions.open_positions": "NULL",
+    "positions.tickers_being_bought": "",
     "positions.pending_orders": "{tickers}, '{{buy,sell}}'",
     "ops.queues": "",
     "ops.at_risk": "'there'",
@@ -151,7 +165,7 @@ async def test_a_tickers_signals_are_not_read_for_each_of_them(connection: Conne
         await connection.execute(_WAITING, WAITING // 5, status, "A", 1)
     await connection.execute("VACUUM ANALYZE")
     arguments = await make_arguments(connection)
-    for name in ("decision.claim_signals", "orders.claim", "orders.reject_orphans"):
+    for name in ("decision.claim_signals", "orders.lock_due", "orders.reject_orphans"):
         plan = await prepare(connection, name)
         assert await rows_read(connection, plan, arguments[name].replace("A1", "A0")) <= MOST, name
 
@@ -199,6 +213,7 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
     known = {
         "batch": str(BATCH),
         "received": await array("SELECT id FROM signals WHERE status = 'received' ORDER BY seq LIMIT $1"),
+        "approved": await array("SELECT id FROM signals WHERE status = 'approved' ORDER BY seq LIMIT $1"),
         "attempts": await array("SELECT id FROM attempts ORDER BY id LIMIT $1"),
         "sent": await array("SELECT signal_id FROM attempts ORDER BY id LIMIT $1"),
         "tickers": await array("SELECT 'R' || n FROM generate_series(1, $1::int) AS n"),
@@ -206,7 +221,9 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
         "details": await array("SELECT '\"{}\"' FROM generate_series(1, $1::int)"),
         "codes": await array("SELECT 200 FROM generate_series(1, $1::int)"),
         "reasons": f"'{json.dumps(templates(*REASONS))}'",
-        "effects": await array("SELECT 'opens' FROM generate_series(1, $1::int)"),
+        "nulls": await array("SELECT 'NULL' FROM generate_series(1, $1::int)"),
+        "trues": await array("SELECT true FROM generate_series(1, $1::int)"),
+        "falses": await array("SELECT false FROM generate_series(1, $1::int)"),
     }
     return {name: arguments.format(**known) for name, arguments in STATEMENTS.items()}
 

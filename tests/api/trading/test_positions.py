@@ -21,7 +21,7 @@ async def test_buys_count_up_and_a_sell_closes(desk: Desk) -> None:
     buys = [await desk.send(app, "AAPL", "buy") for _ in range(3)]
     await desk.settled(app)
     assert await desk.open_positions() == {"AAPL": 3}
-    sell = await desk.send(app, "AAPL", "sell", quantity=1)
+    sell = await desk.send(app, "AAPL", "sell")
     await desk.until(app, sell)
     closed = await desk.database.fetchrow("SELECT * FROM positions")
     assert closed is not None
@@ -31,8 +31,7 @@ async def test_buys_count_up_and_a_sell_closes(desk: Desk) -> None:
     assert await desk.database.fetchval("SELECT count(*) FROM positions") == 2
 
 
-async def test_a_partial_sell_leaves_the_position_open_where_the_operator_says_so(desk: Desk) -> None:
-    desk.configure("system", close_on_partial=False)
+async def test_a_partial_sell_leaves_the_position_open(desk: Desk) -> None:
     app = await desk.open()
     await desk.until(app, await desk.send(app, "AAPL", "buy"))
     await desk.until(app, await desk.send(app, "AAPL", "sell", quantity=1))

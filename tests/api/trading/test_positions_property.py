@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
@@ -12,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.orders import repository
-from app.orders.outcomes import Success, record_successes
-from app.signals.book import effect_of
-from app.signals.reading import Intent
+from app.orders.outcomes import Success, record_successes, record_unknown
+from app.signals.book import OrderTerms, Position, apply, realized_by_close
+from app.signals.reading import ENTRIES, Intent, Quantity, Sentiment, Unit
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome, Status
 
@@ -22,11 +23,21 @@ if TYPE_CHECKING:
     from random import Random
     from uuid import UUID
 
-# ticker, side, and the outcome of each of its attempts
+TEN, FIVE, HALF = Quantity(Decimal(10)), Quantity(Decimal(5)), Quantity(Decimal(50), Unit.PERCENT)
+TERMS = [
+    OrderTerms(Intent.OPEN, TEN, price=Decimal("10.5")),
+    OrderTerms(Intent.OPEN),
+    OrderTerms(Intent.ADD, FIVE, price=Decimal(13)),
+    OrderTerms(Intent.REDUCE, FIVE, Sentiment.LONG, price=Decimal(12)),
+    OrderTerms(Intent.REDUCE, HALF),
+    OrderTerms(Intent.CLOSE, price=Decimal(11)),
+    OrderTerms(Intent.ADJUST),
+]
+# ticker, terms, and the outcome of each of its attempts
 ORDERS = st.lists(
     st.tuples(
         st.sampled_from(["AAPL", "NVDA"]),
-        st.sampled_from(["buy", "sell"]),
+        st.sampled_from(TERMS),
         st.lists(st.sampled_from(["delivered", "refused", "unknown"]), min_size=1, max_size=3),
     ),
     max_size=12,
@@ -34,70 +45,83 @@ ORDERS = st.lists(
 
 
 class Attempt(NamedTuple):
-    """One attempt whose outcome is not recorded yet."""
+    """One attempt whose outcome is not recorded yet. `is_alone`: its claim saw the position as it is now."""
 
     signal: UUID
     ticker: str
-    side: str
+    terms: OrderTerms
     claim: UUID
     attempt: int
     outcome: str
+    is_alone: bool
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(orders=ORDERS, shuffle=st.randoms(use_true_random=False))
-def test_positions_follow_the_successes(
-    database_url: str, orders: list[tuple[str, str, list[str]]], shuffle: Random
+def test_positions_follow_the_outcomes(
+    database_url: str, orders: list[tuple[str, OrderTerms, list[str]]], shuffle: Random
 ) -> None:
     asyncio.run(_play(database_url, orders, shuffle))
 
 
-async def _play(url: str, orders: list[tuple[str, str, list[str]]], shuffle: Random) -> None:
+async def _play(url: str, orders: list[tuple[str, OrderTerms, list[str]]], shuffle: Random) -> None:
     connection = await asyncpg.connect(url)
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
     try:
         await connection.execute("TRUNCATE signals, positions CASCADE")
-        known = [attempt for order in orders for attempt in await _send(connection, *order)]
+        known = [attempt for order in orders for attempt in await _send(connection, *order, shuffle)]
         shuffle.shuffle(known)
+        books: dict[str, Position] = {}
         buys: dict[str, int] = {}
-        confirmed: dict[str, bool] = {}
+        gains: list[Decimal | None] = []
         delivered: set[UUID] = set()
         for attempt in known:
             await _record(connection, attempt)
-            if attempt.outcome == "delivered" and attempt.signal not in delivered:
-                delivered.add(attempt.signal)
-                if attempt.side == "buy":
-                    buys[attempt.ticker] = buys.get(attempt.ticker, 0) + 1
-                    confirmed[attempt.ticker] = True
-                else:
+            if attempt.signal not in delivered:
+                before = books.pop(attempt.ticker, None)
+                after = apply(attempt.terms, Outcome(attempt.outcome), before)
+                if after is not None:
+                    books[attempt.ticker] = after
+                if attempt.outcome == "delivered":
+                    delivered.add(attempt.signal)
+                    buys[attempt.ticker] = buys.get(attempt.ticker, 0) + (attempt.terms.intent in ENTRIES)
+                if after is None and before is not None:
+                    gains.append(realized_by_close(attempt.terms, before))
+                if after is None:
                     buys.pop(attempt.ticker, None)
-                    confirmed.pop(attempt.ticker, None)
-            elif attempt.outcome == "unknown" and attempt.signal not in delivered:
-                if attempt.side == "sell" and attempt.ticker in buys:
-                    confirmed[attempt.ticker] = False
-                elif attempt.side == "buy" and attempt.ticker not in buys:
-                    buys[attempt.ticker], confirmed[attempt.ticker] = 0, False
-            rows = await connection.fetch(
-                "SELECT ticker, buys, confirmed FROM positions WHERE status = 'open'"
-            )
-            assert len(rows) == len(buys)
-            assert {row["ticker"]: row["buys"] for row in rows} == buys
-            assert {row["ticker"]: row["confirmed"] for row in rows} == confirmed
+            rows = await connection.fetch("SELECT * FROM positions WHERE status = 'open'")
+            assert {
+                row["ticker"]: Position(
+                    row["quantity"], row["confirmed"], row["average_price"], row["realized"]
+                )
+                for row in rows
+            } == books
+            assert {row["ticker"]: row["buys"] for row in rows} == {
+                ticker: buys.get(ticker, 0) for ticker in books
+            }
         forwarded = await connection.fetch("SELECT id FROM signals WHERE status = 'forwarded'")
         assert {row["id"] for row in forwarded} == delivered
+        closed = await connection.fetch(
+            "SELECT realized FROM positions WHERE status = 'closed' ORDER BY closed_at"
+        )
+        assert [row["realized"] for row in closed] == gains
     finally:
         await connection.close()
 
 
 async def _send(
-    connection: asyncpg.Connection[asyncpg.Record], ticker: str, side: str, outcomes: list[str]
+    connection: asyncpg.Connection[asyncpg.Record],
+    ticker: str,
+    terms: OrderTerms,
+    outcomes: list[str],
+    chance: Random,
 ) -> list[Attempt]:
     """A signal on its way, claimed anew for each attempt, as after leases that ran out."""
     signal, sent = uuid4(), []
     await connection.execute(
         """INSERT INTO signals (id, status, type, ticker, expires_at, body)
            VALUES ($1, 'forwarding', $2, $3, now() + interval '1 hour', '{}')""",
-        *(signal, side, ticker),
+        *(signal, "buy" if terms.intent in ENTRIES else "sell", ticker),
     )
     for number, outcome in enumerate(outcomes, start=1):
         claim = uuid4()
@@ -107,26 +131,32 @@ async def _send(
                VALUES ($1, 1, $2, 'test', $3, $4) RETURNING id""",
             *(signal, number, str(signal), claim),
         )
-        sent.append(Attempt(signal, ticker, side, claim, attempt, outcome))
+        is_alone = chance.random() < 0.5
+        sent.append(Attempt(signal, ticker, terms, claim, attempt, outcome, is_alone))
     return sent
 
 
 async def _record(connection: asyncpg.Connection[asyncpg.Record], attempt: Attempt) -> None:
     """Write the outcome with the statements that the senders use."""
     if attempt.outcome == "delivered":
-        effect = effect_of(attempt.side, Intent.CLOSE, close_on_partial=True)
-        await record_successes(
-            connection, [Success(attempt.attempt, attempt.signal, attempt.ticker, 200, b"", effect)]
+        held = None
+        if attempt.is_alone:
+            held = await repository.lock_position(connection, ticker=attempt.ticker)
+        success = Success(
+            *(attempt.attempt, attempt.signal, attempt.ticker, 200, b""), terms=attempt.terms, held=held
         )
-    else:
-        await repository.record_undelivered(
-            connection,
-            attempt=attempt.attempt,
-            signal=attempt.signal,
-            claim_id=attempt.claim,
-            outcome=Outcome(attempt.outcome),
-            error=Reason(ReasonCode.NO_ANSWER, seconds="3"),
-            status=Status.FAILED,
-            reason=Reason(ReasonCode.UNKNOWN_FINAL, what="x"),
-            retry_in_seconds=None,
-        )
+        await record_successes(connection, [success])
+        return
+    change = await repository.record_undelivered(
+        connection,
+        attempt=attempt.attempt,
+        signal=attempt.signal,
+        claim_id=attempt.claim,
+        outcome=Outcome(attempt.outcome),
+        error=Reason(ReasonCode.NO_ANSWER, seconds="3"),
+        status=Status.FAILED,
+        reason=Reason(ReasonCode.UNKNOWN_FINAL, what="x"),
+        retry_in_seconds=None,
+    )
+    if change.is_unclear:
+        await record_unknown(connection, signal=attempt.signal, ticker=attempt.ticker, terms=attempt.terms)

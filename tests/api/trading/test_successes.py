@@ -11,7 +11,8 @@ import pytest
 from app.db.pool import open_pool
 from app.orders.outcomes import Success, Successes
 from app.orders.repository import DeliveredChange
-from app.signals.book import Effect
+from app.signals.book import OrderTerms
+from app.signals.reading import Intent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -41,7 +42,7 @@ async def test_those_of_one_ticker_follow_each_other(pool: Pool) -> None:
     successes = [await sent(pool, "AAPL") for _ in range(5)]
     changes = await write(pool, successes)
     assert await pool.fetchval("SELECT buys FROM positions WHERE ticker = 'AAPL' AND status = 'open'") == 5
-    assert sorted(change.position for change in changes if isinstance(change, DeliveredChange)) == [
+    assert sorted(str(change.position) for change in changes if isinstance(change, DeliveredChange)) == [
         *["counted up"] * 4,
         "opened",
     ]
@@ -98,4 +99,4 @@ async def sent(pool: Pool, ticker: str, *, signal: UUID | None = None, status: i
            VALUES ($1, 1, 1, 'test', $1::uuid::text, $2) RETURNING id""",
         *(signal, uuid4()),
     )
-    return Success(attempt, signal, ticker, status, b"", Effect.OPENS)
+    return Success(attempt, signal, ticker, status, b"", OrderTerms(Intent.OPEN))

@@ -64,6 +64,7 @@ async def test_a_sell_that_waits_for_its_buy_is_sent_when_the_buy_ends_unknown(d
 
     desk.receiver.answer = slow
     await desk.send(app, "AAPL", "buy")
+    await desk.receiver.count(1)
     sell = await desk.send(app, "AAPL", "sell")
     await desk.until(app, sell, "approved")
     go.set()
@@ -187,8 +188,8 @@ async def test_a_sell_that_failed_is_an_alarm_until_a_later_exit_is_delivered(
     assert await alarms(app) == set()
 
 
-async def test_a_later_partial_exit_ends_the_alarm(desk: Desk) -> None:
-    desk.configure("system", close_on_partial=False)
+async def test_a_later_exit_with_a_quantity_ends_the_alarm_if_it_closes(desk: Desk) -> None:
+    desk.configure("system", partial_exits="close")
     app = await desk.open()
     await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
     desk.receiver.answer = always(404)
@@ -196,7 +197,7 @@ async def test_a_later_partial_exit_ends_the_alarm(desk: Desk) -> None:
     assert "sells_failed" in await alarms(app)
     desk.receiver.answer = take
     await desk.until(app, await desk.send(app, "AAPL", "sell", quantity=1), "forwarded")
-    assert await desk.open_positions() == {"AAPL": 1}
+    assert await desk.open_positions() == {}
     assert await alarms(app) == set()
 
 

@@ -43,7 +43,7 @@ def test_pauses_are_switched_and_no_fields() -> None:
     values = msgspec.to_builtins(config.system)
     fields = fields_of(SystemConfig, values, sources_of(config, "system"))
     assert {field.name.partition(".")[0] for field in fields} == set(values) - set(PAUSES)
-    assert fields[0].limits == Limits("choice", choices=("forward", "reject"))
+    assert fields[0].limits == Limits("choice", choices=("add", "forward", "reject"))
 
 
 def test_what_has_to_be_given_cannot_be_taken_back() -> None:

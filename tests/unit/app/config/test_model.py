@@ -94,7 +94,8 @@ def test_no_url_anywhere_is_paper() -> None:
         (WEBHOOK_FILE, {"exit_reserve": {"per_min": -1}}, "exit_reserve.per_min: must be at least 0"),
         (WEBHOOK_FILE, {"url": "broker.example"}, "url: must be an http:// or https:// URL"),
         (WEBHOOK_FILE, {"url": 5}, "url: must be an http:// or https:// URL"),
-        (SYSTEM_FILE, {"duplicate_buys": "perhaps"}, "duplicate_buys: must be one of: forward, reject"),
+        (SYSTEM_FILE, {"duplicate_buys": "perhaps"}, "duplicate_buys: must be one of: forward, add, reject"),
+        (SYSTEM_FILE, {"close_on_partial": "no"}, "close_on_partial: must be true or false, not a text"),
         (SYSTEM_FILE, ["x"], "must be an object"),
     ],
 )

@@ -1,80 +1,73 @@
-"""The rule that decides signals, by example."""
+"""The rule that decides signals, by example. What an alert means for a position: `signals/test_book.py`."""
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
-from app.decision.rules import TickerFacts, decide
-from app.signals.reasons import Reason, ReasonCode
+from app.decision.rules import ListFacts, decide
+from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, Position
+from app.signals.reading import Intent, Quantity, Reading
+from app.signals.reasons import Reason, ReasonCode, stored_remarks
 
-IN_LIST = TickerFacts(is_open=False, has_pending_buy=False, rank=3, list_size=15, list_age_seconds=4.26)
-NOT_IN_LIST = TickerFacts(
-    is_open=False, has_pending_buy=False, rank=None, list_size=15, list_age_seconds=4.26
-)
-OPEN = TickerFacts(is_open=True, has_pending_buy=False, rank=None, list_size=15, list_age_seconds=4.26)
-BUY_PENDING = TickerFacts(
-    is_open=False, has_pending_buy=True, rank=None, list_size=None, list_age_seconds=None
-)
+LISTED, NOT_LISTED = ListFacts(3, 15, 4.26), ListFacts(None, 15, 4.26)
+NO_LIST = ListFacts(None, None, None)
+BUY, ADD, SELL = Reading(Intent.OPEN), Reading(Intent.ADD), Reading(Intent.CLOSE)
+NOTHING, OPEN = Book(), Book(Position(Decimal(10)))
+BUYING = Book(pending=(PendingOrder(OrderTerms(Intent.OPEN)),))
+RULES = BookRules()
 
 
 def test_a_buy_in_the_list_is_approved_and_says_rank_size_and_age() -> None:
-    decision = decide("buy", IN_LIST, is_expired=False)
+    reading = Reading(Intent.OPEN, quantity=Quantity(Decimal(5)))
+    decision = decide("buy", reading, NOTHING, LISTED, RULES, is_expired=False)
     assert (decision.status, str(decision.reason)) == ("approved", "rank 3 of 15")
-    assert decision.detail == {"rank": 3, "list_size": 15, "list_age_seconds": 4.3}
+    assert decision.detail == {"rank": 3, "list_size": 15, "list_age_seconds": 4.3, "intent": "open"}
+    assert decision.terms == OrderTerms(Intent.OPEN, Quantity(Decimal(5)))
 
 
-def test_a_buy_outside_the_list_is_rejected_with_the_facts_of_the_list() -> None:
-    decision = decide("buy", NOT_IN_LIST, is_expired=False)
-    assert (decision.status, str(decision.reason)) == ("rejected", "not in the Top-15")
+@pytest.mark.parametrize("reading", [BUY, ADD])
+@pytest.mark.parametrize("book", [NOTHING, OPEN])
+def test_an_entry_outside_the_list_is_rejected_with_the_facts_of_the_list(
+    reading: Reading, book: Book
+) -> None:
+    decision = decide("buy", reading, book, NOT_LISTED, RULES, is_expired=False)
+    assert (decision.status, decision.reason.code) == ("rejected", ReasonCode.NOT_LISTED)
     assert decision.detail == {"rank": None, "list_size": 15, "list_age_seconds": 4.3}
-
-
-@pytest.mark.parametrize(("is_open", "has_pending_buy"), [(True, False), (False, True), (True, True)])
-def test_duplicate_buys_go_on_or_not_as_configured(is_open: bool, has_pending_buy: bool) -> None:  # noqa: FBT001
-    facts = TickerFacts(
-        is_open=is_open, has_pending_buy=has_pending_buy, rank=1, list_size=2, list_age_seconds=0
-    )
-    assert decide("buy", facts, is_expired=False, duplicate_buys="forward").status == "approved"
-    rejected = decide("buy", facts, is_expired=False, duplicate_buys="reject")
-    assert rejected.status == "rejected"
-    why = Reason(ReasonCode.POSITION_OPEN if is_open else ReasonCode.BUY_PENDING)
-    assert rejected.reason == Reason(ReasonCode.DUPLICATE_BUY, reason=why)
-
-
-@pytest.mark.parametrize(("is_open", "has_pending_buy"), [(False, False), (True, False), (False, True)])
-def test_an_add_needs_a_position_and_is_no_duplicate(is_open: bool, has_pending_buy: bool) -> None:  # noqa: FBT001
-    facts = TickerFacts(
-        is_open=is_open, has_pending_buy=has_pending_buy, rank=1, list_size=2, list_age_seconds=0
-    )
-    decision = decide("buy", facts, is_expired=False, intent="add", duplicate_buys="reject")
-    if is_open or has_pending_buy:
-        assert decision.status == "approved"
-    else:
-        assert (decision.status, str(decision.reason)) == (
-            "rejected",
-            "no open position to add to",
-        )
+    assert decision.terms is None
 
 
 @pytest.mark.parametrize(
-    ("signal_type", "facts", "status", "reason"),
+    ("book", "why"), [(OPEN, ReasonCode.POSITION_OPEN), (BUYING, ReasonCode.BUY_PENDING)]
+)
+def test_duplicate_buys_go_on_or_not_as_configured(book: Book, why: ReasonCode) -> None:
+    sent = decide("buy", BUY, book, LISTED, RULES, is_expired=False)
+    assert (sent.status, sent.detail["intent"]) == ("approved", "open")
+    assert [remark.code for remark in stored_remarks(sent.detail)] == [ReasonCode.REMARK_DUPLICATE]
+    added = decide("buy", BUY, book, LISTED, RULES._replace(duplicate_buys="add"), is_expired=False)
+    assert (added.status, added.detail["intent"]) == ("approved", "add")
+    rejected = decide("buy", BUY, book, LISTED, RULES._replace(duplicate_buys="reject"), is_expired=False)
+    assert rejected.status == "rejected"
+    assert rejected.reason == Reason(ReasonCode.DUPLICATE_BUY, reason=Reason(why))
+
+
+@pytest.mark.parametrize("facts", [LISTED, NOT_LISTED, NO_LIST])
+@pytest.mark.parametrize(
+    ("signal_type", "book", "status", "reason"),
     [
-        ("sell", OPEN, "approved", "a position is open"),
-        ("sell", BUY_PENDING, "approved", "its buy is pending"),
-        ("sell", IN_LIST, "rejected", "no position is open and no buy is pending"),
-        ("position_close", NOT_IN_LIST, "rejected", "no position is open and no buy is pending"),
-        ("sell_all", OPEN, "approved", "a position is open"),
-        ("manual_sell", NOT_IN_LIST, "approved", "manual order"),
+        ("sell", OPEN, "approved", ReasonCode.POSITION_OPEN),
+        ("sell", BUYING, "approved", ReasonCode.ITS_BUY_PENDING),
+        ("sell", NOTHING, "rejected", ReasonCode.NOTHING_OPEN),
     ],
 )
-def test_a_sell_needs_something_to_close(
-    signal_type: str, facts: TickerFacts, status: str, reason: str
+def test_an_exit_needs_something_to_close_and_no_list(
+    signal_type: str, book: Book, facts: ListFacts, status: str, reason: ReasonCode
 ) -> None:
-    decision = decide(signal_type, facts, is_expired=False)
-    assert (decision.status, str(decision.reason)) == (status, reason)
+    decision = decide(signal_type, SELL, book, facts, RULES, is_expired=False)
+    assert (decision.status, decision.reason.code) == (status, reason)
 
 
-@pytest.mark.parametrize("signal_type", ["buy", "sell"])
-def test_age_comes_before_everything(signal_type: str) -> None:
-    facts = TickerFacts(is_open=True, has_pending_buy=True, rank=1, list_size=1, list_age_seconds=0)
-    assert decide(signal_type, facts, is_expired=True).status == "expired"
+@pytest.mark.parametrize(("signal_type", "reading"), [("buy", BUY), ("sell", SELL)])
+def test_age_comes_before_everything(signal_type: str, reading: Reading) -> None:
+    assert decide(signal_type, reading, OPEN, LISTED, RULES, is_expired=True).status == "expired"

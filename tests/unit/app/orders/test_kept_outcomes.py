@@ -11,7 +11,6 @@ from app.orders.destination import destination_of
 from app.orders.kept_outcomes import KeptOutcomes, KnownOutcome
 from app.orders.repository import Delivery
 from app.orders.transport import Answer
-from app.signals.book import Effect
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome
 
@@ -33,7 +32,7 @@ def test_the_error_is_kept_as_its_text(tmp_path: Path) -> None:
         destination=destination_of(""),
     )
     answer = Answer(Outcome.UNKNOWN, error=Reason(ReasonCode.NO_ANSWER, seconds="3"))
-    KeptOutcomes(tmp_path).keep(KnownOutcome(delivery, answer, Effect.NOTHING))
+    KeptOutcomes(tmp_path).keep(KnownOutcome(delivery, answer))
     assert json.loads((tmp_path / "7.json").read_text())["answer"][:3] == [
         "unknown",
         None,

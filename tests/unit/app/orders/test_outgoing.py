@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.orders.outgoing import intent_of, render
+from app.orders.outgoing import render
 from app.signals.alert import read_fields
 from app.signals.reading import read
 
@@ -149,8 +149,6 @@ def test_the_ticker_keeps_the_senders_spelling_without_the_exchange(
 def test_a_body_that_is_not_an_object_is_refused(body: str) -> None:
     with pytest.raises(ValueError, match="not a JSON object"):
         sent(body)
-    with pytest.raises(ValueError, match="not a JSON object"):
-        intent_of(body.encode())
 
 
 _JSON = st.recursive(

@@ -23,8 +23,12 @@ from app.signals.book import (
     apply,
     effect_of,
     is_overtaken,
+    realized_by_close,
     resolve,
     resolve_claimed,
+    stored_terms,
+    terms_columns,
+    terms_of_effect,
 )
 from app.signals.reading import ENTRIES, Intent, Quantity, Reading, Sentiment, Unit, read
 from app.signals.reasons import Reason, ReasonCode
@@ -465,16 +469,20 @@ def test_a_close_ends_entries_that_have_not_left() -> None:
 
 _AMOUNTS = st.none() | st.builds(Decimal, st.integers(0, 40)) | st.decimals("0", "40", places=2)
 _QUANTITIES = st.none() | st.builds(Quantity, _AMOUNTS, st.sampled_from(Unit))
+_PRICES = st.none() | st.decimals("-9", "40", places=2)
 _TERMS = st.builds(
     OrderTerms,
     st.sampled_from([Intent.OPEN, Intent.ADD, Intent.CLOSE, Intent.REDUCE, Intent.ADJUST]),
     _QUANTITIES,
     st.none() | st.sampled_from(Sentiment),
+    _PRICES,
 )
 _POSITIONS = st.none() | st.builds(
     Position,
     st.none() | st.decimals("0.01", "40", places=2),
     st.booleans(),
+    _PRICES,
+    _PRICES,
 )
 _PENDING = st.builds(PendingOrder, _TERMS, st.booleans()) | st.builds(
     PendingOrder, _TERMS.filter(lambda terms: terms.intent in ENTRIES), st.just(value=False), st.booleans()
@@ -563,21 +571,64 @@ def test_only_a_delivered_exit_ends_a_position(
 
 
 @pytest.mark.parametrize(
-    ("order_type", "intent", "close_on_partial", "effect"),
+    ("intent", "effect"),
     [
-        ("buy", "open", True, Effect.OPENS),
-        ("buy", "add", False, Effect.OPENS),
-        ("sell", "close", True, Effect.CLOSES),
-        ("sell", "close", False, Effect.CLOSES),
-        ("sell", "reduce_or_close", True, Effect.CLOSES),
-        ("sell", "reduce_or_close", False, Effect.NOTHING),
-        ("sell", "reduce", True, Effect.NOTHING),
-        ("sell", "reduce", False, Effect.NOTHING),
-        ("sell", "adjust", True, Effect.NOTHING),
-        ("manual_sell", "close", True, Effect.CLOSES),
-        ("position_close", "close", False, Effect.CLOSES),
-        ("sell_all", "close", False, Effect.CLOSES),
+        (Intent.OPEN, Effect.OPENS),
+        (Intent.ADD, Effect.OPENS),
+        (Intent.CLOSE, Effect.CLOSES),
+        (Intent.REDUCE, Effect.NOTHING),
+        (Intent.ADJUST, Effect.NOTHING),
     ],
 )
-def test_effects(order_type: str, intent: str, *, close_on_partial: bool, effect: Effect) -> None:
-    assert effect_of(order_type, Intent(intent), close_on_partial=close_on_partial) is effect
+def test_the_version_before_reads_an_effect(intent: Intent, effect: Effect) -> None:
+    assert effect_of(intent) is effect
+    assert effect_of(terms_of_effect(effect).intent) is effect
+
+
+@pytest.mark.parametrize(
+    ("order_type", "intent", "expected"),
+    [
+        ("buy", None, Intent.OPEN),
+        ("sell", None, Intent.CLOSE),
+        ("sell_all", None, Intent.CLOSE),
+        ("sell", "reduce_or_close", Intent.REDUCE),
+        ("sell", "adjust", Intent.ADJUST),
+        ("buy", "add", Intent.ADD),
+    ],
+)
+def test_an_order_that_an_earlier_version_stored(
+    order_type: str, intent: str | None, expected: Intent
+) -> None:
+    terms = stored_terms(order_type, intent)
+    assert terms == OrderTerms(expected)
+    left = apply(terms, Outcome.DELIVERED, Position(Decimal(10)))
+    assert left in {None, Position(None), Position(Decimal(10))}
+    assert left is not None or expected is Intent.CLOSE
+
+
+@given(
+    intent=st.sampled_from([intent for intent in Intent if intent is not Intent.REDUCE_OR_CLOSE]),
+    amount=st.none() | st.decimals(allow_nan=False, allow_infinity=False),
+    unit=st.sampled_from(Unit),
+    sentiment=st.none() | st.sampled_from(Sentiment),
+)
+def test_stored_terms_are_read_as_they_were(
+    intent: Intent, amount: Decimal | None, unit: Unit, sentiment: Sentiment | None
+) -> None:
+    quantity = None if amount is None else Quantity(amount, unit)
+    terms = OrderTerms(intent, quantity, sentiment)
+    assert stored_terms("sell", *terms_columns(terms)) == terms
+
+
+def test_prices_of_alerts_give_an_average_and_a_gain() -> None:
+    ten, five = Quantity(Decimal(10)), Quantity(Decimal(5))
+    position = apply(OrderTerms(Intent.OPEN, ten, price=Decimal(100)), Outcome.DELIVERED, None)
+    assert position == Position(Decimal(10), average_price=Decimal(100), realized=Decimal(0))
+    position = apply(OrderTerms(Intent.ADD, ten, price=Decimal(110)), Outcome.DELIVERED, position)
+    assert position == Position(Decimal(20), average_price=Decimal(105), realized=Decimal(0))
+    position = apply(OrderTerms(Intent.REDUCE, five, price=Decimal(125)), Outcome.DELIVERED, position)
+    assert position == Position(Decimal(15), average_price=Decimal(105), realized=Decimal(100))
+    assert realized_by_close(OrderTerms(Intent.CLOSE, price=Decimal(95)), position) == -50
+    assert realized_by_close(OrderTerms(Intent.CLOSE), position) is None
+    part = OrderTerms(Intent.REDUCE, Quantity(Decimal(100), Unit.OTHER), price=Decimal(1))
+    assert apply(part, Outcome.DELIVERED, position) == Position(None)

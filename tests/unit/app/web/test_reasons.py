@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from itertools import product
+from decimal import Decimal
+from itertools import product, starmap
 from string import Formatter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from app.decision.rules import DuplicateBuys, TickerFacts, decide
+from app.decision.rules import ListFacts, decide
 from app.orders.outcomes import reason_of
 from app.orders.transport import Answer
 from app.signals.alert import read_alert, read_fields
-from app.signals.reasons import Parameter, Reason, ReasonCode, names
+from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, Position
+from app.signals.reading import Intent, Quantity, Reading
+from app.signals.reasons import Parameter, Reason, ReasonCode, names, stored_remarks
 from app.signals.statuses import Outcome, Status
 from app.web.locale import LANGUAGES, Preferences, current
 from app.web.patterns import translate
@@ -30,6 +33,9 @@ SAMPLES: dict[str, Parameter] = {
     "at": 7, "why": "Input data was truncated", "bytes": 65536, "came": "{{ticker}}", "header": "webhook-id",
     "reason": Reason(ReasonCode.POSITION_OPEN), "what": Reason(ReasonCode.SENDER_DIED),
 }  # fmt: skip
+
+
+_UNMATCHED = ("reject", "forward")
 
 
 @pytest.fixture
@@ -77,20 +83,20 @@ def test_english_of_this_version_stays_as_it_is_stored() -> None:
 
 
 @pytest.mark.usefixtures("portuguese")
-@pytest.mark.parametrize("order_type", ["buy", "sell", "manual_sell"])
-def test_no_decision_is_left_in_english(order_type: str) -> None:
-    facts = [
-        TickerFacts(
-            rank=rank, list_size=15, list_age_seconds=1, is_open=is_open, has_pending_buy=has_pending_buy
-        )
-        for rank in (None, 3)
-        for is_open in (True, False)
-        for has_pending_buy in (True, False)
+def test_no_decision_is_left_in_english() -> None:
+    readings = [Reading(intent, quantity=Quantity(Decimal(5))) for intent in Intent]
+    books = [
+        Book(position, pending)
+        for position in (None, Position(Decimal(9)), Position(None, is_confirmed=False))
+        for pending in ((), (PendingOrder(OrderTerms(Intent.OPEN)),))
     ]
-    policies: tuple[DuplicateBuys, ...] = ("forward", "reject")
-    for known, is_expired, policy in product(facts, (True, False), policies):
-        reason = decide(order_type, known, is_expired=is_expired, duplicate_buys=policy).reason
-        assert render(reason) != str(reason)
+    choices = starmap(BookRules, product(("forward", "add", "reject"), ("keep_open", "close"), _UNMATCHED))
+    facts = [ListFacts(rank, 15, 1) for rank in (None, 3)]
+    for reading, book, rules, known, is_expired in product(readings, books, choices, facts, (True, False)):
+        decision = decide(str(reading.type), reading, book, known, rules, is_expired=is_expired)
+        assert render(decision.reason) != str(decision.reason)
+        for remark in stored_remarks(decision.detail):
+            assert render(remark) != str(remark)
     statuses = (Status.APPROVED, Status.FAILED)
     for outcome, status in product(Outcome, statuses):
         if outcome is not Outcome.DELIVERED:

@@ -134,7 +134,8 @@ def whole(kind: type[msgspec.Struct], **changes: object) -> dict[str, object]:
             "sell_chronology_window_seconds": 0,
         },
         SystemConfig: {
-            "duplicate_buys": "forward", "close_on_partial": True, "retention_days": 1,
+            "duplicate_buys": "forward", "partial_exits": "close", "unmatched_exits": "reject",
+            "retention_days": 1,
             "engine_paused": False, "delivery_paused": False, "intake_paused": False,
         },
     }  # fmt: skip
