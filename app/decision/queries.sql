@@ -27,8 +27,14 @@ WITH list AS (
     SELECT id, ticker, type, body, seq, expires_at <= statement_timestamp() AS is_expired
     FROM signals s
     WHERE status = 'received'
-      -- Fails closed: without a fresh list buys wait. Fails open: exits pass them.
-      AND CASE type WHEN 'buy' THEN coalesce((SELECT fresh FROM list), false) ELSE true END
+      -- Fails closed: without a fresh list buys wait. Fails open: exits pass them, but for a part of what such a buy will open.
+      AND (coalesce((SELECT fresh FROM list), false)
+           OR (type <> 'buy' AND (
+                   coalesce(intent, 'close') NOT IN ('reduce', 'reduce_or_close')
+                   OR EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open')
+                   OR NOT EXISTS (
+                       SELECT FROM unfinished_signals b
+                       WHERE b.ticker = s.ticker AND b.seq < s.seq AND b.type = 'buy' AND b.is_undecided AND b.is_live))))
     ORDER BY seq
     LIMIT $1
 ), locked AS (

@@ -216,7 +216,7 @@ SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
 -- Locks at most one row of a ticker that is due, its first; sells and manual orders before buys. With the open position of its ticker,
 -- and what tells why there is none.
 -- An open attempt of the ticker is waited for, also that of a later order. Fails open: no exit waits behind a buy that waits for its
--- decision, or behind an adjustment that waits for its next attempt.
+-- decision, behind one that has not left where a position is open, or behind an adjustment that waits for its next attempt.
 WITH due AS (
     SELECT s.id, s.ticker, s.type, s.seq, s.intent, s.price, s.body, s.round, s.attempts
     FROM signals s
@@ -227,7 +227,8 @@ WITH due AS (
               SELECT FROM unfinished_signals e
               WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.is_live
                 AND (s.type = 'buy'
-                     OR (NOT (e.is_undecided AND e.type = 'buy')
+                     OR (NOT (e.type = 'buy' AND (e.is_undecided OR (e.status = 'approved' AND EXISTS (
+                             SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))))
                          AND (e.intent IS DISTINCT FROM 'adjust' OR e.not_before IS NULL
                               OR e.not_before <= statement_timestamp())))) THEN false
           ELSE NOT EXISTS (
@@ -365,7 +366,8 @@ WITH seen AS (
     SELECT id, 'forwarded', $16, 'delivered', '{}', jsonb_build_object('http_status', http_status, 'position', change)
     FROM done
 )
-SELECT seen.signal AS id, done.id IS NOT NULL AS is_done, ended.id IS NULL AS is_stale, done.change AS position,
+SELECT seen.signal AS id, done.id IS NOT NULL AS is_done,
+       ended.id IS NULL AND EXISTS (SELECT FROM attempts a WHERE a.id = seen.attempt OFFSET 0) AS is_stale, done.change AS position,
        extract(epoch FROM clock_timestamp() - done.received_at)::float8 AS age_seconds,
        EXISTS (
            SELECT FROM unfinished_signals n WHERE n.ticker = done.ticker AND n.is_pending OFFSET 0)

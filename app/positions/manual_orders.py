@@ -84,12 +84,12 @@ async def sell_all(connection: Connection, max_age_seconds: int) -> OrdersPlaced
     Buys that have not left end. A repeated request adds none.
     """
     await lock_approvals_exclusive(connection)
+    await end_overtaken(connection, await find_unsent_entries(connection, tickers=None))
     positions = await repository.open_positions(connection)
     buying = await repository.tickers_being_bought(connection)
     held = [position.ticker for position in positions]
     already = await repository.pending_orders(connection, tickers=[*held, *buying], types=_CLOSING)
     closing = {order.ticker for order in already}
-    await end_overtaken(connection, await find_unsent_entries(connection, tickers=None))
     tickers = [position.ticker for position in positions if not position.closing]
     tickers += [ticker for ticker in buying if ticker not in closing]
     return await _place(connection, SignalType.SELL_ALL, tickers, max_age_seconds, already)

@@ -174,9 +174,9 @@ async def test_a_tickers_signals_are_not_read_for_each_of_them(connection: Conne
 async def test_a_claim_of_exits_reads_no_buy_that_waits(connection: Connection, mode: str) -> None:
     await connection.execute(f"SET plan_cache_mode = {mode}")
     await connection.execute("ANALYZE")
-    plan = await prepare(connection, "orders.claim")
+    plan = await prepare(connection, "orders.lock_due")
     await connection.execute(_WAITING.replace("'sell'", "'buy'"), WAITING, "approved", "A", TICKERS)
-    arguments = (await make_arguments(connection))["orders.claim"].replace("false", "true")
+    arguments = (await make_arguments(connection))["orders.lock_due"].replace("false", "true")
     for _ in ("with statistics of an empty table", "with its own"):
         assert await rows_read(connection, plan, arguments) <= 2
         await connection.execute("ANALYZE")

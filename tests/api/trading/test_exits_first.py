@@ -1,0 +1,104 @@
+"""No exit waits behind an entry that has not left, and none is lost before one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+from aiohttp import web
+
+from tests.api.trading.receiver import in_turn
+from tests.api.trading.test_exit_reserve import LISTED
+from tests.api.trading.test_intents import BUY_TEN, attach
+from tests.broker import Account, Broker
+
+if TYPE_CHECKING:
+    from aiohttp.web import Response
+
+    from tests.api.trading.desk import Desk
+
+PART = {"action": "sell", "quantity": 4, "sentiment": "long"}
+WHOLE = {"action": "sell"}
+
+
+async def test_a_part_waits_for_the_decision_on_its_buy(desk: Desk) -> None:
+    broker = Broker(Account())
+    attach(desk, broker)
+    desk.watch("file:top.csv", refresh_interval_sec=1)
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "", **BUY_TEN)
+    part = await desk.send(app, "AAPL", "", **PART)
+    await asyncio.sleep(1)
+    (desk.folder / "top.csv").write_text("AAPL\n")
+    await desk.until(app, buy)
+    await desk.until(app, part)
+    assert broker.held("AAPL") == 6
+
+
+@pytest.mark.parametrize("alert", [PART, WHOLE], ids=["part", "whole"])
+async def test_an_exit_passes_an_entry_that_waits_for_tokens(desk: Desk, alert: dict[str, Any]) -> None:
+    desk.configure("webhook", rate_limiting_enabled=True, max_req_per_min=5, exit_reserve={"per_min": 2})
+    desk.watch("list:" + ",".join(LISTED))
+    app = await desk.open(dest_webhook_rate_limiting_enabled=True)
+    await desk.until(app, await desk.send(app, "T5", "buy", quantity=10))
+    for ticker in LISTED[:2]:
+        await desk.until(app, await desk.send(app, ticker, "buy"))
+    add = await desk.send(app, "T5", "add", quantity=5)
+    await desk.until(app, add, "approved")
+    await desk.until(app, await desk.send(app, "T5", "", **alert))
+    assert (await desk.signal(add))["status"] != "forwarded"
+
+
+async def test_a_part_passes_an_add_that_waits_for_its_next_attempt(desk: Desk) -> None:
+    desk.configure("webhook", retry_seconds=[3600])
+    app = await desk.open()
+    await desk.until(app, await desk.send(app, "AAPL", "", **BUY_TEN))
+    desk.receiver.answer = in_turn(503)
+    add = await desk.send(app, "AAPL", "", action="add", quantity=5)
+    await desk.wait(app, lambda: desk.has_ended_attempt(add), lambda: "no attempt of the add")
+    await desk.until(app, await desk.send(app, "AAPL", "", **PART))
+    assert (await desk.signal(add))["status"] == "approved"
+
+
+async def test_sell_all_includes_a_buy_that_is_claimed_at_that_moment(desk: Desk, database_url: str) -> None:
+    desk.configure("system", delivery_paused=True)
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    await desk.until(app, buy, "approved")
+    other = await asyncpg.connect(database_url)
+    try:
+        async with other.transaction():
+            await other.execute("SELECT FROM signals WHERE id = $1 FOR UPDATE", buy)
+            selling = asyncio.create_task(desk.order(app, "order/sell-all", 202))
+            await asyncio.sleep(1)
+            await other.execute(
+                "UPDATE signals SET status = 'forwarding', attempts = 1, claim_id = gen_random_uuid(),"
+                " lease_until = now() + interval '1 hour' WHERE id = $1",
+                buy,
+            )
+        await selling
+    finally:
+        await other.close()
+    placed = await desk.database.fetchval("SELECT count(*) FROM signals WHERE type = 'sell_all'")
+    assert placed == 1
+
+
+async def test_the_outcome_of_a_deleted_signal_is_written_once(desk: Desk) -> None:
+    may_answer = asyncio.Event()
+
+    async def answer(_: object) -> Response:
+        await may_answer.wait()
+        return web.Response(status=200)
+
+    desk.receiver.answer = answer
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    await desk.until(app, buy, "forwarding")
+    await desk.database.execute("DELETE FROM signals WHERE id = $1", buy)
+    may_answer.set()
+    await asyncio.sleep(1.5)
+    assert not app.context.unwritten_outcomes
+    desk.receiver.answer = in_turn(200)
+    await desk.until(app, await desk.send(app, "MSFT", "buy"))
