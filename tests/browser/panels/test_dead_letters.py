@@ -77,7 +77,7 @@ async def test_what_changed_since_it_was_counted_is_refused(desk: Desk) -> None:
     await desk.confirm("Replay all that match", typed="replay")
     await expect(desk.notice).to_have_text(
         "Nothing was sent: something changed meanwhile. the count has changed from 2 to 1: "
-        "look again, then confirm"
+        "check it and confirm again"
     )
     assert len(desk.receiver.received) == 2
     ((action, _, before, after, result),) = await desk.log()
