@@ -89,6 +89,7 @@ async def test_an_entry_of_before_a_short_step_keeps_its_age_in_every_process(de
     await stepping.install(desk.database, 300.0)
     desk.configure("webhook", max_signal_age_seconds={"buy": 3600, "sell": 3600})
     desk.configure("system", delivery_paused=True)
+    await desk.database.execute("INSERT INTO positions (ticker) VALUES ('NVDA')")
     apps = [await desk.open(), await desk.open()]
     old = await desk.send(apps[0], "AAPL", "buy")
     await desk.until(apps[0], old, "approved")
@@ -96,7 +97,7 @@ async def test_an_entry_of_before_a_short_step_keeps_its_age_in_every_process(de
         "UPDATE signals SET received_at = received_at - $1::interval, expires_at = expires_at - $1::interval",
         timedelta(seconds=400),
     )
-    sell = await desk.send(apps[0], "AAPL", "sell")
+    sell = await desk.send(apps[0], "NVDA", "sell")
     await desk.until(apps[0], sell, "approved")
     for app in apps:  # both have read the clock since
         await turns(desk, app, 2)

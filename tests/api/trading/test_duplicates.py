@@ -67,7 +67,7 @@ class TestAnswered:
         app = await desk.open()
         for alert in (BUY, SELL, BUY, SELL):
             assert await is_new(app, alert)
-        await desk.settled(app)
+            await desk.settled(app)
         assert [received.alert["action"] for received in desk.receiver.received] == [
             *("buy", "exit"),
             *("buy", "exit"),
@@ -89,10 +89,11 @@ class TestAnswered:
         app = await desk.open()
         await desk.until(app, UUID((await post(app, BUY))["signal_id"]), "failed")
         desk.receiver.answer = always(200)
-        await in_one_batch(desk, app, (post(app, alert) for alert in (BUY, {**SELL, "n": 1})))
+        part = {**SELL, "quantity": 1, "sentiment": "long"}  # which ends no buy before it
+        await in_one_batch(desk, app, (post(app, alert) for alert in (BUY, part)))
         await desk.settled(app)
         assert [received.alert["action"] for received in desk.receiver.received[1:]] == ["buy", "exit"]
-        assert await desk.open_positions() == {}
+        assert await desk.open_positions() == {"AAPL": 1}
 
     async def test_other_signals_of_the_ticker_make_it_new(self, desk: Desk) -> None:
         app = await desk.open()
