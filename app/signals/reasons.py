@@ -244,6 +244,8 @@ Parameter: TypeAlias = "str | int | Reason | None"
 REMARK_CODES = "remark_codes"  # in an event's details, in the order of the texts `remarks`
 _BY_VALUE: dict[str, ReasonCode] = {code.value: code for code in ReasonCode}
 _DEPTH = 4  # of reasons within reasons; the application writes 3
+# Parameters that hold a reason. An import may have one in any other: its texts would be too many to compare.
+_NESTED = frozenset({"reason", "what"})
 
 
 class Reason:
@@ -342,11 +344,13 @@ def _from_json(code: object, parameters: object, depth: int = _DEPTH) -> Reason 
         return None
     values = {
         name: _from_json(value.get("code"), value.get("params"), depth - 1)
-        if isinstance(value, dict)
+        if isinstance(value, dict) and name in _NESTED
         else value
         for name, value in parameters.items()
     }
-    if values.keys() != names(known) or None in values.values():
+    if values.keys() != names(known) or not all(
+        isinstance(each, str | int | Reason) for each in values.values()
+    ):
         return None
     return Reason(known, **values)
 
