@@ -41,10 +41,15 @@ export function showMetrics(metrics) {
   }
 }
 
+let drawn = null; // the alarms of the last message; the server drew those before the first one
+
 export function showAlarms(alarms) {
   const shown = document.querySelector("#alarms");
+  const received = JSON.stringify(alarms);
   const before = [...shown.children].map((each) => each.querySelector("[data-words]").textContent);
-  if (JSON.stringify(alarms.map(words)) === JSON.stringify(before)) return; // a screen reader reads them again only if they changed
+  const isSame = drawn === null ? JSON.stringify(alarms.map(words)) === JSON.stringify(before) : received === drawn;
+  drawn = received;
+  if (isSame) return; // a screen reader reads them again only if they changed
   shown.replaceChildren(...alarms.map(line));
   localise(shown);
   fact("fact-alarms", alarms.length ? "some" : "none", { "[data-count]": alarms.length });
