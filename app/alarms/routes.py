@@ -1,10 +1,10 @@
 """Routes for the alarms that a person settles, and for the notifications about alarms."""
 
-from datetime import datetime
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Self
 
 from fastapi import APIRouter, Request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, StringConstraints, model_validator
 
 from app.alarms import messages, repository
 from app.alarms.alarm import Alarm
@@ -24,12 +24,25 @@ def _storable(text: str) -> str:
     return text
 
 
+def _representable(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be between the years 1 and 9999 in UTC") from None
+
+
 class Settlement(BaseModel):
     """An alarm as it was shown: its `code`, `subject` and `settle_until`."""
 
     code: SettledByPerson
     subject: Annotated[str, StringConstraints(max_length=100), AfterValidator(_storable)]
-    until: AwareDatetime
+    until: Annotated[AwareDatetime, AfterValidator(_representable)]
+
+    @model_validator(mode="after")
+    def _has_its_subject(self) -> Self:
+        if (self.code == "orders_refused") is bool(self.subject):
+            raise ValueError("subject must be a ticker, and empty for orders_refused")
+        return self
 
 
 class EndedAlarm(BaseModel):

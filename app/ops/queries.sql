@@ -11,8 +11,9 @@ FROM (SELECT is_undecided, coalesce(renewed_at, received_at) AS since FROM unfin
 -- settled is left out, unless the clock has stepped back since. An order that only adjusts others is no exit, and an exit of a part
 -- replaces only another one.
 -- `sells_late`: exits in the last tenth of their time to expiry. `exits_waiting`: undelivered 30 s after their alert, of a ticker that
--- is open or about to be. `sells_expired`, `sells_failed`: exits that ended undelivered while their position is open, until a later
--- one is delivered; and those that a person ordered in the last 24 hours. `exits_swallowed`: taken for duplicates.
+-- is open or about to be, or that are forwarded without a position. `sells_expired`, `sells_failed`: exits that ended undelivered while their position is open, until a later
+-- one is delivered; and, for 24 hours, those that a person ordered or that are forwarded
+-- without a position. `exits_swallowed`: taken for duplicates.
 -- `entries_after_exit`: a position opened within 120 s after an exit that found none. `alerts_unread`: rejected alerts of open
 -- positions that may have been exits. `positions_unconfirmed`: positions that may be open. `orders_refused`: the last orders were
 -- refused with 400 or 422, at least three.
@@ -39,14 +40,17 @@ WITH held AS (
     UNION
     SELECT id, status, ticker, status_at
     FROM signals
-    WHERE status IN ('failed', 'expired') AND type <> 'buy' AND type = 'manual_sell' AND imported_at IS NULL
-      AND status_at > now() - interval '24 hours'
+    WHERE status IN ('failed', 'expired') AND type <> 'buy' AND imported_at IS NULL AND status_at > now() - interval '24 hours'
+      AND (type = 'manual_sell'
+           OR EXISTS (SELECT FROM signal_events e WHERE e.signal_id = signals.id AND e.reason_code = 'unmatched' OFFSET 0))
 ), waiting AS (
-    SELECT ticker, coalesce(renewed_at, received_at) AS since, expires_at, seq, type
+    SELECT id, ticker, coalesce(renewed_at, received_at) AS since, expires_at, seq, type
     FROM unfinished_signals
     WHERE type <> 'buy' AND intent IS DISTINCT FROM 'adjust'
 ), late AS (  -- a ticker once, so that the look at its position is made once
-    SELECT ticker, min(since) AS since, max(seq) AS newest, count(*) AS exits, bool_or(type = 'manual_sell') AS is_ordered
+    SELECT ticker, min(since) AS since, max(seq) AS newest, count(*) AS exits,
+           bool_or(type = 'manual_sell'
+                   OR EXISTS (SELECT FROM signal_events e WHERE e.signal_id = waiting.id AND e.reason_code = 'unmatched' OFFSET 0)) AS is_ordered
     FROM waiting WHERE since < clock_timestamp() - interval '30 seconds'
     GROUP BY ticker
 ), found AS (
@@ -89,7 +93,8 @@ WITH held AS (
                 ORDER BY ended_at DESC LIMIT 20) AS newest) AS counted
     WHERE deliveries_since = 0 AND outcome = 'refused' AND http_status IN (400, 422)
       AND ended_at > coalesce((
-          SELECT until FROM settled_alarms WHERE code = 'orders_refused' AND until <= clock_timestamp()), '-infinity')
+          SELECT until FROM settled_alarms
+          WHERE code = 'orders_refused' AND subject = '' AND until <= clock_timestamp()), '-infinity')
 )
 SELECT code, ticker, sum(count)::int AS cases, min(at) AS since, max(at) AS newest,
        (SELECT id FROM held WHERE held.ticker = found.ticker) AS position_id

@@ -108,8 +108,8 @@ class TestWaiting:
         desk.watch("https://127.0.0.1/screener.ashx?v=111")  # never answers
         app = await desk.open()
         await desk.send(app, "AAPL", "buy")
-        sell = await desk.send(app, "AAPL", "sell")
-        await desk.database.execute(BACKDATE, sell, 31)
+        part = await desk.send(app, "AAPL", "sell", quantity=5, sentiment="long")  # a whole one ends the buy
+        await desk.database.execute(BACKDATE, part, 31)
         assert "exits_waiting" in await alarms(app)
 
     async def test_not_before_30_seconds_and_not_once_a_person_has_closed_the_position(
@@ -247,6 +247,39 @@ class TestRefusedInARow:
         await self.send(desk, app, "TSLA")
         assert (await alarms(app)).keys() == {"orders_refused"}
 
+    async def test_a_settlement_of_a_ticker_is_not_one_of_all_orders(self, desk: Desk) -> None:
+        app = await desk.open()
+        desk.receiver.answer = always(400)
+        await desk.database.execute(
+            "INSERT INTO settled_alarms SELECT 'orders_refused', unnest(ARRAY['', 'AAPL']), now()"
+        )
+        await self.send(desk, app, "AAPL", "NVDA", "TSLA")
+        assert (await alarms(app)).keys() == {"orders_refused"}
+
+
+class TestUnmatched:
+    """An exit without a position that is forwarded all the same."""
+
+    async def test_it_is_an_alarm_once_it_has_failed_until_a_person_settles_it(self, desk: Desk) -> None:
+        desk.configure("system", unmatched_exits="forward")
+        app = await desk.open()
+        desk.receiver.answer = always(404)
+        await desk.until(app, await desk.send(app, "AAPL", "sell"), "failed")
+        found = await alarms(app)
+        assert found.keys() == {"sells_failed"}
+        await settle(desk, app, found["sells_failed"])
+        assert await alarms(app) == {}
+
+    async def test_it_is_an_alarm_while_it_waits(self, desk: Desk) -> None:
+        desk.configure("system", unmatched_exits="forward")
+        app = await desk.open()
+        await desk.order(app, "delivery/pause")
+        sell = await desk.send(app, "AAPL", "sell")
+        await desk.until(app, sell, "approved")
+        assert (await alarms(app)).keys() == {"delivery_paused"}
+        await desk.database.execute(BACKDATE, sell, 31)
+        assert (await alarms(app)).keys() == {"delivery_paused", "exits_waiting"}
+
 
 async def test_a_failed_exit_is_settled_and_is_an_alarm_again_when_it_fails_again(desk: Desk) -> None:
     app = await desk.open()
@@ -268,6 +301,10 @@ async def test_a_failed_exit_is_settled_and_is_an_alarm_again_when_it_fails_agai
         {"code": "sells_failed", "subject": "A\0", "until": "2026-11-29T10:00:00Z"},
         {"code": "sells_failed", "subject": "AAPL", "until": "2026-11-29T10:00:00"},
         {"code": "sells_failed", "subject": "AAPL"},
+        {"code": "sells_failed", "subject": "", "until": "2026-11-29T10:00:00Z"},
+        {"code": "orders_refused", "subject": "AAPL", "until": "2026-11-29T10:00:00Z"},
+        {"code": "sells_failed", "subject": "AAPL", "until": "0001-01-01T00:00:00+23:59"},
+        {"code": "sells_failed", "subject": "AAPL", "until": "9999-12-31T23:59:59-23:59"},
     ],
 )
 async def test_what_cannot_be_settled_is_refused(app_server: AppServer, body: dict[str, str]) -> None:
