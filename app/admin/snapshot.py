@@ -15,7 +15,7 @@ from app.admin.schemas import (
     ProcessStatus,
 )
 from app.alarms.alarm import Alarm
-from app.alarms.conditions import find_alarms
+from app.alarms.conditions import find_alarms, shorten
 from app.context import AppContext
 from app.orders.destination_state import describe_destination
 from app.runtime.denials import Denials
@@ -66,7 +66,7 @@ async def look(context: AppContext) -> Overview:
         positions=positions,
         changes=changes,
         refused=denied(context.denials),
-        alarms=alarms,
+        alarms=shorten(alarms),
     )
 
 

@@ -15,7 +15,7 @@ from app.web.texts import catalogue, text
 Severity = Literal["critical", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
 
-_OF_DENIALS = (
+OF_DENIALS = (
     *("denied_webhook_secret", "denied_webhook_path", "denied_webhook_method", "denied_webhook_body"),
     *("denied_http", "denied_admin_token", "denied_sign_in", "denied_websocket"),
 )
@@ -48,7 +48,7 @@ CODES: Mapping[str, Severity] = {
     "workers_blocked": "warning",
     "workers_failing": "warning",
     "notifications_failing": "warning",
-    **dict[str, Severity].fromkeys(_OF_DENIALS, "warning"),
+    **dict[str, Severity].fromkeys(OF_DENIALS, "warning"),
     # a person did so
     "intake_paused": "info",
     "delivery_paused": "info",
@@ -62,6 +62,7 @@ class Alarm(BaseModel):
 
     `subject`: what it is about, such as a ticker; empty where there is but one. `since`: null while unknown.
     `settle_until`: a person may settle what happened up to then. `position_id`: the open position to close.
+    `omitted`: above 0, this is no alarm, but how many more there are of the code.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -71,6 +72,7 @@ class Alarm(BaseModel):
     since: datetime | None = None
     settle_until: datetime | None = None
     position_id: UUID | None = None
+    omitted: int = 0
     values: Mapping[str, str | Reason] = Field(default={}, exclude=True)  # of the text's placeholders
 
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
@@ -83,6 +85,8 @@ class Alarm(BaseModel):
     @property
     def text(self) -> str:
         """What happened."""
+        if self.omitted:
+            return text("alarm.omitted", count=self.omitted)
         values = {
             name: render(value) if isinstance(value, Reason) else translate(value)
             for name, value in self.values.items()
@@ -94,4 +98,4 @@ class Alarm(BaseModel):
     def action(self) -> str:
         """What to do; empty where it ends by itself."""
         key = f"alarm.{self.code}.action"
-        return text(key) if key in catalogue() else ""
+        return text(key) if key in catalogue() and not self.omitted else ""

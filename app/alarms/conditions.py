@@ -93,10 +93,7 @@ def target_alarms(failing: Sequence[FailingTarget], names: Mapping[str, str]) ->
 
 
 def exit_alarms(at_risk: Sequence[AtRisk]) -> list[Alarm]:
-    """Return alarms about exits, positions and refused orders, one for each ticker. Pure.
-
-    At most 20 of a code, those that began first: `/health` and the metrics count all.
-    """
+    """Return alarms about exits, positions and refused orders, one for each ticker. Pure."""
     found = []
     for code in checks.AT_RISK:
         of_code = [each for each in at_risk if each.code == code]
@@ -109,8 +106,22 @@ def exit_alarms(at_risk: Sequence[AtRisk]) -> list[Alarm]:
                 position_id=each.position_id if code in SETTLED_BY_PERSON else None,
                 values={"count": str(each.cases)},
             )
-            for each in of_code[:MOST_OF_A_CODE]
+            for each in of_code
         ]
+    return found
+
+
+def shorten(alarms: Sequence[Alarm]) -> list[Alarm]:
+    """Return at most 20 alarms of a code, those that began last, then one that counts the others. Pure."""
+    by_code: dict[str, list[Alarm]] = {}
+    for alarm in alarms:
+        by_code.setdefault(alarm.code, []).append(alarm)
+    found = []
+    for code, of_code in by_code.items():
+        omitted = max(0, len(of_code) - MOST_OF_A_CODE)
+        found += of_code[omitted:]
+        if omitted:
+            found.append(Alarm(code=code, since=of_code[0].since, omitted=omitted))
     return found
 
 
@@ -198,8 +209,13 @@ def process_alarms(
         found.append(Alarm(code="workers_blocked", values=values))
     failing = [f"{name} ({state.failure})" for name, state in sorted(states.items()) if state.failure]
     if failing:
-        found.append(Alarm(code="workers_failing", values={"workers": ", ".join(failing)}))
+        found.append(workers_alarm(failing))
     return found
+
+
+def workers_alarm(failing: Sequence[str]) -> Alarm:
+    """Return the alarm about failing workers, each with how it fails. Pure."""
+    return Alarm(code="workers_failing", values={"workers": ", ".join(failing)})
 
 
 def clock_alarms(clock: DatabaseClock) -> list[Alarm]:

@@ -1,4 +1,6 @@
-"""Deliver notifications: one worker for each target, at least once, in order, until one is too old.
+"""Deliver notifications: one worker for each target, at least once, until one is too old.
+
+They leave in order, but one that fails four times delays no later one: it may be what the target refuses.
 
 A dead target delays no other. It is an alarm, after three failures; the alarm is a message like any other.
 """
@@ -15,6 +17,7 @@ log = structlog.get_logger(__name__)
 
 GIVE_UP_HOURS = 24
 RETRY_SECONDS = (5.0, 15.0, 60.0, 300.0)
+FAILURES_IN_ORDER = 4  # 80 s: a target that is away for longer may get later messages first
 POLL_SECONDS = 2.0
 _LEASE_SECONDS = SEND_SECONDS + 40.0
 
@@ -24,7 +27,12 @@ async def run(context: AppContext, target: Target, name: str) -> None:
     await target.prepare()
     while True:
         context.supervisor.beat(name)
-        claimed = await repository.claim(context.pool, target=target.key, lease_seconds=_LEASE_SECONDS)
+        claimed = await repository.claim(
+            context.pool,
+            target=target.key,
+            lease_seconds=_LEASE_SECONDS,
+            failures_in_order=FAILURES_IN_ORDER,
+        )
         if claimed is None:
             await context.wakeups.wait("notifications", POLL_SECONDS)
             continue

@@ -13,6 +13,19 @@ SELECT DISTINCT code, subject FROM unnest($1::text[], $2::text[]) AS seen (code,
 ON CONFLICT (code, subject) WHERE ended_at IS NULL DO UPDATE SET seen_at = clock_timestamp()
 WHERE a.seen_at NOT BETWEEN clock_timestamp() - make_interval(secs => $3) AND clock_timestamp()
 
+-- name: end_settled
+-- $1 codes, $2 subjects, $3 since when of alarms that a person may settle. Ends those that were last seen before that: what they were
+-- about was settled. A time ahead of the clock was written before it stepped back. Sorted, as above.
+UPDATE alarms SET ended_at = clock_timestamp()
+WHERE id IN (SELECT a.id
+             FROM alarms a
+             JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS seen (code, subject, since) USING (code, subject)
+             WHERE a.ended_at IS NULL AND seen.since > a.seen_at AND seen.since <= clock_timestamp()
+             ORDER BY code, subject
+             FOR UPDATE OF a)
+  AND ended_at IS NULL
+RETURNING code, subject, began_at, ended_at, text, announced_at IS NOT NULL AS is_announced
+
 -- name: end_unseen
 -- $1 seconds. Ends the alarms that no process has seen for so long.
 UPDATE alarms SET ended_at = clock_timestamp()
@@ -56,12 +69,14 @@ SELECT target, $2, $3, $4, $5 FROM unnest($1::text[]) AS target
 ON CONFLICT (target, once) DO NOTHING
 
 -- name: claim
--- $1 target, $2 seconds until another process may claim it. The target's oldest pending message, if it is due: messages leave in
--- order. A time further ahead than any delay was written before the clock stepped back.
+-- $1 target, $2 seconds until another process may claim it, $3 failures. The target's oldest pending message, if it is due: messages
+-- leave in order. One that has failed so often delays no other while it is not due: it may be refused always.
+-- A time further ahead than any delay was written before the clock stepped back.
 UPDATE notifications
 SET claimed_until = clock_timestamp() + make_interval(secs => $2), attempts = attempts + 1
 WHERE id = (SELECT id FROM notifications
             WHERE target = $1 AND sent_at IS NULL AND given_up_at IS NULL
+              AND (attempts < $3 OR due_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '1 hour')
             ORDER BY id LIMIT 1
             FOR UPDATE)
   AND sent_at IS NULL AND given_up_at IS NULL

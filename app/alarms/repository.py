@@ -99,6 +99,16 @@ async def record_seen(
     await connection.execute(_SQL["record_seen"], codes, subjects, every_seconds)
 
 
+async def end_settled(
+    connection: Connection, *, codes: Sequence[str], subjects: Sequence[str], since: Sequence[datetime]
+) -> list[Ended]:
+    """End the alarms that were last seen before what they are about now began.
+
+    Of several processes one returns each.
+    """
+    return [Ended(**row) for row in await connection.fetch(_SQL["end_settled"], codes, subjects, since)]
+
+
 async def end_unseen(connection: Connection, *, after_seconds: float) -> list[Ended]:
     """End the alarms that no process has seen for so long; of several processes one returns each."""
     return [Ended(**row) for row in await connection.fetch(_SQL["end_unseen"], after_seconds)]
@@ -151,9 +161,14 @@ async def enqueue(
     return affected_rows(await connection.execute(_SQL["enqueue"], targets, once, severity, title, body))
 
 
-async def claim(pool: Pool, *, target: str, lease_seconds: float) -> Notification | None:
-    """Claim the target's oldest message; None if it is not due, another process has it, or there is none."""
-    row = await pool.fetchrow(_SQL["claim"], target, lease_seconds)
+async def claim(
+    pool: Pool, *, target: str, lease_seconds: float, failures_in_order: int
+) -> Notification | None:
+    """Claim the target's oldest message; None if it is not due, another process has it, or there is none.
+
+    One that has failed `failures_in_order` times is passed over until it is due.
+    """
+    row = await pool.fetchrow(_SQL["claim"], target, lease_seconds, failures_in_order)
     return None if row is None else Notification(**row)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from app.errors import describe
 
 if TYPE_CHECKING:
-    from apprise import NotifyBase
+    from apprise import Apprise
 
 SEND_SECONDS = 20.0
 NOT_KNOWN = "the URL is not one that apprise knows"
@@ -38,7 +38,7 @@ class Target:
         self.key = blake2b(url.encode(), digest_size=12).hexdigest()
         self.name = f"{number} ({url.partition(':')[0]})"
         self._url = url
-        self._service: NotifyBase | None = None
+        self._service: Apprise | None = None
         self._running: tuple[Message, asyncio.Future[bool]] | None = None
 
     def __repr__(self) -> str:
@@ -52,15 +52,24 @@ class Target:
     async def send(self, message: Message) -> str:
         """Return why the message was not sent, empty if it was.
 
-        Waits for 20 s. A thread that takes longer goes on; the next call with this message waits for it.
+        Waits for 20 s, another message that is under way included. A thread that takes longer goes on; the
+        next call with this message waits for it.
         """
-        if self._running is None or (self._running[0] != message and self._running[1].done()):
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SEND_SECONDS
+        while (other := self._running) and other[0] != message and not other[1].done():
+            await asyncio.wait({other[1]}, timeout=max(0.0, until - loop.time()))
+            if not other[1].done():
+                return NO_ANSWER
+        if self._running is None or self._running[0] != message:
             self._running = (message, in_thread(partial(self._send, message)))
-        about, running = self._running
-        done, _ = await asyncio.wait({running}, timeout=SEND_SECONDS)
-        if not done or about != message:
+        mine = self._running
+        running = mine[1]
+        done, _ = await asyncio.wait({running}, timeout=max(0.0, until - loop.time()))
+        if not done:
             return NO_ANSWER
-        self._running = None
+        if self._running is mine:
+            self._running = None
         try:
             return "" if running.result() else NOT_ACCEPTED
         except UnknownTargetError:
@@ -77,7 +86,10 @@ class Target:
         self._service = self._service or load(self._url)
         return bool(
             self._service.notify(
-                body=message.body, title=message.title, notify_type=_KINDS.get(message.severity, "info")
+                body=message.body,
+                title=message.title,
+                notify_type=_KINDS.get(message.severity, "info"),
+                body_format="text",  # a service that takes markup gets it escaped
             )
         )
 
@@ -94,20 +106,23 @@ def targets_of(urls: Sequence[str]) -> list[Target]:
     return [Target(number, url) for number, url in enumerate(urls, 1)]
 
 
-def load(url: str) -> "NotifyBase":
-    """Return apprise's service for a URL.
+def load(url: str) -> "Apprise":
+    """Return apprise with the service for a URL.
 
     Raises:
         UnknownTargetError: there is none; the text says nothing of the URL.
     """
     # Costs a second and 40 MB, which only those pay who have targets.
-    from apprise import Apprise, AppriseAsset  # noqa: PLC0415
+    from apprise import Apprise, AppriseAsset, OverflowMode  # noqa: PLC0415
 
     asset = AppriseAsset(app_id="Trading Signal Processor", storage_mode="memory")
     service = Apprise.instantiate(url, asset=asset)
     if service is None:
         raise UnknownTargetError
-    return service
+    service.overflow_mode = OverflowMode.SPLIT  # a message may be too long for the service
+    notifier = Apprise(asset=asset)  # the service alone does not escape for every markup
+    notifier.add(service)
+    return notifier
 
 
 def in_thread(call: Callable[[], bool]) -> asyncio.Future[bool]:

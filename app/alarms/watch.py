@@ -14,8 +14,8 @@ import structlog
 
 from app import metrics
 from app.alarms import messages, repository
-from app.alarms.alarm import CODES, SEVERITIES, Alarm
-from app.alarms.conditions import database_alarm, find_alarms
+from app.alarms.alarm import CODES, OF_DENIALS, SEVERITIES, Alarm
+from app.alarms.conditions import SETTLED_BY_PERSON, database_alarm, find_alarms, workers_alarm
 from app.alarms.repository import Ended
 from app.alarms.targets import Message, Target
 from app.config.model import Notify
@@ -23,6 +23,7 @@ from app.config.times import parse_time_of_day
 from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Connection
+from app.errors import describe
 from app.screener.current import current_top_n
 
 log = structlog.get_logger(__name__)
@@ -48,16 +49,23 @@ class Watch:
         self._seen: list[Alarm] = []
         self._seen_at = 0.0
         self._summarised: datetime | None = None
-        self._away_since: float | None = None
-        self._is_away_told = False
-        self._sending: set[asyncio.Task[str]] = set()  # messages about the database, which cannot be stored
+        self._failing_since: float | None = None  # no look has succeeded since
+        self._told_directly: Alarm | None = None
+        self._sending: set[asyncio.Task[str]] = set()  # messages that cannot be stored
 
     @property
     def is_all_well(self) -> bool:
-        """Whether a look within the last minute found no alarm above `info`, and all workers are alive."""
+        """Whether a look within the last minute found no alarm above `info`, and all workers are alive.
+
+        Denied requests do not count: anybody can send them, and would switch off the heartbeat.
+        """
         is_recent = bool(self._seen_at) and time.monotonic() - self._seen_at < 60
         is_alive = all(state.alive for state in self._context.supervisor.states().values())
-        return is_recent and is_alive and all(alarm.severity == "info" for alarm in self._seen)
+        return (
+            is_recent
+            and is_alive
+            and not any(alarm.severity != "info" and alarm.code not in OF_DENIALS for alarm in self._seen)
+        )
 
     async def run(self, name: str) -> None:
         """Look every 2 s."""
@@ -68,9 +76,12 @@ class Watch:
                 async with asyncio.timeout(_LIMIT_SECONDS):
                     await self.look()
             except TRANSIENT_DB_ERRORS:
-                self._tell_away()
+                self._tell_failing(database_alarm())
                 raise
-            self._tell_back()
+            except Exception as error:
+                self._tell_failing(workers_alarm([f"{name} ({describe(error)})"]))
+                raise
+            self._tell_recovered()
             self._context.supervisor.beat(name)
             pause = min(max(LOOK_SECONDS, COST_FACTOR * (time.monotonic() - started)), _LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause)
@@ -93,29 +104,30 @@ class Watch:
         for code in CODES:
             metrics.ALARM.set(counts[code], code)
 
-    def _tell_away(self) -> None:
-        """Tell every target that the database is unavailable, once it has been so for a while.
+    def _tell_failing(self, alarm: Alarm) -> None:
+        """Tell every target why alarms cannot be found, once they could not be for a while.
 
-        Not by the outbox, which is in the database: each process tells it, and does not try again.
+        Not by the outbox: it is in the database, and only a look fills it. Each process tells it, and does
+        not try again.
         """
         now = time.monotonic()
-        self._away_since = self._away_since or now
-        if self._is_away_told or now - self._away_since < ANNOUNCE_AFTER_SECONDS:
+        self._failing_since = self._failing_since or now
+        if self._told_directly or now - self._failing_since < ANNOUNCE_AFTER_SECONDS:
             return
-        self._is_away_told = True
-        since = self._context.clock.now() - timedelta(seconds=now - self._away_since)
+        self._told_directly = alarm
+        since = self._context.clock.now() - timedelta(seconds=now - self._failing_since)
+        log.warning("alarm", code=alarm.code, subject=alarm.subject)
         with messages.language(self._context.config.system.notify.language):
-            self._send(messages.begun([(database_alarm(), since)]))
+            self._send(messages.begun([(alarm, since)]))
 
-    def _tell_back(self) -> None:
-        """Tell every target that the database answers again, where it was told that it did not."""
-        away_since, self._away_since = self._away_since, None
-        if not self._is_away_told or away_since is None:
+    def _tell_recovered(self) -> None:
+        """Tell every target that alarms are found again, where it was told that they could not be."""
+        since, self._failing_since = self._failing_since, None
+        alarm, self._told_directly = self._told_directly, None
+        if alarm is None or since is None:
             return
-        self._is_away_told = False
         now = self._context.clock.now()
-        began = now - timedelta(seconds=time.monotonic() - away_since)
-        alarm = database_alarm()
+        began = now - timedelta(seconds=time.monotonic() - since)
         with messages.language(self._context.config.system.notify.language):
             self._send(messages.over([Ended(alarm.code, "", began, now, alarm.text, is_announced=True)]))
 
@@ -126,23 +138,38 @@ class Watch:
             task.add_done_callback(self._sending.discard)
 
     async def _record(self, connection: Connection, alarms: Sequence[Alarm], notify: Notify) -> None:
+        ended = await self._end_settled(connection, alarms)
         await repository.record_seen(
             connection,
             codes=[alarm.code for alarm in alarms],
             subjects=[alarm.subject for alarm in alarms],
             every_seconds=SEEN_EVERY_SECONDS,
         )
-        queued = 0
         if time.monotonic() - self._context.started_at > START_SECONDS:
-            ended = await repository.end_unseen(connection, after_seconds=END_AFTER_SECONDS)
-            for each in ended:
-                log.info("alarm ended", code=each.code, subject=each.subject)
-            if told := [each for each in ended if each.is_announced]:
-                queued += await self._enqueue(connection, messages.over(told))
+            ended += await repository.end_unseen(connection, after_seconds=END_AFTER_SECONDS)
+        for each in ended:
+            log.info("alarm ended", code=each.code, subject=each.subject)
+        queued = 0
+        if told := [each for each in ended if each.is_announced]:
+            queued += await self._enqueue(connection, messages.over(told))
         if self._targets:
             queued += await self._announce(connection, alarms, notify)
         if queued:
             self._context.wakeups.notify("notifications")
+
+    async def _end_settled(self, connection: Connection, alarms: Sequence[Alarm]) -> list[Ended]:
+        """End alarms that a person has settled and that have begun anew since: they are told again."""
+        since = {
+            (alarm.code, alarm.subject): alarm.since
+            for alarm in alarms
+            if alarm.since and alarm.code in SETTLED_BY_PERSON
+        }
+        return await repository.end_settled(
+            connection,
+            codes=[code for code, _ in since],
+            subjects=[subject for _, subject in since],
+            since=list(since.values()),
+        )
 
     async def _announce(self, connection: Connection, alarms: Sequence[Alarm], notify: Notify) -> int:
         told = set(SEVERITIES[: SEVERITIES.index(notify.min_severity) + 1])

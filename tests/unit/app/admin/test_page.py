@@ -14,7 +14,8 @@ from app.admin import rendering
 from app.admin.filters import STATUSES, Listing, chosen, cursor_of, ticker_of
 from app.admin.schemas import Attempt, Event, Signal, Story
 from app.admin.views import VIEWS
-from app.alarms.conditions import exit_alarms, list_alarms
+from app.alarms.alarm import Alarm
+from app.alarms.conditions import exit_alarms, list_alarms, shorten
 from app.ops.repository import AtRisk
 from app.screener.current import TopN
 from app.signals.reasons import Reason, ReasonCode, remark_details
@@ -227,10 +228,20 @@ def test_the_dearest_alarm_comes_first() -> None:
     ]
 
 
-def test_alarms_of_a_code_are_at_most_twenty() -> None:
+def test_the_newest_twenty_alarms_of_a_code_are_listed_and_the_others_counted() -> None:
     now = datetime.now(UTC)
     at_risk = [AtRisk("sells_failed", f"T{number}", 1, now, now, None) for number in range(50)]
-    assert [alarm.subject for alarm in exit_alarms(at_risk)] == [f"T{number}" for number in range(20)]
+    found = exit_alarms(at_risk)
+    assert [alarm.subject for alarm in found] == [f"T{number}" for number in range(50)]
+    paused = Alarm(code="delivery_paused")
+    *listed, others, last = shorten([*found, paused])
+    assert [alarm.subject for alarm in listed] == [f"T{number}" for number in range(30, 50)]
+    assert (others.code, others.omitted, others.settle_until) == ("sells_failed", 30, None)
+    assert others.text == (
+        "Older alarms of the kind above that are not listed: 30. They are in GET /admin/alarms."
+    )
+    assert last is paused
+    assert shorten(found[:20]) == found[:20]
 
 
 def test_alarms_about_the_list() -> None:
