@@ -2,8 +2,8 @@
 
 -- name: signals
 -- $1 cursor (a seq), $2 status, $3 ticker, $4 limit; NULL leaves a filter out. Newest first.
-SELECT id, seq, status, type, ticker, price, reason, reason_code, reason_params, sender_signal_id, received_at, status_at,
-       expires_at, attempts, round
+SELECT id, seq, status, type, ticker, intent, quantity, quantity_unit, price, reason, reason_code, reason_params, sender_signal_id,
+       received_at, status_at, expires_at, attempts, round
 FROM signals
 WHERE ($1::bigint IS NULL OR seq < $1)
   AND ($2::text IS NULL OR status = $2)
@@ -12,8 +12,8 @@ ORDER BY seq DESC
 LIMIT $4
 
 -- name: signal
-SELECT id, seq, status, type, ticker, price, reason, reason_code, reason_params, sender_signal_id, received_at, status_at,
-       expires_at, attempts, round, body
+SELECT id, seq, status, type, ticker, intent, quantity, quantity_unit, price, reason, reason_code, reason_params, sender_signal_id,
+       received_at, status_at, expires_at, attempts, round, body
 FROM signals
 WHERE id = $1
 
@@ -21,7 +21,7 @@ WHERE id = $1
 SELECT at, status, reason, reason_code, reason_params, detail FROM signal_events WHERE signal_id = $1 ORDER BY id
 
 -- name: attempts
-SELECT round, number, destination, webhook_id, started_at, ended_at, outcome, http_status, error, error_code,
+SELECT round, number, destination, webhook_id, intent, started_at, ended_at, outcome, http_status, error, error_code,
        error_params, response
 FROM attempts WHERE signal_id = $1 ORDER BY id
 

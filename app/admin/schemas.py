@@ -26,13 +26,21 @@ Readable = Annotated[str, BeforeValidator(_readable)]
 
 
 class Signal(BaseModel):
-    """One signal. `type` is null where the alert has no order that can be read."""
+    """One signal. `type` is null where the alert has no order that can be read.
+
+    `intent` is what the alert asks for, and once it is decided what its order does: open, add, close,
+    reduce or adjust. `quantity` is known from the decision on, in `quantity_unit`: shares, percent (of the
+    position) or other.
+    """
 
     id: UUID
     seq: int
     status: Status
     type: SignalType | None
     ticker: str
+    intent: str | None
+    quantity: Decimal | None
+    quantity_unit: str | None
     price: Decimal | None
     reason: str
     reason_code: str | None = Field(default=None, exclude=True)
@@ -67,12 +75,14 @@ class Attempt(BaseModel):
     """One delivery attempt. `ended_at` null: still open. `response` is the beginning of the answer.
 
     `reference` is the destination's own id of the order (`id`, else `logId` of its answer), null without one.
+    `intent` is the one that was sent, null for an attempt of an earlier version.
     """
 
     round: int
     number: int
     destination: str
     webhook_id: str
+    intent: str | None
     started_at: datetime
     ended_at: datetime | None
     outcome: Outcome | None

@@ -22,6 +22,7 @@ from tests.controller.checkout import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from uuid import UUID
 
     from tests.hosts.postgres import TestServer
 
@@ -126,6 +127,64 @@ async def test_the_statements_of_a_version_before_fit_the_schema(database_url: s
             wrong[name] = str(error)
     assert wrong == {}
     await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("order_type", "intent", "effect", "left"),
+    [
+        ("buy", "open", "opens", None),
+        ("sell", "reduce", "nothing", None),
+        ("sell", "reduce_or_close", "nothing", None),
+        ("sell", "adjust", "nothing", 10),
+        ("sell", "close", "closes", "closed"),
+    ],
+)
+async def test_what_a_version_before_delivers_leaves_no_wrong_quantity(
+    database_url: str, order_type: str, intent: str, effect: str, left: object
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    signal, attempt = await attempt_of(connection, order_type, intent)
+    await connection.fetch(
+        statements_of("cb1dd90")["app/orders/queries.sql record_delivered"],
+        *([attempt], [signal], [200], [b""], [effect], "the destination took it"),
+    )
+    row = await connection.fetchrow("SELECT * FROM positions")
+    assert row is not None
+    assert ("closed" if row["status"] == "closed" else row["quantity"]) == left
+    await connection.close()
+
+
+@pytest.mark.parametrize(("outcome", "left"), [("unknown", None), ("refused", 10), ("not_taken", 10)])
+async def test_what_a_version_before_cannot_deliver_leaves_no_wrong_quantity(
+    database_url: str, outcome: str, left: int | None
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    signal, attempt = await attempt_of(connection, "sell", "reduce")
+    await connection.fetch(
+        statements_of("cb1dd90")["app/orders/queries.sql record_undelivered"],
+        *(attempt, signal, signal, outcome, None, None, None, None, None, "failed", "x", None, None, None),
+    )
+    assert await connection.fetchval("SELECT quantity FROM positions") == left
+    await connection.close()
+
+
+async def attempt_of(
+    connection: asyncpg.Connection[asyncpg.Record], order_type: str, intent: str
+) -> tuple[UUID, int]:
+    """An open attempt of the version before, whose claim is its signal's id, and a position of 10 shares."""
+    await connection.execute("INSERT INTO positions (ticker, quantity) VALUES ('AAPL', 10)")
+    signal = uuid4()
+    await connection.execute(
+        """INSERT INTO signals (id, status, type, intent, ticker, claim_id, expires_at, body)
+           VALUES ($1, 'forwarding', $2, $3, 'AAPL', $1, now() + interval '1 hour', '{}')""",
+        *(signal, order_type, intent),
+    )
+    attempt = await connection.fetchval(
+        """INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id)
+           VALUES ($1, 1, 1, 'd', '', $1) RETURNING id""",
+        signal,
+    )
+    return signal, attempt
 
 
 async def test_deliveries_go_on_while_imported_attempts_are_marked(old_database: str) -> None:

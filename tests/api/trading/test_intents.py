@@ -360,3 +360,11 @@ async def test_an_attempt_keeps_what_was_sent(desk: Desk) -> None:
     assert (part["intent"], part["quantity"], part["quantity_unit"]) == ("reduce", 50, "percent")
     (attempt,) = await desk.attempts(part["id"])
     assert (attempt["intent"], attempt["booked"]) == ("reduce", "delivered")
+    story = await ask(app, "GET", f"/admin/signals/{part['id']}")
+    assert [story["signal"][key] for key in ("intent", "quantity", "quantity_unit")] == [
+        *("reduce", "50", "percent")
+    ]
+    assert story["attempts"][0]["intent"] == "reduce"
+    async with app.http.get(f"/admin/page/signals/{part['id']}", headers=BEARER) as answer:
+        assert "<dd>sell a part</dd>" in (page := await answer.text())
+    assert "<dd>50 %</dd>" in page
