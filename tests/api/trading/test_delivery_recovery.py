@@ -171,6 +171,7 @@ async def test_a_request_is_made_while_the_outcome_before_is_written_and_term_se
             await connection.execute("LOCK TABLE positions IN SHARE ROW EXCLUSIVE MODE")
             buys = [await desk.send(app, ticker, "buy") for ticker in ("AAPL", "NVDA", "TSLA")]
             await desk.receiver.count(2)
+            await desk.until(app, buys[2], "approved")
             assert [(await desk.signal(buy))["status"] for buy in buys] == [
                 "forwarding",
                 "forwarding",
@@ -208,8 +209,9 @@ async def test_what_became_known_in_an_outage_longer_than_the_lease_is_not_taken
     gate = Gate()
     desk.receiver.answer = gate
     app = await desk.open()
-    buy, sell = await desk.send(app, "AAPL", "buy"), await desk.send(app, "AAPL", "sell")
+    buy = await desk.send(app, "AAPL", "buy")
     await desk.receiver.count(1)
+    sell = await desk.send(app, "AAPL", "sell")
     await desk.until(app, sell, "approved")
     await desk.database.execute(EXPIRE_LEASES.replace("now()", "now() + interval '3 s'"))
     server, _, name = database_url.rpartition("/")

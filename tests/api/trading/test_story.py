@@ -73,7 +73,9 @@ async def test_of_a_delivered_buy_from_its_arrival_to_its_position(desk: Desk) -
     assert outcomes == [(1, "not_taken", 503), (2, "delivered", 200)]
     assert {got["webhook_id"] for got in told["attempts"]} == {str(buy)}
 
-    again, sell = await desk.send(app, "NVDA", "buy"), await desk.send(app, "NVDA", "sell")
+    again = await desk.send(app, "NVDA", "buy")
+    await desk.until(app, again, "forwarded")
+    sell = await desk.send(app, "NVDA", "sell")
     await desk.until(app, sell, "forwarded")
     assert of_kind(await story(app, again), "forwarded")[0][1]["position"] == "counted up"
     assert of_kind(await story(app, sell), "forwarded")[0][1]["position"] == "closed"
