@@ -1,4 +1,4 @@
-"""An alarm, its texts in the language of whoever reads it."""
+"""An alarm, with its texts in the reader's language."""
 
 from collections.abc import Mapping
 from datetime import datetime

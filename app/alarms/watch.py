@@ -210,7 +210,7 @@ class Watch:
         )
 
 
-# Fails open: that an exit did not get through is told at once, each time it happens.
+# Fails open: an exit that did not get through is announced at once, each time it happens.
 MUTED_CODES = tuple(code for code, severity in CODES.items() if severity != "critical")
 
 

@@ -95,7 +95,7 @@ class WebhookConfig(Struct, frozen=True, kw_only=True):
 
 
 class Notify(Struct, frozen=True, kw_only=True):
-    """Which alarms are told. One that begins again within `mute_minutes` is told after them, if it lasts.
+    """Which alarms are sent. One that begins again within `mute_minutes` is sent after them, if it lasts.
 
     `daily_summary_at` is a time such as `08:00` (UTC) or `08:00 America/New_York`; None: no summary.
     """

@@ -89,7 +89,7 @@ class WebhookValues(SectionValues):
 
 
 class NotifyValues(SectionValues):
-    """Which alarms are told to the targets of NOTIFY_URLS."""
+    """Which alarms are sent to the targets of NOTIFY_URLS."""
 
     section = Notify
     may_be_empty = frozenset({"daily_summary_at"})
