@@ -164,16 +164,16 @@ def test_what_a_second_process_had_open_when_it_was_killed_gets_its_outcome(
     already = len(destination.received())
     destination.answers("hang")
     accepted = {}
-    for number in range(5_000_000, 5_000_016, 2):  # even ones are buys
+    for number in range(5_000_000, 5_000_048, 2):  # even ones are buys
         accepted[number] = stack.post(alert(number, TICKERS)).json()["signal_id"]
-    # two senders in each process, and all of them wait for an answer
-    assert len(destination.received(count=already + 4, timeout=30)) == already + 4
+    # eight senders in each process, and all of them wait for an answer
+    assert len(destination.received(count=already + 16, timeout=30)) == already + 16
     kill = "kill -KILL $(docker inspect --format '{{.State.Pid}}' second) && docker rm --force second"
     stack.host.run(kill).require()
     destination.answers("200")
     signals = judge(stack, destination, accepted, within=60)
     ended = Counter((signals[id_].status, signals[id_].orphaned) for id_ in accepted.values())
-    assert ended == {("failed", 1): 2, ("failed", 0): 2, ("forwarded", 0): 4}
+    assert ended == {("failed", 1): 8, ("failed", 0): 8, ("forwarded", 0): 8}
 
 
 def test_a_destination_that_lies_and_goes_away_for_a_minute_gets_everything_once(

@@ -134,6 +134,11 @@ async def test_an_attempt_left_open_does_not_keep_probes_from_a_destination(desk
     await desk.wait(app, desk.is_circuit_open, lambda: "the circuit is not open")
     desk.receiver.answer = take
     await desk.settled(app)
+
+    async def stray_has_ended() -> bool:
+        return (await desk.attempts(buy))[-1]["outcome"] is not None
+
+    await desk.wait(app, stray_has_ended, lambda: "the attempt is left open")
     stray = (await desk.attempts(buy))[-1]
     assert (stray["outcome"], stray["error"]) == ("unknown", "its sender died with the request open")
     assert (await desk.signal(buy))["status"] == "forwarded"
