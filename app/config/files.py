@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from app.config.checking import Document, as_object
 from app.config.destination_url import fault_of
-from app.config.model import FILES, WEBHOOK_FILE, Config, Document, as_object, merge
+from app.config.model import FILES, WEBHOOK_FILE, Config, merge
 from app.errors import ConfigFileError, RefusedError
 from app.runtime import durable_files
 from app.settings import Settings

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.config.model import FINVIZ_FILE, WEBHOOK_FILE, Document
+from app.config.checking import Document
+from app.config.model import FINVIZ_FILE, WEBHOOK_FILE
 
 MASK = "***"
 # `auth=` in every spelling, also percent-encoded; a token may contain the other separators

@@ -1,20 +1,17 @@
 """The configuration: values of the JSON files over the environment over defaults. Pure."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
+from app.config.checking import Document, as_object, checked
 from app.config.times import parse_time_of_day
-from app.config.value_words import in_words
 from app.errors import ConfigFileError
 from app.settings import Settings, check_destination_url
 from app.signals.book import BookRules
 
 Source = Literal["file", "env", "default"]
-Document = Mapping[str, Any]
-_Section = TypeVar("_Section", bound=Struct)
 
 FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE = "finviz_config.json", "webhook_config.json", "system_config.json"
 FILES = (FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE)
@@ -225,8 +222,8 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
         ) from error
     return Config(
         finviz=_finviz(finviz, layers),
-        webhook=_checked(webhook_values, WebhookConfig, WEBHOOK_FILE),
-        system=_checked(system_values, SystemConfig, SYSTEM_FILE),
+        webhook=checked(webhook_values, WebhookConfig, WEBHOOK_FILE),
+        system=checked(system_values, SystemConfig, SYSTEM_FILE),
         sources=layers.sources,
         documents=documents,
     )
@@ -254,7 +251,7 @@ def _with_partial_exits(system: Document) -> Document:
     old = system.get("close_on_partial")
     if old is None or system.get("partial_exits") is not None:
         return system
-    before = _checked({"close_on_partial": old}, _OldSystem, SYSTEM_FILE)
+    before = checked({"close_on_partial": old}, _OldSystem, SYSTEM_FILE)
     return {**system, "partial_exits": "close" if before.close_on_partial else "keep_open"}
 
 
@@ -312,7 +309,7 @@ def _finviz(document: Document, layers: _Layers) -> FinvizConfig:
         "strategies": strategies,
         **layers.pick("finviz", document),
     }
-    return _checked(values, FinvizConfig, FINVIZ_FILE)
+    return checked(values, FinvizConfig, FINVIZ_FILE)
 
 
 def _strategy(document: Document, index: int, layers: _Layers) -> Strategy:
@@ -329,31 +326,9 @@ def _strategy(document: Document, index: int, layers: _Layers) -> Strategy:
         given = document.get(key)
         layers.sources[f"{path}.{key}"] = "default" if given is None else "file"
         values[key] = default if given is None else given
-    return _checked(values, Strategy, FINVIZ_FILE, f"strategies[{index}].")
-
-
-def _checked(values: Mapping[str, Any], kind: type[_Section], file: str, prefix: str = "") -> _Section:
-    try:
-        return msgspec.convert(values, kind)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$.")
-        place = path.rstrip("`")
-        raise ConfigFileError(file, in_words(message, kind, place), place=prefix + place) from error
+    return checked(values, Strategy, FINVIZ_FILE, f"strategies[{index}].")
 
 
 def trimmed(url: str) -> str:
     """Return the URL without what a clipboard leaves around it: whitespace, marks of no width."""
     return url.strip(_AROUND)
-
-
-def as_object(value: object, file: str, place: str = "") -> Document:
-    """Return a JSON object; null counts as an empty one.
-
-    Raises:
-        ConfigFileError: it is something else.
-    """
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ConfigFileError(file, "must be an object", place=place)
-    return cast("Document", value)

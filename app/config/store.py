@@ -16,10 +16,11 @@ import structlog
 from app.audit import repository as audit_log
 from app.audit.repository import Actor
 from app.config import files, repository
+from app.config.checking import Document
 from app.config.destination_url import fault_of
 from app.config.files import Content, NotWrittenError
 from app.config.masking import differences
-from app.config.model import FILES, SYSTEM_FILE, Config, Document, merge
+from app.config.model import FILES, SYSTEM_FILE, Config, merge
 from app.config.repository import Revision
 from app.config.state import (
     State,

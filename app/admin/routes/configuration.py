@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from app.admin.value_schemas import SectionValues
+from app.config.checking import Document
 from app.config.masking import masked_destination, unmasked_destination
 from app.config.model import (
     PAUSES,
     SYSTEM_FILE,
     WEBHOOK_FILE,
     Config,
-    Document,
     ExitReserve,
     MaxSignalAge,
     Notify,

@@ -10,13 +10,13 @@ from pydantic import BaseModel
 from app.admin.routes.configuration import CHANGE_REFUSALS, merged, problem_of, sources_of
 from app.admin.value_schemas import SectionValues
 from app.config import names
+from app.config.checking import Document
 from app.config.masking import masked_source, unmasked_source
 from app.config.model import (
     BUILT_IN_STRATEGY,
     FINVIZ_FILE,
     STRATEGY_NEEDS,
     Config,
-    Document,
     Source,
     Strategy,
     merge,
