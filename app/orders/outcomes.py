@@ -70,12 +70,24 @@ class Success:
         is_current = is_newest and before is not None and not before.is_confirmed
         outcome = Outcome.UNKNOWN if has_ended and not is_current else Outcome.DELIVERED
         after = apply(terms, outcome, before)
-        realized = after.realized if after else before and realized_by_close(terms, before)
-        return DeliveredOrder(
-            *(self.attempt, self.signal, self.http_status, self.response, has_ended, held, after, realized),
+        order = DeliveredOrder(
+            self.attempt,
+            self.signal,
+            self.http_status,
+            self.response,
+            has_ended=has_ended,
+            is_open=after is not None,
             buys=int(terms.intent in ENTRIES),
             change=_change(before, after, terms.intent),
+            realized=after.realized if after else before and realized_by_close(terms, before),
         )
+        if held:
+            order.position = held.id
+            order.held, order.was_confirmed = held.position.quantity, held.position.is_confirmed
+        if after:
+            order.quantity, order.is_confirmed = after.quantity, after.is_confirmed
+            order.average_price = after.average_price
+        return order
 
 
 def _change(before: Position | None, after: Position | None, intent: Intent) -> str:
@@ -115,6 +127,7 @@ class Successes:
         return success.change
 
     async def _write_all(self, mine: Success) -> None:
+        await asyncio.sleep(0)  # answers that arrived together share the commit
         unwritten = [success for success in self._waiting if not success.is_written]
         together = list({success.ticker: success for success in [*unwritten, mine]}.values())
         async with acquire_for(self._pool, _ONE_WRITE_SECONDS) as connection:
