@@ -42,6 +42,8 @@ _KEEP_AFTER_SECONDS = 1.0  # an outcome that is not stored by then is kept in a 
 _STORE_KEPT_SECONDS = 5.0
 _ONE_WRITE_SECONDS = 10.0  # then the connection is broken, or a lock is held: another connection is tried
 _MOST_CHANGES = 10  # of a position that others change while an outcome is recorded
+_SECONDS_BY_SIDE = {side: metrics.BY_SIDE_END_TO_END_SECONDS.labels(side) for side in metrics.SIDES}
+_DELIVERED_BY_OUTCOME = {outcome: metrics.SIGNALS_DELIVERED.labels(outcome.value) for outcome in Outcome}
 _RECENT_ATTEMPTS = 50  # read to decide whether the circuit opens
 
 
@@ -266,7 +268,7 @@ class Outcomes:
         else:
             await self._record_undelivered(delivery, answer, known.terms)
         self._context.unwritten_outcomes.pop(delivery.attempt, None)
-        metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
+        _DELIVERED_BY_OUTCOME[answer.outcome].inc()
         self._context.wakeups.notify("changed")
 
     async def _record_delivered(self, delivery: Delivery, answer: Answer, terms: OrderTerms) -> None:
@@ -286,8 +288,7 @@ class Outcomes:
             _log_recovery()
             self._context.destination_state = "open"
         metrics.END_TO_END_SECONDS.observe(change.age_seconds)
-        side = metrics.side_of(delivery.type)
-        metrics.BY_SIDE_END_TO_END_SECONDS.labels(side).observe(change.age_seconds)
+        _SECONDS_BY_SIDE[metrics.side_of(delivery.type)].observe(change.age_seconds)
         log.info(
             "forwarded",
             signal_id=delivery.id,
