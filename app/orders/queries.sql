@@ -240,7 +240,7 @@ WITH due AS (
           WHERE d.destination = $2
             AND (d.held_until > statement_timestamp() OR (d.probe_at IS NOT NULL AND NOT $3::boolean)))
     ORDER BY s.type = 'buy', s.seq
-    LIMIT $1
+    LIMIT (SELECT $1::int)  -- a value that is unknown in any plan: else each claim would be planned anew
     FOR UPDATE OF s SKIP LOCKED
 )
 SELECT due.id, due.ticker, due.type, due.intent, due.price, due.body, p.id AS position_id, p.quantity, p.confirmed, p.average_price,

@@ -203,6 +203,17 @@ async def test_recording_a_delivery_reads_no_position_of_another_ticker(
         await connection.execute("ANALYZE")
 
 
+async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> None:
+    """PostgreSQL plans each run anew while plans for its arguments look cheaper than one for all."""
+    await connection.execute(_WAITING, WAITING, "approved", "A", TICKERS)
+    await connection.execute("VACUUM ANALYZE")
+    await connection.execute(f"PREPARE due AS {load('app.orders')['lock_due']}")
+    for _ in range(8):
+        await rows_read(connection, "due", "1, 'there', true, false")
+    query = "SELECT generic_plans FROM pg_prepared_statements WHERE name = 'due'"
+    assert await connection.fetchval(query) > 0
+
+
 def test_every_statement_on_unfinished_signals_is_among_them() -> None:
     packages = ("admin", "decision", "intake", "ops", "orders", "positions", "screener", "transfer")
     found = {
