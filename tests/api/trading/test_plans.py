@@ -58,11 +58,9 @@ REASONS = (ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.E
 
 STATEMENTS: Mapping[str, str] = {  # with what each is run
     "intake.insert_posts_of_crash": "0.001",
-    "decision.claim_signals": "{batch}, 'Long', false",
-    "decision.store_decisions": (
-        "{received}, {statuses}, {statuses}, {statuses}, {details}, {details}, "
-        "{statuses}, {codes}, {statuses}, {statuses}"
-    ),
+    "decision.claim_signals": "{batch}, 'Long', false, 9",
+    "decision.find_entries_before": "ARRAY['R1'], ARRAY[1000000::bigint]",
+    "decision.store_decisions": "{decisions}",
     "orders.lock_due": "{batch}, 'there', true, false",
     "orders.claim": "gen_random_uuid(), 30, 'there', {verdicts}",
     "orders.record_delivered": "{successes}, 'delivered'",
@@ -253,16 +251,18 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
            FROM attempts ORDER BY id LIMIT $1""",
         BATCH,
     )
+    decisions = await connection.fetch(
+        """SELECT id, 'approved' AS status, 'x' AS reason, jsonb_build_object() AS detail, 'open' AS intent
+           FROM signals WHERE status = 'received' ORDER BY seq LIMIT $1""",
+        BATCH,
+    )
     known = {
+        "decisions": as_json(decisions),
         "verdicts": as_json(verdicts),
         "successes": as_json(successes),
         "batch": str(BATCH),
-        "received": await array("SELECT id FROM signals WHERE status = 'received' ORDER BY seq LIMIT $1"),
         "attempts": await array("SELECT id FROM attempts ORDER BY id LIMIT $1"),
         "tickers": await array("SELECT 'R' || n FROM generate_series(1, $1::int) AS n"),
-        "statuses": await array("SELECT 'approved' FROM generate_series(1, $1::int)"),
-        "details": await array("SELECT '\"{}\"' FROM generate_series(1, $1::int)"),
-        "codes": await array("SELECT 200 FROM generate_series(1, $1::int)"),
         "reasons": f"'{json.dumps(templates(*REASONS))}'",
     }
     return {name: arguments.format(**known) for name, arguments in STATEMENTS.items()}

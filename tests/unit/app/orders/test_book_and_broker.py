@@ -334,7 +334,7 @@ class Trading(RuleBasedStateMachine):
 
     def _book(self, end: int) -> Book:
         pending = tuple(order.pending() for order in self.queue[:end])
-        return Book(self.position, pending, self.last_exit)
+        return Book.of(self.position, pending, self.last_exit)
 
     def _decide(self, order: Order) -> None:
         resolution = resolve(order.reading, self._book(self.queue.index(order)), self.choices)

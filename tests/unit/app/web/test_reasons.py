@@ -86,7 +86,7 @@ def test_english_of_this_version_stays_as_it_is_stored() -> None:
 def test_no_decision_is_left_in_english() -> None:
     readings = [Reading(intent, quantity=Quantity(Decimal(5))) for intent in Intent]
     books = [
-        Book(position, pending)
+        Book.of(position, pending)
         for position in (None, Position(Decimal(9)), Position(None, is_confirmed=False))
         for pending in ((), (PendingOrder(OrderTerms(Intent.OPEN)),))
     ]
