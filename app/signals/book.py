@@ -121,7 +121,7 @@ class Resolution(NamedTuple):
     is_unmatched: bool = False
 
 
-_EXITS = frozenset({Intent.CLOSE, Intent.REDUCE})
+_EXITS = frozenset({Intent.CLOSE, Intent.REDUCE})  # of resolved orders; `ADJUST` sells nothing
 _HUNDRED = Decimal(100)
 
 
@@ -167,7 +167,7 @@ def resolve_claimed(
 def is_overtaken(order: PendingOrder, by: Intent) -> bool:
     """Return whether an earlier order ends undelivered because of this exit: entries that have not left.
 
-    No exit waits behind an entry. A `REDUCE` ends none: an entry without a decision it passes.
+    Only a `CLOSE` ends them. A `REDUCE` may leave before an undecided entry, which stays.
     """
     return by is Intent.CLOSE and order.terms.intent in ENTRIES and not order.is_sending
 

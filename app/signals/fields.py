@@ -42,5 +42,5 @@ def read_number(text: str) -> Decimal | None:
 
 
 def shown(text: str, length: int = _SHOWN_LENGTH) -> str:
-    """Return the beginning of a foreign text, as PostgreSQL can store it."""
+    """Return the beginning of a sender's text; NUL, which PostgreSQL cannot store, is replaced."""
     return text[:length].replace("\0", "\N{REPLACEMENT CHARACTER}")

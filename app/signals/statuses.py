@@ -16,7 +16,10 @@ class Status(StrEnum):
 
 
 class SignalType(StrEnum):
-    """The type of a signal. Every type except `BUY` closes a position."""
+    """The type of a signal: `BUY` is an entry, every other type an exit.
+
+    An exit closes or reduces a position, or adjusts its orders (`Intent` in `app.signals.reading`).
+    """
 
     BUY = "buy"
     SELL = "sell"

@@ -23,7 +23,7 @@ from app.admin.views import (
     strategies,
 )
 from app.db.pool import Connection
-from app.web.hub import Kind
+from app.web.hub import LiveMessageType
 
 Group = Literal["monitor", "troubleshoot", "settings"]
 Read = Callable[[Request, Connection], Awaitable[Mapping[str, Any]]]
@@ -38,7 +38,7 @@ class View(NamedTuple):
     name: str
     group: Group
     read: Read
-    hints: tuple[Kind, ...]
+    hints: tuple[LiveMessageType, ...]
 
     @property
     def path(self) -> str:
