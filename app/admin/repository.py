@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -46,6 +46,8 @@ class ActionRow(NamedTuple):
     before: str | None
     after: str | None
     result: str
+    result_code: str | None
+    result_params: dict[str, Any] | None
 
 
 async def fetch_signals(

@@ -25,6 +25,7 @@ from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Connection
 from app.errors import describe
 from app.screener.current import current_top_n
+from app.signals.reasons import Reason
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +52,7 @@ class Watch:
         self._summarised: datetime | None = None
         self._failing_since: float | None = None  # no look has succeeded since
         self._told_directly: Alarm | None = None
-        self._sending: set[asyncio.Task[str]] = set()  # messages that cannot be stored
+        self._sending: set[asyncio.Task[Reason | None]] = set()  # messages that cannot be stored
 
     @property
     def is_all_well(self) -> bool:

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from app.config.checking import Document
 from app.config.model import FINVIZ_FILE, WEBHOOK_FILE
+from app.errors import WrongValueError
+from app.signals.refusals import RefusalCode
 
 MASK = "***"
 # `auth=` in every spelling, also percent-encoded; a token may contain the other separators
@@ -37,12 +39,12 @@ def unmasked_destination(offered: str, current: str | None) -> str:
     """Return the offered URL; the current one when its masked form is offered.
 
     Raises:
-        ValueError: the URL has the mask of another one.
+        WrongValueError: the URL has the mask of another one.
     """
     if current is not None and offered == masked_destination(current):
         return current
     if MASK in offered:
-        raise ValueError(f"holds a mask ({MASK}) of another URL: write the whole URL")
+        raise WrongValueError(RefusalCode.MASK_OF_ANOTHER, mask=MASK)
     return offered
 
 
@@ -50,13 +52,13 @@ def unmasked_source(offered: str, current: str | None) -> str:
     """Return the offered URL; a masked `auth=` is replaced by the current token.
 
     Raises:
-        ValueError: the current URL has no token for the mask.
+        WrongValueError: the current URL has no token for the mask.
     """
     if MASK not in _secrets(offered):
         return offered
     kept = _secrets(current or "")
     if len(kept) != len(_secrets(offered)):
-        raise ValueError(f"auth={MASK} hides no known token: set FINVIZ_ELITE_AUTH in .env and omit auth=")
+        raise WrongValueError(RefusalCode.MASK_OF_NONE, mask=f"auth={MASK}")
     # The user is before the query, so its mask is the first one.
     secrets = iter(kept)
     restored = _USER.sub(lambda found: f"{found[1]}{_restored(found[2], next(secrets))}@", offered)

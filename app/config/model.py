@@ -10,6 +10,8 @@ from app.config.times import parse_time_of_day
 from app.errors import ConfigFileError
 from app.settings import Settings, check_destination_url
 from app.signals.book import BookRules
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
 
 Source = Literal["file", "env", "default"]
 
@@ -217,9 +219,7 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
     try:
         _check_url(url)
     except ValueError as error:
-        raise ConfigFileError(
-            WEBHOOK_FILE, "must be an http:// or https:// URL with a host", place="url"
-        ) from error
+        raise ConfigFileError(WEBHOOK_FILE, Reason(RefusalCode.DESTINATION_NO_URL), place="url") from error
     return Config(
         finviz=_finviz(finviz, layers),
         webhook=checked(webhook_values, WebhookConfig, WEBHOOK_FILE),
@@ -237,8 +237,8 @@ def _notify(system: Document, layers: "_Layers") -> dict[str, Any]:
         if isinstance(at, str):
             parse_time_of_day(at)
     except ValueError as error:
-        reason = "must be a time such as 08:00, or 08:00 America/New_York"
-        raise ConfigFileError(SYSTEM_FILE, reason, place="notify.daily_summary_at") from error
+        fault = Reason(RefusalCode.TIME_OF_DAY)
+        raise ConfigFileError(SYSTEM_FILE, fault, place="notify.daily_summary_at") from error
     return values
 
 
@@ -289,21 +289,20 @@ class _Layers:
 def _finviz(document: Document, layers: _Layers) -> FinvizConfig:
     listed = document.get("strategies")
     if listed is not None and not isinstance(listed, list):
-        raise ConfigFileError(FINVIZ_FILE, "must be a list of objects", place="strategies")
+        raise ConfigFileError(FINVIZ_FILE, Reason(RefusalCode.LIST_OF_OBJECTS), place="strategies")
     strategies = tuple(
         _strategy(as_object(item, FINVIZ_FILE, f"strategies[{index}]"), index, layers)
         for index, item in enumerate(listed or [BUILT_IN_STRATEGY])
     )
     names = [strategy.name for strategy in strategies]
     if len(set(names)) != len(names):
-        raise ConfigFileError(FINVIZ_FILE, "names must be unique", place="strategies")
+        raise ConfigFileError(FINVIZ_FILE, Reason(RefusalCode.NAMES_NOT_UNIQUE), place="strategies")
     active = document.get("active")
     if active is None:
         active = names[0]
     if active not in names:
-        raise ConfigFileError(
-            FINVIZ_FILE, f"{active!r} is not one of the strategies: {', '.join(names)}", place="active"
-        )
+        fault = Reason(RefusalCode.STRATEGY_UNKNOWN, name=repr(active), names=", ".join(names))
+        raise ConfigFileError(FINVIZ_FILE, fault, place="active")
     values = {
         "active_strategy": strategies[names.index(active)],
         "strategies": strategies,

@@ -35,6 +35,7 @@ from app.db.pool import Connection, Pool, connect
 from app.errors import ConfigFileError, ConflictError, RefusedError, describe
 from app.runtime.wakeups import Wakeups
 from app.settings import Settings
+from app.signals.refusals import RefusalCode
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +108,7 @@ class ConfigStore:
         except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
             log.warning("configuration from the files alone", error=describe(error))
         if fault := fault_of(self._state.config.webhook.url):
-            log.warning("the destination's URL is not valid; it stays current", fault=fault)
+            log.warning("the destination's URL is not valid; it stays current", fault=str(fault))
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Look once a second."""
@@ -210,7 +211,7 @@ class ConfigStore:
         broken = [state.problems[name] for name in edited if name in state.problems]
         if decides is None:
             for problem in broken:
-                raise BrokenFileError(f"{problem}; the file is not overwritten: correct it by hand first")
+                raise BrokenFileError(RefusalCode.FILE_WRONG, reason=problem.reason)
         for name, document in edited.items():
             config = files.adopt(name, document, state.config, self._settings)
             state = replace(state, config=config)

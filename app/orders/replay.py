@@ -10,6 +10,7 @@ from app.db.pool import Connection
 from app.errors import ConflictError
 from app.orders import repository
 from app.orders.repository import DeadLetter, DeadStatus
+from app.signals.refusals import RefusalCode
 
 MOST_AT_ONCE = 500
 
@@ -43,9 +44,6 @@ class Replay(BaseModel):
 class CountChangedError(ConflictError):
     """The confirmed count differs from the current one."""
 
-    def __init__(self, confirmed: int, found: int) -> None:
-        super().__init__(f"the count has changed from {confirmed} to {found}: check it and confirm again")
-
 
 async def page(
     connection: Connection, *, limit: int, cursor: int | None, status: DeadStatus | None, ticker: str | None
@@ -77,7 +75,7 @@ async def replay(
     if confirmed is None:
         return Replay(count=len(free), blocked=blocked, replayed=0)
     if confirmed != len(free):
-        raise CountChangedError(confirmed, len(free))
+        raise CountChangedError(RefusalCode.COUNT_CHANGED, confirmed=confirmed, found=len(free))
     replayed = await repository.start_round(
         connection, ids=free, buy_seconds=max_age.buy, other_seconds=max_age.sell
     )

@@ -14,6 +14,7 @@ from app.positions import repository
 from app.positions.repository import Closed, PlacedOrder, Position
 from app.runtime.ids import new_id
 from app.signals.alert import read_fields, spell_ticker
+from app.signals.refusals import RefusalCode
 from app.signals.statuses import SignalType
 from app.signals.tickers import fold
 
@@ -33,22 +34,13 @@ class OrdersPlaced(BaseModel):
 class NoSuchPositionError(NoSuchError):
     """There is no position of that id."""
 
-    def __init__(self) -> None:
-        super().__init__("there is no such position: GET /admin/positions lists the open ones")
-
 
 class PositionClosedError(ConflictError):
     """The position is not open any more."""
 
-    def __init__(self, ticker: str) -> None:
-        super().__init__(f"the position in {ticker} is closed already")
-
 
 class PositionConfirmedError(ConflictError):
     """The position is known to be open."""
-
-    def __init__(self, ticker: str) -> None:
-        super().__init__(f"the position in {ticker} is confirmed: mark it closed with a reason instead")
 
 
 async def sell(connection: Connection, ticker: str, max_age_seconds: int) -> OrdersPlaced:
@@ -132,7 +124,7 @@ async def dismiss(connection: Connection, position_id: UUID) -> Closed:
     )
     if closed is None:
         if position := await repository.open_position(connection, position_id=position_id):
-            raise PositionConfirmedError(position.ticker)
+            raise PositionConfirmedError(RefusalCode.POSITION_CONFIRMED, ticker=position.ticker)
         raise await _why_not_open(connection, position_id)
     return closed
 
@@ -170,4 +162,6 @@ async def _place(
 
 async def _why_not_open(connection: Connection, position_id: UUID) -> RefusedError:
     ticker = await repository.ticker_of_position(connection, position_id=position_id)
-    return NoSuchPositionError() if ticker is None else PositionClosedError(ticker)
+    if ticker is None:
+        return NoSuchPositionError(RefusalCode.NO_POSITION)
+    return PositionClosedError(RefusalCode.POSITION_CLOSED, ticker=ticker)

@@ -6,7 +6,6 @@ A page that is broken, or made for another client, may well contain tickers: oth
 from collections.abc import Sequence
 from typing import NamedTuple
 
-ON_PROBATION = "on probation"  # the stored reason of such a refresh begins with it
 SUSPECT_SHARE = 0.8
 AGREEING_REFRESHES = 3
 _AGREEING_SHARE = 0.2  # a live list changes a little between two refreshes

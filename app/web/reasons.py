@@ -5,7 +5,7 @@ from typing import Any
 
 from app.signals.reasons import Parameter, Reason, ReasonCode, stored_reason
 from app.web.patterns import translate
-from app.web.texts import text
+from app.web.texts import key_of, text
 
 _REASONS = frozenset({"reason", "what"})  # parameters that are reasons themselves
 
@@ -20,7 +20,7 @@ def render(reason: Reason) -> str:
     if reason.code is ReasonCode.OTHER:
         return translate(str(reason))
     values = {name: _value(name, value) for name, value in reason.parameters.items()}
-    return text(f"reason.{reason.code}", **values)
+    return text(key_of(reason.code), **values)
 
 
 def _value(name: str, value: Parameter) -> Parameter:

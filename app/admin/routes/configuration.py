@@ -24,7 +24,9 @@ from app.config.model import (
     WebhookConfig,
 )
 from app.context import AppContext
-from app.errors import ConfigFileError
+from app.errors import ConfigFileError, WrongValueError
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
 from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
 from app.web.problems import Invalid, Problem
 
@@ -165,8 +167,8 @@ async def change_webhook_config(
                     values["url"].strip() or values["url"]
                 )  # whitespace alone is not valid; only an empty URL means paper
                 values["url"] = unmasked_destination(pasted, config.webhook.url)
-            except ValueError as error:
-                raise ConfigFileError(WEBHOOK_FILE, str(error), place="url") from error
+            except WrongValueError as error:
+                raise ConfigFileError(WEBHOOK_FILE, error.reason, place="url") from error
         shown = {**_shown_webhook(config), "url": config.webhook.url}
         return {WEBHOOK_FILE: merged(config.documents[WEBHOOK_FILE], shown, values)}
 
@@ -198,8 +200,8 @@ async def change_system_config(
             # a page that was opened before the pause must not end it by sending its old values
             if values.pop(name, None) not in {None, shown[name]}:
                 place = name.partition("_")[0]
-                reason = f"pauses are switched by POST /admin/{place}/pause and /admin/{place}/resume"
-                raise ConfigFileError(SYSTEM_FILE, reason, place=name)
+                fault = Reason(RefusalCode.PAUSES_ELSEWHERE, part=place, same=place)
+                raise ConfigFileError(SYSTEM_FILE, fault, place=name)
         return {SYSTEM_FILE: merged(config.documents[SYSTEM_FILE], shown, values)}
 
     await store.change(actor, "system.configure", edit)
