@@ -12,6 +12,7 @@ from app.settings import Settings, check_destination_url
 from app.signals.book import BookRules
 from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
+from app.signals.statuses import RetryUnknown
 
 Source = Literal["file", "env", "default"]
 
@@ -62,13 +63,6 @@ class MaxSignalAge(Struct, frozen=True, kw_only=True):
 
     buy: Annotated[int, Meta(ge=1, le=31_536_000)]
     sell: Annotated[int, Meta(ge=1, le=31_536_000)]
-
-
-class RetryUnknown(Struct, frozen=True, kw_only=True):
-    """Whether an attempt whose outcome is unknown is made again."""
-
-    buy: bool
-    sell: bool
 
 
 class ExitReserve(Struct, frozen=True, kw_only=True):

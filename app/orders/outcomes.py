@@ -21,7 +21,7 @@ from app.errors import describe
 from app.orders import repository
 from app.orders.destination import Attempt, Failure, probe_delay, should_open_circuit
 from app.orders.kept_outcomes import KeptOutcomes, KnownOutcome
-from app.orders.policy import RetryUnknown, hold_seconds, next_status, retry_delay
+from app.orders.policy import hold_seconds, next_status, retry_delay
 from app.orders.repository import (
     DeliveredChange,
     DeliveredOrder,
@@ -303,8 +303,7 @@ class Outcomes:
 
     async def _record_undelivered(self, delivery: Delivery, answer: Answer, terms: OrderTerms) -> None:
         config = self._context.config.webhook
-        retry_unknown = RetryUnknown(buy=config.retry_unknown.buy, sell=config.retry_unknown.sell)
-        status = next_status(answer.outcome, delivery.type, retry_unknown)
+        status = next_status(answer.outcome, delivery.type, config.retry_unknown)
         delay = retry_delay(delivery.number, config.retry_seconds, random.random())  # noqa: S311  # spread, not secrecy
         reason = reason_of(answer, status)
         destination = delivery.destination.key

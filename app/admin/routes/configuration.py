@@ -18,7 +18,6 @@ from app.config.model import (
     ExitReserve,
     MaxSignalAge,
     Notify,
-    RetryUnknown,
     Source,
     SystemConfig,
     WebhookConfig,
@@ -27,6 +26,7 @@ from app.context import AppContext
 from app.errors import ConfigFileError, WrongValueError
 from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
+from app.signals.statuses import RetryUnknown
 from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
 from app.web.problems import Invalid, Problem
 
