@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -25,7 +26,9 @@ from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Connection
 from app.errors import describe
 from app.screener.current import current_top_n
-from app.signals.reasons import Reason
+
+if TYPE_CHECKING:
+    from app.signals.reasons import Reason
 
 log = structlog.get_logger(__name__)
 

@@ -14,6 +14,7 @@ from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import SignalType
 from app.signals.tickers import fold, is_ticker, without_exchange
 
+BODY_LIMIT = 64 * 1024  # bytes of an alert
 SECRET_FIELD = "secret"  # noqa: S105  # the name of a field
 _SENDER_ID_LENGTH = 500
 _SHOWN_TICKER_LENGTH = 100  # longer than a secret that is masked in it
@@ -24,6 +25,7 @@ _STRING = rb'"(?:[^"\\]|\\.)*"'
 _NAME = re.compile(rb"[, \t\r\n]*(" + _STRING + rb")" + _WHITESPACE + rb":" + _WHITESPACE)
 _SCALAR = re.compile(_STRING + rb"|[^{\[\]},\" \t\r\n]+")
 _BRACKETS = re.compile(_STRING + rb"|[{}\[\]]")
+_PLACE = re.compile(r"\(byte (\d+)\)")
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_string = msgspec.json.Decoder(str).decode
@@ -87,7 +89,7 @@ def read_fields(body: bytes) -> dict[str, bytes]:
     except msgspec.ValidationError as error:
         raise BadAlertError(ReasonCode.BODY_NOT_OBJECT) from error
     except msgspec.DecodeError as error:
-        raise BadAlertError(ReasonCode.BODY_NOT_JSON, why=str(error)) from error
+        raise BadAlertError(ReasonCode.BODY_NOT_JSON, why=_place_of(error, body)) from error
 
 
 def read_alert(body: bytes, fields: Fields) -> Alert:
@@ -170,6 +172,12 @@ def remove_members(body: bytes, name: str) -> bytes:
     parts = [body[spans[index].start : spans[index + 1].start] for index in kept[:-1]]
     parts += [body[spans[index].start : spans[index].end] for index in kept[-1:]]
     return b"".join([body[: spans[0].start], *parts, body[spans[-1].end :]])
+
+
+def _place_of(error: msgspec.DecodeError, body: bytes) -> str:
+    """Return where the body is not JSON, or where a truncated one ends; no words of msgspec's are shown."""
+    found = _PLACE.search(str(error))
+    return f"byte {found[1] if found else len(body)}"
 
 
 def _end_of_nested(body: bytes, start: int) -> int:

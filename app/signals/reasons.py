@@ -236,7 +236,7 @@ _BY_VALUE = {code.value: code for code in CODES}
 _DEPTH = 6  # of reasons within reasons: in a refusal file, line, place, value and its kind
 # Parameters that hold a reason, and those that hold one without another in it. A hostile import may nest
 # reasons anywhere: their texts would be too many to compare.
-_NESTED, _WORDS = frozenset({"reason", "what"}), frozenset({"given", "kind", "parts", "why"})
+NESTED, _WORDS = frozenset({"reason", "what"}), frozenset({"given", "kind", "parts", "why"})
 
 
 class Reason:
@@ -334,7 +334,7 @@ def from_json(code: object, parameters: object, depth: int = _DEPTH) -> Reason |
     known = _BY_VALUE.get(code) if isinstance(code, str) else None
     if known is None or not isinstance(parameters, dict) or not depth:
         return None
-    depths = {name: 1 if name in _WORDS else depth - 1 for name in (*_NESTED, *_WORDS)}
+    depths = {name: 1 if name in _WORDS else depth - 1 for name in (*NESTED, *_WORDS)}
     values = {
         name: from_json(value.get("code"), value.get("params"), depths[name])
         if isinstance(value, dict) and name in depths

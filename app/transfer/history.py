@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from app.errors import WrongValueError
 from app.signals import tickers
+from app.signals.alert import BODY_LIMIT
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.refusals import RefusalCode
 from app.signals.statuses import Outcome, SignalType, Status
@@ -28,7 +29,6 @@ _Small = Annotated[int, Meta(ge=1, le=32_767)]
 _Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 _Ticker = Annotated[str, Meta(pattern=rf"^{tickers.CHARACTERS}\Z")]
 _Moment = Annotated[datetime, Meta(tz=True)]
-_BODY_LIMIT = 64 * 1024
 _DETAIL_LIMIT = 256 * 1024
 _DETAIL_DEPTH = 32  # far more than the application writes, far less than a JSON parser refuses
 _PRICE_LENGTH = 4000
@@ -322,6 +322,6 @@ def _body(text: str) -> bytes:
         )
     except (binascii.Error, ValueError) as error:
         raise _bad_cell("body", Reason(RefusalCode.BASE64, mark=BASE64)) from error
-    if len(body) > _BODY_LIMIT:
-        raise WrongValueError(ReasonCode.BODY_TOO_LARGE, bytes=_BODY_LIMIT)
+    if len(body) > BODY_LIMIT:
+        raise WrongValueError(ReasonCode.BODY_TOO_LARGE, bytes=BODY_LIMIT)
     return body
