@@ -51,10 +51,6 @@ Apply = Callable[[Config, Mapping[str, ConfigFileError]], None]
 """Makes a configuration the current one of this process."""
 
 
-class BrokenFileError(ConflictError):
-    """A change would overwrite a file that has an error in it, made by hand."""
-
-
 @dataclass(frozen=True, slots=True)
 class Opening:
     """The configuration that a process starts with, and what is wrong with files that it cannot use."""
@@ -153,7 +149,7 @@ class ConfigStore:
 
         Raises:
             ConfigFileError: the new values are wrong.
-            BrokenFileError: the file to write has an error that a person must correct first.
+            ConflictError: the file to write has an error that a person must correct first.
             NotWrittenError: the file cannot be written, and the change is not one of switches.
             RefusedError: `edit` refuses the change.
             TRANSIENT_DB_ERRORS: the database is unavailable.
@@ -211,7 +207,7 @@ class ConfigStore:
         broken = [state.problems[name] for name in edited if name in state.problems]
         if decides is None:
             for problem in broken:
-                raise BrokenFileError(RefusalCode.FILE_WRONG, reason=problem.reason)
+                raise ConflictError(RefusalCode.FILE_WRONG, reason=problem.reason)
         for name, document in edited.items():
             config = files.adopt(name, document, state.config, self._settings)
             state = replace(state, config=config)

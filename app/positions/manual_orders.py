@@ -31,18 +31,6 @@ class OrdersPlaced(BaseModel):
     already: list[PlacedOrder]
 
 
-class NoSuchPositionError(NoSuchError):
-    """There is no position of that id."""
-
-
-class PositionClosedError(ConflictError):
-    """The position is not open any more."""
-
-
-class PositionConfirmedError(ConflictError):
-    """The position is known to be open."""
-
-
 async def sell(connection: Connection, ticker: str, max_age_seconds: int) -> OrdersPlaced:
     """Place a sell order for any ticker, with a position or without; it expires after `max_age_seconds`.
 
@@ -59,7 +47,7 @@ async def close(connection: Connection, position_id: UUID, max_age_seconds: int)
     """Place the order that closes a position, unless a pending order closes it already.
 
     Raises:
-        NoSuchPositionError, PositionClosedError: there is nothing to close.
+        NoSuchError, ConflictError: there is nothing to close.
     """
     await lock_approvals_exclusive(connection)
     position = await repository.open_position(connection, position_id=position_id)
@@ -91,7 +79,7 @@ async def mark_closed(connection: Connection, position_id: UUID, reason: str) ->
     """Mark a position as closed that was closed elsewhere; no order is placed.
 
     Raises:
-        NoSuchPositionError, PositionClosedError: there is nothing to close.
+        NoSuchError, ConflictError: there is nothing to close.
     """
     closed = await repository.mark_closed(connection, position_id=position_id, reason=reason)
     if closed is None:
@@ -103,7 +91,7 @@ async def confirm(connection: Connection, position_id: UUID) -> Position:
     """Confirm that a position is open at the broker: the outcome of its last order was unknown.
 
     Raises:
-        NoSuchPositionError, PositionClosedError: there is nothing to confirm.
+        NoSuchError, ConflictError: there is nothing to confirm.
     """
     await repository.confirm(connection, position_id=position_id)
     position = await repository.open_position(connection, position_id=position_id)
@@ -116,15 +104,14 @@ async def dismiss(connection: Connection, position_id: UUID) -> Closed:
     """Close an unconfirmed position that is not open at the broker; no order is placed.
 
     Raises:
-        NoSuchPositionError, PositionClosedError: there is nothing to dismiss.
-        PositionConfirmedError: the position is confirmed.
+        NoSuchError, ConflictError: there is nothing to dismiss, or the position is confirmed.
     """
     closed = await repository.mark_closed(
         connection, position_id=position_id, reason=_DISMISSED, only_unconfirmed=True
     )
     if closed is None:
         if position := await repository.open_position(connection, position_id=position_id):
-            raise PositionConfirmedError(RefusalCode.POSITION_CONFIRMED, ticker=position.ticker)
+            raise ConflictError(RefusalCode.POSITION_CONFIRMED, ticker=position.ticker)
         raise await _why_not_open(connection, position_id)
     return closed
 
@@ -163,5 +150,5 @@ async def _place(
 async def _why_not_open(connection: Connection, position_id: UUID) -> RefusedError:
     ticker = await repository.ticker_of_position(connection, position_id=position_id)
     if ticker is None:
-        return NoSuchPositionError(RefusalCode.NO_POSITION)
-    return PositionClosedError(RefusalCode.POSITION_CLOSED, ticker=ticker)
+        return NoSuchError(RefusalCode.NO_POSITION)
+    return ConflictError(RefusalCode.POSITION_CLOSED, ticker=ticker)

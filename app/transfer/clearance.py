@@ -23,10 +23,6 @@ _ANY_TIME = datetime(9990, 1, 1, tzinfo=UTC)  # rows stay readable after the clo
 _Result = TypeVar("_Result")
 
 
-class UndeliveredError(ConflictError):
-    """Signals are pending; the message says how many."""
-
-
 @dataclass(frozen=True, slots=True)
 class Cleared:
     """`dump` is the file on the host with the deleted signals. `kept` were attempted within the last hour.
@@ -43,12 +39,12 @@ async def clear(pool: Pool, data_dir: Path) -> Cleared:
     """Dump the signals that have ended, then delete them in small batches.
 
     Raises:
-        UndeliveredError: a signal is undelivered; nothing was deleted.
+        ConflictError: a signal is undelivered; nothing was deleted.
         NotWrittenError: the dump could not be written; nothing was deleted.
     """
     extent = await repository.fetch_extent(pool)
     if extent.undelivered:
-        raise UndeliveredError(RefusalCode.UNDELIVERED, count=extent.undelivered)
+        raise ConflictError(RefusalCode.UNDELIVERED, count=extent.undelivered)
     last_seq, at = extent.last_seq, extent.at
     path = data_dir / "exports" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-clear.csv"
     dumped = await _dump(export.pages(pool, last_seq, at), path)

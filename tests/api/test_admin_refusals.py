@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -103,6 +104,10 @@ async def test_a_refusal_is_told_in_the_reader_s_language_and_logged(app_server:
     assert [(*entry[2:4], *entry[5:]) for entry in await log_of(app_server)] == logged
     stored = "SELECT count(result_code) = count(*) AND count(result_params) = count(*) FROM actions"
     assert await app_server.context.pool.fetchval(stored)
+    headers = {**BEARER, "Accept-Language": "pt-BR"}
+    async with app_server.http.get("/admin/page/actions", headers=headers) as page:
+        shown = html.unescape(await page.text())
+    assert [words for _, (_, english, words) in REFUSALS if words not in shown or english in shown] == []
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_every_refusal_has_its_http_status() -> None:
     }
     assert {status for status in statuses.values() if status // 100 not in {4, 5}} == set()
     assert statuses["NoExportError"] == statuses["ConfigFileError"] == 422
-    assert (statuses["UndeliveredError"], statuses["NotWrittenError"]) == (409, 500)
+    assert (statuses["TooLargeError"], statuses["NotWrittenError"]) == (413, 500)
 
 
 def wrong(kind: Any, value: object) -> list[dict[str, Any]]:
