@@ -15,7 +15,7 @@ from app.db.pool import connect
 from app.screener import repository
 from app.screener.pace import Pace, backoff_seconds
 from app.screener.parsing.parser import Parser
-from app.screener.probation import AGREEING_REFRESHES, Candidate, difference, next_candidate
+from app.screener.probation import AGREEING_REFRESHES, ListCandidate, difference, next_candidate
 from app.screener.providers import BlockedError, Found, ProviderError, Request, provider_of
 from app.screener.providers.finviz import open_client
 from app.screener.repository import NewList
@@ -93,7 +93,7 @@ class Engine:
         self._last_strategy: Strategy | None = None
         self._due_at = 0.0
         self._last_error: Reason | None = None
-        self._candidate: Candidate | None = None
+        self._candidate: ListCandidate | None = None
         self._is_after_pause = False
         self._blocked_in_a_row = 0
         self._backoff_until = 0.0

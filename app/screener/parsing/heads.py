@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import islice
 
-from app.screener.parsing.tickers import is_ticker
+from app.screener.parsing.tickers import is_list_ticker
 from app.signals.tickers import without_exchange
 
 _TICKER = "ticker"
@@ -71,7 +71,7 @@ def head_of(rows: Sequence[Sequence[str]]) -> int | None:
 def looks_like_tickers(cell: str) -> bool:
     """Return whether the cell is a ticker with a letter in one case, or several of them."""
     return all(
-        is_ticker(ticker := without_exchange(word))
+        is_list_ticker(ticker := without_exchange(word))
         and any(map(str.isalpha, ticker))
         and word in {word.upper(), word.lower()}
         for word in map(str.strip, _SEPARATED.split(cell))

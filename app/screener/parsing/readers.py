@@ -12,7 +12,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from app.screener.pace import ROWS_A_PAGE
 from app.screener.parsing.challenges import challenge_in
-from app.screener.parsing.tickers import BlockedError, ProviderError, is_ticker
+from app.screener.parsing.tickers import BlockedError, ProviderError, is_list_ticker
 from app.signals.refusals import RefusalCode
 
 # "#1 / 8812 Total", before that "Total: 8812 #1"
@@ -70,7 +70,7 @@ def _by_link(tree: LexborHTMLParser) -> Iterable[str]:
     by_table: dict[int, list[str]] = {}
     for link in tree.css("a[href]"):
         ticker = _query(link).get("t", [""])[0]
-        if is_ticker(ticker.upper()):
+        if is_list_ticker(ticker.upper()):
             by_table.setdefault(_table_of(link), []).append(ticker)
     head = _head(tree)
     if head is not None:
@@ -97,7 +97,7 @@ _READERS: tuple[Callable[[LexborHTMLParser], Iterable[str]], ...] = (_by_attribu
 def _tickers(words: Iterable[str]) -> list[str]:
     """Drop what is no ticker, and repetitions: a row links to its ticker from every cell."""
     upper = (word.strip().upper() for word in words)
-    return list(dict.fromkeys(word for word in upper if is_ticker(word)))
+    return list(dict.fromkeys(word for word in upper if is_list_ticker(word)))
 
 
 def _head(tree: LexborHTMLParser) -> LexborNode | None:

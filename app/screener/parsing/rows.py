@@ -20,7 +20,7 @@ from app.screener.parsing.heads import (
     looks_like_tickers,
     named_column,
 )
-from app.screener.parsing.tickers import Cell, ProviderError, clean, is_ticker
+from app.screener.parsing.tickers import Cell, ProviderError, clean, is_list_ticker
 from app.signals.refusals import RefusalCode
 from app.signals.tickers import without_exchange
 
@@ -107,7 +107,7 @@ def _is_list(words: list[str]) -> bool:
 
 def _is_remark(word: str) -> bool:
     """Return whether the word is a number, or written like the name of a company: `Apple Inc`."""
-    return is_number(word) or (not is_ticker(word.upper()) and word not in {word.upper(), word.lower()})
+    return is_number(word) or (not is_list_ticker(word.upper()) and word not in {word.upper(), word.lower()})
 
 
 def _is_numbered(rows: list[list[str]]) -> bool:
@@ -197,7 +197,7 @@ def _separator(line: str) -> str:
 
     def fit(separator: str) -> tuple[bool, bool, int]:
         cells = [cell for cell in _split(line, separator) if not cell.startswith(_SECTION)]
-        begins = bool(cells) and is_ticker(without_exchange(cells[0]))
+        begins = bool(cells) and is_list_ticker(without_exchange(cells[0]))
         return head_column(cells) is not None, begins, len(cells)
 
     return max(_SEPARATORS, key=fit)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from app.errors import ReasonError
 from app.signals.refusals import RefusalCode
 
-Kind = Literal["html", "csv", "list", "file"]
+ListKind = Literal["html", "csv", "list", "file"]
 
 _TICKER = re.compile(r"[A-Z0-9.-]{1,20}")
 
@@ -28,7 +28,7 @@ class BlockedError(ProviderError):
 class Found(NamedTuple):
     """The result of a fetch: tickers in rank order, and the form of the answer."""
 
-    kind: Kind
+    kind: ListKind
     tickers: list[str]
 
 
@@ -40,8 +40,8 @@ class Cell(NamedTuple):
     word: str
 
 
-def is_ticker(word: str) -> bool:
-    """Return whether the word is written as a ticker: 1 to 20 of A-Z 0-9 . -"""
+def is_list_ticker(word: str) -> bool:
+    """Return whether a list may have this ticker: 1 to 20 of A-Z 0-9 . -, fewer than an alert may have."""
     return _TICKER.fullmatch(word) is not None
 
 
@@ -56,7 +56,7 @@ def clean(cells: Iterable[Cell]) -> list[str]:
         ticker = word.strip().upper()
         if not ticker:
             continue
-        if not is_ticker(ticker):
+        if not is_list_ticker(ticker):
             if line:
                 raise ProviderError(RefusalCode.NO_TICKER, line=line, column=column)
             raise ProviderError(RefusalCode.ENTRY_NO_TICKER, number=column)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from app.screener.pace import is_export
-from app.screener.parsing.tickers import BlockedError, Found, Kind, ProviderError
+from app.screener.parsing.tickers import BlockedError, Found, ListKind, ProviderError
 from app.screener.providers import finviz, inline, table
 from app.screener.providers.request import Request
 from app.signals.refusals import RefusalCode
@@ -30,7 +30,7 @@ class Provider(NamedTuple):
     `fetch(request)` raises ProviderError with a reason for the operator, BlockedError where it was blocked.
     """
 
-    kind: Kind
+    kind: ListKind
     ages: bool
     check: Check
     fetch: Callable[[Request], Awaitable[Found]]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.screener.pace import PER_MINUTE, SPACING_SECONDS, backoff_seconds, too_often, wait_seconds
-from app.screener.probation import Candidate, difference, next_candidate
+from app.screener.probation import ListCandidate, difference, next_candidate
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=200))
@@ -66,11 +66,11 @@ def test_the_difference_is_the_share_that_is_not_in_common() -> None:
 def test_a_list_that_differs_much_is_accepted_when_three_refreshes_agree() -> None:
     before, other, third = "ABCDEFGHIJ", "AQRSTUVWXY", "klmnopqrst"
     first = next_candidate(other, before, None)
-    assert first == Candidate(tuple(other), 1)
+    assert first == ListCandidate(tuple(other), 1)
     second = next_candidate(other[::-1], before, first)
-    assert second == Candidate(tuple(other[::-1]), 2)
+    assert second == ListCandidate(tuple(other[::-1]), 2)
     assert next_candidate(other, before, second) is None
-    assert next_candidate(third, before, second) == Candidate(tuple(third), 1)
+    assert next_candidate(third, before, second) == ListCandidate(tuple(third), 1)
 
 
 def test_a_list_that_does_not_differ_much_is_accepted_at_once() -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from app.screener.parsing import child
 from app.screener.parsing.answers import Job, parse
 from app.screener.parsing.parser import LARGEST_BYTES, Parser
-from app.screener.parsing.tickers import BlockedError, ProviderError, is_ticker
+from app.screener.parsing.tickers import BlockedError, ProviderError, is_list_ticker
 from app.signals.reasons import from_json
 from tests.unit.app.screener.pages import boxover_row, page, tickers
 
@@ -242,4 +242,4 @@ def test_any_bytes_give_tickers_or_a_reason(job: Job, content: bytes) -> None:
     found = parse(job, content)
     assert bool(found.error) is not bool(found.tickers)
     assert not found.error or len(str(from_json(*found.error))) < 200
-    assert all(is_ticker(ticker) for ticker in found.tickers)
+    assert all(is_list_ticker(ticker) for ticker in found.tickers)
