@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.signals.fields import Fields, decode_text, read_number, read_text, shown
+from app.signals.fields import Fields, decode_string, decode_text, read_number, read_text, shown
 from app.signals.reading import Intent, Reading, read
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import SignalType
@@ -28,7 +28,6 @@ _BRACKETS = re.compile(_STRING + rb"|[{}\[\]]")
 _PLACE = re.compile(r"\(byte (\d+)\)")
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_string = msgspec.json.Decoder(str).decode
 
 
 class BadAlertError(Exception):
@@ -159,7 +158,7 @@ def members(body: bytes) -> Iterator[Member]:
     while found := _NAME.match(body, position):
         scalar = _SCALAR.match(body, found.end())
         position = scalar.end() if scalar else _end_of_nested(body, found.end())
-        yield Member(_decode_string(found[1]), found.start(1), found.end(), position)
+        yield Member(decode_string(found[1]), found.start(1), found.end(), position)
 
 
 def remove_members(body: bytes, name: str) -> bytes:

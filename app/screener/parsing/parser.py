@@ -19,7 +19,7 @@ import app
 from app.screener.parsing.answers import Job, Parsed
 from app.screener.parsing.child import LENGTHS, READY
 from app.screener.parsing.tickers import BlockedError, ProviderError
-from app.signals.reasons import from_json
+from app.signals.reasons import Reason, from_json
 from app.signals.refusals import RefusalCode
 
 LARGEST_BYTES = 2_000_000
@@ -64,7 +64,9 @@ class Parser:
             raise ProviderError(RefusalCode.LARGER, most=LARGEST_BYTES // 1_000_000)
         async with self._lock:
             found = await self._run(job, content)
-        if found.error and (reason := from_json(*found.error)):
+        if found.error:
+            # Fails closed: an error that is not understood gives no list; exits need none.
+            reason = from_json(*found.error) or Reason(RefusalCode.READ_ENDED)
             raise (BlockedError if found.blocked else ProviderError)(reason.code, **reason.parameters)
         return found
 
