@@ -35,6 +35,7 @@ _KINDS = (
     _Kind(inspect.LiteralType, (str,), RefusalCode.VALUE_KIND_TEXT),
     _Kind(inspect.CollectionType, (list, tuple), RefusalCode.VALUE_KIND_LIST),
     _Kind(inspect.StructType, (dict,), RefusalCode.VALUE_KIND_OBJECT),
+    _Kind(inspect.DictType, (dict,), RefusalCode.VALUE_KIND_OBJECT),
 )
 
 
@@ -122,12 +123,14 @@ def _fault_of(value: object, kind: inspect.Type, hint: object) -> Reason | None:
 
 
 def _fault_of_length(value: str, kind: inspect.StrType | inspect.CollectionType) -> Reason | None:
+    is_text = isinstance(kind, inspect.StrType)
+    parts = Reason(RefusalCode.VALUE_PARTS_CHARACTERS if is_text else RefusalCode.VALUE_PARTS_ENTRIES)
     if len(value) < (kind.min_length or 0):
-        return Reason(RefusalCode.VALUE_EMPTY)
+        is_one = kind.min_length == 1
+        low = Reason(RefusalCode.VALUE_LENGTH_AT_LEAST, low=kind.min_length, parts=parts)
+        return Reason(RefusalCode.VALUE_EMPTY) if is_one else low
     if kind.max_length is not None and len(value) > kind.max_length:
-        is_text = isinstance(kind, inspect.StrType)
-        parts = RefusalCode.VALUE_PARTS_CHARACTERS if is_text else RefusalCode.VALUE_PARTS_ENTRIES
-        return Reason(RefusalCode.VALUE_LENGTH_AT_MOST, high=kind.max_length, parts=Reason(parts))
+        return Reason(RefusalCode.VALUE_LENGTH_AT_MOST, high=kind.max_length, parts=parts)
     if isinstance(kind, inspect.StrType) and kind.pattern and not re.search(kind.pattern, value):
         return Reason(RefusalCode.VALUE_LINE)
     return None

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from app.config.access import AccessToken, AlertSource, read_sources, read_tokens
 from app.config.checking import Document, as_object, checked
 from app.config.times import parse_time_of_day
 from app.errors import ConfigFileError
@@ -133,6 +134,8 @@ class Config(Struct, frozen=True, kw_only=True):
     finviz: FinvizConfig
     webhook: WebhookConfig
     system: SystemConfig
+    alert_sources: tuple[AlertSource, ...]
+    tokens: tuple[AccessToken, ...]
     sources: Mapping[str, Source]
     documents: Mapping[str, Document]
 
@@ -218,6 +221,8 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
         finviz=_finviz(finviz, layers),
         webhook=checked(webhook_values, WebhookConfig, WEBHOOK_FILE),
         system=checked(system_values, SystemConfig, SYSTEM_FILE),
+        alert_sources=read_sources(webhook, WEBHOOK_FILE, settings.webhook_secret),
+        tokens=read_tokens(system, SYSTEM_FILE, settings.admin_token),
         sources=layers.sources,
         documents=documents,
     )

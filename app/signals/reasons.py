@@ -34,6 +34,11 @@ class ReasonCode(Code):
         "quantity_unusable",
         "quantity '{word}' is not a number above 0, and the position should stay open",
     )
+    # of an entry that its source does not allow
+    TOO_OLD_AT_SOURCE = (
+        "too_old_at_source",
+        "{seconds} s old on arrival by its own time; its source allows {limit} s",
+    )
     # of a decision
     NOT_LISTED = "not_listed", "not in the Top-{size}"
     RANK = "rank", "rank {rank} of {size}"
@@ -150,6 +155,12 @@ class ReasonCode(Code):
         "remark.closes_all",
         "the quantity is all that is held: closes the whole position",
     )
+    REMARK_TIME = "remark.time", "time '{word}' cannot be read: the age of the alert is not checked"
+    REMARK_NO_TIME = "remark.no_time", "no time in the alert: its age is not checked"
+    REMARK_LATE = (
+        "remark.late",
+        "{seconds} s old on arrival by its own time; its source allows {limit} s, and an exit passes",
+    )
     # of a duplicate
     RESENT = (
         "resent",
@@ -205,6 +216,11 @@ class ReasonCode(Code):
         "wrong_secret",
         "wrong or missing secret: header X-Webhook-Secret, path, ?secret= or field secret",
     )
+    WRONG_ADDRESS = (
+        "wrong_address",
+        "the source of this secret may not post from this address: see allow_from of the source",
+    )
+    OVER_QUOTA = "over_quota", "source {source}: more than {limit} signals within a minute"
     WRONG_PATH = (
         "wrong_path",
         (

@@ -116,6 +116,43 @@ class RefusalCode(Code):
         "file: must be followed by the plain name of a .csv file in config/",
         "allowed is the plain name of a file in config/",
     )
+    # of a source of alerts, and of a token
+    SAME_SECRET = "access.same_secret", "must be unique: it is the same as {other}"
+    LIKE_DEFAULT = (
+        "access.like_default",
+        "looks like {name}, the source of WEBHOOK_SECRET: choose another one",
+    )
+    DEFAULT_SECRET = (
+        "access.default_secret",
+        "must not be set: the secret of the source {name} is WEBHOOK_SECRET in .env",
+    )
+    SECRET_WHITESPACE = (
+        "access.whitespace",
+        "must not begin or end with whitespace: no header can carry it",
+    )
+    NETWORK = (
+        "access.network",
+        "must be an address such as 203.0.113.7, a network such as 203.0.113.0/24, or tradingview",
+    )
+    NETWORK_OR_ADDRESS = (
+        "access.network_or_address",
+        "is ambiguous: write {network} for the network or {address} for the address",
+    )
+    FIRST_OPERATOR = "access.first_operator", "{name} is the name of ADMIN_TOKEN: choose another one"
+    SAME_TOKEN = (
+        "access.same_token",
+        "must be unique: ADMIN_TOKEN or another entry is the same token",
+    )
+    SHA256 = "access.sha256", "must be the SHA-256 of the token: 64 hexadecimal digits"
+    NO_SOURCE = "access.no_source", "there is no source {name}; there are: {names}"
+    DEFAULT_STAYS = (
+        "access.default_stays",
+        "{name} is the source of WEBHOOK_SECRET: remove its limits instead",
+    )
+    DEFAULT_ROTATION = (
+        "access.default_rotation",
+        "the secret of {name} is WEBHOOK_SECRET: replace it in .env",
+    )
     # of a list and its source
     NO_TICKER = "no_ticker", "line {line}, column {column} is not a ticker: use 1 to 20 of A-Z 0-9 . -"
     ENTRY_NO_TICKER = (
@@ -286,6 +323,7 @@ class RefusalCode(Code):
     VALUE_AT_MOST = "value.at_most", "must be at most {high}", "Expected {kind} <= {high}"
     VALUE_ABOVE = "value.above", "must be more than {low}", "Expected {kind} > {low}"
     VALUE_EMPTY = "value.empty", "must not be empty"
+    VALUE_LENGTH_AT_LEAST = "value.length_at_least", "must have at least {low} {parts}"
     VALUE_LENGTH_AT_MOST = "value.length_at_most", "must have at most {high} {parts}"
     VALUE_ENUM = "value.enum", "must be one of: {choices}"
     VALUE_LINE = "value.line", "must be one line without control characters"

@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from app.config.access import SOURCE_LENGTH
 from app.errors import WrongValueError
 from app.signals import tickers
 from app.signals.alert import BODY_LIMIT
@@ -28,6 +29,7 @@ _FINAL = frozenset({Status.REJECTED, Status.FORWARDED, Status.FAILED, Status.EXP
 _Small = Annotated[int, Meta(ge=1, le=32_767)]
 _Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 _Ticker = Annotated[str, Meta(pattern=rf"^{tickers.CHARACTERS}\Z")]
+_SourceName = Annotated[str, Meta(max_length=SOURCE_LENGTH)]
 _Moment = Annotated[datetime, Meta(tz=True)]
 _DETAIL_LIMIT = 256 * 1024
 _DETAIL_DEPTH = 32  # far more than the application writes, far less than a JSON parser refuses
@@ -52,6 +54,11 @@ _ALLOWED = {
     "round": Reason(RefusalCode.WHOLE_NUMBER, low=1, high=32767),
     "attempts": Reason(RefusalCode.WHOLE_NUMBER, low=0, high=2147483647),
     "expires_at": _MOMENT,
+    "source": Reason(
+        RefusalCode.VALUE_LENGTH_AT_MOST,
+        high=SOURCE_LENGTH,
+        parts=Reason(RefusalCode.VALUE_PARTS_CHARACTERS),
+    ),
     "events": Reason(RefusalCode.EVENTS),
     "deliveries": Reason(RefusalCode.DELIVERIES),
 }
@@ -93,6 +100,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     round: _Small = 1
     attempts: _Count = 0
     expires_at: _Moment | None = None
+    source: _SourceName | None = None
 
 
 _CELLS = (*_Row.__struct_fields__, "events", "deliveries")
@@ -150,6 +158,7 @@ def read(cells: Mapping[str, str | None], now: datetime) -> Past:
         attempts=row.attempts,
         expires_at=expires_at,
         body=_body(row.body),
+        source=row.source,
     )
     attempt_rows = tuple(
         _attempt(row.id, number, attempt, latest) for number, attempt in enumerate(attempts, 1)

@@ -45,6 +45,10 @@ Ticker = Annotated[
     ),
 ]
 
+SourceName = Annotated[
+    str, Query(min_length=1, max_length=40, pattern=r"^[^\x00]*$", description="Only signals of this source")
+]
+
 
 def _storable(text: str) -> str:
     if "\0" in text:

@@ -13,7 +13,9 @@ from app.web.texts import key_of, text
 
 _SHAPES = {"place": r"\S+"}  # a file, a field, an address; any other part is whatever is there
 _DEPTH, _LONGEST = 8, 2_000  # texts within a text; characters
-_QUOTED = frozenset({"word", "action", "side", "came", "ticker"})  # what a sender wrote: never translated
+_QUOTED = frozenset(
+    {"word", "action", "side", "came", "ticker", "source"}
+)  # what a sender wrote: never translated
 
 
 class _Pattern(NamedTuple):

@@ -181,7 +181,7 @@ async def system_config(request: Request) -> SystemConfiguration:
     """The system's settings."""
     context = context_of(request)
     return SystemConfiguration(
-        values=SystemValues.model_validate(_fields_of(context.config.system)),
+        values=SystemValues.model_validate(section_values(context.config.system)),
         sources=sources_of(context.config, "system"),
         problem=problem_of(context, SYSTEM_FILE),
     )
@@ -194,7 +194,7 @@ async def change_system_config(
     """Change the system's settings. Effective at once in every process of the stack."""
 
     def edit(config: Config) -> Mapping[str, Document]:
-        shown = _fields_of(config.system)
+        shown = section_values(config.system)
         values = offered.model_dump(exclude_unset=True)
         for name in PAUSES:
             # a page that was opened before the pause must not end it by sending its old values
@@ -227,7 +227,7 @@ def merged(document: Document, shown: Mapping[str, Any], offered: Mapping[str, A
 
 
 def _shown_webhook(config: Config) -> dict[str, Any]:
-    values = _fields_of(config.webhook)
+    values = section_values(config.webhook)
     if config.webhook.url is not None:
         values["url"] = masked_destination(config.webhook.url)
     elif config.sources["webhook.url"] == "file":
@@ -235,8 +235,9 @@ def _shown_webhook(config: Config) -> dict[str, Any]:
     return values
 
 
-def _fields_of(section: msgspec.Struct) -> dict[str, Any]:
-    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(section))  # tuples become lists
+def section_values(section: msgspec.Struct) -> dict[str, Any]:
+    """Return the values of a section as JSON has them: tuples become lists."""
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(section))
     return values
 
 

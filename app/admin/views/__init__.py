@@ -20,6 +20,7 @@ from app.admin.views import (
     positions,
     refused,
     signals,
+    sources,
     strategies,
 )
 from app.db.pool import Connection
@@ -64,6 +65,7 @@ VIEWS = (
         strategies.read,
         ("top_n_tickers_update", "positions_changed", "status_update"),
     ),
+    View("sources", "settings", sources.read, ("status_update",)),
     View("configuration", "settings", configuration.read, ("status_update",)),
     View("database", "settings", database.read, ()),
 )

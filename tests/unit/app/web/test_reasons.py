@@ -31,6 +31,7 @@ SAME_IN_EVERY_LANGUAGE = {ReasonCode.HTTP_STATUS, ReasonCode.OTHER}
 SAMPLES: dict[str, Parameter] = {
     "rank": 3, "size": 15, "status": 503, "seconds": "3", "ticker": "NVDA", "field": "side", "word": "x",
     "action": "buy", "side": "sell", "code": "OSError, EIO", "text": "nothing known",
+    "limit": 60, "source": "desk",
     "at": 7, "why": "byte 7", "bytes": 65536, "came": "{{ticker}}", "header": "webhook-id",
     "reason": Reason(ReasonCode.POSITION_OPEN), "what": Reason(ReasonCode.SENDER_DIED),
     "kind": Reason(RefusalCode.VALUE_KIND_TEXT), "given": Reason(RefusalCode.VALUE_KIND_LIST),
