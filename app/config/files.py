@@ -9,7 +9,8 @@ from typing import NamedTuple, NoReturn
 
 from app.config.checking import Document, as_object
 from app.config.destination_url import fault_of
-from app.config.model import FILES, WEBHOOK_FILE, Config, merge
+from app.config.flat_strategy import with_strategies
+from app.config.model import FILES, FINVIZ_FILE, WEBHOOK_FILE, Config, merge
 from app.errors import ConfigFileError, RefusedError, file_failure
 from app.runtime import durable_files
 from app.settings import Settings
@@ -83,7 +84,8 @@ def parse(name: str, content: Content) -> Document:
     """Return the object that a file's content is.
 
     Raises:
-        ConfigFileError: it cannot be read, is not a JSON object, or has text that cannot be stored.
+        ConfigFileError: it cannot be read, is not a JSON object, has text that cannot be stored, or has
+            nothing that is read.
     """
     if content is None:
         return {}
@@ -107,7 +109,8 @@ def parse(name: str, content: Content) -> Document:
         raise ConfigFileError(name, Reason(RefusalCode.NESTED)) from error
     except ValueError as error:
         raise ConfigFileError(name, Reason(RefusalCode.NO_OBJECT_TEXT)) from error
-    return as_object(value, name)
+    document = as_object(value, name)
+    return with_strategies(document) if name == FINVIZ_FILE else document
 
 
 def adopt(

@@ -314,6 +314,11 @@ class RefusalCode(Code):
         "{mask} hides no known token: set FINVIZ_ELITE_AUTH in .env and omit auth=",
         "{mask} stands for no token: set FINVIZ_ELITE_AUTH in .env and leave auth= out",
     )
+    FLAT_BESIDE_STRATEGIES = (
+        "flat_beside_strategies",
+        "is of a file with one strategy, and strategies is there, too: remove one of them",
+    )
+    NO_KNOWN_KEY = "no_known_key", "has no key that is read: {keys}"
     LIST_OF_OBJECTS = "list_of_objects", "must be a list of objects", "allowed is a list of objects"
     OBJECT = "object", "must be an object", "allowed is an object"
     MOMENT_YEARS = "moment_years", "must be between the years 1 and 9999 in UTC"
