@@ -53,13 +53,14 @@ async def find_alarms(
     failing_targets = await read_failing(
         connection, targets=list(context.notification_targets), failures=FAILURES_SHOWN
     )
+    is_limited = context.config.webhook.rate_limiting_enabled  # else both times are of before
     found = [
         *exit_alarms(at_risk),
         *circuit_alarms(failing),
         *list_alarms(top_n),
         *delivery_alarms(
-            limited_until=context.limited_until,
-            entries_limited_until=context.entries_limited_until,
+            limited_until=context.limited_until if is_limited else None,
+            entries_limited_until=context.entries_limited_until if is_limited else None,
             waiting=waiting,
             clock_step=context.clock.step,
             now=context.clock.now(),

@@ -27,7 +27,12 @@ WHERE id IN (SELECT a.id
 RETURNING code, subject, began_at, ended_at, text, announced_at IS NOT NULL AS is_announced
 
 -- name: end_unseen
--- $1 seconds. Ends the alarms that no process has seen for so long.
+-- $1 seconds. Ends the alarms that no process has seen for so long. One that was seen before the clock stepped back counts as seen now:
+-- it would end only once the clock has caught up.
+WITH ahead AS (
+    UPDATE alarms SET seen_at = clock_timestamp()
+    WHERE id IN (SELECT id FROM alarms WHERE ended_at IS NULL AND seen_at > clock_timestamp() FOR UPDATE SKIP LOCKED)
+)
 UPDATE alarms SET ended_at = clock_timestamp()
 WHERE ended_at IS NULL AND seen_at < clock_timestamp() - make_interval(secs => $1)
 RETURNING code, subject, began_at, ended_at, text, announced_at IS NOT NULL AS is_announced
