@@ -49,6 +49,8 @@ CODES: Mapping[str, Severity] = {
     "top_n_failing": "warning",
     "config_wrong": "warning",
     "disk_low": "warning",
+    "backup_missing": "warning",
+    "backup_old": "warning",
     "clock_differs": "warning",
     "clock_stepped": "warning",
     "workers_blocked": "warning",

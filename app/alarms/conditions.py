@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from app.alarms.alarm import Alarm
-from app.alarms.repository import FailingTarget, read_failing
+from app.alarms.repository import FailingTarget, read_failing, read_last_backup
 from app.config.destination_url import fault_of
 from app.config.model import SystemConfig
 from app.context import AppContext
@@ -75,6 +75,8 @@ async def find_alarms(
         *target_alarms(failing_targets, context.notification_targets),
     ]
     now = context.clock.now()
+    if max_age_days := context.config.system.notify.backup_max_age_days:
+        found += backup_alarms(await read_last_backup(connection), max_age_days, now)
     for alarm in found:  # the begin of those that are not about a time of their own
         alarm.since = alarm.since or context.alarms_began.setdefault((alarm.code, alarm.subject), now)
     return found
@@ -237,6 +239,17 @@ def disk_alarms(free_bytes: int) -> list[Alarm]:
     if checks.disk(free_bytes)["status"] == "ok":
         return []
     return [Alarm(code="disk_low", values={"megabytes": str(free_bytes // 1_000_000)})]
+
+
+def backup_alarms(last: datetime | None, max_age_days: int, now: datetime) -> list[Alarm]:
+    """Return the alarm about a database backup that was made too long ago, or never. Pure."""
+    days = str(max_age_days)
+    if last is None:
+        return [Alarm(code="backup_missing", values={"days": days})]
+    since = last + timedelta(days=max_age_days)
+    if now < since:
+        return []
+    return [Alarm(code="backup_old", since=since, values={"time": f"{last:%Y-%m-%d %H:%M}", "days": days})]
 
 
 def database_alarm() -> Alarm:

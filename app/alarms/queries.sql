@@ -120,6 +120,24 @@ FROM notifications
 WHERE target = ANY ($1::text[])
 GROUP BY target
 
+-- name: read_messages
+-- $1 id, NULL for the newest, $2 limit. Messages before that id, the newest first. A claim that ran out, or that is further ahead than
+-- any lasts, is an attempt that failed.
+SELECT id, target, severity, title, body, created_at, attempts, error, sent_at,
+       CASE WHEN sent_at IS NULL AND given_up_at IS NULL THEN due_at END AS due_at,
+       CASE WHEN sent_at IS NOT NULL THEN 'sent'
+            WHEN given_up_at IS NOT NULL THEN 'given_up'
+            WHEN claimed_until BETWEEN clock_timestamp() AND clock_timestamp() + interval '1 hour' THEN 'sending'
+            WHEN attempts > 0 THEN 'retrying'
+            ELSE 'waiting' END AS state
+FROM notifications
+WHERE $1::bigint IS NULL OR id < $1
+ORDER BY id DESC LIMIT $2
+
+-- name: read_last_backup
+-- When the newest backup was made, NULL without one. A time ahead of the clock was written before it stepped back.
+SELECT max(made_at) FROM database_backups WHERE made_at <= clock_timestamp()
+
 -- name: read_day
 -- Signals of the last 24 hours by status, and what is open now.
 SELECT count(*)::int AS received,
