@@ -39,6 +39,7 @@ pytestmark = pytest.mark.usefixtures("hurried")
 
 OFTEN_SECONDS = 0.1
 WEBHOOK_SECRET = "s3cret-of-the-sender"
+SOURCE_SECRET = "s3cret-of-another-sender"
 URL_SECRET = "s3cret-of-the-destination"
 PART = {"quantity": 5, "sentiment": "long"}
 # test_notifications.py announces it: no row can be read or written meanwhile.
@@ -150,7 +151,7 @@ class Stage:
             said = [matching(line, texts) for line in lines(self.inbox) if words in line]
             assert sorted(said) == texts
         assert len(lines(self.inbox)) == 2 * len(texts)
-        for secret in (SECRET, WEBHOOK_SECRET, URL_SECRET, raising.SECRET):
+        for secret in (SECRET, WEBHOOK_SECRET, SOURCE_SECRET, URL_SECRET, raising.SECRET):
             assert secret not in str(lines(self.inbox))
 
 
@@ -297,10 +298,14 @@ async def a_list_that_does_not_come(stage: Stage) -> None:
 
 
 async def strangers(stage: Stage) -> None:
+    elsewhere = {"name": "elsewhere", "secret": SOURCE_SECRET, "allow_from": ["192.0.2.0/24"]}
+    stage.desk.configure("webhook", sources=[elsewhere])
     await stage.open(webhook_secret=WEBHOOK_SECRET)
     http, wrong = stage.app.http, {"Authorization": "Bearer wrong"}
     async with http.post("/webhook/in/wrong", json={"ticker": "AAPL"}) as answer:
         assert answer.status == 401
+    async with http.post(f"/webhook/in/{SOURCE_SECRET}", json={"ticker": "AAPL"}) as answer:
+        assert answer.status == 403
     async with http.post(f"/hook/{WEBHOOK_SECRET}", json={"ticker": "AAPL"}) as answer:
         assert answer.status == 404
     async with http.put("/webhook/in", json={"ticker": "AAPL"}) as answer:
