@@ -71,8 +71,8 @@ def test_a_good_dump_is_recorded_in_the_database(
     )
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    params = {"source": "server", "container": "c", "folder": str(tmp_path / "db"), "flow": "backup"}
-    params |= {"run_id": "r", "version": "v", "destruction": destruction, "keep": 5}
+    params: dict[str, Any] = {"source": "server", "container": "c", "folder": str(tmp_path / "db")}
+    params |= {"flow": "backup", "run_id": "r", "version": "v", "destruction": destruction, "keep": 5}
     made = load("database_backup").answer(params)["backup"]
     assert made["error"] == ""
     assert made.get("unrecorded") == unrecorded
