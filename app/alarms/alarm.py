@@ -15,6 +15,8 @@ from app.web.texts import catalogue, text
 Severity = Literal["critical", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
 
+# They last until a person has the time, so they end neither the heartbeat nor anybody's night.
+HOUSEKEEPING = ("backup_missing", "backup_old")
 OF_DENIALS = (
     *(
         "denied_webhook_secret",

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from app.alarms.alarm import Alarm
-from app.alarms.repository import FailingTarget, read_failing, read_last_backup
+from app.alarms.repository import FailingTarget, read_failing
 from app.config.destination_url import fault_of
 from app.config.model import SystemConfig
 from app.context import AppContext
@@ -75,8 +75,9 @@ async def find_alarms(
         *target_alarms(failing_targets, context.notification_targets),
     ]
     now = context.clock.now()
-    if max_age_days := context.config.system.notify.backup_max_age_days:
-        found += backup_alarms(await read_last_backup(connection), max_age_days, now)
+    max_age_days = context.config.system.notify.backup_max_age_days
+    if max_age_days and context.last_backup:
+        found += backup_alarms(*context.last_backup, max_age_days, now)
     for alarm in found:  # the begin of those that are not about a time of their own
         alarm.since = alarm.since or context.alarms_began.setdefault((alarm.code, alarm.subject), now)
     return found

@@ -11,11 +11,12 @@ _SQL = load("app.alarms")
 
 
 class OpenAlarm(NamedTuple):
-    """An alarm that has not ended."""
+    """An alarm that has not ended. `is_announced`: a message about its begin was enqueued."""
 
     code: str
     subject: str
     began_at: datetime
+    is_announced: bool
 
 
 class PastAlarm(NamedTuple):
@@ -180,6 +181,13 @@ async def enqueue(
     return affected_rows(await connection.execute(_SQL["enqueue"], targets, once, severity, title, body))
 
 
+async def enqueue_for_new(
+    connection: Connection, *, targets: Sequence[str], severity: str, title: str, body: str
+) -> int:
+    """Insert a message for each target that never had one; return how many."""
+    return affected_rows(await connection.execute(_SQL["enqueue_for_new"], targets, severity, title, body))
+
+
 async def claim(
     pool: Pool, *, target: str, lease_seconds: float, failures_in_order: int
 ) -> Notification | None:
@@ -226,7 +234,7 @@ async def read_messages(connection: Connection, *, before_id: int | None, limit:
     return [StoredMessage(**row) for row in await connection.fetch(_SQL["read_messages"], before_id, limit)]
 
 
-async def read_last_backup(connection: Connection) -> datetime | None:
+async def read_last_backup(connection: Connection | Pool) -> datetime | None:
     """Return when the newest recorded backup of the database was made."""
     found: datetime | None = await connection.fetchval(_SQL["read_last_backup"])
     return found

@@ -115,8 +115,9 @@ class TargetState(BaseModel):
 class QueuedMessage(BaseModel):
     """A message to one target. `target` is null if its URL is not in NOTIFY_URLS any more.
 
-    `severity` is that of its most urgent alarm, `success` where alarms have ended. `error`: why the last
-    attempt failed. `due_at`: the earliest next attempt; null once it was sent, or given up after 24 h.
+    `body`: its first 2,000 characters. `severity` is that of its most urgent alarm, `success` where alarms
+    have ended. `error`: why the last attempt failed. `due_at`: the earliest next attempt; null once it was
+    sent, or given up after 24 h, which a critical one never is.
     """
 
     id: int

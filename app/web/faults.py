@@ -52,7 +52,8 @@ def fault_of(error: Mapping[str, Any]) -> Reason:
         reason = ours.reason
     elif limit := next((name for name in _LIMITS if name in context), None):
         code, name = _LIMITS[limit]
-        reason = Reason(code, **{name: str(context[limit])})
+        bound = context[limit]
+        reason = Reason(code, **{name: str(bound) if isinstance(bound, int) else f"{bound:.10g}"})
     elif "expected" in context:
         reason = Reason(RefusalCode.VALUE_ENUM, choices=", ".join(_QUOTED.findall(context["expected"])))
     elif "pattern" in context:

@@ -165,6 +165,33 @@ async def test_the_outbox_is_listed_with_states_newest_first(desk: Desk, inbox: 
         assert words in page
 
 
+async def test_a_critical_message_is_not_given_up(desk: Desk, inbox: Receiver) -> None:
+    inbox.answer = always(503)
+    (target,) = targets.targets_of([url_of(inbox)])
+    await desk.database.execute(
+        """INSERT INTO notifications (target, severity, title, body, created_at)
+           SELECT $1, severity, severity, 'x' || repeat('y', 5000), now() - interval '3 days'
+           FROM unnest(ARRAY['critical', 'warning']) AS severity""",
+        target.key,
+    )
+    app = await desk.open(notify_urls=url_of(inbox))
+
+    async def has_given_up() -> bool:
+        listed = await ask(app, "GET", "/admin/notifications")
+        assert {len(each["body"]) for each in listed["messages"]} == {2000}
+        return bool(listed["targets"][0]["given_up"] == 1)
+
+    await desk.wait(app, has_given_up, lambda: "the warning of three days ago is not given up")
+    inbox.answer = take
+    expected = {("critical", None), ("warning", "given_up")}
+
+    async def is_sent() -> bool:
+        rows = (await ask(app, "GET", "/admin/notifications"))["messages"]
+        return {(row["title"], None if row["state"] == "sent" else row["state"]) for row in rows} == expected
+
+    await desk.wait(app, is_sent, lambda: "the critical message is not sent")
+
+
 async def test_a_test_message_goes_to_every_target(desk: Desk, inbox: Receiver) -> None:
     app = await desk.open(notify_urls=url_of(inbox))
     assert await desk.order(app, "notifications/test", 202) == {"queued": 1}

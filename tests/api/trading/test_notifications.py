@@ -21,7 +21,7 @@ from tests.api.trading.notified import (
     until_sent,
     url_of,
 )
-from tests.api.trading.receiver import always
+from tests.api.trading.receiver import always, listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,6 +124,37 @@ async def test_what_began_before_a_restart_ends_after_it(
         assert [title for _, title, _ in await until_sent(inbox, 2)] == [BEGUN, OVER]
 
 
+async def test_a_target_that_is_added_later_gets_what_is_open(
+    desk: Desk, inbox: Receiver, make_settings: Callable[..., Settings]
+) -> None:
+    inbox.answer = always(503)
+    async with serve(make_settings(notify_urls=url_of(inbox))):
+        await desk.database.execute(UNCONFIRMED, "AAPL")
+        await inbox.count(1)
+    async with listening() as other:
+        both = make_settings(notify_urls=f"{url_of(inbox)} {url_of(other)} {url_of(other)}")
+        for _ in range(2):
+            async with serve(both):
+                ((kind, title, text),) = await until_sent(other, 1)
+                assert (kind, title) == ("failure", BEGUN)
+                assert text.startswith("AAPL: ")
+        async with serve(both):
+            await desk.database.execute(CONFIRMED)
+            assert [title for _, title, _ in await until_sent(other, 2)] == [BEGUN, OVER]
+
+
+async def test_a_locked_table_of_backups_delays_no_alarm_about_an_exit(desk: Desk, inbox: Receiver) -> None:
+    desk.configure("system", notify={"backup_max_age_days": 1})
+    app = await desk.open(notify_urls=url_of(inbox))
+    await until_alarm(app, "backup_missing")
+    async with desk.database.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE database_backups")
+        await desk.database.execute(UNCONFIRMED, "AAPL")
+        await until_sent(inbox, 1)
+        await until_alarm(app, "positions_unconfirmed")
+        await until_alarm(app, "backup_missing")
+
+
 async def test_an_alarm_that_was_seen_before_the_clock_stepped_back_ends_all_the_same(desk: Desk) -> None:
     app = await desk.open()
     await desk.database.execute(
@@ -212,6 +243,10 @@ async def test_the_heartbeat_is_asked_while_all_is_well_and_only_then(
     await until_alarm(app, "denied_admin_token")
     await asyncio.sleep(0.5)
     await inbox.count(len(inbox.received) + 2)  # anybody can cause this
+    await ask(app, "PUT", "/admin/system/config", body={"notify": {"backup_max_age_days": 1}})
+    await until_alarm(app, "backup_missing")
+    await asyncio.sleep(0.5)
+    await inbox.count(len(inbox.received) + 2)  # it may last for days
     await desk.database.execute(UNCONFIRMED, "AAPL")
     await asyncio.sleep(1)
     asked = len(inbox.received)
