@@ -37,7 +37,7 @@ LOOK_SECONDS = 2.0
 SEEN_EVERY_SECONDS, END_AFTER_SECONDS = 3.0, 12.0
 # A process that has just started does not see all that it will see; what it saw before is ended no sooner.
 START_SECONDS = 30.0
-# What is over sooner is not told, such as a list that is missing after a start.
+# What is over sooner is not announced, such as a list that is missing after a start.
 ANNOUNCE_AFTER_SECONDS = 30.0
 COST_FACTOR = 20  # it takes at most 5 % of the time
 _LONGEST_PAUSE_SECONDS = 10.0
@@ -57,7 +57,7 @@ class Watch:
         self._seen_at = 0.0
         self._summarised: datetime | None = None
         self._failing_since: float | None = None  # no look has succeeded since
-        self._told_directly: Alarm | None = None
+        self._announced_directly: Alarm | None = None
         self._sending: set[asyncio.Task[Reason | None]] = set()  # messages that cannot be stored
         self._has_introduced = False  # what is open to targets that are new in NOTIFY_URLS
 
@@ -85,12 +85,12 @@ class Watch:
                 async with asyncio.timeout(_LIMIT_SECONDS):
                     await self.look()
             except TRANSIENT_DB_ERRORS:
-                self._tell_failing(database_alarm())
+                self._announce_failing(database_alarm())
                 raise
             except Exception as error:
-                self._tell_failing(workers_alarm([f"{name} ({describe(error)})"]))
+                self._announce_failing(workers_alarm([f"{name} ({describe(error)})"]))
                 raise
-            self._tell_recovered()
+            self._announce_recovery()
             self._context.supervisor.beat(name)
             pause = min(max(LOOK_SECONDS, COST_FACTOR * (time.monotonic() - started)), _LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause)
@@ -139,26 +139,26 @@ class Watch:
         if await repository.enqueue_for_new(connection, targets=keys, **messages.begun(begun)._asdict()):
             self._context.wakeups.notify("notifications")
 
-    def _tell_failing(self, alarm: Alarm) -> None:
-        """Tell every target why alarms cannot be found, once they could not be for a while.
+    def _announce_failing(self, alarm: Alarm) -> None:
+        """Announce to every target why alarms cannot be found, once they could not be for a while.
 
-        Not by the outbox: it is in the database, and only a look fills it. Each process tells it, and does
+        Not by the outbox: it is in the database, and only a look fills it. Each process announces it, and does
         not try again.
         """
         now = time.monotonic()
         self._failing_since = self._failing_since or now
-        if self._told_directly or now - self._failing_since < ANNOUNCE_AFTER_SECONDS:
+        if self._announced_directly or now - self._failing_since < ANNOUNCE_AFTER_SECONDS:
             return
-        self._told_directly = alarm
+        self._announced_directly = alarm
         since = self._context.clock.now() - timedelta(seconds=now - self._failing_since)
         log.warning("alarm", code=alarm.code, subject=alarm.subject)
         with messages.language(self._context.config.system.notify.language):
             self._send(messages.begun([(alarm, since)]))
 
-    def _tell_recovered(self) -> None:
-        """Tell every target that alarms are found again, where it was told that they could not be."""
+    def _announce_recovery(self) -> None:
+        """Announce that alarms are found again, where it was announced that they could not be."""
         since, self._failing_since = self._failing_since, None
-        alarm, self._told_directly = self._told_directly, None
+        alarm, self._announced_directly = self._announced_directly, None
         if alarm is None or since is None:
             return
         now = self._context.clock.now()
@@ -185,15 +185,15 @@ class Watch:
         for each in ended:
             log.info("alarm ended", code=each.code, subject=each.subject)
         queued = 0
-        if told := [each for each in ended if each.is_announced]:
-            queued += await self._enqueue(connection, messages.over(told))
+        if over := [each for each in ended if each.is_announced]:
+            queued += await self._enqueue(connection, messages.over(over))
         if self._targets:
             queued += await self._announce(connection, alarms, notify)
         if queued:
             self._context.wakeups.notify("notifications")
 
     async def _end_settled(self, connection: Connection, alarms: Sequence[Alarm]) -> list[Ended]:
-        """End alarms that a person has settled and that have begun anew since: they are told again."""
+        """End alarms that a person has settled and that have begun anew since: they are announced again."""
         since = {
             (alarm.code, alarm.subject): alarm.since
             for alarm in alarms
@@ -207,8 +207,8 @@ class Watch:
         )
 
     async def _announce(self, connection: Connection, alarms: Sequence[Alarm], notify: Notify) -> int:
-        told = set(SEVERITIES[: SEVERITIES.index(notify.min_severity) + 1])
-        due = {(alarm.code, alarm.subject): alarm for alarm in alarms if alarm.severity in told}
+        announced = set(SEVERITIES[: SEVERITIES.index(notify.min_severity) + 1])
+        due = {(alarm.code, alarm.subject): alarm for alarm in alarms if alarm.severity in announced}
         found = await repository.lock_unannounced(
             connection,
             codes=[code for code, _ in due],
