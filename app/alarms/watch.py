@@ -142,8 +142,7 @@ class Watch:
     def _announce_failing(self, alarm: Alarm) -> None:
         """Announce to every target why alarms cannot be found, once they could not be for a while.
 
-        Not by the outbox: it is in the database, and only a look fills it. Each process announces it, and does
-        not try again.
+        Not by the outbox: it is in the database, and only a look fills it. Each process announces it, once.
         """
         now = time.monotonic()
         self._failing_since = self._failing_since or now
