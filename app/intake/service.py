@@ -241,12 +241,13 @@ class IntakeService:
     def _post(self, alert: Alert, fields: Fields, source: AlertSource, envelope: Envelope) -> Post:
         webhook = self._context.config.webhook
         ages = webhook.max_signal_age_seconds
+        key = envelope.idempotency_key
         alert, too_old = check_age(alert, fields, source.max_source_age_seconds, self._context.clock.now())
         return Post(
             alert=alert,
             max_age=ages.buy if alert.reading.type == SignalType.BUY else ages.sell,
-            header_key=header_key(envelope.idempotency_key) if envelope.idempotency_key else None,
-            body_key=body_key(alert.digest, webhook.dedupe_window_seconds),
+            header_key=header_key(key, source.name) if key else None,
+            body_key=body_key(alert.digest, webhook.dedupe_window_seconds, source.name),
             source=source.name,
             quota=source.per_minute if is_limited(alert.reading) else None,
             rejection=too_old or alert.reading.reason,

@@ -153,6 +153,10 @@ class RefusalCode(Code):
         "access.default_rotation",
         "the secret of {name} is WEBHOOK_SECRET: replace it in .env",
     )
+    ROTATION_OPEN = (
+        "access.rotation_open",
+        "{name} still has a previous secret: give all its alerts the current one, then empty previous_secret",
+    )
     # of a list and its source
     NO_TICKER = "no_ticker", "line {line}, column {column} is not a ticker: use 1 to 20 of A-Z 0-9 . -"
     ENTRY_NO_TICKER = (

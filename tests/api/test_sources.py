@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.config.model import WEBHOOK_FILE
+from app.intake import repository, storing
+from app.intake.dedupe import body_key
+from app.intake.storing import Post
+from app.intake.unanswered import UnansweredPosts
+from app.signals.alert import read_alert, read_fields
 from tests.api.operator import BEARER as OPERATOR
 from tests.api.operator import ask
 
@@ -152,15 +157,16 @@ async def test_another_address_is_refused_counted_and_shown_and_not_stored(
     assert len(await signals(app)) == 1
 
 
-async def test_a_quota_holds_over_two_processes_and_never_refuses_an_exit(
+async def test_a_quota_counts_the_signals_of_every_process_and_never_refuses_an_exit(
     start_app: StartApp, tmp_path: Path
 ) -> None:
     configure(tmp_path, {**DESK_SOURCE, "per_minute": 5}, {"name": "default", "per_minute": 2})
     first, second = await start_app(webhook_secret=MAIN), await start_app(webhook_secret=MAIN)
     apps = (first, second)
-    posts = [post(apps[n % 2], DESK, ticker=f"B{n}") for n in range(20)]
-    answers = await asyncio.gather(*posts)
-    assert sorted(status for status, _ in answers) == [202] * 5 + [503] * 15
+    assert [(await post(apps[n % 2], DESK, ticker=f"A{n}"))[0] for n in range(3)] == [202] * 3
+    answers = await asyncio.gather(*(post(first, DESK, ticker=f"B{n}") for n in range(9)))
+    assert sorted(status for status, _ in answers) == [202] * 2 + [503] * 7
+    assert (await post(second, DESK, ticker="C"))[0] == 503
     refused = next(answer for status, answer in answers if status == 503)
     assert refused["detail"] == "source desk: more than 5 signals within a minute"
     for action in ("sell", "close", "cancel", "unheard-of"):
@@ -168,8 +174,7 @@ async def test_a_quota_holds_over_two_processes_and_never_refuses_an_exit(
             assert (await post(app, DESK, ticker="B1", action=action, n=id(app)))[0] == 202
     assert (await post(first, DESK, action="short"))[0] == 503
     # another source has its own
-    answers = await asyncio.gather(*(post(apps[n % 2], MAIN, ticker=f"D{n}") for n in range(6)))
-    assert sorted(status for status, _ in answers) == [202] * 2 + [503] * 4
+    assert [(await post(apps[n % 2], MAIN, ticker=f"D{n}"))[0] for n in range(4)] == [202, 202, 503, 503]
 
     # a minute later there is room again
     await first.context.pool.execute("UPDATE signals SET received_at = received_at - interval '61 s'")
@@ -177,6 +182,83 @@ async def test_a_quota_holds_over_two_processes_and_never_refuses_an_exit(
     # times ahead of the clock, after it was put back, do not use the quota up
     await first.context.pool.execute("UPDATE signals SET received_at = received_at + interval '1 h'")
     assert [(await post(app, DESK, ticker="AHEAD", n=id(app)))[0] for app in apps] == [202, 202]
+
+
+async def test_a_process_that_stalls_or_a_count_that_takes_long_delays_no_exit(
+    start_app: StartApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(tmp_path, {**DESK_SOURCE, "per_minute": 1})
+    first, second = await start_app(webhook_secret=MAIN), await start_app(webhook_secret=MAIN)
+    # the first process stops in the middle of a commit that stores an entry of the limited source
+    async with first.context.pool.acquire() as stalled:
+        transaction = stalled.transaction()
+        await transaction.start()
+        waiting = _post_of("STALLED", quota=1)
+        await storing.store(stalled, [waiting], UnansweredPosts(first.context))
+        answers = await asyncio.gather(
+            *(post(second, DESK, ticker="A", action=action) for action in ("buy", "sell", "close"))
+        )
+        assert [status for status, _ in answers] == [202] * 3
+        await transaction.rollback()
+    assert (await post(second, DESK, ticker="B"))[0] == 503
+    slow = "SELECT pg_sleep(30), $1::text[], $2::integer[]"
+    monkeypatch.setitem(repository._SQL, "count_last_minute", slow)  # noqa: SLF001
+    actions = ("buy", "sell")
+    answers = await asyncio.gather(*(post(second, DESK, ticker="C", action=action) for action in actions))
+    assert [status for status, _ in answers] == [202, 202]
+
+
+async def test_duplicates_and_repeated_commits_are_not_refused_by_a_quota_and_use_none_of_it(
+    start_app: StartApp, tmp_path: Path
+) -> None:
+    configure(tmp_path, {**DESK_SOURCE, "per_minute": 2})
+    app = await start_app(webhook_secret=MAIN)
+    answers = await asyncio.gather(*(post(app, DESK, ticker="A") for _ in range(5)))
+    assert [status for status, _ in answers] == [202] * 5
+    assert len({answer["signal_id"] for _, answer in answers}) == 1
+    assert (await post(app, DESK, ticker="B"))[0] == 202
+    assert (await post(app, DESK, ticker="C"))[0] == 503
+    _, answer = await post(app, DESK, ticker="B")
+    assert answer["duplicate"]
+
+    # the commit of a batch succeeds, its result is lost, and so the batch is stored again
+    posts = [_post_of(ticker, quota=4) for ticker in "DEF"]
+    async with app.context.pool.acquire() as connection:
+        unanswered = UnansweredPosts(app.context)
+        once = await storing.store(connection, posts, unanswered)
+        assert [resolution.signal_id for resolution in once] == [posts[0].id, posts[1].id, None]
+        assert await storing.store(connection, posts, unanswered) == once
+
+
+async def test_keys_and_bodies_of_one_source_are_nothing_to_another(
+    start_app: StartApp, tmp_path: Path
+) -> None:
+    configure(tmp_path, DESK_SOURCE, ROBOT_SOURCE)
+    app = await start_app(webhook_secret=MAIN)
+    ids = set()
+    for number, secret in enumerate((MAIN, DESK, ROBOT)):
+        body = {"ticker": "A", "action": "sell", "n": number}
+        headers = {"X-Webhook-Secret": secret, "Idempotency-Key": "1"}
+        for is_duplicate in (False, True):
+            async with app.http.post("/webhook/in", json=body, headers=headers) as answer:
+                assert answer.status == 202
+                accepted = await answer.json()
+            assert accepted["duplicate"] is is_duplicate
+        ids.add(accepted["signal_id"])
+    async with app.http.post("/webhook/in", json={**body, "n": 0}, headers=headers) as answer:
+        assert answer.status == 422  # its own key for another body
+    for secret in (MAIN, DESK, DESK_BEFORE):
+        _, accepted = await post(app, secret, ticker="B")
+        assert accepted["duplicate"] is (secret == DESK_BEFORE)  # the same source as DESK
+        ids.add(accepted["signal_id"])
+    assert len(ids) == 5
+
+
+def _post_of(ticker: str, quota: int) -> Post:
+    """An entry of the desk that waits to be stored."""
+    body = json.dumps({"ticker": ticker, "action": "buy"}).encode()
+    alert = read_alert(body, read_fields(body))
+    return Post(alert, 60, None, body_key(alert.digest, 60, "desk"), source="desk", quota=quota)
 
 
 async def test_a_refused_entry_says_when_to_come_back_and_is_among_the_refused(
@@ -307,6 +389,10 @@ async def test_an_operator_adds_changes_rotates_and_deletes_a_source(
     both = made["secret"], rotated["secret"]
     assert [(await post(app, secret, ticker=f"B{n}"))[0] for n, secret in enumerate(both)] == [202, 202]
     await ask(app, "POST", "/admin/sources/default/rotate", 409)
+    # a second rotation would refuse the alerts that still have the first secret
+    again = await ask(app, "POST", "/admin/sources/desk/rotate", 409)
+    assert "empty previous_secret" in again["detail"]
+    assert [(await post(app, secret, ticker=f"C{n}"))[0] for n, secret in enumerate(both)] == [202, 202]
     await ask(app, "DELETE", "/admin/sources/a%2Fb%20%C3%A9")
     assert (await post(app, ROBOT))[0] == 401
     await ask(app, "DELETE", "/admin/sources/nobody", 404)
@@ -321,6 +407,6 @@ async def test_an_operator_adds_changes_rotates_and_deletes_a_source(
         ("source.delete", "a/b é"), ("source.rotate", "desk"), ("source.change", "default"),
         ("source.change", "default"), ("source.create", "a/b é"), ("source.create", "desk"),
     ]  # fmt: skip
-    rotation = next(each for each in log if each["target"] == "desk" and each["action"] == "source.rotate")
+    rotation = next(each for each in log if (each["action"], each["result"]) == ("source.rotate", "done"))
     assert rotation["after"]["sources.desk"]["secret"] == "*** (new)"
     assert not any(secret in json.dumps(log) for secret in (made["secret"], rotated["secret"], ROBOT))

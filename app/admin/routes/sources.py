@@ -142,14 +142,19 @@ async def delete_source(store: Store, actor: CurrentActor, name: Name) -> Source
 
 @router.post("/{name:path}/rotate", responses={**CHANGE_REFUSALS, **_NO_SUCH})
 async def rotate_secret(store: Store, actor: CurrentActor, name: Name) -> SourceSecret:
-    """Make a new secret for a source. The one before counts, too, until it is removed or replaced."""
+    """Make a new secret for a source. The one before counts, too, until it is removed.
+
+    While there is a previous secret this is a conflict: alerts may still have it, exits too.
+    """
     made = secrets.token_urlsafe(_SECRET_BYTES)
 
     def edit(config: Config) -> Mapping[str, Document]:
         if name == DEFAULT_SOURCE:
             raise ConflictError(RefusalCode.DEFAULT_ROTATION, name=repr(name))
-        before = config.alert_sources[_place_of(config, name)].secret
-        return _changed(config, name, {"secret": made, "previous_secret": before})
+        source = config.alert_sources[_place_of(config, name)]
+        if source.previous_secret is not None:
+            raise ConflictError(RefusalCode.ROTATION_OPEN, name=repr(name))
+        return _changed(config, name, {"secret": made, "previous_secret": source.secret})
 
     await store.change(actor, "source.rotate", edit, target=name)
     return SourceSecret(name=name, secret=made)
