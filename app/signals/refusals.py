@@ -157,6 +157,10 @@ class RefusalCode(Code):
         "access.rotation_open",
         "{name} still has a previous secret: give all its alerts the current one, then empty previous_secret",
     )
+    IGNORED_ENTRIES = (
+        "access.ignored_entries",
+        "sources: an entry is not valid and is ignored: correct it in config/webhook_config.json",
+    )
     # of a list and its source
     NO_TICKER = "no_ticker", "line {line}, column {column} is not a ticker: use 1 to 20 of A-Z 0-9 . -"
     ENTRY_NO_TICKER = (

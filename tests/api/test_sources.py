@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.config.model import WEBHOOK_FILE
+from app.config.model import SYSTEM_FILE, WEBHOOK_FILE
 from app.intake import repository, storing
 from app.intake.dedupe import body_key
 from app.intake.storing import Post
 from app.intake.unanswered import UnansweredPosts
 from app.signals.alert import read_alert, read_fields
+from tests.api.conftest import ADMIN_TOKEN
 from tests.api.operator import BEARER as OPERATOR
 from tests.api.operator import ask
 
@@ -37,6 +39,7 @@ SHOWN = (  # everything that may show a part of the configuration or of a post
     "/admin/database/export", "/admin/page/sources", "/admin/page/refused", "/admin/page/actions",
 )  # fmt: skip
 SECONDS = 30
+ADMIN_DIGEST = sha256(ADMIN_TOKEN.encode()).hexdigest()
 
 
 def configure(folder: Path, *sources: Mapping[str, Any]) -> None:
@@ -114,6 +117,52 @@ async def test_a_rotation_counts_at_once_in_every_process(start_app: StartApp, t
     configure(tmp_path, {"name": "desk"})  # not valid: the last valid one stays
     await until(first, lambda: first.context.config_problems)
     assert (await post(first, ROBOT, ticker="B"))[0] == 202
+
+
+@pytest.mark.parametrize(
+    ("documents", "reason"),
+    [
+        ({WEBHOOK_FILE: {"sources": [{"name": "desk", "secret": MAIN}]}}, "the same as WEBHOOK_SECRET"),
+        ({WEBHOOK_FILE: {"sources": ["x", DESK_SOURCE]}}, "sources[0]"),
+        ({WEBHOOK_FILE: {"sources": {"a": 1}}}, "sources: "),
+        (
+            {WEBHOOK_FILE: {"sources": [DESK_SOURCE, {"name": "Desk", "secret": ROBOT}]}},
+            "names must be unique",
+        ),
+        ({WEBHOOK_FILE: {"sources": [{**DESK_SOURCE, "previous_secrets": [ROBOT]}]}}, "previous_secrets"),
+        ({SYSTEM_FILE: {"tokens": ["x"]}}, "tokens[0]"),
+        ({SYSTEM_FILE: {"tokens": [{"name": "t", "sha256": ADMIN_DIGEST, "scope": "read"}]}}, "ADMIN_TOKEN"),
+    ],
+    ids=str,
+)
+async def test_a_list_that_is_not_valid_at_the_start_is_a_problem_and_the_rest_counts(
+    start_app: StartApp, tmp_path: Path, documents: Mapping[str, Any], reason: str
+) -> None:
+    ((file, document),) = documents.items()
+    (tmp_path / file).write_text(json.dumps(document))
+    for name in ("one", "two"):  # the second start takes over the revision of the first
+        app = await start_app(webhook_secret=MAIN)
+        await until(app, lambda app=app: app.context.config_problems)
+        assert reason in str(app.context.config_problems[file])
+        assert (await post(app, MAIN, action="sell"))[0] == 202
+        is_desk_valid = DESK_SOURCE["name"] in {source.name for source in app.context.config.alert_sources}
+        assert (await post(app, DESK))[0] == (202 if is_desk_valid and DESK in json.dumps(document) else 401)
+        await ask(app, "GET", "/admin/sources")
+        await ask(app, "POST", "/admin/sources", 201 if file == SYSTEM_FILE else 409, body={"name": name})
+    # a pause is possible whatever is wrong
+    await ask(app, "POST", "/admin/delivery/pause")
+
+
+async def test_the_secret_of_the_environment_is_rotated_without_a_refused_post(
+    start_app: StartApp, tmp_path: Path
+) -> None:
+    configure(tmp_path, {"name": "default", "previous_secret": MAIN})  # before .env has the new secret
+    before = await start_app(webhook_secret=MAIN)
+    assert (await post(before, MAIN))[0] == 202
+    after = await start_app(webhook_secret=ROBOT)
+    assert [(await post(after, secret, ticker=secret))[0] for secret in (MAIN, ROBOT)] == [202, 202]
+    assert not before.context.config_problems
+    assert not after.context.config_problems
 
 
 async def test_without_a_secret_in_the_environment_anyone_is_default_and_a_source_is_itself(
