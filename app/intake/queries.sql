@@ -62,7 +62,8 @@ CROSS JOIN LATERAL (
 SELECT id FROM signals WHERE id = ANY ($1::uuid[]);
 
 -- name: last_arrivals
--- $1 names of sources. When the newest signal of each arrived; imported history does not count.
+-- $1 names of sources. When the newest signal of each arrived; imported history does not count. Those of `default` have no index: it
+-- has none if there is none among the newest 100,000 signals.
 SELECT wanted.source, newest.at
 FROM unnest($1::text[]) AS wanted (source)
 CROSS JOIN LATERAL (
@@ -73,6 +74,7 @@ CROSS JOIN LATERAL (
     UNION ALL
     (SELECT received_at FROM signals
      WHERE wanted.source = 'default' AND source_of(source, type) = 'default' AND imported_at IS NULL
+       AND seq > (SELECT max(seq) FROM signals) - 100000
      ORDER BY seq DESC
      LIMIT 1)
 ) AS newest;

@@ -355,6 +355,7 @@ class RefusalCode(Code):
     VALUE_PARTS_CHARACTERS = "value.parts_characters", "characters"
     VALUE_PARTS_ENTRIES = "value.parts_entries", "entries"
     NUL = "nul", "must not contain NUL"
+    HALF_PAIR = "half_pair", "must not contain half of a surrogate pair: it is not text"
     # of an import or a clearance
     NO_EXPORT = (
         "no_export",

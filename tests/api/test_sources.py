@@ -170,8 +170,19 @@ async def test_without_a_secret_in_the_environment_anyone_is_default_and_a_sourc
 ) -> None:
     configure(tmp_path, DESK_SOURCE)
     app = await start_app()
-    assert [(await post(app, secret, ticker=f"T{secret}"))[0] for secret in ("", "x", DESK)] == [202] * 3
-    assert [source for _, source in await signals(app)] == ["desk", "default", "default"]
+    # "x" may be the secret of a source that was deleted
+    assert [(await post(app, secret, ticker=f"T{secret}"))[0] for secret in ("", "x", DESK)] == [
+        202,
+        401,
+        202,
+    ]
+    assert (await post(app, "", secret="x"))[0] == 401
+    assert [source for _, source in await signals(app)] == ["desk", "default"]
+    async with app.http.get("/admin/page/sources", headers=OPERATOR) as answer:
+        assert "WEBHOOK_SECRET is empty" in await answer.text()
+    configure(tmp_path, {"name": "default", "per_minute": 9})
+    await until(app, lambda: app.context.config.alert_sources[0].per_minute == 9)
+    assert (await post(app, "x", ticker="D"))[0] == 202  # no source has a secret
 
 
 @pytest.mark.parametrize("place", ["header", "field"])
@@ -217,7 +228,7 @@ async def test_a_quota_counts_the_signals_of_every_process_and_never_refuses_an_
     assert sorted(status for status, _ in answers) == [202] * 2 + [503] * 7
     assert (await post(second, DESK, ticker="C"))[0] == 503
     refused = next(answer for status, answer in answers if status == 503)
-    assert refused["detail"] == "source desk: more than 5 signals within a minute"
+    assert refused["detail"] == "source desk has reached its limit of signals a minute (5)"
     for action in ("sell", "close", "cancel", "unheard-of"):
         for app in apps:
             assert (await post(app, DESK, ticker="B1", action=action, n=id(app)))[0] == 202
@@ -228,6 +239,9 @@ async def test_a_quota_counts_the_signals_of_every_process_and_never_refuses_an_
     # a minute later there is room again
     await first.context.pool.execute("UPDATE signals SET received_at = received_at - interval '61 s'")
     assert [(await post(app, DESK, ticker="LATER", n=id(app)))[0] for app in apps] == [202, 202]
+    # imported history does not use the quota up
+    await first.context.pool.execute("UPDATE signals SET imported_at = now()")
+    assert [(await post(app, DESK, ticker="IMPORT", n=id(app)))[0] for app in apps] == [202, 202]
     # times ahead of the clock, after it was put back, do not use the quota up
     await first.context.pool.execute("UPDATE signals SET received_at = received_at + interval '1 h'")
     assert [(await post(app, DESK, ticker="AHEAD", n=id(app)))[0] for app in apps] == [202, 202]
@@ -322,7 +336,7 @@ async def test_a_refused_entry_says_when_to_come_back_and_is_among_the_refused(
     async with app.http.post("/webhook/in", json={**first, "ticker": "B"}, headers=headers) as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     assert [(each["status"], each["reason"]) for each in await refused_posts(app, 1)] == [
-        (503, "source desk: more than 1 signals within a minute")
+        (503, "source desk has reached its limit of signals a minute (1)")
     ]
 
 
@@ -355,6 +369,12 @@ async def test_an_old_entry_is_rejected_and_an_old_exit_passes_with_a_remark(
     _, code, remark = await outcome(DESK, ticker="D", action="sell", time=old)
     assert code != "too_old_at_source"
     assert (remark["code"], remark["params"]["limit"]) == ("remark.late", 30)
+    ahead = (now + timedelta(minutes=6)).isoformat()
+    for unread in (ahead, "202611290830", "20261129083000", "2026-11-29"):
+        status, _, remark = await outcome(DESK, ticker="E", n=unread, time=unread)
+        assert (status, remark["code"]) == ("received", "remark.time")
+    assert (await outcome(DESK, ticker="F", time=str(int(now.timestamp()) - 600)))[0] == "rejected"
+    assert (await outcome(DESK, ticker="F", time=int(now.timestamp() - 600) * 1000))[0] == "rejected"
     for time, remark_code in (("{{time}}", "remark.time"), (None, "remark.no_time"), (10**30, "remark.time")):
         status, _, remark = await outcome(DESK, ticker="E", n=str(time), time=time)
         assert (status, remark["code"]) == ("received", remark_code)
@@ -368,11 +388,19 @@ async def test_no_secret_of_a_source_is_shown_anywhere(
     configure(tmp_path, DESK_SOURCE)
     app = await start_app(webhook_secret=MAIN)
     configure(tmp_path, {**DESK_SOURCE, "secret": ROBOT, "per_minute": 9})
+    # as a version that knows no sources stores an edit of them
+    unmasked = json.dumps({"sources": [DESK_SOURCE], "sources.desk": {**DESK_SOURCE, "key": ROBOT}})
+    await app.context.pool.execute(
+        "INSERT INTO actions (session, origin, action, target, before, after, result)"
+        " VALUES ('file', 'f', 'config.edit', 'f', $1, $1, 'done')",
+        unmasked,
+    )
     await until(app, lambda: app.context.config.alert_sources[0].per_minute == 9)
     headers = {"X-Webhook-Secret": ROBOT}
     for body in (
         f'{{"ticker": "{{{{{MAIN}}}}}"}}',
         f"no JSON {DESK_BEFORE} {ROBOT}",
+        json.dumps({"ticker": "x" * 90 + MAIN}),  # the reason quotes 100 characters
         f"{MAIN}{ROBOT}" * 6000,
     ):
         async with app.http.post("/webhook/in", data=body, headers=headers) as answer:
@@ -382,7 +410,11 @@ async def test_no_secret_of_a_source_is_shown_anywhere(
     assert (await post(app, ROBOT, secret=ROBOT, ticker="A"))[0] == 202
     configure(tmp_path, {**DESK_SOURCE, "secret": ROBOT, "previous_secret": ROBOT})
     await until(app, lambda: app.context.config_problems)
-    await refused_posts(app, 3)
+    posts = await refused_posts(app, 4)
+    assert not any(MAIN[:5] in each["reason"] for each in posts)
+    for wrong in ({"secret": {"a": ROBOT}}, {"previous_secrets": ROBOT}, {"Secret": ROBOT}, ROBOT, [ROBOT]):
+        refused = await ask(app, "POST", "/admin/sources", 422, body=wrong)
+        assert ROBOT not in json.dumps(refused)
     for path in SHOWN:
         method = "POST" if path == "/admin/database/export" else "GET"
         async with app.http.request(method, path, headers=OPERATOR) as answer:
@@ -417,6 +449,15 @@ async def test_an_operator_adds_changes_rotates_and_deletes_a_source(
     ):
         refused = await ask(app, "POST", "/admin/sources", 422, body=wrong)
         assert reason in refused["detail"]
+
+    for wrong in (
+        {"name": "\ud800"},
+        {"name": "x", "secret": "\udfff1234567"},
+        {"name": "x", "allow_from": ["\ud800"]},
+    ):
+        refused = await ask(app, "POST", "/admin/sources", 422, body=wrong)
+        assert "half of a surrogate pair" in refused["detail"][0]["msg"]
+    await ask(app, "POST", "/admin/finviz/strategies", 422, body={"name": "\ud800", "url": "list:A"})
 
     (default, desk, other) = (await ask(app, "GET", "/admin/sources"))["sources"]
     assert [each["values"]["name"] for each in (default, desk, other)] == ["default", "desk", "a/b é"]

@@ -8,7 +8,9 @@ from app.admin.fields import Field, fields_of
 from app.admin.routes import sources as api
 from app.admin.routes.configuration import section_values
 from app.config.access import DEFAULT_SOURCE, SECRET_FIELDS, AlertSource, default_source
+from app.config.model import WEBHOOK_FILE
 from app.db.pool import Connection
+from app.web.dependencies import context_of
 
 if TYPE_CHECKING:
     from app.config.model import Source
@@ -16,13 +18,15 @@ if TYPE_CHECKING:
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """Return each source with its fields, and those of a new one."""
+    context = context_of(request)
     listed = await api.sources(request, connection)
     return {
         "sources": [
             (each.values.name, each.last_signal_at, _fields(each.values.model_dump()))
             for each in listed.sources
         ],
-        "problem": listed.problem,
+        "problem": context.config_problems.get(WEBHOOK_FILE),
+        "is_open": not context.settings.webhook_secret,
         "blank": _fields({**section_values(default_source()), "name": ""}),
         "default_source": DEFAULT_SOURCE,
     }
