@@ -142,7 +142,11 @@ async def test_a_list_that_is_not_valid_at_the_start_is_a_problem_and_the_rest_c
     (tmp_path / file).write_text(json.dumps(document))
     for name in ("one", "two"):  # the second start takes over the revision of the first
         app = await start_app(webhook_secret=MAIN)
-        await until(app, lambda app=app: app.context.config_problems)
+
+        def problems(app: AppServer = app) -> object:
+            return app.context.config_problems
+
+        await until(app, problems)
         assert reason in str(app.context.config_problems[file])
         assert (await post(app, MAIN, action="sell"))[0] == 202
         is_desk_valid = DESK_SOURCE["name"] in {source.name for source in app.context.config.alert_sources}

@@ -122,7 +122,7 @@ def test_differences_are_masked_and_name_only_what_differs() -> None:
 
 
 def test_of_sources_and_tokens_known_fields_are_shown_and_the_rest_is_masked() -> None:
-    entry = {
+    entry: dict[str, Any] = {
         "name": "desk", "secret": "s3cret-1", "previous_secrets": ["s3cret-2"], "Secret": "s3cret-3",
         "per_minute": 5, "max_source_age_seconds": {"buy": 60, "key": "s3cret-4"},
     }  # fmt: skip
@@ -131,12 +131,13 @@ def test_of_sources_and_tokens_known_fields_are_shown_and_the_rest_is_masked() -
         "per_minute": 5, "max_source_age_seconds": {"buy": 60, "key": MASK},
     }  # fmt: skip
     token = {"name": "t", "sha256": "s3cret", "scope": "read"}
-    after = {WEBHOOK_FILE: {"sources": [entry]}, SYSTEM_FILE: {"tokens": [token]}}
+    after: dict[str, Any] = {WEBHOOK_FILE: {"sources": [entry]}, SYSTEM_FILE: {"tokens": [token]}}
     old, new = differences({}, after)
     assert (old, new) == ({}, {"sources.desk": shown, "tokens.t": {**token, "sha256": MASK}})
+    listed: Any
     for listed in ({"a": "s3cret"}, ["s3cret"], "s3cret"):
         assert differences({}, {WEBHOOK_FILE: {"sources": listed}})[1] == {"sources": MASK}
-    changed = {WEBHOOK_FILE: {"sources": [{**entry, "secret": "s3cret-5"}]}}
+    changed: dict[str, Any] = {WEBHOOK_FILE: {"sources": [{**entry, "secret": "s3cret-5"}]}}
     _, new = differences(after, changed)
     assert new == {"sources.desk": {**shown, "secret": f"{MASK} (new)"}}
     assert masked_stored(new) == new
