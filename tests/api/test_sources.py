@@ -221,6 +221,13 @@ async def test_another_address_is_refused_counted_and_shown_and_not_stored(
     assert len(await signals(app)) == 1
 
 
+async def set_for_all(app: AppServer, change: str) -> None:
+    """Change all signals, between two transactions of the application."""
+    async with app.context.pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE signals IN SHARE ROW EXCLUSIVE MODE")
+        await connection.execute(f"UPDATE signals SET {change}")  # noqa: S608 - of this test
+
+
 async def test_a_quota_counts_the_signals_of_every_process_and_never_refuses_an_exit(
     start_app: StartApp, tmp_path: Path
 ) -> None:
@@ -241,13 +248,13 @@ async def test_a_quota_counts_the_signals_of_every_process_and_never_refuses_an_
     assert [(await post(apps[n % 2], MAIN, ticker=f"D{n}"))[0] for n in range(4)] == [202, 202, 503, 503]
 
     # a minute later there is room again
-    await first.context.pool.execute("UPDATE signals SET received_at = received_at - interval '61 s'")
+    await set_for_all(first, "received_at = received_at - interval '61 s'")
     assert [(await post(app, DESK, ticker="LATER", n=id(app)))[0] for app in apps] == [202, 202]
     # imported history does not use the quota up
-    await first.context.pool.execute("UPDATE signals SET imported_at = now()")
+    await set_for_all(first, "imported_at = now()")
     assert [(await post(app, DESK, ticker="IMPORT", n=id(app)))[0] for app in apps] == [202, 202]
     # times ahead of the clock, after it was put back, do not use the quota up
-    await first.context.pool.execute("UPDATE signals SET received_at = received_at + interval '1 h'")
+    await set_for_all(first, "received_at = received_at + interval '1 h'")
     assert [(await post(app, DESK, ticker="AHEAD", n=id(app)))[0] for app in apps] == [202, 202]
 
 
