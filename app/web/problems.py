@@ -102,7 +102,7 @@ def _in_words(error: dict[str, Any]) -> dict[str, Any]:
 def _may_be_secret(error: dict[str, Any]) -> bool:
     """Return whether what was sent is not sent back: a field for a secret, an unknown one, a whole body."""
     place = error["loc"]
-    is_whole = len(place) == 1 and place[0] == "body"
+    is_whole = not place or place == ("body",)
     return is_whole or error["type"] == "extra_forbidden" or "secret" in str(place[-1]).lower()
 
 
