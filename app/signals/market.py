@@ -11,7 +11,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 _NEW_YORK = ZoneInfo("America/New_York")
-_CLOSES, _CLOSES_EARLY = time(16), time(13)
+_OPENS, _CLOSES, _CLOSES_EARLY = time(9, 30), time(16), time(13)
 # Zones in which hours are those of the exchange. In any other zone Monday to Friday are trading days.
 _ZONES = frozenset(
     {
@@ -61,6 +61,20 @@ def next_daily(after: datetime, at: time, zone: ZoneInfo) -> datetime:
     while (moment := _moment_of(day, at, zone)) <= after:
         day += timedelta(days=1)
     return moment
+
+
+def after_trading_time(start: datetime, duration: timedelta) -> datetime:
+    """Return the moment, in UTC, at which the exchange has been open for `duration` since `start`."""
+    day, left = start.astimezone(_NEW_YORK).date(), duration
+    while True:
+        if is_trading_day(day, _NEW_YORK):
+            closes = early_close(day, _NEW_YORK) or datetime.combine(day, _CLOSES, _NEW_YORK)
+            begin = max(start, datetime.combine(day, _OPENS, _NEW_YORK)).astimezone(UTC)
+            open_for = closes.astimezone(UTC) - begin
+            if open_for >= left:
+                return begin + left
+            left -= max(open_for, timedelta())
+        day += timedelta(days=1)
 
 
 def _moment_of(day: date, at: time, zone: ZoneInfo) -> datetime:

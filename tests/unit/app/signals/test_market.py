@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.signals.market import early_close, is_trading_day, next_daily
+from app.signals.market import after_trading_time, early_close, is_trading_day, next_daily
 
 NEW_YORK, CHICAGO, LONDON = map(ZoneInfo, ("America/New_York", "America/Chicago", "Europe/London"))
 
@@ -100,3 +100,44 @@ def test_a_daily_time_comes_once_for_each_day(after: datetime, at: time, zone: Z
     days = [moment.astimezone(zone).date() for moment in moments]
     assert days == [days[0] + timedelta(days=number) for number in range(11)]
     assert days[0] - after.astimezone(zone).date() <= timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("start", "minutes", "end"),
+    [
+        # on a trading day: from the opening at 14:30 UTC until the close at 21:00, in winter
+        ("2026-12-01T15:00", 60, "2026-12-01T16:00"),
+        ("2026-12-01T09:00", 60, "2026-12-01T15:30"),
+        ("2026-12-01T20:00", 60, "2026-12-01T21:00"),
+        ("2026-12-01T20:30", 60, "2026-12-02T15:00"),
+        ("2026-12-01T23:00", 60, "2026-12-02T15:30"),
+        ("2026-12-02T02:00", 60, "2026-12-02T15:30"),  # still 1 December in New York
+        # over a weekend, and over the change of the clocks: it opens at 13:30 UTC afterwards
+        ("2026-12-04T20:50", 30, "2026-12-07T14:50"),
+        ("2026-03-06T20:50", 30, "2026-03-09T13:50"),
+        # Thanksgiving Day is closed, and the day after ends at 18:00 UTC
+        ("2026-11-25T20:50", 30, "2026-11-27T14:50"),
+        ("2026-11-27T17:50", 30, "2026-11-30T14:50"),
+        ("2026-12-01T14:30", 390, "2026-12-01T21:00"),  # a whole day
+        ("2026-12-01T14:30", 391, "2026-12-02T14:31"),
+    ],
+)
+def test_trading_time_passes_while_the_exchange_is_open(start: str, minutes: int, end: str) -> None:
+    begin = datetime.fromisoformat(start).replace(tzinfo=UTC)
+    found = after_trading_time(begin, timedelta(minutes=minutes))
+    assert found == datetime.fromisoformat(end).replace(tzinfo=UTC)
+
+
+@given(
+    st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.integers(1, 10_080),
+    st.integers(1, 10_080),
+)
+def test_trading_time_adds_up(start: datetime, first: int, second: int) -> None:
+    middle = after_trading_time(start, timedelta(minutes=first))
+    assert after_trading_time(middle, timedelta(minutes=second)) == after_trading_time(
+        start, timedelta(minutes=first + second)
+    )
+    assert middle - start >= timedelta(minutes=first)
+    assert is_trading_day(middle.astimezone(NEW_YORK).date(), NEW_YORK)
+    assert time(9, 30) < middle.astimezone(NEW_YORK).time() <= time(16)
