@@ -216,7 +216,8 @@ SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
 -- Locks at most one row of a ticker that is due, its first; sells and manual orders before buys. With the open position of its ticker,
 -- and what tells why there is none.
 -- An open attempt of the ticker is waited for, also that of a later order. Fails open: no exit waits behind a buy that waits for its
--- decision, behind one that has not left where a position is open, or behind an adjustment that waits for its next attempt.
+-- decision, behind one that has not left where a position is open (such a buy waits for the exit instead), or behind an adjustment that
+-- waits for its next attempt.
 WITH due AS (
     SELECT s.id, s.ticker, s.type, s.seq, s.intent, s.price, s.body, s.round, s.attempts
     FROM signals s
@@ -233,7 +234,12 @@ WITH due AS (
                               OR e.not_before <= statement_timestamp())))) THEN false
           ELSE NOT EXISTS (
               SELECT FROM unfinished_signals e
-              WHERE e.ticker = s.ticker AND e.seq > s.seq AND e.status = 'forwarding')
+              WHERE e.ticker = s.ticker AND e.seq > s.seq
+                AND (e.status = 'forwarding'
+                     -- what passes this buy, as above, is due itself: it is sent first
+                     OR (s.type = 'buy' AND e.type <> 'buy' AND e.status = 'approved' AND e.is_live
+                         AND (e.not_before IS NULL OR e.not_before <= statement_timestamp())
+                         AND EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))))
       END
       AND NOT EXISTS (
           SELECT FROM destinations d
