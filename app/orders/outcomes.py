@@ -424,8 +424,16 @@ async def reject_orphans(context: AppContext, connection: Connection, tickers: l
 
 async def end_overtaken(connection: Connection, ids: Sequence[UUID]) -> None:
     """End entries that have not left, because an exit has overtaken them."""
-    if ids:
-        _note_ended(await repository.end_overtaken(connection, ids=ids))
+    await end_entries(connection, ids, Reason(ReasonCode.OVERTAKEN))
+
+
+async def end_entries(connection: Connection, ids: Sequence[UUID], why: Reason) -> int:
+    """End those of these entries that have not left; return how many."""
+    if not ids:
+        return 0
+    ended = await repository.end_entries(connection, ids=ids, reason=why)
+    _note_ended(ended)
+    return len(ended)
 
 
 def _note_ended(signals: Sequence[EndedSignal]) -> None:

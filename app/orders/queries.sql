@@ -565,19 +565,18 @@ SELECT id, ticker, reason FROM orphan
 SELECT id FROM unfinished_signals
 WHERE type = 'buy' AND status <> 'forwarding' AND is_live AND ($1::text[] IS NULL OR ticker = ANY ($1))
 
--- name: end_overtaken
--- $1 ids of buys, $2 text of the reason. Ends those that have not left.
-WITH overtaken AS (
+-- name: end_entries
+-- $1 ids of buys, $2 reason, $3 its code, $4 its parameters. Ends those that have not left.
+WITH ended AS (
     UPDATE signals
-    SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL, reason = $2, reason_code = 'overtaken',
-        reason_params = '{}'
+    SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL, reason = $2, reason_code = $3, reason_params = $4
     WHERE id = ANY ($1) AND type = 'buy' AND CASE status WHEN 'received' THEN true WHEN 'approved' THEN true ELSE false END
     RETURNING id, ticker, reason
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
-    SELECT id, 'rejected', reason, 'overtaken', '{}' FROM overtaken
+    SELECT id, 'rejected', $2, $3, $4 FROM ended
 )
-SELECT id, ticker, reason FROM overtaken
+SELECT id, ticker, reason FROM ended
 
 -- name: store_paper_delivery
 -- $1 webhook id, $2 headers, $3 body of the request that a live destination would have received.

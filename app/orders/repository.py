@@ -564,9 +564,9 @@ async def find_unsent_entries(connection: Connection, *, tickers: Sequence[str] 
     return [row["id"] for row in await connection.fetch(_SQL["find_unsent_entries"], tickers)]
 
 
-async def end_overtaken(connection: Connection, *, ids: Sequence[UUID]) -> list[EndedSignal]:
+async def end_entries(connection: Connection, *, ids: Sequence[UUID], reason: Reason) -> list[EndedSignal]:
     """Reject those of the buys that have not left; return them."""
-    rows = await connection.fetch(_SQL["end_overtaken"], ids, ReasonCode.OVERTAKEN.english)
+    rows = await connection.fetch(_SQL["end_entries"], ids, *reason.columns())
     return list(map(EndedSignal._make, rows))
 
 

@@ -1,11 +1,14 @@
 """Orders that a person places, and positions that a person closes."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 from pydantic import BaseModel
 
+from app.context import AppContext
 from app.db.pool import Connection
 from app.errors import ConflictError, NoSuchError, RefusedError
 from app.orders.outcomes import end_overtaken
@@ -14,12 +17,16 @@ from app.positions import repository
 from app.positions.repository import Closed, PlacedOrder, Position
 from app.runtime.ids import new_id
 from app.signals.alert import read_fields, spell_ticker
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.refusals import RefusalCode
 from app.signals.statuses import SignalType
 from app.signals.tickers import fold
 
-_BY_PERSON = (SignalType.MANUAL_SELL, SignalType.POSITION_CLOSE, SignalType.SELL_ALL)
-_CLOSING = (SignalType.SELL, *_BY_PERSON)
+log = structlog.get_logger(__name__)
+
+_BY_PEOPLE = (SignalType.MANUAL_SELL, SignalType.POSITION_CLOSE, SignalType.SELL_ALL)
+_CLOSING = (SignalType.SELL, *_BY_PEOPLE)
+_BY_PERSON = Reason(ReasonCode.BY_PERSON)
 _DISMISSED = "dismissed: not open at the broker"
 
 
@@ -38,7 +45,7 @@ async def sell(connection: Connection, ticker: str, max_age_seconds: int) -> Ord
     """
     await lock_approvals_exclusive(connection)
     folded = fold(ticker)
-    already = await repository.pending_orders(connection, tickers=[folded], types=_BY_PERSON)
+    already = await repository.pending_orders(connection, tickers=[folded], types=_BY_PEOPLE)
     tickers = [] if already else [folded]
     return await _place(connection, SignalType.MANUAL_SELL, tickers, max_age_seconds, already, typed=ticker)
 
@@ -58,7 +65,7 @@ async def close(connection: Connection, position_id: UUID, max_age_seconds: int)
     return await _place(connection, SignalType.POSITION_CLOSE, tickers, max_age_seconds, already)
 
 
-async def sell_all(connection: Connection, max_age_seconds: int) -> OrdersPlaced:
+async def sell_all(connection: Connection, max_age_seconds: int, why: Reason = _BY_PERSON) -> OrdersPlaced:
     """Place an order for each open position, and each ticker that is being bought, unless one closes it.
 
     Buys that have not left end. A repeated request adds none.
@@ -72,7 +79,7 @@ async def sell_all(connection: Connection, max_age_seconds: int) -> OrdersPlaced
     closing = {order.ticker for order in already}
     tickers = [position.ticker for position in positions if not position.closing]
     tickers += [ticker for ticker in buying if ticker not in closing]
-    return await _place(connection, SignalType.SELL_ALL, tickers, max_age_seconds, already)
+    return await _place(connection, SignalType.SELL_ALL, tickers, max_age_seconds, already, why=why)
 
 
 async def mark_closed(connection: Connection, position_id: UUID, reason: str) -> Closed:
@@ -116,6 +123,22 @@ async def dismiss(connection: Connection, position_id: UUID) -> Closed:
     return closed
 
 
+def announce(context: AppContext, placed: OrdersPlaced) -> None:
+    """Log the orders and wake the workers; called after the commit."""
+    for order in placed.orders:
+        log.info("manual order placed", signal_id=order.signal_id, ticker=order.ticker, type=order.type)
+    if placed.queued:
+        context.wakeups.notify("approved", "changed")
+
+
+def summary_of(placed: OrdersPlaced) -> dict[str, Any]:
+    """Return what the actions log records of the orders."""
+    return {
+        "queued": placed.queued,
+        "orders": {order.ticker: str(order.signal_id) for order in placed.orders},
+    }
+
+
 async def _place(
     connection: Connection,
     order_type: SignalType,
@@ -123,6 +146,7 @@ async def _place(
     max_age_seconds: int,
     already: list[PlacedOrder],
     typed: str = "",
+    why: Reason = _BY_PERSON,
 ) -> OrdersPlaced:
     """Place an exit for each ticker, as `typed` if that is not the stored form, else as the alerts spell it.
 
@@ -143,6 +167,7 @@ async def _place(
             msgspec.json.encode({"ticker": spellings.get(ticker) or ticker, "action": "exit"})
             for ticker in tickers
         ],
+        reason=why,
     )
     return OrdersPlaced(queued=len(orders), orders=orders, already=already)
 

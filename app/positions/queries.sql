@@ -45,16 +45,17 @@ FROM (
 WHERE body IS NOT NULL
 
 -- name: insert_orders
--- $1 type, $2 seconds until they expire, $3 ids, $4 tickers, $5 bodies, $6 text of the reason. No rule decides them: a person has approved them.
+-- $1 type, $2 seconds until they expire, $3 ids, $4 tickers, $5 bodies, $6 reason, $7 its code, $8 its parameters. No rule decides
+-- them: a person has approved them.
 WITH ordered AS (
     INSERT INTO signals (id, status, type, intent, ticker, expires_at, reason, reason_code, reason_params, body)
-    SELECT id, 'approved', $1, 'close', ticker, clock_timestamp() + make_interval(secs => $2), $6, 'by_person', '{}', body
+    SELECT id, 'approved', $1, 'close', ticker, clock_timestamp() + make_interval(secs => $2), $6, $7, $8::jsonb, body
     FROM unnest($3::uuid[], $4::text[], $5::bytea[]) WITH ORDINALITY AS o (id, ticker, body, number)
     ORDER BY number
     RETURNING id AS signal_id, ticker, type, seq
 ), timeline AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
-    SELECT signal_id, e.status, $6, 'by_person', '{}'
+    SELECT signal_id, e.status, $6, $7, $8::jsonb
     FROM ordered, (VALUES (1, 'received'), (2, 'approved')) AS e (number, status)
     ORDER BY seq, e.number
 )

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
-from app.signals.reasons import ReasonCode
+from app.signals.reasons import Reason
 from app.signals.statuses import SignalType
 
 _SQL = load("app.positions")
@@ -105,6 +105,7 @@ async def insert_orders(
     ids: Sequence[UUID],
     tickers: Sequence[str],
     bodies: Sequence[bytes],
+    reason: Reason,
 ) -> list[PlacedOrder]:
     """Insert approved signals with their timelines; they expire `max_age_seconds` from now.
 
@@ -112,7 +113,8 @@ async def insert_orders(
     """
     rows = await connection.fetch(
         _SQL["insert_orders"],
-        *(order_type, max_age_seconds, ids, tickers, bodies, ReasonCode.BY_PERSON.english),
+        *(order_type, max_age_seconds, ids, tickers, bodies),
+        *reason.columns(),
     )
     return [PlacedOrder(**row) for row in rows]
 
