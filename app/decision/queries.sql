@@ -108,6 +108,35 @@ FROM unnest($1::text[], $2::bigint[]) AS exit (ticker, seq)
 CROSS JOIN LATERAL (
     SELECT id FROM unfinished_signals b WHERE b.ticker = exit.ticker AND b.seq < exit.seq AND b.type = 'buy' OFFSET 0) AS found
 
+-- name: read_risk_counts
+-- $1 tickers of the batch, $2 destination, $3 when its day began, $4 the cooldown in seconds, $5 the most buys of a day; 0: no such rule.
+-- `positions`: other tickers that are open and not being closed, or being opened. `buys_today`: entries that are pending, or were
+-- delivered or may have been executed since $3; not all are read where there are many more than $5, since exits are decided in the
+-- same transaction. `since_exit`: seconds since the last delivered exit by ticker, up to $4.
+SELECT (SELECT count(*) FROM position_states
+        WHERE ticker <> ALL ($1) AND CASE WHEN opening THEN true ELSE is_open AND NOT coalesce(closing, false) END) AS positions,
+       CASE WHEN $5::int > 0 THEN (
+           SELECT count(*) FROM (
+               SELECT id FROM unfinished_signals WHERE type = 'buy' AND is_pending
+               UNION
+               SELECT signal_id FROM (
+                   SELECT signal_id FROM attempts
+                   WHERE destination = $2 AND ended_at >= $3 AND ended_at IS NOT NULL AND NOT imported
+                     AND outcome IN ('delivered', 'unknown') AND intent IN ('open', 'add')
+                   LIMIT 10 * $5::bigint) AS ended) AS buys)
+       ELSE 0 END AS buys_today,
+       CASE WHEN $4::int > 0 THEN (
+           SELECT jsonb_object_agg(ticker, greatest(0, extract(epoch FROM statement_timestamp() - delivered_at)))
+           FROM unnest($1::text[]) AS wanted (ticker)
+           CROSS JOIN LATERAL (
+               SELECT status_at AS delivered_at FROM signals s
+               WHERE s.ticker = wanted.ticker AND s.status = 'forwarded' AND s.type <> 'buy' AND s.imported_at IS NULL
+                 AND s.intent IS DISTINCT FROM 'adjust'
+               ORDER BY seq DESC
+               LIMIT 1) AS newest
+           WHERE delivered_at > statement_timestamp() - make_interval(secs => $4::int))
+       END AS since_exit
+
 -- name: has_pending_lists
 -- From here on: reprocessing of rejected buys. A transaction that approves holds the exclusive approval lock of app/orders.
 SELECT EXISTS (SELECT FROM top_n_lists WHERE reprocessed_at IS NULL AND entered <> '{}')
@@ -158,6 +187,20 @@ WHERE NOT EXISTS (SELECT FROM position_states p WHERE p.ticker = wanted.ticker O
       WHERE q.ticker = wanted.ticker AND q.type = 'buy' AND q.is_undecided
       OFFSET 0)
 ORDER BY wanted.place
+
+-- name: reject_again
+-- $1 ids, $2 reasons, $3 their codes, $4 their parameters: of the risk rules that refuse them.
+WITH decision AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[]) AS d (id, reason, reason_code, reason_params)
+), rejected AS (
+    UPDATE signals s
+    SET reason = d.reason, reason_code = d.reason_code, reason_params = d.reason_params, status_at = clock_timestamp()
+    FROM decision d
+    WHERE s.id = d.id AND s.status = 'rejected' AND s.reprocessed_at IS NULL
+    RETURNING s.id
+)
+INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
+SELECT id, 'rejected', d.reason, d.reason_code, d.reason_params FROM decision d JOIN rejected USING (id)
 
 -- name: approve_rejected_buys
 -- $1 ids, $2 reasons, $3 their codes, $4 their parameters, $5 details, $6 seconds until they expire.

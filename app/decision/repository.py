@@ -1,6 +1,7 @@
 """The statements of decisions and of reprocessing."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -10,6 +11,7 @@ import msgspec
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
+from app.decision.risk import RiskCounts
 from app.decision.rules import Decision, ListFacts
 from app.signals.book import Book, PendingOrder, Position, stored_terms, terms_columns
 from app.signals.reading import Sentiment
@@ -182,6 +184,25 @@ def _decision_row(signal: ClaimedSignal, decision: Decision) -> _DecisionRow:
     )
 
 
+async def read_risk_counts(
+    connection: Connection,
+    *,
+    tickers: Sequence[str],
+    destination: str,
+    day_began_at: datetime,
+    cooldown_seconds: int,
+    most_buys: int,
+) -> RiskCounts:
+    """Return what the risk rules count at a destination; `tickers` are those of the batch.
+
+    `cooldown_seconds` and `most_buys` are 0 where there is no such rule.
+    """
+    (row,) = await connection.fetch(
+        _SQL["read_risk_counts"], tickers, destination, day_began_at, cooldown_seconds, most_buys
+    )
+    return RiskCounts(row["positions"], row["buys_today"], row["since_exit"] or {})
+
+
 async def has_pending_lists(connection: Connection | Pool) -> bool:
     """Return whether a list with entered tickers waits for reprocessing."""
     found: bool = await connection.fetchval(_SQL["has_pending_lists"])
@@ -229,6 +250,18 @@ async def find_candidates(
         _SQL["find_candidates"], tickers, window_seconds, max_age_seconds, sell_window_seconds
     )
     return [Candidate(row["id"], row["ticker"]) for row in rows]
+
+
+async def reject_again(
+    connection: Connection, *, signal_ids: Sequence[UUID], reasons: Sequence[Reason]
+) -> None:
+    """Give rejected buys the reason of the rule that refused their reprocessing, with an event.
+
+    They are not reprocessed again. The caller holds the exclusive approval lock.
+    """
+    await connection.execute(
+        _SQL["reject_again"], signal_ids, *zip(*(reason.columns() for reason in reasons), strict=True)
+    )
 
 
 async def approve_rejected_buys(

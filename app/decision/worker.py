@@ -13,13 +13,16 @@ from app import metrics
 from app.context import AppContext
 from app.decision import repository
 from app.decision.repository import ClaimedSignal, TickerBook, UnfinishedOrder
+from app.decision.risk import RiskBook
+from app.decision.risk_facts import read_risk_book, rules_of
 from app.decision.rules import OVERTAKEN, Decision, decide
+from app.orders.destination import destination_of
 from app.orders.outcomes import end_overtaken
-from app.orders.repository import lock_approvals_shared
+from app.orders.repository import lock_approvals_exclusive, lock_approvals_shared
 from app.signals.alert import read_order
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, is_overtaken
-from app.signals.reading import Intent
-from app.signals.statuses import DecisionResult
+from app.signals.reading import ENTRIES, Intent
+from app.signals.statuses import DecisionResult, SignalType
 
 log = structlog.get_logger(__name__)
 
@@ -70,8 +73,10 @@ async def run(context: AppContext, turn: asyncio.Lock, name: str) -> None:
 async def decide_batch(context: AppContext) -> int:
     """Decide the front of the queue in one transaction; return the number of signals claimed for it."""
     config = context.config
+    risk_rules = rules_of(config.system.risk)
     async with context.pool.acquire() as connection, connection.transaction():
-        await lock_approvals_shared(connection)
+        # Limits hold across processes: what one approves, the next one counts.
+        await (lock_approvals_exclusive if risk_rules.has_limits else lock_approvals_shared)(connection)
         signals, books = await repository.claim_signals(
             connection,
             limit=_BATCH_SIGNALS,
@@ -80,7 +85,16 @@ async def decide_batch(context: AppContext) -> int:
         )
         if not signals:
             return 0
-        decisions, overtaken, exits = _decide_in_order(signals, books, config.system.book_rules)
+        tickers = {ticker: _PendingOrders(book) for ticker, book in books.items()}
+        risk = await read_risk_book(
+            connection,
+            risk_rules,
+            now=context.clock.now(),
+            destination=destination_of(config.webhook.url).key,
+            books={ticker: each.book for ticker, each in tickers.items()} if risk_rules.needs_counts else {},
+            has_entries=any(signal.type == SignalType.BUY for signal in signals),
+        )
+        decisions, overtaken, exits = _decide_in_order(signals, tickers, config.system.book_rules, risk)
         counts = await repository.store_decisions(connection, signals=signals, decisions=decisions)
         if exits:
             overtaken += await repository.find_entries_before(connection, exits=exits)
@@ -103,7 +117,10 @@ async def decide_batch(context: AppContext) -> int:
 
 
 def _decide_in_order(
-    signals: Sequence[ClaimedSignal], books: Mapping[str, TickerBook], rules: BookRules
+    signals: Sequence[ClaimedSignal],
+    tickers: Mapping[str, "_PendingOrders"],
+    rules: BookRules,
+    risk: RiskBook,
 ) -> tuple[list[Decision], list[UUID], dict[str, int]]:
     """Apply the rule in order: what is approved here is pending for the later signals of its ticker.
 
@@ -113,7 +130,6 @@ def _decide_in_order(
     decisions: dict[UUID, Decision] = {}
     overtaken: list[UUID] = []
     exits: dict[str, int] = {}
-    tickers = {ticker: _PendingOrders(book) for ticker, book in books.items()}
     for signal in signals:
         pending = tickers[signal.ticker]
         reading = read_order(signal.body, signal.type)
@@ -124,17 +140,22 @@ def _decide_in_order(
             signal.facts,
             rules,
             is_expired=signal.is_expired,
+            risk=risk.facts_of(signal.ticker),
         )
         decisions[signal.id] = decision
         if decision.terms is None:
             continue
-        for id_ in pending.add(signal, decision.terms):
-            if id_ in decisions:
-                decisions[id_] = OVERTAKEN
+        buys = int(decision.terms.intent in ENTRIES)
+        for each in pending.add(signal, decision.terms):
+            buys -= each.order.is_decided
+            if each.id in decisions:
+                decisions[each.id] = OVERTAKEN
             else:
-                overtaken.append(id_)
-        if decision.terms.intent is Intent.CLOSE and not books[signal.ticker].is_complete:
+                overtaken.append(each.id)
+        if decision.terms.intent is Intent.CLOSE and not pending.is_complete:
             exits[signal.ticker] = signal.seq
+        if risk.has_limits:
+            risk.note(signal.ticker, pending.book, buys=buys)
     return [decisions[signal.id] for signal in signals], overtaken, exits
 
 
@@ -147,6 +168,19 @@ class _PendingOrders:
         self._earlier: list[UnfinishedOrder] = []
         self._book = stored.book
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all pending orders are here."""
+        return self._stored.is_complete
+
+    @property
+    def book(self) -> Book:
+        """The book of all orders."""
+        book = self._book
+        for each in self._later:
+            book = book.followed_by(each.order)
+        return book
+
     def book_before(self, seq: int) -> Book:
         """Return the book of the orders that arrived before, and of those with an open attempt."""
         if self._later:
@@ -156,11 +190,11 @@ class _PendingOrders:
             self._later = [each for each, earlier in zip(self._later, is_earlier, strict=True) if not earlier]
         return self._book
 
-    def add(self, signal: ClaimedSignal, terms: OrderTerms) -> list[UUID]:
+    def add(self, signal: ClaimedSignal, terms: OrderTerms) -> list[UnfinishedOrder]:
         """Add an order; return the entries that it overtakes, which are pending no longer."""
-        overtaken = []
+        overtaken = list[UnfinishedOrder]()
         if terms.intent is Intent.CLOSE:
-            overtaken = [each.id for each in self._earlier if is_overtaken(each.order, terms.intent)]
+            overtaken = [each for each in self._earlier if is_overtaken(each.order, terms.intent)]
             left = [each for each in self._earlier if not is_overtaken(each.order, terms.intent)]
             self._earlier, self._book = [], self._stored.book
             for each in left:

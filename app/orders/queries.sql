@@ -643,10 +643,10 @@ ORDER BY s.seq DESC
 LIMIT $4
 
 -- name: read_replay_candidates
--- $1 ids, $2 status, $3 ticker, each NULL for any; $4 limit. Oldest first. A later pending order of the ticker blocks the replay:
--- two orders of a ticker would be sent at once, in the wrong order.
+-- $1 ids, $2 status, $3 ticker, each NULL for any; $4 limit; $5 false while buying is paused. Oldest first. A later pending order of
+-- the ticker blocks the replay: two orders of a ticker would be sent at once, in the wrong order.
 SELECT s.id,
-       EXISTS (
+       (s.type = 'buy' AND NOT $5::boolean) OR EXISTS (
            SELECT FROM unfinished_signals o
            WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.is_pending) AS blocked
 FROM signals s

@@ -559,7 +559,7 @@ async def reject_orphans(connection: Connection, *, tickers: Sequence[str]) -> l
     return list(map(EndedSignal._make, rows))
 
 
-async def find_unsent_entries(connection: Connection, *, tickers: Sequence[str] | None) -> list[UUID]:
+async def find_unsent_entries(connection: Connection | Pool, *, tickers: Sequence[str] | None) -> list[UUID]:
     """Return the buys of these tickers (None: of all) that have not left, decided or not."""
     return [row["id"] for row in await connection.fetch(_SQL["find_unsent_entries"], tickers)]
 
@@ -624,10 +624,19 @@ async def read_dead_letters(
 
 
 async def read_replay_candidates(
-    connection: Connection, *, ids: list[UUID] | None, status: str | None, ticker: str | None, limit: int
+    connection: Connection,
+    *,
+    ids: list[UUID] | None,
+    status: str | None,
+    ticker: str | None,
+    limit: int,
+    is_buying: bool,
 ) -> list[ReplayCandidate]:
-    """Return the failed and expired signals of a selection, oldest first; None is any."""
-    rows = await connection.fetch(_SQL["read_replay_candidates"], ids, status, ticker, limit)
+    """Return the failed and expired signals of a selection, oldest first; None is any.
+
+    While buying is paused, every entry is blocked.
+    """
+    rows = await connection.fetch(_SQL["read_replay_candidates"], ids, status, ticker, limit, is_buying)
     return list(map(ReplayCandidate._make, rows))
 
 

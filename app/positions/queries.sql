@@ -46,7 +46,7 @@ WHERE body IS NOT NULL
 
 -- name: insert_orders
 -- $1 type, $2 seconds until they expire, $3 ids, $4 tickers, $5 bodies, $6 reason, $7 its code, $8 its parameters. No rule decides
--- them: a person has approved them.
+-- them: a person has approved them, or set the time.
 WITH ordered AS (
     INSERT INTO signals (id, status, type, intent, ticker, expires_at, reason, reason_code, reason_params, body)
     SELECT id, 'approved', $1, 'close', ticker, clock_timestamp() + make_interval(secs => $2), $6, $7, $8::jsonb, body
@@ -71,3 +71,31 @@ UPDATE positions
 SET status = 'closed', closed_at = clock_timestamp(), reason = $2
 WHERE id = $1 AND status = 'open' AND NOT ($3 AND confirmed)
 RETURNING id AS position_id, ticker, buys, opened_at, closed_at, reason
+
+-- name: read_flatten_schedule
+-- From here on: the daily sell-all of `risk.flatten_at`. One row always: the time, and the schedule, NULL without one.
+SELECT clock_timestamp() AS now, f.flatten_at, f.due_at, f.handled_due_at
+FROM (SELECT) AS one
+LEFT JOIN flatten_schedule f ON true
+
+-- name: set_flatten_schedule
+-- $1 the configured time, $2 when it is next. What was handled stays handled.
+INSERT INTO flatten_schedule (flatten_at, due_at) VALUES ($1, $2)
+ON CONFLICT (only_row) DO UPDATE SET flatten_at = excluded.flatten_at, due_at = excluded.due_at
+
+-- name: delete_flatten_schedule
+DELETE FROM flatten_schedule
+
+-- name: claim_flatten
+-- $1 the configured time, $2 when it was due, $3 when it is next, $4 true: it was missed. The row decides: no row is returned where
+-- another process has handled $2.
+UPDATE flatten_schedule
+SET due_at = $3, handled_due_at = $2, missed_due_at = CASE WHEN $4::boolean THEN $2::timestamptz END
+WHERE flatten_at = $1 AND due_at = $2
+RETURNING true
+
+-- name: read_missed_flatten
+-- The latest sell-all that was missed, while a position of before it is open.
+SELECT f.flatten_at, f.missed_due_at
+FROM flatten_schedule f
+WHERE EXISTS (SELECT FROM positions p WHERE p.status = 'open' AND p.opened_at <= f.missed_due_at)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from app.db.pool import Connection, Pool
@@ -60,6 +61,25 @@ class Closed:
     opened_at: datetime
     closed_at: datetime
     reason: str
+
+
+class FlattenSchedule(NamedTuple):
+    """When all positions are sold next, and the database's time; None without a schedule.
+
+    `handled_due_at`: the latest time that was due and was handled.
+    """
+
+    now: datetime
+    flatten_at: str | None
+    due_at: datetime | None
+    handled_due_at: datetime | None
+
+
+class MissedFlatten(NamedTuple):
+    """A sell-all that was not made in time: how its time is configured, and when that was."""
+
+    flatten_at: str
+    missed_due_at: datetime
 
 
 async def open_positions(connection: Connection | Pool) -> list[Position]:
@@ -117,6 +137,36 @@ async def insert_orders(
         *reason.columns(),
     )
     return [PlacedOrder(**row) for row in rows]
+
+
+async def read_flatten_schedule(connection: Connection | Pool) -> FlattenSchedule:
+    """Return when all positions are sold next."""
+    (row,) = await connection.fetch(_SQL["read_flatten_schedule"])
+    return FlattenSchedule(**row)
+
+
+async def set_flatten_schedule(connection: Connection | Pool, *, flatten_at: str, due_at: datetime) -> None:
+    """Schedule the next sell-all; an earlier schedule is replaced."""
+    await connection.execute(_SQL["set_flatten_schedule"], flatten_at, due_at)
+
+
+async def delete_flatten_schedule(connection: Connection | Pool) -> None:
+    """Delete the schedule: no time is configured."""
+    await connection.execute(_SQL["delete_flatten_schedule"])
+
+
+async def claim_flatten(
+    connection: Connection, *, flatten_at: str, due_at: datetime, next_due_at: datetime, is_missed: bool
+) -> bool:
+    """Mark the sell-all that is due as handled in this transaction; False: another one has done so."""
+    row = await connection.fetchrow(_SQL["claim_flatten"], flatten_at, due_at, next_due_at, is_missed)
+    return row is not None
+
+
+async def read_missed_flatten(connection: Connection | Pool) -> MissedFlatten | None:
+    """Return the sell-all that was missed, while a position that it should have sold is open."""
+    row = await connection.fetchrow(_SQL["read_missed_flatten"])
+    return None if row is None else MissedFlatten(**row)
 
 
 async def confirm(connection: Connection, *, position_id: UUID) -> str | None:

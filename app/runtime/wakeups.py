@@ -4,9 +4,10 @@ import asyncio
 from typing import Literal, get_args
 from weakref import WeakKeyDictionary
 
-Topic = Literal["received", "approved", "listed", "changed", "notifications"]
+Topic = Literal["received", "approved", "listed", "changed", "notifications", "configured"]
 """`received`: signals wait for a decision; `approved`: deliveries may be due; `listed`: a list was stored;
-`changed`: pages are stale; `notifications`: messages to people are due."""
+`changed`: pages are stale; `notifications`: messages to people are due; `configured`: the configuration is
+another one."""
 
 
 class _Bell:
