@@ -30,8 +30,8 @@ from app.ops import health, queue_sampling, retention
 from app.orders import routes as order_routes
 from app.orders import sender
 from app.orders.transport import open_client
+from app.positions import risk_worker
 from app.positions import routes as position_routes
-from app.positions.risk_worker import RiskWorker
 from app.runtime import denials
 from app.runtime.supervisor import Supervisor
 from app.runtime.wakeups import Wakeups
@@ -130,7 +130,7 @@ def _start_workers(context: AppContext, intake_service: IntakeService, hub: Hub)
     decision.start(context)
     reprocessing.start(context)
     sender.start(context)
-    start("risk", partial(RiskWorker(context).run, "risk"))
+    risk_worker.start(context)
     start("live", partial(live.run, context, hub))
     start("retention", partial(retention.run, context, "retention"))
 

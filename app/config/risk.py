@@ -19,7 +19,7 @@ class Risk(Struct, frozen=True, kw_only=True):
     """Rules for entries; no exit is subject to any. None, 0 and an empty list: the rule is not set.
 
     `buys` is a switch like the pauses. `hours` are `09:30-16:00` (UTC) or `09:30-16:00 America/New_York`, and
-    `flatten_at`, when all positions are sold each day, a time in the same form.
+    `flatten_at`, when all positions are sold each trading day, a time in the same form.
     """
 
     buys: Literal["on", "off"]

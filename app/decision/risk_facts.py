@@ -37,8 +37,8 @@ async def read_risk_book(
 ) -> RiskBook:
     """Return what the rules count before a batch with these tickers.
 
-    One statement, and none where no rule that is set needs it. With limits the caller holds the exclusive
-    approval lock.
+    One statement, and none where no rule that is set needs it. With limits no other transaction may approve
+    an entry meanwhile: the caller holds the lock on the limits, or the exclusive approval lock.
     """
     counts = RiskCounts()
     if has_entries and rules.needs_counts:
@@ -49,5 +49,6 @@ async def read_risk_book(
             day_began_at=start_of_day(rules, now),
             cooldown_seconds=rules.cooldown_seconds,
             most_buys=rules.max_buys_per_day or 0,
+            counts_positions=rules.max_open_positions is not None,
         )
     return RiskBook(rules, now, counts, books.items())

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import compress
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -12,13 +13,13 @@ import structlog
 from app import metrics
 from app.context import AppContext
 from app.decision import repository
-from app.decision.repository import ClaimedSignal, TickerBook, UnfinishedOrder
+from app.decision.repository import Claim, ClaimedSignal, TickerBook, UnfinishedOrder
 from app.decision.risk import RiskBook
 from app.decision.risk_facts import read_risk_book, rules_of
 from app.decision.rules import OVERTAKEN, Decision, decide
 from app.orders.destination import destination_of
 from app.orders.outcomes import end_overtaken
-from app.orders.repository import lock_approvals_exclusive, lock_approvals_shared
+from app.orders.repository import lock_approvals_shared
 from app.signals.alert import read_order
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, is_overtaken
 from app.signals.reading import ENTRIES, Intent
@@ -34,18 +35,33 @@ _BATCH_INTERVAL_SECONDS = 0.008
 # While all signals in the queue wait for a fresh list, a worker searches the queue at most 10 % of the time.
 _COST_FACTOR = 10
 _BATCH_SIGNALS = 500
+# While another process decides entries under a limit.
+_RETRY_SECONDS = 0.02
+
+
+class Batch(NamedTuple):
+    """How many signals a batch has decided.
+
+    `has_exits_waiting`: exits of the same tickers are undecided. `is_blocked`: another process decides
+    entries now.
+    """
+
+    decided: int
+    has_exits_waiting: bool = False
+    is_blocked: bool = False
 
 
 def start(context: AppContext) -> None:
-    """Start `WORKER_CONCURRENCY` workers, `decision-1` …, under the process's supervisor."""
+    """Start `WORKER_CONCURRENCY` workers, `decision-1` …, and one for entries, under the supervisor."""
     turn = asyncio.Lock()
+    context.supervisor.start("decision-entries", partial(run_entries, context, "decision-entries"))
     for number in range(1, context.settings.worker_concurrency + 1):
         name = f"decision-{number}"
         context.supervisor.start(name, partial(run, context, turn, name))
 
 
 async def run(context: AppContext, turn: asyncio.Lock, name: str) -> None:
-    """Decide signals as they arrive.
+    """Decide signals as they arrive; only exits while a rule counts, see `run_entries`.
 
     The workers of a process take turns: a batch decides up to 500 signals in one commit, and concurrent
     workers would only split it. Row locks keep other processes apart.
@@ -59,32 +75,66 @@ async def run(context: AppContext, turn: asyncio.Lock, name: str) -> None:
             continue
         try:
             await context.wakeups.wait("received", POLL_SECONDS, reader=turn)
-            started = time.monotonic()
-            while (decided := await decide_batch(context)) == _BATCH_SIGNALS:
-                context.supervisor.beat(name)
-            cost = time.monotonic() - started
-            await asyncio.sleep(
-                _BATCH_INTERVAL_SECONDS - cost if decided else min(_COST_FACTOR * cost, POLL_SECONDS)
-            )
+            needs_counts = _needs_counts(context)
+            await _decide_all(context, name, Claim.EXITS if needs_counts else Claim.ALL)
+            if needs_counts:
+                context.wakeups.notify("entries")
         finally:
             turn.release()
 
 
-async def decide_batch(context: AppContext) -> int:
-    """Decide the front of the queue in one transaction; return the number of signals claimed for it."""
+async def run_entries(context: AppContext, name: str) -> None:
+    """Decide entries as they arrive while a rule counts what is stored.
+
+    Exits are then decided by `run`, in transactions of their own: none waits for a count or for its lock.
+    """
+    while True:
+        context.supervisor.beat(name)
+        await context.wakeups.wait("entries", POLL_SECONDS)
+        if _needs_counts(context):
+            await _decide_all(context, name, Claim.ENTRIES)
+
+
+def _needs_counts(context: AppContext) -> bool:
+    return rules_of(context.config.system.risk).needs_counts
+
+
+async def _decide_all(context: AppContext, name: str, claim: Claim) -> None:
+    started = time.monotonic()
+    while (batch := await decide_batch(context, claim)).decided == _BATCH_SIGNALS or batch.is_blocked:
+        context.supervisor.beat(name)
+        if batch.is_blocked:
+            await asyncio.sleep(_RETRY_SECONDS)
+    if batch.has_exits_waiting:
+        context.wakeups.notify("received")
+    cost = time.monotonic() - started
+    await asyncio.sleep(
+        _BATCH_INTERVAL_SECONDS - cost if batch.decided else min(_COST_FACTOR * cost, POLL_SECONDS)
+    )
+
+
+async def decide_batch(context: AppContext, claim: Claim) -> Batch:
+    """Decide the front of the queue in one transaction."""
     config = context.config
     risk_rules = rules_of(config.system.risk)
     async with context.pool.acquire() as connection, connection.transaction():
-        # Limits hold across processes: what one approves, the next one counts.
-        await (lock_approvals_exclusive if risk_rules.has_limits else lock_approvals_shared)(connection)
-        signals, books = await repository.claim_signals(
+        # Limits hold across processes: what one approves, the next one counts. Exits never ask for this lock.
+        if (
+            claim is Claim.ENTRIES
+            and risk_rules.has_limits
+            and not await repository.try_lock_entry_limits(connection)
+        ):
+            return Batch(0, is_blocked=True)
+        await lock_approvals_shared(connection)
+        signals, books, has_exits_waiting = await repository.claim_signals(
             connection,
+            claim=claim,
             limit=_BATCH_SIGNALS,
             strategy=config.finviz.active_strategy.name,
             is_frozen=config.system.engine_paused,
         )
         if not signals:
-            return 0
+            return Batch(0)
         tickers = {ticker: _PendingOrders(book) for ticker, book in books.items()}
         risk = await read_risk_book(
             connection,
@@ -113,7 +163,7 @@ async def decide_batch(context: AppContext) -> int:
     if any(decision.status == DecisionResult.APPROVED for decision in decisions):
         context.wakeups.notify("approved")
     context.wakeups.notify("changed")
-    return len(signals)
+    return Batch(len(signals), has_exits_waiting=has_exits_waiting)
 
 
 def _decide_in_order(

@@ -436,6 +436,13 @@ async def end_entries(connection: Connection, ids: Sequence[UUID], why: Reason) 
     return len(ended)
 
 
+async def end_unlocked_entries(connection: Connection, why: Reason, *, until_seq: int | None = None) -> int:
+    """End the entries, up to the signal `until_seq`, that have not left and are not locked; say how many."""
+    ended = await repository.end_unlocked_entries(connection, reason=why, until_seq=until_seq)
+    _note_ended(ended)
+    return len(ended)
+
+
 def _note_ended(signals: Sequence[EndedSignal]) -> None:
     for signal in signals:
         metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()

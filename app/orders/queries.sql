@@ -578,6 +578,35 @@ WITH ended AS (
 )
 SELECT id, ticker, reason FROM ended
 
+-- name: has_unsent_entries
+-- $1 `seq` of the last signal that counts, NULL: all count.
+SELECT EXISTS (
+    SELECT FROM unfinished_signals
+    WHERE type = 'buy' AND status <> 'forwarding' AND is_live AND ($1::bigint IS NULL OR seq <= $1))
+
+-- name: end_unlocked_entries
+-- $1 as above, $2 reason, $3 its code, $4 its parameters. Ends the buys that have not left, decided or not.
+-- Fails open: it waits for no row, so that no exit waits for it. A buy that is locked, such as by its claim, is passed over.
+WITH unsent AS MATERIALIZED (
+    SELECT id
+    FROM signals
+    WHERE id = ANY (ARRAY (
+              SELECT id FROM unfinished_signals
+              WHERE type = 'buy' AND status <> 'forwarding' AND is_live AND ($1::bigint IS NULL OR seq <= $1)))
+      AND CASE status WHEN 'received' THEN true WHEN 'approved' THEN true ELSE false END
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+), ended AS (
+    UPDATE signals
+    SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL, reason = $2, reason_code = $3, reason_params = $4
+    WHERE id = ANY (ARRAY (SELECT id FROM unsent))
+    RETURNING id, ticker, reason
+), event AS (
+    INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
+    SELECT id, 'rejected', $2, $3, $4 FROM ended
+)
+SELECT id, ticker, reason FROM ended
+
 -- name: store_paper_delivery
 -- $1 webhook id, $2 headers, $3 body of the request that a live destination would have received.
 INSERT INTO paper_deliveries (webhook_id, headers, body) VALUES ($1, $2, $3)
@@ -676,6 +705,10 @@ SELECT id FROM replayed
 -- name: lock_approvals_shared
 -- The approval lock, shared by the decision workers, until the transaction ends.
 SELECT pg_advisory_xact_lock_shared(hashtextextended('approvals', 0))
+
+-- name: try_lock_approvals_exclusive
+-- False: another transaction has it. This one does not queue, so no decision waits behind it.
+SELECT pg_try_advisory_xact_lock(hashtextextended('approvals', 0))
 
 -- name: lock_approvals_exclusive
 -- The approval lock, held alone: until the transaction ends no other transaction of any process approves a signal.

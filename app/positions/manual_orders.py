@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import structlog
 from pydantic import BaseModel
 
 from app.context import AppContext
 from app.db.pool import Connection
-from app.errors import ConflictError, NoSuchError, RefusedError
-from app.orders.outcomes import end_overtaken
+from app.errors import ConflictError, NoSuchError, RefusedError, describe
+from app.orders.outcomes import end_overtaken, end_unlocked_entries
 from app.orders.repository import find_unsent_entries, lock_approvals_exclusive
 from app.positions import repository
 from app.positions.repository import Closed, PlacedOrder, Position
@@ -47,6 +48,7 @@ async def sell(connection: Connection, ticker: str, max_age_seconds: int) -> Ord
     folded = fold(ticker)
     already = await repository.pending_orders(connection, tickers=[folded], types=_BY_PEOPLE)
     tickers = [] if already else [folded]
+    await _end_buys(connection, tickers)
     return await _place(connection, SignalType.MANUAL_SELL, tickers, max_age_seconds, already, typed=ticker)
 
 
@@ -62,16 +64,36 @@ async def close(connection: Connection, position_id: UUID, max_age_seconds: int)
         raise await _why_not_open(connection, position_id)
     already = await repository.pending_orders(connection, tickers=[position.ticker], types=_CLOSING)
     tickers = [] if position.closing else [position.ticker]
+    await _end_buys(connection, tickers)
     return await _place(connection, SignalType.POSITION_CLOSE, tickers, max_age_seconds, already)
 
 
-async def sell_all(connection: Connection, max_age_seconds: int, why: Reason = _BY_PERSON) -> OrdersPlaced:
+async def sell_all(connection: Connection, max_age_seconds: int) -> OrdersPlaced:
     """Place an order for each open position, and each ticker that is being bought, unless one closes it.
 
     Buys that have not left end. A repeated request adds none.
     """
     await lock_approvals_exclusive(connection)
     await end_overtaken(connection, await find_unsent_entries(connection, tickers=None))
+    return await _sell_all(connection, max_age_seconds, _BY_PERSON)
+
+
+async def flatten(connection: Connection, max_age_seconds: int, why: Reason) -> OrdersPlaced:
+    """Do what `sell_all` does without a person, who would see an error.
+
+    Fails open: no order depends on the end of a buy. Where one is locked or cannot be ended, its ticker is
+    sold, too.
+    """
+    await lock_approvals_exclusive(connection)
+    try:
+        async with connection.transaction():
+            await end_unlocked_entries(connection, Reason(ReasonCode.OVERTAKEN))
+    except asyncpg.PostgresError as error:
+        log.warning("buys that have not left could not be ended", error=describe(error))
+    return await _sell_all(connection, max_age_seconds, why)
+
+
+async def _sell_all(connection: Connection, max_age_seconds: int, why: Reason) -> OrdersPlaced:
     positions = await repository.open_positions(connection)
     buying = await repository.tickers_being_bought(connection)
     held = [position.ticker for position in positions]
@@ -139,6 +161,11 @@ def summary_of(placed: OrdersPlaced) -> dict[str, Any]:
     }
 
 
+async def _end_buys(connection: Connection, tickers: Sequence[str]) -> None:
+    """End the buys of these tickers that have not left."""
+    await end_overtaken(connection, await find_unsent_entries(connection, tickers=tickers))
+
+
 async def _place(
     connection: Connection,
     order_type: SignalType,
@@ -150,9 +177,8 @@ async def _place(
 ) -> OrdersPlaced:
     """Place an exit for each ticker, as `typed` if that is not the stored form, else as the alerts spell it.
 
-    The destination may know BRK.B only, while tickers are stored as BRK-B. Their buys that have not left end.
+    The destination may know BRK.B only, while tickers are stored as BRK-B.
     """
-    await end_overtaken(connection, await find_unsent_entries(connection, tickers=tickers))
     alerts = await repository.newest_alerts(connection, tickers=tickers)
     spellings = {ticker: spell_ticker(read_fields(body).get("ticker")) for ticker, body in alerts.items()}
     if typed and typed not in tickers:

@@ -11,10 +11,10 @@ WHERE p.status = 'open' AND ($1::uuid IS NULL OR p.id = $1)
 ORDER BY p.ticker
 
 -- name: tickers_being_bought
--- Tickers without an open position whose buy is being sent.
+-- Tickers without an open position whose buy is being sent, or could not be ended and may still be sent.
 SELECT DISTINCT u.ticker
 FROM unfinished_signals u
-WHERE CASE u.status WHEN 'forwarding' THEN u.type = 'buy' ELSE false END
+WHERE CASE u.status WHEN 'forwarding' THEN u.type = 'buy' WHEN 'approved' THEN u.type = 'buy' AND u.is_live ELSE false END
   AND NOT EXISTS (SELECT FROM positions p WHERE p.ticker = u.ticker AND p.status = 'open' OFFSET 0)
 ORDER BY u.ticker
 
@@ -81,18 +81,21 @@ LEFT JOIN flatten_schedule f ON true
 -- name: set_flatten_schedule
 -- $1 the configured time, $2 when it is next. What was handled stays handled.
 INSERT INTO flatten_schedule (flatten_at, due_at) VALUES ($1, $2)
-ON CONFLICT (only_row) DO UPDATE SET flatten_at = excluded.flatten_at, due_at = excluded.due_at
+ON CONFLICT (only_row) DO UPDATE
+SET flatten_at = excluded.flatten_at, due_at = excluded.due_at,
+    missed_due_at = CASE WHEN flatten_schedule.flatten_at = excluded.flatten_at THEN flatten_schedule.missed_due_at END
 
--- name: delete_flatten_schedule
-DELETE FROM flatten_schedule
+-- name: clear_flatten_schedule
+-- No time is configured. What was handled stays handled.
+UPDATE flatten_schedule SET flatten_at = NULL, due_at = NULL, missed_due_at = NULL
 
 -- name: claim_flatten
 -- $1 the configured time, $2 when it was due, $3 when it is next, $4 true: it was missed. The row decides: no row is returned where
--- another process has handled $2.
+-- another process has handled $2. Returns the `seq` of the newest signal.
 UPDATE flatten_schedule
 SET due_at = $3, handled_due_at = $2, missed_due_at = CASE WHEN $4::boolean THEN $2::timestamptz END
 WHERE flatten_at = $1 AND due_at = $2
-RETURNING true
+RETURNING coalesce((SELECT max(seq) FROM signals), 0)
 
 -- name: read_missed_flatten
 -- The latest sell-all that was missed, while a position of before it is open.

@@ -94,7 +94,7 @@ async def open_position(connection: Connection | Pool, *, position_id: UUID) -> 
 
 
 async def tickers_being_bought(connection: Connection | Pool) -> list[str]:
-    """Return the tickers without an open position whose buy is being sent."""
+    """Return the tickers without an open position whose buy is being sent, or may still be."""
     return [row["ticker"] for row in await connection.fetch(_SQL["tickers_being_bought"])]
 
 
@@ -150,17 +150,22 @@ async def set_flatten_schedule(connection: Connection | Pool, *, flatten_at: str
     await connection.execute(_SQL["set_flatten_schedule"], flatten_at, due_at)
 
 
-async def delete_flatten_schedule(connection: Connection | Pool) -> None:
-    """Delete the schedule: no time is configured."""
-    await connection.execute(_SQL["delete_flatten_schedule"])
+async def clear_flatten_schedule(connection: Connection | Pool) -> None:
+    """Schedule no sell-all: no time is configured."""
+    await connection.execute(_SQL["clear_flatten_schedule"])
 
 
 async def claim_flatten(
     connection: Connection, *, flatten_at: str, due_at: datetime, next_due_at: datetime, is_missed: bool
-) -> bool:
-    """Mark the sell-all that is due as handled in this transaction; False: another one has done so."""
-    row = await connection.fetchrow(_SQL["claim_flatten"], flatten_at, due_at, next_due_at, is_missed)
-    return row is not None
+) -> int | None:
+    """Mark the sell-all that is due as handled in this transaction; None: another one has done so.
+
+    Return the `seq` of the newest signal.
+    """
+    last: int | None = await connection.fetchval(
+        _SQL["claim_flatten"], flatten_at, due_at, next_due_at, is_missed
+    )
+    return last
 
 
 async def read_missed_flatten(connection: Connection | Pool) -> MissedFlatten | None:

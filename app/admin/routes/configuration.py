@@ -123,7 +123,7 @@ class RiskValues(SectionValues):
     cooldown_seconds: int | None = Field(None, description="After the ticker's last exit; 0: off")
     blocklist: list[str] | None = Field(None, description="Tickers that are not bought")
     flatten_at: str | None = Field(
-        None, description="All positions are sold then, each day, such as `15:55 America/New_York`"
+        None, description="All positions are sold then, each trading day, such as `15:55 America/New_York`"
     )
 
 

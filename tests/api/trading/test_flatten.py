@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from app.positions.risk_worker import RiskWorker
+import pytest
+
+from app.positions.risk_worker import FlattenWorker
 from tests.api.operator import alarms, ask, log_of
+from tests.api.outage import away
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from uuid import UUID
+
     from tests.api.conftest import AppServer
     from tests.api.trading.desk import Desk
 
@@ -59,7 +66,7 @@ async def test_all_is_sold_once_by_two_processes_and_after_restarts(desk: Desk) 
     assert (await scheduled(desk, apps[0]))["handled_due_at"] is None
     due_at = await let_it_be(desk, seconds=1)
     # besides the workers of both processes
-    await asyncio.gather(*(RiskWorker(app.context).flatten() for app in apps * 4))
+    await asyncio.gather(*(FlattenWorker(app.context).flatten() for app in apps * 4))
     schedule = await scheduled(desk, apps[0])
     assert schedule["handled_due_at"] == due_at
     assert await sold(desk) == [("AAPL", "flattened"), ("NVDA", "flattened")]
@@ -72,23 +79,86 @@ async def test_all_is_sold_once_by_two_processes_and_after_restarts(desk: Desk) 
         app.stop()
     again = await desk.open()
     await bought(desk, again, "TSLA")
-    await RiskWorker(again.context).flatten()
+    await FlattenWorker(again.context).flatten()
     assert (await scheduled(desk, again))["due_at"] == schedule["due_at"]
     assert await desk.open_positions() == {"TSLA": 1}
     assert len(await sold(desk)) == 2
 
 
-async def test_a_restart_at_that_minute_still_sells(desk: Desk) -> None:
+async def test_a_restart_of_both_processes_at_that_minute_still_sells_once(desk: Desk) -> None:
+    desk.configure("system", risk={"flatten_at": FLATTEN_AT})
+    apps = [await desk.open(), await desk.open()]
+    await bought(desk, apps[0], "AAPL")
+    await scheduled(desk, apps[0])
+    for app in apps:
+        app.stop()
+    await let_it_be(desk, minutes=3)
+    again = await asyncio.gather(desk.open(), desk.open())
+    for app in again:
+        await scheduled(desk, app)
+    await desk.settled(again[0])
+    assert (await sold(desk), await desk.open_positions()) == ([("AAPL", "flattened")], {})
+
+
+async def test_all_is_sold_once_after_the_database_was_away_at_that_time(
+    desk: Desk, database_url: str
+) -> None:
+    desk.configure("system", risk={"flatten_at": FLATTEN_AT})
+    apps = [await desk.open(), await desk.open()]
+    await bought(desk, apps[0], "AAPL")
+    await scheduled(desk, apps[0])
+    due_at = await let_it_be(desk, seconds=-2)
+    async with away(database_url):
+
+        async def has_come() -> bool:
+            failures = [app.context.supervisor.states()["flatten"].failure for app in apps]
+            return all(failures) and datetime.now(UTC) > due_at
+
+        await desk.wait(apps[0], has_come, lambda: "no process noticed that the database is away")
+    await scheduled(desk, apps[0])
+    await desk.settled(apps[0])
+    assert (await sold(desk), await desk.open_positions()) == ([("AAPL", "flattened")], {})
+
+
+@asynccontextmanager
+async def held(desk: Desk, buy: UUID, how: str) -> AsyncIterator[None]:
+    """Keep a buy from being ended, by a lock on its row or because each such statement fails."""
+    if how == "locked":
+        async with desk.database.acquire() as other, other.transaction():
+            await other.execute("SELECT FROM signals WHERE id = $1 FOR UPDATE", buy)
+            yield
+        return
+    await desk.database.execute(
+        """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+           CREATE TRIGGER refuse BEFORE UPDATE ON signals FOR EACH ROW
+           WHEN (new.status = 'rejected') EXECUTE FUNCTION refuse()"""
+    )
+    yield
+    await desk.database.execute("DROP TRIGGER refuse ON signals")
+
+
+@pytest.mark.parametrize("how", ["locked", "failing"])
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_buy_that_cannot_be_ended_holds_up_no_sale(desk: Desk, how: str, *, paused: bool) -> None:
     desk.configure("system", risk={"flatten_at": FLATTEN_AT})
     app = await desk.open()
     await bought(desk, app, "AAPL")
     await scheduled(desk, app)
-    app.stop()
-    await let_it_be(desk, minutes=3)
-    again = await desk.open()
-    await scheduled(desk, again)
-    await desk.settled(again)
-    assert (await sold(desk), await desk.open_positions()) == ([("AAPL", "flattened")], {})
+    await desk.order(app, "delivery/pause")
+    buy = await desk.send(app, "NVDA", "buy")
+    await desk.until(app, buy, "approved")
+    async with held(desk, buy, how):
+        if paused:
+            await desk.order(app, "buys/pause")
+        await let_it_be(desk, seconds=1)
+        await scheduled(desk, app)
+        assert await sold(desk) == [("AAPL", "flattened"), ("NVDA", "flattened")]
+    ended = await desk.until(app, buy, "rejected")
+    assert ended["reason_code"] in {"overtaken", "buys_paused"}
+    await desk.order(app, "delivery/resume")
+    await desk.settled(app)
+    assert await desk.open_positions() == {}
+    assert [got.alert["ticker"] for got in desk.receiver.received] == ["AAPL", "AAPL"]
 
 
 async def test_more_than_an_hour_late_a_person_decides(desk: Desk) -> None:
@@ -111,19 +181,22 @@ async def test_more_than_an_hour_late_a_person_decides(desk: Desk) -> None:
 async def test_a_new_time_never_sells_at_once(desk: Desk) -> None:
     app = await desk.open()
     await bought(desk, app, "AAPL")
-    past = f"{datetime.now(UTC) - timedelta(minutes=2):%H:%M}"
-    for time in (past, FLATTEN_AT):
+    now = datetime.now(UTC)
+    for time in (f"{now - timedelta(minutes=2):%H:%M}", f"{now:%H:%M}", FLATTEN_AT):
         await ask(app, "PUT", "/admin/system/config", body={"risk": {"flatten_at": time}})
-        await RiskWorker(app.context).flatten()
+        await FlattenWorker(app.context).flatten()
     due_at = (await scheduled(desk, app))["due_at"]
-    # scheduled while the clock was days ahead
-    await desk.database.execute("UPDATE flatten_schedule SET due_at = due_at + interval '3 days'")
-    await RiskWorker(app.context).flatten()
+    # scheduled, and handled, while the clock was days ahead
+    await desk.database.execute(
+        """UPDATE flatten_schedule
+           SET due_at = due_at + interval '9 days', handled_due_at = due_at + interval '8 days'"""
+    )
+    await FlattenWorker(app.context).flatten()
     assert (await scheduled(desk, app))["due_at"] == due_at
     await ask(app, "PUT", "/admin/system/config", body={"risk": {"flatten_at": ""}})
 
     async def is_off() -> bool:
-        return bool(await desk.database.fetchval("SELECT count(*) FROM flatten_schedule") == 0)
+        return bool(await desk.database.fetchval("SELECT due_at IS NULL FROM flatten_schedule"))
 
     await desk.wait(app, is_off, lambda: "it is still scheduled")
     assert await sold(desk) == []

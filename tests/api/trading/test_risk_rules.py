@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.db.pool import open_pool
+from app.decision.repository import Claim, claim_signals, try_lock_entry_limits
 from app.decision.risk import RiskRules
 from app.decision.risk_facts import read_risk_book
+from app.orders.repository import lock_approvals_shared
 from tests.api.operator import ask, health
 from tests.api.trading.receiver import Received, always, take
 
@@ -169,6 +172,90 @@ async def test_limits_hold_for_a_burst_at_two_processes(desk: Desk) -> None:
     rows = [await desk.until(apps[0], each, "approved", "rejected") for each in more]
     assert [row["status"] for row in rows].count("approved") == 2
     assert {row["reason_code"] for row in rows if row["status"] == "rejected"} == {"max_buys"}
+
+
+async def test_no_exit_waits_for_a_process_that_decides_entries_under_a_limit(desk: Desk) -> None:
+    desk.configure("system", risk={"max_open_positions": 5})
+    app = await desk.open()
+    assert await outcome(desk, app, "AAPL") == ("forwarded", "delivered")
+    async with desk.database.acquire() as other, other.transaction():
+        assert await try_lock_entry_limits(other)
+        await lock_approvals_shared(other)
+        buy = await desk.send(app, "NVDA", "buy")
+        assert await outcome(desk, app, "AAPL", "sell") == ("forwarded", "delivered")
+        assert (await desk.signal(buy))["status"] == "received"
+    assert (await desk.until(app, buy))["status"] == "forwarded"
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{"max_open_positions": 5, "max_buys_per_day": 5}, {"max_buys_per_day": 5, "cooldown_seconds": 9}],
+)
+async def test_no_exit_waits_for_what_the_rules_count(desk: Desk, rules: dict[str, int]) -> None:
+    desk.configure("system", risk=rules)
+    app = await desk.open()
+    assert await outcome(desk, app, "AAPL") == ("forwarded", "delivered")
+    await desk.order(app, "delivery/pause")
+
+    async def is_counting() -> bool:
+        query = """SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'
+                     AND query LIKE '%buys_today%'"""
+        return bool(await desk.database.fetchval(query))
+
+    async with desk.database.acquire() as other, other.transaction():
+        await other.execute("LOCK TABLE attempts")
+        buy = await desk.send(app, "NVDA", "buy")
+        await desk.wait(app, is_counting, lambda: "nothing is counted")
+        exit_ = await desk.send(app, "AAPL", "sell")
+        await desk.until(app, exit_, "approved")
+        assert (await desk.signal(buy))["status"] == "received"
+    await desk.until(app, buy, "approved")
+
+
+async def test_exits_and_entries_that_are_decided_apart_keep_their_order(database_url: str) -> None:
+    arrived = [
+        *(("A", "sell", "close"), ("A", "buy", "open")),
+        *(("B", "buy", "open"), ("B", "sell", "reduce"), ("B", "buy", "add"), ("B", "sell", "adjust")),
+        *(("C", "buy", "open"), ("C", "sell", "close"), ("C", "buy", "open")),
+    ]
+
+    async def claimed(claim: Claim) -> list[int]:
+        async with pool.acquire() as connection, connection.transaction():
+            signals, *_ = await claim_signals(
+                connection, claim=claim, limit=100, strategy="Long", is_frozen=False
+            )
+            return [each.seq - first for each in signals]
+
+    async with await open_pool(database_url, 2) as pool:
+        await pool.execute(
+            "INSERT INTO top_n_lists (strategy, source, tickers) VALUES ('Long', 'list', '{A,B,C}')"
+        )
+        for ticker, kind, intent in arrived:
+            await pool.execute(
+                """INSERT INTO signals (id, status, type, intent, ticker, expires_at, body)
+                   VALUES (gen_random_uuid(), 'received', $1, $2, $3, now() + interval '1 hour', '{}')""",
+                *(kind, intent, ticker),
+            )
+        first = await pool.fetchval("SELECT min(seq) FROM signals")
+        assert await claimed(Claim.ALL) == list(range(9))
+        # what closes passes the entries before it; a part and an adjustment wait for what they are about
+        assert await claimed(Claim.EXITS) == [0, 7]
+        # no entry passes an exit
+        assert await claimed(Claim.ENTRIES) == [2, 6]
+        async with pool.acquire() as other, other.transaction():
+            await other.execute(
+                "UPDATE signals SET status = 'approved' WHERE ticker = 'B' AND seq = $1", first + 2
+            )
+            # nothing waits for a row that another transaction has locked
+            assert await claimed(Claim.ENTRIES) == [6]
+        assert await claimed(Claim.EXITS) == [0, 3, 7]
+        assert await claimed(Claim.ENTRIES) == [6]
+        # a part of what is open passes as well
+        await pool.execute("UPDATE signals SET intent = 'reduce' WHERE seq = $1", first + 7)
+        assert await claimed(Claim.EXITS) == [0, 3]
+        await pool.execute("INSERT INTO positions (ticker) VALUES ('C')")
+        assert await claimed(Claim.EXITS) == [0, 3, 7]
 
 
 async def test_reprocessing_goes_through_the_rules(desk: Desk) -> None:
