@@ -135,16 +135,19 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
         )
         if not signals:
             return Batch(0)
-        tickers = {ticker: _PendingOrders(book) for ticker, book in books.items()}
         risk = await read_risk_book(
             connection,
             risk_rules,
             now=context.clock.now(),
             destination=destination_of(config.webhook.url).key,
-            books={ticker: each.book for ticker, each in tickers.items()} if risk_rules.needs_counts else {},
+            books=(
+                {ticker: _PendingOrders(book).book for ticker, book in books.items()}
+                if risk_rules.needs_counts
+                else {}
+            ),
             has_entries=any(signal.type == SignalType.BUY for signal in signals),
         )
-        decisions, overtaken, exits = _decide_in_order(signals, tickers, config.system.book_rules, risk)
+        decisions, overtaken, exits = decide_in_order(signals, books, config.system.book_rules, risk)
         counts = await repository.store_decisions(connection, signals=signals, decisions=decisions)
         if exits:
             overtaken += await repository.find_entries_before(connection, exits=exits)
@@ -166,17 +169,18 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
     return Batch(len(signals), has_exits_waiting=has_exits_waiting)
 
 
-def _decide_in_order(
+def decide_in_order(
     signals: Sequence[ClaimedSignal],
-    tickers: Mapping[str, "_PendingOrders"],
+    books: Mapping[str, TickerBook],
     rules: BookRules,
     risk: RiskBook,
 ) -> tuple[list[Decision], list[UUID], dict[str, int]]:
-    """Apply the rule in order: what is approved here is pending for the later signals of its ticker.
+    """Apply the rule in order: what is approved here is pending for the later signals of its ticker. Pure.
 
     Return the decisions, the earlier entries of other batches that an exit has overtaken, and the `seq` of
     such an exit by ticker where its book does not have all of them.
     """
+    tickers = {ticker: _PendingOrders(book) for ticker, book in books.items()}
     decisions: dict[UUID, Decision] = {}
     overtaken: list[UUID] = []
     exits: dict[str, int] = {}

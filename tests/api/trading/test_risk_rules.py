@@ -179,7 +179,11 @@ async def test_no_exit_waits_for_a_process_that_decides_entries_under_a_limit(de
     app = await desk.open()
     assert await outcome(desk, app, "AAPL") == ("forwarded", "delivered")
     async with desk.database.acquire() as other, other.transaction():
-        assert await try_lock_entry_limits(other)
+
+        async def is_locked() -> bool:
+            return await try_lock_entry_limits(other)
+
+        await desk.wait(app, is_locked, lambda: "the lock is held")
         await lock_approvals_shared(other)
         buy = await desk.send(app, "NVDA", "buy")
         assert await outcome(desk, app, "AAPL", "sell") == ("forwarded", "delivered")

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.config.model import SYSTEM_FILE, merge
 from app.config.times import parse_hours
+from app.decision.repository import ClaimedSignal, TickerBook, UnfinishedOrder
 from app.decision.risk import EntryFacts, RiskBook, RiskCounts, RiskRules, start_of_day
+from app.decision.risk_facts import rules_of
 from app.decision.rules import Decision, ListFacts, decide
+from app.decision.worker import decide_in_order
+from app.settings import Settings
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, Position
 from app.signals.market import is_trading_day
 from app.signals.reading import ENTRIES, Intent, Quantity, Reading, Sentiment
@@ -104,6 +111,81 @@ def test_no_rule_changes_anything_about_an_exit(
     assert decide(kind, reading, book, LISTED, book_rules, is_expired=False, risk=facts) == without
     if book.reason_to_exit is not None:  # open, unconfirmed or pending
         assert without.status == "approved"
+
+
+SETTINGS = Settings(database_url="postgresql://db.example/signals")
+TICKERS = ("AAPL", "NVDA", "TSLA")
+# What a person may write into the file; every value is one that a change accepts.
+DOCUMENTS = st.fixed_dictionaries(
+    {
+        "risk": st.fixed_dictionaries(
+            {},
+            optional={
+                "buys": st.sampled_from(["on", "off"]),
+                "hours": st.sampled_from(["", "00:00-00:01", "09:30-16:00 America/New_York"]),
+                "max_open_positions": st.none() | st.integers(1, 3),
+                "max_buys_per_day": st.none() | st.integers(1, 3),
+                "cooldown_seconds": st.sampled_from([0, 60, 31_536_000]),
+                "blocklist": st.lists(st.sampled_from(["AAPL", "nasdaq:aapl", "NVDA"]), max_size=3),
+                "flatten_at": st.sampled_from(["", "15:55 America/New_York"]),
+            },
+        )
+    },
+    optional={
+        "duplicate_buys": st.sampled_from(["forward", "add", "reject"]),
+        "partial_exits": st.sampled_from(["keep_open", "close"]),
+        "unmatched_exits": st.sampled_from(["reject", "forward"]),
+        "engine_paused": st.booleans(),
+    },
+)
+EXIT_ALERTS = st.fixed_dictionaries(
+    {
+        "action": st.sampled_from(
+            ["sell", "exit", "close", "flatten", "reverse", "sell_to_close", "breakeven"]
+        )
+    },
+    optional={
+        "quantity": st.integers(1, 20) | st.sampled_from(["50%", "100%", 0, "all"]),
+        "sentiment": st.sampled_from(["long", "flat", "short"]),
+    },
+)
+
+
+@given(
+    DOCUMENTS,
+    st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.builds(RiskCounts, st.integers(0, 4), st.integers(0, 4), st.just({"AAPL": 1.0})),
+    st.lists(st.sampled_from(TICKERS), max_size=4),
+    EXIT_ALERTS,
+    st.none() | POSITIONS,
+    st.lists(ORDERS, max_size=3),
+)
+def test_an_exit_passes_in_any_configuration_and_batch(
+    document: dict[str, Any],
+    now: datetime,
+    counts: RiskCounts,
+    bought: list[str],
+    exit_alert: dict[str, Any],
+    position: Position | None,
+    orders: list[PendingOrder],
+) -> None:
+    body = msgspec.json.encode(exit_alert)
+    unfinished = tuple(UnfinishedOrder(uuid4(), seq, order) for seq, order in enumerate(orders))
+    books = {ticker: TickerBook(Book(), (), is_complete=True) for ticker in TICKERS}
+    books["AAPL"] = TickerBook(Book.of(position), unfinished, is_complete=True)
+    signals = [
+        ClaimedSignal(
+            uuid4(), 10 + number, ticker, "buy", b'{"action":"buy"}', is_expired=False, facts=LISTED
+        )
+        for number, ticker in enumerate(bought)
+    ]
+    signals.append(ClaimedSignal(uuid4(), 20, "AAPL", "sell", body, is_expired=False, facts=LISTED))
+    system = merge({SYSTEM_FILE: document}, SETTINGS).system
+    risk = RiskBook(rules_of(system.risk), now, counts)
+    (*_, decision), _, _ = decide_in_order(signals, books, system.book_rules, risk)
+    book = Book.of(position, orders)
+    if book.reason_to_exit is not None:  # open, unconfirmed or pending
+        assert (decision.status, decision.terms is None) == ("approved", False)
 
 
 @given(st.sampled_from([BUY, ADD]), BOOKS, BOOK_RULES, FACTS)
