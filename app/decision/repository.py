@@ -23,6 +23,9 @@ _SQL = load("app.decision")
 _encode = msgspec.json.Encoder().encode
 # Each batch reads and applies the pending orders of its tickers, so their number is bounded.
 _MOST_PENDING = 8
+# Fails closed: entries wait if the counts are not read in time. They hold the shared approval lock, so the
+# exits that people place wait for no longer than this.
+_COUNT_SECONDS = 2.0
 
 
 class Claim(StrEnum):
@@ -249,6 +252,7 @@ async def read_risk_counts(
     (row,) = await connection.fetch(
         _SQL["read_risk_counts"],
         *(tickers, destination, day_began_at, cooldown_seconds, most_buys, counts_positions),
+        timeout=_COUNT_SECONDS,
     )
     return RiskCounts(row["positions"], row["buys_today"], row["since_exit"] or {})
 

@@ -75,10 +75,7 @@ async def run(context: AppContext, turn: asyncio.Lock, name: str) -> None:
             continue
         try:
             await context.wakeups.wait("received", POLL_SECONDS, reader=turn)
-            needs_counts = _needs_counts(context)
-            await _decide_all(context, name, Claim.EXITS if needs_counts else Claim.ALL)
-            if needs_counts:
-                context.wakeups.notify("entries")
+            await _decide_all(context, name, Claim.EXITS if _needs_counts(context) else Claim.ALL)
         finally:
             turn.release()
 
@@ -105,12 +102,14 @@ async def _decide_all(context: AppContext, name: str, claim: Claim) -> None:
         context.supervisor.beat(name)
         if batch.is_blocked:
             await asyncio.sleep(_RETRY_SECONDS)
+    if claim is Claim.EXITS:
+        context.wakeups.notify("entries")
     if batch.has_exits_waiting:
         context.wakeups.notify("received")
     cost = time.monotonic() - started
-    await asyncio.sleep(
-        _BATCH_INTERVAL_SECONDS - cost if batch.decided else min(_COST_FACTOR * cost, POLL_SECONDS)
-    )
+    # Entries wake this worker where it decides exits alone: an exit that comes next does not wait for long.
+    factor = 1 if claim is Claim.EXITS else _COST_FACTOR
+    await asyncio.sleep(_BATCH_INTERVAL_SECONDS - cost if batch.decided else min(factor * cost, POLL_SECONDS))
 
 
 async def decide_batch(context: AppContext, claim: Claim) -> Batch:

@@ -213,6 +213,7 @@ async def test_no_exit_waits_for_what_the_rules_count(desk: Desk, rules: dict[st
         await desk.wait(app, is_counting, lambda: "nothing is counted")
         exit_ = await desk.send(app, "AAPL", "sell")
         await desk.until(app, exit_, "approved")
+        await desk.order(app, "order/sell-individual", 202, ticker="TSLA")
         assert (await desk.signal(buy))["status"] == "received"
     await desk.until(app, buy, "approved")
 
