@@ -1,5 +1,5 @@
 -- when all positions are sold next, by `risk.flatten_at`
--- depends: 20261129_15_bA6kP-database-backups
+-- depends: 20261129_16_sL4qE-expected-sources
 
 -- migrate: apply
 
