@@ -30,6 +30,7 @@ from app.ops import health, queue_sampling, retention
 from app.orders import routes as order_routes
 from app.orders import sender
 from app.orders.transport import open_client
+from app.positions import risk_worker
 from app.positions import routes as position_routes
 from app.runtime import denials
 from app.runtime.supervisor import Supervisor
@@ -79,6 +80,7 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         beat = context.supervisor.heartbeat
         context.supervisor.start("sessions", partial(authentication.run_sessions, ended, beat("sessions")))
         metrics.WORKER_UP.watch(context.supervisor.states)
+        metrics.BUYS_PAUSED.set_function(lambda: float(context.config.system.buys_paused))
         metrics.BUILD_INFO.labels(settings.app_version).set(1)
         context.supervisor.start("config", partial(store.run, beat("config")))
         _start_workers(context, intake_service, app.state.hub)
@@ -128,6 +130,7 @@ def _start_workers(context: AppContext, intake_service: IntakeService, hub: Hub)
     decision.start(context)
     reprocessing.start(context)
     sender.start(context)
+    risk_worker.start(context)
     start("live", partial(live.run, context, hub))
     start("retention", partial(retention.run, context, "retention"))
 

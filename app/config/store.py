@@ -289,7 +289,7 @@ class ConfigStore:
                     "configuration file is not valid; the last valid one stays current", error=str(problem)
                 )
         if before.config != state.config or before.problems != state.problems:
-            self._wakeups.notify("received", "approved", "changed")
+            self._wakeups.notify("received", "approved", "changed", "configured")
 
     async def _contents(self) -> Mapping[str, Content]:
         """Read the files. One that is absent for less than 2.5 s counts as unchanged."""

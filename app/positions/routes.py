@@ -3,13 +3,12 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-import structlog
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, StringConstraints
 
 from app.audit import repository as audit_log
 from app.positions import manual_orders, repository
-from app.positions.manual_orders import OrdersPlaced
+from app.positions.manual_orders import OrdersPlaced, summary_of
 from app.positions.repository import Closed
 from app.web.dependencies import (
     REFUSALS,
@@ -22,8 +21,6 @@ from app.web.dependencies import (
     signed_in,
 )
 from app.web.problems import Problem
-
-log = structlog.get_logger(__name__)
 
 router = APIRouter(prefix="/admin", tags=["positions"], responses=REFUSALS, dependencies=[signed_in])
 
@@ -72,7 +69,11 @@ async def sell_individual(
     async with connection.transaction():
         placed = await manual_orders.sell(connection, order.ticker, _max_age_seconds(request))
         await audit_log.record(
-            connection, actor, "order.sell-individual", target=order.ticker, after=_summary(placed)
+            connection,
+            actor,
+            "order.sell-individual",
+            target=order.ticker,
+            after=summary_of(placed),
         )
     return _announce(request, placed)
 
@@ -85,7 +86,7 @@ async def close_position(
     action, target = "order.close-position", str(order.position_id)
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
         placed = await manual_orders.close(connection, order.position_id, _max_age_seconds(request))
-        await audit_log.record(connection, actor, action, target=target, after=_summary(placed))
+        await audit_log.record(connection, actor, action, target=target, after=summary_of(placed))
     return _announce(request, placed)
 
 
@@ -137,7 +138,7 @@ async def sell_all(request: Request, connection: Database, actor: CurrentActor) 
     """Sell every open position. A repeated request places no second order."""
     async with connection.transaction():
         placed = await manual_orders.sell_all(connection, _max_age_seconds(request))
-        await audit_log.record(connection, actor, "order.sell-all", after=_summary(placed))
+        await audit_log.record(connection, actor, "order.sell-all", after=summary_of(placed))
     return _announce(request, placed)
 
 
@@ -156,17 +157,6 @@ def _max_age_seconds(request: Request) -> int:
     return context_of(request).config.webhook.max_signal_age_seconds.sell
 
 
-def _summary(placed: OrdersPlaced) -> dict[str, Any]:
-    """Return what the actions log records of the orders."""
-    return {
-        "queued": placed.queued,
-        "orders": {order.ticker: str(order.signal_id) for order in placed.orders},
-    }
-
-
 def _announce(request: Request, placed: OrdersPlaced) -> OrdersPlaced:
-    for order in placed.orders:
-        log.info("manual order placed", signal_id=order.signal_id, ticker=order.ticker, type=order.type)
-    if placed.queued:
-        context_of(request).wakeups.notify("approved", "changed")
+    manual_orders.announce(context_of(request), placed)
     return placed

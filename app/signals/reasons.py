@@ -61,6 +61,16 @@ class ReasonCode(Code):
     ENTERED_LIST = "entered_list", "{ticker} entered the list: rank {rank} of {size}"
     REPROCESSED = "reprocessed", "{ticker} reprocessed by a person: rank {rank} of {size}"
     OVERTAKEN = "overtaken", "overtaken by an exit"
+    # of a risk rule
+    BUYS_PAUSED = "buys_paused", "buying is paused by an operator"
+    BLOCKLISTED = "blocklisted", "{ticker} is on the blocklist"
+    OUTSIDE_HOURS = "outside_hours", "outside of {hours}"
+    EXCHANGE_CLOSED = "exchange_closed", "{date} is not a trading day"
+    CLOSED_EARLY = "closed_early", "the exchange closed early, at {time}"
+    COOLDOWN = "cooldown", "within the cooldown of {seconds} s after an exit"
+    MAX_POSITIONS = "max_positions", "open positions and pending buys: {count} of {most}"
+    MAX_BUYS = "max_buys", "buys today: {count} of {most}"
+    FLATTENED = "flattened", "all positions are sold at {time}"
     BY_PERSON = "by_person", "manual order", "ordered by a person"
     REPLAYED = "replayed", "replayed by a person"
     # of an expiry, and of a sell that closes nothing

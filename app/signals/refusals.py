@@ -407,6 +407,8 @@ class RefusalCode(Code):
         "nobody_to_notify",
         "there is nobody to notify: set NOTIFY_URLS in .env and deploy again",
     )
+    HOURS = "hours", "must be hours such as 09:30-16:00 America/New_York, and end after they begin"
+    FLATTEN_MISSED = "flatten_missed", "it was due at {time} UTC, more than an hour ago"
     TIME_OF_DAY = "time_of_day", "must be a time such as 08:00, or 08:00 America/New_York"
     TARGET_NOT_KNOWN = "target_not_known", "the URL is not one that apprise knows"
     TARGET_NOT_ACCEPTING = "target_not_accepting", "the target did not accept it"

@@ -156,7 +156,7 @@ async def call_configuration(api: GeneratedClient) -> None:
     await api.call("system_config")
     sent = m.SystemValuesInput.from_dict({"duplicate_buys": "reject"})
     assert (await api.call("change_system_config", body=sent)).values.duplicate_buys == "reject"
-    for part in ("engine", "delivery", "intake"):
+    for part in ("engine", "buys", "delivery", "intake"):
         for word, is_paused in (("pause", True), ("resume", False)):
             switches = await api.call(f"{part}_{word}")
             assert getattr(switches, f"{part}_paused") is is_paused

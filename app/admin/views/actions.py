@@ -17,6 +17,7 @@ Area = Literal[
     "dead-letters",
     "reprocessing",
     "engine",
+    "buys",
     "delivery",
     "intake",
     "strategy",
