@@ -124,6 +124,7 @@ class Settings(BaseSettings):
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     tls_port: Port = 443
+    legacy_api: bool = False
     app_version: str = "dev"
 
     @classmethod
