@@ -89,11 +89,13 @@ def _import_legacy(settings: Settings, *, check: bool) -> int:
 def _serve(settings: Settings, started_at: float) -> int:
     from app import logging  # noqa: PLC0415
     from app.config.store import opening  # noqa: PLC0415
+    from app.db import replaced_system  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
     from app.ops import exporter  # noqa: PLC0415
     from app.web.server import Server  # noqa: PLC0415
 
     logging.configure(settings.log_level)
+    asyncio.run(replaced_system.check(settings.database_url))
     app = create_app(settings, asyncio.run(opening(settings)), started_at=started_at)
     if settings.enable_prometheus:
         exporter.start(settings.prometheus_port)

@@ -8,7 +8,6 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -66,6 +65,20 @@ async def moved(settings: Settings, *, check: bool = False) -> Report:
     return await legacy.run(settings, check=check)
 
 
+def files_in(folder: Path) -> dict[str, str]:
+    """The files in a folder, with their texts."""
+    return {path.name: path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+async def until(found: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until it is so."""
+    async with asyncio.timeout(60):
+        while True:
+            if await found():
+                return
+            await asyncio.sleep(0.05)  # nothing says when a row changes
+
+
 def part_of(report: Report) -> dict[str, tuple[int, int, int, int]]:
     """By kind of rows: found, new, present, bad."""
     parts = (report.positions, report.strategies, report.signals, report.actions)
@@ -91,7 +104,8 @@ async def test_everything_is_here_afterwards_and_the_second_import_adds_nothing(
     assert report.signals.counts["unfinished there, not sent"] == UNFINISHED
     assert report.positions.counts["closed before the retention"] == 20
 
-    statuses = dict(await database.fetch("SELECT status, count(*) FROM signals GROUP BY 1"))
+    rows = await database.fetch("SELECT status, count(*) FROM signals GROUP BY 1")
+    statuses = {row["status"]: row["count"] for row in rows}
     tenth = SIGNALS // 10
     assert statuses == {
         "expired": 4 * tenth,
@@ -142,7 +156,7 @@ async def test_everything_is_here_afterwards_and_the_second_import_adds_nothing(
     for secret in (TOKEN, MISTYPED, "elite-token-4713"):
         assert await tables_with(database, secret) == []
         assert secret not in said
-        assert not [path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_text()]
+        assert secret not in str(files_in(tmp_path))
     refused = await database.fetchrow(
         "SELECT * FROM actions WHERE result <> 'done' AND session = 'replaced system'"
     )
@@ -168,7 +182,7 @@ async def test_a_check_lists_what_would_come_and_writes_nothing(
     checked = await moved(settings_of(), check=True)
     assert await contents(database) == before
     assert await contents(source) == there
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert files_in(tmp_path) == {}
     came = await moved(settings_of())
     assert part_of(checked) == part_of(came)
     assert checked.positions.counts == came.positions.counts
@@ -189,14 +203,12 @@ async def test_an_exit_of_an_adopted_position_gets_out_and_nothing_old_does(
         for ticker in ("T5", "T35", "T1"):  # open, closing, open twice
             async with app.http.post("/webhook/in", json={"ticker": ticker, "action": "sell"}) as answer:
                 assert answer.status == 202
-        async with asyncio.timeout(60):
-            while (
-                await database.fetchval(
-                    "SELECT count(*) FROM signals WHERE status = 'forwarded' AND imported_at IS NULL"
-                )
-                < 3
-            ):
-                await asyncio.sleep(0.05)
+
+        async def are_delivered() -> bool:
+            delivered = "SELECT count(*) FROM signals WHERE status = 'forwarded' AND imported_at IS NULL"
+            return bool(await database.fetchval(delivered) == 3)
+
+        await until(are_delivered)
         assert sorted(received.alert["ticker"] for received in receiver.received) == ["T1", "T35", "T5"]
         assert {received.alert["action"] for received in receiver.received} == {"exit"}
         left = {each["ticker"] for each in (await ask(app, "GET", "/admin/positions"))["positions"]}
@@ -222,9 +234,11 @@ async def test_while_the_processor_runs_it_uses_the_strategies_and_keeps_its_own
         "SELECT quantity, confirmed FROM positions WHERE ticker = 'T7' AND status = 'open'"
     )
     assert [tuple(row) for row in rows] == [(5, True)]
-    async with asyncio.timeout(30):
-        while (await ask(app, "GET", "/admin/finviz/strategies"))["active"] != "Movers":
-            await asyncio.sleep(0.05)
+
+    async def is_active() -> bool:
+        return bool((await ask(app, "GET", "/admin/finviz/strategies"))["active"] == "Movers")
+
+    await until(is_active)
 
 
 async def test_killed_in_the_middle_and_run_again_it_is_complete(
@@ -253,10 +267,16 @@ async def test_killed_in_the_middle_and_run_again_it_is_complete(
             "CONFIG_DIR": str(tmp_path),
         },
     )
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    async with asyncio.timeout(60):
-        while not await database.fetchval(waiting):
-            await asyncio.sleep(0.05)
+
+    async def is_waiting() -> bool:
+        return bool(
+            await database.fetchval(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+        )
+
+    await until(is_waiting)
     process.kill()
     assert await process.wait() == -9
     await holding.rollback()
@@ -277,9 +297,10 @@ async def test_killed_in_the_middle_and_run_again_it_is_complete(
 
 
 ODD_SCHEMA = """
-CREATE TABLE signals (signal_id text, ticker text, status text, signal_type text, side text, price text, created_at text,
-                      original_signal text);
-CREATE TABLE positions (id text, ticker text, status text, opened_at text, closed_at text, entry_signal_id text);
+CREATE TABLE signals (signal_id text, ticker text, status text, signal_type text, side text, price text,
+                      created_at text, original_signal text);
+CREATE TABLE positions (id text, ticker text, status text, opened_at text, closed_at text,
+                        entry_signal_id text);
 """
 # id, ticker, status, type, side, price, created at, alert
 ODD: list[tuple[str | None, ...]] = [
@@ -359,21 +380,21 @@ FLAT = {
 
 
 @pytest.mark.parametrize(
-    ("content", "comes", "said"),
+    ("content", "strategies", "said"),
     [
-        (json.dumps(FLAT), True, "is the active one"),
-        (json.dumps({**FLAT, "strategies": []}), False, "cannot come: the file of LEGACY_FINVIZ_FILE"),
+        (json.dumps(FLAT), 1, "is the active one"),
+        (json.dumps({**FLAT, "strategies": []}), 0, "cannot come: the file of LEGACY_FINVIZ_FILE"),
         (
             json.dumps({"screener": "https://finviz.com"}),
             False,
             "cannot come: the file of LEGACY_FINVIZ_FILE",
         ),
-        ("not json", False, "cannot come: the file of LEGACY_FINVIZ_FILE"),
+        ("not json", 0, "cannot come: the file of LEGACY_FINVIZ_FILE"),
     ],
     ids=["flat", "half", "unknown", "broken"],
 )
 async def test_a_flat_file_comes_and_another_one_is_named_and_changes_nothing(
-    settings_of: MakeSettings, source: Database, tmp_path: Path, content: str, comes: bool, said: str
+    settings_of: MakeSettings, source: Database, tmp_path: Path, content: str, strategies: int, said: str
 ) -> None:
     await source.execute(SCHEMA)
     old = tmp_path / "old" / "finviz_config.json"
@@ -382,8 +403,8 @@ async def test_a_flat_file_comes_and_another_one_is_named_and_changes_nothing(
     report = await moved(settings_of(legacy_finviz_file=old))
     assert said in "\n".join(report.lines())
     ours = tmp_path / "finviz_config.json"
-    assert ours.exists() == comes
-    if comes:
+    assert ours.exists() == bool(strategies)
+    if strategies:
         (strategy,) = json.loads(ours.read_text())["strategies"]
         assert (strategy["url"], strategy["top_n"]) == (FLAT["finviz_url"], 12)
     assert old.read_text() == content
@@ -424,8 +445,8 @@ async def test_variables_are_listed_by_name_and_never_by_value(
     await source.execute(SCHEMA)
     env = tmp_path / "old.env"
     env.write_text(
-        "# a comment\nFINVIZ_UPDATE_TOKEN=hidden-1\nexport TOP_N=15\nFINVIZ_PASSWORD='hidden-2'\nODD=hidden-3\n"
-        "LOG_LEVEL=\nDATABASE_URL=postgresql://u:hidden-4@h/d\n"
+        "# a comment\nFINVIZ_UPDATE_TOKEN=hidden-1\nexport TOP_N=15\nFINVIZ_PASSWORD='hidden-2'\n"
+        "ODD=hidden-3\nLOG_LEVEL=\nDATABASE_URL=postgresql://u:hidden-4@h/d\n"
     )
     lines = (await moved(settings_of(legacy_env_file=env))).lines()
     named = [line for line in lines if line.startswith("variable: ")]
@@ -434,10 +455,27 @@ async def test_variables_are_listed_by_name_and_never_by_value(
     assert "hidden" not in "\n".join(lines)
 
 
-async def run_command(*arguments: str, **variables: str) -> tuple[int, str, str]:
-    """Run the command as a process; return its exit code and what it writes."""
+@pytest.mark.parametrize("command", ["migrate", "serve"])
+async def test_the_database_of_the_replaced_system_is_refused_and_unchanged(
+    source: Database, source_url: str, tmp_path: Path, command: str
+) -> None:
+    await fill(source, 10)
+    before = await contents(source)
+    code, out, err = await run_command(
+        command=command, DATABASE_URL=source_url, CONFIG_DIR=str(tmp_path), ENABLE_PROMETHEUS="false"
+    )
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "import-legacy" in err
+    assert "docs/moving-over.md" in err
+    assert await contents(source) == before
+
+
+async def run_command(
+    *arguments: str, command: str = "import-legacy", **variables: str
+) -> tuple[int, str, str]:
+    """Run a command as a process; return its exit code and what it writes."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app", "import-legacy", *arguments),
+        *(sys.executable, "-m", "app", command, *arguments),
         env={"PATH": os.environ["PATH"], **variables},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -484,7 +522,7 @@ async def test_ids_of_the_replaced_system_stay(
 ) -> None:
     await fill(source, 20)
     await moved(settings_of())
-    theirs: list[UUID] = [row[0] for row in await source.fetch("SELECT signal_id FROM signals ORDER BY 1")]
+    theirs = [row[0] for row in await source.fetch("SELECT signal_id FROM signals ORDER BY 1")]
     assert [row[0] for row in await database.fetch("SELECT id FROM signals ORDER BY 1")] == theirs
     newest = await database.fetchval("SELECT max(received_at) FROM signals")
     assert datetime.now(UTC) - newest < timedelta(hours=1)
