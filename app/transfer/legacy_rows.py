@@ -271,9 +271,10 @@ def position(text: str, now: datetime) -> OldPosition:
         status not in {"open", "closing"} and moment(row.get("closed_at"), now) is not None
     )
     opened_at = moment(row.get("opened_at"), now) or now
+    ticker = ticker_of(row)
     return OldPosition(
-        id=identity("position", row.get("id"), row),
-        ticker=ticker_of(row),
+        id=identity(f"position/{ticker}", row.get("id"), row),  # an id that two tickers have hides neither
+        ticker=ticker,
         opened_at=opened_at,
         opened_by=_reference(row.get("entry_signal_id")),
         closed_at=max(opened_at, moment(row.get("closed_at"), now) or opened_at) if is_closed else None,

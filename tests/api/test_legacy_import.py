@@ -148,9 +148,9 @@ async def test_everything_is_here_afterwards_and_the_second_import_adds_nothing(
     assert listed["Movers"]["url"] == "https://elite.finviz.com/export.ashx?v=111"
     assert "reprocess_window_seconds" not in listed["Movers"]
     assert "top_n" not in listed["Wide"]
-    assert listed["Default Strategy"]["refresh_interval_sec"] == 10
+    assert listed["Default Strategy"]["refresh_interval_sec"] == 6
     said = "\n".join(report.lines())
-    for word in ("FINVIZ_ELITE_AUTH", "top_n 9000", "refresh_interval_sec 2 is 10", "'wide'", "'Nowhere'"):
+    for word in ("FINVIZ_ELITE_AUTH", "top_n 9000", "refresh_interval_sec 2 is 6", "'wide'", "'Nowhere'"):
         assert word in said
 
     for secret in (TOKEN, MISTYPED, "elite-token-4713"):
@@ -305,7 +305,7 @@ CREATE TABLE positions (id text, ticker text, status text, opened_at text, close
 # id, ticker, status, type, side, price, created at, alert
 ODD: list[tuple[str | None, ...]] = [
     ("17", "aapl", "FORWARDED_SUCCESS", "BUY", None, "1.5", "2026-11-01 10:00:00", '{"ticker": "aapl"}'),
-    ("17", "aapl", "rejected", "buy", None, "1.5", "2026-11-01 10:00:00", "{}"),
+    ("17", "aapl", "rejected", "buy", None, "1.5", "2026-11-01 10:00:01", "{}"),
     (None, "MSFT", None, None, "sell", "NaN", None, None),
     (None, "MSFT", None, None, "sell", "Infinity", "infinity", "no json"),
     ("{not-a-uuid}", "BRK/B", "vanished", "swap", None, "1e9999", "0001-01-01", '{"action": "exit"}'),
@@ -349,7 +349,7 @@ async def test_odd_rows_are_counted_and_named_and_never_stop_the_import(
     held = {
         row["ticker"] for row in await database.fetch("SELECT ticker FROM positions WHERE status = 'open'")
     }
-    assert {"AAPL", "MSFT", "QQQ"} <= held
+    assert {"AAPL", "MSFT", "QQQ", "IWM"} <= held
     assert "SPY" not in held
     again = await moved(settings_of(signal_retention_days=3650))
     assert {part: new for part, (_, new, _, _) in part_of(again).items()} == dict.fromkeys(part_of(again), 0)

@@ -22,6 +22,7 @@ from app.web.dependencies import (
     CurrentActor,
     Database,
     Reading,
+    Storable,
     Store,
     TypedTicker,
     context_of,
@@ -39,7 +40,7 @@ _NOT_THERE: dict[int | str, dict[str, Any]] = {
 class FlatStrategy(BaseModel):
     """The active strategy with the keys of the replaced system. A key left out is unchanged."""
 
-    finviz_url: str | None = None
+    finviz_url: Annotated[str, Storable] | None = None
     top_n: int | None = None
     refresh_interval_sec: int | None = None
     reprocess_enabled: bool | None = None
