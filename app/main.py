@@ -111,7 +111,7 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         lifespan=lifespan,
     )
     app.add_exception_handler(Exception, _internal_error)
-    admin.install(app)
+    admin.install(app, legacy_api=settings.legacy_api)
     for routes in (screener_routes, position_routes, order_routes, decision_routes, alarm_routes, health):
         app.include_router(routes.router)
     app.add_middleware(AccessLog)

@@ -22,6 +22,10 @@ ORDER BY u.ticker
 -- $1 position's id, open or closed.
 SELECT ticker FROM positions WHERE id = $1
 
+-- name: position_opened_by
+-- $1 a signal's id. The newest position that this signal opened.
+SELECT id FROM positions WHERE opened_by = $1 ORDER BY opened_at DESC LIMIT 1
+
 -- name: pending_orders
 -- $1 tickers, $2 types. Exits of a part are left out. In the order of arrival.
 SELECT id AS signal_id, ticker, type

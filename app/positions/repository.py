@@ -104,6 +104,12 @@ async def ticker_of_position(connection: Connection | Pool, *, position_id: UUID
     return ticker
 
 
+async def position_opened_by(connection: Connection | Pool, *, signal_id: UUID) -> UUID | None:
+    """Return the id of the newest position that a signal opened; None when it opened none."""
+    position_id: UUID | None = await connection.fetchval(_SQL["position_opened_by"], signal_id)
+    return position_id
+
+
 async def pending_orders(
     connection: Connection | Pool, *, tickers: Sequence[str], types: Sequence[SignalType]
 ) -> list[PlacedOrder]:

@@ -24,7 +24,7 @@ from app.web.problems import Problem
 
 router = APIRouter(prefix="/admin", tags=["positions"], responses=REFUSALS, dependencies=[signed_in])
 
-_NOT_OPEN: dict[int | str, dict[str, Any]] = {
+NOT_OPEN: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "No such position"},
     409: {"model": Problem, "description": "The position is closed already, or confirmed"},
 }
@@ -78,7 +78,7 @@ async def sell_individual(
     return _announce(request, placed)
 
 
-@router.post("/order/close-position", status_code=202, responses=_NOT_OPEN)
+@router.post("/order/close-position", status_code=202, responses=NOT_OPEN)
 async def close_position(
     request: Request, connection: Database, actor: CurrentActor, order: ClosePosition
 ) -> OrdersPlaced:
@@ -90,7 +90,7 @@ async def close_position(
     return _announce(request, placed)
 
 
-@router.post("/order/mark-closed", responses=_NOT_OPEN)
+@router.post("/order/mark-closed", responses=NOT_OPEN)
 async def mark_closed(
     request: Request, connection: Database, actor: CurrentActor, order: MarkClosed
 ) -> Closed:
@@ -105,7 +105,7 @@ async def mark_closed(
     return closed
 
 
-@router.post("/positions/{position_id}/confirm", responses=_NOT_OPEN)
+@router.post("/positions/{position_id}/confirm", responses=NOT_OPEN)
 async def confirm_position(
     request: Request, connection: Database, actor: CurrentActor, position_id: UUID
 ) -> repository.Position:
@@ -120,7 +120,7 @@ async def confirm_position(
     return position
 
 
-@router.post("/positions/{position_id}/dismiss", responses=_NOT_OPEN)
+@router.post("/positions/{position_id}/dismiss", responses=NOT_OPEN)
 async def dismiss_position(
     request: Request, connection: Database, actor: CurrentActor, position_id: UUID
 ) -> Closed:

@@ -248,6 +248,12 @@ class ReasonCode(Code):
     CLOCK_BACK = "clock_back", "back by {seconds} s"
     # of an import, a restore and a migration, whose rows have no code
     IMPORTED = "imported", "imported; it was {status} when it was exported"
+    MOVED = "moved", "moved over; it was {status} in the replaced system"
+    MOVED_UNFINISHED = "moved_unfinished", "moved over unfinished, and not sent; it was {status}"
+    MOVED_BEING_SENT = (
+        "moved_being_sent",
+        "moved over while the replaced system was sending it: it may have been executed",
+    )
     RESTORED = "restored", "restored"
     MERGED = "merged", "merged with a position of the same ticker"
     # a text without a code of its own

@@ -52,6 +52,13 @@ class RefusalCode(Code):
         "position_confirmed",
         "the position in {ticker} is confirmed: mark it closed with a reason instead",
     )
+    NOT_ADDED = (
+        "not_added",
+        (
+            "no position in {ticker} is open, and this call cannot add one: sell a ticker with POST "
+            "/admin/order/sell-individual"
+        ),
+    )
     COUNT_CHANGED = (
         "count_changed",
         "the count has changed from {confirmed} to {found}: check it and confirm again",
