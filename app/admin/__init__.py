@@ -7,7 +7,7 @@ from starlette.staticfiles import StaticFiles
 
 from app.admin import live, pages
 from app.admin.rendering import problem_page
-from app.admin.routes import configuration, database, records, signals, sources, strategies, switches
+from app.admin.routes import configuration, database, records, signals, sources, strategies, switches, tokens
 from app.web import problems
 from app.web.authentication import Authentication
 from app.web.hub import Hub
@@ -30,6 +30,7 @@ def install(app: "FastAPI") -> None:
         configuration.router,
         strategies.router,
         sources.router,
+        tokens.router,
         records.router,
         database.router,
         live.router,

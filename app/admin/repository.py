@@ -44,6 +44,7 @@ class ActionRow(NamedTuple):
     at: datetime
     session: str
     origin: str
+    actor: str | None
     action: str
     target: str
     before: str | None

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,8 @@ from starlette.requests import HTTPConnection, cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.config.access import FIRST_OPERATOR, AccessToken
+from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Pool
 from app.errors import describe
@@ -45,8 +47,9 @@ _ANSWER_SECONDS = 2.0
 
 COOKIE = "tsp_session"
 LIFETIME_SECONDS = 12 * 3600
+ADMIN = AccessToken(name=FIRST_OPERATOR, sha256="", scope="operate")  # the holder of ADMIN_TOKEN
 
-SIGN_IN = "/admin/sign-in"
+SIGN_IN, SIGN_OUT = "/admin/sign-in", "/admin/sign-out"
 PREFERENCES = "/admin/preferences"  # the sign-in page has the choice of language and theme, too
 _PUBLIC = frozenset(
     {"/health", "/health/detailed", "/docs", "/openapi.json", "/webhook/in", SIGN_IN, PREFERENCES}
@@ -89,48 +92,81 @@ def client_address(connection: HTTPConnection) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An authenticated client. Both are None for a bearer token, which does not expire."""
+    """An authenticated client, and the token that it has, or had when it signed in.
 
+    `session` and `seconds_left` are None for a bearer token, which does not expire.
+    """
+
+    token: AccessToken
     session: str | None = None
     seconds_left: float | None = None
 
+    @property
+    def may_operate(self) -> bool:
+        """Whether it may change anything."""
+        return self.token.scope == "operate"
+
 
 class Sessions:
-    """Issues and reads session cookies, signed with a key derived from ADMIN_TOKEN.
+    """Finds the holder of a token; issues and reads session cookies, signed with a key from ADMIN_TOKEN.
 
-    No session is stored. It outlasts a restart, and ends after 12 hours or when the token changes.
+    No session is stored. It outlasts a restart, and ends after 12 hours, when ADMIN_TOKEN changes, or when
+    its named token is removed or replaced.
     """
 
-    def __init__(self, admin_token: str) -> None:
+    def __init__(self, admin_token: str, tokens: Sequence[AccessToken] = ()) -> None:
         self._token = admin_token.encode()
-        self._serializer = URLSafeTimedSerializer(
-            self._token,
-            salt="admin session",
-            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
-        )
+        self._tokens = tokens
+        self._serializer = self._signed("admin session")
+        # of another salt, so that a version that does not know names accepts none of them
+        self._named = self._signed("named session")
+
+    def _signed(self, salt: str) -> URLSafeTimedSerializer:
+        options = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        return URLSafeTimedSerializer(self._token, salt=salt, signer_kwargs=options)
 
     @property
     def is_possible(self) -> bool:
         """Return False while ADMIN_TOKEN is empty. Fails closed: then no token and no cookie is accepted."""
         return bool(self._token)
 
-    def token_matches(self, offered: str) -> bool:
-        """Return whether the offered token is ADMIN_TOKEN; compares in constant time."""
-        return self.is_possible and hmac.compare_digest(offered.encode(), self._token)
+    def holder_of(self, offered: str) -> AccessToken | None:
+        """Return whose token is offered; compares with all of them, in constant time."""
+        digest = hashlib.sha256(offered.encode()).hexdigest()
+        found = ADMIN if self.is_possible and hmac.compare_digest(offered.encode(), self._token) else None
+        for token in self._tokens:
+            if hmac.compare_digest(digest, token.sha256) and found is None and self.is_possible:
+                found = token
+        return found
 
-    def issue(self) -> str:
-        """Return the cookie value of a new session."""
-        return self._serializer.dumps(secrets.token_urlsafe(9))
+    def issue(self, holder: AccessToken | None = None) -> str:
+        """Return the cookie value of a new session, of ADMIN_TOKEN or of a named token."""
+        session = secrets.token_urlsafe(9)
+        if holder is None or holder == ADMIN:
+            return self._serializer.dumps(session)
+        return self._named.dumps([session, holder.name, self._mark_of(holder)])
 
     def read(self, cookie: str) -> Access | None:
-        """Return the session of a cookie; None if it is forged, expired, or signed with another token."""
+        """Return the session of a cookie; None if it is forged or expired, or its token is no more."""
         if not self.is_possible:
             return None
-        try:
-            session, issued = self._serializer.loads(cookie, max_age=LIFETIME_SECONDS, return_timestamp=True)
-        except BadSignature:
-            return None
-        return Access(str(session), LIFETIME_SECONDS - (datetime.now(UTC) - issued).total_seconds())
+        for serializer in (self._serializer, self._named):
+            try:
+                content, issued = serializer.loads(cookie, max_age=LIFETIME_SECONDS, return_timestamp=True)
+            except BadSignature:
+                continue
+            seconds_left = LIFETIME_SECONDS - (datetime.now(UTC) - issued).total_seconds()
+            if serializer is self._serializer:
+                return Access(ADMIN, str(content), seconds_left)
+            session, name, mark = content
+            for token in self._tokens:
+                if token.name == name and hmac.compare_digest(mark, self._mark_of(token)):
+                    return Access(token, session, seconds_left)
+        return None
+
+    def _mark_of(self, token: AccessToken) -> str:
+        """Return what tells a token from another one of its name, and nothing of the token itself."""
+        return hmac.new(self._token, token.sha256.encode(), hashlib.sha256).hexdigest()
 
 
 class EndedSessions:
@@ -247,7 +283,7 @@ class Authentication:
 
     async def _authenticate(self, connection: HTTPConnection) -> Access | Response:
         """Return the client's access, or the response that refuses the request."""
-        sessions = Sessions(connection.app.state.context.settings.admin_token)
+        sessions = sessions_of(connection.app.state.context)
         scheme, _, offered = connection.headers.get("authorization", "").partition(" ")
         bearer = scheme.lower() == "bearer"
         if bearer:
@@ -269,19 +305,28 @@ class Authentication:
         changes = connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE_METHODS
         if changes and is_foreign(connection.headers, required=not bearer):
             return foreign()
+        is_change = connection.scope["type"] == "http" and connection.scope["method"] not in _SAFE_METHODS
+        if is_change and not access.may_operate and connection.scope["path"] != SIGN_OUT:
+            refusal = Reason(RefusalCode.MAY_ONLY_READ, name=repr(access.token.name))
+            return JSONResponse({"detail": render(refusal)}, 403)
         return access
 
     async def _check_token(
         self, sessions: Sessions, offered: str, connection: HTTPConnection
     ) -> Access | None:
         address = client_address(connection)
-        if sessions.token_matches(offered):
+        if holder := sessions.holder_of(offered):
             self.attempts.forget(address)
-            return Access()
+            return Access(holder)
         kind: Kind = "websocket" if connection.scope["type"] == "websocket" else "admin_token"
         connection.app.state.context.denials.count(kind, address)
         await asyncio.sleep(self.attempts.record(address))
         return None
+
+
+def sessions_of(context: AppContext) -> Sessions:
+    """Return the sessions of the current tokens."""
+    return Sessions(context.settings.admin_token, context.config.tokens)
 
 
 def foreign() -> Response:

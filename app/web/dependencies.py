@@ -18,7 +18,10 @@ from app.web.problems import Problem
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No token, or a wrong one"},
-    403: {"model": Problem, "description": "The request comes from a page of another origin"},
+    403: {
+        "model": Problem,
+        "description": "The token may only read, or the request comes from a page of another origin",
+    },
     503: {"model": Problem, "description": "The database does not answer"},
 }
 # For /openapi.json only: `app.web.authentication` checks the token.
@@ -85,7 +88,7 @@ Reading = Annotated[Connection, Depends(reading)]
 def actor_of(request: Request) -> Actor:
     """Return who makes the request, for the actions log."""
     access: Access = request.state.access
-    return Actor(access.session or "token", client_address(request))
+    return Actor(access.session or "token", client_address(request), access.token.name)
 
 
 CurrentActor = Annotated[Actor, Depends(actor_of)]

@@ -32,6 +32,7 @@ Hours = Annotated[int, Query(ge=1, le=744, description="How many hours back, the
 class ActionEntry(BaseModel):
     """A change that was made or tried. `session` is `token` for a bearer token, `file` for an edited file.
 
+    `actor` is the name of the token, `admin` for ADMIN_TOKEN; null for an edited file, or before names.
     `before` and `after` are the differing values, secrets masked. `result` is `done` or the refusal's reason.
     """
 
@@ -39,6 +40,7 @@ class ActionEntry(BaseModel):
     at: datetime
     session: str
     origin: str
+    actor: str | None
     action: str
     target: str
     before: Any

@@ -21,6 +21,7 @@ Area = Literal[
     "intake",
     "strategy",
     "source",
+    "token",
     "webhook",
     "system",
     "config",

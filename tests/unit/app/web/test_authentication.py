@@ -8,7 +8,7 @@ from itsdangerous import TimestampSigner
 from starlette.datastructures import Headers
 
 from app.admin.pages import local_path
-from app.web.authentication import LIFETIME_SECONDS, Sessions, is_foreign, is_public
+from app.web.authentication import ADMIN, LIFETIME_SECONDS, Sessions, is_foreign, is_public
 from app.web.throttle import FORGOTTEN_AFTER_SECONDS, WrongAttempts
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ def test_a_changed_cookie_is_not_a_session() -> None:
 def test_without_a_token_no_session_is_accepted() -> None:
     nobody = Sessions("")
     assert not nobody.is_possible
-    assert not nobody.token_matches("")
+    assert nobody.holder_of("") is None
     assert nobody.read(nobody.issue()) is None
 
 
 def test_the_token_is_compared_whole_and_as_bytes() -> None:
-    assert Sessions("pässwort").token_matches("pässwort")
-    assert not Sessions("secret").token_matches("secre")
-    assert not Sessions("secret").token_matches("secret ")
+    assert Sessions("pässwort").holder_of("pässwort") == ADMIN
+    assert Sessions("secret").holder_of("secre") is None
+    assert Sessions("secret").holder_of("secret ") is None
 
 
 def test_wrong_attempts_wait_longer_each_time_up_to_five_seconds() -> None:
