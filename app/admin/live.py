@@ -96,7 +96,9 @@ async def admin_updates(websocket: WebSocket) -> None:
         sessions: EndedSessions = websocket.app.state.ended_sessions
         try:
             async with asyncio.timeout(access.seconds_left), sessions.end_event_of(access.session) as ended:
-                await _converse(websocket, mailbox, ended, partial(_until_removed, context, access.token))
+                await _converse(
+                    websocket, mailbox, ended, partial(_until_removed, context, sessions, access.token)
+                )
         except TimeoutError:
             await websocket.close(_SESSION_ENDED, "the session has ended")
     except WebSocketDisconnect:
@@ -129,9 +131,12 @@ async def _converse(
         await asyncio.gather(*tasks, return_exceptions=True)  # waits until the other tasks have ended
 
 
-async def _until_removed(context: AppContext, token: AccessToken) -> None:
+async def _until_removed(context: AppContext, sessions: "EndedSessions", token: AccessToken) -> None:
     """Wait until a named token is removed, replaced, or of another scope."""
-    while token == ADMIN or token in context.config.tokens:  # noqa: ASYNC110  # the configuration is replaced
+    while True:
+        is_current = token in context.config.tokens and not sessions.is_revoked(token)
+        if token != ADMIN and not is_current:
+            return
         await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -12,6 +12,7 @@ from app.admin import repository, snapshot
 from app.admin.rendering import page, problem_page
 from app.admin.views import BY_NAME, NAVIGATION, VIEWS, View
 from app.web.authentication import (
+    ADMIN,
     COOKIE,
     LIFETIME_SECONDS,
     PREFERENCES,
@@ -107,11 +108,17 @@ async def sign_in(request: Request) -> Response:
     if not sessions.is_possible:
         return page("sign_in.html", 401, problem=text("sign_in.impossible"), target=target)
     holder = sessions.holder_of(form.get("token", "").strip())
+    ended: EndedSessions = request.app.state.ended_sessions
+    if holder is not None and holder != ADMIN:
+        if not await ended.is_known():
+            return page("sign_in.html", 503, problem=text("problem.database_away"), target=target)
+        holder = None if ended.is_revoked(holder) else holder
     if holder is None:
         context_of(request).denials.count("sign_in", client_address(request))
         await asyncio.sleep(attempts.record(client_address(request)))
         return page("sign_in.html", 401, problem=text("sign_in.wrong"), target=target)
-    attempts.forget(client_address(request))
+    if holder == ADMIN:  # a reader could else guess it without a delay
+        attempts.forget(client_address(request))
     response = RedirectResponse(target, 303)
     _set_cookie(request, response, COOKIE, sessions.issue(holder), LIFETIME_SECONDS)
     return response

@@ -44,12 +44,12 @@ class ActionRow(NamedTuple):
     at: datetime
     session: str
     origin: str
-    actor: str | None
     action: str
     target: str
     before: str | None
     after: str | None
     result: str
+    actor: str | None  # the last column of the CSV: programs read the others by their place
     result_code: str | None
     result_params: dict[str, Any] | None
 

@@ -25,7 +25,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "The database does not answer"},
 }
 # For /openapi.json only: `app.web.authentication` checks the token.
-signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN"))
+signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN, or a named token"))
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the previous page")]

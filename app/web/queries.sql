@@ -1,4 +1,4 @@
--- Sessions ended by signing out, until their cookies would have expired. Used by repository.py only.
+-- Sessions ended by signing out, until their cookies would have expired, and named tokens that were removed. Used by repository.py only.
 
 -- name: end_sessions
 -- $1 sessions, $2 for how many seconds they are kept.
@@ -11,3 +11,6 @@ SELECT session FROM ended_sessions WHERE expires_at > clock_timestamp()
 
 -- name: delete_expired_sessions
 DELETE FROM ended_sessions WHERE expires_at < clock_timestamp()
+
+-- name: revoked_tokens
+SELECT sha256 FROM revoked_tokens

@@ -1,4 +1,4 @@
-"""Table `ended_sessions`: sessions ended by signing out, until their cookies would have expired."""
+"""Tables `ended_sessions` (signed out of, until their cookies would have expired) and `revoked_tokens`."""
 
 from collections.abc import Sequence
 
@@ -24,3 +24,9 @@ async def ended_sessions(connection: Connection | Pool) -> frozenset[str]:
 async def delete_expired_sessions(connection: Connection | Pool) -> None:
     """Delete the ended sessions whose cookies have expired."""
     await connection.execute(_SQL["delete_expired_sessions"])
+
+
+async def revoked_tokens(connection: Connection | Pool) -> frozenset[str]:
+    """Return the SHA-256 of each named token that was removed."""
+    rows = await connection.fetch(_SQL["revoked_tokens"])
+    return frozenset(row["sha256"] for row in rows)

@@ -40,12 +40,12 @@ class ActionEntry(BaseModel):
     at: datetime
     session: str
     origin: str
-    actor: str | None
     action: str
     target: str
     before: Any
     after: Any
     result: str
+    actor: str | None
     result_code: str | None = Field(default=None, exclude=True)
     result_params: dict[str, Any] | None = Field(default=None, exclude=True)
 

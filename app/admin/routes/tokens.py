@@ -3,19 +3,21 @@
 import secrets
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.admin.routes.configuration import CHANGE_REFUSALS, problem_of
-from app.config.access import FIRST_OPERATOR, SOURCE_LENGTH, Scope
+from app.config.access import FIRST_OPERATOR, SOURCE_LENGTH, Scope, is_entry_of
 from app.config.checking import Document
 from app.config.model import SYSTEM_FILE, Config
-from app.errors import NoSuchError
-from app.signals.refusals import RefusalCode
+from app.config.store import token_named
 from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
 from app.web.problems import Problem
+
+if TYPE_CHECKING:
+    from app.web.authentication import EndedSessions
 
 _NO_SUCH: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such token"}}
 _TOKEN_BYTES = 32
@@ -26,10 +28,14 @@ Name = Annotated[str, Path(description="The name of the token")]
 
 
 class ShownToken(BaseModel):
-    """A token by its name; `admin` is ADMIN_TOKEN. `read` may not change anything."""
+    """A token by its name; `admin` is ADMIN_TOKEN. `read` may not change anything.
+
+    `is_revoked`: it was removed and is refused, but its entry is still, or again, in the file.
+    """
 
     name: str
     scope: Scope
+    is_revoked: bool = False
 
 
 class Tokens(BaseModel):
@@ -66,7 +72,11 @@ class MadeToken(ShownToken):
 async def tokens(request: Request) -> Tokens:
     """All tokens by name and scope."""
     context = context_of(request)
-    named = [ShownToken(name=token.name, scope=token.scope) for token in context.config.tokens]
+    ended: EndedSessions = request.app.state.ended_sessions
+    named = [
+        ShownToken(name=token.name, scope=token.scope, is_revoked=ended.is_revoked(token))
+        for token in context.config.tokens
+    ]
     admin = ShownToken(name=FIRST_OPERATOR, scope="operate")
     return Tokens(tokens=[admin, *named], problem=problem_of(context, SYSTEM_FILE))
 
@@ -88,40 +98,35 @@ async def create_token(store: Store, actor: CurrentActor, offered: NewToken) -> 
 async def change_token(
     request: Request, store: Store, actor: CurrentActor, name: Name, offered: TokenScope
 ) -> Tokens:
-    """Change what a token may do. Effective at once in every process of the stack."""
+    """Change what a token may do. Its sessions end at once in this process, within a second in others."""
 
     def edit(config: Config) -> Mapping[str, Document]:
-        index, documents = _place_of(config, name), _documents(config)
-        documents[index] = {**documents[index], "scope": offered.scope}
-        return _replaced(config, documents)
+        token, documents = token_named(config, name), _documents(config)
+        changed = [
+            {**each, "scope": offered.scope} if is_entry_of(token, each) else each for each in documents
+        ]
+        return _replaced(config, changed)
 
     await store.change(actor, "token.change", edit, target=name)
     return await tokens(request)
 
 
-@router.delete("/{name:path}", responses={**CHANGE_REFUSALS, **_NO_SUCH})
+@router.delete("/{name:path}", responses=_NO_SUCH)
 async def delete_token(request: Request, store: Store, actor: CurrentActor, name: Name) -> Tokens:
-    """Delete a token. Its sessions end at once in this process, within a second in others."""
+    """Delete a token for good. Its sessions end at once in this process, within a second in others.
 
-    def edit(config: Config) -> Mapping[str, Document]:
-        index, documents = _place_of(config, name), _documents(config)
-        del documents[index]
-        return _replaced(config, documents)
-
-    await store.change(actor, "token.delete", edit, target=name)
+    It is refused from then on also if its entry is in the file: an error elsewhere keeps the file unchanged.
+    """
+    await store.revoke_token(actor, name)
+    ended: EndedSessions = request.app.state.ended_sessions
+    await ended.see_revoked()
     return await tokens(request)
 
 
-def _place_of(config: Config, name: str) -> int:
-    known = [token.name for token in config.tokens]
-    if name not in known:
-        raise NoSuchError(RefusalCode.NO_TOKEN, name=repr(name), names=", ".join([FIRST_OPERATOR, *known]))
-    return known.index(name)
-
-
 def _documents(config: Config) -> list[Document]:
-    """Return the tokens as documents, in the order of `config.tokens`."""
-    return list(config.documents.get(SYSTEM_FILE, {}).get("tokens") or [])
+    """Return the list of the file, also with entries that are ignored."""
+    listed = config.documents.get(SYSTEM_FILE, {}).get("tokens") or []
+    return list(listed) if isinstance(listed, list) else []
 
 
 def _replaced(config: Config, documents: list[Document]) -> Mapping[str, Document]:
