@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 ANA, BOB = "token-of-ana-123", "token-of-bob-456"
 SECONDS = 30
 EVERYTHING = """
-    SELECT (SELECT count(*) FROM actions WHERE action <> 'token.refuse'), (SELECT revision FROM configuration),
+    SELECT (SELECT count(*) FROM actions WHERE action <> 'token.refuse'),
+           (SELECT revision FROM configuration),
            (SELECT count(*) FROM signals), (SELECT count(*) FROM settled_alarms),
            (SELECT count(*) FROM notifications)
 """
