@@ -265,8 +265,7 @@ class EndedSessions:
                 await repository.end_sessions(self._pool, sessions=storing, kept_seconds=LIFETIME_SECONDS)
             self._reads += 1
             read = self._reads
-            stored = await repository.ended_sessions(self._pool)
-            revoked = await repository.revoked_tokens(self._pool)
+            stored, revoked = await repository.read_ended(self._pool)
         if read > self._newest_read:
             self._newest_read, self._stored, self._revoked = read, stored, revoked
             self._unstored -= stored
