@@ -10,6 +10,7 @@ from app.signals.refusals import RefusalCode
 _REFUSED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _PLAIN = frozenset(string.digits + " ._-@+'()")
 _LATIN_END = 0x250
+_LETTERS = ("LATIN SMALL LETTER ", "LATIN CAPITAL LETTER ")  # not those of clicks, which look like marks
 _LOOKS = str.maketrans({"I": "l", "1": "l", "0": "o"})
 
 
@@ -54,7 +55,7 @@ def mistakable(one: str, other: str) -> bool:
 
 
 def _is_latin(character: str) -> bool:
-    return character.isalpha() and ord(character) < _LATIN_END and "LATIN " in unicodedata.name(character, "")
+    return ord(character) < _LATIN_END and unicodedata.name(character, "").startswith(_LETTERS)
 
 
 def _base(name: str) -> str:

@@ -79,6 +79,7 @@ def test_a_plain_name(name: str) -> None:
         "a\N{EM SPACE}b",
         "a\N{COMBINING CYRILLIC MILLIONS SIGN}",
         "a\N{HYPHEN}b",
+        "ana\N{LATIN LETTER DENTAL CLICK}",
         "a/b",
         'a"b',
     ],
