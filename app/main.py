@@ -71,6 +71,7 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         )
         targets = targets_of(settings.notify_urls.split())
         context.notification_targets = {target.key: target.name for target in targets}
+        authentication.signing_key(settings.admin_token)  # before any request: it takes 50 ms
         store = ConfigStore(context.pool, settings, context.wakeups, start, apply=context.apply_config)
         await store.first_look()  # a pause of another process holds before anything is delivered
         intake_service = IntakeService(context)

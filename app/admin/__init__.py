@@ -16,6 +16,7 @@ from app.admin.routes import (
     sources,
     strategies,
     switches,
+    tokens,
 )
 from app.web import problems
 from app.web.authentication import Authentication
@@ -43,6 +44,7 @@ def install(app: "FastAPI", *, legacy_api: bool = False) -> None:
         configuration.router,
         strategies.router,
         sources.router,
+        tokens.router,
         records.router,
         database.router,
         live.router,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from msgspec import structs
 
 from app.config import files
+from app.config.access import listed_digests
 from app.config.checking import Document
 from app.config.files import Content, Dates
 from app.config.model import DECIDED, SWITCHED_AT, SYSTEM_FILE, Config
@@ -66,6 +67,22 @@ def with_files(
         except ConfigFileError as error:
             problems[name] = error
     return replace(state, config=config, problems=problems, seen=dict(contents))
+
+
+def removed_tokens(before: State, after: State) -> set[str]:
+    """Return the SHA-256 of current tokens that the changed system file does not list any more.
+
+    Fails closed: they count although the file is wrong elsewhere, so that a token can always be removed.
+    A file that is absent, is not JSON, or whose list is not one removes none: it may be a slip.
+    """
+    content = after.seen.get(SYSTEM_FILE)
+    if not isinstance(content, bytes) or content == before.seen.get(SYSTEM_FILE):
+        return set()
+    try:
+        listed = listed_digests(files.parse(SYSTEM_FILE, content).get("tokens"))
+    except ConfigFileError:
+        return set()
+    return set() if listed is None else {token.sha256 for token in before.config.tokens} - listed
 
 
 def _pauses_left_out(document: Document, config: Config) -> dict[str, bool]:

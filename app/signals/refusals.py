@@ -43,6 +43,7 @@ class RefusalCode(Code):
         "no_token_set",
         "ADMIN_TOKEN is empty, so nobody can sign in: set it in .env and deploy again",
     )
+    MAY_ONLY_READ = "may_only_read", "the token {name} may only read"
     FOREIGN = "foreign", "refused: the request comes from a page of another origin"
     NOT_JSON = "not_json", "is not valid JSON in UTF-8"
     # of what a person asked for
@@ -151,6 +152,15 @@ class RefusalCode(Code):
         "must be unique: ADMIN_TOKEN or another entry is the same token",
     )
     SHA256 = "access.sha256", "must be the SHA-256 of the token: 64 hexadecimal digits"
+    SHA256_OF_NOTHING = (
+        "access.sha256_of_nothing",
+        "is the SHA-256 of an empty text: compute it from the token",
+    )
+    NAME_PLAIN = (
+        "access.name_plain",
+        "must have Latin letters, digits, spaces and . _ - @ + ' ( ) only",
+    )
+    NO_TOKEN = "access.no_token", "there is no token {name}; there are: {names}"
     NO_SOURCE = "access.no_source", "there is no source {name}; there are: {names}"
     DEFAULT_STAYS = (
         "access.default_stays",

@@ -18,11 +18,14 @@ from app.web.problems import Problem
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No token, or a wrong one"},
-    403: {"model": Problem, "description": "The request comes from a page of another origin"},
+    403: {
+        "model": Problem,
+        "description": "The token may only read, or the request comes from a page of another origin",
+    },
     503: {"model": Problem, "description": "The database does not answer"},
 }
 # For /openapi.json only: `app.web.authentication` checks the token.
-signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN"))
+signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN, or a named token"))
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the previous page")]
@@ -85,7 +88,7 @@ Reading = Annotated[Connection, Depends(reading)]
 def actor_of(request: Request) -> Actor:
     """Return who makes the request, for the actions log."""
     access: Access = request.state.access
-    return Actor(access.session or "token", client_address(request))
+    return Actor(access.session or "token", client_address(request), access.token.name)
 
 
 CurrentActor = Annotated[Actor, Depends(actor_of)]

@@ -146,6 +146,17 @@ async def call_sources(api: GeneratedClient) -> None:
     await api.call("delete_source", name="desk")
 
 
+async def call_tokens(api: GeneratedClient) -> None:
+    """Make, change and delete a token."""
+    m = api.models
+    read = m.NewToken.from_dict({"name": "ana", "scope": "read"})
+    assert len((await api.call("create_token", body=read)).token) >= 32
+    changed = await api.call("change_token", name="ana", body=m.TokenScope.from_dict({"scope": "operate"}))
+    assert [token.name for token in changed.tokens] == ["admin", "ana"]
+    assert (await api.call("tokens")).tokens == changed.tokens
+    assert len((await api.call("delete_token", name="ana")).tokens) == 1
+
+
 async def call_configuration(api: GeneratedClient) -> None:
     """Change each file, sending back what was read; press each switch."""
     m = api.models
@@ -191,6 +202,7 @@ async def call_everything(api: GeneratedClient, app: AppServer) -> None:
     await call_records(api, app)
     await call_strategies(api)
     await call_sources(api)
+    await call_tokens(api)
     await call_configuration(api)
     await call_alarms(api)
     await call_database(api)

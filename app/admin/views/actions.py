@@ -22,6 +22,7 @@ Area = Literal[
     "intake",
     "strategy",
     "source",
+    "token",
     "webhook",
     "system",
     "config",
