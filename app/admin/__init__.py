@@ -7,7 +7,16 @@ from starlette.staticfiles import StaticFiles
 
 from app.admin import live, pages
 from app.admin.rendering import problem_page
-from app.admin.routes import configuration, database, records, signals, sources, strategies, switches
+from app.admin.routes import (
+    configuration,
+    database,
+    records,
+    signals,
+    sources,
+    strategies,
+    switches,
+    trades,
+)
 from app.web import problems
 from app.web.authentication import Authentication
 from app.web.hub import Hub
@@ -31,6 +40,7 @@ def install(app: "FastAPI") -> None:
         strategies.router,
         sources.router,
         records.router,
+        trades.router,
         database.router,
         live.router,
     ):

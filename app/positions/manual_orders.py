@@ -12,6 +12,7 @@ from app.orders.outcomes import end_overtaken
 from app.orders.repository import find_unsent_entries, lock_approvals_exclusive
 from app.positions import repository
 from app.positions.repository import Closed, PlacedOrder, Position
+from app.positions.trades import DISMISSED
 from app.runtime.ids import new_id
 from app.signals.alert import read_fields, spell_ticker
 from app.signals.refusals import RefusalCode
@@ -20,7 +21,6 @@ from app.signals.tickers import fold
 
 _BY_PERSON = (SignalType.MANUAL_SELL, SignalType.POSITION_CLOSE, SignalType.SELL_ALL)
 _CLOSING = (SignalType.SELL, *_BY_PERSON)
-_DISMISSED = "dismissed: not open at the broker"
 
 
 class OrdersPlaced(BaseModel):
@@ -107,7 +107,7 @@ async def dismiss(connection: Connection, position_id: UUID) -> Closed:
         NoSuchError, ConflictError: there is nothing to dismiss, or the position is confirmed.
     """
     closed = await repository.mark_closed(
-        connection, position_id=position_id, reason=_DISMISSED, only_unconfirmed=True
+        connection, position_id=position_id, reason=DISMISSED, only_unconfirmed=True
     )
     if closed is None:
         if position := await repository.open_position(connection, position_id=position_id):

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
     from tests.browser.panels.desk import Desk
 
-PANELS = ("positions", "dead-letters", "refused", "actions", "strategies", "configuration", "database")
+PANELS = (
+    "positions",
+    "trades",
+    "dead-letters",
+    "refused",
+    "actions",
+    "strategies",
+    "configuration",
+    "database",
+)
 TOKEN_IN_A_URL = "a-token-in-a-url"
 # Both themes and both widths meet in each language, crosswise.
 LOOKS: dict[str, list[tuple[Any, int]]] = {
