@@ -391,6 +391,23 @@ async def a_database_that_is_not_backed_up(stage: Stage) -> None:
     await stage.run(backup.RECORD)
 
 
+async def a_source_that_sends_nothing(stage: Stage) -> None:
+    indicator = {"name": "indicator", "secret": SOURCE_SECRET, "expect_within_minutes": 30}
+    stage.desk.configure("webhook", sources=[indicator])
+    await stage.open(webhook_secret=WEBHOOK_SECRET)
+
+    async def is_expected() -> bool:
+        return bool(await stage.desk.database.fetchval("SELECT count(*) FROM expected_sources"))
+
+    await stage.desk.wait(stage.app, is_expected, lambda: "the source is not expected")
+    await stage.run("UPDATE expected_sources SET silent_since = now() - interval '10 days'")
+    await stage.until_shown(Key("source_silent", "indicator"))
+    await stage.until_announced(Key("source_silent", "indicator"))
+    path = f"/webhook/in/{SOURCE_SECRET}"
+    async with stage.app.http.post(path, json={"ticker": "AAPL", "side": "sell"}) as answer:
+        assert answer.status == 202
+
+
 async def a_clock_that_steps(stage: Stage) -> None:
     await stepping.install(stage.desk.database, 0)
     stage.monkeypatch.setattr(clock, "EVERY_SECONDS", OFTEN_SECONDS)
@@ -430,6 +447,7 @@ SCENES = (
         },
     ),
     Scene(a_database_that_is_not_backed_up, {"backup_missing", "backup_old"}),
+    Scene(a_source_that_sends_nothing, {"source_silent"}),
     Scene(a_clock_that_steps, {"clock_stepped", "clock_differs"}),
 )
 
