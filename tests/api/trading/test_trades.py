@@ -63,7 +63,7 @@ def sell(quantity: Any = None, price: Any = None, **fields: Any) -> dict[str, An
 
 async def trades(app: AppServer, **query: Any) -> list[dict[str, Any]]:
     """The trades that the API lists, in pages of the size that is asked for."""
-    found, cursor = [], {}
+    found, cursor = list[dict[str, Any]](), dict[str, str]()
     while True:
         page = await ask(app, "GET", "/admin/trades", **query, **cursor)
         found += page["trades"]
@@ -88,6 +88,11 @@ def parts(orders: list[dict[str, Any]]) -> list[tuple[UUID, str | None, str | No
     return [(UUID(each["signal_id"]), each["quantity"], each["price"]) for each in orders]
 
 
+def filled(broker: Broker) -> list[tuple[str, str]]:
+    """Ticker and shares of each fill."""
+    return [(ticker, str(shares)) for ticker, shares in broker.fills]
+
+
 async def test_a_trade_has_entry_exits_duration_quantity_result_rank_and_source(
     desk: Desk, broker: Broker
 ) -> None:
@@ -96,7 +101,7 @@ async def test_a_trade_has_entry_exits_duration_quantity_result_rank_and_source(
         desk, app, buy(10, "100.10"), sell(5, "101.3", sentiment="long"), sell(5, "99.95")
     )
     (trade,) = await trades(app)
-    assert broker.fills == [("AAPL", 10), ("AAPL", -5), ("AAPL", -5)]
+    assert filled(broker) == [("AAPL", "10"), ("AAPL", "-5"), ("AAPL", "-5")]
     assert trade["quantity"] == "10"
     assert parts(trade["entries"]) == [(entry, "10", "100.10")]
     assert parts(trade["exits"]) == [(half, "5", "101.3"), (rest, "5", "99.95")]
@@ -137,10 +142,10 @@ async def test_a_reversal_ends_a_trade_and_the_next_entry_begins_one(desk: Desk,
     await play(desk, app, buy(10, 10, sentiment="long"), sell(20, 12, sentiment="short"))
     await play(desk, app, buy(20, 9, sentiment="long"), sell(price=8, sentiment="flat"))
     later, earlier = await trades(app)
-    assert (earlier["quantity"], Decimal(earlier["result"])) == ("10", 20)
+    assert (earlier["quantity"], earlier["result"]) == ("10", "20")
     assert parts(earlier["exits"])[0][1:] == ("10", "12")  # what was held, not the sender's 20
-    assert (later["quantity"], Decimal(later["result"])) == ("20", -20)
-    assert broker.fills == [("AAPL", 10), ("AAPL", -10), ("AAPL", 20), ("AAPL", -20)]
+    assert (later["quantity"], later["result"]) == ("20", "-20")
+    assert filled(broker) == [("AAPL", "10"), ("AAPL", "-10"), ("AAPL", "20"), ("AAPL", "-20")]
 
 
 @pytest.mark.parametrize(
@@ -403,9 +408,10 @@ async def many(desk: Desk) -> AppServer:
 async def test_a_page_reads_its_rows_alone(desk: Desk, many: AppServer) -> None:
     """Rows are counted, not seconds, in both kinds of plan and whatever the statistics say."""
     statements = load("app.positions", "trades")
-    middle, last = await desk.database.fetchrow(
+    middle = await desk.database.fetchrow(
         "SELECT closed_at, id FROM positions ORDER BY closed_at DESC OFFSET 10000 LIMIT 1"
-    ) or ("", "")
+    )
+    assert middle is not None
     for analyzed in ("", "ANALYZE"):
         if analyzed:
             await desk.database.execute(analyzed)
@@ -414,7 +420,7 @@ async def test_a_page_reads_its_rows_alone(desk: Desk, many: AppServer) -> None:
                 await connection.execute(f"SET plan_cache_mode = {mode}")
                 for name in ("trades", "orders_of_trades"):
                     await connection.execute(f"PREPARE {name} AS {statements[name]}")
-                before = f"'{middle.isoformat()}', '{last}'"
+                before = f"'{middle['closed_at'].isoformat()}', '{middle['id']}'"
                 for ticker in ("NULL", "'T7'"):
                     for start in ("NULL, NULL", before):
                         arguments = f"{start}, {ticker}, NULL, NULL, NULL, 51"
