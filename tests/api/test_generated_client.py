@@ -97,7 +97,7 @@ async def call_positions(api: GeneratedClient, app: AppServer) -> None:
     assert (await api.call("confirm_position", position_id=ids["MSFT"])).confirmed
     await app.context.pool.execute("UPDATE positions SET confirmed = false WHERE id = $1", ids["AMD"])
     assert (await api.call("dismiss_position", position_id=ids["AMD"])).ticker == "AMD"
-    assert {trade.ticker for trade in (await api.call("trades", limit=5)).trades} == {"AMD", "TSLA"}
+    assert {"AMD", "TSLA"} <= {trade.ticker for trade in (await api.call("trades", limit=5)).trades}
     assert (await api.call("trade_sums", source="default")).trades == 0
     assert "TSLA" in await api.call("export_trades", ticker="tsla")
     assert "MSFT" in {order.ticker for order in (await api.call("sell_all")).orders}
