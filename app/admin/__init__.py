@@ -17,6 +17,7 @@ from app.admin.routes import (
     strategies,
     switches,
     tokens,
+    trades,
 )
 from app.web import problems
 from app.web.authentication import Authentication
@@ -46,6 +47,7 @@ def install(app: "FastAPI", *, legacy_api: bool = False) -> None:
         sources.router,
         tokens.router,
         records.router,
+        trades.router,
         database.router,
         live.router,
     ):

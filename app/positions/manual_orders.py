@@ -16,6 +16,7 @@ from app.orders.outcomes import end_overtaken, end_unlocked_entries
 from app.orders.repository import find_unsent_entries, lock_approvals_exclusive
 from app.positions import repository
 from app.positions.repository import Closed, PlacedOrder, Position
+from app.positions.trades import DISMISSED
 from app.runtime.ids import new_id
 from app.signals.alert import read_fields, spell_ticker
 from app.signals.reasons import Reason, ReasonCode
@@ -28,7 +29,6 @@ log = structlog.get_logger(__name__)
 _BY_PEOPLE = (SignalType.MANUAL_SELL, SignalType.POSITION_CLOSE, SignalType.SELL_ALL)
 _CLOSING = (SignalType.SELL, *_BY_PEOPLE)
 _BY_PERSON = Reason(ReasonCode.BY_PERSON)
-_DISMISSED = "dismissed: not open at the broker"
 
 
 class OrdersPlaced(BaseModel):
@@ -136,7 +136,7 @@ async def dismiss(connection: Connection, position_id: UUID) -> Closed:
         NoSuchError, ConflictError: there is nothing to dismiss, or the position is confirmed.
     """
     closed = await repository.mark_closed(
-        connection, position_id=position_id, reason=_DISMISSED, only_unconfirmed=True
+        connection, position_id=position_id, reason=DISMISSED, only_unconfirmed=True
     )
     if closed is None:
         if position := await repository.open_position(connection, position_id=position_id):

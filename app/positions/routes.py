@@ -10,6 +10,7 @@ from app.audit import repository as audit_log
 from app.positions import manual_orders, repository
 from app.positions.manual_orders import OrdersPlaced, summary_of
 from app.positions.repository import Closed
+from app.positions.trades import MARKED
 from app.web.dependencies import (
     REFUSALS,
     CurrentActor,
@@ -97,9 +98,7 @@ async def mark_closed(
     """Mark a position as closed that was closed elsewhere. No order is sent."""
     action, target = "order.mark-closed", str(order.position_id)
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
-        closed = await manual_orders.mark_closed(
-            connection, order.position_id, f"marked closed: {order.reason}"
-        )
+        closed = await manual_orders.mark_closed(connection, order.position_id, f"{MARKED}{order.reason}")
         await _record_closed(connection, actor, action, closed)
     context_of(request).wakeups.notify("changed")
     return closed

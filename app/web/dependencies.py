@@ -1,18 +1,21 @@
 """Dependencies of the routes behind the sign-in: the context, a connection, the current actor."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPBearer
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from app.audit.repository import Actor
 from app.config.checking import check_storable
 from app.config.store import ConfigStore
 from app.context import AppContext
 from app.db.pool import Connection
+from app.errors import WrongValueError
 from app.signals import tickers
+from app.signals.refusals import RefusalCode
 from app.web.authentication import Access, client_address
 from app.web.problems import Problem
 
@@ -50,6 +53,17 @@ Ticker = Annotated[
 SourceName = Annotated[
     str, Query(min_length=1, max_length=40, pattern=r"^[^\x00]*$", description="Only signals of this source")
 ]
+
+
+def _representable(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise WrongValueError(RefusalCode.MOMENT_YEARS) from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_representable)]
+"""A time with its offset from UTC."""
 
 
 def _storable(text: str) -> str:

@@ -97,6 +97,9 @@ async def call_positions(api: GeneratedClient, app: AppServer) -> None:
     assert (await api.call("confirm_position", position_id=ids["MSFT"])).confirmed
     await app.context.pool.execute("UPDATE positions SET confirmed = false WHERE id = $1", ids["AMD"])
     assert (await api.call("dismiss_position", position_id=ids["AMD"])).ticker == "AMD"
+    assert {"AMD", "TSLA"} <= {trade.ticker for trade in (await api.call("trades", limit=5)).trades}
+    assert (await api.call("trade_sums", source="default")).trades == 0
+    assert "TSLA" in await api.call("export_trades", ticker="tsla")
     assert "MSFT" in {order.ticker for order in (await api.call("sell_all")).orders}
     await settled(app)
 
@@ -242,6 +245,9 @@ async def test_without_the_database_every_operation_still_answers_as_documented(
         "replay_dead_letters",
         "export_signals",
         "export_actions_log",
+        "trades",
+        "trade_sums",
+        "export_trades",
     }
     assert own | {"health", "webhook_in", "webhook_in_secret"} <= refused
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.browser.panels.desk import Desk
 
 PANELS = (
-    *("positions", "dead-letters", "refused", "actions", "strategies", "sources", "configuration"),
+    *("positions", "trades", "dead-letters", "refused", "actions", "strategies", "sources", "configuration"),
     "database",
 )
 TOKEN_IN_A_URL = "a-token-in-a-url"
