@@ -31,7 +31,7 @@ CALLS = [
     ("POST", "/admin/system-info"),
     ("GET", "/admin/finviz/config"),
     ("POST", "/admin/finviz/config"),
-    ("POST", f"/admin/orders/{uuid4()}/close"),
+    ("POST", "/admin/orders/33ee5712-d95f-49d3-bb50-1f045d4659ca/close"),
     ("GET", "/admin/sell-all-queue"),
     ("POST", "/admin/sell-all-queue"),
 ]
