@@ -91,6 +91,15 @@ WHERE id = ANY ($1) AND CASE status WHEN 'received' THEN true ELSE false END
 ORDER BY id
 FOR UPDATE SKIP LOCKED
 
+-- name: lock_first_undecided
+-- $1 tickers. Those whose first undecided signal could be locked: no other transaction decides it now.
+SELECT ticker
+FROM signals
+WHERE id = ANY (ARRAY (
+    SELECT (SELECT u.id FROM unfinished_signals u WHERE u.ticker = wanted.ticker AND u.is_undecided ORDER BY u.seq LIMIT 1)
+    FROM unnest($1::text[]) AS wanted (ticker)))
+FOR UPDATE SKIP LOCKED
+
 -- name: find_undecided_exits
 -- $1 tickers. For each the `seq` of its first undecided exit.
 SELECT wanted.ticker, found.seq

@@ -23,9 +23,9 @@ _SQL = load("app.decision")
 _encode = msgspec.json.Encoder().encode
 # Each batch reads and applies the pending orders of its tickers, so their number is bounded.
 _MOST_PENDING = 8
-# Fails closed: entries wait if the counts are not read in time. They hold the shared approval lock, so the
-# exits that people place wait for no longer than this.
-_COUNT_SECONDS = 2.0
+# Fails closed: entries wait if the counts are not read in time. Exits that people place wait for the shared
+# approval lock, and an exit of the same ticker for the entry's decision, but for no longer than this.
+_COUNT_SECONDS = 1.0
 
 
 class Claim(StrEnum):
@@ -131,10 +131,23 @@ async def claim_signals(
     ]
     # the first row of a ticker has its orders
     books = {row["ticker"]: _book(row) for row in {row["ticker"]: row for row in reversed(rows)}.values()}
-    if claim is not Claim.ENTRIES or not signals:
+    if claim is Claim.ALL or not signals:
         return Claimed(signals, books)
+    if claim is Claim.EXITS:
+        free = await _lock_first_undecided(connection, list(books))
+        return Claimed([each for each in signals if each.ticker in free], books)
     exits = await _find_undecided_exits(connection, list(books))
     return Claimed(await _lock_entries(connection, signals, exits), books, bool(exits))
+
+
+async def _lock_first_undecided(connection: Connection, tickers: Sequence[str]) -> set[str]:
+    """Lock the first undecided signal of each ticker; return the tickers of which no other batch has it.
+
+    Another batch that decides an entry may have to wait for an exit of this one. So this one, which ends
+    entries, waits for nothing.
+    """
+    rows = await connection.fetch(_SQL["lock_first_undecided"], tickers)
+    return {row["ticker"] for row in rows}
 
 
 async def _find_undecided_exits(connection: Connection, tickers: Sequence[str]) -> dict[str, int]:

@@ -54,7 +54,7 @@ class Batch(NamedTuple):
 def start(context: AppContext) -> None:
     """Start `WORKER_CONCURRENCY` workers, `decision-1` …, and one for entries, under the supervisor."""
     turn = asyncio.Lock()
-    context.supervisor.start("decision-entries", partial(run_entries, context, "decision-entries"))
+    context.supervisor.start("entry-decision", partial(run_entries, context, "entry-decision"))
     for number in range(1, context.settings.worker_concurrency + 1):
         name = f"decision-{number}"
         context.supervisor.start(name, partial(run, context, turn, name))
@@ -83,7 +83,8 @@ async def run(context: AppContext, turn: asyncio.Lock, name: str) -> None:
 async def run_entries(context: AppContext, name: str) -> None:
     """Decide entries as they arrive while a rule counts what is stored.
 
-    Exits are then decided by `run`, in transactions of their own: none waits for a count or for its lock.
+    Exits are then decided by `run`, in transactions of their own, and wait for no lock on limits. Only an
+    exit of a ticker whose entry is being decided waits for that decision, and so for its count.
     """
     while True:
         context.supervisor.beat(name)
@@ -104,8 +105,8 @@ async def _decide_all(context: AppContext, name: str, claim: Claim) -> None:
             await asyncio.sleep(_RETRY_SECONDS)
     if claim is Claim.EXITS:
         context.wakeups.notify("entries")
-    if batch.has_exits_waiting:
-        context.wakeups.notify("received")
+    if batch.has_exits_waiting or (claim is Claim.ENTRIES and batch.decided):
+        context.wakeups.notify("received")  # exits may have waited for these decisions
     cost = time.monotonic() - started
     # Entries wake this worker where it decides exits alone: an exit that comes next does not wait for long.
     factor = 1 if claim is Claim.EXITS else _COST_FACTOR

@@ -85,7 +85,8 @@ class FlattenWorker:
             if self._context.is_configured:
                 await self.flatten()
                 await self._end_overtaken()
-            await self._context.wakeups.wait("configured", POLL_SECONDS)
+            is_done = self._ends_until is None
+            await self._context.wakeups.wait("configured", POLL_SECONDS if is_done else _RETRY_SECONDS)
 
     async def flatten(self) -> None:
         """Sell all positions if the configured time has come, once a day.

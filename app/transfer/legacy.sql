@@ -11,10 +11,12 @@ WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
 SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'public.signals'::regclass AND attname = 'signal_id' AND NOT attisdropped)
 
 -- name: source_tokens
--- Tokens that were typed, wrong ones too. $1 shortest, $2 limit.
-SELECT DISTINCT to_jsonb(a) ->> 'admin_token' AS token
+-- Tokens that were typed, wrong ones too, those of the most calls first. $1 shortest, $2 limit.
+SELECT to_jsonb(a) ->> 'admin_token' AS token
 FROM public.admin_actions a
 WHERE length(to_jsonb(a) ->> 'admin_token') >= $1
+GROUP BY token
+ORDER BY count(*) DESC, token
 LIMIT $2
 
 -- name: source_signals

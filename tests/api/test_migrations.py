@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.hosts.postgres import TestServer
 
 DEADLINE_SECONDS = 60
-VERSIONS_BEFORE = ("0e2ff1a", "cb1dd90")  # that may serve on today's schema
+VERSIONS_BEFORE = ("0e2ff1a", "cb1dd90", "3de6f89")  # that may serve on today's schema
 # The last migration of the version that imports without a mark.
 BEFORE = "20261127_02_rN5tC-queue-lookups"
 _SIGNAL = """

@@ -446,7 +446,7 @@ async def test_no_post_waits_for_a_table_of_tokens(start_app: StartApp, tmp_path
     async with app.context.pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE revoked_tokens, ended_sessions, actions")
         async with (
-            asyncio.timeout(2),
+            asyncio.timeout(20),
             app.http.post("/webhook/in", json={"ticker": "AAPL", "side": "sell"}) as answer,
         ):
             assert answer.status == 202

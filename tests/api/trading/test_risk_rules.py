@@ -248,6 +248,11 @@ async def test_exits_and_entries_that_are_decided_apart_keep_their_order(databas
         assert await claimed(Claim.EXITS) == [0, 7]
         # no entry passes an exit
         assert await claimed(Claim.ENTRIES) == [2, 6]
+        for claim, free in ((Claim.ENTRIES, [0]), (Claim.ALL, [])):
+            async with pool.acquire() as other, other.transaction():
+                await claim_signals(other, claim=claim, limit=100, strategy="Long", is_frozen=False)
+                # no exit waits for a row: those of tickers that another batch decides are left to a later one
+                assert await claimed(Claim.EXITS) == free
         async with pool.acquire() as other, other.transaction():
             await other.execute(
                 "UPDATE signals SET status = 'approved' WHERE ticker = 'B' AND seq = $1", first + 2
