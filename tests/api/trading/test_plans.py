@@ -80,6 +80,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "decision.claim_signals": "{batch}, 'Long', false, 9, 'all'",
     "decision.lock_entries": "{undecided}",
     "decision.find_undecided_exits": "{tickers}",
+    "decision.lock_first_undecided": "{tickers}",
     "decision.find_entries_before": "ARRAY['R1'], ARRAY[1000000::bigint]",
     "decision.store_decisions": "{decisions}",
     "orders.lock_due": "{batch}, 'there', true, false",
