@@ -37,7 +37,7 @@ async def test_a_wrong_token_is_refused_in_words(page: Page) -> None:
     await page.goto("/admin")
     await page.get_by_label("Admin token").fill("wrong")
     await page.get_by_role("button", name="Sign in").click()
-    await expect(page.get_by_role("alert")).to_contain_text("not the token")
+    await expect(page.get_by_role("alert")).to_contain_text("not a valid token")
     assert page.url.endswith("/admin/sign-in")
     assert await page.context.cookies() == []
 
