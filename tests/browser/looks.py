@@ -35,9 +35,12 @@ async def check_keyboard(page: Page) -> None:
     usable = await page.evaluate(_USABLE)
     reached = []
     await page.evaluate("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")
-    for _ in range(len(usable) + 5):
+    dates = await page.locator("[type=date]").count()
+    for _ in range(len(usable) + 4 * dates + 5):
         await page.keyboard.press("Tab")
         focused = await page.evaluate(_FOCUSED)
+        if focused and reached and focused["number"] == reached[-1]:  # the next part of a date
+            continue
         if focused is None or focused["number"] in reached:  # left the page, or came round
             break
         assert focused["outlined"], (page.url, focused)
