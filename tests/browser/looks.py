@@ -33,7 +33,7 @@ async def check_keyboard(page: Page) -> None:
     """Tab reaches everything that can be used, in the order it stands in, and what has the focus shows it."""
     await page.set_viewport_size({"width": DESK, "height": 800})
     usable = await page.evaluate(_USABLE)
-    reached = []
+    reached: list[int] = []
     await page.evaluate("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")
     dates = await page.locator("[type=date]").count()
     for _ in range(len(usable) + 4 * dates + 5):
