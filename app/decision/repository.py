@@ -74,7 +74,8 @@ class TickerBook(NamedTuple):
 class Claimed(NamedTuple):
     """The signals of a batch in order of arrival, and the books of their tickers.
 
-    `has_exits_waiting`, with `Claim.ENTRIES`: exits of these tickers are undecided.
+    `has_exits_waiting`: exits of these tickers stay undecided; with `Claim.EXITS`, because another batch
+    decides an entry of their ticker.
     """
 
     signals: list[ClaimedSignal]
@@ -135,7 +136,7 @@ async def claim_signals(
         return Claimed(signals, books)
     if claim is Claim.EXITS:
         free = await _lock_first_undecided(connection, list(books))
-        return Claimed([each for each in signals if each.ticker in free], books)
+        return Claimed([each for each in signals if each.ticker in free], books, len(free) < len(books))
     exits = await _find_undecided_exits(connection, list(books))
     return Claimed(await _lock_entries(connection, signals, exits), books, bool(exits))
 

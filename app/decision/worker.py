@@ -35,15 +35,15 @@ _BATCH_INTERVAL_SECONDS = 0.008
 # While all signals in the queue wait for a fresh list, a worker searches the queue at most 10 % of the time.
 _COST_FACTOR = 10
 _BATCH_SIGNALS = 500
-# While another process decides entries under a limit.
+# While another batch decides entries under a limit, or an entry that an exit has to wait for.
 _RETRY_SECONDS = 0.02
 
 
 class Batch(NamedTuple):
     """How many signals a batch has decided.
 
-    `has_exits_waiting`: exits of the same tickers are undecided. `is_blocked`: another process decides
-    entries now.
+    `has_exits_waiting`: exits of the same tickers are undecided. `is_blocked`: another batch decides entries
+    now, which this one has to wait for.
     """
 
     decided: int
@@ -133,8 +133,9 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
             strategy=config.finviz.active_strategy.name,
             is_frozen=config.system.engine_paused,
         )
+        is_blocked = claim is Claim.EXITS and has_exits_waiting
         if not signals:
-            return Batch(0)
+            return Batch(0, is_blocked=is_blocked)
         risk = await read_risk_book(
             connection,
             risk_rules,
@@ -166,7 +167,7 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
     if any(decision.status == DecisionResult.APPROVED for decision in decisions):
         context.wakeups.notify("approved")
     context.wakeups.notify("changed")
-    return Batch(len(signals), has_exits_waiting=has_exits_waiting)
+    return Batch(len(signals), has_exits_waiting, is_blocked)
 
 
 def decide_in_order(

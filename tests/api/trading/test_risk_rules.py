@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.db.pool import open_pool
+from app.decision import worker
 from app.decision.repository import Claim, claim_signals, try_lock_entry_limits
 from app.decision.risk import RiskRules
 from app.decision.risk_facts import read_risk_book
@@ -216,6 +217,25 @@ async def test_no_exit_waits_for_what_the_rules_count(desk: Desk, rules: dict[st
         await desk.order(app, "order/sell-individual", 202, ticker="TSLA")
         assert (await desk.signal(buy))["status"] == "received"
     await desk.until(app, buy, "approved")
+
+
+async def test_an_exit_is_decided_as_soon_as_the_entry_of_its_ticker_is(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.configure("system", risk={"max_open_positions": 5})
+    desk.watch("file:later.csv", refresh_interval_sec=3600)
+    monkeypatch.setattr(worker, "POLL_SECONDS", 3600)  # nothing is found by chance
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    async with desk.database.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM signals WHERE id = $1 FOR UPDATE", buy)  # as a batch that decides it
+        exit_ = await desk.send(app, "AAPL", "sell")
+        for ticker in ("NVDA", "TSLA"):  # none of another ticker waits
+            assert (await desk.until(app, await desk.send(app, ticker, "sell")))["status"] == "rejected"
+        await asyncio.sleep(0.5)  # until every wake-up of before has been used
+        assert (await desk.signal(exit_))["status"] == "received"
+    await desk.until(app, exit_)
+    assert (await desk.until(app, buy))["reason_code"] == "overtaken"
 
 
 async def test_exits_and_entries_that_are_decided_apart_keep_their_order(database_url: str) -> None:
