@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.entry import Failure, Module
-from ansible.module_utils.git_checkout import GitError, text
+from ansible.module_utils.git_checkout import GitError, subjects
 from ansible.module_utils.onhost import causes, journal, lock
 
 LISTED = 20  # commits of one run
@@ -41,12 +41,10 @@ def commits(root: Path, before: str, after: str) -> list[str]:
     found = []
     for sign, older, newer in (("+", *ends), ("-", *reversed(ends))):
         try:
-            listed = text(
-                root, "log", f"--max-count={LISTED + 1}", "--format=%h %s", f"{older}..{newer}", "--"
-            )
+            listed = subjects(root, f"--max-count={LISTED + 1}", f"{older}..{newer}", "--")
         except GitError:
             return []
-        lines = [f"{sign} {line}" for line in listed.splitlines()]
+        lines = [f"{sign} {line}" for line in listed]
         found += [*lines[:LISTED], f"{sign} and more"] if len(lines) > LISTED else lines
     return found
 

@@ -16,6 +16,7 @@ from ansible.module_utils.git_checkout import (
     hand_to_owner,
     holds,
     names,
+    subjects,
     text,
     without_password,
 )
@@ -200,8 +201,8 @@ def foresee(root: Path, configuration: list[str], seconds: int) -> dict[str, Any
     commit, new = listed[name], listed[name] != text(root, "rev-parse", follows)
     if holds(root, "cat-file", "-e", f"{commit}^{{commit}}"):
         return {**target(root, configuration, commit), "fetch": new, "known": True}
-    head, own = text(root, "rev-parse", "HEAD"), text(root, "log", "--format=%h %s", f"{follows}..HEAD")
-    return {"commit": commit, "from": head, "fetch": new, "known": False, "own_commits": own.splitlines()}
+    head, own = text(root, "rev-parse", "HEAD"), subjects(root, f"{follows}..HEAD")
+    return {"commit": commit, "from": head, "fetch": new, "known": False, "own_commits": own}
 
 
 def news(root: Path, seconds: int) -> dict[str, Any]:
@@ -232,7 +233,7 @@ def target(root: Path, configuration: list[str], there: str = "") -> dict[str, A
     if holds(root, "merge-base", "--is-ancestor", there, head):
         return {"commit": head, "from": head}  # nothing new, or local commits on top of it
     if not holds(root, "merge-base", "--is-ancestor", head, there):
-        own = text(root, "log", "--format=%h %s", f"{there}..{head}").splitlines()
+        own = subjects(root, f"{there}..{head}")
         raise Failure(
             f"{branch} of {root} and {follows} have diverged. Local commits: {listing(own, '; ')}. "
             f"Nothing was touched. Put them on top: git -C {root} rebase {follows}. Or keep them elsewhere: "
@@ -300,7 +301,7 @@ def controller(root: Path, params: dict[str, Any]) -> dict[str, Any]:
     changed = names(root, "diff", "--name-only", "-z", "--no-ext-diff", "HEAD", commit, "--", *own)
     edited = names(root, "diff", "--name-only", "-z", "--no-ext-diff", "HEAD", "--", *own)
     if not holds(root, "merge-base", "--is-ancestor", "HEAD", commit):
-        edited = edited or text(root, "log", "--format=%h %s", f"{commit}..HEAD").splitlines()
+        edited = edited or subjects(root, f"{commit}..HEAD")
     if edited:
         raise Failure(
             f"The update brings another controller, and the one in {root} has changes of its own: "

@@ -84,6 +84,11 @@ def names(root: Path, *argv: str) -> list[str]:
     return git(root, *argv).decode(errors="surrogateescape").split("\0")[:-1]
 
 
+def subjects(root: Path, *revisions: str) -> list[str]:
+    """Return `HASH SUBJECT` of each commit, newest first; the hash has 12 digits, as in every message."""
+    return text(root, "log", "--abbrev=12", "--format=%h %s", *revisions).splitlines()
+
+
 def holds(root: Path, *argv: str) -> bool:
     """Whether a git command that answers by its exit code says yes."""
     try:

@@ -141,7 +141,7 @@ def test_the_newest_dumps_stay_and_status_and_history_name_commits(narrow: Stack
     assert news in " ".join(narrow.run_py("--status-only").require().output.split())
     narrow.run_py("--quickupdate").require()
     assert "a newer commit" not in narrow.run_py("--status-only").require().output
-    assert f"+ {commit[:7]} Bring the newest thing" in narrow.run_py("--history").require().output
+    assert f"+ {commit[:12]} Bring the newest thing" in narrow.run_py("--history").require().output
 
 
 def test_what_root_makes_in_somebody_s_checkout_is_theirs(narrow: Stack, upstream: Upstream) -> None:

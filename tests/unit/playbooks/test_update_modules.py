@@ -175,7 +175,7 @@ class TestSource:
         with pytest.raises(source.Failure, match=r"of its own: run\.py\..*pull --rebase --autostash"):
             source.controller(checkout, asked)
         own = commit(checkout, {"run.py": "mine"})
-        with pytest.raises(source.Failure, match=f"of its own: {own[:7]} change"):
+        with pytest.raises(source.Failure, match=f"of its own: {own[:12]} change"):
             source.controller(checkout, asked)
         with pytest.raises(source.Failure, match=r"does not have it: .*fetch URL"):
             source.controller(checkout, {**asked, "commit": "0" * 40})
@@ -202,14 +202,14 @@ class TestSource:
         own = commit(checkout, {"app/own.py": ""})
         commit(origin, {"app/main.py": "theirs"})
         found = load("update_source").foresee(checkout, [], 60)
-        assert [line.split()[0] for line in found["own_commits"]] == [own[:7]]
+        assert [line.split()[0] for line in found["own_commits"]] == [own[:12]]
 
     def test_a_divergence_that_was_fetched_already_is_foreseen(self, checkout: Path, origin: Path) -> None:
         source = load("update_source")
         commit(origin, {"app/main.py": "theirs"})
         git(checkout, "fetch", "-q")
         own = commit(checkout, {"app/own.py": ""})
-        with pytest.raises(source.Failure, match=own[:7]):
+        with pytest.raises(source.Failure, match=own[:12]):
             source.foresee(checkout, [], 60)
 
     def test_a_branch_that_the_remote_lost_is_named(self, checkout: Path, origin: Path) -> None:
@@ -238,7 +238,7 @@ class TestSource:
         commit(origin, {"app/main.py": "theirs"})
         git(checkout, "fetch", "-q")
         own = commit(checkout, {"app/own.py": ""})
-        with pytest.raises(source.Failure, match=own[:7]):
+        with pytest.raises(source.Failure, match=own[:12]):
             source.target(checkout, [])
 
     @pytest.mark.parametrize("name", ["data/ignored.csv", "unknown.txt"])
@@ -421,8 +421,8 @@ class TestHistory:
         commits = load("run_history").commits
         first = git(checkout, "rev-parse", "HEAD")[:12]
         second = commit(checkout, {"app/main.py": "x = 2\n"})[:12]
-        assert commits(checkout, first, second) == [f"+ {second[:7]} change"]
-        assert commits(checkout, f"{second}-dirty-12345678", first) == [f"- {second[:7]} change"]
+        assert commits(checkout, first, second) == [f"+ {second[:12]} change"]
+        assert commits(checkout, f"{second}-dirty-12345678", first) == [f"- {second[:12]} change"]
 
     @pytest.mark.parametrize("version", ["", "tree-0123456789ab", "0" * 12, "nothing", "0123456789abc"])
     def test_a_version_that_is_no_commit_here_has_none(self, checkout: Path, version: str) -> None:
