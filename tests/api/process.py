@@ -28,9 +28,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(settings: dict[str, str], folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A real process of the application on a free port, and its address; what it says is in `folder`."""
-    port = free_port()
+def process(
+    settings: dict[str, str], folder: Path, port: int | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A real process of the application, on a free port unless one is given; what it says is in `folder`."""
+    port = port or free_port()
     log = (folder / LOG).open("wb")
     running = subprocess.Popen(
         [sys.executable, "-m", "app", "serve"],

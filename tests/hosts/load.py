@@ -30,6 +30,7 @@ class Sent:
     accepted: dict[int, str] = field(default_factory=dict)
     refused: dict[int, Refusal] = field(default_factory=dict)
     unanswered: set[int] = field(default_factory=set)  # the connection was refused or broke
+    slowest_seconds: float = 0.0
 
     async def post(
         self, session: aiohttp.ClientSession, url: str, secret: str, number: int, body: bytes
@@ -42,6 +43,7 @@ class Sent:
         except (aiohttp.ClientError, TimeoutError):
             self.unanswered.add(number)
             return
+        self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - started)
         if answer.status == 202:
             self.accepted[number] = json.loads(said)["signal_id"]
         else:
@@ -70,8 +72,9 @@ async def stream(
     seconds: float,
     midway: Callable[[], Awaitable[None]],
     first: int = 0,
+    keep_alive: bool = True,
 ) -> Sent:
-    """Send `rate` alerts a second for `seconds`, numbered from `first`.
+    """Send `rate` alerts a second for `seconds`, numbered from `first`; each on a new connection if asked.
 
     `midway` is awaited once, beside the stream, at half time. Each alert starts at its own moment, also while
     the receiver of alerts is away: like real senders, who do not wait for one another.
@@ -79,7 +82,8 @@ async def stream(
     sent = Sent()
     total = int(rate * seconds)
     timeout = aiohttp.ClientTimeout(total=10)
-    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=200)) as session:
+    connector = aiohttp.TCPConnector(limit=200, force_close=not keep_alive)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
         started = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             for count in range(total):

@@ -1,0 +1,126 @@
+"""The edge as a process on loopback: HAProxy from Debian 13's packages, under the image's own script."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.hosts.docker import Result, call
+from tests.hosts.sharing import SETTING_UP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IMAGE = Path(__file__).resolve().parents[2] / "images" / "edge"
+SCRIPT = IMAGE / "edge.sh"
+LOG = "edge.log"
+START_SECONDS = 30.0  # generous: a machine that is busy
+# HAProxy and the libraries that it is linked with, its C library included: it runs on any older Debian.
+_PACKAGES = (
+    *("haproxy", "libc6", "libcrypt1", "libgcc-s1", "libjemalloc2", "liblua5.4-0"),
+    *("libopentracing-c-wrapper0t64", "libopentracing1", "libpcre2-8-0", "libssl3t64", "libstdc++6"),
+    *("libzstd1", "zlib1g"),
+)
+
+
+def unpack_haproxy(folder: Path) -> Path:
+    """Unpack the packages into `folder`; a folder for PATH with a `haproxy` that runs from there.
+
+    Nothing is installed: that would start a proxy on this machine, now and after each boot.
+
+    Raises:
+        CommandFailedError: apt does not know Debian 13's packages.
+    """
+    with SETTING_UP:
+        call(["apt-get", "download", "-q", "-t", "trixie", *_PACKAGES], timeout=300, folder=folder).require()
+    for package in folder.glob("*.deb"):
+        call(["dpkg-deb", "--extract", str(package), str(folder)]).require()
+    (libraries,) = folder.glob("usr/lib/*-linux-gnu")
+    (loader,) = libraries.glob("ld-linux*.so.*")
+    programs = folder / "bin"
+    programs.mkdir()
+    # HAProxy starts itself again by its first argument, with each reload.
+    (programs / "haproxy").write_text(
+        f'#!/bin/sh\nexec {loader} --argv0 "$0" --library-path {libraries} {folder}/usr/sbin/haproxy "$@"\n'
+    )
+    (programs / "haproxy").chmod(0o755)
+    return programs
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A running edge: its addresses, and what it keeps in `state`."""
+
+    url: str
+    tls_url: str
+    port: int
+    state: Path
+    environment: dict[str, str]
+
+    def run(self, *words: str) -> Result:
+        """Run a command of the image's script, as `docker exec trading-edge edge …` does."""
+        return call([str(SCRIPT), *words], environment=self.environment)
+
+    def shown(self) -> dict[str, str]:
+        """What `edge show` says."""
+        return dict(word.split("=") for word in self.run("show").require().stdout.split())
+
+    @property
+    def log(self) -> str:
+        """What it has written."""
+        return (self.state.parent / LOG).read_text()
+
+
+def make_edge(programs: Path, folder: Path, *, app: str, standin: str, **variables: str) -> Edge:
+    """An edge for these two servers (`host:port`), not started; `variables` go into its environment."""
+    port, tls_port, control, master = (free_port() for _ in range(4))
+    state = folder / "edge-state"
+    state.mkdir(exist_ok=True)
+    environment = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "EDGE_FOLDER": str(IMAGE),
+        "EDGE_STATE": str(state),
+        "EDGE_HTTP": f"127.0.0.1:{port}",
+        "EDGE_HTTPS": f"127.0.0.1:{tls_port}",
+        "EDGE_CONTROL_PORT": str(control),
+        "EDGE_MASTER_PORT": str(master),
+        "EDGE_APP": app,
+        "EDGE_STANDIN": standin,
+        **variables,
+    }
+    return Edge(f"http://127.0.0.1:{port}", f"https://127.0.0.1:{tls_port}", port, state, environment)
+
+
+@contextlib.contextmanager
+def running(edge: Edge) -> Iterator[subprocess.Popen[bytes]]:
+    """Run it until the block ends; yields its process, which answers by then."""
+    with (edge.state.parent / LOG).open("ab") as log:
+        process = subprocess.Popen(
+            [str(SCRIPT), "start"], env=edge.environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        end = time.monotonic() + START_SECONDS
+        while edge.run("show").code != 0:
+            assert process.poll() is None, edge.log
+            assert time.monotonic() < end, edge.log
+            time.sleep(0.02)
+        yield process
+    finally:
+        # Master and workers; what the test killed is gone already.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
