@@ -50,13 +50,16 @@ traffic() { stored TRAFFIC app "app standin"; }
 
 maintenance() { stored MAINTENANCE off "on off"; }
 
-# Requests that a server has, waiting for a connection or for its answer. WebSockets count.
-requests() { ask "$control" "show stat app 4 -1" | awk -F, -v name="$1" '$2 == name {print $3 + $5}'; }
+# Requests that the app or the stand-in has, waiting for a connection or for its answer. WebSockets count.
+requests() {
+    ask "$control" "show stat -1 4 -1" |
+        awk -F, -v name="$1" '($1 == "app" || $1 == "held") && $2 == name {sum += $3 + $5} END {print sum + 0}'
+}
 
-# Whether a server takes requests: its sixth member is 2 then, and the seventh has none of the bits of maintenance.
+# Whether a server takes requests, in both backends: its sixth member is 2 then, and the seventh has no bit of maintenance.
 is_ready() {
-    ask "$control" "show servers state app" |
-        awk -v name="$1" '$4 == name {exit !($6 == 2 && $7 % 4 == 0 && int($7 / 32) == 0)}'
+    ask "$control" "show servers state" |
+        awk -v name="$1" '$4 == name && $6 == 2 && $7 % 4 == 0 && int($7 / 32) == 0 {ready++} END {exit ready != 2}'
 }
 
 start() {
@@ -74,10 +77,13 @@ start() {
 # The file goes first: whatever ends this process, a restart sends requests where the flow wanted them. Ready before
 # maintenance, so that one server takes requests at every moment.
 send_to() {
-    local to=$1 other=standin said
+    local to=$1 other=standin backend line="" said
     [ "$to" = app ] || other=app
     store "$to" "$(maintenance)"
-    said=$(ask "$control" "set server app/$to state ready; set server app/$other state maint")
+    for backend in held app; do
+        line+="set server $backend/$to state ready; set server $backend/$other state maint; "
+    done
+    said=$(ask "$control" "$line")
     is_ready "$to" || fail "HAProxy does not send to $to: $said"
     if is_ready "$other"; then fail "HAProxy still sends to $other: $said"; fi
 }

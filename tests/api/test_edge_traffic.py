@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 import aiohttp
 import pytest
 
-from tests.api.backend import Backend, hang_up, started
+from tests.api.backend import Backend, accept, hang_up, started
 from tests.hosts import edge as edges
 from tests.hosts.docker import call
 from tests.hosts.load import Sent, stream
@@ -98,6 +98,30 @@ async def test_an_app_that_is_away_for_two_seconds_costs_no_alert(edge: Edge, ap
         sent = await both_kinds(edge.url, 6, killed)
     assert_all_accepted(sent, 300)
     assert len(set(app.numbers)) == 600
+
+
+async def test_an_alert_that_the_app_has_when_it_ends_is_sent_again(edge: Edge, app: Backend) -> None:
+    """On a connection that was used before, and with nobody there for a second."""
+
+    async def end(request: web.Request, number: int) -> web.StreamResponse:
+        app.answer = accept
+        ended.append(asyncio.create_task(come_back()))
+        return await hang_up(request, number)
+
+    async def come_back() -> None:
+        await app.stop()
+        await asyncio.sleep(1)
+        await app.start()
+
+    ended: list[asyncio.Task[None]] = []
+    async with started(app), aiohttp.ClientSession() as http:
+        for number in range(6):
+            if number == 3:
+                app.answer = end
+            async with http.post(f"{edge.url}/webhook/in", json={"n": number}) as answer:
+                assert answer.status == 202
+        await asyncio.gather(*ended)
+    assert app.numbers == [0, 1, 2, 3, 3, 4, 5]
 
 
 async def test_a_swap_costs_no_alert(edge: Edge, app: Backend, standin: Backend) -> None:

@@ -87,7 +87,7 @@ class Edge:
 
 def make_edge(programs: Path, folder: Path, *, app: str, standin: str, **variables: str) -> Edge:
     """An edge for these two servers (`host:port`), not started; `variables` go into its environment."""
-    port, tls_port, control, master = (free_port() for _ in range(4))
+    port, tls_port, control, master, hold = (free_port() for _ in range(5))
     state = folder / "edge-state"
     state.mkdir(exist_ok=True)
     environment = {
@@ -98,6 +98,7 @@ def make_edge(programs: Path, folder: Path, *, app: str, standin: str, **variabl
         "EDGE_HTTPS": f"127.0.0.1:{tls_port}",
         "EDGE_CONTROL_PORT": str(control),
         "EDGE_MASTER_PORT": str(master),
+        "EDGE_HOLD_PORT": str(hold),
         "EDGE_APP": app,
         "EDGE_STANDIN": standin,
         **variables,
