@@ -70,14 +70,16 @@ def _serve(settings: Settings, started_at: float) -> int:
     from app import logging  # noqa: PLC0415
     from app.config.store import opening  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
-    from app.ops import exporter  # noqa: PLC0415
+    from app.ops import operations_port  # noqa: PLC0415
     from app.web.server import Server  # noqa: PLC0415
 
     logging.configure(settings.log_level)
     app = create_app(settings, asyncio.run(opening(settings)), started_at=started_at)
-    if settings.enable_prometheus:
-        exporter.start(settings.prometheus_port)
     server = Server(app, settings)
+    server.serve_operations(
+        operations_port.make_app(app, has_metrics=settings.enable_prometheus),
+        operations_port.bind(settings.prometheus_port),
+    )
     # What is loaded now stays for good. Left to itself the collector walks all of it again and again under
     # load, which halves what intake takes and makes its slowest answers several times as slow.
     gc.collect()

@@ -1,4 +1,4 @@
-"""Every metric of the application. Set where the thing happens; served by `app.ops.exporter`.
+"""Every metric of the application. Set where the thing happens; served by `app.ops.operations_port`.
 
 Each has its own name and one with the application's prefix. Every label value exists from the start: a
 counter that begins with its first event hides that event from `increase()`. Samples of the database are

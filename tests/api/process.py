@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -12,19 +11,13 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from tests.hosts.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 LOG = "process.log"
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -40,6 +33,7 @@ def process(
             "PATH": os.environ["PATH"],
             "SERVER_PORT": str(port),
             "ENABLE_PROMETHEUS": "false",
+            "PROMETHEUS_PORT": str(free_port()),
             **settings,
         },
         stdout=log,

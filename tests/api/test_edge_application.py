@@ -14,6 +14,7 @@ from tests.api.conftest import ADMIN_TOKEN
 from tests.api.process import answering, process
 from tests.hosts import edge as edges
 from tests.hosts.load import Sent, stream
+from tests.hosts.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -30,7 +31,7 @@ class Containers:
 
     def __init__(self, settings: dict[str, str], folder: Path) -> None:
         self._settings, self._folder = settings, folder
-        self.ports = {"app": edges.free_port(), "standin": edges.free_port()}
+        self.ports = {"app": free_port(), "standin": free_port()}
         self._running = dict.fromkeys(self.ports, contextlib.ExitStack())
 
     async def start(self, name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.hosts.docker import Result, call
+from tests.hosts.ports import free_port
 from tests.hosts.sharing import SETTING_UP
 
 if TYPE_CHECKING:
@@ -52,13 +52,6 @@ def unpack_haproxy(folder: Path) -> Path:
     )
     (programs / "haproxy").chmod(0o755)
     return programs
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)
