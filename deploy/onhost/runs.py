@@ -8,7 +8,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import fence, journal, leftovers, lock, ownership
+from . import edge, fence, journal, leftovers, lock, ownership
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -133,12 +133,44 @@ def sweep(project: Path, run_id: str) -> list[str]:
         images(project, run_id).unlink(missing_ok=True)
     ended = [f"{one.command[:80]} ({one.pid})" for one in leftovers.end(run_id)]
     listing = ["docker", "ps", "--all", "--format", "{{.Names}}", "--filter", f"label={LABEL}={run_id}"]
-    ended += _finish_swap(successor(journal.CONTAINER, run_id), journal.CONTAINER)
+    ended += _finish_swaps(run_id)
     for name in _docker(listing):
+        if name == edge.STANDIN:  # it stays where it is the only one that serves
+            continue
         _docker(["docker", "stop", name])  # in order: what it sent must be written down
         _docker(["docker", "rm", "--force", name])
         ended.append(f"container {name}")
     return ended
+
+
+def _finish_swaps(run_id: str) -> list[str]:
+    """Put in order what a run was replacing when it was cut off; what was done."""
+    ended = _finish_swap(successor(edge.EDGE, run_id), edge.EDGE)
+    new = successor(journal.CONTAINER, run_id)
+    if _running(edge.EDGE) is None:
+        ended += _finish_swap(new, journal.CONTAINER)
+    else:
+        ended += _finish_leaving(new)
+    # Fails open: what cannot be put in order serves as it is, and the next flow goes on from there.
+    with contextlib.suppress(edge.EdgeError):
+        ended += [f"the swap of {journal.CONTAINER}: {step}" for step in edge.settle(LABEL, run_id)]
+    return ended
+
+
+def _finish_leaving(new: str) -> list[str]:
+    """Leave either the edge or an app that publishes the port itself, whichever runs; what was done."""
+    is_running = _running(new)
+    if is_running is None:
+        return []
+    if is_running and not _running(edge.EDGE):
+        _docker(["docker", "rm", "--force", edge.EDGE, journal.CONTAINER])
+        _docker(["docker", "rename", new, journal.CONTAINER])
+        return [f"the swap of {journal.CONTAINER}, which was finished"]
+    _docker(["docker", "rm", "--force", new])
+    for container in (edge.EDGE, journal.CONTAINER):
+        _docker(["docker", "start", container])
+        _docker(["docker", "update", "--restart=unless-stopped", container])
+    return [f"container {new}"]
 
 
 def _finish_swap(new: str, container: str) -> list[str]:

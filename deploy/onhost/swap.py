@@ -10,8 +10,9 @@ A swap passes these states. In each of them something serves, also after a power
 The app of a version without an edge publishes the port itself (`is_direct`). The edge takes the port over
 when the stand-in is proven, and so begins in the state `covered`.
 
-A flow asks `cover`, `replace` and `give_back` for one step after the other. Whoever finds a swap half-way
-asks `settle`. Each looks again after every step, so that nothing has to be remembered.
+A flow asks `cover` for one step after the other, replaces the app, and asks `give_back` when the new one has
+passed its gate. Whoever finds a swap half-way asks `settle`. Each looks again after every step, so that
+nothing has to be remembered.
 """
 
 from __future__ import annotations
@@ -44,7 +45,6 @@ class Step(Enum):
     START_STANDIN = "start the stand-in"
     END_STANDIN = "end the stand-in"  # its requests first
     START_APP = "start the app"
-    REPLACE_APP = "replace the app"
     REMOVE_APP = "remove the app"
     START_EDGE = "start the edge"
     REMOVE_EDGE = "remove the edge"
@@ -178,15 +178,6 @@ def cover(seen: Seen) -> Step | None:
     if seen.standin is not Container.HEALTHY:
         raise StandinError
     return Step.MOVE_PORT if seen.is_direct else Step.TO_STANDIN
-
-
-def replace(seen: Seen) -> Step | None:
-    """Return the next step, once covered, until the app's container is the one that is wanted and starts."""
-    if not seen.is_app_current:
-        return Step.REPLACE_APP
-    if seen.app is Container.STOPPED:
-        return Step.START_APP
-    return Step.START_EDGE if seen.edge in {Container.ABSENT, Container.STOPPED} else None
 
 
 def give_back(seen: Seen) -> Step | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.plan.facts import APP
+from deploy.plan.facts import APP, EDGE
 from deploy.plan.step import Answer, Answers, Changes, depends, either, few, no, step, yes
 
 if TYPE_CHECKING:
@@ -69,10 +69,24 @@ def temporary(facts: Facts, _: Answers) -> Answer:
     return either(f"removed: {few(found)}" if found else "", "there are none")
 
 
-@step("Rehearsal")
-def rehearsal(facts: Facts, _: Answers) -> Answer:
-    """Beside the one that serves, and gone again."""
+@step("Stand-in")
+def standin(facts: Facts, answers: Answers) -> Answer:
+    """Beside the one that serves, in whose place it serves during the swap, and gone again."""
+    if app.decide(facts, answers).changes is Changes.NO:
+        return no("the app is not replaced")
+    if facts.containers.get(APP, {}).get("state") != "running":
+        return no("no app runs that it could serve in the place of")
     return no(f"version {facts.version} must get healthy beside the one that serves, before the swap")
+
+
+@step("Edge", "compose: Send requests to the stand-in", "compose: Bring the edge in line")
+def edge(facts: Facts, _: Answers) -> Answer:
+    """Replaced only where it has to be: nobody answers meanwhile."""
+    if EDGE not in facts.containers:
+        return yes("there is none: it takes over the port of the app")
+    if why := facts.not_in_line(EDGE) or ("its image changes" if facts.base_image("edge")[0] else ""):
+        return yes(f"{why}: nobody answers for up to 1 s")
+    return no("it runs, and nothing of it changed")
 
 
 @step("Gate")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-APP, DATABASE = "trading-signal-processor", "postgres"  # names of the services
+APP, DATABASE, EDGE = "trading-signal-processor", "postgres", "edge"  # names of the services
 
 _REASONS = {
     "absent": "there is none",

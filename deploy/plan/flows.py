@@ -25,8 +25,10 @@ _DEPLOY = (
     database.database,
     database.password,
     database.schema,
+    application.standin,
     application.app,
     application.gate,
+    application.edge,
     application.record,
 )
 _UPDATE = (
@@ -40,9 +42,10 @@ _UPDATE = (
     database.database,
     database.password,
     database.schema,
-    application.rehearsal,
+    application.standin,
     application.app,
     application.gate,
+    application.edge,
     application.checkout,
     application.record,
 )
@@ -52,6 +55,7 @@ _FRESH_DATABASE = (
     database.fresh_schema,
     application.app_again,
     application.gate,
+    application.edge,
 )
 
 FLOWS: dict[str, tuple[Step, ...]] = {
@@ -88,12 +92,13 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         preparation.files,
         preparation.tree,
         preparation.modes,
-        application.rehearsal,
+        application.standin,
         preparation.configuration,
         database.database,
         database.password,
         application.app,
         application.gate,
+        application.edge,
         application.checkout,
         application.record,
     ),
@@ -110,6 +115,7 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         database.restored_schema,
         application.app_again,
         application.gate,
+        application.edge,
     ),
 }
 

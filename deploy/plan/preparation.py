@@ -74,11 +74,11 @@ def base_images(facts: Facts, _: Answers) -> Answer:
         "absent": "{image} is pulled, or made of Debian's packages where no registry has it",
         "missing": "{image} is made of Debian's packages",
     }
-    found = [(role, *facts.base_image(role)) for role in ("python", "postgres")]
+    found = [(role, *facts.base_image(role)) for role in ("python", "postgres", "edge")]
     whys = [
         words.get(kind, f"{role} is {{image}} now").format(image=image) for role, kind, image in found if kind
     ]
-    return either("; ".join(whys), "both are here")
+    return either("; ".join(whys), "all are here")
 
 
 @step("Modes and owners", "permissions: Set modes and owners")

@@ -3,9 +3,11 @@
 #
 #   edge start                    run until the container ends (the image's command)
 #   edge traffic app|standin      send requests to this one from now on, also after a restart
+#   edge choose app|standin       send requests to this one from the next start on
 #   edge drain app|standin [S]    wait until it has no request left, S seconds at most (5)
 #   edge maintenance on|off       answer 503 instead of asking the application, also after a restart
 #   edge show                     traffic=… maintenance=… app=… standin=… (requests that each has)
+#   edge certificate              put certificate and key (PEM, from stdin) live, without losing a connection
 #   edge reload                   read configuration and certificates again, without losing a connection
 #
 # Exit codes: 0 done, 1 HAProxy does not answer or refused, 2 usage, 3 (drain) requests are left.
@@ -16,7 +18,7 @@ state=${EDGE_STATE:-/var/lib/edge}
 control=${EDGE_CONTROL_PORT:-9999}
 master=${EDGE_MASTER_PORT:-9998}
 
-usage() { sed -n '2,11p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage() { sed -n '2,13p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 fail() { echo "edge: $*" >&2; exit 1; }
 
@@ -88,6 +90,8 @@ send_to() {
     if is_ready "$other"; then fail "HAProxy still sends to $other: $said"; fi
 }
 
+choose() { store "$1" "$(maintenance)"; }
+
 drain() {
     local name=$1 seconds=$2 left tries
     for ((tries = 0; ; tries++)); do
@@ -104,6 +108,21 @@ maintain() {
     store "$(traffic)" "$1"
     ask "$control" "experimental-mode on; set var proc.maintenance str($1)" >/dev/null
     ask "$control" "get var proc.maintenance" | grep -q "<$1>" || fail "HAProxy does not have maintenance $1"
+}
+
+# The file goes first here, too. The key passes through no argument, which others could see.
+certificate() {
+    local file=$state/live.pem said public
+    (umask 077 && grep -v '^[[:space:]]*$' >"$file.partial") || fail "there is no certificate on stdin"
+    public=$(openssl x509 -in "$file.partial" -noout -pubkey 2>/dev/null) || fail "there is no certificate (PEM) on stdin"
+    [ "$public" = "$(openssl pkey -in "$file.partial" -pubout 2>/dev/null)" ] ||
+        fail "the certificate's key is not on stdin (PEM, after the certificate)"
+    sync "$file.partial"
+    mv "$file.partial" "$file"
+    sync "$state"
+    said=$(ask "$control" "set ssl cert $file <<"$'\n'"$(cat "$file")"$'\n')
+    said+=$(ask "$control" "commit ssl cert $file")
+    case $said in *Success!*) ;; *) fail "the certificate was not taken: $said" ;; esac
 }
 
 reload() {
@@ -129,9 +148,11 @@ alone() {
 case "${1:-} ${2:-}" in
 "start ") start ;;
 "traffic app" | "traffic standin") alone send_to "$2" ;;
+"choose app" | "choose standin") alone choose "$2" ;;
 "drain app" | "drain standin") drain "$2" "${3:-5}" ;;
 "maintenance on" | "maintenance off") alone maintain "$2" ;;
 "show ") show ;;
+"certificate ") alone certificate ;;
 "reload ") alone reload ;;
 *) usage ;;
 esac

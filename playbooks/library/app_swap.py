@@ -1,8 +1,9 @@
 """Replace the app's container so that a power cut at any moment leaves one that the daemon starts.
 
-`docker compose up` removes the old container before it starts the new one, which the daemon does not start
-after a boot because it never ran. Here both exist until the new one runs. The old one, though stopped, has
-the restart policy `always` until then.
+Behind the edge a stand-in serves meanwhile (`deploy/onhost/swap.py` decides the steps). Where a container is
+replaced by another one that takes over its port, both exist until the new one runs: `docker compose up`
+removes the old container before it starts the new one, which the daemon does not start after a boot because
+it never ran. The old one, though stopped, has the restart policy `always` until then.
 
 Compose makes the new one as another service, because a service with a `container_name` cannot have two
 containers. A copy of that gets the labels by which compose knows it later.
@@ -16,23 +17,36 @@ import os
 import signal
 import subprocess
 import time
-from typing import Any, BinaryIO, cast
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ansible.module_utils import stack
 from ansible.module_utils.entry import Failure, Module
-from ansible.module_utils.onhost import leftovers, runs
+from ansible.module_utils.onhost import edge, leftovers, runs, swap
+from ansible.module_utils.onhost.swap import Server, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DOCUMENTATION = """
 module: app_swap
-short_description: Start the app as it is defined now, in the place of the container that runs
+short_description: One stage of the app's replacement by what is defined now
 description:
-  - Where none runs, or the one that runs is in line, it does what C(docker compose up) does.
-  - If the new container cannot be started, the old one is started again, and the step fails.
+  - C(state=proven) starts the stand-in, and waits until it is healthy; only where a healthy app is to be
+    replaced. What is wrong with it is an answer, C(problem) with C(log); it is ended then.
+  - C(state=covered) lets it serve in the app's place, as C(is_covered) says. A stack without an edge gets
+    it by that; C(gap_ms) is how long nobody had the port.
+  - C(state=replaced) replaces or starts the app. An edge that the definition does not have makes way for it.
+  - C(state=returned) sends requests to the app again, and ends the stand-in.
+  - C(state=edge) makes or replaces the edge where it is not as defined.
+  - If a new container cannot be started, the old one is started again, and the step fails.
 options:
+  state: {type: str, choices: [proven, covered, replaced, returned, edge], required: true}
   checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
   files: {type: list, elements: str, required: true, description: Compose files.}
   service: {type: str, required: true, description: Name of the app's service.}
   container: {type: str, required: true, description: Name of its container.}
+  edge: {type: str, required: true, description: Name of the edge's service.}
   replace: {type: bool, default: false, description: Replace it even if it is in line.}
   dependencies: {type: bool, default: true, description: "Start what it depends on, too."}
 """
@@ -40,6 +54,9 @@ options:
 UP = ("up", "--detach", "--no-build", "--pull=never")
 CREATE = ("up", "--no-start", "--no-recreate", "--no-build", "--pull=never")
 ATTEMPTS, PAUSE = 5, 0.5
+STEPS = 20  # more than any order of steps has
+STAGES = ("proven", "covered", "replaced", "returned", "edge")
+LOG_LINES = 30
 CHANGED = (" Created", " Recreated", " Started")
 
 
@@ -137,24 +154,30 @@ def copy_of(
 
 
 def make_next(
-    params: dict[str, Any], config: dict[str, Any], definition: str, name: str, run_id: str
-) -> None:
-    """Make the new container, which does not run yet, as `name`. Raises Failure."""
-    service, checkout, files = params["service"], params["checkout"], params["files"]
-    template = f"{params['container']}.template-{run_id}"
+    params: dict[str, Any], service: str, container: str, config: dict[str, Any], run_id: str
+) -> str:
+    """Make the service's new container, which does not run yet; its name. Raises Failure."""
+    checkout, files = params["checkout"], params["files"]
+    definition = stack.wanted(config, checkout)[service]["definition"]
+    name, template = runs.successor(container, run_id), f"{container}.template-{run_id}"
     compose = ["docker", "compose", "--project-directory", checkout, "--file", "-"]
     document = json.dumps(sibling(config, service, template, run_id))
     stack.docker("rm", name)  # of a playbook that was started by hand, and killed
     try:
         run([*compose, *CREATE, f"{service}-next"], stdin=document)
-        made = copy_of(inspect(template), service, params["container"], definition, files)
+        made = copy_of(inspect(template), service, container, definition, files)
         post(f"/containers/create?name={name}", made)
     finally:
         stack.docker("rm", "--force", template)
+    return name
 
 
-def swap(old: str, new: str, container: str) -> None:
-    """Stop the old container and start the new one in its place. Raises Failure if that does not start."""
+def take_over(old: str, new: str, container: str) -> int:
+    """Stop the old container and start the new one in its place; how many milliseconds neither ran.
+
+    Raises Failure if the new one does not start.
+    """
+    begun = time.monotonic()
     # Between stop and start nobody interrupts: who ends a step asks first, and waits a while.
     let_in = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
@@ -162,43 +185,187 @@ def swap(old: str, new: str, container: str) -> None:
         try:
             run(["docker", "stop", old])
             run(["docker", "start", new])
+            gap = round((time.monotonic() - begun) * 1000)
         except Failure:
             stack.docker("rm", "--force", new)
             stack.docker("start", old)
             stack.docker("update", "--restart=unless-stopped", old)
             raise
         run(["docker", "rm", "--force", old])
-        insist(["docker", "rename", new, container])
+        if new != container:
+            insist(["docker", "rename", new, container])
+        return gap
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, let_in)
 
 
+def compose_of(params: dict[str, Any]) -> list[str]:
+    """Return `docker compose` with its files. Pure."""
+    compose = ["docker", "compose", "--project-directory", params["checkout"]]
+    return compose + [f"--file={file}" for file in params["files"]]
+
+
 def compose_up(params: dict[str, Any]) -> bool:
     """Let compose start it; whether that changed anything. Raises Failure."""
-    compose = ["docker", "compose", "--project-directory", params["checkout"]]
-    compose += [f"--file={file}" for file in params["files"]]
     options = ["--no-deps"] * (not params["dependencies"]) + ["--force-recreate"] * params["replace"]
-    said = run([*compose, *UP, *options, params["service"]])
+    said = run([*compose_of(params), *UP, *options, params["service"]])
     # A container that was stopped on purpose had another policy meanwhile.
     insist(["docker", "update", "--restart=unless-stopped", params["container"]])
     return any(word in said for word in CHANGED)
 
 
-def answer(params: dict[str, Any]) -> dict[str, Any]:
-    """Replace it, or start it. Raises Failure."""
-    old = inspect(params["container"])
+def create_standin(params: dict[str, Any], wanted: edge.Wanted, run_id: str) -> None:
+    """Start the stand-in; the daemon starts it again after a boot. Raises Failure."""
+    labels = [f"--label={runs.LABEL}={run_id}", f"--label={edge.DEFINITION}={wanted.definition}"]
+    options = ["run", "--detach", "--no-deps", "-T", *labels, "--name", edge.STANDIN]
+    run([*compose_of(params), *options, params["service"]])
+    insist(["docker", "update", "--restart=unless-stopped", edge.STANDIN])
+
+
+def move_port(params: dict[str, Any], run_id: str) -> int:
+    """Let the edge, which is new, take the port over from the app; as `take_over`. Raises Failure."""
+    compose, name = compose_of(params), params["edge"]
+    once = ["run", "--rm", "--no-deps", "-T", f"--label={runs.LABEL}={run_id}"]
+    run([*compose, *once, name, "edge", "choose", Server.STANDIN.value])
+    run([*compose, *CREATE, "--no-deps", name])
+    return take_over(params["container"], edge.EDGE, edge.EDGE)
+
+
+def bring_edge_in_line(params: dict[str, Any], config: dict[str, Any], run_id: str) -> bool:
+    """Make or replace the edge where it is not as defined; whether it was. Raises Failure."""
+    target = stack.wanted(config, params["checkout"])[params["edge"]]
+    now = inspect(edge.EDGE)
+    if not now or not now["State"]["Running"]:
+        run([*compose_of(params), *UP, "--no-deps", params["edge"]])
+        return True
+    if stack.difference(stack.container_facts(now), target) not in {"definition", "image"}:
+        return False
+    new = make_next(params, params["edge"], edge.EDGE, config, run_id)
+    take_over(now["Id"], new, edge.EDGE)
+    return True
+
+
+@dataclass
+class Swap:
+    """A swap of this run: what is wanted, and the steps towards it."""
+
+    params: dict[str, Any]
+    config: dict[str, Any]
+    wanted: edge.Wanted
+    run_id: str
+    gap_ms: int | None = None  # how long nobody had the port
+
+    def follow(self, decide: Callable[[swap.Seen], Step | None], *, until: frozenset[Step]) -> set[Step]:
+        """Take the steps that are decided, but none of `until`; those that were taken. Raises Failure."""
+        taken: set[Step] = set()
+        seen = edge.look(self.wanted)
+        for _ in range(STEPS):
+            step = decide(seen)
+            if step is None or step in until:
+                return taken
+            if step is Step.WAIT:
+                seen = edge.wait(self.wanted)
+                continue
+            self._take(step)
+            taken.add(step)
+            seen = edge.look(self.wanted)
+        raise Failure(f"The swap does not come to an end: {seen}")
+
+    def _take(self, step: Step) -> None:
+        if step is Step.CREATE_STANDIN:
+            create_standin(self.params, self.wanted, self.run_id)
+        elif step is Step.MOVE_PORT:
+            self.gap_ms = move_port(self.params, self.run_id)
+        else:
+            edge.carry_out(step)
+
+    def prove(self) -> dict[str, Any]:
+        """Start the stand-in; an answer says what is wrong with it. Raises Failure."""
+        try:
+            self.follow(swap.cover, until=SWITCHES)
+        except swap.StandinError:
+            log = stack.docker("logs", "--tail", str(LOG_LINES), edge.STANDIN)
+            edge.end(edge.STANDIN)
+            return {"changed": False, "problem": "its stand-in did not get healthy", "log": log}
+        return {"changed": False, "problem": ""}
+
+    def cover(self) -> dict[str, Any]:
+        """Let the stand-in serve; it changed something if the edge was made for that. Raises Failure."""
+        try:
+            taken = self.follow(swap.cover, until=frozenset())
+        except swap.StandinError as error:
+            raise Failure("The stand-in was healthy, and is not any more: nothing was replaced") from error
+        is_covered = edge.look(self.wanted).traffic is Server.STANDIN
+        gap = {} if self.gap_ms is None else {"gap_ms": self.gap_ms}
+        return {"changed": Step.MOVE_PORT in taken, "is_covered": is_covered, **gap}
+
+    def give_back(self) -> None:
+        """Let the app serve, and end the stand-in. Raises Failure."""
+        self.follow(swap.give_back, until=frozenset())
+
+
+SWITCHES = frozenset({Step.TO_STANDIN, Step.MOVE_PORT})
+
+
+def replace_without_edge(swapping: Swap) -> bool:
+    """Replace the app of a version without an edge; an edge that is left makes way for it. Raises Failure."""
+    params, config = swapping.params, swapping.config
+    container, left = params["container"], inspect(edge.EDGE)
+    if left:
+        new = make_next(params, params["service"], container, config, swapping.run_id)
+        take_over(left["Id"], new, new)
+        stack.docker("stop", container)
+        stack.docker("rm", "--force", container)
+        insist(["docker", "rename", new, container])
+        return True
+    old = inspect(container)
     if not old or not old["State"]["Running"]:
-        return {"changed": compose_up(params)}
-    config = stack.resolved(params["checkout"], params["files"])
-    target = stack.wanted(config, params["checkout"])[params["service"]]
-    differs = stack.difference(stack.container_facts(old), target)
+        return compose_up(params)
+    differs = stack.difference(stack.container_facts(old), asdict(swapping.wanted))
     if not params["replace"] and differs not in {"definition", "image"}:
-        return {"changed": compose_up(params)}
+        return compose_up(params)
+    new = make_next(params, params["service"], container, config, swapping.run_id)
+    take_over(old["Id"], new, container)
+    return True
+
+
+def replaced(swapping: Swap) -> bool:
+    """Replace or start the app; whether that changed anything. Raises Failure and EdgeError."""
+    if swapping.params["edge"] in swapping.config["services"]:
+        return compose_up(swapping.params)
+    changed = replace_without_edge(swapping)
+    if inspect(edge.STANDIN):
+        edge.end(edge.STANDIN)
+    return changed
+
+
+def carry_out(swapping: Swap) -> dict[str, Any]:
+    """Carry out one stage. Raises Failure and EdgeError."""
+    params, state = swapping.params, swapping.params["state"]
+    if state == "replaced":
+        return {"changed": replaced(swapping)}
+    is_due = params["replace"] or not edge.look(swapping.wanted).is_app_current
+    if state == "proven":
+        return swapping.prove() if is_due else {"changed": False, "problem": ""}
+    if params["edge"] not in swapping.config["services"]:
+        return {"changed": False}
+    if state == "covered" and is_due:
+        return swapping.cover()
+    if state == "returned":
+        swapping.give_back()
+    is_made = state == "edge" and bring_edge_in_line(params, swapping.config, swapping.run_id)
+    return {"changed": is_made}
+
+
+def answer(params: dict[str, Any]) -> dict[str, Any]:
+    """Carry out one stage. Raises Failure."""
+    config = stack.resolved(params["checkout"], params["files"])
+    wanted = edge.Wanted(**stack.wanted(config, params["checkout"])[params["service"]])
     run_id = os.environ.get(leftovers.MARK) or "by-hand"
-    new = runs.successor(params["container"], run_id)
-    make_next(params, config, target["definition"], new, run_id)
-    swap(old["Id"], new, params["container"])
-    return {"changed": True}
+    try:
+        return carry_out(Swap(params, config, wanted, run_id))
+    except edge.EdgeError as error:
+        raise Failure(str(error)) from error
 
 
 MODULE = Module(
@@ -208,6 +375,8 @@ MODULE = Module(
         "files": {"type": "list", "elements": "str", "required": True},
         "service": {"type": "str", "required": True},
         "container": {"type": "str", "required": True},
+        "edge": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": list(STAGES), "required": True},
         "replace": {"type": "bool", "default": False},
         "dependencies": {"type": "bool", "default": True},
     },

@@ -36,7 +36,7 @@ options:
   keep: {type: int, required: true, description: Versions whose images are kept.}
 """
 
-BASES = ("trading-signal-processor/base-python", "trading-signal-processor/base-postgres")
+BASES = tuple(f"trading-signal-processor/base-{role}" for role in ("python", "postgres", "edge"))
 MIGRATIONS = "app/db/migrations"
 APPLIED = "SELECT migration_id FROM _pogo_migration"
 

@@ -63,11 +63,25 @@ def volume_facts(name: str) -> dict[str, Any]:
     }
 
 
-def health_of(container: dict[str, Any]) -> dict[str, Any]:
-    """Ask the running application itself, by the port its container publishes."""
-    if container.get("state") != "running" or "80" not in container["ports"]:
+def public_port(containers: dict[str, dict[str, Any]]) -> int | None:
+    """Return the port where clients ask: of the edge, or of the app of a version without one. Pure."""
+    return next(
+        (
+            container["ports"][inside]
+            for container in containers.values()
+            for inside in ("8080", "80")
+            if container["state"] == "running" and inside in container["ports"]
+        ),
+        None,
+    )
+
+
+def health_of(containers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Ask for /health as clients do."""
+    port = public_port(containers)
+    if port is None:
         return {"status": "absent", "version": "", "code": 0}
-    url = f"http://127.0.0.1:{container['ports']['80']}/health"
+    url = f"http://127.0.0.1:{port}/health"
     try:
         with DIRECT.open(url, timeout=3) as answer:
             code, body = answer.status, answer.read()
@@ -209,6 +223,6 @@ def look(
         "volume": found,
         "foreign": foreign(Path(checkout), containers, volume, found, project) if checkout else [],
         "orphans": sorted(orphans),
-        "health": health_of(containers.get(app, {})),
+        "health": health_of(containers),
         "now": time.time(),
     }

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -425,6 +426,57 @@ async def test_over_tls_until_there_is_a_certificate(edge: Edge, app: Backend) -
         call, ["openssl", "x509", "-noout", "-subject", "-in", str(edge.state / "live.pem")]
     )
     assert "no certificate yet" in shown.stdout
+
+
+def make_certificate(folder: Path, name: str) -> bytes:
+    """A certificate for 127.0.0.1 that signs itself, and its key, as PEM."""
+    names = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-out", str(folder / f"{name}.pem"), "-keyout", str(folder / f"{name}.key")]
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    call(["openssl", "req", "-x509", *kind, *names, *files]).require()
+    return (folder / f"{name}.pem").read_bytes() + b"\n\n" + (folder / f"{name}.key").read_bytes()
+
+
+async def test_a_certificate_is_put_live_without_a_lost_connection(
+    edge: Edge, app: Backend, tmp_path: Path
+) -> None:
+    """Alerts over TLS go on, on new and on kept connections; a restart finds the certificate."""
+    first, second = (make_certificate(tmp_path, name) for name in ("first", "second"))
+    assert edge.run("certificate", stdin=first).code == 0
+
+    async def renew() -> None:
+        (await asyncio.to_thread(lambda: edge.run("certificate", stdin=second))).require()
+
+    async with started(app):
+        sent = await both_kinds(edge.tls_url, 4, renew)
+        assert_all_accepted(sent, 200)
+        trusted = ssl.create_default_context(cafile=str(tmp_path / "second.pem"))
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"{edge.tls_url}/health", ssl=trusted) as answer,
+        ):
+            assert answer.status == 202
+    assert oct((edge.state / "live.pem").stat().st_mode)[-3:] == "600"
+    assert b"second" not in edge.log.encode()
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda pem: pem[:300], lambda pem: pem.split(b"\n\n")[0]])
+def test_a_certificate_that_is_not_whole_changes_nothing(
+    edge: Edge, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    before = (edge.state / "live.pem").read_bytes()
+    refused = edge.run("certificate", stdin=damage(make_certificate(tmp_path, "new")))
+    assert (refused.code, (edge.state / "live.pem").read_bytes()) == (1, before)
+
+
+async def test_a_choice_counts_from_the_next_start(
+    haproxy: Path, tmp_path: Path, app: Backend, standin: Backend
+) -> None:
+    """A flow makes it before the edge runs for the first time."""
+    made = edges.make_edge(haproxy, tmp_path, app=app.address, standin=standin.address)
+    made.run("choose", "standin").require()
+    with edges.running(made):
+        assert made.shown()["traffic"] == "standin"
 
 
 async def test_the_log_has_no_paths(edge: Edge, http: aiohttp.ClientSession) -> None:

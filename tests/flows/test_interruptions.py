@@ -131,7 +131,7 @@ def test_an_update_that_ends_between_stop_and_start_is_finished_by_typing_it_aga
     commit = upstream.push({"app/news.txt": f"{number.name}\n"})
     files = stack.host.run("sha256sum .env config/*.json", folder=stack.project).stdout
     run = Running(stack, "--quickupdate")
-    run.until("End the rehearsal")
+    run.until("Send requests to the stand-in")
     assert run.end(number) == (137 if number is signal.SIGKILL else 130)
     if number is signal.SIGTERM:
         assert "interrupted" in run.said
@@ -147,7 +147,7 @@ def test_a_killed_rehearsal_leaves_nobody_at_work_beside_the_app(stack: Stack, u
     before = _version(stack)
     with upstream.offering({"app/news.txt": "rehearsed\n"}), Probe(stack.health_url) as probe:
         run = Running(stack, "--quickupdate")
-        run.until("Start the new version beside")
+        run.until("Start the stand-in")
         run.end(signal.SIGKILL)
         done = stack.run_py("--quick").require()
     assert "took over the lock of --quickupdate" in done.output

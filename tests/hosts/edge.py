@@ -64,9 +64,9 @@ class Edge:
     state: Path
     environment: dict[str, str]
 
-    def run(self, *words: str) -> Result:
+    def run(self, *words: str, stdin: bytes | None = None) -> Result:
         """Run a command of the image's script, as `docker exec trading-edge edge …` does."""
-        return call([str(SCRIPT), *words], environment=self.environment)
+        return call([str(SCRIPT), *words], environment=self.environment, stdin=stdin)
 
     def shown(self) -> dict[str, str]:
         """What `edge show` says."""

@@ -20,22 +20,25 @@ def problems(
 ) -> list[str]:
     """What is wrong with a definition as compose resolves it."""
     ports: list[dict[str, Any]] = [
-        {"target": 80, "published": server},
-        {"target": 8008, "published": metrics, "host_ip": "127.0.0.1"},
+        {"target": 8080, "published": server},
     ]
     if address:
         ports[0]["host_ip"] = address
     config = {
         "name": name,
         "services": {
-            "app": {"environment": {"DATABASE_URL": URL, **environment}, "ports": ports},
+            "app": {
+                "environment": {"DATABASE_URL": URL, **environment},
+                "ports": [{"target": 8008, "published": metrics, "host_ip": "127.0.0.1"}],
+            },
+            "edge": {"ports": ports},
             "db": {
                 "environment": {"POSTGRES_PASSWORD": "hunter2"},
                 "ports": [{"target": 5432, "published": "5432", "host_ip": "127.0.0.1"}],
             },
         },
     }
-    found = load("definition_facts").settings_of(config, "app", "db", "stack")
+    found = load("definition_facts").settings_of(config, "app", "db", "edge", "stack")
     assert "hunter2" not in json.dumps(found)
     assert all(1 <= port["port"] <= 65535 for port in found["ports"])
     return list(found["problems"])

@@ -1,0 +1,201 @@
+"""The containers of a swap behind the edge: what is seen of them, and how a step is carried out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import subprocess
+import tarfile
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import swap
+from .swap import Container, Seen, Server, Step
+
+APP, STANDIN, EDGE = "trading-signal-processor", "trading-signal-processor-standin", "trading-edge"
+DEFINITION = "trading-signal-processor.definition"  # label of a stand-in: the hash of its definition
+STATE = "/var/lib/edge/state.cfg"
+PUBLIC = "80/tcp"  # of the app of a version without an edge
+DRAIN_SECONDS = 5
+WAIT_SECONDS = 60.0
+_PAUSE_SECONDS = 0.2
+_STEPS = 20  # more than any order of steps has
+
+
+class EdgeError(Exception):
+    """A step could not be carried out; the text says why."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the app's containers are to be made from: the hash of the definition, and the image's id."""
+
+    definition: str = ""
+    image_id: str = ""
+
+
+def docker(*argv: str, timeout: float = 120) -> str:
+    """Return what a docker command prints. Raises EdgeError with its last line if it fails."""
+    try:
+        done = subprocess.run(
+            ["docker", *argv], capture_output=True, text=True, errors="replace", check=False, timeout=timeout
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EdgeError(f"docker {argv[0]} did not end: {type(error).__name__}") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise EdgeError(f"docker {argv[0]} failed: {lines[-1]}")
+    return done.stdout
+
+
+def inspect(name: str) -> dict[str, Any]:
+    """Return the engine's description of a container; empty if there is none."""
+    try:
+        found = json.loads(docker("container", "inspect", name))
+    except (EdgeError, ValueError):
+        return {}
+    return dict(found[0]) if found else {}
+
+
+def state_of(raw: dict[str, Any]) -> Container:
+    """Return what a container is good for. Pure."""
+    if not raw:
+        return Container.ABSENT
+    state = raw["State"]
+    if state["Status"] == "restarting":
+        return Container.SICK
+    if state["Status"] != "running":
+        return Container.STOPPED
+    health = (state.get("Health") or {}).get("Status", "healthy")
+    if health == "starting":
+        # One that ended by itself and was started again would be waited for in vain.
+        return Container.SICK if raw.get("RestartCount") else Container.STARTING
+    return Container.HEALTHY if health == "healthy" else Container.SICK
+
+
+def is_current(raw: dict[str, Any], wanted: Wanted, label: str) -> bool:
+    """Whether a container was made from what is wanted. Pure."""
+    if not raw:
+        return False
+    labels = raw["Config"]["Labels"] or {}
+    return (labels.get(label), raw["Image"]) == (wanted.definition, wanted.image_id)
+
+
+def traffic_in(text: str) -> Server:
+    """Return whom the edge's state.cfg sends requests to: the app, unless it says otherwise. Pure."""
+    found = re.search(r"^ *setenv EDGE_TRAFFIC (\w+)$", text, re.MULTILINE)
+    return Server.STANDIN if found and found.group(1) == Server.STANDIN.value else Server.APP
+
+
+def stored_traffic(edge: str) -> Server:
+    """Read it from the edge's volume, also while it does not run."""
+    try:
+        done = subprocess.run(
+            ["docker", "cp", f"{edge}:{STATE}", "-"], capture_output=True, check=False, timeout=30
+        )
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            member = archive.extractfile(archive.next() or "")
+            return traffic_in(member.read().decode(errors="replace") if member else "")
+    except (OSError, subprocess.TimeoutExpired, tarfile.TarError, KeyError):
+        return Server.APP  # an edge that never ran
+
+
+def look(wanted: Wanted | None = None) -> Seen:
+    """Return the containers as they are at this moment."""
+    wanted = wanted or Wanted()
+    app, standin, edge = inspect(APP), inspect(STANDIN), inspect(EDGE)
+    bindings = (app.get("HostConfig") or {}).get("PortBindings") or {}
+    return Seen(
+        app=state_of(app),
+        standin=state_of(standin),
+        edge=state_of(edge),
+        traffic=stored_traffic(EDGE) if edge else Server.APP,
+        is_direct=PUBLIC in bindings,
+        is_app_current=is_current(app, wanted, "com.docker.compose.config-hash"),
+        is_standin_current=is_current(standin, wanted, DEFINITION),
+    )
+
+
+def drain(server: Server) -> None:
+    """Wait until a server has no request left, or `DRAIN_SECONDS`: a page's live connection stays."""
+    try:
+        docker("exec", EDGE, "edge", "drain", server.value, str(DRAIN_SECONDS))
+    except EdgeError:
+        return  # requests are left: who ends it gives them their time
+
+
+def send_to(server: Server) -> None:
+    """Send requests to a server from now on, and wait until the other one has none left."""
+    docker("exec", EDGE, "edge", "traffic", server.value)
+    drain(Server.APP if server is Server.STANDIN else Server.STANDIN)
+
+
+def end(name: str) -> None:
+    """End a container in order, and remove it. Raises EdgeError."""
+    with contextlib.suppress(EdgeError):  # it may be gone, or end by itself at this moment
+        docker("stop", name)
+    docker("rm", "--force", name)
+
+
+def wait(wanted: Wanted | None = None) -> Seen:
+    """Wait until neither the app nor the stand-in starts any more; one that never gets that far is sick."""
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        seen = look(wanted)
+        if Container.STARTING not in {seen.app, seen.standin}:
+            return seen
+        if time.monotonic() > until:
+            sick = {
+                name: Container.SICK
+                for name in ("app", "standin")
+                if getattr(seen, name) is Container.STARTING
+            }
+            return replace(seen, **sick)  # type: ignore[arg-type]  # both are containers
+        time.sleep(_PAUSE_SECONDS)
+
+
+def carry_out(step: Step) -> None:
+    """Take a step that needs no definition. Raises EdgeError."""
+    if step is Step.END_STANDIN:
+        end(STANDIN)
+    elif step is Step.START_STANDIN:
+        docker("start", STANDIN)
+    elif step is Step.START_APP:
+        docker("start", APP)
+        docker("update", "--restart=unless-stopped", APP)  # another one while it was stopped on purpose
+    elif step is Step.REMOVE_APP:
+        docker("rm", "--force", APP)
+    elif step is Step.START_EDGE:
+        docker("start", EDGE)
+    elif step is Step.REMOVE_EDGE:
+        docker("rm", "--force", EDGE)
+    elif step in {Step.TO_APP, Step.TO_STANDIN}:
+        send_to(Server.APP if step is Step.TO_APP else Server.STANDIN)
+    else:
+        raise EdgeError(f"{step.value}: this needs the stack's definition")
+
+
+def settle(label: str, run_id: str) -> list[str]:
+    """Put the swap in order that a run was cut off in; the steps that were taken. Raises EdgeError.
+
+    The stand-in of a swap has the run's id as `label`; that of another run is not touched.
+    """
+    taken: list[str] = []
+    standin = inspect(STANDIN)
+    if not standin or (standin["Config"]["Labels"] or {}).get(label) != run_id:
+        return taken
+    seen = look()
+    for _ in range(_STEPS):
+        step = swap.settle(seen)
+        if step is None:
+            return taken
+        if step is Step.WAIT:
+            seen = wait()
+            continue
+        carry_out(step)
+        taken.append(step.value)
+        seen = look()
+    raise EdgeError(f"the swap could not be put in order: {', '.join(taken)}")
