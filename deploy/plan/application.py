@@ -89,6 +89,12 @@ def edge(facts: Facts, _: Answers) -> Answer:
     return no("it runs, and nothing of it changed")
 
 
+@step("Maintenance", "compose: Turn maintenance on or off")
+def maintenance(_: Facts, __: Answers) -> Answer:
+    """The edge knows what it is at."""
+    return depends("the edge is asked when it is told")
+
+
 @step("Gate")
 def gate(facts: Facts, _: Answers) -> Answer:
     """Waits, and changes nothing."""

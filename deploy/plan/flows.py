@@ -87,6 +87,7 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         *_FRESH_DATABASE,
     ),
     "stop": (application.containers,),
+    "maintenance": (application.maintenance,),
     "rollback": (
         preparation.docker,
         preparation.files,

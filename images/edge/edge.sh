@@ -12,6 +12,7 @@
 #
 # Exit codes: 0 done, 1 HAProxy does not answer or refused, 2 usage, 3 (drain) requests are left.
 set -euo pipefail
+umask 077
 
 folder=${EDGE_FOLDER:-/etc/edge}
 state=${EDGE_STATE:-/var/lib/edge}
@@ -22,12 +23,21 @@ usage() { sed -n '2,13p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 fail() { echo "edge: $*" >&2; exit 1; }
 
-# What HAProxy answers to one line of commands, at the port of its worker or of its master.
+# What HAProxy answers to one line of commands, at the port of its worker or of its master, until it closes the connection.
 ask() {
     local port=$1 line=$2
     { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null || fail "HAProxy does not answer"
     printf '%s\n' "$line" >&3
-    cat <&3
+    timeout 10 cat <&3 || fail "HAProxy does not answer"
+    exec 3>&-
+}
+
+# What HAProxy's master answers to one command. It does not close the connection; an empty line ends the answer.
+ask_master() {
+    local line
+    { exec 3<>"/dev/tcp/127.0.0.1/$master"; } 2>/dev/null || fail "HAProxy does not answer"
+    printf '%s\n' "$1" >&3
+    while read -r -t 10 line <&3 && [ -n "$line" ]; do echo "$line"; done
     exec 3>&-
 }
 
@@ -64,6 +74,9 @@ is_ready() {
         awk -v name="$1" '$4 == name && $6 == 2 && $7 % 4 == 0 && int($7 / 32) == 0 {ready++} END {exit ready != 2}'
 }
 
+# The process ids of workers that a reload has replaced, as long as they answer.
+old_workers() { ask_master "show proc" | awk '/^# old workers/ {old = 1; next} /^#/ {old = 0} old {print $1}'; }
+
 start() {
     mkdir -p "$state"
     # Fails open: what cannot be read sends requests to the app.
@@ -79,15 +92,20 @@ start() {
 # The file goes first: whatever ends this process, a restart sends requests where the flow wanted them. Ready before
 # maintenance, so that one server takes requests at every moment.
 send_to() {
-    local to=$1 other=standin backend line="" said
+    local to=$1 other=standin backend tries said=""
     [ "$to" = app ] || other=app
     store "$to" "$(maintenance)"
     for backend in held app; do
-        line+="set server $backend/$to state ready; set server $backend/$other state maint; "
+        said+=$(ask "$control" "set server $backend/$to state ready; set server $backend/$other state maint")
     done
-    said=$(ask "$control" "$line")
     is_ready "$to" || fail "HAProxy does not send to $to: $said"
     if is_ready "$other"; then fail "HAProxy still sends to $other: $said"; fi
+    # A worker that a reload has replaced, and which takes no commands, keeps its connections for at most 5 s.
+    for ((tries = 0; tries < 120; tries++)); do
+        [ -n "$(old_workers)" ] || return 0
+        sleep 0.1
+    done
+    fail "a worker from before a reload still sends to $other"
 }
 
 choose() { store "$1" "$(maintenance)"; }
@@ -113,7 +131,7 @@ maintain() {
 # The file goes first here, too. The key passes through no argument, which others could see.
 certificate() {
     local file=$state/live.pem said public
-    (umask 077 && grep -v '^[[:space:]]*$' >"$file.partial") || fail "there is no certificate on stdin"
+    grep -v '^[[:space:]]*$' >"$file.partial" || fail "there is no certificate on stdin"
     public=$(openssl x509 -in "$file.partial" -noout -pubkey 2>/dev/null) || fail "there is no certificate (PEM) on stdin"
     [ "$public" = "$(openssl pkey -in "$file.partial" -pubout 2>/dev/null)" ] ||
         fail "the certificate's key is not on stdin (PEM, after the certificate)"

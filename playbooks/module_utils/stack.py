@@ -96,6 +96,13 @@ def health_of(containers: dict[str, dict[str, Any]]) -> dict[str, Any]:
         return {"status": "unhealthy", "version": "", "code": code}
 
 
+def is_in_maintenance(container: dict[str, Any], health: dict[str, Any]) -> bool:
+    """Whether the edge answers instead of the app. It is asked only where clients get a 503."""
+    if container.get("state") != "running" or health["code"] != 503:
+        return False
+    return " maintenance=on " in docker("exec", container["name"], "edge", "show")
+
+
 def is_of(project: str, service: str, container: dict[str, Any]) -> bool:
     """Whether compose made the container for this service. The project alone is a label of the image, too."""
     return bool(
@@ -214,6 +221,7 @@ def look(
         and label.get(f"{COMPOSE}service") not in services
     ]
     found = volume_facts(volume)
+    health = health_of(containers)
     return {
         "containers": containers,
         "summary": [
@@ -223,6 +231,7 @@ def look(
         "volume": found,
         "foreign": foreign(Path(checkout), containers, volume, found, project) if checkout else [],
         "orphans": sorted(orphans),
-        "health": health_of(containers),
+        "health": health,
+        "maintenance": is_in_maintenance(containers.get("edge", {}), health),
         "now": time.time(),
     }

@@ -299,6 +299,20 @@ async def test_a_reload_keeps_a_choice_made_before(
     assert (len(app.passed), len(standin.passed)) == (0, 1)
 
 
+async def test_a_connection_from_before_a_reload_follows_the_choice(
+    edge: Edge, app: Backend, standin: Backend
+) -> None:
+    """The worker that a reload has replaced keeps it, and takes no commands: the switch waits for its end."""
+    async with started(app, standin), aiohttp.ClientSession() as http:
+        for words in ((), ("reload",), ("traffic", "standin")):
+            if words:
+                (await asyncio.to_thread(edge.run, *words)).require()
+            if words != ("reload",):
+                async with http.get(f"{edge.url}/health") as answer:
+                    assert answer.status == 202
+    assert (len(app.passed), len(standin.passed)) == (1, 1)
+
+
 async def test_maintenance(edge: Edge, app: Backend, http: aiohttp.ClientSession) -> None:
     async with started(app):
         (await asyncio.to_thread(edge.run, "maintenance", "on")).require()
