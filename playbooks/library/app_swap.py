@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from ansible.module_utils import stack
 from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.onhost import edge, leftovers, runs, swap
-from ansible.module_utils.onhost.swap import Server, Step
+from ansible.module_utils.onhost.swap import Container, Server, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,12 +153,11 @@ def copy_of(
     }
 
 
-def make_next(
-    params: dict[str, Any], service: str, container: str, config: dict[str, Any], run_id: str
-) -> str:
+def make_next(swapping: Swap, service: str, container: str) -> str:
     """Make the service's new container, which does not run yet; its name. Raises Failure."""
-    checkout, files = params["checkout"], params["files"]
-    definition = stack.wanted(config, checkout)[service]["definition"]
+    config, run_id = swapping.config, swapping.run_id
+    checkout, files = swapping.params["checkout"], swapping.params["files"]
+    definition = swapping.targets[service]["definition"]
     name, template = runs.successor(container, run_id), f"{container}.template-{run_id}"
     compose = ["docker", "compose", "--project-directory", checkout, "--file", "-"]
     document = json.dumps(sibling(config, service, template, run_id))
@@ -222,25 +221,32 @@ def create_standin(params: dict[str, Any], wanted: edge.Wanted, run_id: str) -> 
     insist(["docker", "update", "--restart=unless-stopped", edge.STANDIN])
 
 
+def choose(params: dict[str, Any], server: Server, run_id: str) -> None:
+    """Say whom an edge that does not run sends requests to when it starts. Raises Failure."""
+    once = ["run", "--rm", "--no-deps", "-T", f"--label={runs.LABEL}={run_id}"]
+    run([*compose_of(params), *once, params["edge"], "edge", "choose", server.value])
+
+
 def move_port(params: dict[str, Any], run_id: str) -> int:
     """Let the edge, which is new, take the port over from the app; as `take_over`. Raises Failure."""
-    compose, name = compose_of(params), params["edge"]
-    once = ["run", "--rm", "--no-deps", "-T", f"--label={runs.LABEL}={run_id}"]
-    run([*compose, *once, name, "edge", "choose", Server.STANDIN.value])
-    run([*compose, *CREATE, "--no-deps", name])
+    choose(params, Server.STANDIN, run_id)
+    run([*compose_of(params), *CREATE, "--no-deps", params["edge"]])
     return take_over(params["container"], edge.EDGE, edge.EDGE)
 
 
-def bring_edge_in_line(params: dict[str, Any], config: dict[str, Any], run_id: str) -> bool:
+def bring_edge_in_line(swapping: Swap) -> bool:
     """Make or replace the edge where it is not as defined; whether it was. Raises Failure."""
-    target = stack.wanted(config, params["checkout"])[params["edge"]]
+    params = swapping.params
+    target = swapping.targets[params["edge"]]
     now = inspect(edge.EDGE)
     if not now or not now["State"]["Running"]:
+        # The volume may still say what was chosen when the stack was stopped in a swap.
+        choose(params, Server.APP, swapping.run_id)
         run([*compose_of(params), *UP, "--no-deps", params["edge"]])
         return True
     if stack.difference(stack.container_facts(now), target) not in {"definition", "image"}:
         return False
-    new = make_next(params, params["edge"], edge.EDGE, config, run_id)
+    new = make_next(swapping, params["edge"], edge.EDGE)
     take_over(now["Id"], new, edge.EDGE)
     return True
 
@@ -251,9 +257,14 @@ class Swap:
 
     params: dict[str, Any]
     config: dict[str, Any]
-    wanted: edge.Wanted
+    targets: dict[str, dict[str, str]]  # by service, as stack.wanted has them
     run_id: str
     gap_ms: int | None = None  # how long nobody had the port
+
+    @property
+    def wanted(self) -> edge.Wanted:
+        """What the app's container is to be made from."""
+        return edge.Wanted(**self.targets[self.params["service"]])
 
     def follow(self, decide: Callable[[swap.Seen], Step | None], *, until: frozenset[Step]) -> set[Step]:
         """Take the steps that are decided, but none of `until`; those that were taken. Raises Failure."""
@@ -308,32 +319,53 @@ SWITCHES = frozenset({Step.TO_STANDIN, Step.MOVE_PORT})
 
 
 def replace_without_edge(swapping: Swap) -> bool:
-    """Replace the app of a version without an edge; an edge that is left makes way for it. Raises Failure."""
-    params, config = swapping.params, swapping.config
-    container, left = params["container"], inspect(edge.EDGE)
-    if left:
-        new = make_next(params, params["service"], container, config, swapping.run_id)
-        take_over(left["Id"], new, new)
-        stack.docker("stop", container)
-        stack.docker("rm", "--force", container)
-        insist(["docker", "rename", new, container])
-        return True
+    """Replace the app of a version without an edge. Raises Failure."""
+    params = swapping.params
+    container = params["container"]
     old = inspect(container)
     if not old or not old["State"]["Running"]:
         return compose_up(params)
     differs = stack.difference(stack.container_facts(old), asdict(swapping.wanted))
     if not params["replace"] and differs not in {"definition", "image"}:
         return compose_up(params)
-    new = make_next(params, params["service"], container, config, swapping.run_id)
+    new = make_next(swapping, params["service"], container)
     take_over(old["Id"], new, container)
     return True
+
+
+def leave_edge(swapping: Swap) -> None:
+    """Let the app of a version without an edge take the port from the edge that is left. Raises Failure.
+
+    Its operations port is the app's that runs: that ends before. The stand-in serves until the port moves.
+    """
+    params = swapping.params
+    container = params["container"]
+    new = make_next(swapping, params["service"], container)
+    is_covered = edge.state_of(inspect(edge.STANDIN)) is Container.HEALTHY
+    if is_covered:
+        edge.send_to(Server.STANDIN)
+    elif inspect(container):
+        insist(["docker", "update", "--restart=always", container])
+    stack.docker("stop", container)
+    try:
+        take_over(edge.EDGE, new, new)
+    except Failure:
+        stack.docker("start", container)
+        raise
+    stack.docker("rm", "--force", container)
+    insist(["docker", "rename", new, container])
+    insist(["docker", "update", "--restart=unless-stopped", container])
 
 
 def replaced(swapping: Swap) -> bool:
     """Replace or start the app; whether that changed anything. Raises Failure and EdgeError."""
     if swapping.params["edge"] in swapping.config["services"]:
         return compose_up(swapping.params)
-    changed = replace_without_edge(swapping)
+    if inspect(edge.EDGE):
+        leave_edge(swapping)
+        changed = True
+    else:
+        changed = replace_without_edge(swapping)
     if inspect(edge.STANDIN):
         edge.end(edge.STANDIN)
     return changed
@@ -353,17 +385,17 @@ def carry_out(swapping: Swap) -> dict[str, Any]:
         return swapping.cover()
     if state == "returned":
         swapping.give_back()
-    is_made = state == "edge" and bring_edge_in_line(params, swapping.config, swapping.run_id)
+    is_made = state == "edge" and bring_edge_in_line(swapping)
     return {"changed": is_made}
 
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Carry out one stage. Raises Failure."""
     config = stack.resolved(params["checkout"], params["files"])
-    wanted = edge.Wanted(**stack.wanted(config, params["checkout"])[params["service"]])
+    targets = stack.wanted(config, params["checkout"])
     run_id = os.environ.get(leftovers.MARK) or "by-hand"
     try:
-        return carry_out(Swap(params, config, wanted, run_id))
+        return carry_out(Swap(params, config, targets, run_id))
     except edge.EdgeError as error:
         raise Failure(str(error)) from error
 

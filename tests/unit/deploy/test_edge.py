@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-import os
-import sys
-import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,64 +9,12 @@ import pytest
 from deploy.onhost import edge, runs
 from deploy.onhost.edge import APP, EDGE, STANDIN
 from deploy.onhost.swap import Container, Server
+from tests.unit.engine import World
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 RUN, OTHER = "a" * 12, "b" * 12
-
-# Keeps containers in a file, as far as the steps of a swap ask for them.
-DOCKER = """#!{python}
-import base64, json, sys
-path = "{folder}/world.json"
-world = json.load(open(path))
-containers, words = world["containers"], sys.argv[1:]
-world["said"].append(" ".join(words))
-json.dump(world, open(path, "w"))
-def missing(name):
-    if name not in containers:
-        sys.exit(f"Error: No such container: {{name}}")
-if words[:2] == ["container", "inspect"]:
-    missing(words[-1])
-    one = containers[words[-1]]
-    if "--format" in words:
-        print(str(one["State"]["Status"] == "running").lower())
-    else:
-        print(json.dumps([one]))
-elif words[0] == "cp":
-    if world["archive"] is None:
-        sys.exit("Error: no such file")
-    sys.stdout.buffer.write(base64.b64decode(world["archive"]))
-elif words[0] == "exec" and words[2:4] == ["edge", "traffic"]:
-    world["archive"] = world["archives"][words[4]]
-elif words[0] == "exec":
-    sys.exit(world["drain"])
-elif words[0] == "ps":
-    for name, one in containers.items():
-        if one["Config"]["Labels"].get("trading-signal-processor.run") == words[-1].rpartition("=")[2]:
-            print(name)
-elif words[0] == "stop":
-    missing(words[-1])
-    containers[words[-1]]["State"]["Status"] = "exited"
-elif words[0] == "start":
-    missing(words[-1])
-    containers[words[-1]]["State"]["Status"] = "running"
-elif words[0] == "rm":
-    for name in words[2:]:
-        containers.pop(name, None)
-json.dump(world, open(path, "w"))
-"""
-
-
-def archive(traffic: str) -> str:
-    """What `docker cp` writes of the edge's state.cfg, as base64."""
-    text = f"global\n    setenv EDGE_TRAFFIC {traffic}\n    setenv EDGE_MAINTENANCE off\n".encode()
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        member = tarfile.TarInfo("state.cfg")
-        member.size = len(text)
-        tar.addfile(member, io.BytesIO(text))
-    return base64.b64encode(file.getvalue()).decode()
 
 
 def container(
@@ -85,47 +27,29 @@ def container(
 ) -> dict[str, Any]:
     """A container as the engine describes it."""
     return {
+        "Id": "",
         "Image": "sha256:new",
         "RestartCount": restarts,
-        "State": {"Status": status, "Health": {"Status": health}},
+        "State": {"Status": status, "Running": status == "running", "Health": {"Status": health}},
         "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "80"}]} if public else {}},
         "Config": {"Labels": {runs.LABEL: run} if run else {}},
     }
 
 
-class World:
-    """The containers of a host behind a `docker` on PATH."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "world.json"
-        program = folder / "docker"
-        program.write_text(DOCKER.format(python=sys.executable, folder=folder))
-        program.chmod(0o755)
-
-    def set(self, traffic: str | None, containers: dict[str, dict[str, Any]], *, drain: int = 0) -> None:
-        names = {"app": APP, "standin": STANDIN, "edge": EDGE}
-        archives = {name: archive(name) for name in ("app", "standin")}
-        world = {
-            "containers": {names[name]: one for name, one in containers.items()},
-            "archives": archives,
-            "archive": traffic and archives[traffic],
-            "drain": drain,
-            "said": [],
-        }
-        self._path.write_text(json.dumps(world))
-
-    @property
-    def changes(self) -> list[str]:
-        """The commands that were given, but for those that only look."""
-        said: list[str] = json.loads(self._path.read_text())["said"]
-        looks = ("container inspect", "cp ", "ps ")
-        return [line for line in said if not line.startswith(looks)]
-
-
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    return World(tmp_path)
+    """An engine of the test's own."""
+    made = World(tmp_path)
+    monkeypatch.setattr("subprocess.run", made.run)
+    return made
+
+
+NAMES = {"app": APP, "standin": STANDIN, "edge": EDGE}
+
+
+def named(containers: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The same by the containers' own names; each has an id of its own."""
+    return {NAMES[name]: {**one, "Id": name} for name, one in containers.items()}
 
 
 TO_APP = [f"exec {EDGE} edge traffic app", f"exec {EDGE} edge drain standin 5"]
@@ -183,17 +107,17 @@ def test_a_run_that_takes_over_puts_the_swap_in_order(
     containers: dict[str, dict[str, Any]],
     commands: list[str],
 ) -> None:
-    world.set(traffic, containers)
+    world.set(named(containers), traffic=traffic)
     ended = runs.sweep(tmp_path, RUN)
-    assert world.changes == commands
+    assert world["said"] == commands
     assert bool(ended) is bool(commands)
 
 
 def test_a_page_that_stays_connected_does_not_keep_the_stand_in(tmp_path: Path, world: World) -> None:
     found = {"app": container(), "standin": container(run=RUN), "edge": container()}
-    world.set("standin", found, drain=3)
+    world.set(named(found), traffic="standin", connected=True)
     runs.sweep(tmp_path, RUN)
-    assert world.changes == TO_APP + END
+    assert world["said"] == TO_APP + END
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,348 @@
+"""A container engine of a test's own: a `docker` that keeps containers in a file.
+
+It knows what a swap asks for. What starts is healthy, unless its image is one of `sick`; two containers
+cannot publish one port. Started as a program, this file is that `docker`; a test that gives hundreds of
+commands has them carried out in its own process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+RUN_LABEL, COMPOSE = "trading-signal-processor.run", "com.docker.compose."
+_run = subprocess.run
+_LOOKS = ("container", "image", "cp", "ps", "logs", "system")
+
+
+class EngineError(Exception):
+    """What the engine refuses."""
+
+
+class Cut(BaseException):
+    """The power is cut, or whoever gave the command is killed."""
+
+
+class Engine:
+    """The containers, read from a file and written back."""
+
+    def __init__(self, path: Path, stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO) -> None:
+        self.path, self._stdin, self._stdout, self._stderr = path, stdin, stdout, stderr
+        self.state: dict[str, Any] = json.loads(path.read_text())
+
+    @property
+    def containers(self) -> dict[str, Any]:
+        """Descriptions by name, as `docker inspect` has them."""
+        found: dict[str, Any] = self.state["containers"]
+        return found
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._stdout.write(f"{text}\n".encode())
+
+    def complain(self, text: str) -> None:
+        """Print a line to the other stream."""
+        self._stderr.write(f"{text}\n".encode())
+
+    def save(self) -> None:
+        """Write it back."""
+        self.path.write_text(json.dumps(self.state))
+
+    def tick(self) -> None:
+        """Count what changed; the test may end the world here."""
+        self.state["ticks"] += 1
+        if self.state["ticks"] == self.state["cut"]:
+            raise Cut
+
+    def refuse_after_cut(self) -> None:
+        """Nobody is left to give a command."""
+        if 0 < self.state["cut"] <= self.state["ticks"]:
+            raise Cut
+
+    def real(self, name: str) -> str:
+        """The name of a container that is known by its name or its id."""
+        for found, one in self.containers.items():
+            if name in (found, one["Id"]):
+                return found
+        raise EngineError(f"Error: No such container: {name}")
+
+    def make(
+        self, name: str, image: str, labels: dict[str, str], bindings: dict[str, Any], policy: str
+    ) -> None:
+        """Make a container that does not run yet."""
+        self.state["made"] += 1
+        self.containers[name] = {
+            "Id": f"id{self.state['made']}",
+            "Name": f"/{name}",
+            "Image": self.state["images"][image],
+            "RestartCount": 0,
+            "State": {"Status": "created", "Running": False, "StartedAt": ""},
+            "HostConfig": {"PortBindings": bindings, "Privileged": False, "RestartPolicy": policy},
+            "NetworkSettings": {"Networks": {"default": {}}},
+            "Config": {"Image": image, "Env": [], "Labels": labels},
+        }
+        self.tick()
+
+    def start(self, name: str) -> None:
+        """Start one; refused where another one has its port."""
+        one = self.containers[self.real(name)]
+        held = {
+            host["HostPort"]
+            for other in self.containers.values()
+            if other is not one and other["State"]["Running"]
+            for hosts in other["HostConfig"]["PortBindings"].values()
+            for host in hosts
+        }
+        wanted = {host["HostPort"] for hosts in one["HostConfig"]["PortBindings"].values() for host in hosts}
+        if held & wanted or name in self.state["broken"]:
+            raise EngineError(f"Error response from daemon: cannot start {name}: port is allocated")
+        health = "unhealthy" if one["Image"] in self.state["sick"] else "healthy"
+        one["State"] = {"Status": "running", "Running": True, "StartedAt": "", "Health": {"Status": health}}
+        self.tick()
+
+    def stop(self, name: str) -> None:
+        """Stop one."""
+        self.containers[self.real(name)]["State"] = {"Status": "exited", "Running": False, "StartedAt": ""}
+        self.tick()
+
+    def up(self, config: dict[str, Any], service: str, words: list[str]) -> None:
+        """`docker compose up` of one service."""
+        spec = config["services"][service]
+        name, wanted = spec["container_name"], _digest(config, service)
+        now = self.containers.get(name)
+        is_in_line = now is not None and (now["Config"]["Labels"][f"{COMPOSE}config-hash"], now["Image"]) == (
+            wanted,
+            self.state["images"][spec["image"]],
+        )
+        if not is_in_line or "--force-recreate" in words:
+            labels = {f"{COMPOSE}service": service, f"{COMPOSE}config-hash": wanted, **spec.get("labels", {})}
+            if now is not None:
+                self.stop(name)
+                del self.containers[name]
+            self.make(name, spec["image"], labels, _bindings(spec), "unless-stopped")
+            self.complain(" Container Recreated")
+        if "--no-start" not in words and not self.containers[name]["State"]["Running"]:
+            self.start(name)
+            self.complain(" Container Started")
+
+    def compose(self, words: list[str]) -> None:
+        """One `docker compose` command."""
+        config = json.load(self._stdin) if "-" in words else self.state["config"]
+        if "--hash" in words:
+            self.say("\n".join(f"{name} {_digest(config, name)}" for name in config["services"]))
+        elif "config" in words:
+            self.say(json.dumps(config))
+        elif "--rm" in words:  # `edge choose`
+            self.state["traffic"] = words[-1]
+            self.tick()
+        elif "run" in words:
+            name, service = words[words.index("--name") + 1], words[-1]
+            labels = dict(
+                word.removeprefix("--label=").split("=") for word in words if word.startswith("--label=")
+            )
+            self.make(name, config["services"][service]["image"], labels, {}, "no")
+            self.start(name)
+        else:
+            self.up(config, words[-1], words)
+
+    def create(self) -> None:
+        """The request `POST /containers/create?name=…` of the engine's interface."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self._stdin.read(1)
+        length = int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0])
+        made = json.loads(self._stdin.read(length))
+        name = head.split(b"name=")[1].split(b" ")[0].decode()
+        host = made["HostConfig"]
+        self.make(name, made["Image"], made["Labels"], host["PortBindings"], host["RestartPolicy"])
+        self._stdout.write(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}")
+
+    def inspect(self, words: list[str]) -> None:
+        """`container inspect` and `image inspect`."""
+        if words[0] == "image":
+            images = self.state["images"]
+            self.say(
+                json.dumps([{"Id": images[name], "RepoTags": [name]} for name in words[2:] if name in images])
+            )
+            return
+        one = self.containers[self.real(words[-1])]
+        self.say(str(one["State"]["Running"]).lower() if "--format" in words else json.dumps([one]))
+
+    def carry_out(self, words: list[str]) -> None:
+        """One command."""
+        verb, last = words[0], words[-1]
+        if verb not in _LOOKS and "config" not in words:
+            self.state["said"].append(" ".join(words))
+        if verb in {"compose", "stop", "start"}:
+            action = {"compose": self.compose, "stop": self.stop, "start": self.start}[verb]
+            action(words[1:] if verb == "compose" else last)  # type: ignore[operator]  # each has its own
+        elif words[1:2] == ["inspect"]:
+            self.inspect(words)
+        elif verb == "system":
+            self.create()
+        elif verb == "cp":
+            if self.state["traffic"] is None:
+                raise EngineError("Error: no such file")
+            self._stdout.write(_archive(self.state["traffic"]))
+        elif verb == "exec":
+            self.real(words[1])
+            if words[2:4] == ["edge", "traffic"]:
+                self.state["traffic"] = words[4]
+                self.tick()
+            elif self.state["connected"]:
+                raise EngineError("edge: requests are left")
+        else:
+            self.carry_out_further(words)
+
+    def carry_out_further(self, words: list[str]) -> None:
+        """`ps`, `rename`, `update`, `rm` and `logs`."""
+        if words[0] == "ps":
+            wanted = words[-1].rpartition("=")[2]
+            labels = {name: one["Config"]["Labels"] for name, one in self.containers.items()}
+            self.say("\n".join(name for name, label in labels.items() if label.get(RUN_LABEL) == wanted))
+        elif words[0] == "rename":
+            self.containers[words[2]] = self.containers.pop(self.real(words[1]))
+            self.tick()
+        elif words[0] == "update":
+            policy = words[1].removeprefix("--restart=")
+            self.containers[self.real(words[-1])]["HostConfig"]["RestartPolicy"] = policy
+        elif words[0] == "logs":
+            self.say("its last words")
+        else:
+            for name in set(words[1:]) - {"--force"}:
+                found = next((real for real, one in self.containers.items() if name in (real, one["Id"])), "")
+                if found and ("--force" in words or not self.containers[found]["State"]["Running"]):
+                    del self.containers[found]
+                    self.tick()
+
+
+def _digest(config: dict[str, Any], service: str) -> str:
+    return f"{zlib.crc32(json.dumps(config['services'][service], sort_keys=True).encode()):08x}"
+
+
+def _bindings(spec: dict[str, Any]) -> dict[str, Any]:
+    return {f"{port['target']}/tcp": [{"HostPort": port["published"]}] for port in spec.get("ports", [])}
+
+
+def _archive(traffic: str) -> bytes:
+    """What `docker cp` writes of the edge's state.cfg."""
+    import tarfile  # a tenth of the time that most commands take
+
+    text = f"global\n    setenv EDGE_TRAFFIC {traffic}\n    setenv EDGE_MAINTENANCE off\n".encode()
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        member = tarfile.TarInfo("state.cfg")
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text))
+    return file.getvalue()
+
+
+class World:
+    """The engine as a test sees it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "engine.json"
+        program = folder / "docker"
+        program.write_text(f'#!/bin/sh\nENGINE={self._path} exec {sys.executable} -I -S {__file__} "$@"\n')
+        program.chmod(0o755)
+        self.set()
+
+    def set(self, containers: dict[str, dict[str, Any]] | None = None, **members: Any) -> None:
+        """Begin with these containers; what else the engine knows is given by its name."""
+        state = {
+            "containers": containers or {},
+            "config": {},
+            "images": {},
+            "traffic": None,
+            "sick": [],
+            "broken": [],
+            "connected": False,
+            "made": 0,
+            "ticks": 0,
+            "cut": 0,
+            "said": [],
+            **members,
+        }
+        self._path.write_text(json.dumps(state))
+
+    def change(self, **members: Any) -> None:
+        """Give the engine other members; what was said so far is forgotten."""
+        state = {**json.loads(self._path.read_text()), "said": [], **members}
+        self._path.write_text(json.dumps(state))
+
+    def __getitem__(self, member: str) -> Any:
+        return json.loads(self._path.read_text())[member]
+
+    def run(self, argv: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+        """`subprocess.run`, with this engine as `docker`."""
+        if argv[0] != "docker":
+            return _run(argv, **options)
+        given = options.get("input") or b""
+        stdin = io.BytesIO(given.encode() if isinstance(given, str) else given)
+        out, err = io.BytesIO(), io.BytesIO()
+        code = _carry_out(Engine(self._path, stdin, out, err), list(argv[1:]))
+        found = [stream.getvalue() for stream in (out, err)]
+        if options.get("text"):
+            return subprocess.CompletedProcess(argv, code, *(each.decode() for each in found))
+        return subprocess.CompletedProcess(argv, code, *found)
+
+    def cut_power(self) -> None:
+        """Start, as the daemon does after the boot, what ran and what has the policy for it."""
+        self.change(ticks=0, cut=0)
+        engine = Engine(self._path, io.BytesIO(), io.BytesIO(), io.BytesIO())
+        due = [
+            name
+            for name, one in engine.containers.items()
+            if (one["State"]["Running"] and one["HostConfig"]["RestartPolicy"] != "no")
+            or one["HostConfig"]["RestartPolicy"] == "always"
+        ]
+        for one in engine.containers.values():
+            one["State"] = {"Status": "exited", "Running": False, "StartedAt": ""}
+        for name in due:
+            with contextlib.suppress(EngineError):  # somebody else has its port
+                engine.start(name)
+        engine.save()
+
+    @property
+    def running(self) -> dict[str, list[str]]:
+        """The running containers by name, with the ports that each publishes."""
+        return {
+            name: sorted(
+                host["HostPort"] for hosts in one["HostConfig"]["PortBindings"].values() for host in hosts
+            )
+            for name, one in self["containers"].items()
+            if one["State"]["Running"]
+        }
+
+
+def _carry_out(engine: Engine, words: list[str]) -> int:
+    try:
+        engine.refuse_after_cut()
+        engine.carry_out(words)
+    except EngineError as error:
+        engine.complain(str(error))
+        return 1
+    except Cut:
+        if __name__ == "__main__":
+            return 137
+        raise
+    finally:
+        engine.save()
+    return 0
+
+
+def main() -> None:
+    """Be `docker`."""
+    streams = (sys.stdin.buffer, sys.stdout.buffer, sys.stderr.buffer)
+    sys.exit(_carry_out(Engine(Path(os.environ["ENGINE"]), *streams), sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""The stages of a swap on an engine of the test's own: who serves after each, and what is left at the end."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from deploy.onhost import runs
+from tests.unit.engine import Cut, World
+from tests.unit.playbooks.modules import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+APP, STANDIN, EDGE = "trading-signal-processor", "trading-signal-processor-standin", "trading-edge"
+SERVES = {EDGE: ["80"], APP: ["8008"]}
+STAGES = ("proven", "covered", "replaced", "returned", "edge")
+IMAGES = {
+    "app:old": "sha256:old",
+    "app:new": "sha256:new",
+    "edge:1": "sha256:edge1",
+    "edge:2": "sha256:edge2",
+}
+
+
+def config(version: str = "new", *, edge: str = "1") -> dict[str, Any]:
+    """The stack's definition; without an `edge` that of an earlier version."""
+    public = {"target": 8080 if edge else 80, "published": "80"}
+    operations = {"target": 8008, "published": "8008"}
+    services: dict[str, Any] = {
+        APP: {
+            "image": f"app:{version}",
+            "container_name": APP,
+            "ports": [operations] if edge else [public, operations],
+        }
+    }
+    if edge:
+        services["edge"] = {"image": f"edge:{edge}", "container_name": EDGE, "ports": [public]}
+    return {"name": "stack", "services": services}
+
+
+class Deployment:
+    """Runs stages of the module on the engine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World(folder)
+
+    def run(self, state: str, *, replace: bool = False) -> dict[str, Any]:
+        """Carry out one stage."""
+        params = {
+            "state": state,
+            "checkout": "/srv",
+            "files": ["/srv/docker-compose.yml"],
+            "service": APP,
+            "container": APP,
+            "edge": "edge",
+            "replace": replace,
+            "dependencies": True,
+        }
+        return dict(load("app_swap").answer(params))
+
+    def deploy(self, definition: dict[str, Any], *, replace: bool = False) -> dict[str, dict[str, Any]]:
+        """Carry out all stages; their results."""
+        self.world.change(config=definition)
+        return {state: self.run(state, replace=replace) for state in STAGES}
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """An engine with the images and nothing else."""
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    made = Deployment(tmp_path)
+    monkeypatch.setattr("subprocess.run", made.world.run)
+    made.world.set(images=IMAGES)
+    return made
+
+
+def versions(deployment: Deployment) -> dict[str, str]:
+    """The images of the containers."""
+    return {name: one["Config"]["Image"] for name, one in deployment.world["containers"].items()}
+
+
+def test_a_first_deployment(deployment: Deployment) -> None:
+    done = deployment.deploy(config())
+    assert deployment.world.running == SERVES
+    assert {state for state in STAGES if done[state]["changed"]} == {"replaced", "edge"}
+
+
+def test_a_stack_that_was_stopped_in_a_swap_serves_again(deployment: Deployment) -> None:
+    """The volume of the edge still says that the stand-in gets the requests."""
+    deployment.world.change(traffic="standin")
+    deployment.deploy(config())
+    assert (deployment.world.running, deployment.world["traffic"]) == (SERVES, "app")
+
+
+def test_an_update_in_its_stages(deployment: Deployment) -> None:
+    deployment.deploy(config("old"))
+    deployment.world.change(config=config())
+    seen = {}
+    for state in STAGES:
+        deployment.run(state)
+        seen[state] = (
+            set(deployment.world.running),
+            deployment.world["traffic"],
+            versions(deployment)[APP],
+        )
+    assert seen == {
+        "proven": ({APP, EDGE, STANDIN}, "app", "app:old"),
+        "covered": ({APP, EDGE, STANDIN}, "standin", "app:old"),
+        "replaced": ({APP, EDGE, STANDIN}, "standin", "app:new"),
+        "returned": ({APP, EDGE}, "app", "app:new"),
+        "edge": ({APP, EDGE}, "app", "app:new"),
+    }
+    assert deployment.world["containers"].keys() == {APP, EDGE}
+
+
+def test_the_stand_in_is_started_again_after_a_power_cut_and_carries_the_runs_id(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADING_SIGNAL_PROCESSOR_RUN", "a" * 12)
+    deployment.deploy(config("old"))
+    deployment.world.change(config=config())
+    deployment.run("proven")
+    standin = deployment.world["containers"][STANDIN]
+    assert standin["HostConfig"]["RestartPolicy"] == "unless-stopped"
+    assert standin["Config"]["Labels"]["trading-signal-processor.run"] == "a" * 12
+
+
+def test_where_nothing_changed_nothing_is_done(deployment: Deployment) -> None:
+    deployment.deploy(config())
+    before = deployment.world["containers"]
+    done = deployment.deploy(config())
+    assert not any(one["changed"] for one in done.values())
+    assert deployment.world["containers"] == before
+
+
+def test_an_app_in_line_is_replaced_on_demand(deployment: Deployment) -> None:
+    deployment.deploy(config())
+    before = deployment.world["containers"][APP]["Id"]
+    done = deployment.deploy(config(), replace=True)
+    assert deployment.world["containers"][APP]["Id"] != before
+    assert (deployment.world.running, deployment.world["traffic"]) == (SERVES, "app")
+    assert done["covered"]["is_covered"]
+
+
+def test_a_stack_without_an_edge_gets_one(deployment: Deployment) -> None:
+    """The stand-in is healthy before the port moves, and both containers exist until it has."""
+    deployment.deploy(config("old", edge=""))
+    assert deployment.world.running == {APP: ["80", "8008"]}
+    deployment.world.change(config=config())
+    deployment.run("proven")
+    assert deployment.world.running == {APP: ["80", "8008"], STANDIN: []}
+    covered = deployment.run("covered")
+    assert (covered["changed"], covered["is_covered"]) == (True, True)
+    assert covered["gap_ms"] >= 0
+    assert (deployment.world.running, deployment.world["traffic"]) == ({EDGE: ["80"], STANDIN: []}, "standin")
+    said = [line for line in deployment.world["said"] if not line.startswith("compose")]
+    moves = [f"update --restart=always {APP}", f"stop {APP}", f"start {EDGE}", f"rm --force {APP}"]
+    assert said[said.index(moves[0]) :] == moves
+    for state in ("replaced", "returned", "edge"):
+        deployment.run(state)
+    assert (deployment.world.running, deployment.world["traffic"]) == (SERVES, "app")
+
+
+def test_an_edge_that_cannot_start_leaves_the_app_with_its_port(deployment: Deployment) -> None:
+    deployment.deploy(config("old", edge=""))
+    deployment.world.change(config=config(), broken=[EDGE])
+    deployment.run("proven")
+    with pytest.raises(load("app_swap").Failure, match="cannot start trading-edge"):
+        deployment.run("covered")
+    assert deployment.world.running == {APP: ["80", "8008"], STANDIN: []}
+    assert deployment.world["containers"][APP]["HostConfig"]["RestartPolicy"] == "unless-stopped"
+
+
+def test_a_version_without_an_edge_takes_the_port_back(deployment: Deployment) -> None:
+    deployment.deploy(config())
+    done = deployment.deploy(config("old", edge=""))
+    assert deployment.world.running == {APP: ["80", "8008"]}
+    assert deployment.world["containers"].keys() == {APP}
+    assert {state for state in STAGES if done[state]["changed"]} == {"replaced"}
+
+
+def test_a_stand_in_that_is_sick_is_ended_and_nothing_else_is_touched(deployment: Deployment) -> None:
+    deployment.deploy(config("old"))
+    before = deployment.world["containers"]
+    deployment.world.change(config=config(), sick=["sha256:new"])
+    found = deployment.run("proven")
+    assert (found["problem"], found["log"]) == ("its stand-in did not get healthy", "its last words\n")
+    assert deployment.world["containers"] == before
+
+
+def test_a_new_app_that_fails_its_gate_makes_way_for_the_old_one_behind_the_stand_in(
+    deployment: Deployment,
+) -> None:
+    deployment.deploy(config("old"))
+    deployment.world.change(config=config())
+    for state in ("proven", "covered", "replaced"):
+        deployment.run(state)
+    deployment.world.change(config=config("old"))
+    deployment.run("replaced", replace=True)
+    assert (set(deployment.world.running), deployment.world["traffic"]) == ({APP, EDGE, STANDIN}, "standin")
+    for state in ("returned", "edge"):
+        deployment.run(state)
+    assert (deployment.world.running, versions(deployment)[APP]) == (SERVES, "app:old")
+
+
+def test_a_new_image_of_the_edge(deployment: Deployment) -> None:
+    """The old one, though stopped, is started after a power cut until the new one runs."""
+    deployment.deploy(config())
+    done = deployment.deploy(config(edge="2"))
+    assert {state for state in STAGES if done[state]["changed"]} == {"edge"}
+    assert (deployment.world.running, versions(deployment)[EDGE]) == (SERVES, "edge:2")
+    said = deployment.world["said"]
+    first = next(number for number, line in enumerate(said) if line.startswith("update --restart=always"))
+    assert [line.split()[0] for line in said[first : first + 5]] == [
+        "update",
+        "stop",
+        "start",
+        "rm",
+        "rename",
+    ]
+
+
+def is_served(world: World) -> bool:
+    """Whether a request reaches a container of the app: directly, or by the edge's choice."""
+    running = world.running
+    if "80" in running.get(EDGE, ()):
+        target = STANDIN if world["traffic"] == "standin" else APP
+        return target in running
+    return any("80" in ports for ports in running.values())
+
+
+RUN = "a" * 12
+SWAPS = {
+    "an update": (config("old"), config()),
+    "a first edge": (config("old", edge=""), config()),
+    "a new edge": (config("old"), config(edge="2")),
+    "back to a version without an edge": (config(), config("old", edge="")),
+}
+
+
+@pytest.mark.parametrize("name", SWAPS)
+def test_a_power_cut_anywhere_leaves_what_serves_by_itself(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """And the run that takes over leaves the app serving, alone, or the stand-in where no app is left."""
+    monkeypatch.setenv("TRADING_SIGNAL_PROCESSOR_RUN", RUN)
+    before, after = SWAPS[name]
+    for point in range(1, 100):
+        deployment.world.set(images=IMAGES)
+        deployment.deploy(before)
+        deployment.world.change(ticks=0, cut=point)
+        try:
+            deployment.deploy(after)
+        except (Cut, load("app_swap").Failure):
+            assert deployment.world["ticks"] == point
+        else:
+            break
+        deployment.world.cut_power()
+        seen = deployment.world.running, deployment.world["traffic"]
+        assert is_served(deployment.world), (point, seen)
+        runs.sweep(tmp_path, RUN)
+        assert is_served(deployment.world), (point, seen, deployment.world.running)
+        assert APP in deployment.world.running or STANDIN in deployment.world.running, (point, seen)
+        assert not (APP in deployment.world.running and STANDIN in deployment.world.running), (point, seen)
+        deployment.deploy(after)
+        has_edge = "edge" in after["services"]
+        assert deployment.world.running == (SERVES if has_edge else {APP: ["80", "8008"]}), (point, seen)
+        assert not has_edge or deployment.world["traffic"] == "app", (point, seen)
+    assert 8 < point < 99
