@@ -123,7 +123,6 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
-    tls_port: Port = 443
     app_version: str = "dev"
 
     @classmethod

@@ -131,6 +131,7 @@ maintain() {
 
 # The file goes first here, too. The key passes through no argument, which others could see.
 certificate() {
+    mkdir -p "$state"
     local file=$state/live.pem said public
     grep -v '^[[:space:]]*$' >"$file.partial" || fail "there is no certificate on stdin"
     public=$(openssl x509 -in "$file.partial" -noout -pubkey 2>/dev/null) || fail "there is no certificate (PEM) on stdin"
@@ -139,6 +140,8 @@ certificate() {
     sync "$file.partial"
     mv "$file.partial" "$file"
     sync "$state"
+    # Where HAProxy does not run it counts from its start.
+    { : 3<>"/dev/tcp/127.0.0.1/$control"; } 2>/dev/null || return 0
     said=$(ask "$control" "set ssl cert $file <<"$'\n'"$(cat "$file")"$'\n')
     said+=$(ask "$control" "commit ssl cert $file")
     case $said in *Success!*) ;; *) fail "the certificate was not taken: $said" ;; esac

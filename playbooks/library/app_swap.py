@@ -47,7 +47,7 @@ options:
   service: {type: str, required: true, description: Name of the app's service.}
   container: {type: str, required: true, description: Name of its container.}
   edge: {type: str, required: true, description: Name of the edge's service.}
-  replace: {type: bool, default: false, description: Replace it even if it is in line.}
+  replace: {type: bool, default: false, description: Replace the app (or the edge) even if it is in line.}
   dependencies: {type: bool, default: true, description: "Start what it depends on, too."}
 """
 
@@ -244,7 +244,8 @@ def bring_edge_in_line(swapping: Swap) -> bool:
         choose(params, Server.APP, swapping.run_id)
         run([*compose_of(params), *UP, "--no-deps", params["edge"]])
         return True
-    if stack.difference(stack.container_facts(now), target) not in {"definition", "image"}:
+    differs = stack.difference(stack.container_facts(now), target)
+    if not params["replace"] and differs not in {"definition", "image"}:
         return False
     new = make_next(swapping, params["edge"], edge.EDGE)
     take_over(now["Id"], new, edge.EDGE)

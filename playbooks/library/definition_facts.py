@@ -139,7 +139,7 @@ def settings_of(config: dict[str, Any], app: str, database: str, edge: str, proj
     ports = published_ports(config, app, database, edge)
     values = {one["name"]: one["port"] for one in ports}
     if (tls_port := environment.get("TLS_PORT")) and "TLS_PORT" not in values:
-        problems += filter(None, [port_problem("TLS_PORT", tls_port)])  # the image's own check reads it, too
+        problems += filter(None, [port_problem("TLS_PORT", tls_port)])  # it counts as soon as TLS is on
     return {
         "problems": [
             *port_problems(values),

@@ -474,6 +474,14 @@ async def test_a_certificate_is_put_live_without_a_lost_connection(
     assert b"second" not in edge.log.encode()
 
 
+def test_an_edge_that_does_not_run_starts_with_the_certificate(haproxy: Path, tmp_path: Path) -> None:
+    made = edges.make_edge(haproxy, tmp_path, app="127.0.0.1:1", standin="127.0.0.1:2")
+    assert made.run("certificate", stdin=make_certificate(tmp_path, "early")).code == 0
+    with edges.running(made):
+        shown = call(["openssl", "x509", "-noout", "-subject", "-in", str(made.state / "live.pem")])
+    assert "early" in shown.stdout
+
+
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda pem: pem[:300], lambda pem: pem.split(b"\n\n")[0]])
 def test_a_certificate_that_is_not_whole_changes_nothing(
     edge: Edge, tmp_path: Path, damage: Callable[[bytes], bytes]

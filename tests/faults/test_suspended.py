@@ -105,4 +105,4 @@ def test_who_wakes_up_too_late_changes_nothing_more(fleet: Fleet, phase: str) ->
     assert found["current"] == commit[:12]
     assert not [one for one in found["versions"] if one["state"] == "bad"]
     names = stack.host.run("docker ps --all --format '{{.Names}}'").require().stdout.split()
-    assert sorted(names) == ["trading-db", APP]
+    assert sorted(names) == ["trading-db", "trading-edge", APP]

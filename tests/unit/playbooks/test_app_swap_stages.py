@@ -64,7 +64,8 @@ class Deployment:
     def deploy(self, definition: dict[str, Any], *, replace: bool = False) -> dict[str, dict[str, Any]]:
         """Carry out all stages; their results."""
         self.world.change(config=definition)
-        return {state: self.run(state, replace=replace) for state in STAGES}
+        # The edge is replaced on demand only where the stack is adopted.
+        return {state: self.run(state, replace=replace and state != "edge") for state in STAGES}
 
 
 @pytest.fixture
@@ -221,6 +222,15 @@ def test_a_new_image_of_the_edge(deployment: Deployment) -> None:
         "rm",
         "rename",
     ]
+
+
+def test_an_edge_that_is_adopted_is_made_anew(deployment: Deployment) -> None:
+    """Only that changes the label which says whose it is."""
+    deployment.deploy(config())
+    before = deployment.world["containers"][EDGE]["Id"]
+    assert deployment.run("edge", replace=True)["changed"]
+    assert deployment.world["containers"][EDGE]["Id"] != before
+    assert deployment.world.running == SERVES
 
 
 def is_served(world: World) -> bool:

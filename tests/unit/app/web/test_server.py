@@ -1,11 +1,10 @@
-"""The HTTP server, and the one beside it that speaks TLS: real sockets, a real certificate."""
+"""The HTTP servers: real sockets."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import ConfigurationError
+from app.ops import operations_port
 from app.settings import Settings
 from app.web.server import Server
 
@@ -67,32 +67,36 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+async def operations(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer as another app does."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"operations"})
+
+
 @pytest.fixture
-def settings(certificate: tuple[Path, Path]) -> Iterator[Settings]:
-    """A running server's settings; it ends in order, TLS included."""
-    found = Settings(
-        database_url=DATABASE,
-        server_port=free_port(),
-        tls_port=free_port(),
-        tls_cert_file=certificate[0],
-        tls_key_file=certificate[1],
-    )
+def ports() -> Iterator[tuple[int, int]]:
+    """The app's port and the operations port of a running server; both are free when it has ended."""
+    found = Settings(database_url=DATABASE, server_port=free_port())
     server = Server(hello, found)
+    bound = operations_port.bind(free_port())
+    port = int(bound.getsockname()[1])
+    server.serve_operations(operations, bound)
     thread = threading.Thread(target=server.run)
     thread.start()
-    yield found
+    yield found.server_port, port
     server.should_exit = True
     thread.join(timeout=20)
     assert not thread.is_alive()
     with pytest.raises(urllib.error.URLError, match="refused"):
-        urllib.request.urlopen(f"https://127.0.0.1:{found.tls_port}/", timeout=5)
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
 
 
-def ask(url: str, context: ssl.SSLContext | None = None) -> bytes:
+def ask(url: str) -> bytes:
     """The answer, as soon as the server listens."""
     for _ in range(100):
         try:
-            with urllib.request.urlopen(url, timeout=5, context=context) as answer:  # noqa: S310 - ours
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - ours
                 return bytes(answer.read())
         except urllib.error.URLError as error:
             if not isinstance(error.reason, ConnectionRefusedError):
@@ -101,16 +105,14 @@ def ask(url: str, context: ssl.SSLContext | None = None) -> bytes:
     raise TimeoutError(url)
 
 
-def test_one_app_answers_on_both_ports(settings: Settings, certificate: tuple[Path, Path]) -> None:
-    trusted = ssl.create_default_context(cafile=str(certificate[0]))
-    assert ask(f"http://127.0.0.1:{settings.server_port}/") == b"http"
-    assert ask(f"https://127.0.0.1:{settings.tls_port}/", trusted) == b"https"
+def test_each_app_answers_on_its_port(ports: tuple[int, int]) -> None:
+    assert [ask(f"http://127.0.0.1:{port}/") for port in ports] == [b"http", b"operations"]
 
 
-def test_an_answer_without_a_body_and_a_second_one_on_the_same_connection(settings: Settings) -> None:
+def test_an_answer_without_a_body_and_a_second_one_on_the_same_connection(ports: tuple[int, int]) -> None:
     """What is held for the next turn of the loop leaves although nothing follows it."""
-    assert ask(f"http://127.0.0.1:{settings.server_port}/") == b"http"  # it listens
-    connection = http.client.HTTPConnection("127.0.0.1", settings.server_port, timeout=5)
+    assert ask(f"http://127.0.0.1:{ports[0]}/") == b"http"  # it listens
+    connection = http.client.HTTPConnection("127.0.0.1", ports[0], timeout=5)
     connection.request("HEAD", "/")
     assert connection.getresponse().read() == b""
     connection.request("GET", "/")
