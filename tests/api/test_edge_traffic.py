@@ -364,10 +364,11 @@ def test_without_haproxy_a_command_fails_and_the_choice_counts_at_its_next_start
 
 
 class Names(asyncio.DatagramProtocol):
-    """An engine's name server: answers with the address of a name, or that there is no such name."""
+    """An engine's name server: the address of a name; without one no such name, or an answer without any."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, denies: bool) -> None:
         self.addresses: dict[str, str] = {}
+        self._denies = denies
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.DatagramTransport", transport)
@@ -379,16 +380,21 @@ class Names(asyncio.DatagramProtocol):
             at += 1 + length
         question, kind = data[12 : at + 5], int.from_bytes(data[at + 1 : at + 3], "big")
         address = self.addresses.get(".".join(labels)) if kind == 1 else None
-        flags = b"\x81\x80" if address or kind != 1 else b"\x81\x83"
+        flags = b"\x81\x83" if self._denies and kind == 1 and not address else b"\x81\x80"
         head = data[:2] + flags + b"\0\1" + (b"\0\1" if address else b"\0\0") + b"\0\0\0\0"
         record = b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_aton(address) if address else b""
         self._transport.sendto(head + question + record, addr)
 
 
-async def test_an_app_that_gets_another_address_is_followed(haproxy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("denies", [True, False], ids=["no such name", "no address"])
+async def test_an_app_that_gets_another_address_is_followed(
+    haproxy: Path, tmp_path: Path, *, denies: bool
+) -> None:
     """A new container has one, and for a moment there is none. At first the name is not known, either."""
     loop = asyncio.get_running_loop()
-    transport, names = await loop.create_datagram_endpoint(Names, local_addr=("127.0.0.1", 0))
+    transport, names = await loop.create_datagram_endpoint(
+        lambda: Names(denies=denies), local_addr=("127.0.0.1", 0)
+    )
     host, port = transport.get_extra_info("sockname")
     with contextlib.closing(transport):
         first = Backend("first", host="127.0.1.1")
