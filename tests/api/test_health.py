@@ -20,6 +20,7 @@ import pytest
 
 from app.settings import Settings
 from tests.api.operator import ask
+from tests.api.process import answering
 from tests.hosts.ports import free_port
 
 if TYPE_CHECKING:
@@ -216,6 +217,7 @@ async def test_the_process_serves_logs_json_and_stops_on_term(
             async with http.get(f"http://127.0.0.1:{port}/nowhere?secret=hidden") as answer:
                 assert answer.status in {401, 404}
             operations = f"http://127.0.0.1:{metrics_port}"
+            await answering(http, operations)  # a moment after the application's own port
             for path in ("/", "/metrics") if has_metrics else ():
                 async with http.get(f"{operations}{path}") as answer:
                     assert "signals_received_total 1.0" in await answer.text()
