@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.onhost import edge
+
 COMPOSE = "com.docker.compose."
 OWN = "trading-signal-processor."
 ADOPTED = ".run/adopted-volume"
@@ -194,6 +196,16 @@ def _app(by_name: dict[str, dict[str, Any]], app: str, container: str) -> dict[s
     return next(successors, named)
 
 
+def summary(
+    containers: dict[str, dict[str, Any]], by_name: dict[str, dict[str, Any]]
+) -> list[dict[str, str]]:
+    """Return what is shown of the services' containers, and of a stand-in where there is one. Pure."""
+    shown = list(containers.values())
+    if edge.STANDIN in by_name:
+        shown.append(container_facts(by_name[edge.STANDIN]))
+    return [{key: one[key] for key in ("name", "state", "health", "image")} for one in shown]
+
+
 def look(
     project: str, services: dict[str, dict[str, Any]], app: str, volume: str, checkout: str | None = None
 ) -> dict[str, Any]:
@@ -224,10 +236,7 @@ def look(
     health = health_of(containers)
     return {
         "containers": containers,
-        "summary": [
-            {key: container[key] for key in ("name", "state", "health", "image")}
-            for container in containers.values()
-        ],
+        "summary": summary(containers, by_name),
         "volume": found,
         "foreign": foreign(Path(checkout), containers, volume, found, project) if checkout else [],
         "orphans": sorted(orphans),

@@ -129,6 +129,19 @@ def test_the_stand_in_is_started_again_after_a_power_cut_and_carries_the_runs_id
     assert standin["Config"]["Labels"]["trading-signal-processor.run"] == "a" * 12
 
 
+def test_a_stand_in_is_shown_beside_the_services(deployment: Deployment) -> None:
+    """Status is asked while a swap is under way, or after one was cut off."""
+    deployment.deploy(config("old"))
+    deployment.world.change(config=config())
+    deployment.run("proven")
+    raw = deployment.world["containers"]
+    stack = load("ansible.module_utils.stack")
+    services = {name: stack.container_facts(raw[name]) for name in (APP, EDGE)}
+    assert [one["name"] for one in stack.summary(services, raw)] == [APP, EDGE, STANDIN]
+    del raw[STANDIN]
+    assert [one["name"] for one in stack.summary(services, raw)] == [APP, EDGE]
+
+
 def test_where_nothing_changed_nothing_is_done(deployment: Deployment) -> None:
     deployment.deploy(config())
     before = deployment.world["containers"]
