@@ -4,7 +4,8 @@
 #   base-images.sh find            one line per image on stdout: ROLE KIND IMAGE [changed]; KIND is registry, distribution
 #                                  or missing. Pulls if it may and must; never installs anything.
 #   base-images.sh look            the same lines, without doing any of it; KIND is absent where find would ask a registry
-#   base-images.sh make ROLE       build one from the distribution's packages and import it (as root)
+#   base-images.sh make ROLE…      build them from the distribution's packages, side by side, and import them (as root);
+#                                  what one says on stderr begins with its role
 #
 # That of the edge is always built: from Debian 13's packages, on images of a registry where IMAGES_FROM says so or where
 # this is not Debian.
@@ -209,9 +210,25 @@ make_edge_here() {
         --change "EXPOSE 8080 8443" --change 'CMD ["edge", "start"]' "$work/image.tar" "$image" >/dev/null
 }
 
+# Side by side: most of a build waits for a download or for one process. What they share is installed once, before.
+make_all() {
+    local role failed=0
+    local -A builds=()
+    if command -v apt-get >/dev/null && ! command -v mmdebstrap >/dev/null && [ $# -gt 1 ]; then
+        DEBIAN_FRONTEND=noninteractive apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mmdebstrap
+    fi
+    for role in "$@"; do
+        { if [ "$role" = edge ]; then make_edge; else make_one "$role"; fi } 2> >(sed -u "s/^/$role: /" >&2) &
+        builds[$role]=$!
+    done
+    for role in "$@"; do wait "${builds[$role]}" || failed=1; done
+    return "$failed"
+}
+
 case "${1:-}" in
 find) for role in $ROLES; do find_one "$role"; done ;;
 look) only_looking=yes; for role in $ROLES; do find_one "$role"; done ;;
-make) if [ "$2" = edge ]; then make_edge; else make_one "$2"; fi ;;
-*) sed -n '2,15p' base-images.sh >&2; exit 2 ;;
+make) make_all "${@:2}" ;;
+*) sed -n '2,16p' base-images.sh >&2; exit 2 ;;
 esac

@@ -67,7 +67,7 @@ def adoption(facts: Facts, _: Answers) -> Answer:
     )
 
 
-@step("Base images", "images: Find the base images", "images: Make the base image", early=True)
+@step("Base images", "images: Find the base images", "images: Make the base images", early=True)
 def base_images(facts: Facts, _: Answers) -> Answer:
     """Local, then a registry's, then made of Debian's packages."""
     words = {
