@@ -69,11 +69,12 @@ def temporary(facts: Facts, _: Answers) -> Answer:
     return either(f"removed: {few(found)}" if found else "", "there are none")
 
 
-@step("Stand-in")
+@step("Stand-in", "compose: Send requests to the app")
 def standin(facts: Facts, answers: Answers) -> Answer:
     """Beside the one that serves, in whose place it serves during the swap, and gone again."""
     if app.decide(facts, answers).changes is Changes.NO:
-        return no("the app is not replaced")
+        left = "a run that was cut off has left one: it ends" if facts.standin_is_left else ""
+        return either(left, "the app is not replaced")
     if facts.containers.get(APP, {}).get("state") != "running":
         return no("no app runs that it could serve in the place of")
     return no(f"version {facts.version} must get healthy beside the one that serves, before the swap")

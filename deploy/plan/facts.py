@@ -39,6 +39,7 @@ class Facts:
     head: str = ""
     containers: dict[str, dict[str, Any]] = field(default_factory=dict)  # by service, as stack_facts has them
     volume: bool = False
+    standin_is_left: bool = False  # by a run that was cut off in a swap
     foreign: tuple[str, ...] = ()
     base_images: tuple[str, ...] = ()  # lines of images/base-images.sh
     privileges_known: bool = True

@@ -49,11 +49,13 @@ stored() {
     case " $allowed " in *" $value "*) echo "$value" ;; *) echo "$default" ;; esac
 }
 
-# Replace state.cfg as a whole, on the disk before this returns.
+# Replace state.cfg as a whole, on the disk before this returns. Nothing is written where it says so already: the disk may be
+# slow, and a start has to be fast.
 store() {
-    local traffic=$1 maintenance=$2
-    printf 'global\n    setenv EDGE_TRAFFIC %s\n    setenv EDGE_MAINTENANCE %s\n' "$traffic" "$maintenance" \
-        >"$state/state.cfg.partial"
+    local content
+    content=$(printf 'global\n    setenv EDGE_TRAFFIC %s\n    setenv EDGE_MAINTENANCE %s\n' "$1" "$2")
+    [ "$content" != "$(cat "$state/state.cfg" 2>/dev/null)" ] || return 0
+    printf '%s\n' "$content" >"$state/state.cfg.partial"
     sync "$state/state.cfg.partial"
     mv "$state/state.cfg.partial" "$state/state.cfg"
     sync "$state"

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import time
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ansible.module_utils import stack
@@ -47,6 +48,10 @@ options:
   service: {type: str, required: true, description: Name of the app's service.}
   container: {type: str, required: true, description: Name of its container.}
   edge: {type: str, required: true, description: Name of the edge's service.}
+  targets:
+    type: dict
+    default: {}
+    description: C(stack.targets) of M(stack_facts), if it compared this definition with these images.
   replace: {type: bool, default: false, description: Replace the app (or the edge) even if it is in line.}
   dependencies: {type: bool, default: true, description: "Start what it depends on, too."}
 """
@@ -257,10 +262,23 @@ class Swap:
     """A swap of this run: what is wanted, and the steps towards it."""
 
     params: dict[str, Any]
-    config: dict[str, Any]
-    targets: dict[str, dict[str, str]]  # by service, as stack.wanted has them
     run_id: str
     gap_ms: int | None = None  # how long nobody had the port
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The stack's definition as compose resolves it; asked for only where it is needed."""
+        return stack.resolved(self.params["checkout"], self.params["files"])
+
+    @cached_property
+    def targets(self) -> dict[str, dict[str, str]]:
+        """By service, as `stack.wanted` has them."""
+        return self.params["targets"] or stack.wanted(self.config, self.params["checkout"])
+
+    @property
+    def has_edge(self) -> bool:
+        """Whether the definition has one: those of earlier versions have none."""
+        return self.params["edge"] in self.targets
 
     @property
     def wanted(self) -> edge.Wanted:
@@ -311,9 +329,9 @@ class Swap:
         gap = {} if self.gap_ms is None else {"gap_ms": self.gap_ms}
         return {"changed": Step.MOVE_PORT in taken, "is_covered": is_covered, **gap}
 
-    def give_back(self) -> None:
-        """Let the app serve, and end the stand-in. Raises Failure."""
-        self.follow(swap.give_back, until=frozenset())
+    def give_back(self) -> bool:
+        """Let the app serve, and end the stand-in; whether there was one. Raises Failure."""
+        return bool(self.follow(swap.give_back, until=frozenset()))
 
 
 SWITCHES = frozenset({Step.TO_STANDIN, Step.MOVE_PORT})
@@ -360,7 +378,7 @@ def leave_edge(swapping: Swap) -> None:
 
 def replaced(swapping: Swap) -> bool:
     """Replace or start the app; whether that changed anything. Raises Failure and EdgeError."""
-    if swapping.params["edge"] in swapping.config["services"]:
+    if swapping.has_edge:
         return compose_up(swapping.params)
     if inspect(edge.EDGE):
         leave_edge(swapping)
@@ -380,23 +398,21 @@ def carry_out(swapping: Swap) -> dict[str, Any]:
     is_due = params["replace"] or not edge.look(swapping.wanted).is_app_current
     if state == "proven":
         return swapping.prove() if is_due else {"changed": False, "problem": ""}
-    if params["edge"] not in swapping.config["services"]:
+    if not swapping.has_edge:
         return {"changed": False}
     if state == "covered" and is_due:
         return swapping.cover()
     if state == "returned":
-        swapping.give_back()
+        return {"changed": swapping.give_back()}
     is_made = state == "edge" and bring_edge_in_line(swapping)
     return {"changed": is_made}
 
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Carry out one stage. Raises Failure."""
-    config = stack.resolved(params["checkout"], params["files"])
-    targets = stack.wanted(config, params["checkout"])
     run_id = os.environ.get(leftovers.MARK) or "by-hand"
     try:
-        return carry_out(Swap(params, config, targets, run_id))
+        return carry_out(Swap(params, run_id))
     except edge.EdgeError as error:
         raise Failure(str(error)) from error
 
@@ -410,6 +426,7 @@ MODULE = Module(
         "container": {"type": "str", "required": True},
         "edge": {"type": "str", "required": True},
         "state": {"type": "str", "choices": list(STAGES), "required": True},
+        "targets": {"type": "dict", "default": {}},
         "replace": {"type": "bool", "default": False},
         "dependencies": {"type": "bool", "default": True},
     },

@@ -56,6 +56,7 @@ class Deployment:
             "service": APP,
             "container": APP,
             "edge": "edge",
+            "targets": {},
             "replace": replace,
             "dependencies": True,
         }
