@@ -90,14 +90,19 @@ def next_command(ending: Ending) -> str:
         forced = f"{again} --yes  releases it all the same; that run is not stopped by it"
         return forced if request.action is UNLOCK else f"when that run has ended:  {again}"
     if verdict.code is ExitCode.NOT_SERVING and request.action.name == "status":
-        reports = [ending.state.hosts[name].report for name in _down(ending)]
-        if all(report.get("maintenance") for report in reports):
-            return f"python3 run.py --maintenance off{_limit(request, _down(ending))}  ends maintenance"
-        return f"python3 run.py --quick{_limit(request, _down(ending))}  starts it"
+        return _after_status(ending)
     if verdict.code in {ExitCode.OLD_VERSION_SERVES, ExitCode.NOT_SERVING}:
         logs = f"python3 run.py --logs{_limit(request, verdict.left)}"
         return f"{logs}  shows more; when it is put right:  {again}"
     return again if verdict.code is ExitCode.INTERRUPTED and request.action.changes else ""
+
+
+def _after_status(ending: Ending) -> str:
+    """What lets clients in again where none is served."""
+    down = _down(ending)
+    is_maintained = all(ending.state.hosts[name].report.get("maintenance") for name in down)
+    flag, what = ("--maintenance off", "ends maintenance") if is_maintained else ("--quick", "starts it")
+    return f"python3 run.py {flag}{_limit(ending.request, down)}  {what}"
 
 
 def log_lines(state: RunState) -> list[str]:
