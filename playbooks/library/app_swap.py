@@ -39,7 +39,7 @@ description:
     it by that; C(gap_ms) is how long nobody had the port.
   - C(state=replaced) replaces or starts the app. An edge that the definition does not have makes way for it.
   - C(state=returned) sends requests to the app again, and ends the stand-in.
-  - C(state=edge) makes or replaces the edge where it is not as defined.
+  - C(state=edge) makes or replaces the edge where it is not as defined; C(gap_ms) as above.
   - If a new container cannot be started, the old one is started again, and the step fails.
 options:
   state: {type: str, choices: [proven, covered, replaced, returned, edge], required: true}
@@ -239,8 +239,8 @@ def move_port(params: dict[str, Any], run_id: str) -> int:
     return take_over(params["container"], edge.EDGE, edge.EDGE)
 
 
-def bring_edge_in_line(swapping: Swap) -> bool:
-    """Make or replace the edge where it is not as defined; whether it was. Raises Failure."""
+def bring_edge_in_line(swapping: Swap) -> dict[str, Any]:
+    """Make or replace the edge where it is not as defined. Raises Failure."""
     params = swapping.params
     target = swapping.targets[params["edge"]]
     now = inspect(edge.EDGE)
@@ -248,13 +248,12 @@ def bring_edge_in_line(swapping: Swap) -> bool:
         # The volume may still say what was chosen when the stack was stopped in a swap.
         choose(params, Server.APP, swapping.run_id)
         run([*compose_of(params), *UP, "--no-deps", params["edge"]])
-        return True
+        return {"changed": True}
     differs = stack.difference(stack.container_facts(now), target)
     if not params["replace"] and differs not in {"definition", "image"}:
-        return False
+        return {"changed": False}
     new = make_next(swapping, params["edge"], edge.EDGE)
-    take_over(now["Id"], new, edge.EDGE)
-    return True
+    return {"changed": True, "gap_ms": take_over(now["Id"], new, edge.EDGE)}
 
 
 @dataclass
@@ -404,8 +403,7 @@ def carry_out(swapping: Swap) -> dict[str, Any]:
         return swapping.cover()
     if state == "returned":
         return {"changed": swapping.give_back()}
-    is_made = state == "edge" and bring_edge_in_line(swapping)
-    return {"changed": is_made}
+    return bring_edge_in_line(swapping) if state == "edge" else {"changed": False}
 
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.faults import making
 from tests.faults.bench import Trigger, strike
 from tests.hosts import breaking
-from tests.hosts.stack import APP, DATABASE
+from tests.hosts.stack import APP, DATABASE, EDGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,11 +101,13 @@ _INTERRUPTIONS = (
     ("update-kill-migration", MIGRATION, "--quickupdate", signal.SIGKILL, "Bring the password in line", making.news_with_a_migration, UNTOUCHED, False),
     ("update-term-rehearsal", MIGRATION, "--quickupdate", signal.SIGTERM, "Start the stand-in", making.news, UNTOUCHED, False),
     ("update-kill-rehearsal", MIGRATION, "--quickupdate", signal.SIGKILL, "Start the stand-in", making.news, UNTOUCHED, False),
-    ("update-int-swap", SWAP, "--quickupdate", signal.SIGINT, "Send requests to the stand-in", making.news, DOWN, False),
-    ("update-kill-swap", SWAP, "--quickupdate", signal.SIGKILL, "Send requests to the stand-in", making.news, DOWN, False),
-    ("update-kill-after", AFTER, "--quickupdate", signal.SIGKILL, "Replace the app", making.news, DOWN, False),
-    ("update-kill-move", AFTER, "--quickupdate", signal.SIGKILL, "Ask the app for its health", making.news, DOWN, False),
-    ("rollback-kill-swap", SWAP, "--rollback", signal.SIGKILL, "Send requests to the stand-in", making.nothing, DOWN, False),
+    ("update-int-swap", SWAP, "--quickupdate", signal.SIGINT, "Send requests to the stand-in", making.news, UNTOUCHED, False),
+    ("update-kill-swap", SWAP, "--quickupdate", signal.SIGKILL, "Send requests to the stand-in", making.news, UNTOUCHED, False),
+    ("update-kill-after", AFTER, "--quickupdate", signal.SIGKILL, "Replace the app", making.news, UNTOUCHED, False),
+    ("update-kill-move", AFTER, "--quickupdate", signal.SIGKILL, "Ask the app for its health", making.news, UNTOUCHED, False),
+    ("update-kill-returned", AFTER, "--quickupdate", signal.SIGKILL, "Send requests to the app", making.news, UNTOUCHED, False),
+    ("update-kill-edge", AFTER, "--quickupdate", signal.SIGKILL, "Bring the edge in line", making.news, UNTOUCHED, False),
+    ("rollback-kill-swap", SWAP, "--rollback", signal.SIGKILL, "Send requests to the stand-in", making.nothing, UNTOUCHED, False),
     ("db-int-dump", DUMP, "--db --yes", signal.SIGINT, "Stop the app", making.nothing, DOWN, True),
     ("db-kill-dump", DUMP, "--db --yes", signal.SIGKILL, "Stop the app", making.nothing, DOWN, True),
     ("db-kill-destroyed", SWAP, "--db --yes", signal.SIGKILL, "Remove the database's container", making.nothing, DOWN, True),
@@ -125,10 +127,11 @@ def _interruption(
     destroys: bool,  # noqa: FBT001 - a column of the table above
 ) -> Row:
     killed = number is signal.SIGKILL
+    swaps = ("before", "target") if stage in {SWAP, AFTER} else ("before",)
     return Row(
         name, stage, flow, f"{'`kill -9`' if killed else number.name} after “{step}”",
         (137,) if killed else (130,), "" if killed else "nterrupted", made, Trigger(step, strike(number)),
-        gap, ("before", "target", "nothing") if gap == DOWN else ("before",), destroys, interrupted=True,
+        gap, ("before", "target", "nothing") if gap == DOWN else swaps, destroys, interrupted=True,
     )  # fmt: skip
 
 
@@ -179,10 +182,13 @@ _RENAMING = f"exec_start: psql*ON_ERROR_STOP=1 {DATABASE}"
 _POWER_CUTS = (
     ("update-cut-build", BUILD, "--update", f"create {APP}-{APP}-run-*", making.news, False),
     ("update-cut-rehearsal", MIGRATION, "--quickupdate", f"start {APP}-standin", making.news, False),
+    ("update-cut-covered", SWAP, "--quickupdate", f"exec_start: edge traffic standin {EDGE}", making.news, False),
     ("update-cut-stopped", SWAP, "--quickupdate", f"die {APP}", making.news, False),
     ("update-cut-started", SWAP, "--quickupdate", _NEXT, making.news, False),
     ("update-cut-removed", AFTER, "--quickupdate", f"destroy {APP}", making.news, False),
     ("update-cut-renamed", AFTER, "--quickupdate", f"rename {APP}", making.news, False),
+    ("update-cut-returned", AFTER, "--quickupdate", f"exec_start: edge traffic app {EDGE}", making.news, False),
+    ("update-cut-ended", AFTER, "--quickupdate", f"die {APP}-standin", making.news, False),
     ("db-cut-stopping", BEFORE, "--db --yes", f"kill {APP}", making.nothing, True),
     ("db-cut-stopped", DUMP, "--db --yes", f"die {APP}", making.nothing, True),
     ("db-cut-destroyed", SWAP, "--db --yes", f"destroy {DATABASE}", making.nothing, True),

@@ -226,6 +226,7 @@ def test_a_new_image_of_the_edge(deployment: Deployment) -> None:
     deployment.deploy(config())
     done = deployment.deploy(config(edge="2"))
     assert {state for state in STAGES if done[state]["changed"]} == {"edge"}
+    assert done["edge"]["gap_ms"] >= 0
     assert (deployment.world.running, versions(deployment)[EDGE]) == (SERVES, "edge:2")
     said = deployment.world["said"]
     first = next(number for number, line in enumerate(said) if line.startswith("update --restart=always"))
