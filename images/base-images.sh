@@ -4,6 +4,7 @@
 #   base-images.sh find            one line per image on stdout: ROLE KIND IMAGE [changed]; KIND is registry, distribution
 #                                  or missing. Pulls if it may and must; never installs anything.
 #   base-images.sh look            the same lines, without doing any of it; KIND is absent where find would ask a registry
+#   base-images.sh reuse ROLE      use the one of this recipe again, if it is here; the same line
 #   base-images.sh make ROLE…      build them from the distribution's packages, side by side, and import them (as root);
 #                                  what one says on stderr begins with its role
 #
@@ -229,6 +230,7 @@ make_all() {
 case "${1:-}" in
 find) for role in $ROLES; do find_one "$role"; done ;;
 look) only_looking=yes; for role in $ROLES; do find_one "$role"; done ;;
+reuse) image=$(own_name "$2"); [ -z "$(identity "$image")" ] || use "$2" distribution "$image" ;;
 make) make_all "${@:2}" ;;
-*) sed -n '2,16p' base-images.sh >&2; exit 2 ;;
+*) sed -n '2,17p' base-images.sh >&2; exit 2 ;;
 esac

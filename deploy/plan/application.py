@@ -80,7 +80,12 @@ def standin(facts: Facts, answers: Answers) -> Answer:
     return no(f"version {facts.version} must get healthy beside the one that serves, before the swap")
 
 
-@step("Edge", "compose: Send requests to the stand-in", "compose: Bring the edge in line")
+@step(
+    "Edge",
+    "images: Use the edge's image of that version",
+    "compose: Send requests to the stand-in",
+    "compose: Bring the edge in line",
+)
 def edge(facts: Facts, _: Answers) -> Answer:
     """Replaced only where it has to be: nobody answers meanwhile."""
     if EDGE not in facts.containers:

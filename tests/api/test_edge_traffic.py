@@ -89,10 +89,10 @@ def assert_all_accepted(sent: tuple[Sent, Sent], total: int) -> None:
         assert each.slowest_seconds < 3
 
 
-async def test_an_app_that_is_away_for_two_seconds_costs_no_alert(edge: Edge, app: Backend) -> None:
+async def test_an_app_that_is_away_for_a_second_costs_no_alert(edge: Edge, app: Backend) -> None:
     async def killed() -> None:
         await app.stop()
-        await asyncio.sleep(2)
+        await asyncio.sleep(1)
         await app.start()
 
     async with started(app):
