@@ -336,8 +336,8 @@ class Swap:
 SWITCHES = frozenset({Step.TO_STANDIN, Step.MOVE_PORT})
 
 
-def replace_without_edge(swapping: Swap) -> bool:
-    """Replace the app of a version without an edge. Raises Failure."""
+def replace_uncovered(swapping: Swap) -> bool:
+    """Replace an app in whose place no stand-in serves: it is sick, or publishes the port. Raises Failure."""
     params = swapping.params
     container = params["container"]
     old = inspect(container)
@@ -378,12 +378,14 @@ def leave_edge(swapping: Swap) -> None:
 def replaced(swapping: Swap) -> bool:
     """Replace or start the app; whether that changed anything. Raises Failure and EdgeError."""
     if swapping.has_edge:
-        return compose_up(swapping.params)
+        seen = edge.look(swapping.wanted)
+        is_covered = seen.traffic is Server.STANDIN and seen.standin is Container.HEALTHY
+        return compose_up(swapping.params) if is_covered else replace_uncovered(swapping)
     if inspect(edge.EDGE):
         leave_edge(swapping)
         changed = True
     else:
-        changed = replace_without_edge(swapping)
+        changed = replace_uncovered(swapping)
     if inspect(edge.STANDIN):
         edge.end(edge.STANDIN)
     return changed

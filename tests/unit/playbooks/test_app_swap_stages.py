@@ -221,6 +221,24 @@ def test_a_new_app_that_fails_its_gate_makes_way_for_the_old_one_behind_the_stan
     assert (deployment.world.running, versions(deployment)[APP]) == (SERVES, "app:old")
 
 
+def test_an_app_that_is_sick_and_its_successor_exist_until_one_of_them_runs(deployment: Deployment) -> None:
+    """No stand-in serves in the place of an app that does not: after a power cut one of both starts."""
+    for point in range(1, 100):
+        deployment.world.set(images=IMAGES)
+        deployment.deploy(config("old"))
+        deployment.world.change(config=config(), sick=["sha256:old"], ticks=0, cut=point)
+        try:
+            deployment.run("replaced")
+        except (Cut, load("app_swap").Failure):
+            assert deployment.world["ticks"] == point
+        else:
+            break
+        deployment.world.cut_power()
+        assert [ports for ports in deployment.world.running.values() if ports == ["8008"]], point
+    assert 4 < point < 99
+    assert (deployment.world.running, versions(deployment)[APP]) == (SERVES, "app:new")
+
+
 def test_a_new_image_of_the_edge(deployment: Deployment) -> None:
     """The old one, though stopped, is started after a power cut until the new one runs."""
     deployment.deploy(config())
