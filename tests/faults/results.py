@@ -52,6 +52,11 @@ class Line:
 
 
 TABLES = {
+    "way": Table(
+        "From a version without an edge, and back",
+        "How long nobody answered: in a swap of that version's own, and where the edge comes and goes.",
+        ("version", "its own swap, s", "`--update` to this one, s", "`--rollback`, s"),
+    ),
     "load": Table(
         "Under load",
         "50 alerts a second on new and 50 on kept connections, over HTTP and as many over TLS, until the\n"

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.results import Line
 from tests.hosts.checkout import PROJECT, SOURCE, install
+from tests.hosts.probe import Probe
 from tests.hosts.ready import start_fresh
 from tests.hosts.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # The first version that landed, and two of later days: they lack modules, roles and plugins of this one.
 EARLY = ("35bff4b", "b77cc01", "0e2ff1a")
+NOISE_SECONDS = 3.0  # by which two gaps differ on a busy machine
 FILES = "sha256sum .env config/*.json"
 
 
@@ -39,18 +43,32 @@ def _current(stack: Stack) -> str:
     return str(json.loads(stack.host.read(f"{PROJECT}/.run/versions.json"))["current"])
 
 
+def _play(stack: Stack, flow: str) -> float:
+    """Play a flow to its good end; the longest time without an answer."""
+    with Probe(stack.health_url) as probe:
+        result = stack.run_py(flow)
+    assert result.code == 0, result.output
+    return probe.longest_gap
+
+
 @pytest.mark.parametrize("early", EARLY)
-def test_there_and_back_and_there_again(stack: Stack, early: str) -> None:
-    """Rows, configuration, checkout and record are right each time, and the update follows the remote."""
+def test_there_and_back_and_there_again(
+    stack: Stack, record_property: Callable[[str, object], None], early: str
+) -> None:
+    """Rows, configuration, checkout and record are right each time, and the update follows the remote.
+
+    The app of that version publishes the port itself: to get an edge, and to lose it, costs no more than its swap.
+    """
     here, today = _head(stack), _head(stack, SOURCE)
     assert here.startswith(early)
     body = f'{{"ticker": "AAPL", "action": "buy", "run": "{uuid.uuid4()}"}}'
     signal_id = stack.post(body.encode()).json()["signal_id"]
     stack.outcome(signal_id, within=60)
+    stack.configure(LOG_LEVEL="DEBUG")
+    gaps = [_play(stack, "--quick")]
     files = stack.host.run(FILES, folder=PROJECT).require().stdout
     for flow, commit in (("--update", today), ("--rollback", here)):
-        result = stack.run_py(flow)
-        assert result.code == 0, result.output
+        gaps.append(_play(stack, flow))
         assert stack.health()["version"] == commit[:12]
         assert (_head(stack), _current(stack)) == (commit, commit[:12])
         assert stack.host.run(FILES, folder=PROJECT).require().stdout == files
@@ -59,3 +77,6 @@ def test_there_and_back_and_there_again(stack: Stack, early: str) -> None:
     assert result.code == 0, result.output
     assert (stack.health()["version"], _head(stack), _current(stack)) == (today[:12], today, today[:12])
     assert stack.sql(f"SELECT count(*) FROM signals WHERE id = '{signal_id}'") == [["1"]]  # noqa: S608 - our own uuid
+    late = [f"{gap:.1f} s" for gap in gaps[1:] if gap > gaps[0] + NOISE_SECONDS]
+    record_property("line", asdict(Line("way", (f"`{early}`", *(f"{gap:.1f}" for gap in gaps)), late)))
+    assert not late, gaps
