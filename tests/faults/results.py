@@ -93,7 +93,7 @@ def _row(cells: Sequence[str]) -> str:
 
 def document(outcomes: Sequence[Outcome], *, commit: str, machine: str, lines: Sequence[Line] = ()) -> str:
     """The whole file, ending in a newline."""
-    passed = sum(not one.problems for one in (*outcomes, *lines))
+    passed = sum(not one.problems for one in outcomes) + sum(not line.problems for line in lines)
     text = _HEAD.format(commit=commit, machine=machine, passed=passed, count=len(outcomes) + len(lines))
     if outcomes:
         text += "| | " + " | ".join(COLUMNS) + " |\n" + "|---" * (len(COLUMNS) + 1) + "|\n"

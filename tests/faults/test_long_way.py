@@ -57,7 +57,7 @@ def test_there_and_back_and_there_again(
 ) -> None:
     """Rows, configuration, checkout and record are right each time, and the update follows the remote.
 
-    The app of that version publishes the port itself: to get an edge, and to lose it, costs no more than its swap.
+    The app of that version publishes the port itself. To get and to lose an edge costs no more than its swap.
     """
     here, today = _head(stack), _head(stack, SOURCE)
     assert here.startswith(early)
