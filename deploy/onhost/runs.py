@@ -147,10 +147,8 @@ def _finish_swaps(run_id: str) -> list[str]:
     """Put in order what a run was replacing when it was cut off; what was done."""
     ended = _finish_swap(successor(edge.EDGE, run_id), edge.EDGE)
     new = successor(journal.CONTAINER, run_id)
-    if _running(edge.EDGE) is None:
-        ended += _finish_swap(new, journal.CONTAINER)
-    else:
-        ended += _finish_leaving(new)
+    leaves_edge = _running(edge.EDGE) is not None and _publishes_port(new)
+    ended += _finish_leaving(new) if leaves_edge else _finish_swap(new, journal.CONTAINER)
     # Fails open: what cannot be put in order serves as it is, and the next flow goes on from there.
     with contextlib.suppress(edge.EdgeError):
         ended += [f"the swap of {journal.CONTAINER}: {step}" for step in edge.settle(LABEL, run_id)]
@@ -190,6 +188,12 @@ def _finish_swap(new: str, container: str) -> list[str]:
     _docker(["docker", "rename", new, container])
     _docker(["docker", "start", container])
     return [f"the swap of {container}, which was finished"]
+
+
+def _publishes_port(container: str) -> bool:
+    """Whether a container has the port where clients ask, as an app of a version without an edge."""
+    form = "{{json .HostConfig.PortBindings}}"
+    return edge.PUBLIC in " ".join(_docker(["docker", "container", "inspect", "--format", form, container]))
 
 
 def _running(container: str) -> bool | None:

@@ -221,8 +221,14 @@ def test_a_new_app_that_fails_its_gate_makes_way_for_the_old_one_behind_the_stan
     assert (deployment.world.running, versions(deployment)[APP]) == (SERVES, "app:old")
 
 
-def test_an_app_that_is_sick_and_its_successor_exist_until_one_of_them_runs(deployment: Deployment) -> None:
-    """No stand-in serves in the place of an app that does not: after a power cut one of both starts."""
+def test_an_app_that_is_sick_and_its_successor_exist_until_one_of_them_runs(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No stand-in serves in the place of an app that does not: after a power cut one of both starts.
+
+    The run that takes over leaves one of them.
+    """
+    monkeypatch.setenv("TRADING_SIGNAL_PROCESSOR_RUN", RUN)
     for point in range(1, 100):
         deployment.world.set(images=IMAGES)
         deployment.deploy(config("old"))
@@ -234,7 +240,9 @@ def test_an_app_that_is_sick_and_its_successor_exist_until_one_of_them_runs(depl
         else:
             break
         deployment.world.cut_power()
-        assert [ports for ports in deployment.world.running.values() if ports == ["8008"]], point
+        assert ["8008"] in deployment.world.running.values(), point
+        runs.sweep(tmp_path, RUN)
+        assert deployment.world.running == SERVES, point
     assert 4 < point < 99
     assert (deployment.world.running, versions(deployment)[APP]) == (SERVES, "app:new")
 
