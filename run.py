@@ -11,7 +11,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)  # what the hashed locks in requirements/ are 
 
 
 def main():  # type: () -> int  # noqa: ANN201 - annotations would not be read by an old Python
-    """Check the interpreter, then hand over to the controller. Returns the exit code (SPEC 2)."""
+    """Check the interpreter, then hand over to the controller. Return the exit code."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         version = ".".join(map(str, sys.version_info[:2]))
         sys.stderr.write(

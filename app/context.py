@@ -27,13 +27,13 @@ class AppContext:
     `config_problems` are files that are wrong, by name: the last valid content stays current.
     `is_configured`: the database's revision is known, so a pause of before the start is, too.
     `started_at` is in seconds of `time.monotonic()`; `destination_state` is open or held.
-    `pool` is for orders and workers, `reading` for what people look at, `probing` for health alone.
+    `pool` is for orders and workers, `reading` for people's reads, `probing` for health alone.
     `limited_until`: no token of the rate limits is left before that moment; None while there is one.
     `entries_limited_until`: the same for entries, which leave the reserve of exits free.
     `intake_failure` says why posts cannot be stored, empty while they can.
     `unwritten_outcomes` are attempts that ended and could not be stored, with the cause.
     `known_outcomes` are attempts whose outcome this process knows and has not stored yet.
-    `sessions` says what each server process of `pool` works for.
+    `sessions`: what each server process of `pool` was last acquired for, by its process id.
     `alarms_began`: when each alarm began, by code and subject. `notification_targets` are names by key.
     """
 

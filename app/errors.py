@@ -11,14 +11,27 @@ import traceback
 from collections.abc import Iterator
 from typing import ClassVar
 
-from app.signals.reasons import Reason, ReasonCode
+from app.signals.reasons import Parameter, Reason, ReasonCode
+from app.signals.refusals import Code, RefusalCode
 
 
-class RefusedError(Exception):
-    """What a person asked for is not done. The text says why, and what to do next.
+class ReasonError(Exception):
+    """An exception that is a reason; its text is the reason's English one."""
 
-    The text is the answer, with the class's `http_status`, and the line in the actions log, in English;
-    `app.web.patterns` translates it. Every class that is raised has a status, its own or its base's.
+    def __init__(self, code: Code, /, **parameters: Parameter) -> None:
+        self.reason = Reason(code, **parameters)
+        super().__init__(str(self.reason))
+
+
+class WrongValueError(ReasonError, ValueError):
+    """A value is not allowed; whoever knows its place adds that."""
+
+
+class RefusedError(ReasonError):
+    """What a person asked for is not done. The reason says why, and what to do next.
+
+    It is the answer, with the class's `http_status`, and is stored in the actions log. Every class that is
+    raised has a status, its own or its base's.
     """
 
     http_status: ClassVar[int]
@@ -45,10 +58,11 @@ class ConfigFileError(ConfigurationError, RefusedError):
 
     http_status = 422
 
-    def __init__(self, file: str, reason: str, *, place: str = "", line: int | None = None) -> None:
-        self.file, self.reason, self.place, self.line = file, reason, place, line
-        where = [f"config/{file}", f"line {line}" if line else "", place]
-        super().__init__(": ".join(part for part in (*where, reason) if part))
+    def __init__(self, file: str, fault: Reason, *, place: str = "", line: int | None = None) -> None:
+        self.file, self.fault, self.place, self.line = file, fault, place, line
+        reason = Reason(RefusalCode.AT, place=place, reason=fault) if place else fault
+        reason = Reason(RefusalCode.LINE, line=line, reason=reason) if line else reason
+        RefusedError.__init__(self, RefusalCode.AT, place=f"config/{file}", reason=reason)
 
 
 class MigrationError(Exception):
@@ -56,7 +70,7 @@ class MigrationError(Exception):
 
 
 # Exceptions of ours have texts that were written to be shown.
-_OURS = (RefusedError, ConfigurationError, MigrationError)
+_OURS = (ReasonError, ConfigurationError, MigrationError)
 # The names of classes are code: those of these packages may be shown, others by their nearest base class.
 _NAMED = frozenset({"aiohttp", "app", "asyncio", "asyncpg", "builtins", "idna", "msgspec", "socket", "ssl"})
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
@@ -84,6 +98,14 @@ _ERRNO_CODES = {
     errno.EMFILE: ReasonCode.TOO_MANY_FILES,
     errno.ENOSPC: ReasonCode.DISK_FULL,
 }
+_FILE_CODES = {
+    errno.ENOSPC: RefusalCode.NO_SPACE,
+    errno.EACCES: RefusalCode.NOT_PERMITTED,
+    errno.EROFS: RefusalCode.READ_ONLY,
+    errno.ENOENT: RefusalCode.NO_FILE,
+    errno.EISDIR: RefusalCode.A_FOLDER,
+    errno.ENOTDIR: RefusalCode.NOT_A_FOLDER,
+}
 
 
 def describe(error: BaseException) -> str:
@@ -100,6 +122,12 @@ def failure(error: BaseException) -> Reason:
     if code is None:
         return Reason(ReasonCode.OTHER, text=f"{name} ({number})" if number else name)
     return Reason(code, code=f"{name}, {number}" if number else name)
+
+
+def file_failure(error: OSError) -> Reason:
+    """Return why a file cannot be read or written."""
+    code = _FILE_CODES.get(error.errno) if error.errno else None
+    return Reason(code) if code else failure(error)
 
 
 def class_name(error: BaseException) -> str:

@@ -18,7 +18,7 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 
 
 def escaped(line: str) -> str:
-    """Escape what a terminal or a reader's eye could stumble over: C1, bidi and invisible characters.
+    """Escape characters that a terminal obeys or a reader cannot see: C1, bidi and invisible characters.
 
     JSON escapes the controls below 0x20 by itself; its own escapes are used for the rest, so the values stay.
     """

@@ -200,7 +200,7 @@ _LABEL_VALUES: dict[Counter | Histogram, tuple[str, ...]] = {
 
 
 def side_of(order_type: str | None) -> str:
-    """Return `buy` or `sell`: every type except buy closes a position."""
+    """Return `buy` or `sell`: every type except buy is an exit."""
     return SignalType.BUY.value if order_type == SignalType.BUY else SignalType.SELL.value
 
 

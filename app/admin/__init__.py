@@ -7,7 +7,7 @@ from starlette.staticfiles import StaticFiles
 
 from app.admin import live, pages
 from app.admin.rendering import problem_page
-from app.admin.routes import configuration, database, records, signals, strategies, switches
+from app.admin.routes import configuration, database, records, signals, sources, strategies, switches
 from app.web import problems
 from app.web.authentication import Authentication
 from app.web.hub import Hub
@@ -29,6 +29,7 @@ def install(app: "FastAPI") -> None:
         switches.router,
         configuration.router,
         strategies.router,
+        sources.router,
         records.router,
         database.router,
         live.router,

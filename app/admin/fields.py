@@ -12,7 +12,7 @@ from msgspec import inspect
 
 from app.config.model import PAUSES, Source
 
-Kind = Literal["text", "long", "whole", "decimal", "decimals", "switch", "choice"]
+Kind = Literal["text", "long", "whole", "decimal", "decimals", "words", "secret", "switch", "choice"]
 
 _LONG = 100  # characters; a longer text gets a field of several lines
 
@@ -42,6 +42,8 @@ class Field(NamedTuple):
         if self.limits.kind in {"decimal", "decimals"}:
             numbers = [self.value] if self.limits.kind == "decimal" else self.value
             return " ".join(f"{number:g}" for number in numbers)
+        if self.limits.kind == "words":
+            return " ".join(self.value)
         return "" if self.value is None else str(self.value)
 
     @property
@@ -82,7 +84,8 @@ def _limits(kind: inspect.Type) -> Limits:
         case inspect.UnionType():  # a text or null
             limits = _limits(kind.types[0])
         case inspect.VarTupleType():
-            limits = _limits(kind.item_type)._replace(kind="decimals")
+            item = _limits(kind.item_type)
+            limits = Limits("words") if item.kind == "text" else item._replace(kind="decimals")
         case inspect.IntType():
             limits = Limits("whole", low=kind.ge, high=kind.le)
         case inspect.FloatType():

@@ -14,7 +14,7 @@ from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.reading import ReadLimitError
 from app.errors import describe
-from app.web.hub import Hub, Mailbox, Message
+from app.web.hub import Hub, LiveMessage, Mailbox
 
 if TYPE_CHECKING:
     from app.web.authentication import Access, EndedSessions
@@ -49,7 +49,7 @@ async def run(context: AppContext, hub: Hub) -> None:
             continue
         except TRANSIENT_DB_ERRORS as error:
             log.warning("live updates wait for the database", error=describe(error))
-            hub.publish(Message("alarm", [database_alarm()]))
+            hub.publish(LiveMessage("alarm", [database_alarm()]))
             shown = None
             await asyncio.sleep(_POLL_SECONDS)
             continue
@@ -59,22 +59,24 @@ async def run(context: AppContext, hub: Hub) -> None:
             shown, shown_at = head, started
             # with the alarms of the same snapshot, so that the page header does not contradict them
             status = {**seen.status.model_dump(mode="json"), "alarms": seen.alarms}
-            hub.publish(Message("status_update", status), always=True)
+            hub.publish(LiveMessage("status_update", status), always=True)
         cost = time.monotonic() - started
         await asyncio.sleep(min(max(_SPACING_SECONDS, cost * _COST_FACTOR), _LONGEST_SPACING_SECONDS))
 
 
 def _publish(hub: Hub, seen: snapshot.Overview) -> None:
-    hub.publish(Message("alarm", seen.alarms))
-    hub.publish(Message("signals_changed", seen.changes.model_dump(mode="json")))
-    hub.publish(Message("metrics_update", seen.metrics.model_dump(mode="json")))
-    hub.publish(Message("positions_changed", seen.positions.model_dump(mode="json")))
-    hub.publish(Message("top_n_tickers_update", seen.top_n.model_dump(mode="json", exclude={"age_seconds"})))
+    hub.publish(LiveMessage("alarm", seen.alarms))
+    hub.publish(LiveMessage("signals_changed", seen.changes.model_dump(mode="json")))
+    hub.publish(LiveMessage("metrics_update", seen.metrics.model_dump(mode="json")))
+    hub.publish(LiveMessage("positions_changed", seen.positions.model_dump(mode="json")))
+    hub.publish(
+        LiveMessage("top_n_tickers_update", seen.top_n.model_dump(mode="json", exclude={"age_seconds"}))
+    )
 
 
 @router.websocket("/ws/admin-updates")
 async def admin_updates(websocket: WebSocket) -> None:
-    """Send a snapshot, then changes. The end of the session closes the connection; it is authenticated."""
+    """Send a snapshot, then changes, until the session ends. `Authentication` has checked the session."""
     context: AppContext = websocket.app.state.context
     access: Access = websocket.scope["state"]["access"]
     hub: Hub = websocket.app.state.hub
@@ -86,7 +88,7 @@ async def admin_updates(websocket: WebSocket) -> None:
         except TRANSIENT_DB_ERRORS:
             await websocket.close(_TRY_AGAIN_LATER, "the database is unavailable")
             return
-        mailbox.put_first(Message("snapshot", seen.model_dump(mode="json")))
+        mailbox.put_first(LiveMessage("snapshot", seen.model_dump(mode="json")))
         sessions: EndedSessions = websocket.app.state.ended_sessions
         try:
             async with asyncio.timeout(access.seconds_left), sessions.end_event_of(access.session) as ended:
@@ -132,7 +134,7 @@ async def _send(websocket: WebSocket, mailbox: Mailbox) -> None:
             raise WebSocketDisconnect(reason="reads nothing") from None
 
 
-def _translated(message: Message) -> object:
+def _translated(message: LiveMessage) -> object:
     """Return the message's data, with alarms translated into the language of this page's reader."""
     if message.type == "alarm":
         return [alarm.model_dump(mode="json") for alarm in message.data]

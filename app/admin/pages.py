@@ -6,14 +6,13 @@ from urllib.parse import parse_qs
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from app.admin import repository, snapshot
 from app.admin.rendering import page, problem_page
 from app.admin.views import BY_NAME, NAVIGATION, VIEWS, View
 from app.web.authentication import (
     COOKIE,
-    FOREIGN,
     LIFETIME_SECONDS,
     PREFERENCES,
     SIGN_IN,
@@ -22,12 +21,12 @@ from app.web.authentication import (
     Sessions,
     address_parts,
     client_address,
+    foreign,
     is_foreign,
 )
 from app.web.dependencies import context_of
 from app.web.locale import LANGUAGES, THEMES
 from app.web.locale import LIFETIME_SECONDS as PREFERENCE_SECONDS
-from app.web.patterns import translate
 from app.web.texts import text
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ async def signal_story(request: Request, signal_id: UUID, *, fragment: bool = Fa
 async def choose(request: Request) -> Response:
     """Store a language or a theme in a cookie, then redirect to the page of the choice."""
     if is_foreign(request.headers, required=False):
-        return JSONResponse({"detail": translate(FOREIGN)}, 403)
+        return foreign()
     form = await _small_form(request)
     came_from = address_parts(request.headers.get("referer", ""))
     target = ""
@@ -99,7 +98,7 @@ async def sign_in_form(request: Request, next: str = "/admin") -> Response:  # n
 async def sign_in(request: Request) -> Response:
     """Exchange the token for a session cookie; delay the response to a wrong token."""
     if is_foreign(request.headers, required=False):
-        return JSONResponse({"detail": translate(FOREIGN)}, 403)
+        return foreign()
     form = await _small_form(request)
     target = local_path(form.get("next", "/admin"))
     sessions = Sessions(context_of(request).settings.admin_token)

@@ -1,19 +1,20 @@
 -- Reads of the admin page and its API. No statement changes a row.
 
 -- name: signals
--- $1 cursor (a seq), $2 status, $3 ticker, $4 limit; NULL leaves a filter out. Newest first.
-SELECT id, seq, status, type, ticker, intent, quantity, quantity_unit, price, reason, reason_code, reason_params, sender_signal_id,
-       received_at, status_at, expires_at, attempts, round
+-- $1 cursor (a seq), $2 status, $3 ticker, $4 limit, $5 source; NULL leaves a filter out. Newest first.
+SELECT id, seq, status, source_of(source, type) AS source, type, ticker, intent, quantity, quantity_unit, price, reason,
+       reason_code, reason_params, sender_signal_id, received_at, status_at, expires_at, attempts, round
 FROM signals
 WHERE ($1::bigint IS NULL OR seq < $1)
   AND ($2::text IS NULL OR status = $2)
   AND ($3::text IS NULL OR ticker = $3)
+  AND ($5::text IS NULL OR source = $5 OR ($5 = 'default' AND source_of(source, type) = 'default'))
 ORDER BY seq DESC
 LIMIT $4
 
 -- name: signal
-SELECT id, seq, status, type, ticker, intent, quantity, quantity_unit, price, reason, reason_code, reason_params, sender_signal_id,
-       received_at, status_at, expires_at, attempts, round, body
+SELECT id, seq, status, source_of(source, type) AS source, type, ticker, intent, quantity, quantity_unit, price, reason,
+       reason_code, reason_params, sender_signal_id, received_at, status_at, expires_at, attempts, round, body
 FROM signals
 WHERE id = $1
 
@@ -182,7 +183,7 @@ ORDER BY hour
 
 -- name: actions
 -- $1 cursor (an id), $2 limit, $3 how the action begins, $4 done (or refused), NULL for any.
-SELECT id, at, session, origin, action, target, before, after, result
+SELECT id, at, session, origin, action, target, before, after, result, result_code, result_params
 FROM actions
 WHERE ($1::bigint IS NULL OR id < $1)
   AND ($3::text IS NULL OR starts_with(action, $3))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -46,13 +46,21 @@ class ActionRow(NamedTuple):
     before: str | None
     after: str | None
     result: str
+    result_code: str | None
+    result_params: dict[str, Any] | None
 
 
 async def fetch_signals(
-    connection: Connection, *, before_seq: int | None, status: str | None, ticker: str | None, limit: int
+    connection: Connection,
+    *,
+    before_seq: int | None,
+    status: str | None,
+    ticker: str | None,
+    source: str | None,
+    limit: int,
 ) -> SignalPage:
     """Return at most `limit` signals, newest first; None leaves a filter out."""
-    rows = await connection.fetch(_SQL["signals"], before_seq, status, ticker, limit + 1)
+    rows = await connection.fetch(_SQL["signals"], before_seq, status, ticker, limit + 1, source)
     return SignalPage(
         signals=[Signal(**row) for row in rows[:limit]], next_cursor=_cursor(rows, limit, "seq")
     )

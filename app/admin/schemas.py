@@ -28,6 +28,7 @@ Readable = Annotated[str, BeforeValidator(_readable)]
 class Signal(BaseModel):
     """One signal. `type` is null where the alert has no order that can be read.
 
+    `source` is who posted the alert, null for an order of a person.
     `intent` is what the alert asks for, and once it is decided what its order does: open, add, close,
     reduce or adjust. `quantity` is known from the decision on, in `quantity_unit`: shares, percent (of the
     position) or other.
@@ -36,6 +37,7 @@ class Signal(BaseModel):
     id: UUID
     seq: int
     status: Status
+    source: str | None
     type: SignalType | None
     ticker: str
     intent: str | None

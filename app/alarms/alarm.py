@@ -16,7 +16,13 @@ Severity = Literal["critical", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
 
 OF_DENIALS = (
-    *("denied_webhook_secret", "denied_webhook_path", "denied_webhook_method", "denied_webhook_body"),
+    *(
+        "denied_webhook_secret",
+        "denied_webhook_address",
+        "denied_webhook_path",
+        "denied_webhook_method",
+        "denied_webhook_body",
+    ),
     *("denied_http", "denied_admin_token", "denied_sign_in", "denied_websocket"),
 )
 CODES: Mapping[str, Severity] = {

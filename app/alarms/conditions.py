@@ -132,8 +132,8 @@ def list_alarms(top_n: TopN) -> list[Alarm]:
         found.append(Alarm(code="top_n_missing"))
     elif not top_n.fresh:
         found.append(Alarm(code="top_n_stale"))
-    if top_n.error:
-        found.append(Alarm(code="top_n_failing", values={"error": top_n.error}))
+    if top_n.failure:
+        found.append(Alarm(code="top_n_failing", values={"error": top_n.failure}))
     return found
 
 
@@ -147,7 +147,7 @@ def operator_alarms(system: SystemConfig, problems: Mapping[str, ConfigFileError
     if system.engine_paused:
         found.append(Alarm(code="engine_paused"))
     found += [
-        Alarm(code="config_wrong", subject=file, values={"problem": str(problem)})
+        Alarm(code="config_wrong", subject=file, values={"problem": problem.reason})
         for file, problem in problems.items()
     ]
     return found

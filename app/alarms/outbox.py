@@ -51,7 +51,7 @@ async def _send(context: AppContext, target: Target, claimed: Notification, name
         context.pool,
         notification=claimed.id,
         retry_in_seconds=retry,
-        error=error,
+        error=str(error),
         give_up_after_hours=GIVE_UP_HOURS,
     )
     metrics.NOTIFICATIONS.labels("given_up" if is_given_up else "failed").inc()
@@ -59,6 +59,6 @@ async def _send(context: AppContext, target: Target, claimed: Notification, name
         "notification not sent",
         target=target.name,
         attempt=claimed.attempts,
-        error=error,
+        error=str(error),
         given_up=is_given_up,
     )

@@ -10,38 +10,42 @@ from app.alarms import messages, repository
 from app.alarms.alarm import Alarm
 from app.alarms.conditions import SettledByPerson, find_alarms
 from app.audit import repository as audit_log
-from app.errors import ConflictError
+from app.errors import ConflictError, WrongValueError
 from app.screener.current import current_top_n
-from app.web.dependencies import REFUSALS, CurrentActor, Database, Limit, Reading, context_of, signed_in
+from app.signals.refusals import RefusalCode
+from app.web.dependencies import (
+    REFUSALS,
+    CurrentActor,
+    Database,
+    Limit,
+    Reading,
+    Storable,
+    context_of,
+    signed_in,
+)
 from app.web.problems import Problem
 
 router = APIRouter(prefix="/admin", tags=["alarms"], responses=REFUSALS, dependencies=[signed_in])
-
-
-def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain NUL")
-    return text
 
 
 def _representable(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("must be between the years 1 and 9999 in UTC") from None
+        raise WrongValueError(RefusalCode.MOMENT_YEARS) from None
 
 
 class Settlement(BaseModel):
     """An alarm as it was shown: its `code`, `subject` and `settle_until`."""
 
     code: SettledByPerson
-    subject: Annotated[str, StringConstraints(max_length=100), AfterValidator(_storable)]
+    subject: Annotated[str, StringConstraints(max_length=100), Storable]
     until: Annotated[AwareDatetime, AfterValidator(_representable)]
 
     @model_validator(mode="after")
     def _has_its_subject(self) -> Self:
         if (self.code == "orders_refused") is bool(self.subject):
-            raise ValueError("subject must be a ticker, and empty for orders_refused")
+            raise WrongValueError(RefusalCode.ALARM_SUBJECT)
         return self
 
 
@@ -146,7 +150,7 @@ async def send_test_notification(request: Request, connection: Database, actor: 
     names = context.notification_targets
     async with audit_log.attempt(connection, actor, "notifications.test"), connection.transaction():
         if not names:
-            raise ConflictError("there is nobody to notify: set NOTIFY_URLS in .env and deploy again")
+            raise ConflictError(RefusalCode.NOBODY_TO_NOTIFY)
         with messages.language(context.config.system.notify.language):
             message = messages.trial()
         queued = await repository.enqueue(connection, targets=list(names), **message._asdict())

@@ -12,15 +12,15 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.errors import describe
+from app.errors import failure
+from app.signals.reasons import Reason, ReasonCode
+from app.signals.refusals import RefusalCode
 
 if TYPE_CHECKING:
     from apprise import Apprise
 
 SEND_SECONDS = 20.0
-NOT_KNOWN = "the URL is not one that apprise knows"
-NOT_ACCEPTED = "the target did not accept it"
-NO_ANSWER = f"no answer in {SEND_SECONDS:g} s"
+_NO_ANSWER = Reason(ReasonCode.NO_ANSWER, seconds=f"{SEND_SECONDS:g}")
 
 
 class Message(NamedTuple):
@@ -49,8 +49,8 @@ class Target:
         """Load apprise and the service in a thread, so that the first message need not wait for it."""
         await in_thread(self._load)
 
-    async def send(self, message: Message) -> str:
-        """Return why the message was not sent, empty if it was.
+    async def send(self, message: Message) -> Reason | None:
+        """Return why the message was not sent, None if it was.
 
         Waits for 20 s, another message that is under way included. A thread that takes longer goes on; the
         next call with this message waits for it.
@@ -60,22 +60,22 @@ class Target:
         while (other := self._running) and other[0] != message and not other[1].done():
             await asyncio.wait({other[1]}, timeout=max(0.0, until - loop.time()))
             if not other[1].done():
-                return NO_ANSWER
+                return _NO_ANSWER
         if self._running is None or self._running[0] != message:
             self._running = (message, in_thread(partial(self._send, message)))
         mine = self._running
         running = mine[1]
         done, _ = await asyncio.wait({running}, timeout=max(0.0, until - loop.time()))
         if not done:
-            return NO_ANSWER
+            return _NO_ANSWER
         if self._running is mine:
             self._running = None
         try:
-            return "" if running.result() else NOT_ACCEPTED
+            return None if running.result() else Reason(RefusalCode.TARGET_NOT_ACCEPTING)
         except UnknownTargetError:
-            return NOT_KNOWN
+            return Reason(RefusalCode.TARGET_NOT_KNOWN)
         except Exception as error:  # noqa: BLE001  # of any of a hundred services
-            return describe(error)
+            return failure(error)
 
     def _load(self) -> bool:
         with suppress(UnknownTargetError):  # the first message says so

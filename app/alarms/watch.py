@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -25,6 +26,9 @@ from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Connection
 from app.errors import describe
 from app.screener.current import current_top_n
+
+if TYPE_CHECKING:
+    from app.signals.reasons import Reason
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +55,7 @@ class Watch:
         self._summarised: datetime | None = None
         self._failing_since: float | None = None  # no look has succeeded since
         self._told_directly: Alarm | None = None
-        self._sending: set[asyncio.Task[str]] = set()  # messages that cannot be stored
+        self._sending: set[asyncio.Task[Reason | None]] = set()  # messages that cannot be stored
 
     @property
     def is_all_well(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.db.pool import Connection, Pool
 from app.db.queries import load
 from app.errors import RefusedError
+from app.signals.reasons import Reason
 
 _SQL = load("app.audit")
 
@@ -38,7 +39,7 @@ async def attempt(
     try:
         yield
     except RefusedError as error:
-        await record(connection, actor, action, target=target, before=before, result=f"{REFUSED}{error}")
+        await record(connection, actor, action, target=target, before=before, refusal=error.reason)
         raise
 
 
@@ -50,12 +51,17 @@ async def record(
     target: str = "",
     before: object = None,
     after: object = None,
-    result: str = DONE,
+    refusal: Reason | None = None,
 ) -> None:
     """Insert one action. Call it in the transaction of the change, so that both are committed or neither.
 
-    `before` and `after`: the values that differ, written as JSON. The caller masks their secrets.
+    `refusal`: why it was refused, None if it was done. `before` and `after`: the values that differ, written
+    as JSON. The caller masks their secrets.
     """
+    text, code, parameters = refusal.columns() if refusal else ("", None, None)
+    result = f"{REFUSED}{text}" if refusal else DONE
+    if _storable(result) != result:  # the code would not say what is stored
+        code = parameters = None
     await connection.execute(
         _SQL["insert_action"],
         actor.session,
@@ -65,6 +71,8 @@ async def record(
         _json(before),
         _json(after),
         _storable(result),
+        code,
+        parameters,
     )
 
 

@@ -6,58 +6,56 @@ from urllib.parse import urlsplit
 
 from yarl import URL
 
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
+
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII | re.IGNORECASE)
 _LONGEST_HOST = 253
-_NO_URL = "must be an http:// or https:// URL with a host"
-_INVISIBLE = "must not contain whitespace or control characters"
-_PORT = "its port must be a number from 1 to 65535"
-_ADDRESS = "its host is not a valid IP address"
-_HOST = (
-    "its host is not valid: at most 253 characters, and each part between dots "
-    "must have 1 to 63 letters, digits, - or _"
-)
-_USER = "its user name and password must be Latin-1 text, the user name without a colon"
 
 
-def fault_of(url: str | None) -> str:
-    """Return what is wrong with the URL, empty if nothing is; None is paper. No part of it is quoted."""
-    if url is None:
-        return ""
+def fault_of(url: str | None) -> Reason | None:
+    """Return what is wrong with the URL, None if nothing is; None is paper. No part of it is quoted."""
+    code = None if url is None else _fault_of(url)
+    return Reason(code) if code else None
+
+
+def _fault_of(url: str) -> RefusalCode | None:
     if any(character.isspace() or not character.isprintable() for character in url):
-        return _INVISIBLE
+        return RefusalCode.DESTINATION_INVISIBLE
     try:
         parts = urlsplit(url)
     except ValueError:
-        return _ADDRESS  # the brackets of an IPv6 address
+        return RefusalCode.DESTINATION_ADDRESS  # the brackets of an IPv6 address
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return _NO_URL
+        return RefusalCode.DESTINATION_NO_URL
     try:
         port = parts.port
     except ValueError:
-        return _PORT
-    return _PORT if port == 0 else _fault_of_authority(url)
+        return RefusalCode.DESTINATION_PORT
+    return RefusalCode.DESTINATION_PORT if port == 0 else _fault_of_authority(url)
 
 
-def _fault_of_authority(url: str) -> str:
+def _fault_of_authority(url: str) -> RefusalCode | None:
     try:
         parsed = URL(url)
         host = parsed.raw_host or ""
     except ValueError:  # a UnicodeError is one: the name has no form for DNS
-        return _HOST
+        return RefusalCode.DESTINATION_HOST
     if not _is_sendable(parsed.user or "", parsed.password or ""):
-        return _USER
+        return RefusalCode.DESTINATION_USER
     try:
         ipaddress.ip_address(host)
     except ValueError:
         return _fault_of_host(host.removesuffix("."))
-    return ""
+    return None
 
 
-def _fault_of_host(host: str) -> str:
+def _fault_of_host(host: str) -> RefusalCode | None:
     labels = host.split(".")
     if ":" in host or labels[-1].isdigit():
-        return _ADDRESS
-    return "" if len(host) <= _LONGEST_HOST and all(map(_LABEL.fullmatch, labels)) else _HOST
+        return RefusalCode.DESTINATION_ADDRESS
+    is_valid = len(host) <= _LONGEST_HOST and all(map(_LABEL.fullmatch, labels))
+    return None if is_valid else RefusalCode.DESTINATION_HOST
 
 
 def _is_sendable(user: str, password: str) -> bool:

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from app.config.checking import Document, as_object
 from app.config.destination_url import fault_of
-from app.config.model import FILES, WEBHOOK_FILE, Config, Document, as_object, merge
-from app.errors import ConfigFileError, RefusedError
+from app.config.flat_strategy import with_strategies
+from app.config.model import FILES, FINVIZ_FILE, WEBHOOK_FILE, Config, merge
+from app.errors import ConfigFileError, RefusedError, file_failure
 from app.runtime import durable_files
 from app.settings import Settings
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
@@ -21,7 +25,7 @@ _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 class Unreadable:
     """The content of a file that exists and cannot be read."""
 
-    reason: str
+    reason: Reason
 
 
 Content = bytes | Unreadable | None
@@ -63,7 +67,7 @@ def read(folder: Path) -> dict[str, Content]:
         except FileNotFoundError:
             contents[name] = None
         except OSError as error:
-            contents[name] = Unreadable(f"cannot be read: {error.strerror}")
+            contents[name] = Unreadable(Reason(RefusalCode.UNREAD, why=file_failure(error)))
     return contents
 
 
@@ -80,7 +84,8 @@ def parse(name: str, content: Content) -> Document:
     """Return the object that a file's content is.
 
     Raises:
-        ConfigFileError: it cannot be read, is not a JSON object, or has text that cannot be stored.
+        ConfigFileError: it cannot be read, is not a JSON object, has text that cannot be stored, or has
+            nothing that is read.
     """
     if content is None:
         return {}
@@ -96,16 +101,16 @@ def parse(name: str, content: Content) -> Document:
         json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is not text
     except _NumberError as error:
         line = _line_of_number(content.decode("utf-8-sig"), error.digits)
-        raise ConfigFileError(
-            name, f"{error.digits:.40} is not a number that can be stored", line=line
-        ) from error
+        fault = Reason(RefusalCode.NUMBER, number=error.digits[:40])
+        raise ConfigFileError(name, fault, line=line) from error
     except json.JSONDecodeError as error:
-        raise ConfigFileError(name, f"is not valid JSON: {error.msg}", line=error.lineno) from error
+        raise ConfigFileError(name, Reason(RefusalCode.JSON_SYNTAX), line=error.lineno) from error
     except RecursionError as error:
-        raise ConfigFileError(name, "nested too deeply") from error
+        raise ConfigFileError(name, Reason(RefusalCode.NESTED)) from error
     except ValueError as error:
-        raise ConfigFileError(name, "must be UTF-8 text with a JSON object") from error
-    return as_object(value, name)
+        raise ConfigFileError(name, Reason(RefusalCode.NO_OBJECT_TEXT)) from error
+    document = as_object(value, name)
+    return with_strategies(document) if name == FINVIZ_FILE else document
 
 
 def adopt(
@@ -132,7 +137,7 @@ def adopt(
         if not isinstance(content, bytes) or error.file != name:
             raise
         line = line_of(content.decode("utf-8-sig"), error.place)
-        raise ConfigFileError(name, error.reason, place=error.place, line=line) from error
+        raise ConfigFileError(name, error.fault, place=error.place, line=line) from error
 
 
 def _check_destination(document: Document, config: Config) -> None:
@@ -152,10 +157,8 @@ def write(folder: Path, name: str, document: Document) -> bytes:
     try:
         durable_files.write(path, content)
     except OSError as error:
-        raise NotWrittenError(
-            f"{path} cannot be written ({error.strerror}), and nothing was changed: "
-            "free space, or make the folder writable for the application, and try again"
-        ) from error
+        why = file_failure(error)
+        raise NotWrittenError(RefusalCode.NOT_WRITTEN, file=str(path), why=why) from error
     return content
 
 

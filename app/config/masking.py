@@ -5,9 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.config.model import FINVIZ_FILE, WEBHOOK_FILE, Document
+from app.config.checking import Document
+from app.config.model import FINVIZ_FILE, SYSTEM_FILE, WEBHOOK_FILE
+from app.errors import WrongValueError
+from app.signals.refusals import RefusalCode
 
 MASK = "***"
+_LISTS = {FINVIZ_FILE: "strategies", WEBHOOK_FILE: "sources", SYSTEM_FILE: "tokens"}
+_SECRETS = {WEBHOOK_FILE: ("secret", "previous_secret"), SYSTEM_FILE: ("sha256",)}
 # `auth=` in every spelling, also percent-encoded; a token may contain the other separators
 _GAP = r"(?:\s|\+|%20)*"
 _AUTH = re.compile(rf"(?i)(?<=[?&;#])({_GAP}(?:a|%[46]1)(?:u|%[57]5)(?:t|%[57]4)(?:h|%[46]8){_GAP}=)([^&]*)")
@@ -36,12 +41,12 @@ def unmasked_destination(offered: str, current: str | None) -> str:
     """Return the offered URL; the current one when its masked form is offered.
 
     Raises:
-        ValueError: the URL has the mask of another one.
+        WrongValueError: the URL has the mask of another one.
     """
     if current is not None and offered == masked_destination(current):
         return current
     if MASK in offered:
-        raise ValueError(f"holds a mask ({MASK}) of another URL: write the whole URL")
+        raise WrongValueError(RefusalCode.MASK_OF_ANOTHER, mask=MASK)
     return offered
 
 
@@ -49,13 +54,13 @@ def unmasked_source(offered: str, current: str | None) -> str:
     """Return the offered URL; a masked `auth=` is replaced by the current token.
 
     Raises:
-        ValueError: the current URL has no token for the mask.
+        WrongValueError: the current URL has no token for the mask.
     """
     if MASK not in _secrets(offered):
         return offered
     kept = _secrets(current or "")
     if len(kept) != len(_secrets(offered)):
-        raise ValueError(f"auth={MASK} hides no known token: set FINVIZ_ELITE_AUTH in .env and omit auth=")
+        raise WrongValueError(RefusalCode.MASK_OF_NONE, mask=f"auth={MASK}")
     # The user is before the query, so its mask is the first one.
     secrets = iter(kept)
     restored = _USER.sub(lambda found: f"{found[1]}{_restored(found[2], next(secrets))}@", offered)
@@ -71,7 +76,7 @@ def differences(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the differing values of two sets of documents, masked: before and after, each `{key: value}`.
 
-    A strategy is one value, under its name. A key that a side does not have is omitted on that side.
+    A strategy, a source or a token is one value, under its name. A key that a side lacks is omitted there.
     """
     old: dict[str, Any] = {}
     new: dict[str, Any] = {}
@@ -83,23 +88,39 @@ def differences(
             if key in was:
                 old[key] = _shown(name, key, was[key])
             if key in now:
-                new[key] = _shown(name, key, now[key])
+                new[key] = _shown(name, key, now[key], was.get(key))
     return old, new
 
 
 def _flat(name: str, document: Document) -> dict[str, Any]:
-    """Return the document with a key for each strategy: a change of one does not repeat the others."""
-    if name != FINVIZ_FILE or not isinstance(document.get("strategies"), list):
+    """Return the document with a key for each entry of its list: a change does not repeat the others."""
+    listed = _LISTS.get(name, "")
+    entries = document.get(listed)
+    if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
         return dict(document)
-    flat = {key: value for key, value in document.items() if key != "strategies"}
-    for strategy in document["strategies"]:
-        flat[f"strategies.{strategy['name']}"] = strategy
+    flat = {key: value for key, value in document.items() if key != listed}
+    for entry in entries:
+        flat[f"{listed}.{entry.get('name')}"] = entry
     return flat
 
 
-def _shown(name: str, key: str, value: object) -> object:
+def _shown(name: str, key: str, value: object, before: object = None) -> object:
+    """Return the value masked; `before` is the one that it replaces, if any."""
     if name == WEBHOOK_FILE and key == "url" and isinstance(value, str):
         return masked_destination(value)
     if name == FINVIZ_FILE and isinstance(value, dict) and isinstance(value.get("url"), str):
         return {**value, "url": masked_source(value["url"])}
+    if name in _SECRETS and key.startswith(_LISTS[name]):
+        if not isinstance(value, dict):  # a list that is not one of objects
+            return MASK
+        old = before if isinstance(before, dict) else value
+        hidden = {field for field in _SECRETS[name] if value.get(field) is not None}
+        return {**value, **{field: masked_secret(value[field], old.get(field)) for field in hidden}}
     return value
+
+
+def masked_secret(secret: object, before: object) -> str | None:
+    """Return the mask of a secret; it says where another one is replaced. None stays None."""
+    if secret is None:
+        return None
+    return MASK if secret == before else f"{MASK} (new)"

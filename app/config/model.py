@@ -1,20 +1,21 @@
 """The configuration: values of the JSON files over the environment over defaults. Pure."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
+from app.config.access import AccessToken, AlertSource, read_sources, read_tokens
+from app.config.checking import Document, as_object, checked
 from app.config.times import parse_time_of_day
-from app.config.value_words import in_words
 from app.errors import ConfigFileError
 from app.settings import Settings, check_destination_url
 from app.signals.book import BookRules
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
+from app.signals.statuses import RetryUnknown
 
 Source = Literal["file", "env", "default"]
-Document = Mapping[str, Any]
-_Section = TypeVar("_Section", bound=Struct)
 
 FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE = "finviz_config.json", "webhook_config.json", "system_config.json"
 FILES = (FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE)
@@ -63,13 +64,6 @@ class MaxSignalAge(Struct, frozen=True, kw_only=True):
 
     buy: Annotated[int, Meta(ge=1, le=31_536_000)]
     sell: Annotated[int, Meta(ge=1, le=31_536_000)]
-
-
-class RetryUnknown(Struct, frozen=True, kw_only=True):
-    """Whether an attempt whose outcome is unknown is made again."""
-
-    buy: bool
-    sell: bool
 
 
 class ExitReserve(Struct, frozen=True, kw_only=True):
@@ -140,6 +134,8 @@ class Config(Struct, frozen=True, kw_only=True):
     finviz: FinvizConfig
     webhook: WebhookConfig
     system: SystemConfig
+    alert_sources: tuple[AlertSource, ...]
+    tokens: tuple[AccessToken, ...]
     sources: Mapping[str, Source]
     documents: Mapping[str, Document]
 
@@ -220,13 +216,13 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
     try:
         _check_url(url)
     except ValueError as error:
-        raise ConfigFileError(
-            WEBHOOK_FILE, "must be an http:// or https:// URL with a host", place="url"
-        ) from error
+        raise ConfigFileError(WEBHOOK_FILE, Reason(RefusalCode.DESTINATION_NO_URL), place="url") from error
     return Config(
         finviz=_finviz(finviz, layers),
-        webhook=_checked(webhook_values, WebhookConfig, WEBHOOK_FILE),
-        system=_checked(system_values, SystemConfig, SYSTEM_FILE),
+        webhook=checked(webhook_values, WebhookConfig, WEBHOOK_FILE),
+        system=checked(system_values, SystemConfig, SYSTEM_FILE),
+        alert_sources=read_sources(webhook, WEBHOOK_FILE, settings.webhook_secret),
+        tokens=read_tokens(system, SYSTEM_FILE, settings.admin_token),
         sources=layers.sources,
         documents=documents,
     )
@@ -240,8 +236,8 @@ def _notify(system: Document, layers: "_Layers") -> dict[str, Any]:
         if isinstance(at, str):
             parse_time_of_day(at)
     except ValueError as error:
-        reason = "must be a time such as 08:00, or 08:00 America/New_York"
-        raise ConfigFileError(SYSTEM_FILE, reason, place="notify.daily_summary_at") from error
+        fault = Reason(RefusalCode.TIME_OF_DAY)
+        raise ConfigFileError(SYSTEM_FILE, fault, place="notify.daily_summary_at") from error
     return values
 
 
@@ -254,7 +250,7 @@ def _with_partial_exits(system: Document) -> Document:
     old = system.get("close_on_partial")
     if old is None or system.get("partial_exits") is not None:
         return system
-    before = _checked({"close_on_partial": old}, _OldSystem, SYSTEM_FILE)
+    before = checked({"close_on_partial": old}, _OldSystem, SYSTEM_FILE)
     return {**system, "partial_exits": "close" if before.close_on_partial else "keep_open"}
 
 
@@ -292,27 +288,26 @@ class _Layers:
 def _finviz(document: Document, layers: _Layers) -> FinvizConfig:
     listed = document.get("strategies")
     if listed is not None and not isinstance(listed, list):
-        raise ConfigFileError(FINVIZ_FILE, "must be a list of objects", place="strategies")
+        raise ConfigFileError(FINVIZ_FILE, Reason(RefusalCode.LIST_OF_OBJECTS), place="strategies")
     strategies = tuple(
         _strategy(as_object(item, FINVIZ_FILE, f"strategies[{index}]"), index, layers)
         for index, item in enumerate(listed or [BUILT_IN_STRATEGY])
     )
     names = [strategy.name for strategy in strategies]
     if len(set(names)) != len(names):
-        raise ConfigFileError(FINVIZ_FILE, "names must be unique", place="strategies")
+        raise ConfigFileError(FINVIZ_FILE, Reason(RefusalCode.NAMES_NOT_UNIQUE), place="strategies")
     active = document.get("active")
     if active is None:
         active = names[0]
     if active not in names:
-        raise ConfigFileError(
-            FINVIZ_FILE, f"{active!r} is not one of the strategies: {', '.join(names)}", place="active"
-        )
+        fault = Reason(RefusalCode.STRATEGY_UNKNOWN, name=repr(active), names=", ".join(names))
+        raise ConfigFileError(FINVIZ_FILE, fault, place="active")
     values = {
         "active_strategy": strategies[names.index(active)],
         "strategies": strategies,
         **layers.pick("finviz", document),
     }
-    return _checked(values, FinvizConfig, FINVIZ_FILE)
+    return checked(values, FinvizConfig, FINVIZ_FILE)
 
 
 def _strategy(document: Document, index: int, layers: _Layers) -> Strategy:
@@ -329,31 +324,9 @@ def _strategy(document: Document, index: int, layers: _Layers) -> Strategy:
         given = document.get(key)
         layers.sources[f"{path}.{key}"] = "default" if given is None else "file"
         values[key] = default if given is None else given
-    return _checked(values, Strategy, FINVIZ_FILE, f"strategies[{index}].")
-
-
-def _checked(values: Mapping[str, Any], kind: type[_Section], file: str, prefix: str = "") -> _Section:
-    try:
-        return msgspec.convert(values, kind)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$.")
-        place = path.rstrip("`")
-        raise ConfigFileError(file, in_words(message, kind, place), place=prefix + place) from error
+    return checked(values, Strategy, FINVIZ_FILE, f"strategies[{index}].")
 
 
 def trimmed(url: str) -> str:
     """Return the URL without what a clipboard leaves around it: whitespace, marks of no width."""
     return url.strip(_AROUND)
-
-
-def as_object(value: object, file: str, place: str = "") -> Document:
-    """Return a JSON object; null counts as an empty one.
-
-    Raises:
-        ConfigFileError: it is something else.
-    """
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ConfigFileError(file, "must be an object", place=place)
-    return cast("Document", value)

@@ -2,6 +2,9 @@
 
 import unicodedata
 
+from app.errors import WrongValueError
+from app.signals.refusals import RefusalCode
+
 # Control characters, invisible and direction marks, surrogates, unassigned characters, line separators.
 _REFUSED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -10,15 +13,15 @@ def normal(name: str) -> str:
     """Return the name as it is stored: composed (NFC), without whitespace at its ends.
 
     Raises:
-        ValueError: it could not be distinguished in a list, or not be used in a URL.
+        WrongValueError: it could not be distinguished in a list, or not be used in a URL.
     """
     stored = unicodedata.normalize("NFC", name).strip()
     if not stored:
-        raise ValueError("must not be empty")
+        raise WrongValueError(RefusalCode.VALUE_EMPTY)
     if any(part in {".", ".."} for part in stored.split("/")):
-        raise ValueError("must not be '.' or '..', nor have one between slashes: it means a folder")
+        raise WrongValueError(RefusalCode.NAME_DOTS)
     if any(unicodedata.category(character) in _REFUSED for character in stored):
-        raise ValueError("must not contain control characters, invisible ones or marks of text direction")
+        raise WrongValueError(RefusalCode.NAME_CHARACTERS)
     return stored
 
 

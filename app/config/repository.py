@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.config.model import DECIDED, WEBHOOK_FILE, Document
+from app.config.checking import Document
+from app.config.model import DECIDED, WEBHOOK_FILE
 from app.db.pool import Connection, Pool
 from app.db.queries import load
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from msgspec import structs
 
 from app.config import files
+from app.config.checking import Document
 from app.config.files import Content, Dates
-from app.config.model import DECIDED, PAUSES, SWITCHED_AT, SYSTEM_FILE, Config, Document
+from app.config.model import DECIDED, PAUSES, SWITCHED_AT, SYSTEM_FILE, Config
 from app.errors import ConfigFileError
 from app.settings import Settings
 

@@ -16,10 +16,11 @@ import structlog
 from app.audit import repository as audit_log
 from app.audit.repository import Actor
 from app.config import files, repository
+from app.config.checking import Document
 from app.config.destination_url import fault_of
 from app.config.files import Content, NotWrittenError
 from app.config.masking import differences
-from app.config.model import FILES, SYSTEM_FILE, Config, Document, merge
+from app.config.model import FILES, SYSTEM_FILE, Config, merge
 from app.config.repository import Revision
 from app.config.state import (
     State,
@@ -34,6 +35,7 @@ from app.db.pool import Connection, Pool, connect
 from app.errors import ConfigFileError, ConflictError, RefusedError, describe
 from app.runtime.wakeups import Wakeups
 from app.settings import Settings
+from app.signals.refusals import RefusalCode
 
 log = structlog.get_logger(__name__)
 
@@ -47,10 +49,6 @@ Edit = Callable[[Config], Mapping[str, Document]]
 
 Apply = Callable[[Config, Mapping[str, ConfigFileError]], None]
 """Makes a configuration the current one of this process."""
-
-
-class BrokenFileError(ConflictError):
-    """A change would overwrite a file that has an error in it, made by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ class ConfigStore:
         except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
             log.warning("configuration from the files alone", error=describe(error))
         if fault := fault_of(self._state.config.webhook.url):
-            log.warning("the destination's URL is not valid; it stays current", fault=fault)
+            log.warning("the destination's URL is not valid; it stays current", fault=str(fault))
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Look once a second."""
@@ -151,7 +149,7 @@ class ConfigStore:
 
         Raises:
             ConfigFileError: the new values are wrong.
-            BrokenFileError: the file to write has an error that a person must correct first.
+            ConflictError: the file to write has an error that a person must correct first.
             NotWrittenError: the file cannot be written, and the change is not one of switches.
             RefusedError: `edit` refuses the change.
             TRANSIENT_DB_ERRORS: the database is unavailable.
@@ -209,7 +207,7 @@ class ConfigStore:
         broken = [state.problems[name] for name in edited if name in state.problems]
         if decides is None:
             for problem in broken:
-                raise BrokenFileError(f"{problem}; the file is not overwritten: correct it by hand first")
+                raise ConflictError(RefusalCode.FILE_WRONG, reason=problem.reason)
         for name, document in edited.items():
             config = files.adopt(name, document, state.config, self._settings)
             state = replace(state, config=config)

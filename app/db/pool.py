@@ -151,7 +151,7 @@ async def connect(
         connection_class=_Session,
         server_settings=_server_settings(where, role, settings),
     )
-    _keep_alive(connection, where.keepalive)
+    await _prepare(where.keepalive, connection)
     return connection
 
 

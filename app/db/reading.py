@@ -67,7 +67,7 @@ class ReadingPool:
 
     @asynccontextmanager
     async def acquire(self, *, is_heavy: bool = False) -> AsyncIterator[Connection]:
-        """Lend a connection; `is_heavy` for what reads a large part of a table.
+        """Yield a connection; `is_heavy` for what reads a large part of a table.
 
         Raises:
             ReadLimitError: none became free in 5 s, or a statement in the block took longer than that.
@@ -145,7 +145,7 @@ class ReadingPool:
 
 
 def _retrieve(task: "asyncio.Task[object]") -> None:
-    """Take the exception of a read whose clients have all left, so that nothing logs it as lost."""
+    """Retrieve the exception of a read whose clients have all left; else asyncio logs it."""
     if not task.cancelled():
         task.exception()
 

@@ -8,11 +8,12 @@
 --   expects half of the rows whatever the statistics say. If it expected few, it would read and sort the whole queue.
 
 -- name: claim_signals
--- $1 limit, $2 the active strategy's name, $3 true while the engine is paused: its list is frozen and counts as fresh.
+-- $1 limit, $2 the active strategy's name, $3 true while the engine is paused: its list is frozen and counts as fresh, $4 how many
+-- pending orders of a ticker are read.
 -- Claims the front of the queue. The lock on a ticker's first undecided row is the claim on all its rows: no other transaction
 -- can claim a later one until this one ends, and a crash releases it. `SKIP LOCKED` alone would return the second row.
 -- The facts are read in the same statement, so a decision and its facts are one transaction.
--- `pending`: the ticker's unfinished orders, in order of arrival, and the buys that wait for a fresh list.
+-- `pending`, with the ticker's first row: its newest unfinished orders in order of arrival, and the buys that wait for a fresh list.
 WITH list AS (
     SELECT string_to_array(translate(array_to_string(tickers, ' '), './', '--'), ' ') AS tickers, cardinality(tickers) AS size,
            extract(epoch FROM statement_timestamp() - fetched_at)::float8 AS age_seconds,
@@ -38,12 +39,12 @@ WITH list AS (
     ORDER BY seq
     LIMIT $1
 ), locked AS (
-    SELECT ticker, status
+    SELECT id, ticker, status
     FROM signals
     WHERE id = ANY (ARRAY (SELECT DISTINCT ON (ticker) id FROM front ORDER BY ticker, seq))
     FOR UPDATE SKIP LOCKED
 ), facts AS MATERIALIZED (
-    SELECT locked.ticker, p.is_open, p.quantity, p.confirmed, orders.pending, exits.sentiment AS last_exit,
+    SELECT locked.id AS first, locked.ticker, p.is_open, p.quantity, p.confirmed, orders.pending, exits.sentiment AS last_exit,
            array_position(list.tickers, locked.ticker) AS rank, list.size AS list_size,
            list.age_seconds AS list_age_seconds
     FROM locked
@@ -55,9 +56,13 @@ WITH list AS (
         SELECT jsonb_agg(jsonb_build_object(
                    'id', id, 'seq', seq, 'status', status, 'type', type, 'intent', intent, 'quantity', quantity::text,
                    'unit', quantity_unit, 'sentiment', sentiment) ORDER BY seq) AS pending
-        FROM unfinished_signals
-        WHERE ticker = locked.ticker
-          AND (is_pending OR (is_undecided AND is_live AND type = 'buy' AND NOT coalesce(list.fresh, false)))
+        FROM (
+            SELECT id, seq, status, type, intent, quantity, quantity_unit, sentiment
+            FROM unfinished_signals
+            WHERE ticker = locked.ticker
+              AND (is_pending OR (is_undecided AND is_live AND type = 'buy' AND NOT coalesce(list.fresh, false)))
+            ORDER BY seq DESC
+            LIMIT $4) AS newest
         OFFSET 0) AS orders ON true
     -- of the ticker's last signals: an entry right behind an exit
     LEFT JOIN LATERAL (
@@ -67,26 +72,27 @@ WITH list AS (
         LIMIT 1) AS exits ON true
     WHERE locked.status = 'received'  -- the row's status after the lock was granted
 )
-SELECT front.id, front.seq, ticker, type, body, is_expired, is_open, quantity, confirmed, pending, last_exit, rank, list_size,
-       list_age_seconds
+SELECT front.id, front.seq, ticker, type, body, is_expired, is_open, quantity, confirmed,
+       CASE WHEN front.id = facts.first THEN pending END AS pending, last_exit, rank, list_size, list_age_seconds
 FROM front
 JOIN facts USING (ticker)
 ORDER BY front.seq
 
 -- name: store_decisions
--- $1 ids, $2 statuses, $3 reasons, $4 their codes, $5 their parameters, $6 details, $7 intents, $8 quantities, $9 their units, $10
--- sentiments of the orders. A row that has expired meanwhile keeps its status. Returns the count by status.
+-- $1 JSON array of decisions (`_DecisionRow`). Without an order its columns stay empty, and the intent that was read stays. A row that
+-- has expired meanwhile keeps its status. Returns the count by status.
 WITH decision AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[], $7::text[], $8::numeric[],
-                         $9::text[], $10::text[])
-        AS d (id, status, reason, reason_code, reason_params, detail, intent, quantity, quantity_unit, sentiment)
+    SELECT *
+    FROM json_to_recordset($1::json) AS d (
+        id uuid, status text, reason text, reason_code text, reason_params jsonb, detail jsonb, intent text, quantity numeric,
+        quantity_unit text, sentiment text)
 ), decided AS (
     UPDATE signals s
     SET status = d.status, reason = d.reason, reason_code = d.reason_code, reason_params = d.reason_params,
         status_at = clock_timestamp(), intent = coalesce(d.intent, s.intent), quantity = d.quantity,
         quantity_unit = d.quantity_unit, sentiment = d.sentiment
     FROM decision d
-    WHERE s.id = d.id AND s.id = ANY ($1) AND coalesce(s.status = 'received', false)
+    WHERE s.id = d.id AND s.id = ANY (ARRAY (SELECT id FROM decision)) AND coalesce(s.status = 'received', false)
     RETURNING s.id
 ), inserted_event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
@@ -94,6 +100,13 @@ WITH decision AS (
     RETURNING status
 )
 SELECT status, count(*) AS signals FROM inserted_event GROUP BY status
+
+-- name: find_entries_before
+-- $1 tickers, $2 for each the `seq` of an exit. The entries that arrived before it and have not ended.
+SELECT found.id
+FROM unnest($1::text[], $2::bigint[]) AS exit (ticker, seq)
+CROSS JOIN LATERAL (
+    SELECT id FROM unfinished_signals b WHERE b.ticker = exit.ticker AND b.seq < exit.seq AND b.type = 'buy' OFFSET 0) AS found
 
 -- name: has_pending_lists
 -- From here on: reprocessing of rejected buys. A transaction that approves holds the exclusive approval lock of app/orders.

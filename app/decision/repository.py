@@ -6,16 +6,20 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
 from app.decision.rules import Decision, ListFacts
-from app.signals.book import PendingOrder, Position, stored_terms, terms_columns
+from app.signals.book import Book, PendingOrder, Position, stored_terms, terms_columns
 from app.signals.reading import Sentiment
 from app.signals.reasons import Reason
 from app.signals.statuses import Status
 
 _SQL = load("app.decision")
+_encode = msgspec.json.Encoder().encode
+# Each batch reads and applies the pending orders of its tickers, so their number is bounded.
+_MOST_PENDING = 8
 
 
 class ClaimedSignal(NamedTuple):
@@ -39,11 +43,14 @@ class UnfinishedOrder(NamedTuple):
 
 
 class TickerBook(NamedTuple):
-    """What is open and unfinished of a ticker, in order of arrival."""
+    """What is open and unfinished of a ticker: `unfinished` are to be applied to `book` in order of arrival.
 
-    position: Position | None
+    `is_complete` False: only the newest orders were read. Fails open: something is counted as open.
+    """
+
+    book: Book
     unfinished: tuple[UnfinishedOrder, ...]
-    last_exit_sentiment: Sentiment | None
+    is_complete: bool
 
 
 class PendingList(NamedTuple):
@@ -85,7 +92,7 @@ async def claim_signals(
     undecided row of each ticker is locked for all its rows. `is_frozen`: the engine is paused, so the
     strategy's list counts as fresh.
     """
-    rows = await connection.fetch(_SQL["claim_signals"], limit, strategy, is_frozen)
+    rows = await connection.fetch(_SQL["claim_signals"], limit, strategy, is_frozen, _MOST_PENDING + 1)
     signals = [
         ClaimedSignal(
             **{name: row[name] for name in ("id", "seq", "ticker", "type", "body", "is_expired")},
@@ -93,16 +100,21 @@ async def claim_signals(
         )
         for row in rows
     ]
-    return signals, {ticker: _book(row) for ticker, row in {row["ticker"]: row for row in rows}.items()}
+    # the first row of a ticker has its orders
+    return signals, {
+        row["ticker"]: _book(row) for row in {row["ticker"]: row for row in reversed(rows)}.values()
+    }
 
 
 def _book(row: asyncpg.Record) -> TickerBook:
-    sentiment = row["last_exit"]
-    return TickerBook(
-        Position(row["quantity"], row["confirmed"]) if row["is_open"] else None,
-        tuple(map(_unfinished, row["pending"] or ())),
-        None if sentiment is None else Sentiment(sentiment),
-    )
+    position = Position(row["quantity"], row["confirmed"]) if row["is_open"] else None
+    sentiment = None if row["last_exit"] is None else Sentiment(row["last_exit"])
+    book = Book.of(position, last_exit_sentiment=sentiment)
+    pending = row["pending"] or ()
+    is_complete = len(pending) <= _MOST_PENDING
+    if not is_complete:
+        book = book._replace(projected=Position(None), has_pending_entry=True)
+    return TickerBook(book, tuple(map(_unfinished, pending)), is_complete)
 
 
 def _unfinished(row: Mapping[str, Any]) -> UnfinishedOrder:
@@ -119,6 +131,12 @@ def _unfinished(row: Mapping[str, Any]) -> UnfinishedOrder:
     return UnfinishedOrder(UUID(row["id"]), row["seq"], order)
 
 
+async def find_entries_before(connection: Connection, *, exits: Mapping[str, int]) -> list[UUID]:
+    """Return the unfinished entries that arrived before an exit; `exits` are their `seq` by ticker."""
+    rows = await connection.fetch(_SQL["find_entries_before"], list(exits), list(exits.values()))
+    return [row["id"] for row in rows]
+
+
 async def store_decisions(
     connection: Connection, *, signals: Sequence[ClaimedSignal], decisions: Sequence[Decision]
 ) -> dict[str, int]:
@@ -126,15 +144,42 @@ async def store_decisions(
 
     A signal that is no longer undecided keeps its status and is not counted.
     """
-    rows = await connection.fetch(
-        _SQL["store_decisions"],
-        [signal.id for signal in signals],
-        [decision.status for decision in decisions],
-        *zip(*(decision.reason.columns() for decision in decisions), strict=True),
-        [decision.detail for decision in decisions],
-        *zip(*(terms_columns(decision.terms) for decision in decisions), strict=True),
-    )
+    # one JSON array: asyncpg takes several times as long for arrays
+    given = _encode(list(map(_decision_row, signals, decisions))).decode()
+    rows = await connection.fetch(_SQL["store_decisions"], given)
     return {row["status"]: row["signals"] for row in rows}
+
+
+class _DecisionRow(msgspec.Struct, omit_defaults=True):
+    """A decision as `store_decisions` reads it; the field names are those of the SQL."""
+
+    id: UUID
+    status: str
+    reason: str
+    reason_code: str
+    reason_params: dict[str, Any]
+    detail: dict[str, Any]
+    intent: str | None = None
+    quantity: Decimal | None = None
+    quantity_unit: str | None = None
+    sentiment: str | None = None
+
+
+def _decision_row(signal: ClaimedSignal, decision: Decision) -> _DecisionRow:
+    reason, code, params = decision.reason.columns()
+    intent, quantity, unit, sentiment = terms_columns(decision.terms)
+    return _DecisionRow(
+        signal.id,
+        decision.status,
+        reason,
+        code,
+        params,
+        decision.detail,
+        intent,
+        quantity,
+        unit,
+        sentiment,
+    )
 
 
 async def has_pending_lists(connection: Connection | Pool) -> bool:

@@ -18,17 +18,14 @@ from app.decision import repository
 from app.decision.repository import Approval
 from app.orders.repository import lock_approvals_exclusive
 from app.signals.reasons import Reason, ReasonCode
+from app.signals.refusals import RefusalCode
 from app.signals.statuses import DecisionResult
 from app.signals.tickers import fold
+from app.web.reasons import render
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-_NOT_LISTED = "not in a fresh list of the active strategy"
-_NO_CANDIDATE = (
-    "no rejected buy within the strategy's windows, "
-    "or the ticker has a later sell, an open position or a pending order"
-)
 
 
 class Reprocessed(BaseModel):
@@ -147,11 +144,15 @@ async def reprocess(
         count=len(signals),
         signals=signals,
         skipped=[
-            Skipped(ticker=ticker, reason=_NO_CANDIDATE if ticker in ranks else _NOT_LISTED)
+            Skipped(ticker=ticker, reason=render(Reason(_skipped(is_listed=ticker in ranks))))
             for ticker in wanted
             if ticker not in approved
         ],
     )
+
+
+def _skipped(*, is_listed: bool) -> RefusalCode:
+    return RefusalCode.NOTHING_TO_APPROVE if is_listed else RefusalCode.NOT_IN_LIST
 
 
 def announce(context: AppContext, outcome: Outcome) -> None:

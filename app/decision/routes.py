@@ -14,7 +14,6 @@ from app.decision.reprocessing import Outcome
 from app.orders.repository import lock_approvals_exclusive
 from app.signals.reasons import ReasonCode
 from app.web.dependencies import REFUSALS, CurrentActor, Database, TypedTicker, context_of, signed_in
-from app.web.patterns import translate
 
 router = APIRouter(
     prefix="/admin/reprocessing", tags=["reprocessing"], responses=REFUSALS, dependencies=[signed_in]
@@ -48,6 +47,4 @@ async def trigger(request: Request, connection: Database, actor: CurrentActor, b
             )
     if not outcome.dry_run:
         reprocessing.announce(context, outcome)
-    for skipped in outcome.skipped:
-        skipped.reason = translate(skipped.reason)
     return outcome

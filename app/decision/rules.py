@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from app.signals.book import Book, BookRules, OrderTerms, Resolution, resolve
-from app.signals.reading import ENTRIES, Reading
+from app.signals.reading import Reading
 from app.signals.reasons import Reason, ReasonCode, remark_details
 from app.signals.statuses import DecisionResult, SignalType
 
@@ -78,5 +78,4 @@ def _list_detail(facts: ListFacts) -> dict[str, Any]:
 
 
 def _book_detail(book: Book) -> dict[str, Any]:
-    has_pending_buy = any(order.terms.intent in ENTRIES for order in book.pending)
-    return {"position_open": book.position is not None, "buy_on_its_way": has_pending_buy}
+    return {"position_open": book.position is not None, "buy_on_its_way": book.has_pending_entry}

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import compress
 from uuid import UUID
 
 import structlog
@@ -16,7 +17,8 @@ from app.decision.rules import OVERTAKEN, Decision, decide
 from app.orders.outcomes import end_overtaken
 from app.orders.repository import lock_approvals_shared
 from app.signals.alert import read_order
-from app.signals.book import Book, BookRules, PendingOrder, is_overtaken
+from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, is_overtaken
+from app.signals.reading import Intent
 from app.signals.statuses import DecisionResult
 
 log = structlog.get_logger(__name__)
@@ -78,8 +80,10 @@ async def decide_batch(context: AppContext) -> int:
         )
         if not signals:
             return 0
-        decisions, overtaken = _decide_in_order(signals, books, config.system.book_rules)
+        decisions, overtaken, exits = _decide_in_order(signals, books, config.system.book_rules)
         counts = await repository.store_decisions(connection, signals=signals, decisions=decisions)
+        if exits:
+            overtaken += await repository.find_entries_before(connection, exits=exits)
         await end_overtaken(connection, overtaken)
     context.queues.count_decided(len(signals))
     for status, count in counts.items():
@@ -100,22 +104,23 @@ async def decide_batch(context: AppContext) -> int:
 
 def _decide_in_order(
     signals: Sequence[ClaimedSignal], books: Mapping[str, TickerBook], rules: BookRules
-) -> tuple[list[Decision], list[UUID]]:
+) -> tuple[list[Decision], list[UUID], dict[str, int]]:
     """Apply the rule in order: what is approved here is pending for the later signals of its ticker.
 
-    Return the decisions, and the earlier entries of other batches that an exit has overtaken.
+    Return the decisions, the earlier entries of other batches that an exit has overtaken, and the `seq` of
+    such an exit by ticker where its book does not have all of them.
     """
     decisions: dict[UUID, Decision] = {}
     overtaken: list[UUID] = []
-    unfinished = {ticker: list(book.unfinished) for ticker, book in books.items()}
+    exits: dict[str, int] = {}
+    tickers = {ticker: _PendingOrders(book) for ticker, book in books.items()}
     for signal in signals:
-        book, waiting = books[signal.ticker], unfinished[signal.ticker]
+        pending = tickers[signal.ticker]
         reading = read_order(signal.body, signal.type)
-        earlier = [each for each in waiting if each.seq < signal.seq or each.order.is_sending]
         decision = decide(
             signal.type,
             reading,
-            Book(book.position, tuple(each.order for each in earlier), book.last_exit_sentiment),
+            pending.book_before(signal.seq),
             signal.facts,
             rules,
             is_expired=signal.is_expired,
@@ -123,12 +128,46 @@ def _decide_in_order(
         decisions[signal.id] = decision
         if decision.terms is None:
             continue
-        for each in earlier:
-            if is_overtaken(each.order, decision.terms.intent):
-                waiting.remove(each)
-                if each.id in decisions:
-                    decisions[each.id] = OVERTAKEN
-                else:
-                    overtaken.append(each.id)
-        waiting.append(UnfinishedOrder(signal.id, signal.seq, PendingOrder(decision.terms)))
-    return [decisions[signal.id] for signal in signals], overtaken
+        for id_ in pending.add(signal, decision.terms):
+            if id_ in decisions:
+                decisions[id_] = OVERTAKEN
+            else:
+                overtaken.append(id_)
+        if decision.terms.intent is Intent.CLOSE and not books[signal.ticker].is_complete:
+            exits[signal.ticker] = signal.seq
+    return [decisions[signal.id] for signal in signals], overtaken, exits
+
+
+class _PendingOrders:
+    """The pending orders of a ticker while a batch is decided; each is applied to the book once."""
+
+    def __init__(self, stored: TickerBook) -> None:
+        self._stored = stored
+        self._later = list(stored.unfinished)
+        self._earlier: list[UnfinishedOrder] = []
+        self._book = stored.book
+
+    def book_before(self, seq: int) -> Book:
+        """Return the book of the orders that arrived before, and of those with an open attempt."""
+        if self._later:
+            is_earlier = [each.seq < seq or each.order.is_sending for each in self._later]
+            for each in compress(self._later, is_earlier):
+                self._append(each)
+            self._later = [each for each, earlier in zip(self._later, is_earlier, strict=True) if not earlier]
+        return self._book
+
+    def add(self, signal: ClaimedSignal, terms: OrderTerms) -> list[UUID]:
+        """Add an order; return the entries that it overtakes, which are pending no longer."""
+        overtaken = []
+        if terms.intent is Intent.CLOSE:
+            overtaken = [each.id for each in self._earlier if is_overtaken(each.order, terms.intent)]
+            left = [each for each in self._earlier if not is_overtaken(each.order, terms.intent)]
+            self._earlier, self._book = [], self._stored.book
+            for each in left:
+                self._append(each)
+        self._append(UnfinishedOrder(signal.id, signal.seq, PendingOrder(terms)))
+        return overtaken
+
+    def _append(self, order: UnfinishedOrder) -> None:
+        self._earlier.append(order)
+        self._book = self._book.followed_by(order.order)

@@ -8,6 +8,7 @@ import asyncpg
 import structlog
 
 from app import logging, metrics
+from app.config.access import DEFAULT_SOURCE
 from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows, may_be_about_rows
 from app.db.pool import Connection
@@ -223,7 +224,7 @@ class GroupCommit:
     def _publish(self, part: Sequence[Post], resolutions: Sequence[Resolution]) -> None:
         """Answer the requests, count, wake the workers and log; called after the commit."""
         new = storing.new_posts(part, resolutions)
-        undecided = sum(post.alert.reading.intent is not None for post in new)
+        undecided = sum(not post.is_rejected for post in new)
         self._context.queues.received += undecided
         for post, resolution in zip(part, resolutions, strict=True):
             self._answer(post, resolution)
@@ -261,8 +262,10 @@ class GroupCommit:
 def _log_fields(post: Post) -> dict[str, object]:
     alert = post.alert
     fields: dict[str, object] = {"signal_id": post.id, "ticker": alert.ticker, "type": alert.reading.type}
-    if alert.reading.reason:
-        fields["rejected"] = str(alert.reading.reason)
+    if post.source != DEFAULT_SOURCE:
+        fields["source"] = post.source
+    if post.rejection:
+        fields["rejected"] = str(post.rejection)
     if alert.remarks:
         fields["remarks"] = [str(remark) for remark in alert.remarks]
     return fields

@@ -67,11 +67,13 @@ class Resolution(NamedTuple):
 
     `signal_id` None: its header's key belongs to another body.
     `is_by_body`: only the body says that it is a duplicate. `has_closed`: the first one closed the position.
+    `is_over_quota`: it is not stored, since its source has posted too much; `signal_id` is None.
     """
 
     signal_id: UUID | None
     is_by_body: bool = False
     has_closed: bool = False
+    is_over_quota: bool = False
 
 
 def header_key(value: str) -> DedupeKey:

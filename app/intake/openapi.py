@@ -66,7 +66,8 @@ _ERROR = _reference("Problem")  # the schema of every error response of the appl
 # OpenAPI has no security scheme for a secret in the body or in the path. The empty alternative `{}` in
 # `security` stands for both; their descriptions say so.
 _WHERE_ALLOWED = (
-    "WEBHOOK_SECRET, unless the header, the query, the path or the body's field has it, or none is set"
+    "WEBHOOK_SECRET or the secret of a source, unless the header, the query, the path or the body's field "
+    "has it, or none is set"
 )
 SECURITY_SCHEMES: dict[str, Any] = {
     "WebhookSecretHeader": {
@@ -134,6 +135,7 @@ def _operation(name: str, *path_parameters: dict[str, Any]) -> dict[str, Any]:
             "responses": {
                 "202": _response("Committed, or a duplicate of a committed alert", _reference("Accepted")),
                 "401": _response("Wrong or missing secret", _ERROR),
+                "403": _response("The source of the secret may not post from this address", _ERROR),
                 "408": _response("The body was not received within 2 s", _ERROR),
                 "413": _response("More than 64 KiB", _ERROR),
                 "422": _response("Not a valid alert; the detail names the field", _ERROR),

@@ -3,11 +3,11 @@
 -- Stores none of them if a key is held: the statements below then resolve all in a transaction, in their order. That transaction
 -- stores the new ones by this statement, too, without keys.
 WITH post AS (
-    SELECT place, id, type, intent, ticker, max_age, coalesce(reason, '') AS reason, reason_code, reason_params,
+    SELECT place, id, source, type, intent, ticker, max_age, coalesce(reason, '') AS reason, reason_code, reason_params,
            coalesce(detail, '{}') AS detail, sender_signal_id, price,
            decode(body, 'base64') AS body, decode(key, 'base64') AS key, decode(digest, 'base64') AS digest, seconds
     FROM json_to_recordset($1::json) AS post (
-        place integer, id uuid, type text, intent text, ticker text, max_age integer, reason text, reason_code text,
+        place integer, id uuid, source text, type text, intent text, ticker text, max_age integer, reason text, reason_code text,
         reason_params jsonb, detail jsonb, sender_signal_id text, price numeric, body text, key text, digest text,
         seconds integer
     )
@@ -19,10 +19,10 @@ WITH post AS (
         WHERE held.expires_at <= now()
     RETURNING signal_id
 ), stored AS (
-    INSERT INTO signals (id, status, type, intent, ticker, expires_at, reason, reason_code, reason_params, sender_signal_id,
-                         price, body)
+    INSERT INTO signals (id, status, source, type, intent, ticker, expires_at, reason, reason_code, reason_params,
+                         sender_signal_id, price, body)
     SELECT
-        id, CASE WHEN type IS NULL THEN 'rejected' ELSE 'received' END, type, intent, ticker,
+        id, CASE WHEN reason_code IS NULL THEN 'received' ELSE 'rejected' END, source, type, intent, ticker,
         clock_timestamp() + make_interval(secs => max_age), reason, reason_code, reason_params, sender_signal_id,
         price, body
     FROM post
@@ -41,6 +41,48 @@ WITH post AS (
     ORDER BY seq, event.place
 )
 SELECT count(*) FROM stored;
+
+-- name: lock_source
+-- $1 name of a source.
+SELECT pg_advisory_xact_lock(hashtextextended('source ' || $1, 0));
+
+-- name: count_last_minute
+-- $1 names of sources, $2 how many of the newest signals of each to look at, $3 ids of signals to leave out. How many of them arrived
+-- within the last minute; a time ahead of the clock is no such time. Those of `default` have no name and no index: 100,000 rows at most.
+SELECT quota.source, newest.signals
+FROM unnest($1::text[], $2::integer[]) AS quota (source, most)
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (
+        WHERE received_at > clock_timestamp() - interval '1 minute' AND received_at <= clock_timestamp()) AS signals
+    FROM (
+        (SELECT received_at FROM signals
+         WHERE quota.source <> 'default' AND source = quota.source AND id <> ALL ($3::uuid[])
+         ORDER BY seq DESC
+         LIMIT quota.most)
+        UNION ALL
+        (SELECT received_at FROM signals
+         WHERE quota.source = 'default' AND source_of(source, type) = 'default' AND id <> ALL ($3::uuid[])
+           AND seq > (SELECT max(seq) FROM signals) - 100000
+         ORDER BY seq DESC
+         LIMIT quota.most)
+    ) AS arrival
+) AS newest;
+
+-- name: last_arrivals
+-- $1 names of sources. When the newest signal of each arrived; imported history does not count.
+SELECT wanted.source, newest.at
+FROM unnest($1::text[]) AS wanted (source)
+CROSS JOIN LATERAL (
+    (SELECT received_at AS at FROM signals
+     WHERE wanted.source <> 'default' AND source = wanted.source AND imported_at IS NULL
+     ORDER BY seq DESC
+     LIMIT 1)
+    UNION ALL
+    (SELECT received_at FROM signals
+     WHERE wanted.source = 'default' AND source_of(source, type) = 'default' AND imported_at IS NULL
+     ORDER BY seq DESC
+     LIMIT 1)
+) AS newest;
 
 -- name: acquire_keys
 -- $1 keys, $2 ids of their signals, $3 digests of their bodies, $4 seconds until they expire, $5 ids of all posts of the batch, whose

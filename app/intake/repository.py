@@ -1,6 +1,6 @@
 """The statements of intake: deduplication keys, new signals, refused posts."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ class PostRow(msgspec.Struct, omit_defaults=True):
 
     `place` is the order of arrival, `detail` belongs to the first event. `max_age` and `seconds` (how long
     `key` is held) are in seconds. `key` None: it has none, or it is acquired already.
+    `source` None: `default`.
     """
 
     place: int
@@ -30,6 +31,7 @@ class PostRow(msgspec.Struct, omit_defaults=True):
     max_age: int
     body: bytes
     digest: bytes
+    source: str | None = None
     type: str | None = None
     intent: str | None = None
     reason: str | None = None
@@ -94,6 +96,28 @@ async def store_posts(connection: Connection | Pool, *, posts: Sequence[PostRow]
     # one JSON array, bytes in base64: asyncpg takes several times as long for arrays
     stored: int = await connection.fetchval(_SQL["store_posts"], _encode(posts).decode())
     return stored
+
+
+async def lock_source(connection: Connection, *, source: str) -> None:
+    """Lock the count of a source's signals against other processes, until the transaction ends."""
+    await connection.execute(_SQL["lock_source"], source)
+
+
+async def count_last_minute(
+    connection: Connection, *, quotas: Mapping[str, int], except_for: Sequence[UUID]
+) -> dict[str, int]:
+    """Return the signals of the last minute by source, each at most its quota, without some signals.
+
+    Fails open: rows of an import, or behind 100,000 newer signals, may hide some.
+    """
+    rows = await connection.fetch(_SQL["count_last_minute"], list(quotas), list(quotas.values()), except_for)
+    return {row["source"]: row["signals"] for row in rows}
+
+
+async def fetch_last_arrivals(connection: Connection, *, sources: Sequence[str]) -> dict[str, datetime]:
+    """Return when the last signal of each source arrived; a source without any is omitted."""
+    rows = await connection.fetch(_SQL["last_arrivals"], sources)
+    return {row["source"]: row["at"] for row in rows}
 
 
 async def acquire_keys(

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.intake.service import Accepted, Envelope, IntakeService, PostRefusedError
+from app.signals.alert import BODY_LIMIT
 from app.signals.reasons import Reason, ReasonCode
 
 _PATH = "/webhook/in"
@@ -23,7 +24,6 @@ _SECRET_PREFIX = f"{_PATH}/"
 _OTHER_ROUTES = frozenset({"admin", "docs", "health", "openapi.json", "static", "ws"})
 _WORD, _LEAST_SIMILARITY, _LONGEST_WORD = "webhook", 0.8, 20
 _NOT_A_LETTER = re.compile(r"[^a-z]")
-BODY_LIMIT = 64 * 1024
 _BODY_SECONDS = 2.0
 _DRAIN_BYTES, _DRAIN_SECONDS = 8_000_000, 0.5  # of a body that is too large, before the connection is closed
 _READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})  # of browsers, which send no alerts

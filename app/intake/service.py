@@ -1,14 +1,13 @@
 """Check one post, have it committed, and say how it was answered. The HTTP part is in `routes`."""
 
 import asyncio
-import hmac
-from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID
 
 import structlog
 
 from app import metrics
+from app.config.access import AlertSource
 from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.errors import describe
@@ -16,6 +15,7 @@ from app.intake import repository
 from app.intake.commit import GroupCommit, NotCommittedInTimeError, OverloadedError, RefusedByDatabaseError
 from app.intake.dedupe import body_key, header_key
 from app.intake.refused import RefusedPosts
+from app.intake.sources import Sources, check_age, is_limited
 from app.intake.storing import Post
 from app.intake.unanswered import UnansweredPosts
 from app.runtime.denials import Kind
@@ -69,38 +69,17 @@ class Accepted(NamedTuple):
     duplicate: bool
 
 
-class WebhookSecret:
-    """The configured secret; with an empty one every post is authenticated."""
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret.encode()
-        self._digest = sha256(self._secret).digest()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no secret is required."""
-        return not self._secret
-
-    def matches(self, candidate: bytes | None) -> bool:
-        """Compare digests, so that the time reveals neither the length nor a common prefix."""
-        return candidate is not None and hmac.compare_digest(sha256(candidate).digest(), self._digest)
-
-    def mask(self, text: bytes) -> bytes:
-        """Replace the secret wherever it occurs, for bodies that are kept although they cannot be parsed."""
-        return text.replace(self._secret, b"***") if self._secret else text
-
-
 class IntakeService:
     """Authenticates and parses posts, hands them to the group commit, and keeps the refused ones."""
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
-        self._secret = WebhookSecret(context.settings.webhook_secret)
+        self._sources = Sources(context.settings.webhook_secret, context.config.alert_sources)
         self._capacity_lock = asyncio.Lock()
         self._unanswered = UnansweredPosts(context)
         self.group_commit = GroupCommit(context, self._unanswered)
         self.refused_posts = RefusedPosts(context)
-        if self._secret.is_empty:
+        if self._sources.anyone:
             log.warning(
                 "WEBHOOK_SECRET is empty: anyone who reaches this port can send signals; set it in .env"
             )
@@ -109,23 +88,24 @@ class IntakeService:
         """Return once the alert is committed, or found to be a duplicate of a committed one.
 
         Raises:
-            PostRefusedError: 401, 422 or 503. The post is kept among the refused ones, except after a 401.
+            PostRefusedError: 401, 403, 422 or 503. After 422 and 503 the post is kept among the refused ones.
         """
-        is_authenticated = self._is_authenticated(envelope)
+        sources = self._current_sources()
+        source = sources.find(envelope.secrets)
         body = trim(body)
         try:
             fields = read_fields(body)
         except BadAlertError as error:
-            if not is_authenticated:
-                raise self._unauthorized(envelope) from error
+            self._check_sender(sources, source or sources.anyone, envelope)
             raise self.refuse(422, error.reason, envelope, body) from error
-        if not is_authenticated and not self._has_secret_field(fields):
-            raise self._unauthorized(envelope)
+        source = source or sources.find(_secret_fields(fields)) or sources.anyone
+        source = self._check_sender(sources, source, envelope)
         try:
             self._check_pause()
             alert = read_alert(body, fields)
             await self._wait_for_capacity()
-            signal_id, is_duplicate = await self._commit(self._post(alert, envelope), envelope)
+            post = self._post(alert, fields, source, envelope)
+            signal_id, is_duplicate = await self._commit(post, envelope)
         except PostRefusedError as error:
             without_secret = remove_members(body, SECRET_FIELD)
             raise self.refuse(error.status, error.reason, envelope, without_secret) from error
@@ -168,7 +148,7 @@ class IntakeService:
     def refuse(self, status: int, reason: Reason, envelope: Envelope, body: bytes) -> PostRefusedError:
         """Keep, count and log a refused post; return the error to raise."""
         reason = self._without_secret(reason)
-        self.refused_posts.add(status, reason, envelope.client, len(body), self._secret.mask(body))
+        self.refused_posts.add(status, reason, envelope.client, len(body), self._sources.mask(body))
         metrics.POSTS_REFUSED.labels(str(status)).inc()
         log.info("post refused", status=status, reason=str(reason), client=envelope.client, size=len(body))
         return PostRefusedError(status, reason)
@@ -180,7 +160,9 @@ class IntakeService:
 
         The post is kept if its sender is authenticated without the body, else only counted by address.
         """
-        if self._is_authenticated(envelope):
+        sources = self._current_sources()
+        source = sources.find(envelope.secrets) or sources.anyone
+        if source and sources.allows(source, envelope.client):
             return self.refuse(status, reason, envelope, body)
         return self._deny("webhook_body", status, reason, envelope.client)
 
@@ -198,27 +180,35 @@ class IntakeService:
         """
         return self._deny("webhook_path", 404, Reason(ReasonCode.WRONG_PATH), client)
 
-    def _is_authenticated(self, envelope: Envelope) -> bool:
-        return self._secret.is_empty or any(map(self._secret.matches, envelope.secrets))
+    def _current_sources(self) -> Sources:
+        """Return the sources of the current configuration, made anew only where it has changed."""
+        configured = self._context.config.alert_sources
+        if configured is not self._sources.configured:
+            self._sources = Sources(self._context.settings.webhook_secret, configured)
+        return self._sources
 
-    def _has_secret_field(self, fields: Fields) -> bool:
-        raw = fields.get(SECRET_FIELD)
-        text = decode_text(raw)
-        return self._secret.matches(raw if text is None else text.encode())
+    def _check_sender(self, sources: Sources, source: AlertSource | None, envelope: Envelope) -> AlertSource:
+        """Return the source of a post that may be sent.
 
-    def _unauthorized(self, envelope: Envelope) -> PostRefusedError:
-        return self._deny("webhook_secret", 401, Reason(ReasonCode.WRONG_SECRET), envelope.client)
+        Raises:
+            PostRefusedError: 401 without a source, 403 if it may not post from the client's address.
+        """
+        if source is None:
+            raise self._deny("webhook_secret", 401, Reason(ReasonCode.WRONG_SECRET), envelope.client)
+        if not sources.allows(source, envelope.client):
+            raise self._deny("webhook_address", 403, Reason(ReasonCode.WRONG_ADDRESS), envelope.client)
+        return source
 
     def _without_secret(self, reason: Reason) -> Reason:
-        """Mask the secret in what the reason quotes of a post."""
+        """Mask secrets in what the reason quotes of a post."""
         quoted = {
-            name: self._secret.mask(value.encode()).decode() if isinstance(value, str) else value
+            name: self._sources.mask(value.encode()).decode() if isinstance(value, str) else value
             for name, value in reason.parameters.items()
         }
         return Reason(reason.code, **quoted)
 
     def _deny(self, kind: Kind, status: int, reason: Reason, client: str) -> PostRefusedError:
-        """Count a post without a valid secret, which is not stored; return the error to raise."""
+        """Count a post that is not stored, since its sender is not known; return the error to raise."""
         self._context.denials.count(kind, client)
         metrics.POSTS_REFUSED.labels(str(status)).inc()
         return PostRefusedError(status, reason)
@@ -248,14 +238,18 @@ class IntakeService:
         except TimeoutError as error:
             raise PostRefusedError(503, Reason(ReasonCode.QUEUE_FULL)) from error
 
-    def _post(self, alert: Alert, envelope: Envelope) -> Post:
+    def _post(self, alert: Alert, fields: Fields, source: AlertSource, envelope: Envelope) -> Post:
         webhook = self._context.config.webhook
         ages = webhook.max_signal_age_seconds
+        alert, too_old = check_age(alert, fields, source.max_source_age_seconds, self._context.clock.now())
         return Post(
             alert=alert,
             max_age=ages.buy if alert.reading.type == SignalType.BUY else ages.sell,
             header_key=header_key(envelope.idempotency_key) if envelope.idempotency_key else None,
             body_key=body_key(alert.digest, webhook.dedupe_window_seconds),
+            source=source.name,
+            quota=source.per_minute if is_limited(alert.reading) else None,
+            rejection=too_old or alert.reading.reason,
         )
 
     async def _commit(self, post: Post, envelope: Envelope) -> tuple[UUID, bool]:
@@ -269,6 +263,17 @@ class IntakeService:
             raise PostRefusedError(503, Reason(ReasonCode.NOT_COMMITTED)) from error
         except RefusedByDatabaseError as error:
             raise PostRefusedError(422, Reason(ReasonCode.BODY_NOT_STORABLE)) from error
+        if resolution.is_over_quota:
+            raise PostRefusedError(503, Reason(ReasonCode.OVER_QUOTA, source=post.source, limit=post.quota))
         if resolution.signal_id is None:
             raise PostRefusedError(422, Reason(ReasonCode.KEY_USED, header=envelope.key_header))
         return resolution.signal_id, resolution.signal_id != post.id
+
+
+def _secret_fields(fields: Fields) -> tuple[bytes, ...]:
+    """Return the candidate for the secret in the body, if there is one."""
+    raw = fields.get(SECRET_FIELD)
+    if raw is None:
+        return ()
+    text = decode_text(raw)
+    return (raw if text is None else text.encode(),)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from app.config.access import DEFAULT_SOURCE
 from app.db.pool import Connection
 from app.intake import repository
 from app.intake.dedupe import DedupeKey, KeyOwner, Resolution, keys_of, resolve
@@ -13,9 +14,10 @@ from app.intake.unanswered import UnansweredPosts
 from app.runtime.ids import new_id
 from app.signals.alert import Alert
 from app.signals.reading import Intent
-from app.signals.reasons import ReasonCode, remark_details
+from app.signals.reasons import Reason, ReasonCode, remark_details
 
 _OVERHEAD_BYTES = 1_000  # memory of a waiting post in addition to its body
+_OVER_QUOTA = Resolution(None, is_over_quota=True)
 _PARTIAL_EXITS = frozenset({Intent.REDUCE, Intent.REDUCE_OR_CLOSE})
 
 
@@ -23,6 +25,8 @@ _PARTIAL_EXITS = frozenset({Intent.REDUCE, Intent.REDUCE_OR_CLOSE})
 class Post:
     """An alert that waits to be stored. `max_age` is in seconds; `id` becomes the signal's if it is new.
 
+    `quota`: it is refused if its source has so many signals of the last minute; None: it never is.
+    `rejection`: why it is rejected as soon as it is stored, None if it waits for its decision.
     `answer` is set after the commit, or earlier if the request was answered with 503.
     `stored_as`: a commit of it has begun, and can succeed even if its result is lost; then the post is this
     signal: its own, or the one of which it is a duplicate by its body.
@@ -32,6 +36,9 @@ class Post:
     max_age: int
     header_key: DedupeKey | None
     body_key: DedupeKey | None
+    source: str = DEFAULT_SOURCE
+    quota: int | None = None
+    rejection: Reason | None = None
     id: UUID = field(default_factory=new_id)
     answer: asyncio.Future[Resolution] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -55,8 +62,8 @@ class Post:
 
     @property
     def is_rejected(self) -> bool:
-        """Whether no order can be read from the alert."""
-        return self.alert.reading.intent is None
+        """Whether no order follows from the alert."""
+        return self.rejection is not None
 
     @property
     def is_partial_exit(self) -> bool:
@@ -76,6 +83,42 @@ async def store(
 
     Calling it again with the same posts is safe, whether or not the first call was committed.
     """
+    if not any(post.quota for post in posts):
+        return await _store(connection, posts, unanswered)
+    async with connection.transaction():
+        over = await _over_quota(connection, posts)
+        admitted = [post for post in posts if post not in over]
+        stored = dict(zip(admitted, await _store(connection, admitted, unanswered), strict=True))
+    return [stored.get(post, _OVER_QUOTA) for post in posts]
+
+
+async def _over_quota(connection: Connection, posts: Sequence[Post]) -> set[Post]:
+    """Return the posts that are beyond the quota of their source, in the caller's transaction.
+
+    Counts the source's signals of the last minute, whichever process stored them: until the transaction ends
+    no other process counts those of the same source.
+    Fails open: exits count, and are never beyond a quota.
+    """
+    quotas = {post.source: post.quota for post in posts if post.quota}
+    for source in sorted(quotas):  # sorted, so that two processes do not deadlock
+        await repository.lock_source(connection, source=source)
+    counts = await repository.count_last_minute(
+        connection, quotas=quotas, except_for=[post.id for post in posts]
+    )
+    over = set[Post]()
+    for post in posts:
+        if post.quota and counts[post.source] >= post.quota:
+            over.add(post)
+            post.stored_as = None
+        elif post.source in counts:
+            counts[post.source] += 1
+    return over
+
+
+async def _store(
+    connection: Connection, posts: Sequence[Post], unanswered: UnansweredPosts
+) -> list[Resolution]:
+    """Store posts that no quota refuses; return the resolution of each."""
     keys = [post.body_key.value for post in posts if post.body_key]
     if len(set(keys)) == len(keys) and not any(post.header_key for post in posts):
         stored = await repository.store_posts(connection, posts=_rows(posts, with_keys=True))
@@ -154,7 +197,7 @@ def _rows(posts: Sequence[Post], *, with_keys: bool) -> list[PostRow]:
 def _row(place: int, post: Post, body_key: DedupeKey | None) -> PostRow:
     alert, (key, seconds) = post.alert, body_key or (None, None)
     reading = alert.reading
-    reason, code, params = reading.reason.columns() if reading.reason else (None, None, None)
+    reason, code, params = post.rejection.columns() if post.rejection else (None, None, None)
     return PostRow(
         place=place,
         id=post.id,
@@ -162,6 +205,7 @@ def _row(place: int, post: Post, body_key: DedupeKey | None) -> PostRow:
         max_age=post.max_age,
         body=alert.body,
         digest=alert.digest,
+        source=None if post.source == DEFAULT_SOURCE else post.source,
         type=reading.type,
         intent=reading.stored_intent,
         reason=reason,

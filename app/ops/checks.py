@@ -165,7 +165,7 @@ def top_n(probe: Probe, *, paused: bool = False) -> Check:
     return {"status": "ok"}
 
 
-def destination(described: Mapping[str, object], fault: str = "") -> Check:
+def destination(described: Mapping[str, object], fault: Reason | None = None) -> Check:
     """Degrade while nothing is sent. An unavailable destination loses no signal before it expires.
 
     `fault`: why nothing can be sent to the URL, without the URL itself.

@@ -53,7 +53,7 @@ async def _sample(context: AppContext, name: str) -> None:
     queues = context.queues
     queues.approved = depths.approved
     queues.oldest_received, queues.oldest_approved = depths.oldest_received, depths.oldest_approved
-    queues.take_sample(depths.received, decided)
+    queues.apply_sample(depths.received, decided)
     queues.at_risk = Counter()
     for each in at_risk:
         queues.at_risk[each.code] += each.cases

@@ -110,7 +110,7 @@ class KeptOutcomes:
 
 def _without_secrets(known: KnownOutcome) -> KnownOutcome:
     destination = replace(known.delivery.destination, url=None)
-    delivery = replace(known.delivery, body=b"", destination=destination)
+    delivery = msgspec.structs.replace(known.delivery, body=b"", destination=destination)
     return replace(known, delivery=delivery, effect=effect_of(known.terms.intent))
 
 

@@ -21,7 +21,7 @@ from app.errors import describe
 from app.orders import repository
 from app.orders.destination import Attempt, Failure, probe_delay, should_open_circuit
 from app.orders.kept_outcomes import KeptOutcomes, KnownOutcome
-from app.orders.policy import RetryUnknown, hold_seconds, next_status, retry_delay
+from app.orders.policy import hold_seconds, next_status, retry_delay
 from app.orders.repository import (
     DeliveredChange,
     DeliveredOrder,
@@ -42,6 +42,8 @@ _KEEP_AFTER_SECONDS = 1.0  # an outcome that is not stored by then is kept in a 
 _STORE_KEPT_SECONDS = 5.0
 _ONE_WRITE_SECONDS = 10.0  # then the connection is broken, or a lock is held: another connection is tried
 _MOST_CHANGES = 10  # of a position that others change while an outcome is recorded
+_SECONDS_BY_SIDE = {side: metrics.BY_SIDE_END_TO_END_SECONDS.labels(side) for side in metrics.SIDES}
+_DELIVERED_BY_OUTCOME = {outcome: metrics.SIGNALS_DELIVERED.labels(outcome.value) for outcome in Outcome}
 _RECENT_ATTEMPTS = 50  # read to decide whether the circuit opens
 
 
@@ -70,12 +72,24 @@ class Success:
         is_current = is_newest and before is not None and not before.is_confirmed
         outcome = Outcome.UNKNOWN if has_ended and not is_current else Outcome.DELIVERED
         after = apply(terms, outcome, before)
-        realized = after.realized if after else before and realized_by_close(terms, before)
-        return DeliveredOrder(
-            *(self.attempt, self.signal, self.http_status, self.response, has_ended, held, after, realized),
+        order = DeliveredOrder(
+            self.attempt,
+            self.signal,
+            self.http_status,
+            self.response,
+            has_ended=has_ended,
+            is_open=after is not None,
             buys=int(terms.intent in ENTRIES),
             change=_change(before, after, terms.intent),
+            realized=after.realized if after else before and realized_by_close(terms, before),
         )
+        if held:
+            order.position = held.id
+            order.held, order.was_confirmed = held.position.quantity, held.position.is_confirmed
+        if after:
+            order.quantity, order.is_confirmed = after.quantity, after.is_confirmed
+            order.average_price = after.average_price
+        return order
 
 
 def _change(before: Position | None, after: Position | None, intent: Intent) -> str:
@@ -115,6 +129,7 @@ class Successes:
         return success.change
 
     async def _write_all(self, mine: Success) -> None:
+        await asyncio.sleep(0)  # answers that arrived together share the commit
         unwritten = [success for success in self._waiting if not success.is_written]
         together = list({success.ticker: success for success in [*unwritten, mine]}.values())
         async with acquire_for(self._pool, _ONE_WRITE_SECONDS) as connection:
@@ -253,7 +268,7 @@ class Outcomes:
         else:
             await self._record_undelivered(delivery, answer, known.terms)
         self._context.unwritten_outcomes.pop(delivery.attempt, None)
-        metrics.SIGNALS_DELIVERED.labels(answer.outcome.value).inc()
+        _DELIVERED_BY_OUTCOME[answer.outcome].inc()
         self._context.wakeups.notify("changed")
 
     async def _record_delivered(self, delivery: Delivery, answer: Answer, terms: OrderTerms) -> None:
@@ -273,8 +288,7 @@ class Outcomes:
             _log_recovery()
             self._context.destination_state = "open"
         metrics.END_TO_END_SECONDS.observe(change.age_seconds)
-        side = metrics.side_of(delivery.type)
-        metrics.BY_SIDE_END_TO_END_SECONDS.labels(side).observe(change.age_seconds)
+        _SECONDS_BY_SIDE[metrics.side_of(delivery.type)].observe(change.age_seconds)
         log.info(
             "forwarded",
             signal_id=delivery.id,
@@ -289,8 +303,7 @@ class Outcomes:
 
     async def _record_undelivered(self, delivery: Delivery, answer: Answer, terms: OrderTerms) -> None:
         config = self._context.config.webhook
-        retry_unknown = RetryUnknown(buy=config.retry_unknown.buy, sell=config.retry_unknown.sell)
-        status = next_status(answer.outcome, delivery.type, retry_unknown)
+        status = next_status(answer.outcome, delivery.type, config.retry_unknown)
         delay = retry_delay(delivery.number, config.retry_seconds, random.random())  # noqa: S311  # spread, not secrecy
         reason = reason_of(answer, status)
         destination = delivery.destination.key

@@ -9,12 +9,11 @@ import re
 import zlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 import msgspec
 
 from app.runtime.retry_after import parse_retry_after
-from app.signals.statuses import Outcome, SignalType, Status
+from app.signals.statuses import Outcome, RetryUnknown, SignalType, Status
 
 LONGEST_HOLD_SECONDS = 3600.0  # the age at which even a sell expires: a longer hold changes nothing
 # A date depends on clocks that may be wrong, and a hold delays exits too. So the destination is tried again
@@ -31,18 +30,6 @@ _ANY_HEADER, _NO_HEADER = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS
 _TOKEN = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*+"|[{}\[\]:,]|[^"{}\[\]:, \t\r\n]++)', re.DOTALL)
 _decode = msgspec.json.Decoder(str | int).decode
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
-
-
-class RetryUnknown(NamedTuple):
-    """Whether an order with an unknown outcome is retried.
-
-    A buy that is executed twice costs money, so buys are not retried. A second sell finds nothing left to
-    sell, and a sell that never arrived leaves a position open, so sells are retried. Each retry has the same
-    `webhook-id`.
-    """
-
-    buy: bool = False
-    sell: bool = True
 
 
 def outcome_of(http_status: int, *, says_failure: bool = False) -> Outcome:

@@ -240,7 +240,7 @@ WITH due AS (
           WHERE d.destination = $2
             AND (d.held_until > statement_timestamp() OR (d.probe_at IS NOT NULL AND NOT $3::boolean)))
     ORDER BY s.type = 'buy', s.seq
-    LIMIT $1
+    LIMIT (SELECT $1::int)  -- a value that is unknown in any plan: else each claim would be planned anew
     FOR UPDATE OF s SKIP LOCKED
 )
 SELECT due.id, due.ticker, due.type, due.intent, due.price, due.body, p.id AS position_id, p.quantity, p.confirmed, p.average_price,
@@ -260,13 +260,14 @@ LEFT JOIN LATERAL (
 ORDER BY due.type = 'buy', due.seq
 
 -- name: claim
--- $1 claim id, $2 lease in seconds, $3 destination, $4 ids of rows that this transaction has locked, $5 intents to send (NULL: the
--- signal is rejected), $6 quantities, $7 their units, $8 sentiments, $9 reasons, $10 their codes, $11 their parameters, $12 details.
--- The attempt is inserted in the same transaction, so it is committed before the request is sent.
+-- $1 claim id, $2 lease in seconds, $3 destination, $4 JSON array of verdicts (`_VerdictRow`) on rows that this transaction has locked.
+-- Without an intent the signal is rejected. The attempt is inserted in the same transaction, so it is committed before the request is
+-- sent.
 WITH verdict AS (
-    SELECT * FROM unnest($4::uuid[], $5::text[], $6::numeric[], $7::text[], $8::text[], $9::text[], $10::text[], $11::jsonb[],
-                         $12::jsonb[])
-        AS v (id, intent, quantity, quantity_unit, sentiment, reason, reason_code, reason_params, detail)
+    SELECT *
+    FROM json_to_recordset($4::json) AS v (
+        id uuid, intent text, quantity numeric, quantity_unit text, sentiment text, reason text, reason_code text,
+        reason_params jsonb, detail jsonb)
 ), claimed AS (
     UPDATE signals s
     SET status = CASE WHEN v.intent IS NULL THEN 'rejected' ELSE 'forwarding' END,
@@ -279,7 +280,7 @@ WITH verdict AS (
         claim_id = CASE WHEN v.intent IS NOT NULL THEN $1::uuid END,
         lease_until = CASE WHEN v.intent IS NOT NULL THEN clock_timestamp() + make_interval(secs => $2) END
     FROM verdict v
-    WHERE s.id = v.id AND s.id = ANY ($4)
+    WHERE s.id = v.id AND s.id = ANY (ARRAY (SELECT id FROM verdict))
     RETURNING s.id, s.status, s.reason, s.reason_code, s.reason_params, s.round, s.attempts, v.intent, v.detail
 ), attempt AS (
     INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, intent)
@@ -289,7 +290,7 @@ WITH verdict AS (
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
     SELECT id, status, reason, reason_code, reason_params,
-           CASE WHEN status = 'forwarding' THEN jsonb_build_object('attempt', attempts) ELSE '{}' END || detail
+           CASE WHEN status = 'forwarding' THEN jsonb_build_object('attempt', attempts) ELSE '{}' END || coalesce(detail, '{}')
     FROM claimed
 )
 SELECT a.signal_id AS id, a.id AS attempt, c.attempts AS number, a.webhook_id, a.started_at
@@ -297,25 +298,27 @@ FROM claimed c
 JOIN attempt a ON a.signal_id = c.id
 
 -- name: record_delivered
--- $1 attempts, $2 their signals, $3 HTTP statuses, $4 beginnings of the responses; $5 true where the attempt has ended already;
--- the positions before: $6 ids (NULL: none), $7 quantities, $8 whether confirmed; the positions after: $9 whether open, $10
--- quantities, $11 whether confirmed, $12 average prices, $13 gains; $14 delivered buys to count; $15 what became of the position; $16
--- text of the reason.
+-- $1 JSON array of successes (`DeliveredOrder`), $2 text of the reason. `position`, `held` and `was_confirmed` are the position before,
+-- NULL: none; `is_open`, `quantity`, `is_confirmed`, `average_price` and `realized` the one after.
 -- A ticker occurs once at most, so that no position is changed twice. Not fenced by the claim: a 2xx remains true whichever sender has
 -- claimed the signal since. Only the change to 'forwarded' changes the position, so this happens once.
--- A position that is no longer as it was before is not changed, and nothing is recorded of that signal: `is_stale`. The arrays keep
--- every plan on the primary keys.
+-- A position that is no longer as it was before is not changed, and nothing is recorded of that signal: `is_stale`.
+-- The arrays, and the conditions in CASE, keep every plan on the primary keys.
 WITH seen AS (
-    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bytea[], $5::boolean[], $6::uuid[], $7::numeric[], $8::boolean[],
-                         $9::boolean[], $10::numeric[], $11::boolean[], $12::numeric[], $13::numeric[], $14::int[], $15::text[])
-        AS seen (attempt, signal, http_status, response, has_ended, position, held, was_confirmed, is_open, quantity, is_confirmed,
-                 average_price, realized, buys, change)
-), todo AS (
-    SELECT seen.*, s.ticker
+    SELECT attempt, signal, http_status, decode(response, 'base64') AS response, has_ended, position, held, was_confirmed, is_open,
+           quantity, is_confirmed, average_price, realized, buys, change
+    FROM json_to_recordset($1::json) AS seen (
+        attempt bigint, signal uuid, http_status integer, response text, has_ended boolean, position uuid, held numeric,
+        was_confirmed boolean, is_open boolean, quantity numeric, is_confirmed boolean, average_price numeric, realized numeric,
+        buys integer, change text)
+), found AS (
+    SELECT seen.*, s.ticker, s.status = 'forwarded' AS is_forwarded, a.is_stored, a.is_ended
     FROM seen
-    JOIN signals s ON s.id = seen.signal AND s.id = ANY ($2)
-    JOIN attempts a ON a.id = seen.attempt AND a.id = ANY ($1)
-    WHERE s.status <> 'forwarded' AND (a.ended_at IS NOT NULL) = seen.has_ended
+    LEFT JOIN LATERAL (SELECT ticker, status FROM signals WHERE id = seen.signal OFFSET 0) AS s ON true
+    LEFT JOIN LATERAL (
+        SELECT true AS is_stored, ended_at IS NOT NULL AS is_ended FROM attempts WHERE id = seen.attempt OFFSET 0) AS a ON true
+), todo AS (
+    SELECT * FROM found WHERE CASE WHEN is_forwarded THEN false ELSE is_ended = has_ended END
 ), opened AS (
     INSERT INTO positions (ticker, opened_by, buys, quantity, confirmed, average_price, realized)
     SELECT ticker, signal, buys, quantity, is_confirmed, average_price, realized FROM todo WHERE position IS NULL AND is_open
@@ -333,8 +336,9 @@ WITH seen AS (
         closed_by = CASE WHEN NOT t.is_open THEN t.signal END,
         reason = CASE WHEN t.is_open THEN p.reason ELSE 'sell delivered' END
     FROM todo t
-    WHERE p.id = t.position AND p.id = ANY ($6) AND p.status = 'open' AND p.quantity IS NOT DISTINCT FROM t.held
-      AND p.confirmed = t.was_confirmed
+    WHERE p.id = t.position AND p.id = ANY (ARRAY (SELECT position FROM seen))
+      -- the index of open positions would be read from end to end
+      AND CASE WHEN p.status = 'open' THEN p.quantity IS NOT DISTINCT FROM t.held AND p.confirmed = t.was_confirmed ELSE false END
     RETURNING p.ticker
 ), settled AS (
     SELECT todo.* FROM todo
@@ -343,12 +347,11 @@ WITH seen AS (
                SELECT FROM positions p WHERE p.ticker = todo.ticker AND p.status = 'open' OFFSET 0))
 ), ended AS (
     UPDATE attempts a
-    SET ended_at = clock_timestamp(), outcome = 'delivered', booked = 'delivered', http_status = seen.http_status, error = NULL,
-        error_code = NULL, error_params = NULL, response = seen.response
-    FROM seen
-    WHERE a.id = seen.attempt AND a.id = ANY ($1)
-      AND (seen.attempt IN (SELECT attempt FROM settled)
-           OR EXISTS (SELECT FROM signals s WHERE s.id = seen.signal AND s.status = 'forwarded' OFFSET 0))
+    SET ended_at = clock_timestamp(), outcome = 'delivered', booked = 'delivered', http_status = found.http_status, error = NULL,
+        error_code = NULL, error_params = NULL, response = found.response
+    FROM found
+    WHERE a.id = found.attempt AND a.id = ANY (ARRAY (SELECT attempt FROM seen))
+      AND (found.is_forwarded OR found.attempt IN (SELECT attempt FROM settled))
     RETURNING a.id, a.destination
 ), recovered AS (
     UPDATE destinations SET probe_at = NULL, failed_probes = 0
@@ -356,26 +359,25 @@ WITH seen AS (
     RETURNING destination
 ), done AS (
     UPDATE signals s
-    SET status = 'forwarded', status_at = clock_timestamp(), reason = $16, reason_code = 'delivered', reason_params = '{}',
+    SET status = 'forwarded', status_at = clock_timestamp(), reason = $2, reason_code = 'delivered', reason_params = '{}',
         claim_id = NULL, lease_until = NULL, not_before = NULL
     FROM settled
-    WHERE s.id = settled.signal AND s.id = ANY ($2) AND s.status <> 'forwarded'
+    WHERE s.id = settled.signal AND s.id = ANY (ARRAY (SELECT signal FROM seen)) AND s.status <> 'forwarded'
     RETURNING s.id, s.ticker, s.received_at, settled.http_status, settled.change
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
-    SELECT id, 'forwarded', $16, 'delivered', '{}', jsonb_build_object('http_status', http_status, 'position', change)
+    SELECT id, 'forwarded', $2, 'delivered', '{}', jsonb_build_object('http_status', http_status, 'position', change)
     FROM done
 )
-SELECT seen.signal AS id, done.id IS NOT NULL AS is_done,
-       ended.id IS NULL AND EXISTS (SELECT FROM attempts a WHERE a.id = seen.attempt OFFSET 0) AS is_stale, done.change AS position,
-       extract(epoch FROM clock_timestamp() - done.received_at)::float8 AS age_seconds,
+SELECT found.signal AS id, done.id IS NOT NULL AS is_done, ended.id IS NULL AND found.is_stored IS NOT NULL AS is_stale,
+       done.change AS position, extract(epoch FROM clock_timestamp() - done.received_at)::float8 AS age_seconds,
        EXISTS (
            SELECT FROM unfinished_signals n WHERE n.ticker = done.ticker AND n.is_pending OFFSET 0)
            OR EXISTS (SELECT FROM recovered) AS has_more_due,
        EXISTS (SELECT FROM recovered) AS has_closed_circuit
-FROM seen
-LEFT JOIN done ON done.id = seen.signal
-LEFT JOIN ended ON ended.id = seen.attempt
+FROM found
+LEFT JOIN done ON done.id = found.signal
+LEFT JOIN ended ON ended.id = found.attempt
 
 -- name: read_ended_attempt
 -- $1 attempt. No row while it is open. `is_newest`: no other order of its ticker has ended since.

@@ -12,7 +12,7 @@ from app.orders.clock_watch import LONGEST_LEASE_SECONDS, ClockWatch
 from app.orders.destination_state import refresh_destination_state
 from app.orders.outbox import lease_seconds
 from app.orders.outcomes import Outcomes, reason_of, record_unknown, reject_orphans
-from app.orders.policy import RetryUnknown, next_status
+from app.orders.policy import next_status
 from app.orders.transport import Answer
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import DecisionResult, Outcome, SignalType, Status
@@ -100,13 +100,13 @@ async def recover(context: AppContext) -> int:
 
     Passes over attempts whose outcome this process knows: it is stored as soon as the database accepts it.
     """
-    config = context.config.webhook.retry_unknown
+    retry_unknown = context.config.webhook.retry_unknown
     answer = Answer(Outcome.UNKNOWN, error=Reason(ReasonCode.SENDER_DIED))
     tickers: list[str] = []
     async with context.pool.acquire() as connection, connection.transaction():
         abandoned = await repository.lock_abandoned(connection, known=list(context.known_outcomes))
         for attempt in abandoned:
-            status = next_status(answer.outcome, attempt.type, RetryUnknown(config.buy, config.sell))
+            status = next_status(answer.outcome, attempt.type, retry_unknown)
             change = await repository.record_undelivered(
                 connection,
                 attempt=attempt.attempt,

@@ -10,6 +10,7 @@ from app.db.pool import Connection
 from app.errors import ConflictError
 from app.orders import repository
 from app.orders.repository import DeadLetter, DeadStatus
+from app.signals.refusals import RefusalCode
 
 MOST_AT_ONCE = 500
 
@@ -40,13 +41,6 @@ class Replay(BaseModel):
     replayed: int
 
 
-class CountChangedError(ConflictError):
-    """The confirmed count differs from the current one."""
-
-    def __init__(self, confirmed: int, found: int) -> None:
-        super().__init__(f"the count has changed from {confirmed} to {found}: check it and confirm again")
-
-
 async def page(
     connection: Connection, *, limit: int, cursor: int | None, status: DeadStatus | None, ticker: str | None
 ) -> DeadLetterPage:
@@ -66,7 +60,7 @@ async def replay(
     Runs in the caller's transaction. Each signal gets a new age and a new round: its webhook-id is `<id>.r2`.
 
     Raises:
-        CountChangedError: another number was confirmed.
+        ConflictError: another number was confirmed.
     """
     await repository.lock_approvals_exclusive(connection)
     found = await repository.read_replay_candidates(
@@ -77,7 +71,7 @@ async def replay(
     if confirmed is None:
         return Replay(count=len(free), blocked=blocked, replayed=0)
     if confirmed != len(free):
-        raise CountChangedError(confirmed, len(free))
+        raise ConflictError(RefusalCode.COUNT_CHANGED, confirmed=confirmed, found=len(free))
     replayed = await repository.start_round(
         connection, ids=free, buy_seconds=max_age.buy, other_seconds=max_age.sell
     )

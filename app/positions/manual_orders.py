@@ -14,6 +14,7 @@ from app.positions import repository
 from app.positions.repository import Closed, PlacedOrder, Position
 from app.runtime.ids import new_id
 from app.signals.alert import read_fields, spell_ticker
+from app.signals.refusals import RefusalCode
 from app.signals.statuses import SignalType
 from app.signals.tickers import fold
 
@@ -28,27 +29,6 @@ class OrdersPlaced(BaseModel):
     queued: int
     orders: list[PlacedOrder]
     already: list[PlacedOrder]
-
-
-class NoSuchPositionError(NoSuchError):
-    """There is no position of that id."""
-
-    def __init__(self) -> None:
-        super().__init__("there is no such position: GET /admin/positions lists the open ones")
-
-
-class PositionClosedError(ConflictError):
-    """The position is not open any more."""
-
-    def __init__(self, ticker: str) -> None:
-        super().__init__(f"the position in {ticker} is closed already")
-
-
-class PositionConfirmedError(ConflictError):
-    """The position is known to be open."""
-
-    def __init__(self, ticker: str) -> None:
-        super().__init__(f"the position in {ticker} is confirmed: mark it closed with a reason instead")
 
 
 async def sell(connection: Connection, ticker: str, max_age_seconds: int) -> OrdersPlaced:
@@ -67,7 +47,7 @@ async def close(connection: Connection, position_id: UUID, max_age_seconds: int)
     """Place the order that closes a position, unless a pending order closes it already.
 
     Raises:
-        NoSuchPositionError, PositionClosedError: there is nothing to close.
+        NoSuchError, ConflictError: there is nothing to close.
     """
     await lock_approvals_exclusive(connection)
     position = await repository.open_position(connection, position_id=position_id)
@@ -99,7 +79,7 @@ async def mark_closed(connection: Connection, position_id: UUID, reason: str) ->
     """Mark a position as closed that was closed elsewhere; no order is placed.
 
     Raises:
-        NoSuchPositionError, PositionClosedError: there is nothing to close.
+        NoSuchError, ConflictError: there is nothing to close.
     """
     closed = await repository.mark_closed(connection, position_id=position_id, reason=reason)
     if closed is None:
@@ -111,7 +91,7 @@ async def confirm(connection: Connection, position_id: UUID) -> Position:
     """Confirm that a position is open at the broker: the outcome of its last order was unknown.
 
     Raises:
-        NoSuchPositionError, PositionClosedError: there is nothing to confirm.
+        NoSuchError, ConflictError: there is nothing to confirm.
     """
     await repository.confirm(connection, position_id=position_id)
     position = await repository.open_position(connection, position_id=position_id)
@@ -124,15 +104,14 @@ async def dismiss(connection: Connection, position_id: UUID) -> Closed:
     """Close an unconfirmed position that is not open at the broker; no order is placed.
 
     Raises:
-        NoSuchPositionError, PositionClosedError: there is nothing to dismiss.
-        PositionConfirmedError: the position is confirmed.
+        NoSuchError, ConflictError: there is nothing to dismiss, or the position is confirmed.
     """
     closed = await repository.mark_closed(
         connection, position_id=position_id, reason=_DISMISSED, only_unconfirmed=True
     )
     if closed is None:
         if position := await repository.open_position(connection, position_id=position_id):
-            raise PositionConfirmedError(position.ticker)
+            raise ConflictError(RefusalCode.POSITION_CONFIRMED, ticker=position.ticker)
         raise await _why_not_open(connection, position_id)
     return closed
 
@@ -170,4 +149,6 @@ async def _place(
 
 async def _why_not_open(connection: Connection, position_id: UUID) -> RefusedError:
     ticker = await repository.ticker_of_position(connection, position_id=position_id)
-    return NoSuchPositionError() if ticker is None else PositionClosedError(ticker)
+    if ticker is None:
+        return NoSuchError(RefusalCode.NO_POSITION)
+    return ConflictError(RefusalCode.POSITION_CLOSED, ticker=ticker)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Request
-from pydantic import AfterValidator, BaseModel, StringConstraints
+from pydantic import BaseModel, StringConstraints
 
 from app.audit import repository as audit_log
 from app.positions import manual_orders, repository
@@ -16,6 +16,7 @@ from app.web.dependencies import (
     CurrentActor,
     Database,
     Reading,
+    Storable,
     TypedTicker,
     context_of,
     signed_in,
@@ -30,12 +31,6 @@ _NOT_OPEN: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "No such position"},
     409: {"model": Problem, "description": "The position is closed already, or confirmed"},
 }
-
-
-def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain NUL")
-    return text
 
 
 class SellIndividual(BaseModel):
@@ -54,11 +49,7 @@ class MarkClosed(BaseModel):
     """Which position was closed elsewhere, and the reason to record."""
 
     position_id: UUID
-    reason: Annotated[
-        str,
-        StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
-        AfterValidator(_storable),
-    ]
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), Storable]
 
 
 class OpenPositions(BaseModel):

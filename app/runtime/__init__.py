@@ -1,1 +1,1 @@
-"""What every part of the process uses; it knows neither database nor configuration."""
+"""Building blocks of the process that need neither database nor configuration."""

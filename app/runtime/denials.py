@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 Kind = Literal[
     "webhook_secret",
+    "webhook_address",
     "webhook_path",
     "webhook_method",
     "webhook_body",
@@ -28,9 +29,9 @@ Kind = Literal[
     "sign_in",
     "websocket",
 ]
-"""What was refused: an alert with a wrong or missing secret, to a misspelt path, by another method than POST,
-or with a body that was too large or did not come; what is not valid HTTP; a wrong token as a header, at the
-sign-in, or for the live updates."""
+"""What was refused: an alert with a wrong or missing secret, from an address that its source does not allow,
+to a misspelt path, by another method than POST, or with a body that was too large or did not come; what is
+not valid HTTP; a wrong token as a header, at the sign-in, or for the live updates."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 QUIET_SECONDS = 900.0  # an episode, and its alarm with it, ends after so long without another one
@@ -41,6 +42,7 @@ UNKNOWN_ADDRESS = "unknown"
 
 _EVENTS: dict[Kind, str] = {
     "webhook_secret": "posts with a wrong or missing secret were refused",
+    "webhook_address": "posts from an address that their source does not allow were refused",
     "webhook_path": "posts to a wrong path were refused; the webhook is /webhook/in",
     "webhook_method": "requests to the webhook by another method than POST were refused",
     "webhook_body": "posts with an incomplete or too large body were refused",

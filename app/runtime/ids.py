@@ -1,4 +1,4 @@
-"""Ids that grow with time, so that what came together lies together in every index (RFC 9562, version 7).
+"""Ids that grow with time, so that rows of one time are neighbours in every index (RFC 9562, version 7).
 
 A module of its own: several packages create ids and share nothing else.
 """

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Queues:
-    """Signals that wait for a decision (`received`) and for delivery (`approved`, with those on the way).
+    """Signals that wait for a decision (`received`) and for delivery (`approved`, with those being sent).
 
-    A second old, ten when counting is slow; intake adds what it commits meanwhile, decisions take off what
-    they end. `oldest_*` in seconds, 0 when nothing waits. `at_risk` counts what needs a person, by code of
-    the alarm.
+    The counts are one second old, ten if counting is slow. Meanwhile intake adds what it commits, and
+    decisions subtract what they end. `oldest_*` in seconds, 0 when nothing waits. `at_risk` counts what needs
+    a person, by code of the alarm.
     """
 
     received: int = 0
@@ -21,11 +21,11 @@ class Queues:
     _decided: int = 0
 
     def count_decided(self, signals: int) -> None:
-        """Take decided signals off at once: the next sample may be seconds away."""
+        """Subtract decided signals at once: the next sample may be seconds away."""
         self.received = max(0, self.received - signals)
         self._decided += signals
 
-    def take_sample(self, received: int, decided_before: int) -> None:
+    def apply_sample(self, received: int, decided_before: int) -> None:
         """Replace the count by one from the database, without what was decided since `decided_before`."""
         self.received = max(0, received - (self._decided - decided_before))
 

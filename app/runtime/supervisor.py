@@ -19,7 +19,7 @@ _BACKOFF_FIRST, _BACKOFF_LIMIT, _RAN_WELL_SECONDS = 0.1, 5.0, 10.0
 
 Run = Callable[[], Awaitable[None]]
 
-# What the work is done for: a worker's name, where the supervisor has set it.
+# The name of the worker that the current task belongs to; tasks of requests have the default.
 acting_for: ContextVar[str] = ContextVar("acting_for", default="a request")
 
 
@@ -76,7 +76,7 @@ class Supervisor:
         return partial(self.beat, name)
 
     def beat(self, name: str) -> None:
-        """Say that the worker is alive: once a turn, and at least every 30 s while it waits for something."""
+        """Record a heartbeat of the worker. Due once a turn, and at least every 30 s while it waits."""
         worker = self._workers[name]
         worker.beat_at = time.monotonic()
         worker.beats += 1

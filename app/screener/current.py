@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.context import AppContext
 from app.db.pool import Connection
 from app.screener import repository
+from app.signals.reasons import Reason
 
 
 class TopN(BaseModel):
@@ -15,7 +16,10 @@ class TopN(BaseModel):
     `error` says why the latest refresh failed, empty if it did not.
     """
 
-    model_config = ConfigDict(json_schema_serialization_defaults_required=True)  # an answer has them all
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        json_schema_serialization_defaults_required=True,  # an answer has them all
+    )
 
     strategy: str | None = None
     source: str | None = None
@@ -25,6 +29,7 @@ class TopN(BaseModel):
     max_age_seconds: int | None = None
     fresh: bool = False
     error: str = ""
+    failure: Reason | None = Field(default=None, exclude=True)  # the same as a code
 
 
 async def current_top_n(context: AppContext, connection: Connection) -> TopN:
@@ -32,9 +37,8 @@ async def current_top_n(context: AppContext, connection: Connection) -> TopN:
     strategy = context.config.finviz.active_strategy
     found = await repository.current_list(connection, strategy=strategy.name)
     if found is None:
-        return TopN(
-            strategy=strategy.name, error=await repository.last_error(connection, strategy=strategy.name)
-        )
+        failure = await repository.last_error(connection, strategy=strategy.name)
+        return TopN(strategy=strategy.name, error=str(failure or ""), failure=failure)
     return TopN(
         strategy=found.strategy,
         source=found.source,
@@ -43,5 +47,6 @@ async def current_top_n(context: AppContext, connection: Connection) -> TopN:
         age_seconds=round(found.age_seconds, 1),
         max_age_seconds=found.max_age_seconds,
         fresh=found.is_fresh or context.config.system.engine_paused,  # frozen on purpose
-        error=found.error,
+        error=str(found.error or ""),
+        failure=found.error,
     )

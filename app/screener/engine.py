@@ -15,10 +15,12 @@ from app.db.pool import connect
 from app.screener import repository
 from app.screener.pace import Pace, backoff_seconds
 from app.screener.parsing.parser import Parser
-from app.screener.probation import AGREEING_REFRESHES, ON_PROBATION, Candidate, difference, next_candidate
+from app.screener.probation import AGREEING_REFRESHES, ListCandidate, difference, next_candidate
 from app.screener.providers import BlockedError, Found, ProviderError, Request, provider_of
 from app.screener.providers.finviz import open_client
 from app.screener.repository import NewList
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
 
 if TYPE_CHECKING:
     import asyncpg
@@ -90,8 +92,8 @@ class Engine:
         self._parser = parser
         self._last_strategy: Strategy | None = None
         self._due_at = 0.0
-        self._last_error = ""
-        self._candidate: Candidate | None = None
+        self._last_error: Reason | None = None
+        self._candidate: ListCandidate | None = None
         self._is_after_pause = False
         self._blocked_in_a_row = 0
         self._backoff_until = 0.0
@@ -135,7 +137,7 @@ class Engine:
             kind, tickers = await provider.fetch(self._request(strategy))
             found = Found(kind, tickers[: strategy.top_n])
         except ProviderError as error:
-            await self._reject(strategy, f"{error}{self._back_off(error)}", max_age_seconds)
+            await self._reject(strategy, self._back_off(error), max_age_seconds)
             return
         self._blocked_in_a_row = 0
         if reason := await self._probation_reason(strategy, found, ages=provider.ages):
@@ -156,8 +158,8 @@ class Engine:
             allow_other_hosts=self._context.config.finviz.allow_other_hosts,
         )
 
-    async def _probation_reason(self, strategy: Strategy, found: Found, *, ages: bool) -> str:
-        """Return why the list is on probation, empty if it is not. An operator's own list never is."""
+    async def _probation_reason(self, strategy: Strategy, found: Found, *, ages: bool) -> Reason | None:
+        """Return why the list is on probation, None if it is not. An operator's own list never is."""
         current = await repository.current_list(self._connection, strategy=strategy.name)
         is_comparable = (
             ages
@@ -169,10 +171,11 @@ class Engine:
         before = current.tickers if is_comparable and current is not None else None
         self._candidate = next_candidate(found.tickers, before, self._candidate)
         if self._candidate is None or before is None:
-            return ""
-        return (
-            f"{ON_PROBATION}: {difference(found.tickers, before):.0%} of the list has changed; "
-            f"it becomes current when {AGREEING_REFRESHES - self._candidate.agreed} more refreshes agree"
+            return None
+        return Reason(
+            RefusalCode.PROBATION,
+            share=f"{difference(found.tickers, before):.0%}",
+            count=AGREEING_REFRESHES - self._candidate.agreed,
         )
 
     async def _accept(self, strategy: Strategy, found: Found, max_age_seconds: int | None) -> None:
@@ -186,7 +189,7 @@ class Engine:
                 tickers=len(found.tickers),
                 changed=changed,
             )
-        self._last_error = ""
+        self._last_error = None
         metrics.REFRESHES.labels("ok" if changed else "unchanged").inc()
         # Also for an unchanged list: buys may have waited because it was stale.
         self._context.wakeups.notify("received", "changed")
@@ -205,23 +208,23 @@ class Engine:
                 )
         return not is_renewed
 
-    def _back_off(self, error: ProviderError) -> str:
-        """Back off from a site that blocked us; return what the stored reason says of it."""
+    def _back_off(self, error: ProviderError) -> Reason:
+        """Back off from a site that blocked us; return the reason to store, which says so."""
         if not isinstance(error, BlockedError):
-            return ""
+            return error.reason
         self._blocked_in_a_row += 1
         seconds = backoff_seconds(self._blocked_in_a_row, error.retry_after)
         self._backoff_until = time.monotonic() + seconds
-        return f"; next request in {seconds:.0f} s"
+        return Reason(RefusalCode.BACKING_OFF, reason=error.reason, seconds=f"{seconds:.0f}")
 
     async def _reject(
-        self, strategy: Strategy, error: str, max_age_seconds: int | None, *, result: str = "failed"
+        self, strategy: Strategy, error: Reason, max_age_seconds: int | None, *, result: str = "failed"
     ) -> None:
         await repository.record_failure(
             self._connection, strategy=strategy.name, error=error, max_age_seconds=max_age_seconds
         )
         metrics.REFRESHES.labels(result).inc()
         if error != self._last_error:  # one log line for a repeated error, not one each refresh
-            log.warning("refresh failed; the last good list stays", strategy=strategy.name, error=error)
+            log.warning("refresh failed; the last good list stays", strategy=strategy.name, error=str(error))
         self._last_error = error
         self._context.wakeups.notify("changed")

@@ -7,6 +7,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
+
 SPACING_SECONDS = 0.5
 PER_MINUTE = 59
 ROWS_A_PAGE = 20
@@ -41,20 +44,24 @@ def is_export(url: str) -> bool:
         return False
 
 
-def too_often(url: str, *, top_n: int, refresh_interval_sec: int) -> str:
-    """Return why a strategy would exceed the pace of requests; empty when it would not. Pure.
+def too_often(url: str, *, top_n: int, refresh_interval_sec: int) -> Reason | None:
+    """Return why a strategy would exceed the pace of requests; None when it would not. Pure.
 
     Checked when a strategy is saved. A refresh that takes longer than its interval is only late.
     """
     if not url.lower().startswith(("https:", "http:")):
-        return ""
+        return None
     pages = 1 if is_export(url) else math.ceil(top_n / ROWS_A_PAGE)
     if pages * 60 <= PER_MINUTE * refresh_interval_sec:
-        return ""
+        return None
     needed = math.ceil(pages * 60 / PER_MINUTE)
-    return (
-        f"top_n {top_n} is {pages} pages every {refresh_interval_sec} s, and {PER_MINUTE} requests a minute "
-        f"are allowed: set refresh_interval_sec to {needed} or more, or a smaller top_n"
+    return Reason(
+        RefusalCode.TOO_OFTEN,
+        top_n=top_n,
+        pages=pages,
+        seconds=refresh_interval_sec,
+        most=PER_MINUTE,
+        needed=needed,
     )
 
 

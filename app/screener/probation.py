@@ -6,13 +6,12 @@ A page that is broken, or made for another client, may well contain tickers: oth
 from collections.abc import Sequence
 from typing import NamedTuple
 
-ON_PROBATION = "on probation"  # the stored reason of such a refresh begins with it
 SUSPECT_SHARE = 0.8
 AGREEING_REFRESHES = 3
 _AGREEING_SHARE = 0.2  # a live list changes a little between two refreshes
 
 
-class Candidate(NamedTuple):
+class ListCandidate(NamedTuple):
     """A list on probation: its newest version, and how many refreshes in a row agreed on it."""
 
     tickers: tuple[str, ...]
@@ -26,8 +25,8 @@ def difference(one: Sequence[str], other: Sequence[str]) -> float:
 
 
 def next_candidate(
-    found: Sequence[str], current: Sequence[str] | None, candidate: Candidate | None
-) -> Candidate | None:
+    found: Sequence[str], current: Sequence[str] | None, candidate: ListCandidate | None
+) -> ListCandidate | None:
     """Return the candidate for the next refresh; None when the list that was found is accepted.
 
     `current`: the fresh list of the same strategy, None where there is none to compare with.
@@ -36,4 +35,4 @@ def next_candidate(
         return None
     agrees = candidate is not None and difference(found, candidate.tickers) <= _AGREEING_SHARE
     agreed = candidate.agreed + 1 if candidate is not None and agrees else 1
-    return None if agreed >= AGREEING_REFRESHES else Candidate(tuple(found), agreed)
+    return None if agreed >= AGREEING_REFRESHES else ListCandidate(tuple(found), agreed)

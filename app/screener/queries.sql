@@ -11,7 +11,7 @@ SELECT l.strategy, l.source, l.tickers, l.fetched_at, l.max_age_seconds,
        extract(epoch FROM statement_timestamp() - l.fetched_at)::float8 AS age_seconds,
        l.max_age_seconds IS NULL
            OR (l.fetched_at > statement_timestamp() - make_interval(secs => l.max_age_seconds) AND l.fetched_at <= clock_timestamp()) AS is_fresh,
-       coalesce(r.error, '') AS error
+       coalesce(r.error, '') AS error, r.error_code, r.error_params
 FROM top_n_lists l
 LEFT JOIN screener_refreshes r USING (strategy)
 WHERE l.strategy = $1
@@ -20,7 +20,7 @@ LIMIT 1
 
 -- name: last_error
 -- $1 strategy. Why its latest refresh failed, empty if it did not; no row before the first one.
-SELECT error FROM screener_refreshes WHERE strategy = $1
+SELECT error, error_code, error_params FROM screener_refreshes WHERE strategy = $1
 
 -- name: renew_list
 -- $1 strategy, $2 source, $3 maximum age in seconds, $4 tickers. No row unless the current list is exactly this one.
@@ -53,14 +53,15 @@ INSERT INTO screener_refreshes (strategy, error) VALUES ($1, '')
 ON CONFLICT (strategy) DO UPDATE SET at = clock_timestamp(), error = ''
 
 -- name: record_failure
--- $1 strategy, $2 error, $3 maximum age in seconds. The current list ages by the rules of the source that is configured
+-- $1 strategy, $2 maximum age in seconds, $3 error, $4 its code, $5 its parameters. The current list ages by the rules of the source that is configured
 -- now: a list from `list:` must become stale once the strategy reads Finviz.
 WITH aged AS (
-    UPDATE top_n_lists SET max_age_seconds = $3
-    WHERE id = (SELECT max(id) FROM top_n_lists WHERE strategy = $1) AND max_age_seconds IS DISTINCT FROM $3
+    UPDATE top_n_lists SET max_age_seconds = $2
+    WHERE id = (SELECT max(id) FROM top_n_lists WHERE strategy = $1) AND max_age_seconds IS DISTINCT FROM $2
 )
-INSERT INTO screener_refreshes (strategy, error) VALUES ($1, $2)
-ON CONFLICT (strategy) DO UPDATE SET at = clock_timestamp(), error = excluded.error
+INSERT INTO screener_refreshes (strategy, error, error_code, error_params) VALUES ($1, $3, $4, $5)
+ON CONFLICT (strategy) DO UPDATE
+SET at = clock_timestamp(), error = excluded.error, error_code = excluded.error_code, error_params = excluded.error_params
 
 -- name: request_refresh
 -- $1 strategy. The refresher looks for requests every second.

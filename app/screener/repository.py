@@ -6,10 +6,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
+from app.signals.reasons import Reason, stored_reason
 
 _SQL = load("app.screener")
 
@@ -18,7 +19,7 @@ _SQL = load("app.screener")
 class TopNList:
     """A strategy's current list, rank 1 first.
 
-    `max_age_seconds`: None for a list that never becomes stale. `error`: why the latest refresh failed, empty
+    `max_age_seconds`: None for a list that never becomes stale. `error`: why the latest refresh failed, None
     if it did not.
     """
 
@@ -29,7 +30,7 @@ class TopNList:
     age_seconds: float
     max_age_seconds: int | None
     is_fresh: bool
-    error: str
+    error: Reason | None
 
 
 class NewList(NamedTuple):
@@ -53,12 +54,21 @@ async def try_lock_refresher(connection: Connection) -> bool:
 async def current_list(connection: Connection | Pool, *, strategy: str) -> TopNList | None:
     """Return the strategy's current list; None before its first good refresh."""
     row = await connection.fetchrow(_SQL["current_list"], strategy)
-    return None if row is None else TopNList(**{**row, "tickers": tuple(row["tickers"])})
+    if row is None:
+        return None
+    values = {**row, "tickers": tuple(row["tickers"])}
+    error = _error(*(values.pop(name) for name in ("error", "error_code", "error_params")))
+    return TopNList(**values, error=error)
 
 
-async def last_error(connection: Connection | Pool, *, strategy: str) -> str:
-    """Return why the strategy's latest refresh failed; empty if it did not, or before the first one."""
-    return await connection.fetchval(_SQL["last_error"], strategy) or ""
+async def last_error(connection: Connection | Pool, *, strategy: str) -> Reason | None:
+    """Return why the strategy's latest refresh failed; None if it did not, or before the first one."""
+    row = await connection.fetchrow(_SQL["last_error"], strategy)
+    return None if row is None else _error(*row)
+
+
+def _error(text: str, code: str | None, parameters: dict[str, Any] | None) -> Reason | None:
+    return stored_reason(text, code, parameters) if text else None
 
 
 async def renew_list(connection: Connection | Pool, *, accepted: NewList) -> bool:
@@ -82,10 +92,10 @@ async def record_success(connection: Connection | Pool, *, strategy: str) -> Non
 
 
 async def record_failure(
-    connection: Connection | Pool, *, strategy: str, error: str, max_age_seconds: int | None
+    connection: Connection | Pool, *, strategy: str, error: Reason, max_age_seconds: int | None
 ) -> None:
     """Record that the strategy's latest refresh failed now. Its current list stays, with this maximum age."""
-    await connection.execute(_SQL["record_failure"], strategy, error, max_age_seconds)
+    await connection.execute(_SQL["record_failure"], strategy, max_age_seconds, *error.columns())
 
 
 async def request_refresh(connection: Connection | Pool, *, strategy: str) -> datetime:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from app.audit import repository as audit_log
 from app.errors import ConflictError
 from app.screener import repository
+from app.signals.refusals import RefusalCode
 from app.web.dependencies import REFUSALS, CurrentActor, Database, context_of, signed_in
 from app.web.problems import Problem
 
@@ -33,7 +34,7 @@ async def manual_refresh(request: Request, connection: Database, actor: CurrentA
     action, target = "engine.manual-refresh", strategy.name
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
         if config.system.engine_paused:
-            raise ConflictError("the engine is paused, so its list stays as it is: resume it first")
+            raise ConflictError(RefusalCode.ENGINE_PAUSED)
         requested_at = await repository.request_refresh(connection, strategy=target)
         await audit_log.record(connection, actor, action, target=target)
     return RefreshAsked(strategy=strategy.name, requested_at=requested_at)

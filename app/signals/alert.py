@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.signals.fields import Fields, decode_text, read_number, read_text, shown
+from app.signals.fields import Fields, decode_string, decode_text, read_number, read_text, shown
 from app.signals.reading import Intent, Reading, read
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import SignalType
 from app.signals.tickers import fold, is_ticker, without_exchange
 
+BODY_LIMIT = 64 * 1024  # bytes of an alert
 SECRET_FIELD = "secret"  # noqa: S105  # the name of a field
 _SENDER_ID_LENGTH = 500
 _SHOWN_TICKER_LENGTH = 100  # longer than a secret that is masked in it
@@ -24,9 +25,9 @@ _STRING = rb'"(?:[^"\\]|\\.)*"'
 _NAME = re.compile(rb"[, \t\r\n]*(" + _STRING + rb")" + _WHITESPACE + rb":" + _WHITESPACE)
 _SCALAR = re.compile(_STRING + rb"|[^{\[\]},\" \t\r\n]+")
 _BRACKETS = re.compile(_STRING + rb"|[{}\[\]]")
+_PLACE = re.compile(r"\(byte (\d+)\)")
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_string = msgspec.json.Decoder(str).decode
 
 
 class BadAlertError(Exception):
@@ -87,7 +88,7 @@ def read_fields(body: bytes) -> dict[str, bytes]:
     except msgspec.ValidationError as error:
         raise BadAlertError(ReasonCode.BODY_NOT_OBJECT) from error
     except msgspec.DecodeError as error:
-        raise BadAlertError(ReasonCode.BODY_NOT_JSON, why=str(error)) from error
+        raise BadAlertError(ReasonCode.BODY_NOT_JSON, why=_place_of(error, body)) from error
 
 
 def read_alert(body: bytes, fields: Fields) -> Alert:
@@ -157,7 +158,7 @@ def members(body: bytes) -> Iterator[Member]:
     while found := _NAME.match(body, position):
         scalar = _SCALAR.match(body, found.end())
         position = scalar.end() if scalar else _end_of_nested(body, found.end())
-        yield Member(_decode_string(found[1]), found.start(1), found.end(), position)
+        yield Member(decode_string(found[1]), found.start(1), found.end(), position)
 
 
 def remove_members(body: bytes, name: str) -> bytes:
@@ -170,6 +171,12 @@ def remove_members(body: bytes, name: str) -> bytes:
     parts = [body[spans[index].start : spans[index + 1].start] for index in kept[:-1]]
     parts += [body[spans[index].start : spans[index].end] for index in kept[-1:]]
     return b"".join([body[: spans[0].start], *parts, body[spans[-1].end :]])
+
+
+def _place_of(error: msgspec.DecodeError, body: bytes) -> str:
+    """Return where the body is not JSON, or where a truncated one ends; no words of msgspec's are shown."""
+    found = _PLACE.search(str(error))
+    return f"byte {found[1] if found else len(body)}"
 
 
 def _end_of_nested(body: bytes, start: int) -> int:

@@ -4,9 +4,10 @@
 Fails open: for an exit, what may be open counts as open.
 """
 
+from collections.abc import Iterable
 from decimal import Context, Decimal
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 from app.signals.reading import ENTRIES, MAY_COVER, Intent, Quantity, Reading, Sentiment, Unit
 from app.signals.reasons import Reason, ReasonCode
@@ -52,38 +53,51 @@ class PendingOrder(NamedTuple):
 
 
 class Book(NamedTuple):
-    """The position by the orders with a known outcome, and the unfinished orders in order of arrival.
+    """The position by the orders with a known outcome, and what the unfinished orders make of it.
 
-    `last_exit_sentiment` is that of the ticker's last finished exit.
+    `projected` is the position once every decided pending order is delivered. `last_exit_sentiment` is that
+    of the ticker's last exit, pending or finished.
     """
 
     position: Position | None = None
-    pending: tuple[PendingOrder, ...] = ()
+    projected: Position | None = None
+    has_pending_entry: bool = False
     last_exit_sentiment: Sentiment | None = None
 
-    @property
-    def projected(self) -> Position | None:
-        """The position once every decided pending order is delivered."""
-        position = self.position
-        for order in self.pending:
-            if order.is_decided:
-                position = apply(order.terms, Outcome.DELIVERED, position)
-        return position
+    @classmethod
+    def of(
+        cls,
+        position: Position | None = None,
+        pending: Iterable[PendingOrder] = (),
+        last_exit_sentiment: Sentiment | None = None,
+    ) -> Self:
+        """Return the book of a position and the orders pending on it, in order of arrival."""
+        book = cls(position, position, last_exit_sentiment=last_exit_sentiment)
+        for order in pending:
+            book = book.followed_by(order)
+        return book
+
+    def followed_by(self, order: PendingOrder) -> Self:
+        """Return the book with one more pending order."""
+        projected, sentiment = self.projected, self.last_exit_sentiment
+        if order.is_decided:
+            projected = apply(order.terms, Outcome.DELIVERED, projected)
+        if order.terms.intent in _EXITS:
+            sentiment = order.terms.sentiment
+        has_entry = self.has_pending_entry or order.terms.intent in ENTRIES
+        return self._replace(projected=projected, has_pending_entry=has_entry, last_exit_sentiment=sentiment)
 
     @property
     def reason_to_exit(self) -> Reason | None:
         """Why an exit passes: something is, may be or is about to be open. None: it is unmatched."""
         if self.position is not None:
             return _reason_held(self.position)
-        if any(order.terms.intent in ENTRIES for order in self.pending):
-            return Reason(ReasonCode.ITS_BUY_PENDING)
-        return None
+        return Reason(ReasonCode.ITS_BUY_PENDING) if self.has_pending_entry else None
 
     @property
     def follows_reversal(self) -> bool:
-        """Whether the last exit, pending or finished, was to end in a short position."""
-        exits = [order.terms for order in self.pending if order.terms.intent in _EXITS]
-        return (exits[-1].sentiment if exits else self.last_exit_sentiment) is Sentiment.SHORT
+        """Whether the last exit was to end in a short position."""
+        return self.last_exit_sentiment is Sentiment.SHORT
 
 
 class BookRules(NamedTuple):
@@ -107,7 +121,7 @@ class Resolution(NamedTuple):
     is_unmatched: bool = False
 
 
-_EXITS = frozenset({Intent.CLOSE, Intent.REDUCE})
+_EXITS = frozenset({Intent.CLOSE, Intent.REDUCE})  # of resolved orders; `ADJUST` sells nothing
 _HUNDRED = Decimal(100)
 
 
@@ -142,7 +156,7 @@ def resolve_claimed(
     """
     if is_retry_of_unknown:
         rules = rules._replace(duplicate_buys="forward")
-    resolution = resolve(reading, Book(position), rules)
+    resolution = resolve(reading, Book.of(position), rules)
     if decided is Intent.CLOSE and resolution.intent in _EXITS:
         return resolution._replace(intent=Intent.CLOSE)
     if resolution.intent is Intent.ADD and position is not None and not position.is_confirmed:
@@ -153,7 +167,7 @@ def resolve_claimed(
 def is_overtaken(order: PendingOrder, by: Intent) -> bool:
     """Return whether an earlier order ends undelivered because of this exit: entries that have not left.
 
-    No exit waits behind an entry. A `REDUCE` ends none: an entry without a decision it passes.
+    Only a `CLOSE` ends them. A `REDUCE` may leave before an undecided entry, which stays.
     """
     return by is Intent.CLOSE and order.terms.intent in ENTRIES and not order.is_sending
 

@@ -12,13 +12,13 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _DIGITS = 60  # before and after the point: far above any price, far below what `numeric` refuses
 _SHOWN_LENGTH = 40
 
-_decode_string = msgspec.json.Decoder(str).decode
+decode_string = msgspec.json.Decoder(str).decode
 
 
 def decode_text(raw: bytes | None) -> str | None:
     """Return the text of a JSON string; None for any other value or an invalid string."""
     try:
-        return _decode_string(raw) if raw and raw[:1] == b'"' else None
+        return decode_string(raw) if raw and raw[:1] == b'"' else None
     except msgspec.DecodeError:
         return None
 
@@ -42,5 +42,5 @@ def read_number(text: str) -> Decimal | None:
 
 
 def shown(text: str, length: int = _SHOWN_LENGTH) -> str:
-    """Return the beginning of a foreign text, as PostgreSQL can store it."""
+    """Return the beginning of a sender's text; NUL, which PostgreSQL cannot store, is replaced."""
     return text[:length].replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,7 +1,7 @@
 """Read what an alert asks for from its words, sentiment and quantity. Pure.
 
-Decision, position book and outgoing request use the same reading. It knows the alert alone: whether a
-position is open is not its business.
+Decision, position book and outgoing request use the same reading. It reads the alert alone;
+`app.signals.book` then resolves it on the position.
 """
 
 from decimal import Decimal
@@ -15,7 +15,7 @@ from app.signals.statuses import SignalType
 
 
 class Intent(StrEnum):
-    """What an alert asks for."""
+    """What an alert asks for, and from the decision on what its order does."""
 
     OPEN = "open"
     ADD = "add"
@@ -206,7 +206,7 @@ def _read_exit(word: str, fields: Fields) -> Reading:
             remarks += (Reason(ReasonCode.REMARK_NO_QUANTITY),)
         return Reading(Intent.CLOSE, None, word, remarks, sentiment=sentiment)
     if quantity.is_positive:
-        return _read_part(word, quantity, sentiment, remarks)
+        return _read_partial_exit(word, quantity, sentiment, remarks)
     text = shown(read_text(fields.get("quantity")))
     if sentiment is Sentiment.LONG:
         return Reading(None, Reason(ReasonCode.QUANTITY_UNUSABLE, word=text), word, may_be_exit=True)
@@ -214,7 +214,7 @@ def _read_exit(word: str, fields: Fields) -> Reading:
     return Reading(Intent.CLOSE, None, word, remarks)
 
 
-def _read_part(
+def _read_partial_exit(
     word: str, quantity: Quantity, sentiment: Sentiment | None, remarks: tuple[Reason, ...]
 ) -> Reading:
     if sentiment is Sentiment.LONG:

@@ -1,31 +1,20 @@
 """Reasons as a code with parameters, and the English text that is stored with them. Pure.
 
-`signals`, `signal_events`, `destinations` and `refused_posts` store a reason as its text, its code and its
-parameters; an event's details store its remarks so. `app.web.reasons` renders them in the reader's language.
+A row stores a reason as its text, its code and its parameters; an event's details store its remarks so.
+`app.web.reasons` renders them in the reader's language. The codes of refusals are in `app.signals.refusals`.
 """
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from functools import cache
 from itertools import product
 from string import Formatter
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
+
+from app.signals.refusals import Code, RefusalCode
 
 
-class ReasonCode(StrEnum):
-    """Stored codes with their English templates; `reason.<code>` is the key of the other languages' texts.
-
-    A template that is replaced stays as an earlier one: rows and exports of before have its text.
-    """
-
-    english: str
-    earlier: tuple[str, ...]
-
-    def __new__(cls, code: str, english: str, *earlier: str) -> Self:
-        """Return the member; its value is the code alone."""
-        member = str.__new__(cls, code)
-        member._value_, member.english, member.earlier = code, english, earlier
-        return member
+class ReasonCode(Code):
+    """What happens to signals, orders and posts; `reason.<code>` is the key of the other languages' texts."""
 
     # of an alert without an order
     SHORT_SELLING = "short_selling", "{field} is '{word}': short selling is not supported"
@@ -44,6 +33,11 @@ class ReasonCode(StrEnum):
     QUANTITY_UNUSABLE = (
         "quantity_unusable",
         "quantity '{word}' is not a number above 0, and the position should stay open",
+    )
+    # of an entry that its source does not allow
+    TOO_OLD_AT_SOURCE = (
+        "too_old_at_source",
+        "{seconds} s old on arrival by its own time; its source allows {limit} s",
     )
     # of a decision
     NOT_LISTED = "not_listed", "not in the Top-{size}"
@@ -161,6 +155,12 @@ class ReasonCode(StrEnum):
         "remark.closes_all",
         "the quantity is all that is held: closes the whole position",
     )
+    REMARK_TIME = "remark.time", "time '{word}' cannot be read: the age of the alert is not checked"
+    REMARK_NO_TIME = "remark.no_time", "no time in the alert: its age is not checked"
+    REMARK_LATE = (
+        "remark.late",
+        "{seconds} s old on arrival by its own time; its source allows {limit} s, and an exit passes",
+    )
     # of a duplicate
     RESENT = (
         "resent",
@@ -216,6 +216,11 @@ class ReasonCode(StrEnum):
         "wrong_secret",
         "wrong or missing secret: header X-Webhook-Secret, path, ?secret= or field secret",
     )
+    WRONG_ADDRESS = (
+        "wrong_address",
+        "the source of this secret may not post from this address: see allow_from of the source",
+    )
+    OVER_QUOTA = "over_quota", "source {source}: more than {limit} signals within a minute"
     WRONG_PATH = (
         "wrong_path",
         (
@@ -242,10 +247,12 @@ class ReasonCode(StrEnum):
 Parameter: TypeAlias = "str | int | Reason | None"
 
 REMARK_CODES = "remark_codes"  # in an event's details, in the order of the texts `remarks`
-_BY_VALUE: dict[str, ReasonCode] = {code.value: code for code in ReasonCode}
-_DEPTH = 4  # of reasons within reasons; the application writes 3
-# Parameters that hold a reason. An import may have one in any other: its texts would be too many to compare.
-_NESTED = frozenset({"reason", "what"})
+CODES: tuple[Code, ...] = (*ReasonCode, *RefusalCode)
+_BY_VALUE = {code.value: code for code in CODES}
+_DEPTH = 6  # of reasons within reasons: in a refusal file, line, place, value and its kind
+# Parameters that hold a reason, and those that hold one without another in it. A hostile import may nest
+# reasons anywhere: their texts would be too many to compare.
+NESTED, _WORDS = frozenset({"reason", "what"}), frozenset({"given", "kind", "parts", "why"})
 
 
 class Reason:
@@ -253,7 +260,7 @@ class Reason:
 
     __slots__ = ("code", "parameters")
 
-    def __init__(self, code: ReasonCode, /, **parameters: Parameter) -> None:
+    def __init__(self, code: Code, /, **parameters: Parameter) -> None:
         self.code = code
         self.parameters = parameters
 
@@ -305,7 +312,7 @@ def stored_reason(text: str, code: str | None, parameters: Mapping[str, Any] | N
     earlier version may set a new text and leave the code before it. So a code counts only if it renders the
     text, by a template of this version or an earlier one.
     """
-    found = _from_json(code, parameters)
+    found = from_json(code, parameters)
     return found if found is not None and text in found.texts() else Reason(ReasonCode.OTHER, text=text)
 
 
@@ -338,13 +345,15 @@ def templates(*codes: ReasonCode) -> dict[str, str]:
     return {code.value: code.english for code in codes}
 
 
-def _from_json(code: object, parameters: object, depth: int = _DEPTH) -> Reason | None:
+def from_json(code: object, parameters: object, depth: int = _DEPTH) -> Reason | None:
+    """Return the reason of `to_json`; None if it is not one of this version."""
     known = _BY_VALUE.get(code) if isinstance(code, str) else None
     if known is None or not isinstance(parameters, dict) or not depth:
         return None
+    depths = {name: 1 if name in _WORDS else depth - 1 for name in (*NESTED, *_WORDS)}
     values = {
-        name: _from_json(value.get("code"), value.get("params"), depth - 1)
-        if isinstance(value, dict) and name in _NESTED
+        name: from_json(value.get("code"), value.get("params"), depths[name])
+        if isinstance(value, dict) and name in depths
         else value
         for name, value in parameters.items()
     }
@@ -355,7 +364,7 @@ def _from_json(code: object, parameters: object, depth: int = _DEPTH) -> Reason 
     return Reason(known, **values)
 
 
-def names(code: ReasonCode) -> frozenset[str]:
+def names(code: Code) -> frozenset[str]:
     """Return the names of the code's parameters."""
     return _names(code.english)
 

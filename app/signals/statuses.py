@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from msgspec import Struct
+
 
 class Status(StrEnum):
     """A signal's status."""
@@ -16,7 +18,10 @@ class Status(StrEnum):
 
 
 class SignalType(StrEnum):
-    """The type of a signal. Every type except `BUY` closes a position."""
+    """The type of a signal: `BUY` is an entry, every other type an exit.
+
+    An exit closes or reduces a position, or adjusts its orders (`Intent` in `app.signals.reading`).
+    """
 
     BUY = "buy"
     SELL = "sell"
@@ -40,3 +45,14 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # the destination received it and will not execute it
     NOT_TAKEN = "not_taken"  # not accepted: the destination certainly did not execute it
     UNKNOWN = "unknown"  # the destination may have executed it
+
+
+class RetryUnknown(Struct, frozen=True, kw_only=True):
+    """Whether an order whose outcome is unknown is retried, with the same `webhook-id`: the setting.
+
+    A buy that is executed twice costs money, so by default buys are not. A second sell finds nothing left to
+    sell, and a sell that never arrived leaves a position open, so by default sells are.
+    """
+
+    buy: bool
+    sell: bool

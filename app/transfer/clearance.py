@@ -14,16 +14,13 @@ from typing import BinaryIO, TypeVar
 
 from app.config.files import NotWrittenError
 from app.db.pool import Pool
-from app.errors import ConflictError
+from app.errors import ConflictError, file_failure
+from app.signals.refusals import RefusalCode
 from app.transfer import export, importing, repository
 
 _BATCH_SIZE = 500
 _ANY_TIME = datetime(9990, 1, 1, tzinfo=UTC)  # rows stay readable after the clock was set back
 _Result = TypeVar("_Result")
-
-
-class UndeliveredError(ConflictError):
-    """Signals are pending; the message says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +39,12 @@ async def clear(pool: Pool, data_dir: Path) -> Cleared:
     """Dump the signals that have ended, then delete them in small batches.
 
     Raises:
-        UndeliveredError: a signal is undelivered; nothing was deleted.
+        ConflictError: a signal is undelivered; nothing was deleted.
         NotWrittenError: the dump could not be written; nothing was deleted.
     """
     extent = await repository.fetch_extent(pool)
     if extent.undelivered:
-        raise UndeliveredError(
-            f"{extent.undelivered} signals are undelivered: wait until they have ended, then clear"
-        )
+        raise ConflictError(RefusalCode.UNDELIVERED, count=extent.undelivered)
     last_seq, at = extent.last_seq, extent.at
     path = data_dir / "exports" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-clear.csv"
     dumped = await _dump(export.pages(pool, last_seq, at), path)
@@ -80,7 +75,7 @@ async def _dump(pages: AsyncIterator[tuple[int, bytes]], path: Path) -> int:
 
 def _compare(found: int, written: int, path: Path) -> None:
     if found != written:
-        raise NotWrittenError(f"{path} holds {found} of {written} signals: nothing was deleted; try again")
+        raise NotWrittenError(RefusalCode.DUMP_SHORT, file=str(path), found=found, written=written)
 
 
 async def _on_disk(path: Path, work: Callable[..., _Result], *arguments: object) -> _Result:
@@ -88,10 +83,8 @@ async def _on_disk(path: Path, work: Callable[..., _Result], *arguments: object)
     try:
         return await asyncio.to_thread(work, *arguments)
     except OSError as error:
-        raise NotWrittenError(
-            f"{path} cannot be written ({error.strerror}), and nothing was deleted: "
-            "free space in data/, or make the folder writable for the application, and try again"
-        ) from error
+        why = file_failure(error)
+        raise NotWrittenError(RefusalCode.DUMP_NOT_WRITTEN, file=str(path), why=why) from error
 
 
 def _new_file(path: Path) -> BinaryIO:
@@ -109,4 +102,4 @@ def _write(file: BinaryIO, content: bytes) -> None:
 def _rows_in(path: Path) -> int:
     """Count the rows that an import would accept: nothing is deleted unless all can be imported again."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return sum(1 for row in importing.read(file, _ANY_TIME) if row.past is not None)
+        return sum(1 for row in importing.read(file, _ANY_TIME) if row.past)

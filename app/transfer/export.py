@@ -25,6 +25,7 @@ COLUMNS = (
     "body",
     "events",
     "deliveries",
+    "source",
     "imported_at",  # tells the import by which rules the cells are neutralised
 )
 BASE64 = "base64:"  # prefix of a body that is not text, or that begins with this prefix itself

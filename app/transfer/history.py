@@ -13,8 +13,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from app.config.access import SOURCE_LENGTH
+from app.errors import WrongValueError
 from app.signals import tickers
+from app.signals.alert import BODY_LIMIT
 from app.signals.reasons import Reason, ReasonCode
+from app.signals.refusals import RefusalCode
 from app.signals.statuses import Outcome, SignalType, Status
 from app.transfer.export import BASE64
 from app.transfer.repository import ImportedAttempt, ImportedEvent, ImportedSignal
@@ -25,8 +29,8 @@ _FINAL = frozenset({Status.REJECTED, Status.FORWARDED, Status.FAILED, Status.EXP
 _Small = Annotated[int, Meta(ge=1, le=32_767)]
 _Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 _Ticker = Annotated[str, Meta(pattern=rf"^{tickers.CHARACTERS}\Z")]
+_SourceName = Annotated[str, Meta(max_length=SOURCE_LENGTH)]
 _Moment = Annotated[datetime, Meta(tz=True)]
-_BODY_LIMIT = 64 * 1024
 _DETAIL_LIMIT = 256 * 1024
 _DETAIL_DEPTH = 32  # far more than the application writes, far less than a JSON parser refuses
 _PRICE_LENGTH = 4000
@@ -36,22 +40,27 @@ _CLOCK_SKEW = timedelta(minutes=5)  # how far the clock of the exporting host ma
 _EXPIRY_SPAN = timedelta(days=3660)
 _Decoded = TypeVar("_Decoded")
 
-_MOMENT = "must be a time with its offset from UTC, like 2026-11-22T10:00:00Z"
-_OUT_OF_RANGE = "must be from 1970 to 9999"
-_NOT_TEXT = "must be UTF-8 text without NUL"
+_MOMENT = Reason(RefusalCode.MOMENT, example="2026-11-22T10:00:00Z")
+_OUT_OF_RANGE = Reason(RefusalCode.OUT_OF_RANGE, first=1970, last=9999)
+_NOT_TEXT = Reason(RefusalCode.NO_TEXT)
 _ALLOWED = {
-    "id": "must be a UUID",
+    "id": Reason(RefusalCode.UUID),
     "received_at": _MOMENT,
-    "status": "must be received, approved, forwarding, rejected, forwarded, failed or expired",
+    "status": Reason(RefusalCode.STATUS),
     "status_at": _MOMENT,
-    "type": "must be buy, sell, manual_sell, position_close or sell_all",
-    "ticker": "must be 1 to 40 printable characters",
-    "price": "must be a number of a sensible size",
-    "round": "must be a whole number from 1 to 32767",
-    "attempts": "must be a whole number from 0 to 2147483647",
+    "type": Reason(RefusalCode.TYPE),
+    "ticker": Reason(RefusalCode.TICKER),
+    "price": Reason(RefusalCode.PRICE_SIZE),
+    "round": Reason(RefusalCode.WHOLE_NUMBER, low=1, high=32767),
+    "attempts": Reason(RefusalCode.WHOLE_NUMBER, low=0, high=2147483647),
     "expires_at": _MOMENT,
-    "events": "must be a JSON list of events, as an export writes it",
-    "deliveries": "must be a JSON list of attempts, as an export writes it",
+    "source": Reason(
+        RefusalCode.VALUE_LENGTH_AT_MOST,
+        high=SOURCE_LENGTH,
+        parts=Reason(RefusalCode.VALUE_PARTS_CHARACTERS),
+    ),
+    "events": Reason(RefusalCode.EVENTS),
+    "deliveries": Reason(RefusalCode.DELIVERIES),
 }
 
 
@@ -91,6 +100,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     round: _Small = 1
     attempts: _Count = 0
     expires_at: _Moment | None = None
+    source: _SourceName | None = None
 
 
 _CELLS = (*_Row.__struct_fields__, "events", "deliveries")
@@ -113,17 +123,17 @@ def read(cells: Mapping[str, str | None], now: datetime) -> Past:
     """Parse a row of an export by column names; None is an empty cell. `now` is the database's time.
 
     Raises:
-        ValueError: a cell is missing or not valid. Names the column and what is allowed, never the content.
+        WrongValueError: a cell is missing or not valid. Names column and what is allowed, never the content.
     """
     texts = {name: text for name, text in cells.items() if text is not None and name in _CELLS}
     for name, text in texts.items():
         if not storable(text):
-            raise ValueError(f"{name}: {_NOT_TEXT}")
+            raise _bad_cell(name, _NOT_TEXT)
     events = _listed("events", texts.pop("events", None), tuple[_Event, ...])
     attempts = _listed("deliveries", texts.pop("deliveries", None), tuple[_Attempt, ...])
     row = _row(texts)
     if row.type is None and row.status != Status.REJECTED:
-        raise ValueError("type: is required, except for a rejected signal")
+        raise _bad_cell("type", Reason(RefusalCode.TYPE_MISSING))
     latest = now + _CLOCK_SKEW
     received_at = _moment("received_at", row.received_at, latest)
     status_at = _moment("status_at", row.status_at or received_at, latest)
@@ -148,6 +158,7 @@ def read(cells: Mapping[str, str | None], now: datetime) -> Past:
         attempts=row.attempts,
         expires_at=expires_at,
         body=_body(row.body),
+        source=row.source,
     )
     attempt_rows = tuple(
         _attempt(row.id, number, attempt, latest) for number, attempt in enumerate(attempts, 1)
@@ -163,12 +174,12 @@ def storable(text: str) -> bool:
 def _row(texts: Mapping[str, str]) -> _Row:
     for name in REQUIRED:
         if name not in texts:
-            raise ValueError(f"{name}: is required")
+            raise _bad_cell(name, Reason(RefusalCode.VALUE_REQUIRED))
     try:
         return msgspec.convert(dict(texts), _Row, strict=False)
     except (msgspec.ValidationError, ValueError, OverflowError) as error:
         name = _place(error)[1]
-        raise ValueError(f"{name}: {_ALLOWED.get(name, _NOT_TEXT)}") from error
+        raise _bad_cell(name, _ALLOWED.get(name, _NOT_TEXT)) from error
 
 
 def _listed(name: str, text: str | None, kind: type[tuple[_Decoded, ...]]) -> tuple[_Decoded, ...]:
@@ -183,7 +194,7 @@ def _listed(name: str, text: str | None, kind: type[tuple[_Decoded, ...]]) -> tu
             raise _bad_cell(name) from error
         raise _bad_entry(name, entry, field) from error
     except RecursionError as error:
-        raise ValueError(f"{name}: nested too deeply") from error
+        raise _bad_cell(name, Reason(RefusalCode.NESTED)) from error
 
 
 def _place(error: Exception) -> tuple[int | None, str]:
@@ -194,26 +205,26 @@ def _place(error: Exception) -> tuple[int | None, str]:
     return (None if found[1] is None else int(found[1]) + 1), found[2] or ""
 
 
-def _bad_entry(name: str, entry: int, field: str, reason: str = "") -> ValueError:
+def _bad_entry(name: str, entry: int, field: str, reason: Reason | None = None) -> WrongValueError:
     reason = reason or _ALLOWED[name]
     if field:
-        return ValueError(f"{name}: {reason} (entry {entry}, {field})")
-    return ValueError(f"{name}: {reason} (entry {entry})")
+        return _bad_cell(name, Reason(RefusalCode.ENTRY, reason=reason, number=entry, field=field))
+    return _bad_cell(name, Reason(RefusalCode.ENTRY_WHOLE, reason=reason, number=entry))
 
 
-def _bad_cell(name: str) -> ValueError:
-    return ValueError(f"{name}: {_ALLOWED[name]}")
+def _bad_cell(name: str, reason: Reason | None = None) -> WrongValueError:
+    return WrongValueError(RefusalCode.AT, place=name, reason=reason or _ALLOWED[name])
 
 
 def _moment(name: str, value: datetime, latest: datetime) -> datetime:
     """Return a time in UTC.
 
     Raises:
-        ValueError: it is out of bounds.
+        WrongValueError: it is out of bounds.
     """
     moment, reason = _in_utc(value, latest)
     if reason:
-        raise ValueError(f"{name}: {reason}")
+        raise _bad_cell(name, reason)
     return moment
 
 
@@ -224,7 +235,7 @@ def _entry_moment(name: str, entry: int, field: str, value: datetime, latest: da
     return moment
 
 
-def _in_utc(value: datetime, latest: datetime) -> tuple[datetime, str]:
+def _in_utc(value: datetime, latest: datetime) -> tuple[datetime, Reason | None]:
     """Return the time in UTC, and why it is out of bounds."""
     try:
         moment = value.astimezone(UTC)
@@ -232,7 +243,7 @@ def _in_utc(value: datetime, latest: datetime) -> tuple[datetime, str]:
         return value, _OUT_OF_RANGE
     if moment < _EARLIEST:
         return moment, _OUT_OF_RANGE
-    return moment, "" if moment <= latest else "must not be in the future"
+    return moment, None if moment <= latest else Reason(RefusalCode.FUTURE)
 
 
 def _event(signal_id: UUID, number: int, event: _Event, latest: datetime) -> ImportedEvent:
@@ -319,7 +330,7 @@ def _body(text: str) -> bytes:
             base64.b64decode(text[len(BASE64) :], validate=True) if text.startswith(BASE64) else text.encode()
         )
     except (binascii.Error, ValueError) as error:
-        raise ValueError(f"body: must be base64 after {BASE64}") from error
-    if len(body) > _BODY_LIMIT:
-        raise ValueError(f"body: must have at most {_BODY_LIMIT} bytes")
+        raise _bad_cell("body", Reason(RefusalCode.BASE64, mark=BASE64)) from error
+    if len(body) > BODY_LIMIT:
+        raise WrongValueError(ReasonCode.BODY_TOO_LARGE, bytes=BODY_LIMIT)
     return body

@@ -12,14 +12,15 @@ import asyncpg
 from app.db.clock import read_time
 from app.db.errors import is_about_rows
 from app.db.pool import Connection, Pool
-from app.errors import RefusedError
+from app.errors import RefusedError, WrongValueError
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
 from app.transfer import history, repository, spreadsheet
 from app.transfer.history import Past
 
 _BATCH = 200
 _BATCH_CHARACTERS = 4 * 1024 * 1024
 _BAD_LISTED = 100
-_NOT_STORABLE = "PostgreSQL cannot store this signal"
 
 
 class NoExportError(RefusedError):
@@ -36,9 +37,9 @@ class Result:
     expired: int = 0
     present: int = 0
     bad: int = 0
-    listed: list[tuple[int, str]] = field(default_factory=list)
+    listed: list[tuple[int, Reason]] = field(default_factory=list)
 
-    def note(self, line: int, reason: str) -> None:
+    def note(self, line: int, reason: Reason) -> None:
         """Count a bad row, and list it while there is room."""
         self.bad += 1
         if len(self.listed) < _BAD_LISTED:
@@ -52,7 +53,7 @@ class Row:
     line: int
     size: int
     past: Past | None
-    reason: str = ""
+    reason: Reason | None = None
 
 
 async def import_csv(pool: Pool, file: TextIO) -> Result:
@@ -68,9 +69,9 @@ async def import_csv(pool: Pool, file: TextIO) -> Result:
     while rows := await asyncio.to_thread(_batch, found):
         signals = []
         for row in rows:
-            if row.past is None:
+            if row.reason:
                 result.note(row.line, row.reason)
-            else:
+            elif row.past:
                 signals.append((row.line, row.past))
         await _store(pool, signals, result)
     return result
@@ -85,13 +86,12 @@ def read(file: TextIO, now: datetime) -> Iterator[Row]:
     records = spreadsheet.Records(file)
     header = next(records, None)
     if header is None or header.reason:
-        raise NoExportError("the first line is not valid CSV: is this an export of signals?")
+        raise NoExportError(RefusalCode.NO_CSV)
     missing = [name for name in history.REQUIRED if name not in header.cells]
     if missing:
-        names = ", ".join(missing)
-        raise NoExportError(f"the first line has no column {names}: is this an export of signals?")
+        raise NoExportError(RefusalCode.NO_EXPORT, names=", ".join(missing))
     if len(set(header.cells)) < len(header.cells):
-        raise NoExportError("the first line names a column twice: is this an export of signals?")
+        raise NoExportError(RefusalCode.COLUMN_TWICE)
     # versions without the column `imported_at` neutralised cells by other rules
     restored = spreadsheet.restored if "imported_at" in header.cells else spreadsheet.restored_from_before
     return (_row(header.cells, record, restored, now) for record in records)
@@ -103,13 +103,13 @@ def _row(header: list[str], record: spreadsheet.Record, restored: Callable[[str]
         return Row(record.line, size, None, record.reason)
     try:
         return Row(record.line, size, history.read(_named(header, record.cells, restored), now))
-    except ValueError as error:
-        return Row(record.line, size, None, str(error))
+    except WrongValueError as error:
+        return Row(record.line, size, None, error.reason)
 
 
 def _named(header: list[str], cells: list[str], restored: Callable[[str], str]) -> dict[str, str | None]:
     if len(cells) != len(header):
-        raise ValueError(f"has {len(cells)} cells, but the first line has {len(header)}")
+        raise WrongValueError(RefusalCode.CELLS, found=len(cells), expected=len(header))
     return {name: restored(cell) if cell else None for name, cell in zip(header, cells, strict=True)}
 
 
@@ -135,7 +135,7 @@ async def _store(pool: Pool, signals: list[tuple[int, Past]], result: Result) ->
         if not is_about_rows(error):
             raise
         if len(signals) == 1:
-            result.note(signals[0][0], _NOT_STORABLE)
+            result.note(signals[0][0], Reason(RefusalCode.NOT_STORABLE))
             return
         for signal in signals:
             await _store(pool, [signal], result)

@@ -26,7 +26,7 @@ FROM (
 -- name: page
 -- $1 after this seq, $2 up to this seq, $3 limit, $4 only those that had ended at this time (NULL: all).
 SELECT s.seq, s.id, s.received_at, s.status, s.status_at, s.type, s.ticker, s.price, s.reason, s.sender_signal_id, s.round,
-       s.attempts, s.expires_at, s.body, s.imported_at,
+       s.attempts, s.expires_at, s.body, source_of(s.source, s.type) AS source, s.imported_at,
        (SELECT coalesce(json_agg(json_build_object(
                    'at', to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'status', e.status, 'reason', e.reason, 'detail', e.detail) ORDER BY e.id), '[]')
         FROM signal_events e WHERE e.signal_id = s.id)::text AS events,
@@ -58,15 +58,16 @@ WHERE id IN (
     FOR UPDATE SKIP LOCKED)
 
 -- name: insert
--- $1 … $13 the columns of the signals, in the order of the file. An existing signal stays as it is. Returns the new ids.
+-- $1 … $14 the columns of the signals, in the order of the file. An existing signal stays as it is. Returns the new ids.
 INSERT INTO signals (id, received_at, status, status_at, type, ticker, price, reason, sender_signal_id, round, attempts,
-                     expires_at, body, imported_at)
+                     expires_at, body, source, imported_at)
 SELECT id, received_at, status, status_at, type, ticker, price, reason, sender_signal_id, round, attempts, expires_at, body,
-       clock_timestamp()
+       nullif(source, 'default'), clock_timestamp()
 FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::numeric[],
-            $8::text[], $9::text[], $10::smallint[], $11::integer[], $12::timestamptz[], $13::bytea[])
+            $8::text[], $9::text[], $10::smallint[], $11::integer[], $12::timestamptz[], $13::bytea[],
+            $14::text[])
      WITH ORDINALITY AS given (id, received_at, status, status_at, type, ticker, price, reason, sender_signal_id, round,
-                               attempts, expires_at, body, line)
+                               attempts, expires_at, body, source, line)
 ORDER BY line
 ON CONFLICT (id) DO NOTHING
 RETURNING id

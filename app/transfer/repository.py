@@ -54,6 +54,7 @@ class ExportRow(NamedTuple):
     attempts: int
     expires_at: datetime
     body: bytes
+    source: str | None
     imported_at: datetime | None
     events: str
     deliveries: str
@@ -75,6 +76,7 @@ class ImportedSignal(NamedTuple):
     attempts: int
     expires_at: datetime
     body: bytes
+    source: str | None
 
 
 class ImportedEvent(NamedTuple):

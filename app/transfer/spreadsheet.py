@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple, TextIO
 
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
+
 # The byte order mark by which spreadsheet programs recognise UTF-8; a file begins with it.
 SIGNATURE = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
 
@@ -32,7 +35,7 @@ class Record(NamedTuple):
 
     line: int
     cells: list[str]
-    reason: str = ""
+    reason: Reason | None = None
 
 
 def neutral(text: str) -> str:
@@ -98,13 +101,13 @@ class Records:
             first, taken = self._line + 1, list[str]()
             try:
                 cells = next(csv.reader(self._lines(taken), strict=True), None)
-            except _TooLongError as error:
+            except _TooLongError:
                 self._line += len(taken)
-                return Record(first, [], str(error))
+                return Record(first, [], Reason(RefusalCode.LINE_LENGTH, count=_LONGEST_CELL))
             except csv.Error:
                 self._again.extendleft(reversed(taken[1:]))
                 self._line = first
-                return Record(first, [], _NOT_CSV)
+                return Record(first, [], Reason(RefusalCode.ROW_NOT_CSV))
             if cells is None:
                 raise StopIteration
             self._line += len(taken)
@@ -127,9 +130,3 @@ class Records:
 
 class _TooLongError(Exception):
     """A row is longer than allowed."""
-
-    def __str__(self) -> str:
-        return f"a line must have at most {_LONGEST_CELL} characters"
-
-
-_NOT_CSV = "is not valid CSV: a quote is not closed or is inside a cell, or a cell is too long"

@@ -26,9 +26,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Pool
 from app.errors import describe
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
 from app.web import repository
-from app.web.patterns import translate
 from app.web.problems import unavailable
+from app.web.reasons import render
 from app.web.texts import text
 from app.web.throttle import WrongAttempts
 
@@ -51,13 +53,6 @@ _PUBLIC = frozenset(
 )
 _PUBLIC_BELOW = ("/webhook/in/", "/static/")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-NO_TOKEN_SET = "ADMIN_TOKEN is empty, so nobody can sign in: set it in .env and deploy again"  # noqa: S105  # a message
-_NEEDED = (
-    "this needs ADMIN_TOKEN: sign in at /admin, or send the header 'Authorization: Bearer <ADMIN_TOKEN>'"
-)
-_WRONG = "wrong token: ADMIN_TOKEN is in .env on the host"
-FOREIGN = "refused: the request comes from a page of another origin"
 
 
 def is_public(path: str) -> bool:
@@ -265,12 +260,15 @@ class Authentication:
                 return unavailable(connection, text("problem.database_away"))
             access = None if access.session in ended else access
         if access is None and bearer:
-            return _unauthorized(_WRONG if sessions.is_possible else NO_TOKEN_SET)
+            return _unauthorized(
+                RefusalCode.WRONG_TOKEN if sessions.is_possible else RefusalCode.NO_TOKEN_SET
+            )
         if access is None:
-            return _ask_to_sign_in(connection, _NEEDED if sessions.is_possible else NO_TOKEN_SET)
+            code = RefusalCode.NEEDS_TOKEN if sessions.is_possible else RefusalCode.NO_TOKEN_SET
+            return _ask_to_sign_in(connection, code)
         changes = connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE_METHODS
         if changes and is_foreign(connection.headers, required=not bearer):
-            return JSONResponse({"detail": translate(FOREIGN)}, 403)
+            return foreign()
         return access
 
     async def _check_token(
@@ -286,11 +284,16 @@ class Authentication:
         return None
 
 
-def _unauthorized(detail: str) -> Response:
-    return JSONResponse({"detail": translate(detail)}, 401, headers={"WWW-Authenticate": "Bearer"})
+def foreign() -> Response:
+    """Answer 403: the request comes from a page of another origin."""
+    return JSONResponse({"detail": render(Reason(RefusalCode.FOREIGN))}, 403)
 
 
-def _ask_to_sign_in(connection: HTTPConnection, detail: str) -> Response:
+def _unauthorized(code: RefusalCode) -> Response:
+    return JSONResponse({"detail": render(Reason(code))}, 401, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _ask_to_sign_in(connection: HTTPConnection, code: RefusalCode) -> Response:
     """Redirect a person who follows a link to the sign-in page; answer 401 to a program."""
     wants_page = "text/html" in connection.headers.get("accept", "")
     if connection.scope["type"] == "http" and connection.scope["method"] == "GET" and wants_page:
@@ -298,7 +301,7 @@ def _ask_to_sign_in(connection: HTTPConnection, detail: str) -> Response:
         query = connection.scope["query_string"].decode("latin-1")
         target = connection.scope["path"] + (f"?{query}" if query else "")
         return RedirectResponse(f"{SIGN_IN}?next={quote(target, safe='')}", 303)
-    return _unauthorized(detail)
+    return _unauthorized(code)
 
 
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,7 +11,9 @@ from app.audit.repository import Actor
 from app.config.store import ConfigStore
 from app.context import AppContext
 from app.db.pool import Connection
+from app.errors import WrongValueError
 from app.signals import tickers
+from app.signals.refusals import RefusalCode
 from app.web.authentication import Access, client_address
 from app.web.problems import Problem
 
@@ -42,6 +44,20 @@ Ticker = Annotated[
         description="Only this ticker; case, an exchange before it and surrounding whitespace are ignored",
     ),
 ]
+
+SourceName = Annotated[
+    str, Query(min_length=1, max_length=40, pattern=r"^[^\x00]*$", description="Only signals of this source")
+]
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise WrongValueError(RefusalCode.NUL)
+    return text
+
+
+Storable = AfterValidator(_storable)
+"""Of a text in a body: PostgreSQL cannot store NUL."""
 
 
 def context_of(request: Request) -> AppContext:

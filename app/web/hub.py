@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from app import metrics
 
-Kind = Literal[
+LiveMessageType = Literal[
     "snapshot",
     "alarm",
     "signals_changed",
@@ -18,10 +18,10 @@ Kind = Literal[
 MESSAGES, PER_SECONDS = 4, 1.05  # the margin keeps a page's own clock from seeing a fifth within its second
 
 
-class Message(NamedTuple):
+class LiveMessage(NamedTuple):
     """A live message, sent as `{"type": …, "data": …}`."""
 
-    type: Kind
+    type: LiveMessageType
     data: Any
 
 
@@ -29,32 +29,32 @@ class Mailbox:
     """One page's unsent messages: the newest of each type, so at most seven for a page that reads slowly."""
 
     def __init__(self) -> None:
-        self._unsent: dict[Kind, Any] = {}
+        self._unsent: dict[LiveMessageType, Any] = {}
         self._arrived = asyncio.Event()
         self._sent_at: deque[float] = deque(maxlen=MESSAGES)
 
-    def put(self, message: Message) -> None:
-        """Keep the message until it is sent; a newer one of its type replaces it."""
+    def put(self, message: LiveMessage) -> None:
+        """Store the message until it is sent; a newer one of its type replaces it."""
         self._unsent[message.type] = message.data
         self._arrived.set()
 
-    def put_first(self, message: Message) -> None:
+    def put_first(self, message: LiveMessage) -> None:
         """Put the message first: a snapshot is older than the changes that arrived meanwhile."""
         self._unsent = {message.type: message.data, **self._unsent}
         self._arrived.set()
 
-    async def next(self) -> Message:
+    async def next(self) -> LiveMessage:
         """Wait until a message may be sent, at most four a second; return the oldest."""
         await self._arrived.wait()
         now = asyncio.get_running_loop().time
         if len(self._sent_at) == MESSAGES and (wait := self._sent_at[0] + PER_SECONDS - now()) > 0:
             await asyncio.sleep(wait)
-        kind = next(iter(self._unsent))
-        data = self._unsent.pop(kind)
+        message_type = next(iter(self._unsent))
+        data = self._unsent.pop(message_type)
         if not self._unsent:
             self._arrived.clear()
         self._sent_at.append(now())
-        return Message(kind, data)
+        return LiveMessage(message_type, data)
 
 
 class Hub:
@@ -63,7 +63,7 @@ class Hub:
     def __init__(self) -> None:
         self._mailboxes: set[Mailbox] = set()
         self._occupied = asyncio.Event()
-        self._last: dict[Kind, Any] = {}
+        self._last: dict[LiveMessageType, Any] = {}
 
     def join(self) -> Mailbox:
         """Open a mailbox; everything published from now on is put into it."""
@@ -90,7 +90,7 @@ class Hub:
             return False
         return True
 
-    def publish(self, message: Message, *, always: bool = False) -> None:
+    def publish(self, message: LiveMessage, *, always: bool = False) -> None:
         """Send to every page, unless it equals the last message of its type; `always` repeats it."""
         if not always and message.type in self._last and self._last[message.type] == message.data:
             return

@@ -44,12 +44,12 @@ def preferences_of(headers: Headers) -> Preferences:
     chosen = cookies.get("language")
     theme = cookies.get("theme")
     return Preferences(
-        language=chosen if chosen in LANGUAGES else asked_for(headers.get("accept-language", "")),
+        language=chosen if chosen in LANGUAGES else preferred_language(headers.get("accept-language", "")),
         theme=theme if theme in THEMES else "auto",
     )
 
 
-def asked_for(accept_language: str) -> Language:
+def preferred_language(accept_language: str) -> Language:
     """Return the best of our languages: Brazilian for any Portuguese, else English. Pure."""
     by_weight = sorted(_ranges(accept_language), key=lambda each: -each[1])  # equals keep their order
     for tag, _ in by_weight:

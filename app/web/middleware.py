@@ -1,7 +1,7 @@
 """Middleware for every response: security headers, HEAD as GET, the access log. Pure ASGI.
 
 The content security policy is `default-src 'self'`. The access log has route templates, never paths or
-queries, for those hold secrets.
+queries, because those may contain secrets.
 """
 
 import logging

@@ -1,20 +1,21 @@
-"""Translate English texts that have no code: refusals, and reasons of earlier versions, imports and restores.
+"""Translate English texts that were stored without a code: by earlier versions, imports and restores.
 
-The English texts under `reason.` and `refusal.` are the patterns, with those of earlier versions: a text that
-fits one is shown as the text of its key in the reader's language, any other as it is.
+The templates of all codes are the patterns, with the earlier ones: a text that fits one is shown as the text
+of its code in the reader's language, any other as it is.
 """
 
 import re
 from functools import cache
 from typing import NamedTuple
 
-from app.web.texts import catalogue, earlier, text
+from app.signals.reasons import CODES, ReasonCode
+from app.web.texts import key_of, text
 
-_PREFIXES = ("reason.", "refusal.")
-_ANY_TEXT = "reason.other"  # its pattern would fit every text
 _SHAPES = {"place": r"\S+"}  # a file, a field, an address; any other part is whatever is there
 _DEPTH, _LONGEST = 8, 2_000  # texts within a text; characters
-_QUOTED = frozenset({"word", "action", "side", "came", "ticker"})  # what a sender wrote: never translated
+_QUOTED = frozenset(
+    {"word", "action", "side", "came", "ticker", "source"}
+)  # what a sender wrote: never translated
 
 
 class _Pattern(NamedTuple):
@@ -50,9 +51,10 @@ def translate(words: str, depth: int = _DEPTH) -> str:
 def _patterns() -> list[_Pattern]:
     """Those with the most words of their own first."""
     english = [
-        (key, words)
-        for key, words in (*catalogue("en").items(), *earlier())
-        if key.startswith(_PREFIXES) and key != _ANY_TEXT
+        (key_of(code), words)
+        for code in CODES
+        if code is not ReasonCode.OTHER  # its pattern would fit every text
+        for words in (code.english, *code.earlier)
     ]
     ordered = sorted(english, key=lambda item: -len(re.sub(r"\{\w+\}", "", item[1])))
     return [_pattern(key, words) for key, words in ordered]

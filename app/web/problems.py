@@ -18,18 +18,14 @@ from starlette.responses import JSONResponse, Response
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.reading import ReadLimitError, ReadTooSlowError
 from app.errors import ConfigFileError, RefusedError, describe
-from app.signals import tickers
-from app.web.patterns import translate
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
+from app.web.faults import fault_of
+from app.web.reasons import render
 from app.web.texts import text
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-_QUOTES = "'"
-_MEANINGS = {  # by the expressions of the routes' parameters
-    tickers.PATTERN: "be a ticker of 1 to 40 printable characters",
-    "^[a-z.-]{1,40}$": "be 1 to 40 characters a-z . -",
-}
 
 log = structlog.get_logger(__name__)
 
@@ -66,10 +62,11 @@ def install(app: "FastAPI", problem_page: ProblemPage) -> None:
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
-    answer = {"detail": translate(str(error))}
-    if isinstance(error, ConfigFileError) and error.place:
-        answer["place"] = error.place
-    return JSONResponse(answer, cast("RefusedError", error).http_status)
+    refusal = cast("RefusedError", error)
+    answer = {"detail": render(refusal.reason)}
+    if isinstance(refusal, ConfigFileError) and refusal.place:
+        answer["place"] = refusal.place
+    return JSONResponse(answer, refusal.http_status)
 
 
 def unavailable(connection: HTTPConnection, message: str) -> Response:
@@ -84,9 +81,8 @@ def unavailable(connection: HTTPConnection, message: str) -> Response:
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:
-    """Answer 422 with the places of a body or query that are not valid: FastAPI's answer, translated."""
-    errors = cast("RequestValidationError", error).errors()
-    found = [{**each, "msg": translate(in_words(each["msg"]))} for each in errors]
+    """Answer 422 with the places of a body or query that are not valid: FastAPI's answer in our own words."""
+    found = [_in_words(each) for each in cast("RequestValidationError", error).errors()]
     try:
         return JSONResponse({"detail": jsonable_encoder(found)}, 422)
     except (ValueError, RecursionError):
@@ -94,12 +90,11 @@ async def _invalid(_request: Request, error: Exception) -> Response:
         return JSONResponse({"detail": _bare(found)}, 422)
 
 
-def in_words(message: str) -> str:
-    """Return the message with the meaning of its regular expression instead of the expression. Pure."""
-    start, is_pattern, expression = message.partition(" should match pattern ")
-    if not is_pattern:
-        return message
-    return f"{start} should {_MEANINGS.get(expression.strip(_QUOTES), 'have another form')}"
+def _in_words(error: dict[str, Any]) -> dict[str, Any]:
+    """Return the error without texts of pydantic or of a parser. Pure."""
+    shown = {**error, "msg": render(fault_of(error))}
+    context = {name: value for name, value in shown.pop("ctx", {}).items() if name != "error"}
+    return {**shown, "ctx": context} if context else shown
 
 
 def _bare(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -130,7 +125,7 @@ async def _unreadable(request: Request, error: Exception) -> Response:
         return await http_exception_handler(request, cast("HTTPException", error))
     place = {
         "loc": ["body"],
-        "msg": translate("is not valid JSON in UTF-8"),  # as FastAPI's own 422
+        "msg": render(Reason(RefusalCode.NOT_JSON)),
         "type": "json_invalid",
     }
     return JSONResponse({"detail": [place]}, 422)

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.signals.reasons import Parameter, Reason, ReasonCode, stored_reason
+from app.signals.reasons import NESTED, Parameter, Reason, ReasonCode, stored_reason
 from app.web.patterns import translate
-from app.web.texts import text
-
-_REASONS = frozenset({"reason", "what"})  # parameters that are reasons themselves
+from app.web.texts import key_of, text
 
 
 def explain(words: str, code: str | None, parameters: Mapping[str, Any] | None) -> str:
@@ -20,11 +18,11 @@ def render(reason: Reason) -> str:
     if reason.code is ReasonCode.OTHER:
         return translate(str(reason))
     values = {name: _value(name, value) for name, value in reason.parameters.items()}
-    return text(f"reason.{reason.code}", **values)
+    return text(key_of(reason.code), **values)
 
 
 def _value(name: str, value: Parameter) -> Parameter:
     """Return a parameter in the reader's language if it is a reason, of a row without a code its text."""
     if isinstance(value, Reason):
         return render(value)
-    return translate(value) if name in _REASONS and isinstance(value, str) else value
+    return translate(value) if name in NESTED and isinstance(value, str) else value

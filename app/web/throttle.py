@@ -1,4 +1,4 @@
-"""Throttle of wrong tokens: their answer is delayed by up to 5 s. A right token is never delayed."""
+"""Throttle of wrong tokens: their answer is delayed by up to 5 s. A correct token is never delayed."""
 
 import time
 from collections import OrderedDict
@@ -31,5 +31,5 @@ class WrongAttempts:
         return float(min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(count, 10)))
 
     def forget(self, address: str) -> None:
-        """Remove the record of an address, after a right token."""
+        """Remove the record of an address, after a correct token."""
         self._seen.pop(address, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -101,20 +102,26 @@ async def test_a_refusal_is_told_in_the_reader_s_language_and_logged(app_server:
                 assert (await answer.json())["detail"].startswith(portuguese)
         logged += [(action, target, None, f"refused: {refused['detail']}")] * 3
     assert [(*entry[2:4], *entry[5:]) for entry in await log_of(app_server)] == logged
+    stored = "SELECT count(result_code) = count(*) AND count(result_params) = count(*) FROM actions"
+    assert await app_server.context.pool.fetchval(stored)
+    headers = {**BEARER, "Accept-Language": "pt-BR"}
+    async with app_server.http.get("/admin/page/actions", headers=headers) as page:
+        shown = html.unescape(await page.text())
+    assert [words for _, (_, english, words) in REFUSALS if words not in shown or english in shown] == []
 
 
 @pytest.mark.parametrize(
     ("path", "body", "english", "portuguese"),
     [
-        ("order/close-position", b"{}", "Field required", "campo obrigatório"),
+        ("order/close-position", b"{}", "is required", "é obrigatório"),
         (
             "order/sell-individual",
             b'{"ticker": "A\\u0000"}',
-            "String should be a ticker",
-            "o texto deve ser um ticker",
+            "must be a ticker",
+            "deve ser um ticker",
         ),
         ("order/sell-individual", b"\xff", "is not valid JSON in UTF-8", "não é JSON válido em UTF-8"),
-        ("order/sell-individual", b"{", "JSON decode error", "não é JSON"),
+        ("order/sell-individual", b"{", "is not valid JSON", "não é JSON"),
     ],
 )
 async def test_what_nothing_could_be_made_of_is_told_and_no_action(

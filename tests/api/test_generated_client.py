@@ -132,6 +132,20 @@ async def call_strategies(api: GeneratedClient) -> None:
     assert (await api.call("manual_refresh")).strategy == "mine"
 
 
+async def call_sources(api: GeneratedClient) -> None:
+    """Add, change, rotate and delete a source of alerts."""
+    m = api.models
+    made = await api.call("create_source", body=m.NewSource(name="desk", allow_from=["tradingview"]))
+    assert len(made.secret) >= 32
+    assert (
+        await api.call("change_source", name="desk", body=m.SourceValuesInput(per_minute=9))
+    ).name == "desk"
+    assert (await api.call("rotate_secret", name="desk")).secret != made.secret
+    listed = (await api.call("sources")).sources
+    assert [(each.values.name, each.values.per_minute) for each in listed] == [("default", None), ("desk", 9)]
+    await api.call("delete_source", name="desk")
+
+
 async def call_configuration(api: GeneratedClient) -> None:
     """Change each file, sending back what was read; press each switch."""
     m = api.models
@@ -176,6 +190,7 @@ async def call_everything(api: GeneratedClient, app: AppServer) -> None:
     await call_positions(api, app)
     await call_records(api, app)
     await call_strategies(api)
+    await call_sources(api)
     await call_configuration(api)
     await call_alarms(api)
     await call_database(api)

@@ -84,6 +84,7 @@ def signals(statuses: list[str]) -> st.SearchStrategy[tuple[Any, ...]]:
         | TEXTS.map(str.encode)
         | st.sampled_from([b"", b"base64:", b"\xef\xbb\xbf{}"]),
         st.none() | MOMENTS,
+        st.none() | st.sampled_from(["desk", "Röbot 2"]),
     )
     return st.tuples(columns, st.lists(EVENTS, max_size=3), st.lists(ATTEMPTS, max_size=3))
 
@@ -105,8 +106,9 @@ async def store(app: AppServer, stored: list[tuple[Any, ...]]) -> None:
         for columns, events, attempts in stored:
             await connection.execute(
                 """INSERT INTO signals (id, status, type, ticker, received_at, status_at, expires_at, reason,
-                                        sender_signal_id, price, round, attempts, body, imported_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)""",
+                                        sender_signal_id, price, round, attempts, body, imported_at,
+                                        source)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)""",
                 *columns,
             )
             for at, status, reason, detail in events:
@@ -125,7 +127,7 @@ async def store(app: AppServer, stored: list[tuple[Any, ...]]) -> None:
 
 _SIGNALS = """
 SELECT id, status, type, ticker, received_at, status_at, expires_at, reason, sender_signal_id, price::text,
-       round, attempts, body
+       round, attempts, body, source
 FROM signals ORDER BY seq
 """
 _EVENTS = "SELECT signal_id, at, status, reason, detail::text FROM signal_events ORDER BY signal_id, id"

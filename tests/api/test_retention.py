@@ -135,6 +135,27 @@ async def test_lists_positions_paper_and_actions_age_too(app: AppServer) -> None
     assert await pool.fetchval("SELECT action FROM actions WHERE action IN ('old', 'new')") == "new"
 
 
+async def test_after_a_full_batch_only_its_kind_is_swept_again(app: AppServer) -> None:
+    pool = app.context.pool
+    await pool.execute(
+        """INSERT INTO signals (id, status, type, ticker, received_at, status_at, expires_at, body)
+           SELECT gen_random_uuid(), 'rejected', 'buy', 'AAPL', now() - interval '8 days',
+                  now() - interval '8 days', now(), '{}' FROM generate_series(1, 600)"""
+    )
+    old_position = """INSERT INTO positions (ticker, status, closed_at)
+                      VALUES ('OLD', 'closed', now() - interval '8 days')"""
+    await pool.execute(old_position)
+    removed = await sweep(pool)
+    assert removed == {"signals": 500, "positions": 1}
+    assert retention.full_kinds(removed) == ("signals",)
+    await pool.execute(old_position)
+    beats = list[None]()
+    rest = await retention.sweep(pool, DAYS, retention.full_kinds(removed), beat=lambda: beats.append(None))
+    assert rest == {"signals": 100}
+    assert len(beats) == 1
+    assert retention.full_kinds(rest) == ()
+
+
 async def test_the_application_sweeps_by_itself(start_app: StartApp, tmp_path: Path) -> None:
     (tmp_path / SYSTEM_FILE).write_text('{"retention_days": 3650, "delivery_paused": true}')
     first = await start_app()

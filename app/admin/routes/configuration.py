@@ -8,23 +8,25 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from app.admin.value_schemas import SectionValues
+from app.config.checking import Document
 from app.config.masking import masked_destination, unmasked_destination
 from app.config.model import (
     PAUSES,
     SYSTEM_FILE,
     WEBHOOK_FILE,
     Config,
-    Document,
     ExitReserve,
     MaxSignalAge,
     Notify,
-    RetryUnknown,
     Source,
     SystemConfig,
     WebhookConfig,
 )
 from app.context import AppContext
-from app.errors import ConfigFileError
+from app.errors import ConfigFileError, WrongValueError
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
+from app.signals.statuses import RetryUnknown
 from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
 from app.web.problems import Invalid, Problem
 
@@ -165,8 +167,8 @@ async def change_webhook_config(
                     values["url"].strip() or values["url"]
                 )  # whitespace alone is not valid; only an empty URL means paper
                 values["url"] = unmasked_destination(pasted, config.webhook.url)
-            except ValueError as error:
-                raise ConfigFileError(WEBHOOK_FILE, str(error), place="url") from error
+            except WrongValueError as error:
+                raise ConfigFileError(WEBHOOK_FILE, error.reason, place="url") from error
         shown = {**_shown_webhook(config), "url": config.webhook.url}
         return {WEBHOOK_FILE: merged(config.documents[WEBHOOK_FILE], shown, values)}
 
@@ -179,7 +181,7 @@ async def system_config(request: Request) -> SystemConfiguration:
     """The system's settings."""
     context = context_of(request)
     return SystemConfiguration(
-        values=SystemValues.model_validate(_fields_of(context.config.system)),
+        values=SystemValues.model_validate(section_values(context.config.system)),
         sources=sources_of(context.config, "system"),
         problem=problem_of(context, SYSTEM_FILE),
     )
@@ -192,14 +194,14 @@ async def change_system_config(
     """Change the system's settings. Effective at once in every process of the stack."""
 
     def edit(config: Config) -> Mapping[str, Document]:
-        shown = _fields_of(config.system)
+        shown = section_values(config.system)
         values = offered.model_dump(exclude_unset=True)
         for name in PAUSES:
             # a page that was opened before the pause must not end it by sending its old values
             if values.pop(name, None) not in {None, shown[name]}:
                 place = name.partition("_")[0]
-                reason = f"pauses are switched by POST /admin/{place}/pause and /admin/{place}/resume"
-                raise ConfigFileError(SYSTEM_FILE, reason, place=name)
+                fault = Reason(RefusalCode.PAUSES_ELSEWHERE, part=place, same=place)
+                raise ConfigFileError(SYSTEM_FILE, fault, place=name)
         return {SYSTEM_FILE: merged(config.documents[SYSTEM_FILE], shown, values)}
 
     await store.change(actor, "system.configure", edit)
@@ -225,7 +227,7 @@ def merged(document: Document, shown: Mapping[str, Any], offered: Mapping[str, A
 
 
 def _shown_webhook(config: Config) -> dict[str, Any]:
-    values = _fields_of(config.webhook)
+    values = section_values(config.webhook)
     if config.webhook.url is not None:
         values["url"] = masked_destination(config.webhook.url)
     elif config.sources["webhook.url"] == "file":
@@ -233,8 +235,9 @@ def _shown_webhook(config: Config) -> dict[str, Any]:
     return values
 
 
-def _fields_of(section: msgspec.Struct) -> dict[str, Any]:
-    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(section))  # tuples become lists
+def section_values(section: msgspec.Struct) -> dict[str, Any]:
+    """Return the values of a section as JSON has them: tuples become lists."""
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(section))
     return values
 
 

@@ -17,11 +17,12 @@ from app.audit import repository as audit_log
 from app.context import AppContext
 from app.db.pool import Connection
 from app.errors import RefusedError
+from app.signals.refusals import RefusalCode
 from app.transfer import clearance, export, importing, repository
 from app.transfer.clearance import Cleared
 from app.web.dependencies import REFUSALS, CurrentActor, context_of, signed_in
-from app.web.patterns import translate
 from app.web.problems import Invalid, Problem
+from app.web.reasons import render
 
 _IMPORT_BYTES = 64 * 1024 * 1024
 _IN_MEMORY_BYTES = 4 * 1024 * 1024
@@ -132,7 +133,7 @@ async def import_signals(request: Request, actor: CurrentActor) -> Imported:
         expired=result.expired,
         present=result.present,
         bad=result.bad,
-        bad_rows=[BadRow(line=line, reason=translate(reason)) for line, reason in result.listed],
+        bad_rows=[BadRow(line=line, reason=render(reason)) for line, reason in result.listed],
     )
     await audit_log.record(context.pool, actor, action, after=answer.model_dump(exclude={"bad_rows"}))
     context.reading.forget()
@@ -166,6 +167,6 @@ async def _content(context: AppContext, last_seq: int) -> AsyncIterator[bytes]:
 async def _receive(request: Request, spool: "tempfile.SpooledTemporaryFile[bytes]") -> None:
     async for chunk in request.stream():
         if spool.tell() + len(chunk) > _IMPORT_BYTES:
-            raise TooLargeError(f"the file must have at most {_IMPORT_BYTES} bytes: import it in parts")
+            raise TooLargeError(RefusalCode.FILE_TOO_LARGE, bytes=_IMPORT_BYTES)
         spool.write(chunk)
     spool.seek(0)

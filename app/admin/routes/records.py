@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from app.admin import repository
 from app.admin.repository import ActionRow
@@ -16,8 +16,10 @@ from app.db.pool import Connection
 from app.db.reading import ReadingPool
 from app.transfer import spreadsheet
 from app.web.dependencies import REFUSALS, Cursor, Limit, Reading, Ticker, context_of, signed_in
+from app.web.faults import ACTION_PATTERN
 
 _EXPORT_PAGE_ROWS = 500
+_CSV_COLUMNS = ActionRow._fields.index("result_code")  # those before it
 CSV_RESPONSE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "CSV"}
 }
@@ -42,6 +44,8 @@ class ActionEntry(BaseModel):
     before: Any
     after: Any
     result: str
+    result_code: str | None = Field(default=None, exclude=True)
+    result_params: dict[str, Any] | None = Field(default=None, exclude=True)
 
 
 class ActionsPage(BaseModel):
@@ -111,7 +115,7 @@ async def actions_log(
     cursor: Cursor = None,
     action: Annotated[
         str | None,
-        Query(pattern=r"^[a-z.-]{1,40}$", description="Prefix of the action, such as `order.` or `webhook`"),
+        Query(pattern=ACTION_PATTERN, description="Prefix of the action, such as `order.` or `webhook`"),
     ] = None,
     result: Literal["done", "refused"] | None = None,
 ) -> ActionsPage:
@@ -155,9 +159,9 @@ async def _actions_before(pool: ReadingPool, cursor: int | None) -> list[ActionR
 
 async def _action_lines(pool: ReadingPool, rows: list[ActionRow]) -> AsyncIterator[bytes]:
     """Yield the CSV file: the header, the newest page, then all older ones."""
-    yield spreadsheet.SIGNATURE + spreadsheet.lines([ActionRow._fields])
+    yield spreadsheet.SIGNATURE + spreadsheet.lines([ActionRow._fields[:_CSV_COLUMNS]])
     while rows:
-        yield spreadsheet.lines([cell if cell != "" else None for cell in row] for row in rows)
+        yield spreadsheet.lines([cell if cell != "" else None for cell in row[:_CSV_COLUMNS]] for row in rows)
         rows = await _actions_before(pool, rows[-1].id)
 
 

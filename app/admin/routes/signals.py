@@ -9,7 +9,16 @@ from app.admin import repository, snapshot
 from app.admin.schemas import SignalPage, Status, Story
 from app.admin.snapshot import Overview
 from app.screener.current import TopN, current_top_n
-from app.web.dependencies import REFUSALS, Cursor, Limit, Reading, Ticker, context_of, signed_in
+from app.web.dependencies import (
+    REFUSALS,
+    Cursor,
+    Limit,
+    Reading,
+    SourceName,
+    Ticker,
+    context_of,
+    signed_in,
+)
 from app.web.problems import Problem
 from app.web.texts import text
 
@@ -35,10 +44,11 @@ async def signals(
     cursor: Cursor = None,
     status: Status | None = None,
     ticker: Ticker | None = None,
+    source: SourceName | None = None,
 ) -> SignalPage:
     """Signals, newest first."""
     return await repository.fetch_signals(
-        connection, before_seq=cursor, status=status, ticker=ticker, limit=limit
+        connection, before_seq=cursor, status=status, ticker=ticker, source=source, limit=limit
     )
 
 

@@ -10,22 +10,24 @@ from pydantic import BaseModel
 from app.admin.routes.configuration import CHANGE_REFUSALS, merged, problem_of, sources_of
 from app.admin.value_schemas import SectionValues
 from app.config import names
+from app.config.checking import Document
 from app.config.masking import masked_source, unmasked_source
 from app.config.model import (
     BUILT_IN_STRATEGY,
     FINVIZ_FILE,
     STRATEGY_NEEDS,
     Config,
-    Document,
     Source,
     Strategy,
     merge,
     trimmed,
 )
-from app.errors import ConfigFileError, ConflictError, NoSuchError
+from app.errors import ConfigFileError, ConflictError, NoSuchError, WrongValueError
 from app.screener import providers
 from app.screener.pace import too_often
 from app.settings import Settings
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
 from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
 from app.web.problems import Problem
 
@@ -144,7 +146,7 @@ async def delete_strategy(request: Request, store: Store, actor: CurrentActor, n
     def edit(config: Config) -> Mapping[str, Document]:
         strategy, listed = _known(config, name), _listed(config)
         if strategy == config.finviz.active_strategy:
-            raise ConflictError(f"{name!r} is the active strategy: activate another one first")
+            raise ConflictError(RefusalCode.STRATEGY_ACTIVE, name=repr(name))
         del listed[config.finviz.strategies.index(strategy)]
         return _replaced(config, listed, settings)
 
@@ -169,7 +171,7 @@ def _known(config: Config, name: str) -> Strategy:
         if strategy.name == name:
             return strategy
     there = ", ".join(strategy.name for strategy in config.finviz.strategies)
-    raise NoSuchError(f"there is no strategy {name!r}; there are: {there}")
+    raise NoSuchError(RefusalCode.NO_STRATEGY, name=repr(name), names=there)
 
 
 def _listed(config: Config) -> list[Document]:
@@ -201,7 +203,7 @@ def _check_url(url: str, place: str, *, allow_other_hosts: bool) -> None:
     try:
         providers.check(url, allow_other_hosts=allow_other_hosts)
     except providers.ProviderError as error:
-        raise ConfigFileError(FINVIZ_FILE, str(error), place=place) from error
+        raise ConfigFileError(FINVIZ_FILE, error.reason, place=place) from error
 
 
 def _check_pace(strategy: Strategy, place: str) -> None:
@@ -219,12 +221,12 @@ def _named(given: dict[str, Any], config: Config, current: Strategy | None) -> d
         return given
     try:
         name = names.normal(name)
-    except ValueError as error:
-        raise ConfigFileError(FINVIZ_FILE, str(error), place="name") from error
+    except WrongValueError as error:
+        raise ConfigFileError(FINVIZ_FILE, error.reason, place="name") from error
     for strategy in config.finviz.strategies:
         if name != strategy.name and strategy is not current and names.alike(name, strategy.name):
-            reason = f"looks like the name of another strategy, {strategy.name!r}: choose another one"
-            raise ConfigFileError(FINVIZ_FILE, reason, place="name")
+            fault = Reason(RefusalCode.NAME_ALIKE, name=repr(strategy.name))
+            raise ConfigFileError(FINVIZ_FILE, fault, place="name")
     return {**given, "name": name}
 
 
@@ -232,6 +234,6 @@ def _unmasked(given: dict[str, Any], current: Strategy | None) -> dict[str, Any]
     if given.get("url"):
         try:
             given["url"] = unmasked_source(trimmed(given["url"]), current.url if current else None)
-        except ValueError as error:
-            raise ConfigFileError(FINVIZ_FILE, str(error), place="url") from error
+        except WrongValueError as error:
+            raise ConfigFileError(FINVIZ_FILE, error.reason, place="url") from error
     return given

@@ -6,7 +6,8 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.config.model import SYSTEM_FILE, Config, Document
+from app.config.checking import Document
+from app.config.model import SYSTEM_FILE, Config
 from app.config.state import unwritten_switches
 from app.web.dependencies import REFUSALS, CurrentActor, Store, signed_in
 from app.web.texts import text

@@ -20,10 +20,11 @@ from app.admin.views import (
     positions,
     refused,
     signals,
+    sources,
     strategies,
 )
 from app.db.pool import Connection
-from app.web.hub import Kind
+from app.web.hub import LiveMessageType
 
 Group = Literal["monitor", "troubleshoot", "settings"]
 Read = Callable[[Request, Connection], Awaitable[Mapping[str, Any]]]
@@ -38,7 +39,7 @@ class View(NamedTuple):
     name: str
     group: Group
     read: Read
-    hints: tuple[Kind, ...]
+    hints: tuple[LiveMessageType, ...]
 
     @property
     def path(self) -> str:
@@ -64,6 +65,7 @@ VIEWS = (
         strategies.read,
         ("top_n_tickers_update", "positions_changed", "status_update"),
     ),
+    View("sources", "settings", sources.read, ("status_update",)),
     View("configuration", "settings", configuration.read, ("status_update",)),
     View("database", "settings", database.read, ()),
 )

@@ -20,6 +20,7 @@ Area = Literal[
     "delivery",
     "intake",
     "strategy",
+    "source",
     "webhook",
     "system",
     "config",

@@ -7,7 +7,7 @@ from fastapi import Request
 from app.admin.fields import fields_of
 from app.admin.routes import configuration
 from app.alarms import routes as alarms
-from app.config.model import PAUSES, SystemConfig, WebhookConfig
+from app.config.model import PAUSES, SYSTEM_FILE, WEBHOOK_FILE, SystemConfig, WebhookConfig
 from app.db.pool import Connection
 from app.web.dependencies import context_of
 
@@ -24,9 +24,13 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
         "sections": [
             (
                 "webhook",
-                webhook.problem,
+                context.config_problems.get(WEBHOOK_FILE),
                 fields_of(WebhookConfig, webhook.values.model_dump(), webhook.sources),
             ),
-            ("system", system.problem, fields_of(SystemConfig, system.values.model_dump(), system.sources)),
+            (
+                "system",
+                context.config_problems.get(SYSTEM_FILE),
+                fields_of(SystemConfig, system.values.model_dump(), system.sources),
+            ),
         ],
     }

@@ -15,7 +15,7 @@ _ROWS = 10
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """Return the current list and the newest signals; the page header has the figures."""
     listed = await repository.fetch_signals(
-        connection, limit=_ROWS, before_seq=None, status=None, ticker=None
+        connection, limit=_ROWS, before_seq=None, status=None, ticker=None, source=None
     )
     return {
         "top_n": await current_top_n(context_of(request), connection),

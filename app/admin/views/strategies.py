@@ -12,8 +12,8 @@ from app.config.model import FINVIZ_FILE, STRATEGY_NEEDS, Strategy, merge
 from app.db.pool import Connection
 from app.positions import repository as positions
 from app.screener.current import current_top_n
-from app.screener.probation import ON_PROBATION
 from app.settings import Settings
+from app.signals.refusals import RefusalCode
 from app.web.dependencies import context_of
 
 _BLANK = "blank"
@@ -26,11 +26,11 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     top_n = await current_top_n(context, connection)
     return {
         "top_n": top_n,
-        "on_probation": top_n.error.startswith(ON_PROBATION),
+        "on_probation": top_n.failure is not None and top_n.failure.code is RefusalCode.PROBATION,
         "engine_paused": context.config.system.engine_paused,
         "held": {position.ticker for position in await positions.open_positions(connection)},
         "active": listed.active,
-        "problem": listed.problem,
+        "problem": context.config_problems.get(FINVIZ_FILE),
         "strategies": [
             (each.values.name, fields_of(Strategy, each.values.model_dump(), each.sources, STRATEGY_NEEDS))
             for each in listed.strategies

@@ -1,1 +1,1 @@
-"""How foreign text becomes tickers, in a process of its own that can be killed."""
+"""Parse pages and files into tickers, in a child process that is killed if it takes too long."""

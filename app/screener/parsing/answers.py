@@ -1,6 +1,6 @@
 """Parse the bytes of a file or an HTTP answer to tickers, in the parsing process. Pure."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -8,6 +8,7 @@ from app.screener.parsing.challenges import challenge_in
 from app.screener.parsing.readers import read_page
 from app.screener.parsing.rows import has_head, read_export, read_watchlist
 from app.screener.parsing.tickers import BlockedError, ProviderError
+from app.signals.refusals import RefusalCode
 
 _CSV_TYPES = frozenset({"text/csv", "application/csv", "text/comma-separated-values"})
 
@@ -27,13 +28,13 @@ class Job(Struct, frozen=True):
 class Parsed(Struct, frozen=True, kw_only=True):
     """Tickers in rank order; `last` when nothing follows; `table` when the answer was CSV.
 
-    `error`: why there are none. `blocked`: the site blocked the request.
+    `error`: code and parameters of why there are none. `blocked`: the site blocked the request.
     """
 
     tickers: list[str] = []
     last: bool = True
     table: bool = False
-    error: str = ""
+    error: tuple[str, dict[str, Any]] | None = None
     blocked: bool = False
 
 
@@ -42,7 +43,7 @@ def parse(job: Job, content: bytes) -> Parsed:
     try:
         return _parse(job, content)
     except ProviderError as error:
-        return Parsed(error=str(error), blocked=isinstance(error, BlockedError))
+        return Parsed(error=error.reason.columns()[1:], blocked=isinstance(error, BlockedError))
 
 
 def _parse(job: Job, content: bytes) -> Parsed:
@@ -50,7 +51,7 @@ def _parse(job: Job, content: bytes) -> Parsed:
         try:
             return Parsed(tickers=read_watchlist(content.decode("utf-8-sig")), table=True)
         except UnicodeDecodeError as error:
-            raise ProviderError("it must be UTF-8 text") from error
+            raise ProviderError(RefusalCode.FILE_NO_TEXT) from error
     text = content.decode("utf-8-sig", "replace")
     is_markup = text.lstrip()[:1] == "<"
     if job.kind == "export" or (not is_markup and (job.media_type in _CSV_TYPES or has_head(text))):
@@ -62,6 +63,6 @@ def _parse(job: Job, content: bytes) -> Parsed:
 def _export(text: str, *, is_markup: bool) -> list[str]:
     if is_markup or not has_head(text):
         if phrase := challenge_in(text):
-            raise BlockedError(f"the site answered with the words {phrase!r}", None)
-        raise ProviderError("the export has no column Ticker: is FINVIZ_ELITE_AUTH right?")
+            raise BlockedError(RefusalCode.SITE_BLOCKED, phrase=repr(phrase))
+        raise ProviderError(RefusalCode.EXPORT_NO_COLUMN)
     return read_export(text)

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import islice
 
-from app.screener.parsing.tickers import is_ticker
+from app.screener.parsing.tickers import is_list_ticker
 from app.signals.tickers import without_exchange
 
 _TICKER = "ticker"
@@ -47,7 +47,7 @@ def named_column(cells: Sequence[str]) -> int | None:
 
 
 def head_column(cells: Sequence[str]) -> int | None:
-    """Return the index of the cell that names the column of tickers; None if the row is no head."""
+    """Return the index of the cell that names the column of tickers; None if the row is not a header."""
     column = named_column(cells)
     if column is not None:
         return column
@@ -56,7 +56,7 @@ def head_column(cells: Sequence[str]) -> int | None:
 
 
 def head_of(rows: Sequence[Sequence[str]]) -> int | None:
-    """Return the index of the row that is the head: the first one, or a later one below titles only."""
+    """Return the index of the header row: the first row, or a later one below titles only."""
     for index, cells in enumerate(rows[:SEARCHED]):
         column = head_column(cells)
         if column is None:
@@ -71,7 +71,7 @@ def head_of(rows: Sequence[Sequence[str]]) -> int | None:
 def looks_like_tickers(cell: str) -> bool:
     """Return whether the cell is a ticker with a letter in one case, or several of them."""
     return all(
-        is_ticker(ticker := without_exchange(word))
+        is_list_ticker(ticker := without_exchange(word))
         and any(map(str.isalpha, ticker))
         and word in {word.upper(), word.lower()}
         for word in map(str.strip, _SEPARATED.split(cell))
@@ -84,7 +84,7 @@ def is_number(cell: str) -> bool:
 
 
 def is_sum(cells: Sequence[str], column: int) -> bool:
-    """Return whether a row below a head has the word Total for a ticker, and only figures in other cells."""
+    """Return whether a row below the header has the word Total as its ticker, and no words in other cells."""
     others = [cell for place, cell in enumerate(cells) if place != column and cell]
     return _folded(cells[column]) in _SUMS and all(is_number(cell) for cell in others) and len(cells) > 1
 
@@ -100,7 +100,7 @@ def _is_name_here(cells: Sequence[str], index: int) -> bool:
 
 
 def _are_titles(rows: Sequence[Sequence[str]], head: Sequence[str]) -> bool:
-    """Return whether all rows above a head are titles: none begins with a ticker, or one that is shorter."""
+    """Return whether all rows above a header are titles: at most one begins with a ticker, and is shorter."""
     words = [[cell for cell in row if cell] for row in rows]
     doubtful = [row for row in words if row and looks_like_tickers(row[0])]
     return len(doubtful) <= 1 and all(len(row) < sum(map(bool, head)) for row in doubtful)

@@ -19,6 +19,8 @@ import app
 from app.screener.parsing.answers import Job, Parsed
 from app.screener.parsing.child import LENGTHS, READY
 from app.screener.parsing.tickers import BlockedError, ProviderError
+from app.signals.reasons import Reason, from_json
+from app.signals.refusals import RefusalCode
 
 LARGEST_BYTES = 2_000_000
 PARSE_SECONDS = 5.0
@@ -59,13 +61,13 @@ class Parser:
             BlockedError: it is a challenge page.
         """
         if len(content) > LARGEST_BYTES:
-            raise ProviderError(f"larger than {LARGEST_BYTES // 1_000_000} MB")
+            raise ProviderError(RefusalCode.LARGER, most=LARGEST_BYTES // 1_000_000)
         async with self._lock:
             found = await self._run(job, content)
-        if found.blocked:
-            raise BlockedError(found.error, None)
         if found.error:
-            raise ProviderError(found.error)
+            # Fails closed: an error that is not understood gives no list; exits need none.
+            reason = from_json(*found.error) or Reason(RefusalCode.READ_ENDED)
+            raise (BlockedError if found.blocked else ProviderError)(reason.code, **reason.parameters)
         return found
 
     async def close(self) -> None:
@@ -85,9 +87,9 @@ class Parser:
                 found = await _exchange(child, job, content)
             is_answered = True
         except TimeoutError as error:
-            raise ProviderError(f"reading it took more than {PARSE_SECONDS:g} s") from error
+            raise ProviderError(RefusalCode.READ_SLOWLY, seconds=f"{PARSE_SECONDS:g}") from error
         except (OSError, EOFError) as error:
-            raise ProviderError("the process that reads it ended: it may need too much memory") from error
+            raise ProviderError(RefusalCode.READ_ENDED) from error
         finally:
             if not is_answered:
                 await self.close()

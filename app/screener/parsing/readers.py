@@ -12,7 +12,8 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from app.screener.pace import ROWS_A_PAGE
 from app.screener.parsing.challenges import challenge_in
-from app.screener.parsing.tickers import BlockedError, ProviderError, is_ticker
+from app.screener.parsing.tickers import BlockedError, ProviderError, is_list_ticker
+from app.signals.refusals import RefusalCode
 
 # "#1 / 8812 Total", before that "Total: 8812 #1"
 _TOTAL = re.compile(r"#\s*\d+\s*/\s*(\d[\d,]{,12})\s*Total|Total:\s*(\d[\d,]{,12})", re.ASCII)
@@ -37,7 +38,7 @@ def read_page(html: str, first: int) -> Page:
     """
     tree = LexborHTMLParser(html)
     if _is_deep(tree):
-        raise ProviderError(f"the page r={first} has more than {_DEEPEST} elements inside one another")
+        raise ProviderError(RefusalCode.PAGE_DEEP, first=first, most=_DEEPEST)
     total, more = _total(tree), _links_beyond(tree, first)
     if total is not None:
         expected, last = min(ROWS_A_PAGE, total - first + 1), first + ROWS_A_PAGE > total
@@ -50,10 +51,10 @@ def read_page(html: str, first: int) -> Page:
             return Page(tickers, last)
         found = found or tickers
     if phrase := challenge_in(_visible_text(tree)):
-        raise BlockedError(f"the page r={first} has the words {phrase!r} instead of rows", None)
+        raise BlockedError(RefusalCode.PAGE_BLOCKED, first=first, phrase=repr(phrase))
     if not found:
-        raise ProviderError(f"no tickers on the page r={first}")
-    raise ProviderError(f"the page r={first} has {len(found)} of {expected} rows")
+        raise ProviderError(RefusalCode.PAGE_NO_TICKERS, first=first)
+    raise ProviderError(RefusalCode.PAGE_SHORT, first=first, found=len(found), expected=expected)
 
 
 def _by_attribute(tree: LexborHTMLParser) -> Iterable[str]:
@@ -69,7 +70,7 @@ def _by_link(tree: LexborHTMLParser) -> Iterable[str]:
     by_table: dict[int, list[str]] = {}
     for link in tree.css("a[href]"):
         ticker = _query(link).get("t", [""])[0]
-        if is_ticker(ticker.upper()):
+        if is_list_ticker(ticker.upper()):
             by_table.setdefault(_table_of(link), []).append(ticker)
     head = _head(tree)
     if head is not None:
@@ -96,7 +97,7 @@ _READERS: tuple[Callable[[LexborHTMLParser], Iterable[str]], ...] = (_by_attribu
 def _tickers(words: Iterable[str]) -> list[str]:
     """Drop what is no ticker, and repetitions: a row links to its ticker from every cell."""
     upper = (word.strip().upper() for word in words)
-    return list(dict.fromkeys(word for word in upper if is_ticker(word)))
+    return list(dict.fromkeys(word for word in upper if is_list_ticker(word)))
 
 
 def _head(tree: LexborHTMLParser) -> LexborNode | None:

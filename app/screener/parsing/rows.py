@@ -20,7 +20,8 @@ from app.screener.parsing.heads import (
     looks_like_tickers,
     named_column,
 )
-from app.screener.parsing.tickers import Cell, ProviderError, clean, is_ticker
+from app.screener.parsing.tickers import Cell, ProviderError, clean, is_list_ticker
+from app.signals.refusals import RefusalCode
 from app.signals.tickers import without_exchange
 
 _SEPARATORS = ",;\t|"
@@ -49,9 +50,9 @@ def read_export(text: str) -> list[str]:
     rows = _rows(text, comments=False)
     column = named_column(rows[0].cells) if rows else None
     if column is None:
-        raise ProviderError("the export has no column Ticker: is FINVIZ_ELITE_AUTH right?")
+        raise ProviderError(RefusalCode.EXPORT_NO_COLUMN)
     if any(len(row.cells) != len(rows[0].cells) for row in rows):
-        raise ProviderError("the export ends in the middle of a row")
+        raise ProviderError(RefusalCode.EXPORT_BROKEN)
     return clean(Cell(row.line, column + 1, row.cells[column]) for row in rows[1:])
 
 
@@ -67,24 +68,18 @@ def read_watchlist(text: str) -> list[str]:
     """
     rows = _rows(text, comments=True)
     if not rows:
-        raise ProviderError("it has no tickers")
+        raise ProviderError(RefusalCode.EMPTY_LIST)
     head = head_of([row.cells for row in rows])
     if head is not None:
         return clean(_below(rows[head].cells, rows[head + 1 :]))
     words = [[word for word in row.cells if word] for row in rows]
     # Fails closed for buys, which wait for a list; an exit needs none.
     if len(rows) > 1 and _is_numbered([row.cells for row in rows]):
-        raise ProviderError(
-            "the first column holds numbers or dates: write a first line that names the column Ticker, "
-            "or one ticker a line"
-        )
+        raise ProviderError(RefusalCode.TABLE_NUMBERS)
     if all(":" in word for row in words for word in row) or (len(rows) == 1 and _is_list(words[0])):
         return clean(_symbol(row, index) for row in rows for index in range(len(row.cells)))
     if len(rows) > 1 and _is_ambiguous(words):
-        raise ProviderError(
-            "several columns could hold the tickers: write a first line that names the column Ticker, "
-            "or one ticker a line"
-        )
+        raise ProviderError(RefusalCode.TABLE_COLUMNS)
     return clean(_symbol(row, 0) for row in rows)
 
 
@@ -112,7 +107,7 @@ def _is_list(words: list[str]) -> bool:
 
 def _is_remark(word: str) -> bool:
     """Return whether the word is a number, or written like the name of a company: `Apple Inc`."""
-    return is_number(word) or (not is_ticker(word.upper()) and word not in {word.upper(), word.lower()})
+    return is_number(word) or (not is_list_ticker(word.upper()) and word not in {word.upper(), word.lower()})
 
 
 def _is_numbered(rows: list[list[str]]) -> bool:
@@ -170,7 +165,7 @@ def _numbered(reader: Iterable[list[str]], *, comments: bool) -> Iterator[Row]:
                 yield Row(line, words)
             line = getattr(reader, "line_num", line) + 1
     except csv.Error as error:
-        raise ProviderError(f"line {line} is not valid CSV") from error
+        raise ProviderError(RefusalCode.LINE_NOT_CSV, line=line) from error
 
 
 def _is_comment(line: str) -> bool:
@@ -202,7 +197,7 @@ def _separator(line: str) -> str:
 
     def fit(separator: str) -> tuple[bool, bool, int]:
         cells = [cell for cell in _split(line, separator) if not cell.startswith(_SECTION)]
-        begins = bool(cells) and is_ticker(without_exchange(cells[0]))
+        begins = bool(cells) and is_list_ticker(without_exchange(cells[0]))
         return head_column(cells) is not None, begins, len(cells)
 
     return max(_SEPARATORS, key=fit)

@@ -4,13 +4,16 @@ import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-Kind = Literal["html", "csv", "list", "file"]
+from app.errors import ReasonError
+from app.signals.refusals import RefusalCode
+
+ListKind = Literal["html", "csv", "list", "file"]
 
 _TICKER = re.compile(r"[A-Z0-9.-]{1,20}")
 
 
-class ProviderError(Exception):
-    """A fetch without a usable list; the text tells the operator what, where and why.
+class ProviderError(ReasonError):
+    """A fetch without a usable list; the reason tells the operator what, where and why.
 
     It names places (line, column, page), never the content of a file or a page.
     """
@@ -19,15 +22,13 @@ class ProviderError(Exception):
 class BlockedError(ProviderError):
     """The site blocked the request (429, 403). `retry_after`: seconds, None if the site named none."""
 
-    def __init__(self, message: str, retry_after: float | None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+    retry_after: float | None = None
 
 
 class Found(NamedTuple):
     """The result of a fetch: tickers in rank order, and the form of the answer."""
 
-    kind: Kind
+    kind: ListKind
     tickers: list[str]
 
 
@@ -39,8 +40,8 @@ class Cell(NamedTuple):
     word: str
 
 
-def is_ticker(word: str) -> bool:
-    """Return whether the word is written as a ticker: 1 to 20 of A-Z 0-9 . -"""
+def is_list_ticker(word: str) -> bool:
+    """Return whether a list may have this ticker: 1 to 20 of A-Z 0-9 . -, fewer than an alert may have."""
     return _TICKER.fullmatch(word) is not None
 
 
@@ -55,13 +56,11 @@ def clean(cells: Iterable[Cell]) -> list[str]:
         ticker = word.strip().upper()
         if not ticker:
             continue
-        if not is_ticker(ticker):
+        if not is_list_ticker(ticker):
             if line:
-                raise ProviderError(
-                    f"line {line}, column {column} is not a ticker: use 1 to 20 of A-Z 0-9 . -"
-                )
-            raise ProviderError(f"entry {column} of the list is not a ticker: use 1 to 20 of A-Z 0-9 . -")
+                raise ProviderError(RefusalCode.NO_TICKER, line=line, column=column)
+            raise ProviderError(RefusalCode.ENTRY_NO_TICKER, number=column)
         tickers[ticker] = None
     if not tickers:
-        raise ProviderError("it has no tickers")
+        raise ProviderError(RefusalCode.EMPTY_LIST)
     return list(tickers)

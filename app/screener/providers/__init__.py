@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from app.screener.pace import is_export
-from app.screener.parsing.tickers import BlockedError, Found, Kind, ProviderError
+from app.screener.parsing.tickers import BlockedError, Found, ListKind, ProviderError
 from app.screener.providers import finviz, inline, table
 from app.screener.providers.request import Request
+from app.signals.refusals import RefusalCode
 
 __all__ = ["BlockedError", "Found", "Provider", "ProviderError", "Request", "check", "provider_of"]
 
@@ -29,7 +30,7 @@ class Provider(NamedTuple):
     `fetch(request)` raises ProviderError with a reason for the operator, BlockedError where it was blocked.
     """
 
-    kind: Kind
+    kind: ListKind
     ages: bool
     check: Check
     fetch: Callable[[Request], Awaitable[Found]]
@@ -68,11 +69,5 @@ def provider_of(url: str) -> Provider:
         case _:
             # Only a scheme is shown: any other beginning may be a token.
             if not _SCHEME.fullmatch(scheme):
-                raise ProviderError(
-                    "a strategy's url must have a scheme: "
-                    "use https://finviz.com/…, list:AAPL,NVDA or file:NAME.csv"
-                )
-            raise ProviderError(
-                f"a strategy's url that begins with {scheme!r} cannot be read: "
-                "use https://finviz.com/…, list:AAPL,NVDA or file:NAME.csv in config/finviz_config.json"
-            )
+                raise ProviderError(RefusalCode.SOURCE_WITHOUT_SCHEME)
+            raise ProviderError(RefusalCode.SOURCE_UNKNOWN, scheme=repr(scheme))

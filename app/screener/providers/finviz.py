@@ -14,17 +14,19 @@ from app.screener.parsing.parser import LARGEST_BYTES
 from app.screener.parsing.tickers import BlockedError, Found, ProviderError
 from app.screener.providers import tokens
 from app.screener.providers.request import Request
+from app.signals.reasons import Reason, ReasonCode
+from app.signals.refusals import RefusalCode
 
 _PAGE_SECONDS = 15.0
 _REDIRECTS = 3
 _LONGEST_BACK_OFF_SECONDS, _LONGEST_BACK_OFF_BY_CLOCK_SECONDS = 86_400.0, 3600.0
-# Words by aiohttp's class: its own text may contain the whole URL, and so the token.
-_ERROR_WORDS: tuple[tuple[type[Exception], str], ...] = (
-    (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
-    (aiohttp.ClientSSLError, "no connection over TLS: is its certificate valid?"),
-    (aiohttp.ClientConnectorError, "no connection"),
-    (aiohttp.ClientPayloadError, "the response is incomplete or cannot be decompressed"),
-    (aiohttp.ServerDisconnectedError, "the connection was closed before the response"),
+# By aiohttp's class: its own text may contain the whole URL, and so the token.
+_ERROR_CODES: tuple[tuple[type[Exception], RefusalCode], ...] = (
+    (aiohttp.ClientConnectorDNSError, RefusalCode.NET_NAME),
+    (aiohttp.ClientSSLError, RefusalCode.NET_TLS),
+    (aiohttp.ClientConnectorError, RefusalCode.NET_NONE),
+    (aiohttp.ClientPayloadError, RefusalCode.NET_INCOMPLETE),
+    (aiohttp.ServerDisconnectedError, RefusalCode.NET_CLOSED),
 )
 
 
@@ -64,7 +66,7 @@ async def fetch(request: Request) -> Found:
     _check_typed_token(url, is_table=is_table)
     if is_table:
         if not request.elite_auth and tokens.may_be_sent_to(url):
-            raise ProviderError("FINVIZ_ELITE_AUTH is not set in .env, and Finviz's export needs it")
+            raise ProviderError(RefusalCode.AUTH_MISSING)
         found = await _read(request, url, "export", 1)
         return Found("csv", found.tickers)
     return await _pages(request, url)
@@ -79,7 +81,7 @@ async def _pages(request: Request, screen: URL) -> Found:
         before = len(tickers)
         tickers |= dict.fromkeys(found.tickers)
         if len(tickers) == before:
-            raise ProviderError(f"the page r={first} repeats the pages before it")
+            raise ProviderError(RefusalCode.PAGE_REPEATS, first=first)
         if found.last or len(tickers) >= request.top_n:
             break
     return Found("html", list(tickers))
@@ -90,16 +92,16 @@ async def _read(request: Request, url: URL, kind: Literal["export", "page"], fir
     try:
         return await request.parser.read(Job(kind, first, answer.media_type), answer.content)
     except BlockedError as error:
-        raise BlockedError(f"{_shown(answer.url)}: {error}", error.retry_after) from error
+        raise _blocked(answer.url, error.reason, error.retry_after) from error
     except ProviderError as error:
-        raise ProviderError(f"{_shown(answer.url)}: {error}") from error
+        raise _failed(answer.url, error.reason) from error
 
 
 def _parse(url: str) -> URL:
     try:
         return URL(url)
     except ValueError as error:
-        raise ProviderError("the strategy's url is not a valid URL") from error
+        raise ProviderError(RefusalCode.SOURCE_UNREADABLE) from error
 
 
 async def _get(request: Request, url: URL) -> _Answer:
@@ -118,10 +120,10 @@ async def _get(request: Request, url: URL) -> _Answer:
                 _check_status(response)
                 return _Answer(await _content(response), response.content_type.lower(), bare)
         except TimeoutError as error:
-            raise ProviderError(f"{_shown(bare)}: no answer in {_PAGE_SECONDS:g} s") from error
+            raise _failed(bare, Reason(ReasonCode.NO_ANSWER, seconds=f"{_PAGE_SECONDS:g}")) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ProviderError(f"{_shown(bare)}: {_words_of(error)}") from error
-    raise ProviderError(f"{_shown(bare)}: more than {_REDIRECTS} redirects")
+            raise _failed(bare, _reason_of(error)) from error
+    raise _failed(bare, Reason(RefusalCode.REDIRECTS, most=_REDIRECTS))
 
 
 def check(url: str, *, allow_other_hosts: bool) -> None:
@@ -140,10 +142,7 @@ def _check_place(url: URL, *, allow_other_hosts: bool) -> None:
         return
     if allow_other_hosts and url.scheme in {"http", "https"} and url.raw_host:
         return
-    raise ProviderError(
-        f"{_shown(url)}: must be an https:// URL on finviz.com, "
-        'unless config/finviz_config.json has "allow_other_hosts": true'
-    )
+    raise _failed(url, Reason(RefusalCode.SOURCE_FOREIGN))
 
 
 def _check_typed_token(url: URL, *, is_table: bool) -> None:
@@ -151,17 +150,17 @@ def _check_typed_token(url: URL, *, is_table: bool) -> None:
     typed, _ = tokens.split(url)
     has_token = typed is not None or tokens.is_in_path(url)
     if has_token and (is_table or not tokens.may_be_sent_to(url)):
-        raise ProviderError("the url must not contain auth=…: set FINVIZ_ELITE_AUTH in .env instead")
+        raise ProviderError(RefusalCode.AUTH_IN_URL)
 
 
 def _check_status(response: aiohttp.ClientResponse) -> None:
     if response.status == 200:
         return
-    message = f"{_shown(response.url)}: HTTP {response.status}"
+    reason = Reason(ReasonCode.HTTP_STATUS, status=response.status)
     is_busy = response.status == 503 and "Retry-After" in response.headers
     if response.status in {403, 429} or is_busy:
-        raise BlockedError(message, _retry_after(response))
-    raise ProviderError(message)
+        raise _blocked(response.url, reason, _retry_after(response))
+    raise _failed(response.url, reason)
 
 
 async def _content(response: aiohttp.ClientResponse) -> bytes:
@@ -169,7 +168,7 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
     async for part in response.content.iter_chunked(65_536):
         content += part
         if len(content) > LARGEST_BYTES:
-            raise ProviderError(f"{_shown(response.url)}: larger than {LARGEST_BYTES // 1_000_000} MB")
+            raise _failed(response.url, Reason(RefusalCode.LARGER, most=LARGEST_BYTES // 1_000_000))
         await asyncio.sleep(0)  # a fast server must not block the event loop
     return bytes(content)
 
@@ -184,10 +183,19 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     )
 
 
-def _words_of(error: Exception) -> str:
-    return next(
-        (words for kind, words in _ERROR_WORDS if isinstance(error, kind)), "the response is not valid HTTP"
-    )
+def _reason_of(error: Exception) -> Reason:
+    codes = (code for kind, code in _ERROR_CODES if isinstance(error, kind))
+    return Reason(next(codes, RefusalCode.NET_HTTP))
+
+
+def _failed(url: URL, reason: Reason) -> ProviderError:
+    return ProviderError(RefusalCode.AT, place=_shown(url), reason=reason)
+
+
+def _blocked(url: URL, reason: Reason, retry_after: float | None) -> BlockedError:
+    error = BlockedError(RefusalCode.AT, place=_shown(url), reason=reason)
+    error.retry_after = retry_after
+    return error
 
 
 def _shown(url: URL) -> str:

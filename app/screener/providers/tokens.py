@@ -6,6 +6,7 @@ from urllib.parse import unquote
 from yarl import URL
 
 from app.screener.parsing.tickers import ProviderError
+from app.signals.refusals import RefusalCode
 
 _PARAMETER = "auth"
 _IN_PAIR = re.compile(rf"(?is)\A(.*?)(?:\A|;)\s*{_PARAMETER}\s*=(.*)\Z")
@@ -63,4 +64,4 @@ def check_absent(url: URL, *tokens: str | None) -> None:
         return
     shown = {str(url), unquote(str(url))}
     if any(token and token in text for token in tokens for text in shown):
-        raise ProviderError("a redirect would carry the token to another site: it is not followed")
+        raise ProviderError(RefusalCode.REDIRECT_TOKEN)

@@ -41,13 +41,13 @@ async def test_after_five_failures_nothing_leaves_until_a_probe_is_answered(
     other = await desk.open(forwarding_workers=4, dest_webhook_rate_limiting_enabled=limited)
     alerts = REGISTRY.get_sample_value("destination_failures_total") or 0.0
     await failing(desk, app)
-    desk.receiver.answer = take
     sent = len(desk.receiver.received)
     assert 5 <= sent <= 5 + 8  # what was on its way already is seen through
     (alarm,) = (await ask(other, "GET", "/admin/status"))["alarms"]
     assert alarm["code"] == "destination_failing"
     reason = "not accepted: HTTP 503; will be retried"
     assert alarm["text"].endswith(f"Last failure: {reason}")
+    desk.receiver.answer = take
     late = await desk.send(app, "AAPL", "buy")
     for server in (app, other):
         async with server.http.get("/health") as answer:

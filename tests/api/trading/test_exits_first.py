@@ -51,6 +51,42 @@ async def test_an_exit_passes_an_entry_that_waits_for_tokens(desk: Desk, alert: 
     assert (await desk.signal(add))["status"] != "forwarded"
 
 
+@pytest.mark.parametrize("sentiment", [None, "flat"])
+async def test_an_exit_overtakes_more_entries_than_a_decision_reads(
+    desk: Desk, sentiment: str | None
+) -> None:
+    desk.configure("system", delivery_paused=True)
+    app = await desk.open()
+    buys = [await desk.send(app, "AAPL", "buy", quantity=number + 1) for number in range(20)]
+    other = await desk.send(app, "NVDA", "buy")
+    for buy in (*buys, other):
+        await desk.until(app, buy, "approved")
+    alert = {"action": "sell"} if sentiment is None else {"action": "sell", "sentiment": sentiment}
+    sell = await desk.send(app, "AAPL", "", **alert)
+    await desk.until(app, sell, "approved")
+    assert (await desk.signal(sell))["intent"] == "close"
+    later = await desk.send(app, "AAPL", "buy", quantity=99)
+    await desk.until(app, later, "approved")
+    rows = [await desk.signal(buy) for buy in buys]
+    assert {(row["status"], row["reason_code"]) for row in rows} == {("rejected", "overtaken")}
+    assert (await desk.signal(other))["status"] == "approved"
+    remarks = await desk.database.fetchval(
+        "SELECT detail -> 'remark_codes' FROM signal_events WHERE signal_id = $1 AND status = 'approved'",
+        later,
+    )
+    assert remarks is None  # a new position, no buy of one that is open
+
+
+async def test_a_part_of_more_entries_than_a_decision_reads_stays_a_part(desk: Desk) -> None:
+    desk.configure("system", delivery_paused=True)
+    app = await desk.open()
+    for number in range(20):
+        await desk.until(app, await desk.send(app, "AAPL", "buy", quantity=number + 1), "approved")
+    part = await desk.send(app, "AAPL", "sell", quantity=4)
+    await desk.until(app, part, "approved")
+    assert (await desk.signal(part))["intent"] == "reduce"
+
+
 async def test_a_part_passes_an_add_that_waits_for_its_next_attempt(desk: Desk) -> None:
     desk.configure("webhook", retry_seconds=[3600])
     app = await desk.open()

@@ -15,7 +15,9 @@ from app.db.queries import load
 from app.signals.reasons import ReasonCode, templates
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+    from asyncpg import Record
 
     from app.db.pool import Connection
 
@@ -44,6 +46,9 @@ _ATTEMPTS = """
 INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id)
 SELECT id, 1, 1, 'there', id::text, claim_id FROM signals WHERE status = 'forwarding'
 """
+_POSITIONS = (
+    "INSERT INTO positions (ticker, quantity) SELECT 'F' || n, n FROM generate_series(0, $1::int - 1) AS n"
+)
 _LIST = """
 INSERT INTO top_n_lists (strategy, source, tickers)
 SELECT 'Long', 'list', array_agg('R' || n) FROM generate_series(1, $1::int) AS n
@@ -53,21 +58,12 @@ REASONS = (ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.E
 
 STATEMENTS: Mapping[str, str] = {  # with what each is run
     "intake.insert_posts_of_crash": "0.001",
-    "decision.claim_signals": "{batch}, 'Long', false",
-    "decision.store_decisions": (
-        "{received}, {statuses}, {statuses}, {statuses}, {details}, {details}, "
-        "{statuses}, {codes}, {statuses}, {statuses}"
-    ),
+    "decision.claim_signals": "{batch}, 'Long', false, 9",
+    "decision.find_entries_before": "ARRAY['R1'], ARRAY[1000000::bigint]",
+    "decision.store_decisions": "{decisions}",
     "orders.lock_due": "{batch}, 'there', true, false",
-    "orders.claim": (
-        "gen_random_uuid(), 30, 'there', {approved}, {statuses}, {codes}, {statuses}, {statuses}, "
-        "{statuses}, {statuses}, "
-        "{details}, {details}"
-    ),
-    "orders.record_delivered": (
-        "{attempts}, {sent}, {codes}, {details}, {falses}, {nulls}, {nulls}, {nulls}, {trues}, {codes}, "
-        "{trues}, {nulls}, {nulls}, {codes}, {statuses}, 'delivered'"
-    ),
+    "orders.claim": "gen_random_uuid(), 30, 'there', {verdicts}",
+    "orders.record_delivered": "{successes}, 'delivered'",
     "orders.record_undelivered": (
         "1, gen_random_uuid(), gen_random_uuid(), 'unknown', 500, '', '', '', '{{}}', "
         "'approved', '', '', '{{}}', 1, ''"
@@ -182,6 +178,40 @@ async def test_a_claim_of_exits_reads_no_buy_that_waits(connection: Connection, 
         await connection.execute("ANALYZE")
 
 
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_recording_a_delivery_reads_no_position_of_another_ticker(
+    connection: Connection, mode: str
+) -> None:
+    await connection.execute(f"SET plan_cache_mode = {mode}")
+    await connection.execute("ANALYZE")
+    plan = await prepare(connection, "orders.record_delivered")
+    await connection.execute(_WAITING, BATCH, "forwarding", "F", TICKERS)
+    await connection.execute(_ATTEMPTS)
+    await connection.execute(_POSITIONS, WAITING)
+    for _ in ("with statistics of empty tables", "with their own"):
+        successes = await connection.fetch(
+            """SELECT a.id AS attempt, s.id AS signal, false AS has_ended, true AS is_open,
+                      true AS is_confirmed, 1 AS buys, p.id AS position, p.confirmed AS was_confirmed,
+                      p.quantity AS held
+               FROM attempts a
+               JOIN signals s ON s.id = a.signal_id
+               JOIN positions p ON p.ticker = s.ticker"""
+        )
+        assert await rows_read(connection, plan, f"{as_json(successes)}, 'delivered'") < WAITING
+        await connection.execute("ANALYZE")
+
+
+async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> None:
+    """PostgreSQL plans each run anew while plans for its arguments look cheaper than one for all."""
+    await connection.execute(_WAITING, WAITING, "approved", "A", TICKERS)
+    await connection.execute("VACUUM ANALYZE")
+    await connection.execute(f"PREPARE due AS {load('app.orders')['lock_due']}")
+    for _ in range(8):
+        await rows_read(connection, "due", "1, 'there', true, false")
+    query = "SELECT generic_plans FROM pg_prepared_statements WHERE name = 'due'"
+    assert await connection.fetchval(query) > 0
+
+
 def test_every_statement_on_unfinished_signals_is_among_them() -> None:
     packages = ("admin", "decision", "intake", "ops", "orders", "positions", "screener", "transfer")
     found = {
@@ -210,22 +240,36 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
         values = [str(value) for (value,) in await connection.fetch(query, BATCH)]
         return "'{" + ",".join(values) + "}'"
 
+    verdicts = await connection.fetch(
+        """SELECT id, 'open' AS intent, 'x' AS reason FROM signals
+           WHERE status = 'approved' ORDER BY seq LIMIT $1""",
+        BATCH,
+    )
+    successes = await connection.fetch(
+        """SELECT id AS attempt, signal_id AS signal, false AS has_ended, true AS is_open,
+                  true AS is_confirmed, 1 AS buys
+           FROM attempts ORDER BY id LIMIT $1""",
+        BATCH,
+    )
+    decisions = await connection.fetch(
+        """SELECT id, 'approved' AS status, 'x' AS reason, jsonb_build_object() AS detail, 'open' AS intent
+           FROM signals WHERE status = 'received' ORDER BY seq LIMIT $1""",
+        BATCH,
+    )
     known = {
+        "decisions": as_json(decisions),
+        "verdicts": as_json(verdicts),
+        "successes": as_json(successes),
         "batch": str(BATCH),
-        "received": await array("SELECT id FROM signals WHERE status = 'received' ORDER BY seq LIMIT $1"),
-        "approved": await array("SELECT id FROM signals WHERE status = 'approved' ORDER BY seq LIMIT $1"),
         "attempts": await array("SELECT id FROM attempts ORDER BY id LIMIT $1"),
-        "sent": await array("SELECT signal_id FROM attempts ORDER BY id LIMIT $1"),
         "tickers": await array("SELECT 'R' || n FROM generate_series(1, $1::int) AS n"),
-        "statuses": await array("SELECT 'approved' FROM generate_series(1, $1::int)"),
-        "details": await array("SELECT '\"{}\"' FROM generate_series(1, $1::int)"),
-        "codes": await array("SELECT 200 FROM generate_series(1, $1::int)"),
         "reasons": f"'{json.dumps(templates(*REASONS))}'",
-        "nulls": await array("SELECT 'NULL' FROM generate_series(1, $1::int)"),
-        "trues": await array("SELECT true FROM generate_series(1, $1::int)"),
-        "falses": await array("SELECT false FROM generate_series(1, $1::int)"),
     }
     return {name: arguments.format(**known) for name, arguments in STATEMENTS.items()}
+
+
+def as_json(rows: Iterable[Record]) -> str:
+    return f"'{json.dumps([dict(row) for row in rows], default=str)}'"
 
 
 async def rows_read(connection: Connection, plan: str, arguments: str) -> int:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from app import logging
 from app.errors import RefusedError, describe, trace
+from app.signals.reasons import ReasonCode
 
 SECRET = "S3CRET"
 CLOSED = "connection closed without an answer"
@@ -53,6 +54,7 @@ def test_a_traceback_holds_no_text_of_foreign_exceptions() -> None:
 import asyncio, logging as standard, structlog
 from app import logging
 from app.errors import RefusedError
+from app.signals.refusals import RefusalCode
 logging.configure("INFO")
 log = structlog.get_logger("x")
 secret = "S3" + "CRET"
@@ -69,7 +71,7 @@ for error in (ValueError(secret), OSError(111, secret), KeyError(secret), Odd(se
         log.exception("failed")
         standard.getLogger("library").exception("failed")
 try:
-    raise RefusedError("in words of ours")
+    raise RefusedError(RefusalCode.NUL)
 except RefusedError:
     log.exception("refused")
 async def lost():
@@ -86,7 +88,7 @@ asyncio.run(lost())
     found = [json.loads(line) for line in out.splitlines()]
     assert "(ConnectionRefusedError, ECONNREFUSED)" in found[2]["exception"]
     assert 'File "<string>", line' in found[0]["exception"]
-    assert "RefusedError: in words of ours" in found[8]["exception"]
+    assert "RefusedError: must not contain NUL" in found[8]["exception"]
     assert found[9]["event"] == "Task exception was never retrieved"
 
 
@@ -131,7 +133,7 @@ def test_an_error_of_postgresql_is_its_class_and_state(kind: type[asyncpg.Postgr
         (aiohttp.ClientPayloadError(SECRET), "answer not readable as HTTP (ClientPayloadError)"),
         (UnicodeEncodeError("idna", SECRET, 0, 1, SECRET), "text not encodable (UnicodeEncodeError)"),
         (type(SECRET, (ValueError,), {})(SECRET), "ValueError"),
-        (RefusedError(SECRET), "RefusedError"),
+        (RefusedError(ReasonCode.OTHER, text=SECRET), "RefusedError"),
         (ZeroDivisionError(), "ZeroDivisionError"),
     ],
 )

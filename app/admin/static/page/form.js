@@ -8,6 +8,8 @@ const READERS = {
   decimal: (field) => number(field.value),
   decimals: (field) => (field.value.trim() === "" ? null : parts(field.value).map(number)),
   tickers: (field) => (field.value.trim() === "" ? null : parts(field.value.replaceAll(",", " ")).map((ticker) => ticker.toUpperCase())),
+  words: (field) => (field.value.trim() === "" ? null : parts(field.value.replaceAll(",", " "))),
+  secret: (field) => (field.value.trim() === "" ? null : field.value.trim()),
   ticker: (field) => field.value.trim().toUpperCase(),
   file: (field) => field.files[0],
 };
@@ -79,7 +81,7 @@ function mark(field, words) {
 
 /** Return the field of a place: "strategies[2].top_n" is the field "top_n" of the form's strategy. */
 function name(place = "") {
-  return place.replace(/^strategies\[\d+\]\.?/, "");
+  return place.replace(/^(strategies|sources)\[\d+\]\.?/, "").replace(/\[\d+\]$/, "");
 }
 
 /** Return the message without the names of file and field, which are clear at the field. */

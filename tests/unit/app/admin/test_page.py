@@ -37,6 +37,7 @@ def story(**changes: object) -> Story:
         "seq": 1,
         "status": "failed",
         "type": "buy",
+        "source": PAYLOAD,
         "ticker": "NVDA",
         "intent": "open",
         "quantity": None,
@@ -73,7 +74,7 @@ def story(**changes: object) -> Story:
 def test_what_a_stranger_sent_is_shown_as_text() -> None:
     html = bytes(rendering.page("_story.html", story=story()).body).decode()
     assert "<script>alert" not in html
-    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;") == 10
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;") == 11
 
 
 def test_a_row_that_names_no_order_says_so() -> None:

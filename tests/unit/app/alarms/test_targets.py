@@ -24,7 +24,7 @@ async def test_a_message_waits_for_the_one_under_way(monkeypatch: pytest.MonkeyP
     both = [asyncio.create_task(target.send(Message("critical", title, ""))) for title in ("first", "second")]
     await asyncio.sleep(0.05)
     first_may_end.set()
-    assert await asyncio.gather(*both) == ["", ""]
+    assert await asyncio.gather(*both) == [None, None]
     assert sent == ["first", "second"]
 
 
@@ -47,7 +47,7 @@ async def test_a_long_message_goes_in_parts_and_its_words_are_no_markup(
     service = load(url)
     monkeypatch.setattr(service[0], "send", send)
     monkeypatch.setattr("app.alarms.targets.load", lambda _: service)
-    assert await Target(1, url).send(Message("critical", "Alarms", "\n".join(LINES))) == ""
+    assert await Target(1, url).send(Message("critical", "Alarms", "\n".join(LINES))) is None
     assert max(map(len, parts)) <= most
     assert line in "\r\n".join(parts).splitlines()
     assert "T299" in parts[-1]

@@ -149,7 +149,7 @@ def test_a_wrong_value_is_told_in_plain_words(file: str, content: dict[str, Any]
     document = {"strategies": [{"name": "a", "url": "list:A", **content}]} if file == FINVIZ_FILE else content
     with pytest.raises(ConfigFileError) as refused:
         merge({file: document}, _settings())
-    assert refused.value.reason == reason
+    assert str(refused.value.fault) == reason
     assert refused.value.place
 
 
@@ -161,7 +161,7 @@ def test_no_value_is_refused_in_a_library_s_words(field: str, value: object) -> 
     try:
         merge({FINVIZ_FILE: {"strategies": [{"name": "a", "url": "list:A", field: value}]}}, _settings())
     except ConfigFileError as error:
-        reason = error.reason
+        reason = str(error.fault)
     else:
         return
     assert reason.startswith(("must ", "is required"))

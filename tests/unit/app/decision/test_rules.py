@@ -14,8 +14,8 @@ from app.signals.reasons import Reason, ReasonCode, stored_remarks
 LISTED, NOT_LISTED = ListFacts(3, 15, 4.26), ListFacts(None, 15, 4.26)
 NO_LIST = ListFacts(None, None, None)
 BUY, ADD, SELL = Reading(Intent.OPEN), Reading(Intent.ADD), Reading(Intent.CLOSE)
-NOTHING, OPEN = Book(), Book(Position(Decimal(10)))
-BUYING = Book(pending=(PendingOrder(OrderTerms(Intent.OPEN)),))
+NOTHING, OPEN = Book.of(), Book.of(Position(Decimal(10)))
+BUYING = Book.of(pending=(PendingOrder(OrderTerms(Intent.OPEN)),))
 RULES = BookRules()
 
 

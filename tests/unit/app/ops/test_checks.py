@@ -13,6 +13,8 @@ from app.ops import checks
 from app.ops.checks import Check, Probe
 from app.runtime.queues import Queues
 from app.runtime.supervisor import WorkerState
+from app.signals.reasons import Reason
+from app.signals.refusals import RefusalCode
 from app.web.locale import Preferences, current
 
 ALIVE, DEAD = WorkerState(True, 1.0, 0, ""), WorkerState(False, 31.0, 2, "x")  # noqa: FBT003
@@ -42,7 +44,7 @@ ALIVE, DEAD = WorkerState(True, 1.0, 0, ""), WorkerState(False, 31.0, 2, "x")  #
         (checks.outcomes({}), "ok"),
         (checks.outcomes({3: "disk full", 7: "out of memory"}), "degraded"),
         (checks.configuration({}), "ok"),
-        (checks.configuration({"x.json": ConfigFileError("x.json", "is wrong")}), "degraded"),
+        (checks.configuration({"x.json": ConfigFileError("x.json", Reason(RefusalCode.OBJECT))}), "degraded"),
         (checks.destination({"state": "open"}), "ok"),
         (checks.destination({"state": "held"}), "degraded"),
         (checks.disk(10**9), "ok"),
@@ -55,7 +57,7 @@ def test_checks(check: Check, status: str) -> None:
 
 
 def test_a_destination_that_cannot_be_asked_is_named_with_its_fault() -> None:
-    check = checks.destination({"state": "open"}, "its port must be a number from 1 to 65535")
+    check = checks.destination({"state": "open"}, Reason(RefusalCode.DESTINATION_PORT))
     assert check["reason"] == (
         "the destination's URL is not valid: its port must be a number from 1 to 65535"
     )
@@ -84,7 +86,8 @@ def test_check_and_alarm_say_a_clock_step_in_the_same_words(
 
 def test_what_anybody_may_read_quotes_neither_a_page_nor_a_file() -> None:
     failed = Probe(1.0, list_size=2, list_age=5.0, refresh_error="evil.example: h1dden")
-    wrong = ConfigFileError("x.json", "'h1dden' is not one of: s3cret", place="active", line=3)
+    secret = Reason(RefusalCode.STRATEGY_UNKNOWN, name="h1dden", names="s3cret")
+    wrong = ConfigFileError("x.json", secret, place="active", line=3)
     reasons = [
         checks.top_n(failed)["reason"],
         checks.top_n(Probe(1.0, refresh_error="h1dden"))["reason"],

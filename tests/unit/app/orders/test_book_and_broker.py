@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from app.orders.outgoing import render
-from app.orders.policy import RetryUnknown, next_status, outcome_of, says_failure
+from app.orders.policy import next_status, outcome_of, says_failure
 from app.signals.alert import read_fields
 from app.signals.book import (
     Book,
@@ -31,7 +31,7 @@ from app.signals.book import (
     resolve_claimed,
 )
 from app.signals.reading import ENTRIES, Intent, Reading, Sentiment, read
-from app.signals.statuses import Outcome, SignalType, Status
+from app.signals.statuses import Outcome, RetryUnknown, SignalType, Status
 from tests.broker import Account, Broker
 
 ID = UUID(int=7)
@@ -130,7 +130,8 @@ class Trading(RuleBasedStateMachine):
     )
     def begin(self, *, account: Account, rules: BookRules, retry_buys: bool) -> None:
         """Start with nothing open."""
-        self.broker, self.choices, self.retry = Broker(account), rules, RetryUnknown(buy=retry_buys)
+        self.broker, self.choices = Broker(account), rules
+        self.retry = RetryUnknown(buy=retry_buys, sell=True)
         self.position: Position | None = None
         self.queue: list[Order] = []
         self.attempt: Attempt | None = None
@@ -334,7 +335,7 @@ class Trading(RuleBasedStateMachine):
 
     def _book(self, end: int) -> Book:
         pending = tuple(order.pending() for order in self.queue[:end])
-        return Book(self.position, pending, self.last_exit)
+        return Book.of(self.position, pending, self.last_exit)
 
     def _decide(self, order: Order) -> None:
         resolution = resolve(order.reading, self._book(self.queue.index(order)), self.choices)

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from app.orders.policy import (
     LONGEST_HOLD_BY_CLOCK_SECONDS,
     LONGEST_HOLD_SECONDS,
-    RetryUnknown,
     hold_seconds,
     next_status,
     outcome_of,
     retry_delay,
 )
-from app.signals.statuses import Outcome
+from app.signals.statuses import Outcome, RetryUnknown
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+RETRY_SELLS = RetryUnknown(buy=False, sell=True)
 SCHEDULE = (1, 2, 5, 10, 30, 60)
 
 
@@ -48,12 +48,12 @@ def test_statuses_fall_into_their_class(outcome: Outcome, statuses: tuple[int, .
     ],
 )
 def test_the_table_out_of_forwarding(outcome: Outcome, order_type: str, follows: str) -> None:
-    assert next_status(outcome, order_type, RetryUnknown()) == follows
+    assert next_status(outcome, order_type, RETRY_SELLS) == follows
 
 
 def test_the_operator_decides_about_unknown_outcomes() -> None:
-    assert next_status(Outcome.UNKNOWN, "buy", RetryUnknown(buy=True)) == "approved"
-    assert next_status(Outcome.UNKNOWN, "sell", RetryUnknown(sell=False)) == "failed"
+    assert next_status(Outcome.UNKNOWN, "buy", RetryUnknown(buy=True, sell=True)) == "approved"
+    assert next_status(Outcome.UNKNOWN, "sell", RetryUnknown(buy=False, sell=False)) == "failed"
 
 
 def test_retries_follow_the_schedule_and_stay_at_its_end() -> None:
@@ -104,4 +104,4 @@ def test_a_date_is_measured_by_the_destination_s_own_clock() -> None:
 def test_an_answer_that_says_failure_is_not_accepted() -> None:
     assert outcome_of(200, says_failure=True) is Outcome.NOT_TAKEN
     assert outcome_of(422, says_failure=True) is Outcome.REFUSED
-    assert next_status(Outcome.NOT_TAKEN, "sell", RetryUnknown()) == "approved"
+    assert next_status(Outcome.NOT_TAKEN, "sell", RETRY_SELLS) == "approved"

@@ -293,7 +293,7 @@ async def test_a_body_that_hangs_ends_the_refresh(monkeypatch: pytest.MonkeyPatc
         async with finviz.open_client() as http, Parser() as parser:
             url = f"http://127.0.0.1:{port}/screener.ashx"
             request = Request(url, 20, NOWHERE, http, Pace(lambda: None), parser, "", allow_other_hosts=True)
-            with pytest.raises(ProviderError, match=r"127\.0\.0\.1: no answer in 0\.5 s"):
+            with pytest.raises(ProviderError, match=r"127\.0\.0\.1: timed out after 0\.5 s"):
                 await provider_of(url).fetch(request)
         for writer in writers:
             writer.close()

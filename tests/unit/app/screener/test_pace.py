@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.screener.pace import PER_MINUTE, SPACING_SECONDS, backoff_seconds, too_often, wait_seconds
-from app.screener.probation import Candidate, difference, next_candidate
+from app.screener.probation import ListCandidate, difference, next_candidate
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=200))
@@ -47,12 +47,13 @@ def test_the_back_off_doubles_up_to_its_limit() -> None:
 def test_a_strategy_that_exceeds_the_pace_is_refused(
     url: str, top_n: int, interval: int, *, fits: bool
 ) -> None:
-    assert (too_often(url, top_n=top_n, refresh_interval_sec=interval) == "") is fits
+    assert (too_often(url, top_n=top_n, refresh_interval_sec=interval) is None) is fits
 
 
 def test_the_refusal_names_an_interval_that_fits() -> None:
     url = "https://finviz.com/screener.ashx"
-    assert "set refresh_interval_sec to 26 or more" in too_often(url, top_n=500, refresh_interval_sec=10)
+    refusal = too_often(url, top_n=500, refresh_interval_sec=10)
+    assert "set refresh_interval_sec to 26 or more" in str(refusal)
 
 
 def test_the_difference_is_the_share_that_is_not_in_common() -> None:
@@ -65,11 +66,11 @@ def test_the_difference_is_the_share_that_is_not_in_common() -> None:
 def test_a_list_that_differs_much_is_accepted_when_three_refreshes_agree() -> None:
     before, other, third = "ABCDEFGHIJ", "AQRSTUVWXY", "klmnopqrst"
     first = next_candidate(other, before, None)
-    assert first == Candidate(tuple(other), 1)
+    assert first == ListCandidate(tuple(other), 1)
     second = next_candidate(other[::-1], before, first)
-    assert second == Candidate(tuple(other[::-1]), 2)
+    assert second == ListCandidate(tuple(other[::-1]), 2)
     assert next_candidate(other, before, second) is None
-    assert next_candidate(third, before, second) == Candidate(tuple(third), 1)
+    assert next_candidate(third, before, second) == ListCandidate(tuple(third), 1)
 
 
 def test_a_list_that_does_not_differ_much_is_accepted_at_once() -> None:

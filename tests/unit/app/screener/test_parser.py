@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from app.screener.parsing import child
 from app.screener.parsing.answers import Job, parse
 from app.screener.parsing.parser import LARGEST_BYTES, Parser
-from app.screener.parsing.tickers import BlockedError, ProviderError, is_ticker
+from app.screener.parsing.tickers import BlockedError, ProviderError, is_list_ticker
+from app.signals.reasons import from_json
 from tests.unit.app.screener.pages import boxover_row, page, tickers
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def test_a_table_is_known_by_what_it_holds_whatever_the_answer_calls_it(media_ty
 @pytest.mark.parametrize("content", [b'"Ticker"\r\n"AAPL"\r\n"MSFT"\r\n', b"\xef\xbb\xbfTicker\nAAPL\nMSFT"])
 def test_a_table_of_one_column_is_a_table(job: Job, content: bytes) -> None:
     found = parse(job, content)
-    assert (found.tickers, found.table, found.error) == (["AAPL", "MSFT"], True, "")
+    assert (found.tickers, found.table, found.error) == (["AAPL", "MSFT"], True, None)
 
 
 def test_a_page_is_known_by_what_it_holds_whatever_the_answer_calls_it() -> None:
@@ -240,5 +241,5 @@ JOBS = st.builds(
 def test_any_bytes_give_tickers_or_a_reason(job: Job, content: bytes) -> None:
     found = parse(job, content)
     assert bool(found.error) is not bool(found.tickers)
-    assert len(found.error) < 200
-    assert all(is_ticker(ticker) for ticker in found.tickers)
+    assert not found.error or len(str(from_json(*found.error))) < 200
+    assert all(is_list_ticker(ticker) for ticker in found.tickers)

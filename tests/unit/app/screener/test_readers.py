@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.screener.parsing.readers import read_page
-from app.screener.parsing.tickers import is_ticker
+from app.screener.parsing.tickers import is_list_ticker
 from app.screener.providers import BlockedError, ProviderError
 from tests.unit.app.screener.pages import BLOCKED, EMPTY, ashx_row, boxover_row, page, plain_row, tickers
 
@@ -71,7 +71,7 @@ def test_whatever_a_page_has_become_it_is_read_or_refused(
     except ProviderError:
         return
     assert 1 <= len(found) == len(set(found)) <= 20
-    assert all(is_ticker(ticker) for ticker in found)
+    assert all(is_list_ticker(ticker) for ticker in found)
 
 
 def test_a_total_of_older_pages_is_understood() -> None:

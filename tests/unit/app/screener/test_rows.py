@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.screener.parsing.rows import has_head, read_export, read_watchlist
-from app.screener.parsing.tickers import ProviderError, is_ticker
+from app.screener.parsing.tickers import ProviderError, is_list_ticker
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_whatever_is_read_gives_tickers_or_an_error_that_does_not_quote_it(words
             continue
         assert found
         assert len(found) == len(set(found))
-        assert all(is_ticker(ticker) for ticker in found)
+        assert all(is_list_ticker(ticker) for ticker in found)
 
 
 REMARKS = st.text("ABab 01.;|\t", max_size=8) | st.sampled_from(

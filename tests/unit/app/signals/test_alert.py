@@ -49,11 +49,11 @@ def test_anything_else_is_refused_and_names_the_field(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "body: not valid JSON"),
+        (b"", "body: not valid JSON (byte 0)"),
         (b"[1]", "body: must be a JSON object"),
         (b"null", "body: must be a JSON object"),
-        (b'{"ticker": "A"', "body: not valid JSON"),
-        (b'{"ticker": "A"} {}', "body: not valid JSON"),
+        (b'{"ticker": "A"', "body: not valid JSON (byte 14)"),
+        (b'{"ticker": "A"} {}', "body: not valid JSON (byte 17)"),
         (b'{"ticker": "A", "x": "\\ud800"}', "body: not valid JSON"),
         (b'{"ticker": "A", "x": "\xff"}', "body: not UTF-8"),
         (b'{"ticker": "A", "x": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "body: nested too deeply"),

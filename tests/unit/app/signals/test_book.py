@@ -111,7 +111,7 @@ def after(
     alert: Reading, position: Position | None, rules: BookRules = RULES
 ) -> tuple[Intent | None, Position | None]:
     """Return the intent that is sent, and the position once the order is delivered."""
-    decided = resolve(alert, Book(position), rules).intent
+    decided = resolve(alert, Book.of(position), rules).intent
     if decided is None:
         return None, position
     sent = resolve_claimed(decided, alert, position, rules).intent
@@ -124,7 +124,7 @@ def after(
 def test_an_entry_with_nothing_open_opens(word: dict[str, Any], position_after: dict[str, Any]) -> None:
     for quantity in TEN:
         alert = reading(word, position_after, quantity)
-        assert resolve(alert, Book(), RULES) == Resolution(Intent.OPEN, None, alert.remarks)
+        assert resolve(alert, Book.of(), RULES) == Resolution(Intent.OPEN, None, alert.remarks)
         assert after(alert, None) == (Intent.OPEN, Position(Decimal(10)))
     for quantity in NOT_SHARES:
         assert after(reading(word, position_after, quantity), None) == (Intent.OPEN, Position(None))
@@ -134,12 +134,12 @@ def test_an_entry_with_nothing_open_opens(word: dict[str, Any], position_after: 
 @pytest.mark.parametrize(
     ("book", "reason"),
     [
-        (Book(HELD), ReasonCode.POSITION_OPEN),
-        (Book(UNKNOWN), ReasonCode.POSITION_OPEN),
-        (Book(MAYBE), ReasonCode.MAY_BE_OPEN),
-        (Book(None, pending(Intent.OPEN)), ReasonCode.BUY_PENDING),
-        (Book(HELD, pending(Intent.CLOSE, Intent.OPEN)), ReasonCode.POSITION_OPEN),
-        (Book(HELD, pending(Intent.REDUCE, quantity=shares(4))), ReasonCode.POSITION_OPEN),
+        (Book.of(HELD), ReasonCode.POSITION_OPEN),
+        (Book.of(UNKNOWN), ReasonCode.POSITION_OPEN),
+        (Book.of(MAYBE), ReasonCode.MAY_BE_OPEN),
+        (Book.of(None, pending(Intent.OPEN)), ReasonCode.BUY_PENDING),
+        (Book.of(HELD, pending(Intent.CLOSE, Intent.OPEN)), ReasonCode.POSITION_OPEN),
+        (Book.of(HELD, pending(Intent.REDUCE, quantity=shares(4))), ReasonCode.POSITION_OPEN),
     ],
 )
 def test_an_entry_while_open_or_pending_is_a_duplicate(
@@ -180,9 +180,9 @@ def test_an_add(word: dict[str, Any], duplicate_buys: Any) -> None:
     nothing = Reason(ReasonCode.NOTHING_TO_ADD_TO)
     for quantity in TEN:
         alert = reading(word, quantity)
-        assert resolve(alert, Book(), rules) == Resolution(None, nothing)
-        assert resolve(alert, Book(HELD, pending(Intent.CLOSE)), rules).reason == nothing
-        assert resolve(alert, Book(None, pending(Intent.OPEN)), rules).intent is Intent.ADD
+        assert resolve(alert, Book.of(), rules) == Resolution(None, nothing)
+        assert resolve(alert, Book.of(HELD, pending(Intent.CLOSE)), rules).reason == nothing
+        assert resolve(alert, Book.of(None, pending(Intent.OPEN)), rules).intent is Intent.ADD
         assert after(alert, HELD, rules) == (Intent.ADD, Position(Decimal(20)))
         assert after(alert, UNKNOWN, rules) == (Intent.ADD, UNKNOWN)
         assert after(alert, MAYBE, rules) == (Intent.OPEN, UNKNOWN)
@@ -196,7 +196,7 @@ def test_an_entry_that_ends_flat_or_short_is_rejected(
     word: dict[str, Any], position_after: dict[str, Any]
 ) -> None:
     for position in (None, HELD, MAYBE):
-        resolution = resolve(reading(word, position_after, quantity=10), Book(position), RULES)
+        resolution = resolve(reading(word, position_after, quantity=10), Book.of(position), RULES)
         assert resolution == Resolution(None, Reason(ReasonCode.COVERS_SHORT))
 
 
@@ -269,7 +269,7 @@ def test_an_exit_that_says_no_position_compares_its_quantity(
     ):
         alert = reading(word, position_after, quantity)
         assert after(alert, position, rules) == unknown
-        assert len(resolve(alert, Book(position), rules).remarks) == len(alert.remarks) + 1
+        assert len(resolve(alert, Book.of(position), rules).remarks) == len(alert.remarks) + 1
 
 
 @pytest.mark.parametrize("word", words(["cancel", "breakeven", "CANCEL"]))
@@ -277,16 +277,16 @@ def test_an_adjustment_passes_while_something_is_open_or_pending(word: dict[str,
     alert = reading(word, quantity=5)
     for position in (HELD, UNKNOWN, MAYBE):
         assert after(alert, position) == (Intent.ADJUST, position)
-    assert resolve(alert, Book(None, pending(Intent.OPEN)), RULES).intent is Intent.ADJUST
+    assert resolve(alert, Book.of(None, pending(Intent.OPEN)), RULES).intent is Intent.ADJUST
     for unmatched in ("reject", "forward"):
-        resolution = resolve(alert, Book(), BookRules(unmatched_exits=unmatched))
+        resolution = resolve(alert, Book.of(), BookRules(unmatched_exits=unmatched))
         assert resolution == Resolution(None, Reason(ReasonCode.NOTHING_OPEN))
 
 
 @pytest.mark.parametrize("word", words(SHORT_WORDS))
 def test_a_short_word_is_rejected(word: dict[str, Any]) -> None:
     for position in (None, HELD):
-        resolution = resolve(reading(word, quantity=5), Book(position), RULES)
+        resolution = resolve(reading(word, quantity=5), Book.of(position), RULES)
         assert (resolution.intent, resolution.reason and resolution.reason.code) == (
             None,
             ReasonCode.SHORT_SELLING,
@@ -296,7 +296,7 @@ def test_a_short_word_is_rejected(word: dict[str, Any]) -> None:
 @pytest.mark.parametrize("quantity", [0, "0", -1, "0%", "all"])
 def test_an_unusable_quantity_of_an_exit_that_stays_long_is_rejected(quantity: object) -> None:
     alert = reading(action="sell", sentiment="long", quantity=quantity)
-    resolution = resolve(alert, Book(HELD), RULES)
+    resolution = resolve(alert, Book.of(HELD), RULES)
     assert (resolution.intent, alert.may_be_exit) == (None, True)
     assert resolution.reason == Reason(ReasonCode.QUANTITY_UNUSABLE, word=str(quantity))
 
@@ -304,13 +304,13 @@ def test_an_unusable_quantity_of_an_exit_that_stays_long_is_rejected(quantity: o
 @pytest.mark.parametrize(
     ("book", "reason"),
     [
-        (Book(HELD), ReasonCode.POSITION_OPEN),
-        (Book(MAYBE), ReasonCode.MAY_BE_OPEN),
-        (Book(HELD, pending(Intent.CLOSE)), ReasonCode.POSITION_OPEN),
-        (Book(MAYBE, pending(Intent.CLOSE, Intent.CLOSE)), ReasonCode.MAY_BE_OPEN),
-        (Book(None, pending(Intent.OPEN)), ReasonCode.ITS_BUY_PENDING),
-        (Book(None, pending(Intent.OPEN, is_sending=True)), ReasonCode.ITS_BUY_PENDING),
-        (Book(None, pending(Intent.OPEN, is_decided=False)), ReasonCode.ITS_BUY_PENDING),
+        (Book.of(HELD), ReasonCode.POSITION_OPEN),
+        (Book.of(MAYBE), ReasonCode.MAY_BE_OPEN),
+        (Book.of(HELD, pending(Intent.CLOSE)), ReasonCode.POSITION_OPEN),
+        (Book.of(MAYBE, pending(Intent.CLOSE, Intent.CLOSE)), ReasonCode.MAY_BE_OPEN),
+        (Book.of(None, pending(Intent.OPEN)), ReasonCode.ITS_BUY_PENDING),
+        (Book.of(None, pending(Intent.OPEN, is_sending=True)), ReasonCode.ITS_BUY_PENDING),
+        (Book.of(None, pending(Intent.OPEN, is_decided=False)), ReasonCode.ITS_BUY_PENDING),
     ],
 )
 def test_an_exit_passes_while_something_is_may_be_or_is_about_to_be_open(
@@ -325,7 +325,7 @@ def test_an_exit_passes_while_something_is_may_be_or_is_about_to_be_open(
 
 def test_an_unmatched_exit_is_rejected_or_forwarded() -> None:
     forward = BookRules(unmatched_exits="forward")
-    for book in (Book(), Book(None, pending(Intent.CLOSE))):
+    for book in (Book.of(), Book.of(None, pending(Intent.CLOSE))):
         rejected = resolve(reading(action="sell", quantity=5), book, RULES)
         assert rejected == Resolution(None, Reason(ReasonCode.NOTHING_OPEN), is_unmatched=True)
         for fields, intent in (
@@ -343,7 +343,7 @@ def test_an_unmatched_exit_is_rejected_or_forwarded() -> None:
 
 def test_the_projected_book_is_what_pending_orders_make_of_it() -> None:
     def projected(position: Position | None, *terms: OrderTerms) -> Position | None:
-        return Book(position, tuple(PendingOrder(each) for each in terms)).projected
+        return Book.of(position, tuple(PendingOrder(each) for each in terms)).projected
 
     opens, adds = OrderTerms(Intent.OPEN, shares(10)), OrderTerms(Intent.ADD, shares(5))
     assert projected(None, opens) == HELD
@@ -353,15 +353,15 @@ def test_the_projected_book_is_what_pending_orders_make_of_it() -> None:
     assert projected(HELD, OrderTerms(Intent.REDUCE, shares(10))) is None
     assert projected(HELD, OrderTerms(Intent.CLOSE), opens) == HELD
     assert projected(HELD, OrderTerms(Intent.ADJUST)) == HELD
-    assert Book(None, pending(Intent.OPEN, is_decided=False)).projected is None
+    assert Book.of(None, pending(Intent.OPEN, is_decided=False)).projected is None
 
 
 def test_the_second_half_of_an_exit_is_compared_with_what_the_first_one_leaves() -> None:
     half = reading(action="sell", quantity=5)
-    book = Book(HELD, pending(Intent.REDUCE, quantity=shares(5)))
-    assert resolve(half, Book(HELD), RULES).intent is Intent.REDUCE
+    book = Book.of(HELD, pending(Intent.REDUCE, quantity=shares(5)))
+    assert resolve(half, Book.of(HELD), RULES).intent is Intent.REDUCE
     assert resolve(half, book, RULES).intent is Intent.CLOSE
-    assert resolve(reading(action="buy", quantity=1), Book(HELD, pending(Intent.CLOSE)), RULES) == (
+    assert resolve(reading(action="buy", quantity=1), Book.of(HELD, pending(Intent.CLOSE)), RULES) == (
         Resolution(Intent.OPEN)
     )
 
@@ -371,11 +371,11 @@ def test_an_entry_after_a_reversal_carries_a_warning() -> None:
     alert = reading(action="buy", quantity=20)
     reversal = PendingOrder(OrderTerms(Intent.CLOSE, None, reading(action="reverse").sentiment))
     closed = PendingOrder(OrderTerms(Intent.CLOSE, None, Sentiment.FLAT))
-    for book in (Book(last_exit_sentiment=Sentiment.SHORT), Book(HELD, (reversal,))):
+    for book in (Book.of(last_exit_sentiment=Sentiment.SHORT), Book.of(HELD, (reversal,))):
         assert resolve(alert, book, RULES) == Resolution(Intent.OPEN, None, (warning,))
         once = resolve(reading(action="buy", prev_market_position="short"), book, RULES)
         assert once.remarks == (warning,)
-    for book in (Book(), Book(HELD, (reversal, closed)), Book(HELD, (closed,), Sentiment.SHORT)):
+    for book in (Book.of(), Book.of(HELD, (reversal, closed)), Book.of(HELD, (closed,), Sentiment.SHORT)):
         assert resolve(alert, book, RULES).remarks == ()
 
 
@@ -487,12 +487,8 @@ _POSITIONS = st.none() | st.builds(
 _PENDING = st.builds(PendingOrder, _TERMS, st.booleans()) | st.builds(
     PendingOrder, _TERMS.filter(lambda terms: terms.intent in ENTRIES), st.just(value=False), st.booleans()
 )
-_BOOKS = st.builds(
-    Book,
-    _POSITIONS,
-    st.lists(_PENDING, max_size=4).map(tuple),
-    st.none() | st.sampled_from(Sentiment),
-)
+_PENDING_ORDERS = st.lists(_PENDING, max_size=4).map(tuple)
+_BOOKS = st.builds(Book.of, _POSITIONS, _PENDING_ORDERS, st.none() | st.sampled_from(Sentiment))
 _RULES = st.builds(
     BookRules,
     st.sampled_from(["forward", "add", "reject"]),
@@ -515,12 +511,12 @@ _ALERTS = st.fixed_dictionaries(
 ).map(reading)
 
 
-@given(alert=_ALERTS, book=_BOOKS, rules=_RULES)
+@given(alert=_ALERTS, position=_POSITIONS, pending=_PENDING_ORDERS, rules=_RULES)
 def test_an_exit_is_never_rejected_while_something_may_be_open(
-    alert: Reading, book: Book, rules: BookRules
+    alert: Reading, position: Position | None, pending: tuple[PendingOrder, ...], rules: BookRules
 ) -> None:
-    resolution = resolve(alert, book, rules)
-    may_be_open = book.position is not None or any(order.terms.intent in ENTRIES for order in book.pending)
+    resolution = resolve(alert, Book.of(position, pending), rules)
+    may_be_open = position is not None or any(order.terms.intent in ENTRIES for order in pending)
     if alert.type == "sell" and may_be_open:
         assert resolution.intent is not None
         assert not resolution.is_unmatched

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given
@@ -16,7 +16,10 @@ from app.transfer import importing
 from app.transfer.importing import NoExportError, Row
 from app.web import locale
 from app.web.locale import Preferences
-from app.web.patterns import translate
+from app.web.reasons import render
+
+if TYPE_CHECKING:
+    from app.signals.reasons import Reason
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 EVENT: dict[str, Any] = {"at": "2026-11-22T10:00:00Z", "status": "received", "reason": "", "detail": {}}
@@ -91,20 +94,22 @@ def assert_bad(row: Row, column: str) -> None:
     """It is refused for this column, in words that are translated and repeat nothing."""
     assert row.past is None
     assert row.line == 2
-    assert row.reason.startswith(f"{column}: ")
-    assert SECRET not in row.reason
-    assert len(row.reason) < 200
-    assert_translated(row.reason)
+    words = assert_translated(row.reason)
+    assert words.startswith(f"{column}: ")
+    assert SECRET not in words
+    assert len(words) < 200
 
 
-def assert_translated(reason: str) -> None:
-    """The reason of a bad row exists in Portuguese."""
+def assert_translated(reason: Reason | None) -> str:
+    """The reason of a bad row exists in Portuguese; return its English text."""
+    assert reason
     token = locale.current.set(Preferences(language="pt-BR"))
     try:
-        words = translate(reason)
+        words = render(reason)
     finally:
         locale.current.reset(token)
-    assert words.rpartition(": ")[2] != reason.rpartition(": ")[2]
+    assert words.rpartition(": ")[2] != str(reason).rpartition(": ")[2]
+    return str(reason)
 
 
 def test_a_good_row_is_read() -> None:
@@ -134,7 +139,7 @@ def test_odd_and_future_times_of_events_and_attempts(
 ) -> None:
     bad, good = listed(**{column: json.dumps([entry, {**entry, field: moment}])})
     assert_bad(bad, column)
-    assert bad.reason.endswith(f"(entry 2, {field})")
+    assert str(bad.reason).endswith(f"(entry 2, {field})")
     assert good.past
 
 
@@ -227,7 +232,7 @@ def test_odd_details_of_an_event(detail: str) -> None:
 def test_odd_fields_of_an_attempt(field: str, value: object) -> None:
     bad, good = listed(deliveries=json.dumps([{**ATTEMPT, field: value}]))
     assert_bad(bad, "deliveries")
-    assert bad.reason.endswith(f"(entry 1, {field})")
+    assert str(bad.reason).endswith(f"(entry 1, {field})")
     assert good.past
 
 
@@ -248,16 +253,14 @@ def test_lines_that_are_not_csv_hide_no_row_behind_them(broken: str) -> None:
     assert after.past
     assert bad[0].line == 3
     for row in bad:
-        assert row.reason
-        assert SECRET not in row.reason
-        assert_translated(row.reason)
+        assert SECRET not in assert_translated(row.reason)
 
 
 def test_a_row_with_other_cells_than_the_header_and_empty_lines() -> None:
     found = rows(f"\r\none,cell\r\n\r\n{line(GOOD)}")
     assert [(row.line, bool(row.past)) for row in found] == [(3, False), (5, True)]
-    assert found[0].reason == f"has 2 cells, but the first line has {len(GOOD)}"
-    assert_translated(found[0].reason)
+    words = assert_translated(found[0].reason)
+    assert words == f"has 2 cells, but the first line has {len(GOOD)}"
 
 
 @pytest.mark.parametrize(
@@ -266,7 +269,7 @@ def test_a_row_with_other_cells_than_the_header_and_empty_lines() -> None:
 def test_what_is_no_export(text: str) -> None:
     with pytest.raises(NoExportError, match="is this an export") as refused:
         importing.read(io.StringIO(text, newline=""), NOW)
-    assert_translated(str(refused.value))
+    assert_translated(refused.value.reason)
 
 
 @given(st.dictionaries(st.sampled_from(list(GOOD)), st.text(max_size=30)))

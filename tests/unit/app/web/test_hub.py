@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from app.web.hub import MESSAGES, PER_SECONDS, Hub, Mailbox, Message
+from app.web.hub import MESSAGES, PER_SECONDS, Hub, LiveMessage, Mailbox
 
 
-async def everything_in(mailbox: Mailbox) -> list[Message]:
+async def everything_in(mailbox: Mailbox) -> list[LiveMessage]:
     """Take until nothing is left; a mailbox with something left hands it out within its pace."""
     taken = []
     while True:
@@ -21,8 +21,8 @@ async def everything_in(mailbox: Mailbox) -> list[Message]:
 async def test_a_slow_page_gets_the_newest_of_each_type_in_the_order_they_came_up() -> None:
     mailbox = Mailbox()
     for number in range(100):
-        mailbox.put(Message("signals_changed", number))
-        mailbox.put(Message("metrics_update", number))
+        mailbox.put(LiveMessage("signals_changed", number))
+        mailbox.put(LiveMessage("metrics_update", number))
     assert await everything_in(mailbox) == [("signals_changed", 99), ("metrics_update", 99)]
 
 
@@ -31,7 +31,7 @@ async def test_no_page_gets_more_than_four_messages_in_a_second() -> None:
     mailbox = Mailbox()
     sent_at = []
     for number in range(2 * MESSAGES + 1):
-        mailbox.put(Message("signals_changed", number))
+        mailbox.put(LiveMessage("signals_changed", number))
         await mailbox.next()
         sent_at.append(loop.time())
     for first, fifth in zip(sent_at, sent_at[MESSAGES:], strict=False):
@@ -41,34 +41,34 @@ async def test_no_page_gets_more_than_four_messages_in_a_second() -> None:
 async def test_what_arrives_while_a_page_waits_its_turn_replaces_what_waited() -> None:
     mailbox = Mailbox()
     for number in range(MESSAGES):
-        mailbox.put(Message("signals_changed", number))
+        mailbox.put(LiveMessage("signals_changed", number))
         await mailbox.next()
-    mailbox.put(Message("signals_changed", "old"))
+    mailbox.put(LiveMessage("signals_changed", "old"))
     turn = asyncio.create_task(mailbox.next())
     await asyncio.sleep(0)
-    mailbox.put(Message("signals_changed", "new"))
+    mailbox.put(LiveMessage("signals_changed", "new"))
     assert await turn == ("signals_changed", "new")
 
 
 async def test_the_same_news_is_told_once_and_a_sign_of_life_each_time() -> None:
     hub = Hub()
     mailbox = hub.join()
-    hub.publish(Message("metrics_update", {"received": 1}))
+    hub.publish(LiveMessage("metrics_update", {"received": 1}))
     assert await mailbox.next() == ("metrics_update", {"received": 1})
-    hub.publish(Message("metrics_update", {"received": 1}))
-    hub.publish(Message("status_update", {"version": "1"}), always=True)
+    hub.publish(LiveMessage("metrics_update", {"received": 1}))
+    hub.publish(LiveMessage("status_update", {"version": "1"}), always=True)
     assert await mailbox.next() == ("status_update", {"version": "1"})
-    hub.publish(Message("status_update", {"version": "1"}), always=True)
+    hub.publish(LiveMessage("status_update", {"version": "1"}), always=True)
     assert await mailbox.next() == ("status_update", {"version": "1"})
 
 
 async def test_who_comes_after_everybody_left_is_told_again() -> None:
     hub = Hub()
     first = hub.join()
-    hub.publish(Message("alarm", []))
+    hub.publish(LiveMessage("alarm", []))
     hub.leave(first)
     second = hub.join()
-    hub.publish(Message("alarm", []))
+    hub.publish(LiveMessage("alarm", []))
     assert await second.next() == ("alarm", [])
 
 

@@ -16,12 +16,13 @@ from app.orders.transport import Answer
 from app.signals.alert import read_alert, read_fields
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, Position
 from app.signals.reading import Intent, Quantity, Reading
-from app.signals.reasons import Parameter, Reason, ReasonCode, names, stored_remarks
+from app.signals.reasons import CODES, Parameter, Reason, ReasonCode, names, stored_remarks
+from app.signals.refusals import Code, RefusalCode
 from app.signals.statuses import Outcome, Status
 from app.web.locale import LANGUAGES, Preferences, current
 from app.web.patterns import translate
 from app.web.reasons import explain, render
-from app.web.texts import catalogue, earlier
+from app.web.texts import catalogue, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +31,11 @@ SAME_IN_EVERY_LANGUAGE = {ReasonCode.HTTP_STATUS, ReasonCode.OTHER}
 SAMPLES: dict[str, Parameter] = {
     "rank": 3, "size": 15, "status": 503, "seconds": "3", "ticker": "NVDA", "field": "side", "word": "x",
     "action": "buy", "side": "sell", "code": "OSError, EIO", "text": "nothing known",
-    "at": 7, "why": "Input data was truncated", "bytes": 65536, "came": "{{ticker}}", "header": "webhook-id",
+    "limit": 60, "source": "desk",
+    "at": 7, "why": "byte 7", "bytes": 65536, "came": "{{ticker}}", "header": "webhook-id",
     "reason": Reason(ReasonCode.POSITION_OPEN), "what": Reason(ReasonCode.SENDER_DIED),
+    "kind": Reason(RefusalCode.VALUE_KIND_TEXT), "given": Reason(RefusalCode.VALUE_KIND_LIST),
+    "parts": Reason(RefusalCode.VALUE_PARTS_ENTRIES),
 }  # fmt: skip
 
 
@@ -46,9 +50,9 @@ def portuguese() -> Iterator[None]:
     current.reset(token)
 
 
-def sample(code: ReasonCode) -> Reason:
+def sample(code: Code) -> Reason:
     """A reason of this code as the application writes it."""
-    return Reason(code, **{name: SAMPLES[name] for name in names(code)})
+    return Reason(code, **{name: SAMPLES.get(name, f"X{name}") for name in names(code)})
 
 
 @pytest.mark.usefixtures("portuguese")
@@ -62,8 +66,8 @@ def test_a_row_is_shown_in_the_reader_s_language() -> None:
 
 
 @pytest.mark.usefixtures("portuguese")
-@pytest.mark.parametrize("code", ReasonCode)
-def test_the_pattern_of_a_text_shows_what_its_code_shows(code: ReasonCode) -> None:
+@pytest.mark.parametrize("code", CODES)
+def test_the_pattern_of_a_text_shows_what_its_code_shows(code: Code) -> None:
     reason = sample(code)
     assert translate(str(reason)) == render(reason)
     assert (render(reason) == str(reason)) is (code in SAME_IN_EVERY_LANGUAGE)
@@ -76,7 +80,7 @@ def test_what_a_sender_wrote_is_not_translated() -> None:
 
 
 def test_english_of_this_version_stays_as_it_is_stored() -> None:
-    for code in ReasonCode:
+    for code in CODES:
         assert explain(*sample(code).columns()) == str(sample(code))
         assert translate(str(sample(code))) == str(sample(code))
     assert explain("not in the Top-15", None, None) == "not in the Top-15"
@@ -86,7 +90,7 @@ def test_english_of_this_version_stays_as_it_is_stored() -> None:
 def test_no_decision_is_left_in_english() -> None:
     readings = [Reading(intent, quantity=Quantity(Decimal(5))) for intent in Intent]
     books = [
-        Book(position, pending)
+        Book.of(position, pending)
         for position in (None, Position(Decimal(9)), Position(None, is_confirmed=False))
         for pending in ((), (PendingOrder(OrderTerms(Intent.OPEN)),))
     ]
@@ -130,15 +134,14 @@ def test_no_reading_is_left_in_english(alert: dict[str, object]) -> None:
     assert [text for text, words in shown if text == words] == []
 
 
-@pytest.mark.parametrize("code", ReasonCode)
-def test_every_code_has_both_languages_and_uses_every_parameter(code: ReasonCode) -> None:
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_has_both_languages_and_uses_every_parameter(code: Code) -> None:
     for language in LANGUAGES:
-        words = catalogue(language)[f"reason.{code}"]
+        words = catalogue(language)[key_of(code)]
         assert {name for _, name, _, _ in Formatter().parse(words) if name} == names(code)
 
 
 def test_an_earlier_text_has_what_the_text_of_today_needs() -> None:
-    for key, words in earlier():
-        for language in LANGUAGES:
-            needed = {name for _, name, _, _ in Formatter().parse(catalogue(language)[key]) if name}
-            assert needed <= {name for _, name, _, _ in Formatter().parse(words) if name}, words
+    for code in CODES:
+        for words in code.earlier:
+            assert names(code) <= {name for _, name, _, _ in Formatter().parse(words) if name}, words

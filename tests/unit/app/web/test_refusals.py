@@ -1,174 +1,82 @@
-"""Whatever is refused is told in every language: read from the code, so that no new one is forgotten."""
+"""Whatever is refused is said by a code, in every language; no text of a library reaches an answer."""
 
 from __future__ import annotations
 
 import ast
+import asyncio
 import errno
-import os
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.responses import Response
 
 import app
-from app.admin.routes.configuration import BuySellSeconds, WebhookValues
+from app.admin.routes.configuration import SystemValues, WebhookValues
 from app.admin.routes.database import ClearOrder
-from app.admin.routes.strategies import StrategyValues
-from app.alarms import targets
-from app.config import value_words
-from app.config.destination_url import fault_of
-from app.config.model import Strategy, SystemConfig, WebhookConfig
-from app.decision import reprocessing
+from app.admin.routes.strategies import NewStrategy
+from app.alarms.routes import Settlement
 from app.decision.routes import Trigger
-from app.errors import RefusedError
+from app.errors import ConfigFileError, ConflictError, RefusedError, file_failure
 from app.orders.routes import ReplayRequest
 from app.positions.routes import ClosePosition, MarkClosed, SellIndividual
-from app.screener.pace import too_often
-from app.screener.providers import finviz
-from app.transfer import history, importing, spreadsheet
-from app.web import authentication, patterns, texts
+from app.signals.reasons import CODES, Reason, from_json, stored_reason
+from app.signals.refusals import RefusalCode
+from app.web import problems
+from app.web.dependencies import Cursor, Limit, Ticker
+from app.web.faults import ACTION_PATTERN, fault_of
 from app.web.locale import Preferences, current
 from app.web.patterns import translate
-from app.web.problems import in_words
-from app.web.texts import catalogue
+from app.web.reasons import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-APP = Path(app.__file__).parent
-# who says it, and at which place of its arguments
-SPEAKERS = {
-    **dict.fromkeys(("NoSuchError", "ConflictError", "BrokenFileError", "UndeliveredError"), 0),
-    **dict.fromkeys(("NoExportError", "TooLargeError", "NotWrittenError", "Unreadable"), 0),
-    **dict.fromkeys(("ProviderError", "BlockedError"), 0),
-    **dict.fromkeys(("ConfigFileError", "_reject"), 1),
-    "translate": 0,
-}
-# who says it to nobody else: elsewhere a ValueError is a defect, or stops the start
-WITH_VALUE_ERRORS = ("masking.py", "history.py", "importing.py", "routes.py", "names.py")
-SAME_IN_EVERY_LANGUAGE = {"7: HTTP 7", "7: 7", "config/7: 7", "77", "7"}
-WRONG_DESTINATIONS = ("x", "http://a b", "http://a:0", "http://[::1", "http://a..b", "http://\u0444@a")
-NAMES: tuple[object, ...] = ("", "x" * 101, "\n", [], {})  # of a strategy, each wrong in another way
-VALUES = "refusal.value."  # the words of the libraries that check values
+SOURCES = Path(app.__file__).parent
+MODELS: tuple[type[BaseModel], ...] = (
+    *(SystemValues, WebhookValues, NewStrategy, ClearOrder, Settlement, Trigger, ReplayRequest),
+    *(ClosePosition, MarkClosed, SellIndividual),
+)
+PARAMETERS = (Limit, Cursor, Ticker)
+NAMES = sorted({name for model in MODELS for name in model.model_fields})
+TEXTS = st.text(max_size=50) | st.sampled_from(
+    ["A\0", "\ud800", "7", "2026-11-22T10:00:00", "0001-01-01T00:00:00+23:59", "sells_failed", "x" * 4001]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+    max_leaves=6,
+)
+AWARE = "must be a time with its offset from UTC, like 2026-11-22T10:00:00Z"
 
 
 @pytest.fixture
-def keys_told(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
-    """The keys of the texts that are told, to a reader of Portuguese."""
-    used: set[str] = set()
-    text = texts.text
-
-    def noting(key: str, **values: object) -> str:
-        used.add(key)
-        return text(key, **values)
-
-    monkeypatch.setattr(patterns, "text", noting)
+def portuguese() -> Iterator[None]:
+    """A reader of Portuguese."""
     token = current.set(Preferences(language="pt-BR"))
-    yield used
+    yield
     current.reset(token)
 
 
-def said_in(path: Path) -> Iterator[str]:
-    """The refusals that a module says, each part that is filled in as a 7."""
-    for function in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        names = {
-            each.targets[0].id: each.value
-            for each in ast.walk(function)
-            if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name)
-        }
-        for call in ast.walk(function):
-            if isinstance(call, ast.Call) and (place := speaks_at(call, path)) is not None:
-                node = call.args[place]
-                yield from words_of(names.get(node.id, node) if isinstance(node, ast.Name) else node)
-
-
-def speaks_at(call: ast.Call, path: Path) -> int | None:
-    """Where the call's arguments hold a refusal; None if it is none."""
-    name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
-    place = SPEAKERS.get(name)
-    if name == "ValueError" and path.name in WITH_VALUE_ERRORS:
-        place = 0
-    if name == "__init__" and path.name in {"manual_orders.py", "replay.py"}:
-        place = 0
-    return place if place is not None and len(call.args) > place else None
-
-
-def words_of(node: ast.expr) -> Iterator[str]:
-    """A text as it stands in the code; nothing for what another place has said."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
-    elif isinstance(node, ast.JoinedStr):
-        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "7" for part in node.values)
-
-
-def refused_by(kind: Any, *values: object) -> Iterator[str]:
-    """What the libraries say of values that do not fit."""
-    for value in values:
-        try:
-            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-                msgspec.convert(value, kind)
-            elif isinstance(kind, type) and issubclass(kind, BaseModel):
-                kind.model_validate(value)
-            else:
-                TypeAdapter(kind).validate_python(value)
-        except msgspec.ValidationError as error:
-            message, _, place = str(error).partition(" - at `$.")
-            yield value_words.in_words(message, kind, place.rstrip("`"))
-        except ValidationError as error:
-            yield from (in_words(each["msg"]) for each in error.errors())
-        else:
-            pytest.fail(f"{kind} takes {value}")
-
-
-def whole(kind: type[msgspec.Struct], **changes: object) -> dict[str, object]:
-    """Values that fit, but for the changes."""
-    fits = {
-        Strategy: {
-            "name": "x", "url": "list:A", "description": "", "top_n": 1, "refresh_interval_sec": 1,
-            "max_age_seconds": 1, "reprocess_enabled": True, "reprocess_window_seconds": 0,
-            "reprocess_max_age_seconds": 0, "respect_sell_chronology_enabled": True,
-            "sell_chronology_window_seconds": 0,
-        },
-        SystemConfig: {
-            "duplicate_buys": "forward", "partial_exits": "close", "unmatched_exits": "reject",
-            "retention_days": 1,
-            "engine_paused": False, "delivery_paused": False, "intake_paused": False,
-        },
-    }  # fmt: skip
-    return {**fits[kind], **changes}
-
-
-def test_no_refusal_of_ours_is_left_in_english(keys_told: set[str]) -> None:
-    said = {words for path in APP.rglob("*.py") for words in said_in(path)} - SAME_IN_EVERY_LANGUAGE
-    said |= {
-        authentication.NO_TOKEN_SET,
-        authentication.FOREIGN,
-        *ast_constants(APP / "web" / "authentication.py", "_NEEDED", "_WRONG"),
+def test_every_code_is_used() -> None:
+    used = {
+        node.attr
+        for path in SOURCES.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if node.value.id == "RefusalCode"
     }
-    said |= {reprocessing._NO_CANDIDATE, reprocessing._NOT_LISTED}  # noqa: SLF001
-    said |= {too_often("https://finviz.com/screener.ashx", top_n=100, refresh_interval_sec=1)}
-    said |= {
-        "7; next request in 7 s",
-        "no connection in 7 s",
-    }
-    said |= {fault_of(url) for url in WRONG_DESTINATIONS}
-    said |= {"on probation: 90% of the list has changed; it becomes current when 2 more refreshes agree"}
-    said |= {words for _, words in finviz._ERROR_WORDS} | {"the response is not valid HTTP"}  # noqa: SLF001
-    troubles = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
-    said |= {os.strerror(trouble) for trouble in troubles}
-    said |= {"config/system_config.json: line 3: retention_days: is required"}
-    said |= {f"{column}: {words}" for column, words in history._ALLOWED.items()}  # noqa: SLF001
-    said |= {targets.NOT_KNOWN, targets.NOT_ACCEPTED, targets.NO_ANSWER}
-    said |= {history._NOT_TEXT, history._OUT_OF_RANGE, "must not be in the future"}  # noqa: SLF001
-    said |= {spreadsheet._NOT_CSV, str(spreadsheet._TooLongError()), importing._NOT_STORABLE}  # noqa: SLF001
-    assert len(said) > 80
-    assert {words for words in said if translate(words) == words} == set()
-    ours = {key for key in catalogue() if key.startswith("refusal.") and not key.startswith(VALUES)}
-    assert ours - keys_told == set()  # and nothing is translated that nobody says
+    assert {code.name for code in RefusalCode} - used == set()
+
+
+def test_no_code_is_two() -> None:
+    assert len({code.value for code in CODES}) == len(CODES)
 
 
 def kinds_of(refusal: type[RefusedError]) -> Iterator[type[RefusedError]]:
@@ -184,55 +92,107 @@ def test_every_refusal_has_its_http_status() -> None:
     }
     assert {status for status in statuses.values() if status // 100 not in {4, 5}} == set()
     assert statuses["NoExportError"] == statuses["ConfigFileError"] == 422
-    assert (statuses["UndeliveredError"], statuses["NotWrittenError"]) == (409, 500)
+    assert (statuses["TooLargeError"], statuses["NotWrittenError"]) == (413, 500)
 
 
-def ast_constants(path: Path, *names: str) -> Iterator[str]:
-    """Texts that a module keeps under these names."""
-    for node in ast.parse(path.read_text("utf-8")).body:
-        if (
-            isinstance(node, ast.Assign)
-            and isinstance(node.targets[0], ast.Name)
-            and node.targets[0].id in names
-        ):
-            yield str(ast.literal_eval(node.value))
+def wrong(kind: Any, value: object) -> list[dict[str, Any]]:
+    """What pydantic says of a value."""
+    adapter = TypeAdapter(kind)
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        return [dict(each) for each in error.errors(include_url=False)]
+    return []
 
 
-def test_no_refusal_of_a_wrong_value_is_left_in_english(keys_told: set[str]) -> None:
-    said = [
-        *refused_by(Strategy, *(whole(Strategy, top_n=value) for value in (0, 501, "many", None))),
-        *refused_by(Strategy, *(whole(Strategy, name=wrong) for wrong in NAMES)),
-        *refused_by(Strategy, *(whole(Strategy, description=wrong) for wrong in (7, 1.5, True))),
-        *refused_by(SystemConfig, whole(SystemConfig, duplicate_buys="both")),
-        *refused_by(WebhookConfig, {"timeout": 0}, {"timeout": 61}, {"retry_seconds": []}),
-        *refused_by(WebhookConfig, {"retry_seconds": [1] * 51}, {"timeout": "soon"}, {"retry_seconds": 7}),
-        in_words("String should match pattern '^[a-z.-]{1,40}$'"),
-        *refused_by(SellIndividual, {"ticker": "A\0"}, {"ticker": 7}, {}),
-        *refused_by(ClosePosition, {"position_id": "none"}),
-        *refused_by(MarkClosed, {"reason": " "}, {"reason": "x" * 501}, {"reason": "\0"}),
-        *refused_by(ReplayRequest, {"ids": []}, {"ids": ["none"] * 501}, {"confirm": -1}, {"confirm": 501}),
-        *refused_by(ReplayRequest, {"ticker": "A\0"}, {"status": "lost"}, {"confirm": 1.5}),
-        *refused_by(Trigger, {"tickers": ["A\0"]}, {"tickers": []}, {"tickers": "A"}, {"dry_run": "perhaps"}),
-        *refused_by(StrategyValues, {"top_n": "many"}, {"url": 7}, {"what": 1}, {"top_n": []}),
-        *refused_by(StrategyValues, {"reprocess_enabled": 7}, {"reprocess_enabled": []}),
-        *refused_by(WebhookValues, {"timeout": "soon"}, {"timeout": []}, {"retry_seconds": 7}),
-        *refused_by(BuySellSeconds, {"buy": "soon"}),
-        *refused_by(ClearOrder, {"confirm": "yes"}, {}),
-        "JSON decode error",
-    ]
-    assert [words for words in said if translate(words) == words] == []
-    assert {key for key in catalogue() if key.startswith(VALUES)} - keys_told == set()
+def answer_to(errors: list[dict[str, Any]], language: Any) -> str:
+    """The body of the answer to a request that is not valid."""
+    server = FastAPI()
+    problems.install(server, lambda status, _: Response(status_code=status))
+    token = current.set(Preferences(language=language))
+    try:
+        answer: Any = server.exception_handlers[RequestValidationError]
+        found: Response = asyncio.run(answer(None, RequestValidationError(errors)))
+    finally:
+        current.reset(token)
+    return bytes(found.body).decode()
 
 
-def test_a_refusal_within_a_refusal_is_told_too(keys_told: set[str]) -> None:
-    assert translate("config/webhook_config.json: line 2: timeout: must be more than 0") == (
-        "config/webhook_config.json: linha 2: timeout: deve ser maior que 0"
+@given(st.sampled_from([*MODELS, *PARAMETERS]), JSON | st.dictionaries(st.sampled_from(NAMES), JSON))
+@example(Settlement, {"code": "sells_failed", "subject": "", "until": "2026-11-22T10:00:00Z"})
+@example(Settlement, {"code": "sells_failed", "subject": "A", "until": "0001-01-01T00:00:00+23:59"})
+@example(MarkClosed, {"reason": "\0", "position_id": "7"})
+@example(MarkClosed, {"reason": "x" * 501})
+@example(ReplayRequest, {"ids": ["7"] * 501, "ticker": "A\0"})
+@example(Limit, 501)
+def test_no_text_of_pydantic_reaches_an_answer(kind: Any, value: object) -> None:
+    errors = wrong(kind, value)
+    if not errors:
+        return
+    english, portuguese = (json.loads(answer_to(errors, language))["detail"] for language in ("en", "pt-BR"))
+    for error, words, palavras in zip(errors, english, portuguese, strict=True):
+        assert (words["type"], words["msg"]) == (error["type"], str(fault_of(error)))
+        assert words["msg"] != palavras["msg"]
+        assert error["msg"] not in words["msg"]
+        assert "error" not in words.get("ctx", {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (Limit, 0, "must be at least 1"),
+        (Limit, "many", "must be a whole number, not 'many'"),
+        (Ticker, "A\0", "must be a ticker of 1 to 40 printable characters"),
+        (MarkClosed, {"position_id": "x", "reason": " "}, "must be a UUID; must not be empty"),
+        (MarkClosed, {}, "is required; is required"),
+        (ReplayRequest, {"confirm": 1.5}, "must be a whole number, not 1.5"),
+        (ReplayRequest, {"ids": [], "ticker": 7}, "must not be empty; must be a text, not a whole number"),
+        (ReplayRequest, {"status": "lost"}, "must be one of: failed, expired"),
+        (Trigger, {"tickers": ["A"] * 501}, "must have at most 500 entries"),
+        (Trigger, {"dry_run": []}, "must be true or false, not a list"),
+        (WebhookValues, {"what": 1}, "is not a known field"),
+        (WebhookValues, [], "must be an object, not a list"),
+        (WebhookValues, {"retry_seconds": "x" * 99}, "must be a list, not a text"),
+        (Settlement, {"code": "sells_failed", "subject": "A", "until": "soon"}, AWARE),
+    ],
+)  # fmt: skip
+def test_a_value_of_a_request_is_refused_in_plain_words(kind: Any, value: object, words: str) -> None:
+    assert "; ".join(str(fault_of(error)) for error in wrong(kind, value)) == words
+
+
+def test_what_no_rule_names_is_still_in_words_of_ours() -> None:
+    assert str(fault_of({"type": "string_pattern_mismatch", "ctx": {"pattern": ACTION_PATTERN}})) == (
+        "must be 1 to 40 characters a-z . -"
     )
-    full = "/x/y cannot be written (No space left on device), and nothing was changed: free space, or make "
-    assert translate(f"{full}the folder writable for the application, and try again").startswith(
-        "/x/y não pode ser gravado (não há espaço no disco), e nada foi alterado: "
+    assert str(fault_of({"type": "json_invalid", "ctx": {"error": "Expecting value"}})) == (
+        "is not valid JSON in UTF-8"
     )
-    assert (
-        translate("a sentence of somebody else with: missing") == "a sentence of somebody else with: missing"
+    assert str(fault_of({"type": "callable_type"})) == "is not valid here"
+
+
+@pytest.mark.usefixtures("portuguese")
+def test_a_refusal_within_a_refusal_is_translated_too() -> None:
+    kind, given_ = Reason(RefusalCode.VALUE_KIND_WHOLE), Reason(RefusalCode.VALUE_KIND_TEXT)
+    fault = Reason(RefusalCode.VALUE_KIND, kind=kind, given=given_)
+    file = ConfigFileError("webhook_config.json", fault, place="timeout", line=2)
+    refused = ConflictError(RefusalCode.FILE_WRONG, reason=file.reason)
+    shown = (
+        "config/webhook_config.json: linha 2: timeout: deve ser um número inteiro, não um texto; "
+        "o arquivo não é sobrescrito: corrija-o antes"
     )
-    assert keys_told >= {"refusal.line", "refusal.value.above", "refusal.disk_full"}
+    assert render(refused.reason) == shown
+    assert translate(str(refused)) == shown  # a row of the version before, which stores no code
+    assert stored_reason(*refused.reason.columns()) == refused.reason
+
+
+@pytest.mark.usefixtures("portuguese")
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EIO]
+)
+def test_why_a_file_is_not_written_is_translated(number: int) -> None:
+    why = file_failure(OSError(number, "S3CRET"))
+    refused = RefusedError(RefusalCode.NOT_WRITTEN, file="/x/y", why=why)
+    assert "S3CRET" not in str(refused)
+    assert render(refused.reason).startswith("/x/y não pode ser gravado (")
+    assert (render(why) == str(why)) is (number == errno.EIO)
+    assert from_json(*refused.reason.columns()[1:]) == refused.reason

@@ -1,0 +1,47 @@
+"""The sources of alerts: when each posted last, what it may do, and forms to change them."""
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Request
+
+from app.admin.fields import Field, fields_of
+from app.admin.routes import sources as api
+from app.admin.routes.configuration import section_values
+from app.config.access import DEFAULT_SOURCE, AlertSource, default_source
+from app.db.pool import Connection
+
+if TYPE_CHECKING:
+    from app.config.model import Source
+
+_SECRETS = ("secret", "previous_secret")
+
+
+async def read(request: Request, connection: Connection) -> dict[str, Any]:
+    """Return each source with its fields, and those of a new one."""
+    listed = await api.sources(request, connection)
+    return {
+        "sources": [
+            (each.values.name, each.last_signal_at, _fields(each.values.model_dump()))
+            for each in listed.sources
+        ],
+        "problem": listed.problem,
+        "blank": _fields({**section_values(default_source()), "name": ""}),
+        "default_source": DEFAULT_SOURCE,
+    }
+
+
+def _fields(values: dict[str, Any]) -> list[Field]:
+    """Return the fields of a source; `default` has neither another name nor a secret of its own."""
+    ages = values["max_source_age_seconds"]
+    flat = {**values, **{f"max_source_age_seconds.{key}": age for key, age in ages.items()}}
+    origins = {name: _origin(value) for name, value in flat.items()}
+    fixed = {"name", "secret"} if values["name"] == DEFAULT_SOURCE else set[str]()
+    return [
+        each._replace(limits=each.limits._replace(kind="secret")) if each.name in _SECRETS else each
+        for each in fields_of(AlertSource, values, origins, ("name",))
+        if each.name not in fixed
+    ]
+
+
+def _origin(value: object) -> "Source":
+    return "default" if value in (None, []) else "file"
