@@ -17,10 +17,12 @@ from .swap import Container, Seen, Server, Step
 
 APP, STANDIN, EDGE = "trading-signal-processor", "trading-signal-processor-standin", "trading-edge"
 DEFINITION = "trading-signal-processor.definition"  # label of a stand-in: the hash of its definition
+SERVICE = "com.docker.compose.service"
 STATE = "/var/lib/edge/state.cfg"
 PUBLIC = "80/tcp"  # of the app of a version without an edge
 DRAIN_SECONDS = 5
 WAIT_SECONDS = 60.0
+REMOVED = frozenset({"dead", "removing"})
 _PAUSE_SECONDS = 0.2
 _STEPS = 20  # more than any order of steps has
 
@@ -62,9 +64,10 @@ def inspect(name: str) -> dict[str, Any]:
 
 def state_of(raw: dict[str, Any]) -> Container:
     """Return what a container is good for. Pure."""
-    if not raw:
+    state = raw["State"] if raw else {}
+    # A power cut may come while the engine removes one: that can only be removed.
+    if not raw or state["Status"] in REMOVED:
         return Container.ABSENT
-    state = raw["State"]
     if state["Status"] == "restarting":
         return Container.SICK
     if state["Status"] != "running":
@@ -138,6 +141,19 @@ def end(name: str) -> None:
     with contextlib.suppress(EdgeError):  # it may be gone, or end by itself at this moment
         docker("stop", name)
     docker("rm", "--force", name)
+
+
+def remove_remains() -> None:
+    """Remove what a `docker compose up` of the app leaves that was cut off, and what the next one fails over.
+
+    That is a successor under a temporary name, and a container that the engine was about to remove.
+    """
+    listing = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"label={SERVICE}={APP}").split()
+    remains = [name for name in listing if re.fullmatch(f"[0-9a-f]{{12}}_{APP}", name)]
+    if inspect(APP).get("State", {}).get("Status") in REMOVED:
+        remains.append(APP)
+    if remains:
+        docker("rm", "--force", *remains)
 
 
 def wait(wanted: Wanted | None = None) -> Seen:

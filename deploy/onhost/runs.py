@@ -151,6 +151,7 @@ def _finish_swaps(run_id: str) -> list[str]:
     ended += _finish_leaving(new) if leaves_edge else _finish_swap(new, journal.CONTAINER)
     # Fails open: what cannot be put in order serves as it is, and the next flow goes on from there.
     with contextlib.suppress(edge.EdgeError):
+        edge.remove_remains()
         ended += [f"the swap of {journal.CONTAINER}: {step}" for step in edge.settle(LABEL, run_id)]
     return ended
 

@@ -181,7 +181,12 @@ def cover(seen: Seen) -> Step | None:
 
 
 def give_back(seen: Seen) -> Step | None:
-    """Return the next step, once the app has passed its gate, until it serves and the stand-in is gone."""
+    """Return the next step, once the app has passed its gate, until it serves and the stand-in is gone.
+
+    Where there is no such app the run has failed, and a healthy stand-in serves on.
+    """
+    if seen.app not in {Container.STARTING, Container.HEALTHY} and seen.standin is Container.HEALTHY:
+        return Step.TO_STANDIN if seen.traffic is Server.APP else None
     if seen.traffic is Server.STANDIN:
         return Step.TO_APP
     return Step.END_STANDIN if seen.standin is not Container.ABSENT else None

@@ -211,6 +211,7 @@ def compose_of(params: dict[str, Any]) -> list[str]:
 
 def compose_up(params: dict[str, Any]) -> bool:
     """Let compose start it; whether that changed anything. Raises Failure."""
+    edge.remove_remains()
     options = ["--no-deps"] * (not params["dependencies"]) + ["--force-recreate"] * params["replace"]
     said = run([*compose_of(params), *UP, *options, params["service"]])
     # A container that was stopped on purpose had another policy meanwhile.

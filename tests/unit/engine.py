@@ -79,7 +79,7 @@ class Engine:
         """Make a container that does not run yet."""
         self.state["made"] += 1
         self.containers[name] = {
-            "Id": f"id{self.state['made']}",
+            "Id": f"{self.state['made']:012x}",
             "Name": f"/{name}",
             "Image": self.state["images"][image],
             "RestartCount": 0,
@@ -116,17 +116,27 @@ class Engine:
         """`docker compose up` of one service."""
         spec = config["services"][service]
         name, wanted = spec["container_name"], _digest(config, service)
+        left = [one for one in self.containers if one.endswith(f"_{name}")]
         now = self.containers.get(name)
+        if now is None and left:  # compose knows it by its labels
+            self.start(left[0])
+            return
         is_in_line = now is not None and (now["Config"]["Labels"][f"{COMPOSE}config-hash"], now["Image"]) == (
             wanted,
             self.state["images"][spec["image"]],
         )
         if not is_in_line or "--force-recreate" in words:
             labels = {f"{COMPOSE}service": service, f"{COMPOSE}config-hash": wanted, **spec.get("labels", {})}
+            temporary = f"{now['Id']}_{name}" if now else name
+            if temporary in self.containers:
+                raise EngineError(f'Error response from daemon: Conflict. The name "/{temporary}" is in use')
+            self.make(temporary, spec["image"], labels, _bindings(spec), "unless-stopped")
             if now is not None:
                 self.stop(name)
                 del self.containers[name]
-            self.make(name, spec["image"], labels, _bindings(spec), "unless-stopped")
+                self.tick()
+                self.containers[name] = self.containers.pop(temporary)
+                self.tick()
             self.complain(" Container Recreated")
         if "--no-start" not in words and not self.containers[name]["State"]["Running"]:
             self.start(name)
@@ -173,7 +183,10 @@ class Engine:
             )
             return
         one = self.containers[self.real(words[-1])]
-        self.say(str(one["State"]["Running"]).lower() if "--format" in words else json.dumps([one]))
+        if "PortBindings" in " ".join(words):
+            self.say(json.dumps(one["HostConfig"]["PortBindings"]))
+        else:
+            self.say(str(one["State"]["Running"]).lower() if "--format" in words else json.dumps([one]))
 
     def carry_out(self, words: list[str]) -> None:
         """One command."""
@@ -204,9 +217,9 @@ class Engine:
     def carry_out_further(self, words: list[str]) -> None:
         """`ps`, `rename`, `update`, `rm` and `logs`."""
         if words[0] == "ps":
-            wanted = words[-1].rpartition("=")[2]
+            label, _, wanted = words[-1].removeprefix("label=").partition("=")
             labels = {name: one["Config"]["Labels"] for name, one in self.containers.items()}
-            self.say("\n".join(name for name, label in labels.items() if label.get(RUN_LABEL) == wanted))
+            self.say("\n".join(name for name, its in labels.items() if its.get(label) == wanted))
         elif words[0] == "rename":
             self.containers[words[2]] = self.containers.pop(self.real(words[1]))
             self.tick()

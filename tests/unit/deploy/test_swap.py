@@ -157,6 +157,25 @@ def flow(world: World) -> Iterator[Step | None]:
         yield from world.follow(swap.give_back)
 
 
+@pytest.mark.parametrize(
+    ("app", "standin", "traffic", "step"),
+    [
+        (HEALTHY, HEALTHY, Server.STANDIN, Step.TO_APP),
+        (STARTING, HEALTHY, Server.STANDIN, Step.TO_APP),
+        (HEALTHY, HEALTHY, Server.APP, Step.END_STANDIN),
+        (ABSENT, HEALTHY, Server.STANDIN, None),
+        (SICK, HEALTHY, Server.STANDIN, None),
+        (STOPPED, HEALTHY, Server.APP, Step.TO_STANDIN),
+        (SICK, SICK, Server.STANDIN, Step.TO_APP),
+        (HEALTHY, ABSENT, Server.APP, None),
+    ],
+)
+def test_only_an_app_that_serves_gets_its_requests_back(
+    app: Container, standin: Container, traffic: Server, step: Step | None
+) -> None:
+    assert swap.give_back(Seen(app=app, standin=standin, edge=HEALTHY, traffic=traffic)) is step
+
+
 @pytest.mark.parametrize("start", [STEADY, BEFORE_THE_EDGE], ids=["with an edge", "before the edge"])
 def test_the_steps_of_a_swap(start: Seen) -> None:
     world = World(start)
