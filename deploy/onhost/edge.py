@@ -144,14 +144,15 @@ def end(name: str) -> None:
 
 
 def remove_remains() -> None:
-    """Remove what a `docker compose up` of the app leaves that was cut off, and what the next one fails over.
+    """Remove what a power cut or a killed `docker compose up` leaves, and what the next one would fail over.
 
-    That is a successor under a temporary name, and a container that the engine was about to remove.
+    That is an app under a temporary name, which never ran, and what the engine was about to remove.
     """
     listing = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"label={SERVICE}={APP}").split()
     remains = [name for name in listing if re.fullmatch(f"[0-9a-f]{{12}}_{APP}", name)]
-    if inspect(APP).get("State", {}).get("Status") in REMOVED:
-        remains.append(APP)
+    remains += [
+        name for name in (APP, STANDIN, EDGE) if inspect(name).get("State", {}).get("Status") in REMOVED
+    ]
     if remains:
         docker("rm", "--force", *remains)
 

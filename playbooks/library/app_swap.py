@@ -221,6 +221,7 @@ def compose_up(params: dict[str, Any]) -> bool:
 
 def create_standin(params: dict[str, Any], wanted: edge.Wanted, run_id: str) -> None:
     """Start the stand-in; the daemon starts it again after a boot. Raises Failure."""
+    edge.remove_remains()
     labels = [f"--label={runs.LABEL}={run_id}", f"--label={edge.DEFINITION}={wanted.definition}"]
     options = ["run", "--detach", "--no-deps", "-T", *labels, "--name", edge.STANDIN]
     run([*compose_of(params), *options, params["service"]])
@@ -246,6 +247,7 @@ def bring_edge_in_line(swapping: Swap) -> dict[str, Any]:
     target = swapping.targets[params["edge"]]
     now = inspect(edge.EDGE)
     if not now or not now["State"]["Running"]:
+        edge.remove_remains()
         # The volume may still say what was chosen when the stack was stopped in a swap.
         choose(params, Server.APP, swapping.run_id)
         run([*compose_of(params), *UP, "--no-deps", params["edge"]])

@@ -77,6 +77,8 @@ class Engine:
         self, name: str, image: str, labels: dict[str, str], bindings: dict[str, Any], policy: str
     ) -> None:
         """Make a container that does not run yet."""
+        if name in self.containers:
+            raise EngineError(f'Error response from daemon: Conflict. The name "/{name}" is in use')
         self.state["made"] += 1
         self.containers[name] = {
             "Id": f"{self.state['made']:012x}",
@@ -93,6 +95,8 @@ class Engine:
     def start(self, name: str) -> None:
         """Start one; refused where another one has its port."""
         one = self.containers[self.real(name)]
+        if one["State"]["Status"] == "dead":
+            raise EngineError("Error response from daemon: container is marked for removal")
         held = {
             host["HostPort"]
             for other in self.containers.values()
@@ -128,8 +132,6 @@ class Engine:
         if not is_in_line or "--force-recreate" in words:
             labels = {f"{COMPOSE}service": service, f"{COMPOSE}config-hash": wanted, **spec.get("labels", {})}
             temporary = f"{now['Id']}_{name}" if now else name
-            if temporary in self.containers:
-                raise EngineError(f'Error response from daemon: Conflict. The name "/{temporary}" is in use')
             self.make(temporary, spec["image"], labels, _bindings(spec), "unless-stopped")
             if now is not None:
                 self.stop(name)

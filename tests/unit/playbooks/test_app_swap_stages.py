@@ -247,6 +247,20 @@ def test_an_app_that_is_sick_and_its_successor_exist_until_one_of_them_runs(
     assert (deployment.world.running, versions(deployment)[APP]) == (SERVES, "app:new")
 
 
+@pytest.mark.parametrize("name", [APP, STANDIN, EDGE])
+def test_what_the_engine_was_about_to_remove_is_in_nobodys_way(deployment: Deployment, name: str) -> None:
+    """A power cut may come then: such a container can neither be started nor replaced."""
+    deployment.deploy(config("old"))
+    if name == STANDIN:
+        deployment.world.change(config=config())
+        deployment.run("proven")
+    containers = deployment.world["containers"]
+    containers[name]["State"] = {"Status": "dead", "Running": False, "StartedAt": ""}
+    deployment.world.change(containers=containers)
+    deployment.deploy(config())
+    assert (deployment.world.running, versions(deployment)[APP]) == (SERVES, "app:new")
+
+
 def test_a_new_image_of_the_edge(deployment: Deployment) -> None:
     """The old one, though stopped, is started after a power cut until the new one runs."""
     deployment.deploy(config())
