@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 BEFORE, FETCH, BUILD, MIGRATION = "before anything", "in fetch", "in build", "in migration"
 SWAP, AFTER, DUMP, RESTORE = "between stop and start", "after start", "in dump", "in restore"
-UNTOUCHED = 0.0  # seconds: not one probe failed
-SWAPPED = 20.0  # a swap, perhaps there and back; two seconds each are promised, busy machines get more
+UNTOUCHED = 0.0  # seconds: not one probe failed, also where the app was swapped
 DOWN = float("inf")
 _RESTORE = "--restore-db /root/good.dump --yes"
 
@@ -70,12 +69,12 @@ FAULTS = (
     Row("build-rebuild", BUILD, "--rebuild --yes", "the build fails", (5,), "this build breaks here", making.edited("Dockerfile", _appended("RUN echo this build breaks here && exit 9"))),
     Row("daemon-restarted", BUILD, "--quickupdate", "the daemon is restarted", (0, 5, 6), "", making.news, Trigger("Back up the configuration", making.restart_daemon), gap=DOWN, serves=("before", "target", "nothing")),
     Row("disk-update", BEFORE, "--quickupdate", "no room for the configuration's backup", (3,), "too little room", making.disk_full),
-    Row("run-full", BUILD, "--quickupdate", "no file can be made beside the lock", (5,), "", making.own_file_system, Trigger("Send requests to the stand-in", making.fill_run), gap=SWAPPED, serves=("target",)),
-    Row("clock-back", BUILD, "--quickupdate", "the clock goes back an hour", (0,), "", making.moving_clock, Trigger("Back up the configuration", making.move_clock(seconds=-3600)), gap=SWAPPED, serves=("target",)),
+    Row("run-full", BUILD, "--quickupdate", "no file can be made beside the lock", (5,), "", making.own_file_system, Trigger("Send requests to the stand-in", making.fill_run), serves=("target",)),
+    Row("clock-back", BUILD, "--quickupdate", "the clock goes back an hour", (0,), "", making.moving_clock, Trigger("Back up the configuration", making.move_clock(seconds=-3600)), serves=("target",)),
     Row("migration", MIGRATION, "--quickupdate", "the migration fails", (5,), "no_such_table", making.offering(breaking.broken_migration)),
     Row("migration-waits", MIGRATION, "--update", "the migration waits for a lock", (5,), "lock timeout", making.table_locked),
-    Row("swap", SWAP, "--quickupdate", "the new version cannot start", (5,), "is back and passed its gate", making.offering(breaking.starts_once), gap=SWAPPED),
-    Row("pruned", SWAP, "--quickupdate", "its image is pruned", (5,), "No such image", making.offering(lambda _: {"app/news.txt": "pruned\n"}), Trigger("Start the stand-in", making.prune_image), gap=SWAPPED),
+    Row("swap", SWAP, "--quickupdate", "the new version cannot start", (5,), "is back and passed its gate", making.offering(breaking.starts_once)),
+    Row("pruned", SWAP, "--quickupdate", "its image is pruned", (5,), "No such image", making.offering(lambda _: {"app/news.txt": "pruned\n"}), Trigger("Start the stand-in", making.prune_image)),
     Row("gate-default", MIGRATION, "", "it does not get healthy", (5,), "did not get healthy", making.edited("app/ops/health.py", _unhealthy)),
     Row("gate-no-rollback", AFTER, "--quickupdate --no-rollback -e health_wait=15", "it cannot start", (5,), "--rollback", making.left_failed, serves=("target",)),
     Row("clock-on", DUMP, "--db --yes", "the clock goes on by a day", (0,), "", making.moving_clock, Trigger("Stop the app", making.move_clock(seconds=86400)), gap=DOWN, destroys=True),
@@ -85,8 +84,8 @@ FAULTS = (
     Row("port-metrics", BEFORE, "--quick", "the page's port is the metrics' own", (3,), "PROMETHEUS_PORT", making.edited(".env", _appended("SERVER_PORT=8008"))),
     Row("renamed", FETCH, "--update", "the branch was renamed at the remote", (3,), "no branch main any more", making.renamed_branch),
     Row("volume-version", BEFORE, "--update", "the volume is PostgreSQL 16's", (3,), "PostgreSQL 16", making.other_postgres),
-    Row("exported-proxy", BEFORE, "--quickupdate", "a proxy that is not there is exported", (0,), "", making.exporting("proxy"), gap=SWAPPED, serves=("target",)),
-    Row("exported-all", BEFORE, "--quickupdate", "forty variables are exported", (0,), "without effect", making.exporting(), gap=SWAPPED, serves=("target",)),
+    Row("exported-proxy", BEFORE, "--quickupdate", "a proxy that is not there is exported", (0,), "", making.exporting("proxy"), serves=("target",)),
+    Row("exported-all", BEFORE, "--quickupdate", "forty variables are exported", (0,), "without effect", making.exporting(), serves=("target",)),
     Row("disk-db", DUMP, "--db --yes", "the disk is full", (3,), "--no-dump", making.disk_full, gap=DOWN),
     Row("cluster", DUMP, "--backup-db", "the database is damaged", (5,), "pg_filenode.map", making.damaged_cluster),
     Row("restore-killed", RESTORE, _RESTORE, "`pg_restore` is killed", (3,), "could not be restored", making.killed_restore, gap=DOWN),
