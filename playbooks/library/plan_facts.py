@@ -142,7 +142,8 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
             f"What lies in {root} cannot be read: {error}. Correct that, then run this again."
         ) from error
     changed = stack.differences(found["containers"], targets)
-    return {"changed": False, "stack": {**found, "changed": changed, "targets": targets}, "seen": seen}
+    found |= {"changed": changed, "targets": targets if config else {}}
+    return {"changed": False, "stack": found, "seen": seen}
 
 
 TEXT: dict[str, Any] = {"type": "str", "required": True}
