@@ -35,6 +35,7 @@ class AppContext:
     `known_outcomes` are attempts whose outcome this process knows and has not stored yet.
     `sessions`: what each server process of `pool` was last acquired for, by its process id.
     `alarms_began`: when each alarm began, by code and subject. `notification_targets` are names by key.
+    `last_backup` holds when the database was last backed up, None if never; it is None until that was read.
     """
 
     settings: Settings
@@ -60,6 +61,7 @@ class AppContext:
     is_configured: bool = False
     alarms_began: dict[tuple[str, str], datetime] = field(default_factory=dict)
     notification_targets: Mapping[str, str] = field(default_factory=dict)
+    last_backup: tuple[datetime | None] | None = None
 
     def __post_init__(self) -> None:
         """Count denials by the database's clock."""

@@ -24,7 +24,7 @@ class ReasonError(Exception):
 
 
 class WrongValueError(ReasonError, ValueError):
-    """A value is not allowed; whoever knows its place adds that."""
+    """A value is not allowed. The caller that knows its place adds it."""
 
 
 class RefusedError(ReasonError):

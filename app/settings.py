@@ -71,7 +71,7 @@ def _notify_urls(value: str) -> str:
     urls = value.split()
     if len(urls) > MOST_TARGETS or not all(_TARGET.fullmatch(url) for url in urls):
         raise ValueError(f"up to {MOST_TARGETS} URLs of apprise, such as tgram://…, with spaces between them")
-    return value
+    return " ".join(dict.fromkeys(urls))  # the same one twice is one target
 
 
 def _heartbeat_url(value: str) -> str:

@@ -15,6 +15,8 @@ from app.web.texts import catalogue, text
 Severity = Literal["critical", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
 
+# They last until a person has the time, so they end neither the heartbeat nor anybody's night.
+HOUSEKEEPING = ("backup_missing", "backup_old")
 OF_DENIALS = (
     *(
         "denied_webhook_secret",
@@ -49,6 +51,8 @@ CODES: Mapping[str, Severity] = {
     "top_n_failing": "warning",
     "config_wrong": "warning",
     "disk_low": "warning",
+    "backup_missing": "warning",
+    "backup_old": "warning",
     "clock_differs": "warning",
     "clock_stepped": "warning",
     "workers_blocked": "warning",

@@ -53,13 +53,14 @@ async def find_alarms(
     failing_targets = await read_failing(
         connection, targets=list(context.notification_targets), failures=FAILURES_SHOWN
     )
+    is_limited = context.config.webhook.rate_limiting_enabled  # else both times are of before
     found = [
         *exit_alarms(at_risk),
         *circuit_alarms(failing),
         *list_alarms(top_n),
         *delivery_alarms(
-            limited_until=context.limited_until,
-            entries_limited_until=context.entries_limited_until,
+            limited_until=context.limited_until if is_limited else None,
+            entries_limited_until=context.entries_limited_until if is_limited else None,
             waiting=waiting,
             clock_step=context.clock.step,
             now=context.clock.now(),
@@ -74,6 +75,9 @@ async def find_alarms(
         *target_alarms(failing_targets, context.notification_targets),
     ]
     now = context.clock.now()
+    max_age_days = context.config.system.notify.backup_max_age_days
+    if max_age_days and context.last_backup:
+        found += backup_alarms(*context.last_backup, max_age_days, now)
     for alarm in found:  # the begin of those that are not about a time of their own
         alarm.since = alarm.since or context.alarms_began.setdefault((alarm.code, alarm.subject), now)
     return found
@@ -236,6 +240,17 @@ def disk_alarms(free_bytes: int) -> list[Alarm]:
     if checks.disk(free_bytes)["status"] == "ok":
         return []
     return [Alarm(code="disk_low", values={"megabytes": str(free_bytes // 1_000_000)})]
+
+
+def backup_alarms(last: datetime | None, max_age_days: int, now: datetime) -> list[Alarm]:
+    """Return the alarm about a database backup that was made too long ago, or never. Pure."""
+    days = str(max_age_days)
+    if last is None:
+        return [Alarm(code="backup_missing", values={"days": days})]
+    since = last + timedelta(days=max_age_days)
+    if now < since:
+        return []
+    return [Alarm(code="backup_old", since=since, values={"time": f"{last:%Y-%m-%d %H:%M}", "days": days})]
 
 
 def database_alarm() -> Alarm:

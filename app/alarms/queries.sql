@@ -27,13 +27,21 @@ WHERE id IN (SELECT a.id
 RETURNING code, subject, began_at, ended_at, text, announced_at IS NOT NULL AS is_announced
 
 -- name: end_unseen
--- $1 seconds. Ends the alarms that no process has seen for so long.
+-- $1 seconds. Ends the alarms that no process has seen for so long. One that was seen before the clock stepped back counts as seen now:
+-- it would end only once the clock has caught up.
+WITH ahead AS (
+    UPDATE alarms SET seen_at = clock_timestamp()
+    WHERE id IN (SELECT id FROM alarms WHERE ended_at IS NULL AND seen_at > clock_timestamp() FOR UPDATE SKIP LOCKED)
+)
 UPDATE alarms SET ended_at = clock_timestamp()
-WHERE ended_at IS NULL AND seen_at < clock_timestamp() - make_interval(secs => $1)
+WHERE id IN (SELECT id FROM alarms
+             WHERE ended_at IS NULL AND seen_at < clock_timestamp() - make_interval(secs => $1)
+             FOR UPDATE SKIP LOCKED)
+  AND ended_at IS NULL
 RETURNING code, subject, began_at, ended_at, text, announced_at IS NOT NULL AS is_announced
 
 -- name: read_open
-SELECT code, subject, began_at FROM alarms WHERE ended_at IS NULL
+SELECT code, subject, began_at, announced_at IS NOT NULL AS is_announced FROM alarms WHERE ended_at IS NULL
 
 -- name: read_ended
 -- $1 limit.
@@ -89,10 +97,11 @@ RETURNING id, severity, title, body, attempts
 UPDATE notifications SET sent_at = clock_timestamp(), claimed_until = NULL, error = '' WHERE id = $1 AND sent_at IS NULL
 
 -- name: record_failure
--- $1 id, $2 seconds until the next attempt, $3 error, $4 hours after which it is given up. Returns whether it is.
+-- $1 id, $2 seconds until the next attempt, $3 error, $4 hours after which it is given up, but not a critical one. Returns whether it
+-- is.
 UPDATE notifications
 SET claimed_until = NULL, due_at = clock_timestamp() + make_interval(secs => $2), error = $3,
-    given_up_at = CASE WHEN created_at < clock_timestamp() - make_interval(hours => $4) THEN clock_timestamp() END
+    given_up_at = CASE WHEN severity <> 'critical' AND created_at < clock_timestamp() - make_interval(hours => $4) THEN clock_timestamp() END
 WHERE id = $1 AND sent_at IS NULL
 RETURNING given_up_at IS NOT NULL
 
@@ -104,6 +113,14 @@ WHERE target = ANY ($1::text[]) AND sent_at IS NULL AND given_up_at IS NULL
 GROUP BY target
 HAVING max(attempts - CASE WHEN claimed_until IS NULL THEN 0 ELSE 1 END) >= $2
 
+-- name: enqueue_for_new
+-- $1 targets, $2 severity, $3 title, $4 body. For those that never had a message; returns the rows inserted.
+INSERT INTO notifications (target, once, severity, title, body)
+SELECT target, 'open alarms', $2, $3, $4
+FROM unnest($1::text[]) AS target
+WHERE NOT EXISTS (SELECT FROM notifications n WHERE n.target = target.target)
+ON CONFLICT (target, once) DO NOTHING
+
 -- name: read_targets
 -- $1 targets. What became of their messages; `error` is that of the newest failure that was not followed by a success.
 SELECT target,
@@ -114,6 +131,24 @@ SELECT target,
 FROM notifications
 WHERE target = ANY ($1::text[])
 GROUP BY target
+
+-- name: read_messages
+-- $1 id, NULL for the newest, $2 limit. Messages before that id, the newest first. A claim that ran out, or that is further ahead than
+-- any lasts, is an attempt that failed.
+SELECT id, target, severity, title, left(body, 2000) AS body, created_at, attempts, error, sent_at,
+       CASE WHEN sent_at IS NULL AND given_up_at IS NULL THEN due_at END AS due_at,
+       CASE WHEN sent_at IS NOT NULL THEN 'sent'
+            WHEN given_up_at IS NOT NULL THEN 'given_up'
+            WHEN claimed_until BETWEEN clock_timestamp() AND clock_timestamp() + interval '1 hour' THEN 'sending'
+            WHEN attempts > 0 THEN 'retrying'
+            ELSE 'waiting' END AS state
+FROM notifications
+WHERE $1::bigint IS NULL OR id < $1
+ORDER BY id DESC LIMIT $2
+
+-- name: read_last_backup
+-- When the newest backup was made, NULL without one. One that was made before the clock stepped back counts as made now.
+SELECT max(least(made_at, clock_timestamp())) FROM database_backups WHERE isfinite(made_at)
 
 -- name: read_day
 -- Signals of the last 24 hours by status, and what is open now.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from app.db.pool import Connection, Pool
 from app.db.queries import affected_rows, fetch_one, load
@@ -11,11 +11,12 @@ _SQL = load("app.alarms")
 
 
 class OpenAlarm(NamedTuple):
-    """An alarm that has not ended."""
+    """An alarm that has not ended. `is_announced`: a message about its begin was enqueued."""
 
     code: str
     subject: str
     began_at: datetime
+    is_announced: bool
 
 
 class PastAlarm(NamedTuple):
@@ -73,6 +74,25 @@ class TargetState(NamedTuple):
     given_up: int
     last_sent_at: datetime | None
     error: str
+
+
+MessageState = Literal["waiting", "sending", "retrying", "sent", "given_up"]
+
+
+class StoredMessage(NamedTuple):
+    """A message of the outbox; `due_at` is None once it was sent or given up."""
+
+    id: int
+    target: str
+    severity: str
+    title: str
+    body: str
+    created_at: datetime
+    attempts: int
+    error: str
+    sent_at: datetime | None
+    due_at: datetime | None
+    state: MessageState
 
 
 class Day(NamedTuple):
@@ -161,6 +181,13 @@ async def enqueue(
     return affected_rows(await connection.execute(_SQL["enqueue"], targets, once, severity, title, body))
 
 
+async def enqueue_for_new(
+    connection: Connection, *, targets: Sequence[str], severity: str, title: str, body: str
+) -> int:
+    """Insert a message for each target that never had one; return how many."""
+    return affected_rows(await connection.execute(_SQL["enqueue_for_new"], targets, severity, title, body))
+
+
 async def claim(
     pool: Pool, *, target: str, lease_seconds: float, failures_in_order: int
 ) -> Notification | None:
@@ -200,6 +227,17 @@ async def read_targets(connection: Connection, *, targets: Sequence[str]) -> dic
     """Return the state of each target that ever had a message, by target."""
     rows = await connection.fetch(_SQL["read_targets"], targets)
     return {row["target"]: TargetState(**row) for row in rows}
+
+
+async def read_messages(connection: Connection, *, before_id: int | None, limit: int) -> list[StoredMessage]:
+    """Return messages of the outbox before an id, the newest first."""
+    return [StoredMessage(**row) for row in await connection.fetch(_SQL["read_messages"], before_id, limit)]
+
+
+async def read_last_backup(connection: Connection | Pool) -> datetime | None:
+    """Return when the newest recorded backup of the database was made."""
+    found: datetime | None = await connection.fetchval(_SQL["read_last_backup"])
+    return found
 
 
 async def read_day(connection: Connection) -> Day:

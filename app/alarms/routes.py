@@ -1,13 +1,13 @@
 """Routes for the alarms that a person settles, and for the notifications about alarms."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, StringConstraints, model_validator
 
 from app.alarms import messages, repository
-from app.alarms.alarm import Alarm
+from app.alarms.alarm import Alarm, Severity
 from app.alarms.conditions import SettledByPerson, find_alarms
 from app.audit import repository as audit_log
 from app.errors import ConflictError, WrongValueError
@@ -16,6 +16,7 @@ from app.signals.refusals import RefusalCode
 from app.web.dependencies import (
     REFUSALS,
     CurrentActor,
+    Cursor,
     Database,
     Limit,
     Reading,
@@ -111,11 +112,38 @@ class TargetState(BaseModel):
     error: str = ""
 
 
+class QueuedMessage(BaseModel):
+    """A message to one target. `target` is null if its URL is not in NOTIFY_URLS any more.
+
+    `body`: its first 2,000 characters. `severity` is that of its most urgent alarm, `success` where alarms
+    have ended. `error`: why the last attempt failed. `due_at`: the earliest next attempt; null once it was
+    sent, or given up after 24 h, which a critical one never is.
+    """
+
+    id: int
+    target: str | None
+    severity: Severity | Literal["success"]
+    title: str
+    body: str
+    state: repository.MessageState
+    created_at: datetime
+    due_at: datetime | None
+    sent_at: datetime | None
+    attempts: int
+    error: str
+
+
 class Notifications(BaseModel):
-    """The targets in the order of NOTIFY_URLS. `heartbeat`: whether HEARTBEAT_URL is set."""
+    """The targets in the order of NOTIFY_URLS. `heartbeat`: whether HEARTBEAT_URL is set.
+
+    `messages`: those of the outbox, the newest first. `next_cursor`: what to ask for next, null on the last
+    page.
+    """
 
     targets: list[TargetState]
     heartbeat: bool
+    messages: list[QueuedMessage]
+    next_cursor: int | None
 
 
 class Queued(BaseModel):
@@ -125,17 +153,26 @@ class Queued(BaseModel):
 
 
 @router.get("/notifications")
-async def notifications(request: Request, connection: Reading) -> Notifications:
+async def notifications(
+    request: Request, connection: Reading, limit: Limit = 50, cursor: Cursor = None
+) -> Notifications:
     """Who is notified of alarms, and what became of the messages."""
     context = context_of(request)
     names = context.notification_targets
     states = await repository.read_targets(connection, targets=list(names))
+    stored = await repository.read_messages(connection, before_id=cursor, limit=limit + 1)
+    messages = [
+        QueuedMessage.model_validate({**each._asdict(), "target": names.get(each.target)})
+        for each in stored[:limit]
+    ]
     return Notifications(
         targets=[
             TargetState.model_validate({"name": name, **(states[key]._asdict() if key in states else {})})
             for key, name in names.items()
         ],
         heartbeat=bool(context.settings.heartbeat_url),
+        messages=messages,
+        next_cursor=messages[-1].id if len(stored) > limit else None,
     )
 
 

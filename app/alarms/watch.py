@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import asyncpg
 import structlog
 
 from app import metrics
 from app.alarms import messages, repository
-from app.alarms.alarm import CODES, OF_DENIALS, SEVERITIES, Alarm
+from app.alarms.alarm import CODES, HOUSEKEEPING, OF_DENIALS, SEVERITIES, Alarm
 from app.alarms.conditions import SETTLED_BY_PERSON, database_alarm, find_alarms, workers_alarm
-from app.alarms.repository import Ended
+from app.alarms.repository import Ended, OpenAlarm
 from app.alarms.targets import Message, Target
 from app.config.model import Notify
 from app.config.times import parse_time_of_day
@@ -36,12 +37,14 @@ LOOK_SECONDS = 2.0
 SEEN_EVERY_SECONDS, END_AFTER_SECONDS = 3.0, 12.0
 # A process that has just started does not see all that it will see; what it saw before is ended no sooner.
 START_SECONDS = 30.0
-# What is over sooner is not told, such as a list that is missing after a start.
+# What is over sooner is not announced, such as a list that is missing after a start.
 ANNOUNCE_AFTER_SECONDS = 30.0
 COST_FACTOR = 20  # it takes at most 5 % of the time
 _LONGEST_PAUSE_SECONDS = 10.0
 _LIMIT_SECONDS = 10.0
 SUMMARY_LATE = timedelta(hours=1)
+_NOT_COUNTED = frozenset((*OF_DENIALS, *HOUSEKEEPING))
+_BACKUP_SECONDS = 1.0  # a table that somebody has locked delays no alarm for longer
 
 
 class Watch:
@@ -54,21 +57,23 @@ class Watch:
         self._seen_at = 0.0
         self._summarised: datetime | None = None
         self._failing_since: float | None = None  # no look has succeeded since
-        self._told_directly: Alarm | None = None
+        self._announced_directly: Alarm | None = None
         self._sending: set[asyncio.Task[Reason | None]] = set()  # messages that cannot be stored
+        self._has_introduced = False  # what is open to targets that are new in NOTIFY_URLS
 
     @property
     def is_all_well(self) -> bool:
         """Whether a look within the last minute found no alarm above `info`, and all workers are alive.
 
-        Denied requests do not count: anybody can send them, and would switch off the heartbeat.
+        Denied requests do not count: anybody can send them, and would switch off the heartbeat. Nor does what
+        may last for days: meanwhile nobody would notice that the machine is gone.
         """
         is_recent = bool(self._seen_at) and time.monotonic() - self._seen_at < 60
         is_alive = all(state.alive for state in self._context.supervisor.states().values())
         return (
             is_recent
             and is_alive
-            and not any(alarm.severity != "info" and alarm.code not in OF_DENIALS for alarm in self._seen)
+            and not any(alarm.severity != "info" and alarm.code not in _NOT_COUNTED for alarm in self._seen)
         )
 
     async def run(self, name: str) -> None:
@@ -80,12 +85,12 @@ class Watch:
                 async with asyncio.timeout(_LIMIT_SECONDS):
                     await self.look()
             except TRANSIENT_DB_ERRORS:
-                self._tell_failing(database_alarm())
+                self._announce_failing(database_alarm())
                 raise
             except Exception as error:
-                self._tell_failing(workers_alarm([f"{name} ({describe(error)})"]))
+                self._announce_failing(workers_alarm([f"{name} ({describe(error)})"]))
                 raise
-            self._tell_recovered()
+            self._announce_recovery()
             self._context.supervisor.beat(name)
             pause = min(max(LOOK_SECONDS, COST_FACTOR * (time.monotonic() - started)), _LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(pause)
@@ -93,6 +98,8 @@ class Watch:
     async def look(self) -> None:
         """Record which alarms there are, and enqueue the messages that are due."""
         context, notify = self._context, self._context.config.system.notify
+        if notify.backup_max_age_days:
+            await self._read_last_backup()
         async with context.pool.acquire(timeout=5) as connection:
             top_n = await current_top_n(context, connection)
             alarms = await find_alarms(context, connection, top_n=top_n, waiting=context.queues.approved)
@@ -102,32 +109,55 @@ class Watch:
                 async with connection.transaction():
                     await self._summarise(connection, notify)
             opened = await repository.read_open(connection)
+            if self._targets and not self._has_introduced:
+                with messages.language(notify.language):
+                    await self._introduce(connection, alarms, opened)
+                self._has_introduced = True
         context.alarms_began = {(each.code, each.subject): each.began_at for each in opened}
         self._seen, self._seen_at = alarms, time.monotonic()
         counts = Counter(alarm.code for alarm in alarms)
         for code in CODES:
             metrics.ALARM.set(counts[code], code)
 
-    def _tell_failing(self, alarm: Alarm) -> None:
-        """Tell every target why alarms cannot be found, once they could not be for a while.
+    async def _read_last_backup(self) -> None:
+        """Read when the last backup was made. Fails open: no alarm about an exit depends on that table."""
+        try:
+            async with asyncio.timeout(_BACKUP_SECONDS):
+                self._context.last_backup = (await repository.read_last_backup(self._context.pool),)
+        except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
+            log.warning("the last backup could not be read", error=describe(error))
 
-        Not by the outbox: it is in the database, and only a look fills it. Each process tells it, and does
-        not try again.
+    async def _introduce(
+        self, connection: Connection, alarms: Sequence[Alarm], opened: Sequence[OpenAlarm]
+    ) -> None:
+        """Enqueue what is open for targets without any message: they were added after it was announced."""
+        announced = {(each.code, each.subject): each.began_at for each in opened if each.is_announced}
+        begun = [(alarm, began) for alarm in alarms if (began := announced.get((alarm.code, alarm.subject)))]
+        if not begun:
+            return
+        keys = [target.key for target in self._targets]
+        if await repository.enqueue_for_new(connection, targets=keys, **messages.begun(begun)._asdict()):
+            self._context.wakeups.notify("notifications")
+
+    def _announce_failing(self, alarm: Alarm) -> None:
+        """Announce to every target why alarms cannot be found, once they could not be for a while.
+
+        Not by the outbox: it is in the database, and only a look fills it. Each process announces it, once.
         """
         now = time.monotonic()
         self._failing_since = self._failing_since or now
-        if self._told_directly or now - self._failing_since < ANNOUNCE_AFTER_SECONDS:
+        if self._announced_directly or now - self._failing_since < ANNOUNCE_AFTER_SECONDS:
             return
-        self._told_directly = alarm
+        self._announced_directly = alarm
         since = self._context.clock.now() - timedelta(seconds=now - self._failing_since)
         log.warning("alarm", code=alarm.code, subject=alarm.subject)
         with messages.language(self._context.config.system.notify.language):
             self._send(messages.begun([(alarm, since)]))
 
-    def _tell_recovered(self) -> None:
-        """Tell every target that alarms are found again, where it was told that they could not be."""
+    def _announce_recovery(self) -> None:
+        """Announce that alarms are found again, where it was announced that they could not be."""
         since, self._failing_since = self._failing_since, None
-        alarm, self._told_directly = self._told_directly, None
+        alarm, self._announced_directly = self._announced_directly, None
         if alarm is None or since is None:
             return
         now = self._context.clock.now()
@@ -154,15 +184,15 @@ class Watch:
         for each in ended:
             log.info("alarm ended", code=each.code, subject=each.subject)
         queued = 0
-        if told := [each for each in ended if each.is_announced]:
-            queued += await self._enqueue(connection, messages.over(told))
+        if over := [each for each in ended if each.is_announced]:
+            queued += await self._enqueue(connection, messages.over(over))
         if self._targets:
             queued += await self._announce(connection, alarms, notify)
         if queued:
             self._context.wakeups.notify("notifications")
 
     async def _end_settled(self, connection: Connection, alarms: Sequence[Alarm]) -> list[Ended]:
-        """End alarms that a person has settled and that have begun anew since: they are told again."""
+        """End alarms that a person has settled and that have begun anew since: they are announced again."""
         since = {
             (alarm.code, alarm.subject): alarm.since
             for alarm in alarms
@@ -176,8 +206,8 @@ class Watch:
         )
 
     async def _announce(self, connection: Connection, alarms: Sequence[Alarm], notify: Notify) -> int:
-        told = set(SEVERITIES[: SEVERITIES.index(notify.min_severity) + 1])
-        due = {(alarm.code, alarm.subject): alarm for alarm in alarms if alarm.severity in told}
+        announced = set(SEVERITIES[: SEVERITIES.index(notify.min_severity) + 1])
+        due = {(alarm.code, alarm.subject): alarm for alarm in alarms if alarm.severity in announced}
         found = await repository.lock_unannounced(
             connection,
             codes=[code for code, _ in due],

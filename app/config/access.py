@@ -37,7 +37,7 @@ class MaxSourceAge(Struct, frozen=True, kw_only=True):
 
 
 class AlertSource(Struct, frozen=True, kw_only=True):
-    """Who posts alerts: whoever has the secret, or the one before it.
+    """A sender of alerts, known by its secret or by the secret before.
 
     Only `default` has no secret here: its secret is WEBHOOK_SECRET. `allow_from` are addresses, networks and
     `tradingview`; empty: any address. `per_minute` limits entries, never exits. None: no limit.

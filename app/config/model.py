@@ -92,11 +92,13 @@ class Notify(Struct, frozen=True, kw_only=True):
     """Which alarms are sent. One that begins again within `mute_minutes` is sent after them, if it lasts.
 
     `daily_summary_at` is a time such as `08:00` (UTC) or `08:00 America/New_York`; None: no summary.
+    `backup_max_age_days`: an older database backup is an alarm; 0: off.
     """
 
     min_severity: Literal["critical", "warning", "info"]
     mute_minutes: Annotated[int, Meta(ge=0, le=1440)]
     daily_summary_at: Annotated[str, Meta(max_length=60, pattern=_PRINTABLE)] | None
+    backup_max_age_days: Annotated[int, Meta(ge=0, le=365)]
     language: Literal["en", "pt-BR"]
 
 
@@ -169,6 +171,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "min_severity": "warning",
         "mute_minutes": 10,
         "daily_summary_at": None,
+        "backup_max_age_days": 0,
         "language": "en",
     },
     "system": {

@@ -17,7 +17,7 @@ from app.db.pool import Connection, Pool
 log = structlog.get_logger(__name__)
 
 DIFFERS_FROM_SECONDS = 5.0
-_EVERY_SECONDS = 5.0
+EVERY_SECONDS = 5.0
 _SLOW_SECONDS = 1.0  # a slower answer is too imprecise
 
 
@@ -92,4 +92,4 @@ async def run(clock: DatabaseClock, pool: Pool, beat: Callable[[], None]) -> Non
         beat()
         await clock.look(pool)
         metrics.CLOCK_DIFFERENCE_SECONDS.set(clock.difference)
-        await asyncio.sleep(_EVERY_SECONDS)
+        await asyncio.sleep(EVERY_SECONDS)

@@ -201,7 +201,7 @@ async def _drain_body(receive: Receive) -> None:
 def _is_gone(receive: Receive) -> bool:
     """Return whether the client has closed the connection; the whole body must have been read.
 
-    Only a disconnect is received after the body. The first step of receiving it tells whether it came.
+    Only a disconnect is received after the body. The first step of receiving it shows whether it came.
     """
     receiving = receive().__await__()
     try:

@@ -64,6 +64,16 @@ DELETE FROM notifications
 WHERE id IN (SELECT id FROM notifications ORDER BY id LIMIT $2)
   AND created_at < now() - make_interval(days => $1)
 
+-- name: database_backups
+-- $1 days, $2 batch size. The newest is kept at any age: an alarm says how old it is.
+DELETE FROM database_backups
+WHERE ctid IN (
+    SELECT ctid FROM database_backups
+    WHERE made_at < now() - make_interval(days => $1)
+      AND made_at < (SELECT max(made_at) FROM database_backups WHERE made_at <= now())
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED)
+
 -- name: attempt_counts
 -- $1 days (at least one), $2 batch size. No window of the limiter is longer than an hour.
 DELETE FROM attempt_counts

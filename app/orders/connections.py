@@ -17,7 +17,7 @@ class EarnedReuseConnector(aiohttp.TCPConnector):
     """A connector that reuses a connection only at a destination that has earned it.
 
     On a reused connection, a second answer to the order before would count for this order, and a close by the
-    destination would make the outcome unknown: neither can be told apart from an answer or a close that
+    destination would make the outcome unknown: neither can be distinguished from an answer or a close that
     belongs to this order. A connection of its own costs each order a TCP and a TLS handshake instead.
 
     A destination earns reuse by keeping one idle connection open and silent for a second. From then on, a

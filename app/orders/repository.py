@@ -283,7 +283,7 @@ async def read_ends_ahead(connection: Connection, *, destination: str) -> dict[s
 
 
 async def read_clock(connection: Connection) -> ClockReading:
-    """Return the database's time, and what tells later which signals were stored before it."""
+    """Return the database's time, and what shows later which signals were stored before it."""
     return ClockReading(**await fetch_one(connection, _SQL["read_clock"]))
 
 

@@ -31,8 +31,6 @@ _CODES = {
     "missing": RefusalCode.VALUE_REQUIRED,
     "extra_forbidden": RefusalCode.VALUE_UNKNOWN,
     "json_invalid": RefusalCode.NOT_JSON,
-    "string_too_short": RefusalCode.VALUE_EMPTY,
-    "too_short": RefusalCode.VALUE_EMPTY,
     "uuid_type": RefusalCode.UUID,
     "uuid_parsing": RefusalCode.UUID,
 }
@@ -54,15 +52,21 @@ def fault_of(error: Mapping[str, Any]) -> Reason:
         reason = ours.reason
     elif limit := next((name for name in _LIMITS if name in context), None):
         code, name = _LIMITS[limit]
-        reason = Reason(code, **{name: f"{context[limit]:.10g}"})
+        bound = context[limit]
+        reason = Reason(code, **{name: str(bound) if isinstance(bound, int) else f"{bound:.10g}"})
     elif "expected" in context:
         reason = Reason(RefusalCode.VALUE_ENUM, choices=", ".join(_QUOTED.findall(context["expected"])))
     elif "pattern" in context:
         reason = Reason(_PATTERNS.get(context["pattern"], RefusalCode.VALUE_WRONG))
-    elif kind.endswith("too_long"):
+    elif kind.endswith("too_short") and context["min_length"] == 1:
+        reason = Reason(RefusalCode.VALUE_EMPTY)
+    elif kind.endswith(("too_long", "too_short")):
         is_text = first == "string"
-        parts = RefusalCode.VALUE_PARTS_CHARACTERS if is_text else RefusalCode.VALUE_PARTS_ENTRIES
-        reason = Reason(RefusalCode.VALUE_LENGTH_AT_MOST, high=context["max_length"], parts=Reason(parts))
+        parts = Reason(RefusalCode.VALUE_PARTS_CHARACTERS if is_text else RefusalCode.VALUE_PARTS_ENTRIES)
+        if kind.endswith("long"):
+            reason = Reason(RefusalCode.VALUE_LENGTH_AT_MOST, high=context["max_length"], parts=parts)
+        else:
+            reason = Reason(RefusalCode.VALUE_LENGTH_AT_LEAST, low=context["min_length"], parts=parts)
     elif first in {"datetime", "timezone"}:
         reason = Reason(RefusalCode.MOMENT, example="2026-11-22T10:00:00Z")
     elif first in _KINDS and kind not in _CODES:

@@ -24,6 +24,7 @@ short_description: A verified dump by the running server's own tools, or a cold 
 description:
   - Returns C(backup) with C(error) (empty when it is good), C(file), C(bytes) and C(sha256).
   - A manifest lies beside the file. What failed leaves nothing behind.
+  - A good dump is recorded in the database, if its schema has a table for that. C(unrecorded) says why not.
 options:
   checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
   source: {type: str, choices: [server, volume], default: server, description: What is copied.}
@@ -47,6 +48,17 @@ SELECT json_build_object(
     'postgres', current_setting('server_version'),
     'migrations', ARRAY(SELECT migration_id FROM _pogo_migration ORDER BY migration_id),
     'signals', (SELECT count(*) FROM signals))
+"""
+
+
+# An older schema has no such table. A lock on it must not hold up the flow.
+RECORD = """
+SET lock_timeout = '5s';
+DO $$ BEGIN
+    IF to_regclass('public.database_backups') IS NOT NULL THEN
+        INSERT INTO public.database_backups DEFAULT VALUES;
+    END IF;
+END $$;
 """
 
 
@@ -97,24 +109,21 @@ def run(
     return done.stdout or b""
 
 
+def inside_of(container: str) -> list[str]:
+    """Return how a command in the container begins."""
+    return ["docker", "exec", "--interactive", container]
+
+
+def query(container: str, statements: str, what: str) -> bytes:
+    """Run statements in the database; return the rows."""
+    options = ["-U", "postgres", "-d", DATABASE, "-X", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", statements]
+    return run([*inside_of(container), "psql", *options], what)
+
+
 def dump(container: str, file: BinaryIO) -> dict[str, Any]:
     """Dump by the server's own tools and read the whole archive back; return facts for the manifest."""
-    inside = ["docker", "exec", "--interactive", container]
-    psql = [
-        *inside,
-        "psql",
-        "-U",
-        "postgres",
-        "-d",
-        DATABASE,
-        "-X",
-        "-qAt",
-        "-v",
-        "ON_ERROR_STOP=1",
-        "-c",
-        FACTS,
-    ]
-    facts = run(psql, "the database cannot be read")
+    inside = inside_of(container)
+    facts = query(container, FACTS, "the database cannot be read")
     pg_dump = [
         *inside, "pg_dump", "-U", "postgres", "-d", DATABASE, "--format=custom",
         f"--lock-wait-timeout={LOCK_WAIT_SECONDS}s",
@@ -198,6 +207,18 @@ def tidy(folder: Path, keep: int, made: str) -> list[str]:
     return [path.name for path in going]
 
 
+def record(container: str) -> str:
+    """Record in the database that it was backed up now; return why that failed, empty if it did not.
+
+    Fails open: the dump is good. The application's alarm about old backups does not know of it.
+    """
+    try:
+        query(container, RECORD, "psql")
+    except (BackupError, OSError) as error:
+        return str(error)
+    return ""
+
+
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Make a backup and tidy up; that it could not be made is an answer, too."""
     folder, at = Path(params["folder"]), time.gmtime()
@@ -224,6 +245,8 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     except (BackupError, OSError) as error:
         return {"changed": False, "backup": {"error": str(error)}}
     backup = {"error": "", "file": str(target), "bytes": manifest["bytes"], "sha256": manifest["sha256"]}
+    if params["source"] == "server" and not params["destruction"]:
+        backup["unrecorded"] = record(params["container"])
     return {"changed": True, "backup": backup, "removed": removed}
 
 

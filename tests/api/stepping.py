@@ -29,6 +29,10 @@ _INSTALL = """
     ALTER TABLE positions ALTER opened_at SET DEFAULT stepping.clock_timestamp();
     ALTER TABLE top_n_lists ALTER fetched_at SET DEFAULT stepping.clock_timestamp();
     ALTER TABLE screener_refreshes ALTER at SET DEFAULT stepping.clock_timestamp();
+    ALTER TABLE alarms ALTER began_at SET DEFAULT stepping.clock_timestamp(),
+        ALTER seen_at SET DEFAULT stepping.clock_timestamp();
+    ALTER TABLE notifications ALTER created_at SET DEFAULT stepping.clock_timestamp(),
+        ALTER due_at SET DEFAULT stepping.clock_timestamp();
 """
 
 

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from app.admin.views import VIEWS
 from tests.api.conftest import ADMIN_TOKEN
 
 if TYPE_CHECKING:
@@ -381,3 +382,9 @@ async def test_every_route_of_the_api_is_described(app_server: AppServer) -> Non
         )  # webhook: a field of the body
         assert asks_nobody == is_public, name
         assert is_public or {"401", "503"} <= operation["responses"].keys(), name
+
+
+async def test_every_view_is_drawn(app_server: AppServer) -> None:
+    for view in VIEWS:
+        async with app_server.http.get(view.path, headers=BEARER) as answer:
+            assert answer.status == 200, view.path

@@ -446,4 +446,4 @@ async def test_the_webhook_is_in_the_api_document(app_server: AppServer) -> None
     async with app_server.http.get("/openapi.json") as answer:
         paths = (await answer.json())["paths"]
     for path in ("/webhook/in", "/webhook/in/{secret}"):
-        assert set(paths[path]["post"]["responses"]) == {"202", "401", "408", "413", "422", "503"}
+        assert set(paths[path]["post"]["responses"]) == {"202", "401", "403", "408", "413", "422", "503"}

@@ -1,8 +1,10 @@
-"""What a real Prometheus makes of the metrics: from a quiet start, through first events, to an outage."""
+"""What a real Prometheus makes of the metrics, the alert rules and the dashboard's queries."""
 
 from __future__ import annotations
 
+import shutil
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -13,12 +15,13 @@ from tests.api.conftest import ADMIN_TOKEN
 from tests.api.outage import away
 from tests.api.process import answering, process
 from tests.hosts.ports import free_port
-from tests.hosts.prometheus import Programs, Prometheus, find_programs, lint, scraping
+from tests.hosts.prometheus import JOB, Programs, Prometheus, check_rules, find_programs, lint, scraping
+from tests.unit.monitoring import DASHBOARD, RULES, queries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
+RULE_TESTS = Path(__file__).with_name("alerts_test.yml")
 SAMPLED = (
     *("queue_depth", "oldest_waiting_seconds", "sells_at_risk", "destination_state"),
     *("limiter_tokens", "limiter_entry_tokens"),
@@ -74,7 +77,7 @@ async def observe(database_url: str, folder: Path, programs: Programs) -> AsyncI
         with process(settings, folder) as (_, url):
             await answering(http, url)
             target = f"127.0.0.1:{port}"
-            async with scraping(programs, target, free_port(), folder, http) as prometheus:
+            async with scraping(programs, target, free_port(), folder, http, rules=RULES) as prometheus:
                 yield Observed(http, url, f"http://{target}/metrics", prometheus)
 
 
@@ -99,6 +102,11 @@ async def test_prometheus_sees_first_events_and_no_stale_gauge(
         for event in FIRST_EVENTS:
             await until(f"increase({event}[5m])", lambda found: len(found) == 1 and found[0] > 0)
 
+        assert set((await observed.prometheus.read_rules()).values()) == {"ok"}
+        for query in queries(DASHBOARD):
+            assert await ask(query) is not None
+            await until(query.removesuffix(" > 0").partition(" unless ")[0], bool)
+
         assert await ask("sum(worker_restarts_total)") == [0]
         async with away(database_url):
             await until("database_up", lambda found: found == [0])
@@ -107,7 +115,7 @@ async def test_prometheus_sees_first_events_and_no_stale_gauge(
                 await until(f"absent({gauge})", lambda found: found == [1])
                 await until(f"absent({PREFIX}{gauge})", lambda found: found == [1])
             await until("sum(increase(worker_restarts_total[5m]))", lambda found: found[0] > 0)
-            assert await ask('up{job="app"}') == [1]
+            assert await ask(f'up{{job="{JOB}"}}') == [1]
             async with observed.http.get(observed.metrics) as answer:
                 assert lint(programs, await answer.read()) == []
         await until("database_up", lambda found: found == [1])
@@ -117,3 +125,23 @@ async def test_prometheus_sees_first_events_and_no_stale_gauge(
 
 def test_a_complaint_of_the_tool_would_be_seen(programs: Programs) -> None:
     assert lint(programs, b"# TYPE spent_milliseconds counter\nspent_milliseconds 1\n")
+
+
+@pytest.mark.parametrize(
+    ("rule", "spoilt"),
+    [
+        ("", ""),
+        ("tsp_database_up == 0", "tsp_database_up == 2"),
+        ('code!~"intake_paused|delivery_paused|engine_paused"', 'code=~"disk_low"'),
+        ("> 10\n", "> 1000\n"),
+        (" or absent(", " and absent("),
+    ],
+)
+def test_the_rules_fire_on_what_they_are_for(
+    tmp_path: Path, programs: Programs, rule: str, spoilt: str
+) -> None:
+    rules = RULES.read_text("utf-8")
+    assert rule in rules
+    (tmp_path / RULES.name).write_text(rules.replace(rule, spoilt) if rule else rules)
+    shutil.copy(RULE_TESTS, tmp_path)
+    assert bool(check_rules(programs, tmp_path / RULE_TESTS.name)) is bool(rule)

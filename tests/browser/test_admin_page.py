@@ -233,6 +233,69 @@ async def test_the_head_never_contradicts_the_alarms(signed_in: Page) -> None:
     assert await signed_in.evaluate("contradictions") == []
 
 
+# Each step shows alarms and says whether the lines are still the same, by an instance of its own.
+SHOW_ALARMS = """async (steps) => {
+    const { showAlarms } = await import("/static/page/head.js?of-the-test");
+    const list = document.querySelector("#alarms");
+    const kept = [];
+    for (const alarms of steps) {
+        const before = [...list.children];
+        showAlarms(alarms);
+        const now = [...list.children];
+        kept.push(before.length === now.length && before.every((line, number) => line === now[number]));
+    }
+    return [kept, list.outerHTML];
+}"""
+ALARM: dict[str, Any] = {
+    "code": "sells_failed",
+    "severity": "critical",
+    "subject": "AAPL",
+    "since": "2026-11-29T10:00:00Z",
+    "settle_until": None,
+    "position_id": None,
+    "omitted": 0,
+    "text": "AAPL: exits failed: 1.",
+    "action": "Close it.",
+}
+
+
+async def test_lines_of_alarms_are_drawn_again_only_if_an_alarm_changed(signed_in: Page) -> None:
+    """What is drawn again is read again by a screen reader, and loses its focus."""
+    other = {**ALARM, "code": "disk_low", "subject": "", "severity": "warning", "text": "Little room."}
+    steps = [[ALARM], [dict(ALARM)]]  # equal, not the same
+    changes = [
+        {"severity": "warning"},
+        {"since": "2026-11-29T11:00:00Z"},
+        {"settle_until": "2026-11-29T11:00:00Z"},  # of members that no words show
+        {"position_id": "0199f1b0-0000-7000-8000-000000000000"},
+        {"text": "AAPL: exits failed: 2."},
+        {"action": ""},
+    ]
+    for changed in changes:
+        steps += [[{**ALARM, **changed}], [{**ALARM, **changed}], [ALARM]]
+    steps += [[ALARM, other], [ALARM, other], [other, ALARM], [other], [], []]
+    kept, drawn = await signed_in.evaluate(SHOW_ALARMS, steps)
+    expected = [False, True, *[False, True, False] * len(changes), False, True, False, False, False, True]
+    assert kept == expected
+    assert "<li" not in drawn
+
+    position = {**ALARM, "position_id": changes[3]["position_id"]}
+    _, drawn = await signed_in.evaluate(SHOW_ALARMS, [[ALARM], [position]])
+    assert position["position_id"] in drawn  # the button closes the position of now
+
+
+async def test_the_lines_that_the_server_drew_stay_for_the_first_message(signed_in: Page) -> None:
+    await signed_in.evaluate("fetch('/admin/delivery/pause', { method: 'POST' })")
+    await expect(signed_in.locator("#alarms li")).to_have_count(1, timeout=SOON)
+    await signed_in.reload()
+    words = "Deliveries are paused: approved signals wait, and still expire."
+    paused = {**ALARM, "code": "delivery_paused", "subject": "", "text": words, "action": ""}
+    kept, _ = await signed_in.evaluate(
+        SHOW_ALARMS.replace("?of-the-test", "?after-the-reload"), [[paused], [{**paused, "text": "Others."}]]
+    )
+    assert kept == [True, False]
+
+
 async def test_the_charts_are_drawn_and_told(signed_in: Page, application: Application) -> None:
     await expect(signed_in.locator("[data-blank='Nothing in this time']")).to_have_count(3)
     await add_history(application.database_url)

@@ -128,6 +128,8 @@ def test_a_backup_can_be_read_and_touches_nothing(stack: Stack, signals: list[li
     assert manifest["before_destruction"] is False
     modes = stack.host.run(f"stat --format %a {BACKUPS} {dump} {dump}.json", folder=stack.project).stdout
     assert modes.split() == ["700", "600", "600"]
+    recorded = "SELECT count(*) FROM database_backups WHERE made_at > now() - interval '10 minutes'"
+    assert stack.sql(recorded) == [["1"]]
 
 
 def test_the_last_five_are_kept_and_those_before_a_destruction_for_ever(stack: Stack) -> None:

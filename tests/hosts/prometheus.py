@@ -22,8 +22,10 @@ DEADLINE_SECONDS = 60.0  # generous: a scrape a second, on a busy machine
 _CONFIGURATION = """
 global:
   scrape_interval: 1s
+  evaluation_interval: 1s
+rule_files: [{rules}]
 scrape_configs:
-  - job_name: app
+  - job_name: {job}
     static_configs:
       - targets: ["{target}"]
 """
@@ -71,6 +73,18 @@ class Prometheus:
         assert found["status"] == "success", found
         return [float(series["value"][1]) for series in found["data"]["result"]]
 
+    async def read_rules(self) -> dict[str, str]:
+        """The state of each rule once it was evaluated, by name; `ok` unless its query failed."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                async with self.http.get(f"{self.url}/api/v1/rules") as answer:
+                    found: dict[str, Any] = await answer.json()
+                rules = [rule for group in found["data"]["groups"] for rule in group["rules"]]
+                states = {rule["name"]: f"{rule['health']} {rule.get('lastError', '')}" for rule in rules}
+                if rules and not any(state.startswith("unknown") for state in states.values()):
+                    return {name: state.strip() for name, state in states.items()}
+                await asyncio.sleep(0.2)
+
     async def until(self, query: str, is_so: Callable[[list[float]], bool]) -> list[float]:
         """Ask until the values are as they should be, and return them.
 
@@ -89,13 +103,19 @@ class Prometheus:
             raise AssertionError(f"{query} is {found}") from None
 
 
+JOB = "trading-signal-processor"
+
+
 @asynccontextmanager
 async def scraping(
-    programs: Programs, target: str, port: int, folder: Path, http: aiohttp.ClientSession
+    programs: Programs, target: str, port: int, folder: Path, http: aiohttp.ClientSession, *, rules: Path
 ) -> AsyncIterator[Prometheus]:
-    """Run a server on a loopback port until the block ends; it scrapes `target` (host:port) once a second."""
+    """Run a server on a loopback port until the block ends; it scrapes `target` (host:port) once a second.
+
+    It evaluates the `rules` as often.
+    """
     configuration, log = folder / "prometheus.yml", folder / "prometheus.log"
-    configuration.write_text(_CONFIGURATION.format(target=target))
+    configuration.write_text(_CONFIGURATION.format(target=target, rules=rules, job=JOB))
     call([programs.tool, "check", "config", str(configuration)]).require()
     with log.open("wb") as output:
         running = await asyncio.create_subprocess_exec(
@@ -132,6 +152,12 @@ async def _is_ready(server: Prometheus, running: Process) -> bool:
 
 def _text(log: Path) -> str:
     return log.read_text()
+
+
+def check_rules(programs: Programs, tests: Path) -> list[str]:
+    """What `promtool test rules` says of failures in a file of tests; empty if there is none."""
+    checked = call([programs.tool, "test", "rules", str(tests)])
+    return [] if checked.code == 0 else checked.output.splitlines()
 
 
 def lint(programs: Programs, exposition: bytes) -> list[str]:

@@ -16,6 +16,7 @@ FOLDERS = (
     "group_vars",
     "images",
     "inventory",
+    "monitoring",
     "playbooks",
     "requirements",
     "roles",

@@ -99,6 +99,7 @@ class NotifyValues(SectionValues):
     min_severity: str | None = Field(None, description="`critical`, `warning` or `info`")
     mute_minutes: int | None = Field(None, description="0: off; alarms about exits are never muted")
     daily_summary_at: str | None = Field(None, description="such as `08:00 America/New_York`; empty: none")
+    backup_max_age_days: int | None = Field(None, description="an older database backup is an alarm; 0: off")
     language: str | None = Field(None, description="`en` or `pt-BR`")
 
 

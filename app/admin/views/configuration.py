@@ -11,6 +11,8 @@ from app.config.model import PAUSES, SYSTEM_FILE, WEBHOOK_FILE, SystemConfig, We
 from app.db.pool import Connection
 from app.web.dependencies import context_of
 
+_MESSAGES = 20
+
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """Return the pauses, the targets of notifications, and the fields of both files."""
@@ -20,7 +22,7 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     return {
         "pauses": {name.removesuffix("_paused"): getattr(context.config.system, name) for name in PAUSES},
         "signed": webhook.signed,
-        "notifications": await alarms.notifications(request, connection),
+        "notifications": await alarms.notifications(request, connection, limit=_MESSAGES, cursor=None),
         "sections": [
             (
                 "webhook",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
+from app.alarms import outbox, watch
 from tests.api.trading.desk import Desk
 from tests.api.trading.receiver import Receiver, listening
 
@@ -36,3 +38,22 @@ async def desk(
         made = Desk(start_app, receiver, tmp_path, database)
         made.watch("list:AAPL,NVDA,TSLA")
         yield made
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for alarms, retry messages and end alarms within fractions of a second."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "SEEN_EVERY_SECONDS", 0.2)
+    monkeypatch.setattr(watch, "END_AFTER_SECONDS", 1.0)
+    monkeypatch.setattr(watch, "COST_FACTOR", 1)
+    monkeypatch.setattr(watch, "START_SECONDS", 0.0)
+    monkeypatch.setattr(outbox, "RETRY_SECONDS", (0.2,))
+    monkeypatch.setattr(outbox, "POLL_SECONDS", 0.1)
+
+
+@pytest_asyncio.fixture
+async def inbox() -> AsyncIterator[Receiver]:
+    """A target of notifications."""
+    async with listening() as running:
+        yield running

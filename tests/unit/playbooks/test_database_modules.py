@@ -44,6 +44,41 @@ def test_a_copy_that_failed_leaves_nothing(tmp_path: Path, content: bytes) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("records", "destruction", "asked", "unrecorded"),
+    [(True, False, True, ""), (False, False, True, "psql: no space"), (True, True, False, None)],
+)
+def test_a_good_dump_is_recorded_in_the_database(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    records: bool,
+    destruction: bool,
+    asked: bool,
+    unrecorded: str | None,
+) -> None:
+    """Where it cannot be, it is good all the same."""
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f"""#!/bin/sh
+        case "$*" in
+        *"INSERT INTO public.database_backups"*)
+            touch {tmp_path}/asked; echo no space >&2; exit {int(not records)};;
+        *psql*) echo '{{"signals": 1}}';;
+        *--list*) echo ' TABLE DATA public signals ';;
+        *pg_dump*) echo rows;;
+        esac"""
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    params: dict[str, Any] = {"source": "server", "container": "c", "folder": str(tmp_path / "db")}
+    params |= {"flow": "backup", "run_id": "r", "version": "v", "destruction": destruction, "keep": 5}
+    made = load("database_backup").answer(params)["backup"]
+    assert made["error"] == ""
+    assert made.get("unrecorded") == unrecorded
+    assert (tmp_path / "asked").exists() is asked
+
+
 @pytest.mark.parametrize(("made", "goes"), [("3.dump", "1.dump"), ("1.dump", "2.dump")])
 def test_what_is_tidied_away(tmp_path: Path, made: str, goes: str) -> None:
     """The oldest, but never the one just made, whatever time it bears."""

@@ -141,6 +141,7 @@ def test_no_text_of_pydantic_reaches_an_answer(kind: Any, value: object) -> None
     ("kind", "value", "words"),
     [
         (Limit, 0, "must be at least 1"),
+        (Cursor, 2**63, "must be at most 9223372036854775807"),
         (Limit, "many", "must be a whole number, not 'many'"),
         (Ticker, "A\0", "must be a ticker of 1 to 40 printable characters"),
         (MarkClosed, {"position_id": "x", "reason": " "}, "must be a UUID; must not be empty"),
@@ -167,6 +168,8 @@ def test_what_no_rule_names_is_still_in_words_of_ours() -> None:
     assert str(fault_of({"type": "json_invalid", "ctx": {"error": "Expecting value"}})) == (
         "is not valid JSON in UTF-8"
     )
+    short = {"type": "string_too_short", "ctx": {"min_length": 8}}
+    assert str(fault_of(short)) == "must have at least 8 characters"
     assert str(fault_of({"type": "callable_type"})) == "is not valid here"
 
 
