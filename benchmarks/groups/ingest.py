@@ -163,5 +163,5 @@ MEASUREMENTS = (
     Measurement("ingest.durable", (DURABLE, AGAINST_PGBENCH), durable),
     Measurement("ingest.everything", (EVERYTHING,), everything),
     Measurement("ingest.latency", (LATENCY,), latency),
-    Measurement("ingest.edge", (EDGE, EDGE_LATENCY), through_edge, has_base=False),
+    Measurement("ingest.edge", (EDGE, EDGE_LATENCY), through_edge),
 )
