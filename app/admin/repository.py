@@ -1,5 +1,6 @@
 """The statements of `queries.sql` as typed functions: what the admin page and its API read."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ from app.admin.schemas import (
     SignalPage,
     Story,
 )
+from app.config.masking import masked_stored
+from app.config.model import ACCESS_LISTS
 from app.db.pool import Connection
 from app.db.queries import fetch_one, load
 from app.db.reading import ReadingPool
@@ -160,6 +163,14 @@ async def fetch_actions(
     """Return entries of the actions log, newest first; None leaves a filter out.
 
     `prefix` is how the action begins. `is_done` selects actions that were done, or else refused ones.
+    `before` and `after` have no secret, whichever version stored them.
     """
     rows = await database.fetch(_SQL["actions"], before_id, limit, prefix, is_done)
-    return [ActionRow(**row) for row in rows]
+    values = ({**row, "before": _masked(row["before"]), "after": _masked(row["after"])} for row in rows)
+    return [ActionRow(**each) for each in values]
+
+
+def _masked(text: str | None) -> str | None:
+    if text is None or not any(f'"{listed}' in text for listed in ACCESS_LISTS.values()):
+        return text
+    return json.dumps(masked_stored(json.loads(text)))

@@ -4,8 +4,10 @@ from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, field_validator
 from pydantic_core import CoreSchema
+
+from app.config.checking import check_storable
 
 _LIMITS_OF_A_TEXT = ("minLength", "maxLength", "pattern")
 
@@ -23,6 +25,15 @@ class SectionValues(BaseModel):
     masked: ClassVar[frozenset[str]] = frozenset()  # in answers, limits of the secret text do not hold
     may_be_empty: ClassVar[frozenset[str]] = frozenset()  # sent, an empty text has a meaning of its own
     needed: ClassVar[frozenset[str]] = frozenset()  # sent, neither left out nor null
+
+    @field_validator("*")
+    @classmethod
+    def _check_text(cls, value: object) -> object:
+        """Refuse half of a surrogate pair here: no file can be written with it. The rest is the section's."""
+        for text in value if isinstance(value, list) else (value,):
+            if isinstance(text, str) and "\0" not in text:
+                check_storable(text)
+        return value
 
     @classmethod
     def __get_pydantic_json_schema__(

@@ -1,7 +1,7 @@
 """Who may post alerts, and who may use page and API: the configured sources and tokens. Pure."""
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,9 @@ TRADINGVIEW = "tradingview"
 # https://www.tradingview.com/support/solutions/43000529348
 _TRADINGVIEW_ADDRESSES = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
 _SHA256_DIGITS = 64
+_MAPPED_BITS = 96  # of ::ffff:0:0/96
 SOURCE_LENGTH = 40
+SECRET_FIELDS = ("secret", "previous_secret")
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
 _Name = Annotated[str, Meta(min_length=1, max_length=SOURCE_LENGTH, pattern=_PRINTABLE)]
@@ -50,6 +52,10 @@ class AlertSource(Struct, frozen=True, kw_only=True):
     per_minute: Annotated[int, Meta(ge=1, le=10_000)] | None
     expect_within_minutes: Annotated[int, Meta(ge=1, le=10_080)] | None
     max_source_age_seconds: MaxSourceAge
+
+    def __repr__(self) -> str:
+        """Return the name only: a log or a failed test must not have the secrets."""
+        return f"<source {self.name!r}>"
 
 
 class AccessToken(Struct, frozen=True, kw_only=True):
@@ -84,49 +90,68 @@ def default_source() -> AlertSource:
     return _source({"name": DEFAULT_SOURCE}, 0, "")
 
 
-def read_sources(document: Document, file: str, webhook_secret: str) -> tuple[AlertSource, ...]:
-    """Return the sources in a file.
+def read_sources(
+    document: Document, file: str, webhook_secret: str
+) -> tuple[tuple[AlertSource, ...], list[ConfigFileError]]:
+    """Return the sources in a file, and what is wrong with the list. No secret is quoted.
 
-    Raises:
-        ConfigFileError: a value is wrong, or names or secrets are not unique. No secret is quoted.
+    Fails open: an entry that is not valid is ignored. Of two equal secrets, the first one's source counts,
+    and that of WEBHOOK_SECRET before all others.
     """
-    listed = checked({"sources": _given(document, "sources")}, _Sources, file).sources
-    sources = tuple(_source(each, index, file) for index, each in enumerate(listed))
-    _check_names([source.name for source in sources], file, "sources")
-    for index, source in enumerate(sources):
-        if source.name != DEFAULT_SOURCE and names.alike(source.name, DEFAULT_SOURCE):
-            fault = Reason(RefusalCode.LIKE_DEFAULT, name=repr(DEFAULT_SOURCE))
-            raise ConfigFileError(file, fault, place=f"sources[{index}].name")
+    entries, faults = _entries(document, "sources", _Sources, file)
+    sources = dict[int, AlertSource]()
+    for index, entry in entries.items():
+        place = f"sources[{index}]"
+        try:
+            source = _source(entry, index, file)
+            _check_name(source.name, [each.name for each in sources.values()], file, place)
+        except ConfigFileError as error:
+            faults.append(error)
+            continue
+        sources[index] = source
+        faults += _unknown_keys(entry, AlertSource, file, place)
+        ages = entry.get("max_source_age_seconds") or {}
+        faults += _unknown_keys(ages, MaxSourceAge, file, f"{place}.max_source_age_seconds")
     known = {webhook_secret: "WEBHOOK_SECRET"} if webhook_secret else {}
-    for index, source in enumerate(sources):
-        for field in ("secret", "previous_secret"):
+    for index, source in sources.items():
+        for field in SECRET_FIELDS:
             secret, place = getattr(source, field), f"sources[{index}].{field}"
-            if secret in known:
+            is_current = (
+                source.name == DEFAULT_SOURCE and secret == webhook_secret
+            )  # before WEBHOOK_SECRET changes
+            if secret in known and not is_current:
                 same = Reason(RefusalCode.SAME_SECRET, other=known[secret])
-                raise ConfigFileError(file, same, place=place)
-            if secret is not None:
-                known[secret] = place
-    return sources
+                faults.append(ConfigFileError(file, same, place=place))
+            elif secret is not None:
+                known.setdefault(secret, place)
+    return tuple(sources.values()), faults
 
 
-def read_tokens(document: Document, file: str, admin_token: str) -> tuple[AccessToken, ...]:
-    """Return the named tokens in a file, with their digits in lower case.
+def read_tokens(
+    document: Document, file: str, admin_token: str
+) -> tuple[tuple[AccessToken, ...], list[ConfigFileError]]:
+    """Return the named tokens in a file, with their digits in lower case, and what is wrong with the list.
 
-    Raises:
-        ConfigFileError: a value is wrong, or names or tokens are not unique.
+    Fails closed: an entry that is not valid, or the same token as another one, is ignored.
     """
-    listed = checked({"tokens": _given(document, "tokens")}, _Tokens, file).tokens
-    tokens = tuple(_token(each, index, file) for index, each in enumerate(listed))
-    _check_names([token.name for token in tokens], file, "tokens")
-    digests = [sha256(admin_token.encode()).hexdigest(), *(token.sha256 for token in tokens)]
-    for index, token in enumerate(tokens):
+    entries, faults = _entries(document, "tokens", _Tokens, file)
+    tokens = list[AccessToken]()
+    digests = {sha256(admin_token.encode()).hexdigest()}
+    for index, entry in entries.items():
         place = f"tokens[{index}]"
-        if names.alike(token.name, FIRST_OPERATOR):
-            fault = Reason(RefusalCode.FIRST_OPERATOR, name=repr(FIRST_OPERATOR))
-            raise ConfigFileError(file, fault, place=f"{place}.name")
-        if token.sha256 in digests[: index + 1]:
-            raise ConfigFileError(file, Reason(RefusalCode.SAME_TOKEN), place=f"{place}.sha256")
-    return tokens
+        try:
+            token = _token(entry, index, file)
+            _check_name(token.name, [each.name for each in tokens], file, place)
+        except ConfigFileError as error:
+            faults.append(error)
+            continue
+        if token.sha256 in digests:
+            faults.append(ConfigFileError(file, Reason(RefusalCode.SAME_TOKEN), place=f"{place}.sha256"))
+            continue
+        tokens.append(token)
+        digests.add(token.sha256)
+        faults += _unknown_keys(entry, AccessToken, file, place)
+    return tuple(tokens), faults
 
 
 def networks_of(source: AlertSource) -> tuple[Network, ...]:
@@ -137,11 +162,32 @@ def networks_of(source: AlertSource) -> tuple[Network, ...]:
 def _networks(entry: str) -> list[Network]:
     if entry.strip().lower() == TRADINGVIEW:
         return [ipaddress.ip_network(address) for address in _TRADINGVIEW_ADDRESSES]
-    return [ipaddress.ip_network(entry.strip())]
+    network = ipaddress.ip_network(entry.strip())
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is not None and network.prefixlen >= _MAPPED_BITS:  # IPv4 written as IPv6
+        return [ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))]
+    return [network]
 
 
-def _given(document: Document, key: str) -> object:
-    return [] if document.get(key) is None else document[key]
+def _entries(
+    document: Document, key: str, listed: type[Struct], file: str
+) -> tuple[dict[int, Document], list[ConfigFileError]]:
+    """Return the objects in a list by their index, and what is wrong with the list as a whole."""
+    given, faults = document.get(key), list[ConfigFileError]()
+    if given is None:
+        return {}, faults
+    try:
+        checked({key: given}, listed, file)
+    except ConfigFileError as error:
+        faults.append(error)
+    entries = given if isinstance(given, list) else []
+    return {index: entry for index, entry in enumerate(entries) if isinstance(entry, dict)}, faults
+
+
+def _unknown_keys(entry: Document, kind: type[Struct], file: str, place: str) -> list[ConfigFileError]:
+    unknown = [key for key in entry if key not in kind.__struct_fields__]
+    fault = Reason(RefusalCode.VALUE_UNKNOWN)
+    return [ConfigFileError(file, fault, place=f"{place}.{key[:SOURCE_LENGTH]}") for key in unknown]
 
 
 def _source(document: Document, index: int, file: str) -> AlertSource:
@@ -150,6 +196,9 @@ def _source(document: Document, index: int, file: str) -> AlertSource:
     ages = as_object(document.get("max_source_age_seconds"), file, f"{place}.max_source_age_seconds")
     values["max_source_age_seconds"] = {key: ages.get(key) for key in ("buy", "sell")}
     source = checked(_named(values, file, place), AlertSource, file, f"{place}.")
+    if source.name != DEFAULT_SOURCE and names.alike(source.name, DEFAULT_SOURCE):
+        fault = Reason(RefusalCode.LIKE_DEFAULT, name=repr(DEFAULT_SOURCE))
+        raise ConfigFileError(file, fault, place=f"{place}.name")
     _check_secrets(source, file, place)
     for number, entry in enumerate(source.allow_from):
         try:
@@ -172,7 +221,7 @@ def _check_secrets(source: AlertSource, file: str, place: str) -> None:
         raise ConfigFileError(file, fault, place=f"{place}.secret")
     if source.name != DEFAULT_SOURCE and source.secret is None:
         raise ConfigFileError(file, Reason(RefusalCode.VALUE_REQUIRED), place=f"{place}.secret")
-    for field in ("secret", "previous_secret"):
+    for field in SECRET_FIELDS:
         secret = getattr(source, field)
         if secret is not None and secret != secret.strip():
             raise ConfigFileError(file, Reason(RefusalCode.SECRET_WHITESPACE), place=f"{place}.{field}")
@@ -191,6 +240,9 @@ def _token(document: Document, index: int, file: str) -> AccessToken:
     place = f"tokens[{index}]"
     values = {key: document.get(key) for key in AccessToken.__struct_fields__}
     token = checked(_named(values, file, place), AccessToken, file, f"{place}.")
+    if names.alike(token.name, FIRST_OPERATOR):
+        fault = Reason(RefusalCode.FIRST_OPERATOR, name=repr(FIRST_OPERATOR))
+        raise ConfigFileError(file, fault, place=f"{place}.name")
     digits = token.sha256.lower()
     if len(digits) != _SHA256_DIGITS or not set(digits) <= set("0123456789abcdef"):
         raise ConfigFileError(file, Reason(RefusalCode.SHA256), place=f"{place}.sha256")
@@ -208,7 +260,6 @@ def _named(values: Mapping[str, Any], file: str, place: str) -> dict[str, Any]:
         raise ConfigFileError(file, error.reason, place=f"{place}.name") from error
 
 
-def _check_names(given: Sequence[str], file: str, place: str) -> None:
-    for index, name in enumerate(given):
-        if any(names.alike(name, other) for other in given[:index]):
-            raise ConfigFileError(file, Reason(RefusalCode.NAMES_NOT_UNIQUE), place=f"{place}[{index}].name")
+def _check_name(name: str, others: Iterable[str], file: str, place: str) -> None:
+    if any(names.alike(name, other) for other in others):
+        raise ConfigFileError(file, Reason(RefusalCode.NAMES_NOT_UNIQUE), place=f"{place}.name")

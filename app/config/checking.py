@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast, get_args, get_type_hints
 import msgspec
 from msgspec import Struct, inspect
 
-from app.errors import ConfigFileError
+from app.errors import ConfigFileError, WrongValueError
 from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
 
@@ -69,6 +69,18 @@ def fault_in(values: Mapping[str, object], section: type[Struct]) -> tuple[str, 
     """Return the place and the fault of the first value that the section does not allow."""
     found = _faults(values, inspect.type_info(section), "")
     return next(found, ("", Reason(RefusalCode.VALUE_WRONG)))
+
+
+def check_storable(text: str) -> None:
+    """Check that a file and the database can store a text.
+
+    Raises:
+        WrongValueError: it has NUL or half of a surrogate pair.
+    """
+    if "\0" in text:
+        raise WrongValueError(RefusalCode.NUL)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise WrongValueError(RefusalCode.HALF_PAIR)
 
 
 def kind_of(value: object) -> Reason:

@@ -10,7 +10,15 @@ from typing import NamedTuple, NoReturn
 from app.config.checking import Document, as_object
 from app.config.destination_url import fault_of
 from app.config.flat_strategy import with_strategies
-from app.config.model import FILES, FINVIZ_FILE, WEBHOOK_FILE, Config, merge
+from app.config.model import (
+    ACCESS_LISTS,
+    FILES,
+    FINVIZ_FILE,
+    WEBHOOK_FILE,
+    Config,
+    faults_of_access,
+    merge,
+)
 from app.errors import ConfigFileError, RefusedError, file_failure
 from app.runtime import durable_files
 from app.settings import Settings
@@ -124,7 +132,8 @@ def adopt(
 ) -> Config:
     """Return the configuration with the document instead of one file.
 
-    A change must have a destination with a valid URL, unless it is the current destination.
+    A change must have a destination with a valid URL, unless it is the current destination, and valid entries
+    of `sources` and `tokens`, unless the list is the current one.
 
     Raises:
         ConfigFileError: the document has a wrong value; with its line, if `content` is its text.
@@ -132,18 +141,38 @@ def adopt(
     try:
         if is_change and name == WEBHOOK_FILE:
             _check_destination(document, config)
+        if is_change:
+            _check_access(name, document, config, settings)
         return merge({**config.documents, name: document}, settings)
     except ConfigFileError as error:
-        if not isinstance(content, bytes) or error.file != name:
+        if error.file != name or not isinstance(content, bytes):
             raise
-        line = line_of(content.decode("utf-8-sig"), error.place)
-        raise ConfigFileError(name, error.fault, place=error.place, line=line) from error
+        raise _with_line(error, content) from error
+
+
+def ignored_in(name: str, document: Document, settings: Settings, content: Content) -> ConfigFileError | None:
+    """Return the first fault in the list of sources or tokens of a document that `adopt` accepted."""
+    faults = faults_of_access(name, document, settings)
+    return _with_line(faults[0], content) if faults and isinstance(content, bytes) else None
+
+
+def _with_line(error: ConfigFileError, content: bytes) -> ConfigFileError:
+    line = line_of(content.decode("utf-8-sig"), error.place)
+    return ConfigFileError(error.file, error.fault, place=error.place, line=line)
 
 
 def _check_destination(document: Document, config: Config) -> None:
     url = document.get("url")
     if isinstance(url, str) and url and url != config.webhook.url and (fault := fault_of(url)):
         raise ConfigFileError(WEBHOOK_FILE, fault, place="url")
+
+
+def _check_access(name: str, document: Document, config: Config, settings: Settings) -> None:
+    listed, before = ACCESS_LISTS.get(name), config.documents.get(name, {})
+    if listed is None or document.get(listed) == before.get(listed):
+        return
+    for fault in faults_of_access(name, document, settings):
+        raise fault
 
 
 def write(folder: Path, name: str, document: Document) -> bytes:

@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.config.access import SECRET_FIELDS, AccessToken, AlertSource, MaxSourceAge
 from app.config.checking import Document
-from app.config.model import FINVIZ_FILE, SYSTEM_FILE, WEBHOOK_FILE
+from app.config.model import ACCESS_LISTS, FINVIZ_FILE, WEBHOOK_FILE
 from app.errors import WrongValueError
 from app.signals.refusals import RefusalCode
 
 MASK = "***"
-_LISTS = {FINVIZ_FILE: "strategies", WEBHOOK_FILE: "sources", SYSTEM_FILE: "tokens"}
-_SECRETS = {WEBHOOK_FILE: ("secret", "previous_secret"), SYSTEM_FILE: ("sha256",)}
+_LISTS = {FINVIZ_FILE: "strategies", **ACCESS_LISTS}
+_ENTRIES = {"sources": AlertSource, "tokens": AccessToken}  # with secrets, by the name of their list
+_SECRETS = frozenset({*SECRET_FIELDS, "sha256"})
+_AGES = "max_source_age_seconds"
 # `auth=` in every spelling, also percent-encoded; a token may contain the other separators
 _GAP = r"(?:\s|\+|%20)*"
 _AUTH = re.compile(rf"(?i)(?<=[?&;#])({_GAP}(?:a|%[46]1)(?:u|%[57]5)(?:t|%[57]4)(?:h|%[46]8){_GAP}=)([^&]*)")
@@ -110,13 +113,40 @@ def _shown(name: str, key: str, value: object, before: object = None) -> object:
         return masked_destination(value)
     if name == FINVIZ_FILE and isinstance(value, dict) and isinstance(value.get("url"), str):
         return {**value, "url": masked_source(value["url"])}
-    if name in _SECRETS and key.startswith(_LISTS[name]):
-        if not isinstance(value, dict):  # a list that is not one of objects
-            return MASK
-        old = before if isinstance(before, dict) else value
-        hidden = {field for field in _SECRETS[name] if value.get(field) is not None}
-        return {**value, **{field: masked_secret(value[field], old.get(field)) for field in hidden}}
-    return value
+    listed = key.partition(".")[0]
+    return _shown_entry(listed, key, value, before) if listed == ACCESS_LISTS.get(name) else value
+
+
+def _shown_entry(listed: str, key: str, value: object, before: object = None) -> object:
+    """Return an entry of `sources` or `tokens` with its known fields; whatever else is there is masked."""
+    if key == listed or not isinstance(value, dict):  # a list that is not one of objects
+        return MASK
+    old, known = before if isinstance(before, dict) else value, _ENTRIES[listed].__struct_fields__
+    shown = {field: each if field in known else MASK for field, each in value.items()}
+    for field in _SECRETS & value.keys():
+        shown[field] = masked_secret(value[field], old.get(field))
+    if isinstance(ages := value.get(_AGES), dict):
+        known_ages = MaxSourceAge.__struct_fields__
+        shown[_AGES] = {field: each if field in known_ages else MASK for field, each in ages.items()}
+    return shown
+
+
+def masked_stored(values: object) -> object:
+    """Return values of the actions log without secrets: the version before stores them unmasked."""
+    if not isinstance(values, dict):
+        return values
+    return {key: _masked_stored(key, value) for key, value in values.items()}
+
+
+def _masked_stored(key: str, value: object) -> object:
+    listed = key.partition(".")[0]
+    if listed not in _ENTRIES or (key == listed and not isinstance(value, dict | list)):
+        return value
+    shown = _shown_entry(listed, key, value)
+    if not isinstance(shown, dict) or not isinstance(value, dict):
+        return shown
+    new = f"{MASK} (new)"
+    return {field: new if value.get(field) == new else each for field, each in shown.items()}
 
 
 def masked_secret(secret: object, before: object) -> str | None:

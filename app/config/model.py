@@ -19,6 +19,7 @@ Source = Literal["file", "env", "default"]
 
 FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE = "finviz_config.json", "webhook_config.json", "system_config.json"
 FILES = (FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE)
+ACCESS_LISTS = {WEBHOOK_FILE: "sources", SYSTEM_FILE: "tokens"}
 PAUSES = ("engine_paused", "delivery_paused", "intake_paused")
 # Among the documents: what people switched while the system file was wrong, until the file says it.
 # Stored with the number of its revision: an older version copies members that it does not know.
@@ -202,6 +203,9 @@ _FROM_ENVIRONMENT = {
 def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
     """Return the configuration of these files' contents (by file name), the environment and the defaults.
 
+    Fails open: an entry of `sources` or `tokens` that is not valid is ignored (`faults_of_access`), so that a
+    variable of .env, or a list of a version that did not read it, stops neither the start nor any exit.
+
     Raises:
         ConfigFileError: a value is wrong. It names file, place and what is allowed; the caller adds the line.
     """
@@ -224,11 +228,18 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
         finviz=_finviz(finviz, layers),
         webhook=checked(webhook_values, WebhookConfig, WEBHOOK_FILE),
         system=checked(system_values, SystemConfig, SYSTEM_FILE),
-        alert_sources=read_sources(webhook, WEBHOOK_FILE, settings.webhook_secret),
-        tokens=read_tokens(system, SYSTEM_FILE, settings.admin_token),
+        alert_sources=read_sources(webhook, WEBHOOK_FILE, settings.webhook_secret)[0],
+        tokens=read_tokens(system, SYSTEM_FILE, settings.admin_token)[0],
         sources=layers.sources,
         documents=documents,
     )
+
+
+def faults_of_access(name: str, document: Document, settings: Settings) -> list[ConfigFileError]:
+    """Return what is wrong with the list of sources or tokens in a file, of which `merge` ignores some."""
+    if name == WEBHOOK_FILE:
+        return read_sources(document, name, settings.webhook_secret)[1]
+    return read_tokens(document, name, settings.admin_token)[1] if name == SYSTEM_FILE else []
 
 
 def _notify(system: Document, layers: "_Layers") -> dict[str, Any]:

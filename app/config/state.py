@@ -43,6 +43,8 @@ def with_files(
 ) -> State:
     """Return the state with the contents of changed files; the last good content of a wrong one stays.
 
+    If a list of sources or tokens is wrong and is the current one, that is a problem; the rest counts.
+
     `dates` are those of the system file.
     """
     config, problems = state.config, dict(state.problems)
@@ -62,6 +64,8 @@ def with_files(
                 }
             before = with_unwritten_switches(replace(state, config=config), decided).config
             config = files.adopt(name, document, before, settings, content)
+            if fault := files.ignored_in(name, document, settings, content):
+                problems[name] = fault
         except ConfigFileError as error:
             problems[name] = error
     return replace(state, config=config, problems=problems, seen=dict(contents))

@@ -1,9 +1,11 @@
 """Deduplication: which posts are the same signal. Pure: owners of keys come in, their new owners go out."""
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
+
+from app.config.access import DEFAULT_SOURCE
 
 HEADER_SECONDS = 24 * 3600
 
@@ -47,6 +49,9 @@ class Keyed(Protocol):
         """Whether it is rejected as soon as it is stored."""
 
 
+Post = TypeVar("Post", bound=Keyed)
+
+
 class KeyOwner(NamedTuple):
     """The first post with a key, and what became of its signal.
 
@@ -76,16 +81,26 @@ class Resolution(NamedTuple):
     is_over_quota: bool = False
 
 
-def header_key(value: str) -> DedupeKey:
-    """Return the key of an `Idempotency-Key` or `webhook-id` header."""
+def header_key(value: str, source: str = DEFAULT_SOURCE) -> DedupeKey:
+    """Return the key of an `Idempotency-Key` or `webhook-id` header; each source has its own."""
+    return DedupeKey(_of_source(value.encode("latin-1"), b"header", source), HEADER_SECONDS)
+
+
+def body_key(digest: bytes, window_seconds: int, source: str = DEFAULT_SOURCE) -> DedupeKey | None:
+    """Return the key of a canonical body's digest; each source has its own. None if the window is 0 (off)."""
+    if not window_seconds:
+        return None
     return DedupeKey(
-        blake2b(value.encode("latin-1"), digest_size=16, person=b"header").digest(), HEADER_SECONDS
+        digest if source == DEFAULT_SOURCE else _of_source(digest, b"body", source), window_seconds
     )
 
 
-def body_key(digest: bytes, window_seconds: int) -> DedupeKey | None:
-    """Return the key of a canonical body's digest; None if the window is 0, which turns it off."""
-    return DedupeKey(digest, window_seconds) if window_seconds else None
+def _of_source(value: bytes, kind: bytes, source: str) -> bytes:
+    """Return the hash of a value; of `default` as the version before stores it."""
+    if source == DEFAULT_SOURCE:
+        return blake2b(value, digest_size=16, person=kind).digest()
+    of_source = blake2b(source.encode(), digest_size=32).digest()
+    return blake2b(value, key=of_source, digest_size=16, person=kind).digest()
 
 
 def keys_of(posts: Sequence[Keyed]) -> dict[bytes, tuple[DedupeKey, Keyed]]:
@@ -98,18 +113,26 @@ def keys_of(posts: Sequence[Keyed]) -> dict[bytes, tuple[DedupeKey, Keyed]]:
     return keys
 
 
-def resolve(posts: Sequence[Keyed], owners: MutableMapping[bytes, KeyOwner]) -> list[Resolution]:
+def resolve(
+    posts: Sequence[Post],
+    owners: MutableMapping[bytes, KeyOwner],
+    admits: Callable[[Post], bool] = lambda _: True,
+) -> list[Resolution]:
     """Resolve the posts of a batch one after the other.
 
     `owners` holds the owners of keys before the batch, without those that expired; afterwards it holds those
-    after the batch. A duplicate does not start a new window.
+    after the batch. A duplicate does not start a new window. `admits` is asked about each post that is no
+    duplicate, once: one that is not admitted is not stored.
     """
     newest = dict[str, UUID]()  # of each ticker, among the new signals of this batch
-    return [_resolve(post, owners, newest) for post in posts]
+    return [_resolve(post, owners, newest, admits) for post in posts]
 
 
 def _resolve(
-    post: Keyed, owners: MutableMapping[bytes, KeyOwner], newest: MutableMapping[str, UUID]
+    post: Post,
+    owners: MutableMapping[bytes, KeyOwner],
+    newest: MutableMapping[str, UUID],
+    admits: Callable[[Post], bool],
 ) -> Resolution:
     """Resolve one post. Its sender's key decides alone; the body decides about a post without one.
 
@@ -123,6 +146,8 @@ def _resolve(
         if is_duplicate(is_answered=first.is_answered, is_over=first.is_over, is_followed=is_followed):
             owners[body.value] = first._replace(is_answered=first.is_answered or post.is_answered)
             return Resolution(first.signal_id, is_by_body=True, has_closed=first.has_closed)
+    if not admits(post):
+        return Resolution(None, is_over_quota=True)
     newest[post.ticker] = post.id
     for key in filter(None, (header, body)):
         owners[key.value] = KeyOwner(

@@ -42,34 +42,28 @@ WITH post AS (
 )
 SELECT count(*) FROM stored;
 
--- name: lock_source
--- $1 name of a source.
-SELECT pg_advisory_xact_lock(hashtextextended('source ' || $1, 0));
-
 -- name: count_last_minute
--- $1 names of sources, $2 how many of the newest signals of each to look at, $3 ids of signals to leave out. How many of them arrived
--- within the last minute; a time ahead of the clock is no such time. Those of `default` have no name and no index: 100,000 rows at most.
+-- $1 names of sources, $2 how many signals of each to count at most. How many of them arrived within the last minute; imported history
+-- did not, nor did a time ahead of the clock. statement_timestamp() is stable, so that the index by arrival serves.
 SELECT quota.source, newest.signals
 FROM unnest($1::text[], $2::integer[]) AS quota (source, most)
 CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (
-        WHERE received_at > clock_timestamp() - interval '1 minute' AND received_at <= clock_timestamp()) AS signals
+    SELECT count(*) AS signals
     FROM (
-        (SELECT received_at FROM signals
-         WHERE quota.source <> 'default' AND source = quota.source AND id <> ALL ($3::uuid[])
-         ORDER BY seq DESC
-         LIMIT quota.most)
-        UNION ALL
-        (SELECT received_at FROM signals
-         WHERE quota.source = 'default' AND source_of(source, type) = 'default' AND id <> ALL ($3::uuid[])
-           AND seq > (SELECT max(seq) FROM signals) - 100000
-         ORDER BY seq DESC
-         LIMIT quota.most)
+        SELECT FROM signals
+        WHERE source_of(source, type) = quota.source AND imported_at IS NULL
+          AND received_at > statement_timestamp() - interval '1 minute' AND received_at <= clock_timestamp()
+        LIMIT quota.most
     ) AS arrival
 ) AS newest;
 
+-- name: find_stored
+-- $1 ids of signals. Those that are stored.
+SELECT id FROM signals WHERE id = ANY ($1::uuid[]);
+
 -- name: last_arrivals
--- $1 names of sources. When the newest signal of each arrived; imported history does not count.
+-- $1 names of sources. When the newest signal of each arrived; imported history does not count. Those of `default` have no index: it
+-- has none if there is none among the newest 100,000 signals.
 SELECT wanted.source, newest.at
 FROM unnest($1::text[]) AS wanted (source)
 CROSS JOIN LATERAL (
@@ -80,6 +74,7 @@ CROSS JOIN LATERAL (
     UNION ALL
     (SELECT received_at FROM signals
      WHERE wanted.source = 'default' AND source_of(source, type) = 'default' AND imported_at IS NULL
+       AND seq > (SELECT max(seq) FROM signals) - 100000
      ORDER BY seq DESC
      LIMIT 1)
 ) AS newest;

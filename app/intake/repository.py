@@ -98,20 +98,22 @@ async def store_posts(connection: Connection | Pool, *, posts: Sequence[PostRow]
     return stored
 
 
-async def lock_source(connection: Connection, *, source: str) -> None:
-    """Lock the count of a source's signals against other processes, until the transaction ends."""
-    await connection.execute(_SQL["lock_source"], source)
-
-
 async def count_last_minute(
-    connection: Connection, *, quotas: Mapping[str, int], except_for: Sequence[UUID]
+    connection: Connection, *, quotas: Mapping[str, int], seconds: float
 ) -> dict[str, int]:
-    """Return the signals of the last minute by source, each at most its quota, without some signals.
+    """Return the signals of the last minute by source, each at most its quota.
 
-    Fails open: rows of an import, or behind 100,000 newer signals, may hide some.
+    Raises:
+        TimeoutError: it takes longer than `seconds`.
     """
-    rows = await connection.fetch(_SQL["count_last_minute"], list(quotas), list(quotas.values()), except_for)
+    columns = list(quotas), list(quotas.values())
+    rows = await connection.fetch(_SQL["count_last_minute"], *columns, timeout=seconds)
     return {row["source"]: row["signals"] for row in rows}
+
+
+async def find_stored(connection: Connection, *, signal_ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of these signals are stored."""
+    return {row["id"] for row in await connection.fetch(_SQL["find_stored"], signal_ids)}
 
 
 async def fetch_last_arrivals(connection: Connection, *, sources: Sequence[str]) -> dict[str, datetime]:

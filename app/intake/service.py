@@ -14,13 +14,14 @@ from app.errors import describe
 from app.intake import repository
 from app.intake.commit import GroupCommit, NotCommittedInTimeError, OverloadedError, RefusedByDatabaseError
 from app.intake.dedupe import body_key, header_key
-from app.intake.refused import RefusedPosts
+from app.intake.refused import HEAD_BYTES, RefusedPosts
 from app.intake.sources import Sources, check_age, is_limited
 from app.intake.storing import Post
 from app.intake.unanswered import UnansweredPosts
 from app.runtime.denials import Kind
 from app.signals.alert import (
     SECRET_FIELD,
+    SHOWN_TICKER_LENGTH,
     Alert,
     BadAlertError,
     read_alert,
@@ -28,7 +29,7 @@ from app.signals.alert import (
     remove_members,
     trim,
 )
-from app.signals.fields import Fields, decode_text
+from app.signals.fields import SHOWN_LENGTH, Fields, decode_text
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import SignalType
 
@@ -37,6 +38,7 @@ log = structlog.get_logger(__name__)
 # Together with the 2 s of a commit the sender has its answer before TradingView gives up after 3 s.
 _CAPACITY_WAIT_SECONDS, _CAPACITY_POLL_SECONDS = 0.8, 0.01
 _WRITE_EVERY_SECONDS = 1.0
+_MASKED_BYTES = 4 * HEAD_BYTES  # of a refused body, of which fewer are kept
 _PURGE_ROWS, _PURGE_EVERY_SECONDS = 5_000, 30.0
 
 
@@ -79,7 +81,7 @@ class IntakeService:
         self._unanswered = UnansweredPosts(context)
         self.group_commit = GroupCommit(context, self._unanswered)
         self.refused_posts = RefusedPosts(context)
-        if self._sources.anyone:
+        if not context.settings.webhook_secret:
             log.warning(
                 "WEBHOOK_SECRET is empty: anyone who reaches this port can send signals; set it in .env"
             )
@@ -96,9 +98,10 @@ class IntakeService:
         try:
             fields = read_fields(body)
         except BadAlertError as error:
-            self._check_sender(sources, source or sources.anyone, envelope)
+            self._check_sender(sources, source or sources.find_open(envelope.secrets), envelope)
             raise self.refuse(422, error.reason, envelope, body) from error
-        source = source or sources.find(_secret_fields(fields)) or sources.anyone
+        in_body = _secret_fields(fields)
+        source = source or sources.find(in_body) or sources.find_open((*envelope.secrets, *in_body))
         source = self._check_sender(sources, source, envelope)
         try:
             self._check_pause()
@@ -145,10 +148,14 @@ class IntakeService:
         """Record that a client was gone before its 202: an equal post is a resend, also of a duplicate."""
         self._unanswered.note(accepted.signal_id)
 
-    def refuse(self, status: int, reason: Reason, envelope: Envelope, body: bytes) -> PostRefusedError:
-        """Keep, count and log a refused post; return the error to raise."""
+    def refuse(
+        self, status: int, reason: Reason, envelope: Envelope, body: bytes, *, is_cut: bool = False
+    ) -> PostRefusedError:
+        """Keep, count and log a refused post; return the error to raise. `is_cut`: the body is not whole."""
         reason = self._without_secret(reason)
-        self.refused_posts.add(status, reason, envelope.client, len(body), self._sources.mask(body))
+        start = body[:_MASKED_BYTES]
+        masked = self._sources.mask(start, is_cut=is_cut or len(body) > _MASKED_BYTES)
+        self.refused_posts.add(status, reason, envelope.client, len(body), masked)
         metrics.POSTS_REFUSED.labels(str(status)).inc()
         log.info("post refused", status=status, reason=str(reason), client=envelope.client, size=len(body))
         return PostRefusedError(status, reason)
@@ -161,9 +168,9 @@ class IntakeService:
         The post is kept if its sender is authenticated without the body, else only counted by address.
         """
         sources = self._current_sources()
-        source = sources.find(envelope.secrets) or sources.anyone
+        source = sources.find(envelope.secrets) or sources.find_open(envelope.secrets)
         if source and sources.allows(source, envelope.client):
-            return self.refuse(status, reason, envelope, body)
+            return self.refuse(status, reason, envelope, body, is_cut=True)
         return self._deny("webhook_body", status, reason, envelope.client)
 
     def refuse_method(self, client: str, *, is_counted: bool) -> PostRefusedError:
@@ -201,11 +208,17 @@ class IntakeService:
 
     def _without_secret(self, reason: Reason) -> Reason:
         """Mask secrets in what the reason quotes of a post."""
-        quoted = {
-            name: self._sources.mask(value.encode()).decode() if isinstance(value, str) else value
-            for name, value in reason.parameters.items()
-        }
-        return Reason(reason.code, **quoted)
+        return Reason(
+            reason.code,
+            **{
+                name: self._masked_quote(value) if isinstance(value, str) else value
+                for name, value in reason.parameters.items()
+            },
+        )
+
+    def _masked_quote(self, text: str) -> str:
+        is_cut = len(text) in {SHOWN_LENGTH, SHOWN_TICKER_LENGTH}
+        return self._sources.mask(text.encode(), is_cut=is_cut).decode(errors="replace")
 
     def _deny(self, kind: Kind, status: int, reason: Reason, client: str) -> PostRefusedError:
         """Count a post that is not stored, since its sender is not known; return the error to raise."""
@@ -241,12 +254,13 @@ class IntakeService:
     def _post(self, alert: Alert, fields: Fields, source: AlertSource, envelope: Envelope) -> Post:
         webhook = self._context.config.webhook
         ages = webhook.max_signal_age_seconds
+        key = envelope.idempotency_key
         alert, too_old = check_age(alert, fields, source.max_source_age_seconds, self._context.clock.now())
         return Post(
             alert=alert,
             max_age=ages.buy if alert.reading.type == SignalType.BUY else ages.sell,
-            header_key=header_key(envelope.idempotency_key) if envelope.idempotency_key else None,
-            body_key=body_key(alert.digest, webhook.dedupe_window_seconds),
+            header_key=header_key(key, source.name) if key else None,
+            body_key=body_key(alert.digest, webhook.dedupe_window_seconds, source.name),
             source=source.name,
             quota=source.per_minute if is_limited(alert.reading) else None,
             rejection=too_old or alert.reading.reason,

@@ -1,12 +1,17 @@
 """Store posts: which of them are new, their signals and keys, and an event for each duplicate."""
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import asyncpg
+import structlog
+
 from app.config.access import DEFAULT_SOURCE
 from app.db.pool import Connection
+from app.errors import describe
 from app.intake import repository
 from app.intake.dedupe import DedupeKey, KeyOwner, Resolution, keys_of, resolve
 from app.intake.repository import Duplicate, KeyClaim, KeyTransfer, PostRow
@@ -16,8 +21,10 @@ from app.signals.alert import Alert
 from app.signals.reading import Intent
 from app.signals.reasons import Reason, ReasonCode, remark_details
 
+log = structlog.get_logger(__name__)
+
 _OVERHEAD_BYTES = 1_000  # memory of a waiting post in addition to its body
-_OVER_QUOTA = Resolution(None, is_over_quota=True)
+_COUNT_SECONDS = 0.3
 _PARTIAL_EXITS = frozenset({Intent.REDUCE, Intent.REDUCE_OR_CLOSE})
 
 
@@ -76,6 +83,37 @@ class Post:
         return len(self.alert.body) + _OVERHEAD_BYTES
 
 
+class Room:
+    """How many more signals of this minute each limited source may have; counts those that it admits.
+
+    `stored`: signals that an earlier commit of the same batch stored, although its result was lost.
+    """
+
+    def __init__(self, left: Mapping[str, int]) -> None:
+        self._left = dict(left)
+        self.stored: Collection[UUID] = ()
+
+    def suffices(self, posts: Sequence[Post]) -> bool:
+        """Return whether no quota can refuse any of the posts."""
+        return all(
+            number <= self._left.get(source, number)
+            for source, number in Counter(post.source for post in posts).items()
+        )
+
+    def admits(self, post: Post) -> bool:
+        """Return whether a new signal is within the quota of its source.
+
+        Fails open: an exit counts, and is never beyond a quota.
+        """
+        left = self._left.get(post.source)
+        if left is None or post.id in self.stored:
+            return True
+        if post.quota and left <= 0:
+            return False
+        self._left[post.source] = left - 1
+        return True
+
+
 async def store(
     connection: Connection, posts: Sequence[Post], unanswered: UnansweredPosts
 ) -> list[Resolution]:
@@ -83,57 +121,40 @@ async def store(
 
     Calling it again with the same posts is safe, whether or not the first call was committed.
     """
-    if not any(post.quota for post in posts):
-        return await _store(connection, posts, unanswered)
-    async with connection.transaction():
-        over = await _over_quota(connection, posts)
-        admitted = [post for post in posts if post not in over]
-        stored = dict(zip(admitted, await _store(connection, admitted, unanswered), strict=True))
-    return [stored.get(post, _OVER_QUOTA) for post in posts]
-
-
-async def _over_quota(connection: Connection, posts: Sequence[Post]) -> set[Post]:
-    """Return the posts that are beyond the quota of their source, in the caller's transaction.
-
-    Counts the source's signals of the last minute, whichever process stored them: until the transaction ends
-    no other process counts those of the same source.
-    Fails open: exits count, and are never beyond a quota.
-    """
-    quotas = {post.source: post.quota for post in posts if post.quota}
-    for source in sorted(quotas):  # sorted, so that two processes do not deadlock
-        await repository.lock_source(connection, source=source)
-    counts = await repository.count_last_minute(
-        connection, quotas=quotas, except_for=[post.id for post in posts]
-    )
-    over = set[Post]()
-    for post in posts:
-        if post.quota and counts[post.source] >= post.quota:
-            over.add(post)
-            post.stored_as = None
-        elif post.source in counts:
-            counts[post.source] += 1
-    return over
-
-
-async def _store(
-    connection: Connection, posts: Sequence[Post], unanswered: UnansweredPosts
-) -> list[Resolution]:
-    """Store posts that no quota refuses; return the resolution of each."""
+    room = await _count_room(connection, posts)
     keys = [post.body_key.value for post in posts if post.body_key]
-    if len(set(keys)) == len(keys) and not any(post.header_key for post in posts):
+    is_simple = len(set(keys)) == len(keys) and not any(post.header_key for post in posts)
+    if is_simple and room.suffices(posts):
         stored = await repository.store_posts(connection, posts=_rows(posts, with_keys=True))
         if stored == len(posts):
             return [Resolution(post.id) for post in posts]
-    # A key is held or shared, or a post has two keys: what became of the first post decides.
+    # A key is held or shared, a post has two keys, or a quota may refuse one: each post is resolved.
     await asyncio.sleep(0)  # the requests of the last batch find out whether their clients are still there
     await unanswered.record(connection)
     async with connection.transaction():
-        return await _store_resolved(connection, posts)
+        return await _store_resolved(connection, posts, room)
 
 
-async def _store_resolved(connection: Connection, posts: Sequence[Post]) -> list[Resolution]:
+async def _count_room(connection: Connection, posts: Sequence[Post]) -> Room:
+    """Count the signals of the last minute of the limited sources, whichever process stored them.
+
+    Fails open: without a count within 0.3 s, no quota refuses these posts. Nothing is locked, so that no
+    process delays the exits of another. So while two processes overlap, a quota may be exceeded by one batch.
+    """
+    quotas = {post.source: post.quota for post in posts if post.quota}
+    if not quotas:
+        return Room({})
+    try:
+        counts = await repository.count_last_minute(connection, quotas=quotas, seconds=_COUNT_SECONDS)
+    except (TimeoutError, asyncpg.PostgresError) as error:
+        log.warning("signals of the last minute cannot be counted; no quota applies", error=describe(error))
+        return Room({})
+    return Room({source: quota - counts[source] for source, quota in quotas.items()})
+
+
+async def _store_resolved(connection: Connection, posts: Sequence[Post], room: Room) -> list[Resolution]:
     """Resolve posts, store the new ones and an event for each duplicate, in the caller's transaction."""
-    resolutions = await _deduplicate(connection, posts)
+    resolutions = await _deduplicate(connection, posts, room)
     for post, resolution in zip(posts, resolutions, strict=True):
         is_by_header = not resolution.is_by_body and resolution.signal_id != post.id
         post.stored_as = None if is_by_header else resolution.signal_id  # a resend has the header, too
@@ -154,7 +175,7 @@ async def _store_resolved(connection: Connection, posts: Sequence[Post]) -> list
     return resolutions
 
 
-async def _deduplicate(connection: Connection, posts: Sequence[Post]) -> list[Resolution]:
+async def _deduplicate(connection: Connection, posts: Sequence[Post], room: Room) -> list[Resolution]:
     """Acquire the posts' keys, resolve the posts, and write who owns the keys from now on."""
     keys, batch = keys_of(posts), [post.id for post in posts]
     claims = [KeyClaim(key.value, post.id, post.digest, key.seconds) for key, post in keys.values()]
@@ -162,8 +183,10 @@ async def _deduplicate(connection: Connection, posts: Sequence[Post]) -> list[Re
     before = dict[bytes, KeyOwner]()
     if held := keys.keys() - acquired:
         before = await repository.find_key_owners(connection, keys=held, batch=batch)
+    if not room.suffices(posts):  # read now: a commit whose result was lost ended before the keys were free
+        room.stored = await repository.find_stored(connection, signal_ids=batch)
     after = dict(before)
-    resolutions = resolve(posts, after)
+    resolutions = resolve(posts, after, room.admits)
     transfers = [
         KeyTransfer(key.value, after[key.value].signal_id, key.seconds)
         for key, claimant in keys.values()

@@ -17,7 +17,7 @@ from app.signals.tickers import fold, is_ticker, without_exchange
 BODY_LIMIT = 64 * 1024  # bytes of an alert
 SECRET_FIELD = "secret"  # noqa: S105  # the name of a field
 _SENDER_ID_LENGTH = 500
-_SHOWN_TICKER_LENGTH = 100  # longer than a secret that is masked in it
+SHOWN_TICKER_LENGTH = 100  # longer than a secret that is masked in it
 _BYTE_ORDER_MARK, _TRAILING = b"\xef\xbb\xbf", b" \t\r\n\0"
 
 _WHITESPACE = rb"[ \t\r\n]*"
@@ -196,7 +196,7 @@ def _read_ticker(raw: bytes | None) -> str:
     if is_ticker(ticker) and not is_placeholder:
         return fold(ticker)
     code = ReasonCode.TICKER_PLACEHOLDER if is_placeholder else ReasonCode.TICKER_NOT_VALID
-    raise BadAlertError(code, came=shown(raw.decode("utf-8", "replace"), _SHOWN_TICKER_LENGTH))
+    raise BadAlertError(code, came=shown(raw.decode("utf-8", "replace"), SHOWN_TICKER_LENGTH))
 
 
 def _read_sender_id(raw: bytes | None) -> str | None:

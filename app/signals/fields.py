@@ -10,7 +10,7 @@ Fields = Mapping[str, bytes]
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _DIGITS = 60  # before and after the point: far above any price, far below what `numeric` refuses
-_SHOWN_LENGTH = 40
+SHOWN_LENGTH = 40
 
 decode_string = msgspec.json.Decoder(str).decode
 
@@ -41,6 +41,6 @@ def read_number(text: str) -> Decimal | None:
     return None if is_too_long else number
 
 
-def shown(text: str, length: int = _SHOWN_LENGTH) -> str:
+def shown(text: str, length: int = SHOWN_LENGTH) -> str:
     """Return the beginning of a sender's text; NUL, which PostgreSQL cannot store, is replaced."""
     return text[:length].replace("\0", "\N{REPLACEMENT CHARACTER}")

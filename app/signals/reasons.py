@@ -220,7 +220,7 @@ class ReasonCode(Code):
         "wrong_address",
         "the source of this secret may not post from this address: see allow_from of the source",
     )
-    OVER_QUOTA = "over_quota", "source {source}: more than {limit} signals within a minute"
+    OVER_QUOTA = "over_quota", "source {source} has reached its limit of signals a minute ({limit})"
     WRONG_PATH = (
         "wrong_path",
         (

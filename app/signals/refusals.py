@@ -153,6 +153,14 @@ class RefusalCode(Code):
         "access.default_rotation",
         "the secret of {name} is WEBHOOK_SECRET: replace it in .env",
     )
+    ROTATION_OPEN = (
+        "access.rotation_open",
+        "{name} still has a previous secret: give all its alerts the current one, then empty previous_secret",
+    )
+    IGNORED_ENTRIES = (
+        "access.ignored_entries",
+        "sources: an entry is not valid and is ignored: correct it in config/webhook_config.json",
+    )
     # of a list and its source
     NO_TICKER = "no_ticker", "line {line}, column {column} is not a ticker: use 1 to 20 of A-Z 0-9 . -"
     ENTRY_NO_TICKER = (
@@ -347,6 +355,7 @@ class RefusalCode(Code):
     VALUE_PARTS_CHARACTERS = "value.parts_characters", "characters"
     VALUE_PARTS_ENTRIES = "value.parts_entries", "entries"
     NUL = "nul", "must not contain NUL"
+    HALF_PAIR = "half_pair", "must not contain half of a surrogate pair: it is not text"
     # of an import or a clearance
     NO_EXPORT = (
         "no_export",

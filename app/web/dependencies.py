@@ -8,12 +8,11 @@ from fastapi.security import HTTPBearer
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from app.audit.repository import Actor
+from app.config.checking import check_storable
 from app.config.store import ConfigStore
 from app.context import AppContext
 from app.db.pool import Connection
-from app.errors import WrongValueError
 from app.signals import tickers
-from app.signals.refusals import RefusalCode
 from app.web.authentication import Access, client_address
 from app.web.problems import Problem
 
@@ -51,13 +50,12 @@ SourceName = Annotated[
 
 
 def _storable(text: str) -> str:
-    if "\0" in text:
-        raise WrongValueError(RefusalCode.NUL)
+    check_storable(text)
     return text
 
 
 Storable = AfterValidator(_storable)
-"""Of a text in a body: PostgreSQL cannot store NUL."""
+"""Of a text in a body: PostgreSQL can store neither NUL nor half of a surrogate pair."""
 
 
 def context_of(request: Request) -> AppContext:

@@ -93,8 +93,17 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 def _in_words(error: dict[str, Any]) -> dict[str, Any]:
     """Return the error without texts of pydantic or of a parser. Pure."""
     shown = {**error, "msg": render(fault_of(error))}
+    if _may_be_secret(error):
+        shown["input"] = None
     context = {name: value for name, value in shown.pop("ctx", {}).items() if name != "error"}
     return {**shown, "ctx": context} if context else shown
+
+
+def _may_be_secret(error: dict[str, Any]) -> bool:
+    """Return whether what was sent is not sent back: a field for a secret, an unknown one, a whole body."""
+    place = error["loc"]
+    is_whole = not place or place == ("body",)
+    return is_whole or error["type"] == "extra_forbidden" or "secret" in str(place[-1]).lower()
 
 
 def _bare(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

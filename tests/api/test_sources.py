@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.config.model import WEBHOOK_FILE
+from app.config.model import SYSTEM_FILE, WEBHOOK_FILE
+from app.intake import repository, storing
+from app.intake.dedupe import body_key
+from app.intake.storing import Post
+from app.intake.unanswered import UnansweredPosts
+from app.signals.alert import read_alert, read_fields
+from tests.api.conftest import ADMIN_TOKEN
 from tests.api.operator import BEARER as OPERATOR
 from tests.api.operator import ask
 
@@ -32,6 +39,7 @@ SHOWN = (  # everything that may show a part of the configuration or of a post
     "/admin/database/export", "/admin/page/sources", "/admin/page/refused", "/admin/page/actions",
 )  # fmt: skip
 SECONDS = 30
+ADMIN_DIGEST = sha256(ADMIN_TOKEN.encode()).hexdigest()
 
 
 def configure(folder: Path, *sources: Mapping[str, Any]) -> None:
@@ -111,13 +119,74 @@ async def test_a_rotation_counts_at_once_in_every_process(start_app: StartApp, t
     assert (await post(first, ROBOT, ticker="B"))[0] == 202
 
 
+@pytest.mark.parametrize(
+    ("documents", "reason"),
+    [
+        ({WEBHOOK_FILE: {"sources": [{"name": "desk", "secret": MAIN}]}}, "the same as WEBHOOK_SECRET"),
+        ({WEBHOOK_FILE: {"sources": ["x", DESK_SOURCE]}}, "sources[0]"),
+        ({WEBHOOK_FILE: {"sources": {"a": 1}}}, "sources: "),
+        (
+            {WEBHOOK_FILE: {"sources": [DESK_SOURCE, {"name": "Desk", "secret": ROBOT}]}},
+            "names must be unique",
+        ),
+        ({WEBHOOK_FILE: {"sources": [{**DESK_SOURCE, "previous_secrets": [ROBOT]}]}}, "previous_secrets"),
+        ({SYSTEM_FILE: {"tokens": ["x"]}}, "tokens[0]"),
+        ({SYSTEM_FILE: {"tokens": [{"name": "t", "sha256": ADMIN_DIGEST, "scope": "read"}]}}, "ADMIN_TOKEN"),
+    ],
+    ids=str,
+)
+async def test_a_list_that_is_not_valid_at_the_start_is_a_problem_and_the_rest_counts(
+    start_app: StartApp, tmp_path: Path, documents: Mapping[str, Any], reason: str
+) -> None:
+    ((file, document),) = documents.items()
+    (tmp_path / file).write_text(json.dumps(document))
+    for name in ("one", "two"):  # the second start takes over the revision of the first
+        app = await start_app(webhook_secret=MAIN)
+
+        def problems(app: AppServer = app) -> object:
+            return app.context.config_problems
+
+        await until(app, problems)
+        assert reason in str(app.context.config_problems[file])
+        assert (await post(app, MAIN, action="sell"))[0] == 202
+        is_desk_valid = DESK_SOURCE["name"] in {source.name for source in app.context.config.alert_sources}
+        assert (await post(app, DESK))[0] == (202 if is_desk_valid and DESK in json.dumps(document) else 401)
+        await ask(app, "GET", "/admin/sources")
+        await ask(app, "POST", "/admin/sources", 201 if file == SYSTEM_FILE else 409, body={"name": name})
+    # a pause is possible whatever is wrong
+    await ask(app, "POST", "/admin/delivery/pause")
+
+
+async def test_the_secret_of_the_environment_is_rotated_without_a_refused_post(
+    start_app: StartApp, tmp_path: Path
+) -> None:
+    configure(tmp_path, {"name": "default", "previous_secret": MAIN})  # before .env has the new secret
+    before = await start_app(webhook_secret=MAIN)
+    assert (await post(before, MAIN))[0] == 202
+    after = await start_app(webhook_secret=ROBOT)
+    assert [(await post(after, secret, ticker=secret))[0] for secret in (MAIN, ROBOT)] == [202, 202]
+    assert not before.context.config_problems
+    assert not after.context.config_problems
+
+
 async def test_without_a_secret_in_the_environment_anyone_is_default_and_a_source_is_itself(
     start_app: StartApp, tmp_path: Path
 ) -> None:
     configure(tmp_path, DESK_SOURCE)
     app = await start_app()
-    assert [(await post(app, secret, ticker=f"T{secret}"))[0] for secret in ("", "x", DESK)] == [202] * 3
-    assert [source for _, source in await signals(app)] == ["desk", "default", "default"]
+    # "x" may be the secret of a source that was deleted
+    assert [(await post(app, secret, ticker=f"T{secret}"))[0] for secret in ("", "x", DESK)] == [
+        202,
+        401,
+        202,
+    ]
+    assert (await post(app, "", secret="x"))[0] == 401
+    assert [source for _, source in await signals(app)] == ["desk", "default"]
+    async with app.http.get("/admin/page/sources", headers=OPERATOR) as answer:
+        assert "WEBHOOK_SECRET is empty" in await answer.text()
+    configure(tmp_path, {"name": "default", "per_minute": 9})
+    await until(app, lambda: app.context.config.alert_sources[0].per_minute == 9)
+    assert (await post(app, "x", ticker="D"))[0] == 202  # no source has a secret
 
 
 @pytest.mark.parametrize("place", ["header", "field"])
@@ -152,31 +221,118 @@ async def test_another_address_is_refused_counted_and_shown_and_not_stored(
     assert len(await signals(app)) == 1
 
 
-async def test_a_quota_holds_over_two_processes_and_never_refuses_an_exit(
+async def set_for_all(app: AppServer, change: str) -> None:
+    """Change all signals, between two transactions of the application."""
+    async with app.context.pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE signals IN SHARE ROW EXCLUSIVE MODE")
+        await connection.execute(f"UPDATE signals SET {change}")  # noqa: S608 - of this test
+
+
+async def test_a_quota_counts_the_signals_of_every_process_and_never_refuses_an_exit(
     start_app: StartApp, tmp_path: Path
 ) -> None:
     configure(tmp_path, {**DESK_SOURCE, "per_minute": 5}, {"name": "default", "per_minute": 2})
     first, second = await start_app(webhook_secret=MAIN), await start_app(webhook_secret=MAIN)
     apps = (first, second)
-    posts = [post(apps[n % 2], DESK, ticker=f"B{n}") for n in range(20)]
-    answers = await asyncio.gather(*posts)
-    assert sorted(status for status, _ in answers) == [202] * 5 + [503] * 15
+    assert [(await post(apps[n % 2], DESK, ticker=f"A{n}"))[0] for n in range(3)] == [202] * 3
+    answers = await asyncio.gather(*(post(first, DESK, ticker=f"B{n}") for n in range(9)))
+    assert sorted(status for status, _ in answers) == [202] * 2 + [503] * 7
+    assert (await post(second, DESK, ticker="C"))[0] == 503
     refused = next(answer for status, answer in answers if status == 503)
-    assert refused["detail"] == "source desk: more than 5 signals within a minute"
+    assert refused["detail"] == "source desk has reached its limit of signals a minute (5)"
     for action in ("sell", "close", "cancel", "unheard-of"):
         for app in apps:
             assert (await post(app, DESK, ticker="B1", action=action, n=id(app)))[0] == 202
     assert (await post(first, DESK, action="short"))[0] == 503
     # another source has its own
-    answers = await asyncio.gather(*(post(apps[n % 2], MAIN, ticker=f"D{n}") for n in range(6)))
-    assert sorted(status for status, _ in answers) == [202] * 2 + [503] * 4
+    assert [(await post(apps[n % 2], MAIN, ticker=f"D{n}"))[0] for n in range(4)] == [202, 202, 503, 503]
 
     # a minute later there is room again
-    await first.context.pool.execute("UPDATE signals SET received_at = received_at - interval '61 s'")
+    await set_for_all(first, "received_at = received_at - interval '61 s'")
     assert [(await post(app, DESK, ticker="LATER", n=id(app)))[0] for app in apps] == [202, 202]
+    # imported history does not use the quota up
+    await set_for_all(first, "imported_at = now()")
+    assert [(await post(app, DESK, ticker="IMPORT", n=id(app)))[0] for app in apps] == [202, 202]
     # times ahead of the clock, after it was put back, do not use the quota up
-    await first.context.pool.execute("UPDATE signals SET received_at = received_at + interval '1 h'")
+    await set_for_all(first, "received_at = received_at + interval '1 h'")
     assert [(await post(app, DESK, ticker="AHEAD", n=id(app)))[0] for app in apps] == [202, 202]
+
+
+async def test_a_process_that_stalls_or_a_count_that_takes_long_delays_no_exit(
+    start_app: StartApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(tmp_path, {**DESK_SOURCE, "per_minute": 1})
+    first, second = await start_app(webhook_secret=MAIN), await start_app(webhook_secret=MAIN)
+    # the first process stops in the middle of a commit that stores an entry of the limited source
+    async with first.context.pool.acquire() as stalled:
+        transaction = stalled.transaction()
+        await transaction.start()
+        waiting = _post_of("STALLED", quota=1)
+        await storing.store(stalled, [waiting], UnansweredPosts(first.context))
+        answers = await asyncio.gather(
+            *(post(second, DESK, ticker="A", action=action) for action in ("buy", "sell", "close"))
+        )
+        assert [status for status, _ in answers] == [202] * 3
+        await transaction.rollback()
+    assert (await post(second, DESK, ticker="B"))[0] == 503
+    slow = "SELECT pg_sleep(30), $1::text[], $2::integer[]"
+    monkeypatch.setitem(repository._SQL, "count_last_minute", slow)  # noqa: SLF001
+    actions = ("buy", "sell")
+    answers = await asyncio.gather(*(post(second, DESK, ticker="C", action=action) for action in actions))
+    assert [status for status, _ in answers] == [202, 202]
+
+
+async def test_duplicates_and_repeated_commits_are_not_refused_by_a_quota_and_use_none_of_it(
+    start_app: StartApp, tmp_path: Path
+) -> None:
+    configure(tmp_path, {**DESK_SOURCE, "per_minute": 2})
+    app = await start_app(webhook_secret=MAIN)
+    answers = await asyncio.gather(*(post(app, DESK, ticker="A") for _ in range(5)))
+    assert [status for status, _ in answers] == [202] * 5
+    assert len({answer["signal_id"] for _, answer in answers}) == 1
+    assert (await post(app, DESK, ticker="B"))[0] == 202
+    assert (await post(app, DESK, ticker="C"))[0] == 503
+    _, answer = await post(app, DESK, ticker="B")
+    assert answer["duplicate"]
+
+    # the commit of a batch succeeds, its result is lost, and so the batch is stored again
+    posts = [_post_of(ticker, quota=4) for ticker in "DEF"]
+    async with app.context.pool.acquire() as connection:
+        unanswered = UnansweredPosts(app.context)
+        once = await storing.store(connection, posts, unanswered)
+        assert [resolution.signal_id for resolution in once] == [posts[0].id, posts[1].id, None]
+        assert await storing.store(connection, posts, unanswered) == once
+
+
+async def test_keys_and_bodies_of_one_source_are_nothing_to_another(
+    start_app: StartApp, tmp_path: Path
+) -> None:
+    configure(tmp_path, DESK_SOURCE, ROBOT_SOURCE)
+    app = await start_app(webhook_secret=MAIN)
+    ids = set()
+    for number, secret in enumerate((MAIN, DESK, ROBOT)):
+        body = {"ticker": "A", "action": "sell", "n": number}
+        headers = {"X-Webhook-Secret": secret, "Idempotency-Key": "1"}
+        for is_duplicate in (False, True):
+            async with app.http.post("/webhook/in", json=body, headers=headers) as answer:
+                assert answer.status == 202
+                accepted = await answer.json()
+            assert accepted["duplicate"] is is_duplicate
+        ids.add(accepted["signal_id"])
+    async with app.http.post("/webhook/in", json={**body, "n": 0}, headers=headers) as answer:
+        assert answer.status == 422  # its own key for another body
+    for secret in (MAIN, DESK, DESK_BEFORE):
+        _, accepted = await post(app, secret, ticker="B")
+        assert accepted["duplicate"] is (secret == DESK_BEFORE)  # the same source as DESK
+        ids.add(accepted["signal_id"])
+    assert len(ids) == 5
+
+
+def _post_of(ticker: str, quota: int) -> Post:
+    """An entry of the desk that waits to be stored."""
+    body = json.dumps({"ticker": ticker, "action": "buy"}).encode()
+    alert = read_alert(body, read_fields(body))
+    return Post(alert, 60, None, body_key(alert.digest, 60, "desk"), source="desk", quota=quota)
 
 
 async def test_a_refused_entry_says_when_to_come_back_and_is_among_the_refused(
@@ -191,7 +347,7 @@ async def test_a_refused_entry_says_when_to_come_back_and_is_among_the_refused(
     async with app.http.post("/webhook/in", json={**first, "ticker": "B"}, headers=headers) as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     assert [(each["status"], each["reason"]) for each in await refused_posts(app, 1)] == [
-        (503, "source desk: more than 1 signals within a minute")
+        (503, "source desk has reached its limit of signals a minute (1)")
     ]
 
 
@@ -224,6 +380,12 @@ async def test_an_old_entry_is_rejected_and_an_old_exit_passes_with_a_remark(
     _, code, remark = await outcome(DESK, ticker="D", action="sell", time=old)
     assert code != "too_old_at_source"
     assert (remark["code"], remark["params"]["limit"]) == ("remark.late", 30)
+    ahead = (now + timedelta(minutes=6)).isoformat()
+    for unread in (ahead, "202611290830", "20261129083000", "2026-11-29"):
+        status, _, remark = await outcome(DESK, ticker="E", n=unread, time=unread)
+        assert (status, remark["code"]) == ("received", "remark.time")
+    assert (await outcome(DESK, ticker="F", time=str(int(now.timestamp()) - 600)))[0] == "rejected"
+    assert (await outcome(DESK, ticker="F", time=int(now.timestamp() - 600) * 1000))[0] == "rejected"
     for time, remark_code in (("{{time}}", "remark.time"), (None, "remark.no_time"), (10**30, "remark.time")):
         status, _, remark = await outcome(DESK, ticker="E", n=str(time), time=time)
         assert (status, remark["code"]) == ("received", remark_code)
@@ -237,11 +399,19 @@ async def test_no_secret_of_a_source_is_shown_anywhere(
     configure(tmp_path, DESK_SOURCE)
     app = await start_app(webhook_secret=MAIN)
     configure(tmp_path, {**DESK_SOURCE, "secret": ROBOT, "per_minute": 9})
+    # as a version that knows no sources stores an edit of them
+    unmasked = json.dumps({"sources": [DESK_SOURCE], "sources.desk": {**DESK_SOURCE, "key": ROBOT}})
+    await app.context.pool.execute(
+        "INSERT INTO actions (session, origin, action, target, before, after, result)"
+        " VALUES ('file', 'f', 'config.edit', 'f', $1, $1, 'done')",
+        unmasked,
+    )
     await until(app, lambda: app.context.config.alert_sources[0].per_minute == 9)
     headers = {"X-Webhook-Secret": ROBOT}
     for body in (
         f'{{"ticker": "{{{{{MAIN}}}}}"}}',
         f"no JSON {DESK_BEFORE} {ROBOT}",
+        json.dumps({"ticker": "x" * 90 + MAIN}),  # the reason quotes 100 characters
         f"{MAIN}{ROBOT}" * 6000,
     ):
         async with app.http.post("/webhook/in", data=body, headers=headers) as answer:
@@ -251,7 +421,11 @@ async def test_no_secret_of_a_source_is_shown_anywhere(
     assert (await post(app, ROBOT, secret=ROBOT, ticker="A"))[0] == 202
     configure(tmp_path, {**DESK_SOURCE, "secret": ROBOT, "previous_secret": ROBOT})
     await until(app, lambda: app.context.config_problems)
-    await refused_posts(app, 3)
+    posts = await refused_posts(app, 4)
+    assert not any(MAIN[:5] in each["reason"] for each in posts)
+    for wrong in ({"secret": {"a": ROBOT}}, {"previous_secrets": ROBOT}, {"Secret": ROBOT}, ROBOT, [ROBOT]):
+        refused = await ask(app, "POST", "/admin/sources", 422, body=wrong)
+        assert ROBOT not in json.dumps(refused)
     for path in SHOWN:
         method = "POST" if path == "/admin/database/export" else "GET"
         async with app.http.request(method, path, headers=OPERATOR) as answer:
@@ -287,6 +461,15 @@ async def test_an_operator_adds_changes_rotates_and_deletes_a_source(
         refused = await ask(app, "POST", "/admin/sources", 422, body=wrong)
         assert reason in refused["detail"]
 
+    for wrong in (
+        {"name": "\ud800"},
+        {"name": "x", "secret": "\udfff1234567"},
+        {"name": "x", "allow_from": ["\ud800"]},
+    ):
+        refused = await ask(app, "POST", "/admin/sources", 422, body=wrong)
+        assert "half of a surrogate pair" in refused["detail"][0]["msg"]
+    await ask(app, "POST", "/admin/finviz/strategies", 422, body={"name": "\ud800", "url": "list:A"})
+
     (default, desk, other) = (await ask(app, "GET", "/admin/sources"))["sources"]
     assert [each["values"]["name"] for each in (default, desk, other)] == ["default", "desk", "a/b é"]
     assert (desk["values"]["secret"], desk["values"]["per_minute"]) == ("***", 7)
@@ -307,6 +490,10 @@ async def test_an_operator_adds_changes_rotates_and_deletes_a_source(
     both = made["secret"], rotated["secret"]
     assert [(await post(app, secret, ticker=f"B{n}"))[0] for n, secret in enumerate(both)] == [202, 202]
     await ask(app, "POST", "/admin/sources/default/rotate", 409)
+    # a second rotation would refuse the alerts that still have the first secret
+    again = await ask(app, "POST", "/admin/sources/desk/rotate", 409)
+    assert "empty previous_secret" in again["detail"]
+    assert [(await post(app, secret, ticker=f"C{n}"))[0] for n, secret in enumerate(both)] == [202, 202]
     await ask(app, "DELETE", "/admin/sources/a%2Fb%20%C3%A9")
     assert (await post(app, ROBOT))[0] == 401
     await ask(app, "DELETE", "/admin/sources/nobody", 404)
@@ -321,6 +508,6 @@ async def test_an_operator_adds_changes_rotates_and_deletes_a_source(
         ("source.delete", "a/b é"), ("source.rotate", "desk"), ("source.change", "default"),
         ("source.change", "default"), ("source.create", "a/b é"), ("source.create", "desk"),
     ]  # fmt: skip
-    rotation = next(each for each in log if each["target"] == "desk" and each["action"] == "source.rotate")
+    rotation = next(each for each in log if (each["action"], each["result"]) == ("source.rotate", "done"))
     assert rotation["after"]["sources.desk"]["secret"] == "*** (new)"
     assert not any(secret in json.dumps(log) for secret in (made["secret"], rotated["secret"], ROBOT))

@@ -10,18 +10,18 @@ from pydantic import BaseModel, Field
 
 from app.admin.routes.configuration import CHANGE_REFUSALS, merged, problem_of, section_values
 from app.admin.value_schemas import SectionValues
-from app.config.access import DEFAULT_SOURCE, AlertSource, MaxSourceAge, default_source
+from app.config.access import DEFAULT_SOURCE, SECRET_FIELDS, AlertSource, MaxSourceAge, default_source
 from app.config.checking import Document
 from app.config.masking import MASK
 from app.config.model import WEBHOOK_FILE, Config
 from app.errors import ConflictError, NoSuchError
 from app.intake.repository import fetch_last_arrivals
+from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
 from app.web.dependencies import REFUSALS, CurrentActor, Reading, Store, context_of, signed_in
 from app.web.problems import Problem
 
 _NO_SUCH: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such source"}}
-_SECRETS = ("secret", "previous_secret")
 _SECRET_BYTES = 24
 
 router = APIRouter(prefix="/admin/sources", tags=["sources"], responses=REFUSALS, dependencies=[signed_in])
@@ -45,7 +45,7 @@ class SourceValues(SectionValues):
     """
 
     section = AlertSource
-    masked = frozenset({"secret", "previous_secret"})
+    masked = frozenset(SECRET_FIELDS)
 
     name: str | None = None
     secret: str | None = Field(None, description="Of the source `default` it is WEBHOOK_SECRET in .env")
@@ -142,14 +142,19 @@ async def delete_source(store: Store, actor: CurrentActor, name: Name) -> Source
 
 @router.post("/{name:path}/rotate", responses={**CHANGE_REFUSALS, **_NO_SUCH})
 async def rotate_secret(store: Store, actor: CurrentActor, name: Name) -> SourceSecret:
-    """Make a new secret for a source. The one before counts, too, until it is removed or replaced."""
+    """Make a new secret for a source. The one before counts, too, until it is removed.
+
+    While there is a previous secret this is a conflict: alerts may still have it, exits too.
+    """
     made = secrets.token_urlsafe(_SECRET_BYTES)
 
     def edit(config: Config) -> Mapping[str, Document]:
         if name == DEFAULT_SOURCE:
             raise ConflictError(RefusalCode.DEFAULT_ROTATION, name=repr(name))
-        before = config.alert_sources[_place_of(config, name)].secret
-        return _changed(config, name, {"secret": made, "previous_secret": before})
+        source = config.alert_sources[_place_of(config, name)]
+        if source.previous_secret is not None:
+            raise ConflictError(RefusalCode.ROTATION_OPEN, name=repr(name))
+        return _changed(config, name, {"secret": made, "previous_secret": source.secret})
 
     await store.change(actor, "source.rotate", edit, target=name)
     return SourceSecret(name=name, secret=made)
@@ -164,7 +169,7 @@ def listed_sources(config: Config) -> list[AlertSource]:
 
 def _shown(source: AlertSource) -> dict[str, Any]:
     values = section_values(source)
-    return {**values, **{field: MASK for field in _SECRETS if values[field] is not None}}
+    return {**values, **{field: MASK for field in SECRET_FIELDS if values[field] is not None}}
 
 
 def _place_of(config: Config, name: str) -> int:
@@ -176,8 +181,15 @@ def _place_of(config: Config, name: str) -> int:
 
 
 def _documents(config: Config) -> list[Document]:
-    """Return the sources as documents, in the order of `config.alert_sources`."""
-    return list(config.documents.get(WEBHOOK_FILE, {}).get("sources") or [])
+    """Return the sources as documents, in the order of `config.alert_sources`.
+
+    Raises:
+        ConflictError: the file has an entry that is ignored, and that only a person can correct.
+    """
+    listed = config.documents.get(WEBHOOK_FILE, {}).get("sources") or []
+    if not isinstance(listed, list) or len(listed) != len(config.alert_sources):
+        raise ConflictError(RefusalCode.FILE_WRONG, reason=Reason(RefusalCode.IGNORED_ENTRIES))
+    return list(listed)
 
 
 def _changed(config: Config, name: str, given: Mapping[str, Any]) -> Mapping[str, Document]:

@@ -7,24 +7,26 @@ from fastapi import Request
 from app.admin.fields import Field, fields_of
 from app.admin.routes import sources as api
 from app.admin.routes.configuration import section_values
-from app.config.access import DEFAULT_SOURCE, AlertSource, default_source
+from app.config.access import DEFAULT_SOURCE, SECRET_FIELDS, AlertSource, default_source
+from app.config.model import WEBHOOK_FILE
 from app.db.pool import Connection
+from app.web.dependencies import context_of
 
 if TYPE_CHECKING:
     from app.config.model import Source
 
-_SECRETS = ("secret", "previous_secret")
-
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """Return each source with its fields, and those of a new one."""
+    context = context_of(request)
     listed = await api.sources(request, connection)
     return {
         "sources": [
             (each.values.name, each.last_signal_at, _fields(each.values.model_dump()))
             for each in listed.sources
         ],
-        "problem": listed.problem,
+        "problem": context.config_problems.get(WEBHOOK_FILE),
+        "is_open": not context.settings.webhook_secret,
         "blank": _fields({**section_values(default_source()), "name": ""}),
         "default_source": DEFAULT_SOURCE,
     }
@@ -37,7 +39,7 @@ def _fields(values: dict[str, Any]) -> list[Field]:
     origins = {name: _origin(value) for name, value in flat.items()}
     fixed = {"name", "secret"} if values["name"] == DEFAULT_SOURCE else set[str]()
     return [
-        each._replace(limits=each.limits._replace(kind="secret")) if each.name in _SECRETS else each
+        each._replace(limits=each.limits._replace(kind="secret")) if each.name in SECRET_FIELDS else each
         for each in fields_of(AlertSource, values, origins, ("name",))
         if each.name not in fixed
     ]

@@ -13,6 +13,7 @@ from app.config.masking import (
     differences,
     masked_destination,
     masked_source,
+    masked_stored,
     unmasked_destination,
     unmasked_source,
 )
@@ -118,3 +119,28 @@ def test_differences_are_masked_and_name_only_what_differs() -> None:
         "active": "new",
     }
     assert differences(after, after) == ({}, {})
+
+
+def test_of_sources_and_tokens_known_fields_are_shown_and_the_rest_is_masked() -> None:
+    entry: dict[str, Any] = {
+        "name": "desk", "secret": "s3cret-1", "previous_secrets": ["s3cret-2"], "Secret": "s3cret-3",
+        "per_minute": 5, "max_source_age_seconds": {"buy": 60, "key": "s3cret-4"},
+    }  # fmt: skip
+    shown = {
+        "name": "desk", "secret": MASK, "previous_secrets": MASK, "Secret": MASK,
+        "per_minute": 5, "max_source_age_seconds": {"buy": 60, "key": MASK},
+    }  # fmt: skip
+    token = {"name": "t", "sha256": "s3cret", "scope": "read"}
+    after: dict[str, Any] = {WEBHOOK_FILE: {"sources": [entry]}, SYSTEM_FILE: {"tokens": [token]}}
+    old, new = differences({}, after)
+    assert (old, new) == ({}, {"sources.desk": shown, "tokens.t": {**token, "sha256": MASK}})
+    listed: Any
+    for listed in ({"a": "s3cret"}, ["s3cret"], "s3cret"):
+        assert differences({}, {WEBHOOK_FILE: {"sources": listed}})[1] == {"sources": MASK}
+    changed: dict[str, Any] = {WEBHOOK_FILE: {"sources": [{**entry, "secret": "s3cret-5"}]}}
+    _, new = differences(after, changed)
+    assert new == {"sources.desk": {**shown, "secret": f"{MASK} (new)"}}
+    assert masked_stored(new) == new
+    assert masked_stored({"sources": [entry], "sources.desk": entry, "timeout": 5}) == {
+        "sources": MASK, "sources.desk": shown, "timeout": 5,
+    }  # fmt: skip
