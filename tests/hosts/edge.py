@@ -41,8 +41,8 @@ _STATIC = ("bin/pebble", "bin/pebble-challtestsrv")
 def unpack_haproxy(folder: Path) -> Path:
     """Unpack the packages into `folder`; a folder for PATH with programs that run from there.
 
-    Nothing is installed: that would start a proxy on this machine, now and after each boot. The image's commands
-    `edge` and `acme` are there too.
+    Nothing is installed: that would start a proxy on this machine, now and after each boot. The image's
+    commands `edge` and `acme` are there too.
 
     Raises:
         CommandFailedError: apt does not know Debian 13's packages.
