@@ -113,9 +113,8 @@ class Keeper:
 
     folder: Path
 
-    @property
-    def log(self) -> str:
-        """What it has written."""
+    def read_log(self) -> str:
+        """Return what it has written."""
         return (self.folder / "acme.log").read_text()
 
     def report(self) -> dict[str, Any]:
