@@ -40,7 +40,7 @@ reason_of() {
     found=$(sed -n 's/^ *"detail": "\(.*\)",\{0,1\}$/\1/p' <<<"$said" | tail -n 1)
     [ -n "$found" ] || found=$(grep 'failed: ' <<<"$said" | tail -n 1)
     [ -n "$found" ] || found=$(tail -n 1 <<<"$said")
-    plain <<<"${found#uacme: }"
+    sed 's/^uacme: //; s/^[a-z_]*: //' <<<"$found" | plain
 }
 
 client() {
@@ -89,7 +89,7 @@ renew() {
 
 # Certificate and key, put live where they are not; why not is in `problem`.
 follow() {
-    local said
+    local said file
     for file in "$1" "$2"; do
         if [ ! -r "$file" ]; then
             problem="$file cannot be read"
@@ -102,7 +102,7 @@ follow() {
 
 # What the application shows (docs/architecture.md); `not_after` is null while there is no certificate for TLS_DOMAIN.
 write_report() {
-    local not_after now
+    local not_after now line
     now=$(date +%s)
     not_after=$(as_edge edge expiry 2>/dev/null)
     if [ -z "$problem" ]; then failing_since=null; elif [ "$failing_since" = null ]; then failing_since=$now; fi
@@ -110,15 +110,20 @@ write_report() {
         "$now" "$domain" "${not_after:-null}" "$problem" "$failing_since" >"$report.partial"
     chmod 0644 "$report.partial"
     mv "$report.partial" "$report"
-    if [ "$problem" != "$logged" ]; then
-        echo "acme: ${problem:-the certificate is current}"
-        logged=$problem
+    if [ -n "$problem" ]; then
+        line=$problem
+    elif [ -n "$not_after" ]; then
+        line="the certificate${domain:+ of $domain} ends on $(date -u -d "@$not_after" +%F)"
+    else
+        line="there is no certificate${domain:+ of $domain} yet"
     fi
+    if [ "$line" != "$logged" ]; then echo "acme: $line"; fi
+    logged=$line
 }
 
 # Seconds are counted in rounds: a clock that is set changes nothing.
 run() {
-    local problem logged=- failing_since refusal="" left=0 failures=0
+    local problem logged="" failing_since refusal="" left=0 failures=0
     failing_since=$(sed -n 's/.*"failing_since": \([0-9]\{1,\}\).*/\1/p' "$report" 2>/dev/null)
     failing_since=${failing_since:-null}
     while true; do
@@ -128,7 +133,9 @@ run() {
         elif [[ ! $domain =~ ^[a-z0-9.-]+$ ]]; then
             problem="TLS_DOMAIN is not a valid host name"
         else
-            if ((left <= 0)) && as_edge edge show >/dev/null 2>&1; then
+            if ((left <= 0)) && ! as_edge edge show >/dev/null 2>&1; then
+                problem="the edge does not answer"
+            elif ((left <= 0)); then
                 refusal=$(as_edge acme renew)
                 if [ $? -lt 2 ]; then
                     failures=0
