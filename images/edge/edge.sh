@@ -174,6 +174,7 @@ maintain() {
 # The file goes first here, too. The key passes through no argument, which others could see.
 certificate() {
     mkdir -p "$state"
+    rm -f "$live.before"
     grep -v '^[[:space:]]*$' >"$live.partial" || fail "there is no certificate"
     check_pair "$live.partial"
     if ! cmp -s "$live.partial" "$live"; then
@@ -182,8 +183,8 @@ certificate() {
         mv "$live.partial" "$live"
         sync "$state"
     fi
-    if ! (put_live) && [ -e "$live.before" ]; then
-        mv "$live.before" "$live"
+    if ! (put_live); then
+        if [ -e "$live.before" ]; then mv "$live.before" "$live"; fi
         exit 1
     fi
     rm -f "$live.partial" "$live.before"
