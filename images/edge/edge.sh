@@ -109,7 +109,13 @@ make_placeholder() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj "/CN=$placeholder" \
         -keyout - -out - >"$live.partial" 2>/dev/null
     mv "$live.partial" "$live"
+    note_accepted
 }
+
+# That HAProxy has used this certificate: its start need not try it out again, and is faster.
+note_accepted() { sha256sum <"$live" >"$live.accepted"; }
+
+is_accepted() { [ "$(cat "$live.accepted" 2>/dev/null)" = "$(sha256sum <"$live")" ]; }
 
 start() {
     local files=(-f "$state/state.cfg" -f "$folder/haproxy.cfg")
@@ -119,7 +125,7 @@ start() {
     store "$(traffic)" "$(maintenance)" "$(judge_certificate)"
     if [ "${TLS_PORT:-443}" != 443 ]; then export EDGE_TLS_SUFFIX=":$TLS_PORT"; fi
     # Fails open: without a certificate that HAProxy accepts port 80 is served all the same.
-    if ! haproxy -c -q "${files[@]}" >/dev/null 2>&1; then
+    if ! is_accepted && ! haproxy -c -q "${files[@]}" >/dev/null 2>&1; then
         mv "$live" "$live.refused"
         make_placeholder
         if haproxy -c -q "${files[@]}" >/dev/null 2>&1; then
@@ -202,11 +208,14 @@ put_live() {
     local said wanted
     is_running || return 0 # it counts from HAProxy's start
     wanted=$(openssl x509 -in "$live" -noout -fingerprint -sha1 | cut -d= -f2 | tr -d :)
-    if ask "show ssl cert $live" | grep -qi "^SHA1 FingerPrint: $wanted$"; then return 0; fi
+    if ask "show ssl cert $live" | grep -qi "^SHA1 FingerPrint: $wanted$"; then
+        is_accepted || note_accepted
+        return 0
+    fi
     said=$(ask "set ssl cert $live <<"$'\n'"$(cat "$live")"$'\n')
     said+=$(ask "commit ssl cert $live")
     case $said in
-    *Success!*) ;;
+    *Success!*) note_accepted ;;
     *)
         ask "abort ssl cert $live" >/dev/null
         fail "HAProxy refused the certificate: $said"
