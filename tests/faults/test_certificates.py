@@ -169,7 +169,8 @@ def test_a_certificate_by_itself(stack: Stack, acme: Acme) -> None:
 def renew(stack: Stack, acme: Acme, serial: str) -> None:
     """Renew a certificate that is not due; the service puts it live."""
     client = (
-        "export UACME_CAINFO=/etc/ssl/host/ca-certificates.crt; cd $(ls -td /var/lib/edge/acme/*/ | head -n 1) &&"
+        "export UACME_CAINFO=/etc/ssl/host/ca-certificates.crt;"
+        " cd $(ls -td /var/lib/edge/acme/*/ | head -n 1) &&"
         f" uacme --confdir $PWD --acme-url {acme.url} --type EC --hook /usr/local/bin/acme --force"
         f" issue {DOMAIN}"
     )
