@@ -97,19 +97,19 @@ follow() {
         fi
     done
     said=$({ cat "$1" && echo && cat "$2"; } | as_edge edge certificate 2>&1 >/dev/null) ||
-        problem="$1 with $2: $(plain <<<"${said#edge: }")"
+        problem="$1 with $2: ${said#edge: }"
 }
 
 # What the application shows (docs/architecture.md); `not_after` is null while there is no certificate for TLS_DOMAIN.
 write_report() {
     local not_after now line
     now=$(date +%s)
+    problem=$(plain <<<"$problem")
     not_after=$(as_edge edge expiry 2>/dev/null)
     if [ -z "$problem" ]; then failing_since=null; elif [ "$failing_since" = null ]; then failing_since=$now; fi
     printf '{"checked_at": %s, "domain": "%s", "not_after": %s, "problem": "%s", "failing_since": %s}\n' \
-        "$now" "$domain" "${not_after:-null}" "$problem" "$failing_since" >"$report.partial"
-    chmod 0644 "$report.partial"
-    mv "$report.partial" "$report"
+        "$now" "$(plain <<<"$domain")" "${not_after:-null}" "$problem" "$failing_since" >"$report.partial" &&
+        chmod 0644 "$report.partial" && mv "$report.partial" "$report"
     if [ -n "$problem" ]; then
         line=$problem
     elif [ -n "$not_after" ]; then

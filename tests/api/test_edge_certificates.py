@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.api.backend import Backend, started
 from tests.api.test_edge_traffic import assert_all_accepted, both_kinds
+from tests.hosts import acme
 from tests.hosts import edge as edges
 from tests.hosts.acme import DOMAIN, acme_server, keeping
 from tests.hosts.docker import call
@@ -380,6 +381,20 @@ async def test_a_challenge_is_a_token_and_its_answer(edge: Edge) -> None:
         ((), 2),
     ):
         assert edge.run("challenge", *words).code == code
+
+
+async def test_a_report_is_json_whatever_the_settings_are(edge: Edge, tmp_path: Path) -> None:
+    """By hand they reach the service unchecked; the application has to read it all the same."""
+    odd = [{"TLS_DOMAIN": 'a" b\\\n'}, {"TLS_CERT_FILE": '/nowhere/"é\n\t\\'}]
+    for number, variables in enumerate(odd):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with keeping(edge, folder, None, **variables) as keeper:
+
+            async def is_there(keeper: acme.Keeper = keeper) -> bool:
+                return bool(keeper.report().get("problem"))
+
+            await until(is_there, keeper.read_log)
 
 
 def test_what_is_no_command_of_the_service_is_explained(edge: Edge) -> None:
