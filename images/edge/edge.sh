@@ -112,7 +112,7 @@ make_placeholder() {
     note_accepted
 }
 
-# That HAProxy has used this certificate: its start need not try it out again, and is faster.
+# HAProxy accepts this certificate: a start need not test that again, which takes time.
 note_accepted() { sha256sum <"$live" >"$live.accepted"; }
 
 is_accepted() { [ "$(cat "$live.accepted" 2>/dev/null)" = "$(sha256sum <"$live")" ]; }
@@ -129,7 +129,7 @@ start() {
         mv "$live" "$live.refused"
         make_placeholder
         if haproxy -c -q "${files[@]}" >/dev/null 2>&1; then
-            echo "edge: HAProxy refused the certificate, so there is none until the next one" >&2
+            echo "edge: HAProxy refused the certificate: a placeholder is served until the next one" >&2
             store "$(traffic)" "$(maintenance)" off
         else
             mv "$live.refused" "$live" # the certificate was not the reason

@@ -81,7 +81,7 @@ async def serial_of(edge: Edge, root: str) -> int | None:
 
 
 def make_pair(folder: Path, name: str, *options: str, host: str = DOMAIN) -> tuple[Path, Path]:
-    """A certificate for `host` that signs itself, and its key: two files in `folder`."""
+    """A self-signed certificate for `host`, and its key: two files in `folder`."""
     folder.mkdir(exist_ok=True)
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{host}"]
@@ -289,7 +289,7 @@ OTHERS = [
     ("GET", "/admin", {"Host": "localhost"}),
     ("GET", "/admin", {"Host": "127.0.0.1"}),
     ("GET", "/admin", {"Host": f"{DOMAIN}.evil.example"}),
-    # A proxy that speaks TLS to clients and HTTP to this one: a redirect would come back for ever.
+    # A proxy that speaks TLS to clients and HTTP to this one: a redirect would repeat without end.
     ("GET", "/admin", {"X-Forwarded-Proto": "https"}),
 ]
 

@@ -83,7 +83,7 @@ def acme(stack: Stack, haproxy: Path) -> Iterator[Acme]:
 
 
 def make_pair(stack: Stack, folder: str, name: str, *, names: str = f"DNS:{DOMAIN}") -> None:
-    """A certificate that signs itself, and its key, which is for its owner alone: cert.pem and key.pem."""
+    """A self-signed certificate, and its key, which only its owner can read: cert.pem and key.pem."""
     kind = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 50"
     files = f"-keyout {folder}/key.pem -out {folder}/cert.pem"
     subject = f"-subj /CN={name} -addext subjectAltName={names}"
