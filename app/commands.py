@@ -8,7 +8,7 @@ import time
 
 from app.config import files
 from app.errors import ConfigurationError, MigrationError
-from app.settings import Settings
+from app.settings import Settings, check_tls_files
 
 _WRONG_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
@@ -29,6 +29,7 @@ def main() -> int:
         if arguments.command == "check":
             files.load(settings.config_dir, settings)
             _check_targets(settings)
+            check_tls_files(settings)
             return 0
         return _serve(settings, started_at)
     except ConfigurationError as error:

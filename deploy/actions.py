@@ -115,7 +115,7 @@ ACTIONS: tuple[Action, ...] = (
         needs_clean_path=True,
         deploys=True,
         destroys=(
-            "containers trading-signal-processor, trading-edge and trading-db",
+            "containers trading-signal-processor, trading-edge, trading-acme and trading-db",
             _VOLUME,
             "the project's images but for those just made, data/, unfinished copies in backups/",
         ),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SIGN_IN = "sign in with ADMIN_TOKEN from .env"
 # What the document of --json says of a host, as the roles reported it (docs/architecture.md).
 _REPORTED = (
-    *("version", "health", "serving", "containers", "urls", "gap_ms"),
+    *("version", "health", "serving", "containers", "urls", "gap_ms", "certificate_days_left"),
     *("warnings", "log", "diagnosis", "diagnosis_file", "holder", "history", "unfinished"),
 )
 

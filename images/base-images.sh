@@ -174,7 +174,7 @@ make_one() {
 
 # In a function of its own, so that the other two images keep their recipes, and the database its container.
 make_edge() {
-    local image packages=haproxy,uacme,openssl,ca-certificates
+    local image packages=haproxy,uacme,socat,openssl,ca-certificates
     image=$(own_name edge)
     if [ "$IMAGES_FROM" = registry ] || ! command -v apt-get >/dev/null || ! grep -q '^ID=debian' /etc/os-release; then
         docker build --quiet --tag "$image" --build-arg "PACKAGES=${packages//,/ }" edge >/dev/null
@@ -204,7 +204,8 @@ make_edge_here() {
         '--customize-hook=mkdir -p "$1/etc/edge"' \
         '--customize-hook=copy-in edge/haproxy.cfg edge/answers /etc/edge' \
         '--customize-hook=upload edge/edge.sh /usr/local/bin/edge' \
-        '--customize-hook=chown -R 0:0 "$1/etc/edge" && chmod -R u=rwX,go=rX "$1/etc/edge" && chmod 0755 "$1/usr/local/bin/edge"' \
+        '--customize-hook=upload edge/acme.sh /usr/local/bin/acme' \
+        '--customize-hook=chown -R 0:0 "$1/etc/edge" && chmod -R u=rwX,go=rX "$1/etc/edge" && chmod 0755 "$1/usr/local/bin/edge" "$1/usr/local/bin/acme"' \
         '--customize-hook=install -d -o 10002 -g 10002 -m 0700 "$1/var/lib/edge"' \
         --include="$packages" trixie "$work/image.tar" "$work/sources.list" >&2
     docker import --change "LABEL trading-signal-processor.kind=distribution" --change "ENV LANG=C.UTF-8" \

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.plan.facts import APP, EDGE
+from deploy.plan.facts import ACME, APP, EDGE
 from deploy.plan.step import Answer, Answers, Changes, depends, either, few, no, step, yes
 
 if TYPE_CHECKING:
@@ -93,6 +93,20 @@ def edge(facts: Facts, _: Answers) -> Answer:
     if why := facts.not_in_line(EDGE) or ("its image changes" if facts.base_image("edge")[0] else ""):
         return yes(f"{why}: nobody answers for up to 1 s")
     return no("it runs, and nothing of it changed")
+
+
+@step(
+    "Certificate",
+    "compose: Start the service for the certificate",
+    "compose: Remove the service for the certificate",
+)
+def certificate(facts: Facts, _: Answers) -> Answer:
+    """A service of its own, which no request waits for."""
+    if not facts.has_acme:
+        return either("TLS is off: the service acme goes" if ACME in facts.containers else "", "TLS is off")
+    if why := facts.not_in_line(ACME) or ("its image changes" if facts.base_image("edge")[0] else ""):
+        return yes(f"the service acme is started: {why}")
+    return no("the service acme runs, and nothing of it changed")
 
 
 @step("Maintenance", "compose: Turn maintenance on or off")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-APP, DATABASE, EDGE = "trading-signal-processor", "postgres", "edge"  # names of the services
+APP, DATABASE, EDGE, ACME = "trading-signal-processor", "postgres", "edge", "acme"  # names of the services
 
 _REASONS = {
     "absent": "there is none",
@@ -50,6 +50,7 @@ class Facts:
     database_held: bool = False  # it runs, and the flow leaves it alone
     changed: dict[str, str] = field(default_factory=dict)  # service → what of it is not in line
     orphans: tuple[str, ...] = ()
+    has_acme: bool = False  # TLS is on, and something keeps its certificate current
     seen: dict[str, Any] = field(default_factory=dict)  # as plan_facts has it
     no_dump: bool = False
     dumps_kept: int = 5

@@ -29,6 +29,7 @@ _DEPLOY = (
     application.app,
     application.gate,
     application.edge,
+    application.certificate,
     application.record,
 )
 _UPDATE = (
@@ -46,6 +47,7 @@ _UPDATE = (
     application.app,
     application.gate,
     application.edge,
+    application.certificate,
     application.checkout,
     application.record,
 )
@@ -56,6 +58,7 @@ _FRESH_DATABASE = (
     application.app_again,
     application.gate,
     application.edge,
+    application.certificate,
 )
 
 FLOWS: dict[str, tuple[Step, ...]] = {
@@ -100,6 +103,7 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         application.app,
         application.gate,
         application.edge,
+        application.certificate,
         application.checkout,
         application.record,
     ),
@@ -117,6 +121,7 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         application.app_again,
         application.gate,
         application.edge,
+        application.certificate,
     ),
 }
 

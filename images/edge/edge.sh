@@ -8,6 +8,9 @@
 #   edge maintenance on|off       answer 503 instead of asking the application, also after a restart
 #   edge show                     traffic=… maintenance=… app=… standin=… (requests that each has)
 #   edge certificate              put certificate and key (PEM, from stdin) live, without losing a connection
+#   edge redirect                 send pages to https where the certificate is good for TLS_DOMAIN, and only there
+#   edge expiry                   when the certificate ends (Unix time); nothing while there is none for TLS_DOMAIN
+#   edge challenge TOKEN [ANSWER] answer an ACME server that asks for this token; without an answer no longer
 #   edge reload                   read configuration and certificates again, without losing a connection
 #
 # Exit codes: 0 done, 1 HAProxy does not answer or refused, 2 usage, 3 (drain) requests are left.
@@ -16,21 +19,25 @@ umask 077
 
 folder=${EDGE_FOLDER:-/etc/edge}
 state=${EDGE_STATE:-/var/lib/edge}
-control=${EDGE_CONTROL_PORT:-9999}
+control=${EDGE_CONTROL:-$state/control.sock}
 master=${EDGE_MASTER_PORT:-9998}
+live=$state/live.pem
+placeholder="no certificate yet"
+TLS_DOMAIN=${TLS_DOMAIN:-}
+export TLS_DOMAIN=${TLS_DOMAIN,,}
 
-usage() { sed -n '2,13p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage() { sed -n '2,16p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 fail() { echo "edge: $*" >&2; exit 1; }
 
-# What HAProxy answers to one line of commands, at the port of its worker or of its master, until it closes the connection.
+is_running() { socat -u OPEN:/dev/null "UNIX-CONNECT:$control" 2>/dev/null; }
+
+# What HAProxy's worker answers to one line of commands. Its socket is in the volume: the service acme asks it, too.
 ask() {
-    local port=$1 line=$2
-    { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null || fail "HAProxy does not answer"
-    printf '%s\n' "$line" >&3
-    # A master that reads its configuration again cuts the connection: only silence is a failure.
-    timeout 10 cat <&3 2>/dev/null || [ $? -ne 124 ] || fail "HAProxy does not answer"
-    exec 3>&-
+    is_running || fail "HAProxy does not answer"
+    # A worker that a reload replaces may cut the connection: only silence is a failure.
+    printf '%s\n' "$1" | timeout 10 socat -t 10 - "UNIX-CONNECT:$control" 2>/dev/null || [ $? -ne 124 ] ||
+        fail "HAProxy does not answer"
 }
 
 # What HAProxy's master answers to one command. It does not close the connection; an empty line ends the answer.
@@ -38,7 +45,8 @@ ask_master() {
     local line
     { exec 3<>"/dev/tcp/127.0.0.1/$master"; } 2>/dev/null || fail "HAProxy does not answer"
     printf '%s\n' "$1" >&3
-    while read -r -t 10 line <&3 && [ -n "$line" ]; do echo "$line"; done
+    # A reload cuts the connection.
+    while read -r -t 10 line <&3 2>/dev/null && [ -n "$line" ]; do echo "$line"; done
     exec 3>&-
 }
 
@@ -53,7 +61,7 @@ stored() {
 # slow, and a start has to be fast.
 store() {
     local content
-    content=$(printf 'global\n    setenv EDGE_TRAFFIC %s\n    setenv EDGE_MAINTENANCE %s\n' "$1" "$2")
+    content=$(printf 'global'; printf '\n    setenv EDGE_%s %s' TRAFFIC "$1" MAINTENANCE "$2" CERTIFIED "$3")
     [ "$content" != "$(cat "$state/state.cfg" 2>/dev/null)" ] || return 0
     printf '%s\n' "$content" >"$state/state.cfg.partial"
     sync "$state/state.cfg.partial"
@@ -65,31 +73,69 @@ traffic() { stored TRAFFIC app "app standin"; }
 
 maintenance() { stored MAINTENANCE off "on off"; }
 
+certified() { stored CERTIFIED off "on off"; }
+
+expiry() {
+    if openssl x509 -noout -subject -in "$live" | grep -q "$placeholder"; then return 0; fi
+    if [ -n "$TLS_DOMAIN" ] && ! openssl x509 -noout -checkhost "$TLS_DOMAIN" -in "$live" | grep -q 'does match'; then
+        return 0
+    fi
+    date -d "$(openssl x509 -noout -enddate -in "$live" | cut -d= -f2)" +%s
+}
+
+# Whether browsers that ask for TLS_DOMAIN have reason to accept the certificate: `on` or `off`.
+judge_certificate() {
+    local end
+    end=$(expiry 2>/dev/null) || true
+    if [ -n "$TLS_DOMAIN" ] && ((${end:-0} > $(date +%s))); then echo on; else echo off; fi
+}
+
 # Requests that the app or the stand-in has, waiting for a connection or for its answer. WebSockets count.
 requests() {
-    ask "$control" "show stat -1 4 -1" |
+    ask "show stat -1 4 -1" |
         awk -F, -v name="$1" '($1 == "app" || $1 == "held") && $2 == name {sum += $3 + $5} END {print sum + 0}'
 }
 
 # Whether a server takes requests, in both backends: its sixth member is 2 then, and the seventh has no bit of maintenance.
 is_ready() {
-    ask "$control" "show servers state" |
+    ask "show servers state" |
         awk -v name="$1" '$4 == name && $6 == 2 && $7 % 4 == 0 && int($7 / 32) == 0 {ready++} END {exit ready != 2}'
 }
 
 # The process ids of workers that a reload has replaced, as long as they answer.
 old_workers() { ask_master "show proc" | awk '/^# old workers/ {old = 1; next} /^#/ {old = 0} old {print $1}'; }
 
+make_placeholder() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj "/CN=$placeholder" \
+        -keyout - -out - >"$live.partial" 2>/dev/null
+    mv "$live.partial" "$live"
+    note_accepted
+}
+
+# HAProxy accepts this certificate: a start need not test that again, which takes time.
+note_accepted() { sha256sum <"$live" >"$live.accepted"; }
+
+is_accepted() { [ "$(cat "$live.accepted" 2>/dev/null)" = "$(sha256sum <"$live")" ]; }
+
 start() {
+    local files=(-f "$state/state.cfg" -f "$folder/haproxy.cfg")
     mkdir -p "$state"
+    [ -s "$live" ] || make_placeholder
     # Fails open: what cannot be read sends requests to the app.
-    store "$(traffic)" "$(maintenance)"
-    if [ ! -s "$state/live.pem" ]; then
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
-            -subj "/CN=no certificate yet" -keyout - -out - >"$state/live.pem.partial" 2>/dev/null
-        mv "$state/live.pem.partial" "$state/live.pem"
+    store "$(traffic)" "$(maintenance)" "$(judge_certificate)"
+    if [ "${TLS_PORT:-443}" != 443 ]; then export EDGE_TLS_SUFFIX=":$TLS_PORT"; fi
+    # Fails open: without a certificate that HAProxy accepts port 80 is served all the same.
+    if ! is_accepted && ! haproxy -c -q "${files[@]}" >/dev/null 2>&1; then
+        mv "$live" "$live.refused"
+        make_placeholder
+        if haproxy -c -q "${files[@]}" >/dev/null 2>&1; then
+            echo "edge: HAProxy refused the certificate: a placeholder is served until the next one" >&2
+            store "$(traffic)" "$(maintenance)" off
+        else
+            mv "$live.refused" "$live" # the certificate was not the reason
+        fi
     fi
-    exec haproxy -W -db -S "ipv4@127.0.0.1:$master" -f "$state/state.cfg" -f "$folder/haproxy.cfg"
+    exec haproxy -W -db -S "ipv4@127.0.0.1:$master" "${files[@]}"
 }
 
 # The file goes first: whatever ends this process, a restart sends requests where the flow wanted them. Ready before
@@ -97,9 +143,9 @@ start() {
 send_to() {
     local to=$1 other=standin backend tries said=""
     [ "$to" = app ] || other=app
-    store "$to" "$(maintenance)"
+    store "$to" "$(maintenance)" "$(certified)"
     for backend in held app; do
-        said+=$(ask "$control" "set server $backend/$to state ready; set server $backend/$other state maint")
+        said+=$(ask "set server $backend/$to state ready; set server $backend/$other state maint")
     done
     is_ready "$to" || fail "HAProxy does not send to $to: $said"
     if is_ready "$other"; then fail "HAProxy still sends to $other: $said"; fi
@@ -111,7 +157,7 @@ send_to() {
     fail "a worker from before a reload still sends to $other"
 }
 
-choose() { store "$1" "$(maintenance)"; }
+choose() { store "$1" "$(maintenance)" "$(certified)"; }
 
 drain() {
     local name=$1 seconds=$2 left tries
@@ -126,32 +172,81 @@ drain() {
 }
 
 maintain() {
-    store "$(traffic)" "$1"
-    ask "$control" "experimental-mode on; set var proc.maintenance str($1)" >/dev/null
-    ask "$control" "get var proc.maintenance" | grep -q "<$1>" || fail "HAProxy does not have maintenance $1"
+    store "$(traffic)" "$1" "$(certified)"
+    ask "experimental-mode on; set var proc.maintenance str($1)" >/dev/null
+    ask "get var proc.maintenance" | grep -q "<$1>" || fail "HAProxy does not have maintenance $1"
 }
 
 # The file goes first here, too. The key passes through no argument, which others could see.
 certificate() {
     mkdir -p "$state"
-    local file=$state/live.pem said public
-    grep -v '^[[:space:]]*$' >"$file.partial" || fail "there is no certificate on stdin"
-    public=$(openssl x509 -in "$file.partial" -noout -pubkey 2>/dev/null) || fail "there is no certificate (PEM) on stdin"
-    [ "$public" = "$(openssl pkey -in "$file.partial" -pubout 2>/dev/null)" ] ||
-        fail "the certificate's key is not on stdin (PEM, after the certificate)"
-    sync "$file.partial"
-    mv "$file.partial" "$file"
-    sync "$state"
-    # Where HAProxy does not run it counts from its start.
-    { : 3<>"/dev/tcp/127.0.0.1/$control"; } 2>/dev/null || return 0
-    said=$(ask "$control" "set ssl cert $file <<"$'\n'"$(cat "$file")"$'\n')
-    said+=$(ask "$control" "commit ssl cert $file")
-    case $said in *Success!*) ;; *) fail "the certificate was not taken: $said" ;; esac
+    rm -f "$live.before"
+    grep -v '^[[:space:]]*$' >"$live.partial" || fail "there is no certificate"
+    check_pair "$live.partial"
+    if ! cmp -s "$live.partial" "$live"; then
+        if [ -e "$live" ]; then cp "$live" "$live.before"; fi
+        sync "$live.partial"
+        mv "$live.partial" "$live"
+        sync "$state"
+    fi
+    if ! (put_live); then
+        if [ -e "$live.before" ]; then mv "$live.before" "$live"; fi
+        exit 1
+    fi
+    rm -f "$live.partial" "$live.before"
+    redirect
+}
+
+check_pair() {
+    local public
+    public=$(openssl x509 -in "$1" -noout -pubkey 2>/dev/null) || fail "there is no certificate in PEM"
+    [ "$public" = "$(openssl pkey -in "$1" -pubout 2>/dev/null)" ] || fail "the key (PEM) is missing, or is another certificate's"
+}
+
+# What HAProxy has is compared, not what the file was: whoever wrote that may have ended before HAProxy knew.
+put_live() {
+    local said wanted
+    is_running || return 0 # it counts from HAProxy's start
+    wanted=$(openssl x509 -in "$live" -noout -fingerprint -sha1 | cut -d= -f2 | tr -d :)
+    if ask "show ssl cert $live" | grep -qi "^SHA1 FingerPrint: $wanted$"; then
+        is_accepted || note_accepted
+        return 0
+    fi
+    said=$(ask "set ssl cert $live <<"$'\n'"$(cat "$live")"$'\n')
+    said+=$(ask "commit ssl cert $live")
+    case $said in
+    *Success!*) note_accepted ;;
+    *)
+        ask "abort ssl cert $live" >/dev/null
+        fail "HAProxy refused the certificate: $said"
+        ;;
+    esac
+}
+
+# Set again each time, so that it is right after a restart or an interruption, too.
+redirect() {
+    local now
+    now=$(judge_certificate)
+    [ "$now" = "$(certified)" ] || store "$(traffic)" "$(maintenance)" "$now"
+    is_running || return 0
+    ask "experimental-mode on; set var proc.certified str($now)" >/dev/null
+}
+
+# Both words come from an ACME server, and end in a line of commands.
+challenge() {
+    local token=$1 answer=$2 said
+    if [[ ! $token =~ ^[A-Za-z0-9_-]+$ || ! $answer =~ ^[A-Za-z0-9_.-]*$ ]]; then fail "that is no token of ACME"; fi
+    if [ -n "$answer" ]; then
+        said=$(ask "add map virt@acme $token $answer")
+    else
+        said=$(ask "del map virt@acme $token")
+    fi
+    [[ ! $said =~ [^[:space:]] ]] || fail "HAProxy refused the challenge: $said"
 }
 
 reload() {
     local said
-    said=$(ask "$master" reload)
+    said=$(ask_master reload)
     case $said in Success=1*) ;; *) fail "the configuration was not taken: $said" ;; esac
 }
 
@@ -177,6 +272,9 @@ case "${1:-} ${2:-}" in
 "maintenance on" | "maintenance off") alone maintain "$2" ;;
 "show ") show ;;
 "certificate ") alone certificate ;;
+"redirect ") alone redirect ;;
+"expiry ") expiry ;;
+"challenge "?*) challenge "$2" "${3:-}" ;;
 "reload ") alone reload ;;
 *) usage ;;
 esac

@@ -20,6 +20,8 @@ description:
   - C(error) is compose's line about a definition or .env it cannot read, without the value it stumbled over.
   - C(problems) names the values with which no stack can start, and what is allowed; no secret is in it.
   - C(has_edge) says whether the definition has that service.
+  - C(tls) says whether the edge is to answer over TLS; C(tls_files) are the operator's certificate and key.
+  - C(tls_has_ipv4) says whether TLS_DOMAIN has an IPv4 address, which TradingView needs; null if unknown.
   - C(password) is C(set), or C(default) where POSTGRES_PASSWORD is absent or empty.
 options:
   project_dir: {type: path, required: true, description: "Folder of .env, and of what the definition names."}
@@ -35,6 +37,9 @@ options:
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # where compose publishes a port that names no address
 REACHED = (EVERYWHERE, "127.0.0.1")
 HIGHEST_PORT = 65535
+HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
+LOOKUP_SECONDS = 3
+NOT_FOUND = 2  # how getent says that there is no such address
 TLS_PORT = 443  # where TLS is served unless .env says otherwise
 ASSIGNED_PORT = re.compile(
     r"^[ \t]*(?:export[ \t]+)?(SERVER_PORT|PROMETHEUS_PORT|TLS_PORT)[ \t]*="
@@ -83,6 +88,24 @@ def written_ports(text: str) -> dict[str, str]:
     return {name: port for name, port in ports.items() if port and "$" not in port}
 
 
+def has_tls(environment: dict[str, str]) -> bool:
+    """Whether the edge is to answer over TLS. Pure."""
+    return bool(environment.get("TLS_CERT_FILE") or environment.get("TLS_DOMAIN"))
+
+
+def has_ipv4(name: str) -> bool | None:
+    """Whether a host name has an IPv4 address; None where that is not known within 3 s."""
+    if not HOST_NAME.fullmatch(name):
+        return None
+    try:
+        done = subprocess.run(
+            ["getent", "ahostsv4", name], capture_output=True, check=False, timeout=LOOKUP_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {0: True, NOT_FOUND: False}.get(done.returncode)
+
+
 def published_ports(config: dict[str, Any], app: str, database: str, edge: str) -> list[dict[str, str]]:
     """Return name, address and port of all that the stack publishes, as written; TLS where it is on."""
     found = [
@@ -95,7 +118,7 @@ def published_ports(config: dict[str, Any], app: str, database: str, edge: str) 
         for port in config["services"].get(name, {}).get("ports", [])
     ]
     environment = config["services"][app].get("environment", {})
-    if environment.get("TLS_CERT_FILE") and "TLS_PORT" not in {one["name"] for one in found}:
+    if has_tls(environment) and "TLS_PORT" not in {one["name"] for one in found}:
         tls = str(environment.get("TLS_PORT") or TLS_PORT)
         found.append({"name": "TLS_PORT", "address": EVERYWHERE, "port": tls})
     return found
@@ -155,8 +178,11 @@ def settings_of(config: dict[str, Any], app: str, database: str, edge: str, proj
         "webhook_secret": bool(environment.get("WEBHOOK_SECRET")),
         "admin_token": bool(environment.get("ADMIN_TOKEN")),
         "destination": bool(environment.get("DEST_WEBHOOK_URL")),
-        "tls": bool(environment.get("TLS_CERT_FILE")),
-        "tls_files": [environment.get(name, "") for name in ("TLS_CERT_FILE", "TLS_KEY_FILE")],
+        "tls": has_tls(environment),
+        "tls_files": [
+            environment[name] for name in ("TLS_CERT_FILE", "TLS_KEY_FILE") if environment.get(name)
+        ],
+        "tls_domain": environment.get("TLS_DOMAIN", ""),
         "server_port": port_of(values, "SERVER_PORT"),
         "operations_port": port_of(values, "PROMETHEUS_PORT"),
         "has_edge": edge in config["services"],
@@ -210,6 +236,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         return {"changed": False, "definition": {"error": error, "problems": port_problems(written)}}
     config = json.loads(done.stdout)
     settings = settings_of(config, *(params[name] for name in ("app", "database", "edge", "project")))
+    settings["tls_has_ipv4"] = has_ipv4(settings["tls_domain"])
     return {"changed": False, "definition": {"error": "", **settings}}
 
 

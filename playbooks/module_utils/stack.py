@@ -16,6 +16,8 @@ COMPOSE = "com.docker.compose."
 OWN = "trading-signal-processor."
 ADOPTED = ".run/adopted-volume"
 UNKNOWN = "something without a checkout"
+# Of /health that does not answer. `certificate` is its check of that name: status, reason, days_left, domain.
+UNKNOWN_HEALTH: dict[str, Any] = {"status": "unhealthy", "version": "", "certificate": {}, "code": 0}
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is asked without a proxy
 
 
@@ -82,7 +84,7 @@ def health_of(containers: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Ask for /health as clients do."""
     port = public_port(containers)
     if port is None:
-        return {"status": "absent", "version": "", "code": 0}
+        return {**UNKNOWN_HEALTH, "status": "absent"}
     url = f"http://127.0.0.1:{port}/health"
     try:
         with DIRECT.open(url, timeout=3) as answer:
@@ -90,12 +92,18 @@ def health_of(containers: dict[str, dict[str, Any]]) -> dict[str, Any]:
     except urllib.error.HTTPError as error:
         code, body = error.code, error.read()
     except OSError:
-        return {"status": "unhealthy", "version": "", "code": 0}
+        return UNKNOWN_HEALTH
     try:
         document = json.loads(body)
-        return {"status": str(document["status"]), "version": str(document["version"]), "code": code}
-    except (ValueError, KeyError, TypeError):
-        return {"status": "unhealthy", "version": "", "code": code}
+        certificate = (document.get("checks") or {}).get("certificate") or {}  # none from an earlier version
+        found = {
+            "status": str(document["status"]),
+            "version": str(document["version"]),
+            "certificate": dict(certificate),
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found = UNKNOWN_HEALTH
+    return {**found, "code": code}
 
 
 def is_in_maintenance(container: dict[str, Any], health: dict[str, Any]) -> bool:

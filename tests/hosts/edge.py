@@ -22,18 +22,27 @@ IMAGE = Path(__file__).resolve().parents[2] / "images" / "edge"
 SCRIPT = IMAGE / "edge.sh"
 LOG = "edge.log"
 START_SECONDS = 30.0  # generous: a machine that is busy
-# HAProxy and the libraries that it is linked with, its C library included: it runs on any older Debian.
+# HAProxy, its socket client, the ACME client, a server for that, and the libraries that they are linked with,
+# their C library included: they run on any older Debian.
 _PACKAGES = (
-    *("haproxy", "libc6", "libcrypt1", "libgcc-s1", "libjemalloc2", "liblua5.4-0"),
-    *("libopentracing-c-wrapper0t64", "libopentracing1", "libpcre2-8-0", "libssl3t64", "libstdc++6"),
-    *("libzstd1", "zlib1g"),
+    *("haproxy", "socat", "uacme", "pebble"),
+    *("libbrotli1", "libc6", "libcom-err2", "libcrypt1", "libcurl3t64-gnutls", "libev4t64", "libffi8"),
+    *("libgcc-s1", "libgmp10", "libgnutls30t64", "libgssapi-krb5-2", "libhogweed6t64", "libidn2-0"),
+    *("libjemalloc2", "libk5crypto3", "libkeyutils1", "libkrb5-3", "libkrb5support0", "libldap2"),
+    *("liblua5.4-0", "libnettle8t64", "libnghttp2-14", "libnghttp3-9", "libngtcp2-16"),
+    *("libngtcp2-crypto-gnutls8", "libopentracing-c-wrapper0t64", "libopentracing1", "libp11-kit0"),
+    *("libpcre2-8-0", "libpsl5t64", "librtmp1", "libsasl2-2", "libssh2-1t64", "libssl3t64"),
+    *("libstdc++6", "libtasn1-6", "libunistring5", "libwrap0", "libzstd1", "zlib1g"),
 )
+_LINKED = ("sbin/haproxy", "bin/socat", "bin/uacme")
+_STATIC = ("bin/pebble", "bin/pebble-challtestsrv")
 
 
 def unpack_haproxy(folder: Path) -> Path:
-    """Unpack the packages into `folder`; a folder for PATH with a `haproxy` that runs from there.
+    """Unpack the packages into `folder`; a folder for PATH with programs that run from there.
 
-    Nothing is installed: that would start a proxy on this machine, now and after each boot.
+    Nothing is installed: that would start a proxy on this machine, now and after each boot. The image's
+    commands `edge` and `acme` are there too.
 
     Raises:
         CommandFailedError: apt does not know Debian 13's packages.
@@ -46,11 +55,17 @@ def unpack_haproxy(folder: Path) -> Path:
     (loader,) = libraries.glob("ld-linux*.so.*")
     programs = folder / "bin"
     programs.mkdir()
-    # HAProxy starts itself again by its first argument, with each reload.
-    (programs / "haproxy").write_text(
-        f'#!/bin/sh\nexec {loader} --argv0 "$0" --library-path {libraries} {folder}/usr/sbin/haproxy "$@"\n'
-    )
-    (programs / "haproxy").chmod(0o755)
+    for path in _LINKED:
+        program = programs / Path(path).name
+        # HAProxy starts itself again by its first argument, with each reload.
+        program.write_text(
+            f'#!/bin/sh\nexec {loader} --argv0 "$0" --library-path {libraries} {folder}/usr/{path} "$@"\n'
+        )
+        program.chmod(0o755)
+    for path in _STATIC:
+        (programs / Path(path).name).symlink_to(folder / "usr" / path)
+    for name in ("edge", "acme"):
+        (programs / name).symlink_to(IMAGE / f"{name}.sh")
     return programs
 
 
@@ -80,7 +95,7 @@ class Edge:
 
 def make_edge(programs: Path, folder: Path, *, app: str, standin: str, **variables: str) -> Edge:
     """An edge for these two servers (`host:port`), not started; `variables` go into its environment."""
-    port, tls_port, control, master, hold = (free_port() for _ in range(5))
+    port, tls_port, master, hold = (free_port() for _ in range(4))
     state = folder / "edge-state"
     state.mkdir(exist_ok=True)
     environment = {
@@ -89,7 +104,7 @@ def make_edge(programs: Path, folder: Path, *, app: str, standin: str, **variabl
         "EDGE_STATE": str(state),
         "EDGE_HTTP": f"127.0.0.1:{port}",
         "EDGE_HTTPS": f"127.0.0.1:{tls_port}",
-        "EDGE_CONTROL_PORT": str(control),
+        "EDGE_CONTROL": str(folder / "control"),  # a socket's address has room for 107 bytes
         "EDGE_MASTER_PORT": str(master),
         "EDGE_HOLD_PORT": str(hold),
         "EDGE_APP": app,

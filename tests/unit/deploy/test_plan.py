@@ -21,6 +21,7 @@ RUNS = {
     "postgres": {"name": "trading-db", "state": "running", "version": ""},
     "edge": {"name": "trading-edge", "state": "running", "version": ""},
 }
+ACME = {"acme": {"name": "trading-acme", "state": "running", "version": ""}}
 BASES = [
     "python registry python:3.13-slim",
     "postgres registry postgres:15-alpine",
@@ -107,6 +108,14 @@ UNKNOWN: dict[str, Any] = {
         ),
         ("quick", {"changed": {"edge": "definition"}}, "Edge", "Image, App container, Record"),
         ("quick", {"changed": {"edge": "image"}}, "Edge", "Image, App container, Record"),
+        (
+            "quick",
+            {"has_acme": True, "changed": {"acme": "absent"}},
+            "Certificate",
+            "Image, App container, Record",
+        ),
+        ("quick", {"has_acme": True}, "", "Image, App container, Record"),
+        ("quick", {"containers": RUNS | ACME}, "Certificate", "Image, App container, Record"),
         (
             "quick",
             {"changed": {"trading-signal-processor": "definition"}},
@@ -271,6 +280,20 @@ def test_a_plan_says_what_changes(flow: str, given: dict[str, Any], yes: str, de
         ("quick", "Edge", {"changed": {"edge": "image"}}, "its image changed: nobody answers for up to 1 s"),
         ("quick", "Edge", {"containers": WITHOUT_EDGE}, "takes over the port of the app"),
         ("quick", "Edge", {"base_images": [*BASES[:2], BASES[2] + " changed"]}, "its image changes"),
+        ("quick", "Certificate", {}, "TLS is off"),
+        ("quick", "Certificate", {"containers": RUNS | ACME}, "TLS is off: the service acme goes"),
+        (
+            "quick",
+            "Certificate",
+            {"has_acme": True, "containers": RUNS | ACME, "changed": {"acme": "definition"}},
+            "the service acme is started: its definition or a setting in .env changed",
+        ),
+        (
+            "quick",
+            "Certificate",
+            {"has_acme": True, "base_images": [*BASES[:2], BASES[2] + " changed"]},
+            "the service acme is started: its image changes",
+        ),
         ("quick", "Stand-in", {"replace_app": True}, "must get healthy beside the one that serves"),
         ("quick", "Stand-in", {"changed": {"edge": "image"}, "seen": {}}, "must get healthy"),
         ("site", "Stand-in", {**NOTHING, "replace_app": True}, "no app runs"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ def test_what_env_example_says_is_right() -> None:
     assert problems(TLS_PORT="443") == []
     assert problems(TLS_PORT="443", TLS_CERT_FILE="config/tls/cert.pem") == []
     assert problems(TLS_CERT_FILE="config/tls/cert.pem") == []
+    assert problems(TLS_DOMAIN="alerts.example.com") == []
     assert problems("8080", address="127.0.0.1") == []
 
 
@@ -57,6 +59,7 @@ def test_what_env_example_says_is_right() -> None:
         ({"server": "8008"}, ["SERVER_PORT", "PROMETHEUS_PORT", "8008"]),
         ({"metrics": "80"}, ["SERVER_PORT", "PROMETHEUS_PORT", "80"]),
         ({"server": "5432"}, ["SERVER_PORT", "the port 5432 of db"]),
+        ({"server": "443", "TLS_DOMAIN": "alerts.example.com"}, ["SERVER_PORT", "TLS_PORT", "443"]),
         ({"server": "443", "TLS_CERT_FILE": "c"}, ["SERVER_PORT", "TLS_PORT", "443"]),
         ({"TLS_PORT": "8008", "TLS_CERT_FILE": "c"}, ["TLS_PORT", "PROMETHEUS_PORT"]),
         ({"server": "8080-8081"}, ["SERVER_PORT", "8080-8081", "1 to 65535"]),
@@ -74,6 +77,27 @@ def test_a_value_that_cannot_work_is_named(values: dict[str, str], named: list[s
     found = problems(**values)
     assert len(found) == 1
     assert all(word in found[0] for word in named)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("localhost", True), ("name.invalid", False), ("", None), ("a b", None), ("-s", None), ("--help", None)],
+)
+def test_whether_a_name_has_an_ipv4_address(name: str, *, expected: bool | None) -> None:
+    """`invalid` is a domain that never exists; without any name server that is not known."""
+    found = load("definition_facts").has_ipv4(name)
+    assert found is expected or (name == "name.invalid" and found is None)
+
+
+def test_a_name_server_that_does_not_answer_costs_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    definition_facts = load("definition_facts")
+
+    def hang(argv: list[str], *, timeout: float, **_: object) -> None:
+        assert timeout == 3
+        raise subprocess.TimeoutExpired(argv, timeout)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert definition_facts.has_ipv4("alerts.example.com") is None
 
 
 def test_a_tls_port_that_is_not_served_may_be_another_ones() -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -199,12 +199,13 @@ def test_the_holder_of_a_port_is_named() -> None:
 class Health(BaseHTTPRequestHandler):
     version = "new"
     asked = 0
+    more: ClassVar[dict[str, Any]] = {}
 
     def do_GET(self) -> None:
         Health.asked += 1
         self.send_response(200 if self.path == "/health" else 404)
         self.end_headers()
-        self.wfile.write(json.dumps({"status": "healthy", "version": self.version}).encode())
+        self.wfile.write(json.dumps({"status": "healthy", "version": self.version, **self.more}).encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -250,6 +251,37 @@ def test_clients_ask_the_edge_and_an_app_that_has_none(
     containers: dict[str, dict[str, Any]], port: int | None
 ) -> None:
     assert load("ansible.module_utils.stack").public_port(containers) == port
+
+
+CERTIFICATE = {"status": "ok", "days_left": 61, "domain": "alerts.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("more", "certificate"),
+    [
+        ({"checks": {"certificate": CERTIFICATE}}, CERTIFICATE),
+        ({}, {}),  # of a version before
+        ({"checks": {}}, {}),
+        ({"checks": None}, {}),
+    ],
+)
+def test_what_is_known_of_the_certificate(
+    health_url: str, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], certificate: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(Health, "more", more)
+    port = int(health_url.split(":")[2].partition("/")[0])
+    found = load("ansible.module_utils.stack").health_of({"edge": container(p8080=port)})
+    assert found == {"status": "healthy", "version": "new", "code": 200, "certificate": certificate}
+
+
+def test_a_health_answer_of_another_kind_says_nothing(
+    health_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Health, "more", {"checks": [1]})
+    port = int(health_url.split(":")[2].partition("/")[0])
+    stack = load("ansible.module_utils.stack")
+    assert stack.health_of({"edge": container(p8080=port)}) == {**stack.UNKNOWN_HEALTH, "code": 200}
+    assert stack.health_of({}) == {**stack.UNKNOWN_HEALTH, "status": "absent"}
 
 
 def test_migrations_are_those_of_the_tree_that_is_deployed_and_may_be_unknown(checkout: Path) -> None:

@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import ConfigurationError
 from app.ops import operations_port
 from app.settings import Settings
 from app.web.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
 
@@ -34,31 +32,6 @@ async def hello(scope: Scope, _receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": scope["scheme"].encode()})
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    files = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-            ),
-            *("-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-out", files[0], "-keyout", files[1]),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return files
 
 
 def free_port() -> int:
@@ -153,17 +126,3 @@ def test_a_failed_start_is_logged_without_the_exceptions_text() -> None:
     assert failed["event"] == "the application could not start or end in order"
     assert failed["exception"].endswith("ValueError")
     assert "in lifespan" in failed["exception"]
-
-
-def test_a_certificate_that_cannot_be_used_stops_the_start(
-    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", DATABASE)
-    monkeypatch.setenv("TLS_CERT_FILE", str(certificate[0]))
-    with pytest.raises(ConfigurationError, match="TLS_KEY_FILE is not set"):
-        Settings.from_environment()
-    monkeypatch.setenv("TLS_KEY_FILE", str(tmp_path / "nothing.pem"))
-    with pytest.raises(ConfigurationError, match="No such file"):
-        Settings.from_environment()
-    monkeypatch.setenv("TLS_KEY_FILE", str(certificate[1]))
-    assert Settings.from_environment().tls_key_file == certificate[1]
