@@ -3,11 +3,12 @@
 #
 #   acme run      until the container ends: keep what TLS_CERT_FILE and TLS_KEY_FILE hold live, or else obtain and renew a
 #                 certificate for TLS_DOMAIN from the ACME server TLS_ACME_URL; say in a file how that goes
+#   acme follow   put what TLS_CERT_FILE and TLS_KEY_FILE hold live once, also for an edge that does not run yet
 #   acme renew    ask the ACME server once, if the certificate is due; why it failed is on stdout
 #   acme begin|done|failed TYPE NAME TOKEN ANSWER    a step of a challenge, as uacme says it
 #
-# Exit codes: 0 done, 1 (renew) not due, 2 usage or failed. `run` is root, to read files that only their owner can read; all else
-# is done as the edge's user.
+# Exit codes: 0 done, 1 (renew) not due, 2 usage or failed. `run` and `follow` are root, to read files that only their owner can
+# read; all else is done as the edge's user.
 set -uo pipefail
 umask 077
 
@@ -25,7 +26,7 @@ folder=$state/acme/$(sha256sum <<<"$url" | cut -c1-12)
 certificate=$folder/$domain/cert.pem
 key=$folder/private/$domain/key.pem
 
-usage() { sed -n '2,8p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage() { sed -n '2,9p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 as_edge() { if [ -n "$user" ]; then setpriv --reuid="$user" --regid="$user" --clear-groups -- "$@"; else "$@"; fi; }
 
@@ -100,6 +101,15 @@ follow() {
         problem="$1 with $2: ${said#edge: }"
 }
 
+follow_once() {
+    local problem=""
+    follow "${TLS_CERT_FILE:-}" "${TLS_KEY_FILE:-}"
+    if [ -n "$problem" ]; then
+        echo "acme: $problem" >&2
+        exit 2
+    fi
+}
+
 # What the application shows (docs/architecture.md); `not_after` is null while there is no certificate for TLS_DOMAIN.
 write_report() {
     local not_after now line
@@ -163,6 +173,7 @@ challenge() {
 
 case "${1:-}/$#" in
 run/1) run ;;
+follow/1) follow_once ;;
 renew/1) renew ;;
 begin/5 | done/5 | failed/5) challenge "$@" ;;
 *) usage ;;

@@ -25,6 +25,7 @@ live=$state/live.pem
 placeholder="no certificate yet"
 TLS_DOMAIN=${TLS_DOMAIN:-}
 export TLS_DOMAIN=${TLS_DOMAIN,,}
+export TRUSTED_PROXIES=${TRUSTED_PROXIES:-}
 
 usage() { sed -n '2,16p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
@@ -117,6 +118,17 @@ note_accepted() { sha256sum <"$live" >"$live.accepted"; }
 
 is_accepted() { [ "$(cat "$live.accepted" 2>/dev/null)" = "$(sha256sum <"$live")" ]; }
 
+# The addresses of TRUSTED_PROXIES with blanks between, as haproxy.cfg wants them; `*` is every address.
+trusted() {
+    local word words found=""
+    read -ra words <<<"${TRUSTED_PROXIES//,/ }"
+    for word in "${words[@]}"; do
+        [ "$word" != "*" ] || word="0.0.0.0/0 ::/0"
+        found+="${found:+ }$word"
+    done
+    echo "$found"
+}
+
 start() {
     local files=(-f "$state/state.cfg" -f "$folder/haproxy.cfg")
     mkdir -p "$state"
@@ -124,6 +136,14 @@ start() {
     # Fails open: what cannot be read sends requests to the app.
     store "$(traffic)" "$(maintenance)" "$(judge_certificate)"
     if [ "${TLS_PORT:-443}" != 443 ]; then export EDGE_TLS_SUFFIX=":$TLS_PORT"; fi
+    # Fails closed for proxies, open for alerts: a word that is no address ends the trust in all proxies, and not the service.
+    TRUSTED_PROXIES=$(trusted)
+    if [ -n "$TRUSTED_PROXIES" ] && ! haproxy -c -q "${files[@]}" >/dev/null 2>&1; then
+        if TRUSTED_PROXIES="" haproxy -c -q "${files[@]}" >/dev/null 2>&1; then
+            echo "edge: TRUSTED_PROXIES must be addresses and networks: no proxy is trusted" >&2
+            TRUSTED_PROXIES=""
+        fi
+    fi
     # Fails open: without a certificate that HAProxy accepts port 80 is served all the same.
     if ! is_accepted && ! haproxy -c -q "${files[@]}" >/dev/null 2>&1; then
         mv "$live" "$live.refused"

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import tempfile
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -133,6 +134,24 @@ def address_problems(ports: list[dict[str, str]]) -> list[str]:
     ]
 
 
+def is_network(word: str) -> bool:
+    """Whether the edge reads a word as an address or a network; `*` is every address. Pure."""
+    try:
+        ip_network(word, strict=False)
+    except ValueError:
+        return word == "*"
+    return "%" not in word
+
+
+def proxy_problems(text: str) -> list[str]:
+    """Say which words of TRUSTED_PROXIES are no address: the edge would trust no proxy at all. Pure."""
+    return [
+        f"TRUSTED_PROXIES (or FORWARDED_ALLOW_IPS) must be IP addresses and networks (one is {word!r})"
+        for word in text.replace(",", " ").split()
+        if not is_network(word)
+    ]
+
+
 def database_url(text: str) -> tuple[SplitResult, list[str]]:
     """Return the parts of DATABASE_URL and why it cannot be read; no message shows its password."""
     try:
@@ -161,12 +180,14 @@ def settings_of(config: dict[str, Any], app: str, database: str, edge: str, proj
     url, problems = database_url(environment.get("DATABASE_URL", ""))
     ports = published_ports(config, app, database, edge)
     values = {one["name"]: one["port"] for one in ports}
+    proxies = config["services"].get(edge, {}).get("environment", {}).get("TRUSTED_PROXIES") or ""
     if (tls_port := environment.get("TLS_PORT")) and "TLS_PORT" not in values:
         problems += filter(None, [port_problem("TLS_PORT", tls_port)])  # it counts as soon as TLS is on
     return {
         "problems": [
             *port_problems(values),
             *address_problems(ports),
+            *proxy_problems(proxies),
             *problems,
             *reserved(config, app, project),
         ],

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from tests.hosts.docker import Result
     from tests.hosts.edge import Edge
 
 PAGE = {"Host": DOMAIN, "Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -252,6 +253,29 @@ async def test_the_operators_own_files_are_followed(edge: Edge, app: Backend, tm
             assert await serial_of(edge, renewed[0].read_text())
 
 
+async def test_an_edge_that_starts_has_the_operators_own_certificate(
+    haproxy: Path, tmp_path: Path, app: Backend
+) -> None:
+    """No client of a version that served TLS itself meets a placeholder when the edge takes over."""
+    made = edges.make_edge(haproxy, tmp_path, app=app.address, standin="127.0.0.1:1")
+    certificate, key = make_pair(tmp_path, "mine")
+    certificate.write_bytes(certificate.read_bytes().rstrip())  # an editor may leave out the last line's end
+
+    def follow() -> Result:
+        files = {"TLS_CERT_FILE": str(certificate), "TLS_KEY_FILE": str(key), "ACME_USER": ""}
+        return call([str(edges.IMAGE / "acme.sh"), "follow"], environment=made.environment | files)
+
+    content = key.read_bytes()
+    key.unlink()
+    assert (missed := follow()).code == 2
+    assert missed.stderr == f"acme: {key} cannot be read\n"
+    key.write_bytes(content)
+    follow().require()
+    async with started(app):
+        with edges.running(made):
+            assert await serial_of(made, certificate.read_text()) is not None
+
+
 def test_which_certificate_counts(edge: Edge, tmp_path: Path) -> None:
     """Not the placeholder, not one for another name; pages are redirected while it has not ended."""
     shown = [edge.run("expiry").require().stdout]
@@ -353,7 +377,7 @@ async def test_a_certificate_that_haproxy_refuses_costs_neither_port(
 
 async def test_a_setting_that_is_wrong_does_not_cost_the_certificate(haproxy: Path, tmp_path: Path) -> None:
     made = edges.make_edge(
-        haproxy, tmp_path, app="127.0.0.1:1", standin="127.0.0.1:1", TRUSTED_PROXIES="nobody!"
+        haproxy, tmp_path, app="127.0.0.1:1", standin="127.0.0.1:1", EDGE_RESOLVER="nobody!"
     )
     made.run("certificate", stdin=pem_of(make_pair(tmp_path, "good"))).require()
     before = (made.state / "live.pem").read_bytes()
@@ -398,6 +422,6 @@ async def test_a_report_is_json_whatever_the_settings_are(edge: Edge, tmp_path: 
 
 
 def test_what_is_no_command_of_the_service_is_explained(edge: Edge) -> None:
-    for words in ((), ("renew", "now"), ("begin", "http-01"), ("stop",)):
+    for words in ((), ("renew", "now"), ("follow", "it"), ("begin", "http-01"), ("stop",)):
         refused = call([str(edges.IMAGE / "acme.sh"), *words], environment=edge.environment)
         assert (refused.code, "acme run" in refused.stderr) == (2, True)

@@ -31,11 +31,15 @@ def app() -> Backend:
 
 
 @pytest.fixture
-async def edge(haproxy: Path, tmp_path: Path, app: Backend) -> AsyncIterator[Edge]:
-    """An edge with its app, which is started. 127.0.0.9 is a proxy that is believed."""
-    made = edges.make_edge(
-        haproxy, tmp_path, app=app.address, standin="127.0.0.1:1", TRUSTED_PROXIES="127.0.0.9 10.1.0.0/16"
-    )
+def proxies() -> str:
+    """TRUSTED_PROXIES: 127.0.0.9 is a proxy that is believed."""
+    return "127.0.0.9 10.1.0.0/16"
+
+
+@pytest.fixture
+async def edge(haproxy: Path, tmp_path: Path, app: Backend, proxies: str) -> AsyncIterator[Edge]:
+    """An edge with its app, which is started."""
+    made = edges.make_edge(haproxy, tmp_path, app=app.address, standin="127.0.0.1:1", TRUSTED_PROXIES=proxies)
     async with started(app):
         yield made
 
@@ -236,6 +240,28 @@ async def test_a_proxy_that_is_named_is_believed(
         assert answer.status == 202
     found = {name: value for name, value in app.passed[0].headers.items() if "forwarded" in name}
     assert found == {"x-forwarded-for": address, "x-forwarded-proto": scheme}
+
+
+@pytest.mark.parametrize(
+    ("proxies", "address"),
+    [
+        ("10.1.0.0/16,127.0.0.9", "203.0.113.7"),  # as uvicorn's FORWARDED_ALLOW_IPS has them
+        ("*", "203.0.113.7"),
+        ("10.1.0.0/16 ,, ", "127.0.0.9"),
+        ("127.0.0.9 nobody!", "127.0.0.9"),
+        ("127.0.0.9 localhost", "127.0.0.9"),  # a name server could say anything, or nothing
+    ],
+)
+async def test_other_ways_to_name_proxies(edge: Edge, app: Backend, address: str) -> None:
+    """A word that is no address ends the trust in all of them, and no alert is lost."""
+    connector = aiohttp.TCPConnector(local_addr=("127.0.0.9", 0))
+    said = {"X-Forwarded-For": "203.0.113.7"}
+    async with (
+        aiohttp.ClientSession(connector=connector) as http,
+        http.post(f"{edge.url}/webhook/in", data=b"{}", headers=said) as answer,
+    ):
+        assert answer.status == 202
+    assert app.passed[0].headers["x-forwarded-for"] == address
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,13 @@ URL = "postgresql+asyncpg://postgres:hunter2@postgres:5432/trading_signals"
 
 
 def problems(
-    server: str = "80", metrics: str = "8008", *, address: str = "", name: str = "stack", **environment: str
+    server: str = "80",
+    metrics: str = "8008",
+    *,
+    address: str = "",
+    name: str = "stack",
+    proxies: str = "",
+    **environment: str,
 ) -> list[str]:
     """What is wrong with a definition as compose resolves it."""
     ports: list[dict[str, Any]] = [
@@ -32,7 +38,7 @@ def problems(
                 "environment": {"DATABASE_URL": URL, **environment},
                 "ports": [{"target": 8008, "published": metrics, "host_ip": "127.0.0.1"}],
             },
-            "edge": {"ports": ports},
+            "edge": {"ports": ports, "environment": {"TRUSTED_PROXIES": proxies}},
             "db": {
                 "environment": {"POSTGRES_PASSWORD": "hunter2"},
                 "ports": [{"target": 5432, "published": "5432", "host_ip": "127.0.0.1"}],
@@ -51,6 +57,8 @@ def test_what_env_example_says_is_right() -> None:
     assert problems(TLS_CERT_FILE="config/tls/cert.pem") == []
     assert problems(TLS_DOMAIN="alerts.example.com") == []
     assert problems("8080", address="127.0.0.1") == []
+    for proxies in ("*", "10.0.0.5 192.168.7.0/24", "127.0.0.1,172.18.0.1", "10.0.0.5/8, ::1 2001:db8::/32"):
+        assert problems(proxies=proxies) == []
 
 
 @pytest.mark.parametrize(
@@ -70,6 +78,9 @@ def test_what_env_example_says_is_right() -> None:
         ({"DATABASE_URL": "postgresql://postgres:hun[ter2@postgres/x"}, ["DATABASE_URL"]),
         ({"DATABASE_URL": "postgresql://postgres:hunter2@postgres:54x/x"}, ["DATABASE_URL"]),
         ({"APP_VERSION": "7"}, ["APP_VERSION"]),
+        ({"proxies": "10.0.0.5 proxy.example.com"}, ["TRUSTED_PROXIES", "proxy.example.com"]),
+        ({"proxies": "127.0.0.1,10.0.0.0/33"}, ["TRUSTED_PROXIES", "10.0.0.0/33"]),
+        ({"proxies": "fe80::1%eth0"}, ["TRUSTED_PROXIES", "eth0"]),
         ({"name": "other"}, ["COMPOSE_PROJECT_NAME", "stack"]),
     ],
 )
