@@ -41,10 +41,15 @@ ask() {
         fail "HAProxy does not answer"
 }
 
-# What HAProxy's master answers to one command. It does not close the connection; an empty line ends the answer.
+# What HAProxy's master answers to one command. It does not close the connection; an empty line ends the answer. When a worker
+# has started, the master executes itself again and does not listen for a moment.
 ask_master() {
-    local line
-    { exec 3<>"/dev/tcp/127.0.0.1/$master"; } 2>/dev/null || fail "HAProxy does not answer"
+    local line tries
+    for ((tries = 0; ; tries++)); do
+        if { exec 3<>"/dev/tcp/127.0.0.1/$master"; } 2>/dev/null; then break; fi
+        if ((tries >= 50)) || ! is_running; then fail "HAProxy does not answer"; fi
+        sleep 0.1
+    done
     printf '%s\n' "$1" >&3
     # A reload cuts the connection.
     while read -r -t 10 line <&3 2>/dev/null && [ -n "$line" ]; do echo "$line"; done
@@ -161,7 +166,7 @@ start() {
 # The file goes first: whatever ends this process, a restart sends requests where the flow wanted them. Ready before
 # maintenance, so that one server takes requests at every moment.
 send_to() {
-    local to=$1 other=standin backend tries said=""
+    local to=$1 other=standin backend tries old said=""
     [ "$to" = app ] || other=app
     store "$to" "$(maintenance)" "$(certified)"
     for backend in held app; do
@@ -171,7 +176,8 @@ send_to() {
     if is_ready "$other"; then fail "HAProxy still sends to $other: $said"; fi
     # A worker that a reload has replaced, and which takes no commands, keeps its connections for at most 5 s.
     for ((tries = 0; tries < 120; tries++)); do
-        [ -n "$(old_workers)" ] || return 0
+        old=$(old_workers) || fail "which workers are left is unknown"
+        [ -n "$old" ] || return 0
         sleep 0.1
     done
     fail "a worker from before a reload still sends to $other"

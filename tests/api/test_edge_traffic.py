@@ -19,6 +19,7 @@ from tests.api.backend import Backend, accept, hang_up, started
 from tests.hosts import edge as edges
 from tests.hosts.docker import call
 from tests.hosts.load import Sent, stream
+from tests.hosts.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -311,6 +312,24 @@ async def test_a_connection_from_before_a_reload_follows_the_choice(
                 async with http.get(f"{edge.url}/health") as answer:
                     assert answer.status == 202
     assert (len(app.passed), len(standin.passed)) == (1, 1)
+
+
+async def test_a_master_that_does_not_listen_for_a_moment_is_asked_again(edge: Edge) -> None:
+    """It executes itself again when a worker has started."""
+    port = free_port()
+    environment = {**edge.environment, "EDGE_MASTER_PORT": str(port)}
+    reload = asyncio.create_task(
+        asyncio.to_thread(call, [str(edges.SCRIPT), "reload"], environment=environment)
+    )
+    await asyncio.sleep(0.5)
+    assert not reload.done()
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"Success=1\n\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", port):
+        (await reload).require()
 
 
 async def test_maintenance(edge: Edge, app: Backend, http: aiohttp.ClientSession) -> None:
