@@ -139,9 +139,27 @@ class _Session:
             code = worst([code, after.verdict.code])
             for name, host in after.state.hosts.items():
                 ending.state.hosts[name].report["log"] = host.report.get("log")
+        document = {**summary.document(ending), "exit_code": int(code)}
         if self._request.json:
-            self._report.document({**summary.document(ending), "exit_code": int(code)})
+            self._report.document(document)
+        if self._request.action.changes and not self._request.check:
+            self._post(document, hosts)
         return code
+
+    def _post(self, document: dict[str, Any], hosts: list[str]) -> None:
+        """Post how the run ended where somebody wants to know. That it failed is a warning."""
+        from deploy import outside  # noqa: PLC0415 - requests costs a look at the status its speed
+
+        urls = [environment.exported().get(outside.VARIABLE, "")]
+        problems: list[str] = []
+        try:
+            extra = extra_vars.values(self._request.extra_vars)
+            urls += [self._known.text(name, outside.INVENTORY_VARIABLE, extra) for name in hosts]
+        except (inventory.InventoryError, extra_vars.ExtraVarsError):
+            problems.append(f"{outside.INVENTORY_VARIABLE} in the inventory cannot be read")
+        problems += outside.post(filter(None, urls), self._mask.tree(document))
+        for problem in problems:
+            self._report.say(f"warning: {problem}")
 
     def _flow(self, action: Action, hosts: list[str]) -> summary.Ending:
         """One playbook on `hosts`, under their locks if it changes anything; then, perhaps, what serves."""
@@ -155,9 +173,25 @@ class _Session:
         finally:
             if reserved:
                 reserved.release()
+        if action.changes and not self._request.check:
+            self._probe(state)
         return summary.Ending(
             replace(self._request, action=action), state, judged, time.monotonic() - started
         )
+
+    def _probe(self, state: RunState) -> None:
+        """Ask each stack that serves from this machine, as senders of alerts would."""
+        from deploy import outside  # noqa: PLC0415 - as above
+
+        urls = {
+            name: url
+            for name, host in state.hosts.items()
+            if host.report.get("serving")
+            for url in host.report.get("urls") or []
+            if url.endswith("/health")
+        }
+        for name, probed in outside.probe(urls).items():
+            state.hosts[name].report["probe"] = probed
 
     def _judged(self, action: Action, state: RunState, reserved: reserve.Reserve | None) -> verdict.Verdict:
         """The verdict of one playbook on the hosts of `state`, under their locks."""

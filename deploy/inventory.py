@@ -111,6 +111,11 @@ class Inventory:
         variables = {"build_on": "host", **self.variables(host), **extra}
         return self._rendered(host, "build_on", variables) == "controller"
 
+    def text(self, host: str, name: str, extra: Mapping[str, Any]) -> str:
+        """One variable of a host as text, empty where it is not set. `extra` wins."""
+        variables = {**self.variables(host), **extra}
+        return self._rendered(host, name, variables) if name in variables else ""
+
     def _rendered(self, host: str, name: str, variables: dict[str, Any]) -> str:
         """One variable of a host as its playbooks see it."""
         from ansible.errors import AnsibleError  # noqa: PLC0415

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SIGN_IN = "sign in with ADMIN_TOKEN from .env"
 # What the document of --json says of a host, as the roles reported it (docs/architecture.md).
 _REPORTED = (
-    *("version", "health", "serving", "containers", "urls", "gap_ms", "certificate_days_left"),
+    *("version", "health", "serving", "containers", "urls", "probe", "gap_ms", "certificate_days_left"),
     *("warnings", "log", "diagnosis", "diagnosis_file", "holder", "history", "unfinished"),
 )
 
@@ -205,6 +205,7 @@ def _host_lines(host: HostState, outcome: Outcome, ending: Ending) -> list[str]:
         found += [f"    {_container(one)}" for one in report.get("containers") or []]
     if outcome is Outcome.DONE and report.get("serving") and report.get("urls"):
         found += [*(f"    {url}" for url in report["urls"]), f"    {SIGN_IN}"]
+    found += [f"    {_probed(report['probe'])}"] if report.get("probe") else []
     found += [f"    {note}" for note in _notes(host)]
     found += [f"    warning: {warning}" for warning in report.get("warnings") or []]
     found += [f"    not as planned: {one}" for one in otherwise(ending, host, outcome)]
@@ -239,6 +240,14 @@ def _facts(host: HostState, outcome: Outcome) -> Iterator[str]:
         yield f"gap in service {host.report['gap_ms']} ms"
     if outcome is not Outcome.NEVER_TRIED:
         yield f"{host.seconds:.1f} s"
+
+
+def _probed(probe: dict[str, Any]) -> str:
+    """Whether the stack is reached from where run.py runs."""
+    if probe["status"] is None:
+        return f"not reached from this machine: {probe['url']}: {probe['problem']}"
+    certificate = ", its certificate is valid" if probe["url"].startswith("https:") else ""
+    return f"reached from this machine: {probe['url']} answers {probe['status']}{certificate}"
 
 
 def _container(one: dict[str, Any]) -> str:

@@ -187,7 +187,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 # What a strategy must have in the file: there is neither a variable nor a default for it.
 STRATEGY_NEEDS = tuple(key for key, value in _DEFAULTS["strategy"].items() if value is None)
 # key in the file → field of Settings that is used without it
-_FROM_ENVIRONMENT = {
+FROM_ENVIRONMENT = {
     "strategy": {"top_n": "top_n", "refresh_interval_sec": "finviz_refresh_sec"},
     "webhook": {
         "url": "dest_webhook_url",
@@ -287,7 +287,7 @@ class _Layers:
         values: dict[str, Any] = {}
         for key, default in _DEFAULTS[section].items():
             values[key] = self._take(f"{path or section}.{key}", document.get(key), default, "default")
-        for key, field in _FROM_ENVIRONMENT.get(section, {}).items():
+        for key, field in FROM_ENVIRONMENT.get(section, {}).items():
             source: Source = "env" if field in self._settings.model_fields_set else "default"
             values[key] = self._take(
                 f"{path or section}.{key}", document.get(key), getattr(self._settings, field), source

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts import reference
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FOLDERS = (
@@ -63,3 +65,14 @@ def test_sources_refer_to_no_document_elsewhere() -> None:
     tests = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__).resolve()]
     paths = [*DOCUMENTS, *SOURCES, *tests]
     assert [path for path in paths if re.search(r"\b(?:SPEC|DESIGN)\b(?!IAL)", path.read_text("utf-8"))] == []
+
+
+def test_the_reference_is_what_the_code_has() -> None:
+    """`python -m scripts.reference` writes it."""
+    assert reference.DOCUMENT.read_text("utf-8") == reference.document()
+
+
+def test_every_variable_is_explained() -> None:
+    rows = list(reference.variables(reference.EXAMPLE.read_text("utf-8")))
+    assert len(rows) > 25
+    assert [name for name, _, _, comment in rows if not comment] == []
