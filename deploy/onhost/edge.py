@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import json
 import re
@@ -20,10 +21,15 @@ DEFINITION = "trading-signal-processor.definition"  # label of a stand-in: the h
 SERVICE = "com.docker.compose.service"
 STATE = "/var/lib/edge/state.cfg"
 PUBLIC = "80/tcp"  # of the app of a version without an edge
+EDGE_PUBLIC = "8080/tcp"
 DRAIN_SECONDS = 5
+SERVING_SECONDS = 5.0  # a new edge needs less than one
 WAIT_SECONDS = 60.0
 REMOVED = frozenset({"dead", "removing"})
+_ASK_SECONDS = 3.0
 _PAUSE_SECONDS = 0.2
+_ABSENT = re.compile("no such container", re.IGNORECASE)
+_NO_FILE = re.compile("no such container|could not find the file|no such file", re.IGNORECASE)
 _STEPS = 20  # more than any order of steps has
 
 
@@ -54,16 +60,26 @@ def docker(*argv: str, timeout: float = 120) -> str:
 
 
 def inspect(name: str) -> dict[str, Any]:
-    """Return the engine's description of a container; empty if there is none."""
+    """Return the engine's description of a container; empty if there is none.
+
+    Raises EdgeError if the engine does not say: a container that it does not describe may exist.
+    """
     try:
         found = json.loads(docker("container", "inspect", name))
-    except (EdgeError, ValueError):
-        return {}
+    except EdgeError as error:
+        if _ABSENT.search(str(error)):
+            return {}
+        raise
+    except ValueError as error:
+        raise EdgeError(f"docker container inspect {name}: the output is not valid JSON") from error
     return dict(found[0]) if found else {}
 
 
-def state_of(raw: dict[str, Any]) -> Container:
-    """Return what a container is good for. Pure."""
+def state_of(raw: dict[str, Any], *, has_passed_gate: bool = False) -> Container:
+    """Return what a container is good for. Pure.
+
+    One that ended by itself and was started again is not waited for, unless it has passed its gate since.
+    """
     state = raw["State"] if raw else {}
     # A power cut may come while the engine removes one: that can only be removed.
     if not raw or state["Status"] in REMOVED:
@@ -74,8 +90,8 @@ def state_of(raw: dict[str, Any]) -> Container:
         return Container.STOPPED
     health = (state.get("Health") or {}).get("Status", "healthy")
     if health == "starting":
-        # One that ended by itself and was started again would be waited for in vain.
-        return Container.SICK if raw.get("RestartCount") else Container.STARTING
+        is_restarted = bool(raw.get("RestartCount")) and not has_passed_gate
+        return Container.SICK if is_restarted else Container.STARTING
     return Container.HEALTHY if health == "healthy" else Container.SICK
 
 
@@ -94,25 +110,39 @@ def traffic_in(text: str) -> Server:
 
 
 def stored_traffic(edge: str) -> Server:
-    """Read it from the edge's volume, also while it does not run."""
+    """Read it from the edge's volume, also while it does not run. Raises EdgeError.
+
+    Fails open: an edge that has stored nothing, or nothing legible, sends requests to the app.
+    """
     try:
         done = subprocess.run(
             ["docker", "cp", f"{edge}:{STATE}", "-"], capture_output=True, check=False, timeout=30
         )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EdgeError(f"docker cp did not end: {type(error).__name__}") from error
+    if done.returncode:
+        why = done.stderr.decode(errors="replace").strip()
+        if _NO_FILE.search(why):
+            return Server.APP
+        raise EdgeError(f"docker cp failed: {why or f'exit code {done.returncode}'}")
+    try:
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
             member = archive.extractfile(archive.next() or "")
             return traffic_in(member.read().decode(errors="replace") if member else "")
-    except (OSError, subprocess.TimeoutExpired, tarfile.TarError, KeyError):
-        return Server.APP  # an edge that never ran
+    except (tarfile.TarError, KeyError):
+        return Server.APP
 
 
-def look(wanted: Wanted | None = None) -> Seen:
-    """Return the containers as they are at this moment."""
+def look(wanted: Wanted | None = None, *, has_passed_gate: bool = False) -> Seen:
+    """Return the containers as they are at this moment. Raises EdgeError.
+
+    `has_passed_gate`: the app that runs has.
+    """
     wanted = wanted or Wanted()
     app, standin, edge = inspect(APP), inspect(STANDIN), inspect(EDGE)
     bindings = (app.get("HostConfig") or {}).get("PortBindings") or {}
     return Seen(
-        app=state_of(app),
+        app=state_of(app, has_passed_gate=has_passed_gate),
         standin=state_of(standin),
         edge=state_of(edge),
         traffic=stored_traffic(EDGE) if edge else Server.APP,
@@ -120,6 +150,53 @@ def look(wanted: Wanted | None = None) -> Seen:
         is_app_current=is_current(app, wanted, "com.docker.compose.config-hash"),
         is_standin_current=is_current(standin, wanted, DEFINITION),
     )
+
+
+def is_in_maintenance(shown: str) -> bool:
+    """Return whether `edge show` says that the edge answers instead of the app. Pure."""
+    return " maintenance=on " in f" {shown.strip()} "
+
+
+def why_not_serving(name: str, seconds: float = SERVING_SECONDS) -> str:
+    """Return why an edge that was started does not serve after so many seconds; empty as soon as it does.
+
+    It serves if its commands are answered, and a request to the published port by the app, or by the edge
+    during maintenance.
+    """
+    until = time.monotonic() + seconds
+    while why := _why_not_serving(name):
+        if time.monotonic() > until:
+            return why
+        time.sleep(_PAUSE_SECONDS)
+    return ""
+
+
+def _why_not_serving(name: str) -> str:
+    try:
+        raw = inspect(name)
+        shown = docker("exec", name, "edge", "show", timeout=_ASK_SECONDS)
+    except EdgeError as error:
+        return str(error)
+    bindings = (raw.get("HostConfig") or {}).get("PortBindings") or {}
+    for host in bindings.get(EDGE_PUBLIC) or []:
+        port = int(host["HostPort"])
+        address = host.get("HostIp") or "127.0.0.1"
+        client = http.client.HTTPConnection(
+            "127.0.0.1" if address in {"0.0.0.0", "::"} else address,  # noqa: S104  # nothing is bound to it
+            port,
+            timeout=_ASK_SECONDS,
+        )
+        try:
+            client.request("GET", "/health")
+            answer = client.getresponse()
+            status, body = answer.status, answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            return f"port {port} does not answer: {type(error).__name__}"
+        finally:
+            client.close()
+        if status >= 500 and b'"version"' not in body and not is_in_maintenance(shown):
+            return f"port {port} answers {status} instead of the app's health"
+    return ""
 
 
 def drain(server: Server) -> None:
@@ -158,19 +235,19 @@ def remove_remains() -> None:
 
 
 def wait(wanted: Wanted | None = None) -> Seen:
-    """Wait until neither the app nor the stand-in starts any more; one that never gets that far is sick."""
+    """Wait until no container starts any more; one that never gets that far is sick. Raises EdgeError."""
     until = time.monotonic() + WAIT_SECONDS
     while True:
         seen = look(wanted)
-        if Container.STARTING not in {seen.app, seen.standin}:
+        if Container.STARTING not in {seen.app, seen.standin, seen.edge}:
             return seen
         if time.monotonic() > until:
             sick = {
                 name: Container.SICK
-                for name in ("app", "standin")
+                for name in ("app", "standin", "edge")
                 if getattr(seen, name) is Container.STARTING
             }
-            return replace(seen, **sick)  # type: ignore[arg-type]  # both are containers
+            return replace(seen, **sick)  # type: ignore[arg-type]  # all are containers
         time.sleep(_PAUSE_SECONDS)
 
 

@@ -17,7 +17,7 @@ nothing has to be remembered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -78,7 +78,7 @@ def is_served(seen: Seen) -> bool:
     """Whether requests reach a healthy container now."""
     if seen.is_direct and seen.app in _RUNNING:
         return seen.app is Container.HEALTHY
-    if seen.edge not in _RUNNING:
+    if seen.edge is not Container.HEALTHY:
         return False
     return (seen.app if seen.traffic is Server.APP else seen.standin) is Container.HEALTHY
 
@@ -105,11 +105,12 @@ def _settle_direct(seen: Seen) -> Step | None:
         if seen.app is Container.STARTING:
             return Step.WAIT
         return Step.END_STANDIN if seen.standin is not Container.ABSENT else None
-    if seen.edge in _RUNNING and seen.traffic is Server.STANDIN:
+    if seen.edge in {Container.STARTING, Container.HEALTHY} and seen.traffic is Server.STANDIN:
+        if Container.STARTING in {seen.edge, seen.standin}:
+            return Step.WAIT
         if seen.standin is Container.HEALTHY:
             return Step.REMOVE_APP
-        if seen.standin is Container.STARTING:
-            return Step.WAIT
+    # An edge that does not serve makes way again, too.
     return Step.REMOVE_EDGE if seen.edge is not Container.ABSENT else Step.START_APP
 
 
@@ -160,14 +161,22 @@ def _settle_without_app(seen: Seen) -> Step | None:
 def cover(seen: Seen) -> Step | None:
     """Return the next step until the stand-in serves in the app's place; None when it does.
 
-    There is nothing to cover where no healthy app serves.
+    A healthy stand-in of the version to come serves also if the app got sick meanwhile. Else there is nothing
+    to cover where no healthy app serves.
 
     Raises:
         StandinError: it does not become healthy. Nothing that serves was touched.
     """
-    if seen.traffic is Server.STANDIN and seen.edge in _RUNNING and seen.standin is Container.HEALTHY:
+    has_edge = seen.edge in _RUNNING
+    if seen.traffic is Server.STANDIN and has_edge and seen.standin is Container.HEALTHY:
         return None
-    if seen.app is not Container.HEALTHY or not is_served(seen):
+    has_way = seen.is_direct or has_edge
+    if seen.is_standin_current and seen.standin is Container.HEALTHY and has_way:
+        return Step.MOVE_PORT if seen.is_direct else Step.TO_STANDIN
+    # A sick edge is replaced before it is needed.
+    if seen.app is not Container.HEALTHY or not is_served(
+        replace(seen, edge=Container.HEALTHY) if has_edge else seen
+    ):
         return None
     if seen.standin is Container.ABSENT:
         return Step.CREATE_STANDIN
@@ -175,9 +184,7 @@ def cover(seen: Seen) -> Step | None:
         return Step.END_STANDIN
     if seen.standin is Container.STARTING:
         return Step.WAIT
-    if seen.standin is not Container.HEALTHY:
-        raise StandinError
-    return Step.MOVE_PORT if seen.is_direct else Step.TO_STANDIN
+    raise StandinError
 
 
 def give_back(seen: Seen) -> Step | None:
@@ -187,6 +194,7 @@ def give_back(seen: Seen) -> Step | None:
     """
     if seen.app not in {Container.STARTING, Container.HEALTHY} and seen.standin is Container.HEALTHY:
         return Step.TO_STANDIN if seen.traffic is Server.APP else None
-    if seen.traffic is Server.STANDIN:
+    # An edge that does not run is given its choice when it is started.
+    if seen.traffic is Server.STANDIN and seen.edge in _RUNNING:
         return Step.TO_APP
     return Step.END_STANDIN if seen.standin is not Container.ABSENT else None

@@ -3,7 +3,7 @@
 #
 #   edge start                    run until the container ends (the image's command)
 #   edge traffic app|standin      send requests to this one from now on, also after a restart
-#   edge choose app|standin       send requests to this one from the next start on
+#   edge choose app|standin       send requests to this one from the next start on; fails where HAProxy could not start
 #   edge drain app|standin [S]    wait until it has no request left, S seconds at most (5)
 #   edge maintenance on|off       answer 503 instead of asking the application, also after a restart
 #   edge show                     traffic=… maintenance=… app=… standin=… (requests that each has)
@@ -134,8 +134,10 @@ trusted() {
     echo "$found"
 }
 
-start() {
-    local files=(-f "$state/state.cfg" -f "$folder/haproxy.cfg")
+files=(-f "$state/state.cfg" -f "$folder/haproxy.cfg")
+
+# Make ready all that HAProxy reads.
+prepare() {
     mkdir -p "$state"
     [ -s "$live" ] || make_placeholder
     # Fails open: what cannot be read sends requests to the app.
@@ -160,7 +162,23 @@ start() {
             mv "$live.refused" "$live" # the certificate was not the reason
         fi
     fi
+}
+
+start() {
+    prepare
     exec haproxy -W -db -S "ipv4@127.0.0.1:$master" "${files[@]}"
+}
+
+# Whether HAProxy could start here. Its own check of the configuration does not look at the limit of open files: a connection needs
+# two, for client and server, and HAProxy does not start without.
+check() {
+    local said limit needed
+    prepare
+    said=$(haproxy -c "${files[@]}" 2>&1) || fail "HAProxy cannot start: $(grep -m 1 ALERT <<<"$said" || echo "$said")"
+    limit=$(ulimit -Hn)
+    needed=$(($(awk '$1 == "maxconn" {print $2; exit}' "$folder/haproxy.cfg") * 2 + 100))
+    [ "$limit" = unlimited ] || ((limit >= needed)) ||
+        fail "HAProxy cannot start: a container may open $limit files here, and it needs $needed (ulimit nofile)"
 }
 
 # The file goes first: whatever ends this process, a restart sends requests where the flow wanted them. Ready before
@@ -183,7 +201,11 @@ send_to() {
     fail "a worker from before a reload still sends to $other"
 }
 
-choose() { store "$1" "$(maintenance)" "$(certified)"; }
+# Nothing makes way for an edge that could not start.
+choose() {
+    is_running || check
+    store "$1" "$(maintenance)" "$(certified)"
+}
 
 drain() {
     local name=$1 seconds=$2 left tries

@@ -11,6 +11,7 @@ containers. A copy of that gets the labels by which compose knows it later.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -37,10 +38,12 @@ description:
     replaced. What is wrong with it is an answer, C(problem) with C(log); it is ended then.
   - C(state=covered) lets it serve in the app's place, as C(is_covered) says. A stack without an edge gets
     it by that; C(gap_ms) is how long nobody had the port.
-  - C(state=replaced) replaces or starts the app. An edge that the definition does not have makes way for it.
+  - C(state=replaced) replaces or starts the app. An edge that the definition does not have makes way for it;
+    C(ends_maintenance) says whether maintenance was on.
   - C(state=returned) sends requests to the app again, and ends the stand-in.
   - C(state=edge) makes or replaces the edge where it is not as defined; C(gap_ms) as above.
-  - If a new container cannot be started, the old one is started again, and the step fails.
+  - If a new container cannot be started, or a new edge does not serve, the old one is started again, and the
+    step fails.
 options:
   state: {type: str, choices: [proven, covered, replaced, returned, edge], required: true}
   checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
@@ -62,6 +65,8 @@ ATTEMPTS, PAUSE = 5, 0.5
 STEPS = 20  # more than any order of steps has
 STAGES = ("proven", "covered", "replaced", "returned", "edge")
 LOG_LINES = 30
+SOFT_STOP_SECONDS = 0.3  # what the edge's requests under way get, while new ones are refused
+START_SECONDS = 15.0  # of an edge in nobody's place
 CHANGED = (" Created", " Recreated", " Started")
 
 
@@ -87,12 +92,6 @@ def insist(argv: list[str]) -> None:
             return
         time.sleep(PAUSE)
     run(argv)
-
-
-def inspect(container: str) -> dict[str, Any]:
-    """Return the engine's description of a container; empty if there is none."""
-    found = json.loads(stack.docker("container", "inspect", container) or "[]")
-    return dict(found[0]) if found else {}
 
 
 class _Pipe:
@@ -169,17 +168,29 @@ def make_next(swapping: Swap, service: str, container: str) -> str:
     stack.docker("rm", name)  # of a playbook that was started by hand, and killed
     try:
         run([*compose, *CREATE, f"{service}-next"], stdin=document)
-        made = copy_of(inspect(template), service, container, definition, files)
+        made = copy_of(edge.inspect(template), service, container, definition, files)
         post(f"/containers/create?name={name}", made)
     finally:
         stack.docker("rm", "--force", template)
     return name
 
 
-def take_over(old: str, new: str, container: str) -> int:
+def stop(container: str, *, is_edge: bool) -> None:
+    """Stop a container that another one replaces. Raises Failure.
+
+    Requests that an edge has end in order, within a moment: until then nobody has the port.
+    """
+    if is_edge:
+        with contextlib.suppress(edge.EdgeError):  # it may not run
+            edge.docker("kill", "--signal=USR1", container)
+            edge.docker("wait", container, timeout=SOFT_STOP_SECONDS)
+    run(["docker", "stop", *(["-t", "0"] if is_edge else []), container])
+
+
+def take_over(old: str, new: str, container: str, *, replaces_edge: bool = False) -> int:
     """Stop the old container and start the new one in its place; how many milliseconds neither ran.
 
-    Raises Failure if the new one does not start.
+    Raises Failure if the new one does not start, or is an edge that does not serve: the old one runs again.
     """
     begun = time.monotonic()
     # Between stop and start nobody interrupts: who ends a step asks first, and waits a while.
@@ -187,9 +198,12 @@ def take_over(old: str, new: str, container: str) -> int:
     try:
         insist(["docker", "update", "--restart=always", old])
         try:
-            run(["docker", "stop", old])
+            stop(old, is_edge=replaces_edge)
             run(["docker", "start", new])
             gap = round((time.monotonic() - begun) * 1000)
+            if container == edge.EDGE and (why := edge.why_not_serving(new)):
+                log = stack.docker("logs", "--tail", "1", new).strip()
+                raise Failure(f"The new edge does not serve: {why}{f' ({log})' if log else ''}")
         except Failure:
             stack.docker("rm", "--force", new)
             stack.docker("start", old)
@@ -229,7 +243,10 @@ def create_standin(params: dict[str, Any], wanted: edge.Wanted, run_id: str) -> 
 
 
 def choose(params: dict[str, Any], server: Server, run_id: str) -> None:
-    """Say whom an edge that does not run sends requests to when it starts. Raises Failure."""
+    """Say whom an edge that does not run sends requests to when it starts.
+
+    Raises Failure, also if it could not start on this machine: its configuration, and how many files it may open.
+    """
     once = ["run", "--rm", "--no-deps", "-T", f"--label={runs.LABEL}={run_id}"]
     run([*compose_of(params), *once, params["edge"], "edge", "choose", server.value])
 
@@ -245,18 +262,20 @@ def bring_edge_in_line(swapping: Swap) -> dict[str, Any]:
     """Make or replace the edge where it is not as defined. Raises Failure."""
     params = swapping.params
     target = swapping.targets[params["edge"]]
-    now = inspect(edge.EDGE)
+    now = edge.inspect(edge.EDGE)
     if not now or not now["State"]["Running"]:
         edge.remove_remains()
         # The volume may still say what was chosen when the stack was stopped in a swap.
         choose(params, Server.APP, swapping.run_id)
         run([*compose_of(params), *UP, "--no-deps", params["edge"]])
+        if why := edge.why_not_serving(edge.EDGE, START_SECONDS):
+            raise Failure(f"The edge was started and does not serve: {why}")
         return {"changed": True}
-    differs = stack.difference(stack.container_facts(now), target)
-    if not params["replace"] and differs not in {"definition", "image"}:
+    # One that is unhealthy, or ends again and again, is made anew, too.
+    if not params["replace"] and not stack.difference(stack.container_facts(now), target):
         return {"changed": False}
     new = make_next(swapping, params["edge"], edge.EDGE)
-    return {"changed": True, "gap_ms": take_over(now["Id"], new, edge.EDGE)}
+    return {"changed": True, "gap_ms": take_over(now["Id"], new, edge.EDGE, replaces_edge=True)}
 
 
 @dataclass
@@ -287,10 +306,16 @@ class Swap:
         """What the app's container is to be made from."""
         return edge.Wanted(**self.targets[self.params["service"]])
 
-    def follow(self, decide: Callable[[swap.Seen], Step | None], *, until: frozenset[Step]) -> set[Step]:
+    def follow(
+        self,
+        decide: Callable[[swap.Seen], Step | None],
+        *,
+        until: frozenset[Step],
+        has_passed_gate: bool = False,
+    ) -> set[Step]:
         """Take the steps that are decided, but none of `until`; those that were taken. Raises Failure."""
         taken: set[Step] = set()
-        seen = edge.look(self.wanted)
+        seen = edge.look(self.wanted, has_passed_gate=has_passed_gate)
         for _ in range(STEPS):
             step = decide(seen)
             if step is None or step in until:
@@ -300,7 +325,7 @@ class Swap:
                 continue
             self._take(step)
             taken.add(step)
-            seen = edge.look(self.wanted)
+            seen = edge.look(self.wanted, has_passed_gate=has_passed_gate)
         raise Failure(f"The swap does not come to an end: {seen}")
 
     def _take(self, step: Step) -> None:
@@ -323,6 +348,7 @@ class Swap:
 
     def cover(self) -> dict[str, Any]:
         """Let the stand-in serve; it changed something if the edge was made for that. Raises Failure."""
+        self.replace_sick_edge()
         try:
             taken = self.follow(swap.cover, until=frozenset())
         except swap.StandinError as error:
@@ -333,7 +359,20 @@ class Swap:
 
     def give_back(self) -> bool:
         """Let the app serve, and end the stand-in; whether there was one. Raises Failure."""
-        return bool(self.follow(swap.give_back, until=frozenset()))
+        self.replace_sick_edge()
+        taken = self.follow(swap.give_back, until=frozenset(), has_passed_gate=True)
+        seen = edge.look(self.wanted, has_passed_gate=True)
+        if seen.edge not in {Container.ABSENT, Container.STOPPED} and seen.traffic is Server.STANDIN:
+            raise Failure(
+                f"The stand-in still serves: the app passed its gate, and is {seen.app.value} by now. "
+                f"Correct what its log shows, then deploy again"
+            )
+        return bool(taken)
+
+    def replace_sick_edge(self) -> None:
+        """Make an edge anew that takes no commands, before one is given to it. Raises Failure."""
+        if edge.state_of(edge.inspect(edge.EDGE)) is Container.SICK:
+            bring_edge_in_line(self)
 
 
 SWITCHES = frozenset({Step.TO_STANDIN, Step.MOVE_PORT})
@@ -343,7 +382,7 @@ def replace_uncovered(swapping: Swap) -> bool:
     """Replace an app in whose place no stand-in serves: it is sick, or publishes the port. Raises Failure."""
     params = swapping.params
     container = params["container"]
-    old = inspect(container)
+    old = edge.inspect(container)
     if not old or not old["State"]["Running"]:
         return compose_up(params)
     differs = stack.difference(stack.container_facts(old), asdict(swapping.wanted))
@@ -354,51 +393,67 @@ def replace_uncovered(swapping: Swap) -> bool:
     return True
 
 
-def leave_edge(swapping: Swap) -> None:
+def leave_edge(swapping: Swap) -> bool:
     """Let the app of a version without an edge take the port from the edge that is left. Raises Failure.
 
-    Its operations port is the app's that runs: that ends before. The stand-in serves until the port moves.
+    Its operations port is the app's that runs: that ends before. The stand-in serves until the port moves. An
+    edge that does not take commands is left all the same. Maintenance, which nothing could turn off then, ends;
+    whether it was on.
     """
     params = swapping.params
     container = params["container"]
     new = make_next(swapping, params["service"], container)
-    is_covered = edge.state_of(inspect(edge.STANDIN)) is Container.HEALTHY
-    if is_covered:
-        edge.send_to(Server.STANDIN)
-    elif inspect(container):
+    is_covered = edge.state_of(edge.inspect(edge.STANDIN)) is Container.HEALTHY and is_sent_to_standin()
+    if not is_covered and edge.inspect(container):
         insist(["docker", "update", "--restart=always", container])
+    was_in_maintenance = edge.is_in_maintenance(stack.docker("exec", edge.EDGE, "edge", "show"))
+    if was_in_maintenance:
+        stack.docker("exec", edge.EDGE, "edge", "maintenance", "off")
     stack.docker("stop", container)
     try:
-        take_over(edge.EDGE, new, new)
+        take_over(edge.EDGE, new, new, replaces_edge=True)
     except Failure:
         stack.docker("start", container)
+        if was_in_maintenance:
+            stack.docker("exec", edge.EDGE, "edge", "maintenance", "on")
         raise
     stack.docker("rm", "--force", container)
     insist(["docker", "rename", new, container])
     insist(["docker", "update", "--restart=unless-stopped", container])
+    return was_in_maintenance
 
 
-def replaced(swapping: Swap) -> bool:
+def is_sent_to_standin() -> bool:
+    """Send requests to the stand-in; whether the edge did that."""
+    try:
+        edge.send_to(Server.STANDIN)
+    except edge.EdgeError:
+        return False
+    return True
+
+
+def replaced(swapping: Swap) -> dict[str, Any]:
     """Replace or start the app; whether that changed anything. Raises Failure and EdgeError."""
     if swapping.has_edge:
         seen = edge.look(swapping.wanted)
         is_covered = seen.traffic is Server.STANDIN and seen.standin is Container.HEALTHY
-        return compose_up(swapping.params) if is_covered else replace_uncovered(swapping)
-    if inspect(edge.EDGE):
-        leave_edge(swapping)
+        return {"changed": compose_up(swapping.params) if is_covered else replace_uncovered(swapping)}
+    ends_maintenance = False
+    if edge.inspect(edge.EDGE):
+        ends_maintenance = leave_edge(swapping)
         changed = True
     else:
         changed = replace_uncovered(swapping)
-    if inspect(edge.STANDIN):
+    if edge.inspect(edge.STANDIN):
         edge.end(edge.STANDIN)
-    return changed
+    return {"changed": changed, "ends_maintenance": ends_maintenance}
 
 
 def carry_out(swapping: Swap) -> dict[str, Any]:
     """Carry out one stage. Raises Failure and EdgeError."""
     params, state = swapping.params, swapping.params["state"]
     if state == "replaced":
-        return {"changed": replaced(swapping)}
+        return replaced(swapping)
     is_due = params["replace"] or not edge.look(swapping.wanted).is_app_current
     if state == "proven":
         return swapping.prove() if is_due else {"changed": False, "problem": ""}

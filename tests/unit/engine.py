@@ -1,18 +1,23 @@
 """A container engine of a test's own: a `docker` that keeps containers in a file.
 
-It knows what a swap asks for. What starts is healthy, unless its image is one of `sick`; two containers
-cannot publish one port. Started as a program, this file is that `docker`; a test that gives hundreds of
-commands has them carried out in its own process.
+It knows what a swap asks for. What starts is healthy, unless its image is one of `sick`, `hung` (it answers
+nobody) or `ending` (it ends again and again); an edge with an image of `unfit` could not start; a `silent` one describes
+no container. Two containers cannot publish one port, and no command runs in a container that does not. Clients are answered on
+`public_port` as by the containers. Started as a program, this file is that `docker`; a test that gives
+hundreds of commands has them carried out in its own process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import http.server
 import io
 import json
 import os
 import subprocess
 import sys
+import threading
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -107,8 +112,13 @@ class Engine:
         wanted = {host["HostPort"] for hosts in one["HostConfig"]["PortBindings"].values() for host in hosts}
         if held & wanted or name in self.state["broken"]:
             raise EngineError(f"Error response from daemon: cannot start {name}: port is allocated")
-        health = "unhealthy" if one["Image"] in self.state["sick"] else "healthy"
-        one["State"] = {"Status": "running", "Running": True, "StartedAt": "", "Health": {"Status": health}}
+        is_sick = one["Image"] in {*self.state["sick"], *self.state["hung"]}
+        one["State"] = {
+            "Status": "restarting" if one["Image"] in self.state["ending"] else "running",
+            "Running": True,
+            "StartedAt": "",
+            "Health": {"Status": "unhealthy" if is_sick else "healthy"},
+        }
         self.tick()
 
     def stop(self, name: str) -> None:
@@ -152,6 +162,8 @@ class Engine:
         elif "config" in words:
             self.say(json.dumps(config))
         elif "--rm" in words:  # `edge choose`
+            if self.state["images"][config["services"]["edge"]["image"]] in self.state["unfit"]:
+                raise EngineError("edge: HAProxy cannot start")
             self.state["traffic"] = words[-1]
             self.tick()
         elif "run" in words:
@@ -193,6 +205,8 @@ class Engine:
     def carry_out(self, words: list[str]) -> None:
         """One command."""
         verb, last = words[0], words[-1]
+        if self.state["silent"] and verb in {"container", "cp"}:
+            raise EngineError("Cannot connect to the Docker daemon. Is the docker daemon running?")
         if verb not in _LOOKS and "config" not in words:
             self.state["said"].append(" ".join(words))
         if verb in {"compose", "stop", "start"}:
@@ -204,20 +218,32 @@ class Engine:
             self.create()
         elif verb == "cp":
             if self.state["traffic"] is None:
-                raise EngineError("Error: no such file")
-            self._stdout.write(_archive(self.state["traffic"]))
+                raise EngineError("Error response from daemon: Could not find the file in container")
+            self._stdout.write(_archive(self.state["traffic"], self.state["maintenance"]))
         elif verb == "exec":
-            self.real(words[1])
-            if words[2:4] == ["edge", "traffic"]:
-                self.state["traffic"] = words[4]
-                self.tick()
-            elif self.state["connected"]:
-                raise EngineError("edge: requests are left")
+            self.execute(self.real(words[1]), words[3:])
         else:
             self.carry_out_further(words)
 
+    def execute(self, name: str, words: list[str]) -> None:
+        """A command of the image of the edge, in its container."""
+        one = self.containers[name]
+        if one["State"]["Status"] != "running":
+            raise EngineError(f"Error response from daemon: container {one['Id']} is not running")
+        if one["Image"] in self.state["hung"]:
+            raise EngineError("edge: HAProxy does not answer")
+        if words[0] in {"traffic", "maintenance"}:
+            self.state[words[0]] = words[1]
+            self.tick()
+        elif words[0] == "show":
+            self.say(
+                f"traffic={self.state['traffic']} maintenance={self.state['maintenance']} app=0 standin=0"
+            )
+        elif self.state["connected"]:
+            raise EngineError("edge: requests are left")
+
     def carry_out_further(self, words: list[str]) -> None:
-        """`ps`, `rename`, `update`, `rm` and `logs`."""
+        """`ps`, `kill`, `wait`, `rename`, `update`, `rm` and `logs`."""
         if words[0] == "ps":
             label, _, wanted = words[-1].removeprefix("label=").partition("=")
             labels = {name: one["Config"]["Labels"] for name, one in self.containers.items()}
@@ -228,6 +254,15 @@ class Engine:
         elif words[0] == "update":
             policy = words[1].removeprefix("--restart=")
             self.containers[self.real(words[-1])]["HostConfig"]["RestartPolicy"] = policy
+        elif words[0] == "kill":  # an edge that hangs, or has requests, does not end
+            one = self.containers[self.real(words[-1])]
+            if one["State"]["Status"] != "running":
+                raise EngineError(f"Error response from daemon: container {one['Id']} is not running")
+            if one["Image"] not in self.state["hung"] and not self.state["connected"]:
+                self.stop(self.real(words[-1]))
+        elif words[0] == "wait":
+            if self.containers[self.real(words[-1])]["State"]["Running"]:
+                raise EngineError("nobody waits for it any longer")
         elif words[0] == "logs":
             self.say("its last words")
         else:
@@ -246,11 +281,11 @@ def _bindings(spec: dict[str, Any]) -> dict[str, Any]:
     return {f"{port['target']}/tcp": [{"HostPort": port["published"]}] for port in spec.get("ports", [])}
 
 
-def _archive(traffic: str) -> bytes:
+def _archive(traffic: str, maintenance: str) -> bytes:
     """What `docker cp` writes of the edge's state.cfg."""
     import tarfile  # a tenth of the time that most commands take
 
-    text = f"global\n    setenv EDGE_TRAFFIC {traffic}\n    setenv EDGE_MAINTENANCE off\n".encode()
+    text = f"global\n    setenv EDGE_TRAFFIC {traffic}\n    setenv EDGE_MAINTENANCE {maintenance}\n".encode()
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         member = tarfile.TarInfo("state.cfg")
@@ -259,11 +294,40 @@ def _archive(traffic: str) -> bytes:
     return file.getvalue()
 
 
+class _Client(http.server.BaseHTTPRequestHandler):
+    """Answers as whatever has the public port of the newest engine; not at all where nothing does."""
+
+    worlds: list[World] = []  # noqa: RUF012  # one for all requests
+
+    def do_GET(self) -> None:
+        """Answer a client."""
+        if status := self.worlds[-1].answer_clients():
+            body = b'{"detail": "the application does not answer at the moment; try again"}'
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        else:
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@functools.cache
+def public_port() -> str:
+    """The port of this machine where clients are answered as by the containers."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Client)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return str(server.server_port)
+
+
 class World:
     """The engine as a test sees it."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "engine.json"
+        _Client.worlds.append(self)
         program = folder / "docker"
         program.write_text(f'#!/bin/sh\nENGINE={self._path} exec {sys.executable} -I -S {__file__} "$@"\n')
         program.chmod(0o755)
@@ -276,7 +340,12 @@ class World:
             "config": {},
             "images": {},
             "traffic": None,
+            "maintenance": "off",
             "sick": [],
+            "hung": [],
+            "ending": [],
+            "unfit": [],
+            "silent": False,
             "broken": [],
             "connected": False,
             "made": 0,
@@ -324,6 +393,25 @@ class World:
             with contextlib.suppress(EngineError):  # somebody else has its port
                 engine.start(name)
         engine.save()
+
+    def answer_clients(self) -> int:
+        """The status that a client gets; 0 for none."""
+        state = json.loads(self._path.read_text())
+        living = {
+            name: one
+            for name, one in state["containers"].items()
+            if one["State"]["Status"] == "running" and one["Image"] not in state["hung"]
+        }
+        named = (name for name, ports in self.running.items() if public_port() in ports and name in living)
+        name = next(named, None)
+        if name is None:
+            return 0
+        if "8080/tcp" in living[name]["HostConfig"]["PortBindings"]:
+            if state["maintenance"] == "on":
+                return 503
+            name = f"trading-signal-processor{'-standin' * (state['traffic'] == 'standin')}"
+        is_healthy = living.get(name, {}).get("State", {}).get("Health", {}).get("Status") == "healthy"
+        return 200 if is_healthy else 503
 
     @property
     def running(self) -> dict[str, list[str]]:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploy.onhost import runs
-from tests.unit.engine import Cut, World
+from tests.unit.engine import Cut, World, public_port
 from tests.unit.playbooks.modules import load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 APP, STANDIN, EDGE = "trading-signal-processor", "trading-signal-processor-standin", "trading-edge"
-SERVES = {EDGE: ["80"], APP: ["8008"]}
+PORT = public_port()
+SERVES = {EDGE: [PORT], APP: ["8008"]}
 STAGES = ("proven", "covered", "replaced", "returned", "edge")
 IMAGES = {
     "app:old": "sha256:old",
@@ -27,7 +28,7 @@ IMAGES = {
 
 def config(version: str = "new", *, edge: str = "1") -> dict[str, Any]:
     """The stack's definition; without an `edge` that of an earlier version."""
-    public = {"target": 8080 if edge else 80, "published": "80"}
+    public = {"target": 8080 if edge else 80, "published": PORT}
     operations = {"target": 8008, "published": "8008"}
     services: dict[str, Any] = {
         APP: {
@@ -163,16 +164,22 @@ def test_an_app_in_line_is_replaced_on_demand(deployment: Deployment) -> None:
 def test_a_stack_without_an_edge_gets_one(deployment: Deployment) -> None:
     """The stand-in is healthy before the port moves, and both containers exist until it has."""
     deployment.deploy(config("old", edge=""))
-    assert deployment.world.running == {APP: ["80", "8008"]}
+    assert deployment.world.running == {APP: sorted([PORT, "8008"])}
     deployment.world.change(config=config())
     deployment.run("proven")
-    assert deployment.world.running == {APP: ["80", "8008"], STANDIN: []}
+    assert deployment.world.running == {APP: sorted([PORT, "8008"]), STANDIN: []}
     covered = deployment.run("covered")
     assert (covered["changed"], covered["is_covered"]) == (True, True)
     assert covered["gap_ms"] >= 0
-    assert (deployment.world.running, deployment.world["traffic"]) == ({EDGE: ["80"], STANDIN: []}, "standin")
+    assert (deployment.world.running, deployment.world["traffic"]) == ({EDGE: [PORT], STANDIN: []}, "standin")
     said = [line for line in deployment.world["said"] if not line.startswith("compose")]
-    moves = [f"update --restart=always {APP}", f"stop {APP}", f"start {EDGE}", f"rm --force {APP}"]
+    moves = [
+        f"update --restart=always {APP}",
+        f"stop {APP}",
+        f"start {EDGE}",
+        f"exec {EDGE} edge show",
+        f"rm --force {APP}",
+    ]
     assert said[said.index(moves[0]) :] == moves
     for state in ("replaced", "returned", "edge"):
         deployment.run(state)
@@ -185,14 +192,174 @@ def test_an_edge_that_cannot_start_leaves_the_app_with_its_port(deployment: Depl
     deployment.run("proven")
     with pytest.raises(load("app_swap").Failure, match="cannot start trading-edge"):
         deployment.run("covered")
-    assert deployment.world.running == {APP: ["80", "8008"], STANDIN: []}
+    assert deployment.world.running == {APP: sorted([PORT, "8008"]), STANDIN: []}
     assert deployment.world["containers"][APP]["HostConfig"]["RestartPolicy"] == "unless-stopped"
+
+
+# What keeps a new edge from serving, by the engine's name for it, and what is said then.
+NO_EDGE = {
+    "unfit": "HAProxy cannot start",  # before anything makes way for it
+    "ending": "does not serve: docker exec failed: .* is not running",
+    "hung": "does not serve: docker exec failed: edge: HAProxy does not answer",
+}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edge is asked once whether it serves: these do not even later."""
+    real = load("app_swap").edge.why_not_serving
+    monkeypatch.setattr(load("app_swap").edge, "why_not_serving", lambda name, *_: real(name, 0))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("how", NO_EDGE)
+def test_a_first_edge_that_does_not_serve_leaves_the_app_with_its_port(
+    deployment: Deployment, how: str
+) -> None:
+    """On a machine where a container may open 1,024 files HAProxy ends at once."""
+    deployment.deploy(config("old", edge=""))
+    deployment.world.change(config=config(), **{how: ["sha256:edge1"]})
+    deployment.run("proven")
+    with pytest.raises(load("app_swap").Failure, match=NO_EDGE[how]):
+        deployment.run("covered")
+    assert deployment.world.running == {APP: sorted([PORT, "8008"]), STANDIN: []}
+    assert deployment.world["containers"][APP]["HostConfig"]["RestartPolicy"] == "unless-stopped"
+    assert deployment.world.answer_clients() == 200
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("how", ["ending", "hung"])
+def test_a_new_edge_that_does_not_serve_makes_way_for_the_old_one(deployment: Deployment, how: str) -> None:
+    deployment.deploy(config())
+    deployment.world.change(config=config(edge="2"), **{how: ["sha256:edge2"]})
+    with pytest.raises(load("app_swap").Failure, match=NO_EDGE[how]):
+        deployment.run("edge")
+    assert (deployment.world.running, versions(deployment)[EDGE]) == (SERVES, "edge:1")
+    assert deployment.world["containers"][EDGE]["HostConfig"]["RestartPolicy"] == "unless-stopped"
+    assert deployment.world.answer_clients() == 200
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_new_edge_that_answers_503_makes_way_for_the_old_one_unless_maintenance_is_on(
+    deployment: Deployment,
+) -> None:
+    deployment.deploy(config())
+    containers = deployment.world["containers"]
+    containers[APP]["State"]["Health"]["Status"] = "unhealthy"
+    deployment.world.change(config=config(edge="2"), containers=containers)
+    with pytest.raises(load("app_swap").Failure, match=f"port {PORT} answers 503"):
+        deployment.run("edge")
+    assert versions(deployment)[EDGE] == "edge:1"
+    deployment.world.change(maintenance="on")
+    deployment.run("edge")
+    assert versions(deployment)[EDGE] == "edge:2"
+
+
+@pytest.mark.parametrize("how", ["ending", "hung"])
+@pytest.mark.usefixtures("impatient")
+def test_an_edge_that_is_sick_is_made_anew_by_the_next_flow(deployment: Deployment, how: str) -> None:
+    """Of an update, before requests are to go to the stand-in; of any other, at the end."""
+    for after in (config(), config("old")):
+        deployment.deploy(config("old"))
+        containers = deployment.world["containers"]
+        edge = containers[EDGE]
+        edge["State"] |= {"Status": "restarting"} if how == "ending" else {"Health": {"Status": "unhealthy"}}
+        deployment.world.change(containers=containers)
+        deployment.deploy(after)
+        assert (deployment.world.running, deployment.world["traffic"]) == (SERVES, "app")
+        assert deployment.world["containers"][EDGE]["Id"] != edge["Id"]
+        assert deployment.world.answer_clients() == 200
+
+
+@pytest.mark.parametrize("how", ["ending", "hung", "stopped"])
+def test_an_edge_that_does_not_serve_is_left_for_a_version_without_one(
+    deployment: Deployment, how: str
+) -> None:
+    deployment.deploy(config())
+    containers = deployment.world["containers"]
+    containers[EDGE]["State"] |= {
+        "ending": {"Status": "restarting"},
+        "hung": {"Health": {"Status": "unhealthy"}},
+        "stopped": {"Status": "exited", "Running": False},
+    }[how]
+    deployment.world.change(
+        containers=containers, hung=["sha256:edge1"] if how == "hung" else [], config=config("old", edge="")
+    )
+    deployment.run("proven")
+    deployment.run("replaced")
+    assert deployment.world.running == {APP: sorted([PORT, "8008"])}
+    assert deployment.world["containers"].keys() == {APP}
+
+
+def test_maintenance_ends_with_the_edge(deployment: Deployment) -> None:
+    """A version without one cannot turn it off, and the volume keeps it until the next edge."""
+    deployment.deploy(config())
+    deployment.world.change(maintenance="on")
+    done = deployment.deploy(config("old", edge=""))
+    assert (done["replaced"]["ends_maintenance"], deployment.world["maintenance"]) == (True, "off")
+    assert not deployment.deploy(config("new", edge=""))["replaced"]["ends_maintenance"]
+
+
+def test_an_app_that_was_started_again_and_passed_its_gate_gets_its_requests_back(
+    deployment: Deployment,
+) -> None:
+    """The engine's own check may follow later."""
+    deployment.deploy(config("old"))
+    deployment.world.change(config=config())
+    for state in ("proven", "covered", "replaced"):
+        deployment.run(state)
+    containers = deployment.world["containers"]
+    containers[APP]["RestartCount"] = 1
+    containers[APP]["State"]["Health"]["Status"] = "starting"
+    deployment.world.change(containers=containers)
+    deployment.run("returned")
+    assert (deployment.world.running, deployment.world["traffic"]) == (SERVES, "app")
+
+
+def test_an_app_that_is_sick_after_its_gate_is_no_success(deployment: Deployment) -> None:
+    deployment.deploy(config("old"))
+    deployment.world.change(config=config())
+    for state in ("proven", "covered", "replaced"):
+        deployment.run(state)
+    containers = deployment.world["containers"]
+    containers[APP]["State"]["Health"]["Status"] = "unhealthy"
+    deployment.world.change(containers=containers)
+    with pytest.raises(load("app_swap").Failure, match="The stand-in still serves: .* is sick by now"):
+        deployment.run("returned")
+    assert (set(deployment.world.running), deployment.world["traffic"]) == ({APP, EDGE, STANDIN}, "standin")
+
+
+def test_an_app_that_gets_sick_once_its_stand_in_is_healthy_is_covered(deployment: Deployment) -> None:
+    for before in (config("old"), config("old", edge="")):
+        deployment.deploy(before)
+        deployment.world.change(config=config())
+        deployment.run("proven")
+        containers = deployment.world["containers"]
+        containers[APP]["State"]["Health"]["Status"] = "unhealthy"
+        deployment.world.change(containers=containers)
+        assert deployment.run("covered")["is_covered"]
+        assert deployment.world.answer_clients() == 200
+        for state in ("replaced", "returned", "edge"):
+            deployment.run(state)
+        assert deployment.world.running == SERVES
+        deployment.deploy(config("old", edge=""))
+
+
+def test_an_engine_that_does_not_answer_has_no_container_less(deployment: Deployment) -> None:
+    """Else an edge that is not described would be made again over the one that serves."""
+    deployment.deploy(config())
+    deployment.world.change(config=config("old"), silent=True)
+    for state in STAGES:
+        with pytest.raises(load("app_swap").Failure, match="Cannot connect to the Docker daemon"):
+            deployment.run(state, replace=True)
+    deployment.world.change(silent=False)
+    assert deployment.world.running == SERVES
 
 
 def test_a_version_without_an_edge_takes_the_port_back(deployment: Deployment) -> None:
     deployment.deploy(config())
     done = deployment.deploy(config("old", edge=""))
-    assert deployment.world.running == {APP: ["80", "8008"]}
+    assert deployment.world.running == {APP: sorted([PORT, "8008"])}
     assert deployment.world["containers"].keys() == {APP}
     assert {state for state in STAGES if done[state]["changed"]} == {"replaced"}
 
@@ -270,13 +437,17 @@ def test_a_new_image_of_the_edge(deployment: Deployment) -> None:
     assert (deployment.world.running, versions(deployment)[EDGE]) == (SERVES, "edge:2")
     said = deployment.world["said"]
     first = next(number for number, line in enumerate(said) if line.startswith("update --restart=always"))
-    assert [line.split()[0] for line in said[first : first + 5]] == [
+    assert [line.split()[0] for line in said[first:]] == [
         "update",
+        "kill",
+        "wait",
         "stop",
         "start",
+        "exec",
         "rm",
         "rename",
     ]
+    assert "--signal=USR1" in said[first + 1]
 
 
 def test_an_edge_that_is_adopted_is_made_anew(deployment: Deployment) -> None:
@@ -291,10 +462,10 @@ def test_an_edge_that_is_adopted_is_made_anew(deployment: Deployment) -> None:
 def is_served(world: World) -> bool:
     """Whether a request reaches a container of the app: directly, or by the edge's choice."""
     running = world.running
-    if "80" in running.get(EDGE, ()):
+    if PORT in running.get(EDGE, ()):
         target = STANDIN if world["traffic"] == "standin" else APP
         return target in running
-    return any("80" in ports for ports in running.values())
+    return any(PORT in ports for ports in running.values())
 
 
 RUN = "a" * 12
@@ -332,6 +503,6 @@ def test_a_power_cut_anywhere_leaves_what_serves_by_itself(
         assert not (APP in deployment.world.running and STANDIN in deployment.world.running), (point, seen)
         deployment.deploy(after)
         has_edge = "edge" in after["services"]
-        assert deployment.world.running == (SERVES if has_edge else {APP: ["80", "8008"]}), (point, seen)
+        assert deployment.world.running == (SERVES if has_edge else {APP: sorted([PORT, "8008"])}), (point, seen)
         assert not has_edge or deployment.world["traffic"] == "app", (point, seen)
     assert 8 < point < 99
