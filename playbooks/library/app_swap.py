@@ -187,6 +187,13 @@ def stop(container: str, *, is_edge: bool) -> None:
     run(["docker", "stop", *(["-t", "0"] if is_edge else []), container])
 
 
+def insist_on_serving(new: str) -> None:
+    """Raises Failure if an edge that was started does not serve within some seconds."""
+    if why := edge.why_not_serving(new):
+        log = stack.docker("logs", "--tail", "1", new).strip()
+        raise Failure(f"The new edge does not serve: {why}{f' ({log})' if log else ''}")
+
+
 def take_over(old: str, new: str, container: str, *, replaces_edge: bool = False) -> int:
     """Stop the old container and start the new one in its place; how many milliseconds neither ran.
 
@@ -201,9 +208,8 @@ def take_over(old: str, new: str, container: str, *, replaces_edge: bool = False
             stop(old, is_edge=replaces_edge)
             run(["docker", "start", new])
             gap = round((time.monotonic() - begun) * 1000)
-            if container == edge.EDGE and (why := edge.why_not_serving(new)):
-                log = stack.docker("logs", "--tail", "1", new).strip()
-                raise Failure(f"The new edge does not serve: {why}{f' ({log})' if log else ''}")
+            if container == edge.EDGE:
+                insist_on_serving(new)
         except Failure:
             stack.docker("rm", "--force", new)
             stack.docker("start", old)
@@ -245,7 +251,7 @@ def create_standin(params: dict[str, Any], wanted: edge.Wanted, run_id: str) -> 
 def choose(params: dict[str, Any], server: Server, run_id: str) -> None:
     """Say whom an edge that does not run sends requests to when it starts.
 
-    Raises Failure, also if it could not start on this machine: its configuration, and how many files it may open.
+    Raises Failure, also if it could not start on this machine, by its configuration or the files it may open.
     """
     once = ["run", "--rm", "--no-deps", "-T", f"--label={runs.LABEL}={run_id}"]
     run([*compose_of(params), *once, params["edge"], "edge", "choose", server.value])
@@ -397,8 +403,8 @@ def leave_edge(swapping: Swap) -> bool:
     """Let the app of a version without an edge take the port from the edge that is left. Raises Failure.
 
     Its operations port is the app's that runs: that ends before. The stand-in serves until the port moves. An
-    edge that does not take commands is left all the same. Maintenance, which nothing could turn off then, ends;
-    whether it was on.
+    edge that does not take commands is left all the same. Maintenance ends, since nothing could turn it off
+    then; returns whether it was on.
     """
     params = swapping.params
     container = params["container"]

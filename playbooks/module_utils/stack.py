@@ -110,7 +110,7 @@ def is_in_maintenance(container: dict[str, Any], health: dict[str, Any]) -> bool
     """Whether the edge answers instead of the app. It is asked only where clients get a 503."""
     if container.get("state") != "running" or health["code"] != 503:
         return False
-    return " maintenance=on " in docker("exec", container["name"], "edge", "show")
+    return edge.is_in_maintenance(docker("exec", container["name"], "edge", "show"))
 
 
 def is_of(project: str, service: str, container: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import aiohttp
 import pytest
+import yaml
 
 from tests.api.backend import Backend, accept, hang_up, started
 from tests.hosts import edge as edges
@@ -124,6 +126,21 @@ async def test_an_alert_that_the_app_has_when_it_ends_is_sent_again(edge: Edge, 
                 assert answer.status == 202
         await asyncio.gather(*ended)
     assert app.numbers == [0, 1, 2, 3, 3, 4, 5]
+    ids = [each.headers["x-edge-request-id"] for each in app.passed]
+    assert (ids[3], len(set(ids))) == (ids[4], 6)
+
+
+async def test_a_client_does_not_choose_the_id_of_its_request(
+    edge: Edge, app: Backend, http: aiohttp.ClientSession
+) -> None:
+    """Else an alert could count as the repetition of another one."""
+    async with started(app):
+        for _ in range(2):
+            headers = {"X-Edge-Request-Id": "forged"}
+            async with http.post(f"{edge.url}/webhook/in", json={"n": 1}, headers=headers) as answer:
+                assert answer.status == 202
+    ids = {each.headers["x-edge-request-id"] for each in app.passed}
+    assert (len(ids), any("forged" in each for each in ids)) == (2, False)
 
 
 async def test_a_swap_costs_no_alert(edge: Edge, app: Backend, standin: Backend) -> None:
@@ -524,6 +541,55 @@ async def test_a_choice_counts_from_the_next_start(
     made.run("choose", "standin").require()
     with edges.running(made):
         assert made.shown()["traffic"] == "standin"
+
+
+@pytest.mark.parametrize(
+    ("files", "configuration", "why"),
+    [
+        (1024, "", "a container may open 1024 files here, and it needs 4100 (ulimit nofile)"),
+        (8192, "    nonsense\n", "unknown keyword 'nonsense'"),
+    ],
+)
+async def test_nothing_is_chosen_for_an_edge_that_could_not_start(
+    haproxy: Path, tmp_path: Path, files: int, configuration: str, why: str
+) -> None:
+    """The flow ends before the app makes way for it."""
+    made = edges.make_edge(haproxy, tmp_path, app="127.0.0.1:1", standin="127.0.0.1:2")
+    folder = tmp_path / "image"
+    shutil.copytree(edges.IMAGE, folder)
+    with (folder / "haproxy.cfg").open("a") as file:
+        file.write(configuration)
+    refused = call(
+        ["prlimit", f"--nofile={files}:{files}", str(edges.SCRIPT), "choose", "standin"],
+        environment={**made.environment, "EDGE_FOLDER": str(folder)},
+    )
+    assert (refused.code, why in refused.stderr) == (1, True), refused.stderr
+    with edges.running(made):
+        assert made.shown()["traffic"] == "app"
+
+
+async def test_requests_under_way_are_answered_when_the_edge_is_stopped(
+    haproxy: Path, tmp_path: Path, app: Backend
+) -> None:
+    """By the signal that the container is stopped with (docker-compose.yml)."""
+    arrived = asyncio.Event()
+
+    async def slow(request: web.Request, number: int) -> web.StreamResponse:
+        arrived.set()
+        await asyncio.sleep(1)
+        return await accept(request, number)
+
+    app.answer = slow
+    made = edges.make_edge(haproxy, tmp_path, app=app.address, standin="127.0.0.1:1")
+    definition = yaml.safe_load((edges.IMAGE.parents[1] / "docker-compose.yml").read_text())
+    async with started(app), aiohttp.ClientSession() as http:
+        with edges.running(made) as process:
+            posting = asyncio.create_task(http.post(f"{made.url}/webhook/in", json={"n": 1}))
+            await arrived.wait()
+            process.send_signal(signal.Signals[definition["services"]["edge"]["stop_signal"]])
+            async with await posting as answer:
+                assert answer.status == 202
+            await asyncio.to_thread(process.wait, 10)
 
 
 async def test_the_log_has_no_paths(edge: Edge, http: aiohttp.ClientSession) -> None:

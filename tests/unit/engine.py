@@ -1,10 +1,10 @@
 """A container engine of a test's own: a `docker` that keeps containers in a file.
 
 It knows what a swap asks for. What starts is healthy, unless its image is one of `sick`, `hung` (it answers
-nobody) or `ending` (it ends again and again); an edge with an image of `unfit` could not start; a `silent` one describes
-no container. Two containers cannot publish one port, and no command runs in a container that does not. Clients are answered on
-`public_port` as by the containers. Started as a program, this file is that `docker`; a test that gives
-hundreds of commands has them carried out in its own process.
+nobody) or `ending` (it ends again and again); an edge with an image of `unfit` could not start. A `silent`
+engine describes no container. Two containers cannot publish one port, and no command runs in a container that
+does not run. Clients are answered on `public_port` as by the containers. Started as a program, this file is
+that `docker`; a test that gives hundreds of commands has them carried out in its own process.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import http.server
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -190,6 +191,8 @@ class Engine:
 
     def inspect(self, words: list[str]) -> None:
         """`container inspect` and `image inspect`."""
+        if words[0] == "volume":
+            raise EngineError("Error response from daemon: get: no such volume")
         if words[0] == "image":
             images = self.state["images"]
             self.say(
@@ -197,33 +200,45 @@ class Engine:
             )
             return
         one = self.containers[self.real(words[-1])]
-        if "PortBindings" in " ".join(words):
-            self.say(json.dumps(one["HostConfig"]["PortBindings"]))
+        form = " ".join(words[2:-1])
+        if "Health.Status" in form:
+            self.say(one["State"]["Health"]["Status"])
         else:
-            self.say(str(one["State"]["Running"]).lower() if "--format" in words else json.dumps([one]))
+            self.say(str(one["State"]["Running"]).lower() if form else json.dumps([one]))
 
     def carry_out(self, words: list[str]) -> None:
         """One command."""
-        verb, last = words[0], words[-1]
+        verb = words[0]
         if self.state["silent"] and verb in {"container", "cp"}:
             raise EngineError("Cannot connect to the Docker daemon. Is the docker daemon running?")
         if verb not in _LOOKS and "config" not in words:
             self.state["said"].append(" ".join(words))
-        if verb in {"compose", "stop", "start"}:
-            action = {"compose": self.compose, "stop": self.stop, "start": self.start}[verb]
-            action(words[1:] if verb == "compose" else last)  # type: ignore[operator]  # each has its own
-        elif words[1:2] == ["inspect"]:
+        actions = {"compose": self.compose, "stop": self.halt, "start": self.begin, "cp": self.copy}
+        if words[1:2] == ["inspect"]:
             self.inspect(words)
+        elif verb in actions:
+            actions[verb](words[1:])
         elif verb == "system":
             self.create()
-        elif verb == "cp":
-            if self.state["traffic"] is None:
-                raise EngineError("Error response from daemon: Could not find the file in container")
-            self._stdout.write(_archive(self.state["traffic"], self.state["maintenance"]))
         elif verb == "exec":
             self.execute(self.real(words[1]), words[3:])
         else:
             self.carry_out_further(words)
+
+    def halt(self, words: list[str]) -> None:
+        """`stop` of one container."""
+        self.stop(words[-1])
+
+    def begin(self, words: list[str]) -> None:
+        """`start` of some containers."""
+        for name in words:
+            self.start(name)
+
+    def copy(self, _words: list[str]) -> None:
+        """`cp` of the edge's state.cfg."""
+        if self.state["traffic"] is None:
+            raise EngineError("Error response from daemon: Could not find the file in container")
+        self._stdout.write(_archive(self.state["traffic"], self.state["maintenance"]))
 
     def execute(self, name: str, words: list[str]) -> None:
         """A command of the image of the edge, in its container."""
@@ -242,27 +257,52 @@ class Engine:
         elif self.state["connected"]:
             raise EngineError("edge: requests are left")
 
+    def list_containers(self, words: list[str]) -> None:
+        """`ps`: those that run, or all; by a label, or a name as a whole."""
+        names = [
+            name
+            for name, one in self.containers.items()
+            if one["State"]["Running"] or {"--all", "-a", "-aq"} & set(words)
+        ]
+        if "--filter" in words:
+            kind, _, wanted = words[words.index("--filter") + 1].partition("=")
+            label, _, value = wanted.partition("=")
+            names = [
+                name
+                for name in names
+                if (self.containers[name]["Config"]["Labels"].get(label) == value)
+                or (kind == "name" and re.search(wanted, name))
+            ]
+        self.say("\n".join(names))
+
+    def end(self, name: str, verb: str) -> None:
+        """`kill` with a signal to end in order, or `wait` for that.
+
+        An edge that hangs, or has requests, stays.
+        """
+        one = self.containers[name]
+        if verb == "wait":
+            if one["State"]["Running"]:
+                raise EngineError("nobody waits for it any longer")
+            return
+        if one["State"]["Status"] != "running":
+            raise EngineError(f"Error response from daemon: container {one['Id']} is not running")
+        if one["Image"] not in self.state["hung"] and not self.state["connected"]:
+            self.stop(name)
+
     def carry_out_further(self, words: list[str]) -> None:
         """`ps`, `kill`, `wait`, `rename`, `update`, `rm` and `logs`."""
         if words[0] == "ps":
-            label, _, wanted = words[-1].removeprefix("label=").partition("=")
-            labels = {name: one["Config"]["Labels"] for name, one in self.containers.items()}
-            self.say("\n".join(name for name, its in labels.items() if its.get(label) == wanted))
+            self.list_containers(words)
+        elif words[0] in {"kill", "wait"}:
+            self.end(self.real(words[-1]), words[0])
         elif words[0] == "rename":
             self.containers[words[2]] = self.containers.pop(self.real(words[1]))
             self.tick()
         elif words[0] == "update":
             policy = words[1].removeprefix("--restart=")
-            self.containers[self.real(words[-1])]["HostConfig"]["RestartPolicy"] = policy
-        elif words[0] == "kill":  # an edge that hangs, or has requests, does not end
-            one = self.containers[self.real(words[-1])]
-            if one["State"]["Status"] != "running":
-                raise EngineError(f"Error response from daemon: container {one['Id']} is not running")
-            if one["Image"] not in self.state["hung"] and not self.state["connected"]:
-                self.stop(self.real(words[-1]))
-        elif words[0] == "wait":
-            if self.containers[self.real(words[-1])]["State"]["Running"]:
-                raise EngineError("nobody waits for it any longer")
+            for name in words[2:]:
+                self.containers[self.real(name)]["HostConfig"]["RestartPolicy"] = policy
         elif words[0] == "logs":
             self.say("its last words")
         else:
@@ -376,6 +416,10 @@ class World:
         if options.get("text"):
             return subprocess.CompletedProcess(argv, code, *(each.decode() for each in found))
         return subprocess.CompletedProcess(argv, code, *found)
+
+    def carry_out(self, *words: str) -> None:
+        """Give one command."""
+        assert self.run(["docker", *words]).returncode == 0
 
     def cut_power(self) -> None:
         """Start, as the daemon does after the boot, what ran and what has the policy for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +13,11 @@ from deploy.onhost.swap import Container, Server
 from tests.unit.engine import World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-RUN, OTHER = "a" * 12, "b" * 12
+# Processes with the mark of a run are ended: those of another test run are not.
+RUN, OTHER = uuid.uuid4().hex[:12], "b" * 12
 
 
 def container(
@@ -151,3 +154,37 @@ def test_what_a_container_is_good_for(raw: dict[str, Any], state: Container) -> 
 )
 def test_whom_the_edge_sends_requests_to(text: str, server: Server) -> None:
     assert edge.traffic_in(text) is server
+
+
+@pytest.mark.parametrize("look", [lambda: edge.inspect(APP), lambda: edge.stored_traffic(EDGE)])
+def test_an_engine_that_does_not_answer_is_no_container_that_is_absent(
+    world: World, look: Callable[[], object]
+) -> None:
+    world.set(silent=True)
+    with pytest.raises(edge.EdgeError, match="Cannot connect to the Docker daemon"):
+        look()
+    world.set()
+    assert look() in ({}, Server.APP)
+
+
+def test_a_run_that_takes_over_removes_nothing_where_the_engine_does_not_answer(
+    tmp_path: Path, world: World
+) -> None:
+    found = named({"app": container(run=RUN)})
+    world.set({runs.successor(APP, RUN): found[APP], **named({"app": container("exited")})}, silent=True)
+    runs.sweep(tmp_path, RUN)
+    assert APP in world["containers"]
+
+
+@pytest.mark.parametrize(("hung", "kept"), [([], "next"), (["sha256:new"], "edge")])
+def test_a_new_edge_that_does_not_serve_does_not_stay_after_a_run_that_was_cut_off(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch, hung: list[str], kept: str
+) -> None:
+    real = edge.why_not_serving
+    monkeypatch.setattr(edge, "why_not_serving", lambda name: real(name, 0))
+    new = runs.successor(EDGE, RUN)
+    old = {**container("exited"), "Image": "sha256:old", "Id": "edge"}
+    world.set({EDGE: old, new: {**container(), "Id": "next"}, **named({"app": container()})}, hung=hung)
+    runs.sweep(tmp_path, RUN)
+    assert world["containers"].keys() == {EDGE, APP}
+    assert (world["containers"][EDGE]["Id"], set(world.running)) == (kept, {EDGE, APP})

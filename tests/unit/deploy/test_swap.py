@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 ABSENT, STOPPED, STARTING, HEALTHY, SICK = Container
 RUNNING = {STARTING, HEALTHY, SICK}
-EDGES = (ABSENT, STOPPED, HEALTHY)
 STEADY = Seen(app=HEALTHY, standin=ABSENT, edge=HEALTHY)
 BEFORE_THE_EDGE = Seen(app=HEALTHY, standin=ABSENT, edge=ABSENT, is_direct=True)
 
@@ -28,12 +27,13 @@ CHANGES: dict[Step, list[dict[str, object]]] = {
     Step.END_STANDIN: [{"standin": STOPPED}, {"standin": ABSENT, "is_standin_current": False}],
     Step.START_APP: [{"app": STARTING}],
     Step.REMOVE_APP: [{"app": ABSENT, "is_direct": False}],
-    Step.START_EDGE: [{"edge": HEALTHY}],
+    Step.START_EDGE: [{"edge": STARTING}],
     Step.REMOVE_EDGE: [{"edge": ABSENT}],
     Step.MOVE_PORT: [  # the daemon starts the app, though it was stopped, until the edge runs
         {"traffic": Server.STANDIN},
         {"edge": STOPPED},
         {"app": STOPPED},
+        {"edge": STARTING},
         {"edge": HEALTHY},
         {"app": ABSENT, "is_direct": False},
     ],
@@ -58,6 +58,7 @@ class World:
     seen: Seen
     is_app_good: bool = True
     is_standin_good: bool = True
+    is_edge_good: bool = True
     restarts: set[str] = field(default_factory=set)  # stopped, and started by the daemon all the same
 
     def change(self, **members: object) -> None:
@@ -70,7 +71,7 @@ class World:
         if self.seen.standin is STARTING:
             self.change(standin=HEALTHY if self.is_standin_good else SICK)
         if self.seen.edge is STARTING:
-            self.change(edge=HEALTHY)
+            self.change(edge=HEALTHY if self.is_edge_good else SICK)
 
     def cut_power(self) -> None:
         """Start what ran, or what is started although it was stopped, as the daemon does after the boot."""
@@ -106,19 +107,22 @@ class World:
 def every_state() -> Iterator[Seen]:
     """Without those that cannot be: an app that publishes the port beside an edge that has it."""
     for app, standin, edge, traffic, is_direct in itertools.product(
-        Container, Container, EDGES, Server, (False, True)
+        Container, Container, Container, Server, (False, True)
     ):
-        if is_direct and (app is ABSENT or (app in RUNNING and edge is HEALTHY)):
+        if is_direct and (app is ABSENT or (app in RUNNING and edge in RUNNING)):
             continue
         yield Seen(app=app, standin=standin, edge=edge, traffic=traffic, is_direct=is_direct)
 
 
 @pytest.mark.parametrize("is_app_good", [True, False])
 @pytest.mark.parametrize("is_standin_good", [True, False])
-def test_whatever_is_found_is_put_in_order(*, is_app_good: bool, is_standin_good: bool) -> None:
+@pytest.mark.parametrize("is_edge_good", [True, False])
+def test_whatever_is_found_is_put_in_order(
+    *, is_app_good: bool, is_standin_good: bool, is_edge_good: bool
+) -> None:
     """It ends; who serves is never taken away; and whoever can serve does in the end, the app first."""
     for seen in every_state():
-        world = World(seen, is_app_good, is_standin_good)
+        world = World(seen, is_app_good, is_standin_good, is_edge_good)
         was_served = swap.is_served(seen)
         steps = []
         for step in world.follow(swap.settle):
@@ -134,6 +138,17 @@ def test_whatever_is_found_is_put_in_order(*, is_app_good: bool, is_standin_good
             assert end.traffic is Server.APP or end.edge is ABSENT, (seen, steps, end)
         if seen.app is not ABSENT and is_app_good and seen.app is not SICK and has_way:
             assert end.app is HEALTHY or end.standin is HEALTHY, (seen, steps, end)
+
+
+def test_an_app_does_not_make_way_for_an_edge_that_does_not_serve() -> None:
+    """Where a run is cut off while the edge takes the port over."""
+    seen = Seen(STOPPED, standin=HEALTHY, edge=STARTING, traffic=Server.STANDIN, is_direct=True)
+    for is_edge_good in (True, False):
+        world = World(seen, is_edge_good=is_edge_good)
+        steps = list(world.follow(swap.settle))
+        assert (Step.REMOVE_APP in steps) is is_edge_good
+        world.wait()
+        assert swap.is_served(world.seen) or is_edge_good, (steps, world.seen)
 
 
 def test_the_only_container_that_there_is_stays() -> None:
@@ -250,6 +265,17 @@ def test_another_stand_in_is_not_trusted() -> None:
     """One that a dead run left may be of another version."""
     seen = replace(STEADY, standin=HEALTHY)
     assert swap.cover(seen) is Step.END_STANDIN
+
+
+@pytest.mark.parametrize("app", [ABSENT, STOPPED, STARTING, SICK])
+@pytest.mark.parametrize("is_direct", [True, False])
+def test_a_stand_in_that_is_healthy_serves_although_the_app_is_sick_by_now(
+    app: Container, *, is_direct: bool
+) -> None:
+    edge = ABSENT if is_direct else HEALTHY
+    seen = Seen(app, HEALTHY, edge, is_direct=is_direct, is_standin_current=True)
+    assert swap.cover(seen) is (Step.MOVE_PORT if is_direct else Step.TO_STANDIN)
+    assert swap.cover(replace(seen, is_standin_current=False)) is None
 
 
 @pytest.mark.parametrize("app", [ABSENT, STOPPED, STARTING, SICK])

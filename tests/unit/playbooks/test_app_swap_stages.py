@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -324,7 +325,7 @@ def test_an_app_that_is_sick_after_its_gate_is_no_success(deployment: Deployment
     containers = deployment.world["containers"]
     containers[APP]["State"]["Health"]["Status"] = "unhealthy"
     deployment.world.change(containers=containers)
-    with pytest.raises(load("app_swap").Failure, match="The stand-in still serves: .* is sick by now"):
+    with pytest.raises(load("app_swap").Failure, match="The stand-in still serves"):
         deployment.run("returned")
     assert (set(deployment.world.running), deployment.world["traffic"]) == ({APP, EDGE, STANDIN}, "standin")
 
@@ -468,7 +469,7 @@ def is_served(world: World) -> bool:
     return any(PORT in ports for ports in running.values())
 
 
-RUN = "a" * 12
+RUN = uuid.uuid4().hex[:12]  # processes with this mark are ended: those of another test run are not
 SWAPS = {
     "an update": (config("old"), config()),
     "a first edge": (config("old", edge=""), config()),
@@ -503,6 +504,9 @@ def test_a_power_cut_anywhere_leaves_what_serves_by_itself(
         assert not (APP in deployment.world.running and STANDIN in deployment.world.running), (point, seen)
         deployment.deploy(after)
         has_edge = "edge" in after["services"]
-        assert deployment.world.running == (SERVES if has_edge else {APP: sorted([PORT, "8008"])}), (point, seen)
+        assert deployment.world.running == (SERVES if has_edge else {APP: sorted([PORT, "8008"])}), (
+            point,
+            seen,
+        )
         assert not has_edge or deployment.world["traffic"] == "app", (point, seen)
     assert 8 < point < 99
