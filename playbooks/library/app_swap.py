@@ -65,7 +65,7 @@ ATTEMPTS, PAUSE = 5, 0.5
 STEPS = 20  # more than any order of steps has
 STAGES = ("proven", "covered", "replaced", "returned", "edge")
 LOG_LINES = 30
-SOFT_STOP_SECONDS = 0.3  # what the edge's requests under way get, while new ones are refused
+SOFT_STOP_SECONDS = 0.2  # what the edge's requests under way get, while new ones are refused
 START_SECONDS = 15.0  # of an edge in nobody's place
 CHANGED = (" Created", " Recreated", " Started")
 

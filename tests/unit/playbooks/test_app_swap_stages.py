@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APP, STANDIN, EDGE = "trading-signal-processor", "trading-signal-processor-standin", "trading-edge"
+RUN = uuid.uuid4().hex[:12]  # processes with this mark are ended: those of another test run are not
 PORT = public_port()
 SERVES = {EDGE: [PORT], APP: ["8008"]}
 STAGES = ("proven", "covered", "replaced", "returned", "edge")
@@ -123,13 +124,13 @@ def test_an_update_in_its_stages(deployment: Deployment) -> None:
 def test_the_stand_in_is_started_again_after_a_power_cut_and_carries_the_runs_id(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TRADING_SIGNAL_PROCESSOR_RUN", "a" * 12)
+    monkeypatch.setenv("TRADING_SIGNAL_PROCESSOR_RUN", RUN)
     deployment.deploy(config("old"))
     deployment.world.change(config=config())
     deployment.run("proven")
     standin = deployment.world["containers"][STANDIN]
     assert standin["HostConfig"]["RestartPolicy"] == "unless-stopped"
-    assert standin["Config"]["Labels"]["trading-signal-processor.run"] == "a" * 12
+    assert standin["Config"]["Labels"]["trading-signal-processor.run"] == RUN
 
 
 def test_a_stand_in_is_shown_beside_the_services(deployment: Deployment) -> None:
@@ -469,7 +470,6 @@ def is_served(world: World) -> bool:
     return any(PORT in ports for ports in running.values())
 
 
-RUN = uuid.uuid4().hex[:12]  # processes with this mark are ended: those of another test run are not
 SWAPS = {
     "an update": (config("old"), config()),
     "a first edge": (config("old", edge=""), config()),
