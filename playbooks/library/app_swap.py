@@ -62,6 +62,10 @@ ATTEMPTS, PAUSE = 5, 0.5
 STEPS = 20  # more than any order of steps has
 STAGES = ("proven", "covered", "replaced", "returned", "edge")
 LOG_LINES = 30
+ASK_HEALTH = (
+    "exec 3<>/dev/tcp/127.0.0.1/80 && printf 'GET /health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3"
+    " && head -n 1 <&3"
+)
 CHANGED = (" Created", " Recreated", " Started")
 
 
@@ -93,6 +97,23 @@ def inspect(container: str) -> dict[str, Any]:
     """Return the engine's description of a container; empty if there is none."""
     found = json.loads(stack.docker("container", "inspect", container) or "[]")
     return dict(found[0]) if found else {}
+
+
+def last_lines(container: str) -> str:
+    """Return the end of a container's log, what it wrote to either stream."""
+    argv = ["docker", "logs", "--tail", str(LOG_LINES), container]
+    return subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+    ).stdout
+
+
+def problem_of(container: str) -> str:
+    """Return why a container does not get healthy: how it ended, or what it answers to `/health`."""
+    state = inspect(container).get("State", {})
+    if state.get("Status") != "running":
+        return f"it ended by itself (exit code {state.get('ExitCode', 'unknown')})"
+    answered = stack.docker("exec", container, "timeout", "10", "bash", "-c", ASK_HEALTH).split()
+    return f"HTTP {answered[1]}" if len(answered) > 1 else "/health does not answer"
 
 
 class _Pipe:
@@ -316,9 +337,9 @@ class Swap:
         try:
             self.follow(swap.cover, until=SWITCHES)
         except swap.StandinError:
-            log = stack.docker("logs", "--tail", str(LOG_LINES), edge.STANDIN)
+            found = {"changed": False, "problem": problem_of(edge.STANDIN), "log": last_lines(edge.STANDIN)}
             edge.end(edge.STANDIN)
-            return {"changed": False, "problem": "its stand-in did not get healthy", "log": log}
+            return found
         return {"changed": False, "problem": ""}
 
     def cover(self) -> dict[str, Any]:

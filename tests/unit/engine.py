@@ -208,7 +208,9 @@ class Engine:
             self._stdout.write(_archive(self.state["traffic"]))
         elif verb == "exec":
             self.real(words[1])
-            if words[2:4] == ["edge", "traffic"]:
+            if words[2] == "timeout":  # a question to the application
+                self.say("HTTP/1.0 503 Service Unavailable")
+            elif words[2:4] == ["edge", "traffic"]:
                 self.state["traffic"] = words[4]
                 self.tick()
             elif self.state["connected"]:
@@ -229,7 +231,7 @@ class Engine:
             policy = words[1].removeprefix("--restart=")
             self.containers[self.real(words[-1])]["HostConfig"]["RestartPolicy"] = policy
         elif words[0] == "logs":
-            self.say("its last words")
+            self.complain("its last words")  # what ends a program is on stderr
         else:
             for name in set(words[1:]) - {"--force"}:
                 found = next((real for real, one in self.containers.items() if name in (real, one["Id"])), "")
