@@ -207,16 +207,19 @@ class Engine:
                 raise EngineError("Error: no such file")
             self._stdout.write(_archive(self.state["traffic"]))
         elif verb == "exec":
-            self.real(words[1])
-            if words[2] == "timeout":  # a question to the application
-                self.say("HTTP/1.0 503 Service Unavailable")
-            elif words[2:4] == ["edge", "traffic"]:
-                self.state["traffic"] = words[4]
-                self.tick()
-            elif self.state["connected"]:
-                raise EngineError("edge: requests are left")
+            self.execute(self.real(words[1]), words[2:])
         else:
             self.carry_out_further(words)
+
+    def execute(self, _name: str, words: list[str]) -> None:
+        """`exec`: a command of the edge, or a question to the application."""
+        if words[0] == "timeout":
+            self.say("HTTP/1.0 503 Service Unavailable")
+        elif words[:2] == ["edge", "traffic"]:
+            self.state["traffic"] = words[2]
+            self.tick()
+        elif self.state["connected"]:
+            raise EngineError("edge: requests are left")
 
     def carry_out_further(self, words: list[str]) -> None:
         """`ps`, `rename`, `update`, `rm` and `logs`."""
@@ -303,7 +306,8 @@ class World:
             return _run(argv, **options)
         given = options.get("input") or b""
         stdin = io.BytesIO(given.encode() if isinstance(given, str) else given)
-        out, err = io.BytesIO(), io.BytesIO()
+        out = io.BytesIO()
+        err = out if options.get("stderr") is subprocess.STDOUT else io.BytesIO()
         code = _carry_out(Engine(self._path, stdin, out, err), list(argv[1:]))
         found = [stream.getvalue() for stream in (out, err)]
         if options.get("text"):
