@@ -36,6 +36,7 @@ class AppContext:
     `sessions`: what each server process of `pool` was last acquired for, by its process id.
     `alarms_began`: when each alarm began, by code and subject. `notification_targets` are names by key.
     `last_backup` holds when the database was last backed up, None if never; it is None until that was read.
+    `silent_since`: when each source with `expect_within_minutes` was last heard, by its name.
     """
 
     settings: Settings
@@ -62,6 +63,7 @@ class AppContext:
     alarms_began: dict[tuple[str, str], datetime] = field(default_factory=dict)
     notification_targets: Mapping[str, str] = field(default_factory=dict)
     last_backup: tuple[datetime | None] | None = None
+    silent_since: Mapping[str, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Count denials by the database's clock."""

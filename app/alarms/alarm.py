@@ -16,7 +16,7 @@ Severity = Literal["critical", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
 
 # They last until a person has the time, so they end neither the heartbeat nor anybody's night.
-HOUSEKEEPING = ("backup_missing", "backup_old")
+HOUSEKEEPING = ("backup_missing", "backup_old", "source_silent")
 OF_DENIALS = (
     *(
         "denied_webhook_secret",
@@ -51,6 +51,7 @@ CODES: Mapping[str, Severity] = {
     "top_n_stale": "warning",
     "top_n_failing": "warning",
     "config_wrong": "warning",
+    "source_silent": "warning",
     "disk_low": "warning",
     "backup_missing": "warning",
     "backup_old": "warning",

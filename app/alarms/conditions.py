@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from app.alarms.alarm import Alarm
 from app.alarms.repository import FailingTarget, read_failing
+from app.config.access import AlertSource
 from app.config.destination_url import fault_of
 from app.config.model import SystemConfig
 from app.context import AppContext
@@ -23,6 +24,7 @@ from app.orders.destination_state import circuit_reason
 from app.runtime.denials import Episode
 from app.runtime.supervisor import WorkerState
 from app.screener.current import TopN
+from app.signals.market import after_trading_time
 from app.signals.reasons import Reason, ReasonCode
 
 MOST_OF_A_CODE = 20
@@ -78,6 +80,7 @@ async def find_alarms(
         *target_alarms(failing_targets, context.notification_targets),
     ]
     now = context.clock.now()
+    found += silence_alarms(context.config.alert_sources, context.silent_since, now)
     max_age_days = context.config.system.notify.backup_max_age_days
     if max_age_days and context.last_backup:
         found += backup_alarms(*context.last_backup, max_age_days, now)
@@ -286,6 +289,25 @@ def certificate_alarms(found: Certificate | None) -> list[Alarm]:
     else:
         return []
     return [alarm]
+
+
+def silence_alarms(
+    sources: Sequence[AlertSource], silent_since: Mapping[str, datetime], now: datetime
+) -> list[Alarm]:
+    """Return alarms about sources that sent nothing for too long while the exchange was open. Pure.
+
+    One that has begun lasts until a signal arrives, also after the exchange has closed.
+    """
+    found = []
+    for source in sources:
+        minutes, silent = source.expect_within_minutes, silent_since.get(source.name)
+        if minutes is None or silent is None:
+            continue
+        since = after_trading_time(silent, timedelta(minutes=minutes))
+        if now >= since:
+            values = {"time": f"{silent:%Y-%m-%d %H:%M}", "minutes": str(minutes)}
+            found.append(Alarm(code="source_silent", subject=source.name, since=since, values=values))
+    return found
 
 
 def database_alarm() -> Alarm:

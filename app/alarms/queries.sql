@@ -150,6 +150,40 @@ ORDER BY id DESC LIMIT $2
 -- When the newest backup was made, NULL without one. One that was made before the clock stepped back counts as made now.
 SELECT max(least(made_at, clock_timestamp())) FROM database_backups WHERE isfinite(made_at)
 
+-- name: read_silence
+-- $1 names of the sources that are expected, $2 how many of the newest signals are searched for those of `default`, which have no index,
+-- $3 true during a pause of intake, which is nobody's silence. Since when each source is silent. What was known before stays known when
+-- signals are deleted; it is written at most once a minute. A time ahead of the clock was written before it stepped back.
+WITH heard AS (
+    SELECT wanted.source, CASE WHEN $3 OR newest.at > clock_timestamp() THEN clock_timestamp() ELSE newest.at END AS at
+    FROM unnest($1::text[]) AS wanted (source)
+    LEFT JOIN LATERAL (
+        (SELECT received_at AS at FROM signals
+         WHERE wanted.source <> 'default' AND source = wanted.source AND imported_at IS NULL
+         ORDER BY seq DESC
+         LIMIT 1)
+        UNION ALL
+        (SELECT received_at FROM signals
+         WHERE wanted.source = 'default' AND source_of(source, type) = 'default' AND imported_at IS NULL
+           AND seq > (SELECT max(seq) FROM signals) - $2::bigint
+         ORDER BY seq DESC
+         LIMIT 1)
+    ) AS newest ON true
+), forgotten AS (
+    DELETE FROM expected_sources WHERE source <> ALL ($1::text[])
+), recorded AS (
+    INSERT INTO expected_sources (source, silent_since)
+    SELECT source, CASE WHEN known.silent_since <= clock_timestamp() THEN heard.at ELSE clock_timestamp() END
+    FROM heard
+    LEFT JOIN expected_sources AS known USING (source)
+    WHERE known.source IS NULL OR known.silent_since > clock_timestamp() OR heard.at > known.silent_since + interval '1 minute'
+    ORDER BY source
+    ON CONFLICT (source) DO UPDATE SET silent_since = excluded.silent_since
+)
+SELECT source, least(greatest(coalesce(known.silent_since, clock_timestamp()), heard.at), clock_timestamp()) AS silent_since
+FROM heard
+LEFT JOIN expected_sources AS known USING (source)
+
 -- name: read_day
 -- Signals of the last 24 hours by status, and what is open now.
 SELECT count(*)::int AS received,

@@ -240,6 +240,17 @@ async def read_last_backup(connection: Connection | Pool) -> datetime | None:
     return found
 
 
+async def read_silence(
+    connection: Connection | Pool, *, sources: Sequence[str], newest: int, is_paused: bool
+) -> dict[str, datetime]:
+    """Return since when each expected source is silent, and record it.
+
+    Those of `default` are searched among so many of the newest signals. During a pause nobody is silent.
+    """
+    rows = await connection.fetch(_SQL["read_silence"], sources, newest, is_paused)
+    return {row["source"]: row["silent_since"] for row in rows}
+
+
 async def read_day(connection: Connection) -> Day:
     """Return the figures of the daily summary."""
     return Day(**await fetch_one(connection, _SQL["read_day"]))

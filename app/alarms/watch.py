@@ -44,7 +44,8 @@ _LONGEST_PAUSE_SECONDS = 10.0
 _LIMIT_SECONDS = 10.0
 SUMMARY_LATE = timedelta(hours=1)
 _NOT_COUNTED = frozenset((*OF_DENIALS, *HOUSEKEEPING))
-_BACKUP_SECONDS = 1.0  # a table that somebody has locked delays no alarm for longer
+_ASIDE_SECONDS = 1.0  # a table that somebody has locked delays no alarm for longer
+_NEWEST_SIGNALS = 10_000  # more than arrive between two looks
 
 
 class Watch:
@@ -100,6 +101,7 @@ class Watch:
         context, notify = self._context, self._context.config.system.notify
         if notify.backup_max_age_days:
             await self._read_last_backup()
+        await self._read_silence()
         async with context.pool.acquire(timeout=5) as connection:
             top_n = await current_top_n(context, connection)
             alarms = await find_alarms(context, connection, top_n=top_n, waiting=context.queues.approved)
@@ -122,10 +124,25 @@ class Watch:
     async def _read_last_backup(self) -> None:
         """Read when the last backup was made. Fails open: no alarm about an exit depends on that table."""
         try:
-            async with asyncio.timeout(_BACKUP_SECONDS):
+            async with asyncio.timeout(_ASIDE_SECONDS):
                 self._context.last_backup = (await repository.read_last_backup(self._context.pool),)
         except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
             log.warning("the last backup could not be read", error=describe(error))
+
+    async def _read_silence(self) -> None:
+        """Read since when expected sources are silent. Fails open: no alarm about an exit depends on it."""
+        config = self._context.config
+        expected = [each.name for each in config.alert_sources if each.expect_within_minutes is not None]
+        try:
+            async with asyncio.timeout(_ASIDE_SECONDS):
+                self._context.silent_since = await repository.read_silence(
+                    self._context.pool,
+                    sources=expected,
+                    newest=_NEWEST_SIGNALS,
+                    is_paused=config.system.intake_paused,
+                )
+        except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
+            log.warning("the last signals of sources could not be read", error=describe(error))
 
     async def _introduce(
         self, connection: Connection, alarms: Sequence[Alarm], opened: Sequence[OpenAlarm]

@@ -67,6 +67,10 @@ STAGES = ("proven", "covered", "replaced", "returned", "edge")
 LOG_LINES = 30
 SOFT_STOP_SECONDS = 0.2  # what the edge's requests under way get, while new ones are refused
 START_SECONDS = 15.0  # of an edge in nobody's place
+ASK_HEALTH = (
+    "exec 3<>/dev/tcp/127.0.0.1/80 && printf 'GET /health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3"
+    " && head -n 1 <&3"
+)
 CHANGED = (" Created", " Recreated", " Started")
 
 
@@ -92,6 +96,23 @@ def insist(argv: list[str]) -> None:
             return
         time.sleep(PAUSE)
     run(argv)
+
+
+def last_lines(container: str) -> str:
+    """Return the end of a container's log, what it wrote to either stream."""
+    argv = ["docker", "logs", "--tail", str(LOG_LINES), container]
+    return subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+    ).stdout
+
+
+def problem_of(container: str) -> str:
+    """Return why a container does not get healthy: how it ended, or what it answers to `/health`."""
+    state = edge.inspect(container).get("State", {})
+    if state.get("Status") != "running":
+        return f"it ended by itself (exit code {state.get('ExitCode', 'unknown')})"
+    answered = stack.docker("exec", container, "timeout", "10", "bash", "-c", ASK_HEALTH).split()
+    return f"HTTP {answered[1]}" if len(answered) > 1 else "/health does not answer"
 
 
 class _Pipe:
@@ -190,8 +211,8 @@ def stop(container: str, *, is_edge: bool) -> None:
 def insist_on_serving(new: str) -> None:
     """Raises Failure if an edge that was started does not serve within some seconds."""
     if why := edge.why_not_serving(new):
-        log = stack.docker("logs", "--tail", "1", new).strip()
-        raise Failure(f"The new edge does not serve: {why}{f' ({log})' if log else ''}")
+        said = last_lines(new).strip().splitlines()
+        raise Failure(f"The new edge does not serve: {why}{f' ({said[-1]})' if said else ''}")
 
 
 def take_over(old: str, new: str, container: str, *, replaces_edge: bool = False) -> int:
@@ -199,12 +220,12 @@ def take_over(old: str, new: str, container: str, *, replaces_edge: bool = False
 
     Raises Failure if the new one does not start, or is an edge that does not serve: the old one runs again.
     """
-    begun = time.monotonic()
     # Between stop and start nobody interrupts: who ends a step asks first, and waits a while.
     let_in = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         insist(["docker", "update", "--restart=always", old])
         try:
+            begun = time.monotonic()
             stop(old, is_edge=replaces_edge)
             run(["docker", "start", new])
             gap = round((time.monotonic() - begun) * 1000)
@@ -347,9 +368,9 @@ class Swap:
         try:
             self.follow(swap.cover, until=SWITCHES)
         except swap.StandinError:
-            log = stack.docker("logs", "--tail", str(LOG_LINES), edge.STANDIN)
+            found = {"changed": False, "problem": problem_of(edge.STANDIN), "log": last_lines(edge.STANDIN)}
             edge.end(edge.STANDIN)
-            return {"changed": False, "problem": "its stand-in did not get healthy", "log": log}
+            return found
         return {"changed": False, "problem": ""}
 
     def cover(self) -> dict[str, Any]:

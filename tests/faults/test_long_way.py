@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import uuid
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # The first version that landed, and two of later days: they lack modules, roles and plugins of this one.
 EARLY = ("35bff4b", "b77cc01", "0e2ff1a")
+# One whose app publishes the ports and serves TLS itself.
+WITH_OWN_TLS = "173ef0c"
 NOISE_SECONDS = 3.0  # by which two gaps differ on a busy machine
 FILES = "sha256sum .env config/*.json"
 
@@ -80,3 +83,34 @@ def test_there_and_back_and_there_again(
     late = [f"{gap:.1f} s" for gap in gaps[1:] if gap > gaps[0] + NOISE_SECONDS]
     record_property("line", asdict(Line("way", (f"`{early}`", *(f"{gap:.1f}" for gap in gaps)), late)))
     assert not late, gaps
+
+
+# Where the app has read it: inside, and nobody but root can read the key outside.
+TLS_FILES = {"TLS_CERT_FILE": "/srv/config/tls/cert.pem", "TLS_KEY_FILE": "/srv/config/tls/key.pem"}
+CERTIFICATE = (
+    "mkdir -p config/tls && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=mine"
+    " -keyout config/tls/key.pem -out config/tls/cert.pem"
+)
+SHOWN = "openssl s_client -connect 127.0.0.1:443 </dev/null 2>&1 | openssl x509 -noout -subject 2>/dev/null"
+
+
+@pytest.mark.parametrize("early", [WITH_OWN_TLS])
+def test_tls_moves_to_the_edge_and_back(stack: Stack, early: str) -> None:
+    """No client over TLS ever meets another certificate, and a proxy that was trusted stays so."""
+    stack.host.run(CERTIFICATE, folder=PROJECT).require()
+    stack.configure(**TLS_FILES, FORWARDED_ALLOW_IPS="*")
+    gaps = [_play(stack, "--quick")]
+    watch = f"echo $$ >/root/watch; while sleep 0.1; do {SHOWN}; done >/root/shown"
+    stack.host.run(f"setsid --fork bash -c {shlex.quote(watch)} </dev/null >/dev/null 2>&1").require()
+    for flow, has_edge in (("--update", True), ("--rollback", False), ("--update", True)):
+        gaps.append(_play(stack, flow))
+        assert ("trading-edge" in stack.containers(), "trading-acme" in stack.containers()) == (has_edge,) * 2
+        answer = stack.post(b'{"ticker": "AAPL"', **{"X-Forwarded-For": "203.0.113.7"})
+        assert answer.status_code == 422
+        refused = stack.sql("SELECT client FROM refused_posts ORDER BY 1")
+        assert set(map(tuple, refused)) == {("203.0.113.7",)}
+        assert "mine" in stack.host.run(SHOWN).stdout
+    stack.host.run("kill -- -$(cat /root/watch)").require()
+    shown = stack.host.read("/root/shown").replace(" ", "").splitlines()
+    assert set(shown) == {"subject=CN=mine"}
+    assert max(gaps[1:]) <= gaps[0] + NOISE_SECONDS, (early, gaps)

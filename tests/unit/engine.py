@@ -221,7 +221,7 @@ class Engine:
         elif verb == "system":
             self.create()
         elif verb == "exec":
-            self.execute(self.real(words[1]), words[3:])
+            self.execute(self.real(words[1]), words[2:])
         else:
             self.carry_out_further(words)
 
@@ -241,16 +241,18 @@ class Engine:
         self._stdout.write(_archive(self.state["traffic"], self.state["maintenance"]))
 
     def execute(self, name: str, words: list[str]) -> None:
-        """A command of the image of the edge, in its container."""
+        """`exec`: a command of the edge, or a question to the application."""
         one = self.containers[name]
         if one["State"]["Status"] != "running":
             raise EngineError(f"Error response from daemon: container {one['Id']} is not running")
         if one["Image"] in self.state["hung"]:
             raise EngineError("edge: HAProxy does not answer")
-        if words[0] in {"traffic", "maintenance"}:
-            self.state[words[0]] = words[1]
+        if words[0] == "timeout":
+            self.say("HTTP/1.0 503 Service Unavailable")
+        elif words[1] in {"traffic", "maintenance"}:
+            self.state[words[1]] = words[2]
             self.tick()
-        elif words[0] == "show":
+        elif words[1] == "show":
             self.say(
                 f"traffic={self.state['traffic']} maintenance={self.state['maintenance']} app=0 standin=0"
             )
@@ -304,7 +306,7 @@ class Engine:
             for name in words[2:]:
                 self.containers[self.real(name)]["HostConfig"]["RestartPolicy"] = policy
         elif words[0] == "logs":
-            self.say("its last words")
+            self.complain("its last words")  # what ends a program is on stderr
         else:
             for name in set(words[1:]) - {"--force"}:
                 found = next((real for real, one in self.containers.items() if name in (real, one["Id"])), "")
@@ -410,7 +412,8 @@ class World:
             return _run(argv, **options)
         given = options.get("input") or b""
         stdin = io.BytesIO(given.encode() if isinstance(given, str) else given)
-        out, err = io.BytesIO(), io.BytesIO()
+        out = io.BytesIO()
+        err = out if options.get("stderr") is subprocess.STDOUT else io.BytesIO()
         code = _carry_out(Engine(self._path, stdin, out, err), list(argv[1:]))
         found = [stream.getvalue() for stream in (out, err)]
         if options.get("text"):

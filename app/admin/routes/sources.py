@@ -54,7 +54,7 @@ class SourceValues(SectionValues):
         None, description="Addresses, networks and `tradingview` (its published addresses); empty: any"
     )
     per_minute: int | None = Field(None, description="Signals a minute; exits pass beyond it")
-    expect_within_minutes: int | None = Field(None, description="How often it posts at the least")
+    expect_within_minutes: int | None = Field(None, description="Without a signal for so long: an alarm")
     max_source_age_seconds: MaxSourceAgeValues | None = None
 
 

@@ -411,6 +411,23 @@ async def a_certificate_near_its_end(stage: Stage) -> None:
     report(file)
 
 
+async def a_source_that_sends_nothing(stage: Stage) -> None:
+    indicator = {"name": "indicator", "secret": SOURCE_SECRET, "expect_within_minutes": 30}
+    stage.desk.configure("webhook", sources=[indicator])
+    await stage.open(webhook_secret=WEBHOOK_SECRET)
+
+    async def is_expected() -> bool:
+        return bool(await stage.desk.database.fetchval("SELECT count(*) FROM expected_sources"))
+
+    await stage.desk.wait(stage.app, is_expected, lambda: "the source is not expected")
+    await stage.run("UPDATE expected_sources SET silent_since = now() - interval '10 days'")
+    await stage.until_shown(Key("source_silent", "indicator"))
+    await stage.until_announced(Key("source_silent", "indicator"))
+    path = f"/webhook/in/{SOURCE_SECRET}"
+    async with stage.app.http.post(path, json={"ticker": "AAPL", "side": "sell"}) as answer:
+        assert answer.status == 202
+
+
 async def a_clock_that_steps(stage: Stage) -> None:
     await stepping.install(stage.desk.database, 0)
     stage.monkeypatch.setattr(clock, "EVERY_SECONDS", OFTEN_SECONDS)
@@ -454,6 +471,7 @@ SCENES = (
         a_certificate_near_its_end,
         {"certificate_missing", "certificate_ending", "certificate_ended", "certificate_failing"},
     ),
+    Scene(a_source_that_sends_nothing, {"source_silent"}),
     Scene(a_clock_that_steps, {"clock_stepped", "clock_differs"}),
 )
 

@@ -371,7 +371,7 @@ def test_a_stand_in_that_is_sick_is_ended_and_nothing_else_is_touched(deployment
     before = deployment.world["containers"]
     deployment.world.change(config=config(), sick=["sha256:new"])
     found = deployment.run("proven")
-    assert (found["problem"], found["log"]) == ("its stand-in did not get healthy", "its last words\n")
+    assert (found["problem"], found["log"]) == ("HTTP 503", "its last words\n")
     assert deployment.world["containers"] == before
 
 
