@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import aiohttp
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from tests.api.backend import Backend, accept, hang_up, started
 from tests.hosts import edge as edges
