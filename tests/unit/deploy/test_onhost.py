@@ -423,17 +423,19 @@ def test_a_swap_that_was_cut_off_leaves_one_container(
     asked: list[str] = []
 
     def docker(argv: list[str]) -> list[str]:
-        if argv[1] == "ps":
-            return []
-        if "PortBindings" in " ".join(argv):
-            return ['{"80/tcp":[]}']
-        if argv[2] == "inspect":
-            state = running[names[argv[-1]]]
-            return [] if state is None else [str(state).lower()]
-        asked.append(" ".join(names.get(word, word) for word in argv[1:]))
+        if argv[1] != "ps":
+            asked.append(" ".join(names.get(word, word) for word in argv[1:]))
         return []
 
+    def inspect(name: str) -> dict[str, Any]:
+        state = running.get(names.get(name, ""))
+        bindings = {"80/tcp": [{"HostPort": "80"}]}
+        found = {"State": {"Status": "running", "Running": state}, "HostConfig": {"PortBindings": bindings}}
+        return {} if state is None else found
+
     monkeypatch.setattr(runs, "_docker", docker)
+    monkeypatch.setattr("deploy.onhost.edge.inspect", inspect)
+    monkeypatch.setattr("deploy.onhost.edge.remove_remains", lambda: None)
     monkeypatch.setattr("deploy.onhost.edge.settle", lambda *_: [])
     ended = runs.sweep(tmp_path, "a" * 12)
     assert (asked, bool(ended)) == (done, bool(done))
