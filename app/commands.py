@@ -1,4 +1,4 @@
-"""`serve`, `migrate` and `check`: the image's commands (docs/architecture.md)."""
+"""`serve`, `migrate`, `check` and `import-legacy`: the image's commands (docs/architecture.md)."""
 
 import argparse
 import asyncio
@@ -14,13 +14,17 @@ _WRONG_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
 
 def main() -> int:
-    """Run one command and return the exit code: 0, 1 (migration failed) or 78 (wrong configuration)."""
+    """Run one command; return 0, 1 (the migration or import failed) or 78 (wrong configuration)."""
     started_at = time.monotonic()
     parser = argparse.ArgumentParser(prog="python -m app", description="Trading Signal Processor")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="run the application")
     commands.add_parser("migrate", help="bring the schema up to date, once, under an advisory lock")
     commands.add_parser("check", help="validate the environment and the configuration files")
+    importing = commands.add_parser(
+        "import-legacy", help="import the replaced system's database, whose address is LEGACY_DATABASE_URL"
+    )
+    importing.add_argument("--check", action="store_true", help="list what would come; write nothing")
     arguments = parser.parse_args()
     try:
         settings = Settings.from_environment()
@@ -31,6 +35,8 @@ def main() -> int:
             _check_targets(settings)
             check_tls_files(settings)
             return 0
+        if arguments.command == "import-legacy":
+            return _import_legacy(settings, check=arguments.check)
         return _serve(settings, started_at)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
@@ -67,14 +73,30 @@ def _migrate(settings: Settings) -> int:
     return 0
 
 
+def _import_legacy(settings: Settings, *, check: bool) -> int:
+    from app import logging  # noqa: PLC0415
+    from app.transfer import legacy  # noqa: PLC0415
+
+    logging.configure("WARNING")
+    try:
+        report = asyncio.run(legacy.run(settings, check=check))
+    except legacy.LegacyImportError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write("".join(f"{line}\n" for line in report.lines()))
+    return 0
+
+
 def _serve(settings: Settings, started_at: float) -> int:
     from app import logging  # noqa: PLC0415
     from app.config.store import opening  # noqa: PLC0415
+    from app.db import replaced_system  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
     from app.ops import operations_port  # noqa: PLC0415
     from app.web.server import Server  # noqa: PLC0415
 
     logging.configure(settings.log_level)
+    asyncio.run(replaced_system.check(settings.database_url))
     app = create_app(settings, asyncio.run(opening(settings)), started_at=started_at)
     server = Server(app, settings)
     server.serve_operations(

@@ -30,6 +30,7 @@ from app.ops import certificate, health, queue_sampling, retention
 from app.orders import routes as order_routes
 from app.orders import sender
 from app.orders.transport import open_client
+from app.positions import risk_worker
 from app.positions import routes as position_routes
 from app.runtime import denials
 from app.runtime.supervisor import Supervisor
@@ -70,6 +71,7 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         )
         targets = targets_of(settings.notify_urls.split())
         context.notification_targets = {target.key: target.name for target in targets}
+        authentication.signing_key(settings.admin_token)  # before any request: it takes 50 ms
         store = ConfigStore(context.pool, settings, context.wakeups, start, apply=context.apply_config)
         await store.first_look()  # a pause of another process holds before anything is delivered
         intake_service = IntakeService(context)
@@ -80,6 +82,7 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         context.supervisor.start("sessions", partial(authentication.run_sessions, ended, beat("sessions")))
         metrics.WORKER_UP.watch(context.supervisor.states)
         metrics.CERTIFICATE_DAYS_LEFT.watch(partial(certificate.days_left, context))
+        metrics.BUYS_PAUSED.set_function(lambda: float(context.config.system.buys_paused))
         metrics.BUILD_INFO.labels(settings.app_version).set(1)
         context.supervisor.start("config", partial(store.run, beat("config")))
         _start_workers(context, intake_service, app.state.hub)
@@ -110,7 +113,7 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         lifespan=lifespan,
     )
     app.add_exception_handler(Exception, _internal_error)
-    admin.install(app)
+    admin.install(app, legacy_api=settings.legacy_api)
     for routes in (screener_routes, position_routes, order_routes, decision_routes, alarm_routes, health):
         app.include_router(routes.router)
     app.add_middleware(AccessLog)
@@ -129,6 +132,7 @@ def _start_workers(context: AppContext, intake_service: IntakeService, hub: Hub)
     decision.start(context)
     reprocessing.start(context)
     sender.start(context)
+    risk_worker.start(context)
     start("live", partial(live.run, context, hub))
     start("retention", partial(retention.run, context, "retention"))
 

@@ -189,6 +189,7 @@ LIMITER_ENTRY_TOKENS = SampledGauge(
 )
 DESTINATION_STATE = SampledGauge("destination_state", "1 for the current state: open, held, paused", "state")
 DESTINATION_FAILURES = Counter("destination_failures", "Times that a destination's circuit was opened")
+BUYS_PAUSED = Gauge("buys_paused", "1 while a person has stopped buying: entries are rejected, exits pass")
 TOP_N_AGE_SECONDS = AgeGauge("top_n_age_seconds", "Age of the current Top-N list")
 TOP_N_SIZE = SampledGauge("top_n_size", "Tickers in the current Top-N list")
 REFRESHES = Counter(
@@ -240,7 +241,7 @@ _OURS: tuple[Collector, ...] = (
     *(GROUP_COMMIT_SIZE, SIGNALS_DECIDED),
     *(SIGNALS_DELIVERED, QUEUE_DEPTH, OLDEST_WAITING_SECONDS, SELLS_AT_RISK, LIMITER_TOKENS),
     LIMITER_ENTRY_TOKENS,
-    *(ALARM, NOTIFICATIONS),
+    *(ALARM, NOTIFICATIONS, BUYS_PAUSED),
     *(UNCONFIRMED_POSITIONS, DESTINATION_STATE, DESTINATION_FAILURES, TOP_N_AGE_SECONDS, TOP_N_SIZE),
     *(REFRESHES, CLIENTS, WORKER_RESTARTS, DATABASE_UP, WORKER_UP, BUILD_INFO, CLOCK_DIFFERENCE_SECONDS),
     CERTIFICATE_DAYS_LEFT,

@@ -24,6 +24,7 @@ _SECRETS = frozenset(
         "finviz_elite_auth",
         "notify_urls",
         "heartbeat_url",
+        "legacy_database_url",
     }
 )
 
@@ -32,6 +33,10 @@ def _database_url(value: str) -> str:
     """Accept what every connection can be opened with, and return it without `+asyncpg`."""
     parse_address(value)
     return value.replace("postgresql+asyncpg://", "postgresql://", 1)
+
+
+def _legacy_database_url(value: str) -> str:
+    return _database_url(value) if value else value
 
 
 def check_destination_url(value: str) -> str:
@@ -156,6 +161,11 @@ class Settings(BaseSettings):
     tls_email: Annotated[str, AfterValidator(_email)] = ""
     tls_acme_url: Annotated[str, AfterValidator(_acme_url)] = ""
     certificate_file: Path = Path("certificate/state.json")
+    legacy_api: bool = False
+    # of `python -m app import-legacy` alone
+    legacy_database_url: Annotated[Secret, AfterValidator(_legacy_database_url)] = ""
+    legacy_env_file: Path | None = None
+    legacy_finviz_file: Path | None = None
     app_version: str = "dev"
 
     @classmethod

@@ -21,11 +21,11 @@ from app.config.access import default_source
 from app.config.model import (
     BUILT_IN_STRATEGY,
     FROM_ENVIRONMENT,
-    PAUSES,
     STRATEGY_NEEDS,
     Config,
     merge,
 )
+from app.config.switches import PAUSES
 from app.settings import Settings
 from app.web.texts import catalogue, text
 

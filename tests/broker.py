@@ -41,6 +41,7 @@ class Broker:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._held: dict[str, Decimal] = {}
+        self.fills: list[tuple[str, Decimal]] = []  # ticker and shares, negative for a sale
         self.bodies: list[dict[str, Any]] = []
 
     def held(self, ticker: str) -> Decimal:
@@ -53,7 +54,10 @@ class Broker:
         self.bodies.append(fields)
         if problem := self._problem(fields):
             return Answer(400, json.dumps({"success": False, "messageCode": problem}).encode())
-        self._held[fields["ticker"]] = self._after(fields, self.held(fields["ticker"]))
+        before = self.held(fields["ticker"])
+        after = self._held[fields["ticker"]] = self._after(fields, before)
+        if after != before:
+            self.fills.append((fields["ticker"], after - before))
         reference = str(len(self.bodies))
         return Answer(200, json.dumps({"success": True, "id": reference, "logId": reference}).encode())
 

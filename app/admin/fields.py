@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple, cast
 import msgspec
 from msgspec import inspect
 
-from app.config.model import PAUSES, Source
+from app.config.model import Source
+from app.config.switches import SWITCHES
 
 Kind = Literal["text", "long", "whole", "decimal", "decimals", "words", "secret", "switch", "choice"]
 
@@ -58,11 +59,11 @@ def fields_of(
     sources: Mapping[str, Source],
     required: Container[str] = (),
 ) -> list[Field]:
-    """Return the section's fields in the order of its type, nested ones with dotted names, without pauses."""
+    """Return the section's fields in the order of its type, nested ones with dotted names; no switches."""
     return [
         Field(name, _at(values, name), sources[name], _limits(kind), name in required)
         for name, kind in _leaves(section)
-        if name not in PAUSES
+        if name not in SWITCHES
     ]
 
 

@@ -21,7 +21,7 @@ class Listing(NamedTuple):
 
     path: str
     narrowing: Mapping[str, str | None]
-    cursor: int | None
+    cursor: int | str | None
 
     @property
     def given(self) -> dict[str, str]:
@@ -33,7 +33,7 @@ class Listing(NamedTuple):
         """Whether any filter is set; the cursor is not a filter."""
         return bool(self.given)
 
-    def at(self, cursor: int | None) -> str:
+    def at(self, cursor: int | str | None) -> str:
         """Return the URL of the same list at another cursor; None is the newest page."""
         given = {**self.given, **({"cursor": str(cursor)} if cursor else {})}
         return f"{self.path}?{urlencode(given)}" if given else self.path

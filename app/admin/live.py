@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -10,10 +12,12 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.admin import snapshot
 from app.alarms.conditions import database_alarm
+from app.config.access import AccessToken
 from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.reading import ReadLimitError
 from app.errors import describe
+from app.web.authentication import ADMIN
 from app.web.hub import Hub, LiveMessage, Mailbox
 
 if TYPE_CHECKING:
@@ -92,7 +96,9 @@ async def admin_updates(websocket: WebSocket) -> None:
         sessions: EndedSessions = websocket.app.state.ended_sessions
         try:
             async with asyncio.timeout(access.seconds_left), sessions.end_event_of(access.session) as ended:
-                await _converse(websocket, mailbox, ended)
+                await _converse(
+                    websocket, mailbox, ended, partial(_until_removed, context, sessions, access.token)
+                )
         except TimeoutError:
             await websocket.close(_SESSION_ENDED, "the session has ended")
     except WebSocketDisconnect:
@@ -101,26 +107,37 @@ async def admin_updates(websocket: WebSocket) -> None:
         hub.leave(mailbox)
 
 
-async def _converse(websocket: WebSocket, mailbox: Mailbox, ended: asyncio.Event) -> None:
+async def _converse(
+    websocket: WebSocket, mailbox: Mailbox, ended: asyncio.Event, removal: Callable[[], Awaitable[None]]
+) -> None:
     """Send until either side closes. Messages of the page are read for the close frame, and else ignored.
 
     Raises:
-        TimeoutError: the session was ended by a sign-out.
+        TimeoutError: the session was ended by a sign-out, or its token was removed.
     """
     sender = asyncio.create_task(_send(websocket, mailbox))
     reader = asyncio.create_task(_read(websocket))
-    signed_out = asyncio.create_task(ended.wait())
-    tasks = {sender, reader, signed_out}
+    signed_out, removed = asyncio.create_task(ended.wait()), asyncio.ensure_future(removal())
+    tasks = {sender, reader, signed_out, removed}
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
-        if signed_out in done:
+        if signed_out in done or removed in done:
             raise TimeoutError
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)  # waits until the other tasks have ended
+
+
+async def _until_removed(context: AppContext, sessions: "EndedSessions", token: AccessToken) -> None:
+    """Wait until a named token is removed, replaced, or of another scope."""
+    while True:
+        is_current = token in context.config.tokens and not sessions.is_revoked(token)
+        if token != ADMIN and not is_current:
+            return
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _send(websocket: WebSocket, mailbox: Mailbox) -> None:

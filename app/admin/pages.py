@@ -12,17 +12,19 @@ from app.admin import repository, snapshot
 from app.admin.rendering import page, problem_page
 from app.admin.views import BY_NAME, NAVIGATION, VIEWS, View
 from app.web.authentication import (
+    ADMIN,
     COOKIE,
     LIFETIME_SECONDS,
     PREFERENCES,
     SIGN_IN,
+    SIGN_OUT,
     Access,
     EndedSessions,
-    Sessions,
     address_parts,
     client_address,
     foreign,
     is_foreign,
+    sessions_of,
 )
 from app.web.dependencies import context_of
 from app.web.locale import LANGUAGES, THEMES
@@ -88,7 +90,7 @@ async def choose(request: Request) -> Response:
 @router.get(SIGN_IN)
 async def sign_in_form(request: Request, next: str = "/admin") -> Response:  # noqa: A002  # the name in the address
     """Show the sign-in form, with an error if no token is configured."""
-    possible = Sessions(context_of(request).settings.admin_token).is_possible
+    possible = sessions_of(context_of(request)).is_possible
     return page(
         "sign_in.html", problem=None if possible else text("sign_in.impossible"), target=local_path(next)
     )
@@ -101,21 +103,28 @@ async def sign_in(request: Request) -> Response:
         return foreign()
     form = await _small_form(request)
     target = local_path(form.get("next", "/admin"))
-    sessions = Sessions(context_of(request).settings.admin_token)
+    sessions = sessions_of(context_of(request))
     attempts: WrongAttempts = request.app.state.wrong_attempts
     if not sessions.is_possible:
         return page("sign_in.html", 401, problem=text("sign_in.impossible"), target=target)
-    if not sessions.token_matches(form.get("token", "").strip()):
+    holder = sessions.holder_of(form.get("token", "").strip())
+    ended: EndedSessions = request.app.state.ended_sessions
+    if holder is not None and holder != ADMIN:
+        if not await ended.is_known():
+            return page("sign_in.html", 503, problem=text("problem.database_away"), target=target)
+        holder = None if ended.is_revoked(holder) else holder
+    if holder is None:
         context_of(request).denials.count("sign_in", client_address(request))
         await asyncio.sleep(attempts.record(client_address(request)))
         return page("sign_in.html", 401, problem=text("sign_in.wrong"), target=target)
-    attempts.forget(client_address(request))
+    if holder == ADMIN:  # a reader could else guess it without a delay
+        attempts.forget(client_address(request))
     response = RedirectResponse(target, 303)
-    _set_cookie(request, response, COOKIE, sessions.issue(), LIFETIME_SECONDS)
+    _set_cookie(request, response, COOKIE, sessions.issue(holder), LIFETIME_SECONDS)
     return response
 
 
-@router.post("/admin/sign-out")
+@router.post(SIGN_OUT)
 async def sign_out(request: Request) -> Response:
     """End the session: its cookie becomes invalid, and its open pages ask for a sign-in."""
     access: Access = request.state.access
@@ -146,7 +155,13 @@ async def _frame(request: Request, view: View, *, fragment: bool) -> dict[str, A
     if fragment:
         return {"frame": "fragment.html", "view": view}
     seen = await snapshot.look(context_of(request))
-    return {"frame": "shell.html", "view": view, "navigation": NAVIGATION, "seen": seen}
+    return {
+        "frame": "shell.html",
+        "view": view,
+        "navigation": NAVIGATION,
+        "seen": seen,
+        "access": request.state.access,
+    }
 
 
 def _set_cookie(request: Request, response: Response, name: str, value: str, max_age: int) -> None:

@@ -183,7 +183,7 @@ ORDER BY hour
 
 -- name: actions
 -- $1 cursor (an id), $2 limit, $3 how the action begins, $4 done (or refused), NULL for any.
-SELECT id, at, session, origin, action, target, before, after, result, result_code, result_params
+SELECT id, at, session, origin, action, target, before, after, result, actor, result_code, result_params
 FROM actions
 WHERE ($1::bigint IS NULL OR id < $1)
   AND ($3::text IS NULL OR starts_with(action, $3))

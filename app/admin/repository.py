@@ -49,6 +49,7 @@ class ActionRow(NamedTuple):
     before: str | None
     after: str | None
     result: str
+    actor: str | None  # the last column of the CSV: programs read the others by their place
     result_code: str | None
     result_params: dict[str, Any] | None
 

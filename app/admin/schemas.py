@@ -163,6 +163,7 @@ class ProcessStatus(BaseModel):
 
     version: str
     engine_paused: bool
+    buys_paused: bool
     delivery_paused: bool
     intake_paused: bool
     uptime_seconds: float

@@ -52,6 +52,7 @@ async def look(context: AppContext) -> Overview:
         status=ProcessStatus(
             version=context.settings.app_version,
             engine_paused=context.config.system.engine_paused,
+            buys_paused=context.config.system.buys_paused,
             delivery_paused=context.config.system.delivery_paused,
             intake_paused=context.config.system.intake_paused,
             uptime_seconds=round(time.monotonic() - context.started_at, 1),

@@ -37,6 +37,7 @@ CODES: Mapping[str, Severity] = {
     "sells_late": "critical",
     "entries_after_exit": "critical",
     "positions_unconfirmed": "critical",
+    "flatten_missed": "critical",
     # alerts are not stored, or orders not delivered
     "database_away": "critical",
     "intake_failing": "critical",
@@ -68,6 +69,7 @@ CODES: Mapping[str, Severity] = {
     "intake_paused": "info",
     "delivery_paused": "info",
     "engine_paused": "info",
+    "buys_paused": "info",
 }
 """Every code with its severity."""
 

@@ -21,6 +21,8 @@ from app.ops.health import find_blocked
 from app.ops.repository import AtRisk
 from app.orders.destination import destination_of
 from app.orders.destination_state import circuit_reason
+from app.positions import repository as positions
+from app.positions.repository import MissedFlatten
 from app.runtime.denials import Episode
 from app.runtime.supervisor import WorkerState
 from app.screener.current import TopN
@@ -53,6 +55,9 @@ async def find_alarms(
     destination = destination_of(context.config.webhook.url).key
     at_risk = await repository.fetch_at_risk(connection, destination=destination)
     failing = await circuit_reason(context, connection)
+    missed = None
+    if context.config.system.risk.flatten_at is not None:
+        missed = await positions.read_missed_flatten(connection)
     blocked = await find_blocked(context, connection)
     failing_targets = await read_failing(
         connection, targets=list(context.notification_targets), failures=FAILURES_SHOWN
@@ -60,6 +65,7 @@ async def find_alarms(
     is_limited = context.config.webhook.rate_limiting_enabled  # else both times are of before
     found = [
         *exit_alarms(at_risk),
+        *flatten_alarms(missed),
         *circuit_alarms(failing),
         *list_alarms(top_n),
         *delivery_alarms(
@@ -121,6 +127,13 @@ def exit_alarms(at_risk: Sequence[AtRisk]) -> list[Alarm]:
     return found
 
 
+def flatten_alarms(missed: MissedFlatten | None) -> list[Alarm]:
+    """Return the alarm about positions that were not sold at the configured time. Pure."""
+    if missed is None:
+        return []
+    return [Alarm(code="flatten_missed", since=missed.missed_due_at, values={"time": missed.flatten_at})]
+
+
 def shorten(alarms: Sequence[Alarm]) -> list[Alarm]:
     """Return at most 20 alarms of a code, those that began last, then one that counts the others. Pure."""
     by_code: dict[str, list[Alarm]] = {}
@@ -156,6 +169,8 @@ def operator_alarms(system: SystemConfig, problems: Mapping[str, ConfigFileError
         found.append(Alarm(code="delivery_paused"))
     if system.engine_paused:
         found.append(Alarm(code="engine_paused"))
+    if system.buys_paused:
+        found.append(Alarm(code="buys_paused"))
     found += [
         Alarm(code="config_wrong", subject=file, values={"problem": problem.reason})
         for file, problem in problems.items()

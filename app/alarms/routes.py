@@ -1,10 +1,10 @@
 """Routes for the alarms that a person settles, and for the notifications about alarms."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, StringConstraints, model_validator
+from pydantic import BaseModel, StringConstraints, model_validator
 
 from app.alarms import messages, repository
 from app.alarms.alarm import Alarm, Severity
@@ -19,6 +19,7 @@ from app.web.dependencies import (
     Cursor,
     Database,
     Limit,
+    Moment,
     Reading,
     Storable,
     context_of,
@@ -29,19 +30,12 @@ from app.web.problems import Problem
 router = APIRouter(prefix="/admin", tags=["alarms"], responses=REFUSALS, dependencies=[signed_in])
 
 
-def _representable(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise WrongValueError(RefusalCode.MOMENT_YEARS) from None
-
-
 class Settlement(BaseModel):
     """An alarm as it was shown: its `code`, `subject` and `settle_until`."""
 
     code: SettledByPerson
     subject: Annotated[str, StringConstraints(max_length=100), Storable]
-    until: Annotated[AwareDatetime, AfterValidator(_representable)]
+    until: Moment
 
     @model_validator(mode="after")
     def _has_its_subject(self) -> Self:

@@ -22,10 +22,12 @@ class Actor:
     """Who acts.
 
     `session`: its id, `token` for a bearer token, `file` for an edited file. `origin`: the address or file.
+    `name` is the token's, None for an edited file.
     """
 
     session: str
     origin: str
+    name: str | None = None
 
 
 @asynccontextmanager
@@ -66,6 +68,7 @@ async def record(
         _SQL["insert_action"],
         actor.session,
         actor.origin,
+        actor.name,
         action,
         _storable(target),
         _json(before),

@@ -1,7 +1,7 @@
 """Who may post alerts, and who may use page and API: the configured sources and tokens. Pure."""
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ TRADINGVIEW = "tradingview"
 # https://www.tradingview.com/support/solutions/43000529348
 _TRADINGVIEW_ADDRESSES = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
 _SHA256_DIGITS = 64
+_OF_NOTHING = sha256(b"").hexdigest()  # what a script gives whose variable is empty
 _MAPPED_BITS = 96  # of ::ffff:0:0/96
 SOURCE_LENGTH = 40
 SECRET_FIELDS = ("secret", "previous_secret")
@@ -141,7 +142,7 @@ def read_tokens(
         place = f"tokens[{index}]"
         try:
             token = _token(entry, index, file)
-            _check_name(token.name, [each.name for each in tokens], file, place)
+            _check_name(token.name, [each.name for each in tokens], file, place, names.mistakable)
         except ConfigFileError as error:
             faults.append(error)
             continue
@@ -152,6 +153,29 @@ def read_tokens(
         digests.add(token.sha256)
         faults += _unknown_keys(entry, AccessToken, file, place)
     return tuple(tokens), faults
+
+
+def is_entry_of(token: AccessToken, entry: object) -> bool:
+    """Return whether a value of the list in the file is this token's entry."""
+    if not isinstance(entry, dict):
+        return False
+    name, digits = entry.get("name"), entry.get("sha256")
+    if not isinstance(name, str) or not isinstance(digits, str):
+        return False
+    try:
+        return names.normal(name) == token.name and digits.lower() == token.sha256
+    except WrongValueError:
+        return False
+
+
+def listed_digests(listed: object) -> set[str] | None:
+    """Return the SHA-256 of each token in the list of a file, valid or not; None if it is not a list."""
+    if listed is None:
+        return set()
+    if not isinstance(listed, list):
+        return None
+    digests = [entry.get("sha256") for entry in listed if isinstance(entry, dict)]
+    return {digits.lower() for digits in digests if isinstance(digits, str)}
 
 
 def networks_of(source: AlertSource) -> tuple[Network, ...]:
@@ -240,12 +264,18 @@ def _token(document: Document, index: int, file: str) -> AccessToken:
     place = f"tokens[{index}]"
     values = {key: document.get(key) for key in AccessToken.__struct_fields__}
     token = checked(_named(values, file, place), AccessToken, file, f"{place}.")
-    if names.alike(token.name, FIRST_OPERATOR):
+    try:
+        names.check_plain(token.name)
+    except WrongValueError as error:
+        raise ConfigFileError(file, error.reason, place=f"{place}.name") from error
+    if names.mistakable(token.name, FIRST_OPERATOR):
         fault = Reason(RefusalCode.FIRST_OPERATOR, name=repr(FIRST_OPERATOR))
         raise ConfigFileError(file, fault, place=f"{place}.name")
     digits = token.sha256.lower()
     if len(digits) != _SHA256_DIGITS or not set(digits) <= set("0123456789abcdef"):
         raise ConfigFileError(file, Reason(RefusalCode.SHA256), place=f"{place}.sha256")
+    if digits == _OF_NOTHING:
+        raise ConfigFileError(file, Reason(RefusalCode.SHA256_OF_NOTHING), place=f"{place}.sha256")
     return AccessToken(name=token.name, sha256=digits, scope=token.scope)
 
 
@@ -260,6 +290,12 @@ def _named(values: Mapping[str, Any], file: str, place: str) -> dict[str, Any]:
         raise ConfigFileError(file, error.reason, place=f"{place}.name") from error
 
 
-def _check_name(name: str, others: Iterable[str], file: str, place: str) -> None:
-    if any(names.alike(name, other) for other in others):
+def _check_name(
+    name: str,
+    others: Iterable[str],
+    file: str,
+    place: str,
+    is_same: Callable[[str, str], bool] = names.alike,
+) -> None:
+    if any(is_same(name, other) for other in others):
         raise ConfigFileError(file, Reason(RefusalCode.NAMES_NOT_UNIQUE), place=f"{place}.name")

@@ -35,6 +35,11 @@ def masked_source(url: str) -> str:
     return _USER.sub(rf"\g<1>{MASK}@", _AUTH.sub(rf"\g<1>{MASK}", url))
 
 
+def without_secrets(url: str) -> str:
+    """Return a screener's URL without what `masked_source` masks."""
+    return _AUTH.sub("", _USER.sub(r"\g<1>", url)).replace("?&", "?").rstrip("?&")
+
+
 def _secrets(url: str) -> list[str]:
     """Return what `masked_source` masks, in the order of its masks."""
     return [secret for _, secret in (*_USER.findall(url), *_AUTH.findall(url))]

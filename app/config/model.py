@@ -7,7 +7,8 @@ from msgspec import Meta, Struct
 
 from app.config.access import AccessToken, AlertSource, read_sources, read_tokens
 from app.config.checking import Document, as_object, checked
-from app.config.times import parse_time_of_day
+from app.config.risk import Risk, check_risk
+from app.config.times import checked_time_of_day
 from app.errors import ConfigFileError
 from app.settings import Settings, check_destination_url
 from app.signals.book import BookRules
@@ -20,7 +21,6 @@ Source = Literal["file", "env", "default"]
 FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE = "finviz_config.json", "webhook_config.json", "system_config.json"
 FILES = (FINVIZ_FILE, WEBHOOK_FILE, SYSTEM_FILE)
 ACCESS_LISTS = {WEBHOOK_FILE: "sources", SYSTEM_FILE: "tokens"}
-PAUSES = ("engine_paused", "delivery_paused", "intake_paused")
 # Among the documents: what people switched while the system file was wrong, until the file says it.
 # Stored with the number of its revision: an older version copies members that it does not know.
 DECIDED = "decided"
@@ -111,6 +111,7 @@ class SystemConfig(Struct, frozen=True, kw_only=True):
     unmatched_exits: Literal["reject", "forward"]
     retention_days: Annotated[int, Meta(ge=1, le=3650)]
     notify: Notify
+    risk: Risk
     engine_paused: bool
     delivery_paused: bool
     intake_paused: bool
@@ -119,6 +120,11 @@ class SystemConfig(Struct, frozen=True, kw_only=True):
     def book_rules(self) -> BookRules:
         """The choices where an alert and the position book leave one."""
         return BookRules(self.duplicate_buys, self.partial_exits, self.unmatched_exits)
+
+    @property
+    def buys_paused(self) -> bool:
+        """Whether a person has stopped buying: no entry is approved or sent."""
+        return self.risk.buys == "off"
 
 
 class _OldSystem(Struct):
@@ -175,6 +181,15 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "backup_max_age_days": 0,
         "language": "en",
     },
+    "system.risk": {
+        "buys": "on",
+        "hours": None,
+        "max_open_positions": None,
+        "max_buys_per_day": None,
+        "cooldown_seconds": 0,
+        "blocklist": [],
+        "flatten_at": None,
+    },
     "system": {
         "duplicate_buys": "forward",
         "partial_exits": "keep_open",
@@ -217,6 +232,8 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
         webhook_values[group] = layers.pick(f"webhook.{group}", given)
     system_values = layers.pick("system", _with_partial_exits(system))
     system_values["notify"] = _notify(system, layers)
+    risk = layers.pick("system.risk", as_object(system.get("risk"), SYSTEM_FILE, "risk"))
+    system_values["risk"] = check_risk(risk, SYSTEM_FILE)
     url = webhook_values["url"]
     if url == "":  # nothing else is paper: a wrong value would count every order as delivered
         webhook_values["url"] = None
@@ -244,14 +261,8 @@ def faults_of_access(name: str, document: Document, settings: Settings) -> list[
 
 def _notify(system: Document, layers: "_Layers") -> dict[str, Any]:
     values = layers.pick("system.notify", as_object(system.get("notify"), SYSTEM_FILE, "notify"))
-    at = values["daily_summary_at"] or None  # an emptied field: no summary
-    values["daily_summary_at"] = at
-    try:
-        if isinstance(at, str):
-            parse_time_of_day(at)
-    except ValueError as error:
-        fault = Reason(RefusalCode.TIME_OF_DAY)
-        raise ConfigFileError(SYSTEM_FILE, fault, place="notify.daily_summary_at") from error
+    at = values["daily_summary_at"]
+    values["daily_summary_at"] = checked_time_of_day(at, SYSTEM_FILE, "notify.daily_summary_at")
     return values
 
 

@@ -15,3 +15,8 @@ SELECT revision, documents FROM configuration
 INSERT INTO configuration (revision, documents) VALUES ($1, $2)
 ON CONFLICT (only_row) DO UPDATE
 SET revision = excluded.revision, at = clock_timestamp(), documents = excluded.documents
+
+-- name: revoke_tokens
+-- $1 the SHA-256 of each token. In the transaction of what removes them.
+INSERT INTO revoked_tokens (sha256) SELECT DISTINCT sha256 FROM unnest($1::text[]) AS sha256 ORDER BY sha256
+ON CONFLICT (sha256) DO NOTHING

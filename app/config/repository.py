@@ -1,7 +1,7 @@
 """Table `configuration`: its one row is the current revision, which all processes of a stack share."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,11 @@ async def current(connection: Connection | Pool) -> Revision | None:
 async def store(connection: Connection, *, revision: int, documents: Mapping[str, Document]) -> None:
     """Replace the current revision. The caller holds the lock; `revision` is one more than the current."""
     await connection.execute(_SQL["store"], revision, _render(revision, documents))
+
+
+async def revoke_tokens(connection: Connection, *, digests: Collection[str]) -> None:
+    """Store, in the transaction of their removal, that tokens with these SHA-256 are never accepted again."""
+    await connection.execute(_SQL["revoke_tokens"], list(digests))
 
 
 def _render(revision: int, documents: Mapping[str, Document]) -> str:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from msgspec import structs
 
 from app.config import files
+from app.config.access import listed_digests
 from app.config.checking import Document
 from app.config.files import Content, Dates
-from app.config.model import DECIDED, PAUSES, SWITCHED_AT, SYSTEM_FILE, Config
+from app.config.model import DECIDED, SWITCHED_AT, SYSTEM_FILE, Config
+from app.config.switches import SWITCHES, switch_of, with_switches
 from app.errors import ConfigFileError
 from app.settings import Settings
 
@@ -56,12 +58,8 @@ def with_files(
             document, decided = files.parse(name, content), unwritten_switches(config)
             if name == SYSTEM_FILE:
                 decided = _still_decided(document, state)
-                document = {
-                    **document,
-                    **_pauses_left_out(document, config),
-                    **_switched_since(document, config, dates),
-                    **decided,
-                }
+                switches = _pauses_left_out(document, config) | _switched_since(document, config, dates)
+                document = with_switches(document, {**switches, **decided})
             before = with_unwritten_switches(replace(state, config=config), decided).config
             config = files.adopt(name, document, before, settings, content)
             if fault := files.ignored_in(name, document, settings, content):
@@ -71,13 +69,31 @@ def with_files(
     return replace(state, config=config, problems=problems, seen=dict(contents))
 
 
+def removed_tokens(before: State, after: State) -> set[str]:
+    """Return the SHA-256 of current tokens that the changed system file does not list any more.
+
+    Fails closed: they count although the file is wrong elsewhere, so that a token can always be removed.
+    A file that is absent, is not JSON, or whose list is not one removes none: it may be a slip.
+    """
+    content = after.seen.get(SYSTEM_FILE)
+    if not isinstance(content, bytes) or content == before.seen.get(SYSTEM_FILE):
+        return set()
+    try:
+        listed = listed_digests(files.parse(SYSTEM_FILE, content).get("tokens"))
+    except ConfigFileError:
+        return set()
+    return set() if listed is None else {token.sha256 for token in before.config.tokens} - listed
+
+
 def _pauses_left_out(document: Document, config: Config) -> dict[str, bool]:
     """Return the current pauses that the document does not mention.
 
     Fails closed: only a person's `false` resumes. A file that is lost or replaced does not.
     """
     before = config.documents.get(SYSTEM_FILE, {})
-    return {key: True for key in PAUSES if before.get(key) is True and document.get(key) is None}
+    return {
+        key: True for key in SWITCHES if switch_of(before, key) is True and switch_of(document, key) is None
+    }
 
 
 def _still_decided(document: Document, state: State) -> Mapping[str, bool]:
@@ -88,7 +104,7 @@ def _still_decided(document: Document, state: State) -> Mapping[str, bool]:
     decided = unwritten_switches(state.config)
     if SYSTEM_FILE in state.problems or SYSTEM_FILE not in state.seen:
         return decided
-    return {key: value for key, value in decided.items() if document.get(key) is None}
+    return {key: value for key, value in decided.items() if switch_of(document, key) is None}
 
 
 def _switched_since(document: Document, config: Config, dates: Dates | None) -> dict[str, bool]:
@@ -101,12 +117,18 @@ def _switched_since(document: Document, config: Config, dates: Dates | None) -> 
     """
     if dates is None or dates.placed - dates.written < _PUT_BACK_NANOSECONDS:
         return {}
-    current, at = config.documents.get(SYSTEM_FILE, {}), _switched_at(config)
+    current, at = _paused(config), _switched_at(config)
     return {
-        key: current.get(key) is True
-        for key in PAUSES
-        if dates.written < at.get(key, 0) and document.get(key) is (current.get(key) is not True)
+        key: current[key]
+        for key in SWITCHES
+        if dates.written < at.get(key, 0) and switch_of(document, key) is (not current[key])
     }
+
+
+def _paused(config: Config) -> dict[str, bool]:
+    """Return the current switches."""
+    document = config.documents.get(SYSTEM_FILE, {})
+    return {key: switch_of(document, key) is True for key in SWITCHES}
 
 
 def _switched_at(config: Config) -> Mapping[str, int]:
@@ -122,10 +144,8 @@ def with_switch_times(before: State, state: State, now: int) -> State:
 
     A pause without a time gets one: an older version or the restoring of a database stored it.
     """
-    old, new = (each.config.documents.get(SYSTEM_FILE, {}) for each in (before, state))
-    known = _switched_at(state.config)
-    switched = {key for key in PAUSES if (old.get(key) is True) != (new.get(key) is True)}
-    switched |= {key for key in PAUSES if new.get(key) is True and key not in known}
+    old, new, known = _paused(before.config), _paused(state.config), _switched_at(state.config)
+    switched = {key for key in SWITCHES if old[key] != new[key] or (new[key] and key not in known)}
     if not switched:
         return state
     times = {**known, **dict.fromkeys(sorted(switched), now)}
@@ -146,6 +166,5 @@ def with_unwritten_switches(state: State, decided: Mapping[str, bool]) -> State:
 def switches_to_write(state: State) -> dict[str, bool]:
     """Return the current pauses and unwritten switches that the (readable) system file does not say."""
     written = files.parse(SYSTEM_FILE, state.seen[SYSTEM_FILE])
-    current = {key: state.config.documents.get(SYSTEM_FILE, {}).get(key) is True for key in PAUSES}
-    current |= unwritten_switches(state.config)
-    return {key: value for key, value in current.items() if (written.get(key) or False) != value}
+    current = {**_paused(state.config), **unwritten_switches(state.config)}
+    return {key: value for key, value in current.items() if (switch_of(written, key) or False) != value}

@@ -16,14 +16,16 @@ import structlog
 from app.audit import repository as audit_log
 from app.audit.repository import Actor
 from app.config import files, repository
+from app.config.access import FIRST_OPERATOR, AccessToken, is_entry_of
 from app.config.checking import Document
 from app.config.destination_url import fault_of
 from app.config.files import Content, NotWrittenError
-from app.config.masking import differences
+from app.config.masking import MASK, differences
 from app.config.model import FILES, SYSTEM_FILE, Config, merge
 from app.config.repository import Revision
 from app.config.state import (
     State,
+    removed_tokens,
     switches_to_write,
     unwritten_switches,
     with_files,
@@ -32,7 +34,7 @@ from app.config.state import (
 )
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Connection, Pool, connect
-from app.errors import ConfigFileError, ConflictError, RefusedError, describe
+from app.errors import ConfigFileError, ConflictError, NoSuchError, RefusedError, describe
 from app.runtime.wakeups import Wakeups
 from app.settings import Settings
 from app.signals.refusals import RefusalCode
@@ -182,6 +184,46 @@ class ConfigStore:
         log.info("configuration changed", action=action, session=actor.session, revision=state.revision)
         return state.config
 
+    async def revoke_token(self, actor: Actor, name: str) -> Config:
+        """Remove a named token for good. No file that lists it, now or later, makes it count again.
+
+        Fails closed: it is revoked also while the file is wrong elsewhere, or cannot be written.
+
+        Raises:
+            NoSuchError: there is no such token.
+            TRANSIENT_DB_ERRORS: the database is unavailable.
+        """
+        action, refusal = "token.delete", None
+        async with self._pool.acquire(timeout=5) as connection, connection.transaction():
+            state = await self._catch_up(connection)
+            try:
+                async with audit_log.attempt(connection, actor, action, target=name):
+                    token = token_named(state.config, name)
+            except RefusedError as error:
+                refusal = error
+            else:
+                await repository.revoke_tokens(connection, digests=[token.sha256])
+                entry = {"name": token.name, "sha256": MASK, "scope": token.scope}
+                before = {f"tokens.{token.name}": entry}
+                await audit_log.record(connection, actor, action, target=name, before=before, after={})
+                state = await self._without_token(connection, state, token)
+        self._apply(state)
+        if refusal is not None:
+            raise refusal
+        log.info("a token was removed", session=actor.session, name=name)
+        return state.config
+
+    async def _without_token(self, connection: Connection, state: State, token: AccessToken) -> State:
+        document = state.config.documents.get(SYSTEM_FILE, {})
+        kept = [entry for entry in document.get("tokens") or [] if not is_entry_of(token, entry)]
+        try:
+            changed, names = self._edited(state, lambda _: {SYSTEM_FILE: {**document, "tokens": kept}}, None)
+            changed = await self._write(changed, names)
+        except RefusedError as error:
+            log.warning("a removed token is still in its file; it is refused all the same", error=str(error))
+            return state
+        return await self._store(connection, changed)
+
     async def _write_change(
         self, state: State, names: list[str], decides: Mapping[str, bool] | None
     ) -> State:
@@ -228,6 +270,9 @@ class ConfigStore:
         state = replace(state, turn=turn)
         dates = await asyncio.to_thread(files.dates, self._settings.config_dir, SYSTEM_FILE)
         edited = with_files(state, await self._contents(), self._settings, dates)
+        if removed := removed_tokens(state, edited):
+            await repository.revoke_tokens(connection, digests=removed)
+            log.info("tokens were removed from the file", file=SYSTEM_FILE, count=len(removed))
         if revision is not None:
             edited = with_switch_times(state, edited, time.time_ns())
         if SYSTEM_FILE not in edited.problems:
@@ -289,7 +334,7 @@ class ConfigStore:
                     "configuration file is not valid; the last valid one stays current", error=str(problem)
                 )
         if before.config != state.config or before.problems != state.problems:
-            self._wakeups.notify("received", "approved", "changed")
+            self._wakeups.notify("received", "approved", "changed", "configured")
 
     async def _contents(self) -> Mapping[str, Content]:
         """Read the files. One that is absent for less than 2.5 s counts as unchanged."""
@@ -301,6 +346,19 @@ class ConfigStore:
             elif now - self._absent_since.setdefault(name, now) < _ABSENT_AFTER_SECONDS:
                 contents[name] = self._state.seen.get(name)
         return contents
+
+
+def token_named(config: Config, name: str) -> AccessToken:
+    """Return the current token of this name.
+
+    Raises:
+        NoSuchError: there is none.
+    """
+    for token in config.tokens:
+        if token.name == name:
+            return token
+    known = ", ".join([FIRST_OPERATOR, *(token.name for token in config.tokens)])
+    raise NoSuchError(RefusalCode.NO_TOKEN, name=repr(name), names=known)
 
 
 async def _record_edits(

@@ -7,7 +7,7 @@ import asyncpg
 from pogo_core.error import BadMigrationError
 from pogo_core.util.migrate import apply
 
-from app.db import address
+from app.db import address, replaced_system
 from app.db.pool import Connection, connect
 from app.errors import MigrationError
 
@@ -21,7 +21,8 @@ async def migrate(database_url: str) -> None:
     """Apply what is missing, under an advisory lock; waiting for any lock is limited to 20 s.
 
     Raises:
-        MigrationError: the database is unavailable, another migration holds the lock, or a statement failed.
+        MigrationError: the database is unavailable or the replaced system's, another migration holds the
+            lock, or a statement failed.
     """
     try:
         connection = await connect(
@@ -48,6 +49,7 @@ async def migrate(database_url: str) -> None:
         ) from error
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        await replaced_system.refuse(connection)
         with as_file(files("app.db").joinpath("migrations")) as folder:
             await apply(connection, folder, schema_name="public")
         await _bound_foreign_transactions(connection)

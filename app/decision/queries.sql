@@ -9,11 +9,12 @@
 
 -- name: claim_signals
 -- $1 limit, $2 the active strategy's name, $3 true while the engine is paused: its list is frozen and counts as fresh, $4 how many
--- pending orders of a ticker are read.
+-- pending orders of a ticker are read, $5 `all`, or `exits` or `entries` where they are decided in transactions of their own.
 -- Claims the front of the queue. The lock on a ticker's first undecided row is the claim on all its rows: no other transaction
 -- can claim a later one until this one ends, and a crash releases it. `SKIP LOCKED` alone would return the second row.
 -- The facts are read in the same statement, so a decision and its facts are one transaction.
--- `pending`, with the ticker's first row: its newest unfinished orders in order of arrival, and the buys that wait for a fresh list.
+-- `pending`, with the ticker's first row: its newest unfinished orders in order of arrival, and the buys that wait for a fresh list, or
+-- for a transaction of their own.
 WITH list AS (
     SELECT string_to_array(translate(array_to_string(tickers, ' '), './', '--'), ' ') AS tickers, cardinality(tickers) AS size,
            extract(epoch FROM statement_timestamp() - fetched_at)::float8 AS age_seconds,
@@ -28,14 +29,18 @@ WITH list AS (
     SELECT id, ticker, type, body, seq, expires_at <= statement_timestamp() AS is_expired
     FROM signals s
     WHERE status = 'received'
-      -- Fails closed: without a fresh list buys wait. Fails open: exits pass them, but for a part of what such a buy will open.
-      AND (coalesce((SELECT fresh FROM list), false)
-           OR (type <> 'buy' AND (
-                   coalesce(intent, 'close') NOT IN ('reduce', 'reduce_or_close')
-                   OR EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open')
-                   OR NOT EXISTS (
-                       SELECT FROM unfinished_signals b
-                       WHERE b.ticker = s.ticker AND b.seq < s.seq AND b.type = 'buy' AND b.is_undecided AND b.is_live))))
+      -- Fails closed: without a fresh list buys wait. Fails open: exits pass them, but for a part of what such a buy will open. Where
+      -- buys have a transaction of their own, exits pass them likewise, but for an adjustment of what such a buy will open.
+      AND CASE
+          WHEN $5::text <> 'exits' AND coalesce((SELECT fresh FROM list), false) THEN $5 = 'all' OR type = 'buy'
+          WHEN type = 'buy' OR $5 = 'entries' THEN false
+          ELSE NOT (coalesce(intent, 'close') IN ('reduce', 'reduce_or_close')
+                    OR ($5 = 'exits' AND intent = 'adjust' AND coalesce((SELECT fresh FROM list), false)))
+              OR EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open')
+              OR NOT EXISTS (
+                  SELECT FROM unfinished_signals b
+                  WHERE b.ticker = s.ticker AND b.seq < s.seq AND b.type = 'buy' AND b.is_undecided AND b.is_live)
+          END
     ORDER BY seq
     LIMIT $1
 ), locked AS (
@@ -60,7 +65,7 @@ WITH list AS (
             SELECT id, seq, status, type, intent, quantity, quantity_unit, sentiment
             FROM unfinished_signals
             WHERE ticker = locked.ticker
-              AND (is_pending OR (is_undecided AND is_live AND type = 'buy' AND NOT coalesce(list.fresh, false)))
+              AND (is_pending OR (is_undecided AND is_live AND type = 'buy' AND ($5 = 'exits' OR NOT coalesce(list.fresh, false))))
             ORDER BY seq DESC
             LIMIT $4) AS newest
         OFFSET 0) AS orders ON true
@@ -77,6 +82,29 @@ SELECT front.id, front.seq, ticker, type, body, is_expired, is_open, quantity, c
 FROM front
 JOIN facts USING (ticker)
 ORDER BY front.seq
+
+-- name: lock_entries
+-- $1 ids of entries that were claimed for a transaction of their own. Locks and returns those that are undecided. It waits for none,
+-- since the transaction of exits waits for the entries that an exit ends: the two would wait for each other.
+SELECT id FROM signals
+WHERE id = ANY ($1) AND CASE status WHEN 'received' THEN true ELSE false END
+ORDER BY id
+FOR UPDATE SKIP LOCKED
+
+-- name: find_undecided_exits
+-- $1 tickers. For each the `seq` of its first undecided exit.
+SELECT wanted.ticker, found.seq
+FROM unnest($1::text[]) AS wanted (ticker)
+CROSS JOIN LATERAL (
+    SELECT seq FROM unfinished_signals e
+    WHERE e.ticker = wanted.ticker AND e.type <> 'buy' AND e.is_undecided
+    ORDER BY seq
+    LIMIT 1) AS found
+
+-- name: try_lock_entry_limits
+-- Held until the transaction ends: no other process decides entries under a limit, so that what one approves the next one counts.
+-- Exits do not need it. False: another transaction holds it.
+SELECT pg_try_advisory_xact_lock(hashtextextended('entry limits', 0))
 
 -- name: store_decisions
 -- $1 JSON array of decisions (`_DecisionRow`). Without an order its columns stay empty, and the intent that was read stays. A row that
@@ -107,6 +135,38 @@ SELECT found.id
 FROM unnest($1::text[], $2::bigint[]) AS exit (ticker, seq)
 CROSS JOIN LATERAL (
     SELECT id FROM unfinished_signals b WHERE b.ticker = exit.ticker AND b.seq < exit.seq AND b.type = 'buy' OFFSET 0) AS found
+
+-- name: read_risk_counts
+-- $1 tickers of the batch, $2 destination, $3 when its day began, $4 the cooldown in seconds, $5 the most buys of a day; 0: no such rule.
+-- $6 true: positions are counted. Nothing is read for a rule that is not set. No exit is decided in this transaction.
+-- `positions`: other tickers that are open and not being closed, or being opened. `buys_today`: entries that are pending, or were
+-- delivered or may have been executed since $3. At most 10 attempts are read for each of the $5: fails closed, as if they were as many
+-- entries. `since_exit`: seconds since the last delivered exit by ticker, up to $4.
+SELECT CASE WHEN $6::boolean THEN (
+           SELECT count(*) FROM position_states
+           WHERE ticker <> ALL ($1) AND CASE WHEN opening THEN true ELSE is_open AND NOT coalesce(closing, false) END)
+       ELSE 0 END AS positions,
+       CASE WHEN $5::int > 0 THEN (
+           SELECT greatest(count(DISTINCT id), count(*) FILTER (WHERE is_ended) / 10) FROM (
+               SELECT id, false AS is_ended FROM unfinished_signals WHERE type = 'buy' AND is_pending
+               UNION ALL
+               SELECT signal_id, true FROM (
+                   SELECT signal_id FROM attempts
+                   WHERE destination = $2 AND ended_at >= $3 AND NOT imported
+                     AND outcome IN ('delivered', 'unknown') AND intent IN ('open', 'add')
+                   ORDER BY ended_at
+                   LIMIT 10 * $5::bigint) AS ended) AS buys)
+       ELSE 0 END AS buys_today,
+       CASE WHEN $4::int > 0 THEN (
+           SELECT jsonb_object_agg(ticker, greatest(0, extract(epoch FROM statement_timestamp() - delivered_at)))
+           FROM unnest($1::text[]) AS wanted (ticker)
+           CROSS JOIN LATERAL (
+               SELECT status_at AS delivered_at FROM signals s
+               WHERE s.ticker = wanted.ticker AND s.status = 'forwarded' AND s.type <> 'buy' AND s.imported_at IS NULL
+                 AND s.intent IS DISTINCT FROM 'adjust' AND s.status_at > statement_timestamp() - make_interval(secs => $4::int)
+               ORDER BY status_at DESC
+               LIMIT 1) AS newest)
+       END AS since_exit
 
 -- name: has_pending_lists
 -- From here on: reprocessing of rejected buys. A transaction that approves holds the exclusive approval lock of app/orders.
@@ -158,6 +218,20 @@ WHERE NOT EXISTS (SELECT FROM position_states p WHERE p.ticker = wanted.ticker O
       WHERE q.ticker = wanted.ticker AND q.type = 'buy' AND q.is_undecided
       OFFSET 0)
 ORDER BY wanted.place
+
+-- name: reject_again
+-- $1 ids, $2 reasons, $3 their codes, $4 their parameters: of the risk rules that refuse them.
+WITH decision AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[]) AS d (id, reason, reason_code, reason_params)
+), rejected AS (
+    UPDATE signals s
+    SET reason = d.reason, reason_code = d.reason_code, reason_params = d.reason_params, status_at = clock_timestamp()
+    FROM decision d
+    WHERE s.id = d.id AND s.status = 'rejected' AND s.reprocessed_at IS NULL
+    RETURNING s.id
+)
+INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
+SELECT id, 'rejected', d.reason, d.reason_code, d.reason_params FROM decision d JOIN rejected USING (id)
 
 -- name: approve_rejected_buys
 -- $1 ids, $2 reasons, $3 their codes, $4 their parameters, $5 details, $6 seconds until they expire.

@@ -1,7 +1,9 @@
 """The statements of decisions and of reprocessing."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -10,6 +12,7 @@ import msgspec
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
+from app.decision.risk import RiskCounts
 from app.decision.rules import Decision, ListFacts
 from app.signals.book import Book, PendingOrder, Position, stored_terms, terms_columns
 from app.signals.reading import Sentiment
@@ -20,6 +23,21 @@ _SQL = load("app.decision")
 _encode = msgspec.json.Encoder().encode
 # Each batch reads and applies the pending orders of its tickers, so their number is bounded.
 _MOST_PENDING = 8
+# Fails closed: entries wait if the counts are not read in time. They hold the shared approval lock, so the
+# exits that people place wait for no longer than this.
+_COUNT_SECONDS = 2.0
+
+
+class Claim(StrEnum):
+    """Which signals a batch decides.
+
+    With `EXITS` an exit passes the undecided buys of its ticker, except for a reduction or adjustment of what
+    such a buy will open. With `ENTRIES` no buy passes an exit of its ticker.
+    """
+
+    ALL = "all"
+    EXITS = "exits"
+    ENTRIES = "entries"
 
 
 class ClaimedSignal(NamedTuple):
@@ -53,6 +71,17 @@ class TickerBook(NamedTuple):
     is_complete: bool
 
 
+class Claimed(NamedTuple):
+    """The signals of a batch in order of arrival, and the books of their tickers.
+
+    `has_exits_waiting`, with `Claim.ENTRIES`: exits of these tickers are undecided.
+    """
+
+    signals: list[ClaimedSignal]
+    books: dict[str, TickerBook]
+    has_exits_waiting: bool = False
+
+
 class PendingList(NamedTuple):
     """A Top-N list that reprocessing has yet to process, and the tickers that entered with it."""
 
@@ -84,15 +113,15 @@ class Approval(NamedTuple):
 
 
 async def claim_signals(
-    connection: Connection, *, limit: int, strategy: str, is_frozen: bool
-) -> tuple[list[ClaimedSignal], dict[str, TickerBook]]:
-    """Claim at most `limit` undecided signals from the front of the queue, in order of arrival.
+    connection: Connection, *, claim: Claim, limit: int, strategy: str, is_frozen: bool
+) -> Claimed:
+    """Claim at most `limit` undecided signals from the front of the queue.
 
-    Return them, and the books of their tickers. The claim lasts until the transaction ends: the first
+    The claim lasts until the transaction ends: the first
     undecided row of each ticker is locked for all its rows. `is_frozen`: the engine is paused, so the
     strategy's list counts as fresh.
     """
-    rows = await connection.fetch(_SQL["claim_signals"], limit, strategy, is_frozen, _MOST_PENDING + 1)
+    rows = await connection.fetch(_SQL["claim_signals"], limit, strategy, is_frozen, _MOST_PENDING + 1, claim)
     signals = [
         ClaimedSignal(
             **{name: row[name] for name in ("id", "seq", "ticker", "type", "body", "is_expired")},
@@ -101,9 +130,33 @@ async def claim_signals(
         for row in rows
     ]
     # the first row of a ticker has its orders
-    return signals, {
-        row["ticker"]: _book(row) for row in {row["ticker"]: row for row in reversed(rows)}.values()
-    }
+    books = {row["ticker"]: _book(row) for row in {row["ticker"]: row for row in reversed(rows)}.values()}
+    if claim is not Claim.ENTRIES or not signals:
+        return Claimed(signals, books)
+    exits = await _find_undecided_exits(connection, list(books))
+    return Claimed(await _lock_entries(connection, signals, exits), books, bool(exits))
+
+
+async def _find_undecided_exits(connection: Connection, tickers: Sequence[str]) -> dict[str, int]:
+    """Return the `seq` of the first undecided exit of each ticker that has one."""
+    rows = await connection.fetch(_SQL["find_undecided_exits"], tickers)
+    return {row["ticker"]: row["seq"] for row in rows}
+
+
+async def _lock_entries(
+    connection: Connection, signals: Sequence[ClaimedSignal], exits: Mapping[str, int]
+) -> list[ClaimedSignal]:
+    """Lock the entries that arrived before these exits of their tickers; return those that are undecided."""
+    first = [each for each in signals if each.seq < exits.get(each.ticker, each.seq + 1)]
+    rows = await connection.fetch(_SQL["lock_entries"], [each.id for each in first])
+    locked = {row["id"] for row in rows}
+    return [each for each in first if each.id in locked]
+
+
+async def try_lock_entry_limits(connection: Connection) -> bool:
+    """Hold the lock on the limits of entries until the transaction ends; False: another one holds it."""
+    is_locked: bool = await connection.fetchval(_SQL["try_lock_entry_limits"])
+    return is_locked
 
 
 def _book(row: asyncpg.Record) -> TickerBook:
@@ -182,6 +235,28 @@ def _decision_row(signal: ClaimedSignal, decision: Decision) -> _DecisionRow:
     )
 
 
+async def read_risk_counts(
+    connection: Connection,
+    *,
+    tickers: Sequence[str],
+    destination: str,
+    day_began_at: datetime,
+    cooldown_seconds: int,
+    most_buys: int,
+    counts_positions: bool,
+) -> RiskCounts:
+    """Return what the risk rules count at a destination; `tickers` are those of the batch.
+
+    `cooldown_seconds` and `most_buys` are 0 where there is no such rule.
+    """
+    (row,) = await connection.fetch(
+        _SQL["read_risk_counts"],
+        *(tickers, destination, day_began_at, cooldown_seconds, most_buys, counts_positions),
+        timeout=_COUNT_SECONDS,
+    )
+    return RiskCounts(row["positions"], row["buys_today"], row["since_exit"] or {})
+
+
 async def has_pending_lists(connection: Connection | Pool) -> bool:
     """Return whether a list with entered tickers waits for reprocessing."""
     found: bool = await connection.fetchval(_SQL["has_pending_lists"])
@@ -229,6 +304,18 @@ async def find_candidates(
         _SQL["find_candidates"], tickers, window_seconds, max_age_seconds, sell_window_seconds
     )
     return [Candidate(row["id"], row["ticker"]) for row in rows]
+
+
+async def reject_again(
+    connection: Connection, *, signal_ids: Sequence[UUID], reasons: Sequence[Reason]
+) -> None:
+    """Give rejected buys the reason of the rule that refused their reprocessing, with an event.
+
+    They are not reprocessed again. The caller holds the exclusive approval lock.
+    """
+    await connection.execute(
+        _SQL["reject_again"], signal_ids, *zip(*(reason.columns() for reason in reasons), strict=True)
+    )
 
 
 async def approve_rejected_buys(

@@ -15,8 +15,12 @@ from app.config.model import Strategy
 from app.context import AppContext
 from app.db.pool import Connection
 from app.decision import repository
-from app.decision.repository import Approval
+from app.decision.repository import Approval, Candidate
+from app.decision.risk_facts import read_risk_book, rules_of
+from app.orders.destination import destination_of
 from app.orders.repository import lock_approvals_exclusive
+from app.signals.book import Book, OrderTerms, PendingOrder
+from app.signals.reading import Intent
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.refusals import RefusalCode
 from app.signals.statuses import DecisionResult
@@ -26,6 +30,7 @@ from app.web.reasons import render
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
+_BOUGHT = Book.of(pending=[PendingOrder(OrderTerms(Intent.OPEN))])
 
 
 class Reprocessed(BaseModel):
@@ -98,7 +103,7 @@ async def reprocess(
     why: ReasonCode,
     dry_run: bool = False,
 ) -> Outcome:
-    """Approve each ticker's newest rejected buy within the strategy's windows.
+    """Approve each ticker's newest rejected buy within the strategy's windows, if the risk rules allow it.
 
     `tickers` None means the whole list. The caller's transaction holds the exclusive approval lock.
     Fails closed: only tickers in a fresh list count, so without one nothing is approved.
@@ -119,10 +124,15 @@ async def reprocess(
             strategy.sell_chronology_window_seconds if strategy.respect_sell_chronology_enabled else None
         ),
     )
+    refused = await _refused_by_rules(connection, context, candidates)
     signals = [
         Reprocessed(signal_id=each.signal_id, ticker=each.ticker, rank=ranks[each.ticker])
         for each in candidates
+        if each.ticker not in refused
     ]
+    if not dry_run and refused:
+        ids = [each.signal_id for each in candidates if each.ticker in refused]
+        await repository.reject_again(connection, signal_ids=ids, reasons=list(refused.values()))
     if not dry_run and signals and current:
         list_facts = {"list_size": len(current.tickers), "list_age_seconds": round(current.age_seconds, 1)}
         approvals = [
@@ -144,7 +154,10 @@ async def reprocess(
         count=len(signals),
         signals=signals,
         skipped=[
-            Skipped(ticker=ticker, reason=render(Reason(_skipped(is_listed=ticker in ranks))))
+            Skipped(
+                ticker=ticker,
+                reason=render(refused.get(ticker) or Reason(_skipped(is_listed=ticker in ranks))),
+            )
             for ticker in wanted
             if ticker not in approved
         ],
@@ -153,6 +166,32 @@ async def reprocess(
 
 def _skipped(*, is_listed: bool) -> RefusalCode:
     return RefusalCode.NOTHING_TO_APPROVE if is_listed else RefusalCode.NOT_IN_LIST
+
+
+async def _refused_by_rules(
+    connection: Connection, context: AppContext, candidates: Sequence[Candidate]
+) -> dict[str, Reason]:
+    """Return the tickers, in order, whose buy a risk rule refuses, with the reason.
+
+    Nothing of a candidate's ticker is open or pending. One that passes counts for those after it.
+    """
+    system, nothing = context.config.system, Book()
+    risk = await read_risk_book(
+        connection,
+        rules_of(system.risk),
+        now=context.clock.now(),
+        destination=destination_of(context.config.webhook.url).key,
+        books={each.ticker: nothing for each in candidates},
+        has_entries=bool(candidates),
+    )
+    refused = dict[str, Reason]()
+    for each in candidates:
+        facts = risk.facts_of(each.ticker)
+        if reason := facts.refuse_at_once() or facts.refuse_by_counts(nothing):
+            refused[each.ticker] = reason
+        else:
+            risk.note(each.ticker, _BOUGHT, buys=1)
+    return refused
 
 
 def announce(context: AppContext, outcome: Outcome) -> None:

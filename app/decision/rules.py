@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from app.decision.risk import UNRESTRICTED, EntryFacts
 from app.signals.book import Book, BookRules, OrderTerms, Resolution, resolve
-from app.signals.reading import Reading
+from app.signals.reading import ENTRIES, Reading
 from app.signals.reasons import Reason, ReasonCode, remark_details
 from app.signals.statuses import DecisionResult, SignalType
 
@@ -37,14 +38,25 @@ OVERTAKEN = Decision(DecisionResult.REJECTED, Reason(ReasonCode.OVERTAKEN), {})
 
 
 def decide(
-    signal_type: str, reading: Reading, book: Book, facts: ListFacts, rules: BookRules, *, is_expired: bool
+    signal_type: str,
+    reading: Reading,
+    book: Book,
+    facts: ListFacts,
+    rules: BookRules,
+    *,
+    is_expired: bool,
+    risk: EntryFacts = UNRESTRICTED,
 ) -> Decision:
     """Decide one signal. The caller passes a buy only while the list is fresh; until then the buy waits.
 
-    An exit needs no list: it passes where something is, may be or is about to be open.
+    An exit needs no list, and no risk rule is applied to it: it passes where something is, may be or is about
+    to be open.
     """
     if is_expired:
         return Decision(DecisionResult.EXPIRED, Reason(ReasonCode.EXPIRED_UNDECIDED), {})
+    is_entry = signal_type == SignalType.BUY and reading.intent in ENTRIES
+    if is_entry and (refused := risk.refuse_at_once()):
+        return Decision(DecisionResult.REJECTED, refused, _list_detail(facts))
     if signal_type == SignalType.BUY and facts.rank is None:
         reason = Reason(ReasonCode.NOT_LISTED, size=facts.list_size)
         return Decision(DecisionResult.REJECTED, reason, _list_detail(facts))
@@ -53,6 +65,8 @@ def decide(
     detail |= remark_details(resolution.remarks[len(reading.remarks) :])
     if resolution.intent is None:
         return Decision(DecisionResult.REJECTED, resolution.reason or _NOTHING_OPEN, detail)
+    if is_entry and (refused := risk.refuse_by_counts(book)):
+        return Decision(DecisionResult.REJECTED, refused, detail)
     detail["intent"] = resolution.intent.value
     reason = resolution.reason or Reason(ReasonCode.RANK, rank=facts.rank, size=facts.list_size)
     return Decision(DecisionResult.APPROVED, reason, detail, terms_of(reading, resolution))

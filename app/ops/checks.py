@@ -98,6 +98,12 @@ def intake(*, paused: bool, failure: str = "") -> Check:
     return _degraded("paused by an operator: posts are refused with 503") if paused else {"status": "ok"}
 
 
+def buys(*, paused: bool) -> Check:
+    """Degrade while an operator has stopped buying."""
+    reason = "paused by an operator: entries are rejected, exits pass"
+    return _degraded(reason) if paused else {"status": "ok"}
+
+
 def outcomes(unwritten: Mapping[int, str]) -> Check:
     """Degrade while outcomes of deliveries are not stored; `unwritten` maps attempts to causes."""
     if not unwritten:

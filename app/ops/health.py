@@ -59,6 +59,7 @@ class Health:
             "workers": checks.workers(context.supervisor.states(), probe.blocked),
             "backlog": checks.backlog(context.queues, context.settings.queue_max_size),
             "intake": checks.intake(paused=system.intake_paused, failure=context.intake_failure),
+            "buys": checks.buys(paused=system.buys_paused),
             "outcomes": checks.outcomes(context.unwritten_outcomes),
             "clock_step": checks.clock_step(context.clock.step, time.monotonic()),
             "sells": checks.sells(context.queues),

@@ -128,7 +128,9 @@ class Outbox:
         async with self._context.pool.acquire() as connection:
             if not config.rate_limiting_enabled:
                 async with connection.transaction():
-                    deliveries, rejected = await self._claim_due(connection, wanted, destination)
+                    deliveries, rejected = await self._claim_due(
+                        connection, wanted, destination, exits_only=self._context.config.system.buys_paused
+                    )
             if config.rate_limiting_enabled or (
                 not deliveries and await repository.is_circuit_open(connection, destination=destination.key)
             ):
@@ -150,7 +152,8 @@ class Outbox:
 
         Fails open: an exit may use every token, and no entry that has to wait is in its way.
         """
-        both = min(wanted, tokens.entries.tokens)
+        is_buying = not self._context.config.system.buys_paused
+        both = min(wanted, tokens.entries.tokens) if is_buying else 0
         deliveries, rejected = list[Delivery](), 0
         if both:
             deliveries, rejected = await self._claim_due(connection, both, destination, has_token=True)

@@ -424,8 +424,23 @@ async def reject_orphans(context: AppContext, connection: Connection, tickers: l
 
 async def end_overtaken(connection: Connection, ids: Sequence[UUID]) -> None:
     """End entries that have not left, because an exit has overtaken them."""
-    if ids:
-        _note_ended(await repository.end_overtaken(connection, ids=ids))
+    await end_entries(connection, ids, Reason(ReasonCode.OVERTAKEN))
+
+
+async def end_entries(connection: Connection, ids: Sequence[UUID], why: Reason) -> int:
+    """End those of these entries that have not left; return how many."""
+    if not ids:
+        return 0
+    ended = await repository.end_entries(connection, ids=ids, reason=why)
+    _note_ended(ended)
+    return len(ended)
+
+
+async def end_unlocked_entries(connection: Connection, why: Reason, *, until_seq: int | None = None) -> int:
+    """End the entries, up to the signal `until_seq`, that have not left and are not locked; say how many."""
+    ended = await repository.end_unlocked_entries(connection, reason=why, until_seq=until_seq)
+    _note_ended(ended)
+    return len(ended)
 
 
 def _note_ended(signals: Sequence[EndedSignal]) -> None:

@@ -216,7 +216,8 @@ SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
 -- Locks at most one row of a ticker that is due, its first; sells and manual orders before buys. With the open position of its ticker,
 -- and what tells why there is none.
 -- An open attempt of the ticker is waited for, also that of a later order. Fails open: no exit waits behind a buy that waits for its
--- decision, behind one that has not left where a position is open, or behind an adjustment that waits for its next attempt.
+-- decision, behind one that has not left where a position is open (such a buy waits for the exit instead), or behind an adjustment that
+-- waits for its next attempt.
 WITH due AS (
     SELECT s.id, s.ticker, s.type, s.seq, s.intent, s.price, s.body, s.round, s.attempts
     FROM signals s
@@ -233,7 +234,12 @@ WITH due AS (
                               OR e.not_before <= statement_timestamp())))) THEN false
           ELSE NOT EXISTS (
               SELECT FROM unfinished_signals e
-              WHERE e.ticker = s.ticker AND e.seq > s.seq AND e.status = 'forwarding')
+              WHERE e.ticker = s.ticker AND e.seq > s.seq
+                AND (e.status = 'forwarding'
+                     -- what passes this buy, as above, is due itself: it is sent first
+                     OR (s.type = 'buy' AND e.type <> 'buy' AND e.status = 'approved' AND e.is_live
+                         AND (e.not_before IS NULL OR e.not_before <= statement_timestamp())
+                         AND EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))))
       END
       AND NOT EXISTS (
           SELECT FROM destinations d
@@ -565,19 +571,47 @@ SELECT id, ticker, reason FROM orphan
 SELECT id FROM unfinished_signals
 WHERE type = 'buy' AND status <> 'forwarding' AND is_live AND ($1::text[] IS NULL OR ticker = ANY ($1))
 
--- name: end_overtaken
--- $1 ids of buys, $2 text of the reason. Ends those that have not left.
-WITH overtaken AS (
+-- name: end_entries
+-- $1 ids of buys, $2 reason, $3 its code, $4 its parameters. Ends those that have not left.
+WITH ended AS (
     UPDATE signals
-    SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL, reason = $2, reason_code = 'overtaken',
-        reason_params = '{}'
+    SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL, reason = $2, reason_code = $3, reason_params = $4
     WHERE id = ANY ($1) AND type = 'buy' AND CASE status WHEN 'received' THEN true WHEN 'approved' THEN true ELSE false END
     RETURNING id, ticker, reason
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
-    SELECT id, 'rejected', reason, 'overtaken', '{}' FROM overtaken
+    SELECT id, 'rejected', $2, $3, $4 FROM ended
 )
-SELECT id, ticker, reason FROM overtaken
+SELECT id, ticker, reason FROM ended
+
+-- name: has_unsent_entries
+-- $1 `seq` of the last signal that counts, NULL: all count.
+SELECT EXISTS (
+    SELECT FROM unfinished_signals
+    WHERE type = 'buy' AND status <> 'forwarding' AND is_live AND ($1::bigint IS NULL OR seq <= $1))
+
+-- name: end_unlocked_entries
+-- $1 as above, $2 reason, $3 its code, $4 its parameters. Ends the buys that have not left, decided or not.
+-- Fails open: it waits for no row, so that no exit waits for it. A buy that is locked, such as by its claim, is passed over.
+WITH unsent AS MATERIALIZED (
+    SELECT id
+    FROM signals
+    WHERE id = ANY (ARRAY (
+              SELECT id FROM unfinished_signals
+              WHERE type = 'buy' AND status <> 'forwarding' AND is_live AND ($1::bigint IS NULL OR seq <= $1)))
+      AND CASE status WHEN 'received' THEN true WHEN 'approved' THEN true ELSE false END
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+), ended AS (
+    UPDATE signals
+    SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL, reason = $2, reason_code = $3, reason_params = $4
+    WHERE id = ANY (ARRAY (SELECT id FROM unsent))
+    RETURNING id, ticker, reason
+), event AS (
+    INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
+    SELECT id, 'rejected', $2, $3, $4 FROM ended
+)
+SELECT id, ticker, reason FROM ended
 
 -- name: store_paper_delivery
 -- $1 webhook id, $2 headers, $3 body of the request that a live destination would have received.
@@ -644,10 +678,10 @@ ORDER BY s.seq DESC
 LIMIT $4
 
 -- name: read_replay_candidates
--- $1 ids, $2 status, $3 ticker, each NULL for any; $4 limit. Oldest first. A later pending order of the ticker blocks the replay:
--- two orders of a ticker would be sent at once, in the wrong order.
+-- $1 ids, $2 status, $3 ticker, each NULL for any; $4 limit; $5 false while buying is paused. Oldest first. A later pending order of
+-- the ticker blocks the replay: two orders of a ticker would be sent at once, in the wrong order.
 SELECT s.id,
-       EXISTS (
+       (s.type = 'buy' AND NOT $5::boolean) OR EXISTS (
            SELECT FROM unfinished_signals o
            WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.is_pending) AS blocked
 FROM signals s
@@ -677,6 +711,10 @@ SELECT id FROM replayed
 -- name: lock_approvals_shared
 -- The approval lock, shared by the decision workers, until the transaction ends.
 SELECT pg_advisory_xact_lock_shared(hashtextextended('approvals', 0))
+
+-- name: try_lock_approvals_exclusive
+-- False: another transaction has it. This one does not queue, so no decision waits behind it.
+SELECT pg_try_advisory_xact_lock(hashtextextended('approvals', 0))
 
 -- name: lock_approvals_exclusive
 -- The approval lock, held alone: until the transaction ends no other transaction of any process approves a signal.

@@ -31,7 +31,7 @@ class Choice(NamedTuple):
 
 
 class Replay(BaseModel):
-    """`count` can be replayed. `blocked` cannot: a later order of their ticker is pending.
+    """`count` can be replayed. `blocked` cannot: a later order of the ticker is pending, or buying is paused.
 
     `replayed` is 0 until the count is confirmed.
     """
@@ -53,18 +53,24 @@ async def page(
 
 
 async def replay(
-    connection: Connection, choice: Choice, confirmed: int | None, max_age: MaxSignalAge
+    connection: Connection, choice: Choice, confirmed: int | None, max_age: MaxSignalAge, *, is_buying: bool
 ) -> Replay:
     """Count the chosen dead letters; replay them if that count was confirmed.
 
     Runs in the caller's transaction. Each signal gets a new age and a new round: its webhook-id is `<id>.r2`.
+    `is_buying` False: buying is paused, so entries are blocked and stay dead letters.
 
     Raises:
         ConflictError: another number was confirmed.
     """
     await repository.lock_approvals_exclusive(connection)
     found = await repository.read_replay_candidates(
-        connection, ids=choice.ids, status=choice.status, ticker=choice.ticker, limit=MOST_AT_ONCE
+        connection,
+        ids=choice.ids,
+        status=choice.status,
+        ticker=choice.ticker,
+        limit=MOST_AT_ONCE,
+        is_buying=is_buying,
     )
     free = [signal.id for signal in found if not signal.is_blocked]
     blocked = [signal.id for signal in found if signal.is_blocked]

@@ -250,6 +250,12 @@ async def lock_approvals_exclusive(connection: Connection) -> None:
     await connection.execute(_SQL["lock_approvals_exclusive"])
 
 
+async def try_lock_approvals_exclusive(connection: Connection) -> bool:
+    """Hold the approval lock alone until the transaction ends; False, without waiting, if another has it."""
+    is_locked: bool = await connection.fetchval(_SQL["try_lock_approvals_exclusive"])
+    return is_locked
+
+
 async def lock_limiter(connection: Connection, *, destination: str) -> None:
     """Lock the destination's tokens, in every process, until the transaction ends."""
     await connection.execute(_SQL["lock_limiter"], destination)
@@ -559,14 +565,31 @@ async def reject_orphans(connection: Connection, *, tickers: Sequence[str]) -> l
     return list(map(EndedSignal._make, rows))
 
 
-async def find_unsent_entries(connection: Connection, *, tickers: Sequence[str] | None) -> list[UUID]:
+async def find_unsent_entries(connection: Connection | Pool, *, tickers: Sequence[str] | None) -> list[UUID]:
     """Return the buys of these tickers (None: of all) that have not left, decided or not."""
     return [row["id"] for row in await connection.fetch(_SQL["find_unsent_entries"], tickers)]
 
 
-async def end_overtaken(connection: Connection, *, ids: Sequence[UUID]) -> list[EndedSignal]:
+async def end_entries(connection: Connection, *, ids: Sequence[UUID], reason: Reason) -> list[EndedSignal]:
     """Reject those of the buys that have not left; return them."""
-    rows = await connection.fetch(_SQL["end_overtaken"], ids, ReasonCode.OVERTAKEN.english)
+    rows = await connection.fetch(_SQL["end_entries"], ids, *reason.columns())
+    return list(map(EndedSignal._make, rows))
+
+
+async def has_unsent_entries(connection: Connection | Pool, *, until_seq: int | None = None) -> bool:
+    """Return whether a buy, up to the signal `until_seq` if that is given, has not left, decided or not."""
+    found: bool = await connection.fetchval(_SQL["has_unsent_entries"], until_seq)
+    return found
+
+
+async def end_unlocked_entries(
+    connection: Connection, *, reason: Reason, until_seq: int | None = None
+) -> list[EndedSignal]:
+    """Reject the buys, up to the signal `until_seq`, that have not left; return them.
+
+    It waits for no row: a buy that another transaction has locked is passed over.
+    """
+    rows = await connection.fetch(_SQL["end_unlocked_entries"], until_seq, *reason.columns())
     return list(map(EndedSignal._make, rows))
 
 
@@ -624,10 +647,19 @@ async def read_dead_letters(
 
 
 async def read_replay_candidates(
-    connection: Connection, *, ids: list[UUID] | None, status: str | None, ticker: str | None, limit: int
+    connection: Connection,
+    *,
+    ids: list[UUID] | None,
+    status: str | None,
+    ticker: str | None,
+    limit: int,
+    is_buying: bool,
 ) -> list[ReplayCandidate]:
-    """Return the failed and expired signals of a selection, oldest first; None is any."""
-    rows = await connection.fetch(_SQL["read_replay_candidates"], ids, status, ticker, limit)
+    """Return the failed and expired signals of a selection, oldest first; None is any.
+
+    While buying is paused, every entry is blocked.
+    """
+    rows = await connection.fetch(_SQL["read_replay_candidates"], ids, status, ticker, limit, is_buying)
     return list(map(ReplayCandidate._make, rows))
 
 

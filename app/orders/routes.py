@@ -70,7 +70,11 @@ async def replay_dead_letters(
     action, before = "dead-letters.replay", asked.model_dump(mode="json", exclude_none=True)
     async with audit_log.attempt(connection, actor, action, before=before), connection.transaction():
         answer = await replay.replay(
-            connection, choice, asked.confirm, context.config.webhook.max_signal_age_seconds
+            connection,
+            choice,
+            asked.confirm,
+            context.config.webhook.max_signal_age_seconds,
+            is_buying=not context.config.system.buys_paused,
         )
         if answer.replayed:
             after = {"replayed": answer.replayed}

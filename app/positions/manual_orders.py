@@ -1,26 +1,34 @@
 """Orders that a person places, and positions that a person closes."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
+import structlog
 from pydantic import BaseModel
 
+from app.context import AppContext
 from app.db.pool import Connection
-from app.errors import ConflictError, NoSuchError, RefusedError
-from app.orders.outcomes import end_overtaken
+from app.errors import ConflictError, NoSuchError, RefusedError, describe
+from app.orders.outcomes import end_overtaken, end_unlocked_entries
 from app.orders.repository import find_unsent_entries, lock_approvals_exclusive
 from app.positions import repository
 from app.positions.repository import Closed, PlacedOrder, Position
+from app.positions.trades import DISMISSED
 from app.runtime.ids import new_id
 from app.signals.alert import read_fields, spell_ticker
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.refusals import RefusalCode
 from app.signals.statuses import SignalType
 from app.signals.tickers import fold
 
-_BY_PERSON = (SignalType.MANUAL_SELL, SignalType.POSITION_CLOSE, SignalType.SELL_ALL)
-_CLOSING = (SignalType.SELL, *_BY_PERSON)
-_DISMISSED = "dismissed: not open at the broker"
+log = structlog.get_logger(__name__)
+
+_BY_PEOPLE = (SignalType.MANUAL_SELL, SignalType.POSITION_CLOSE, SignalType.SELL_ALL)
+_CLOSING = (SignalType.SELL, *_BY_PEOPLE)
+_BY_PERSON = Reason(ReasonCode.BY_PERSON)
 
 
 class OrdersPlaced(BaseModel):
@@ -38,8 +46,9 @@ async def sell(connection: Connection, ticker: str, max_age_seconds: int) -> Ord
     """
     await lock_approvals_exclusive(connection)
     folded = fold(ticker)
-    already = await repository.pending_orders(connection, tickers=[folded], types=_BY_PERSON)
+    already = await repository.pending_orders(connection, tickers=[folded], types=_BY_PEOPLE)
     tickers = [] if already else [folded]
+    await _end_buys(connection, tickers)
     return await _place(connection, SignalType.MANUAL_SELL, tickers, max_age_seconds, already, typed=ticker)
 
 
@@ -55,6 +64,7 @@ async def close(connection: Connection, position_id: UUID, max_age_seconds: int)
         raise await _why_not_open(connection, position_id)
     already = await repository.pending_orders(connection, tickers=[position.ticker], types=_CLOSING)
     tickers = [] if position.closing else [position.ticker]
+    await _end_buys(connection, tickers)
     return await _place(connection, SignalType.POSITION_CLOSE, tickers, max_age_seconds, already)
 
 
@@ -65,6 +75,25 @@ async def sell_all(connection: Connection, max_age_seconds: int) -> OrdersPlaced
     """
     await lock_approvals_exclusive(connection)
     await end_overtaken(connection, await find_unsent_entries(connection, tickers=None))
+    return await _sell_all(connection, max_age_seconds, _BY_PERSON)
+
+
+async def flatten(connection: Connection, max_age_seconds: int, why: Reason) -> OrdersPlaced:
+    """Do what `sell_all` does without a person, who would see an error.
+
+    Fails open: no order depends on the end of a buy. Where one is locked or cannot be ended, its ticker is
+    sold, too.
+    """
+    await lock_approvals_exclusive(connection)
+    try:
+        async with connection.transaction():
+            await end_unlocked_entries(connection, Reason(ReasonCode.OVERTAKEN))
+    except asyncpg.PostgresError as error:
+        log.warning("buys that have not left could not be ended", error=describe(error))
+    return await _sell_all(connection, max_age_seconds, why)
+
+
+async def _sell_all(connection: Connection, max_age_seconds: int, why: Reason) -> OrdersPlaced:
     positions = await repository.open_positions(connection)
     buying = await repository.tickers_being_bought(connection)
     held = [position.ticker for position in positions]
@@ -72,7 +101,7 @@ async def sell_all(connection: Connection, max_age_seconds: int) -> OrdersPlaced
     closing = {order.ticker for order in already}
     tickers = [position.ticker for position in positions if not position.closing]
     tickers += [ticker for ticker in buying if ticker not in closing]
-    return await _place(connection, SignalType.SELL_ALL, tickers, max_age_seconds, already)
+    return await _place(connection, SignalType.SELL_ALL, tickers, max_age_seconds, already, why=why)
 
 
 async def mark_closed(connection: Connection, position_id: UUID, reason: str) -> Closed:
@@ -107,13 +136,34 @@ async def dismiss(connection: Connection, position_id: UUID) -> Closed:
         NoSuchError, ConflictError: there is nothing to dismiss, or the position is confirmed.
     """
     closed = await repository.mark_closed(
-        connection, position_id=position_id, reason=_DISMISSED, only_unconfirmed=True
+        connection, position_id=position_id, reason=DISMISSED, only_unconfirmed=True
     )
     if closed is None:
         if position := await repository.open_position(connection, position_id=position_id):
             raise ConflictError(RefusalCode.POSITION_CONFIRMED, ticker=position.ticker)
         raise await _why_not_open(connection, position_id)
     return closed
+
+
+def announce(context: AppContext, placed: OrdersPlaced) -> None:
+    """Log the orders and wake the workers; called after the commit."""
+    for order in placed.orders:
+        log.info("manual order placed", signal_id=order.signal_id, ticker=order.ticker, type=order.type)
+    if placed.queued:
+        context.wakeups.notify("approved", "changed")
+
+
+def summary_of(placed: OrdersPlaced) -> dict[str, Any]:
+    """Return what the actions log records of the orders."""
+    return {
+        "queued": placed.queued,
+        "orders": {order.ticker: str(order.signal_id) for order in placed.orders},
+    }
+
+
+async def _end_buys(connection: Connection, tickers: Sequence[str]) -> None:
+    """End the buys of these tickers that have not left."""
+    await end_overtaken(connection, await find_unsent_entries(connection, tickers=tickers))
 
 
 async def _place(
@@ -123,12 +173,12 @@ async def _place(
     max_age_seconds: int,
     already: list[PlacedOrder],
     typed: str = "",
+    why: Reason = _BY_PERSON,
 ) -> OrdersPlaced:
     """Place an exit for each ticker, as `typed` if that is not the stored form, else as the alerts spell it.
 
-    The destination may know BRK.B only, while tickers are stored as BRK-B. Their buys that have not left end.
+    The destination may know BRK.B only, while tickers are stored as BRK-B.
     """
-    await end_overtaken(connection, await find_unsent_entries(connection, tickers=tickers))
     alerts = await repository.newest_alerts(connection, tickers=tickers)
     spellings = {ticker: spell_ticker(read_fields(body).get("ticker")) for ticker, body in alerts.items()}
     if typed and typed not in tickers:
@@ -143,6 +193,7 @@ async def _place(
             msgspec.json.encode({"ticker": spellings.get(ticker) or ticker, "action": "exit"})
             for ticker in tickers
         ],
+        reason=why,
     )
     return OrdersPlaced(queued=len(orders), orders=orders, already=already)
 

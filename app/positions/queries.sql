@@ -11,16 +11,20 @@ WHERE p.status = 'open' AND ($1::uuid IS NULL OR p.id = $1)
 ORDER BY p.ticker
 
 -- name: tickers_being_bought
--- Tickers without an open position whose buy is being sent.
+-- Tickers without an open position whose buy is being sent, or could not be ended and may still be sent.
 SELECT DISTINCT u.ticker
 FROM unfinished_signals u
-WHERE CASE u.status WHEN 'forwarding' THEN u.type = 'buy' ELSE false END
+WHERE CASE u.status WHEN 'forwarding' THEN u.type = 'buy' WHEN 'approved' THEN u.type = 'buy' AND u.is_live ELSE false END
   AND NOT EXISTS (SELECT FROM positions p WHERE p.ticker = u.ticker AND p.status = 'open' OFFSET 0)
 ORDER BY u.ticker
 
 -- name: ticker_of_position
 -- $1 position's id, open or closed.
 SELECT ticker FROM positions WHERE id = $1
+
+-- name: position_opened_by
+-- $1 a signal's id. The newest position that this signal opened.
+SELECT id FROM positions WHERE opened_by = $1 ORDER BY opened_at DESC LIMIT 1
 
 -- name: pending_orders
 -- $1 tickers, $2 types. Exits of a part are left out. In the order of arrival.
@@ -45,16 +49,17 @@ FROM (
 WHERE body IS NOT NULL
 
 -- name: insert_orders
--- $1 type, $2 seconds until they expire, $3 ids, $4 tickers, $5 bodies, $6 text of the reason. No rule decides them: a person has approved them.
+-- $1 type, $2 seconds until they expire, $3 ids, $4 tickers, $5 bodies, $6 reason, $7 its code, $8 its parameters. No rule decides
+-- them: a person has approved them, or set the time.
 WITH ordered AS (
     INSERT INTO signals (id, status, type, intent, ticker, expires_at, reason, reason_code, reason_params, body)
-    SELECT id, 'approved', $1, 'close', ticker, clock_timestamp() + make_interval(secs => $2), $6, 'by_person', '{}', body
+    SELECT id, 'approved', $1, 'close', ticker, clock_timestamp() + make_interval(secs => $2), $6, $7, $8::jsonb, body
     FROM unnest($3::uuid[], $4::text[], $5::bytea[]) WITH ORDINALITY AS o (id, ticker, body, number)
     ORDER BY number
     RETURNING id AS signal_id, ticker, type, seq
 ), timeline AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
-    SELECT signal_id, e.status, $6, 'by_person', '{}'
+    SELECT signal_id, e.status, $6, $7, $8::jsonb
     FROM ordered, (VALUES (1, 'received'), (2, 'approved')) AS e (number, status)
     ORDER BY seq, e.number
 )
@@ -70,3 +75,34 @@ UPDATE positions
 SET status = 'closed', closed_at = clock_timestamp(), reason = $2
 WHERE id = $1 AND status = 'open' AND NOT ($3 AND confirmed)
 RETURNING id AS position_id, ticker, buys, opened_at, closed_at, reason
+
+-- name: read_flatten_schedule
+-- From here on: the daily sell-all of `risk.flatten_at`. One row always: the time, and the schedule, NULL without one.
+SELECT clock_timestamp() AS now, f.flatten_at, f.due_at, f.handled_due_at
+FROM (SELECT) AS one
+LEFT JOIN flatten_schedule f ON true
+
+-- name: set_flatten_schedule
+-- $1 the configured time, $2 when it is next. What was handled stays handled.
+INSERT INTO flatten_schedule (flatten_at, due_at) VALUES ($1, $2)
+ON CONFLICT (only_row) DO UPDATE
+SET flatten_at = excluded.flatten_at, due_at = excluded.due_at,
+    missed_due_at = CASE WHEN flatten_schedule.flatten_at = excluded.flatten_at THEN flatten_schedule.missed_due_at END
+
+-- name: clear_flatten_schedule
+-- No time is configured. What was handled stays handled.
+UPDATE flatten_schedule SET flatten_at = NULL, due_at = NULL, missed_due_at = NULL
+
+-- name: claim_flatten
+-- $1 the configured time, $2 when it was due, $3 when it is next, $4 true: it was missed. The row decides: no row is returned where
+-- another process has handled $2. Returns the `seq` of the newest signal.
+UPDATE flatten_schedule
+SET due_at = $3, handled_due_at = $2, missed_due_at = CASE WHEN $4::boolean THEN $2::timestamptz END
+WHERE flatten_at = $1 AND due_at = $2
+RETURNING coalesce((SELECT max(seq) FROM signals), 0)
+
+-- name: read_missed_flatten
+-- The latest sell-all that was missed, while a position of before it is open.
+SELECT f.flatten_at, f.missed_due_at
+FROM flatten_schedule f
+WHERE EXISTS (SELECT FROM positions p WHERE p.status = 'open' AND p.opened_at <= f.missed_due_at)

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
-from app.signals.reasons import ReasonCode
+from app.signals.reasons import Reason
 from app.signals.statuses import SignalType
 
 _SQL = load("app.positions")
@@ -62,6 +63,25 @@ class Closed:
     reason: str
 
 
+class FlattenSchedule(NamedTuple):
+    """When all positions are sold next, and the database's time; None without a schedule.
+
+    `handled_due_at`: the latest time that was due and was handled.
+    """
+
+    now: datetime
+    flatten_at: str | None
+    due_at: datetime | None
+    handled_due_at: datetime | None
+
+
+class MissedFlatten(NamedTuple):
+    """A sell-all that was not made in time: how its time is configured, and when that was."""
+
+    flatten_at: str
+    missed_due_at: datetime
+
+
 async def open_positions(connection: Connection | Pool) -> list[Position]:
     """Return all open positions, by ticker."""
     return [Position(**row) for row in await connection.fetch(_SQL["open_positions"], None)]
@@ -74,7 +94,7 @@ async def open_position(connection: Connection | Pool, *, position_id: UUID) -> 
 
 
 async def tickers_being_bought(connection: Connection | Pool) -> list[str]:
-    """Return the tickers without an open position whose buy is being sent."""
+    """Return the tickers without an open position whose buy is being sent, or may still be."""
     return [row["ticker"] for row in await connection.fetch(_SQL["tickers_being_bought"])]
 
 
@@ -82,6 +102,12 @@ async def ticker_of_position(connection: Connection | Pool, *, position_id: UUID
     """Return the ticker of a position, open or closed; None when there is none of that id."""
     ticker: str | None = await connection.fetchval(_SQL["ticker_of_position"], position_id)
     return ticker
+
+
+async def position_opened_by(connection: Connection | Pool, *, signal_id: UUID) -> UUID | None:
+    """Return the id of the newest position that a signal opened; None when it opened none."""
+    position_id: UUID | None = await connection.fetchval(_SQL["position_opened_by"], signal_id)
+    return position_id
 
 
 async def pending_orders(
@@ -105,6 +131,7 @@ async def insert_orders(
     ids: Sequence[UUID],
     tickers: Sequence[str],
     bodies: Sequence[bytes],
+    reason: Reason,
 ) -> list[PlacedOrder]:
     """Insert approved signals with their timelines; they expire `max_age_seconds` from now.
 
@@ -112,9 +139,45 @@ async def insert_orders(
     """
     rows = await connection.fetch(
         _SQL["insert_orders"],
-        *(order_type, max_age_seconds, ids, tickers, bodies, ReasonCode.BY_PERSON.english),
+        *(order_type, max_age_seconds, ids, tickers, bodies),
+        *reason.columns(),
     )
     return [PlacedOrder(**row) for row in rows]
+
+
+async def read_flatten_schedule(connection: Connection | Pool) -> FlattenSchedule:
+    """Return when all positions are sold next."""
+    (row,) = await connection.fetch(_SQL["read_flatten_schedule"])
+    return FlattenSchedule(**row)
+
+
+async def set_flatten_schedule(connection: Connection | Pool, *, flatten_at: str, due_at: datetime) -> None:
+    """Schedule the next sell-all; an earlier schedule is replaced."""
+    await connection.execute(_SQL["set_flatten_schedule"], flatten_at, due_at)
+
+
+async def clear_flatten_schedule(connection: Connection | Pool) -> None:
+    """Schedule no sell-all: no time is configured."""
+    await connection.execute(_SQL["clear_flatten_schedule"])
+
+
+async def claim_flatten(
+    connection: Connection, *, flatten_at: str, due_at: datetime, next_due_at: datetime, is_missed: bool
+) -> int | None:
+    """Mark the sell-all that is due as handled in this transaction; None: another one has done so.
+
+    Return the `seq` of the newest signal.
+    """
+    last: int | None = await connection.fetchval(
+        _SQL["claim_flatten"], flatten_at, due_at, next_due_at, is_missed
+    )
+    return last
+
+
+async def read_missed_flatten(connection: Connection | Pool) -> MissedFlatten | None:
+    """Return the sell-all that was missed, while a position that it should have sold is open."""
+    row = await connection.fetchrow(_SQL["read_missed_flatten"])
+    return None if row is None else MissedFlatten(**row)
 
 
 async def confirm(connection: Connection, *, position_id: UUID) -> str | None:

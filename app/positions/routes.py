@@ -3,14 +3,14 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-import structlog
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, StringConstraints
 
 from app.audit import repository as audit_log
 from app.positions import manual_orders, repository
-from app.positions.manual_orders import OrdersPlaced
+from app.positions.manual_orders import OrdersPlaced, summary_of
 from app.positions.repository import Closed
+from app.positions.trades import MARKED
 from app.web.dependencies import (
     REFUSALS,
     CurrentActor,
@@ -23,11 +23,9 @@ from app.web.dependencies import (
 )
 from app.web.problems import Problem
 
-log = structlog.get_logger(__name__)
-
 router = APIRouter(prefix="/admin", tags=["positions"], responses=REFUSALS, dependencies=[signed_in])
 
-_NOT_OPEN: dict[int | str, dict[str, Any]] = {
+NOT_OPEN: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "No such position"},
     409: {"model": Problem, "description": "The position is closed already, or confirmed"},
 }
@@ -72,12 +70,16 @@ async def sell_individual(
     async with connection.transaction():
         placed = await manual_orders.sell(connection, order.ticker, _max_age_seconds(request))
         await audit_log.record(
-            connection, actor, "order.sell-individual", target=order.ticker, after=_summary(placed)
+            connection,
+            actor,
+            "order.sell-individual",
+            target=order.ticker,
+            after=summary_of(placed),
         )
     return _announce(request, placed)
 
 
-@router.post("/order/close-position", status_code=202, responses=_NOT_OPEN)
+@router.post("/order/close-position", status_code=202, responses=NOT_OPEN)
 async def close_position(
     request: Request, connection: Database, actor: CurrentActor, order: ClosePosition
 ) -> OrdersPlaced:
@@ -85,26 +87,24 @@ async def close_position(
     action, target = "order.close-position", str(order.position_id)
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
         placed = await manual_orders.close(connection, order.position_id, _max_age_seconds(request))
-        await audit_log.record(connection, actor, action, target=target, after=_summary(placed))
+        await audit_log.record(connection, actor, action, target=target, after=summary_of(placed))
     return _announce(request, placed)
 
 
-@router.post("/order/mark-closed", responses=_NOT_OPEN)
+@router.post("/order/mark-closed", responses=NOT_OPEN)
 async def mark_closed(
     request: Request, connection: Database, actor: CurrentActor, order: MarkClosed
 ) -> Closed:
     """Mark a position as closed that was closed elsewhere. No order is sent."""
     action, target = "order.mark-closed", str(order.position_id)
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
-        closed = await manual_orders.mark_closed(
-            connection, order.position_id, f"marked closed: {order.reason}"
-        )
+        closed = await manual_orders.mark_closed(connection, order.position_id, f"{MARKED}{order.reason}")
         await _record_closed(connection, actor, action, closed)
     context_of(request).wakeups.notify("changed")
     return closed
 
 
-@router.post("/positions/{position_id}/confirm", responses=_NOT_OPEN)
+@router.post("/positions/{position_id}/confirm", responses=NOT_OPEN)
 async def confirm_position(
     request: Request, connection: Database, actor: CurrentActor, position_id: UUID
 ) -> repository.Position:
@@ -119,7 +119,7 @@ async def confirm_position(
     return position
 
 
-@router.post("/positions/{position_id}/dismiss", responses=_NOT_OPEN)
+@router.post("/positions/{position_id}/dismiss", responses=NOT_OPEN)
 async def dismiss_position(
     request: Request, connection: Database, actor: CurrentActor, position_id: UUID
 ) -> Closed:
@@ -137,7 +137,7 @@ async def sell_all(request: Request, connection: Database, actor: CurrentActor) 
     """Sell every open position. A repeated request places no second order."""
     async with connection.transaction():
         placed = await manual_orders.sell_all(connection, _max_age_seconds(request))
-        await audit_log.record(connection, actor, "order.sell-all", after=_summary(placed))
+        await audit_log.record(connection, actor, "order.sell-all", after=summary_of(placed))
     return _announce(request, placed)
 
 
@@ -156,17 +156,6 @@ def _max_age_seconds(request: Request) -> int:
     return context_of(request).config.webhook.max_signal_age_seconds.sell
 
 
-def _summary(placed: OrdersPlaced) -> dict[str, Any]:
-    """Return what the actions log records of the orders."""
-    return {
-        "queued": placed.queued,
-        "orders": {order.ticker: str(order.signal_id) for order in placed.orders},
-    }
-
-
 def _announce(request: Request, placed: OrdersPlaced) -> OrdersPlaced:
-    for order in placed.orders:
-        log.info("manual order placed", signal_id=order.signal_id, ticker=order.ticker, type=order.type)
-    if placed.queued:
-        context_of(request).wakeups.notify("approved", "changed")
+    manual_orders.announce(context_of(request), placed)
     return placed

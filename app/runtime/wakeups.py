@@ -4,9 +4,11 @@ import asyncio
 from typing import Literal, get_args
 from weakref import WeakKeyDictionary
 
-Topic = Literal["received", "approved", "listed", "changed", "notifications"]
-"""`received`: signals wait for a decision; `approved`: deliveries may be due; `listed`: a list was stored;
-`changed`: pages are stale; `notifications`: messages to people are due."""
+Topic = Literal["received", "entries", "approved", "listed", "changed", "notifications", "configured"]
+"""`received`: signals wait for a decision; `entries`: exits are decided, and entries may wait;
+`approved`: deliveries may be due; `listed`: a list was stored;
+`changed`: pages are stale; `notifications`: messages to people are due; `configured`: the configuration is
+another one."""
 
 
 class _Bell:

@@ -55,13 +55,14 @@ class PendingOrder(NamedTuple):
 class Book(NamedTuple):
     """The position by the orders with a known outcome, and what the unfinished orders make of it.
 
-    `projected` is the position once every decided pending order is delivered. `last_exit_sentiment` is that
-    of the ticker's last exit, pending or finished.
+    `projected` is the position once every decided pending order is delivered. `has_pending_exit`: one that
+    closes or reduces it. `last_exit_sentiment` is that of the ticker's last exit, pending or finished.
     """
 
     position: Position | None = None
     projected: Position | None = None
     has_pending_entry: bool = False
+    has_pending_exit: bool = False
     last_exit_sentiment: Sentiment | None = None
 
     @classmethod
@@ -82,10 +83,15 @@ class Book(NamedTuple):
         projected, sentiment = self.projected, self.last_exit_sentiment
         if order.is_decided:
             projected = apply(order.terms, Outcome.DELIVERED, projected)
-        if order.terms.intent in _EXITS:
+        is_exit = order.terms.intent in _EXITS
+        if is_exit:
             sentiment = order.terms.sentiment
-        has_entry = self.has_pending_entry or order.terms.intent in ENTRIES
-        return self._replace(projected=projected, has_pending_entry=has_entry, last_exit_sentiment=sentiment)
+        return self._replace(
+            projected=projected,
+            has_pending_entry=self.has_pending_entry or order.terms.intent in ENTRIES,
+            has_pending_exit=self.has_pending_exit or is_exit,
+            last_exit_sentiment=sentiment,
+        )
 
     @property
     def reason_to_exit(self) -> Reason | None:

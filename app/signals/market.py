@@ -40,7 +40,7 @@ def has_exchange(zone: ZoneInfo) -> bool:
 
 
 def is_trading_day(day: date, zone: ZoneInfo) -> bool:
-    """Return whether entries are allowed on this day of the zone at all."""
+    """Return whether this is a trading day: entries are allowed, and positions are sold at the set time."""
     return day.weekday() < _SATURDAY and not (has_exchange(zone) and day in _holidays(day.year))
 
 
@@ -51,14 +51,14 @@ def early_close(day: date, zone: ZoneInfo) -> datetime | None:
     return datetime.combine(day, _CLOSES_EARLY, _NEW_YORK).astimezone(zone)
 
 
-def next_daily(after: datetime, at: time, zone: ZoneInfo) -> datetime:
-    """Return the first moment after `after` at which it is `at` in the zone, once for each day.
+def next_on_trading_day(after: datetime, at: time, zone: ZoneInfo) -> datetime:
+    """Return the first moment after `after` at which it is `at` in the zone, once for each trading day.
 
     Where the clocks skip that time, it is an hour later; where they repeat it, the first one. On a day with
     an early close it is at the latest five minutes before it, unless it is after the regular close.
     """
     day = after.astimezone(zone).date()
-    while (moment := _moment_of(day, at, zone)) <= after:
+    while (moment := _moment_of(day, at, zone)) <= after or not is_trading_day(day, zone):
         day += timedelta(days=1)
     return moment
 

@@ -61,6 +61,16 @@ class ReasonCode(Code):
     ENTERED_LIST = "entered_list", "{ticker} entered the list: rank {rank} of {size}"
     REPROCESSED = "reprocessed", "{ticker} reprocessed by a person: rank {rank} of {size}"
     OVERTAKEN = "overtaken", "overtaken by an exit"
+    # of a risk rule
+    BUYS_PAUSED = "buys_paused", "buying is paused by an operator"
+    BLOCKLISTED = "blocklisted", "{ticker} is on the blocklist"
+    OUTSIDE_HOURS = "outside_hours", "outside of {hours}"
+    EXCHANGE_CLOSED = "exchange_closed", "{date} is not a trading day"
+    CLOSED_EARLY = "closed_early", "the exchange closed early, at {time}"
+    COOLDOWN = "cooldown", "within the cooldown of {seconds} s after an exit"
+    MAX_POSITIONS = "max_positions", "open positions and pending buys: {count} of {most}"
+    MAX_BUYS = "max_buys", "buys today: {count} of {most}"
+    FLATTENED = "flattened", "all positions are sold at {time}"
     BY_PERSON = "by_person", "manual order", "ordered by a person"
     REPLAYED = "replayed", "replayed by a person"
     # of an expiry, and of a sell that closes nothing
@@ -241,6 +251,12 @@ class ReasonCode(Code):
     NO_PROBLEM_KNOWN = "no_problem_known", "none is known"
     # of an import, a restore and a migration, whose rows have no code
     IMPORTED = "imported", "imported; it was {status} when it was exported"
+    MOVED = "moved", "moved over; it was {status} in the replaced system"
+    MOVED_UNFINISHED = "moved_unfinished", "moved over unfinished, and not sent; it was {status}"
+    MOVED_BEING_SENT = (
+        "moved_being_sent",
+        "moved over while the replaced system was sending it: it may have been executed",
+    )
     RESTORED = "restored", "restored"
     MERGED = "merged", "merged with a position of the same ticker"
     # a text without a code of its own

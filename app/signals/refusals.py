@@ -43,6 +43,7 @@ class RefusalCode(Code):
         "no_token_set",
         "ADMIN_TOKEN is empty, so nobody can sign in: set it in .env and deploy again",
     )
+    MAY_ONLY_READ = "may_only_read", "the token {name} may only read"
     FOREIGN = "foreign", "refused: the request comes from a page of another origin"
     NOT_JSON = "not_json", "is not valid JSON in UTF-8"
     # of what a person asked for
@@ -51,6 +52,13 @@ class RefusalCode(Code):
     POSITION_CONFIRMED = (
         "position_confirmed",
         "the position in {ticker} is confirmed: mark it closed with a reason instead",
+    )
+    NOT_ADDED = (
+        "not_added",
+        (
+            "no position in {ticker} is open, and this call cannot add one: sell a ticker with POST "
+            "/admin/order/sell-individual"
+        ),
     )
     COUNT_CHANGED = (
         "count_changed",
@@ -144,6 +152,15 @@ class RefusalCode(Code):
         "must be unique: ADMIN_TOKEN or another entry is the same token",
     )
     SHA256 = "access.sha256", "must be the SHA-256 of the token: 64 hexadecimal digits"
+    SHA256_OF_NOTHING = (
+        "access.sha256_of_nothing",
+        "is the SHA-256 of an empty text: compute it from the token",
+    )
+    NAME_PLAIN = (
+        "access.name_plain",
+        "must have Latin letters, digits, spaces and . _ - @ + ' ( ) only",
+    )
+    NO_TOKEN = "access.no_token", "there is no token {name}; there are: {names}"
     NO_SOURCE = "access.no_source", "there is no source {name}; there are: {names}"
     DEFAULT_STAYS = (
         "access.default_stays",
@@ -407,6 +424,8 @@ class RefusalCode(Code):
         "nobody_to_notify",
         "there is nobody to notify: set NOTIFY_URLS in .env and deploy again",
     )
+    HOURS = "hours", "must be hours such as 09:30-16:00 America/New_York, and end after they begin"
+    FLATTEN_MISSED = "flatten_missed", "it was due at {time} UTC, more than an hour ago"
     TIME_OF_DAY = "time_of_day", "must be a time such as 08:00, or 08:00 America/New_York"
     TARGET_NOT_KNOWN = "target_not_known", "the URL is not one that apprise knows"
     TARGET_NOT_ACCEPTING = "target_not_accepting", "the target did not accept it"

@@ -73,7 +73,7 @@ async def import_csv(pool: Pool, file: TextIO) -> Result:
                 result.note(row.line, row.reason)
             elif row.past:
                 signals.append((row.line, row.past))
-        await _store(pool, signals, result)
+        await store(pool, signals, result)
     return result
 
 
@@ -124,7 +124,7 @@ def _batch(found: Iterator[Row]) -> list[Row]:
     return rows
 
 
-async def _store(pool: Pool, signals: list[tuple[int, Past]], result: Result) -> None:
+async def store(pool: Pool, signals: list[tuple[int, Past]], result: Result) -> None:
     """Store the signals of a batch; a signal that PostgreSQL refuses is noted with its line."""
     if not signals:
         return
@@ -138,7 +138,7 @@ async def _store(pool: Pool, signals: list[tuple[int, Past]], result: Result) ->
             result.note(signals[0][0], Reason(RefusalCode.NOT_STORABLE))
             return
         for signal in signals:
-            await _store(pool, [signal], result)
+            await store(pool, [signal], result)
         return
     result.imported += len(new)
     result.present += len(signals) - len(new)

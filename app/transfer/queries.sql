@@ -58,26 +58,26 @@ WHERE id IN (
     FOR UPDATE SKIP LOCKED)
 
 -- name: insert
--- $1 … $14 the columns of the signals, in the order of the file. An existing signal stays as it is. Returns the new ids.
+-- $1 … $16 the columns of the signals, in the order of the file. An existing signal stays as it is. Returns the new ids.
 INSERT INTO signals (id, received_at, status, status_at, type, ticker, price, reason, sender_signal_id, round, attempts,
-                     expires_at, body, source, imported_at)
+                     expires_at, body, source, reason_code, reason_params, imported_at)
 SELECT id, received_at, status, status_at, type, ticker, price, reason, sender_signal_id, round, attempts, expires_at, body,
-       nullif(source, 'default'), clock_timestamp()
+       nullif(source, 'default'), reason_code, reason_params, clock_timestamp()
 FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::numeric[],
             $8::text[], $9::text[], $10::smallint[], $11::integer[], $12::timestamptz[], $13::bytea[],
-            $14::text[])
+            $14::text[], $15::text[], $16::jsonb[])
      WITH ORDINALITY AS given (id, received_at, status, status_at, type, ticker, price, reason, sender_signal_id, round,
-                               attempts, expires_at, body, source, line)
+                               attempts, expires_at, body, source, reason_code, reason_params, line)
 ORDER BY line
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 
 -- name: insert_events
--- $1 signals, $2 times, $3 statuses, $4 reasons, $5 details; in order.
-INSERT INTO signal_events (signal_id, at, status, reason, detail)
-SELECT signal_id, at, status, reason, detail
-FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::jsonb[])
-     WITH ORDINALITY AS given (signal_id, at, status, reason, detail, line)
+-- $1 signals, $2 times, $3 statuses, $4 reasons, $5 details, $6 and $7 codes and parameters of the reasons; in order.
+INSERT INTO signal_events (signal_id, at, status, reason, detail, reason_code, reason_params)
+SELECT signal_id, at, status, reason, detail, reason_code, reason_params
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::jsonb[])
+     WITH ORDINALITY AS given (signal_id, at, status, reason, detail, reason_code, reason_params, line)
 ORDER BY line
 
 -- name: insert_attempts

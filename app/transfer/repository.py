@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -77,6 +77,8 @@ class ImportedSignal(NamedTuple):
     expires_at: datetime
     body: bytes
     source: str | None
+    reason_code: str | None = None
+    reason_params: dict[str, Any] | None = None
 
 
 class ImportedEvent(NamedTuple):
@@ -87,6 +89,8 @@ class ImportedEvent(NamedTuple):
     status: str
     reason: str
     detail: msgspec.Raw
+    reason_code: str | None = None
+    reason_params: dict[str, Any] | None = None
 
 
 class ImportedAttempt(NamedTuple):

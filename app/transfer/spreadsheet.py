@@ -6,6 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import NamedTuple, TextIO
 
 from app.signals.reasons import Reason
@@ -76,6 +77,8 @@ def _cell(value: object) -> str:
             return neutral(value) if value else _EMPTY_TEXT
         case datetime():
             return moment(value)
+        case Decimal():
+            return f"{value:f}"  # never 1E-7
         case _:
             return str(value)
 

@@ -8,10 +8,11 @@ import asyncio
 import hashlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -23,6 +24,10 @@ from starlette.requests import HTTPConnection, cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.audit import repository as audit_log
+from app.audit.repository import Actor
+from app.config.access import FIRST_OPERATOR, AccessToken
+from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Pool
 from app.errors import describe
@@ -32,7 +37,7 @@ from app.web import repository
 from app.web.problems import unavailable
 from app.web.reasons import render
 from app.web.texts import text
-from app.web.throttle import WrongAttempts
+from app.web.throttle import ScopeRefusals, WrongAttempts
 
 if TYPE_CHECKING:
     from app.runtime.denials import Kind
@@ -45,8 +50,9 @@ _ANSWER_SECONDS = 2.0
 
 COOKIE = "tsp_session"
 LIFETIME_SECONDS = 12 * 3600
+ADMIN = AccessToken(name=FIRST_OPERATOR, sha256="", scope="operate")  # the holder of ADMIN_TOKEN
 
-SIGN_IN = "/admin/sign-in"
+SIGN_IN, SIGN_OUT = "/admin/sign-in", "/admin/sign-out"
 PREFERENCES = "/admin/preferences"  # the sign-in page has the choice of language and theme, too
 _PUBLIC = frozenset(
     {"/health", "/health/detailed", "/docs", "/openapi.json", "/webhook/in", SIGN_IN, PREFERENCES}
@@ -89,64 +95,114 @@ def client_address(connection: HTTPConnection) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An authenticated client. Both are None for a bearer token, which does not expire."""
+    """An authenticated client, and the token that it has, or had when it signed in.
 
+    `session` and `seconds_left` are None for a bearer token, which does not expire.
+    """
+
+    token: AccessToken
     session: str | None = None
     seconds_left: float | None = None
 
+    @property
+    def may_operate(self) -> bool:
+        """Whether it may change anything."""
+        return self.token.scope == "operate"
+
+
+@lru_cache(maxsize=4)
+def signing_key(admin_token: str) -> bytes:
+    """Return the key that signs cookies. It takes 50 ms, once for each process and token.
+
+    By scrypt: with a cookie of one's own, guessing ADMIN_TOKEN costs as much for each guess.
+    """
+    return hashlib.scrypt(admin_token.encode(), salt=b"trading-signal-processor session", n=2**14, r=8, p=1)
+
 
 class Sessions:
-    """Issues and reads session cookies, signed with a key derived from ADMIN_TOKEN.
+    """Finds the holder of a token; issues and reads session cookies, signed with a key from ADMIN_TOKEN.
 
-    No session is stored. It outlasts a restart, and ends after 12 hours or when the token changes.
+    No session is stored. It outlasts a restart, and ends after 12 hours, when ADMIN_TOKEN changes, or when
+    its named token is removed or replaced, or gets another scope.
     """
 
-    def __init__(self, admin_token: str) -> None:
+    def __init__(self, admin_token: str, tokens: Sequence[AccessToken] = ()) -> None:
         self._token = admin_token.encode()
-        self._serializer = URLSafeTimedSerializer(
-            self._token,
-            salt="admin session",
-            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
-        )
+        self._key = signing_key(admin_token) if admin_token else b""
+        self._tokens = tokens
+        self._serializer = self._signed("admin session")
+        # of another salt, so that a version that does not know names accepts none of them
+        self._named = self._signed("named session")
+
+    def _signed(self, salt: str) -> URLSafeTimedSerializer:
+        options = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        return URLSafeTimedSerializer(self._key, salt=salt, signer_kwargs=options)
 
     @property
     def is_possible(self) -> bool:
         """Return False while ADMIN_TOKEN is empty. Fails closed: then no token and no cookie is accepted."""
         return bool(self._token)
 
-    def token_matches(self, offered: str) -> bool:
-        """Return whether the offered token is ADMIN_TOKEN; compares in constant time."""
-        return self.is_possible and hmac.compare_digest(offered.encode(), self._token)
+    def holder_of(self, offered: str) -> AccessToken | None:
+        """Return whose token is offered; compares with all of them, in constant time."""
+        if not offered or not self.is_possible:
+            return None
+        text = offered.encode("utf-8", "surrogatepass")  # a form may have half of a surrogate pair
+        digest = hashlib.sha256(text).hexdigest()
+        found = ADMIN if hmac.compare_digest(text, self._token) else None
+        for token in self._tokens:
+            if hmac.compare_digest(digest, token.sha256) and found is None:
+                found = token
+        return found
 
-    def issue(self) -> str:
-        """Return the cookie value of a new session."""
-        return self._serializer.dumps(secrets.token_urlsafe(9))
+    def issue(self, holder: AccessToken | None = None) -> str:
+        """Return the cookie value of a new session, of ADMIN_TOKEN or of a named token."""
+        session = secrets.token_urlsafe(9)
+        if holder is None or holder == ADMIN:
+            return self._serializer.dumps(session)
+        return self._named.dumps([session, holder.name, self._mark_of(holder)])
 
     def read(self, cookie: str) -> Access | None:
-        """Return the session of a cookie; None if it is forged, expired, or signed with another token."""
+        """Return the session of a cookie; None if it is forged or expired, or its token is no more."""
         if not self.is_possible:
             return None
-        try:
-            session, issued = self._serializer.loads(cookie, max_age=LIFETIME_SECONDS, return_timestamp=True)
-        except BadSignature:
-            return None
-        return Access(str(session), LIFETIME_SECONDS - (datetime.now(UTC) - issued).total_seconds())
+        for serializer in (self._serializer, self._named):
+            try:
+                content, issued = serializer.loads(cookie, max_age=LIFETIME_SECONDS, return_timestamp=True)
+            except BadSignature:
+                continue
+            seconds_left = LIFETIME_SECONDS - (datetime.now(UTC) - issued).total_seconds()
+            if serializer is self._serializer:
+                return Access(ADMIN, str(content), seconds_left)
+            session, name, mark = content
+            for token in self._tokens:
+                if token.name == name and hmac.compare_digest(mark, self._mark_of(token)):
+                    return Access(token, session, seconds_left)
+        return None
+
+    def _mark_of(self, token: AccessToken) -> str:
+        """Return what distinguishes a token from others of its name, and from itself with another scope."""
+        return hmac.new(self._key, f"{token.scope} {token.sha256}".encode(), hashlib.sha256).hexdigest()
 
 
 class EndedSessions:
-    """The sessions that were ended. Every request with a session cookie, and every WebSocket, is checked."""
+    """The sessions that were ended, and the named tokens that were revoked.
+
+    Every request with a session cookie or a named token, and every WebSocket, is checked.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._stored: frozenset[str] | None = None
+        self._revoked = frozenset[str]()
         self._unstored: set[str] = set()
         self._sockets: dict[str, set[asyncio.Event]] = {}
         self._reads, self._newest_read = 0, 0  # numbers of reads, in the order in which they began
 
     async def is_known(self) -> bool:
-        """Return whether the ended sessions were read since the start; read them if not.
+        """Return whether ended sessions and revoked tokens were read since the start; read them if not.
 
-        Fails closed: until then no session is accepted, because it may have been signed out of.
+        Fails closed: until then no session and no named token is accepted. ADMIN_TOKEN itself is.
         """
         if self._stored is None:
             try:
@@ -157,6 +213,21 @@ class EndedSessions:
 
     def __contains__(self, session: str) -> bool:
         return session in self._unstored or session in (self._stored or ())
+
+    def has_ended(self, access: Access) -> bool:
+        """Return whether the session was ended, or its token revoked."""
+        return (access.session is not None and access.session in self) or self.is_revoked(access.token)
+
+    def is_revoked(self, token: AccessToken) -> bool:
+        """Return whether a named token was removed, whatever the file says."""
+        return token.sha256 in self._revoked
+
+    async def see_revoked(self) -> None:
+        """Read at once which tokens are revoked, or, if the database is unavailable, within a second."""
+        try:
+            await self.refresh()
+        except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
+            log.warning("revoked tokens cannot be read", error=describe(error))
 
     async def end(self, session: str) -> None:
         """End a session: its cookie and its WebSockets. Stored now, or once the database is available."""
@@ -194,9 +265,9 @@ class EndedSessions:
                 await repository.end_sessions(self._pool, sessions=storing, kept_seconds=LIFETIME_SECONDS)
             self._reads += 1
             read = self._reads
-            stored = await repository.ended_sessions(self._pool)
+            stored, revoked = await repository.read_ended(self._pool)
         if read > self._newest_read:
-            self._newest_read, self._stored = read, stored
+            self._newest_read, self._stored, self._revoked = read, stored, revoked
             self._unstored -= stored
         self._close_sockets()
 
@@ -232,6 +303,7 @@ class Authentication:
     def __init__(self, app: ASGIApp, attempts: WrongAttempts) -> None:
         self.app = app
         self.attempts = attempts
+        self.refusals = ScopeRefusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the inner application, or answer the request."""
@@ -247,18 +319,22 @@ class Authentication:
 
     async def _authenticate(self, connection: HTTPConnection) -> Access | Response:
         """Return the client's access, or the response that refuses the request."""
-        sessions = Sessions(connection.app.state.context.settings.admin_token)
+        context: AppContext = connection.app.state.context
+        ended: EndedSessions = connection.app.state.ended_sessions
+        sessions = sessions_of(context)
         scheme, _, offered = connection.headers.get("authorization", "").partition(" ")
         bearer = scheme.lower() == "bearer"
         if bearer:
-            access = await self._check_token(sessions, offered.strip(), connection)
+            holder = sessions.holder_of(_as_sent(offered.strip()))
+            access = None if holder is None else Access(holder)
         else:
             access = sessions.read(cookie_parser(connection.headers.get("cookie", "")).get(COOKIE, ""))
-        if access is not None and access.session is not None:
-            ended: EndedSessions = connection.app.state.ended_sessions
+        if access is not None and (access.session is not None or access.token != ADMIN):
             if not await ended.is_known():
                 return unavailable(connection, text("problem.database_away"))
-            access = None if access.session in ended else access
+            access = None if ended.has_ended(access) else access
+        if bearer:
+            await self._note_attempt(access, connection)
         if access is None and bearer:
             return _unauthorized(
                 RefusalCode.WRONG_TOKEN if sessions.is_possible else RefusalCode.NO_TOKEN_SET
@@ -269,19 +345,50 @@ class Authentication:
         changes = connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE_METHODS
         if changes and is_foreign(connection.headers, required=not bearer):
             return foreign()
+        is_change = connection.scope["type"] == "http" and connection.scope["method"] not in _SAFE_METHODS
+        if is_change and not access.may_operate and connection.scope["path"] != SIGN_OUT:
+            refusal = Reason(RefusalCode.MAY_ONLY_READ, name=repr(access.token.name))
+            await self._record_refused(access, refusal, connection)
+            return JSONResponse({"detail": render(refusal)}, 403)
         return access
 
-    async def _check_token(
-        self, sessions: Sessions, offered: str, connection: HTTPConnection
-    ) -> Access | None:
+    async def _note_attempt(self, access: Access | None, connection: HTTPConnection) -> None:
+        """Count and delay a wrong token. Only ADMIN_TOKEN clears an address: a reader could guess it."""
         address = client_address(connection)
-        if sessions.token_matches(offered):
-            self.attempts.forget(address)
-            return Access()
+        if access is not None:
+            if access.token == ADMIN:
+                self.attempts.forget(address)
+            return
         kind: Kind = "websocket" if connection.scope["type"] == "websocket" else "admin_token"
         connection.app.state.context.denials.count(kind, address)
         await asyncio.sleep(self.attempts.record(address))
-        return None
+
+    async def _record_refused(self, access: Access, refusal: Reason, connection: HTTPConnection) -> None:
+        """Record in the actions log what a token that may only read tried; 20 entries a minute for each.
+
+        Fails closed: the request is refused also where the log cannot be written.
+        """
+        tried, name = f"{connection.scope['method']} {connection.scope['path']}", access.token.name
+        if not self.refusals.admits(name):
+            return
+        actor = Actor(access.session or "token", client_address(connection), name)
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await audit_log.record(
+                    connection.app.state.context.pool, actor, "token.refuse", target=tried, refusal=refusal
+                )
+        except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
+            log.warning("a refused request is not recorded", token=name, error=describe(error))
+
+
+def _as_sent(header: str) -> str:
+    """Return the text of a header in UTF-8; the server decodes each byte as a character of its own."""
+    return header.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def sessions_of(context: AppContext) -> Sessions:
+    """Return the sessions of the current tokens."""
+    return Sessions(context.settings.admin_token, context.config.tokens)
 
 
 def foreign() -> Response:

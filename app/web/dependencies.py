@@ -1,28 +1,34 @@
 """Dependencies of the routes behind the sign-in: the context, a connection, the current actor."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPBearer
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from app.audit.repository import Actor
 from app.config.checking import check_storable
 from app.config.store import ConfigStore
 from app.context import AppContext
 from app.db.pool import Connection
+from app.errors import WrongValueError
 from app.signals import tickers
+from app.signals.refusals import RefusalCode
 from app.web.authentication import Access, client_address
 from app.web.problems import Problem
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No token, or a wrong one"},
-    403: {"model": Problem, "description": "The request comes from a page of another origin"},
+    403: {
+        "model": Problem,
+        "description": "The token may only read, or the request comes from a page of another origin",
+    },
     503: {"model": Problem, "description": "The database does not answer"},
 }
 # For /openapi.json only: `app.web.authentication` checks the token.
-signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN"))
+signed_in = Depends(HTTPBearer(auto_error=False, description="ADMIN_TOKEN, or a named token"))
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the previous page")]
@@ -47,6 +53,17 @@ Ticker = Annotated[
 SourceName = Annotated[
     str, Query(min_length=1, max_length=40, pattern=r"^[^\x00]*$", description="Only signals of this source")
 ]
+
+
+def _representable(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise WrongValueError(RefusalCode.MOMENT_YEARS) from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_representable)]
+"""A time with its offset from UTC."""
 
 
 def _storable(text: str) -> str:
@@ -85,7 +102,7 @@ Reading = Annotated[Connection, Depends(reading)]
 def actor_of(request: Request) -> Actor:
     """Return who makes the request, for the actions log."""
     access: Access = request.state.access
-    return Actor(access.session or "token", client_address(request))
+    return Actor(access.session or "token", client_address(request), access.token.name)
 
 
 CurrentActor = Annotated[Actor, Depends(actor_of)]

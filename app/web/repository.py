@@ -1,11 +1,19 @@
-"""Table `ended_sessions`: sessions ended by signing out, until their cookies would have expired."""
+"""Tables `ended_sessions` (signed out of, until their cookies would have expired) and `revoked_tokens`."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
 
 _SQL = load("app.web")
+
+
+class Ended(NamedTuple):
+    """What does not count any more: sessions by their ids, named tokens by their SHA-256."""
+
+    sessions: frozenset[str]
+    tokens: frozenset[str]
 
 
 async def end_sessions(
@@ -15,10 +23,13 @@ async def end_sessions(
     await connection.execute(_SQL["end_sessions"], sessions, kept_seconds)
 
 
-async def ended_sessions(connection: Connection | Pool) -> frozenset[str]:
-    """Return the ended sessions whose cookies have not expired yet."""
-    rows = await connection.fetch(_SQL["ended_sessions"])
-    return frozenset(row["session"] for row in rows)
+async def read_ended(connection: Connection | Pool) -> Ended:
+    """Return the ended sessions whose cookies have not expired yet, and the revoked tokens."""
+    rows = await connection.fetch(_SQL["read_ended"])
+    return Ended(
+        frozenset(row["session"] for row in rows if row["session"] is not None),
+        frozenset(row["sha256"] for row in rows if row["sha256"] is not None),
+    )
 
 
 async def delete_expired_sessions(connection: Connection | Pool) -> None:

@@ -22,6 +22,11 @@ async def ask(
         return await answer.json()
 
 
+def system_file(part: str, *, pause: bool) -> dict[str, Any]:
+    """What a switch writes into the system file."""
+    return {"risk": {"buys": "off" if pause else "on"}} if part == "buys" else {f"{part}_paused": pause}
+
+
 async def log_of(app: AppServer) -> list[tuple[str, str, str, str, Any, Any, str]]:
     """The actions log, oldest first: session, origin, action, target, before, after, result."""
     rows = await app.context.pool.fetch(

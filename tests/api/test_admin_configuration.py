@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.config.model import SYSTEM_FILE, WEBHOOK_FILE
-from tests.api.operator import BEARER, ask, log_of
+from tests.api.operator import BEARER, ask, log_of, system_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,23 +28,26 @@ def nothing_in(folder: Path) -> bool:
     return not list(folder.iterdir())
 
 
-@pytest.mark.parametrize("part", ["engine", "delivery", "intake"])
+PARTS = ("engine", "buys", "delivery", "intake")
+
+
+@pytest.mark.parametrize("part", PARTS)
 async def test_a_pause_holds_over_a_restart_until_a_person_resumes(
     start_app: StartApp, tmp_path: Path, part: str
 ) -> None:
     first = await start_app()
     paused = await ask(first, "POST", f"/admin/{part}/pause")
-    assert paused == {f"{each}_paused": each == part for each in ("engine", "delivery", "intake")}
-    assert json.loads((tmp_path / SYSTEM_FILE).read_text()) == {f"{part}_paused": True}
+    assert paused == {f"{each}_paused": each == part for each in PARTS}
+    assert json.loads((tmp_path / SYSTEM_FILE).read_text()) == system_file(part, pause=True)
     first.stop()
     second = await start_app()
     assert getattr(second.context.config.system, f"{part}_paused")
     assert not (await ask(second, "POST", f"/admin/{part}/resume"))[f"{part}_paused"]
     await ask(second, "POST", f"/admin/{part}/resume")  # changes nothing, so it is not logged
-    key = f"{part}_paused"
+    on, off = system_file(part, pause=True), system_file(part, pause=False)
     assert await log_of(second) == [
-        ("token", "127.0.0.1", f"{part}.pause", "", {}, {key: True}, "done"),
-        ("token", "127.0.0.1", f"{part}.resume", "", {key: True}, {key: False}, "done"),
+        ("token", "127.0.0.1", f"{part}.pause", "", {}, on, "done"),
+        ("token", "127.0.0.1", f"{part}.resume", "", on, off, "done"),
     ]
 
 
@@ -135,6 +138,9 @@ async def test_paper_by_the_files_word_is_not_undone_by_sending_it_back(start_ap
         ("webhook", {"max_signal_age_seconds": {"sell": 0}}, "max_signal_age_seconds.sell"),
         ("system", {"duplicate_buys": "maybe"}, "duplicate_buys"),
         ("system", {"delivery_paused": True}, "POST /admin/delivery/pause"),
+        ("system", {"risk": {"buys": "off", "cooldown_seconds": 5}}, "POST /admin/buys/pause"),
+        ("system", {"risk": {"hours": "always"}}, "risk.hours"),
+        ("system", {"risk": {"blocklist": ["NVDA", "\0"]}}, "risk.blocklist[1]"),
     ],
 )
 async def test_a_wrong_value_is_refused_and_logged(
@@ -273,21 +279,21 @@ async def test_nothing_of_it_without_the_token(app_server: AppServer) -> None:
 async def test_the_page_and_health_say_what_is_paused_or_broken(
     app_server: AppServer, tmp_path: Path
 ) -> None:
-    for part in ("engine", "delivery", "intake"):
+    for part in PARTS:
         await ask(app_server, "POST", f"/admin/{part}/pause")
     (tmp_path / WEBHOOK_FILE).write_text("{")
     await app_server.app.state.config_store.look()
     seen = await ask(app_server, "GET", "/admin/status")
-    assert all(seen["status"][f"{part}_paused"] for part in ("engine", "delivery", "intake"))
+    assert all(seen["status"][f"{part}_paused"] for part in PARTS)
     alarms = {alarm["code"]: alarm["text"] for alarm in seen["alarms"]}
-    assert {"intake_paused", "delivery_paused", "engine_paused"} <= alarms.keys()
+    assert {f"{part}_paused" for part in PARTS} <= alarms.keys()
     assert "config/webhook_config.json: line 1" in alarms["config_wrong"]
     async with app_server.http.get("/health") as answer:
         assert answer.status == 200
         health = await answer.json()
     assert health["status"] == "degraded"
     paused = [name for name, check in health["checks"].items() if "paused" in check.get("reason", "")]
-    assert paused == ["intake", "top_n", "destination"]
+    assert paused == ["intake", "buys", "top_n", "destination"]
 
 
 async def test_a_frozen_list_counts_as_fresh(app_server: AppServer) -> None:

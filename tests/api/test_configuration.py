@@ -10,7 +10,7 @@ import pytest
 
 from app.config.model import SYSTEM_FILE, WEBHOOK_FILE
 from app.errors import ConfigFileError
-from tests.api.operator import ask, log_of
+from tests.api.operator import ask, log_of, system_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -175,6 +175,7 @@ def switched(app: AppServer) -> dict[str, bool]:
     system = app.context.config.system
     return {
         "engine": system.engine_paused,
+        "buys": system.buys_paused,
         "delivery": system.delivery_paused,
         "intake": system.intake_paused,
     }
@@ -185,7 +186,7 @@ async def until_right(app: AppServer) -> None:
     await until(app, lambda: not app.context.config_problems)
 
 
-@pytest.mark.parametrize("part", ["engine", "delivery", "intake"])
+@pytest.mark.parametrize("part", ["engine", "buys", "delivery", "intake"])
 @pytest.mark.parametrize("pause", [True, False])
 async def test_a_file_older_than_a_switch_never_undoes_it(
     start_app: StartApp,
@@ -193,11 +194,12 @@ async def test_a_file_older_than_a_switch_never_undoes_it(
     part: str,
     pause: bool,  # noqa: FBT001 - a parameter of pytest
 ) -> None:
-    path, key = tmp_path / SYSTEM_FILE, f"{part}_paused"
+    path = tmp_path / SYSTEM_FILE
+    before, after = system_file(part, pause=not pause), system_file(part, pause=pause)
     app = await start_app()
     if not pause:
         await ask(app, "POST", f"/admin/{part}/pause")
-    wrong = json.dumps({key: not pause, "mine": 1})[:-1]
+    wrong = json.dumps({**before, "mine": 1})[:-1]
     path.write_text(wrong)
     await until(app, lambda: bool(app.context.config_problems))
     await ask(app, "POST", f"/admin/{part}/{'pause' if pause else 'resume'}")
@@ -209,8 +211,8 @@ async def test_a_file_older_than_a_switch_never_undoes_it(
     await until_right(other)
     await until_right(app)
     assert switched(app)[part] is switched(other)[part] is pause
-    assert json.loads(path.read_text()) == {key: pause, "mine": 1}
-    path.write_text(json.dumps({key: not pause}))  # a newer edit is a person's decision again
+    assert json.loads(path.read_text()) == {**after, "mine": 1}
+    path.write_text(json.dumps(before))  # a newer edit is a person's decision again
     await until(app, lambda: switched(app)[part] is not pause)
 
 

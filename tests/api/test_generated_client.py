@@ -97,6 +97,9 @@ async def call_positions(api: GeneratedClient, app: AppServer) -> None:
     assert (await api.call("confirm_position", position_id=ids["MSFT"])).confirmed
     await app.context.pool.execute("UPDATE positions SET confirmed = false WHERE id = $1", ids["AMD"])
     assert (await api.call("dismiss_position", position_id=ids["AMD"])).ticker == "AMD"
+    assert {"AMD", "TSLA"} <= {trade.ticker for trade in (await api.call("trades", limit=5)).trades}
+    assert (await api.call("trade_sums", source="default")).trades == 0
+    assert "TSLA" in await api.call("export_trades", ticker="tsla")
     assert "MSFT" in {order.ticker for order in (await api.call("sell_all")).orders}
     await settled(app)
 
@@ -146,6 +149,17 @@ async def call_sources(api: GeneratedClient) -> None:
     await api.call("delete_source", name="desk")
 
 
+async def call_tokens(api: GeneratedClient) -> None:
+    """Make, change and delete a token."""
+    m = api.models
+    read = m.NewToken.from_dict({"name": "ana", "scope": "read"})
+    assert len((await api.call("create_token", body=read)).token) >= 32
+    changed = await api.call("change_token", name="ana", body=m.TokenScope.from_dict({"scope": "operate"}))
+    assert [token.name for token in changed.tokens] == ["admin", "ana"]
+    assert (await api.call("tokens")).tokens == changed.tokens
+    assert len((await api.call("delete_token", name="ana")).tokens) == 1
+
+
 async def call_configuration(api: GeneratedClient) -> None:
     """Change each file, sending back what was read; press each switch."""
     m = api.models
@@ -156,7 +170,7 @@ async def call_configuration(api: GeneratedClient) -> None:
     await api.call("system_config")
     sent = m.SystemValuesInput.from_dict({"duplicate_buys": "reject"})
     assert (await api.call("change_system_config", body=sent)).values.duplicate_buys == "reject"
-    for part in ("engine", "delivery", "intake"):
+    for part in ("engine", "buys", "delivery", "intake"):
         for word, is_paused in (("pause", True), ("resume", False)):
             switches = await api.call(f"{part}_{word}")
             assert getattr(switches, f"{part}_paused") is is_paused
@@ -191,6 +205,7 @@ async def call_everything(api: GeneratedClient, app: AppServer) -> None:
     await call_records(api, app)
     await call_strategies(api)
     await call_sources(api)
+    await call_tokens(api)
     await call_configuration(api)
     await call_alarms(api)
     await call_database(api)
@@ -230,6 +245,9 @@ async def test_without_the_database_every_operation_still_answers_as_documented(
         "replay_dead_letters",
         "export_signals",
         "export_actions_log",
+        "trades",
+        "trade_sums",
+        "export_trades",
     }
     assert own | {"health", "webhook_in", "webhook_in_secret"} <= refused
 

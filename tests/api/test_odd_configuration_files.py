@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.config.state import unwritten_switches
-from tests.api.operator import ask, health, log_of
+from tests.api.operator import ask, health, log_of, system_file
 from tests.api.test_configuration import until
 from tests.api.trading.receiver import listening
 
@@ -86,21 +86,22 @@ async def test_a_destination_that_is_no_text_is_not_taken_for_paper(
         assert len(receiver.received) == 2
 
 
-@pytest.mark.parametrize("is_down", [False, True])
+@pytest.mark.parametrize(("is_down", "part"), [(False, "delivery"), (True, "delivery"), (True, "buys")])
 @pytest.mark.parametrize("pause", [True, False])
 async def test_a_copy_from_before_a_switch_does_not_undo_it(
-    start_app: StartApp, tmp_path: Path, *, is_down: bool, pause: bool
+    start_app: StartApp, tmp_path: Path, *, is_down: bool, part: str, pause: bool
 ) -> None:
+    before, after = system_file(part, pause=not pause), system_file(part, pause=pause)
     path, copy = tmp_path / SYSTEM, tmp_path / "backup.json"
     app = await start_app()
     if not pause:
-        await ask(app, "POST", "/admin/delivery/pause")
-    path.write_text(json.dumps({"delivery_paused": not pause, "retention_days": 30}))
+        await ask(app, "POST", f"/admin/{part}/pause")
+    path.write_text(json.dumps({**before, "retention_days": 30}))
     await until(app, lambda: app.context.config.system.retention_days == 30)
     shutil.copy2(path, copy)
     os.utime(copy, (time.time() - 3600,) * 2)
-    await ask(app, "POST", f"/admin/delivery/{'pause' if pause else 'resume'}")
-    path.write_text(json.dumps({"delivery_paused": pause, "retention_days": 31}))
+    await ask(app, "POST", f"/admin/{part}/{'pause' if pause else 'resume'}")
+    path.write_text(json.dumps({**after, "retention_days": 31}))
     await until(app, lambda: app.context.config.system.retention_days == 31)
     if is_down:
         app.stop()
@@ -108,10 +109,10 @@ async def test_a_copy_from_before_a_switch_does_not_undo_it(
     if is_down:
         app = await start_app()
     await until(app, lambda: app.context.config.system.retention_days == 30)
-    assert app.context.config.system.delivery_paused is pause
-    assert json.loads(path.read_text()) == {"delivery_paused": pause, "retention_days": 30}
-    path.write_text(json.dumps({"delivery_paused": not pause}))  # an edit in place is a person's decision
-    await until(app, lambda: app.context.config.system.delivery_paused is not pause)
+    assert getattr(app.context.config.system, f"{part}_paused") is pause
+    assert json.loads(path.read_text()) == {**after, "retention_days": 30}
+    path.write_text(json.dumps(before))  # an edit in place is a person's decision
+    await until(app, lambda: getattr(app.context.config.system, f"{part}_paused") is not pause)
 
 
 async def test_an_edit_after_the_clock_was_put_back_is_a_persons_decision(

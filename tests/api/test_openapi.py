@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.admin.routes.configuration import BuySell, BuySellSeconds, SystemValues, WebhookValues
+from app.admin.routes.configuration import (
+    BuySell,
+    BuySellSeconds,
+    RiskValues,
+    SystemValues,
+    WebhookValues,
+)
 from app.admin.routes.strategies import StrategyValues
-from app.config.model import PAUSES
+from app.config.switches import PAUSES
 from tests.api.conftest import ADMIN_TOKEN
 from tests.api.operator import ask
 
@@ -81,9 +87,10 @@ SECTIONS: list[tuple[str, type[SectionValues], str]] = [
     ("/admin/webhook/config", BuySell, "retry_unknown"),
     ("/admin/webhook/config", BuySellSeconds, "max_signal_age_seconds"),
     ("/admin/system/config", SystemValues, ""),
+    ("/admin/system/config", RiskValues, "risk"),
     ("/admin/finviz/strategies/mine", StrategyValues, ""),
 ]
-WRITTEN_BY_SWITCHES = set(PAUSES)
+WRITTEN_BY_SWITCHES = {*PAUSES, "buys"}
 
 
 def beyond(schema: dict[str, Any]) -> list[Any]:
@@ -100,15 +107,18 @@ def beyond(schema: dict[str, Any]) -> list[Any]:
     if "enum" in schema:
         found.append("something else")
     if "items" in schema:
-        one = schema["items"]["maximum"]
-        found += [[], [one] * (schema["maxItems"] + 1), *([each] for each in beyond(schema["items"]))]
+        one = schema["items"].get("maximum", "NVDA")
+        if schema.get("minItems"):
+            found.append([])
+        found += [[one] * (schema["maxItems"] + 1), *([each] for each in beyond(schema["items"]))]
     return found
 
 
 def within(schema: dict[str, Any]) -> list[Any]:
     """Values at the edges of what a schema allows."""
     if "items" in schema:
-        return [[schema["items"]["maximum"]] * schema[each] for each in ("minItems", "maxItems")]
+        one = schema["items"].get("maximum", "NVDA")
+        return [[one] * schema.get(each, 0) for each in ("minItems", "maxItems")]
     if schema.get("type") == "boolean":
         return [True, False]
     return [*schema.get("enum", ()), *(schema[each] for each in ("minimum", "maximum") if each in schema)]

@@ -132,7 +132,7 @@ def test_a_complaint_of_the_tool_would_be_seen(programs: Programs) -> None:
     [
         ("", ""),
         ("tsp_database_up == 0", "tsp_database_up == 2"),
-        ('code!~"intake_paused|delivery_paused|engine_paused"', 'code=~"disk_low"'),
+        ('code!~"intake_paused|delivery_paused|engine_paused|buys_paused"', 'code=~"disk_low"'),
         ("> 10\n", "> 1000\n"),
         (" or absent(", " and absent("),
     ],

@@ -140,13 +140,21 @@ async def test_switches_of_today_hold_over_those_of_the_dump(
     databases: Databases, start_app: StartApp, tmp_path: Path
 ) -> None:
     await configure(
-        databases.replaced, {}, {"intake_paused": True, "engine_paused": False, "delivery_paused": False}
+        databases.replaced,
+        {},
+        {"intake_paused": True, "engine_paused": False, "delivery_paused": False, "risk.buys": True},
     )
-    await configure(databases.incoming, {"engine_paused": True}, {"engine_paused": True})
+    await configure(
+        databases.incoming, {"engine_paused": True, "risk": {"cooldown_seconds": 5}}, {"engine_paused": True}
+    )
     databases.hold()
     (tmp_path / SYSTEM_FILE).write_text('{"delivery_paused": true}')
     system = (await start_app()).context.config.system
     assert (system.intake_paused, system.engine_paused, system.delivery_paused) == (True, False, True)
+    assert system.buys_paused
+    written = json.loads((tmp_path / SYSTEM_FILE).read_text())
+    assert written["risk"]["buys"] == "off"
+    assert "risk.buys" not in written
 
 
 async def test_a_switch_that_an_older_version_carried_along_is_not_taken_over(databases: Databases) -> None:

@@ -37,6 +37,7 @@ SHOWN = (  # everything that may show a part of the configuration or of a post
     "/admin/webhook/config", "/admin/system/config", "/admin/sources", "/admin/status", "/admin/refused",
     "/admin/actions-log", "/admin/signals", "/health/detailed", "/admin/actions-log/export",
     "/admin/database/export", "/admin/page/sources", "/admin/page/refused", "/admin/page/actions",
+    "/admin/trades", "/admin/trades/export", "/admin/page/trades",
 )  # fmt: skip
 SECONDS = 30
 ADMIN_DIGEST = sha256(ADMIN_TOKEN.encode()).hexdigest()

@@ -198,19 +198,19 @@ async def test_the_browser_s_language_is_spoken_from_the_first_page_on(
 
 async def test_the_head_says_at_once_what_is_paused_held_or_alarming(signed_in: Page) -> None:
     await expect(signed_in.locator("#mode")).to_have_text(re.compile("Paper"))
-    for part in ("intake", "engine", "delivery"):
+    for part in ("intake", "engine", "buys", "delivery"):
         await expect(signed_in.locator(f"#fact-{part}")).to_have_attribute("data-state", "running")
         await signed_in.evaluate("(part) => fetch(`/admin/${part}/pause`, { method: 'POST' })", part)
         await expect(signed_in.locator(f"#fact-{part}")).to_have_attribute("data-state", "paused")
         await expect(signed_in.locator(f"#alarms [data-code={part}_paused]")).to_be_visible()
     await expect(signed_in.locator("#fact-top-n")).to_contain_text("frozen")
-    await expect(signed_in.locator("#fact-alarms dd")).to_have_text("3")
+    await expect(signed_in.locator("#fact-alarms dd")).to_have_text("4")
 
 
 WATCH_HEAD = """
     window.contradictions = [];
     const look = () => {
-        for (const part of ["intake", "engine", "delivery"]) {
+        for (const part of ["intake", "engine", "buys", "delivery"]) {
             const paused = document.querySelector(`#fact-${part}`).dataset.state === "paused";
             const alarmed = document.querySelector(`#alarms [data-code=${part}_paused]`) !== null;
             if (paused !== alarmed) contradictions.push([part, paused, alarmed]);
@@ -225,7 +225,7 @@ async def test_the_head_never_contradicts_the_alarms(signed_in: Page) -> None:
     """Looked at after every change of the page, through pauses and their ends."""
     await expect(signed_in.locator("#connection")).to_have_attribute("data-state", "live", timeout=SOON)
     await signed_in.evaluate(WATCH_HEAD)
-    for part in ("delivery", "engine", "intake", "delivery"):
+    for part in ("delivery", "engine", "intake", "buys"):
         alarm = signed_in.locator(f"#alarms [data-code={part}_paused]")
         for act, count in (("pause", 1), ("resume", 0)):
             await signed_in.evaluate("(path) => fetch(path, { method: 'POST' })", f"/admin/{part}/{act}")

@@ -57,10 +57,11 @@ class TestServer:
         """The address of one database on this server."""
         return urlunsplit(urlsplit(self._base_url)._replace(path=f"/{database}"))
 
-    def create(self) -> str:
-        """Create an empty, migrated database and return its name."""
+    def create(self, *, is_migrated: bool = True) -> str:
+        """Create an empty database, migrated unless it should have no table, and return its name."""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{self._template}"')
+        template = f' TEMPLATE "{self._template}"' if is_migrated else ""
+        self._execute(f'CREATE DATABASE "{name}"{template}')
         return name
 
     def drop(self, database: str) -> None:

@@ -33,4 +33,4 @@ def test_a_translation_has_all_of_it(name: str, shape: str) -> None:
 
 
 def test_there_are_some() -> None:
-    assert TRANSLATED == ["operations.md", "security.md", "tradingview.md"]
+    assert TRANSLATED == ["moving-over.md", "operations.md", "security.md", "tradingview.md"]

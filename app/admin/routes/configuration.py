@@ -11,7 +11,6 @@ from app.admin.value_schemas import SectionValues
 from app.config.checking import Document
 from app.config.masking import masked_destination, unmasked_destination
 from app.config.model import (
-    PAUSES,
     SYSTEM_FILE,
     WEBHOOK_FILE,
     Config,
@@ -22,6 +21,8 @@ from app.config.model import (
     SystemConfig,
     WebhookConfig,
 )
+from app.config.risk import Risk
+from app.config.switches import BUYS, PAUSES
 from app.context import AppContext
 from app.errors import ConfigFileError, WrongValueError
 from app.signals.reasons import Reason
@@ -103,6 +104,29 @@ class NotifyValues(SectionValues):
     language: str | None = Field(None, description="`en` or `pt-BR`")
 
 
+class RiskValues(SectionValues):
+    """Rules for entries; no exit is subject to any. An empty text, null or an empty list: no such rule.
+
+    `buys` is read here and changed by its own routes.
+    """
+
+    section = Risk
+    may_be_empty = frozenset({"hours", "flatten_at"})
+
+    buys: str | None = Field(None, description="`on` or `off`")
+    hours: str | None = Field(
+        None,
+        description="Entries pass within these hours of trading days, such as `09:30-16:00 America/New_York`",
+    )
+    max_open_positions: int | None = Field(None, description="Tickers that are open or being opened")
+    max_buys_per_day: int | None = Field(None, description="Of a day in the zone of `hours`, else UTC")
+    cooldown_seconds: int | None = Field(None, description="After the ticker's last exit; 0: off")
+    blocklist: list[str] | None = Field(None, description="Tickers that are not bought")
+    flatten_at: str | None = Field(
+        None, description="All positions are sold then, each trading day, such as `15:55 America/New_York`"
+    )
+
+
 class SystemValues(SectionValues):
     """The system's settings. A key left out is unchanged; null falls back to .env, else to the default.
 
@@ -116,6 +140,7 @@ class SystemValues(SectionValues):
     unmatched_exits: str | None = Field(None, description="`reject` or `forward`")
     retention_days: int | None = None
     notify: NotifyValues | None = None
+    risk: RiskValues | None = None
     engine_paused: bool | None = None
     delivery_paused: bool | None = None
     intake_paused: bool | None = None
@@ -197,16 +222,24 @@ async def change_system_config(
     def edit(config: Config) -> Mapping[str, Document]:
         shown = section_values(config.system)
         values = offered.model_dump(exclude_unset=True)
+        # a page that was opened before the pause must not end it by sending its old values
         for name in PAUSES:
-            # a page that was opened before the pause must not end it by sending its old values
             if values.pop(name, None) not in {None, shown[name]}:
-                place = name.partition("_")[0]
-                fault = Reason(RefusalCode.PAUSES_ELSEWHERE, part=place, same=place)
-                raise ConfigFileError(SYSTEM_FILE, fault, place=name)
+                raise _switched_elsewhere(name, name.partition("_")[0])
+        risk = values.get("risk")
+        if risk and risk.pop("buys", None) not in {None, shown["risk"]["buys"]}:
+            raise _switched_elsewhere(BUYS, "buys")
+        if "risk" in values and risk is None:  # back to the defaults, but for the switch
+            values["risk"] = dict.fromkeys(name for name in shown["risk"] if name != "buys")
         return {SYSTEM_FILE: merged(config.documents[SYSTEM_FILE], shown, values)}
 
     await store.change(actor, "system.configure", edit)
     return await system_config(request)
+
+
+def _switched_elsewhere(place: str, part: str) -> ConfigFileError:
+    fault = Reason(RefusalCode.PAUSES_ELSEWHERE, part=part, same=part)
+    return ConfigFileError(SYSTEM_FILE, fault, place=place)
 
 
 def merged(document: Document, shown: Mapping[str, Any], offered: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ Hours = Annotated[int, Query(ge=1, le=744, description="How many hours back, the
 class ActionEntry(BaseModel):
     """A change that was made or tried. `session` is `token` for a bearer token, `file` for an edited file.
 
+    `actor` is the name of the token, `admin` for ADMIN_TOKEN; null for an edited file, or before names.
     `before` and `after` are the differing values, secrets masked. `result` is `done` or the refusal's reason.
     """
 
@@ -44,6 +45,7 @@ class ActionEntry(BaseModel):
     before: Any
     after: Any
     result: str
+    actor: str | None
     result_code: str | None = Field(default=None, exclude=True)
     result_params: dict[str, Any] | None = Field(default=None, exclude=True)
 

@@ -1,7 +1,7 @@
-"""Routes to pause and resume the engine (which freezes its list), deliveries and intake."""
+"""Routes to pause and resume the engine (which freezes its list), buying, deliveries and intake."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -9,15 +9,20 @@ from pydantic import BaseModel
 from app.config.checking import Document
 from app.config.model import SYSTEM_FILE, Config
 from app.config.state import unwritten_switches
+from app.config.switches import BUYS, with_switches
 from app.web.dependencies import REFUSALS, CurrentActor, Store, signed_in
 from app.web.texts import text
 
-Part = Literal["engine", "delivery", "intake"]
+Part = Literal["engine", "buys", "delivery", "intake"]
 
 router = APIRouter(prefix="/admin", tags=["switches"], responses=REFUSALS, dependencies=[signed_in])
 
 _MEANING = {
     "engine": ("The Top-N list is frozen and counts as fresh.", "The Top-N list is refreshed again."),
+    "buys": (
+        "Stop buying, keep selling. Entries are rejected, and those that have not left end. Exits pass.",
+        "Entries are approved again.",
+    ),
     "delivery": (
         "No order is sent. Signals are still decided, and still expire.",
         "Approved signals are sent again, sells first.",
@@ -36,16 +41,17 @@ class Switches(BaseModel):
     """
 
     engine_paused: bool
+    buys_paused: bool
     delivery_paused: bool
     intake_paused: bool
     warning: str | None = None
 
 
 def _route(part: Part, *, pause: bool) -> Callable[[Store, CurrentActor], Awaitable[Switches]]:
-    decides = {f"{part}_paused": pause}
+    decides = {BUYS if part == "buys" else f"{part}_paused": pause}
 
     def edit(config: Config) -> Mapping[str, Document]:
-        return {SYSTEM_FILE: {**config.documents[SYSTEM_FILE], **decides}}
+        return {SYSTEM_FILE: with_switches(config.documents[SYSTEM_FILE], decides)}
 
     async def switch(store: Store, actor: CurrentActor) -> Switches:
         action = f"{part}.{'pause' if pause else 'resume'}"
@@ -58,7 +64,7 @@ def _route(part: Part, *, pause: bool) -> Callable[[Store, CurrentActor], Awaita
     return switch
 
 
-for _part in ("engine", "delivery", "intake"):
+for _part in get_args(Part):
     for _word, _pause in (("pause", True), ("resume", False)):
         router.add_api_route(
             f"/{_part}/{_word}",

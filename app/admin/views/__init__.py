@@ -22,6 +22,7 @@ from app.admin.views import (
     signals,
     sources,
     strategies,
+    trades,
 )
 from app.db.pool import Connection
 from app.web.hub import LiveMessageType
@@ -56,6 +57,7 @@ VIEWS = (
     View("overview", "monitor", overview.read, ("signals_changed", "top_n_tickers_update")),
     View("signals", "monitor", signals.read, ("signals_changed",)),
     View("positions", "monitor", positions.read, ("signals_changed", "positions_changed")),
+    View("trades", "monitor", trades.read, ("positions_changed",)),
     View("dead-letters", "troubleshoot", dead_letters.read, ("signals_changed", "status_update")),
     View("refused", "troubleshoot", refused.read, ("status_update",)),
     View("actions", "troubleshoot", actions.read, ("status_update",)),

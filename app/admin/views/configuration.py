@@ -7,7 +7,8 @@ from fastapi import Request
 from app.admin.fields import fields_of
 from app.admin.routes import configuration
 from app.alarms import routes as alarms
-from app.config.model import PAUSES, SYSTEM_FILE, WEBHOOK_FILE, SystemConfig, WebhookConfig
+from app.config.model import SYSTEM_FILE, WEBHOOK_FILE, SystemConfig, WebhookConfig
+from app.config.switches import PAUSES
 from app.db.pool import Connection
 from app.web.dependencies import context_of
 
@@ -19,8 +20,12 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     webhook = await configuration.webhook_config(request)
     system = await configuration.system_config(request)
     context = context_of(request)
+    system_values = context.config.system
     return {
-        "pauses": {name.removesuffix("_paused"): getattr(context.config.system, name) for name in PAUSES},
+        "pauses": {
+            "buys": system_values.buys_paused,
+            **{name.removesuffix("_paused"): getattr(system_values, name) for name in PAUSES},
+        },
         "signed": webhook.signed,
         "notifications": await alarms.notifications(request, connection, limit=_MESSAGES, cursor=None),
         "sections": [

@@ -1,4 +1,4 @@
-"""The sources of alerts: when each posted last, what it may do, and forms to change them."""
+"""Who may post alerts, and who may use page and API: sources and tokens, with forms to change them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,9 +6,10 @@ from fastapi import Request
 
 from app.admin.fields import Field, fields_of
 from app.admin.routes import sources as api
+from app.admin.routes import tokens
 from app.admin.routes.configuration import section_values
-from app.config.access import DEFAULT_SOURCE, SECRET_FIELDS, AlertSource, default_source
-from app.config.model import WEBHOOK_FILE
+from app.config.access import DEFAULT_SOURCE, FIRST_OPERATOR, SECRET_FIELDS, AlertSource, default_source
+from app.config.model import SYSTEM_FILE, WEBHOOK_FILE
 from app.db.pool import Connection
 from app.web.dependencies import context_of
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
-    """Return each source with its fields, and those of a new one."""
+    """Return each source with its fields, those of a new one, and the tokens."""
     context = context_of(request)
     listed = await api.sources(request, connection)
     return {
@@ -29,6 +30,9 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
         "is_open": not context.settings.webhook_secret,
         "blank": _fields({**section_values(default_source()), "name": ""}),
         "default_source": DEFAULT_SOURCE,
+        "tokens_problem": context.config_problems.get(SYSTEM_FILE),
+        "tokens": (await tokens.tokens(request)).tokens,
+        "first_operator": FIRST_OPERATOR,
     }
 
 

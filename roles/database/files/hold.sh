@@ -89,7 +89,7 @@ SET revision = revision + 1, at = clock_timestamp(), documents = (
         UNION ALL
         SELECT 'system_config.json', json_object_agg(key, value) FROM (
             SELECT key, value FROM json_each(documents -> 'system_config.json') WHERE key NOT IN (SELECT key FROM decided)
-            UNION ALL SELECT key, value FROM decided
+            UNION ALL SELECT key, value FROM decided WHERE key NOT LIKE '%.%'  -- within a section: the application writes it
         ) AS system
         UNION ALL
         SELECT 'decided', json_build_object('revision', revision + 1, 'switches', (SELECT json_object_agg(key, value) FROM decided))

@@ -441,6 +441,26 @@ async def a_clock_that_steps(stage: Stage) -> None:
     stage.monkeypatch.setattr(checks, "CLOCK_STEP_SHOWN_SECONDS", 0.0)
 
 
+async def a_sell_all_that_was_missed(stage: Stage) -> None:
+    await stage.open()
+    await stage.signal("AAPL", "buy", "forwarded")
+    far = stage.app.context.clock.now() + timedelta(hours=12)
+    await ask(stage.app, "PUT", "/admin/system/config", body={"risk": {"flatten_at": f"{far:%H:%M}"}})
+
+    async def is_scheduled() -> bool:
+        return bool(await stage.desk.database.fetchval("SELECT count(*) FROM flatten_schedule"))
+
+    await stage.desk.wait(stage.app, is_scheduled, lambda: "nothing is scheduled")
+    await stage.run("UPDATE positions SET opened_at = opened_at - interval '2 hours'")
+    await stage.run("UPDATE flatten_schedule SET due_at = clock_timestamp() - interval '61 minutes'")
+    await stage.order("buys/pause")
+    begun = [Key("flatten_missed"), Key("buys_paused")]
+    await stage.until_shown(*begun)
+    await stage.until_announced(*begun)
+    await stage.order("buys/resume")
+    await stage.order("order/sell-all", 202)
+
+
 SCENES = (
     Scene(
         exits_that_did_not_get_through,
@@ -473,6 +493,7 @@ SCENES = (
     ),
     Scene(a_source_that_sends_nothing, {"source_silent"}),
     Scene(a_clock_that_steps, {"clock_stepped", "clock_differs"}),
+    Scene(a_sell_all_that_was_missed, {"flatten_missed", "buys_paused"}),
 )
 
 

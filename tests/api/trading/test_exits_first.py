@@ -15,9 +15,10 @@ from tests.api.trading.test_intents import BUY_TEN, attach
 from tests.broker import Account, Broker
 
 if TYPE_CHECKING:
-    from aiohttp.web import Response
+    from aiohttp.web import Response, StreamResponse
 
     from tests.api.trading.desk import Desk
+    from tests.api.trading.receiver import Received
 
 PART = {"action": "sell", "quantity": 4, "sentiment": "long"}
 WHOLE = {"action": "sell"}
@@ -96,6 +97,38 @@ async def test_a_part_passes_an_add_that_waits_for_its_next_attempt(desk: Desk) 
     await desk.wait(app, lambda: desk.has_ended_attempt(add), lambda: "no attempt of the add")
     await desk.until(app, await desk.send(app, "AAPL", "", **PART))
     assert (await desk.signal(add))["status"] == "approved"
+
+
+@pytest.mark.parametrize(("entry", "held"), [("buy", 2), ("add", 7)])  # the broker ignores a second buy
+async def test_an_exit_that_passes_an_entry_is_alone_with_the_destination(
+    desk: Desk, entry: str, held: int
+) -> None:
+    broker, under_way, most = Broker(Account()), 0, 0
+    attach(desk, broker)
+    app = await desk.open()
+    await desk.until(app, await desk.send(app, "AAPL", "", **BUY_TEN))
+    acting = desk.receiver.answer
+
+    async def slowly(received: Received) -> StreamResponse:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.3)
+        under_way -= 1
+        return await acting(received)
+
+    desk.receiver.answer = slowly
+    await desk.order(app, "delivery/pause")
+    later = await desk.send(app, "AAPL", "", action=entry, quantity=5)
+    await desk.until(app, later, "approved")
+    parts = [await desk.send(app, "AAPL", "", **PART) for _ in range(2)]
+    for part in parts:
+        await desk.until(app, part, "approved")
+    await desk.order(app, "delivery/resume")
+    await desk.settled(app)
+    sent = [received.alert["action"] for received in desk.receiver.received[1:]]
+    assert (most, sent[:2], len(sent)) == (1, ["exit", "exit"], 3)
+    assert broker.held("AAPL") == held
 
 
 async def test_sell_all_includes_a_buy_that_is_claimed_at_that_moment(desk: Desk, database_url: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -291,6 +292,16 @@ class Play:
         held = {ticker: self.bridge.broker.held(ticker) for ticker in TICKERS}
         assert held == dict.fromkeys(TICKERS, 0)
         assert await self.positions() == {}
+        await self.check_trades()
+
+    async def check_trades(self) -> None:
+        """Where the quantity of each trade of a ticker is known, they are what the broker bought."""
+        trades = (await ask(self.apps[0], "GET", "/admin/trades", limit=500))["trades"]
+        for ticker in TICKERS:
+            quantities = [each["quantity"] for each in trades if each["ticker"] == fold(ticker)]
+            fills = [shares for filled, shares in self.bridge.broker.fills if filled == ticker]
+            if None not in quantities:
+                assert sum(map(Decimal, quantities)) == sum(shares for shares in fills if shares > 0), ticker
 
 
 # A close that was approved, and an entry of its ticker that was claimed half a second later and before it.

@@ -114,6 +114,47 @@ async def test_intake_is_paused_after_a_typed_word(desk: Desk) -> None:
     ]
 
 
+async def test_buying_is_stopped_in_the_head_of_every_view(desk: Desk) -> None:
+    page = await desk.open("positions")
+    head = page.get_by_role("banner")
+    for action, part, done in (
+        ("Stop buying", "paused", "Buying is paused. Exits pass."),
+        ("Resume buying", "running", "Entries are approved again."),
+    ):
+        for width in (320, 700, 1000, 1300, 1700):
+            await page.set_viewport_size({"width": width, "height": 800})
+            await expect(head.get_by_role("button", name=action)).to_be_visible()
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width, width
+        assert await head.get_by_role("button", name="buying").count() == 1
+        await head.get_by_role("button", name=action).click()
+        await desk.confirm(action)
+        await expect(desk.notice).to_have_text(done)
+        await expect(page.locator("#fact-buys")).to_contain_text(part, timeout=SOON)
+    assert [entry[0] for entry in await desk.log()] == ["buys.pause", "buys.resume"]
+
+
+async def test_risk_rules_are_set_and_a_wrong_one_is_refused_at_its_field(desk: Desk) -> None:
+    page = await desk.open("configuration")
+    form = page.locator("#form-system")
+    save = form.get_by_role("button", name="Save")
+    await form.get_by_role("textbox", name="Buy only within").fill("always")
+    await save.click()
+    await expect(form.locator("[id='system-risk.hours-problem']")).to_contain_text("must be hours such as")
+    await form.get_by_role("textbox", name="Buy only within").fill("09:30-16:00 America/New_York")
+    await form.get_by_role("textbox", name="Open positions at most").fill("3")
+    await form.get_by_role("textbox", name="Never buy").fill("gme, brk.b")
+    await save.click()
+    await expect(form.locator("output")).to_have_text("Saved and effective.")
+    await expect(form.get_by_role("textbox", name="Never buy")).to_have_value("gme brk.b", timeout=SOON)
+    rules = {"hours": "09:30-16:00 America/New_York", "max_open_positions": 3, "blocklist": ["gme", "brk.b"]}
+    assert json.loads((desk.folder / "system_config.json").read_text()) == {"risk": rules}
+    await form.get_by_role("textbox", name="Open positions at most").fill("")
+    await save.click()
+    await expect(form.locator("output")).to_have_text("Saved and effective.")
+    del rules["max_open_positions"]
+    assert json.loads((desk.folder / "system_config.json").read_text()) == {"risk": rules}
+
+
 async def test_a_broken_file_is_not_overwritten(desk: Desk) -> None:
     page = await desk.open("configuration")
     (desk.folder / "webhook_config.json").write_text("{")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
     from tests.browser.panels.desk import Desk
 
-PANELS = ("positions", "dead-letters", "refused", "actions", "strategies", "configuration", "database")
+PANELS = (
+    *("positions", "trades", "dead-letters", "refused", "actions", "strategies", "sources", "configuration"),
+    "database",
+)
 TOKEN_IN_A_URL = "a-token-in-a-url"
 # Both themes and both widths meet in each language, crosswise.
 LOOKS: dict[str, list[tuple[Any, int]]] = {
@@ -39,6 +43,13 @@ async def fill(desk: Desk) -> None:
     ]
     document = {"active": "test", "strategies": strategies}
     (desk.folder / "finviz_config.json").write_text(json.dumps(document), "utf-8")
+    digests = [sha256(name.encode()).hexdigest() for name in "ab"]
+    tokens = [
+        {"name": "A rather long name (of a program)", "sha256": digests[0], "scope": "operate"},
+        {"name": "b", "sha256": digests[1], "scope": "read"},
+    ]
+    (desk.folder / "system_config.json").write_text(json.dumps({"tokens": tokens}), "utf-8")
+    await desk.database.execute("INSERT INTO revoked_tokens VALUES ($1)", digests[1])
     desk.send("NVDA", "buy")
     await desk.receiver.count(1)
     desk.receiver.answer = always(400)

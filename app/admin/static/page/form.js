@@ -81,7 +81,7 @@ function mark(field, words) {
 
 /** Return the field of a place: "strategies[2].top_n" is the field "top_n" of the form's strategy. */
 function name(place = "") {
-  return place.replace(/^(strategies|sources)\[\d+\]\.?/, "").replace(/\[\d+\]$/, "");
+  return place.replace(/^(strategies|sources|tokens)\[\d+\]\.?/, "").replace(/\[\d+\]$/, "");
 }
 
 /** Return the message without the names of file and field, which are clear at the field. */

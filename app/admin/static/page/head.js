@@ -6,7 +6,7 @@ import { word } from "./words.js";
 export function showStatus(status) {
   const to = status.destination;
   fact("mode", to.kind, { "[data-word]": word(`mode.${to.kind}`) });
-  for (const part of ["intake", "engine", "delivery"]) state(part, status[`${part}_paused`] ? "paused" : "running");
+  for (const part of ["intake", "engine", "buys", "delivery"]) state(part, status[`${part}_paused`] ? "paused" : "running");
   state("destination", to.state === "held" ? "held" : "open");
   write(document, "#fact-destination [data-origin]", to.kind === "paper" ? word("destination.paper") : to.origin);
   write(document, "[data-version]", status.version);

@@ -10,7 +10,8 @@ from app.admin.rendering import NOTHING, number, seconds, size
 from app.admin.routes import configuration
 from app.admin.routes.configuration import sources_of
 from app.admin.views.actions import Change, changes
-from app.config.model import PAUSES, Strategy, SystemConfig, WebhookConfig, merge
+from app.config.model import Strategy, SystemConfig, WebhookConfig, merge
+from app.config.switches import PAUSES
 from app.settings import Settings
 from app.web.locale import Preferences, current
 

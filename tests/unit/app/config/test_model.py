@@ -16,6 +16,11 @@ from app.settings import Settings
 URL = "postgresql://postgres@localhost/x"
 
 
+TIME_WRONG = "must be a time such as 08:00, or 08:00 America/New_York"
+TICKER_WRONG = "must be a ticker of 1 to 40 printable characters"
+HOURS_WRONG = "must be hours such as 09:30-16:00 America/New_York, and end after they begin"
+
+
 def _settings(**changes: Any) -> Settings:
     return Settings(database_url=URL, **changes)
 
@@ -137,12 +142,44 @@ def test_a_wrong_file_is_named_with_place_and_reason(
         (SYSTEM_FILE, {"notify": 5}, "must be an object"),
         (SYSTEM_FILE, {"notify": {"min_severity": "high"}}, "must be one of: critical, warning, info"),
         (SYSTEM_FILE, {"notify": {"mute_minutes": -1}}, "must be at least 0"),
-        (
-            SYSTEM_FILE,
-            {"notify": {"daily_summary_at": "8 o'clock"}},
-            "must be a time such as 08:00, or 08:00 America/New_York",
-        ),
+        (SYSTEM_FILE, {"notify": {"daily_summary_at": "8 o'clock"}}, TIME_WRONG),
         (SYSTEM_FILE, {"notify": {"daily_summary_at": 8}}, "must be a text, not a whole number"),
+        (SYSTEM_FILE, {"notify": {"daily_summary_at": []}}, "must be a text, not a list"),
+        (SYSTEM_FILE, {"risk": "none"}, "must be an object"),
+        (SYSTEM_FILE, {"risk": {"buys": "never"}}, "must be one of: on, off"),
+        (SYSTEM_FILE, {"risk": {"buys": False}}, "must be a text, not true or false"),
+        *(
+            (SYSTEM_FILE, {"risk": {"hours": hours}}, HOURS_WRONG)
+            for hours in (
+                *(
+                    "always",
+                    "9:30-16:00",
+                    "09:30-16:00 Wall/Street",
+                    "16:00-09:30",
+                    "09:30-09:30",
+                    "09:30-24:00",
+                ),
+                *("09:30-16:00\0", " 09:30-16:00", "09:30\N{EN DASH}16:00", "09:30-16:00 ../etc/passwd"),
+            )
+        ),
+        (SYSTEM_FILE, {"risk": {"hours": 930}}, "must be a text, not a whole number"),
+        (SYSTEM_FILE, {"risk": {"hours": False}}, "must be a text, not true or false"),
+        (SYSTEM_FILE, {"risk": {"flatten_at": "15:55 Mars"}}, TIME_WRONG),
+        (SYSTEM_FILE, {"risk": {"flatten_at": "3:55 pm"}}, TIME_WRONG),
+        (SYSTEM_FILE, {"risk": {"max_open_positions": 0}}, "must be at least 1"),
+        (SYSTEM_FILE, {"risk": {"max_buys_per_day": 1.5}}, "must be a whole number, not a number"),
+        (SYSTEM_FILE, {"risk": {"cooldown_seconds": -1}}, "must be at least 0"),
+        (SYSTEM_FILE, {"risk": {"blocklist": "NVDA"}}, "must be a list, not a text"),
+        (SYSTEM_FILE, {"risk": {"blocklist": ["A"] * 1001}}, "must have at most 1000 entries"),
+        (SYSTEM_FILE, {"risk": {"blocklist": [5]}}, "must be a text, not a whole number"),
+        *(
+            (
+                SYSTEM_FILE,
+                {"risk": {"blocklist": ["NVDA", ticker]}},
+                "must be a ticker of 1 to 40 printable characters",
+            )
+            for ticker in ("", " ", "NASDAQ:", "A\0", "A\nB", "x" * 41)
+        ),
     ],
 )
 def test_a_wrong_value_is_told_in_plain_words(file: str, content: dict[str, Any], reason: str) -> None:
@@ -177,6 +214,20 @@ def test_no_value_is_refused_in_a_library_s_words(field: str, value: object) -> 
 def test_what_is_left_around_a_pasted_source_is_trimmed(around: str, url: str) -> None:
     config = merge({FINVIZ_FILE: {"strategies": [{"name": "a", "url": around.format(url)}]}}, _settings())
     assert config.finviz.active_strategy.url == url
+
+
+def test_a_wrong_ticker_of_the_blocklist_is_named_by_its_place() -> None:
+    with pytest.raises(ConfigFileError) as refused:
+        merge({SYSTEM_FILE: {"risk": {"blocklist": ["NVDA", "\0"]}}}, _settings())
+    assert refused.value.place == "risk.blocklist[1]"
+
+
+def test_emptied_texts_of_the_risk_rules_set_no_rule() -> None:
+    risk = merge(
+        {SYSTEM_FILE: {"risk": {"hours": "", "flatten_at": "", "blocklist": []}}}, _settings()
+    ).system.risk
+    assert risk == merge({}, _settings()).system.risk
+    assert (risk.buys, risk.hours, risk.flatten_at) == ("on", None, None)
 
 
 def test_a_file_that_is_no_json_is_named_with_its_line(tmp_path: Path) -> None:

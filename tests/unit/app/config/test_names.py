@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config.names import alike, normal
+from app.config.names import alike, check_plain, mistakable, normal
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,50 @@ def test_what_is_kept_is_kept_again(name: str) -> None:
 )
 def test_what_looks_alike(one: str, other: str, *, same: bool) -> None:
     assert alike(one, other) is same
+
+
+@pytest.mark.parametrize(
+    "name", ["ana", "Ana Conceição", "Łukasz O'Neil", "bot-1_b (at home)", "a.b+c@example.com"]
+)
+def test_a_plain_name(name: str) -> None:
+    check_plain(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\N{CYRILLIC SMALL LETTER A}na",
+        "\N{GREEK SMALL LETTER OMICRON}lga",
+        "\N{FULLWIDTH LATIN SMALL LETTER A}na",
+        "\N{LATIN SMALL LETTER ALPHA}na",
+        "\N{MATHEMATICAL BOLD SMALL A}na",
+        "a\N{NO-BREAK SPACE}b",
+        "a\N{EM SPACE}b",
+        "a\N{COMBINING CYRILLIC MILLIONS SIGN}",
+        "a\N{HYPHEN}b",
+        "ana\N{LATIN LETTER DENTAL CLICK}",
+        "a/b",
+        'a"b',
+    ],
+)
+def test_a_name_that_may_be_mistaken_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="Latin letters"):
+        check_plain(name)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Ana", "ana", True),
+        ("ana  b", "ana b", True),
+        ("aná", "ana", True),
+        ("adm\N{LATIN SMALL LETTER DOTLESS I}n", "admin", True),
+        ("Iris", "lris", True),
+        ("bot1", "botl", True),
+        ("b0t", "bot", True),
+        ("ana", "anna", False),
+        ("bot 2", "bot 3", False),
+    ],
+)
+def test_what_may_be_mistaken(one: str, other: str, *, same: bool) -> None:
+    assert mistakable(one, other) is mistakable(other, one) is same

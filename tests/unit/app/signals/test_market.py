@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.signals.market import after_trading_time, early_close, is_trading_day, next_daily
+from app.signals.market import after_trading_time, early_close, is_trading_day, next_on_trading_day
 
 NEW_YORK, CHICAGO, LONDON = map(ZoneInfo, ("America/New_York", "America/Chicago", "Europe/London"))
 
@@ -71,18 +71,21 @@ def test_in_other_zones_the_days_from_monday_to_friday_are_trading_days() -> Non
         ("2026-03-09T12:00", time(15, 55), "2026-03-09T19:55"),
         ("2026-03-09T19:55", time(15, 55), "2026-03-10T19:55"),  # the moment itself is over
         ("2026-03-09T19:54:59", time(15, 55), "2026-03-09T19:55"),
-        # 02:30 does not exist on 8 March, and exists twice on 1 November
-        ("2026-03-08T00:00", time(2, 30), "2026-03-08T07:30"),
-        ("2026-11-01T00:00", time(1, 30), "2026-11-01T05:30"),
-        ("2026-11-01T05:30", time(1, 30), "2026-11-02T06:30"),
+        # over a weekend on which the clocks change
+        ("2026-03-06T20:55", time(15, 55), "2026-03-09T19:55"),
+        ("2026-10-30T19:55", time(15, 55), "2026-11-02T20:55"),
+        ("2026-03-08T06:00", time(2, 30), "2026-03-09T06:30"),
+        # over Thanksgiving, and from before Good Friday
+        ("2026-11-25T20:55", time(15, 55), "2026-11-27T17:55"),
+        ("2026-04-02T19:55", time(15, 55), "2026-04-06T19:55"),
         # an early close: five minutes before it, but not what is meant for after the regular close
         ("2026-11-27T12:00", time(15, 55), "2026-11-27T17:55"),
         ("2026-11-27T12:00", time(12, 0), "2026-11-27T17:00"),
         ("2026-11-27T12:00", time(17, 0), "2026-11-27T22:00"),
     ],
 )
-def test_the_next_daily_time(after: str, at: time, due: str) -> None:
-    moment = next_daily(datetime.fromisoformat(after).replace(tzinfo=UTC), at, NEW_YORK)
+def test_the_next_time_on_a_trading_day(after: str, at: time, due: str) -> None:
+    moment = next_on_trading_day(datetime.fromisoformat(after).replace(tzinfo=UTC), at, NEW_YORK)
     assert moment == datetime.fromisoformat(due).replace(tzinfo=UTC)
 
 
@@ -91,15 +94,17 @@ def test_the_next_daily_time(after: str, at: time, due: str) -> None:
     st.times(),
     st.sampled_from([NEW_YORK, LONDON, ZoneInfo("Australia/Lord_Howe"), ZoneInfo("UTC")]),
 )
-def test_a_daily_time_comes_once_for_each_day(after: datetime, at: time, zone: ZoneInfo) -> None:
+def test_the_time_comes_once_for_each_trading_day(after: datetime, at: time, zone: ZoneInfo) -> None:
     at = at.replace(second=0, microsecond=0)
-    moments = [next_daily(after, at, zone)]
+    moments = [next_on_trading_day(after, at, zone)]
     for _ in range(10):
-        moments.append(next_daily(moments[-1], at, zone))
+        moments.append(next_on_trading_day(moments[-1], at, zone))
     assert moments[0] > after
     days = [moment.astimezone(zone).date() for moment in moments]
-    assert days == [days[0] + timedelta(days=number) for number in range(11)]
-    assert days[0] - after.astimezone(zone).date() <= timedelta(days=1)
+    first = after.astimezone(zone).date()
+    since = [first + timedelta(days=number) for number in range((days[-1] - first).days + 1)]
+    trading = [day for day in since if is_trading_day(day, zone)]
+    assert days in (trading, trading[1:])
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,24 @@
 """Sessions, wrong attempts, and which requests need authentication."""
 
+import hashlib
+import hmac
 import re
 from typing import TYPE_CHECKING
 
 import pytest
-from itsdangerous import TimestampSigner
+from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
+from msgspec import structs
 from starlette.datastructures import Headers
 
 from app.admin.pages import local_path
-from app.web.authentication import LIFETIME_SECONDS, Sessions, is_foreign, is_public
-from app.web.throttle import FORGOTTEN_AFTER_SECONDS, WrongAttempts
+from app.config.access import AccessToken
+from app.web.authentication import ADMIN, LIFETIME_SECONDS, Sessions, is_foreign, is_public, signing_key
+from app.web.throttle import FORGOTTEN_AFTER_SECONDS, REFUSALS_A_MINUTE, ScopeRefusals, WrongAttempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+ANA = AccessToken(name="ana", sha256=hashlib.sha256(b"token of ana").hexdigest(), scope="operate")
 
 
 @pytest.fixture
@@ -56,14 +62,71 @@ def test_a_changed_cookie_is_not_a_session() -> None:
 def test_without_a_token_no_session_is_accepted() -> None:
     nobody = Sessions("")
     assert not nobody.is_possible
-    assert not nobody.token_matches("")
+    assert nobody.holder_of("") is None
     assert nobody.read(nobody.issue()) is None
 
 
 def test_the_token_is_compared_whole_and_as_bytes() -> None:
-    assert Sessions("pässwort").token_matches("pässwort")
-    assert not Sessions("secret").token_matches("secre")
-    assert not Sessions("secret").token_matches("secret ")
+    assert Sessions("pässwort").holder_of("pässwort") == ADMIN
+    assert Sessions("secret").holder_of("secre") is None
+    assert Sessions("secret").holder_of("secret ") is None
+
+
+def test_a_token_is_compared_whatever_its_characters_are() -> None:
+    for offered in ("tökén", "\ud800", "\0", "日本", ""):
+        assert Sessions("secret", [ANA]).holder_of(offered) is None
+    assert Sessions("secret", [ANA]).holder_of("token of ana") == ANA
+    assert Sessions("", [ANA]).holder_of("token of ana") is None
+    nothing = AccessToken(name="x", sha256=hashlib.sha256(b"").hexdigest(), scope="operate")
+    assert Sessions("secret", [nothing]).holder_of("") is None
+
+
+@pytest.mark.parametrize("holder", [ADMIN, ANA])
+def test_no_plain_hash_of_the_token_signs_a_cookie(holder: AccessToken) -> None:
+    salt = "admin session" if holder == ADMIN else "named session"
+    options = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+    cookie = Sessions("secret", [ANA]).issue(holder)
+    for key in (b"secret", hashlib.sha256(b"secret").digest(), hashlib.sha256(b"secret").hexdigest()):
+        with pytest.raises(BadSignature):
+            URLSafeTimedSerializer(key, salt=salt, signer_kwargs=options).loads(cookie)
+    content = URLSafeTimedSerializer(signing_key("secret"), salt=salt, signer_kwargs=options).loads(cookie)
+    marks = {
+        hmac.new(key, b"operate " + ANA.sha256.encode(), "sha256").hexdigest() for key in (b"", b"secret")
+    }
+    assert not marks & set(content)
+
+
+def test_the_key_is_derived_once_for_a_process() -> None:
+    signing_key.cache_clear()
+    for _ in range(3):
+        Sessions("secret").read(Sessions("secret").issue())
+    assert signing_key.cache_info().misses == 1
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        structs.replace(ANA, scope="read"),
+        structs.replace(ANA, sha256="0" * 64),
+        structs.replace(ANA, name="bob"),
+    ],
+)
+def test_a_cookie_is_of_one_token_with_one_scope(instead: AccessToken) -> None:
+    cookie = Sessions("secret", [ANA]).issue(ANA)
+    access = Sessions("secret", [ANA]).read(cookie)
+    assert access is not None
+    assert access.token == ANA
+    assert Sessions("secret", [instead]).read(cookie) is None
+    assert Sessions("secret").read(cookie) is None
+
+
+def test_refused_requests_fill_no_log() -> None:
+    now = [0.0]
+    refusals = ScopeRefusals(clock=lambda: now[0])
+    assert [refusals.admits("ana") for _ in range(REFUSALS_A_MINUTE + 1)] == [True] * 20 + [False]
+    assert refusals.admits("bob")
+    now[0] = 60
+    assert refusals.admits("ana")
 
 
 def test_wrong_attempts_wait_longer_each_time_up_to_five_seconds() -> None:

@@ -32,6 +32,7 @@ SAMPLES: dict[str, Parameter] = {
     "rank": 3, "size": 15, "status": 503, "seconds": "3", "ticker": "NVDA", "field": "side", "word": "x",
     "action": "buy", "side": "sell", "code": "OSError, EIO", "text": "nothing known",
     "limit": 60, "source": "desk",
+    "hours": "09:30-16:00 America/New_York", "date": "2026-11-26", "time": "15:55", "count": 5, "most": 5,
     "at": 7, "why": "byte 7", "bytes": 65536, "came": "{{ticker}}", "header": "webhook-id",
     "reason": Reason(ReasonCode.POSITION_OPEN), "what": Reason(ReasonCode.SENDER_DIED),
     "kind": Reason(RefusalCode.VALUE_KIND_TEXT), "given": Reason(RefusalCode.VALUE_KIND_LIST),
