@@ -215,6 +215,15 @@ def insist_on_serving(new: str) -> None:
         raise Failure(f"The new edge does not serve: {why}{f' ({said[-1]})' if said else ''}")
 
 
+def start_again(old: str, error: Failure) -> None:
+    """Start the container that was to be replaced. Raises Failure with both reasons if that fails, too."""
+    try:
+        insist(["docker", "start", old])
+        insist(["docker", "update", "--restart=unless-stopped", old])
+    except Failure as again:
+        raise Failure(f"{error}. The container before it does not start again either: {again}") from error
+
+
 def take_over(old: str, new: str, container: str, *, replaces_edge: bool = False) -> int:
     """Stop the old container and start the new one in its place; how many milliseconds neither ran.
 
@@ -231,10 +240,9 @@ def take_over(old: str, new: str, container: str, *, replaces_edge: bool = False
             gap = round((time.monotonic() - begun) * 1000)
             if container == edge.EDGE:
                 insist_on_serving(new)
-        except Failure:
+        except Failure as error:
             stack.docker("rm", "--force", new)
-            stack.docker("start", old)
-            stack.docker("update", "--restart=unless-stopped", old)
+            start_again(old, error)
             raise
         run(["docker", "rm", "--force", old])
         if new != container:

@@ -198,6 +198,19 @@ def test_an_edge_that_cannot_start_leaves_the_app_with_its_port(deployment: Depl
     assert deployment.world["containers"][APP]["HostConfig"]["RestartPolicy"] == "unless-stopped"
 
 
+def test_both_reasons_are_named_where_the_app_does_not_start_again_either(deployment: Deployment) -> None:
+    deployment.deploy(config("old", edge=""))
+    deployment.world.change(config=config())
+    deployment.run("proven")
+    deployment.world.change(broken=[EDGE, APP])
+    with pytest.raises(
+        load("app_swap").Failure,
+        match=f"cannot start {EDGE}.*does not start again either.*cannot start {APP}",
+    ):
+        deployment.run("covered")
+    assert deployment.world["containers"][APP]["HostConfig"]["RestartPolicy"] == "always"
+
+
 # What keeps a new edge from serving, by the engine's name for it, and what is said then.
 NO_EDGE = {
     "unfit": "HAProxy cannot start",  # before anything makes way for it
