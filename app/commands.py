@@ -8,7 +8,7 @@ import time
 
 from app.config import files
 from app.errors import ConfigurationError, MigrationError
-from app.settings import Settings
+from app.settings import Settings, check_tls_files
 
 _WRONG_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
@@ -33,6 +33,7 @@ def main() -> int:
         if arguments.command == "check":
             files.load(settings.config_dir, settings)
             _check_targets(settings)
+            check_tls_files(settings)
             return 0
         if arguments.command == "import-legacy":
             return _import_legacy(settings, check=arguments.check)
@@ -91,15 +92,17 @@ def _serve(settings: Settings, started_at: float) -> int:
     from app.config.store import opening  # noqa: PLC0415
     from app.db import replaced_system  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
-    from app.ops import exporter  # noqa: PLC0415
+    from app.ops import operations_port  # noqa: PLC0415
     from app.web.server import Server  # noqa: PLC0415
 
     logging.configure(settings.log_level)
     asyncio.run(replaced_system.check(settings.database_url))
     app = create_app(settings, asyncio.run(opening(settings)), started_at=started_at)
-    if settings.enable_prometheus:
-        exporter.start(settings.prometheus_port)
     server = Server(app, settings)
+    server.serve_operations(
+        operations_port.make_app(app, has_metrics=settings.enable_prometheus),
+        operations_port.bind(settings.prometheus_port),
+    )
     # What is loaded now stays for good. Left to itself the collector walks all of it again and again under
     # load, which halves what intake takes and makes its slowest answers several times as slow.
     gc.collect()

@@ -26,7 +26,7 @@ from app.decision import reprocessing
 from app.decision import routes as decision_routes
 from app.decision import worker as decision
 from app.intake.service import IntakeService
-from app.ops import health, queue_sampling, retention
+from app.ops import certificate, health, queue_sampling, retention
 from app.orders import routes as order_routes
 from app.orders import sender
 from app.orders.transport import open_client
@@ -81,6 +81,7 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         beat = context.supervisor.heartbeat
         context.supervisor.start("sessions", partial(authentication.run_sessions, ended, beat("sessions")))
         metrics.WORKER_UP.watch(context.supervisor.states)
+        metrics.CERTIFICATE_DAYS_LEFT.watch(partial(certificate.days_left, context))
         metrics.BUYS_PAUSED.set_function(lambda: float(context.config.system.buys_paused))
         metrics.BUILD_INFO.labels(settings.app_version).set(1)
         context.supervisor.start("config", partial(store.run, beat("config")))

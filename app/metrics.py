@@ -1,4 +1,4 @@
-"""Every metric of the application. Set where the thing happens; served by `app.ops.exporter`.
+"""Every metric of the application. Set where the thing happens; served by `app.ops.operations_port`.
 
 Each has its own name and one with the application's prefix. Every label value exists from the start: a
 counter that begins with its first event hides that event from `increase()`. Samples of the database are
@@ -115,8 +115,28 @@ class WorkerGauge(Collector):
         yield family
 
 
+class CertificateGauge(Collector):
+    """The days until the edge's certificate ends, at the moment of the scrape; absent without one."""
+
+    def __init__(self, name: str, documentation: str) -> None:
+        self._name, self._documentation = name, documentation
+        self._days_left: Callable[[], float | None] = lambda: None
+
+    def watch(self, days_left: Callable[[], float | None]) -> None:
+        self._days_left = days_left
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._documentation)
+        if (days := self._days_left()) is not None:
+            family.add_metric([], days)
+        yield family
+
+
 DATABASE_UP = DatabaseGauge("database_up", "1 while PostgreSQL answers this process, 0 while it does not")
 WORKER_UP = WorkerGauge("worker_up", "1 while the worker runs and has sent a heartbeat within 30 s")
+CERTIFICATE_DAYS_LEFT = CertificateGauge(
+    "certificate_days_left", "Days until the edge's certificate ends, negative afterwards"
+)
 BUILD_INFO = Gauge("build_info", "1, with the version that runs", ["version"])
 
 SIGNALS_RECEIVED = Counter("signals_received", "Signals committed and answered 202, without duplicates")
@@ -224,6 +244,7 @@ _OURS: tuple[Collector, ...] = (
     *(ALARM, NOTIFICATIONS, BUYS_PAUSED),
     *(UNCONFIRMED_POSITIONS, DESTINATION_STATE, DESTINATION_FAILURES, TOP_N_AGE_SECONDS, TOP_N_SIZE),
     *(REFRESHES, CLIENTS, WORKER_RESTARTS, DATABASE_UP, WORKER_UP, BUILD_INFO, CLOCK_DIFFERENCE_SECONDS),
+    CERTIFICATE_DAYS_LEFT,
 )
 for _metric, _values in _LABEL_VALUES.items():
     for _value in _values:

@@ -85,6 +85,35 @@ def _heartbeat_url(value: str) -> str:
     return value
 
 
+_LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}$)(?:{_LABEL}\.)+(?!\d+$){_LABEL}", re.IGNORECASE)
+_EMAIL = re.compile(r"[\x21-\x7e]{1,64}@(?=.{1,253}$)[a-z0-9.-]+", re.IGNORECASE)
+
+
+def _host_name(value: str) -> str:
+    """Accept what a certificate can be issued for by a challenge over HTTP."""
+    if value and not _HOST_NAME.fullmatch(value):
+        raise ValueError(
+            "a host name such as alerts.example.com, without https:// and without a port (letters other than "
+            "a to z in the form xn--…), or nothing"
+        )
+    return value.lower()
+
+
+def _email(value: str) -> str:
+    if value and not _EMAIL.fullmatch(value):
+        raise ValueError("an e-mail address such as me@example.com, or nothing")
+    return value
+
+
+def _acme_url(value: str) -> str:
+    if value and not (_is_http(value) and value.lower().startswith("https://") and value.isprintable()):
+        raise ValueError(
+            "the https:// URL of an ACME server's directory, or nothing for that of Let's Encrypt"
+        )
+    return value
+
+
 def _upper(value: object) -> object:
     return value.strip().upper() if isinstance(value, str) else value
 
@@ -128,7 +157,10 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
-    tls_port: Port = 443
+    tls_domain: Annotated[str, AfterValidator(_host_name)] = ""
+    tls_email: Annotated[str, AfterValidator(_email)] = ""
+    tls_acme_url: Annotated[str, AfterValidator(_acme_url)] = ""
+    certificate_file: Path = Path("certificate/state.json")
     legacy_api: bool = False
     # of `python -m app import-legacy` alone
     legacy_database_url: Annotated[Secret, AfterValidator(_legacy_database_url)] = ""
@@ -147,12 +179,24 @@ class Settings(BaseSettings):
             settings = cls()  # type: ignore[call-arg]  # the fields come from the environment
         except ValidationError as error:
             raise ConfigurationError(_one_line(error)) from error
-        _check_tls(settings.tls_cert_file, settings.tls_key_file)
         return settings
 
+    @property
+    def has_tls(self) -> bool:
+        """Whether the edge answers over TLS."""
+        return bool(self.tls_domain or self.tls_cert_file)
 
-def _check_tls(certificate: Path | None, key: Path | None) -> None:
-    """Refuse at start what no browser could connect to."""
+
+def check_tls_files(settings: Settings) -> None:
+    """Check that TLS_CERT_FILE and TLS_KEY_FILE are a pair that a server can use.
+
+    A start does not: the edge keeps the last good pair, and files that somebody is renewing must not keep the
+    application from starting.
+
+    Raises:
+        ConfigurationError: one line that names the variables and what is allowed.
+    """
+    certificate, key = settings.tls_cert_file, settings.tls_key_file
     if not certificate and not key:
         return
     if not certificate or not key:

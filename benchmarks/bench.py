@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
@@ -13,8 +15,9 @@ from benchmarks.application import Application
 from benchmarks.database import Database
 from benchmarks.measurement import alternate
 from benchmarks.version import CHECKOUT, CURRENT, Version
+from tests.hosts import edge as edges
 from tests.hosts.checkout import source_archive
-from tests.hosts.docker import call, docker, has_image
+from tests.hosts.docker import CommandFailedError, call, docker, has_image
 from tests.hosts.engine import POSTGRES_IMAGE, Engine
 from tests.hosts.postgres import TestServer
 from tests.hosts.ready import deploy_from_nothing, image_name, start_ready
@@ -94,6 +97,15 @@ class Bench:
         """The application of the version that is measured."""
         return Application(database.url, tickers, environment or {}, version=self.version)
 
+    @contextlib.contextmanager
+    def edge(self, application: Application) -> Iterator[edges.Edge]:
+        """The edge in front of an application: HAProxy as a process of this machine."""
+        with tempfile.TemporaryDirectory(prefix="bench-edge-") as folder:
+            app = urlsplit(application.url).netloc
+            made = edges.make_edge(self._haproxy, Path(folder), app=app, standin=app)
+            with edges.running(made):
+                yield made
+
     def pgbench(self, database: Database, script: str, *, clients: int, transactions: int) -> float:
         """Transactions a second of a pgbench script, over the same network that the application uses.
 
@@ -136,6 +148,19 @@ class Bench:
         if not has_image(image):
             deploy_from_nothing(source, image).result.require()
         return Stack(self._started.enter_context(start_ready(image, source, "bench")))
+
+    @cached_property
+    def _haproxy(self) -> Path:
+        """A folder for PATH with `haproxy`; the engine's packages make apt know Debian 13."""
+        folders = (
+            Path(self._started.enter_context(tempfile.TemporaryDirectory(prefix="bench-haproxy-")))
+            for _ in range(2)
+        )
+        try:
+            return edges.unpack_haproxy(next(folders))
+        except CommandFailedError:
+            self.engine  # noqa: B018  # it has to run before
+            return edges.unpack_haproxy(next(folders))
 
     @property
     def _server(self) -> TestServer:

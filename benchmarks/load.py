@@ -7,17 +7,21 @@ import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from benchmarks.application import WEBHOOK_SECRET
 from tests.hosts.docker import call
 from tests.hosts.images import install_packages
 
-if TYPE_CHECKING:
-    from benchmarks.application import Application
-
 CONNECTIONS = 64
 _SCRIPT = Path(__file__).parent / "distinct.lua"
+
+
+class Receiver(Protocol):
+    """What takes alerts at `<url>/webhook/in`: an application, or an edge in front of one."""
+
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Load:
 
 
 def post_alerts(
-    application: Application, *, seconds: float, rate: float = 0, tickers: int = 100, threads: int = 1
+    receiver: Receiver, *, seconds: float, rate: float = 0, tickers: int = 100, threads: int = 1
 ) -> Load:
     """Post distinct alerts over 64 connections for so long; `rate` a second, or as fast as they are taken.
 
@@ -51,7 +55,7 @@ def post_alerts(
         [
             _wrk(), f"--threads={threads}", f"--connections={CONNECTIONS}",
             f"--duration={max(1, round(seconds))}s", "--timeout=10s", f"--script={_SCRIPT}",
-            f"{application.url}/webhook/in",
+            f"{receiver.url}/webhook/in",
             "--", WEBHOOK_SECRET, uuid.uuid4().hex, str(tickers), f"{rate / threads:g}",
         ],
         timeout=seconds + 60,

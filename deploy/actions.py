@@ -26,7 +26,9 @@ class Action:
     dumps: bool = False  # makes a dump before that, unless --no-dump
     deploys: bool = False  # ends with a served version: --install-docker and the log flags may join
     shows_log: bool = False  # may be joined to a deploying flow, after it
-    takes: str = ""  # name of the argument its flag takes, as --help shows it; [NAME]: it may be left out
+    # The argument its flag takes, as --help shows it; [NAME]: it may be left out; a|b: one of these words
+    takes: str = ""
+    for_one_host: bool = False
     rolls_back: bool = False  # --no-rollback may join
     moves: bool = False  # takes the checkout to another commit, and so plays from a copy of the controller
     fetches: bool = False  # first of all; then it may leave its hosts to the target's controller
@@ -39,6 +41,11 @@ class Action:
     def needs_argument(self) -> bool:
         """Whether its flag takes an argument that may not be left out."""
         return bool(self.takes) and not self.takes.startswith("[")
+
+    @property
+    def words(self) -> list[str]:
+        """What its argument must be one of; empty where anything may be typed."""
+        return self.takes.split("|") if "|" in self.takes else []
 
     @property
     def destructive(self) -> bool:
@@ -108,7 +115,7 @@ ACTIONS: tuple[Action, ...] = (
         needs_clean_path=True,
         deploys=True,
         destroys=(
-            "containers trading-signal-processor and trading-db",
+            "containers trading-signal-processor, trading-edge, trading-acme and trading-db",
             _VOLUME,
             "the project's images but for those just made, data/, unfinished copies in backups/",
         ),
@@ -188,7 +195,17 @@ ACTIONS: tuple[Action, ...] = (
         database="replaced",
         changes=True,
         takes="FILE",
+        for_one_host=True,
         destroys=("database trading_signals: kept aside under another name, and no longer used",),
+    ),
+    Action(
+        name="maintenance",
+        flags=("--maintenance",),
+        playbook="maintenance.yml",
+        label="Maintenance",
+        summary="the edge answers 503 with Retry-After and a plain page instead of the app, until it is off",
+        changes=True,
+        takes="on|off",
     ),
     Action(
         name="history",
@@ -227,7 +244,8 @@ def markdown_table() -> str:
         "|---|---|---|---|",
     ]
     for action in ACTIONS:
-        typed = (f"`{flag} {action.takes}`" if action.takes else f"`{flag}`" for flag in action.flags)
+        takes = action.takes.replace("|", r"\|")
+        typed = (f"`{flag} {takes}`" if takes else f"`{flag}`" for flag in action.flags)
         flags = ", ".join(typed) or "none"
         playbook = f"`{action.playbook}`" if action.playbook else "direct stream"
         database = f"**{action.database}**" if action.destructive else action.database

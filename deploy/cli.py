@@ -67,6 +67,9 @@ class _FlowWithArgument(argparse.Action):
     ) -> None:
         if isinstance(values, str) and not values.strip():
             parser.error(f"{option_string} got an empty argument: is a variable of the shell unset?")
+        words = next(action.words for action in ACTIONS if action.name == self.const)
+        if words and values not in words:
+            parser.error(f"{option_string} must be {' or '.join(words)} (it is {values!r})")
         namespace.flows = [*(namespace.flows or []), self.const]
         # argparse hands the const over where an optional argument was left out.
         namespace.argument = "" if values == self.const else values

@@ -47,6 +47,14 @@ def parse(text: str) -> dict[str, Any]:
     return {key: _BOOLEANS.get(str(value).lower(), str(value)) for key, value in pairs.items()}
 
 
+# The variable for what a flow's flag takes.
+_ARGUMENTS = {
+    "rollback": "versions_wanted",
+    "restore": "database_restore_file",
+    "maintenance": "compose_maintenance",
+}
+
+
 def knobs(request: Request, action: Action) -> dict[str, Any]:
     """What the controller tells every playbook (the contract in docs/architecture.md)."""
     found: dict[str, Any] = {"run_id": request.run_id, "run_flow": action.name, **action.knobs}
@@ -54,8 +62,8 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
         found["docker_install"] = True
     if request.adopt:
         found["project_adopt"] = True
-    if action.name == "rollback":
-        found["versions_wanted"] = request.argument
+    if action.name in _ARGUMENTS:
+        found[_ARGUMENTS[action.name]] = request.argument
     if not request.rollback:
         found["versions_no_rollback"] = True
     if request.checkout:
@@ -63,7 +71,6 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
     if request.commit:
         found["source_commit"] = request.commit
     if action.name == "restore":
-        found["database_restore_file"] = request.argument
         found["database_restore_folder"] = str(Path.cwd())
     if request.keep:
         found["database_keep"] = request.keep

@@ -90,7 +90,7 @@ def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -
     hosts = [] if trusted else known.hosts(limit)
     if request.action.playbook is None:
         return logs.follow(known, hosts, mask)
-    if request.action.needs_argument and len(hosts) > 1:
+    if request.action.for_one_host and len(hosts) > 1:
         raise inventory.InventoryError(
             f"{request.action.flags[0]} is for one host; --limit {limit} names {', '.join(hosts)}"
         )

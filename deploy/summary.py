@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SIGN_IN = "sign in with ADMIN_TOKEN from .env"
 # What the document of --json says of a host, as the roles reported it (docs/architecture.md).
 _REPORTED = (
-    *("version", "health", "serving", "containers", "urls", "probe", "gap_ms"),
+    *("version", "health", "serving", "containers", "urls", "probe", "gap_ms", "certificate_days_left"),
     *("warnings", "log", "diagnosis", "diagnosis_file", "holder", "history", "unfinished"),
 )
 
@@ -90,11 +90,19 @@ def next_command(ending: Ending) -> str:
         forced = f"{again} --yes  releases it all the same; that run is not stopped by it"
         return forced if request.action is UNLOCK else f"when that run has ended:  {again}"
     if verdict.code is ExitCode.NOT_SERVING and request.action.name == "status":
-        return f"python3 run.py --quick{_limit(request, _down(ending))}  starts it"
+        return _after_status(ending)
     if verdict.code in {ExitCode.OLD_VERSION_SERVES, ExitCode.NOT_SERVING}:
         logs = f"python3 run.py --logs{_limit(request, verdict.left)}"
         return f"{logs}  shows more; when it is put right:  {again}"
     return again if verdict.code is ExitCode.INTERRUPTED and request.action.changes else ""
+
+
+def _after_status(ending: Ending) -> str:
+    """What lets clients in again where none is served."""
+    down = _down(ending)
+    is_maintained = all(ending.state.hosts[name].report.get("maintenance") for name in down)
+    flag, what = ("--maintenance off", "ends maintenance") if is_maintained else ("--quick", "starts it")
+    return f"python3 run.py {flag}{_limit(ending.request, down)}  {what}"
 
 
 def log_lines(state: RunState) -> list[str]:

@@ -118,7 +118,8 @@ def variables(example: str) -> Iterator[tuple[str, str, str, str]]:
     for found in _VARIABLE.finditer(example):
         name, comment = found["name"], found["comment"].replace("# ", "").replace("\n", " ").strip()
         field = Settings.model_fields.get(name.lower())
-        allowed = _allowed_variable(field) if field else "text"
+        others = _range(1, 65535) if name.endswith("_PORT") else "text"  # of the stack alone
+        allowed = _allowed_variable(field) if field else others
         yield f"`{name}`", _shown(found["value"]), allowed, comment
 
 

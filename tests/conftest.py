@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.hosts.checkout import source_archive
-from tests.hosts.docker import has_image
+from tests.hosts.docker import CommandFailedError, has_image
+from tests.hosts.edge import unpack_haproxy
 from tests.hosts.engine import Engine
 from tests.hosts.images import install_packages
 from tests.hosts.postgres import TestServer
@@ -105,6 +106,16 @@ def chromium_path() -> str:
         found = shutil.which("chromium")
     assert found, "the package chromium brought no program of that name"
     return found
+
+
+@pytest.fixture(scope="session")
+def haproxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PATH with Debian 13's `haproxy`. The engine's packages make apt know that release."""
+    try:
+        return unpack_haproxy(tmp_path_factory.mktemp("haproxy"))
+    except CommandFailedError:
+        request.getfixturevalue("engine")
+        return unpack_haproxy(tmp_path_factory.mktemp("haproxy"))
 
 
 @pytest.fixture(scope="session")

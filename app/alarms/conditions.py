@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 from app.alarms.alarm import Alarm
@@ -14,7 +14,8 @@ from app.context import AppContext
 from app.db.clock import ClockStep, DatabaseClock
 from app.db.pool import Connection
 from app.errors import ConfigFileError
-from app.ops import checks, repository
+from app.ops import certificate, checks, repository
+from app.ops.certificate import Certificate
 from app.ops.checks import Blocked
 from app.ops.health import find_blocked
 from app.ops.repository import AtRisk
@@ -26,9 +27,10 @@ from app.runtime.denials import Episode
 from app.runtime.supervisor import WorkerState
 from app.screener.current import TopN
 from app.signals.market import after_trading_time
-from app.signals.reasons import Reason
+from app.signals.reasons import Reason, ReasonCode
 
 MOST_OF_A_CODE = 20
+CERTIFICATE_FAILING_SECONDS = 3600.0
 FAILURES_SHOWN = 3  # a target that fails less often in a row is no alarm
 # The others end when the exit leaves, or when a person confirms, dismisses or closes the position.
 SettledByPerson = Literal[
@@ -79,6 +81,7 @@ async def find_alarms(
         *clock_alarms(context.clock),
         *destination_alarms(context.config.webhook.url),
         *disk_alarms(checks.free_bytes(context.settings.config_dir)),
+        *certificate_alarms(certificate.look(context)),
         *(denial_alarm(each) for each in context.denials.episodes().values()),
         *target_alarms(failing_targets, context.notification_targets),
     ]
@@ -269,6 +272,38 @@ def backup_alarms(last: datetime | None, max_age_days: int, now: datetime) -> li
     if now < since:
         return []
     return [Alarm(code="backup_old", since=since, values={"time": f"{last:%Y-%m-%d %H:%M}", "days": days})]
+
+
+def certificate_alarms(found: Certificate | None) -> list[Alarm]:
+    """Return the alarm about the edge's certificate; `found`: None without TLS. Pure.
+
+    A renewal is due long before the certificate ends, so an alarm about its failure can wait for an hour.
+    """
+    if found is None:
+        return []
+    if found.report is None:
+        return [Alarm(code="certificate_failing", values={"problem": Reason(ReasonCode.ACME_STOPPED)})]
+    report, days = found.report, found.whole_days_left
+    failing_since = (
+        None if report.failing_since is None else datetime.fromtimestamp(report.failing_since, UTC)
+    )
+    is_failing = (
+        failing_since is not None and found.now - failing_since.timestamp() >= CERTIFICATE_FAILING_SECONDS
+    )
+    values = {"problem": report.problem or Reason(ReasonCode.NO_PROBLEM_KNOWN), "days": str(days)}
+    if days is None:
+        alarm = Alarm(code="certificate_missing", values=values)
+    elif days < 0:
+        alarm = Alarm(
+            code="certificate_ended", since=datetime.fromtimestamp(report.not_after or 0, UTC), values=values
+        )
+    elif days < checks.NEAR_END_DAYS:
+        alarm = Alarm(code="certificate_ending", values=values)
+    elif is_failing:
+        alarm = Alarm(code="certificate_failing", since=failing_since, values=values)
+    else:
+        return []
+    return [alarm]
 
 
 def silence_alarms(

@@ -8,6 +8,7 @@ from uuid import UUID
 from app.config.access import DEFAULT_SOURCE
 
 HEADER_SECONDS = 24 * 3600
+EDGE_SECONDS = 60  # the edge repeats a request within seconds
 
 
 class DedupeKey(NamedTuple):
@@ -34,7 +35,7 @@ class Keyed(Protocol):
 
     @property
     def header_key(self) -> DedupeKey | None:
-        """From `Idempotency-Key` or `webhook-id`."""
+        """From `Idempotency-Key` or `webhook-id`, or the edge's id of the request."""
 
     @property
     def body_key(self) -> DedupeKey | None:
@@ -84,6 +85,11 @@ class Resolution(NamedTuple):
 def header_key(value: str, source: str = DEFAULT_SOURCE) -> DedupeKey:
     """Return the key of an `Idempotency-Key` or `webhook-id` header; each source has its own."""
     return DedupeKey(_of_source(value.encode("latin-1"), b"header", source), HEADER_SECONDS)
+
+
+def edge_key(request_id: str, source: str = DEFAULT_SOURCE) -> DedupeKey:
+    """Return the key of the id that the edge gives a request: it may send one a second time."""
+    return DedupeKey(_of_source(request_id.encode("latin-1"), b"edge", source), EDGE_SECONDS)
 
 
 def body_key(digest: bytes, window_seconds: int, source: str = DEFAULT_SOURCE) -> DedupeKey | None:

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.intake.service import Accepted, Envelope, IntakeService, PostRefusedError
+from app.intake.service import EDGE_HEADER, Accepted, Envelope, IntakeService, PostRefusedError
 from app.signals.alert import BODY_LIMIT
 from app.signals.reasons import Reason, ReasonCode
 
@@ -143,6 +143,7 @@ def _envelope(scope: Scope, headers: Mapping[bytes, bytes], in_path: bytes) -> E
         secrets=(*((header,) if header else ()), *secrets_in(in_path, scope["query_string"])),
         key_header=key_header,
         idempotency_key=key.decode("latin-1"),
+        edge_request_id=headers.get(EDGE_HEADER.lower().encode(), b"").decode("latin-1"),
         client=_client(scope),
     )
 

@@ -13,7 +13,7 @@ from app.db.errors import TRANSIENT_DB_ERRORS
 from app.errors import describe
 from app.intake import repository
 from app.intake.commit import GroupCommit, NotCommittedInTimeError, OverloadedError, RefusedByDatabaseError
-from app.intake.dedupe import body_key, header_key
+from app.intake.dedupe import body_key, edge_key, header_key
 from app.intake.refused import HEAD_BYTES, RefusedPosts
 from app.intake.sources import Sources, check_age, is_limited
 from app.intake.storing import Post
@@ -50,15 +50,20 @@ class PostRefusedError(Exception):
         self.status, self.reason = status, reason
 
 
+EDGE_HEADER = "X-Edge-Request-Id"  # the edge deletes a client's own (images/edge/haproxy.cfg)
+
+
 class Envelope(NamedTuple):
     """What came with a body: the secrets outside of it, its idempotency key, its sender's address.
 
-    `key_header` is the name of the header with the key; both are empty without one.
+    `key_header` is the name of the header with the key; both are empty without one. `edge_request_id` is the
+    edge's id of the request, the same if it sends the request a second time; empty without an edge.
     """
 
     secrets: tuple[bytes, ...]
     key_header: str
     idempotency_key: str
+    edge_request_id: str
     client: str
 
 
@@ -254,13 +259,18 @@ class IntakeService:
     def _post(self, alert: Alert, fields: Fields, source: AlertSource, envelope: Envelope) -> Post:
         webhook = self._context.config.webhook
         ages = webhook.max_signal_age_seconds
-        key = envelope.idempotency_key
+        key, request_id = envelope.idempotency_key, envelope.edge_request_id
+        header = header_key(key, source.name) if key else None
+        body = body_key(alert.digest, webhook.dedupe_window_seconds, source.name)
+        if not header and not body and request_id:
+            # A process that ended between commit and answer has stored it: a second post is no signal.
+            header = edge_key(request_id, source.name)
         alert, too_old = check_age(alert, fields, source.max_source_age_seconds, self._context.clock.now())
         return Post(
             alert=alert,
             max_age=ages.buy if alert.reading.type == SignalType.BUY else ages.sell,
-            header_key=header_key(key, source.name) if key else None,
-            body_key=body_key(alert.digest, webhook.dedupe_window_seconds, source.name),
+            header_key=header,
+            body_key=body,
             source=source.name,
             quota=source.per_minute if is_limited(alert.reading) else None,
             rejection=too_old or alert.reading.reason,
@@ -280,7 +290,9 @@ class IntakeService:
         if resolution.is_over_quota:
             raise PostRefusedError(503, Reason(ReasonCode.OVER_QUOTA, source=post.source, limit=post.quota))
         if resolution.signal_id is None:
-            raise PostRefusedError(422, Reason(ReasonCode.KEY_USED, header=envelope.key_header))
+            raise PostRefusedError(
+                422, Reason(ReasonCode.KEY_USED, header=envelope.key_header or EDGE_HEADER)
+            )
         return resolution.signal_id, resolution.signal_id != post.id
 
 

@@ -122,8 +122,8 @@ async def store(
     Calling it again with the same posts is safe, whether or not the first call was committed.
     """
     room = await _count_room(connection, posts)
-    keys = [post.body_key.value for post in posts if post.body_key]
-    is_simple = len(set(keys)) == len(keys) and not any(post.header_key for post in posts)
+    keys = [key.value for post in posts for key in (post.header_key, post.body_key) if key]
+    is_simple = len(set(keys)) == len(keys) and not any(post.header_key and post.body_key for post in posts)
     if is_simple and room.suffices(posts):
         stored = await repository.store_posts(connection, posts=_rows(posts, with_keys=True))
         if stored == len(posts):
@@ -214,11 +214,14 @@ def new_posts(posts: Sequence[Post], resolutions: Sequence[Resolution]) -> list[
 
 
 def _rows(posts: Sequence[Post], *, with_keys: bool) -> list[PostRow]:
-    return [_row(place, post, post.body_key if with_keys else None) for place, post in enumerate(posts)]
+    return [
+        _row(place, post, post.header_key or post.body_key if with_keys else None)
+        for place, post in enumerate(posts)
+    ]
 
 
-def _row(place: int, post: Post, body_key: DedupeKey | None) -> PostRow:
-    alert, (key, seconds) = post.alert, body_key or (None, None)
+def _row(place: int, post: Post, only_key: DedupeKey | None) -> PostRow:
+    alert, (key, seconds) = post.alert, only_key or (None, None)
     reading = alert.reading
     reason, code, params = post.rejection.columns() if post.rejection else (None, None, None)
     return PostRow(

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from app.db.clock import ClockStep
 from app.errors import ConfigFileError
+from app.ops.certificate import Certificate
 from app.runtime.queues import Queues
 from app.runtime.supervisor import WorkerState
 from app.signals.reasons import Reason, ReasonCode
@@ -21,6 +22,7 @@ BACKLOG_SECONDS, BACKLOG_SHARE = 60.0, 0.8
 LOW_DISK_BYTES = 500_000_000
 BLOCKED_AFTER_SECONDS = 3.0
 CLOCK_STEP_SHOWN_SECONDS = 3600.0
+NEAR_END_DAYS = 10
 
 
 class Blocked(NamedTuple):
@@ -211,6 +213,27 @@ def disk(free_bytes: int) -> Check:
         if free_bytes >= LOW_DISK_BYTES
         else _degraded(f"{free_bytes // 1_000_000} MB are free")
     )
+
+
+def certificate(found: Certificate | None) -> Check:
+    """Degrade while clients get no certificate, or one that ends within 10 days, and while none is renewed.
+
+    `found`: None without TLS. The check is public: why a renewal failed is shown on `/admin`.
+    """
+    if found is None:
+        return {"status": "ok"}
+    if found.report is None:
+        return _degraded("the service acme does not run: the certificate is not renewed")
+    days = found.whole_days_left
+    if days is None:
+        return _degraded("there is no certificate yet: HTTPS has a placeholder")
+    details = {"days_left": days, "domain": found.report.domain}
+    if days >= NEAR_END_DAYS:
+        return {"status": "ok", **details}
+    return {
+        **_degraded(f"the certificate ends in {days} days" if days >= 0 else "the certificate has ended"),
+        **details,
+    }
 
 
 def _place(file: str, problem: ConfigFileError) -> str:

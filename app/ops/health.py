@@ -12,7 +12,7 @@ from app.config.destination_url import fault_of
 from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Connection
-from app.ops import checks, repository
+from app.ops import certificate, checks, repository
 from app.ops.checks import BLOCKED_AFTER_SECONDS, Blocked, Check, Probe, Status
 from app.orders.destination_state import describe_destination
 
@@ -70,6 +70,7 @@ class Health:
             "configuration": checks.configuration(context.config_problems),
             "clock": checks.clock(context.clock.difference, differs=context.clock.differs),
             "disk": checks.disk(checks.free_bytes(context.settings.config_dir)),
+            "certificate": checks.certificate(certificate.look(context)),
         }
         return HealthAnswer(
             status=checks.overall(found.values()),

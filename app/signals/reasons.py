@@ -246,6 +246,9 @@ class ReasonCode(Code):
     # of a step of the database's clock
     CLOCK_AHEAD = "clock_ahead", "ahead by {seconds} s"
     CLOCK_BACK = "clock_back", "back by {seconds} s"
+    # of the edge's certificate
+    ACME_STOPPED = "acme_stopped", "the service acme does not run"
+    NO_PROBLEM_KNOWN = "no_problem_known", "none is known"
     # of an import, a restore and a migration, whose rows have no code
     IMPORTED = "imported", "imported; it was {status} when it was exported"
     MOVED = "moved", "moved over; it was {status} in the replaced system"

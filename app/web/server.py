@@ -1,4 +1,4 @@
-"""The process's HTTP server, and the same app over TLS where there is a certificate.
+"""The process's HTTP servers: the app, and the operations port. The edge speaks TLS.
 
 uvicorn writes an answer's head and its body one after the other, and uvloop passes on each at once: two
 system calls, and a receiver that is woken twice. Here all of one turn of the event loop leaves together.
@@ -182,35 +182,32 @@ def _counting_protocol(app: Any) -> type[CoalescingProtocol]:  # noqa: ANN401  #
 
 
 class Server(uvicorn.Server):
-    """Serves `app` on the settings' port; over TLS, too, from when it is up until it goes down."""
+    """Serves `app` on the settings' port; further apps from when it is up until it goes down."""
 
     def __init__(self, app: Any, settings: Settings) -> None:  # noqa: ANN401  # any ASGI application
-        options: dict[str, Any] = {
-            "host": "0.0.0.0",  # noqa: S104  # the container's network; compose says what is published
-            "http": _counting_protocol(app),
-            "log_config": None,
-            "access_log": False,
-            "server_header": False,
-            "ws": LiveProtocol,
-            "ws_max_size": 65_536,
-            "ws_ping_interval": 10,  # a page that vanished is gone after 20 s
-            "ws_ping_timeout": 10,
-            "timeout_graceful_shutdown": 5,
-        }
-        super().__init__(uvicorn.Config(app, port=settings.server_port, **options))
-        self._tls: _TlsServer | None = None
-        self._running: asyncio.Task[None] | None = None
-        if settings.tls_cert_file and settings.tls_key_file:
-            self._tls = _TlsServer(
-                uvicorn.Config(
-                    app,
-                    port=settings.tls_port,
-                    lifespan="off",
-                    ssl_certfile=settings.tls_cert_file,
-                    ssl_keyfile=settings.tls_key_file,
-                    **options,
-                )
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host="0.0.0.0",  # noqa: S104  # the container's network; compose says what is published
+                port=settings.server_port,
+                http=_counting_protocol(app),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws=LiveProtocol,
+                ws_max_size=65_536,
+                ws_ping_interval=10,  # a page that vanished is gone after 20 s
+                ws_ping_timeout=10,
+                timeout_graceful_shutdown=5,
             )
+        )
+        self._further: list[tuple[_FurtherServer, socket.socket]] = []
+        self._running: list[asyncio.Task[None]] = []
+
+    def serve_operations(self, app: Any, bound: socket.socket) -> None:  # noqa: ANN401  # any ASGI application
+        """Serve another app as well, on a socket that has its address."""
+        config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, server_header=False)
+        self._further.append((_FurtherServer(config), bound))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End in order; while the start still waits for the database nothing was accepted: end at once."""
@@ -219,22 +216,21 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the app, and then what serves it over TLS."""
+        """Start the app, and then the further servers."""
         await super().startup(sockets)
-        if self._tls:
-            self._running = asyncio.create_task(self._tls.serve())
+        self._running = [asyncio.create_task(server.serve([bound])) for server, bound in self._further]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let requests over TLS end before the app does."""
-        if self._tls and self._running:
-            self._tls.should_exit = True
-            await self._running
+        """Let the further servers' requests end before the app does."""
+        for server, _ in self._further:
+            server.should_exit = True
+        await asyncio.gather(*self._running)
         await super().shutdown(sockets)
 
 
-class _TlsServer(uvicorn.Server):
-    """The same app over TLS; started and stopped by `Server`."""
+class _FurtherServer(uvicorn.Server):
+    """A server that is started and stopped by `Server`."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        yield  # the plain server handles them, and ends this one
+        yield  # the first server handles them, and ends this one

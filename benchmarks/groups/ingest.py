@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from benchmarks.application import Application
 from benchmarks.load import CONNECTIONS, post_alerts
 from benchmarks.measurement import Measurement
-from benchmarks.row import Result, Row, at_most, ratio_at_least
+from benchmarks.row import Result, Row, at_most, more_at_most, ratio_at_least
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.bench import Bench
     from benchmarks.database import Database
+    from benchmarks.load import Receiver
 
 _SECONDS, _ROUNDS = 8.0, 5
 
@@ -49,6 +50,22 @@ LATENCY = Row(
     f"{_LOAD}, at a steady rate; from sending a post to its 202",
     "ms",
     budget=at_most(20, "ms"),
+)
+EDGE = Row(
+    "ingest.edge",
+    "ingest through the edge",
+    f"{_DURABLE_HOW}; HAProxy and application on the same cores",
+    "/s",
+    "straight at the application",
+    ratio_at_least(0.65),
+)
+EDGE_LATENCY = Row(
+    "ingest.edge_latency",
+    "ingest latency through the edge, p50",
+    f"{_LOAD}, at half of the maximum rate through the edge",
+    "ms",
+    "straight at the application, at the same rate",
+    more_at_most(5, "ms"),
 )
 
 # What an alert needs at least: a key, a moment, its ticker, its body.
@@ -94,6 +111,34 @@ def latency(bench: Bench) -> Mapping[str, Result]:
     return {LATENCY.key: Result(tuple(figures), note=f"at {min(rates):,.0f}–{max(rates):,.0f} posts/s")}
 
 
+def through_edge(bench: Bench) -> Mapping[str, Result]:
+    """Take rates and then latencies in turn: through an edge, and straight at the same application."""
+    seconds = bench.seconds(_SECONDS)
+    with (
+        bench.database() as database,
+        bench.application(database, environment={"FORWARDED_ALLOW_IPS": "*"}) as application,
+        bench.edge(application) as edge,
+    ):
+        post_alerts(edge, seconds=bench.seconds(3))
+        rates, direct = bench.alternate(
+            _ROUNDS,
+            lambda: _rate(edge, database, seconds),
+            lambda: _rate(application, database, seconds),
+        )
+        half = min(rates) / 2
+        database.empty()
+        latencies, direct_latencies = bench.alternate(
+            3,
+            lambda: post_alerts(edge, seconds=seconds, rate=half).p50_ms,
+            lambda: post_alerts(application, seconds=seconds, rate=half).p50_ms,
+        )
+    note = f"at {half:,.0f} posts/s"
+    return {
+        EDGE.key: Result(rates, direct),
+        EDGE_LATENCY.key: Result(latencies, direct_latencies, note),
+    }
+
+
 def everything(bench: Bench) -> Mapping[str, Result]:
     """Post while decisions are made and deliveries leave."""
     tickers = tuple(f"T{number}" for number in range(0, 100, 2))
@@ -104,10 +149,10 @@ def everything(bench: Bench) -> Mapping[str, Result]:
     return {EVERYTHING.key: Result(rates, note=f"{decided:,} signals decided meanwhile")}
 
 
-def _rate(application: Application, database: Database, seconds: float) -> float:
+def _rate(receiver: Receiver, database: Database, seconds: float) -> float:
     """The rate of durable posts, from an empty table; what was answered has to be there."""
     database.empty()
-    load = post_alerts(application, seconds=seconds)
+    load = post_alerts(receiver, seconds=seconds)
     stored = database.value("SELECT count(*) FROM signals")
     if stored < load.requests:
         raise RuntimeError(f"{load.requests} posts were answered 202, and {stored} signals are stored")
@@ -118,4 +163,5 @@ MEASUREMENTS = (
     Measurement("ingest.durable", (DURABLE, AGAINST_PGBENCH), durable),
     Measurement("ingest.everything", (EVERYTHING,), everything),
     Measurement("ingest.latency", (LATENCY,), latency),
+    Measurement("ingest.edge", (EDGE, EDGE_LATENCY), through_edge),
 )

@@ -8,7 +8,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import fence, journal, leftovers, lock, ownership
+from . import edge, fence, journal, leftovers, lock, ownership
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -133,23 +133,60 @@ def sweep(project: Path, run_id: str) -> list[str]:
         images(project, run_id).unlink(missing_ok=True)
     ended = [f"{one.command[:80]} ({one.pid})" for one in leftovers.end(run_id)]
     listing = ["docker", "ps", "--all", "--format", "{{.Names}}", "--filter", f"label={LABEL}={run_id}"]
-    ended += _finish_swap(successor(journal.CONTAINER, run_id), journal.CONTAINER)
+    ended += _finish_swaps(run_id)
     for name in _docker(listing):
+        if name == edge.STANDIN:  # it stays where it is the only one that serves
+            continue
         _docker(["docker", "stop", name])  # in order: what it sent must be written down
         _docker(["docker", "rm", "--force", name])
         ended.append(f"container {name}")
     return ended
 
 
+def _finish_swaps(run_id: str) -> list[str]:
+    """Put in order what a run was replacing when it was cut off; what was done."""
+    ended: list[str] = []
+    # Fails open: what cannot be put in order serves as it is, and the next flow goes on from there.
+    with contextlib.suppress(edge.EdgeError):
+        ended += _finish_swap(successor(edge.EDGE, run_id), edge.EDGE)
+        new = successor(journal.CONTAINER, run_id)
+        leaves_edge = _running(edge.EDGE) is not None and _publishes_port(new)
+        ended += _finish_leaving(new) if leaves_edge else _finish_swap(new, journal.CONTAINER)
+        edge.remove_remains()
+        ended += [f"the swap of {journal.CONTAINER}: {step}" for step in edge.settle(LABEL, run_id)]
+    return ended
+
+
+def _finish_leaving(new: str) -> list[str]:
+    """Leave either the edge or an app that publishes the port itself, whichever runs; what was done.
+
+    Raises EdgeError.
+    """
+    is_running = _running(new)
+    if is_running is None:
+        return []
+    if is_running and not _running(edge.EDGE):
+        _docker(["docker", "rm", "--force", edge.EDGE, journal.CONTAINER])
+        _docker(["docker", "rename", new, journal.CONTAINER])
+        return [f"the swap of {journal.CONTAINER}, which was finished"]
+    _docker(["docker", "rm", "--force", new])
+    for container in (edge.EDGE, journal.CONTAINER):
+        _docker(["docker", "start", container])
+        _docker(["docker", "update", "--restart=unless-stopped", container])
+    return [f"container {new}"]
+
+
 def _finish_swap(new: str, container: str) -> list[str]:
     """Leave one container of the app where a run was cut off between two; what was done.
 
-    The new one stays if it runs and the old one does not; else the old one serves on.
+    The new one stays if it runs and the old one does not; else the old one serves on. An edge that does not
+    serve does not stay. Raises EdgeError.
     """
     running = {name: _running(name) for name in (new, container)}
     if running[new] is None:
         return []
-    if running[container] or (running[container] is not None and not running[new]):
+    is_good = running[new] and (container != edge.EDGE or not edge.why_not_serving(new))
+    if running[container] or (running[container] is not None and not is_good):
         _docker(["docker", "rm", "--force", new])
         _docker(["docker", "start", container])
         _docker(["docker", "update", "--restart=unless-stopped", container])
@@ -160,10 +197,15 @@ def _finish_swap(new: str, container: str) -> list[str]:
     return [f"the swap of {container}, which was finished"]
 
 
+def _publishes_port(container: str) -> bool:
+    """Whether a container has the port where clients ask, as an app of a version without an edge."""
+    return edge.PUBLIC in ((edge.inspect(container).get("HostConfig") or {}).get("PortBindings") or {})
+
+
 def _running(container: str) -> bool | None:
-    """Whether a container runs; None if there is none."""
-    said = _docker(["docker", "container", "inspect", "--format", "{{.State.Running}}", container])
-    return said == ["true"] if said else None
+    """Whether a container runs; None if there is none. Raises EdgeError if the engine does not say."""
+    found = edge.inspect(container)
+    return bool(found["State"]["Running"]) if found else None
 
 
 def _docker(argv: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.plan.facts import APP
+from deploy.plan.facts import ACME, APP, EDGE
 from deploy.plan.step import Answer, Answers, Changes, depends, either, few, no, step, yes
 
 if TYPE_CHECKING:
@@ -69,10 +69,50 @@ def temporary(facts: Facts, _: Answers) -> Answer:
     return either(f"removed: {few(found)}" if found else "", "there are none")
 
 
-@step("Rehearsal")
-def rehearsal(facts: Facts, _: Answers) -> Answer:
-    """Beside the one that serves, and gone again."""
+@step("Stand-in", "compose: Send requests to the app")
+def standin(facts: Facts, answers: Answers) -> Answer:
+    """Beside the one that serves, in whose place it serves during the swap, and gone again."""
+    if app.decide(facts, answers).changes is Changes.NO:
+        left = "a run that was cut off has left one: it ends" if facts.standin_is_left else ""
+        return either(left, "the app is not replaced")
+    if facts.containers.get(APP, {}).get("state") != "running":
+        return no("no app runs that it could serve in the place of")
     return no(f"version {facts.version} must get healthy beside the one that serves, before the swap")
+
+
+@step(
+    "Edge",
+    "images: Use the edge's image of that version",
+    "compose: Send requests to the stand-in",
+    "compose: Bring the edge in line",
+)
+def edge(facts: Facts, _: Answers) -> Answer:
+    """Replaced only where it has to be: nobody answers meanwhile."""
+    if EDGE not in facts.containers:
+        return yes("there is none: it takes over the port of the app")
+    if why := facts.not_in_line(EDGE) or ("its image changes" if facts.base_image("edge")[0] else ""):
+        return yes(f"{why}: nobody answers for up to 1 s")
+    return no("it runs, and nothing of it changed")
+
+
+@step(
+    "Certificate",
+    "compose: Start the service for the certificate",
+    "compose: Remove the service for the certificate",
+)
+def certificate(facts: Facts, _: Answers) -> Answer:
+    """A service of its own, which no request waits for."""
+    if not facts.has_acme:
+        return either("TLS is off: the service acme goes" if ACME in facts.containers else "", "TLS is off")
+    if why := facts.not_in_line(ACME) or ("its image changes" if facts.base_image("edge")[0] else ""):
+        return yes(f"the service acme is started: {why}")
+    return no("the service acme runs, and nothing of it changed")
+
+
+@step("Maintenance", "compose: Turn maintenance on or off")
+def maintenance(_: Facts, __: Answers) -> Answer:
+    """The edge knows what it is at."""
+    return depends("the edge is asked when it is told")
 
 
 @step("Gate")

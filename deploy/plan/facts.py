@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-APP, DATABASE = "trading-signal-processor", "postgres"  # names of the services
+APP, DATABASE, EDGE, ACME = "trading-signal-processor", "postgres", "edge", "acme"  # names of the services
 
 _REASONS = {
     "absent": "there is none",
@@ -39,6 +39,7 @@ class Facts:
     head: str = ""
     containers: dict[str, dict[str, Any]] = field(default_factory=dict)  # by service, as stack_facts has them
     volume: bool = False
+    standin_is_left: bool = False  # by a run that was cut off in a swap
     foreign: tuple[str, ...] = ()
     base_images: tuple[str, ...] = ()  # lines of images/base-images.sh
     privileges_known: bool = True
@@ -49,6 +50,7 @@ class Facts:
     database_held: bool = False  # it runs, and the flow leaves it alone
     changed: dict[str, str] = field(default_factory=dict)  # service → what of it is not in line
     orphans: tuple[str, ...] = ()
+    has_acme: bool = False  # TLS is on, and something keeps its certificate current
     seen: dict[str, Any] = field(default_factory=dict)  # as plan_facts has it
     no_dump: bool = False
     dumps_kept: int = 5

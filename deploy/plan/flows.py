@@ -25,8 +25,11 @@ _DEPLOY = (
     database.database,
     database.password,
     database.schema,
+    application.standin,
     application.app,
     application.gate,
+    application.edge,
+    application.certificate,
     application.record,
 )
 _UPDATE = (
@@ -40,9 +43,11 @@ _UPDATE = (
     database.database,
     database.password,
     database.schema,
-    application.rehearsal,
+    application.standin,
     application.app,
     application.gate,
+    application.edge,
+    application.certificate,
     application.checkout,
     application.record,
 )
@@ -52,6 +57,8 @@ _FRESH_DATABASE = (
     database.fresh_schema,
     application.app_again,
     application.gate,
+    application.edge,
+    application.certificate,
 )
 
 FLOWS: dict[str, tuple[Step, ...]] = {
@@ -83,17 +90,20 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         *_FRESH_DATABASE,
     ),
     "stop": (application.containers,),
+    "maintenance": (application.maintenance,),
     "rollback": (
         preparation.docker,
         preparation.files,
         preparation.tree,
         preparation.modes,
-        application.rehearsal,
+        application.standin,
         preparation.configuration,
         database.database,
         database.password,
         application.app,
         application.gate,
+        application.edge,
+        application.certificate,
         application.checkout,
         application.record,
     ),
@@ -110,6 +120,8 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         database.restored_schema,
         application.app_again,
         application.gate,
+        application.edge,
+        application.certificate,
     ),
 }
 

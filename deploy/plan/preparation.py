@@ -67,18 +67,18 @@ def adoption(facts: Facts, _: Answers) -> Answer:
     )
 
 
-@step("Base images", "images: Find the base images", "images: Make the base image", early=True)
+@step("Base images", "images: Find the base images", "images: Make the base images", early=True)
 def base_images(facts: Facts, _: Answers) -> Answer:
     """Local, then a registry's, then made of Debian's packages."""
     words = {
         "absent": "{image} is pulled, or made of Debian's packages where no registry has it",
         "missing": "{image} is made of Debian's packages",
     }
-    found = [(role, *facts.base_image(role)) for role in ("python", "postgres")]
+    found = [(role, *facts.base_image(role)) for role in ("python", "postgres", "edge")]
     whys = [
         words.get(kind, f"{role} is {{image}} now").format(image=image) for role, kind, image in found if kind
     ]
-    return either("; ".join(whys), "both are here")
+    return either("; ".join(whys), "all are here")
 
 
 @step("Modes and owners", "permissions: Set modes and owners")

@@ -1,4 +1,4 @@
-"""The two images that everything is built on: which are at hand, and what is missing."""
+"""The images that everything is built on: which are at hand, and what is missing."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import tempfile
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -19,6 +20,9 @@ short_description: Ports and the state of the settings in .env, read by compose'
 description:
   - C(error) is compose's line about a definition or .env it cannot read, without the value it stumbled over.
   - C(problems) names the values with which no stack can start, and what is allowed; no secret is in it.
+  - C(has_edge) says whether the definition has that service.
+  - C(tls) says whether the edge is to answer over TLS; C(tls_files) are the operator's certificate and key.
+  - C(tls_has_ipv4) says whether TLS_DOMAIN has an IPv4 address, which TradingView needs; null if unknown.
   - C(password) is C(set), or C(default) where POSTGRES_PASSWORD is absent or empty.
 options:
   project_dir: {type: path, required: true, description: "Folder of .env, and of what the definition names."}
@@ -26,6 +30,7 @@ options:
   template: {type: str, default: "", description: What .env will be made from; read where there is none yet.}
   app: {type: str, required: true, description: Name of the application's service.}
   database: {type: str, required: true, description: Name of the database's service.}
+  edge: {type: str, required: true, description: Name of the edge's service.}
   project: {type: str, required: true, description: Name of the compose project.}
 """
 
@@ -33,14 +38,23 @@ options:
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # where compose publishes a port that names no address
 REACHED = (EVERYWHERE, "127.0.0.1")
 HIGHEST_PORT = 65535
+HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
+LOOKUP_SECONDS = 3
+NOT_FOUND = 2  # how getent says that there is no such address
 TLS_PORT = 443  # where TLS is served unless .env says otherwise
 ASSIGNED_PORT = re.compile(
     r"^[ \t]*(?:export[ \t]+)?(SERVER_PORT|PROMETHEUS_PORT|TLS_PORT)[ \t]*="
     r"[ \t]*(.*?)(?:[ \t]+#.*)?[ \t\r]*$",
     re.MULTILINE,
 )
-# The variable behind a published port, by whether it is the application's and the port inside.
-PORT_NAMES = {(True, "80"): "SERVER_PORT", (True, "8008"): "PROMETHEUS_PORT", (True, "443"): "TLS_PORT"}
+# The variable behind a published port, by the port inside: the edge's, the app's, an app's that has no edge.
+PORT_NAMES = {
+    "8080": "SERVER_PORT",
+    "8443": "TLS_PORT",
+    "8008": "PROMETHEUS_PORT",
+    "80": "SERVER_PORT",
+    "443": "TLS_PORT",
+}
 
 
 def without_value(line: str) -> str:
@@ -75,21 +89,37 @@ def written_ports(text: str) -> dict[str, str]:
     return {name: port for name, port in ports.items() if port and "$" not in port}
 
 
-def published_ports(config: dict[str, Any], app: str, database: str) -> list[dict[str, str]]:
+def has_tls(environment: dict[str, str]) -> bool:
+    """Whether the edge is to answer over TLS. Pure."""
+    return bool(environment.get("TLS_CERT_FILE") or environment.get("TLS_DOMAIN"))
+
+
+def has_ipv4(name: str) -> bool | None:
+    """Whether a host name has an IPv4 address; None where that is not known within 3 s."""
+    if not HOST_NAME.fullmatch(name):
+        return None
+    try:
+        done = subprocess.run(
+            ["getent", "ahostsv4", name], capture_output=True, check=False, timeout=LOOKUP_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {0: True, NOT_FOUND: False}.get(done.returncode)
+
+
+def published_ports(config: dict[str, Any], app: str, database: str, edge: str) -> list[dict[str, str]]:
     """Return name, address and port of all that the stack publishes, as written; TLS where it is on."""
     found = [
         {
-            "name": PORT_NAMES.get(
-                (name == app, str(port["target"])), f"the port {port['target']} of {name}"
-            ),
+            "name": PORT_NAMES.get(str(port["target"]), f"the port {port['target']} of {name}"),
             "address": port.get("host_ip", EVERYWHERE),
             "port": str(port["published"]),
         }
-        for name in (database, app)
-        for port in config["services"][name].get("ports", [])
+        for name in (database, app, edge)
+        for port in config["services"].get(name, {}).get("ports", [])
     ]
     environment = config["services"][app].get("environment", {})
-    if environment.get("TLS_CERT_FILE") and "TLS_PORT" not in {one["name"] for one in found}:
+    if has_tls(environment) and "TLS_PORT" not in {one["name"] for one in found}:
         tls = str(environment.get("TLS_PORT") or TLS_PORT)
         found.append({"name": "TLS_PORT", "address": EVERYWHERE, "port": tls})
     return found
@@ -101,6 +131,24 @@ def address_problems(ports: list[dict[str, str]]) -> list[str]:
         f"{one['name']} must be a port alone: the health gate does not ask {one['address']}"
         for one in ports
         if one["name"] == "SERVER_PORT" and one["address"] not in REACHED
+    ]
+
+
+def is_network(word: str) -> bool:
+    """Whether the edge reads a word as an address or a network; `*` is every address. Pure."""
+    try:
+        ip_network(word, strict=False)
+    except ValueError:
+        return word == "*"
+    return "%" not in word
+
+
+def proxy_problems(text: str) -> list[str]:
+    """Say which words of TRUSTED_PROXIES are no address: the edge would trust no proxy at all. Pure."""
+    return [
+        f"TRUSTED_PROXIES (or FORWARDED_ALLOW_IPS) must be IP addresses and networks (one is {word!r})"
+        for word in text.replace(",", " ").split()
+        if not is_network(word)
     ]
 
 
@@ -124,20 +172,22 @@ def reserved(config: dict[str, Any], app: str, project: str) -> list[str]:
     return found
 
 
-def settings_of(config: dict[str, Any], app: str, database: str, project: str) -> dict[str, Any]:
+def settings_of(config: dict[str, Any], app: str, database: str, edge: str, project: str) -> dict[str, Any]:
     """Reduce the resolved definition to facts that may be shown."""
     service = config["services"][app]
     environment = {key: value or "" for key, value in service.get("environment", {}).items()}
     password = config["services"][database]["environment"]["POSTGRES_PASSWORD"]
     url, problems = database_url(environment.get("DATABASE_URL", ""))
-    ports = published_ports(config, app, database)
+    ports = published_ports(config, app, database, edge)
     values = {one["name"]: one["port"] for one in ports}
+    proxies = config["services"].get(edge, {}).get("environment", {}).get("TRUSTED_PROXIES") or ""
     if (tls_port := environment.get("TLS_PORT")) and "TLS_PORT" not in values:
-        problems += filter(None, [port_problem("TLS_PORT", tls_port)])  # the image's own check reads it, too
+        problems += filter(None, [port_problem("TLS_PORT", tls_port)])  # it counts as soon as TLS is on
     return {
         "problems": [
             *port_problems(values),
             *address_problems(ports),
+            *proxy_problems(proxies),
             *problems,
             *reserved(config, app, project),
         ],
@@ -149,14 +199,26 @@ def settings_of(config: dict[str, Any], app: str, database: str, project: str) -
         "webhook_secret": bool(environment.get("WEBHOOK_SECRET")),
         "admin_token": bool(environment.get("ADMIN_TOKEN")),
         "destination": bool(environment.get("DEST_WEBHOOK_URL")),
-        "tls": bool(environment.get("TLS_CERT_FILE")),
-        "server_port": int(values["SERVER_PORT"]) if not port_problem("", values["SERVER_PORT"]) else 0,
+        "tls": has_tls(environment),
+        "tls_files": [
+            environment[name] for name in ("TLS_CERT_FILE", "TLS_KEY_FILE") if environment.get(name)
+        ],
+        "tls_domain": environment.get("TLS_DOMAIN", ""),
+        "server_port": port_of(values, "SERVER_PORT"),
+        "operations_port": port_of(values, "PROMETHEUS_PORT"),
+        "has_edge": edge in config["services"],
         "ports": [
             {"address": one["address"], "port": int(one["port"])}
             for one in ports
             if not port_problem("", one["port"])
         ],
     }
+
+
+def port_of(values: dict[str, str], name: str) -> int:
+    """Return a port that can be published; 0 for one that cannot. Pure."""
+    value = values.get(name, "")
+    return 0 if port_problem("", value) else int(value)
 
 
 def resolve(project_dir: str, files: list[str]) -> subprocess.CompletedProcess[str]:
@@ -194,7 +256,8 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
             written = {}  # compose's own line says so
         return {"changed": False, "definition": {"error": error, "problems": port_problems(written)}}
     config = json.loads(done.stdout)
-    settings = settings_of(config, params["app"], params["database"], params["project"])
+    settings = settings_of(config, *(params[name] for name in ("app", "database", "edge", "project")))
+    settings["tls_has_ipv4"] = has_ipv4(settings["tls_domain"])
     return {"changed": False, "definition": {"error": "", **settings}}
 
 
@@ -206,6 +269,7 @@ MODULE = Module(
         "template": {"type": "str", "default": ""},
         "app": {"type": "str", "required": True},
         "database": {"type": "str", "required": True},
+        "edge": {"type": "str", "required": True},
         "project": {"type": "str", "required": True},
     },
     looks=True,

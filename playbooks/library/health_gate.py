@@ -13,6 +13,7 @@ import urllib.request
 from typing import Any
 
 from ansible.module_utils.entry import Module
+from ansible.module_utils.onhost import edge
 from ansible.module_utils.stack import DIRECT
 
 DOCUMENTATION = """
@@ -23,13 +24,13 @@ description:
     first good answer; absent where nothing ended.
   - C(log) is the end of the container's log; only where the gate did not open.
 options:
-  url: {type: str, required: true, description: "Address of /health, as seen from where it is asked."}
+  url: {type: str, required: true, description: Address of /health.}
   version: {type: str, required: true, description: The version that must answer.}
   container: {type: str, required: true, description: Name of the container that was replaced.}
   since: {type: float, required: true, description: Seconds since the epoch; earlier events do not count.}
   seconds: {type: int, default: 60, description: The longest wait.}
   consecutive: {type: int, default: 3, description: Good answers in a row.}
-  inside: {type: bool, default: false, description: "Ask inside the container, which publishes no port."}
+  is_edge: {type: bool, default: false, description: "It is an edge: its 503 is good during maintenance."}
   impatient: {type: bool, default: false, description: Give up as soon as the container ended by itself.}
   log_lines: {type: int, default: 0, description: How many of the container's last log lines a failure shows.}
 """
@@ -38,32 +39,8 @@ options:
 EAGER_SECONDS, EAGER_PAUSE, PAUSE = 10.0, 0.05, 2.0
 EVENTS_SECONDS = 10.0
 
-# To enter the container costs more than to ask: the whole row of answers in one go.
-INSIDE_SECONDS = 5.0
-ASK_INSIDE = """
-import sys, time, urllib.error, urllib.request
-url, row, pause, seconds = sys.argv[1], *map(float, sys.argv[2:])
-direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-end = time.monotonic() + seconds
-good = 0
-while True:
-    try:
-        answer = direct.open(url, timeout=3)
-    except urllib.error.HTTPError as error:
-        answer = error
-    except OSError as error:
-        answer, said = None, str(error) or "no answer"
-    if answer is not None:
-        said = f"{answer.status} {answer.read().decode()}"
-    good = good + 1 if said.startswith("200 ") else 0
-    if good >= row or time.monotonic() > end:
-        break
-    time.sleep(pause)
-print(said)
-"""
 
-
-def ask_outside(url: str) -> tuple[int, str]:
+def fetch(url: str) -> tuple[int, str]:
     """Return status and body of the answer. Raises OSError."""
     try:
         with DIRECT.open(url, timeout=3) as answer:
@@ -72,21 +49,10 @@ def ask_outside(url: str) -> tuple[int, str]:
         return error.code, error.read().decode(errors="replace")
 
 
-def ask_inside(url: str, container: str, row: int) -> tuple[int, str]:
-    """As `ask_outside`, by the container's own Python: the last of `row` good answers, or a bad one."""
-    argv = ["docker", "exec", container, "python", "-c", ASK_INSIDE]
-    argv += [url, str(row), str(EAGER_PAUSE), str(INSIDE_SECONDS)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    status, _, body = done.stdout.strip().partition(" ")
-    if done.returncode or not status.isdigit():
-        raise OSError((done.stdout or done.stderr or "no answer").strip().splitlines()[-1])
-    return int(status), body
-
-
-def ask(url: str, version: str, container: str = "", row: int = 1) -> str:
-    """Return an empty string for a good answer (in `container` for `row` of them), else what is wrong."""
+def ask(url: str, version: str) -> str:
+    """Return an empty string for a good answer, else what is wrong."""
     try:
-        status, body = ask_inside(url, container, row) if container else ask_outside(url)
+        status, body = fetch(url)
         if status != 200:
             return f"HTTP {status}: {body[:300]}"
         document = json.loads(body)
@@ -121,6 +87,14 @@ def ended_by_itself(container: str) -> str:
     return f"it ended by itself (exit code {said[2]})" if said else "its container is gone"
 
 
+def is_in_maintenance(container: str) -> bool:
+    """Whether an edge says now that it answers instead of the app: a flow may have started it."""
+    try:
+        return edge.is_in_maintenance(edge.docker("exec", container, "edge", "show", timeout=EVENTS_SECONDS))
+    except edge.EdgeError:
+        return False
+
+
 def last_lines(container: str, count: int) -> str:
     """Return the end of a container's log, what it wrote to either stream."""
     argv = ["docker", "logs", "--tail", str(count), container]
@@ -132,10 +106,11 @@ def last_lines(container: str, count: int) -> str:
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Ask until the gate opens, or there is no hope."""
     start = time.monotonic()
-    inside, row = (params["container"], params["consecutive"]) if params["inside"] else ("", 1)
     good, first_good, problem = 0, 0.0, "never asked"
     while good < params["consecutive"] and time.monotonic() - start < params["seconds"]:
-        problem = ask(params["url"], params["version"], inside, row)
+        problem = ask(params["url"], params["version"])
+        if problem and params["is_edge"] and is_in_maintenance(params["container"]):
+            problem = ""
         if problem:
             good = 0
             if params["impatient"] and (end := ended_by_itself(params["container"])):
@@ -143,7 +118,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
                 break
         else:
             first_good = first_good if good else time.time()
-            good += row
+            good += 1
         if good < params["consecutive"]:
             time.sleep(EAGER_PAUSE if good or time.monotonic() - start < EAGER_SECONDS else PAUSE)
     result = {"changed": False, "passed": good >= params["consecutive"], "problem": problem}
@@ -163,7 +138,7 @@ MODULE = Module(
         "since": {"type": "float", "required": True},
         "seconds": {"type": "int", "default": 60},
         "consecutive": {"type": "int", "default": 3},
-        "inside": {"type": "bool", "default": False},
+        "is_edge": {"type": "bool", "default": False},
         "impatient": {"type": "bool", "default": False},
         "log_lines": {"type": "int", "default": 0},
     },

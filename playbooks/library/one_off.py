@@ -1,4 +1,4 @@
-"""A one-off container of a service, beside the one that serves: for a command, or on trial."""
+"""A command in a one-off container of a service, beside the one that serves."""
 
 from __future__ import annotations
 
@@ -11,57 +11,26 @@ from ansible.module_utils.onhost import leftovers, runs
 
 DOCUMENTATION = """
 module: one_off
-short_description: Run a service's image once, without a port, on the stack's own networks
+short_description: Run a command in a service's image once, without a port, on the stack's own networks
 description:
-  - C(state=done) runs C(command) to its end; C(exit_code) is 124 if that took longer than C(seconds).
-  - C(state=started) leaves the service's own command running under C(name), in the place of an earlier one.
-  - C(state=ended) ends that in order and removes it; C(output) is the end of its log.
+  - C(exit_code) is that of the command; 124 if it took longer than C(seconds). C(said) is its stderr.
   - What could not be run is an answer, too; under another name than C(rc) Ansible takes it for no failure.
 options:
   checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
-  state: {type: str, choices: [done, started, ended], required: true, description: What to do.}
-  compose: {type: list, elements: str, default: [], description: "C(docker compose) with its files."}
-  service: {type: str, default: "", description: Name of the service.}
-  command: {type: list, elements: str, default: [], description: What to run instead of the service's own.}
-  name: {type: str, default: "", description: Name of the container that is tried out.}
+  compose: {type: list, elements: str, required: true, description: "C(docker compose) with its files."}
+  service: {type: str, required: true, description: Name of the service.}
+  command: {type: list, elements: str, required: true, description: What to run instead of the service's own.}
   seconds: {type: int, default: 0, description: "The longest it may take; 0: for ever."}
-  log_lines: {type: int, default: 0, description: How many of its last log lines to return.}
 """
 
 
-def docker(*argv: str) -> str:
-    """Return what docker says, on both streams."""
-    return subprocess.run(
-        ["docker", *argv],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    ).stdout
-
-
-def end(name: str, log_lines: int) -> str:
-    """End the container as the engine's `stop` does, remove it, and return the end of its log."""
-    output = docker("logs", "--tail", str(log_lines), name)
-    docker("stop", name)
-    docker("rm", "--force", name)
-    return output
-
-
 def answer(params: dict[str, Any]) -> dict[str, Any]:
-    """Do it."""
-    name, run_id = params["name"], os.environ.get(leftovers.MARK, "")
-    run = [*params["compose"], "run", "--no-deps", "-T", "--label", f"{runs.LABEL}={run_id}"]
-    if params["state"] == "ended":
-        return {"changed": False, "output": end(name, params["log_lines"])}
-    if params["state"] == "started":
-        docker("rm", "--force", name)
-        argv = [*run, "--detach", "--name", name, params["service"]]
-    else:
-        # Compose ends the container when it is told to end.
-        limit = ["timeout", str(params["seconds"])] if params["seconds"] else []
-        argv = [*limit, *run, "--rm", params["service"], *params["command"]]
+    """Run it to its end."""
+    label = f"{runs.LABEL}={os.environ.get(leftovers.MARK, '')}"
+    # Compose ends the container when it is told to end.
+    limit = ["timeout", str(params["seconds"])] if params["seconds"] else []
+    run = ["run", "--no-deps", "-T", "--label", label, "--rm", params["service"], *params["command"]]
+    argv = [*limit, *params["compose"], *run]
     done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
     said = [line for line in done.stderr.splitlines() if line.strip()]
     return {"changed": False, "exit_code": done.returncode, "said": said}
@@ -71,19 +40,11 @@ MODULE = Module(
     answer,
     {
         "checkout": {"type": "path", "required": True},
-        "state": {"type": "str", "choices": ["done", "started", "ended"], "required": True},
-        "compose": {"type": "list", "elements": "str", "default": []},
-        "service": {"type": "str", "default": ""},
-        "command": {"type": "list", "elements": "str", "default": []},
-        "name": {"type": "str", "default": ""},
+        "compose": {"type": "list", "elements": "str", "required": True},
+        "service": {"type": "str", "required": True},
+        "command": {"type": "list", "elements": "str", "required": True},
         "seconds": {"type": "int", "default": 0},
-        "log_lines": {"type": "int", "default": 0},
     },
-    required_if=[
-        ("state", "done", ("compose", "service", "command")),
-        ("state", "started", ("compose", "service", "name")),
-        ("state", "ended", ("name",)),
-    ],
     fenced=lambda params: str(params["checkout"]),
 )
 

@@ -36,7 +36,7 @@ options:
   keep: {type: int, required: true, description: Versions whose images are kept.}
 """
 
-BASES = ("trading-signal-processor/base-python", "trading-signal-processor/base-postgres")
+BASES = tuple(f"trading-signal-processor/base-{role}" for role in ("python", "postgres", "edge"))
 MIGRATIONS = "app/db/migrations"
 APPLIED = "SELECT migration_id FROM _pogo_migration"
 
@@ -142,7 +142,8 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
             f"What lies in {root} cannot be read: {error}. Correct that, then run this again."
         ) from error
     changed = stack.differences(found["containers"], targets)
-    return {"changed": False, "stack": {**found, "changed": changed}, "seen": seen}
+    found |= {"changed": changed, "targets": targets if config else {}}
+    return {"changed": False, "stack": found, "seen": seen}
 
 
 TEXT: dict[str, Any] = {"type": "str", "required": True}

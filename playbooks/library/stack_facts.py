@@ -12,7 +12,8 @@ DOCUMENTATION = """
 module: stack_facts
 short_description: Containers, volume and health of the stack as they are at this moment
 description:
-  - C(changed) maps each service that is not in line with its definition to what of it differs.
+  - C(changed) maps each service that is not in line with its definition to what of it differs, and C(targets)
+    each service to what it is to be made from.
 options:
   project: {type: str, required: true, description: Name of the compose project.}
   services: {type: dict, required: true, description: "Service name to {container, ...}."}
@@ -36,7 +37,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
             targets = stack.wanted(stack.resolved(folder, params["files"]), folder)
     found = looked.result()
     if params["compare"]:
-        found["changed"] = stack.differences(found["containers"], targets)
+        found |= {"changed": stack.differences(found["containers"], targets), "targets": targets}
     return {"changed": False, "stack": found}
 
 

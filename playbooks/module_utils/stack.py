@@ -10,10 +10,14 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.onhost import edge
+
 COMPOSE = "com.docker.compose."
 OWN = "trading-signal-processor."
 ADOPTED = ".run/adopted-volume"
 UNKNOWN = "something without a checkout"
+# Of /health that does not answer. `certificate` is its check of that name: status, reason, days_left, domain.
+UNKNOWN_HEALTH: dict[str, Any] = {"status": "unhealthy", "version": "", "certificate": {}, "code": 0}
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is asked without a proxy
 
 
@@ -63,23 +67,50 @@ def volume_facts(name: str) -> dict[str, Any]:
     }
 
 
-def health_of(container: dict[str, Any]) -> dict[str, Any]:
-    """Ask the running application itself, by the port its container publishes."""
-    if container.get("state") != "running" or "80" not in container["ports"]:
-        return {"status": "absent", "version": "", "code": 0}
-    url = f"http://127.0.0.1:{container['ports']['80']}/health"
+def public_port(containers: dict[str, dict[str, Any]]) -> int | None:
+    """Return the port where clients ask: of the edge, or of the app of a version without one. Pure."""
+    return next(
+        (
+            container["ports"][inside]
+            for container in containers.values()
+            for inside in ("8080", "80")
+            if container["state"] == "running" and inside in container["ports"]
+        ),
+        None,
+    )
+
+
+def health_of(containers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Ask for /health as clients do."""
+    port = public_port(containers)
+    if port is None:
+        return {**UNKNOWN_HEALTH, "status": "absent"}
+    url = f"http://127.0.0.1:{port}/health"
     try:
         with DIRECT.open(url, timeout=3) as answer:
             code, body = answer.status, answer.read()
     except urllib.error.HTTPError as error:
         code, body = error.code, error.read()
     except OSError:
-        return {"status": "unhealthy", "version": "", "code": 0}
+        return UNKNOWN_HEALTH
     try:
         document = json.loads(body)
-        return {"status": str(document["status"]), "version": str(document["version"]), "code": code}
-    except (ValueError, KeyError, TypeError):
-        return {"status": "unhealthy", "version": "", "code": code}
+        certificate = (document.get("checks") or {}).get("certificate") or {}  # none from an earlier version
+        found = {
+            "status": str(document["status"]),
+            "version": str(document["version"]),
+            "certificate": dict(certificate),
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found = UNKNOWN_HEALTH
+    return {**found, "code": code}
+
+
+def is_in_maintenance(container: dict[str, Any], health: dict[str, Any]) -> bool:
+    """Whether the edge answers instead of the app. It is asked only where clients get a 503."""
+    if container.get("state") != "running" or health["code"] != 503:
+        return False
+    return edge.is_in_maintenance(docker("exec", container["name"], "edge", "show"))
 
 
 def is_of(project: str, service: str, container: dict[str, Any]) -> bool:
@@ -173,6 +204,16 @@ def _app(by_name: dict[str, dict[str, Any]], app: str, container: str) -> dict[s
     return next(successors, named)
 
 
+def summary(
+    containers: dict[str, dict[str, Any]], by_name: dict[str, dict[str, Any]]
+) -> list[dict[str, str]]:
+    """Return what is shown of the services' containers, and of a stand-in where there is one. Pure."""
+    shown = list(containers.values())
+    if edge.STANDIN in by_name:
+        shown.append(container_facts(by_name[edge.STANDIN]))
+    return [{key: one[key] for key in ("name", "state", "health", "image")} for one in shown]
+
+
 def look(
     project: str, services: dict[str, dict[str, Any]], app: str, volume: str, checkout: str | None = None
 ) -> dict[str, Any]:
@@ -200,15 +241,14 @@ def look(
         and label.get(f"{COMPOSE}service") not in services
     ]
     found = volume_facts(volume)
+    health = health_of(containers)
     return {
         "containers": containers,
-        "summary": [
-            {key: container[key] for key in ("name", "state", "health", "image")}
-            for container in containers.values()
-        ],
+        "summary": summary(containers, by_name),
         "volume": found,
         "foreign": foreign(Path(checkout), containers, volume, found, project) if checkout else [],
         "orphans": sorted(orphans),
-        "health": health_of(containers.get(app, {})),
+        "health": health,
+        "maintenance": is_in_maintenance(containers.get("edge", {}), health),
         "now": time.time(),
     }

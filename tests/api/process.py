@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
+
+from tests.hosts.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,18 +20,12 @@ if TYPE_CHECKING:
 LOG = "process.log"
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 @contextmanager
-def process(settings: dict[str, str], folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A real process of the application on a free port, and its address; what it says is in `folder`."""
-    port = free_port()
+def process(
+    settings: dict[str, str], folder: Path, port: int | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A real process of the application, on a free port unless one is given; what it says is in `folder`."""
+    port = port or free_port()
     log = (folder / LOG).open("wb")
     running = subprocess.Popen(
         [sys.executable, "-m", "app", "serve"],
@@ -38,6 +33,7 @@ def process(settings: dict[str, str], folder: Path) -> Iterator[tuple[subprocess
             "PATH": os.environ["PATH"],
             "SERVER_PORT": str(port),
             "ENABLE_PROMETHEUS": "false",
+            "PROMETHEUS_PORT": str(free_port()),
             **settings,
         },
         stdout=log,

@@ -16,9 +16,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import asyncpg
+import pytest
 
 from app.settings import Settings
 from tests.api.operator import ask
+from tests.api.process import answering
+from tests.hosts.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -183,16 +186,12 @@ def _environment(database_url: str, folder: Path, **changes: str) -> dict[str, s
     return {**clean, "DATABASE_URL": database_url, "CONFIG_DIR": str(folder), **changes}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-async def test_the_process_serves_logs_json_and_stops_on_term(database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_metrics", [True, False])
+async def test_the_process_serves_logs_json_and_stops_on_term(
+    database_url: str, tmp_path: Path, *, has_metrics: bool
+) -> None:
     _list(tmp_path)
-    port, metrics_port = _free_port(), _free_port()
+    port, metrics_port = free_port(), free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "app", "serve"),
         env=_environment(
@@ -200,6 +199,7 @@ async def test_the_process_serves_logs_json_and_stops_on_term(database_url: str,
             tmp_path,
             SERVER_PORT=str(port),
             PROMETHEUS_PORT=str(metrics_port),
+            ENABLE_PROMETHEUS=str(has_metrics),
             WEBHOOK_SECRET="hidden",
         ),
         stdout=asyncio.subprocess.PIPE,
@@ -216,9 +216,16 @@ async def test_the_process_serves_logs_json_and_stops_on_term(database_url: str,
                 signal_id = (await answer.json())["signal_id"]
             async with http.get(f"http://127.0.0.1:{port}/nowhere?secret=hidden") as answer:
                 assert answer.status in {401, 404}
-            for path in ("/", "/metrics"):
-                async with http.get(f"http://127.0.0.1:{metrics_port}{path}") as answer:
+            operations = f"http://127.0.0.1:{metrics_port}"
+            await answering(http, operations)  # a moment after the application's own port
+            for path in ("/", "/metrics") if has_metrics else ():
+                async with http.get(f"{operations}{path}") as answer:
                     assert "signals_received_total 1.0" in await answer.text()
+            for path in ("/admin", "/webhook/in") if has_metrics else ("/", "/metrics", "/admin"):
+                async with http.get(f"{operations}{path}") as answer:
+                    assert answer.status == 404
+            async with http.get(f"{operations}/health") as answer:
+                assert (answer.status, (await answer.json())["status"]) == (200, "healthy")
     finally:
         process.send_signal(signal.SIGTERM)
     output, _ = await asyncio.wait_for(process.communicate(), 15)
@@ -271,7 +278,7 @@ def test_check_names_a_target_that_apprise_does_not_know(database_url: str, tmp_
 
 def test_migrate_may_run_again_and_names_a_database_that_is_away(database_url: str, tmp_path: Path) -> None:
     assert _run("migrate", _environment(database_url, tmp_path)).returncode == 0
-    away = _run("migrate", _environment(f"postgresql://postgres@127.0.0.1:{_free_port()}/x", tmp_path))
+    away = _run("migrate", _environment(f"postgresql://postgres@127.0.0.1:{free_port()}/x", tmp_path))
     assert away.returncode == 1
     assert away.stderr.startswith("PostgreSQL cannot be reached")
 

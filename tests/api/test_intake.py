@@ -176,6 +176,27 @@ class TestDuplicates:
             assert (await post(server, BUY))[1]["duplicate"] is False
         assert await database.fetchval("SELECT count(*) FROM signals") == 3
 
+    @pytest.mark.parametrize(
+        "alert", [BUY, {"ticker": "A", "action": "exit"}, {"ticker": "A", "action": "sell", "quantity": 1}]
+    )
+    async def test_what_the_edge_sends_a_second_time_is_no_signal_with_the_window_off(
+        self,
+        start_app: StartApp,
+        tmp_path: Any,
+        database: asyncpg.Connection[asyncpg.Record],
+        alert: dict[str, Any],
+    ) -> None:
+        """Whatever became of the first one, and of its ticker since. Another request of the client is one."""
+        (tmp_path / "webhook_config.json").write_text('{"dedupe_window_seconds": 0}')
+        server = await start_app()
+        _, first = await post(server, alert, X_Edge_Request_Id="r1")
+        await post(server, {"ticker": alert["ticker"], "action": "exit"}, X_Edge_Request_Id="r2")
+        _, again = await post(server, alert, X_Edge_Request_Id="r1")
+        assert (again["signal_id"], again["duplicate"]) == (first["signal_id"], True)
+        assert (await post(server, alert, X_Edge_Request_Id="r3"))[1]["duplicate"] is False
+        assert await database.fetchval("SELECT count(*) FROM signals") == 3
+        assert await database.fetchval("SELECT count(*) FROM swallowed_exits") == 0
+
 
 class TestSecret:
     @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import pytest
 from app.metrics import PREFIX
 from tests.api.conftest import ADMIN_TOKEN
 from tests.api.outage import away
-from tests.api.process import answering, free_port, process
+from tests.api.process import answering, process
+from tests.hosts.ports import free_port
 from tests.hosts.prometheus import JOB, Programs, Prometheus, check_rules, find_programs, lint, scraping
 from tests.unit.monitoring import DASHBOARD, RULES, queries
 

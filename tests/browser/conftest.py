@@ -6,11 +6,9 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,8 @@ from urllib.request import Request, urlopen
 import pytest
 import pytest_asyncio
 from playwright.async_api import async_playwright
+
+from tests.hosts.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -100,9 +100,7 @@ class Application:
 @contextlib.contextmanager
 def serving(database_url: str, folder: Path, **environment: str) -> Iterator[Application]:
     """Run an application whose configuration files and `data/` are in `folder`."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     running = Application(
         {
             "PATH": os.environ["PATH"],
@@ -111,7 +109,7 @@ def serving(database_url: str, folder: Path, **environment: str) -> Iterator[App
             "CONFIG_DIR": str(folder),
             "DATA_DIR": str(folder / "data"),
             "SERVER_PORT": str(port),
-            "ENABLE_PROMETHEUS": "false",
+            "PROMETHEUS_PORT": str(free_port()),
             **environment,
         },
         port,

@@ -24,24 +24,28 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 _found: list[results.Outcome] = []
+_lines: list[results.Line] = []
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Take what came of a row from its report: that reaches the process that writes the table."""
     if report.when == "call":
+        lines = [cast("dict[str, Any]", line) for key, line in report.user_properties if key == "line"]
+        _lines.extend(results.Line(**line) for line in lines)
         rows = [cast("dict[str, Any]", row) for key, row in report.user_properties if key == "row"]
         _found.extend(results.Outcome(**row) for row in rows)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write docs/faults.md, or $FAULTS_TABLE."""
-    if not _found or hasattr(session.config, "workerinput"):
+    if not (_found or _lines) or hasattr(session.config, "workerinput"):
         return
     names = [row.name for row in ROWS]
     described = call(["git", "describe", "--always", "--abbrev=12", "--dirty"], folder=CHECKOUT)
     text = results.document(
         sorted(_found, key=lambda outcome: names.index(outcome.name)),
         commit=described.stdout.strip(),
+        lines=_lines,
         machine=f"{platform.system()} {platform.release().partition('-')[0]}, {os.cpu_count()} cores",
     )
     Path(os.environ.get("FAULTS_TABLE", CHECKOUT / "docs" / "faults.md")).write_text(text, "utf-8")

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.faults.results import Outcome
-from tests.faults.table import UNTOUCHED, Row
+from tests.faults.table import AFTER, SWAP, UNTOUCHED, Row
+from tests.hosts.stack import STANDIN
 
 if TYPE_CHECKING:
     from tests.faults.bench import Bench, Ended, Remains, Seen
@@ -85,8 +86,10 @@ def _of_what_is_left(row: Row, left: Remains, after: Remains) -> list[str]:
     found = []
     if left.locked and not killed:
         found.append("the lock is still there")
-    if left.running and not killed:
-        found.append(f"still there: {left.running}")
+    # A stand-in stays where it alone serves; a run that is typed again ends it.
+    may_stay = {STANDIN} if row.stage in {SWAP, AFTER} else set()
+    if (running := set(filter(None, left.running.split(", "))) - may_stay) and not killed:
+        found.append(f"still there: {', '.join(sorted(running))}")
     if after.locked:
         found.append("the lock is there to the end")
     if after.running:

@@ -33,13 +33,69 @@ class Outcome:
     problems: Sequence[str]
 
 
-def document(outcomes: Sequence[Outcome], *, commit: str, machine: str) -> str:
+@dataclass(frozen=True)
+class Table:
+    """A smaller table, whose lines have cells of their own."""
+
+    title: str
+    about: str
+    columns: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table of this name: what was done, what was seen, and what was not as it should be."""
+
+    table: str
+    cells: Sequence[str]
+    problems: Sequence[str]
+
+
+TABLES = {
+    "way": Table(
+        "From a version without an edge, and back",
+        "How long nobody answered: in a swap of that version's own, and where the edge comes and goes.",
+        ("version", "its own swap, s", "`--update` to this one, s", "`--rollback`, s"),
+    ),
+    "load": Table(
+        "Under load",
+        "50 alerts a second on new and 50 on kept connections, over HTTP and as many over TLS, until the\n"
+        "flow has ended. Lost are those that were not answered 202 within 3 s. Each 202 is stored once.",
+        ("what", "alerts", "lost", "slowest answer, s"),
+    ),
+    "recovery": Table(
+        "With nobody's help",
+        "What ended, ten times each, and how long port 80 did not answer `/health` with 200 after that.",
+        ("what", "tries", "longest, s"),
+    ),
+}
+
+
+def tables(lines: Sequence[Line]) -> str:
+    """The smaller tables that have lines; empty where none has. Pure."""
+    found = ""
+    for name, table in TABLES.items():
+        mine = [line for line in lines if line.table == name]
+        if mine:
+            rows = [(*line.cells, _verdict(line.problems)) for line in mine]
+            body = [(*table.columns, "verdict"), ["---"] * (len(table.columns) + 1), *rows]
+            found += f"\n## {table.title}\n\n{table.about}\n\n" + "".join(map(_row, body))
+    return found
+
+
+def _verdict(problems: Sequence[str]) -> str:
+    return "as it should be" if not problems else f"**{'; '.join(problems)}**"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
+
+
+def document(outcomes: Sequence[Outcome], *, commit: str, machine: str, lines: Sequence[Line] = ()) -> str:
     """The whole file, ending in a newline."""
-    passed = sum(not outcome.problems for outcome in outcomes)
-    lines = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for outcome in outcomes:
-        verdict = "as it should be" if not outcome.problems else "**" + "; ".join(outcome.problems) + "**"
-        cells = [outcome.name, *outcome.cells, verdict]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
-    head = _HEAD.format(commit=commit, machine=machine, passed=passed, count=len(outcomes))
-    return head + "\n".join(lines) + "\n"
+    passed = sum(not one.problems for one in outcomes) + sum(not line.problems for line in lines)
+    text = _HEAD.format(commit=commit, machine=machine, passed=passed, count=len(outcomes) + len(lines))
+    if outcomes:
+        text += "| | " + " | ".join(COLUMNS) + " |\n" + "|---" * (len(COLUMNS) + 1) + "|\n"
+        text += "".join(_row((one.name, *one.cells, _verdict(one.problems))) for one in outcomes)
+    return text + tables(lines)

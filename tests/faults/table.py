@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 from tests.faults import making
 from tests.faults.bench import Trigger, strike
 from tests.hosts import breaking
-from tests.hosts.stack import APP, DATABASE
+from tests.hosts.stack import APP, DATABASE, EDGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 BEFORE, FETCH, BUILD, MIGRATION = "before anything", "in fetch", "in build", "in migration"
 SWAP, AFTER, DUMP, RESTORE = "between stop and start", "after start", "in dump", "in restore"
-UNTOUCHED = 0.0  # seconds: not one probe failed
-SWAPPED = 20.0  # a swap, perhaps there and back; two seconds each are promised, busy machines get more
+UNTOUCHED = 0.0  # seconds: not one probe failed, also where the app was swapped
 DOWN = float("inf")
 _RESTORE = "--restore-db /root/good.dump --yes"
 
@@ -70,14 +69,14 @@ FAULTS = (
     Row("build-rebuild", BUILD, "--rebuild --yes", "the build fails", (5,), "this build breaks here", making.edited("Dockerfile", _appended("RUN echo this build breaks here && exit 9"))),
     Row("daemon-restarted", BUILD, "--quickupdate", "the daemon is restarted", (0, 5, 6), "", making.news, Trigger("Back up the configuration", making.restart_daemon), gap=DOWN, serves=("before", "target", "nothing")),
     Row("disk-update", BEFORE, "--quickupdate", "no room for the configuration's backup", (3,), "too little room", making.disk_full),
-    Row("run-full", BUILD, "--quickupdate", "no file can be made beside the lock", (5,), "", making.own_file_system, Trigger("End the rehearsal", making.fill_run), gap=SWAPPED, serves=("target",)),
-    Row("clock-back", BUILD, "--quickupdate", "the clock goes back an hour", (0,), "", making.moving_clock, Trigger("Back up the configuration", making.move_clock(seconds=-3600)), gap=SWAPPED, serves=("target",)),
+    Row("run-full", BUILD, "--quickupdate", "no file can be made beside the lock", (5,), "", making.own_file_system, Trigger("Send requests to the stand-in", making.fill_run), serves=("target",)),
+    Row("clock-back", BUILD, "--quickupdate", "the clock goes back an hour", (0,), "", making.moving_clock, Trigger("Back up the configuration", making.move_clock(seconds=-3600)), serves=("target",)),
     Row("migration", MIGRATION, "--quickupdate", "the migration fails", (5,), "no_such_table", making.offering(breaking.broken_migration)),
     Row("migration-waits", MIGRATION, "--update", "the migration waits for a lock", (5,), "lock timeout", making.table_locked),
-    Row("swap", SWAP, "--quickupdate", "the new version cannot start", (5,), "is back and passed its gate", making.offering(breaking.starts_once), gap=SWAPPED),
-    Row("pruned", SWAP, "--quickupdate", "its image is pruned", (5,), "No such image", making.offering(lambda _: {"app/news.txt": "pruned\n"}), Trigger("Start the new version beside", making.prune_image), gap=SWAPPED),
-    Row("gate-default", AFTER, "-e health_wait=15", "it does not get healthy", (6,), "503", making.edited("app/ops/health.py", _unhealthy), gap=DOWN, serves=("nothing",)),
-    Row("gate-no-rollback", AFTER, "--quickupdate --no-rollback -e health_wait=15", "it cannot start", (6,), "--rollback", making.left_failed, gap=DOWN, serves=("nothing",)),
+    Row("swap", SWAP, "--quickupdate", "the new version cannot start", (5,), "is back and passed its gate", making.offering(breaking.starts_once)),
+    Row("pruned", SWAP, "--quickupdate", "its image is pruned", (5,), "No such image", making.offering(lambda _: {"app/news.txt": "pruned\n"}), Trigger("Start the stand-in", making.prune_image)),
+    Row("gate-default", MIGRATION, "", "it does not get healthy", (5,), "did not get healthy", making.edited("app/ops/health.py", _unhealthy)),
+    Row("gate-no-rollback", AFTER, "--quickupdate --no-rollback -e health_wait=15", "it cannot start", (5,), "--rollback", making.left_failed, serves=("target",)),
     Row("clock-on", DUMP, "--db --yes", "the clock goes on by a day", (0,), "", making.moving_clock, Trigger("Stop the app", making.move_clock(seconds=86400)), gap=DOWN, destroys=True),
     Row("disk-backup", BEFORE, "--backup-db", "the disk is full", (3,), "too little room", making.disk_full),
     Row("no-inodes", BEFORE, "--quickupdate", "`/tmp` has few inodes left", (3,), "inodes left", making.no_inodes),
@@ -85,8 +84,8 @@ FAULTS = (
     Row("port-metrics", BEFORE, "--quick", "the page's port is the metrics' own", (3,), "PROMETHEUS_PORT", making.edited(".env", _appended("SERVER_PORT=8008"))),
     Row("renamed", FETCH, "--update", "the branch was renamed at the remote", (3,), "no branch main any more", making.renamed_branch),
     Row("volume-version", BEFORE, "--update", "the volume is PostgreSQL 16's", (3,), "PostgreSQL 16", making.other_postgres),
-    Row("exported-proxy", BEFORE, "--quickupdate", "a proxy that is not there is exported", (0,), "", making.exporting("proxy"), gap=SWAPPED, serves=("target",)),
-    Row("exported-all", BEFORE, "--quickupdate", "forty variables are exported", (0,), "without effect", making.exporting(), gap=SWAPPED, serves=("target",)),
+    Row("exported-proxy", BEFORE, "--quickupdate", "a proxy that is not there is exported", (0,), "", making.exporting("proxy"), serves=("target",)),
+    Row("exported-all", BEFORE, "--quickupdate", "forty variables are exported", (0,), "without effect", making.exporting(), serves=("target",)),
     Row("disk-db", DUMP, "--db --yes", "the disk is full", (3,), "--no-dump", making.disk_full, gap=DOWN),
     Row("cluster", DUMP, "--backup-db", "the database is damaged", (5,), "pg_filenode.map", making.damaged_cluster),
     Row("restore-killed", RESTORE, _RESTORE, "`pg_restore` is killed", (3,), "could not be restored", making.killed_restore, gap=DOWN),
@@ -99,13 +98,15 @@ _INTERRUPTIONS = (
     ("update-kill-build", BUILD, "--quickupdate", signal.SIGKILL, "Back up the configuration", making.news, UNTOUCHED, False),
     ("update-int-migration", MIGRATION, "--quickupdate", signal.SIGINT, "Bring the password in line", making.news_with_a_migration, UNTOUCHED, False),
     ("update-kill-migration", MIGRATION, "--quickupdate", signal.SIGKILL, "Bring the password in line", making.news_with_a_migration, UNTOUCHED, False),
-    ("update-term-rehearsal", MIGRATION, "--quickupdate", signal.SIGTERM, "Start the new version beside", making.news, UNTOUCHED, False),
-    ("update-kill-rehearsal", MIGRATION, "--quickupdate", signal.SIGKILL, "Start the new version beside", making.news, UNTOUCHED, False),
-    ("update-int-swap", SWAP, "--quickupdate", signal.SIGINT, "End the rehearsal", making.news, DOWN, False),
-    ("update-kill-swap", SWAP, "--quickupdate", signal.SIGKILL, "End the rehearsal", making.news, DOWN, False),
-    ("update-kill-after", AFTER, "--quickupdate", signal.SIGKILL, "Replace the app", making.news, DOWN, False),
-    ("update-kill-move", AFTER, "--quickupdate", signal.SIGKILL, "Ask the app for its health", making.news, DOWN, False),
-    ("rollback-kill-swap", SWAP, "--rollback", signal.SIGKILL, "End the rehearsal", making.nothing, DOWN, False),
+    ("update-term-rehearsal", MIGRATION, "--quickupdate", signal.SIGTERM, "Start the stand-in", making.news, UNTOUCHED, False),
+    ("update-kill-rehearsal", MIGRATION, "--quickupdate", signal.SIGKILL, "Start the stand-in", making.news, UNTOUCHED, False),
+    ("update-int-swap", SWAP, "--quickupdate", signal.SIGINT, "Send requests to the stand-in", making.news, UNTOUCHED, False),
+    ("update-kill-swap", SWAP, "--quickupdate", signal.SIGKILL, "Send requests to the stand-in", making.news, UNTOUCHED, False),
+    ("update-kill-after", AFTER, "--quickupdate", signal.SIGKILL, "Replace the app", making.news, UNTOUCHED, False),
+    ("update-kill-move", AFTER, "--quickupdate", signal.SIGKILL, "Ask the app for its health", making.news, UNTOUCHED, False),
+    ("update-kill-returned", AFTER, "--quickupdate", signal.SIGKILL, "Send requests to the app", making.news, UNTOUCHED, False),
+    ("update-kill-edge", AFTER, "--quickupdate", signal.SIGKILL, "Bring the edge in line", making.news, UNTOUCHED, False),
+    ("rollback-kill-swap", SWAP, "--rollback", signal.SIGKILL, "Send requests to the stand-in", making.nothing, UNTOUCHED, False),
     ("db-int-dump", DUMP, "--db --yes", signal.SIGINT, "Stop the app", making.nothing, DOWN, True),
     ("db-kill-dump", DUMP, "--db --yes", signal.SIGKILL, "Stop the app", making.nothing, DOWN, True),
     ("db-kill-destroyed", SWAP, "--db --yes", signal.SIGKILL, "Remove the database's container", making.nothing, DOWN, True),
@@ -125,10 +126,11 @@ def _interruption(
     destroys: bool,  # noqa: FBT001 - a column of the table above
 ) -> Row:
     killed = number is signal.SIGKILL
+    swaps = ("before", "target") if stage in {SWAP, AFTER} else ("before",)
     return Row(
         name, stage, flow, f"{'`kill -9`' if killed else number.name} after “{step}”",
         (137,) if killed else (130,), "" if killed else "nterrupted", made, Trigger(step, strike(number)),
-        gap, ("before", "target", "nothing") if gap == DOWN else ("before",), destroys, interrupted=True,
+        gap, ("before", "target", "nothing") if gap == DOWN else swaps, destroys, interrupted=True,
     )  # fmt: skip
 
 
@@ -136,8 +138,8 @@ def _interruption(
 _CLOSED = (
     ("update-closed-fetch", FETCH, "--quickupdate", "The checkout can be moved", making.news, False),
     ("update-closed-build", BUILD, "--update", "Back up the configuration", making.news, False),
-    ("update-closed-rehearsal", MIGRATION, "--quickupdate", "Start the new version beside", making.news, False),
-    ("update-closed-swap", SWAP, "--quickupdate", "End the rehearsal", making.news, False),
+    ("update-closed-rehearsal", MIGRATION, "--quickupdate", "Start the stand-in", making.news, False),
+    ("update-closed-swap", SWAP, "--quickupdate", "Send requests to the stand-in", making.news, False),
     ("update-closed-gate", AFTER, "--quickupdate", "Replace the app", making.news, False),
     ("update-closed-record", AFTER, "--quickupdate", "Move the checkout", making.news, False),
     ("db-closed-check", BEFORE, "--db --yes", "Ask the new image", making.nothing, True),
@@ -170,7 +172,7 @@ def _closed(
     )  # fmt: skip
 
 
-_NEXT = f"start {APP}.next-*"
+_NEXT = f"start {APP}"
 _READING = f"exec_start: pg_restore*trading_signals_incoming* {DATABASE}"
 _HOLDING = f"exec_start: sh -s {DATABASE}"
 _RENAMING = f"exec_start: psql*ON_ERROR_STOP=1 {DATABASE}"
@@ -178,11 +180,14 @@ _RENAMING = f"exec_start: psql*ON_ERROR_STOP=1 {DATABASE}"
 # After the boot the old version or the new one serves, but where the database had been destroyed.
 _POWER_CUTS = (
     ("update-cut-build", BUILD, "--update", f"create {APP}-{APP}-run-*", making.news, False),
-    ("update-cut-rehearsal", MIGRATION, "--quickupdate", f"start {APP}-rehearsal-*", making.news, False),
+    ("update-cut-rehearsal", MIGRATION, "--quickupdate", f"start {APP}-standin", making.news, False),
+    ("update-cut-covered", SWAP, "--quickupdate", f"exec_start: edge traffic standin {EDGE}", making.news, False),
     ("update-cut-stopped", SWAP, "--quickupdate", f"die {APP}", making.news, False),
     ("update-cut-started", SWAP, "--quickupdate", _NEXT, making.news, False),
     ("update-cut-removed", AFTER, "--quickupdate", f"destroy {APP}", making.news, False),
     ("update-cut-renamed", AFTER, "--quickupdate", f"rename {APP}", making.news, False),
+    ("update-cut-returned", AFTER, "--quickupdate", f"exec_start: edge traffic app {EDGE}", making.news, False),
+    ("update-cut-ended", AFTER, "--quickupdate", f"die {APP}-standin", making.news, False),
     ("db-cut-stopping", BEFORE, "--db --yes", f"kill {APP}", making.nothing, True),
     ("db-cut-stopped", DUMP, "--db --yes", f"die {APP}", making.nothing, True),
     ("db-cut-destroyed", SWAP, "--db --yes", f"destroy {DATABASE}", making.nothing, True),

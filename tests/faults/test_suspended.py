@@ -35,8 +35,8 @@ HEARTBEAT_SECONDS = 10  # within this time a heartbeat ends that had reached the
 # What the first run has shown when it falls asleep, and whether the old app has ended by then, too.
 PHASES = {
     "in the build": ("config_backup: Back up the configuration", False),
-    "before the swap": ("health: Ask it for its health", False),
-    "between stop and start": ("health: End the rehearsal", True),
+    "before the swap": ("compose: Start the stand-in", False),
+    "between stop and start": ("compose: Send requests to the stand-in", True),
     "before the record": ("health: Ask the app for its health", False),
 }
 ENDINGS = "timeout 600 docker events --filter event=die --format '{{.Actor.Attributes.name}}'"
@@ -105,4 +105,4 @@ def test_who_wakes_up_too_late_changes_nothing_more(fleet: Fleet, phase: str) ->
     assert found["current"] == commit[:12]
     assert not [one for one in found["versions"] if one["state"] == "bad"]
     names = stack.host.run("docker ps --all --format '{{.Names}}'").require().stdout.split()
-    assert sorted(names) == ["trading-db", APP]
+    assert sorted(names) == ["trading-db", "trading-edge", APP]

@@ -67,7 +67,7 @@ def test_the_first_deployment_brings_the_controllers_commit_to_all(fleet: Fleet,
     assert code == 0, output
     assert fleet.versions() == dict.fromkeys(NAMES, here[:12])
     assert outcomes(output) == dict.fromkeys(NAMES, "done")
-    assert "warning: no TLS_CERT_FILE" in output
+    assert "warning: no TLS_DOMAIN and no TLS_CERT_FILE" in output
     for stack in fleet.stacks.values():
         assert f"http://{stack.host.address}/admin" in output
         assert stack.settings()["WEBHOOK_SECRET"]

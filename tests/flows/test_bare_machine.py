@@ -12,7 +12,7 @@ def test_one_command_brings_up_the_whole_stack(first_deployment: FirstDeployment
     """Docker, both base images, the stack's own: from nothing but Debian."""
     assert first_deployment.result.code == 0, first_deployment.result.output
     assert first_deployment.health["status"] == "healthy"
-    assert first_deployment.containers == {"trading-db", "trading-signal-processor"}
+    assert first_deployment.containers == {"trading-db", "trading-edge", "trading-signal-processor"}
     assert {"signals", "signal_events", "attempts", "positions"} <= first_deployment.tables
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.hosts.checkout import SOURCE
 from tests.hosts.probe import Probe
-from tests.hosts.stack import APP, DATABASE
+from tests.hosts.stack import APP, DATABASE, EDGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -317,7 +317,7 @@ def test_a_diagnosis_shows_everything_and_changes_nothing(stack: Stack) -> None:
 
 def test_a_diagnosis_of_what_does_not_run(stack: Stack) -> None:
     """That is when it is needed: every part that can be looked at is shown."""
-    stack.host.run(f"docker stop {APP} {DATABASE}").require()
+    stack.host.run(f"docker stop {APP} {EDGE} {DATABASE}").require()
     try:
         result = stack.run_py("--diagnose")
     finally:

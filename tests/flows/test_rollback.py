@@ -16,7 +16,6 @@ from tests.hosts.upstream import Upstream
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
-SWAP_SECONDS = 15
 ELSEWHERE = "another-project:1"
 DATABASE_IMAGE = "trading-signal-processor/base-postgres:current"
 KEPT = 3
@@ -108,7 +107,7 @@ def test_back_to_the_previous_version(stack: Stack, versions: list[str]) -> None
     assert versions[2][:12] in result.output
     assert stack.head() == versions[2]
     assert (stack.containers()[DATABASE], _settings(stack)) == before
-    assert 0 < probe.longest_gap < SWAP_SECONDS
+    assert (probe.answered > 0, probe.failed) == (True, 0)
     containers = stack.containers()
     stack.run_py("--quick").require()
     assert stack.containers() == containers

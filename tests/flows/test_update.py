@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.hosts.load import Traffic
 from tests.hosts.probe import Probe
 from tests.hosts.stack import APP, DATABASE, Stack
 from tests.hosts.upstream import Upstream
@@ -21,7 +22,7 @@ CONFIGURATION = (
     "config/webhook_config.json",
     "config/system_config.json",
 )
-SWAP_SECONDS = 15
+ALERTS_A_SECOND = 20
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +62,38 @@ def kept(stack: Stack) -> Iterator[None]:
     assert (stack.containers()[DATABASE], stack.kept_rows(), _configuration(stack)) == before
 
 
-@pytest.mark.usefixtures("kept")
-@pytest.mark.parametrize("flag", ["--quickupdate", "--update"])
-def test_an_update_brings_the_new_commit(stack: Stack, upstream: Upstream, flag: str) -> None:
-    """The new version answers, the checkout follows, and only the swap is a gap."""
-    commit = upstream.push({"app/news.txt": f"{uuid.uuid4()}\n"})
-    with Probe(stack.health_url) as probe:
-        result = stack.run_py(flag).require()
-
+def _require_version(stack: Stack, commit: str) -> None:
+    """It answers, the checkout and the record are at it, and no other container of the app is left."""
     assert stack.health()["version"] == commit[:12]
-    assert commit[:12] in result.output
     assert stack.head() == commit
     assert _record(stack)["current"] == commit[:12]
-    assert 0 < probe.longest_gap < SWAP_SECONDS
     assert stack.host.run(f"docker ps --all --format '{{{{.Names}}}}' | grep -c {APP}").stdout == "1\n"
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_quick_update_brings_the_new_commit(stack: Stack, upstream: Upstream) -> None:
+    commit = upstream.push({"app/news.txt": f"{uuid.uuid4()}\n"})
+    with Probe(stack.health_url) as probe:
+        result = stack.run_py("--quickupdate").require()
+
+    assert commit[:12] in result.output
+    _require_version(stack, commit)
+    assert (probe.answered > 0, probe.failed) == (True, 0)
+
+
+def test_an_update_costs_no_alert(stack: Stack, upstream: Upstream) -> None:
+    """No alert is refused, none waits for more than 3 s, and each that was accepted is stored once."""
+    before, configuration = stack.containers(), _configuration(stack)
+    commit = upstream.push({"app/news.txt": f"{uuid.uuid4()}\n"})
+    traffic = Traffic(stack.webhook_url, secret=stack.secret, tickers=("NOTLISTED",), rate=ALERTS_A_SECOND)
+    with traffic:
+        stack.run_py("--update").require()
+
+    _require_version(stack, commit)
+    assert (stack.containers()[DATABASE], _configuration(stack)) == (before[DATABASE], configuration)
+    assert traffic.lost == []
+    stored = [id_ for (id_,) in stack.sql("SELECT id FROM signals WHERE ticker = 'NOTLISTED' ORDER BY id")]
+    assert (stored, len(stored) > ALERTS_A_SECOND) == (traffic.accepted, True)
 
 
 @pytest.mark.usefixtures("kept")

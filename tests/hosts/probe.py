@@ -31,18 +31,6 @@ class Probe:
         """The longest time without an answer, in seconds; 0 without any."""
         return max((end - start for start, end in self.gaps), default=0.0)
 
-    def wait_for_gap(self, within: float) -> None:
-        """Wait until the service was away and answers again.
-
-        Raises:
-            TimeoutError: that did not come in `within` seconds.
-        """
-        end = time.monotonic() + within
-        while not self.gaps:
-            if time.monotonic() > end:
-                raise TimeoutError(f"{self.url} was not away and back within {within:g} s")
-            time.sleep(INTERVAL)
-
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._run, name="probe")
         self._thread.start()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 APP = "trading-signal-processor"
 DATABASE = "trading-db"
+EDGE = "trading-edge"
+STANDIN = "trading-signal-processor-standin"
 FINAL = ("forwarded", "rejected", "failed", "expired")
 
 _SECRETS = ("POSTGRES_PASSWORD", "ADMIN_TOKEN", "WEBHOOK_SECRET", "WEBHOOK_SIGNING_SECRET")

@@ -1,9 +1,9 @@
 #!/bin/bash
 # What somebody who knows the stack looks at first, as text; reads and nothing else. Every command may
 # fail: a broken machine is when this is needed.
-# usage: diagnose.sh PROJECT APP DATABASE VOLUME FOLDER LOG_LINES PORT…
-project=$1 app=$2 database=$3 volume=$4 folder=$5 lines=$6
-shift 6
+# usage: diagnose.sh PROJECT APP DATABASE EDGE STANDIN ACME VOLUME FOLDER LOG_LINES PORT…
+project=$1 app=$2 database=$3 edge=$4 standin=$5 acme=$6 volume=$7 folder=$8 lines=$9
+shift 9
 exec 2>&1
 
 section() { printf '\n== %s\n' "$*"; }
@@ -11,12 +11,19 @@ section() { printf '\n== %s\n' "$*"; }
 section containers
 docker ps --all --filter "label=com.docker.compose.project=$project" \
     --format 'table {{.Names}}\t{{.Status}}\t{{.Image}}\t{{.Ports}}'
-for container in "$app" "$database"; do
+for container in "$app" "$standin" "$edge" "$acme" "$database"; do
     docker container inspect --format '{{.Name}}: exit code {{.State.ExitCode}}, {{.RestartCount}} restarts, out of memory: {{.State.OOMKilled}}{{with .State.Error}}, {{.}}{{end}}' \
         "$container" | sed 's|^/||'
 done
 
-for container in "$app" "$database"; do
+section traffic
+docker exec "$edge" edge show
+
+section certificate
+docker exec "$acme" cat /var/lib/certificate/state.json
+
+for container in "$app" "$standin" "$edge" "$acme" "$database"; do
+    docker container inspect "$container" >/dev/null 2>&1 || continue
     section "log of $container, last $lines lines"
     docker logs --tail "$lines" "$container"
 done

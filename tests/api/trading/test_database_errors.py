@@ -18,9 +18,10 @@ import pytest
 from tests.api import raising, shown
 from tests.api.conftest import ADMIN_TOKEN
 from tests.api.operator import BEARER
-from tests.api.process import LOG, answering, free_port, process
+from tests.api.process import LOG, answering, process
 from tests.api.trading.desk import FINAL
 from tests.api.trading.receiver import WAIT_SECONDS, always
+from tests.hosts.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from app.ops import checks, health
 from app.runtime import denials
 from tests.api import raising, stepping
 from tests.api.operator import BEARER, ask
+from tests.api.test_certificate import write as report
 from tests.api.trading.finviz import Site, showing
 from tests.api.trading.notified import SECRET, announce_warnings_soon, lines, until, url_of
 from tests.api.trading.receiver import Received, always, listening, take
@@ -391,6 +393,24 @@ async def a_database_that_is_not_backed_up(stage: Stage) -> None:
     await stage.run(backup.RECORD)
 
 
+async def a_certificate_near_its_end(stage: Stage) -> None:
+    file = Path(stage.desk.folder) / "state.json"
+    day, now = 86_400, int(time.time())
+    report(file, not_after=None, problem="urn: refused")
+    await stage.open(tls_domain="alerts.example.com", certificate_file=file)
+    for code, not_after in (
+        ("certificate_missing", None),
+        ("certificate_ending", now + 3 * day),
+        ("certificate_ended", now - day),
+        ("certificate_failing", now + 20 * day),
+    ):
+        report(file, not_after=not_after, problem="urn: refused", failing_since=now - 7200)
+        await stage.until_shown(Key(code))
+        await stage.until_announced(Key(code))
+        assert "urn: refused" in (await stage.find())[Key(code)]["text"]
+    report(file)
+
+
 async def a_source_that_sends_nothing(stage: Stage) -> None:
     indicator = {"name": "indicator", "secret": SOURCE_SECRET, "expect_within_minutes": 30}
     stage.desk.configure("webhook", sources=[indicator])
@@ -467,6 +487,10 @@ SCENES = (
         },
     ),
     Scene(a_database_that_is_not_backed_up, {"backup_missing", "backup_old"}),
+    Scene(
+        a_certificate_near_its_end,
+        {"certificate_missing", "certificate_ending", "certificate_ended", "certificate_failing"},
+    ),
     Scene(a_source_that_sends_nothing, {"source_silent"}),
     Scene(a_clock_that_steps, {"clock_stepped", "clock_differs"}),
     Scene(a_sell_all_that_was_missed, {"flatten_missed", "buys_paused"}),

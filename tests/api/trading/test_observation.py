@@ -10,8 +10,9 @@ from uuid import UUID
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.api.process import LOG, answering, free_port, process
+from tests.api.process import LOG, answering, process
 from tests.api.trading.receiver import in_turn
+from tests.hosts.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

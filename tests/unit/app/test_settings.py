@@ -1,9 +1,12 @@
 """A wrong value stops the start, with one line that names variable, value and what is allowed."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from app.errors import ConfigurationError
-from app.settings import Settings
+from app.settings import Settings, check_tls_files
 
 URL = "postgresql+asyncpg://postgres:hidden@postgres:5432/trading_signals"
 
@@ -56,6 +59,36 @@ def test_an_empty_variable_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
         ("NOTIFY_URLS", "hidden", "NOTIFY_URLS=(not shown) is not valid: it must be up to 10 URLs"),
         ("NOTIFY_URLS", "json://hidden hidden", "NOTIFY_URLS=(not shown) is not valid: it must be up to"),
         ("NOTIFY_URLS", "json://hidden " * 11, "NOTIFY_URLS=(not shown) is not valid: it must be up to"),
+        *(
+            ("TLS_DOMAIN", value, f"TLS_DOMAIN={value!r} is not valid: it must be a host name such as")
+            for value in (
+                *("https://a.example", "a.example:443", "localhost", "10.0.0.1", "a_b.example", "-a.example"),
+                *(
+                    "a.example.",
+                    "*.a.example",
+                    "a..example",
+                    "bücher.example",
+                    "a.example b.example",
+                    "a\n.example",
+                ),
+                f"{'a' * 64}.example",
+                "a." * 130 + "example",
+            )
+        ),
+        *(
+            ("TLS_EMAIL", value, f"TLS_EMAIL={value!r} is not valid: it must be an e-mail address")
+            for value in ("me", "me@", "@a.example", "me you@a.example", "me@a.example\n", "me@a b")
+        ),
+        *(
+            ("TLS_ACME_URL", value, f"TLS_ACME_URL={value!r} is not valid: it must be the https:// URL")
+            for value in (
+                "http://acme.example/directory",
+                "acme.example",
+                "https://",
+                "https://[",
+                "https://a/\x1b",
+            )
+        ),
         ("HEARTBEAT_URL", "ftp://hidden", "HEARTBEAT_URL=(not shown) is not valid: it must be an http://"),
     ],
 )
@@ -97,3 +130,54 @@ def test_no_part_of_a_wrong_destination_is_shown(monkeypatch: pytest.MonkeyPatch
         "DEST_WEBHOOK_URL=(not shown) is not valid: it must be an http:// or https:// URL with a host, "
         "or nothing for paper"
     )
+
+
+def test_a_domain_counts_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLS_DOMAIN", "Alerts.xn--bcher-kva.Example")
+    settings = Settings.from_environment()
+    assert (settings.tls_domain, settings.has_tls) == ("alerts.xn--bcher-kva.example", True)
+
+
+def test_without_domain_and_files_there_is_no_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLS_EMAIL", "me@example.com")
+    assert not Settings.from_environment().has_tls
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    files = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ),
+            *("-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-out", files[0], "-keyout", files[1]),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return files
+
+
+def test_certificate_files_are_checked_and_do_not_stop_a_start(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The edge keeps the last good pair; without the application alerts would be lost."""
+    monkeypatch.setenv("TLS_CERT_FILE", str(certificate[0]))
+    with pytest.raises(ConfigurationError, match="TLS_KEY_FILE is not set"):
+        check_tls_files(Settings.from_environment())
+    monkeypatch.setenv("TLS_KEY_FILE", str(tmp_path / "nothing.pem"))
+    with pytest.raises(ConfigurationError, match="No such file"):
+        check_tls_files(Settings.from_environment())
+    monkeypatch.setenv("TLS_KEY_FILE", str(certificate[1]))
+    check_tls_files(Settings.from_environment())
+    assert Settings.from_environment().has_tls

@@ -110,5 +110,5 @@ def test_process_1_of_the_container_is_an_init() -> None:
     read = DataLoader().load_from_file
     name = "trading-signal-processor"
     assert read(f"{CHECKOUT}/docker-compose.yml")["services"][name]["init"] is True
-    for profile in ("maximum", "hardened", "tls"):
+    for profile in ("maximum", "hardened"):
         assert "init" not in read(f"{CHECKOUT}/docker-compose.{profile}.yml")["services"][name]

@@ -30,8 +30,15 @@ def parse(line: str) -> Request:
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
 def test_every_row_of_the_table_is_reached_by_its_flag(action: Action) -> None:
-    request = parse(" ".join([*action.flags[:1], *action.takes.split()]))
-    assert (request.action, request.argument) == (action, action.takes)
+    argument = action.words[0] if action.words else action.takes
+    request = parse(" ".join([*action.flags[:1], *argument.split()]))
+    assert (request.action, request.argument) == (action, argument)
+
+
+@pytest.mark.parametrize("word", ["of", "ON", "on|off", "true"])
+def test_another_word_than_those_allowed_is_refused(word: str) -> None:
+    with pytest.raises(cli.UsageError, match=f"--maintenance must be on or off.*{re.escape(word)}"):
+        cli.parse(["--maintenance", word])
 
 
 @pytest.mark.parametrize(
@@ -195,6 +202,7 @@ def test_every_playbook_of_the_table_exists() -> None:
         ["-i", "", "--limit", "a"],
         ["--rollback", ""],
         ["--restore-db", " "],
+        ["--maintenance", ""],
     ],
 )
 def test_a_variable_of_the_shell_that_is_unset_is_refused(arguments: list[str]) -> None:

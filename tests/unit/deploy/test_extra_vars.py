@@ -49,6 +49,8 @@ def test_options_become_knobs() -> None:
         "project_adopt": True,
     }
     assert extra_vars.knobs(Request(BY_NAME["db"], no_dump=True), BY_NAME["db"])["database_no_dump"] is True
+    off = Request(BY_NAME["maintenance"], argument="off")
+    assert extra_vars.knobs(off, off.action)["compose_maintenance"] == "off"
     assert extra_vars.knobs(Request(BY_NAME["logs"]), BY_NAME["logs"])["status_log_lines"] == 100
 
 

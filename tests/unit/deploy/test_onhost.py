@@ -371,35 +371,72 @@ def test_images_that_a_dead_run_was_shipping_go_with_it(
     assert [path.name for path in (tmp_path / ".run").iterdir()] == [f"images-{'b' * 12}.tar.gz"]
 
 
+START_BOTH = [
+    *("rm --force new", "start edge", "update --restart=unless-stopped edge"),
+    *("start app", "update --restart=unless-stopped app"),
+]
+
+
 @pytest.mark.parametrize(
-    ("new", "old", "done"),
+    ("new", "old", "edge", "done"),
     [
-        (None, True, []),  # no swap was under way
-        (False, True, ["rm --force new", "start app", "update --restart=unless-stopped app"]),
-        (False, False, ["rm --force new", "start app", "update --restart=unless-stopped app"]),
-        (True, False, ["rm --force app", "rename new app", "start app"]),
-        (True, None, ["rm --force app", "rename new app", "start app"]),
-        (False, None, ["rm --force app", "rename new app", "start app"]),
+        (None, True, None, []),  # no swap was under way
+        (False, True, None, ["rm --force new", "start app", "update --restart=unless-stopped app"]),
+        (False, False, None, ["rm --force new", "start app", "update --restart=unless-stopped app"]),
+        (True, False, None, ["rm --force app", "rename new app", "start app"]),
+        (True, None, None, ["rm --force app", "rename new app", "start app"]),
+        (False, None, None, ["rm --force app", "rename new app", "start app"]),
+        # a version without an edge takes the port over from the edge
+        (False, True, True, START_BOTH),
+        (False, True, False, START_BOTH),
+        (True, True, True, START_BOTH),
+        (True, True, False, ["rm --force edge app", "rename new app"]),
     ],
-    ids=["none", "old serves", "both stopped", "new serves", "old one gone", "old one gone, new one stopped"],
+    ids=[
+        *(
+            "none",
+            "old serves",
+            "both stopped",
+            "new serves",
+            "old one gone",
+            "old one gone, new one stopped",
+        ),
+        *("edge serves", "edge stopped", "both run", "edge stopped and new serves"),
+    ],
 )
 def test_a_swap_that_was_cut_off_leaves_one_container(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, new: bool | None, old: bool | None, done: list[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    new: bool | None,
+    old: bool | None,
+    edge: bool | None,
+    done: list[str],
 ) -> None:
-    running = {f"{journal.CONTAINER}.next-{'a' * 12}": new, journal.CONTAINER: old}
-    short = {f"{journal.CONTAINER}.next-{'a' * 12}": "new", journal.CONTAINER: "app"}
+    names = {
+        f"{journal.CONTAINER}.next-{'a' * 12}": "new",
+        journal.CONTAINER: "app",
+        "trading-edge": "edge",
+        f"trading-edge.next-{'a' * 12}": "next edge",
+    }
+    running = {"new": new, "app": old, "edge": edge, "next edge": None}
     asked: list[str] = []
 
     def docker(argv: list[str]) -> list[str]:
-        if argv[1] == "ps":
-            return []
-        if argv[2] == "inspect":
-            state = running[argv[-1]]
-            return [] if state is None else [str(state).lower()]
-        asked.append(" ".join(short.get(word, word) for word in argv[1:]))
+        if argv[1] != "ps":
+            asked.append(" ".join(names.get(word, word) for word in argv[1:]))
         return []
 
+    def inspect(name: str) -> dict[str, Any]:
+        state = running.get(names.get(name, ""))
+        bindings = {"80/tcp": [{"HostPort": "80"}]}
+        found = {"State": {"Status": "running", "Running": state}, "HostConfig": {"PortBindings": bindings}}
+        return {} if state is None else found
+
     monkeypatch.setattr(runs, "_docker", docker)
+    monkeypatch.setattr("deploy.onhost.edge.inspect", inspect)
+    monkeypatch.setattr("deploy.onhost.edge.remove_remains", lambda: None)
+    monkeypatch.setattr("deploy.onhost.edge.settle", lambda *_: [])
     ended = runs.sweep(tmp_path, "a" * 12)
     assert (asked, bool(ended)) == (done, bool(done))
 

@@ -19,8 +19,15 @@ OLD, NEW = "a" * 12, "b" * 12
 RUNS = {
     "trading-signal-processor": {"name": "trading-signal-processor", "state": "running", "version": OLD},
     "postgres": {"name": "trading-db", "state": "running", "version": ""},
+    "edge": {"name": "trading-edge", "state": "running", "version": ""},
 }
-BASES = ["python registry python:3.13-slim", "postgres registry postgres:15-alpine"]
+ACME = {"acme": {"name": "trading-acme", "state": "running", "version": ""}}
+BASES = [
+    "python registry python:3.13-slim",
+    "postgres registry postgres:15-alpine",
+    "edge distribution trading-signal-processor/base-edge:trixie-0123456789ab",
+]
+WITHOUT_EDGE = {service: container for service, container in RUNS.items() if service != "edge"}
 SEEN = {
     "image": True,
     "modes": [],
@@ -95,10 +102,20 @@ UNKNOWN: dict[str, Any] = {
             FRESH,
             (
                 "Files and folders, Image, Modes and owners, Volume, Database container, Schema, "
-                "App container, Record"
+                "App container, Edge, Record"
             ),
             "",
         ),
+        ("quick", {"changed": {"edge": "definition"}}, "Edge", "Image, App container, Record"),
+        ("quick", {"changed": {"edge": "image"}}, "Edge", "Image, App container, Record"),
+        (
+            "quick",
+            {"has_acme": True, "changed": {"acme": "absent"}},
+            "Certificate",
+            "Image, App container, Record",
+        ),
+        ("quick", {"has_acme": True}, "", "Image, App container, Record"),
+        ("quick", {"containers": RUNS | ACME}, "Certificate", "Image, App container, Record"),
         (
             "quick",
             {"changed": {"trading-signal-processor": "definition"}},
@@ -260,6 +277,26 @@ def test_a_plan_says_what_changes(flow: str, given: dict[str, Any], yes: str, de
         ("quick", "Modes and owners", {"seen": {"modes": list("abcde")}}, "a, b, c and 2 more"),
         ("quick", "Files and folders", {"aside": True}, "moved aside"),
         ("quick", "Database container", {"orphans": ["old-web"]}, "old-web"),
+        ("quick", "Edge", {"changed": {"edge": "image"}}, "its image changed: nobody answers for up to 1 s"),
+        ("quick", "Edge", {"containers": WITHOUT_EDGE}, "takes over the port of the app"),
+        ("quick", "Edge", {"base_images": [*BASES[:2], BASES[2] + " changed"]}, "its image changes"),
+        ("quick", "Certificate", {}, "TLS is off"),
+        ("quick", "Certificate", {"containers": RUNS | ACME}, "TLS is off: the service acme goes"),
+        (
+            "quick",
+            "Certificate",
+            {"has_acme": True, "containers": RUNS | ACME, "changed": {"acme": "definition"}},
+            "the service acme is started: its definition or a setting in .env changed",
+        ),
+        (
+            "quick",
+            "Certificate",
+            {"has_acme": True, "base_images": [*BASES[:2], BASES[2] + " changed"]},
+            "the service acme is started: its image changes",
+        ),
+        ("quick", "Stand-in", {"replace_app": True}, "must get healthy beside the one that serves"),
+        ("quick", "Stand-in", {"changed": {"edge": "image"}, "seen": {}}, "must get healthy"),
+        ("site", "Stand-in", {**NOTHING, "replace_app": True}, "no app runs"),
         ("db", "Copy of the database", {"no_dump": True}, "cannot be brought back"),
         ("rebuild", "Copy of the database", {"containers": {}}, "a cold copy of its volume"),
     ],

@@ -99,6 +99,22 @@ def test_the_next_command_is_for_exactly_the_rest(recorded: list[dict[str, Any]]
     )
 
 
+@pytest.mark.parametrize(
+    ("maintenance", "command"),
+    [
+        (False, "python3 run.py --quick  starts it"),
+        (True, "python3 run.py --maintenance off  ends maintenance"),
+    ],
+)
+def test_status_names_the_command_after_which_clients_are_served(*, maintenance: bool, command: str) -> None:
+    state = RunState(["a"])
+    state.hosts["a"].plays = ["Status"]
+    state.hosts["a"].report = {"serving": False, "maintenance": maintenance}
+    action = BY_NAME["status"]
+    verdict = judge(state, action, ansible_status=0, interrupted=False)
+    assert summary.next_command(Ending(Request(action), state, verdict, seconds=1)) == command
+
+
 def test_with_every_host_left_the_limit_stays_as_typed() -> None:
     request = Request(BY_NAME["site"], limit="web")
     assert summary.command_line(request, ["a", "b"], everything=True) == "python3 run.py --limit web"

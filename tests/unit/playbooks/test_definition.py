@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from typing import Any
 
 import pytest
@@ -16,26 +17,35 @@ URL = "postgresql+asyncpg://postgres:hunter2@postgres:5432/trading_signals"
 
 
 def problems(
-    server: str = "80", metrics: str = "8008", *, address: str = "", name: str = "stack", **environment: str
+    server: str = "80",
+    metrics: str = "8008",
+    *,
+    address: str = "",
+    name: str = "stack",
+    proxies: str = "",
+    **environment: str,
 ) -> list[str]:
     """What is wrong with a definition as compose resolves it."""
     ports: list[dict[str, Any]] = [
-        {"target": 80, "published": server},
-        {"target": 8008, "published": metrics, "host_ip": "127.0.0.1"},
+        {"target": 8080, "published": server},
     ]
     if address:
         ports[0]["host_ip"] = address
     config = {
         "name": name,
         "services": {
-            "app": {"environment": {"DATABASE_URL": URL, **environment}, "ports": ports},
+            "app": {
+                "environment": {"DATABASE_URL": URL, **environment},
+                "ports": [{"target": 8008, "published": metrics, "host_ip": "127.0.0.1"}],
+            },
+            "edge": {"ports": ports, "environment": {"TRUSTED_PROXIES": proxies}},
             "db": {
                 "environment": {"POSTGRES_PASSWORD": "hunter2"},
                 "ports": [{"target": 5432, "published": "5432", "host_ip": "127.0.0.1"}],
             },
         },
     }
-    found = load("definition_facts").settings_of(config, "app", "db", "stack")
+    found = load("definition_facts").settings_of(config, "app", "db", "edge", "stack")
     assert "hunter2" not in json.dumps(found)
     assert all(1 <= port["port"] <= 65535 for port in found["ports"])
     return list(found["problems"])
@@ -45,7 +55,10 @@ def test_what_env_example_says_is_right() -> None:
     assert problems(TLS_PORT="443") == []
     assert problems(TLS_PORT="443", TLS_CERT_FILE="config/tls/cert.pem") == []
     assert problems(TLS_CERT_FILE="config/tls/cert.pem") == []
+    assert problems(TLS_DOMAIN="alerts.example.com") == []
     assert problems("8080", address="127.0.0.1") == []
+    for proxies in ("*", "10.0.0.5 192.168.7.0/24", "127.0.0.1,172.18.0.1", "10.0.0.5/8, ::1 2001:db8::/32"):
+        assert problems(proxies=proxies) == []
 
 
 @pytest.mark.parametrize(
@@ -54,6 +67,7 @@ def test_what_env_example_says_is_right() -> None:
         ({"server": "8008"}, ["SERVER_PORT", "PROMETHEUS_PORT", "8008"]),
         ({"metrics": "80"}, ["SERVER_PORT", "PROMETHEUS_PORT", "80"]),
         ({"server": "5432"}, ["SERVER_PORT", "the port 5432 of db"]),
+        ({"server": "443", "TLS_DOMAIN": "alerts.example.com"}, ["SERVER_PORT", "TLS_PORT", "443"]),
         ({"server": "443", "TLS_CERT_FILE": "c"}, ["SERVER_PORT", "TLS_PORT", "443"]),
         ({"TLS_PORT": "8008", "TLS_CERT_FILE": "c"}, ["TLS_PORT", "PROMETHEUS_PORT"]),
         ({"server": "8080-8081"}, ["SERVER_PORT", "8080-8081", "1 to 65535"]),
@@ -64,6 +78,9 @@ def test_what_env_example_says_is_right() -> None:
         ({"DATABASE_URL": "postgresql://postgres:hun[ter2@postgres/x"}, ["DATABASE_URL"]),
         ({"DATABASE_URL": "postgresql://postgres:hunter2@postgres:54x/x"}, ["DATABASE_URL"]),
         ({"APP_VERSION": "7"}, ["APP_VERSION"]),
+        ({"proxies": "10.0.0.5 proxy.example.com"}, ["TRUSTED_PROXIES", "proxy.example.com"]),
+        ({"proxies": "127.0.0.1,10.0.0.0/33"}, ["TRUSTED_PROXIES", "10.0.0.0/33"]),
+        ({"proxies": "fe80::1%eth0"}, ["TRUSTED_PROXIES", "eth0"]),
         ({"name": "other"}, ["COMPOSE_PROJECT_NAME", "stack"]),
     ],
 )
@@ -71,6 +88,27 @@ def test_a_value_that_cannot_work_is_named(values: dict[str, str], named: list[s
     found = problems(**values)
     assert len(found) == 1
     assert all(word in found[0] for word in named)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("localhost", True), ("name.invalid", False), ("", None), ("a b", None), ("-s", None), ("--help", None)],
+)
+def test_whether_a_name_has_an_ipv4_address(name: str, *, expected: bool | None) -> None:
+    """`invalid` is a domain that never exists; without any name server that is not known."""
+    found = load("definition_facts").has_ipv4(name)
+    assert found is expected or (name == "name.invalid" and found is None)
+
+
+def test_a_name_server_that_does_not_answer_costs_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    definition_facts = load("definition_facts")
+
+    def hang(argv: list[str], *, timeout: float, **_: object) -> None:
+        assert timeout == 3
+        raise subprocess.TimeoutExpired(argv, timeout)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert definition_facts.has_ipv4("alerts.example.com") is None
 
 
 def test_a_tls_port_that_is_not_served_may_be_another_ones() -> None:

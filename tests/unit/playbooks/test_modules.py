@@ -7,11 +7,9 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -96,40 +94,42 @@ def test_what_stands_in_the_way_of_a_file_or_folder_is_said(tmp_path: Path) -> N
     ]
 
 
-def definition(**environment: str) -> dict[str, Any]:
+def definition(*, has_edge: bool = True, **environment: str) -> dict[str, Any]:
     url = "postgresql+asyncpg://postgres:p%40ss@postgres:5432/trading_signals"
-    ports = [
-        {"target": 80, "published": "8080"},
-        {"target": 8008, "published": "8008", "host_ip": "127.0.0.1"},
-    ]
-    return {
-        "name": "stack",
-        "services": {
-            "app": {
-                "environment": {"DATABASE_URL": url, "POSTGRES_PASSWORD": "p@ss", **environment},
-                "ports": ports,
-            },
-            "db": {"environment": {"POSTGRES_PASSWORD": "p@ss"}},
+    public = {"target": 8080 if has_edge else 80, "published": "8081"}
+    operations = {"target": 8008, "published": "8008", "host_ip": "127.0.0.1"}
+    services: dict[str, Any] = {
+        "app": {
+            "environment": {"DATABASE_URL": url, "POSTGRES_PASSWORD": "p@ss", **environment},
+            "ports": [operations] if has_edge else [public, operations],
         },
+        "db": {"environment": {"POSTGRES_PASSWORD": "p@ss"}},
     }
+    if has_edge:
+        services["edge"] = {"ports": [public]}
+    return {"name": "stack", "services": services}
 
 
-def test_settings_are_reduced_to_facts_without_secrets() -> None:
+@pytest.mark.parametrize("has_edge", [True, False])
+def test_settings_are_reduced_to_facts_without_secrets(*, has_edge: bool) -> None:
+    """Also those of a version whose app publishes the port itself."""
     settings = load("definition_facts").settings_of(
-        definition(ADMIN_TOKEN="very-secret"), "app", "db", "stack"
+        definition(ADMIN_TOKEN="very-secret", has_edge=has_edge), "app", "db", "edge", "stack"
     )
     assert settings["url_agrees"]
     assert settings["admin_token"]
     assert not settings["webhook_secret"]
-    assert settings["server_port"] == 8080
+    assert (settings["server_port"], settings["operations_port"]) == (8081, 8008)
+    assert settings["has_edge"] is has_edge
     assert {"address": "127.0.0.1", "port": 8008} in settings["ports"]
+    assert {"address": "0.0.0.0", "port": 8081} in settings["ports"]
     assert "very-secret" not in json.dumps(settings)
     assert "p@ss" not in json.dumps(settings)
 
 
 def test_another_password_in_the_url_does_not_agree() -> None:
     other = definition(DATABASE_URL="postgresql+asyncpg://postgres:x@postgres:5432/trading_signals")
-    assert not load("definition_facts").settings_of(other, "app", "db", "stack")["url_agrees"]
+    assert not load("definition_facts").settings_of(other, "app", "db", "edge", "stack")["url_agrees"]
 
 
 def test_compose_s_line_loses_the_value_it_quotes() -> None:
@@ -199,12 +199,13 @@ def test_the_holder_of_a_port_is_named() -> None:
 class Health(BaseHTTPRequestHandler):
     version = "new"
     asked = 0
+    more: ClassVar[dict[str, Any]] = {}
 
     def do_GET(self) -> None:
         Health.asked += 1
         self.send_response(200 if self.path == "/health" else 404)
         self.end_headers()
-        self.wfile.write(json.dumps({"status": "healthy", "version": self.version}).encode())
+        self.wfile.write(json.dumps({"status": "healthy", "version": self.version, **self.more}).encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -231,21 +232,56 @@ def test_the_gate_says_that_nothing_answers() -> None:
     assert "refused" in load("health_gate").ask(f"http://127.0.0.1:{port}/health", "new")
 
 
-@pytest.mark.parametrize(("path", "said"), [("health", "200 {"), ("away", "404 ")])
-def test_inside_the_gate_waits_for_the_first_answer_and_asks_for_a_row(path: str, said: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    argv = [sys.executable, "-c", load("health_gate").ASK_INSIDE, f"http://127.0.0.1:{port}/{path}"]
-    before = Health.asked
-    with subprocess.Popen([*argv, "3", "0.05", "2"], stdout=subprocess.PIPE, text=True) as asking:
-        time.sleep(0.5)  # refused so far
-        with HTTPServer(("127.0.0.1", port), Health) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            out, _ = asking.communicate(timeout=10)
-            server.shutdown()
-    assert out.startswith(said)
-    assert Health.asked - before == 3 if path == "health" else Health.asked - before > 3
+def container(state: str = "running", **ports: int) -> dict[str, Any]:
+    return {"state": state, "ports": {inside.lstrip("p"): host for inside, host in ports.items()}}
+
+
+@pytest.mark.parametrize(
+    ("containers", "port"),
+    [
+        ({"app": container(p8008=8008), "edge": container(p8080=80, p8443=443)}, 80),
+        ({"app": container(p80=81, p8008=8008)}, 81),  # of a version without an edge
+        ({"app": container(p80=81), "edge": container("created", p8080=80)}, 81),  # the edge is to come
+        ({"app": container("exited", p80=81), "edge": container(p8080=80)}, 80),
+        ({"app": container(p8008=8008), "edge": container("exited", p8080=80)}, None),
+        ({}, None),
+    ],
+)
+def test_clients_ask_the_edge_and_an_app_that_has_none(
+    containers: dict[str, dict[str, Any]], port: int | None
+) -> None:
+    assert load("ansible.module_utils.stack").public_port(containers) == port
+
+
+CERTIFICATE = {"status": "ok", "days_left": 61, "domain": "alerts.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("more", "certificate"),
+    [
+        ({"checks": {"certificate": CERTIFICATE}}, CERTIFICATE),
+        ({}, {}),  # of a version before
+        ({"checks": {}}, {}),
+        ({"checks": None}, {}),
+    ],
+)
+def test_what_is_known_of_the_certificate(
+    health_url: str, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], certificate: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(Health, "more", more)
+    port = int(health_url.split(":")[2].partition("/")[0])
+    found = load("ansible.module_utils.stack").health_of({"edge": container(p8080=port)})
+    assert found == {"status": "healthy", "version": "new", "code": 200, "certificate": certificate}
+
+
+def test_a_health_answer_of_another_kind_says_nothing(
+    health_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Health, "more", {"checks": [1]})
+    port = int(health_url.split(":")[2].partition("/")[0])
+    stack = load("ansible.module_utils.stack")
+    assert stack.health_of({"edge": container(p8080=port)}) == {**stack.UNKNOWN_HEALTH, "code": 200}
+    assert stack.health_of({}) == {**stack.UNKNOWN_HEALTH, "status": "absent"}
 
 
 def test_migrations_are_those_of_the_tree_that_is_deployed_and_may_be_unknown(checkout: Path) -> None:

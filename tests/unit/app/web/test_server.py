@@ -1,11 +1,10 @@
-"""The HTTP server, and the one beside it that speaks TLS: real sockets, a real certificate."""
+"""The HTTP servers: real sockets."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -16,13 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import ConfigurationError
+from app.ops import operations_port
 from app.settings import Settings
 from app.web.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
 
@@ -36,63 +34,42 @@ async def hello(scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": scope["scheme"].encode()})
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    files = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-            ),
-            *("-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-out", files[0], "-keyout", files[1]),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return files
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
+async def operations(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer as another app does."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"operations"})
+
+
 @pytest.fixture
-def settings(certificate: tuple[Path, Path]) -> Iterator[Settings]:
-    """A running server's settings; it ends in order, TLS included."""
-    found = Settings(
-        database_url=DATABASE,
-        server_port=free_port(),
-        tls_port=free_port(),
-        tls_cert_file=certificate[0],
-        tls_key_file=certificate[1],
-    )
+def ports() -> Iterator[tuple[int, int]]:
+    """The app's port and the operations port of a running server; both are free when it has ended."""
+    found = Settings(database_url=DATABASE, server_port=free_port())
     server = Server(hello, found)
+    bound = operations_port.bind(free_port())
+    port = int(bound.getsockname()[1])
+    server.serve_operations(operations, bound)
     thread = threading.Thread(target=server.run)
     thread.start()
-    yield found
+    yield found.server_port, port
     server.should_exit = True
     thread.join(timeout=20)
     assert not thread.is_alive()
     with pytest.raises(urllib.error.URLError, match="refused"):
-        urllib.request.urlopen(f"https://127.0.0.1:{found.tls_port}/", timeout=5)
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
 
 
-def ask(url: str, context: ssl.SSLContext | None = None) -> bytes:
+def ask(url: str) -> bytes:
     """The answer, as soon as the server listens."""
     for _ in range(100):
         try:
-            with urllib.request.urlopen(url, timeout=5, context=context) as answer:  # noqa: S310 - ours
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - ours
                 return bytes(answer.read())
         except urllib.error.URLError as error:
             if not isinstance(error.reason, ConnectionRefusedError):
@@ -101,16 +78,14 @@ def ask(url: str, context: ssl.SSLContext | None = None) -> bytes:
     raise TimeoutError(url)
 
 
-def test_one_app_answers_on_both_ports(settings: Settings, certificate: tuple[Path, Path]) -> None:
-    trusted = ssl.create_default_context(cafile=str(certificate[0]))
-    assert ask(f"http://127.0.0.1:{settings.server_port}/") == b"http"
-    assert ask(f"https://127.0.0.1:{settings.tls_port}/", trusted) == b"https"
+def test_each_app_answers_on_its_port(ports: tuple[int, int]) -> None:
+    assert [ask(f"http://127.0.0.1:{port}/") for port in ports] == [b"http", b"operations"]
 
 
-def test_an_answer_without_a_body_and_a_second_one_on_the_same_connection(settings: Settings) -> None:
+def test_an_answer_without_a_body_and_a_second_one_on_the_same_connection(ports: tuple[int, int]) -> None:
     """What is held for the next turn of the loop leaves although nothing follows it."""
-    assert ask(f"http://127.0.0.1:{settings.server_port}/") == b"http"  # it listens
-    connection = http.client.HTTPConnection("127.0.0.1", settings.server_port, timeout=5)
+    assert ask(f"http://127.0.0.1:{ports[0]}/") == b"http"  # it listens
+    connection = http.client.HTTPConnection("127.0.0.1", ports[0], timeout=5)
     connection.request("HEAD", "/")
     assert connection.getresponse().read() == b""
     connection.request("GET", "/")
@@ -151,17 +126,3 @@ def test_a_failed_start_is_logged_without_the_exceptions_text() -> None:
     assert failed["event"] == "the application could not start or end in order"
     assert failed["exception"].endswith("ValueError")
     assert "in lifespan" in failed["exception"]
-
-
-def test_a_certificate_that_cannot_be_used_stops_the_start(
-    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", DATABASE)
-    monkeypatch.setenv("TLS_CERT_FILE", str(certificate[0]))
-    with pytest.raises(ConfigurationError, match="TLS_KEY_FILE is not set"):
-        Settings.from_environment()
-    monkeypatch.setenv("TLS_KEY_FILE", str(tmp_path / "nothing.pem"))
-    with pytest.raises(ConfigurationError, match="No such file"):
-        Settings.from_environment()
-    monkeypatch.setenv("TLS_KEY_FILE", str(certificate[1]))
-    assert Settings.from_environment().tls_key_file == certificate[1]
