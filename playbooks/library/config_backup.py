@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.config_files import MANIFEST, OURS, READ, open_inside
+from ansible.module_utils.config_files import MANIFEST, OURS, open_file
 from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.onhost.causes import explain
 
@@ -27,6 +27,7 @@ options:
   commit: {type: str, default: "", description: What the checkout is at, for the manifest.}
   image: {type: str, default: "", description: Id of the image that runs, for the manifest.}
   keep: {type: int, default: 10, description: How many are kept.}
+  spare: {type: list, elements: str, default: [], description: Names of backups that stay in any case.}
 """
 
 RECORD = ".run/versions.json"  # written by version_record
@@ -52,8 +53,7 @@ def keep_copy(root: Path, name: str, target: Path) -> dict[str, Any]:
     so that no update or rollback is refused for it.
     """
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # .env lies where only the operator writes
-    source = open_inside(root, name) if "/" in name else os.open(root / name, READ)
+    source = open_file(root, name)
     if source is None:
         link = (root / name).readlink()
         target.symlink_to(link)
@@ -117,7 +117,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         document.write_text(json.dumps(manifest, indent=2) + "\n")
         document.chmod(0o600)
         # This one stays whatever its name says: the clock may have gone back.
-        pruned = prune(backups, params["keep"], referred(root) | {folder.name})
+        pruned = prune(backups, params["keep"], referred(root) | {folder.name, *params["spare"]})
     except OSError as error:
         raise Failure(
             f"The configuration could not be backed up to {backups}: {explain(error, backups)}. "
@@ -140,6 +140,7 @@ MODULE = Module(
         "commit": {"type": "str", "default": ""},
         "image": {"type": "str", "default": ""},
         "keep": {"type": "int", "default": 10},
+        "spare": {"type": "list", "elements": "str", "default": []},
     },
     fenced=lambda params: str(params["path"]),  # it removes old backups
 )

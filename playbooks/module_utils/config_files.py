@@ -39,16 +39,39 @@ def open_inside(root: Path, name: str) -> int | None:
 
 def open_part_by_part(root: Path, path: Path) -> int:
     """Open a file whose path has no link below its first part: that one is the operator's. Raises OSError."""
-    first, *folders = path.parts[:-1] or (".",)
-    folder = os.open(root / first, os.O_RDONLY | os.O_DIRECTORY)
+    folder = open_folder(root, path.parent)
     try:
-        for part in folders:
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
-            os.close(folder)
-            folder = below
         return os.open(path.name, READ | os.O_NOFOLLOW, dir_fd=folder)
     finally:
         os.close(folder)
+
+
+def open_folder(root: Path, path: Path) -> int:
+    """Open a folder below the checkout in the same way. Raises OSError."""
+    first, *parts = path.parts or (".",)
+    folder = os.open(root / first, os.O_RDONLY | os.O_DIRECTORY)
+    for part in parts:
+        try:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = below
+    return folder
+
+
+def open_file(root: Path, name: str) -> int | None:
+    """Open one of the operator's files; None where it is a link that is not followed. Raises OSError.
+
+    .env is where only the operator writes, so its links are followed wherever they lead.
+    """
+    if "/" in name:
+        return open_inside(root, name)
+    try:
+        return os.open(root / name, READ)
+    except FileNotFoundError:
+        if (root / name).is_symlink():
+            return None
+        raise
 
 
 def where_to(root: Path, name: str) -> str:
@@ -57,6 +80,6 @@ def where_to(root: Path, name: str) -> str:
     whole = Path(os.path.normpath(place.parent / place.readlink()))
     if whole == root or not whole.is_relative_to(root):
         return ""
-    target, folder = whole.relative_to(root), Path(name).parts[0]
+    target, (folder, *below) = whole.relative_to(root), Path(name).parts
     # Up from a folder that is a link itself is elsewhere.
-    return "" if target.parts[0] != folder and (root / folder).is_symlink() else str(target)
+    return "" if below and target.parts[0] != folder and (root / folder).is_symlink() else str(target)
