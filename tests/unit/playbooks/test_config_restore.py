@@ -8,11 +8,15 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
 
-from tests.unit.playbooks.modules import load
+from tests.unit.playbooks.modules import PLAYBOOKS, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ENV, FINVIZ, WEBHOOK, SYSTEM = FILES = (
     ".env",
@@ -122,7 +126,7 @@ def replace_in_private(path: Path) -> None:
     path.chmod(0o400)
 
 
-BAD_EDITS = {
+BAD_EDITS: dict[str, Callable[[Path], object]] = {
     "garbled": garble,
     "emptied": lambda path: path.write_text(""),
     "removed": lambda path: path.unlink(),
@@ -293,7 +297,7 @@ def link_instead(folder: Path) -> None:
     (folder / WEBHOOK).symlink_to("/etc/hostname")
 
 
-DAMAGE = {
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "changed": (lambda folder: (folder / WEBHOOK).write_text("{}"), "sha256"),
     "a file is gone": (lambda folder: (folder / WEBHOOK).unlink(), f"has no {WEBHOOK}"),
     "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
@@ -492,3 +496,37 @@ def test_where_there_is_no_room_nothing_is_replaced(root: Path, monkeypatch: pyt
     refused = call(root, "placed", backup=backup, today=today)
     assert refused["failed"], refused
     assert tree(root) == before
+
+
+def roles_of(tasks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """The roles of a play in their order, those of blocks included; not those of a rescue."""
+    found: list[tuple[Any, ...]] = []
+    for task in tasks:
+        if "block" in task:
+            found += roles_of(task["block"])
+        else:
+            role = task["ansible.builtin.import_role"]
+            found.append((role["name"], role.get("tasks_from"), task.get("when"), task.get("tags")))
+    return found
+
+
+def test_it_deploys_as_quick_does() -> None:
+    """Each play has the roles of `--quick`, in that order, and those about the backup."""
+    quick, restoring = (
+        DataLoader().load_from_file(str(PLAYBOOKS / f"{name}.yml")) for name in ("quick", "restore_config")
+    )
+    for one, other in zip(quick, restoring, strict=True):
+        own = [role for role in roles_of(other["tasks"]) if role[0] == "config_backup"]
+        assert [role for role in roles_of(other["tasks"]) if role not in own] == roles_of(one["tasks"])
+        same = ("name", "hosts", "environment", "tags", "any_errors_fatal", "serial")
+        assert [one.get(key) for key in same] == [other.get(key) for key in same]
+    order = [role[:2] for role in roles_of(restoring[2]["tasks"])]
+    assert order[:3] == [("config_backup", None), ("config_backup", "put_back"), ("permissions", "modes")]
+
+
+def test_paths_of_a_definition_are_those_of_the_checkout() -> None:
+    moved = load("ansible.module_utils.stack").moved
+    found = {"a": ["/c/backups/x/config", "/c/backups/x", "/c/backups/xy", "not /c/backups/x", 1, None, True]}
+    assert moved(found, "/c/backups/x", "/c") == {
+        "a": ["/c/config", "/c", "/c/backups/xy", "not /c/backups/x", 1, None, True]
+    }
