@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ class Action:
     shows_log: bool = False  # may be joined to a deploying flow, after it
     # The argument its flag takes, as --help shows it; [NAME]: it may be left out; a|b: one of these words
     takes: str = ""
+    lists: str = (
+        ""  # the playbook that shows what its argument may be, where that is left out; changes nothing
+    )
     for_one_host: bool = False
     rolls_back: bool = False  # --no-rollback may join
     moves: bool = False  # takes the checkout to another commit, and so plays from a copy of the controller
@@ -36,6 +39,13 @@ class Action:
     # back, restores or backs up, which has to work, as far as it can, where a stack is already.
     needs_clean_path: bool = False
     knobs: Mapping[str, Any] = field(default_factory=dict)  # extra variables of this row
+
+    @property
+    def listing(self) -> Action:
+        """What its flag does without an argument: show what there is."""
+        return replace(
+            self, playbook=self.lists, label=f"List for {self.flags[0]}", changes=False, deploys=False
+        )
 
     @property
     def needs_argument(self) -> bool:
@@ -197,6 +207,18 @@ ACTIONS: tuple[Action, ...] = (
         takes="FILE",
         for_one_host=True,
         destroys=("database trading_signals: kept aside under another name, and no longer used",),
+    ),
+    Action(
+        name="restore_config",
+        flags=("--restore-config",),
+        playbook="restore_config.yml",
+        label="Configuration restore",
+        summary="back up today's configuration, put a backup of it in its place, deploy as --quick does; "
+        "without BACKUP: list them",
+        changes=True,
+        deploys=True,
+        takes="[BACKUP]",
+        lists="config_backups.yml",
     ),
     Action(
         name="maintenance",

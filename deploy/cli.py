@@ -242,6 +242,8 @@ def parse(argv: Sequence[str]) -> Request | str:
     if unknown:
         raise parser.unknown(unknown[0])
     action, then = _choose_flow(options.flows or [])
+    if action.lists and not options.argument:
+        action = action.listing
     _check(options, action, then)
     _check_numbers(options, action)
     return Request(

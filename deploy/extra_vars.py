@@ -51,8 +51,12 @@ def parse(text: str) -> dict[str, Any]:
 _ARGUMENTS = {
     "rollback": "versions_wanted",
     "restore": "database_restore_file",
+    "restore_config": "config_backup_wanted",
     "maintenance": "compose_maintenance",
 }
+
+# The variable for where a path that its flag takes begins.
+_FOLDERS = {"restore": "database_restore_folder", "restore_config": "config_backup_folder"}
 
 
 def knobs(request: Request, action: Action) -> dict[str, Any]:
@@ -70,8 +74,8 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
         found["run_checkout"] = request.checkout
     if request.commit:
         found["source_commit"] = request.commit
-    if action.name == "restore":
-        found["database_restore_folder"] = str(Path.cwd())
+    if action.name in _FOLDERS:
+        found[_FOLDERS[action.name]] = str(Path.cwd())
     if request.keep:
         found["database_keep"] = request.keep
     if request.no_dump:

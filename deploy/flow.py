@@ -30,7 +30,7 @@ from deploy.actions import DIAGNOSIS, UNLOCK, Action
 from deploy.events import RunState
 from deploy.exitcodes import ExitCode, worst
 from deploy.heartbeat import Leases
-from deploy.masking import Mask, printable, read_env, secret_values
+from deploy.masking import Mask, local_secrets, printable, read_env, secret_values
 from deploy.onhost import causes
 from deploy.report import Report
 
@@ -53,7 +53,8 @@ def run(request: Request, root: Path) -> ExitCode:
     os.environ["ANSIBLE_CONFIG"] = str(root / "ansible.cfg")
     os.environ["ANSIBLE_HOST_PATTERN_MISMATCH"] = "ignore"  # an unknown limit is refused in our own words
     request = handover.take(request, root)
-    mask = Mask(secret_values(read_env(Path(request.checkout or root) / ".env")))
+    checkout = Path(request.checkout or root)
+    mask = Mask(local_secrets(checkout, backups=bool(request.action.lists)))
     try:
         mask = Mask(mask.secrets | secret_values(extra_vars.check(request.extra_vars)))
         known = inventory.Inventory(inventory.sources(root, request.inventories))

@@ -11,6 +11,8 @@ from deploy.exitcodes import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_SHOWN = {"Configuration"}  # steps whose reason says what the run was for
+
 _ENDINGS = {
     ExitCode.DONE: "done",
     ExitCode.INTERNAL: "internal error",
@@ -41,6 +43,7 @@ def lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
         found.append("  ".join(cells).rstrip())
         found += [f"    {commit}" for commit in run.get("commits") or []]
+        found += [f"    {step['why']}" for step in run.get("plan") or [] if step["step"] in _SHOWN]
         if run.get("failure"):
             found.append(f"    {run['failure']}")
     return found or ["no run yet"]

@@ -65,6 +65,12 @@ def read_env(path: Path) -> dict[str, str]:
     return found
 
 
+def local_secrets(checkout: Path, *, backups: bool) -> set[str]:
+    """Return the secrets of `.env`, and of its backups where one of these may come back."""
+    files = [checkout / ".env", *(checkout.glob("backups/*/.env") if backups else ())]
+    return set().union(*(secret_values(read_env(file)) for file in files))
+
+
 def _resolved(value: str, known: Mapping[str, str]) -> str:
     """Return the value with `$NAME`, `${NAME}` and `${NAME:-default}` replaced as compose does."""
     return _REFERENCE.sub(lambda match: known.get(match[1] or match[3] or "") or match[2] or "", value)

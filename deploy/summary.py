@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deploy import history, hostkeys
+from deploy import backups, history, hostkeys
 from deploy.actions import DIAGNOSIS, UNLOCK
 from deploy.exitcodes import ExitCode
 from deploy.plan.flows import differences, make
@@ -24,7 +24,7 @@ SIGN_IN = "sign in with ADMIN_TOKEN from .env"
 # What the document of --json says of a host, as the roles reported it (docs/architecture.md).
 _REPORTED = (
     *("version", "health", "serving", "containers", "urls", "probe", "gap_ms", "certificate_days_left"),
-    *("warnings", "log", "diagnosis", "diagnosis_file", "holder", "history", "unfinished"),
+    *("warnings", "log", "diagnosis", "diagnosis_file", "holder", "history", "unfinished", "config_backups"),
 )
 
 
@@ -60,6 +60,8 @@ def headline(ending: Ending) -> str:
         return f"Not serving: {down}." if down else "Serving."
     if ending.request.action.name == "history" and code is ExitCode.DONE:
         return "The last runs, newest first."
+    if _is_listing(ending) and code is ExitCode.DONE:
+        return "The configuration backups, newest first."
     if ending.request.action is UNLOCK and code is ExitCode.LOCKED:
         return "Unlock refused: the run that holds the lock is at work. Nothing was changed."
     sentences = {
@@ -82,8 +84,8 @@ def next_command(ending: Ending) -> str:
     """What to type next; empty when nothing is left to do."""
     request, verdict = ending.request, ending.verdict
     again = command_line(request, verdict.left, everything=len(verdict.left) in {0, len(verdict.outcomes)})
-    if request.check and verdict.code is ExitCode.DONE:
-        return f"{again}  carries it out"
+    if verdict.code is ExitCode.DONE:
+        return _after_success(ending, again)
     if verdict.code in {ExitCode.PRECONDITION, ExitCode.UNREACHABLE}:
         return f"put that right, then  {again}"
     if verdict.code is ExitCode.LOCKED:
@@ -95,6 +97,21 @@ def next_command(ending: Ending) -> str:
         logs = f"python3 run.py --logs{_limit(request, verdict.left)}"
         return f"{logs}  shows more; when it is put right:  {again}"
     return again if verdict.code is ExitCode.INTERRUPTED and request.action.changes else ""
+
+
+def _is_listing(ending: Ending) -> bool:
+    """Whether the run was to show what the argument of its flag may be."""
+    return bool(ending.request.action.lists) and not ending.request.action.changes
+
+
+def _after_success(ending: Ending, again: str) -> str:
+    """What a look at what would be done, or at what there is, was for."""
+    if ending.request.check:
+        return f"{again}  carries it out"
+    if not _is_listing(ending):
+        return ""
+    limit = _limit(ending.request, list(ending.verdict.outcomes))
+    return f"python3 run.py {ending.request.action.flags[0]} NAME{limit}  puts one back"
 
 
 def _after_status(ending: Ending) -> str:
@@ -200,6 +217,8 @@ def _host_lines(host: HostState, outcome: Outcome, ending: Ending) -> list[str]:
     found = [f"  {host.name}: {' · '.join(_facts(host, outcome))}"]
     if "history" in report:
         found += [f"    {line}" for line in history.lines(report["history"])]
+    if _is_listing(ending) and "config_backups" in report:
+        found += [f"    {line}" for line in backups.lines(report["config_backups"])]
     if ending.request.action.name == "status":
         found += [f"    {history.unfinished(run)}"] if (run := report.get("unfinished")) else []
         found += [f"    {_container(one)}" for one in report.get("containers") or []]

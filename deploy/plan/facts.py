@@ -55,6 +55,9 @@ class Facts:
     no_dump: bool = False
     dumps_kept: int = 5
     archive: dict[str, Any] = field(default_factory=dict)  # of the dump to restore
+    restored: dict[str, Any] = field(
+        default_factory=dict
+    )  # the configuration backup, as config_restore has it
     pauses: bool = False  # delivery is not paused yet
     source: Source = field(default_factory=Source)
 

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from deploy import events
 
 _BEFORE = (preparation.docker, preparation.files, preparation.adoption, preparation.base_images)
-_DEPLOY = (
-    *_BEFORE,
-    preparation.image,
-    preparation.modes,
+_SERVE = (
     database.volume,
     database.database,
     database.password,
@@ -32,6 +29,7 @@ _DEPLOY = (
     application.certificate,
     application.record,
 )
+_DEPLOY = (*_BEFORE, preparation.image, preparation.modes, *_SERVE)
 _UPDATE = (
     preparation.fetch,
     preparation.tree,
@@ -66,6 +64,14 @@ FLOWS: dict[str, tuple[Step, ...]] = {
     "quick": _DEPLOY,
     "update": _UPDATE,
     "quickupdate": _UPDATE,
+    "restore_config": (
+        *_BEFORE,
+        preparation.image,
+        preparation.configuration,
+        preparation.restored,
+        preparation.modes_of_restored,
+        *_SERVE,
+    ),
     "rebuild": (
         *_BEFORE,
         preparation.image,

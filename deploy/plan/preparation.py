@@ -90,6 +90,27 @@ def modes(facts: Facts, _: Answers) -> Answer:
     return either(why or ("what is made gets its own" if made else ""), "all as they should be")
 
 
+@step("Modes and owners", "permissions: Set modes and owners")
+def modes_of_restored(facts: Facts, answers: Answers) -> Answer:
+    """What comes back has the modes that it had, and those of another profile are not known to fit."""
+    changes = facts.restored.get("changes", [])
+    wrong = [name for name in facts.seen.get("modes", []) if name not in changes]
+    if wrong or not changes:
+        return modes.decide(facts, answers)
+    return depends("only if what comes back had others than those of this profile")
+
+
+@step("Configuration", "config_backup: Put the configuration back")
+def restored(facts: Facts, _: Answers) -> Answer:
+    """The files of a backup in the place of today's."""
+    backup = f"backups/{facts.restored.get('name', '')}"
+    kept = facts.restored.get("without", [])
+    changes = facts.restored.get("changes", [])
+    rest = f"; not in it, and kept: {', '.join(kept)}" if kept else ""
+    why = f"as in {backup} again: {', '.join(changes)}{rest}" if changes else ""
+    return either(why, f"all files are as in {backup}{rest}")
+
+
 @step("Backup of the configuration", "config_backup: Back up the configuration")
 def configuration(_: Facts, __: Answers) -> Answer:
     """A dated copy each time."""

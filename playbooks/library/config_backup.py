@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import re
 import shutil
-import stat
 import time
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.config_files import MANIFEST, OURS, open_file
 from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.onhost.causes import explain
 
@@ -29,13 +27,10 @@ options:
   commit: {type: str, default: "", description: What the checkout is at, for the manifest.}
   image: {type: str, default: "", description: Id of the image that runs, for the manifest.}
   keep: {type: int, default: 10, description: How many are kept.}
+  spare: {type: list, elements: str, default: [], description: Names of backups that stay in any case.}
 """
 
-MANIFEST = "manifest.json"
 RECORD = ".run/versions.json"  # written by version_record
-READ = os.O_RDONLY | os.O_NONBLOCK
-LINKS = 8  # that are followed, one to the next
-OURS = re.compile(r"\d{8}T\d{6}Z-[\w-]+")
 
 
 def fresh_folder(backups: Path, flow: str) -> Path:
@@ -51,54 +46,6 @@ def fresh_folder(backups: Path, flow: str) -> Path:
             return folder
 
 
-def open_inside(root: Path, name: str) -> int | None:
-    """Open a file below a folder of the checkout, also through links; None where a link leads elsewhere.
-
-    The application's user can write to these folders, and this runs as root. So each part of the path below
-    the first is opened by itself, and a part that is replaced by a link meanwhile leads nowhere else.
-    """
-    for links in range(LINKS):
-        try:
-            found = open_part_by_part(root, Path(name))
-        except OSError as error:
-            if error.errno == errno.ELOOP and (target := where_to(root, name)):
-                name = target
-                continue
-            if error.errno == errno.ELOOP or (links and error.errno in (errno.ENOENT, errno.ENOTDIR)):
-                return None
-            raise
-        if links and not stat.S_ISREG(os.fstat(found).st_mode):
-            os.close(found)
-            return None
-        return found
-    return None
-
-
-def open_part_by_part(root: Path, path: Path) -> int:
-    """Open a file whose path has no link below its first part: that one is the operator's. Raises OSError."""
-    first, *folders = path.parts[:-1] or (".",)
-    folder = os.open(root / first, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for part in folders:
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
-            os.close(folder)
-            folder = below
-        return os.open(path.name, READ | os.O_NOFOLLOW, dir_fd=folder)
-    finally:
-        os.close(folder)
-
-
-def where_to(root: Path, name: str) -> str:
-    """Return where a link leads to, relative to the checkout; empty where that is outside."""
-    place = root / name
-    whole = Path(os.path.normpath(place.parent / place.readlink()))
-    if whole == root or not whole.is_relative_to(root):
-        return ""
-    target, folder = whole.relative_to(root), Path(name).parts[0]
-    # Up from a folder that is a link itself is elsewhere.
-    return "" if target.parts[0] != folder and (root / folder).is_symlink() else str(target)
-
-
 def keep_copy(root: Path, name: str, target: Path) -> dict[str, Any]:
     """Copy one file with its mode, owner and times, onto the disk; return its line of the manifest.
 
@@ -106,8 +53,7 @@ def keep_copy(root: Path, name: str, target: Path) -> dict[str, Any]:
     so that no update or rollback is refused for it.
     """
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # .env lies where only the operator writes
-    source = open_inside(root, name) if "/" in name else os.open(root / name, READ)
+    source = open_file(root, name)
     if source is None:
         link = (root / name).readlink()
         target.symlink_to(link)
@@ -171,7 +117,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         document.write_text(json.dumps(manifest, indent=2) + "\n")
         document.chmod(0o600)
         # This one stays whatever its name says: the clock may have gone back.
-        pruned = prune(backups, params["keep"], referred(root) | {folder.name})
+        pruned = prune(backups, params["keep"], referred(root) | {folder.name, *params["spare"]})
     except OSError as error:
         raise Failure(
             f"The configuration could not be backed up to {backups}: {explain(error, backups)}. "
@@ -194,6 +140,7 @@ MODULE = Module(
         "commit": {"type": "str", "default": ""},
         "image": {"type": "str", "default": ""},
         "keep": {"type": "int", "default": 10},
+        "spare": {"type": "list", "elements": "str", "default": []},
     },
     fenced=lambda params: str(params["path"]),  # it removes old backups
 )

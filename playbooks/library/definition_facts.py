@@ -27,6 +27,7 @@ description:
 options:
   project_dir: {type: path, required: true, description: "Folder of .env, and of what the definition names."}
   files: {type: list, elements: str, required: true, description: Compose files, later over earlier.}
+  settings: {type: path, default: "", description: A folder whose .env counts instead of the one there.}
   template: {type: str, default: "", description: What .env will be made from; read where there is none yet.}
   app: {type: str, required: true, description: Name of the application's service.}
   database: {type: str, required: true, description: Name of the database's service.}
@@ -238,7 +239,8 @@ def resolve_without_settings(template: str, files: list[str]) -> subprocess.Comp
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Have compose read the definition; that it cannot is an answer, too. Raises Failure."""
-    if params["template"] and not Path(params["project_dir"], ".env").exists():
+    folder = params["settings"] or params["project_dir"]
+    if params["template"] and not Path(folder, ".env").exists():
         try:
             done = resolve_without_settings(params["template"], params["files"])
         except ValueError as error:
@@ -246,12 +248,12 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
                 f".env cannot be made from .env.example: {error}. Bring that back: git restore .env.example"
             ) from error
     else:
-        done = resolve(params["project_dir"], params["files"])
+        done = resolve(folder, params["files"])
     if done.returncode != 0:
         lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("time=")]
         error = without_value(lines[-1] if lines else "no reason given")
         try:
-            written = written_ports(Path(params["project_dir"], ".env").read_text(errors="replace"))
+            written = written_ports(Path(folder, ".env").read_text(errors="replace"))
         except OSError:
             written = {}  # compose's own line says so
         return {"changed": False, "definition": {"error": error, "problems": port_problems(written)}}
@@ -266,6 +268,7 @@ MODULE = Module(
     {
         "project_dir": {"type": "path", "required": True},
         "files": {"type": "list", "elements": "str", "required": True},
+        "settings": {"type": "path", "default": ""},
         "template": {"type": "str", "default": ""},
         "app": {"type": "str", "required": True},
         "database": {"type": "str", "required": True},

@@ -28,6 +28,7 @@ options:
   volume: {type: str, required: true, description: Name of the database's volume.}
   project_dir: {type: path, required: true, description: The checkout.}
   files: {type: list, elements: str, required: true, description: Compose files.}
+  settings: {type: path, default: "", description: A folder whose .env counts instead of the checkout's.}
   rules: {type: list, elements: dict, required: true, description: Modes and owners, as for M(tree_modes).}
   version: {type: str, required: true, description: The version that is deployed.}
   commit: {type: str, default: "", description: Its commit.}
@@ -118,7 +119,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         has = beside.submit(applied_migrations, container)
         of_app = beside.submit(versions.images_of, params["app"])
         others = beside.submit(images, params["project"])
-        config = stack.resolved(params["project_dir"], params["files"])
+        config = stack.resolved(params["project_dir"], params["files"], params["settings"])
         # Without .env nothing can be resolved: it is made first, with other secrets, and everything after it.
         targets = (
             stack.wanted(config, params["project_dir"]) if config else {one: {} for one in params["services"]}
@@ -156,6 +157,7 @@ MODULE = Module(
         "project_dir": {"type": "path", "required": True},
         "files": {"type": "list", "elements": "str", "required": True},
         "rules": {"type": "list", "elements": "dict", "required": True},
+        "settings": {"type": "path", "default": ""},
         "commit": {"type": "str", "default": ""},
         "tree": {"type": "str", "default": ""},
         "withdraw": {"type": "bool", "default": False},

@@ -150,11 +150,26 @@ def foreign(
     return found
 
 
-def resolved(project_dir: str, files: list[str]) -> dict[str, Any]:
-    """Return the definition as compose resolves it now; empty where it cannot be read."""
-    compose = ["compose", "--project-directory", project_dir]
+def resolved(project_dir: str, files: list[str], settings: str = "") -> dict[str, Any]:
+    """Return the definition as compose resolves it now; empty where it cannot be read.
+
+    `settings` is a folder whose .env counts instead of the checkout's.
+    """
+    folder = settings or project_dir
+    compose = ["compose", "--project-directory", folder]
     compose += [part for file in files for part in ("-f", file)]
-    return dict(json.loads(docker(*compose, "config", "--format", "json", cwd=project_dir) or "{}"))
+    found = json.loads(docker(*compose, "config", "--format", "json", cwd=folder) or "{}")
+    return dict(found if folder == project_dir else moved(found, folder, project_dir))
+
+
+def moved(value: Any, folder: str, project_dir: str) -> Any:  # noqa: ANN401  # any JSON value
+    """Return a resolved definition with the paths that it has in another project directory. Pure."""
+    if isinstance(value, dict):
+        return {key: moved(one, folder, project_dir) for key, one in value.items()}
+    if isinstance(value, list):
+        return [moved(one, folder, project_dir) for one in value]
+    is_below = isinstance(value, str) and (value == folder or value.startswith(f"{folder}/"))
+    return project_dir + value[len(folder) :] if is_below else value
 
 
 def wanted(config: dict[str, Any], project_dir: str) -> dict[str, dict[str, str]]:

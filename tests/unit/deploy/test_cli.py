@@ -35,6 +35,21 @@ def test_every_row_of_the_table_is_reached_by_its_flag(action: Action) -> None:
     assert (request.action, request.argument) == (action, argument)
 
 
+def test_without_a_backup_the_backups_are_listed() -> None:
+    """Which takes no lock and changes nothing."""
+    request = parse("--restore-config --limit web")
+    assert (request.action.name, request.argument) == ("restore_config", "")
+    assert (request.action.changes, request.action.deploys) == (False, False)
+    assert request.action.playbook == "config_backups.yml"
+    assert parse("--restore-config 2026 --logs").then is BY_NAME["logs"]
+
+
+def test_what_shows_the_choice_of_an_argument_exists() -> None:
+    for action in ACTIONS:
+        assert not action.lists or (REPOSITORY / "playbooks" / action.lists).is_file()
+        assert not action.lists or action.takes.startswith("[")
+
+
 @pytest.mark.parametrize("word", ["of", "ON", "on|off", "true"])
 def test_another_word_than_those_allowed_is_refused(word: str) -> None:
     with pytest.raises(cli.UsageError, match=f"--maintenance must be on or off.*{re.escape(word)}"):
@@ -113,6 +128,10 @@ def test_every_run_has_an_id_of_its_own() -> None:
             "--status-only --check",
             "--check shows what a flow would change, and --status-only changes nothing",
         ),
+        ("--restore-config --check", "--restore-config changes nothing: run it"),
+        ("--restore-config --wait", "--wait belongs to flows that take the lock"),
+        ("--restore-config --adopt", "--adopt belongs to flows that change something"),
+        ("--restore-config x --no-rollback", "--no-rollback belongs to flows that can go back"),
         ("--db --quick", "--db and --quick do not go together"),
         ("--json --follow-logs", "a stream has no end"),
         ("--json --quick --follow-logs", "a stream has no end"),

@@ -51,6 +51,9 @@ def test_options_become_knobs() -> None:
     assert extra_vars.knobs(Request(BY_NAME["db"], no_dump=True), BY_NAME["db"])["database_no_dump"] is True
     off = Request(BY_NAME["maintenance"], argument="off")
     assert extra_vars.knobs(off, off.action)["compose_maintenance"] == "off"
+    back = Request(BY_NAME["restore_config"], argument="2026")
+    found = extra_vars.knobs(back, back.action)
+    assert (found["config_backup_wanted"], found["config_backup_folder"]) == ("2026", str(Path.cwd()))
     assert extra_vars.knobs(Request(BY_NAME["logs"]), BY_NAME["logs"])["status_log_lines"] == 100
 
 

@@ -34,6 +34,14 @@ def test_the_commits_of_a_run_stand_below_it() -> None:
     assert lines[1:] == ["    + 1234567 Add a thing", "    - 7654321 Drop a thing"]
 
 
+def test_a_restoration_names_the_backup() -> None:
+    plan = [{"step": "Image", "changes": "depends", "why": "no"}]
+    plan += [{"step": "Configuration", "changes": "yes", "why": "as in backups/BACKUP again: .env"}]
+    lines = history.lines([{**RUN, "flow": "restore_config", "plan": plan}])
+    assert "  --restore-config  " in lines[0]
+    assert lines[1:] == ["    as in backups/BACKUP again: .env"]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.events import Status, Step
-from deploy.masking import MASK, Mask, printable, read_env, secret_values
+from deploy.masking import MASK, Mask, local_secrets, printable, read_env, secret_values
 from deploy.report import Report
 
 if TYPE_CHECKING:
@@ -77,6 +77,14 @@ def test_references_are_resolved_as_compose_does(tmp_path: Path, value: str, exp
 def test_ordinary_words_stay_readable(tmp_path: Path, line: str) -> None:
     (tmp_path / ".env").write_text(line, "utf-8")
     assert secret_values(read_env(tmp_path / ".env")) == set()
+
+
+def test_secrets_of_backups_count_where_one_of_these_may_come_back(tmp_path: Path) -> None:
+    for folder, secret in ((".", "secret-of-today"), ("backups/x", "secret-of-before")):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / ".env").write_text(f"ADMIN_TOKEN={secret}\n")
+    assert local_secrets(tmp_path, backups=False) == {"secret-of-today"}
+    assert local_secrets(tmp_path, backups=True) == {"secret-of-today", "secret-of-before"}
 
 
 def test_no_env_file_means_no_secrets(tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ UPDATE: dict[str, Any] = {
         "record": {"settled": False, "removes": ["c" * 12]},
     },
 }
+WEBHOOK = "config/webhook_config.json"
+RESTORED: dict[str, Any] = {"name": "BACKUP", "files": [WEBHOOK], "changes": [WEBHOOK], "without": [".env"]}
 UNKNOWN: dict[str, Any] = {
     **UPDATE,
     "source": {"fetch": True, "known": False},
@@ -95,6 +97,30 @@ UNKNOWN: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("flow", "given", "yes", "depends"),
     [
+        (
+            "restore_config",
+            {"restored": RESTORED},
+            "Backup of the configuration, Configuration",
+            "Image, Modes and owners, App container, Record",
+        ),
+        (
+            "restore_config",
+            {"restored": RESTORED, "seen": {"modes": [WEBHOOK]}},
+            "Backup of the configuration, Configuration",
+            "Image, Modes and owners, App container, Record",
+        ),
+        (
+            "restore_config",
+            {"restored": RESTORED, "seen": {"modes": ["logs", WEBHOOK]}},
+            "Backup of the configuration, Configuration, Modes and owners",
+            "Image, App container, Record",
+        ),
+        (
+            "restore_config",
+            {"restored": RESTORED | {"changes": []}, "changed": {"trading-signal-processor": "definition"}},
+            "Backup of the configuration, App container",
+            "Image, Record",
+        ),
         ("quick", {}, "", "Image, App container, Record"),
         ("site", {"no_cache": True, "replace_app": True}, "Image, App container, Record", ""),
         (
@@ -262,6 +288,18 @@ def test_a_plan_says_what_changes(flow: str, given: dict[str, Any], yes: str, de
             "App container",
             {"changed": {"trading-signal-processor": "definition"}},
             "a setting in .env",
+        ),
+        (
+            "restore_config",
+            "Configuration",
+            {"restored": RESTORED},
+            "as in backups/BACKUP again: config/webhook_config.json; not in it, and kept: .env",
+        ),
+        (
+            "restore_config",
+            "Configuration",
+            {"restored": RESTORED | {"changes": []}},
+            "all files are as in backups/BACKUP; not in it, and kept: .env",
         ),
         ("update", "App container", UPDATE, f"version {NEW} takes the place of {OLD}"),
         ("update", "Database container", UPDATE, "leaves it alone"),

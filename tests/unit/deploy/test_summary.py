@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from deploy.report import shown, step_line
 from deploy.request import Request
 from deploy.summary import Ending
 from deploy.verdict import judge
+from tests.hosts import document
 
 
 def ending(
@@ -97,6 +99,53 @@ def test_the_next_command_is_for_exactly_the_rest(recorded: list[dict[str, Any]]
     assert summary.next_command(end).endswith(
         "python3 run.py --quick -i 'my hosts.yml' --limit b,c,d -e 'a=b c' --install-docker --adopt"
     )
+
+
+BACKUP = {
+    "name": "20261129T101112Z-update",
+    "made": "2026-11-29T10:11:12Z",
+    "flow": "update",
+    "run": "r",
+    "commit": "0123456789abcdef",
+    "differs": [".env"],
+    "without": [],
+    "problem": "",
+}
+
+
+def listed(*backups: dict[str, Any], **request: Any) -> Ending:
+    """The end of `--restore-config` without a backup."""
+    state = RunState(["a"])
+    state.hosts["a"].plays = ["Configuration backups"]
+    state.hosts["a"].report = {"config_backups": list(backups)}
+    action = BY_NAME["restore_config"].listing
+    verdict = judge(state, action, ansible_status=0, interrupted=False)
+    return Ending(Request(action, **request), state, verdict, seconds=1)
+
+
+def test_the_backups_are_listed_with_what_differs_and_the_command_for_one() -> None:
+    older = BACKUP | {"name": "20261128T101112Z-rollback", "flow": "rollback", "commit": "", "differs": []}
+    lacks = BACKUP | {"differs": [], "without": ["config/system_config.json"]}
+    broken = BACKUP | {"differs": [], "problem": "it has no manifest.json", "made": ""}
+    end = listed(BACKUP, older, lacks, broken, limit="a")
+    text = summary.lines(end)
+    assert text[0] == "The configuration backups, newest first."
+    assert [line.split("  ")[-1] for line in text[3:7]] == [
+        "differs: .env",
+        "as today",
+        "as today; not in it: config/system_config.json",
+        "CANNOT BE PUT BACK: it has no manifest.json",
+    ]
+    assert text[3].startswith("    20261129T101112Z-update    2026-11-29T10:11:12Z  update    0123456789ab  ")
+    assert text[-1] == "Next: python3 run.py --restore-config NAME --limit a  puts one back"
+    found = summary.document(end)
+    document.check(json.dumps(found))
+    assert (found["flow"], found["hosts"]["a"]["plan"]) == ("restore_config", [])
+    assert found["hosts"]["a"]["config_backups"][0] == BACKUP
+
+
+def test_without_a_backup_the_flows_that_make_one_are_named() -> None:
+    assert "    no configuration backup yet: --update, --rollback" in "\n".join(summary.lines(listed()))
 
 
 @pytest.mark.parametrize(

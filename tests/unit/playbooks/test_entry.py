@@ -150,6 +150,10 @@ def test_every_step_that_swaps_moves_destroys_or_records_is_fenced() -> None:
         ("version_record", "chosen", False),
         ("database_access", "aligned", True),
         ("database_access", "answers", False),
+        ("config_restore", "listed", False),
+        ("config_restore", "chosen", False),
+        ("config_restore", "placed", True),
+        ("config_restore", "undone", True),
         ("update_source", "exported", True),
         ("update_source", "target", False),
     ):
