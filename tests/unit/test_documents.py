@@ -34,33 +34,7 @@ NAMED = re.compile(rf"(?<![\w./{{}}-])(?:{'|'.join((*FOLDERS, 'docs', 'tests', '
 MADE_LATER = "benchmarks/results/scratch"  # by a benchmark; it is ignored by git
 
 
-TRANSLATED = sorted((ROOT / "docs" / "pt-BR").glob("*.md"))
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def _original_of(translated: Path) -> Path:
-    return next(path for path in (ROOT / "docs" / translated.name, ROOT / translated.name) if path.exists())
-
-
-def shape(text: str) -> dict[str, object]:
-    """Return the levels of headings, the languages of blocks, and the numbers of points and table rows.
-
-    The table of measured figures is in one document only.
-    """
-    prose = re.sub(r"<!-- benchmarks:begin.*benchmarks:end -->", "", FENCED.sub("", text), flags=re.DOTALL)
-    return {
-        "headings": [len(marks) for marks in re.findall(r"^(#+) ", prose, re.MULTILINE)],
-        "points": len(re.findall(r"^\s*(?:[*-]|\d+\.) ", prose, re.MULTILINE)),
-        "rows": len(re.findall(r"^\|", prose, re.MULTILINE)),
-        "blocks": [language for language, _ in FENCED.findall(text)],
-    }
-
-
-def commands(text: str) -> list[list[str]]:
-    """Return the words of each block of commands, without comments."""
-    return [
-        re.sub(r"\s#.*", "", block).split() for language, block in FENCED.findall(text) if language == "sh"
-    ]
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 def anchors(text: str) -> set[str]:
@@ -94,14 +68,6 @@ def test_the_glossary_is_sorted() -> None:
     terms = [term.casefold() for term in rows[1:] if not term.startswith("-")]
     assert len(terms) > 50
     assert [(one, other) for one, other in pairwise(terms) if one >= other] == []
-
-
-@pytest.mark.parametrize("translated", TRANSLATED, ids=lambda path: path.name)
-def test_a_translation_is_in_step(translated: Path) -> None:
-    """As many headings of each level, points and blocks, and the same commands."""
-    original, translation = (path.read_text("utf-8") for path in (_original_of(translated), translated))
-    assert shape(translation) == shape(original)
-    assert commands(translation) == commands(original)
 
 
 def test_links_lead_to_documents_and_headings_that_exist() -> None:
