@@ -81,6 +81,15 @@ def test_links_lead_to_documents_and_headings_that_exist() -> None:
     assert broken == []
 
 
+def test_the_tests_of_the_guarantees_exist() -> None:
+    named = re.findall(
+        r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs" / "guarantees.md").read_text("utf-8")
+    )
+    assert len(named) > 30
+    for path, function in named:
+        assert f"def {function}" in (ROOT / path).read_text("utf-8"), (path, function)
+
+
 def test_sources_refer_to_no_document_elsewhere() -> None:
     tests = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__).resolve()]
     paths = [*DOCUMENTS, *SOURCES, *tests]
