@@ -247,7 +247,7 @@ async def test_a_file_is_read_beside_the_event_loop(app_server: AppServer) -> No
 @pytest.mark.parametrize(
     "content", ["", "nonsense", '{"json": 1}', '"a"b"c","\n', "id,ticker\r\n1,A\r\n", b"\xff\xfe"]
 )
-async def test_what_is_no_export(app_server: AppServer, content: str | bytes) -> None:
+async def test_a_file_that_is_not_an_export_is_refused(app_server: AppServer, content: str | bytes) -> None:
     refused = await imported(app_server, content, 422)
     assert "is this an export" in refused["detail"]
     ((*_, action, _, _, after, result),) = await log_of(app_server)

@@ -1,10 +1,12 @@
-"""A container engine of a test's own: a `docker` that keeps containers in a file.
+"""A simulated container engine: a `docker` that keeps containers in a file.
 
-It knows what a swap asks for. What starts is healthy, unless its image is one of `sick`, `hung` (it answers
-nobody) or `ending` (it ends again and again); an edge with an image of `unfit` could not start. A `silent`
-engine describes no container. Two containers cannot publish one port, and no command runs in a container that
-does not run. Clients are answered on `public_port` as by the containers. Started as a program, this file is
-that `docker`; a test that gives hundreds of commands has them carried out in its own process.
+It has the commands of a swap. A started container is healthy, unless its image is one of `sick`, `hung`
+(it never answers) or `ending` (it ends again and again). An edge with an image of `unfit` cannot start.
+A `silent` engine describes no container.
+
+Two containers cannot publish one port, and no command runs in a container that does not run. Clients are
+answered on `public_port` as by the containers. Started as a program, this file is that `docker`; a test
+with hundreds of commands has them carried out in its own process.
 """
 
 from __future__ import annotations
@@ -29,11 +31,11 @@ _LOOKS = ("container", "image", "cp", "ps", "logs", "system")
 
 
 class EngineError(Exception):
-    """What the engine refuses."""
+    """The engine refused a command."""
 
 
 class Cut(BaseException):
-    """The power is cut, or whoever gave the command is killed."""
+    """The power is cut, or the process that gave the command is killed."""
 
 
 class Engine:
@@ -58,22 +60,22 @@ class Engine:
         self._stderr.write(f"{text}\n".encode())
 
     def save(self) -> None:
-        """Write it back."""
+        """Write the containers back to the file."""
         self.path.write_text(json.dumps(self.state))
 
     def tick(self) -> None:
-        """Count what changed; the test may end the world here."""
+        """Count a change; a test may cut the power here."""
         self.state["ticks"] += 1
         if self.state["ticks"] == self.state["cut"]:
             raise Cut
 
     def refuse_after_cut(self) -> None:
-        """Nobody is left to give a command."""
+        """Refuse every command after the cut."""
         if 0 < self.state["cut"] <= self.state["ticks"]:
             raise Cut
 
     def real(self, name: str) -> str:
-        """The name of a container that is known by its name or its id."""
+        """Return the name of a container by its name or its id."""
         for found, one in self.containers.items():
             if name in (found, one["Id"]):
                 return found
@@ -82,7 +84,7 @@ class Engine:
     def make(
         self, name: str, image: str, labels: dict[str, str], bindings: dict[str, Any], policy: str
     ) -> None:
-        """Make a container that does not run yet."""
+        """Create a container without starting it."""
         if name in self.containers:
             raise EngineError(f'Error response from daemon: Conflict. The name "/{name}" is in use')
         self.state["made"] += 1
@@ -99,7 +101,7 @@ class Engine:
         self.tick()
 
     def start(self, name: str) -> None:
-        """Start one; refused where another one has its port."""
+        """Start a container; refused where another one has its port."""
         one = self.containers[self.real(name)]
         if one["State"]["Status"] == "dead":
             raise EngineError("Error response from daemon: container is marked for removal")
@@ -123,12 +125,12 @@ class Engine:
         self.tick()
 
     def stop(self, name: str) -> None:
-        """Stop one."""
+        """Stop a container."""
         self.containers[self.real(name)]["State"] = {"Status": "exited", "Running": False, "StartedAt": ""}
         self.tick()
 
     def up(self, config: dict[str, Any], service: str, words: list[str]) -> None:
-        """`docker compose up` of one service."""
+        """Carry out `docker compose up` of one service."""
         spec = config["services"][service]
         name, wanted = spec["container_name"], _digest(config, service)
         left = [one for one in self.containers if one.endswith(f"_{name}")]
@@ -156,7 +158,7 @@ class Engine:
             self.complain(" Container Started")
 
     def compose(self, words: list[str]) -> None:
-        """One `docker compose` command."""
+        """Carry out a `docker compose` command."""
         config = json.load(self._stdin) if "-" in words else self.state["config"]
         if "--hash" in words:
             self.say("\n".join(f"{name} {_digest(config, name)}" for name in config["services"]))
@@ -178,7 +180,7 @@ class Engine:
             self.up(config, words[-1], words)
 
     def create(self) -> None:
-        """The request `POST /containers/create?name=…` of the engine's interface."""
+        """Carry out `POST /containers/create?name=…` of the engine's API."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += self._stdin.read(1)
@@ -190,7 +192,7 @@ class Engine:
         self._stdout.write(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}")
 
     def inspect(self, words: list[str]) -> None:
-        """`container inspect` and `image inspect`."""
+        """Carry out `container inspect` and `image inspect`."""
         if words[0] == "volume":
             raise EngineError("Error response from daemon: get: no such volume")
         if words[0] == "image":
@@ -207,7 +209,7 @@ class Engine:
             self.say(str(one["State"]["Running"]).lower() if form else json.dumps([one]))
 
     def carry_out(self, words: list[str]) -> None:
-        """One command."""
+        """Carry out one command."""
         verb = words[0]
         if self.state["silent"] and verb in {"container", "cp"}:
             raise EngineError("Cannot connect to the Docker daemon. Is the docker daemon running?")
@@ -226,22 +228,22 @@ class Engine:
             self.carry_out_further(words)
 
     def halt(self, words: list[str]) -> None:
-        """`stop` of one container."""
+        """Carry out `stop` of one container."""
         self.stop(words[-1])
 
     def begin(self, words: list[str]) -> None:
-        """`start` of some containers."""
+        """Carry out `start` of some containers."""
         for name in words:
             self.start(name)
 
     def copy(self, _words: list[str]) -> None:
-        """`cp` of the edge's state.cfg."""
+        """Carry out `cp` of the edge's state.cfg."""
         if self.state["traffic"] is None:
             raise EngineError("Error response from daemon: Could not find the file in container")
         self._stdout.write(_archive(self.state["traffic"], self.state["maintenance"]))
 
     def execute(self, name: str, words: list[str]) -> None:
-        """`exec`: a command of the edge, or a question to the application."""
+        """Carry out `exec`: a command of the edge, or a request to the application."""
         one = self.containers[name]
         if one["State"]["Status"] != "running":
             raise EngineError(f"Error response from daemon: container {one['Id']} is not running")
@@ -260,7 +262,7 @@ class Engine:
             raise EngineError("edge: requests are left")
 
     def list_containers(self, words: list[str]) -> None:
-        """`ps`: those that run, or all; by a label, or a name as a whole."""
+        """Carry out `ps`: running containers, or all; by a label, or by the exact name."""
         names = [
             name
             for name, one in self.containers.items()
@@ -278,7 +280,7 @@ class Engine:
         self.say("\n".join(names))
 
     def end(self, name: str, verb: str) -> None:
-        """`kill` with a signal to end in order, or `wait` for that.
+        """Carry out `kill` with a signal for an orderly end, or `wait` for that.
 
         An edge that hangs, or has requests, stays.
         """
@@ -293,7 +295,7 @@ class Engine:
             self.stop(name)
 
     def carry_out_further(self, words: list[str]) -> None:
-        """`ps`, `kill`, `wait`, `rename`, `update`, `rm` and `logs`."""
+        """Carry out `ps`, `kill`, `wait`, `rename`, `update`, `rm` and `logs`."""
         if words[0] == "ps":
             self.list_containers(words)
         elif words[0] in {"kill", "wait"}:
@@ -324,7 +326,7 @@ def _bindings(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _archive(traffic: str, maintenance: str) -> bytes:
-    """What `docker cp` writes of the edge's state.cfg."""
+    """Return the archive that `docker cp` writes of the edge's state.cfg."""
     import tarfile  # a tenth of the time that most commands take
 
     text = f"global\n    setenv EDGE_TRAFFIC {traffic}\n    setenv EDGE_MAINTENANCE {maintenance}\n".encode()
@@ -337,12 +339,12 @@ def _archive(traffic: str, maintenance: str) -> bytes:
 
 
 class _Client(http.server.BaseHTTPRequestHandler):
-    """Answers as whatever has the public port of the newest engine; not at all where nothing does."""
+    """Answers as the container with the public port of the newest engine; not at all where none has it."""
 
     worlds: list[World] = []  # noqa: RUF012  # one for all requests
 
     def do_GET(self) -> None:
-        """Answer a client."""
+        """Answer a client's request."""
         if status := self.worlds[-1].answer_clients():
             body = b'{"detail": "the application does not answer at the moment; try again"}'
             self.send_response(status)
@@ -353,19 +355,19 @@ class _Client(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @functools.cache
 def public_port() -> str:
-    """The port of this machine where clients are answered as by the containers."""
+    """Start the server for clients once, and return its port."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Client)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return str(server.server_port)
 
 
 class World:
-    """The engine as a test sees it."""
+    """The engine, with the controls of a test."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "engine.json"
@@ -376,7 +378,7 @@ class World:
         self.set()
 
     def set(self, containers: dict[str, dict[str, Any]] | None = None, **members: Any) -> None:
-        """Begin with these containers; what else the engine knows is given by its name."""
+        """Begin with these containers; other members of the engine are set by name."""
         state = {
             "containers": containers or {},
             "config": {},
@@ -399,7 +401,7 @@ class World:
         self._path.write_text(json.dumps(state))
 
     def change(self, **members: Any) -> None:
-        """Give the engine other members; what was said so far is forgotten."""
+        """Set other members of the engine, and drop its output so far."""
         state = {**json.loads(self._path.read_text()), "said": [], **members}
         self._path.write_text(json.dumps(state))
 
@@ -421,11 +423,11 @@ class World:
         return subprocess.CompletedProcess(argv, code, *found)
 
     def carry_out(self, *words: str) -> None:
-        """Give one command."""
+        """Run one command."""
         assert self.run(["docker", *words]).returncode == 0
 
     def cut_power(self) -> None:
-        """Start, as the daemon does after the boot, what ran and what has the policy for it."""
+        """Cut the power, then start what the daemon starts after the boot, by its restart policy."""
         self.change(ticks=0, cut=0)
         engine = Engine(self._path, io.BytesIO(), io.BytesIO(), io.BytesIO())
         due = [
@@ -437,12 +439,12 @@ class World:
         for one in engine.containers.values():
             one["State"] = {"Status": "exited", "Running": False, "StartedAt": ""}
         for name in due:
-            with contextlib.suppress(EngineError):  # somebody else has its port
+            with contextlib.suppress(EngineError):  # another container has its port
                 engine.start(name)
         engine.save()
 
     def answer_clients(self) -> int:
-        """The status that a client gets; 0 for none."""
+        """Return the status that a client gets; 0 for none."""
         state = json.loads(self._path.read_text())
         living = {
             name: one
@@ -462,7 +464,7 @@ class World:
 
     @property
     def running(self) -> dict[str, list[str]]:
-        """The running containers by name, with the ports that each publishes."""
+        """Return the running containers by name, with the ports that each publishes."""
         return {
             name: sorted(
                 host["HostPort"] for hosts in one["HostConfig"]["PortBindings"].values() for host in hosts
@@ -489,7 +491,7 @@ def _carry_out(engine: Engine, words: list[str]) -> int:
 
 
 def main() -> None:
-    """Be `docker`."""
+    """Act as the program `docker`."""
     streams = (sys.stdin.buffer, sys.stdout.buffer, sys.stderr.buffer)
     sys.exit(_carry_out(Engine(Path(os.environ["ENGINE"]), *streams), sys.argv[1:]))
 

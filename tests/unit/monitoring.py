@@ -17,7 +17,7 @@ _VARIABLES = {"$instance": ".*", "$__rate_interval": "1m"}  # of the dashboard, 
 
 
 def queries(path: Path) -> list[str]:
-    """Every query of the file, with the dashboard's variables filled."""
+    """Return every query of the file, with the dashboard's variables filled."""
     text = path.read_text("utf-8")
     found = list(_expressions(json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)))
     for name, value in _VARIABLES.items():

@@ -38,7 +38,7 @@ def test_every_metric_of_a_query_exists(path: Path) -> None:
 
 
 def test_rules_know_the_severity_of_every_alarm() -> None:
-    """Warnings are all the others, so that a new one is an alert without a change of the rules."""
+    """All others are warnings, so a new code is an alert without a change of the rules."""
     by_severity: dict[str, set[str]] = {}
     for code, severity in CODES.items():
         by_severity.setdefault(severity, set()).add(code)

@@ -30,7 +30,7 @@ def test_a_translation_has_all_of_it(name: str, shape: str) -> None:
         re.findall(SHAPES[shape], FIGURES.sub("", path.read_text("utf-8")), re.MULTILINE)
         for path in (original, DOCS / "pt-BR" / name)
     )
-    if shape == "what is code":  # sentences may turn
+    if shape == "what is code":  # the order within a sentence may differ
         assert set(english) ^ set(portuguese) <= {"`.env`"}
     else:
         assert portuguese == english

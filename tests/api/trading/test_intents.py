@@ -340,7 +340,7 @@ async def test_after_an_unknown_outcome_the_position_is_unconfirmed(
 
 
 @pytest.mark.parametrize("status", [400, 503])
-async def test_what_was_certainly_not_executed_changes_nothing(desk: Desk, status: int) -> None:
+async def test_an_order_that_was_certainly_not_executed_changes_nothing(desk: Desk, status: int) -> None:
     desk.configure("webhook", retry_seconds=[3600])
     app = await desk.open()
     await desk.until(app, await desk.send(app, "AAPL", "", **BUY_TEN))

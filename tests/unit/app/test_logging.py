@@ -1,4 +1,4 @@
-"""A log line is JSON that no terminal obeys, with no text of a foreign exception."""
+"""A log line is JSON without control characters, and without the text of a library's exception."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_every_value_survives_and_no_control_does(text: str) -> None:
     assert json.loads(shown) == {"event": text}
 
 
-def test_all_ways_into_the_log_escape() -> None:
+def test_every_logger_escapes() -> None:
     code = f"""
 import logging as standard
 import structlog
@@ -137,5 +137,5 @@ def test_an_error_of_postgresql_is_its_class_and_state(kind: type[asyncpg.Postgr
         (ZeroDivisionError(), "ZeroDivisionError"),
     ],
 )
-def test_what_is_said_of_an_exception(error: Exception, words: str) -> None:
+def test_how_an_exception_is_described(error: Exception, words: str) -> None:
     assert describe(error) == words

@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 DEADLINE_SECONDS = 60  # generous: the machine may be busy
 BOTH = [signal.SIGTERM, signal.SIGINT]
 
-# In the place of a library that the application imports: says that the import is under way, and never ends.
+# Replaces a library that the application imports: it reports the import, and never returns.
 ENDLESS_IMPORT = """
 import os, signal
 os.write(1, b"importing\\n")
@@ -32,7 +32,7 @@ while True:
 
 
 def caught(pid: int) -> set[int]:
-    """The signals that a process has a handler for; process 1 of a container gets no others."""
+    """Return the signals that a process handles; process 1 of a container gets no others."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
     assert found is not None
@@ -42,7 +42,7 @@ def caught(pid: int) -> set[int]:
 
 @contextmanager
 def command(name: str, *, database_url: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """One of the image's commands as a process; it is gone when the block ends."""
+    """Run one of the image's commands; it has ended when the block ends."""
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{folder}:{CHECKOUT}",
@@ -62,19 +62,19 @@ def command(name: str, *, database_url: str, folder: Path) -> Iterator[subproces
 
 @pytest.fixture
 def silent_server() -> Iterator[socket.socket]:
-    """A port where connections are accepted and nothing is ever said: a database that stands still."""
+    """Listen on a port that accepts connections and never answers, like a database that hangs."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(DEADLINE_SECONDS)
         yield listener
 
 
 def url_of(listener: socket.socket) -> str:
-    """The address as DATABASE_URL."""
+    """Return the address as DATABASE_URL."""
     return f"postgresql://postgres:x@127.0.0.1:{listener.getsockname()[1]}/x"
 
 
 def ended_by(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
-    """Whether the signal ends the process, and as it ends any other."""
+    """Return whether the signal ends the process with the usual status."""
     assert {signal.SIGTERM, signal.SIGINT} <= caught(process.pid)
     process.send_signal(number)
     return process.wait(DEADLINE_SECONDS) == -number
@@ -93,16 +93,16 @@ def test_while_it_imports(tmp_path: Path, name: str, number: signal.Signals) -> 
 @pytest.mark.parametrize("number", BOTH)
 @pytest.mark.parametrize(
     ("name", "configuration"),
-    [("migrate", "{}"), ("serve", "{}"), ("serve", "broken")],  # the last good revision is asked for at once
+    [("migrate", "{}"), ("serve", "{}"), ("serve", "broken")],  # reads the last good revision first
 )
-def test_while_the_database_says_nothing(
+def test_while_the_database_does_not_answer(
     tmp_path: Path, silent_server: socket.socket, name: str, configuration: str, number: signal.Signals
 ) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "system_config.json").write_text(configuration, encoding="utf-8")
     with command(name, database_url=url_of(silent_server), folder=tmp_path) as process:
         connection, _ = silent_server.accept()
-        with connection:  # given up on, the database would end the wait with another exit code
+        with connection:  # if the process gave up on the database, the exit code would differ
             assert ended_by(process, number)
 
 

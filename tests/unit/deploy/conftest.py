@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    """An inventory to read."""
+    """Create a checkout with an inventory."""
     return lay_out(tmp_path / "checkout")
 
 

@@ -1,4 +1,4 @@
-"""The environment run.py makes for itself: when it is current, what is refused, what uv is told."""
+"""The environment that run.py makes: when it is current, what is refused, which options uv gets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deploy.onhost import certificates
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A checkout as far as the bootstrap looks at it."""
+    """Create the part of a checkout that the bootstrap reads."""
     root = tmp_path / "clone"
     (root / "requirements").mkdir(parents=True)
     for name in ("uv", "deploy"):
@@ -33,7 +33,7 @@ def test_a_python_without_ensurepip_names_the_package(clone: Path, monkeypatch: 
     assert f"apt-get install -y python3.{sys.version_info.minor}-venv" in str(failure.value)
 
 
-def test_windows_is_sent_to_wsl(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_is_refused_with_advice_to_use_wsl(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "on_windows", lambda: True)
     with pytest.raises(BootstrapError) as failure:
         bootstrap.ensure(clone, "deploy")
@@ -121,7 +121,7 @@ def test_pips_settings_are_handed_on_to_uv(
         ("", {"SSL_CERT_FILE": "/mine"}, False),  # older versions of pip do not read it
     ],
 )
-def test_pip_trusts_whom_the_system_trusts_unless_others_were_chosen(
+def test_pip_uses_the_systems_certificates_unless_others_are_configured(
     config: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, chosen: bool
 ) -> None:
     monkeypatch.setattr(certificates, "BUNDLES", ("/nowhere/bundle", "/dev/null", "/etc/passwd"))
@@ -129,6 +129,6 @@ def test_pip_trusts_whom_the_system_trusts_unless_others_were_chosen(
     assert found == ({} if chosen else {"PIP_CERT": "/dev/null"})
 
 
-def test_without_a_store_of_the_system_pip_keeps_its_own_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_system_certificates_pip_uses_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificates, "BUNDLES", ("/nowhere/bundle",))
     assert bootstrap.pip_certificates("", {}) == {}

@@ -1,4 +1,4 @@
-"""Each cause for which a file cannot be written has a sentence of its own, with the way out."""
+"""Each cause for which a file cannot be written has its own message, with the correction."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def test_a_sentence_for_each_cause(tmp_path: Path, number: int, named: str) -> N
     assert not said.endswith(".")
 
 
-def test_no_inodes_are_not_called_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exhausted_inodes_are_not_reported_as_exhausted_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=100, f_favail=0))
     said = causes.explain(OSError(errno.ENOSPC, "No space left on device"), tmp_path)
     assert "no inodes are left" in said
@@ -46,19 +48,19 @@ def test_a_file_system_that_counts_no_inodes_has_not_used_them_up(
     assert "no space is left" in causes.explain(OSError(errno.ENOSPC, "No space left on device"), tmp_path)
 
 
-def test_the_owner_is_named_also_of_what_is_not_there_yet(tmp_path: Path) -> None:
+def test_the_owner_is_named_also_for_a_missing_file(tmp_path: Path) -> None:
     said = causes.explain(PermissionError(errno.EACCES, "Permission denied", tmp_path / "a" / "b"), tmp_path)
     assert f"it belongs to {causes.owner(tmp_path)}" in said
 
 
-def test_a_relative_name_is_said_as_the_place(tmp_path: Path) -> None:
+def test_a_relative_name_is_reported_as_the_full_path(tmp_path: Path) -> None:
     """Modules work by descriptors; their errors name an entry of a folder, or a path in /proc."""
     said = causes.explain(OSError(errno.ENOSPC, "No space left on device", "new"), tmp_path / "config.json")
     assert str(tmp_path / "config.json") in said
     assert causes.nearest(Path("/nowhere/at/all")) == Path("/")
 
 
-def test_a_folder_that_is_closed_hides_only_what_is_in_it(
+def test_an_inaccessible_folder_hides_only_its_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed, look = tmp_path / ".run", Path.stat

@@ -36,7 +36,7 @@ def test_every_row_of_the_table_is_reached_by_its_flag(action: Action) -> None:
 
 
 def test_without_a_backup_the_backups_are_listed() -> None:
-    """Which takes no lock and changes nothing."""
+    """This flow needs no lock and changes nothing."""
     request = parse("--restore-config --limit web")
     assert (request.action.name, request.argument) == ("restore_config", "")
     assert (request.action.changes, request.action.deploys) == (False, False)
@@ -44,7 +44,7 @@ def test_without_a_backup_the_backups_are_listed() -> None:
     assert parse("--restore-config 2026 --logs").then is BY_NAME["logs"]
 
 
-def test_what_shows_the_choice_of_an_argument_exists() -> None:
+def test_the_action_that_lists_an_arguments_choices_exists() -> None:
     for action in ACTIONS:
         assert not action.lists or (REPOSITORY / "playbooks" / action.lists).is_file()
         assert not action.lists or action.takes.startswith("[")
@@ -191,7 +191,7 @@ def test_help_loads_neither_ansible_nor_rich() -> None:
 
 
 def test_help_is_quick() -> None:
-    """0.35 s is the figure; five times that is the alarm."""
+    """The target is 0.35 s; the test fails at five times that."""
     started = time.monotonic()
     subprocess.run([sys.executable, "run.py", "--help"], cwd=REPOSITORY, capture_output=True, check=True)
     assert time.monotonic() - started < 5 * 0.35
@@ -224,7 +224,7 @@ def test_every_playbook_of_the_table_exists() -> None:
         ["--maintenance", ""],
     ],
 )
-def test_a_variable_of_the_shell_that_is_unset_is_refused(arguments: list[str]) -> None:
+def test_an_empty_value_of_an_unset_shell_variable_is_refused(arguments: list[str]) -> None:
     """An empty limit would mean this machine, an empty inventory this folder."""
     with pytest.raises(cli.UsageError, match="is a variable of the shell unset"):
         cli.parse(arguments)

@@ -1,4 +1,4 @@
-"""The schema in docs/ describes the document: no member is missing from it, and none is invented."""
+"""The schema in docs/ describes the document: it has every member and no other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.hosts import document
 
 
 def written(recorded: list[dict[str, Any]]) -> dict[str, Any]:
-    """The document of the recorded run."""
+    """Return the document of the recorded run."""
     state = RunState(["a", "b", "c", "d"])
     for event in recorded:
         state.apply(event)

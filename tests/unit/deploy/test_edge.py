@@ -1,4 +1,4 @@
-"""The steps of a swap as docker commands, and what a run that takes over does with what it finds."""
+"""The steps of a swap as docker commands, and how a run that takes over completes a swap."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def container(
     restarts: int = 0,
     public: bool = False,
 ) -> dict[str, Any]:
-    """A container as the engine describes it."""
+    """Return a container as the engine describes it."""
     return {
         "Id": "",
         "Image": "sha256:new",
@@ -41,7 +41,7 @@ def container(
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """An engine of the test's own."""
+    """Return a simulated engine."""
     made = World(tmp_path)
     monkeypatch.setattr("subprocess.run", made.run)
     return made
@@ -51,7 +51,7 @@ NAMES = {"app": APP, "standin": STANDIN, "edge": EDGE}
 
 
 def named(containers: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The same by the containers' own names; each has an id of its own."""
+    """Return the containers by name, each with its own id."""
     return {NAMES[name]: {**one, "Id": name} for name, one in containers.items()}
 
 
@@ -64,7 +64,7 @@ START_APP = [f"start {APP}", f"update --restart=unless-stopped {APP}"]
 @pytest.mark.parametrize(
     ("traffic", "containers", "commands"),
     [
-        # cut off before the stand-in got requests
+        # interrupted before the stand-in got requests
         ("app", {"app": container(), "standin": container(run=RUN), "edge": container()}, END),
         # after that, with the old app or the new one
         ("standin", {"app": container(), "standin": container(run=RUN), "edge": container()}, TO_APP + END),
@@ -74,20 +74,20 @@ START_APP = [f"start {APP}", f"update --restart=unless-stopped {APP}"]
             {"app": container("created"), "standin": container(run=RUN), "edge": container()},
             START_APP + TO_APP + END,
         ),
-        # the app is gone, or sick: the stand-in serves on
+        # the app is missing or unhealthy: the stand-in continues to serve
         ("standin", {"standin": container(run=RUN), "edge": container()}, []),
         (
             "standin",
             {"app": container(health="unhealthy"), "standin": container(run=RUN), "edge": container()},
             [],
         ),
-        # the app got its requests back, and died
+        # the app got its requests back, and ended
         (
             "app",
             {"app": container(health="unhealthy"), "standin": container(run=RUN), "edge": container()},
             TO_STANDIN,
         ),
-        # while the edge was to take the port over: before, and after
+        # while the port moved to the edge: before, and after
         (
             "standin",
             {"app": container(public=True), "standin": container(run=RUN), "edge": container("created")},
@@ -103,7 +103,7 @@ START_APP = [f"start {APP}", f"update --restart=unless-stopped {APP}"]
         ("standin", {"app": container(), "standin": container(run=OTHER), "edge": container()}, []),
     ],
 )
-def test_a_run_that_takes_over_puts_the_swap_in_order(
+def test_a_run_that_takes_over_completes_the_swap(
     tmp_path: Path,
     world: World,
     traffic: str | None,
@@ -116,7 +116,7 @@ def test_a_run_that_takes_over_puts_the_swap_in_order(
     assert bool(ended) is bool(commands)
 
 
-def test_a_page_that_stays_connected_does_not_keep_the_stand_in(tmp_path: Path, world: World) -> None:
+def test_a_connected_page_does_not_prevent_the_removal_of_the_stand_in(tmp_path: Path, world: World) -> None:
     found = {"app": container(), "standin": container(run=RUN), "edge": container()}
     world.set(named(found), traffic="standin", connected=True)
     runs.sweep(tmp_path, RUN)
@@ -139,7 +139,7 @@ def test_a_page_that_stays_connected_does_not_keep_the_stand_in(tmp_path: Path, 
         ({"State": {"Status": "running"}}, Container.HEALTHY),  # it has no health check
     ],
 )
-def test_what_a_container_is_good_for(raw: dict[str, Any], state: Container) -> None:
+def test_the_health_of_a_container(raw: dict[str, Any], state: Container) -> None:
     assert edge.state_of(raw) is state
 
 
@@ -152,12 +152,12 @@ def test_what_a_container_is_good_for(raw: dict[str, Any], state: Container) -> 
         ("", Server.APP),
     ],
 )
-def test_whom_the_edge_sends_requests_to(text: str, server: Server) -> None:
+def test_which_server_the_edge_sends_requests_to(text: str, server: Server) -> None:
     assert edge.traffic_in(text) is server
 
 
 @pytest.mark.parametrize("look", [lambda: edge.inspect(APP), lambda: edge.stored_traffic(EDGE)])
-def test_an_engine_that_does_not_answer_is_no_container_that_is_absent(
+def test_an_unavailable_engine_does_not_count_as_an_absent_container(
     world: World, look: Callable[[], object]
 ) -> None:
     world.set(silent=True)
@@ -177,7 +177,7 @@ def test_a_run_that_takes_over_removes_nothing_where_the_engine_does_not_answer(
 
 
 @pytest.mark.parametrize(("hung", "kept"), [([], "next"), (["sha256:new"], "edge")])
-def test_a_new_edge_that_does_not_serve_does_not_stay_after_a_run_that_was_cut_off(
+def test_a_new_edge_that_does_not_serve_is_removed_after_an_interrupted_run(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch, hung: list[str], kept: str
 ) -> None:
     real = edge.why_not_serving

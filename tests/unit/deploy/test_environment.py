@@ -1,4 +1,4 @@
-"""What of the exported variables programs get: by example, and for any environment."""
+"""Which exported variables reach the started programs: by example, and for any environment."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_nothing_passes_but_what_is_listed(environ: dict[str, str]) -> None:
 
 
 @given(ENVIRONMENTS)
-def test_what_was_reduced_is_reduced_no_further(environ: dict[str, str]) -> None:
+def test_the_reduction_is_idempotent(environ: dict[str, str]) -> None:
     once = environment.of_children(environ, FACTS)
     assert environment.of_children(once, FACTS) == once
 
@@ -67,7 +67,7 @@ def test_loopback_is_reached_without_a_proxy(given_: dict[str, str], expected: s
     assert (found.get("no_proxy"), found.get("NO_PROXY")) == (expected, expected)
 
 
-def test_the_two_spellings_keep_what_they_say() -> None:
+def test_both_spellings_of_a_proxy_variable_keep_their_values() -> None:
     found = allowlist.cleaned({"http_proxy": "p", "no_proxy": "a", "NO_PROXY": "b"})
     assert (found["no_proxy"], found["NO_PROXY"]) == (
         "a,localhost,127.0.0.1,::1",

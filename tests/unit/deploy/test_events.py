@@ -21,18 +21,18 @@ def play(events: list[dict[str, Any]], hosts: list[str] = HOSTS) -> RunState:
     return state
 
 
-def test_every_host_ends_where_it_ended(recorded: list[dict[str, Any]]) -> None:
+def test_every_host_has_its_outcome(recorded: list[dict[str, Any]]) -> None:
     verdict = judge(play(recorded), BY_NAME["quick"], ansible_status=4, interrupted=False)
     assert verdict.outcomes == {
-        "a": Outcome.DONE,  # its failure was rescued
+        "a": Outcome.DONE,  # its failure was rescued by the play
         "b": Outcome.FAILED,
-        "c": Outcome.NEVER_TRIED,  # preconditions are no trial
+        "c": Outcome.NEVER_TRIED,  # failed in the preconditions, so nothing was tried
         "d": Outcome.UNREACHABLE,
     }
     assert verdict.left == ["b", "c", "d"]
 
 
-def test_only_the_host_that_failed_after_the_preconditions_is_asked_what_serves(
+def test_only_a_host_that_failed_after_the_preconditions_is_diagnosed(
     recorded: list[dict[str, Any]],
 ) -> None:
     assert to_ask(play(recorded), ansible_status=4) == ["b"]
@@ -93,7 +93,7 @@ def test_an_interrupted_run_has_no_recap_and_leaves_hosts_half_way(recorded: lis
     assert verdict.code is ExitCode.INTERRUPTED
 
 
-def test_what_ansible_says_outside_of_steps_is_kept_short() -> None:
+def test_output_of_ansible_outside_of_steps_is_shortened() -> None:
     state = play([{"event": "error", "stdout": f"line {n}\r\n"} for n in range(100)])
     assert state.notes[-1] == "line 99"
     assert len(state.notes) == 20
@@ -175,7 +175,7 @@ def test_the_code_of_one_host(
     assert judge(state, BY_NAME[flow], ansible_status=status, interrupted=False).code == code
 
 
-def test_who_goes_on_without_an_unreachable_host_is_done_and_not_half_way() -> None:
+def test_hosts_that_continue_without_an_unreachable_host_are_done() -> None:
     events = [
         *finished(PRECONDITIONS, "runner_on_unreachable", host="b"),
         *finished("Status", "runner_on_ok"),

@@ -13,17 +13,17 @@ from deploy.exitcodes import ExitCode, worst
 ORDER = [6, 5, 4, 7, 3, 1, 0]
 
 
-def test_the_order_is_the_specs() -> None:
+def test_the_order_of_severity() -> None:
     for worse, better in itertools.pairwise(ORDER):
         assert worst([ExitCode(better), ExitCode(worse)]) == worse
 
 
 @given(st.lists(st.sampled_from(ORDER), min_size=1))
-def test_the_worst_speaks_for_all(codes: list[int]) -> None:
+def test_the_worst_exit_code_counts(codes: list[int]) -> None:
     assert ORDER.index(worst(map(ExitCode, codes))) == min(map(ORDER.index, codes))
 
 
-def test_no_hosts_is_nothing_to_complain_about() -> None:
+def test_without_hosts_the_exit_code_is_0() -> None:
     assert worst([]) is ExitCode.DONE
 
 

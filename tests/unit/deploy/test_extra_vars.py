@@ -1,4 +1,4 @@
-"""`-e` as typed → files for ansible-playbook, in the right order and for nobody else's eyes."""
+"""`-e` as typed → files for ansible-playbook, in the right order and readable by their owner only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_variables_as_typed(text: str, found: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("text", ['{"a": ', "no-equals-sign", "", "a='open"])
-def test_nonsense_is_refused(text: str) -> None:
+def test_invalid_extra_vars_are_refused(text: str) -> None:
     with pytest.raises(ExtraVarsError):
         extra_vars.check([text])
 
@@ -39,7 +39,7 @@ def test_a_missing_file_is_refused_before_anything_runs() -> None:
         extra_vars.check(["@/nowhere"])
 
 
-def test_options_become_knobs() -> None:
+def test_options_become_extra_vars() -> None:
     request = cli.parse(["--quick", "--install-docker", "--adopt"])
     assert isinstance(request, Request)
     assert extra_vars.knobs(request, request.action) == {
@@ -57,7 +57,7 @@ def test_options_become_knobs() -> None:
     assert extra_vars.knobs(Request(BY_NAME["logs"]), BY_NAME["logs"])["status_log_lines"] == 100
 
 
-def test_our_knobs_come_first_so_that_the_operator_wins(tmp_path: Path) -> None:
+def test_extra_vars_of_the_operator_override_ours(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yml"
     mine.write_text("a: 3\n", "utf-8")
     arguments = extra_vars.arguments({"a": 1}, ["a=2", f"@{mine}"], tmp_path)

@@ -1,4 +1,4 @@
-"""The table of `make faults` is complete, and what would hurt most is also in `make test`."""
+"""The table of `make faults` is complete, and its most important faults are also in `make test`."""
 
 from __future__ import annotations
 

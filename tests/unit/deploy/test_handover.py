@@ -1,4 +1,4 @@
-"""What belongs to updates and rollbacks in the controller: their options, and whose code goes on."""
+"""Updates and rollbacks in the controller: their options, and which controller continues."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_options_reach_the_playbook_and_the_next_command(line: str, version: str
 
 
 @pytest.mark.parametrize("line", ["--quick", "", "--stop", "--status-only"])
-def test_no_rollback_belongs_to_what_can_go_back(line: str) -> None:
+def test_no_rollback_is_an_option_of_flows_with_a_rollback(line: str) -> None:
     with pytest.raises(cli.UsageError, match="--no-rollback belongs to flows that can go back"):
         cli.parse([*line.split(), "--no-rollback"])
 
@@ -57,12 +57,12 @@ def found(**more: object) -> dict[str, object]:
     return {**here, **more}
 
 
-def test_the_controller_that_the_hosts_were_left_to_goes_on() -> None:
+def test_the_controller_that_the_hosts_were_handed_to_continues() -> None:
     assert handover.tree_to_follow([found(successor="/srv/tree")]) == Path("/srv/tree")
     assert handover.tree_to_follow([found()]) is None
 
 
-def test_a_controller_that_stays_older_than_what_it_brings_is_told() -> None:
+def test_a_controller_older_than_its_target_is_reported() -> None:
     assert handover.is_behind([found(on_this_machine=False)])
     assert not handover.is_behind([found(on_this_machine=False, changed_controller=[])])
     assert not handover.is_behind([found()])
@@ -74,8 +74,8 @@ THIS_PROCESS = [os.getpid(), leftovers.started(os.getpid())]
 
 
 @pytest.mark.parametrize("settled", [{**SETTLED, "process": THIS_PROCESS}, SETTLED], ids=["today", "earlier"])
-def test_what_was_settled_is_taken_once(monkeypatch: pytest.MonkeyPatch, settled: dict[str, object]) -> None:
-    """Also from a controller of an earlier version, which does not name its process."""
+def test_a_handover_is_read_once(monkeypatch: pytest.MonkeyPatch, settled: dict[str, object]) -> None:
+    """Also of a controller of an earlier version, which does not record its process."""
     monkeypatch.setenv(handover.VARIABLE, json.dumps(settled))
     taken = handover.take(parse("--update"), TREE)
     assert (taken.run_id, taken.checkout, taken.commit) == ("abcdefabcdef", "/srv/checkout", "0123")
@@ -100,10 +100,10 @@ def test_what_was_settled_is_taken_once(monkeypatch: pytest.MonkeyPatch, settled
     ],
     ids=["started later", "another number", "another tree", "another checkout", "incomplete", *"abcd"],
 )
-def test_what_somebody_exported_is_no_handover(
+def test_an_exported_variable_is_not_a_handover(
     monkeypatch: pytest.MonkeyPatch, given: str, root: Path
 ) -> None:
-    """Another process, another tree, or no document at all: the run is its own, and closes nothing."""
+    """Another process, another tree, or no document: the run is independent, and ends no other run."""
     monkeypatch.setenv(handover.VARIABLE, given)
     request = parse("--update")
     assert handover.take(request, root) is request
@@ -135,10 +135,10 @@ def test_an_environment_of_another_tree_with_the_same_locks_is_as_good(tmp_path:
     assert not bootstrap.is_current(tree, "deploy", place)
 
 
-def test_a_successor_that_cannot_go_on_closes_what_is_open(
+def test_a_successor_that_cannot_continue_ends_the_open_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its environment cannot be made, for example: lock and journal are the first controller's."""
+    """For example, its environment cannot be made: lock and journal belong to the first controller."""
     runs.begin(tmp_path, lock.claim("abcdefabcdef", "update"))
     settled = {"run_id": "abcdefabcdef", "checkout": str(tmp_path), "commit": "0123456789ab"}
     monkeypatch.setenv(handover.VARIABLE, json.dumps({**settled, "process": [1, 1]}))

@@ -1,4 +1,4 @@
-"""Plans are noted at once; what could not be noted is tried again with the next sign of life."""
+"""Plans are recorded at once; a failed record is repeated with the next heartbeat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 STEPS = [{"step": "Image", "changes": "yes", "why": "new code"}]
 
 
-def test_a_plan_is_noted_without_waiting_for_the_next_beat() -> None:
+def test_a_plan_is_recorded_without_waiting_for_the_next_heartbeat() -> None:
     seen: list[Plans] = []
     noted = threading.Event()
 
@@ -31,7 +31,7 @@ def test_a_plan_is_noted_without_waiting_for_the_next_beat() -> None:
     assert seen == [{"one": STEPS}, {"two": STEPS}]
 
 
-def test_what_could_not_be_noted_comes_again() -> None:
+def test_a_failed_record_is_repeated() -> None:
     seen: list[Plans] = []
     heart = Heartbeat(lambda plans: seen.append(dict(plans)))
     heart.start()
@@ -41,7 +41,7 @@ def test_what_could_not_be_noted_comes_again() -> None:
     assert seen == [{"one": STEPS}, {"one": STEPS, "two": STEPS}]
 
 
-def test_one_that_never_began_can_be_stopped() -> None:
+def test_a_heartbeat_that_never_began_can_be_stopped() -> None:
     Heartbeat(lambda _: None).stop()
 
 
@@ -56,7 +56,7 @@ class TestLeases:
     def _lost(self) -> None:
         self.losses += 1
 
-    def test_ninety_seconds_without_a_sign_of_life_that_got_through(self) -> None:
+    def test_a_lease_is_lost_after_ninety_seconds_without_a_heartbeat(self) -> None:
         self.now += 89
         self.leases.missed("one", "no route to host")
         assert (self.leases.lost, self.losses) == ({}, 0)
@@ -67,19 +67,19 @@ class TestLeases:
         )
         assert self.losses == 1
 
-    def test_one_that_got_through_counts_anew(self) -> None:
+    def test_a_heartbeat_renews_the_lease(self) -> None:
         self.now += 89
         self.leases.renewed("one")
         self.now += 89
         self.leases.missed("one", "")
         assert self.leases.lost == {}
 
-    def test_a_machine_that_slept_goes_on_if_nobody_took_over(self) -> None:
+    def test_a_suspended_machine_continues_if_no_run_took_over(self) -> None:
         self.now += 1000
         self.leases.renewed("one")
         assert (self.leases.lost, self.losses) == ({}, 0)
 
-    def test_the_first_reason_stays_and_the_run_hears_of_it_once(self) -> None:
+    def test_the_first_reason_is_kept_and_reported_once(self) -> None:
         self.leases.gone("one", "taken over")
         self.leases.gone("one", "released")
         self.leases.gone("two", "taken over")

@@ -23,13 +23,13 @@ RUN = {
 }
 
 
-def test_one_line_says_who_what_when_from_where_to_where_and_how_it_ended() -> None:
+def test_one_line_has_actor_flow_time_versions_and_outcome() -> None:
     assert history.lines([RUN]) == [
         "2026-11-24T10:00:00Z  --update  alice@ops1  0123456789ab → fedcba987654  done (0, 90 s)"
     ]
 
 
-def test_the_commits_of_a_run_stand_below_it() -> None:
+def test_the_commits_of_a_run_are_listed_below_it() -> None:
     lines = history.lines([{**RUN, "commits": ["+ 1234567 Add a thing", "- 7654321 Drop a thing"]}])
     assert lines[1:] == ["    + 1234567 Add a thing", "    - 7654321 Drop a thing"]
 
@@ -52,11 +52,11 @@ def test_a_restoration_names_the_backup() -> None:
         ({"exit_code": None, "ended": None, "running": True}, "at work"),
     ],
 )
-def test_every_way_to_end_has_words(changes: dict[str, Any], said: str) -> None:
+def test_every_outcome_has_a_text(changes: dict[str, Any], said: str) -> None:
     assert history.ending({**RUN, **changes}) == said
 
 
-def test_columns_are_aligned_and_a_failure_stands_below() -> None:
+def test_columns_are_aligned_and_a_failure_is_listed_below() -> None:
     failed = {**RUN, "flow": "site", "exit_code": 5, "to": RUN["from"], "failure": "images: Build: exit 9"}
     lines = history.lines([RUN, failed, {**RUN, "flow": "of-another-version", "from": "", "to": ""}])
     assert lines[0].index("alice") == lines[1].index("alice") == lines[3].index("alice")

@@ -15,7 +15,7 @@ from deploy import runner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What Ansible does when the exception got lost: the handler is gone, and it goes on.
+# What Ansible does when Python drops the exception: the handler is reset, and it continues.
 HARD_OF_HEARING = """\
 import signal, time
 def lost(number, frame):
@@ -39,7 +39,7 @@ def child() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_who_begins_a_step_after_a_signal_is_told_again(
+def test_a_step_begun_after_the_signal_gets_the_signal_again(
     child: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert child.stdout
@@ -59,7 +59,7 @@ def test_who_begins_a_step_after_a_signal_is_told_again(
         assert child.wait(timeout=10) == -signal.SIGINT
 
 
-def test_nobody_is_told_who_was_not_interrupted(child: subprocess.Popen[str]) -> None:
+def test_without_an_interruption_no_signal_is_sent(child: subprocess.Popen[str]) -> None:
     with runner.Interruption() as interruption:
         interruption.watch({"event": "playbook_on_start", "pid": child.pid})
         for _ in range(3):

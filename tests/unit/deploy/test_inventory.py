@@ -35,7 +35,7 @@ def known(checkout: Checkout) -> Inventory:
         ("web[0]", ["a"]),
     ],
 )
-def test_limits_that_mean_something(known: Inventory, limit: str, hosts: list[str]) -> None:
+def test_valid_limits_select_hosts(known: Inventory, limit: str, hosts: list[str]) -> None:
     assert sorted(known.hosts(limit)) == sorted(hosts)
 
 
@@ -50,7 +50,7 @@ def test_an_unknown_term_is_named_with_what_there_is(known: Inventory, limit: st
 
 @pytest.mark.parametrize("limit", ["!b", "!web", "&web", "!a,!b", "!a:!b"])
 def test_a_limit_that_only_takes_hosts_away_is_refused(known: Inventory, limit: str) -> None:
-    """Ansible takes it for all others: this machine is among them."""
+    """Ansible would select all other hosts, this machine included."""
     with pytest.raises(InventoryError, match="only takes hosts away") as refusal:
         known.hosts(limit)
     assert f"such as all,{limit}." in str(refusal.value)
@@ -63,7 +63,7 @@ def test_an_empty_retry_file_is_refused(known: Inventory, tmp_path: Path, text: 
         known.hosts(f"@{tmp_path}/retry")
 
 
-def test_the_localhost_that_ansible_makes_up_is_not_in_the_inventory(known: Inventory) -> None:
+def test_ansibles_implicit_localhost_is_not_in_the_inventory(known: Inventory) -> None:
     with pytest.raises(InventoryError, match="no host or group 'localhost'"):
         known.hosts("localhost")
 

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
     from deploy.onhost.leftovers import Process
 
-# Two generations in sessions of their own; the younger one is left to whoever adopts orphans.
+# Two generations in sessions of their own; init adopts the younger one.
 FAMILY = "setsid sh -c 'echo $$; exec sleep 60' & wait; exec sleep 60"
 STUBBORN = "trap '' TERM; echo $$; while :; do sleep 60; done"
 
 
 @pytest.fixture
 def run_id() -> Iterator[str]:
-    """The id of a run; whatever bears it is gone afterwards."""
+    """Yield the id of a run; end all its processes afterwards."""
     name = uuid.uuid4().hex[:12]
     yield name
     leftovers.end(name, grace_seconds=0)
 
 
 def start(run_id: str, script: str) -> tuple[subprocess.Popen[str], int]:
-    """A marked shell, and the number it printed: then what the script starts is there."""
+    """Start a marked shell, and return it with the number it printed once its children run."""
     process = subprocess.Popen(
         ["sh", "-c", script],
         env={**os.environ, leftovers.MARK: run_id},
@@ -85,7 +85,7 @@ def test_a_process_is_known_by_its_start_and_a_zombie_is_gone(run_id: str) -> No
 
 
 def test_what_cannot_be_ended_is_named(run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that sleeps in the kernel; here one to which no signal gets through."""
+    """A process that sleeps in the kernel; simulated by one that no signal reaches."""
     _, number = start(run_id, "echo $$; exec sleep 60")
     with monkeypatch.context() as patched:
         patched.setattr("signal.pidfd_send_signal", lambda *_: None)

@@ -1,4 +1,4 @@
-"""The last safety net: what counts as a secret, and that it leaves no trace in text or documents."""
+"""Masking of output: what counts as a secret, and that no text or document contains one."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_ordinary_words_stay_readable(tmp_path: Path, line: str) -> None:
     assert secret_values(read_env(tmp_path / ".env")) == set()
 
 
-def test_secrets_of_backups_count_where_one_of_these_may_come_back(tmp_path: Path) -> None:
+def test_secrets_of_backups_are_masked_where_a_backup_may_be_restored(tmp_path: Path) -> None:
     for folder, secret in ((".", "secret-of-today"), ("backups/x", "secret-of-before")):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / ".env").write_text(f"ADMIN_TOKEN={secret}\n")
@@ -114,14 +114,14 @@ def test_no_secret_survives(secret: str, before: str, after: str) -> None:
 
 
 @given(st.text())
-def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
+def test_no_control_character_is_left(text: str) -> None:
     shown = printable(text)
     assert all(character.isprintable() or character in "\n\t" for character in shown)
     assert printable(shown) == shown
     assert json.loads(printable(json.dumps(text, ensure_ascii=False))) == text
 
 
-def test_words_of_every_language_stay_and_controls_are_named() -> None:
+def test_text_of_every_language_stays_and_controls_are_escaped() -> None:
     assert printable("ação 中文 ✓ 😀\n\tx\r\n") == "ação 中文 ✓ 😀\n\tx\n"
     assert printable("\x1b[2J\x9b2J\u202e\u2028\x7f\r\ud800\U000e0041") == (
         r"\u001b[2J\u009b2J\u202e\u2028\u007f\u000d\ud800\udb40\udc41"
@@ -131,7 +131,7 @@ def test_words_of_every_language_stay_and_controls_are_named() -> None:
 ODD = "\x1b]0;owned\x07\x9b31m\u202egnp.exe\u2028"
 
 
-def test_a_report_shows_foreign_words_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_shows_foreign_text_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report(Mask({"a secret"}))
     report.say(f"{ODD} a secret")
     step = Step(ODD, "play", ODD, Status.FAILED, 1.0)

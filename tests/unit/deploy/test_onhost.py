@@ -1,4 +1,4 @@
-"""Lock and journal of a checkout: who may take over from whom, and what is never lost."""
+"""Lock and journal of a checkout: which run may take over from which, and what is never lost."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def mine(run_id: str = "a" * 12, **changes: Any) -> lock.Holder:
 
 
 def elsewhere(run_id: str = "b" * 12) -> lock.Holder:
-    """A claim from another machine, whose processes cannot be seen."""
+    """Return a claim from another machine, whose processes are not visible here."""
     return mine(run_id, machine="elsewhere", machine_id="e" * 32, pid=GONE)
 
 
 def aged(project: Path, seconds: float) -> None:
-    """Make the last sign of life older."""
+    """Make the last heartbeat older."""
     path = project / ".run" / "lock"
     holder = json.loads(path.read_text("utf-8"))
     holder["seen"]["at"] -= seconds
     path.write_text(json.dumps(holder), "utf-8")
 
 
-def test_who_comes_second_learns_who_was_first(tmp_path: Path) -> None:
+def test_the_second_run_is_refused_with_the_first_runs_identity(tmp_path: Path) -> None:
     assert lock.take(tmp_path, mine()) == {"taken": True, "kept": False, "replaced": None, "why": ""}
     second = lock.take(tmp_path, mine("b" * 12))
     assert second["taken"] is False
@@ -62,10 +62,10 @@ def test_who_comes_second_learns_who_was_first(tmp_path: Path) -> None:
     ],
     ids=["gone", "number of another process now", "machine of that name restarted"],
 )
-def test_the_dead_are_replaced(tmp_path: Path, changes: dict[str, Any], why: str | None) -> None:
+def test_a_dead_run_is_replaced(tmp_path: Path, changes: dict[str, Any], why: str | None) -> None:
     lock.take(tmp_path, mine("d" * 12, **changes))
     found = lock.take(tmp_path, mine())
-    if why is None:  # another machine of that name: only time will tell
+    if why is None:  # another machine of that name: only the lease's age decides
         assert found["taken"] is False
         return
     assert (found["taken"], found["replaced"]["run_id"], found["why"]) == (True, "d" * 12, why)
@@ -81,7 +81,7 @@ def test_a_machine_that_was_restarted_has_no_old_runs(
 
 
 def test_another_machine_counts_as_dead_after_two_minutes_of_silence(tmp_path: Path) -> None:
-    """The host's own clock counts, which nobody can set; a sign of life starts it anew."""
+    """The host's monotonic clock counts; a heartbeat restarts the interval."""
     lock.take(tmp_path, elsewhere())
     aged(tmp_path, 119)
     assert lock.take(tmp_path, mine())["taken"] is False
@@ -94,14 +94,14 @@ def test_another_machine_counts_as_dead_after_two_minutes_of_silence(tmp_path: P
     assert lock.beat(tmp_path, "b" * 12) is False
 
 
-def test_what_the_caller_knows_counts_at_once(tmp_path: Path) -> None:
+def test_a_run_that_the_caller_reports_dead_counts_as_dead_at_once(tmp_path: Path) -> None:
     """run.py sees the processes of its own machine, the host does not."""
     lock.take(tmp_path, elsewhere())
     assert lock.take(tmp_path, mine(), dead=["c" * 12])["taken"] is False
     assert lock.take(tmp_path, mine(), dead=["b" * 12])["taken"] is True
 
 
-def test_of_many_that_find_a_dead_one_one_takes_over(tmp_path: Path) -> None:
+def test_of_many_runs_that_find_a_dead_run_one_takes_over(tmp_path: Path) -> None:
     lock.take(tmp_path, mine("d" * 12, pid=GONE))
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda n: lock.take(tmp_path, mine(f"{n:012}")), range(16)))
@@ -109,7 +109,7 @@ def test_of_many_that_find_a_dead_one_one_takes_over(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / ".run").iterdir()) == ["lock"]
 
 
-def test_what_cannot_be_read_is_somebody_unknown(tmp_path: Path) -> None:
+def test_an_unreadable_lock_has_an_unknown_holder(tmp_path: Path) -> None:
     (tmp_path / ".run").mkdir()
     for text in ("", "{}", "[1]", '{"run_id": "x"}', "nonsense"):
         (tmp_path / ".run" / "lock").write_text(text, "utf-8")
@@ -118,7 +118,7 @@ def test_what_cannot_be_read_is_somebody_unknown(tmp_path: Path) -> None:
     assert lock.release(tmp_path, "") is True
 
 
-def test_the_message_says_who_where_what_and_since_when() -> None:
+def test_the_message_names_actor_machine_flow_and_start() -> None:
     holder = mine(flow="update", user="alice", machine="ops1", pid=4711, since="2026-11-24T10:00:00Z")
     said = told(holder, "prod1")
     assert said.startswith(
@@ -130,7 +130,7 @@ def test_the_message_says_who_where_what_and_since_when() -> None:
     assert took_over(answer).endswith("is gone; what it had left was ended: docker build (12)")
 
 
-def test_a_place_that_only_gives_code_is_held_and_not_journalled(tmp_path: Path) -> None:
+def test_a_checkout_that_only_provides_code_is_locked_and_not_journalled(tmp_path: Path) -> None:
     assert runs.hold(tmp_path, mine())["taken"]
     assert not runs.hold(tmp_path, mine("b" * 12))["taken"]
     assert runs.end(tmp_path, "a" * 12, {"exit_code": 0}, failed=False)
@@ -154,14 +154,14 @@ def test_a_run_is_three_lines_and_one_entry(tmp_path: Path) -> None:
 
 
 def test_a_run_that_never_began_here_leaves_no_line(tmp_path: Path) -> None:
-    """All hosts are asked to give up what only some of them had given."""
+    """Every host releases a lock that only some of them had granted."""
     runs.begin(tmp_path, mine("b" * 12))
     assert runs.end(tmp_path, "a" * 12, {"exit_code": 7}, failed=True) is True
     assert [run["run_id"] for run in journal.runs(tmp_path, 10)] == ["b" * 12]
     assert lock.holder_in(tmp_path / ".run") is not None
 
 
-def test_a_run_whose_lock_was_taken_away_is_told(tmp_path: Path) -> None:
+def test_a_run_that_lost_its_lock_is_notified(tmp_path: Path) -> None:
     runs.begin(tmp_path, mine())
     lock.release(tmp_path, "a" * 12)
     runs.begin(tmp_path, mine("b" * 12))
@@ -171,7 +171,7 @@ def test_a_run_whose_lock_was_taken_away_is_told(tmp_path: Path) -> None:
     assert lock.holder_in(tmp_path / ".run") is not None
 
 
-def test_a_line_torn_by_a_power_cut_costs_only_itself(tmp_path: Path) -> None:
+def test_a_line_torn_by_a_power_cut_loses_only_itself(tmp_path: Path) -> None:
     runs.begin(tmp_path, mine())
     with (tmp_path / ".run" / "journal.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"line":"end","run_id":"aaaaaaaa')
@@ -210,10 +210,8 @@ def test_a_full_disk_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert lock.holder_in(tmp_path / ".run") is None
 
 
-def test_a_folder_that_takes_no_file_more_still_gives_the_lock_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The sign of life at the end cannot be written either."""
+def test_a_full_folder_still_releases_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The final heartbeat cannot be written either."""
     runs.begin(tmp_path, mine())
 
     def full(*_: object, **__: object) -> int:
@@ -232,9 +230,9 @@ def _only_reading(full: Callable[..., int]) -> Callable[..., int]:
 
 
 class TestFence:
-    """A step runs only while its run holds the lock, and the next holder waits for it to end."""
+    """A step runs only while its run holds the lock; the next holder waits for the step to end."""
 
-    def test_the_holder_passes_and_nobody_else(self, tmp_path: Path) -> None:
+    def test_only_the_holder_passes(self, tmp_path: Path) -> None:
         lock.take(tmp_path, mine())
         with fence.passing(tmp_path, "a" * 12):
             pass
@@ -250,11 +248,11 @@ class TestFence:
         lock.release(tmp_path, "a" * 12)
         with pytest.raises(fence.FenceError, match="had, was released"), fence.passing(tmp_path, "a" * 12):
             raise AssertionError("the step was carried out")
-        with fence.passing(tmp_path, "by-hand"):  # a playbook typed by hand, and nobody else at work
+        with fence.passing(tmp_path, "by-hand"):  # a playbook started by hand, and no other run
             pass
 
-    def test_who_wakes_up_when_the_next_run_has_ended_is_told_of_it(self, tmp_path: Path) -> None:
-        """The lock is nobody's then; the journal knows who took it over."""
+    def test_a_resumed_run_learns_of_the_run_that_took_over_and_ended(self, tmp_path: Path) -> None:
+        """The lock is free then; the journal records which run took it over."""
         runs.begin(tmp_path, mine())
         assert runs.begin(tmp_path, {**mine("b" * 12), "flow": "update"}, dead=["a" * 12])["taken"]
         holder = runs.taken_by(tmp_path, "a" * 12)
@@ -272,7 +270,7 @@ class TestFence:
             fence.passing(tmp_path, "a" * 12),
         ):
             raise AssertionError("the step was carried out")
-        assert runs.taken_by(tmp_path, "b" * 12) is None  # nobody after it
+        assert runs.taken_by(tmp_path, "b" * 12) is None  # no run followed
 
     def test_a_lock_that_cannot_be_read_is_another_runs(self, tmp_path: Path) -> None:
         (tmp_path / ".run").mkdir()
@@ -281,16 +279,14 @@ class TestFence:
             with pytest.raises(fence.FenceError, match="cannot be read"), fence.passing(tmp_path, run_id):
                 raise AssertionError("the step was carried out")
 
-    def test_a_lapsed_lease_that_nobody_took_still_passes(self, tmp_path: Path) -> None:
-        """A laptop slept: to refuse the way back could leave nothing serving."""
+    def test_an_expired_lease_without_a_take_over_still_passes(self, tmp_path: Path) -> None:
+        """The machine was suspended: a refusal of the rescue could leave nothing serving."""
         lock.take(tmp_path, mine())
         aged(tmp_path, 1000)
         with fence.passing(tmp_path, "a" * 12):
             pass
 
-    def test_a_full_disk_keeps_nobody_from_a_step(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_full_disk_prevents_no_step(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lock.take(tmp_path, mine())
 
         def full(*_: object, **__: object) -> int:
@@ -300,8 +296,8 @@ class TestFence:
         with fence.passing(tmp_path, "a" * 12):
             pass
 
-    def test_who_takes_over_waits_for_the_step_under_way(self, tmp_path: Path) -> None:
-        """The old holder is inside a step: the lock changes hands at once, the new run begins after it."""
+    def test_a_take_over_waits_for_the_step_in_progress(self, tmp_path: Path) -> None:
+        """The old holder is inside a step: the lock moves at once, the new run begins after that step."""
         lock.take(tmp_path, elsewhere())
         aged(tmp_path, 121)
         order: list[str] = []
@@ -320,7 +316,7 @@ class TestFence:
             taking.result(timeout=60)
         assert order == ["the step ends", "the next run begins"]
 
-    def test_a_step_without_end_leaves_the_lock_to_nobody(
+    def test_a_step_that_never_ends_lets_no_run_take_over(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         lock.take(tmp_path, elsewhere())
@@ -340,7 +336,9 @@ def _until(holds: Callable[[], bool]) -> None:
         pause.wait(0.02)
 
 
-def test_what_is_ended_carries_the_runs_own_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_containers_with_the_runs_id_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The engine is asked for this run's containers only; an operator's `compose run` has no such label."""
     asked: list[list[str]] = []
 
@@ -356,10 +354,10 @@ def test_what_is_ended_carries_the_runs_own_id(tmp_path: Path, monkeypatch: pyte
     assert runs.sweep(tmp_path, "") == []
 
 
-def test_images_that_a_dead_run_was_shipping_go_with_it(
+def test_images_that_a_dead_run_was_shipping_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under the name that the role gives them; those of another run stay."""
+    """By the role's name for them; images of another run stay."""
     names = (REPOSITORY / "roles/images/vars/main.yml").read_text("utf-8")
     assert "{{ source_dir }}/.run/images-{{ run_id }}.tar.gz" in names
     assert "{{ project_dir }}/.run/images-{{ run_id }}.tar.gz" in names
@@ -386,7 +384,7 @@ START_BOTH = [
         (True, False, None, ["rm --force app", "rename new app", "start app"]),
         (True, None, None, ["rm --force app", "rename new app", "start app"]),
         (False, None, None, ["rm --force app", "rename new app", "start app"]),
-        # a version without an edge takes the port over from the edge
+        # the port moves from the edge to a version without one
         (False, True, True, START_BOTH),
         (False, True, False, START_BOTH),
         (True, True, True, START_BOTH),
@@ -404,7 +402,7 @@ START_BOTH = [
         *("edge serves", "edge stopped", "both run", "edge stopped and new serves"),
     ],
 )
-def test_a_swap_that_was_cut_off_leaves_one_container(
+def test_an_interrupted_swap_leaves_one_container(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -441,14 +439,14 @@ def test_a_swap_that_was_cut_off_leaves_one_container(
     assert (asked, bool(ended)) == (done, bool(done))
 
 
-def test_looking_changes_nothing_where_nothing_is(tmp_path: Path) -> None:
+def test_reading_creates_no_files(tmp_path: Path) -> None:
     assert lock.look(tmp_path) is None
     assert journal.runs(tmp_path, 5) == []
     assert lock.release(tmp_path, "x") is False
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_costs_next_to_nothing(tmp_path: Path) -> None:
+def test_lock_and_journal_take_little_time(tmp_path: Path) -> None:
     """Two locks, two lines: 15 ms on a quiet machine, and the container engine asked twice."""
     started = time.perf_counter()
     runs.begin(tmp_path, mine())
@@ -456,8 +454,8 @@ def test_it_costs_next_to_nothing(tmp_path: Path) -> None:
     assert time.perf_counter() - started < 2
 
 
-def test_hosts_read_it_as_it_is() -> None:
-    """On a host these files are `ansible.module_utils.onhost`: nothing but the standard library."""
+def test_onhost_imports_nothing_of_ansible() -> None:
+    """On a host these files are `ansible.module_utils.onhost`, and import only the standard library."""
     script = "import sys; from deploy.onhost import runs; print([m for m in sys.modules if 'ansible' in m])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -52,7 +52,7 @@ def test_a_full_device_and_a_closed_stream_raise_nothing() -> None:
     assert (out.is_gone, out.isatty()) == (True, False)
 
 
-def test_a_pipe_that_somebody_made_nonblocking_loses_no_text() -> None:
+def test_a_nonblocking_pipe_loses_no_text() -> None:
     """The rest is written as soon as the reader is ready."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

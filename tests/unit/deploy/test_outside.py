@@ -1,4 +1,4 @@
-"""What went wrong outside is said in phrases of ours, without any part of the URL."""
+"""Errors of requests to outside URLs are described in our words, without any part of the URL."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_answer_that_is_no_success(status: int) -> None:
     assert (receiver.posts, receiver.gets) == ([("/", {"exit_code": 0})], [])
 
 
-def test_the_same_url_gets_it_once() -> None:
+def test_the_same_url_gets_one_post() -> None:
     with serving(204) as receiver:
         assert outside.post([receiver.url, receiver.url], {}) == []
     assert len(receiver.posts) == 1

@@ -1,4 +1,4 @@
-"""A making that failed blames what failed: words as pip, uv and the system print them."""
+"""The advice for a failed installation, by the output of pip, uv and the system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of every flow in the situations that matter, and what is said of a run that went otherwise."""
+"""The plan of every flow in the situations that matter, and the report of deviations from it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SEEN = {
 
 
 def report(**given: Any) -> dict[str, Any]:
-    """What the playbooks report of a host where all is in line and version OLD serves."""
+    """Return the playbooks' report of a host where nothing differs and version OLD serves."""
     seen = {**SEEN, **given.pop("seen", {})}
     plan = {
         "containers": RUNS,
@@ -57,12 +57,12 @@ def report(**given: Any) -> dict[str, Any]:
 
 
 def answers(flow: str, **given: Any) -> dict[str, str]:
-    """Step → yes, no or depends."""
+    """Return yes, no or depends for each step."""
     return {one["step"]: one["changes"] for one in (p.as_dict() for p in make(flow, report(**given)))}
 
 
 def why(flow: str, step: str, **given: Any) -> str:
-    """Why a step of the plan changes something or not."""
+    """Return why a step of the plan changes something or not."""
     return {one.step.name: one.answer.why for one in make(flow, report(**given))}[step]
 
 
@@ -349,11 +349,11 @@ def test_before_docker_is_there_everything_else_depends_on_it() -> None:
     assert set(found.values()) == {"depends"}
 
 
-def test_a_host_that_did_not_get_so_far_has_no_plan() -> None:
+def test_a_host_that_failed_before_the_plan_has_none() -> None:
     assert make("quick", {"warnings": []}) == []
 
 
-def test_a_newer_report_is_understood_as_far_as_it_goes() -> None:
+def test_unknown_members_of_a_newer_report_are_ignored() -> None:
     assert answers("quick", invented_later=[1]) == answers("quick")
 
 
@@ -384,17 +384,19 @@ BUILT, SWAPPED, STARTED = (
             [],
             ["Database container: did not change, and was going to (it does not run)"],
         ),
-        # what a build from the cache gives nobody could know
+        # the result of a cached build is not predictable
         ({"replace_app": True}, [BUILT, SWAPPED, "versions: Note the version"], []),
         # made before the plan was: nothing to compare
         ({"to_make": ["logs/"], "seen": {"modes": ["logs"]}}, ["permissions: Set modes and owners"], []),
     ],
 )
-def test_what_went_otherwise_is_named(given: dict[str, Any], happened: list[str], words: list[str]) -> None:
+def test_deviations_from_the_plan_are_named(
+    given: dict[str, Any], happened: list[str], words: list[str]
+) -> None:
     assert differences(make("quick", report(**given)), ran(*happened), ended=True) == words
 
 
-def test_a_flow_that_failed_owes_no_step_but_none_may_be_unforeseen() -> None:
+def test_a_failed_flow_may_omit_steps_but_has_no_unplanned_ones() -> None:
     plan = make("quick", report(replace_app=True))
     assert differences(plan, ran(), ended=False) == []
     assert len(differences(plan, ran(STARTED), ended=False)) == 1
@@ -405,7 +407,7 @@ def test_every_flow_that_changes_something_has_a_plan() -> None:
 
 
 def _task_names(role: Path) -> set[str]:
-    """The names of all tasks of a role, also of those inside of blocks."""
+    """Yield the names of all tasks of a role, those inside of blocks included."""
     found, waiting = (
         set(),
         [task for file in role.glob("tasks/*.yml") for task in DataLoader().load_from_file(str(file))],
@@ -418,7 +420,7 @@ def _task_names(role: Path) -> set[str]:
 
 
 def test_every_task_that_a_plan_waits_for_exists() -> None:
-    """A renamed task would silently never be seen to change anything."""
+    """Without this test a renamed task would silently never count as changed."""
     existing = {
         f"{role.name}: {name}" for role in (REPOSITORY / "roles").iterdir() for name in _task_names(role)
     }

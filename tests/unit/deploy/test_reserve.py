@@ -1,4 +1,4 @@
-"""Room for the look at what serves is there although the folder for temporary files fills up meanwhile."""
+"""The space for the diagnosis is reserved although the folder for temporary files fills up meanwhile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_bytes_and_inodes_are_taken_and_given_back(scratch: Path) -> None:
+def test_bytes_and_inodes_are_reserved_and_released(scratch: Path) -> None:
     taken = reserve.Reserve()
     files = [path for path in scratch.rglob("*") if path.is_file()]
     assert len(files) > reserve.INODES
@@ -32,7 +32,7 @@ def test_bytes_and_inodes_are_taken_and_given_back(scratch: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
-def test_too_little_room_is_said_before_anything_begins(
+def test_too_little_space_is_reported_before_anything_begins(
     scratch: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def refused(*_: object) -> None:

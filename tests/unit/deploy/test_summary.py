@@ -1,4 +1,4 @@
-"""The last words of a run: first line, per host, next command, document."""
+"""The summary of a run: first line, hosts, next command, document."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ending(
     interrupted: bool = False,
     **request: Any,
 ) -> Ending:
-    """The recorded run (`b` failed half-way), after the look at what serves on `b`."""
+    """Return the recorded run (`b` failed half-way), after the diagnosis of `b`."""
     state = RunState(["a", "b", "c", "d"])
     for event in recorded:
         state.apply(event)
@@ -47,8 +47,8 @@ def test_the_first_line_says_where_nothing_serves(recorded: list[dict[str, Any]]
     )
 
 
-def test_what_nobody_could_find_out_is_not_called_dead(recorded: list[dict[str, Any]]) -> None:
-    """The look at what serves can fail too: a dead daemon, a second Ctrl-C."""
+def test_an_unknown_state_is_not_reported_as_dead(recorded: list[dict[str, Any]]) -> None:
+    """The diagnosis can fail too: a dead daemon, a second Ctrl-C."""
     end = ending(recorded, serving=False)
     end.state.hosts["b"].report = {"serving": None}
     assert summary.headline(end).endswith("; it is NOT KNOWN what serves on b.")
@@ -58,12 +58,14 @@ def test_what_nobody_could_find_out_is_not_called_dead(recorded: list[dict[str, 
 @pytest.mark.parametrize(
     ("serving", "words"), [(True, "The stack still serves."), (False, "NOTHING SERVES on b.")]
 )
-def test_an_interruption_says_it_too(recorded: list[dict[str, Any]], *, serving: bool, words: str) -> None:
+def test_the_first_line_says_it_also_after_an_interruption(
+    recorded: list[dict[str, Any]], *, serving: bool, words: str
+) -> None:
     line = summary.headline(ending(recorded, serving=serving, interrupted=True))
     assert line == f"Quick deploy interrupted after 12.3 s. {words}"
 
 
-def test_a_host_lost_half_way_is_not_called_unchanged(recorded: list[dict[str, Any]]) -> None:
+def test_a_host_lost_half_way_is_not_reported_as_unchanged(recorded: list[dict[str, Any]]) -> None:
     end = ending(recorded, serving=True)
     end.state.hosts["b"].failure = None
     end.state.hosts["a"].failure = Failure("Deploy", "compose: Up", "timed out", unreachable=True)
@@ -114,7 +116,7 @@ BACKUP = {
 
 
 def listed(*backups: dict[str, Any], **request: Any) -> Ending:
-    """The end of `--restore-config` without a backup."""
+    """Return the end of `--restore-config` without a backup."""
     state = RunState(["a"])
     state.hosts["a"].plays = ["Configuration backups"]
     state.hosts["a"].report = {"config_backups": list(backups)}
@@ -192,7 +194,7 @@ def test_a_host_refused_by_its_key_says_what_to_do(
     assert any(typed in line for line in summary.lines(end))
 
 
-def test_the_document_holds_what_the_screen_says(recorded: list[dict[str, Any]]) -> None:
+def test_the_document_has_the_content_of_the_screen(recorded: list[dict[str, Any]]) -> None:
     document = summary.document(ending(recorded, serving=False))
     assert document["exit_code"] == 6
     assert document["seconds"] == 12.34
@@ -239,8 +241,8 @@ def test_the_old_version_is_named_only_where_it_serves(recorded: list[dict[str, 
     assert summary.headline(end).endswith("; version old serves on b, not older, which ran before.")
 
 
-def test_the_first_failure_leads_and_what_followed_is_named(recorded: list[dict[str, Any]]) -> None:
-    """A rescue that fails for the same reason must not hide it; one that quotes it says all."""
+def test_the_first_failure_is_named_first_and_later_ones_follow(recorded: list[dict[str, Any]]) -> None:
+    """A rescue that fails for the same reason must not hide it; one that quotes it is shown alone."""
     end = ending(recorded, serving=False)
     host = end.state.hosts["b"]
     first = host.failure

@@ -1,4 +1,4 @@
-"""The swap behind the edge: every state that can be found, every place where it can be cut off."""
+"""The swap behind the edge: every initial state, and an interruption at every point."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CHANGES: dict[Step, list[dict[str, object]]] = {
 }
 
 
-# As compose replaces the app, whatever was there before.
+# As compose replaces the app, for any earlier container.
 REPLACEMENT: list[dict[str, object]] = [
     {"app": STOPPED},
     {"app": ABSENT, "is_direct": False},
@@ -53,7 +53,7 @@ REPLACEMENT: list[dict[str, object]] = [
 
 @dataclass
 class World:
-    """A host: what steps and a power cut make of it. A container that starts gets healthy if it is `good`."""
+    """A host, changed by steps and power cuts. A container that starts becomes healthy if it is `good`."""
 
     seen: Seen
     is_app_good: bool = True
@@ -65,7 +65,7 @@ class World:
         self.seen = replace(self.seen, **members)  # type: ignore[arg-type]  # names and values of Seen
 
     def wait(self) -> None:
-        """Whatever starts is healthy or sick in the end."""
+        """Let every starting container become healthy or unhealthy."""
         if self.seen.app is STARTING:
             self.change(app=HEALTHY if self.is_app_good else SICK)
         if self.seen.standin is STARTING:
@@ -74,14 +74,14 @@ class World:
             self.change(edge=HEALTHY if self.is_edge_good else SICK)
 
     def cut_power(self) -> None:
-        """Start what ran, or what is started although it was stopped, as the daemon does after the boot."""
+        """Cut the power, then start the containers that the daemon starts after the boot."""
         for name in ("app", "standin", "edge"):
             if getattr(self.seen, name) in RUNNING or name in self.restarts:
                 self.change(**{name: STARTING})
         self.wait()
 
     def carry_out(self, step: Step) -> Iterator[None]:
-        """Take the step; yields in the middle of it, where it can be cut off."""
+        """Carry out the step; yield in the middle, where it can be interrupted."""
         if step is Step.WAIT:
             self.wait()
             return
@@ -93,7 +93,7 @@ class World:
             self.change(**change)
 
     def follow(self, decide: Callable[[Seen], Step | None]) -> Iterator[Step]:
-        """Take all steps; yields whenever the host may be cut off."""
+        """Carry out all steps; yield at each point where the host can be interrupted."""
         for _ in range(20):
             step = decide(self.seen)
             if step is None:
@@ -105,7 +105,7 @@ class World:
 
 
 def every_state() -> Iterator[Seen]:
-    """Without those that cannot be: an app that publishes the port beside an edge that has it."""
+    """Yield every possible state; an app and an edge cannot both publish the port."""
     for app, standin, edge, traffic, is_direct in itertools.product(
         Container, Container, Container, Server, (False, True)
     ):
@@ -117,10 +117,8 @@ def every_state() -> Iterator[Seen]:
 @pytest.mark.parametrize("is_app_good", [True, False])
 @pytest.mark.parametrize("is_standin_good", [True, False])
 @pytest.mark.parametrize("is_edge_good", [True, False])
-def test_whatever_is_found_is_put_in_order(
-    *, is_app_good: bool, is_standin_good: bool, is_edge_good: bool
-) -> None:
-    """It ends; who serves is never taken away; and whoever can serve does in the end, the app first."""
+def test_every_state_is_completed(*, is_app_good: bool, is_standin_good: bool, is_edge_good: bool) -> None:
+    """It ends; the serving container is never removed; at the end one that can serve does, the app first."""
     for seen in every_state():
         world = World(seen, is_app_good, is_standin_good, is_edge_good)
         was_served = swap.is_served(seen)
@@ -140,8 +138,8 @@ def test_whatever_is_found_is_put_in_order(
             assert end.app is HEALTHY or end.standin is HEALTHY, (seen, steps, end)
 
 
-def test_an_app_does_not_make_way_for_an_edge_that_does_not_serve() -> None:
-    """Where a run is cut off while the edge takes the port over."""
+def test_an_app_is_not_removed_for_an_edge_that_does_not_serve() -> None:
+    """A run is interrupted while the port moves to the edge."""
     seen = Seen(STOPPED, standin=HEALTHY, edge=STARTING, traffic=Server.STANDIN, is_direct=True)
     for is_edge_good in (True, False):
         world = World(seen, is_edge_good=is_edge_good)
@@ -151,8 +149,8 @@ def test_an_app_does_not_make_way_for_an_edge_that_does_not_serve() -> None:
         assert swap.is_served(world.seen) or is_edge_good, (steps, world.seen)
 
 
-def test_the_only_container_that_there_is_stays() -> None:
-    """Also a sick one: the database may be away."""
+def test_the_only_container_stays() -> None:
+    """Also an unhealthy one: the database may be unavailable."""
     for seen in every_state():
         world = World(seen, is_app_good=False, is_standin_good=False)
         for _ in world.follow(swap.settle):
@@ -162,7 +160,7 @@ def test_the_only_container_that_there_is_stays() -> None:
 
 
 def flow(world: World) -> Iterator[Step | None]:
-    """A flow that brings a new version; None while the app is replaced. Raises StandinError."""
+    """Yield the steps of a flow with a new version, None while the app is replaced. Raises StandinError."""
     yield from world.follow(swap.cover)
     for change in REPLACEMENT[2 * (world.seen.app is ABSENT) :]:
         world.change(**change)
@@ -208,8 +206,10 @@ def test_the_steps_of_a_swap(start: Seen) -> None:
 
 @pytest.mark.parametrize("start", [STEADY, BEFORE_THE_EDGE], ids=["with an edge", "before the edge"])
 @pytest.mark.parametrize("is_new_good", [True, False], ids=["good", "bad"])
-def test_a_power_cut_anywhere_leaves_what_serves_by_itself(start: Seen, *, is_new_good: bool) -> None:
-    """And the next run puts it in order, without a moment in which nothing serves."""
+def test_after_a_power_cut_at_any_point_something_serves_without_help(
+    start: Seen, *, is_new_good: bool
+) -> None:
+    """The next run completes the swap, and at each moment something serves."""
     points = 0
     for point in itertools.count(1):
         world = World(start)
@@ -231,7 +231,7 @@ def test_a_power_cut_anywhere_leaves_what_serves_by_itself(start: Seen, *, is_ne
 
 
 @pytest.mark.parametrize("start", [STEADY, BEFORE_THE_EDGE], ids=["with an edge", "before the edge"])
-def test_a_run_that_ends_anywhere_leaves_what_serves(start: Seen) -> None:
+def test_after_a_run_that_ends_at_any_point_something_serves(start: Seen) -> None:
     """Without a power cut: only a step that moves the port has a moment without service."""
     world = World(start)
     for step in flow(world):
@@ -240,7 +240,7 @@ def test_a_run_that_ends_anywhere_leaves_what_serves(start: Seen) -> None:
 
 
 @pytest.mark.parametrize("start", [STEADY, BEFORE_THE_EDGE], ids=["with an edge", "before the edge"])
-def test_a_stand_in_that_is_sick_ends_the_flow_with_nothing_touched(start: Seen) -> None:
+def test_an_unhealthy_stand_in_ends_the_flow_without_changes(start: Seen) -> None:
     world = World(start, is_standin_good=False)
     with pytest.raises(swap.StandinError):
         list(flow(world))
@@ -255,14 +255,14 @@ def test_a_new_app_that_fails_its_gate_leaves_the_stand_in_serving() -> None:
         world.is_app_good = not world.seen.is_app_current
     assert (world.seen.app, world.seen.standin, world.seen.traffic) == (SICK, HEALTHY, Server.STANDIN)
     assert swap.settle(world.seen) is None
-    world.change(is_app_current=False)  # the version before is wanted again
+    world.change(is_app_current=False)  # back to the previous version
     world.is_app_good = True
     list(flow(world))
     assert world.seen == replace(STEADY, is_app_current=True)
 
 
 def test_another_stand_in_is_not_trusted() -> None:
-    """One that a dead run left may be of another version."""
+    """A dead run's stand-in may be of another version."""
     seen = replace(STEADY, standin=HEALTHY)
     assert swap.cover(seen) is Step.END_STANDIN
 
@@ -279,6 +279,6 @@ def test_a_stand_in_that_is_healthy_serves_although_the_app_is_sick_by_now(
 
 
 @pytest.mark.parametrize("app", [ABSENT, STOPPED, STARTING, SICK])
-def test_where_nothing_serves_there_is_nothing_to_cover(app: Container) -> None:
+def test_where_nothing_serves_no_stand_in_is_started(app: Container) -> None:
     """A stand-in could not become healthy either where the database is away, and would cost the time."""
     assert swap.cover(replace(STEADY, app=app)) is None

@@ -1,4 +1,4 @@
-"""Loads the playbooks' own modules as Ansible lays them out: what they share is in `ansible.module_utils`."""
+"""Loads the playbooks' own modules as Ansible does: their shared code is in `ansible.module_utils`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
 
 
 def load(name: str) -> Any:
-    """A module of playbooks/library, or one of playbooks/module_utils by its dotted name."""
+    """Import a module of playbooks/library, or one of playbooks/module_utils by its dotted name."""
     shared, library = str(PLAYBOOKS / "module_utils"), str(PLAYBOOKS / "library")
     if shared not in ansible.module_utils.__path__:
         ansible.module_utils.__path__.append(shared)

@@ -53,7 +53,7 @@ def test_the_sibling_is_the_service_under_another_name() -> None:
 
 
 def test_the_copy_is_the_services_own_container() -> None:
-    """It keeps all that compose made of the definition, and no clean-up of a run takes it for its own."""
+    """It keeps all that compose made of the definition, and no clean-up of a run removes it."""
     swap = load("app_swap")
     made = swap.copy_of(TEMPLATE, "app", "app", "hash", ["/srv/a.yml", "/srv/b.yml"])
     assert made["Labels"] == {
@@ -73,14 +73,14 @@ def test_the_copy_is_the_services_own_container() -> None:
 
 
 def docker(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a docker of our own before the real one."""
+    """Put a simulated docker first on PATH."""
     (folder / "docker").write_text(f"#!/bin/sh\ncd {folder}\n{script}\n", "utf-8")
     (folder / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 def test_a_failure_quotes_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not the client, which only repeats what was asked for."""
+    """Not the client, which only repeats its arguments."""
     said = "Error response from daemon: no such network\\nError: failed to rename container named next"
     docker(tmp_path, f"printf '{said}\\n' >&2; exit 1", monkeypatch)
     swap = load("app_swap")
@@ -91,10 +91,10 @@ def test_a_failure_quotes_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(("refusals", "named"), [(0, True), (2, True), (5, False)])
-def test_what_is_refused_for_a_moment_is_asked_for_again(
+def test_a_temporary_refusal_is_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, *, named: bool
 ) -> None:
-    """A container that is started again at that moment cannot be changed; one that never can is a failure."""
+    """A container that is just restarting cannot be changed; if that lasts, it is a failure."""
     script = 'echo "$@" >>asked; test $(wc -l <asked) -gt ' + str(refusals)
     docker(tmp_path, script, monkeypatch)
     swap = load("app_swap")

@@ -1,4 +1,4 @@
-"""The stages of a swap on an engine of the test's own: who serves after each, and what is left at the end."""
+"""The stages of a swap on a simulated engine: what serves after each, and what is left at the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IMAGES = {
 
 
 def config(version: str = "new", *, edge: str = "1") -> dict[str, Any]:
-    """The stack's definition; without an `edge` that of an earlier version."""
+    """Return the stack's definition; without `edge` that of an earlier version."""
     public = {"target": 8080 if edge else 80, "published": PORT}
     operations = {"target": 8008, "published": "8008"}
     services: dict[str, Any] = {
@@ -45,7 +45,7 @@ def config(version: str = "new", *, edge: str = "1") -> dict[str, Any]:
 
 
 class Deployment:
-    """Runs stages of the module on the engine."""
+    """Runs stages of the module on the simulated engine."""
 
     def __init__(self, folder: Path) -> None:
         self.world = World(folder)
@@ -66,15 +66,15 @@ class Deployment:
         return dict(load("app_swap").answer(params))
 
     def deploy(self, definition: dict[str, Any], *, replace: bool = False) -> dict[str, dict[str, Any]]:
-        """Carry out all stages; their results."""
+        """Carry out all stages and return their results."""
         self.world.change(config=definition)
-        # The edge is replaced on demand only where the stack is adopted.
+        # Only an adopted stack replaces the edge on demand.
         return {state: self.run(state, replace=replace and state != "edge") for state in STAGES}
 
 
 @pytest.fixture
 def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
-    """An engine with the images and nothing else."""
+    """Create an engine with the images and no containers."""
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     made = Deployment(tmp_path)
     monkeypatch.setattr("subprocess.run", made.world.run)
@@ -83,7 +83,7 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
 
 
 def versions(deployment: Deployment) -> dict[str, str]:
-    """The images of the containers."""
+    """Return the images of the containers."""
     return {name: one["Config"]["Image"] for name, one in deployment.world["containers"].items()}
 
 
@@ -94,7 +94,7 @@ def test_a_first_deployment(deployment: Deployment) -> None:
 
 
 def test_a_stack_that_was_stopped_in_a_swap_serves_again(deployment: Deployment) -> None:
-    """The volume of the edge still says that the stand-in gets the requests."""
+    """The volume of the edge still sends the requests to the stand-in."""
     deployment.world.change(traffic="standin")
     deployment.deploy(config())
     assert (deployment.world.running, deployment.world["traffic"]) == (SERVES, "app")
@@ -133,8 +133,8 @@ def test_the_stand_in_is_started_again_after_a_power_cut_and_carries_the_runs_id
     assert standin["Config"]["Labels"]["trading-signal-processor.run"] == RUN
 
 
-def test_a_stand_in_is_shown_beside_the_services(deployment: Deployment) -> None:
-    """Status is asked while a swap is under way, or after one was cut off."""
+def test_status_lists_a_stand_in_next_to_the_services(deployment: Deployment) -> None:
+    """Status may run during a swap, or after an interrupted one."""
     deployment.deploy(config("old"))
     deployment.world.change(config=config())
     deployment.run("proven")
@@ -198,7 +198,7 @@ def test_an_edge_that_cannot_start_leaves_the_app_with_its_port(deployment: Depl
     assert deployment.world["containers"][APP]["HostConfig"]["RestartPolicy"] == "unless-stopped"
 
 
-def test_both_reasons_are_named_where_the_app_does_not_start_again_either(deployment: Deployment) -> None:
+def test_both_errors_are_named_where_the_app_does_not_restart_either(deployment: Deployment) -> None:
     deployment.deploy(config("old", edge=""))
     deployment.world.change(config=config())
     deployment.run("proven")
@@ -211,9 +211,9 @@ def test_both_reasons_are_named_where_the_app_does_not_start_again_either(deploy
     assert deployment.world["containers"][APP]["HostConfig"]["RestartPolicy"] == "always"
 
 
-# What keeps a new edge from serving, by the engine's name for it, and what is said then.
+# What keeps a new edge from serving, by the engine's name for it, and the message.
 NO_EDGE = {
-    "unfit": "HAProxy cannot start",  # before anything makes way for it
+    "unfit": "HAProxy cannot start",  # before anything is stopped for it
     "ending": "does not serve: docker exec failed: .* is not running",
     "hung": "does not serve: docker exec failed: edge: HAProxy does not answer",
 }
@@ -221,7 +221,7 @@ NO_EDGE = {
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An edge is asked once whether it serves: these do not even later."""
+    """Probe an edge only once: these would not serve later either."""
     real = load("app_swap").edge.why_not_serving
     monkeypatch.setattr(load("app_swap").edge, "why_not_serving", lambda name, *_: real(name, 0))
 
@@ -244,7 +244,7 @@ def test_a_first_edge_that_does_not_serve_leaves_the_app_with_its_port(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("how", ["ending", "hung"])
-def test_a_new_edge_that_does_not_serve_makes_way_for_the_old_one(deployment: Deployment, how: str) -> None:
+def test_a_new_edge_that_does_not_serve_is_replaced_by_the_old_one(deployment: Deployment, how: str) -> None:
     deployment.deploy(config())
     deployment.world.change(config=config(edge="2"), **{how: ["sha256:edge2"]})
     with pytest.raises(load("app_swap").Failure, match=NO_EDGE[how]):
@@ -255,7 +255,7 @@ def test_a_new_edge_that_does_not_serve_makes_way_for_the_old_one(deployment: De
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_new_edge_that_answers_503_makes_way_for_the_old_one_unless_maintenance_is_on(
+def test_a_new_edge_that_answers_503_is_replaced_by_the_old_one_unless_maintenance_is_on(
     deployment: Deployment,
 ) -> None:
     deployment.deploy(config())
@@ -272,8 +272,8 @@ def test_a_new_edge_that_answers_503_makes_way_for_the_old_one_unless_maintenanc
 
 @pytest.mark.parametrize("how", ["ending", "hung"])
 @pytest.mark.usefixtures("impatient")
-def test_an_edge_that_is_sick_is_made_anew_by_the_next_flow(deployment: Deployment, how: str) -> None:
-    """Of an update, before requests are to go to the stand-in; of any other, at the end."""
+def test_the_next_flow_recreates_an_unhealthy_edge(deployment: Deployment, how: str) -> None:
+    """In an update before requests go to the stand-in; in any other flow at the end."""
     for after in (config(), config("old")):
         deployment.deploy(config("old"))
         containers = deployment.world["containers"]
@@ -307,7 +307,7 @@ def test_an_edge_that_does_not_serve_is_left_for_a_version_without_one(
 
 
 def test_maintenance_ends_with_the_edge(deployment: Deployment) -> None:
-    """A version without one cannot turn it off, and the volume keeps it until the next edge."""
+    """A version without an edge cannot turn it off, and the volume keeps it until the next edge."""
     deployment.deploy(config())
     deployment.world.change(maintenance="on")
     done = deployment.deploy(config("old", edge=""))
@@ -318,7 +318,7 @@ def test_maintenance_ends_with_the_edge(deployment: Deployment) -> None:
 def test_an_app_that_was_started_again_and_passed_its_gate_gets_its_requests_back(
     deployment: Deployment,
 ) -> None:
-    """The engine's own check may follow later."""
+    """The engine's own health check may pass later."""
     deployment.deploy(config("old"))
     deployment.world.change(config=config())
     for state in ("proven", "covered", "replaced"):
@@ -331,7 +331,7 @@ def test_an_app_that_was_started_again_and_passed_its_gate_gets_its_requests_bac
     assert (deployment.world.running, deployment.world["traffic"]) == (SERVES, "app")
 
 
-def test_an_app_that_is_sick_after_its_gate_is_no_success(deployment: Deployment) -> None:
+def test_an_app_that_is_unhealthy_after_its_gate_is_a_failure(deployment: Deployment) -> None:
     deployment.deploy(config("old"))
     deployment.world.change(config=config())
     for state in ("proven", "covered", "replaced"):
@@ -360,8 +360,8 @@ def test_an_app_that_gets_sick_once_its_stand_in_is_healthy_is_covered(deploymen
         deployment.deploy(config("old", edge=""))
 
 
-def test_an_engine_that_does_not_answer_has_no_container_less(deployment: Deployment) -> None:
-    """Else an edge that is not described would be made again over the one that serves."""
+def test_an_unavailable_engine_removes_no_container_from_the_facts(deployment: Deployment) -> None:
+    """Otherwise an edge that is not described would be created again over the one that serves."""
     deployment.deploy(config())
     deployment.world.change(config=config("old"), silent=True)
     for state in STAGES:
@@ -371,7 +371,7 @@ def test_an_engine_that_does_not_answer_has_no_container_less(deployment: Deploy
     assert deployment.world.running == SERVES
 
 
-def test_a_version_without_an_edge_takes_the_port_back(deployment: Deployment) -> None:
+def test_the_port_moves_back_to_a_version_without_an_edge(deployment: Deployment) -> None:
     deployment.deploy(config())
     done = deployment.deploy(config("old", edge=""))
     assert deployment.world.running == {APP: sorted([PORT, "8008"])}
@@ -379,7 +379,7 @@ def test_a_version_without_an_edge_takes_the_port_back(deployment: Deployment) -
     assert {state for state in STAGES if done[state]["changed"]} == {"replaced"}
 
 
-def test_a_stand_in_that_is_sick_is_ended_and_nothing_else_is_touched(deployment: Deployment) -> None:
+def test_an_unhealthy_stand_in_is_removed_and_nothing_else_is_changed(deployment: Deployment) -> None:
     deployment.deploy(config("old"))
     before = deployment.world["containers"]
     deployment.world.change(config=config(), sick=["sha256:new"])
@@ -388,7 +388,7 @@ def test_a_stand_in_that_is_sick_is_ended_and_nothing_else_is_touched(deployment
     assert deployment.world["containers"] == before
 
 
-def test_a_new_app_that_fails_its_gate_makes_way_for_the_old_one_behind_the_stand_in(
+def test_a_new_app_that_fails_its_gate_is_replaced_by_the_old_one_while_the_stand_in_serves(
     deployment: Deployment,
 ) -> None:
     deployment.deploy(config("old"))
@@ -406,7 +406,7 @@ def test_a_new_app_that_fails_its_gate_makes_way_for_the_old_one_behind_the_stan
 def test_an_app_that_is_sick_and_its_successor_exist_until_one_of_them_runs(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No stand-in serves in the place of an app that does not: after a power cut one of both starts.
+    """No stand-in replaces an app that does not serve: after a power cut one of both starts.
 
     The run that takes over leaves one of them.
     """
@@ -430,8 +430,8 @@ def test_an_app_that_is_sick_and_its_successor_exist_until_one_of_them_runs(
 
 
 @pytest.mark.parametrize("name", [APP, STANDIN, EDGE])
-def test_what_the_engine_was_about_to_remove_is_in_nobodys_way(deployment: Deployment, name: str) -> None:
-    """A power cut may come then: such a container can neither be started nor replaced."""
+def test_a_container_that_the_engine_was_removing_blocks_nothing(deployment: Deployment, name: str) -> None:
+    """After a power cut at that point such a container can neither be started nor replaced."""
     deployment.deploy(config("old"))
     if name == STANDIN:
         deployment.world.change(config=config())
@@ -465,8 +465,8 @@ def test_a_new_image_of_the_edge(deployment: Deployment) -> None:
     assert "--signal=USR1" in said[first + 1]
 
 
-def test_an_edge_that_is_adopted_is_made_anew(deployment: Deployment) -> None:
-    """Only that changes the label which says whose it is."""
+def test_an_adopted_edge_is_recreated(deployment: Deployment) -> None:
+    """Only a new container changes the label that names its checkout."""
     deployment.deploy(config())
     before = deployment.world["containers"][EDGE]["Id"]
     assert deployment.run("edge", replace=True)["changed"]
@@ -475,7 +475,7 @@ def test_an_edge_that_is_adopted_is_made_anew(deployment: Deployment) -> None:
 
 
 def is_served(world: World) -> bool:
-    """Whether a request reaches a container of the app: directly, or by the edge's choice."""
+    """Return whether a request reaches the app's container: directly, or through the edge."""
     running = world.running
     if PORT in running.get(EDGE, ()):
         target = STANDIN if world["traffic"] == "standin" else APP
@@ -492,10 +492,10 @@ SWAPS = {
 
 
 @pytest.mark.parametrize("name", SWAPS)
-def test_a_power_cut_anywhere_leaves_what_serves_by_itself(
+def test_after_a_power_cut_at_any_point_something_serves_without_help(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """And the run that takes over leaves the app serving, alone, or the stand-in where no app is left."""
+    """The run that takes over leaves only the app serving, or the stand-in where no app is left."""
     monkeypatch.setenv("TRADING_SIGNAL_PROCESSOR_RUN", RUN)
     before, after = SWAPS[name]
     for point in range(1, 100):

@@ -28,7 +28,7 @@ def host(containers: dict[str, Any]) -> dict[str, Any]:
         ([], []),
     ],
 )
-def test_one_at_a_time_where_somebody_may_notice(
+def test_batches_have_one_host_where_clients_may_notice(
     monkeypatch: pytest.MonkeyPatch, fleet: list[dict[str, Any]], sizes: list[int]
 ) -> None:
     monkeypatch.setattr(sys, "path", [str(PLUGINS), *sys.path])

@@ -1,4 +1,4 @@
-"""What an image is built from is the same for one commit, however the checkout came about."""
+"""The build context of an image is the same for one commit in every kind of checkout."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def git(root: Path, *argv: str) -> str:
 
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
-    """A repository with one commit."""
+    """Create a repository with one commit."""
     root = tmp_path / "origin"
     subprocess.run(["git", "init", "-q", "-b", "main", str(root)], check=True)
     for name, content in FILES.items():
@@ -52,7 +52,7 @@ def clone(origin: Path, name: str, *options: str, umask: str = "022") -> Path:
 
 
 def context(root: Path, umask: int = 0o022) -> dict[str, tuple[int, bytes]]:
-    """Mode and content of everything that the image is built from."""
+    """Return mode and content of every file of the build context."""
     before = os.umask(umask)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +69,7 @@ def context(root: Path, umask: int = 0o022) -> dict[str, tuple[int, bytes]]:
 
 
 def exported(root: Path, umask: str) -> Path:
-    """The tree of a commit as an update lays it out."""
+    """Export the tree of a commit as an update does."""
     folder = root / ".run" / "releases" / "one"
     before = os.umask(int(umask, 8))
     try:
@@ -96,7 +96,7 @@ def test_one_commit_gives_one_context(origin: Path) -> None:
     assert context(exported(windows, "022")) == expected
 
 
-def test_line_endings_and_modes_of_the_work_tree_have_no_say(origin: Path) -> None:
+def test_line_endings_and_modes_of_the_work_tree_do_not_matter(origin: Path) -> None:
     root = clone(origin, "edited")
     expected = context(root)
     (root / "app/main.py").write_bytes(b"x = 1\r\ny = 2\r\n")
@@ -132,7 +132,7 @@ def test_a_tree_without_git_is_built_as_it_is(origin: Path, tmp_path: Path) -> N
     assert context(root) == context(clone(origin, "beside"))
 
 
-def test_scripts_with_windows_line_endings_are_named_and_come_back(origin: Path) -> None:
+def test_scripts_with_windows_line_endings_are_named_and_restored(origin: Path) -> None:
     facts, root = load("checkout_facts"), clone(origin, "scripts", "-c", "core.autocrlf=true")
     assert facts.windows_scripts(root) == []
     (root / "images/venv.sh").write_bytes(b"#!/bin/sh\r\necho\r\n")

@@ -1,4 +1,4 @@
-"""What the roles say of TLS: warnings about the settings, and address and days left in the status."""
+"""TLS in the roles: warnings about the settings, and address and days left in the status."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHALLENGE = f"{PORTS}, and an ACME server asks port 80 before it issues a certif
 
 
 def warnings(*, strict: bool, **definition: Any) -> list[str]:
-    """What a flow warns of on a host."""
+    """Return a flow's warnings on a host."""
     loader = DataLoader()
     tasks = loader.load_from_file(str(ROLES / "project" / "tasks" / "settings.yml"), trusted_as_template=True)
     (found,) = (task["vars"] for task in tasks if "project_warnings" in task.get("vars", {}))
@@ -63,7 +63,7 @@ def test_warnings_about_tls(*, strict: bool, definition: dict[str, Any], expecte
 
 
 def status(certificate: dict[str, Any], ports: dict[str, int]) -> tuple[str, list[str], list[str]]:
-    """The base of the addresses, the notes and the warnings of a stack."""
+    """Return the base URL, the notes and the warnings of a stack."""
     loader = DataLoader()
     variables: dict[str, Any] = {
         **loader.load_from_file(str(ROLES / "status" / "vars" / "main.yml"), trusted_as_template=True),
@@ -100,7 +100,7 @@ SENTENCE = "the certificate of alerts.example.com ends in 61 days"
             {"8080": 80, "8443": 443},
             ("https://host", ["the certificate ends in 3 days"], ["near"]),
         ),
-        # A browser refuses the placeholder, and a certificate that has ended.
+        # A browser refuses the placeholder and an expired certificate.
         (
             {"status": "degraded", "reason": "none yet"},
             {"8080": 80, "8443": 443},

@@ -1,4 +1,4 @@
-"""The way back to a backup of the configuration: which one, whether it is whole, and what a kill leaves."""
+"""Restoring a backup of the configuration: which one, whether it is complete, and what a kill leaves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NUMBERS = itertools.count()
 
 
 def put(root: Path, name: str, content: str) -> None:
-    """Write one of the operator's files, some time ago."""
+    """Write one of the operator's files, with an old modification time."""
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_bytes(content.encode())
     (root / name).chmod(MODES[name])
@@ -37,13 +37,13 @@ def put(root: Path, name: str, content: str) -> None:
 
 
 def content_of(name: str) -> str:
-    """What a file held when the backup was made."""
+    """Return a file's content in the backup."""
     return f"GOOD={name}\r\nPASSWORD='ü'" if name == ENV else f'{{"good": "{name}"}}'
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A checkout with the four files and a backup of them."""
+    """Create a checkout with the four files and a backup of them."""
     root = tmp_path / "checkout"
     for name in FILES:
         put(root, name, content_of(name))
@@ -52,7 +52,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def back_up(root: Path, flow: str = "update", **given: Any) -> str:
-    """Make a backup; its name, which no other of that second has."""
+    """Make a backup, and return its unique name."""
     flow = f"{next(NUMBERS):03}-{flow}"
     arguments = {"path": str(root), "files": list(FILES), "flow": flow, "run": "r", "commit": "c" * 40}
     made = load("config_backup").MODULE.call({**arguments, **given})
@@ -61,32 +61,32 @@ def back_up(root: Path, flow: str = "update", **given: Any) -> str:
 
 
 def call(root: Path, state: str, **given: Any) -> dict[str, Any]:
-    """What the module returned."""
+    """Call the module, and return its result."""
     arguments = {"path": str(root), "files": list(FILES), "state": state}
     found: dict[str, Any] = load("config_restore").MODULE.call({**arguments, **given})
     return found
 
 
 def choose(root: Path, wanted: str, folder: str = "") -> dict[str, Any]:
-    """The backup that is meant."""
+    """Return the backup that a name selects."""
     found = call(root, "chosen", wanted=wanted, folder=folder)
     assert "choice" in found, found
     return dict(found["choice"])
 
 
 def restore(root: Path, name: str) -> dict[str, Any]:
-    """Back up what is there today, and put a backup in its place, as the flow does."""
+    """Back up today's files, and restore a backup over them, as the flow does."""
     today = back_up(root, "restore_config", spare=[name])
     return {**call(root, "placed", backup=name, today=today), "today": today}
 
 
 def only(root: Path) -> str:
-    """The name of the first backup."""
+    """Return the name of the only backup."""
     return min(path.name for path in (root / "backups").iterdir())
 
 
 def seen(path: Path) -> tuple[Any, ...]:
-    """Everything that is to come back of a file: type, link, content, mode, owner and time."""
+    """Return every restored property of a file: type, link, content, mode, owner and time."""
     if not os.path.lexists(path):
         return ("absent",)
     found = path.lstat()
@@ -96,12 +96,12 @@ def seen(path: Path) -> tuple[Any, ...]:
 
 
 def tree(root: Path) -> dict[str, tuple[Any, ...]]:
-    """Everything below a folder."""
+    """Return everything below a folder."""
     return {str(path.relative_to(root)): seen(path)[:5] for path in root.rglob("*")}
 
 
 def as_backed_up(root: Path, name: str) -> bool:
-    """Whether a file is, byte for byte and mode for mode, the one that was backed up."""
+    """Return whether a file has the content and mode of its backup."""
     expected = (content_of(name).encode(), MODES[name])
     found = seen(root / name)
     return found[1:3] == expected and found[-1] == WRITTEN
@@ -140,7 +140,7 @@ BAD_EDITS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("edit", BAD_EDITS)
 @pytest.mark.parametrize("name", FILES)
-def test_a_bad_edit_is_put_right_byte_for_byte_and_mode_for_mode(root: Path, name: str, edit: str) -> None:
+def test_a_bad_edit_is_restored_with_content_and_mode(root: Path, name: str, edit: str) -> None:
     backup, others = only(root), {one: seen(root / one) for one in FILES if one != name}
     BAD_EDITS[edit](root / name)
     today = seen(root / name)
@@ -160,7 +160,7 @@ def test_a_bad_edit_is_put_right_byte_for_byte_and_mode_for_mode(root: Path, nam
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused(root: Path) -> None:
-    """Docker makes one where a file is missing that a container mounts."""
+    """Docker creates one where a mounted file is missing."""
     (root / SYSTEM).unlink()
     (root / SYSTEM).mkdir()
     refused = call(root, "chosen", wanted=only(root))
@@ -201,13 +201,13 @@ class TestList:
         assert newest["made"].startswith("20")
         assert (newest["differs"], oldest["differs"]) == ([FINVIZ], [ENV, FINVIZ])
 
-    def test_nothing_of_a_files_content_is_in_it(self, root: Path) -> None:
+    def test_the_list_has_nothing_of_a_files_content(self, root: Path) -> None:
         shutil.rmtree(root / "backups" / only(root) / "config")
         text = json.dumps(self.listed(root))
         assert "PASSWORD" not in text
         assert "good" not in text
 
-    def test_what_a_backup_does_not_have_is_said(self, root: Path) -> None:
+    def test_files_missing_from_a_backup_are_named(self, root: Path) -> None:
         (root / SYSTEM).unlink()
         backup = back_up(root)
         put(root, SYSTEM, "{}")
@@ -228,11 +228,11 @@ class TestList:
         (root / "backups" / "20260101T000000Z-link").symlink_to(only(root))
         assert [one["name"] for one in self.listed(root)] == [only(root)] or len(self.listed(root)) == 1
 
-    def test_none_yet(self, tmp_path: Path) -> None:
+    def test_without_backups_the_list_is_empty(self, tmp_path: Path) -> None:
         assert self.listed(tmp_path) == []
 
     def listed(self, root: Path) -> list[dict[str, Any]]:
-        """The backups as the report has them."""
+        """Return the backups as the report lists them."""
         found = call(root, "listed")
         assert "failed" not in found, found
         backups: list[dict[str, Any]] = found["ansible_facts"]["host_report"]["config_backups"]
@@ -267,7 +267,7 @@ class TestChoice:
     @pytest.mark.parametrize(
         "wanted", ["2001", "../../etc", "/etc/passwd", "backups/", "backups/..", "db", ""]
     )
-    def test_anything_else_is_refused_with_what_there_is(self, root: Path, wanted: str) -> None:
+    def test_an_unknown_name_is_refused_with_the_existing_backups(self, root: Path, wanted: str) -> None:
         (root / "backups" / "db").mkdir()
         before = tree(root)
         refused = call(root, "chosen", wanted=wanted)
@@ -280,7 +280,7 @@ class TestChoice:
 
 
 def edit_manifest(folder: Path, **changes: Any) -> None:
-    """Change the line of one file in a manifest; the line goes with `line=None`."""
+    """Change the line of one file in a manifest; `line=None` removes it."""
     document = json.loads((folder / "manifest.json").read_text())
     document["files"][WEBHOOK] |= changes
     (folder / "manifest.json").write_text(json.dumps(document))
@@ -355,7 +355,7 @@ class TestLinks:
         "target", ["../.env", "../run.py", "../../elsewhere", "../data/x.json", "away/x"]
     )
     def test_no_other_link_of_the_applications_user_is_written_through(self, root: Path, target: str) -> None:
-        """It can make links in config/, and the restoration may run as root."""
+        """That user can create links in config/, and the restoration may run as root."""
         (root / "data").mkdir()
         (root / "config" / "away").symlink_to("../data")
         victims = [root / "run.py", root.parent / "elsewhere", root / "data" / "x.json", root / "data" / "x"]
@@ -370,7 +370,7 @@ class TestLinks:
         assert as_backed_up(root, ENV)
         assert {victim.read_text() for victim in victims} == {"not to be touched"}
 
-    def test_a_link_beside_the_place_is_not_followed(self, root: Path) -> None:
+    def test_a_link_with_the_temporary_files_name_is_not_followed(self, root: Path) -> None:
         (root.parent / "victim").write_text("not to be touched")
         (root / "config" / ".webhook_config.json.new").symlink_to(root.parent / "victim")
         garble(root / WEBHOOK)
@@ -400,7 +400,7 @@ def test_what_was_changed_since_todays_backup_is_not_overwritten(root: Path) -> 
 
 
 @pytest.mark.parametrize("edit", BAD_EDITS)
-def test_what_was_not_accepted_makes_way_for_todays_files(root: Path, edit: str) -> None:
+def test_a_rejected_restoration_is_undone_to_todays_files(root: Path, edit: str) -> None:
     for name in (WEBHOOK, SYSTEM):
         BAD_EDITS[edit](root / name)
     before = {name: seen(root / name) for name in FILES}
@@ -412,7 +412,7 @@ def test_what_was_not_accepted_makes_way_for_todays_files(root: Path, edit: str)
     assert call(root, "undone", backup=backup, today=done["today"])["placed"] == []
 
 
-def test_an_undo_leaves_what_was_saved_meanwhile(root: Path) -> None:
+def test_an_undo_keeps_files_that_were_saved_meanwhile(root: Path) -> None:
     backup = only(root)
     for name in (WEBHOOK, SYSTEM):
         garble(root / name)
@@ -430,7 +430,7 @@ def test_the_oldest_backup_outlives_the_one_of_todays_files(root: Path, *, spare
 
 
 def killed_at(number: int, root: Path, backup: str, today: str) -> bool:
-    """Place a backup in another process, which is killed before its n-th write; whether it came that far."""
+    """Restore in a process that is killed before its n-th write; return whether it got that far."""
     child = os.fork()
     if child == 0:
         count = 0
@@ -477,7 +477,7 @@ def test_a_kill_leaves_each_file_whole_and_the_next_run_finishes(root: Path, tmp
     assert number > 4 * len(FILES)
 
 
-def test_where_there_is_no_room_nothing_is_replaced(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_free_space_nothing_is_replaced(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All files are written before the first is replaced."""
     backup = only(root)
     for name in FILES:
@@ -499,7 +499,7 @@ def test_where_there_is_no_room_nothing_is_replaced(root: Path, monkeypatch: pyt
 
 
 def roles_of(tasks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """The roles of a play in their order, those of blocks included; not those of a rescue."""
+    """Return a play's roles in order, those of blocks included, those of a rescue not."""
     found: list[tuple[Any, ...]] = []
     for task in tasks:
         if "block" in task:
@@ -511,7 +511,7 @@ def roles_of(tasks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 
 def test_it_deploys_as_quick_does() -> None:
-    """Each play has the roles of `--quick`, in that order, and those about the backup."""
+    """Each play has the roles of `--quick`, in that order, and the roles for the backup."""
     quick, restoring = (
         DataLoader().load_from_file(str(PLAYBOOKS / f"{name}.yml")) for name in ("quick", "restore_config")
     )

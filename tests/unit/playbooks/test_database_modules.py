@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_copy_has_its_name_only_when_it_is_good(tmp_path: Path) -> None:
+def test_a_copy_gets_its_name_only_after_verification(tmp_path: Path) -> None:
     backup = load("database_backup")
 
     def write(file: io.BufferedRandom) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_a_good_dump_is_recorded_in_the_database(
     asked: bool,
     unrecorded: str | None,
 ) -> None:
-    """Where it cannot be, it is good all the same."""
+    """A dump that cannot be recorded is still valid."""
     docker = tmp_path / "docker"
     docker.write_text(
         f"""#!/bin/sh
@@ -80,8 +80,8 @@ def test_a_good_dump_is_recorded_in_the_database(
 
 
 @pytest.mark.parametrize(("made", "goes"), [("3.dump", "1.dump"), ("1.dump", "2.dump")])
-def test_what_is_tidied_away(tmp_path: Path, made: str, goes: str) -> None:
-    """The oldest, but never the one just made, whatever time it bears."""
+def test_which_copies_are_deleted(tmp_path: Path, made: str, goes: str) -> None:
+    """The oldest are deleted, but never the new one, whatever its timestamp."""
     for number in range(4):
         (tmp_path / f"{number}.dump").touch()
         (tmp_path / f"{number}.dump.json").write_text(json.dumps({"before_destruction": number == 0}))
@@ -106,7 +106,7 @@ def test_migrations_are_read_whatever_the_columns_order() -> None:
 
 
 def set_member(path: Path, *, value: object, look: bool = False) -> dict[str, Any]:
-    """What the module answers."""
+    """Call the module, and return its result."""
     arguments = {
         "checkout": str(path.parent),
         "path": str(path),
@@ -117,7 +117,7 @@ def set_member(path: Path, *, value: object, look: bool = False) -> dict[str, An
     return dict(load("json_member").MODULE.call(arguments))
 
 
-def test_one_member_is_set_and_taken_back(tmp_path: Path) -> None:
+def test_one_member_is_set_and_reset(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text('{"mine": "é", "n": 1.50}')
     path.chmod(0o640)
@@ -133,14 +133,14 @@ def test_one_member_is_set_and_taken_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"mine": 1e999}', '{"mine": NaN}'])
-def test_a_file_that_is_no_object_is_left_alone(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_an_object_is_not_changed(tmp_path: Path, content: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(content)
     assert "is not a JSON object" in set_member(path, value=True)["msg"]
     assert path.read_text() == content
 
 
-def test_no_link_beside_the_file_is_followed(tmp_path: Path) -> None:
+def test_no_link_with_the_temporary_files_name_is_followed(tmp_path: Path) -> None:
     """The application's user can write to config/, and this runs as root."""
     folder, outside = tmp_path / "config", tmp_path / "outside"
     folder.mkdir()
@@ -203,7 +203,7 @@ def test_a_folder_that_is_a_link_is_the_operators_own(tmp_path: Path) -> None:
     ],
 )
 def test_any_other_link_is_refused_by_name(tmp_path: Path, link: str, why: str) -> None:
-    """`elsewhere` is a link to a folder outside: nobody may write there as root."""
+    """`elsewhere` is a link to a folder outside: root must not write there."""
     folder = tmp_path / "checkout" / "config"
     folder.mkdir(parents=True)
     (tmp_path / "outside.json").write_text("{}")
@@ -216,7 +216,7 @@ def test_any_other_link_is_refused_by_name(tmp_path: Path, link: str, why: str) 
 
 
 def test_the_cold_copy_carries_the_runs_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a run that takes over removes its container, and nobody else's."""
+    """A run that takes over removes exactly its container."""
     archive = tmp_path / "volume.tar"
     (tmp_path / "docker").write_text(
         f'#!/bin/sh\necho "$@" >{tmp_path}/asked\ntar -C {tmp_path} -cf - docker asked\n'

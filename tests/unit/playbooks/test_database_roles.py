@@ -1,4 +1,4 @@
-"""What the roles that destroy or replace a database do to what accepts signals: app and stand-in."""
+"""Roles that destroy or replace a database: how they stop what accepts signals, app and stand-in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ APP, STANDIN, DATABASE = "trading-signal-processor", "trading-signal-processor-s
 
 
 def container(name: str, state: str = "running") -> dict[str, Any]:
-    """A container as the engine describes it."""
+    """Return a container as the engine describes it."""
     return {
         "Id": name,
         "Image": "sha256:one",
@@ -30,7 +30,7 @@ def container(name: str, state: str = "running") -> dict[str, Any]:
 
 
 class Host:
-    """An engine of the test's own, and what the flow saw of it at its start."""
+    """A simulated engine, and the facts that the flow gathered of it at its start."""
 
     def __init__(self, folder: Path, *running: str) -> None:
         self._folder = folder
@@ -58,7 +58,7 @@ class Host:
         }
 
     def render(self, text: str) -> Any:
-        """What a variable comes to."""
+        """Return the value of a variable."""
         return Templar(self._loader, self._variables).template(self._variables[text])
 
     def run(self, file: str, number: int = 0) -> subprocess.CompletedProcess[str]:
@@ -89,7 +89,7 @@ def test_nothing_accepts_signals_once_the_database_is_copied(
 
 @pytest.mark.parametrize("running", [(APP,), (STANDIN,), (APP, STANDIN)])
 def test_what_ran_runs_again_where_nothing_was_destroyed(tmp_path: Path, running: tuple[str, ...]) -> None:
-    """The edge may send to the stand-in, and would answer 503 without it."""
+    """The edge may send requests to the stand-in, and would answer 503 without it."""
     host = Host(tmp_path, DATABASE, *running)
     host.run("stop_app")
     assert host.render("database_ran") == [DATABASE, *running]

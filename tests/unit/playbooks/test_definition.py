@@ -1,4 +1,4 @@
-"""Which values of .env a start would fail with, found before anything is stopped."""
+"""Values of .env with which a start would fail, found before anything is stopped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def problems(
     proxies: str = "",
     **environment: str,
 ) -> list[str]:
-    """What is wrong with a definition as compose resolves it."""
+    """Return the problems of a definition as compose resolves it."""
     ports: list[dict[str, Any]] = [
         {"target": 8080, "published": server},
     ]
@@ -51,7 +51,7 @@ def problems(
     return list(found["problems"])
 
 
-def test_what_env_example_says_is_right() -> None:
+def test_the_values_of_env_example_are_valid() -> None:
     assert problems(TLS_PORT="443") == []
     assert problems(TLS_PORT="443", TLS_CERT_FILE="config/tls/cert.pem") == []
     assert problems(TLS_CERT_FILE="config/tls/cert.pem") == []
@@ -100,7 +100,7 @@ def test_whether_a_name_has_an_ipv4_address(name: str, *, expected: bool | None)
     assert found is expected or (name == "name.invalid" and found is None)
 
 
-def test_a_name_server_that_does_not_answer_costs_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_server_that_does_not_answer_delays_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     definition_facts = load("definition_facts")
 
     def hang(argv: list[str], *, timeout: float, **_: object) -> None:
@@ -111,7 +111,7 @@ def test_a_name_server_that_does_not_answer_costs_three_seconds(monkeypatch: pyt
     assert definition_facts.has_ipv4("alerts.example.com") is None
 
 
-def test_a_tls_port_that_is_not_served_may_be_another_ones() -> None:
+def test_an_unused_tls_port_may_belong_to_another_program() -> None:
     assert problems("443", TLS_PORT="443") == []
 
 
@@ -121,7 +121,7 @@ def test_every_port_number_is_a_port(number: int) -> None:
 
 
 @given(st.text().filter(lambda text: not (text.isascii() and text.isdigit())) | st.integers().map(str))
-def test_nothing_else_is(text: str) -> None:
+def test_no_other_text_is_a_port(text: str) -> None:
     in_range = text.lstrip("-").isdigit() and text.isascii() and 1 <= int(text) <= 65535
     assert (load("definition_facts").port_problem("SERVER_PORT", text) == "") is in_range
 

@@ -1,4 +1,4 @@
-"""What the role `docker` makes of a machine's Docker: good enough, or what is wrong and what to type."""
+"""How the role `docker` judges a machine's Docker: sufficient, or what is wrong and the command to type."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GOOD: dict[str, Any] = {
 
 
 def value(name: str, *, install: bool = False, **docker: Any) -> Any:
-    """A variable of the role for a machine."""
+    """Return a variable of the role for a machine."""
     loader = DataLoader()
     variables = {
         **loader.load_from_file(str(ROLE / "defaults" / "main.yml"), trusted_as_template=True),
@@ -42,7 +42,7 @@ def value(name: str, *, install: bool = False, **docker: Any) -> Any:
 @pytest.mark.parametrize(
     "engine", ["25.0", "25.0.0", "26.1.5+dfsg1", "28.2.2", "100.0", "dev", "25.0.0-rc.1"]
 )
-def test_a_daemon_that_will_do(engine: str) -> None:
+def test_a_sufficient_daemon(engine: str) -> None:
     assert value("docker_obstacle", engine=engine) == ""
     assert value("docker_install_due", install=True, engine=engine) is False
 
@@ -63,7 +63,7 @@ def test_compose_is_too_old_or_missing(compose: str) -> None:
     assert value("docker_install_due", install=True, compose=compose) is True
 
 
-def test_compose_of_a_newer_generation_will_do() -> None:
+def test_a_newer_major_version_of_compose_is_sufficient() -> None:
     assert value("docker_obstacle", compose="5.0.1") == ""
     assert value("docker_obstacle", compose="2.100.0") == ""
 

@@ -1,4 +1,4 @@
-"""What flows make of maintenance, and of an app, a checkout and a version that differ about the edge."""
+"""Flows during maintenance, and with an app, a checkout and a version of which only some have an edge."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ APP, EDGE = "trading-signal-processor", "trading-edge"
 
 
 def asserted(role: str, file: str, variables: dict[str, Any]) -> tuple[bool, str]:
-    """Whether the first task of a file lets the flow go on, and its message if not."""
+    """Return whether a file's first task lets the flow continue, and its message if not."""
     loader = DataLoader()
     task = loader.load_from_file(str(ROLES / role / "tasks" / f"{file}.yml"), trusted_as_template=True)[0]
     known: dict[str, Any] = {}
@@ -36,7 +36,7 @@ def asserted(role: str, file: str, variables: dict[str, Any]) -> tuple[bool, str
 
 
 def agreement(ports: dict[str, int] | None, *, has_edge: bool) -> dict[str, Any]:
-    """An app with these ports (None: there is none), and a checkout with an edge or without."""
+    """Return whether app (its ports; None: no app) and checkout agree about the edge, and the message."""
     containers = {} if ports is None else {APP: {"version": "a1b2c3d", "ports": ports}}
     return {
         "compose_app": APP,
@@ -107,7 +107,7 @@ def test_a_rollback_keeps_tls(
 
 @pytest.fixture
 def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """The gate where clients ask: the app is away, and the edge answers 503."""
+    """Run the gate at the public port: the app is absent, and the edge answers 503."""
     world = World(tmp_path)
     monkeypatch.setattr("subprocess.run", world.run)
     monkeypatch.setattr(load("health_gate"), "ended_at", lambda *_: None)

@@ -34,7 +34,7 @@ PLAY = """
 
 
 def as_program(name: str, arguments: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """Run the module as Ansible does elsewhere; what it answers."""
+    """Run the module as Ansible does on other hosts, and return its result."""
     from ansible.module_utils.testing import patch_module_args
 
     with patch_module_args(arguments), pytest.raises(SystemExit):
@@ -58,7 +58,7 @@ def as_program(name: str, arguments: dict[str, Any], capsys: pytest.CaptureFixtu
         ("checkout_facts", {"path": "/nowhere"}, "There is no checkout at /nowhere"),
     ],
 )
-def test_both_ways_give_the_same(
+def test_both_ways_give_the_same_result(
     name: str,
     arguments: dict[str, Any],
     failed: str | None,
@@ -78,7 +78,7 @@ def test_both_ways_give_the_same(
 
 @pytest.mark.parametrize("ordinary", [False, True])
 def test_on_this_machine_no_program_is_started(tmp_path: Path, *, ordinary: bool) -> None:
-    """A step of ours starts nothing, has its environment, leaves its fact. With --check it is Ansible's."""
+    """Our step starts no process, gets its environment and sets its fact. With --check Ansible runs it."""
     play, target = tmp_path / "play.yml", tmp_path / "docker.json"
     play.write_text(PLAY)
     argv = [sys.executable, "-m", "ansible", "playbook", "-vvv", "-i", "localhost,", "-c", "local", str(play)]
@@ -108,7 +108,7 @@ def test_on_this_machine_no_program_is_started(tmp_path: Path, *, ordinary: bool
     ],
     ids=["its own lock", "taken over", "released", "by hand", "by hand beside a run"],
 )
-def test_a_step_that_changes_something_asks_for_the_lock(
+def test_a_step_that_changes_something_checks_the_lock(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -118,7 +118,7 @@ def test_a_step_that_changes_something_asks_for_the_lock(
     run_id: str,
     done: bool,
 ) -> None:
-    """Here and on other hosts, for a command and for modules of our own."""
+    """On this machine and on other hosts, for a command and for our own modules."""
     if holder:
         lock.take(tmp_path, lock.claim(holder, "quick"))
     monkeypatch.setenv(leftovers.MARK, run_id)
@@ -180,7 +180,7 @@ def test_every_step_that_swaps_moves_destroys_or_records_is_fenced() -> None:
 
 
 def test_every_container_that_a_run_starts_for_itself_carries_its_id() -> None:
-    """Wherever a module or a role starts one: that is how it is found when the run is over."""
+    """The id identifies it when the run has ended, whether a module or a role started it."""
     files = [*PLAYBOOKS.glob("library/*.py"), *PLAYBOOKS.parent.glob("roles/*/tasks/*.yml")]
     started = 0
     for file in files:

@@ -1,4 +1,4 @@
-"""What programs get that modules start: git's ssh, and nothing of what a login or an operator exports."""
+"""The environment of programs that modules start: git's ssh, and no exported variable of a login."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ BATCH = "-o BatchMode=yes -o ConnectTimeout=15"
         ("   ", ""),
     ],
 )
-def test_the_ssh_of_a_checkout_asks_nobody(own: str, expected: str) -> None:
+def test_the_ssh_of_a_checkout_never_prompts(own: str, expected: str) -> None:
     assert load("ansible.module_utils.git_checkout").ssh_command(own) == expected
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A clone whose remote is reached by a program that writes down how it was started, and fails."""
+    """Create a clone whose ssh program records its arguments and environment, and fails."""
     root = tmp_path / "clone"
     subprocess.run(["git", "init", "--quiet", str(root)], check=True)
     for pair in (("remote.origin.url", "ssh://git@example.invalid/x.git"), ("ssh.variant", "ssh")):
@@ -41,7 +41,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def recorder(folder: Path, name: str) -> tuple[Path, Path]:
-    """A program of this name, and the file that it writes its arguments and its environment to."""
+    """Create a program, and return it with the file that it writes its arguments and environment to."""
     folder.mkdir()
     program, record = folder / name, folder / "record"
     program.write_text(f'#!/bin/sh\necho "$@" >{record}\nenv >>{record}\nexit 1\n', "utf-8")
@@ -67,7 +67,7 @@ def test_a_deploy_key_of_the_checkout_is_used(
 def test_a_module_that_is_a_program_starts_others_without_what_its_login_exports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a host that is reached by SSH: what the step sets arrives, what the login sets does not."""
+    """As over SSH: the program gets what the step sets, and not what the login sets."""
     from ansible.module_utils.testing import patch_module_args
 
     _, record = recorder(tmp_path / "bin", "docker")
@@ -112,7 +112,7 @@ def test_an_engine_that_is_not_the_local_default_is_named(
 def test_a_docker_context_that_does_not_exist_is_no_missing_docker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The role's own words, for what the client says to a context that it does not know."""
+    """The role's message for the client's error about an unknown context."""
     from ansible.parsing.dataloader import DataLoader
     from ansible.template import Templar, trust_as_template
 

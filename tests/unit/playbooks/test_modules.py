@@ -81,7 +81,7 @@ class TestVersion:
         assert load("checkout_facts").version_of(checkout / "app", ["main.py"]).startswith("tree-")
 
 
-def test_what_stands_in_the_way_of_a_file_or_folder_is_said(tmp_path: Path) -> None:
+def test_what_blocks_a_file_or_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     (tmp_path / "data").write_text("")
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
@@ -172,7 +172,7 @@ class TestOwnership:
     def test_a_container_that_compose_would_not_replace_is_not_adoptable(
         self, tmp_path: Path, labels: dict[str, str]
     ) -> None:
-        """Any container that it did not make for this service holds the name."""
+        """A container that compose did not make for this service has the name."""
         app = {"name": "trading-signal-processor", "checkout": str(tmp_path), **labels}
         stack = load("ansible.module_utils.stack")
         (found,) = stack.foreign(tmp_path, {"app": app}, "vol", {}, "stack")
@@ -225,7 +225,7 @@ def test_the_gate_accepts_the_version_just_started_and_no_other(health_url: str)
     assert ask(health_url, "newer") == "version new answers instead of newer"
 
 
-def test_the_gate_says_that_nothing_answers() -> None:
+def test_the_gate_reports_that_nothing_answers() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -247,7 +247,7 @@ def container(state: str = "running", **ports: int) -> dict[str, Any]:
         ({}, None),
     ],
 )
-def test_clients_ask_the_edge_and_an_app_that_has_none(
+def test_clients_use_the_edge_or_an_app_without_one(
     containers: dict[str, dict[str, Any]], port: int | None
 ) -> None:
     assert load("ansible.module_utils.stack").public_port(containers) == port
@@ -274,9 +274,7 @@ def test_what_is_known_of_the_certificate(
     assert found == {"status": "healthy", "version": "new", "code": 200, "certificate": certificate}
 
 
-def test_a_health_answer_of_another_kind_says_nothing(
-    health_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_health_answer_in_another_form_is_ignored(health_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Health, "more", {"checks": [1]})
     port = int(health_url.split(":")[2].partition("/")[0])
     stack = load("ansible.module_utils.stack")

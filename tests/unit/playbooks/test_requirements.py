@@ -1,4 +1,4 @@
-"""The collections that come with the Python package `ansible` lie in the ranges of requirements.yml."""
+"""The collections of the Python package `ansible` are within the ranges of requirements.yml."""
 
 from __future__ import annotations
 

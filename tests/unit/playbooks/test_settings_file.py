@@ -1,4 +1,4 @@
-"""The file .env gets its secrets, whatever the line endings of its template; else there is no file."""
+"""The file .env gets all its secrets, whatever the line endings of its template; else no file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECRETS = ("POSTGRES_PASSWORD", "ADMIN_TOKEN", "WEBHOOK_SECRET")
 
 
 def make(root: Path, template: str) -> dict[str, Any]:
-    """What the module answers."""
+    """Call the module, and return its result."""
     return dict(load("settings_file").MODULE.call({"path": str(root), "template": template}))
 
 

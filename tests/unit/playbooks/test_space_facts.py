@@ -1,4 +1,4 @@
-"""Room is measured in bytes and in inodes, in every place that a flow writes to."""
+"""Free space is measured in bytes and in inodes, in every folder that a flow writes to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEGABYTE = 1 << 20
 
 
 def full(monkeypatch: pytest.MonkeyPatch, *, of: str, free: int = 1 << 40, inodes: int = 10**6) -> None:
-    """Have one folder lie on a file system of its own, with little room."""
+    """Put one folder on a file system of its own, with little free space."""
     real = os.statvfs
 
     def statvfs(path: Any) -> Any:
@@ -28,7 +28,7 @@ def full(monkeypatch: pytest.MonkeyPatch, *, of: str, free: int = 1 << 40, inode
 
 
 def short(root: Path, **changes: Any) -> list[str]:
-    """What the module says of a checkout on a machine without Docker."""
+    """Return the module's findings for a checkout on a machine without Docker."""
     arguments = {
         "places": [str(root / "backups"), str(root / ".run")],
         "otherwise": str(root),
@@ -46,7 +46,7 @@ def no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load("space_facts"), "docker", lambda *_: "")
 
 
-def test_room_enough(tmp_path: Path) -> None:
+def test_enough_space(tmp_path: Path) -> None:
     assert short(tmp_path) == []
 
 

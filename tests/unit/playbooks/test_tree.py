@@ -1,4 +1,4 @@
-"""Modes and owners are set on what was looked at, whatever the application's user puts there meanwhile."""
+"""Modes and owners are set on the listed entries, whatever the application's user puts there meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RULE = {"path": "data", "folders": "0750", "files": "0640"}
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A checkout whose data/ has a folder with two files, and a file that lies outside of it."""
+    """Create a checkout whose data/ has a folder with two files, and a file outside of it."""
     root = tmp_path / "checkout"
     (root / "data" / "exports").mkdir(parents=True)
     for name in ("one", "two"):
@@ -43,7 +43,7 @@ def test_everything_below_follows_the_rule_once(root: Path) -> None:
     assert tree.in_line(root, [RULE], check=False) == []
 
 
-def test_a_look_changes_nothing(root: Path) -> None:
+def test_a_listing_changes_nothing(root: Path) -> None:
     assert len(load("ansible.module_utils.tree").in_line(root, [RULE], check=True)) == 4
     assert mode(root / "data/exports/one") == 0o600
 
@@ -72,7 +72,7 @@ def _pipe(entry: Path, _outside: Path) -> None:
 
 
 @pytest.mark.parametrize("put", [_link, _second_name, _pipe])
-def test_what_is_put_in_a_file_s_place_between_look_and_act_is_left(
+def test_an_entry_replaced_between_listing_and_change_is_not_changed(
     root: Path, put: Callable[[Path, Path], None]
 ) -> None:
     """The application's user owns data/: between the listing and the change it may put anything there."""
@@ -86,7 +86,7 @@ def test_what_is_put_in_a_file_s_place_between_look_and_act_is_left(
     assert mode(root / "data/exports/two") == 0o640
 
 
-def test_a_folder_that_becomes_a_link_leads_nowhere(root: Path) -> None:
+def test_a_folder_that_becomes_a_link_is_not_followed(root: Path) -> None:
     """Its entries are reached by the folder that was listed, not by its path."""
     tree, outside = load("ansible.module_utils.tree"), root.parent / "outside"
     for path, name, folder in tree.entries(root, "data"):
@@ -98,7 +98,7 @@ def test_a_folder_that_becomes_a_link_leads_nowhere(root: Path) -> None:
     assert mode(root / "data/moved/one") == 0o640
 
 
-def test_a_folder_that_is_a_link_from_the_start_is_left(root: Path) -> None:
+def test_a_folder_that_is_a_link_from_the_start_is_not_changed(root: Path) -> None:
     (root / "logs").symlink_to(root.parent / "outside")
     assert load("ansible.module_utils.tree").in_line(root, [{**RULE, "path": "logs"}], check=False) == []
     assert mode(root.parent / "outside/one") == 0o600

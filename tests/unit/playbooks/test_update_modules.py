@@ -36,7 +36,7 @@ def commit(root: Path, files: dict[str, str]) -> str:
 
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
-    """A repository to follow, whose .gitignore leaves the operator's files out."""
+    """Create the remote, whose .gitignore excludes the operator's files."""
     root = tmp_path / "origin"
     subprocess.run(["git", "init", "-q", "-b", "main", str(root)], check=True)
     commit(root, {"app/main.py": "x = 1\n", "run.py": "", ".gitignore": "/.env\n/config/\n/data/\n/.run/\n"})
@@ -45,7 +45,7 @@ def origin(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def checkout(origin: Path, tmp_path: Path) -> Path:
-    """A clone with the operator's own configuration."""
+    """Create a clone with the operator's own configuration."""
     root = tmp_path / "checkout"
     subprocess.run(["git", "clone", "-q", str(origin), str(root)], check=True)
     (root / "config").mkdir()
@@ -66,7 +66,7 @@ class TestSource:
         assert (found["branch"], found["upstream"]) == ("main", "origin/main")
 
     def test_a_branch_that_was_renamed_at_the_remote_is_refused(self, checkout: Path, origin: Path) -> None:
-        """The plan and the run say the same; the commands that they name lead out."""
+        """Plan and run give the same message, and the commands in it correct the state."""
         source = load("update_source")
         git(origin, "branch", "-m", "main", "trunk")
         tip = commit(origin, {"app/main.py": "x = 2\n"})
@@ -109,14 +109,16 @@ class TestSource:
             (["switch", "-q", "-c", "own"], "--set-upstream-to=origin/own"),
         ],
     )
-    def test_what_follows_no_remote_is_told_how(self, checkout: Path, command: list[str], said: str) -> None:
+    def test_a_branch_without_a_remote_is_refused_with_the_command(
+        self, checkout: Path, command: list[str], said: str
+    ) -> None:
         git(checkout, *command)
         source = load("update_source")
         with pytest.raises(source.Failure, match=said):
             source.clean(checkout, CONFIGURATION)
 
-    def test_a_detached_head_is_told_the_branch_that_it_left(self, checkout: Path) -> None:
-        """Not `main`, which is not what this checkout is updated from; also after more than one move."""
+    def test_the_refusal_of_a_detached_head_names_its_last_branch(self, checkout: Path) -> None:
+        """Not `main`, which this checkout is not updated from; also after more than one move."""
         git(checkout, "switch", "-q", "-c", "feature/x")
         for _ in range(2):
             git(checkout, "switch", "-q", "--detach", "HEAD")
@@ -147,7 +149,7 @@ class TestSource:
     def test_a_fleets_controller_that_is_behind_gets_the_targets_tree(
         self, checkout: Path, origin: Path
     ) -> None:
-        """From its own remote; its work tree stays. One with the commit, or the same files, is as good."""
+        """From its own remote; its work tree is unchanged. A tree with the same files is accepted."""
         source = load("update_source")
         before = git(checkout, "rev-parse", "HEAD")
         new = commit(origin, {"run.py": "new"})
@@ -165,8 +167,8 @@ class TestSource:
         (checkout / "run.py").write_text("edited")
         assert source.controller(checkout, asked) == as_good
 
-    def test_a_fleets_controller_is_not_passed_over(self, checkout: Path, origin: Path) -> None:
-        """Its edits and commits are named; a copy without git says that it stays what it is."""
+    def test_a_fleets_controller_is_checked_too(self, checkout: Path, origin: Path) -> None:
+        """Its edits and commits are named; a copy without git is reported as unchanged."""
         source = load("update_source")
         new = commit(origin, {"run.py": "new"})
         there = source.ids(origin, new, ["run.py"])
@@ -198,7 +200,7 @@ class TestSource:
         assert (git(checkout, "for-each-ref"), git(checkout, "count-objects", "-v")) == before
         assert not (checkout / ".git" / "FETCH_HEAD").exists()
 
-    def test_local_commits_that_may_stand_in_the_way_are_named(self, checkout: Path, origin: Path) -> None:
+    def test_local_commits_that_may_block_the_update_are_named(self, checkout: Path, origin: Path) -> None:
         own = commit(checkout, {"app/own.py": ""})
         commit(origin, {"app/main.py": "theirs"})
         found = load("update_source").foresee(checkout, [], 60)
@@ -251,7 +253,7 @@ class TestSource:
         with pytest.raises(source.Failure, match=name):
             source.target(checkout, CONFIGURATION)
 
-    def test_a_remote_that_is_away_shows_no_password(self, checkout: Path) -> None:
+    def test_an_unreachable_remote_is_reported_without_its_password(self, checkout: Path) -> None:
         source = load("update_source")
         git(checkout, "remote", "set-url", "origin", "http://user:secret@127.0.0.1:1/x.git")
         with pytest.raises(source.Failure) as refusal:
@@ -259,7 +261,7 @@ class TestSource:
         assert "secret" not in str(refusal.value)
         assert "fetch origin" in str(refusal.value)
 
-    def test_the_exported_tree_is_alone_and_has_gits_modes(self, checkout: Path) -> None:
+    def test_the_exported_tree_has_no_git_folder_and_has_gits_modes(self, checkout: Path) -> None:
         source = load("update_source")
         folder = checkout / ".run" / "releases" / "new"
         (folder.parent / "old").mkdir(parents=True)
@@ -350,7 +352,7 @@ class TestMove:
         self.move(checkout, git(origin, "rev-parse", "HEAD"))
         assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == let_in
 
-    def test_what_a_killed_move_left_aside_comes_back(self, checkout: Path) -> None:
+    def test_files_that_a_killed_move_set_aside_are_restored(self, checkout: Path) -> None:
         module = load("checkout_move")
         before = mine(checkout)
         module.move_aside(checkout, CONFIGURATION)
@@ -359,8 +361,10 @@ class TestMove:
         assert mine(checkout) == before
         assert module.put_back(checkout) is False
 
-    def test_root_locks_nobody_out_of_their_clone(self, checkout: Path, origin: Path) -> None:
-        owner = str(os.geteuid() or 12345)  # others own what they write anyway
+    def test_a_move_by_root_keeps_the_clone_writable_for_its_owner(
+        self, checkout: Path, origin: Path
+    ) -> None:
+        owner = str(os.geteuid() or 12345)  # without root the files have the right owner anyway
         commit(origin, {"app/new/file.py": ""})
         subprocess.run(["chown", "-R", owner, str(checkout)], check=True)
         load("update_source").fetch(checkout, 60)
@@ -392,12 +396,12 @@ class TestNews:
         assert source.news(checkout, 3) == {"commit": tip, "upstream": "origin/main"}
         assert sorted((path.name, path.stat().st_mtime_ns) for path in checkout.rglob("*")) == before
 
-    def test_commits_of_our_own_on_top_are_no_news(self, checkout: Path) -> None:
+    def test_local_commits_on_top_are_not_reported(self, checkout: Path) -> None:
         commit(checkout, {"app/main.py": "x = 2\n"})
         assert load("update_source").news(checkout, 3)["commit"] == ""
 
     @pytest.mark.parametrize("state", ["no remote", "detached", "renamed", "not a clone"])
-    def test_without_an_answer_there_is_no_news(self, checkout: Path, origin: Path, state: str) -> None:
+    def test_without_an_answer_nothing_is_reported(self, checkout: Path, origin: Path, state: str) -> None:
         if state == "no remote":
             origin.rename(origin.with_name("away"))
         elif state == "detached":
@@ -407,7 +411,7 @@ class TestNews:
         root = checkout.parent if state == "not a clone" else checkout
         assert load("update_source").news(root, 3) == {"commit": "", "upstream": ""}
 
-    def test_a_remote_that_is_silent_is_given_up(self, checkout: Path, tmp_path: Path) -> None:
+    def test_a_silent_remote_is_abandoned_after_the_time_limit(self, checkout: Path, tmp_path: Path) -> None:
         silent = tmp_path / "silent"
         silent.write_text("#!/bin/sh\nexec sleep 30\n")
         silent.chmod(0o755)

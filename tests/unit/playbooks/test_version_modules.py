@@ -1,4 +1,4 @@
-"""What is kept of earlier deployments: copies of the configuration, and the record of versions."""
+"""Records of earlier deployments: copies of the configuration, and the list of versions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME = "config/webhook_config.json"
 
 
 def back_up(root: Path) -> dict[str, Any]:
-    """Back up one file; what the module returned."""
+    """Back up one file, and return the module's result."""
     arguments = {"path": str(root), "files": [NAME], "flow": "update", "run": "r"}
     made: dict[str, Any] = load("config_backup").MODULE.call(arguments)
     assert "msg" not in made, made
@@ -125,7 +125,7 @@ class TestBackup:
         record.save(tmp_path, {"current": "aaaa", "versions": [{"pruned": False, **one} for one in kept]})
         assert module.referred(tmp_path) == {"first"}
 
-    def test_what_is_old_goes_unless_it_is_referred_to_or_not_ours(self, tmp_path: Path) -> None:
+    def test_old_backups_are_deleted_unless_referenced_or_not_ours(self, tmp_path: Path) -> None:
         names = [f"2026010{day}T000000Z-update" for day in range(1, 6)]
         for name in [*names, "db", "mine"]:
             (tmp_path / name).mkdir()
@@ -144,12 +144,12 @@ class TestVersions:
         record = self.record(entry("dddd"), entry("cccc", "bad"), entry("bbbb", "withdrawn"), entry("aaaa"))
         images = {"aaaa", "bbbb", "cccc", "dddd"}
         assert self.module.choose(record, "", "dddd", images)["version"] == "aaaa"
-        # with nothing running, the last that was good comes back
+        # with nothing running, the last good version is chosen
         assert self.module.choose(record, "", "", images)["version"] == "dddd"
 
     @pytest.mark.parametrize("wanted", ["", "bbbb"])
-    def test_a_rollback_that_broke_off_after_the_swap_goes_on_to_the_same_version(self, wanted: str) -> None:
-        """It serves already, and the record still names the one before as current."""
+    def test_a_rollback_interrupted_after_the_swap_continues_to_the_same_version(self, wanted: str) -> None:
+        """It serves already, while the record still names the previous one as current."""
         record = self.record(entry("cccc"), entry("bbbb"), entry("aaaa"))
         images = {"aaaa", "bbbb", "cccc"}
         assert self.module.choose(record, wanted, "bbbb", images)["version"] == "bbbb"
@@ -175,7 +175,7 @@ class TestVersions:
             ("ffff", "No version"),
         ],
     )
-    def test_what_cannot_be_gone_back_to_is_refused_with_the_list(self, wanted: str, why: str) -> None:
+    def test_an_impossible_rollback_target_is_refused_with_the_list(self, wanted: str, why: str) -> None:
         record = self.record(
             entry("dddd"), entry("cccc", "bad", why="died"), entry("bbbb"), entry("eeee-dirty-1")
         )
@@ -183,7 +183,7 @@ class TestVersions:
             self.module.choose(record, wanted, "dddd", {"cccc", "dddd", "eeee-dirty-1"})
         assert "There is: dddd of 2026" in str(refusal.value)
 
-    def test_a_rollback_withdraws_what_it_left(self) -> None:
+    def test_a_rollback_marks_the_version_that_it_left_as_withdrawn(self) -> None:
         record = self.record(entry("bbbb"), entry("aaaa"))
         after = self.module.noted(record, entry("aaaa"), live=True, withdraw=True)
         assert after["current"] == "aaaa"

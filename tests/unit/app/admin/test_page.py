@@ -1,4 +1,4 @@
-"""Texts, templates, the list's address, and how values are shown."""
+"""Texts, templates, the address of the signal list, and how values are shown."""
 
 import json
 import re
@@ -30,7 +30,7 @@ PAYLOAD = "<script>alert(1)</script>\"'&\u202e"
 
 
 def story(**changes: object) -> Story:
-    """A story whose every free text is hostile."""
+    """Return a timeline in which every free text is hostile markup."""
     moment = datetime(2026, 11, 22, 14, 3, 22, tzinfo=UTC)
     values: dict[str, object] = {
         "id": UUID(int=1),
@@ -71,25 +71,25 @@ def story(**changes: object) -> Story:
     )
 
 
-def test_what_a_stranger_sent_is_shown_as_text() -> None:
+def test_free_text_of_senders_is_escaped() -> None:
     html = bytes(rendering.page("_story.html", story=story()).body).decode()
     assert "<script>alert" not in html
     assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;") == 11
 
 
-def test_a_row_that_names_no_order_says_so() -> None:
+def test_a_signal_without_a_type_is_labelled() -> None:
     html = bytes(rendering.page("_story.html", story=story(type=None)).body).decode()
     assert catalogue()["type.none"] in html
 
 
 def own_sources(*suffixes: str) -> str:
-    """Everything of ours with these suffixes below app/admin, app/alarms and app/web."""
+    """Return our source files with these suffixes below app/admin, app/alarms and app/web."""
     ours = (path for folder in (ADMIN, ALARMS, WEB) for path in folder.rglob("*") if path.suffix in suffixes)
     return "".join(path.read_text("utf-8") for path in ours if "vendor" not in path.parts)
 
 
 def test_every_text_is_used_and_every_used_text_exists() -> None:
-    """A key is used where it stands in quotes; where it is put together, its beginning stands in quotes."""
+    """A key counts as used where it appears in quotes; of a composed key, the prefix appears in quotes."""
     drawn = own_sources(".py", ".html")
     asked = set(re.findall(r"\b(?:t|text)\(\s*[\"']([\w.-]+)[\"']\s*[,)]", drawn))
     quoted = set(re.findall(r"[\"']([\w.-]+)[\"']", drawn))
@@ -103,7 +103,7 @@ def test_every_text_is_used_and_every_used_text_exists() -> None:
     assert {key for key in unused if not key.startswith(tuple(begun))} == set()
 
 
-def test_every_language_says_everything() -> None:
+def test_every_language_has_every_text() -> None:
     for language in LANGUAGES:
         assert catalogue(language).keys() == catalogue("en").keys(), language
         for key, words in catalogue(language).items():
@@ -111,7 +111,7 @@ def test_every_language_says_everything() -> None:
 
 
 def places(words: str) -> set[str]:
-    """The names in braces, that values stand in for."""
+    """Return the names of a text's placeholders."""
     return set(re.findall(r"\{(\w+)\}", words))
 
 
@@ -136,18 +136,18 @@ def test_a_view_has_its_template_and_its_own_texts() -> None:
         ("pt;q=much, ;, en", "en"),
     ],
 )
-def test_the_language_that_a_browser_asks_for(asked: str, given: str) -> None:
+def test_accept_language_selects_the_language(asked: str, given: str) -> None:
     assert preferences_of(Headers({"accept-language": asked})).language == given
 
 
-def test_a_choice_counts_more_than_what_the_browser_asks_for() -> None:
+def test_a_chosen_language_overrides_accept_language() -> None:
     chosen = Headers({"accept-language": "pt", "cookie": "language=en; theme=dark"})
     assert preferences_of(chosen) == ("en", "dark")
     nonsense = Headers({"accept-language": "pt", "cookie": "language=xx; theme=pink"})
     assert preferences_of(nonsense) == ("pt-BR", "auto")
 
 
-def test_nothing_inline_that_the_policy_would_block() -> None:
+def test_templates_have_nothing_inline_that_the_csp_blocks() -> None:
     for path in (ADMIN / "templates").rglob("*.html"):
         html = path.read_text("utf-8")
         assert not re.search(r"\sstyle=|<style|\son[a-z]+=|javascript:|https?://", html), path.name
@@ -166,11 +166,11 @@ def test_nothing_inline_that_the_policy_would_block() -> None:
         (200_000, "2 d"),
     ],
 )
-def test_ages_read_well(seconds: float | None, shown: str) -> None:
+def test_ages_are_shown_in_readable_units(seconds: float | None, shown: str) -> None:
     assert rendering.age(seconds) == shown
 
 
-def test_facts_keep_their_words_and_leave_out_what_is_not_known() -> None:
+def test_facts_are_shown_unchanged_and_unknown_ones_are_omitted() -> None:
     assert rendering.facts(
         {"rank": 2, "list_age": 4.5, "note": "as text", "missing": None, "open": False}
     ) == ("rank: 2 · list age: 4.5 · note: as text · open: no")
@@ -201,7 +201,7 @@ def test_how_long_after_its_arrival_something_happened(seconds: float, shown: st
     assert rendering.after(start + timedelta(seconds=seconds), start) == shown
 
 
-def test_an_address_typed_by_hand_is_forgiven() -> None:
+def test_invalid_filters_in_an_address_are_ignored() -> None:
     assert chosen({"status": "nonsense"}, "status", STATUSES) is None
     assert chosen({"status": "failed"}, "status", STATUSES) == "failed"
     assert [ticker_of({"ticker": typed}) for typed in (" nv\0da ", "", " ")] == ["NVDA", None, None]
@@ -218,7 +218,7 @@ def test_the_list_has_one_address_per_page() -> None:
     assert (everything.at(None), everything.narrows) == ("/admin/page/signals", False)
 
 
-def test_the_dearest_alarm_comes_first() -> None:
+def test_the_most_severe_alarm_comes_first() -> None:
     now = datetime.now(UTC)
     at_risk = [
         AtRisk(code, ticker, 1, now, now, None)
@@ -270,7 +270,7 @@ def test_vendored_files_are_the_ones_recorded(tmp_path: Path) -> None:
     ]
 
 
-def test_every_request_of_the_page_treats_401_alike() -> None:
+def test_every_request_of_the_page_handles_401_in_the_same_way() -> None:
     scripts = (ADMIN / "static" / "page").rglob("*.js")
     asking = {path.name for path in scripts if re.search(r"\bfetch\(", path.read_text("utf-8"))}
     assert asking == {"session.js"}

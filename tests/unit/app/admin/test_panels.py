@@ -1,4 +1,4 @@
-"""What the panels make of values: a form's fields, what an action changed, spans and sizes."""
+"""How panels show values: form fields, the changes of an action, time spans and sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.settings import Settings
 from app.web.locale import Preferences, current
 
 
-def test_a_form_has_every_value_with_the_limits_that_it_is_refused_by() -> None:
+def test_a_form_has_every_value_with_its_limits() -> None:
     documents = {"webhook_config.json": {"timeout": 2.50, "retry_unknown": {"buy": True}}}
     config = merge(documents, Settings(database_url="postgresql://x/y", top_n=3))
     values = {name: getattr(config.webhook, name) for name in config.webhook.__struct_fields__} | {
@@ -39,7 +39,7 @@ def test_a_form_has_every_value_with_the_limits_that_it_is_refused_by() -> None:
     assert set(configuration.WebhookValues.model_fields) == {name.partition(".")[0] for name in fields}
 
 
-def test_pauses_are_switched_and_no_fields() -> None:
+def test_pauses_are_switches_not_form_fields() -> None:
     config = merge({}, Settings(database_url="postgresql://x/y"))
     values = msgspec.to_builtins(config.system)
     fields = fields_of(SystemConfig, values, sources_of(config, "system"))
@@ -47,7 +47,7 @@ def test_pauses_are_switched_and_no_fields() -> None:
     assert fields[0].limits == Limits("choice", choices=("add", "forward", "reject"))
 
 
-def test_what_has_to_be_given_cannot_be_taken_back() -> None:
+def test_a_required_value_cannot_be_reset() -> None:
     config = merge({}, Settings(database_url="postgresql://x/y"))
     strategy = config.finviz.active_strategy
     values = {name: getattr(strategy, name) for name in strategy.__struct_fields__}
@@ -96,7 +96,7 @@ def test_spans_and_sizes() -> None:
     assert size(12_345_678) == "12 MB"
 
 
-def test_figures_have_the_marks_of_the_language() -> None:
+def test_figures_use_the_separators_of_the_language() -> None:
     token = current.set(Preferences(language="pt-BR"))
     try:
         assert (number(12_345), seconds(1.04), seconds(0.1204)) == ("12.345", "1,0 s", "120 ms")

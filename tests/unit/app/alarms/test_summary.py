@@ -31,7 +31,7 @@ def test_it_is_due_from_its_time_for_an_hour(configured: str | None, due: dateti
 @pytest.mark.parametrize(
     "wrong", ["", "8:00", "24:00", "08:60", "08:00 ", "08:00 Mars/Base", "08:00 ../etc", "08:00 America", "x"]
 )
-def test_what_is_no_time_of_day(wrong: str) -> None:
+def test_an_invalid_time_of_day_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match="no"):
         parse_time_of_day(wrong)
 
@@ -41,7 +41,9 @@ def test_what_is_no_time_of_day(wrong: str) -> None:
     st.integers(0, 59),
     st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)),  # noqa: DTZ001
 )
-def test_it_never_lies_ahead_nor_long_back(hour: int, minute: int, moment: datetime) -> None:
+def test_a_due_summary_is_never_in_the_future_nor_older_than_the_grace_period(
+    hour: int, minute: int, moment: datetime
+) -> None:
     now = moment.replace(tzinfo=UTC)
     due = due_summary(f"{hour:02}:{minute:02}", now)
     assert due is None or timedelta(0) <= now - due < SUMMARY_LATE

@@ -1,4 +1,4 @@
-"""One message at a time for each target: none is lost behind another, or is too long for its service."""
+"""Each target gets one message at a time; none is lost, and none exceeds the service's maximum length."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ from app.alarms.targets import Message, Target, load
 LINES = [f"T{number}<b>&: the position may be open." for number in range(300)]
 
 
-async def test_a_message_waits_for_the_one_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_waits_for_the_one_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     target = Target(1, "json://127.0.0.1:9")
     first_may_end, sent = threading.Event(), list[str]()
 
@@ -35,7 +35,7 @@ async def test_a_message_waits_for_the_one_under_way(monkeypatch: pytest.MonkeyP
         ("tgram://123456789:abcdefg_hijklmnop/12315544", 4096, "T7&lt;b&gt;&amp;: the position may be open."),
     ],
 )
-async def test_a_long_message_goes_in_parts_and_its_words_are_no_markup(
+async def test_a_long_message_is_split_and_its_markup_is_escaped(
     monkeypatch: pytest.MonkeyPatch, url: str, most: int, line: str
 ) -> None:
     parts = list[str]()

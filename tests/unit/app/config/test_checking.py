@@ -1,4 +1,4 @@
-"""A value that msgspec refuses has its place and its fault in words of ours, and no other value has one."""
+"""Each value that msgspec refuses is reported with its path and a message of ours; no other is."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _places(values: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tupl
 
 
 @given(st.data(), st.sampled_from(list(_SECTIONS)), _VALUES)
-def test_whatever_msgspec_refuses_has_a_fault(
+def test_every_value_that_msgspec_refuses_is_reported(
     data: st.DataObject, section: type[msgspec.Struct], value: object
 ) -> None:
     values = deepcopy(msgspec.to_builtins(_SECTIONS[section]))

@@ -1,4 +1,4 @@
-"""Which URLs a destination may be given, and that each of them can be asked."""
+"""Which URLs a destination may have, and that a request to each of them is possible."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OPEN = {"state": "open"}
         ),
     ],
 )
-def test_what_can_be_asked_is_right(url: str) -> None:
+def test_a_usable_url_is_accepted(url: str) -> None:
     assert fault_of(url) is None
 
 
@@ -71,7 +71,7 @@ def test_what_can_be_asked_is_right(url: str) -> None:
         (f"http://a%3Ab:{SECRET}@h/", "Latin-1"),
     ],
 )
-def test_what_cannot_be_asked_is_named_without_the_url(url: str, words: str) -> None:
+def test_an_unusable_url_is_refused_without_quoting_it(url: str, words: str) -> None:
     fault = fault_of(url)
     assert words in str(fault)
     assert SECRET not in str(fault)
@@ -79,7 +79,7 @@ def test_what_cannot_be_asked_is_named_without_the_url(url: str, words: str) -> 
     assert [alarm.code for alarm in destination_alarms(url)] == ["destination_wrong"]
 
 
-def test_paper_and_a_right_url_raise_no_alarm() -> None:
+def test_paper_and_a_valid_url_raise_no_alarm() -> None:
     for url in (None, "http://bridge/hook"):
         assert (fault_of(url), destination_alarms(url)) == (None, [])
     assert destination(OPEN)["status"] == "ok"
@@ -89,7 +89,7 @@ HOSTS = st.text("abz09-_.\u00fc\u00df\u0130\u4e2d\u200d\u3002:%@[]\\", min_size=
 
 
 @given(host=HOSTS | st.lists(HOSTS, max_size=4).map(".".join), port=st.integers(-1, 70_000))
-def test_whatever_is_right_has_a_name_for_the_resolver(host: str, port: int) -> None:
+def test_every_valid_url_has_a_host_that_can_be_resolved(host: str, port: int) -> None:
     url = f"http://{host}:{port}/x"
     if fault_of(url):
         return

@@ -1,4 +1,4 @@
-"""The operator's files: what is wrong with one is told with its line, and writing keeps everything else."""
+"""The operator's files: an error is reported with its line, and writing keeps everything else."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_wrong_file_is_named_with_line_and_reason(
     assert words in str(raised.value)
 
 
-def test_files_of_windows_editors_are_read(tmp_path: Path) -> None:
+def test_files_with_a_byte_order_mark_and_crlf_are_read(tmp_path: Path) -> None:
     (tmp_path / SYSTEM_FILE).write_bytes(b'\xef\xbb\xbf{"retention_days": 7}\r\n')
     assert files.load(tmp_path, SETTINGS).system.retention_days == 7
 
@@ -113,12 +113,12 @@ def test_writing_keeps_unknown_keys_order_and_mode(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == [WEBHOOK_FILE]
 
 
-def test_a_new_file_is_the_operators_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_a_new_file(tmp_path: Path) -> None:
     files.write(tmp_path, SYSTEM_FILE, {"delivery_paused": True})
     assert stat.S_IMODE((tmp_path / SYSTEM_FILE).stat().st_mode) == 0o600
 
 
-def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     (tmp_path / SYSTEM_FILE).mkdir()
     with pytest.raises(files.NotWrittenError, match="nothing was changed"):
         files.write(tmp_path, SYSTEM_FILE, {})

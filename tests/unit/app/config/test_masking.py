@@ -31,7 +31,7 @@ from app.config.model import FINVIZ_FILE, SYSTEM_FILE, WEBHOOK_FILE
         ("http://host.docker.internal:9", "http://host.docker.internal:9"),
     ],
 )
-def test_of_a_destination_the_host_is_shown(url: str, shown: str) -> None:
+def test_a_masked_destination_shows_its_host(url: str, shown: str) -> None:
     assert masked_destination(url) == shown
     assert unmasked_destination(shown, url) == url
 
@@ -43,7 +43,7 @@ def test_a_mask_of_another_destination_is_refused() -> None:
             unmasked_destination("https://new.example/***", current)
 
 
-def test_of_a_source_only_the_token_is_masked() -> None:
+def test_only_the_token_of_a_strategy_url_is_masked() -> None:
     url = "https://elite.finviz.com/export.ashx?v=111&auth=token&o=-change"
     shown = "https://elite.finviz.com/export.ashx?v=111&auth=***&o=-change"
     assert masked_source(url) == shown
@@ -70,7 +70,7 @@ SPELLED = [
 
 
 @pytest.mark.parametrize("url", SPELLED)
-def test_however_a_token_is_spelled_it_is_masked_and_comes_back(url: str) -> None:
+def test_every_spelling_of_a_token_is_masked_and_restored(url: str) -> None:
     shown = masked_source(url)
     assert "s3cret" not in shown
     assert unmasked_source(shown, url) == url
@@ -92,7 +92,7 @@ def test_a_mask_sent_back_changes_nothing(parts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("current", [None, "https://finviz.com/screener.ashx?v=111"])
-def test_a_masked_token_needs_one_to_stand_for(current: str | None) -> None:
+def test_a_mask_without_a_stored_token_is_refused(current: str | None) -> None:
     with pytest.raises(ValueError, match="FINVIZ_ELITE_AUTH"):
         unmasked_source("https://elite.finviz.com/export.ashx?AUTH=***", current)
 
@@ -121,7 +121,7 @@ def test_differences_are_masked_and_name_only_what_differs() -> None:
     assert differences(after, after) == ({}, {})
 
 
-def test_of_sources_and_tokens_known_fields_are_shown_and_the_rest_is_masked() -> None:
+def test_known_fields_of_sources_and_tokens_are_shown_and_all_others_masked() -> None:
     entry: dict[str, Any] = {
         "name": "desk", "secret": "s3cret-1", "previous_secrets": ["s3cret-2"], "Secret": "s3cret-3",
         "per_minute": 5, "max_source_age_seconds": {"buy": 60, "key": "s3cret-4"},

@@ -71,7 +71,7 @@ def test_a_file_wins_and_null_falls_back() -> None:
     assert config.documents[SYSTEM_FILE]["note"] == "kept"
 
 
-def test_no_url_anywhere_is_paper() -> None:
+def test_without_any_url_the_destination_is_paper() -> None:
     assert merge({}, _settings()).webhook.url is None
     assert (
         merge({WEBHOOK_FILE: {"url": ""}}, _settings(dest_webhook_url="https://x.example")).webhook.url
@@ -182,7 +182,9 @@ def test_a_wrong_file_is_named_with_place_and_reason(
         ),
     ],
 )
-def test_a_wrong_value_is_told_in_plain_words(file: str, content: dict[str, Any], reason: str) -> None:
+def test_an_invalid_value_is_explained_in_plain_words(
+    file: str, content: dict[str, Any], reason: str
+) -> None:
     document = {"strategies": [{"name": "a", "url": "list:A", **content}]} if file == FINVIZ_FILE else content
     with pytest.raises(ConfigFileError) as refused:
         merge({file: document}, _settings())
@@ -194,7 +196,7 @@ WRONG = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_si
 
 
 @given(st.sampled_from(Strategy.__struct_fields__), WRONG)
-def test_no_value_is_refused_in_a_library_s_words(field: str, value: object) -> None:
+def test_no_refusal_quotes_a_library(field: str, value: object) -> None:
     try:
         merge({FINVIZ_FILE: {"strategies": [{"name": "a", "url": "list:A", field: value}]}}, _settings())
     except ConfigFileError as error:
@@ -211,7 +213,7 @@ def test_no_value_is_refused_in_a_library_s_words(field: str, value: object) -> 
 @pytest.mark.parametrize(
     "url", ["https://finviz.com/screener.ashx?v=111", "list:AAPL, NVDA", "file:my top.csv"]
 )
-def test_what_is_left_around_a_pasted_source_is_trimmed(around: str, url: str) -> None:
+def test_whitespace_around_a_pasted_url_is_trimmed(around: str, url: str) -> None:
     config = merge({FINVIZ_FILE: {"strategies": [{"name": "a", "url": around.format(url)}]}}, _settings())
     assert config.finviz.active_strategy.url == url
 
@@ -230,7 +232,7 @@ def test_emptied_texts_of_the_risk_rules_set_no_rule() -> None:
     assert (risk.buys, risk.hours, risk.flatten_at) == ("on", None, None)
 
 
-def test_a_file_that_is_no_json_is_named_with_its_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_valid_json_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / SYSTEM_FILE).write_text('{\n "engine_paused": tru\n}')
     with pytest.raises(ConfigurationError, match=rf"{SYSTEM_FILE}: line 2: "):
         load(tmp_path, _settings())

@@ -1,4 +1,4 @@
-"""Names that people give: normalised, told apart, and usable in an address."""
+"""Names that people give: normalised, distinct, and usable in a URL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.config.names import alike, check_plain, mistakable, normal
         *("a\0b", "a\nb", "a\x85b", "a\u2028b", "\ufeffa", "a\ud800"),
     ],
 )
-def test_what_is_refused(name: str) -> None:
+def test_an_invalid_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="must not"):
         normal(name)
 
@@ -33,12 +33,12 @@ def test_what_is_refused(name: str) -> None:
         ("\u00a0日本", "日本"),
     ],
 )
-def test_what_is_kept(name: str, kept: str) -> None:
+def test_a_valid_name_is_unchanged(name: str, kept: str) -> None:
     assert normal(name) == kept
 
 
 @given(st.text(max_size=40))
-def test_what_is_kept_is_kept_again(name: str) -> None:
+def test_normalisation_is_idempotent(name: str) -> None:
     try:
         kept = normal(name)
     except ValueError:
@@ -56,7 +56,7 @@ def test_what_is_kept_is_kept_again(name: str) -> None:
         ("a", "b", False),
     ],
 )
-def test_what_looks_alike(one: str, other: str, *, same: bool) -> None:
+def test_which_names_count_as_alike(one: str, other: str, *, same: bool) -> None:
     assert alike(one, other) is same
 
 
@@ -103,5 +103,5 @@ def test_a_name_that_may_be_mistaken_is_refused(name: str) -> None:
         ("bot 2", "bot 3", False),
     ],
 )
-def test_what_may_be_mistaken(one: str, other: str, *, same: bool) -> None:
+def test_which_names_may_be_mistaken(one: str, other: str, *, same: bool) -> None:
     assert mistakable(one, other) is mistakable(other, one) is same

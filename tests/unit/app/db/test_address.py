@@ -35,7 +35,7 @@ def test_a_plain_url_only_loses_the_driver() -> None:
         "desk.side=long",
     ],
 )
-def test_what_asyncpg_or_the_server_reads_is_passed_on(query: str) -> None:
+def test_parameters_of_asyncpg_and_the_server_are_passed_on(query: str) -> None:
     assert parse(f"{BASE}?{query}").url == f"{PLAIN}?{query}"
 
 
@@ -50,7 +50,7 @@ def test_what_asyncpg_or_the_server_reads_is_passed_on(query: str) -> None:
         "jit=off",
     ],
 )
-def test_what_has_no_effect_is_cut_and_named(query: str) -> None:
+def test_a_parameter_without_effect_is_removed_and_named(query: str) -> None:
     found = parse(f"{BASE}?{query}&sslmode=disable")
     assert found.url == f"{PLAIN}?sslmode=disable"
     assert found.ignored == (query.partition("=")[0],)
@@ -82,7 +82,7 @@ def test_connect_timeout_is_bounded(asked: str, seconds: int | None) -> None:
         ("port=5432,5433", "port"),
         ("port=s3cret", "65535"),
         ("host=a:s3cret", "65535"),
-        ("channel_binding=require", "channel_binding"),  # asyncpg could not keep the promise
+        ("channel_binding=require", "channel_binding"),  # asyncpg cannot enforce it
         ("gssencmode=require", "gssencmode"),
         ("require_auth=scram-sha-256", "require_auth"),
         ("hostaddr=10.0.0.1", "hostaddr"),
@@ -94,7 +94,7 @@ def test_connect_timeout_is_bounded(asked: str, seconds: int | None) -> None:
         ("sslmode", "name=value"),
     ],
 )
-def test_what_is_unknown_or_cannot_be_kept_is_refused_by_name(
+def test_an_unknown_or_unenforceable_parameter_is_refused_by_name(
     query: str, named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueError, match=named):

@@ -1,4 +1,4 @@
-"""The process has one clock, the database's, and says by how much the machine's differs."""
+"""The process has one clock, the database's, and reports by how much the machine's differs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _Database:
-    """A pool whose one answer is this machine's time, moved."""
+    """A pool that answers with this machine's time plus an offset."""
 
     def __init__(self, moved: timedelta) -> None:
         self._moved = moved
@@ -37,7 +37,7 @@ async def test_the_machines_clock_serves_until_the_database_has_answered() -> No
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-async def test_a_difference_is_said(hours: int) -> None:
+async def test_a_difference_is_logged(hours: int) -> None:
     clock, database = DatabaseClock(), _Database(timedelta(hours=hours))
     pool: Any = database
     await clock.look(pool)

@@ -36,7 +36,7 @@ class _Post:
 
 
 def _ids(*posts: _Post, owners: dict[bytes, KeyOwner] | None = None) -> list[UUID | None]:
-    """The signals of the posts, which come in one batch."""
+    """Return the signals of these posts of one batch."""
     return [resolution.signal_id for resolution in resolve(posts, {} if owners is None else owners)]
 
 
@@ -45,7 +45,7 @@ H, G = header_key("h"), header_key("g")
 
 
 @pytest.mark.parametrize(("is_over", "is_followed"), list(product((True, False), repeat=2)))
-def test_what_became_of_the_first_post_decides(is_over: bool, is_followed: bool) -> None:  # noqa: FBT001
+def test_the_result_of_the_first_post_decides(is_over: bool, is_followed: bool) -> None:  # noqa: FBT001
     def verdict(*, is_answered: bool) -> bool:
         return is_duplicate(is_answered=is_answered, is_over=is_over, is_followed=is_followed)
 
@@ -90,7 +90,7 @@ def test_a_post_that_is_rejected_at_once_has_no_duplicates() -> None:
     assert _ids(*posts) == [post.id for post in posts]
 
 
-def test_a_new_signal_takes_the_key_over() -> None:
+def test_a_new_signal_claims_the_key() -> None:
     owners = dict[bytes, KeyOwner]()
     first, other, second = _Post(ONE), _Post(TWO), _Post(ONE)
     assert _ids(first, other, second, _Post(ONE), owners=owners)[2:] == [second.id, second.id]
@@ -169,7 +169,7 @@ def test_a_batch_resolves_like_its_posts_one_by_one(earlier: list[_Post], batch:
     resolutions = resolve(batch, together)
     for post, resolution in zip(batch, resolutions, strict=True):
         assert resolve([post], one_by_one) == [resolution]
-        if resolution.signal_id == post.id:  # as the database says of the others from now on
+        if resolution.signal_id == post.id:  # as the database reports of the others from now on
             for key, owner in one_by_one.items():
                 one_by_one[key] = owner._replace(is_followed=owner.signal_id != post.id)
     assert {key: owner.signal_id for key, owner in together.items()} == {

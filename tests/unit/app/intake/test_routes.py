@@ -13,14 +13,14 @@ from app.intake.routes import is_misspelt, secret_in_path, secrets_in
 SECRETS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 
 
-def rest_of(raw: str) -> bytes | None:
-    """Return what `secret_in_path` finds in a request's path as the server passes it."""
+def secret_found_in(raw: str) -> bytes | None:
+    """Return the secret that `secret_in_path` finds in a path as the server passes it."""
     return secret_in_path(unquote(raw), raw.encode())
 
 
 @pytest.mark.parametrize("raw", ["/webhook/in", "/webhook/in/", "/webhook/in//", "/webhook%2Fin"])
 def test_a_trailing_slash_is_not_a_secret(raw: str) -> None:
-    rest = rest_of(raw)
+    rest = secret_found_in(raw)
     assert rest is not None
     assert set(secrets_in(rest, b"")) <= {b"/"}
 
@@ -28,7 +28,7 @@ def test_a_trailing_slash_is_not_a_secret(raw: str) -> None:
 @given(SECRETS)
 def test_a_secret_in_the_path_is_found_with_and_without_a_slash(secret: str) -> None:
     for end in ("", "/"):
-        rest = rest_of(f"/webhook/in/{quote(secret, safe='')}{end}")
+        rest = secret_found_in(f"/webhook/in/{quote(secret, safe='')}{end}")
         assert rest is not None
         assert secret.encode() in set(secrets_in(rest, b""))
 

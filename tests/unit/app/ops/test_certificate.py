@@ -1,4 +1,4 @@
-"""What the application makes of the report on the edge's certificate: check, alarm and figure."""
+"""The health check, the alarm and the metric that follow from the edge's certificate report."""
 
 import json
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ LONG_UP = 1000.0
 
 
 def report(**changes: object) -> dict[str, object]:
-    """A report as images/edge/acme.sh writes it."""
+    """Return a report as images/edge/acme.sh writes it."""
     found: dict[str, object] = {
         "checked_at": NOW,
         "domain": "alerts.example.com",
@@ -32,14 +32,14 @@ def report(**changes: object) -> dict[str, object]:
 
 
 def written(folder: Path, content: str | bytes) -> Path:
-    """A file with this content."""
+    """Write a file with this content and return its path."""
     path = folder / "state.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
 
 
 def certificate_with(**changes: object) -> Certificate:
-    """The certificate of such a report."""
+    """Return the certificate of such a report."""
     return Certificate(Report(**report(**changes)), NOW)  # type: ignore[arg-type]
 
 
@@ -123,13 +123,13 @@ def test_days_and_domain_are_in_the_check() -> None:
 
 
 def only(found: Certificate) -> Alarm:
-    """Its one alarm."""
+    """Return the certificate's only alarm."""
     (alarm,) = certificate_alarms(found)
     return alarm
 
 
 def test_the_alarm_says_why() -> None:
-    """To who may see it: the public check does not."""
+    """The authenticated view gives the reason; the public check does not."""
     refused = certificate_with(not_after=NOW + 3 * DAY, problem="connection refused", failing_since=NOW - 9)
     assert only(refused).text == "The certificate ends in 3 days. Last problem: connection refused."
     assert "refused" not in str(checks.certificate(refused))

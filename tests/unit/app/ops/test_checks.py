@@ -56,7 +56,7 @@ def test_checks(check: Check, status: str) -> None:
     assert ("reason" in check) == (status != "ok")
 
 
-def test_a_destination_that_cannot_be_asked_is_named_with_its_fault() -> None:
+def test_an_unusable_destination_url_is_reported_with_its_error() -> None:
     check = checks.destination({"state": "open"}, Reason(RefusalCode.DESTINATION_PORT))
     assert check["reason"] == (
         "the destination's URL is not valid: its port must be a number from 1 to 65535"
@@ -67,7 +67,7 @@ def test_a_destination_that_cannot_be_asked_is_named_with_its_fault() -> None:
     ("seconds", "words", "portuguese"),
     [(-7196.4, "back by 7196 s", "recuou 7196 s"), (61.0, "ahead by 61 s", "avançou 61 s")],
 )
-def test_check_and_alarm_say_a_clock_step_in_the_same_words(
+def test_check_and_alarm_describe_a_clock_step_in_the_same_words(
     seconds: float, words: str, portuguese: str
 ) -> None:
     step = ClockStep(seconds, time.monotonic())
@@ -84,7 +84,7 @@ def test_check_and_alarm_say_a_clock_step_in_the_same_words(
         current.reset(chosen)
 
 
-def test_what_anybody_may_read_quotes_neither_a_page_nor_a_file() -> None:
+def test_the_public_health_answer_quotes_neither_a_page_nor_a_file() -> None:
     failed = Probe(1.0, list_size=2, list_age=5.0, refresh_error="evil.example: h1dden")
     secret = Reason(RefusalCode.STRATEGY_UNKNOWN, name="h1dden", names="s3cret")
     wrong = ConfigFileError("x.json", secret, place="active", line=3)
@@ -100,7 +100,7 @@ def test_what_anybody_may_read_quotes_neither_a_page_nor_a_file() -> None:
     ]
 
 
-def test_the_worst_counts() -> None:
+def test_the_worst_check_decides_the_status() -> None:
     ok: Check = {"status": "ok"}
     assert checks.overall([ok]) == "healthy"
     assert checks.overall([ok, {"status": "degraded"}]) == "degraded"

@@ -1,4 +1,4 @@
-"""What a destination says in the body of its answer, whatever else stands there."""
+"""How the body of a destination's answer is read, whatever else it contains."""
 
 from __future__ import annotations
 

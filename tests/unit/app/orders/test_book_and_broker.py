@@ -1,6 +1,6 @@
 """Alerts, decisions, attempts and people in any order, against a model of the broker bridge.
 
-The broker is never short. No share is held without something that lets an exit pass. Where nothing is
+The broker is never short. While shares are held, an exit can pass. Where nothing is
 pending, unknown or unconfirmed, book and broker hold the same quantity.
 """
 

@@ -1,4 +1,4 @@
-"""Reuse of connections: it has to be earned, and ends with anything but a clean end."""
+"""Reuse of connections: it begins after a silent interval, and ends with any irregular response."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ async def talking_to(talk: Talk) -> AsyncIterator[tuple[Destination, Callable[[]
 
 
 async def earn(post: Callable[[], Awaitable[int]]) -> None:
-    """Let the destination be silent for as long as it needs to earn reuse."""
+    """Wait the silent interval after which connections may be reused."""
     assert await post() == 200
     await asyncio.sleep(2 * SILENT_SECONDS)
 
 
-async def test_each_request_has_its_own_connection_until_reuse_is_earned() -> None:
+async def test_each_request_has_its_own_connection_until_reuse_is_allowed() -> None:
     async with talking_to(answer) as (destination, post):
         for _ in range(5):
             await post()
@@ -98,7 +98,7 @@ async def test_a_connection_is_not_reused_after_the_burst() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 0.05])
-async def test_a_destination_that_answers_twice_earns_nothing(seconds: float) -> None:
+async def test_a_destination_that_answers_twice_never_gets_reuse(seconds: float) -> None:
     async def twice(_: Destination, writer: asyncio.StreamWriter) -> None:
         writer.write(OK)
         await writer.drain()
@@ -111,7 +111,7 @@ async def test_a_destination_that_answers_twice_earns_nothing(seconds: float) ->
         assert destination.opened == 6
 
 
-async def test_a_destination_that_closes_without_notice_earns_nothing() -> None:
+async def test_a_destination_that_closes_without_notice_never_gets_reuse() -> None:
     async def close_soon(_: Destination, writer: asyncio.StreamWriter) -> None:
         writer.write(OK)
         await writer.drain()
@@ -125,7 +125,7 @@ async def test_a_destination_that_closes_without_notice_earns_nothing() -> None:
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one packet", "while idle"])
-async def test_a_second_answer_ends_earned_reuse(together: bool) -> None:  # noqa: FBT001 - a parameter
+async def test_a_second_answer_ends_reuse(together: bool) -> None:  # noqa: FBT001 - a parameter
     async def twice_once(destination: Destination, writer: asyncio.StreamWriter) -> None:
         if destination.requests != 3:
             writer.write(OK)
@@ -147,7 +147,7 @@ async def test_a_second_answer_ends_earned_reuse(together: bool) -> None:  # noq
         assert destination.opened == opened + 3
 
 
-async def test_a_second_answer_that_comes_after_the_burst_ends_earned_reuse() -> None:
+async def test_a_second_answer_after_the_burst_ends_reuse() -> None:
     async def late(destination: Destination, writer: asyncio.StreamWriter) -> None:
         writer.write(OK)
         if destination.requests == 2:
@@ -193,7 +193,7 @@ async def test_the_latest_connection_is_reused_first() -> None:
         assert len(set(used)) == 1  # the others become too old, and are closed
 
 
-async def test_a_connection_that_breaks_costs_its_order_and_ends_reuse() -> None:
+async def test_a_broken_connection_fails_its_order_and_ends_reuse() -> None:
     async def break_once(destination: Destination, writer: asyncio.StreamWriter) -> None:
         if destination.requests == 3:
             writer.close()
@@ -238,7 +238,7 @@ async def test_closing_the_client_closes_a_connection_under_observation() -> Non
         await closed.wait()
 
 
-async def test_the_beginning_of_a_second_answer_ends_earned_reuse() -> None:
+async def test_the_beginning_of_a_second_answer_ends_reuse() -> None:
     async def begin_twice(destination: Destination, writer: asyncio.StreamWriter) -> None:
         writer.write(OK)
         if destination.requests == 2:

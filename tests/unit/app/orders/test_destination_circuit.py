@@ -62,7 +62,7 @@ def test_an_answer_among_the_failures_resets_the_count(outcome: Outcome, http_st
         Attempt(UUID(int=1), Outcome.UNKNOWN, None, ReasonCode.SENDER_DIED.english),
     ],
 )
-def test_an_attempt_that_the_application_ended_neither_counts_nor_resets(not_counted: Attempt) -> None:
+def test_an_attempt_ended_by_the_application_neither_counts_nor_resets(not_counted: Attempt) -> None:
     assert not should_open_circuit([*recent("ab"), *[not_counted] * 9, *recent("ca")])
     assert should_open_circuit([*recent("ab"), *[not_counted] * 9, *recent("cab")])
 

@@ -64,7 +64,7 @@ def test_at_most_half_of_a_limit_is_reserved(limit: int, reserve: int, for_entri
     assert Window(limit, 60, reserve).for_entries == Window(for_entries, 60)
 
 
-# What senders do, in milliseconds: ask for so many after a pause; each request arrives so long after that
+# What senders do, in milliseconds: request so many tokens after a pause; each request arrives so long after
 # and ends so long after it arrived.
 ATTEMPTS = st.tuples(
     *(st.integers(0, 90_000), st.integers(1, 4), st.integers(0, 50_000), st.integers(0, 20_000)),

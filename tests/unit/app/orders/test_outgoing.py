@@ -111,7 +111,7 @@ def test_missing_members_are_added(body: str, expected: str) -> None:
         ('"quantity":1,"action":"sell","quantity":""', '"action":"exit"'),
     ],
 )
-def test_the_bridge_gets_its_own_words(alert: str, expected: str) -> None:
+def test_the_bridge_gets_its_documented_words(alert: str, expected: str) -> None:
     start = f'{{"ticker":"AAPL","signal_id":"{ID}",'
     body = f"{start}{alert}}}"
     order_type = read(read_fields(body.encode())).type

@@ -88,7 +88,9 @@ def test_retries_are_spread_by_a_fifth_at_the_most(number: int, chance: float) -
         (429, "Sun, 22 Nov 2026 12:50:00 GMT", LONGEST_HOLD_BY_CLOCK_SECONDS),
     ],
 )
-def test_who_holds_the_whole_destination(status: int, header: str | None, seconds: float | None) -> None:
+def test_which_answers_hold_the_whole_destination(
+    status: int, header: str | None, seconds: float | None
+) -> None:
     assert hold_seconds(status, header, now=NOW, delay=7.0) == seconds
 
 
@@ -101,7 +103,7 @@ def test_a_date_is_measured_by_the_destination_s_own_clock() -> None:
     assert hold_seconds(429, asked, now=NOW, delay=7.0) == LONGEST_HOLD_BY_CLOCK_SECONDS
 
 
-def test_an_answer_that_says_failure_is_not_accepted() -> None:
+def test_an_answer_with_success_false_is_not_accepted() -> None:
     assert outcome_of(200, says_failure=True) is Outcome.NOT_TAKEN
     assert outcome_of(422, says_failure=True) is Outcome.REFUSED
     assert next_status(Outcome.NOT_TAKEN, "sell", RETRY_SELLS) == "approved"

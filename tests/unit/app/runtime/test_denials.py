@@ -13,7 +13,7 @@ from app.runtime.denials import ADDRESSES, LINE_SECONDS, QUIET_SECONDS, UNKNOWN_
 
 
 class Clock:
-    """Seconds that a test sets."""
+    """A monotonic clock that a test sets."""
 
     now = 1000.0
 
@@ -21,7 +21,7 @@ class Clock:
         return self.now
 
 
-def test_a_flood_is_one_line_and_the_rest_follows_a_minute_later() -> None:
+def test_a_flood_is_logged_once_and_summarised_after_a_minute() -> None:
     clock = Clock()
     found = Denials(machine_clock, clock)
     with structlog.testing.capture_logs() as lines:
@@ -56,7 +56,7 @@ def test_an_episode_ends_after_a_quiet_while_and_the_next_counts_anew() -> None:
     assert (episode.count, episode.last_address) == (1, "192.0.2.8")
 
 
-def test_strangers_cannot_fill_the_memory_nor_hide_who_is_most_active() -> None:
+def test_many_addresses_neither_fill_the_memory_nor_hide_the_most_active_one() -> None:
     found = Denials(machine_clock, Clock())
     for number in range(10_000):
         found.count("webhook_secret", f"10.{number >> 8 & 255}.{number & 255}.1")

@@ -1,4 +1,4 @@
-"""`Retry-After` as servers send it, and as nobody should."""
+"""`Retry-After` in valid and invalid forms."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read(value: str | None, answered_at: str | None = None) -> float | None:
         (str(EPOCH + 7200), BY_CLOCK),
     ],
 )
-def test_what_is_meant_is_read(value: str, seconds: float) -> None:
+def test_valid_values_are_read(value: str, seconds: float) -> None:
     assert read(value) == seconds
 
 
@@ -59,7 +59,7 @@ def test_what_is_meant_is_read(value: str, seconds: float) -> None:
         *("1 Jan 2026 25:61:61", "Sun, 22 Nov 2027 12:00:20 GMT", "0, 0 0 0 0:0:0 0", "Mon, Jan"),
     ],
 )
-def test_what_is_no_delay_is_none(value: str | None) -> None:
+def test_an_invalid_value_is_none(value: str | None) -> None:
     assert read(value) in {None, 0.0}
 
 

@@ -47,7 +47,7 @@ async def test_a_silent_worker_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> 
     await workers.stop(1)
 
 
-async def test_stopping_does_not_wait_for_ever() -> None:
+async def test_stopping_has_a_time_limit() -> None:
     let_go = asyncio.Event()
 
     async def stubborn() -> None:

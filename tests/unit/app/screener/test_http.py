@@ -1,4 +1,4 @@
-"""The screener's client against real servers, two of which pretend to be Finviz and a stranger over TLS."""
+"""The screener's client against real servers: two stand for Finviz and for another host, over TLS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXPORT = "No.,Ticker\r\n1,NVDA\r\n2,AAPL\r\n"
 
 
 class AllHere(AbstractResolver):
-    """Every name is this machine; the usual ports lead to the test's own."""
+    """Resolve every name to this machine, and the usual ports to the test's own."""
 
     def __init__(self, ports: dict[int, int]) -> None:
         self._ports = ports
@@ -46,12 +46,12 @@ class AllHere(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Release nothing: the resolver holds no resources."""
 
 
 @dataclass(slots=True)
 class Internet:
-    """What each place answers, by `host/path`, and what it was asked, as `scheme://host/path?query`."""
+    """The answers by `host/path`, and the received requests as `scheme://host/path?query`."""
 
     resolver: AllHere
     trusted: ssl.SSLContext
@@ -59,7 +59,7 @@ class Internet:
     asked: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer as it is set; a text is where to be redirected to."""
+        """Return the configured answer; a string is the target of a redirect."""
         self.asked.append(f"{request.scheme}://{request.host}{request.path_qs}")
         found = self.answers[f"{request.host}{request.path}"]
         if isinstance(found, str):
@@ -79,7 +79,7 @@ NOWHERE = Path("/nonexistent")  # no file is read
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for every name, and its key."""
+    """Create a certificate for every name, and its key."""
     folder = tmp_path_factory.mktemp("tls")
     files = folder / "cert.pem", folder / "key.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x"
@@ -101,7 +101,7 @@ async def listening(runner: web.AppRunner, tls: ssl.SSLContext | None) -> AsyncI
 
 @pytest_asyncio.fixture
 async def internet(authority: tuple[Path, Path]) -> AsyncIterator[Internet]:
-    """All the hosts, over http and https."""
+    """Serve all hosts over http and https."""
     serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     serving.load_cert_chain(*authority)
     trusting.load_verify_locations(authority[0])
@@ -174,7 +174,7 @@ async def test_no_other_place_gets_the_token(internet: Internet, url: str) -> No
         "https://finviz.com@evil.example/export.ashx",
     ],
 )
-async def test_a_redirect_does_not_take_the_token_along(internet: Internet, location: str) -> None:
+async def test_a_redirect_does_not_forward_the_token(internet: Internet, location: str) -> None:
     internet.answers = {
         "elite.finviz.com/export.ashx": location,
         "elite.finviz.com/export/screener": table(),
@@ -221,7 +221,7 @@ async def test_a_token_typed_for_a_page_of_finviz_goes_no_further(internet: Inte
 
 @pytest.mark.parametrize("path", ["screener.ashx", "list.csv", "api/today"])
 @pytest.mark.parametrize("media_type", ["text/csv", "text/plain", "application/octet-stream", "text/html"])
-async def test_a_table_is_taken_whole_whatever_its_address(
+async def test_a_table_is_read_completely_from_any_address(
     internet: Internet, path: str, media_type: str
 ) -> None:
     internet.answers[f"evil.example/{path}"] = web.Response(
@@ -244,7 +244,7 @@ async def test_a_table_is_taken_whole_whatever_its_address(
     ],
 )
 @pytest.mark.parametrize("path", ["screener.ashx", "export/screener"])
-async def test_being_turned_away_is_known_by_status_or_words(
+async def test_a_block_is_recognised_by_status_or_text(
     internet: Internet, answer: web.Response, words: str, path: str
 ) -> None:
     internet.answers[f"elite.finviz.com/{path}"] = answer
@@ -323,7 +323,7 @@ async def test_a_second_answer_to_one_page_is_not_the_answer_to_the_next() -> No
             assert (await provider_of(url).fetch(request)).tickers == ["MSFT"]
 
 
-async def test_a_site_without_a_valid_certificate_is_not_asked(internet: Internet) -> None:
+async def test_a_site_without_a_valid_certificate_gets_no_request(internet: Internet) -> None:
     internet.trusted = ssl.create_default_context()
     with pytest.raises(ProviderError, match="no connection over TLS"):
         await internet.fetch("https://elite.finviz.com/export.ashx")

@@ -1,4 +1,4 @@
-"""The process that parses: whatever it is given, the caller gets a list or a reason in time and goes on."""
+"""The parser process: for any input the caller gets a list or a reason within the time limit."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ DEEP = {
 
 
 def ended(pid: int) -> bool:
-    """Whether the process is gone, and not only a zombie."""
+    """Return whether the process has ended and was reaped."""
     return not psutil.pid_exists(pid)
 
 
 async def until_ended(pid: int) -> None:
-    """Wait until the process runs no more; fails after 20 s."""
+    """Wait until the process has ended; fail after 20 s."""
     with contextlib.suppress(psutil.NoSuchProcess):
         await asyncio.to_thread(psutil.Process(pid).wait, 20)
 
@@ -95,7 +95,7 @@ async def test_more_than_2_mb_are_refused_unread() -> None:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
-async def test_a_child_that_ends_costs_one_refresh_at_most(sent: signal.Signals) -> None:
+async def test_a_child_that_ends_fails_one_refresh_at_most(sent: signal.Signals) -> None:
     async with Parser() as parser:
         await parser.read(Job("page"), PAGE)
         first = parser.pid
@@ -119,7 +119,7 @@ async def test_a_child_that_ended_between_two_jobs_is_replaced() -> None:
         assert first is not None
         os.kill(first, signal.SIGKILL)
         await until_ended(first)
-        # the loop may hear of the end later than we do: then one job fails, and no more
+        # the event loop may notice the end later than the test: then at most one job fails
         with contextlib.suppress(ProviderError):
             await parser.read(Job("page"), PAGE)
         assert (await parser.read(Job("page"), PAGE)).tickers == tickers(20)
@@ -180,14 +180,14 @@ async def test_the_child_ends_with_its_parent_and_knows_no_secret() -> None:
         (Job("page", media_type="text/csv"), b"Too Many Requests", "Too Many Requests"),
     ],
 )
-async def test_who_is_turned_away_is_told_so(job: Job, content: bytes, words: str) -> None:
+async def test_a_block_by_the_site_is_reported_as_such(job: Job, content: bytes, words: str) -> None:
     async with Parser() as parser:
         with pytest.raises(BlockedError, match=words):
             await parser.read(job, content)
 
 
 @pytest.mark.parametrize("media_type", ["text/csv", "text/html", "application/octet-stream", ""])
-def test_a_table_is_known_by_what_it_holds_whatever_the_answer_calls_it(media_type: str) -> None:
+def test_a_table_is_recognised_by_its_content_not_its_content_type(media_type: str) -> None:
     found = parse(Job("page", media_type=media_type), b"\xef\xbb\xbfNo.,Ticker\r\n1,NVDA\r\n2,AAPL\r\n")
     assert (found.tickers, found.table, found.last) == (["NVDA", "AAPL"], True, True)
 
@@ -202,13 +202,13 @@ def test_a_table_of_one_column_is_a_table(job: Job, content: bytes) -> None:
     assert (found.tickers, found.table, found.error) == (["AAPL", "MSFT"], True, None)
 
 
-def test_a_page_is_known_by_what_it_holds_whatever_the_answer_calls_it() -> None:
+def test_a_page_is_recognised_by_its_content_not_its_content_type() -> None:
     found = parse(Job("page", media_type="text/csv"), b"\r\n" + PAGE)
     assert (found.tickers, found.table) == (tickers(20), False)
 
 
 def spoiled(content: bytes) -> Callable[[list[tuple[float, bytes]]], bytes]:
-    """Put junk into a content."""
+    """Return the content with junk inserted."""
 
     def spoil(cuts: list[tuple[float, bytes]]) -> bytes:
         found = content

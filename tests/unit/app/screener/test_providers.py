@@ -1,4 +1,4 @@
-"""Providers without a network: `list:`, `file:`, and what the others refuse before they ask."""
+"""Providers without a network: `list:`, `file:`, and what the others refuse before a request."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_url_is_read_as_pages_or_as_an_export(url: str, kind: str) -> None:
         "https:///screener.ashx",
     ],
 )
-async def test_only_https_on_the_screeners_own_domain_is_asked(url: str, tmp_path: Path) -> None:
+async def test_only_https_on_the_screeners_own_domain_is_requested(url: str, tmp_path: Path) -> None:
     with pytest.raises(ProviderError, match=r"must be an https:// URL on finviz\.com"):
         await fetch(url, tmp_path)
 
@@ -233,7 +233,7 @@ def test_a_typed_token_is_refused_for_every_other_place(url: str, query: str) ->
         ("https://finviz.com/a?v=1", None, "https://finviz.com/a?v=1"),
     ],
 )
-def test_a_typed_token_is_taken_out_of_the_url(url: str, token: str | None, bare: str) -> None:
+def test_a_typed_token_is_removed_from_the_url(url: str, token: str | None, bare: str) -> None:
     found, rest = tokens.split(URL(url))
     assert found == token
     assert dict(rest.query) == dict(URL(bare).query)

@@ -16,7 +16,7 @@ from tests.unit.app.screener.pages import BLOCKED, EMPTY, ashx_row, boxover_row,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What may stand where a page was spoiled: anything, and what the readers look for.
+# What a damaged page may contain: arbitrary text, and what the readers search for.
 JUNK = st.text(max_size=40) | st.sampled_from(
     [
         "</table>",
@@ -48,7 +48,7 @@ def test_a_page_without_pager_and_total_is_all_there_is(row: Callable[[int, str]
 
 @EPOCHS
 @pytest.mark.parametrize("total", [55, None])
-def test_a_page_that_lacks_rows_is_no_page(row: Callable[[int, str], str], total: int | None) -> None:
+def test_a_page_with_missing_rows_is_refused(row: Callable[[int, str], str], total: int | None) -> None:
     with pytest.raises(ProviderError, match="the page r=1 has 13 of 20 rows"):
         read_page(page(row, tickers(13), total=total, pager=[21, 41]), 1)
 
@@ -59,7 +59,7 @@ def test_a_page_that_lacks_rows_is_no_page(row: Callable[[int, str], str], total
     cuts=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 400), JUNK), max_size=4),
 )
 @example(row=boxover_row, cuts=[(0.0, 0, f"<body>#1 / {'9' * 5_000} Total")])
-def test_whatever_a_page_has_become_it_is_read_or_refused(
+def test_any_damaged_page_is_read_or_refused(
     row: Callable[[int, str], str], cuts: list[tuple[float, int, str]]
 ) -> None:
     html = page(row, tickers(20), total=45, pager=[21, 41])
@@ -83,7 +83,7 @@ def test_a_total_of_older_pages_is_understood() -> None:
         read_page(html.replace(ashx_row(5, "AAAE"), ""), 1)
 
 
-def test_the_attribute_is_asked_before_the_links() -> None:
+def test_the_attribute_is_read_before_the_links() -> None:
     html = page(boxover_row, ["NVDA"]).replace("stock?t=NVDA", "stock?t=OTHER")
     assert read_page(html, 1).tickers == ["NVDA"]
 
@@ -106,13 +106,13 @@ def test_links_in_lower_case_and_elsewhere_do_not_count() -> None:
         ("<title>Access Denied</title>You don't have permission", "Access denied"),
     ],
 )
-def test_a_page_that_turns_us_away_is_known_by_its_words(html: str, phrase: str) -> None:
+def test_a_block_page_is_recognised_by_its_text(html: str, phrase: str) -> None:
     with pytest.raises(BlockedError) as refused:
         read_page(html, 1)
     assert str(refused.value) == f"the page r=1 has the words {phrase!r} instead of rows"
 
 
-def test_words_in_a_script_or_beside_whole_rows_turn_nobody_away() -> None:
+def test_block_words_in_a_script_or_next_to_complete_rows_are_ignored() -> None:
     script = "<script>/* too many requests, captcha */</script>"
     with pytest.raises(ProviderError) as refused:
         read_page(f"<html><body>{script}</body></html>", 1)

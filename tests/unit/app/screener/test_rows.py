@@ -176,7 +176,7 @@ def test_a_cell_that_is_not_a_ticker_is_named_by_its_place(text: str, place: str
 
 
 @pytest.mark.parametrize("text", ["", "\ufeff"[1:], "\n \n", "###only\n", "# only\n", "sep=;\n", ",,,\n;\n"])
-def test_a_watchlist_of_nothing_has_no_tickers(text: str) -> None:
+def test_an_empty_watchlist_has_no_tickers(text: str) -> None:
     with pytest.raises(ProviderError, match=r"no tickers|not a ticker"):
         read_watchlist(text)
 
@@ -310,7 +310,9 @@ TICKERS = st.lists(
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from(["", '"']),
 )
-def test_a_list_comes_back_from_every_form(tickers: list[str], separator: str, end: str, quote: str) -> None:
+def test_a_list_is_read_back_from_every_form(
+    tickers: list[str], separator: str, end: str, quote: str
+) -> None:
     cells = [f"{quote}{ticker}{quote}" for ticker in tickers]
     symbols = [f"NASDAQ:{ticker}" for ticker in tickers]
     for text in (
@@ -349,6 +351,6 @@ def test_an_export_may_have_one_column_only(text: str) -> None:
         ("No.,Ticker,Company\r\n1,<b>,N\r\n", "line 2, column 2 is not a ticker"),
     ],
 )
-def test_an_export_that_is_none_says_why(text: str, reason: str) -> None:
+def test_an_invalid_export_is_refused_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(ProviderError, match=reason):
         read_export(text)

@@ -131,7 +131,7 @@ def test_a_price_is_a_number_or_a_numeric_string(raw: str, price: Decimal | None
         ('"a\\u0000b"', "a\N{REPLACEMENT CHARACTER}b"),
     ],
 )
-def test_a_price_that_is_not_a_number_costs_no_order(raw: str, shown: str) -> None:
+def test_an_invalid_price_does_not_reject_the_alert(raw: str, shown: str) -> None:
     body = f'{{"ticker": "A", "action": "sell", "price": {raw}}}'.encode()
     alert = read_alert(body, read_fields(body))
     assert (alert.reading.type, alert.price, alert.body) == ("sell", None, body)
@@ -147,7 +147,7 @@ def test_an_empty_price_is_no_remark(raw: str) -> None:
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("end", [b"", b"\n", b"\0", b" \r\n\0\0\n"])
-def test_a_byte_order_mark_and_what_trails_are_ignored(start: bytes, end: bytes) -> None:
+def test_a_byte_order_mark_and_trailing_whitespace_are_ignored(start: bytes, end: bytes) -> None:
     body = b'{"ticker": "A", "x": " \\u0000"}'
     assert trim(start + body + end) == body
 

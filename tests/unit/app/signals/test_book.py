@@ -313,9 +313,7 @@ def test_an_unusable_quantity_of_an_exit_that_stays_long_is_rejected(quantity: o
         (Book.of(None, pending(Intent.OPEN, is_decided=False)), ReasonCode.ITS_BUY_PENDING),
     ],
 )
-def test_an_exit_passes_while_something_is_may_be_or_is_about_to_be_open(
-    book: Book, reason: ReasonCode
-) -> None:
+def test_an_exit_passes_while_something_is_or_may_be_open_or_pending(book: Book, reason: ReasonCode) -> None:
     for word in EXIT_WORDS:
         resolution = resolve(reading(action=word), book, RULES)
         assert resolution == Resolution(Intent.CLOSE, Reason(reason))
@@ -414,7 +412,7 @@ def test_an_order_is_no_duplicate_of_its_own_unknown_attempt() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.NOT_TAKEN])
-def test_what_was_certainly_not_executed_changes_nothing(outcome: Outcome) -> None:
+def test_an_order_that_was_certainly_not_executed_changes_nothing(outcome: Outcome) -> None:
     for intent, position in product(Intent, (None, HELD, UNKNOWN, MAYBE)):
         assert apply(OrderTerms(intent, shares(5)), outcome, position) == position
 

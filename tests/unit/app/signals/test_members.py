@@ -37,7 +37,7 @@ def test_remove_members(body: str, left: str) -> None:
     assert remove_members(body.encode(), "secret") == left.encode()
 
 
-def test_a_member_is_removed_beside_any_depth() -> None:
+def test_a_member_is_removed_next_to_values_of_any_depth() -> None:
     deep = b'{"a":' + 5_000 * b"[" + 5_000 * b"]"
     assert remove_members(deep + b',"secret":"x"}', "secret") == deep + b"}"
 

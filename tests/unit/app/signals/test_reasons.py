@@ -1,4 +1,4 @@
-"""A reason survives its columns, and a code that does not say the row's text does not count."""
+"""A reason is stored and read back without loss; a code whose text differs from the row's text is ignored."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_english_text_has_the_texts_of_inner_reasons() -> None:
         ("delivered", {}),
     ],
 )
-def test_a_row_whose_code_does_not_say_its_text_is_its_text(code: str | None, params: object) -> None:
+def test_a_code_whose_text_differs_from_the_row_is_ignored(code: str | None, params: object) -> None:
     text = "refused: HTTP 400"
     assert stored_reason(text, code, params) == Reason(ReasonCode.OTHER, text=text)  # type: ignore[arg-type]
 
@@ -75,11 +75,11 @@ HOSTILE = {"code": "expired", "params": {"reason": {"code": ["x"], "params": {}}
         [{}],
         [{"code": []}],
         [{"code": "of_a_later_version", "params": {}}],
-        [{"code": "remark.price", "params": {"word": "other"}}],  # it does not say the text
+        [{"code": "remark.price", "params": {"word": "other"}}],  # its text differs from the row's
         [HOSTILE],
     ],
 )
-def test_a_remark_without_a_code_that_says_it_is_its_text(codes: object) -> None:
+def test_a_remark_without_a_matching_code_is_shown_as_its_text(codes: object) -> None:
     text = "price 'None' is not a number: not used"
     known = stored_remarks({"remarks": [text], REMARK_CODES: codes})
     assert known == [Reason(ReasonCode.OTHER, text=text)]

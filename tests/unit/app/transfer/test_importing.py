@@ -1,4 +1,4 @@
-"""Any bytes are an import: what can be read is, and the rest is listed by its line, in words of ours."""
+"""Any bytes can be imported: valid rows are read, and each bad row is listed by its line with our message."""
 
 from __future__ import annotations
 
@@ -74,24 +74,24 @@ DEEP = "[" * 60_000
 
 
 def listed(**cells: str) -> list[Row]:
-    """What becomes of a good row with these cells, and of a good one behind it."""
+    """Import a row with these cells and a good row after it; return what became of both."""
     return rows(line({**GOOD, **cells}) + line(GOOD))
 
 
 def line(cells: dict[str, str]) -> str:
-    """A row as CSV; its cells are written as they are."""
+    """Return a row as CSV, with its cells unquoted."""
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerow(cells.values())
     return buffer.getvalue()
 
 
 def rows(text: str) -> list[Row]:
-    """Read rows behind a header."""
+    """Read rows after a header."""
     return list(importing.read(io.StringIO(line({name: name for name in GOOD}) + text, newline=""), NOW))
 
 
 def assert_bad(row: Row, column: str) -> None:
-    """It is refused for this column, in words that are translated and repeat nothing."""
+    """Assert that the row is refused for this column, with a translated message that quotes nothing."""
     assert row.past is None
     assert row.line == 2
     words = assert_translated(row.reason)
@@ -101,7 +101,7 @@ def assert_bad(row: Row, column: str) -> None:
 
 
 def assert_translated(reason: Reason | None) -> str:
-    """The reason of a bad row exists in Portuguese; return its English text."""
+    """Assert that a bad row's reason exists in Portuguese, and return its English text."""
     assert reason
     token = locale.current.set(Preferences(language="pt-BR"))
     try:
@@ -120,10 +120,10 @@ def test_a_good_row_is_read() -> None:
 
 @pytest.mark.parametrize("moment", ODD_MOMENTS)
 @pytest.mark.parametrize("column", ["received_at", "status_at", "expires_at"])
-def test_odd_and_future_times_of_a_signal(column: str, moment: str) -> None:
+def test_invalid_and_future_times_of_a_signal(column: str, moment: str) -> None:
     bad, good = listed(**{column: moment})
     if column == "expires_at" and moment == "2026-11-28T12:06:00Z":
-        assert bad.past  # a signal expires after it came, so this is no time to come
+        assert bad.past  # a signal expires after its arrival, so this is not in the future
     else:
         assert_bad(bad, column)
     assert good.past
@@ -134,7 +134,7 @@ def test_odd_and_future_times_of_a_signal(column: str, moment: str) -> None:
     ("column", "entry", "field"),
     [("events", EVENT, "at"), ("deliveries", ATTEMPT, "started_at"), ("deliveries", ATTEMPT, "ended_at")],
 )
-def test_odd_and_future_times_of_events_and_attempts(
+def test_invalid_and_future_times_of_events_and_attempts(
     column: str, entry: dict[str, Any], field: str, moment: str
 ) -> None:
     bad, good = listed(**{column: json.dumps([entry, {**entry, field: moment}])})
@@ -184,7 +184,7 @@ def test_a_clock_that_is_a_little_ahead_makes_no_row_bad() -> None:
         ("deliveries", '[{"round": 1e400}]'),
     ],
 )
-def test_odd_cells(column: str, cell: str) -> None:
+def test_invalid_cells(column: str, cell: str) -> None:
     bad, good = listed(**{column: cell, **({"status": "failed"} if column == "type" else {})})
     assert_bad(bad, column)
     assert good.past
@@ -207,7 +207,7 @@ def test_odd_cells(column: str, cell: str) -> None:
         "NaN",
     ],
 )
-def test_odd_details_of_an_event(detail: str) -> None:
+def test_invalid_details_of_an_event(detail: str) -> None:
     event = json.dumps(EVENT).replace("{}", detail)
     bad, good = listed(events=f"[{event}]")
     assert_bad(bad, "events")
@@ -229,7 +229,7 @@ def test_odd_details_of_an_event(detail: str) -> None:
         ("response", "\u00e9"),
     ],
 )
-def test_odd_fields_of_an_attempt(field: str, value: object) -> None:
+def test_invalid_fields_of_an_attempt(field: str, value: object) -> None:
     bad, good = listed(deliveries=json.dumps([{**ATTEMPT, field: value}]))
     assert_bad(bad, "deliveries")
     assert str(bad.reason).endswith(f"(entry 1, {field})")
@@ -266,7 +266,7 @@ def test_a_row_with_other_cells_than_the_header_and_empty_lines() -> None:
 @pytest.mark.parametrize(
     "text", ["", "\0", "nonsense", '"', '"a"b', "id,ticker\r\n", TWICE, "x" * 17_000_000]
 )
-def test_what_is_no_export(text: str) -> None:
+def test_a_file_that_is_not_an_export_is_refused(text: str) -> None:
     with pytest.raises(NoExportError, match="is this an export") as refused:
         importing.read(io.StringIO(text, newline=""), NOW)
     assert_translated(refused.value.reason)

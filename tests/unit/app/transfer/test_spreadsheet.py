@@ -1,4 +1,4 @@
-"""No cell of an export is a formula, and every cell comes back as it was."""
+"""No cell of an export is a formula, and an import reads every cell back unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_formula_becomes_text(text: str) -> None:
 
 @pytest.mark.parametrize("separator", [*SEPARATORS, "\r", "\n"])
 @pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@SUM(A1)", '"=1+1"', " =1", "'=1"])
-def test_a_formula_behind_a_separator_becomes_text(separator: str, formula: str) -> None:
+def test_a_formula_after_a_separator_becomes_text(separator: str, formula: str) -> None:
     assert neutral(f"a{separator}{formula}{separator}b") == f"a{separator}'{formula}{separator}b"
 
 
@@ -44,7 +44,7 @@ def test_the_rest_stays_as_it_is(text: str) -> None:
 
 
 @given(ODD)
-def test_every_text_survives_the_way_out_and_back(text: str) -> None:
+def test_every_text_survives_export_and_import(text: str) -> None:
     cell = neutral(text)
     assert restored(cell) == text
     assert cell[:1] not in {"=", "+", "-", "@", "\t", "\r", "\n"}
@@ -63,7 +63,7 @@ def test_no_cell_begins_with_a_formula_whatever_the_separator_of_the_spreadsheet
 
 
 @given(ODD)
-def test_a_cell_of_the_version_before_is_what_it_was_made_of(text: str) -> None:
+def test_a_cell_of_the_previous_version_is_read_back(text: str) -> None:
     bare = text.lstrip("'")
     cell = f"'{text}" if bare[:1] and bare[0] in "=+-@\t\r\n" else text  # what that version wrote
     assert restored_from_before(cell) == text

@@ -23,7 +23,7 @@ ANA = AccessToken(name="ana", sha256=hashlib.sha256(b"token of ana").hexdigest()
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> "Callable[[float], None]":
-    """Set the clock that cookies are stamped and judged by, in seconds of the epoch."""
+    """Set the clock for issuing and checking cookies, in seconds since the epoch."""
 
     def set_clock(seconds: float) -> None:
         monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: int(seconds))
@@ -120,7 +120,7 @@ def test_a_cookie_is_of_one_token_with_one_scope(instead: AccessToken) -> None:
     assert Sessions("secret").read(cookie) is None
 
 
-def test_refused_requests_fill_no_log() -> None:
+def test_refused_requests_do_not_fill_the_log() -> None:
     now = [0.0]
     refusals = ScopeRefusals(clock=lambda: now[0])
     assert [refusals.admits("ana") for _ in range(REFUSALS_A_MINUTE + 1)] == [True] * 20 + [False]
@@ -217,14 +217,14 @@ def test_where_a_request_comes_from(headers: dict[str, str], *, required: bool, 
 
 
 @pytest.mark.parametrize("target", ["/admin", "/admin?status=failed&ticker=A", "/docs"])
-def test_signing_in_leads_where_one_was_going(target: str) -> None:
+def test_sign_in_redirects_to_the_requested_page(target: str) -> None:
     assert local_path(target) == target
 
 
 @pytest.mark.parametrize(
     "target", ["https://evil.example", "//evil.example", "/\\evil.example", "/a\r\nX: y", "", "admin"]
 )
-def test_signing_in_never_leads_elsewhere(target: str) -> None:
+def test_sign_in_never_redirects_to_another_site(target: str) -> None:
     assert local_path(target) == "/admin"
 
 

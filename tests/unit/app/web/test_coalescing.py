@@ -1,4 +1,4 @@
-"""What is written within a turn of the event loop leaves in one piece, in order; nothing is held for good."""
+"""Writes within one turn of the event loop leave as one, in order; nothing is held back longer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.web.server import CoalescingTransport
 
 
 class Recorded(asyncio.Transport):
-    """A transport that keeps what it was given, each write for itself."""
+    """A transport that records each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -18,27 +18,27 @@ class Recorded(asyncio.Transport):
         self.closed = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Keep it."""
+        """Record the data."""
         self.writes.append(bytes(data))
 
     def close(self) -> None:
-        """Take nothing more."""
+        """Refuse further writes."""
         self.closed = True
 
     def is_closing(self) -> bool:
-        """Whether it was closed."""
+        """Return whether it was closed."""
         return self.closed
 
 
 @pytest.fixture
 async def inner() -> Recorded:
-    """What a coalescing transport writes to."""
+    """Return the transport that a coalescing transport writes to."""
     return Recorded()
 
 
 @pytest.fixture
 async def transport(inner: Recorded) -> CoalescingTransport:
-    """A transport on this event loop."""
+    """Return a coalescing transport on this event loop."""
     return CoalescingTransport(inner, asyncio.get_running_loop())
 
 
@@ -54,7 +54,7 @@ async def test_a_head_and_its_body_are_one_write(transport: CoalescingTransport,
     assert inner.writes == [b"head body", b"next"]
 
 
-async def test_much_is_written_at_once(transport: CoalescingTransport, inner: Recorded) -> None:
+async def test_large_writes_are_not_held(transport: CoalescingTransport, inner: Recorded) -> None:
     """A streaming response is held back by the inner transport, so memory stays bounded."""
     transport.write(b"head ")
     transport.write(b"x" * 70_000)
@@ -64,14 +64,14 @@ async def test_much_is_written_at_once(transport: CoalescingTransport, inner: Re
     assert inner.writes[1:] == [b"end"]
 
 
-async def test_what_is_held_goes_before_the_end(transport: CoalescingTransport, inner: Recorded) -> None:
+async def test_held_data_is_written_before_the_close(transport: CoalescingTransport, inner: Recorded) -> None:
     transport.write(b"last words")
     transport.close()
     assert inner.writes == [b"last words"]
     assert transport.is_closing()
 
 
-async def test_whoever_has_gone_away_gets_nothing(transport: CoalescingTransport, inner: Recorded) -> None:
+async def test_a_disconnected_client_gets_nothing(transport: CoalescingTransport, inner: Recorded) -> None:
     transport.write(b"too late")
     inner.close()
     await asyncio.sleep(0)

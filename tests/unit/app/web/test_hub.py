@@ -1,4 +1,4 @@
-"""What a page is told: the newest of each type, four messages a second, nobody waits for anybody."""
+"""Live messages of a page: the newest of each type, four a second, and no page waits for another."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from app.web.hub import MESSAGES, PER_SECONDS, Hub, LiveMessage, Mailbox
 
 
 async def everything_in(mailbox: Mailbox) -> list[LiveMessage]:
-    """Take until nothing is left; a mailbox with something left hands it out within its pace."""
+    """Receive until the mailbox is empty; it delivers what is left within its rate."""
     taken = []
     while True:
         try:
@@ -18,7 +18,7 @@ async def everything_in(mailbox: Mailbox) -> list[LiveMessage]:
             return taken
 
 
-async def test_a_slow_page_gets_the_newest_of_each_type_in_the_order_they_came_up() -> None:
+async def test_a_slow_page_gets_the_newest_of_each_type_in_order() -> None:
     mailbox = Mailbox()
     for number in range(100):
         mailbox.put(LiveMessage("signals_changed", number))
@@ -38,7 +38,7 @@ async def test_no_page_gets_more_than_four_messages_in_a_second() -> None:
         assert fifth - first > 1
 
 
-async def test_what_arrives_while_a_page_waits_its_turn_replaces_what_waited() -> None:
+async def test_a_newer_message_replaces_the_one_that_waits() -> None:
     mailbox = Mailbox()
     for number in range(MESSAGES):
         mailbox.put(LiveMessage("signals_changed", number))
@@ -50,7 +50,7 @@ async def test_what_arrives_while_a_page_waits_its_turn_replaces_what_waited() -
     assert await turn == ("signals_changed", "new")
 
 
-async def test_the_same_news_is_told_once_and_a_sign_of_life_each_time() -> None:
+async def test_an_unchanged_message_is_sent_once_and_a_heartbeat_each_time() -> None:
     hub = Hub()
     mailbox = hub.join()
     hub.publish(LiveMessage("metrics_update", {"received": 1}))
@@ -62,7 +62,7 @@ async def test_the_same_news_is_told_once_and_a_sign_of_life_each_time() -> None
     assert await mailbox.next() == ("status_update", {"version": "1"})
 
 
-async def test_who_comes_after_everybody_left_is_told_again() -> None:
+async def test_a_page_that_connects_after_all_others_left_gets_the_current_state() -> None:
     hub = Hub()
     first = hub.join()
     hub.publish(LiveMessage("alarm", []))
@@ -73,7 +73,7 @@ async def test_who_comes_after_everybody_left_is_told_again() -> None:
 
 
 @pytest.mark.parametrize("somebody", [True, False])
-async def test_the_producer_rests_while_nobody_is_there(*, somebody: bool) -> None:
+async def test_the_producer_pauses_while_no_page_is_connected(*, somebody: bool) -> None:
     hub = Hub()
     if somebody:
         hub.join()

@@ -1,4 +1,4 @@
-"""Whatever is refused is said by a code, in every language; no text of a library reaches an answer."""
+"""Every refusal has a code and a text in every language; no text of a library reaches a response."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def test_every_code_is_used() -> None:
     assert {code.name for code in RefusalCode} - used == set()
 
 
-def test_no_code_is_two() -> None:
+def test_no_two_refusals_share_a_code() -> None:
     assert len({code.value for code in CODES}) == len(CODES)
 
 
 def kinds_of(refusal: type[RefusedError]) -> Iterator[type[RefusedError]]:
-    """Every class below this one."""
+    """Return all subclasses, direct and indirect."""
     for kind in refusal.__subclasses__():
         yield kind
         yield from kinds_of(kind)
@@ -96,7 +96,7 @@ def test_every_refusal_has_its_http_status() -> None:
 
 
 def wrong(kind: Any, value: object) -> list[dict[str, Any]]:
-    """What pydantic says of a value."""
+    """Return pydantic's error for a value."""
     adapter = TypeAdapter(kind)
     try:
         adapter.validate_python(value)
@@ -106,7 +106,7 @@ def wrong(kind: Any, value: object) -> list[dict[str, Any]]:
 
 
 def answer_to(errors: list[dict[str, Any]], language: Any) -> str:
-    """The body of the answer to a request that is not valid."""
+    """Return the response body for an invalid request."""
     server = FastAPI()
     problems.install(server, lambda status, _: Response(status_code=status))
     token = current.set(Preferences(language=language))
@@ -161,7 +161,7 @@ def test_a_value_of_a_request_is_refused_in_plain_words(kind: Any, value: object
     assert "; ".join(str(fault_of(error)) for error in wrong(kind, value)) == words
 
 
-def test_what_no_rule_names_is_still_in_words_of_ours() -> None:
+def test_an_unlisted_error_has_a_message_of_ours() -> None:
     assert str(fault_of({"type": "string_pattern_mismatch", "ctx": {"pattern": ACTION_PATTERN}})) == (
         "must be 1 to 40 characters a-z . -"
     )
@@ -184,7 +184,7 @@ def test_a_refusal_within_a_refusal_is_translated_too() -> None:
         "o arquivo não é sobrescrito: corrija-o antes"
     )
     assert render(refused.reason) == shown
-    assert translate(str(refused)) == shown  # a row of the version before, which stores no code
+    assert translate(str(refused)) == shown  # a row of the previous version, which stores no code
     assert stored_reason(*refused.reason.columns()) == refused.reason
 
 

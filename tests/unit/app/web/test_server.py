@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 async def operations(scope: Scope, _receive: Receive, send: Send) -> None:
-    """Answer as another app does."""
+    """Answer as the operations app."""
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"operations"})
@@ -49,7 +49,7 @@ async def operations(scope: Scope, _receive: Receive, send: Send) -> None:
 
 @pytest.fixture
 def ports() -> Iterator[tuple[int, int]]:
-    """The app's port and the operations port of a running server; both are free when it has ended."""
+    """Yield the app's port and the operations port of a running server; both are free after it ended."""
     found = Settings(database_url=DATABASE, server_port=free_port())
     server = Server(hello, found)
     bound = operations_port.bind(free_port())
@@ -66,7 +66,7 @@ def ports() -> Iterator[tuple[int, int]]:
 
 
 def ask(url: str) -> bytes:
-    """The answer, as soon as the server listens."""
+    """Return the response, as soon as the server listens."""
     for _ in range(100):
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - ours
@@ -83,7 +83,7 @@ def test_each_app_answers_on_its_port(ports: tuple[int, int]) -> None:
 
 
 def test_an_answer_without_a_body_and_a_second_one_on_the_same_connection(ports: tuple[int, int]) -> None:
-    """What is held for the next turn of the loop leaves although nothing follows it."""
+    """Data held for the next turn of the event loop is sent although nothing follows it."""
     assert ask(f"http://127.0.0.1:{ports[0]}/") == b"http"  # it listens
     connection = http.client.HTTPConnection("127.0.0.1", ports[0], timeout=5)
     connection.request("HEAD", "/")
