@@ -1,4 +1,4 @@
-"""A server behind the edge in the application's place: it may be away, hang, or hang up."""
+"""A server behind the edge in the application's place: it may be stopped, hang, or close connections."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def accept(request: web.Request, number: int) -> web.StreamResponse:
 
 @dataclass
 class Backend:
-    """A server that notes what reaches it. `answer` is asked for each answer."""
+    """A server that records the requests it gets; `answer` makes each response."""
 
     name: str
     host: str = "127.0.0.1"
@@ -44,7 +44,7 @@ class Backend:
 
     @property
     def address(self) -> str:
-        """Where it listens while it runs."""
+        """Its address while it runs."""
         return f"{self.host}:{self.port}"
 
     @property
@@ -53,7 +53,7 @@ class Backend:
         return [json.loads(each.body)["n"] for each in self.passed if each.path == "/webhook/in"]
 
     async def start(self) -> None:
-        """Listen."""
+        """Start listening."""
         app = web.Application(client_max_size=10_000_000)
         app.router.add_route("*", "/{path:.*}", self._take)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -61,7 +61,7 @@ class Backend:
         await web.TCPSite(self._runner, self.host, self.port, reuse_address=True).start()
 
     async def stop(self) -> None:
-        """Listen no more, and close every connection."""
+        """Stop listening, and close every connection."""
         if self._runner:
             await self._runner.cleanup()
             self._runner = None

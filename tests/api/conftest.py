@@ -45,12 +45,12 @@ class AppServer:
 
     @property
     def context(self) -> AppContext:
-        """What the application shares."""
+        """The objects that all parts of the application share."""
         context: AppContext = self.app.state.context
         return context
 
     def stop(self) -> None:
-        """Ask it to end, as TERM does."""
+        """Request its end, as TERM does."""
         self.server.should_exit = True
 
 
@@ -86,13 +86,13 @@ async def serve(settings: Settings) -> AsyncIterator[AppServer]:
 
 @pytest.fixture(autouse=True)
 def never_the_real_site(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The strategy of a fresh machine asks Finviz; that of a test is refused before anything leaves."""
+    """Replace the default strategy, which uses Finviz, by one that is refused before any request."""
     monkeypatch.setitem(model.BUILT_IN_STRATEGY, "url", "https://127.0.0.1/screener.ashx?v=111")
 
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
-    """All that is logged from here on, from DEBUG up. To be named before what starts an application."""
+    """Record all log output, from DEBUG up; request it before a fixture that starts an application."""
     lines = io.StringIO()
     with redirect_stdout(lines):
         logging.configure("DEBUG")  # which writes to the stream that is stdout at this moment
@@ -102,7 +102,7 @@ def logged() -> Iterator[io.StringIO]:
 
 @pytest.fixture
 def make_settings(database_url: str, tmp_path: Path) -> Callable[..., Settings]:
-    """Settings for the test's own database and an empty configuration folder; keywords override."""
+    """Return settings for the test's database and an empty configuration folder; keywords override."""
 
     def make(**changes: Any) -> Settings:
         values: dict[str, Any] = {
@@ -133,7 +133,7 @@ async def start_app(
 
 @pytest_asyncio.fixture
 async def database(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """A connection to the test's own database."""
+    """Open a connection to the test's own database."""
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
@@ -141,5 +141,5 @@ async def database(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncp
 
 @pytest_asyncio.fixture
 async def app_server(start_app: Callable[..., Awaitable[AppServer]]) -> AppServer:
-    """One application with the settings of a fresh machine: paper, no secret, default limits."""
+    """Start one application with default settings: paper, no secret, default limits."""
     return await start_app()

@@ -1,4 +1,4 @@
-"""A Python client generated from the running application's OpenAPI document, as a stranger would make one."""
+"""A Python client generated from the running application's OpenAPI document."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Operation:
 
     @property
     def is_public(self) -> bool:
-        """Whether the document says that anybody may ask."""
+        """Return whether the document says that the operation is public."""
         return {} in self.description["security"] or not self.description["security"]
 
     @property
@@ -51,7 +51,7 @@ class Operation:
         return inspect.signature(self.module.sync_detailed).parameters["client"].annotation
 
     def schema(self, status: int) -> dict[str, Any]:
-        """The schema of its answer of a status."""
+        """Return the schema of its response with a status."""
         (content,) = self.description["responses"][str(status)]["content"].values()
         schema: dict[str, Any] = content["schema"]
         return schema
@@ -72,19 +72,19 @@ class GeneratedClient:
         return importlib.import_module(f"{self.package}.models")
 
     def client(self, **headers: str) -> Any:
-        """A client that raises on a status that the document does not have."""
+        """Return a client that raises on an undocumented status."""
         module = importlib.import_module(f"{self.package}.client")
         return module.Client(self.url, headers=headers, raise_on_unexpected_status=True)
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
-        """Call an operation with the token; return its answer, which is the documented success."""
+        """Call an operation with the token, and return its documented success response."""
         self.calls[name] = arguments
         operation = self.operations[name]
         headers = {} if operation.is_public else BEARER
         return await self.ask(name, operation.success, headers, **arguments)
 
     async def ask(self, name: str, expected: int, headers: dict[str, str], /, **arguments: Any) -> Any:
-        """Call an operation; return its answer, parsed as the document says for the expected status."""
+        """Call an operation, and return its response, parsed by the schema of the expected status."""
         answer = await self.send(name, self.client(**headers), **arguments)
         assert answer.status_code == expected, (name, answer)
         self._check(answer, self.operations[name].schema(expected))
@@ -103,7 +103,7 @@ class GeneratedClient:
             )
 
     def _check(self, answer: Any, schema: dict[str, Any]) -> None:
-        """The answer's content is documented, and nothing of it was lost."""
+        """Assert that the response's content is documented, and that parsing lost nothing."""
         if schema == {"type": "string"}:
             assert answer.parsed == answer.content.decode("utf-8")
             return
@@ -124,7 +124,7 @@ def _class_name(schema: dict[str, Any]) -> str:
 
 
 def _utc(value: Any) -> Any:
-    """The value with one spelling of UTC in its times."""
+    """Return the value with one spelling of UTC in its times."""
     if isinstance(value, dict):
         return {key: _utc(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -135,7 +135,7 @@ def _utc(value: Any) -> Any:
 
 
 def undocumented(value: Any, place: str = "") -> list[str]:
-    """The keys of an answer that the document does not name, where it names keys at all."""
+    """Yield the keys of a response that the document does not name, where it names keys at all."""
     if isinstance(value, list):
         return [found for each in value for found in undocumented(each, place)]
     names = {each.name for each in getattr(type(value), "__attrs_attrs__", ())}

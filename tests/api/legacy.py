@@ -1,4 +1,4 @@
-"""The replaced system: its database, with a few thousand rows, and what tests of moving over ask of ours."""
+"""The replaced system: its database with a few thousand rows, and queries on it and on our database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database that is away for a while, and comes back: the test's own, not the server."""
+"""A temporary outage of the test's own database; the server continues to run."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ LOG = "process.log"
 def process(
     settings: dict[str, str], folder: Path, port: int | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A real process of the application, on a free port unless one is given; what it says is in `folder`."""
+    """A real process of the application, on a free port unless one is given; its output is in `folder`."""
     port = port or free_port()
     log = (folder / LOG).open("wb")
     running = subprocess.Popen(
@@ -56,4 +56,4 @@ async def answering(http: aiohttp.ClientSession, url: str) -> None:
                     if answer.status == 200:
                         return
             except aiohttp.ClientConnectorError:
-                await asyncio.sleep(0.05)  # nothing tells us when another process listens
+                await asyncio.sleep(0.05)  # no event reports when another process listens

@@ -61,5 +61,5 @@ async def start(database: asyncpg.Pool[asyncpg.Record], place: str, state: str) 
 
 
 async def stop(database: asyncpg.Pool[asyncpg.Record], place: str) -> None:
-    """Raise nothing more at this place."""
+    """Stop raising at this place."""
     await database.execute("DELETE FROM raising WHERE place = $1", place)

@@ -1,4 +1,4 @@
-"""All that a person or a program can see of an application, to be searched for what must not be there."""
+"""All that a person or a program can see of an application, to search it for secrets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SIGNALS = "SELECT id FROM signals ORDER BY seq LIMIT 20"
 async def everything(
     http: aiohttp.ClientSession, database: asyncpg.Pool[asyncpg.Record], log: str
 ) -> dict[str, str]:
-    """Every table, every GET route of the API and the page, the export and the log, by where it is."""
+    """Return all tables, all GET routes of API and page, the export and the log, by place."""
     seen = {"log": log}
     for name in [row["tablename"] for row in await database.fetch(_TABLES)]:
         rows = await database.fetch(f'SELECT t::text AS row FROM "{name}" t')  # noqa: S608 - names of ours
@@ -43,7 +43,7 @@ async def everything(
 
 
 async def head(http: aiohttp.ClientSession, metrics: str = "") -> dict[str, str]:
-    """What shows troubles while they last: health, status and alarms, and the metrics at this address."""
+    """Return what shows current problems: health, status, alarms, and the metrics at this address."""
     seen = await _pages(http, [*_HEALTH, *_HEAD])
     if metrics:
         async with http.get(metrics) as answer:
@@ -52,7 +52,7 @@ async def head(http: aiohttp.ClientSession, metrics: str = "") -> dict[str, str]
 
 
 def places(seen: dict[str, str], secret: str) -> set[str]:
-    """Where the secret is, as it is or as the hexadecimal digits by which bytes are shown."""
+    """Return the places that contain the secret, as text or as hexadecimal digits."""
     wanted = re.compile(f"{re.escape(secret)}|{secret.encode().hex()}", re.IGNORECASE)
     return {where for where, text in seen.items() if wanted.search(text)}
 

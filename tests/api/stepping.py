@@ -46,5 +46,5 @@ async def install(database: asyncpg.Pool[asyncpg.Record], ahead: float) -> None:
 
 
 async def set_ahead(database: asyncpg.Pool[asyncpg.Record], seconds: float) -> None:
-    """Step the clock to `seconds` ahead; 0 puts it right."""
+    """Step the clock to `seconds` ahead; 0 corrects it."""
     await database.execute("UPDATE stepping.step SET seconds = $1", float(seconds))

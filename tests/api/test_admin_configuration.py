@@ -24,7 +24,7 @@ MASKED_URL = "https://bridge.example/***"
 
 
 def nothing_in(folder: Path) -> bool:
-    """Whether no file was written."""
+    """Return whether no file was written."""
     return not list(folder.iterdir())
 
 
@@ -51,7 +51,7 @@ async def test_a_pause_holds_over_a_restart_until_a_person_resumes(
     ]
 
 
-async def test_a_pause_does_not_wait_for_a_broken_file_to_be_mended(
+async def test_a_pause_does_not_wait_for_a_correction_of_a_broken_file(
     app_server: AppServer, tmp_path: Path
 ) -> None:
     path = tmp_path / SYSTEM_FILE
@@ -116,7 +116,7 @@ async def test_the_destination_is_changed_and_its_secret_never_shown(
     assert "password" not in json.dumps(log)
 
 
-async def test_paper_by_the_files_word_is_not_undone_by_sending_it_back(start_app: StartApp) -> None:
+async def test_paper_set_by_the_file_stays_when_its_value_is_sent_back(start_app: StartApp) -> None:
     app = await start_app(dest_webhook_url=SECRET_URL)
     shown = await ask(app, "GET", "/admin/webhook/config")
     assert (shown["values"]["url"], shown["sources"]["url"]) == (MASKED_URL, "env")
@@ -155,19 +155,21 @@ async def test_a_wrong_value_is_refused_and_logged(
 
 
 @pytest.mark.parametrize("body", [{"timeout": "soon"}, {"unknown": 1}, [], {"retry_unknown": {"both": True}}])
-async def test_what_is_no_configuration_at_all(app_server: AppServer, body: Any) -> None:
+async def test_a_body_that_is_not_a_configuration_is_refused(app_server: AppServer, body: Any) -> None:
     refused = await ask(app_server, "PUT", "/admin/webhook/config", 422, body=body)
     assert isinstance(refused["detail"], list)
 
 
-async def test_a_body_that_is_no_text(app_server: AppServer) -> None:
+async def test_a_body_that_is_not_utf_8_is_refused(app_server: AppServer) -> None:
     headers = {**BEARER, "Content-Type": "application/json"}
     async with app_server.http.put("/admin/system/config", data=b"\xff", headers=headers) as answer:
         assert answer.status == 422
         assert (await answer.json())["detail"][0]["msg"] == "is not valid JSON in UTF-8"
 
 
-async def test_what_is_read_and_sent_back_changes_nothing(app_server: AppServer, tmp_path: Path) -> None:
+async def test_a_configuration_sent_back_unchanged_changes_nothing(
+    app_server: AppServer, tmp_path: Path
+) -> None:
     for part in ("webhook", "system"):
         shown = await ask(app_server, "GET", f"/admin/{part}/config")
         assert await ask(app_server, "PUT", f"/admin/{part}/config", body=shown["values"]) == shown
@@ -175,7 +177,7 @@ async def test_what_is_read_and_sent_back_changes_nothing(app_server: AppServer,
     assert nothing_in(tmp_path)
 
 
-async def test_a_change_over_the_api_keeps_an_edit_that_nobody_has_seen_yet(
+async def test_a_change_over_the_api_keeps_an_edit_that_is_not_loaded_yet(
     app_server: AppServer, tmp_path: Path
 ) -> None:
     path = tmp_path / SYSTEM_FILE
@@ -265,7 +267,7 @@ async def test_a_session_is_named_in_the_log(app_server: AppServer) -> None:
     assert re.fullmatch(r"[\w-]{12}", session)
 
 
-async def test_nothing_of_it_without_the_token(app_server: AppServer) -> None:
+async def test_configuration_needs_the_token(app_server: AppServer) -> None:
     for method, path in (
         ("POST", "/admin/intake/pause"),
         ("GET", "/admin/webhook/config"),
@@ -276,7 +278,7 @@ async def test_nothing_of_it_without_the_token(app_server: AppServer) -> None:
     assert await log_of(app_server) == []
 
 
-async def test_the_page_and_health_say_what_is_paused_or_broken(
+async def test_the_page_and_health_show_what_is_paused_or_broken(
     app_server: AppServer, tmp_path: Path
 ) -> None:
     for part in PARTS:

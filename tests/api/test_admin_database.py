@@ -1,4 +1,4 @@
-"""Export, import and clearance: nothing is lost on the way, and nothing imported is traded."""
+"""Export, import and clearance: nothing is lost, and nothing imported is traded."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ async def add(
     body: bytes = b'{"ticker":"AAPL",\r\n"note":"\xc3\xa9, \\"quoted\\""}',
     minutes_ago: int = 150,
 ) -> UUID:
-    """Store a signal with its story; one that was forwarded has an attempt that ended so long ago."""
+    """Store a signal with its timeline; a forwarded one has an attempt that ended so long ago."""
     signal_id = uuid4()
     await app.context.pool.execute(_INSERT, signal_id, status, kind, reason, body, "-7", minutes_ago)
     return signal_id
 
 
 async def exported(app: AppServer) -> str:
-    """The export's text."""
+    """Return the export's text."""
     async with app.http.post("/admin/database/export", headers=BEARER) as answer:
         assert answer.status == 200
         assert 'attachment; filename="signals-' in answer.headers["Content-Disposition"]
@@ -66,7 +66,7 @@ async def exported(app: AppServer) -> str:
 
 
 async def imported(app: AppServer, content: str | bytes, expected: int = 200) -> Any:
-    """The answer to an import."""
+    """Return the response to an import."""
     headers = {**BEARER, "Content-Type": "text/csv"}
     async with app.http.post("/admin/database/import", data=content, headers=headers) as answer:
         assert answer.status == expected, await answer.text()
@@ -74,12 +74,12 @@ async def imported(app: AppServer, content: str | bytes, expected: int = 200) ->
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
-    """A CSV text's rows by column."""
+    """Return a CSV text's rows by column."""
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def table(*rows: dict[str, str]) -> str:
-    """Rows as a CSV text, with the columns of the first."""
+    """Return rows as a CSV text, with the columns of the first."""
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, list(rows[0]))
     writer.writeheader()
@@ -87,20 +87,20 @@ def table(*rows: dict[str, str]) -> str:
     return buffer.getvalue()
 
 
-async def story(app: AppServer, signal_id: UUID) -> Any:
-    """A signal's story without what is new in it after an import: its seq."""
+async def timeline(app: AppServer, signal_id: UUID) -> Any:
+    """Return a signal's timeline without `seq`, which an import sets anew."""
     found = await ask(app, "GET", f"/admin/signals/{signal_id}")
     del found["signal"]["seq"]
     return found
 
 
-async def test_history_goes_out_and_comes_back_whole(start_app: StartApp, tmp_path: Path) -> None:
+async def test_exported_history_is_imported_completely(start_app: StartApp, tmp_path: Path) -> None:
     (tmp_path / "system_config.json").write_text(PAUSED)
     app = await start_app()
     bodies = [b'{"ticker":"\xff"}', b'{"ticker":"\\u0000"}', b" \t{}\n"]
     added = [await add(app, "forwarded")]
     added += [await add(app, "rejected", kind=None, body=body) for body in bodies]
-    before = [await story(app, signal_id) for signal_id in added]
+    before = [await timeline(app, signal_id) for signal_id in added]
     text = await exported(app)
     assert [row["id"] for row in rows_of(text)] == [str(signal_id) for signal_id in added]
     assert not [
@@ -109,7 +109,7 @@ async def test_history_goes_out_and_comes_back_whole(start_app: StartApp, tmp_pa
     await app.context.pool.execute("DELETE FROM signals")
     answer = await imported(app, text)
     assert answer == {"imported": 4, "expired": 0, "present": 0, "bad": 0, "bad_rows": []}
-    assert [await story(app, signal_id) for signal_id in added] == before
+    assert [await timeline(app, signal_id) for signal_id in added] == before
     rows = await app.context.pool.fetch("SELECT body FROM signals ORDER BY seq")
     assert [row["body"] for row in rows][1:] == bodies
     again = await imported(app, text)
@@ -121,7 +121,7 @@ async def test_history_goes_out_and_comes_back_whole(start_app: StartApp, tmp_pa
     ]
 
 
-async def test_how_much_there_is(app_server: AppServer) -> None:
+async def test_the_counts_of_stored_rows(app_server: AppServer) -> None:
     empty = await ask(app_server, "GET", "/admin/database")
     assert (empty["signals"], empty["oldest"], empty["open_positions"]) == ({}, None, 0)
     await add(app_server, "forwarded")
@@ -146,7 +146,7 @@ async def test_an_export_is_made_in_pages(app_server: AppServer) -> None:
     assert (await imported(app_server, table(*rows)))["imported"] == 450
 
 
-async def test_what_had_not_ended_expires_and_is_never_traded(app_server: AppServer) -> None:
+async def test_an_imported_unfinished_signal_expires_and_is_never_traded(app_server: AppServer) -> None:
     row = {
         "id": str(uuid4()),
         "received_at": datetime.now(UTC).isoformat(),
@@ -179,7 +179,7 @@ _GOOD = {
 }
 
 
-async def test_bad_rows_are_listed_and_keep_no_good_one_out(app_server: AppServer) -> None:
+async def test_bad_rows_are_listed_and_good_ones_imported(app_server: AppServer) -> None:
     wrong = [
         ("id", "no-uuid"),
         ("received_at", "yesterday"),
@@ -214,7 +214,7 @@ async def test_bad_rows_are_listed_and_keep_no_good_one_out(app_server: AppServe
     assert (await imported(app_server, table({**_GOOD, "status": "failed", "type": ""})))["bad"] == 1
 
 
-async def test_what_postgresql_refuses_is_listed_and_keeps_no_good_one_out(app_server: AppServer) -> None:
+async def test_rows_that_postgresql_refuses_are_listed_and_good_ones_imported(app_server: AppServer) -> None:
     digits = f'[{{"at":"2026-11-22T10:00:00Z","status":"","reason":"","detail":{{"a":0.{"0" * 20_000}1}}}}]'
     rows = [{**_GOOD, "id": str(uuid4())} for _ in range(5)]
     rows[2]["events"] = digits
@@ -224,7 +224,7 @@ async def test_what_postgresql_refuses_is_listed_and_keeps_no_good_one_out(app_s
 
 
 class _NotedBytes(io.BytesIO):
-    """Notes in which threads it is read."""
+    """Bytes that record which threads read them."""
 
     threads: set[int]
 
@@ -233,8 +233,8 @@ class _NotedBytes(io.BytesIO):
         return super().read1(size)
 
 
-async def test_a_file_is_read_beside_the_event_loop(app_server: AppServer) -> None:
-    """However long its rows take to read, requests are answered meanwhile."""
+async def test_a_file_is_read_outside_the_event_loop(app_server: AppServer) -> None:
+    """While its rows are read, however slowly, requests are answered."""
     file = _NotedBytes(table(*({**_GOOD, "id": str(uuid4())} for _ in range(450))).encode())
     file.threads = set()
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
@@ -259,7 +259,9 @@ async def test_an_import_has_a_limit(app_server: AppServer) -> None:
     assert "in parts" in refused["detail"]
 
 
-async def test_clear_dumps_deletes_and_can_be_taken_back(app_server: AppServer, tmp_path: Path) -> None:
+async def test_clear_dumps_and_deletes_and_the_dump_can_be_imported(
+    app_server: AppServer, tmp_path: Path
+) -> None:
     added = [await add(app_server, status) for status in ("forwarded", "rejected", "failed", "expired")]
     recent = await add(app_server, "forwarded", minutes_ago=5)
     answer = await ask(app_server, "POST", "/admin/database/clear", body={"confirm": "clear"})
@@ -271,12 +273,12 @@ async def test_clear_dumps_deletes_and_can_be_taken_back(app_server: AppServer, 
     assert stat.S_IMODE(dump.stat().st_mode) == 0o600
     again = await imported(app_server, dump.read_bytes())
     assert (again["imported"], again["present"]) == (4, 1)
-    assert await story(app_server, added[0])
+    assert await timeline(app_server, added[0])
     assert ((await log_of(app_server))[0][2], (await log_of(app_server))[0][5]) == ("database.clear", answer)
 
 
 @pytest.mark.parametrize("status", ["received", "approved", "forwarding"])
-async def test_nothing_is_cleared_while_a_signal_is_undelivered(
+async def test_nothing_is_cleared_while_a_signal_is_unfinished(
     start_app: StartApp, tmp_path: Path, status: str
 ) -> None:
     (tmp_path / "system_config.json").write_text(PAUSED)
@@ -290,7 +292,7 @@ async def test_nothing_is_cleared_while_a_signal_is_undelivered(
     assert (await log_of(app))[0][6] == f"refused: {refused['detail']}"
 
 
-async def test_clear_asks_for_the_word(app_server: AppServer) -> None:
+async def test_clear_needs_the_confirmation_word(app_server: AppServer) -> None:
     await add(app_server, "rejected")
     for body in (None, {}, {"confirm": "yes"}):
         await ask(app_server, "POST", "/admin/database/clear", 422, body=body)

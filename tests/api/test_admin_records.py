@@ -43,7 +43,7 @@ async def add(
 
 
 async def all_pages(app: AppServer, path: str, key: str, **query: Any) -> list[Any]:
-    """Everything a list holds, read by pages of two."""
+    """Return all rows of a list, read in pages of two."""
     found: list[Any] = []
     cursor: dict[str, Any] = {}
     while True:
@@ -156,7 +156,7 @@ async def test_the_actions_log_by_pages_and_as_a_spreadsheet(app_server: AppServ
     assert rows[1]["after"] == '{"engine_paused": false}'
 
 
-async def test_the_actions_log_narrows(app_server: AppServer) -> None:
+async def test_the_actions_log_has_filters(app_server: AppServer) -> None:
     await ask(app_server, "POST", "/admin/engine/pause")
     await ask(app_server, "POST", "/admin/delivery/pause")
     refusal = await ask(app_server, "PUT", "/admin/webhook/config", 422, body={"timeout": 61})
@@ -185,5 +185,5 @@ async def test_the_actions_log_narrows(app_server: AppServer) -> None:
         ("actions-log", {"result": "maybe"}),
     ],
 )
-async def test_what_cannot_be_asked(app_server: AppServer, path: str, query: dict[str, Any]) -> None:
+async def test_an_invalid_query_is_refused(app_server: AppServer, path: str, query: dict[str, Any]) -> None:
     await ask(app_server, "GET", f"/admin/{path}", 422, **query)

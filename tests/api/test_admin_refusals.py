@@ -1,4 +1,4 @@
-"""A refusal is told in the reader's language, English where none is asked for, and leaves a line."""
+"""A refusal is in the reader's language, English by default, and is logged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NOBODY = str(UUID(int=7))
 STRATEGIES = "/admin/finviz/strategies"
-# what is asked for; its status, and how the refusal is told in English and in Portuguese
+# the request; its status, and the refusal in English and in Portuguese
 REFUSALS = [
     (
         ("POST", "/admin/order/close-position", {"position_id": NOBODY}, "order.close-position", NOBODY),
@@ -90,7 +90,7 @@ REFUSALS = [
 ]  # fmt: skip
 
 
-async def test_a_refusal_is_told_in_the_reader_s_language_and_logged(app_server: AppServer) -> None:
+async def test_a_refusal_is_in_the_reader_s_language_and_logged(app_server: AppServer) -> None:
     logged = []
     for (method, path, body, action, target), (status, english, portuguese) in REFUSALS:
         refused = await ask(app_server, method, path, status, body=body)
@@ -124,7 +124,7 @@ async def test_a_refusal_is_told_in_the_reader_s_language_and_logged(app_server:
         ("order/sell-individual", b"{", "is not valid JSON", "não é JSON"),
     ],
 )
-async def test_what_nothing_could_be_made_of_is_told_and_no_action(
+async def test_an_unreadable_request_is_refused_and_is_no_action(
     app_server: AppServer, path: str, body: bytes, english: str, portuguese: str
 ) -> None:
     for language, told in (("en", english), ("pt", portuguese)):
@@ -137,7 +137,7 @@ async def test_what_nothing_could_be_made_of_is_told_and_no_action(
     assert await log_of(app_server) == []
 
 
-async def test_a_foreign_page_and_a_stranger_are_refused_in_words(app_server: AppServer) -> None:
+async def test_another_origin_and_a_missing_token_are_refused_with_a_text(app_server: AppServer) -> None:
     pause, headers = "/admin/engine/pause", {"Accept-Language": "pt-BR"}
     async with app_server.http.post(pause, headers=headers) as answer:
         assert (answer.status, (await answer.json())["detail"][:28]) == (401, "isto exige o ADMIN_TOKEN: en")

@@ -1,4 +1,4 @@
-"""The API of the page: the list by pages, a signal's story, the state of the stack; and its live updates."""
+"""The API of the page: the signal list by pages, a signal's timeline, the status, and live updates."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def add(
 
 
 async def get(app: AppServer, path: str, expected: int = 200, /, **query: Any) -> Any:
-    """GET with the token; the decoded answer."""
+    """Send a GET request with the token, and return the decoded response."""
     async with app.http.get(path, params=query, headers=BEARER) as response:
         assert response.status == expected, await response.text()
         return await response.json()
@@ -121,11 +121,11 @@ async def test_the_list_by_state_and_ticker(app_server: AppServer) -> None:
         {"ticker": ""},
     ],
 )
-async def test_what_the_list_cannot_be_asked(app_server: AppServer, query: dict[str, Any]) -> None:
+async def test_an_invalid_filter_of_the_list_is_refused(app_server: AppServer, query: dict[str, Any]) -> None:
     assert "detail" in await get(app_server, "/admin/signals", 422, **query)
 
 
-async def test_the_story_tells_body_events_and_attempts(app_server: AppServer) -> None:
+async def test_the_timeline_has_body_events_and_attempts(app_server: AppServer) -> None:
     signal_id = await add(app_server, signal_type=None, body=b'{"ticker":"\xff"}')
     await app_server.context.pool.execute(
         """INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, outcome,
@@ -142,7 +142,7 @@ async def test_the_story_tells_body_events_and_attempts(app_server: AppServer) -
     assert (attempt["outcome"], attempt["http_status"], attempt["response"]) == ("delivered", 200, "taken")
 
 
-async def test_there_is_no_story_of_an_unknown_signal(app_server: AppServer) -> None:
+async def test_an_unknown_signal_has_no_timeline(app_server: AppServer) -> None:
     assert "no signal" in (await get(app_server, f"/admin/signals/{uuid4()}", 404))["detail"]
     assert "detail" in await get(app_server, "/admin/signals/no-id", 422)
 
@@ -192,7 +192,7 @@ async def test_an_expired_signal_counts_as_approved_only_if_it_was(app_server: A
 
 
 async def store_list(app: AppServer, *tickers: str, age: float = 0, max_age: int | None = None) -> None:
-    """Put a Top-N list in force, after the first refresh: its failure sets how the newest list ages."""
+    """Store a current Top-N list after the first refresh, whose failure decides how the list ages."""
     async with asyncio.timeout(10):
         while not await app.context.pool.fetchval("SELECT count(*) FROM screener_refreshes"):
             await app.context.wakeups.wait("changed", 0.2)
@@ -218,14 +218,14 @@ async def test_the_top_n_keeps_its_ranks_and_says_when_it_is_stale(app_server: A
 
 @pytest.fixture
 async def line(app_server: AppServer) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """A connected page, its snapshot read."""
+    """Connect a page, and read its snapshot."""
     async with app_server.http.ws_connect("/ws/admin-updates", headers=BEARER) as connected:
         assert (await connected.receive_json(timeout=5))["type"] == "snapshot"
         yield connected
 
 
 async def heard(line: aiohttp.ClientWebSocketResponse, kind: str) -> Any:
-    """The data of the next message of a type."""
+    """Return the data of the next message of a type."""
     async with asyncio.timeout(10):
         while True:
             message = await line.receive_json()
@@ -272,7 +272,7 @@ async def test_each_kind_of_change_has_its_message(
         pass
 
 
-async def test_a_page_hears_something_every_few_seconds_though_nothing_changes(
+async def test_a_page_gets_a_heartbeat_every_few_seconds(
     line: aiohttp.ClientWebSocketResponse,
 ) -> None:
     first = await heard(line, "status_update")
@@ -299,7 +299,7 @@ async def test_a_busy_stack_sends_a_page_four_messages_a_second(
     assert min(fifth - first for first, fifth in zip(heard_at, heard_at[4:], strict=False)) > 0.8
 
 
-async def test_a_connected_page_hears_that_the_database_is_away(
+async def test_a_connected_page_is_notified_of_an_unavailable_database(
     app_server: AppServer, line: aiohttp.ClientWebSocketResponse
 ) -> None:
     for pool in (app_server.context.pool, app_server.context.reading):
@@ -308,7 +308,7 @@ async def test_a_connected_page_hears_that_the_database_is_away(
         pass
 
 
-async def test_a_page_that_leaves_is_forgotten(app_server: AppServer) -> None:
+async def test_a_disconnected_page_is_removed(app_server: AppServer) -> None:
     line = await app_server.http.ws_connect("/ws/admin-updates", headers=BEARER)
     await line.receive_json(timeout=5)
     assert await app_server.app.state.hub.occupied(timeout=0)
@@ -318,7 +318,7 @@ async def test_a_page_that_leaves_is_forgotten(app_server: AppServer) -> None:
             await app_server.http.get("/health")  # a turn of the event loop that both sides take part in
 
 
-async def test_a_page_that_reads_nothing_delays_no_other_and_is_gone_in_half_a_minute(
+async def test_a_page_that_reads_nothing_delays_no_other_and_is_closed_in_half_a_minute(
     app_server: AppServer,
 ) -> None:
     loop = asyncio.get_running_loop()

@@ -26,7 +26,7 @@ def names(answer: Any) -> list[str]:
     return [strategy["values"]["name"] for strategy in answer["strategies"]]
 
 
-async def test_a_strategy_from_its_creation_to_its_end(app_server: AppServer, tmp_path: Path) -> None:
+async def test_a_strategy_from_its_creation_to_its_deletion(app_server: AppServer, tmp_path: Path) -> None:
     built_in = await ask(app_server, "GET", PATH)
     assert (names(built_in), built_in["active"]) == (["top-gainers"], "top-gainers")
     body = {"name": "mine/own", "url": "list:AAPL,NVDA", "top_n": 2}
@@ -57,7 +57,7 @@ async def test_a_strategy_from_its_creation_to_its_end(app_server: AppServer, tm
     ]
 
 
-async def test_a_token_is_masked_and_stays_when_the_mask_comes_back(
+async def test_a_token_is_masked_and_stays_when_the_mask_is_sent_back(
     app_server: AppServer, tmp_path: Path
 ) -> None:
     path = tmp_path / FINVIZ_FILE
@@ -132,7 +132,7 @@ async def test_what_the_site_allows_is_saved(app_server: AppServer, body: dict[s
     await ask(app_server, "POST", PATH, 201, body=body)
 
 
-async def test_a_source_in_force_that_is_refused_for_new_ones_may_stay(
+async def test_a_current_source_that_is_refused_for_new_strategies_stays_valid(
     app_server: AppServer, tmp_path: Path
 ) -> None:
     path = tmp_path / FINVIZ_FILE
@@ -148,7 +148,7 @@ async def test_a_source_in_force_that_is_refused_for_new_ones_may_stay(
 
 
 @pytest.mark.parametrize("around", [" {}", "{}\r\n", "\n\t{} ", "\u00a0{}\u200b"])
-async def test_a_pasted_url_is_saved_without_what_is_around_it(
+async def test_a_pasted_url_is_saved_without_surrounding_whitespace(
     app_server: AppServer, tmp_path: Path, around: str
 ) -> None:
     url = "https://finviz.com/screener.ashx?v=111&o=-change"
@@ -160,7 +160,7 @@ async def test_a_pasted_url_is_saved_without_what_is_around_it(
     assert refused["detail"].endswith("url: must be one line without control characters")
 
 
-async def test_there_is_no_such_strategy(app_server: AppServer) -> None:
+async def test_an_unknown_strategy_is_refused(app_server: AppServer) -> None:
     for method, path in (("PUT", "/none"), ("DELETE", "/none"), ("POST", "/none/activate")):
         body = {"top_n": 1} if method == "PUT" else None
         refused = await ask(app_server, method, PATH + path, 404, body=body)
@@ -170,7 +170,7 @@ async def test_there_is_no_such_strategy(app_server: AppServer) -> None:
 @pytest.mark.parametrize(
     "name", [".", "..", "a/../b", "a\u202eb", "a\u200bb", " ", "TOP-GAINERS", "top-gainers "]
 )
-async def test_a_name_that_cannot_be_told_apart_or_asked_for_is_refused(
+async def test_a_name_that_is_not_distinct_or_not_usable_in_a_url_is_refused(
     app_server: AppServer, name: str
 ) -> None:
     refused = await ask(app_server, "POST", PATH, 422, body={"name": name, "url": "list:A"})
@@ -185,7 +185,7 @@ async def test_a_name_is_kept_composed_and_trimmed(app_server: AppServer) -> Non
     assert "another strategy" in refused["detail"]
 
 
-async def test_a_name_in_force_stays_in_force(
+async def test_a_current_name_stays_valid(
     start_app: Callable[..., Awaitable[AppServer]], tmp_path: Path
 ) -> None:
     name = " odd\u202e "

@@ -1,4 +1,4 @@
-"""`make bench` works: one measurement of the real application, in seconds, and what others build on."""
+"""`make bench` works: one measurement of the real application in seconds, and shared parts."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def test_a_quick_measurement_counts_the_statements_of_a_signals_life(engine: Eng
     assert "statements per signal" in (folder / "picture.svg").read_text("utf-8")
 
 
-async def test_tables_are_emptied_beside_a_transaction_that_locks_them_in_another_order(
+async def test_tables_are_emptied_while_a_transaction_locks_them_in_another_order(
     database_url: str,
 ) -> None:
-    """As a worker of the application does; neither is broken off."""
+    """As a worker of the application does; neither transaction is aborted."""
     async with asyncpg.create_pool(database_url, min_size=0, max_size=2) as pool:
         async with pool.acquire() as worker, worker.transaction():
             await worker.execute("LOCK attempts IN ROW EXCLUSIVE MODE")

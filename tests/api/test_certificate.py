@@ -1,4 +1,4 @@
-"""How long the edge's certificate is good for: in health, in the metrics and as an alarm."""
+"""The remaining validity of the edge's certificate: in health, in the metrics and as an alarm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write(file: Path, **changes: object) -> None:
-    """Report as the service `acme` does."""
+    """Write a report as the service `acme` does."""
     found = {
         "checked_at": int(time.time()),
         "domain": "alerts.example.com",
@@ -30,14 +30,14 @@ def write(file: Path, **changes: object) -> None:
 
 
 async def check_of(server: AppServer) -> dict[str, Any]:
-    """What `/health` says of it."""
+    """Return the certificate check of `/health`."""
     async with server.http.get("/health") as answer:
         check: dict[str, Any] = (await answer.json())["checks"]["certificate"]
         return check
 
 
 async def alarms_of(server: AppServer) -> dict[str, dict[str, Any]]:
-    """The alarms about it, by code."""
+    """Return the alarms about the certificate, by code."""
     found = await ask(server, "GET", "/admin/alarms")
     return {each["code"]: each for each in found["alarms"] if each["code"].startswith("certificate")}
 
@@ -68,7 +68,7 @@ async def test_a_certificate_near_its_end(
     assert list(await alarms_of(server)) == ["certificate_missing"]
 
 
-async def test_without_tls_nothing_is_said(start_app: Callable[..., Awaitable[AppServer]]) -> None:
+async def test_without_tls_nothing_is_reported(start_app: Callable[..., Awaitable[AppServer]]) -> None:
     server = await start_app()
     assert await check_of(server) == {"status": "ok"}
     assert REGISTRY.get_sample_value("certificate_days_left") is None

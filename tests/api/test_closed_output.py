@@ -1,4 +1,4 @@
-"""A log that cannot be written costs log lines and nothing else."""
+"""A log that cannot be written loses log lines and nothing else."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 
 def without_reader() -> TextIO:
-    """A pipe whose other end is closed, as after `docker logs | head`."""
+    """Return a pipe whose other end is closed, as after `docker logs | head`."""
     reading, writing = os.pipe()
     os.close(reading)
     return os.fdopen(writing, "w", buffering=1)
 
 
 def closed() -> TextIO:
-    """A stream that was closed."""
+    """Return a stream that was closed."""
     stream = io.StringIO()
     stream.close()
     return stream
 
 
 def full() -> TextIO:
-    """A disk without room."""
+    """Return a file on a full device."""
     return open("/dev/full", "w", buffering=1)  # noqa: PTH123 - the test closes it
 
 
 def absent() -> None:
-    """What Python has where the process was started without a stdout."""
+    """Return Python's stdout of a process that was started without one."""
 
 
 @contextmanager

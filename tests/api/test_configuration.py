@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
     StartApp = Callable[..., Awaitable[AppServer]]
 
-SECONDS = 5  # within which an edit must be in force
+SECONDS = 5  # within which an edit must be applied
 
 
 async def until(app: AppServer, there: Callable[[], bool]) -> None:
-    """Wait until the application has taken over what the test did."""
+    """Wait until the application has applied the test's change."""
     async with asyncio.timeout(SECONDS):
         while not there():
             await app.context.wakeups.wait("changed", 0.1)
 
 
 async def configuration_check(app: AppServer) -> dict[str, str]:
-    """What /health says of the configuration; the service stays up whatever it is."""
+    """Return the configuration check of /health; the service stays up in any case."""
     async with app.http.get("/health") as answer:
         assert answer.status == 200
         check: dict[str, str] = (await answer.json())["checks"]["configuration"]
@@ -61,7 +61,7 @@ async def test_an_edited_file_counts_and_is_logged_without_its_secret(
     ]
 
 
-async def test_a_broken_edit_changes_nothing_and_says_where_to_mend_it(
+async def test_a_broken_edit_changes_nothing_and_names_the_place_to_correct(
     app_server: AppServer, tmp_path: Path
 ) -> None:
     path = tmp_path / WEBHOOK_FILE
@@ -88,10 +88,10 @@ async def test_a_file_that_is_replaced_by_removing_it_first_does_not_count_as_em
     store = app_server.app.state.config_store
     await store.look()
     assert app_server.context.config.webhook.url == "https://bridge.example/"
-    await until(app_server, lambda: app_server.context.config.webhook.url is None)  # it stays away: paper
+    await until(app_server, lambda: app_server.context.config.webhook.url is None)  # it stays absent: paper
 
 
-async def test_a_start_with_a_broken_file_takes_the_last_good_revision(
+async def test_a_start_with_a_broken_file_uses_the_last_good_revision(
     start_app: StartApp, tmp_path: Path
 ) -> None:
     (tmp_path / WEBHOOK_FILE).write_text('{"timeout": 3}')
@@ -140,14 +140,16 @@ async def test_a_pause_outlives_its_file(start_app: StartApp, tmp_path: Path) ->
     first = await start_app()
     assert first.context.config.system.delivery_paused
     first.stop()
-    path.write_text('{"intake_paused": false}')  # what a person writes resumes; what is missing does not
+    path.write_text('{"intake_paused": false}')  # a written value resumes; a missing one does not
     second = await start_app()
     assert second.context.config.system.delivery_paused
     assert not second.context.config.system.intake_paused
     assert json.loads(path.read_text()) == {"intake_paused": False, "delivery_paused": True}
 
 
-async def test_a_paused_intake_refuses_and_a_resumed_one_takes(app_server: AppServer, tmp_path: Path) -> None:
+async def test_a_paused_intake_refuses_and_a_resumed_one_accepts(
+    app_server: AppServer, tmp_path: Path
+) -> None:
     path = tmp_path / SYSTEM_FILE
     path.write_text('{"intake_paused": true}')
     await until(app_server, lambda: app_server.context.config.system.intake_paused)
@@ -171,7 +173,7 @@ async def test_a_database_that_was_emptied_gets_the_configuration_again(app_serv
 
 
 def switched(app: AppServer) -> dict[str, bool]:
-    """What is paused."""
+    """Return what is paused."""
     system = app.context.config.system
     return {
         "engine": system.engine_paused,
@@ -205,7 +207,7 @@ async def test_a_file_older_than_a_switch_never_undoes_it(
     await ask(app, "POST", f"/admin/{part}/{'pause' if pause else 'resume'}")
     assert path.read_text() == wrong
     assert switched(app)[part] is pause
-    other = await start_app()  # the decision outlives the process, and is another's, too
+    other = await start_app()  # the decision outlives the process, and applies to other processes
     assert switched(other)[part] is pause
     path.write_text(wrong + "}")
     await until_right(other)
@@ -216,9 +218,7 @@ async def test_a_file_older_than_a_switch_never_undoes_it(
     await until(app, lambda: switched(app)[part] is not pause)
 
 
-async def test_a_pause_that_is_in_force_already_is_a_decision_too(
-    app_server: AppServer, tmp_path: Path
-) -> None:
+async def test_a_repeated_pause_is_a_decision_too(app_server: AppServer, tmp_path: Path) -> None:
     path = tmp_path / SYSTEM_FILE
     await ask(app_server, "POST", "/admin/delivery/pause")
     path.write_text('{"delivery_paused": false')
@@ -249,7 +249,7 @@ async def test_a_start_on_a_corrected_file_keeps_the_switch(start_app: StartApp,
 WRONG_URL = "http://host..example/hook/S3CRET"
 
 
-async def test_a_destination_that_cannot_be_asked_is_refused_when_it_is_changed(
+async def test_an_unusable_destination_is_refused_when_it_is_changed(
     app_server: AppServer, tmp_path: Path
 ) -> None:
     for url in (WRONG_URL, f"http://{'a' * 64}.example/S3CRET", "http://h:99999/S3CRET", "http://h/ S3CRET"):
@@ -271,7 +271,7 @@ async def test_a_destination_that_cannot_be_asked_is_refused_when_it_is_changed(
 
 
 @pytest.mark.parametrize("place", ["file", "database", "environment"])
-async def test_a_destination_that_is_in_force_stays_so_and_is_named(
+async def test_an_unusable_current_destination_stays_and_is_named(
     start_app: StartApp, tmp_path: Path, place: str
 ) -> None:
     path = tmp_path / WEBHOOK_FILE

@@ -1,4 +1,4 @@
-"""A switch that is kept in a revision, and versions that carry such a member along without knowing it."""
+"""A switch stored in a revision, and versions that keep such a member without knowing it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STORE_UNAWARE = """
 
 
 async def until(app: AppServer, there: Callable[[], bool]) -> None:
-    """Wait until the application has noticed."""
+    """Wait until the application has noticed the change."""
     async with asyncio.timeout(SECONDS):
         while not there():
             await app.context.wakeups.wait("changed", 0.1)
@@ -44,7 +44,7 @@ async def until(app: AppServer, there: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """A connection of its own."""
+    """Open a database connection."""
     connection = await asyncpg.connect(settings.database_url)
     try:
         yield connection
@@ -53,7 +53,7 @@ async def database(settings: Settings) -> AsyncIterator[asyncpg.Connection[async
 
 
 async def documents(settings: Settings) -> dict[str, Any]:
-    """The documents of the revision in force."""
+    """Return the documents of the current revision."""
     async with database(settings) as connection:
         stored: dict[str, Any] = json.loads(await connection.fetchval("SELECT documents FROM configuration"))
         return stored
@@ -82,7 +82,7 @@ async def switch_on_a_wrong_file(app: AppServer, path: Path, *, part: str, pause
 
 
 def is_paused(app: AppServer, part: str) -> bool:
-    """Whether this part is paused in what is in force."""
+    """Return whether this part is paused in the current configuration."""
     return bool(getattr(app.context.config.system, f"{part}_paused"))
 
 
@@ -112,7 +112,7 @@ async def test_a_switch_of_an_older_version_in_between_is_the_newer_decision(
 
 
 @pytest.mark.parametrize("pause", [True, False])
-async def test_an_older_version_beside_this_one_ends_the_decision_too(
+async def test_an_older_version_running_in_parallel_ends_the_decision_too(
     make_settings: MakeSettings,
     tmp_path: Path,
     pause: bool,  # noqa: FBT001 - a parameter of pytest

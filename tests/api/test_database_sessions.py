@@ -41,7 +41,7 @@ async def transaction(url: str, *statements: str) -> AsyncIterator[asyncpg.Conne
 
 
 async def health_until(app: AppServer, there: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """Ask `/health` until its answer is as wanted."""
+    """Poll `/health` until its answer is as expected."""
     answer: dict[str, Any] = {}
     try:
         async with asyncio.timeout(WAIT_SECONDS):
@@ -55,7 +55,7 @@ async def health_until(app: AppServer, there: Callable[[dict[str, Any]], bool]) 
         raise AssertionError(answer) from None
 
 
-async def test_every_time_is_utc_whatever_the_database_says(
+async def test_every_time_is_utc_for_any_time_zone_of_the_database(
     database_url: str, start_app: Callable[..., Awaitable[AppServer]]
 ) -> None:
     name = urlsplit(database_url).path.strip("/")
@@ -126,7 +126,7 @@ async def test_the_commands_take_a_url_with_parameters_of_libpq(
 
 
 def command(name: str, url: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What the application's command said and how it ended."""
+    """Run a command of the application; return its output and exit code."""
     return subprocess.run(
         [sys.executable, "-m", "app", name],
         env={"DATABASE_URL": url, "PATH": "/usr/bin:/bin", "DATA_DIR": str(folder), "SERVER_PORT": "1"},
@@ -295,7 +295,7 @@ async def test_a_cheap_statistic_and_a_failed_one_are_read_again(app_server: App
     assert await reading.compute("count", count) == 3
 
 
-async def test_a_client_that_leaves_ends_no_read_of_the_others(app_server: AppServer) -> None:
+async def test_a_client_that_disconnects_ends_no_read_of_the_others(app_server: AppServer) -> None:
     reading = app_server.context.reading
 
     async def sleep(connection: Connection) -> str:

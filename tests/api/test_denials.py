@@ -1,4 +1,4 @@
-"""Nothing is turned away unseen: wrong secrets, wrong tokens, misspelt paths; and no secret shows."""
+"""Every denial is counted and logged: wrong secrets, wrong tokens, misspelt paths; no secret is shown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BEARER = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 
 async def overview(app: AppServer) -> dict[str, Any]:
-    """What /admin/status says."""
+    """Return the content of /admin/status."""
     async with app.http.get("/admin/status", headers=BEARER) as answer:
         assert answer.status == 200
         found: dict[str, Any] = await answer.json()
@@ -35,14 +35,14 @@ async def overview(app: AppServer) -> dict[str, Any]:
 
 
 async def post(app: AppServer, path: str, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    """Post to a path exactly as it is written."""
+    """Post to a path without normalising it."""
     url = URL(app.url + path, encoded=True)
     async with app.http.post(url, data=body, headers=headers) as answer:
         return answer.status, await answer.json()
 
 
 def alert(number: int) -> bytes:
-    """An alert unlike all others."""
+    """Return a unique alert."""
     return json.dumps({"ticker": "NVDA", "action": "buy", "n": number}).encode()
 
 
@@ -57,7 +57,7 @@ async def logged(lines: list[Any], kind: str) -> list[Any]:
 
 @pytest.fixture
 def log_lines() -> Iterator[list[Any]]:
-    """What the application logs."""
+    """Record what the application logs."""
     with structlog.testing.capture_logs() as lines:
         yield lines
 
@@ -88,7 +88,7 @@ async def test_a_wrong_secret_leaves_one_line_an_alarm_and_a_count(
     assert await app.context.pool.fetchval("SELECT count(*) FROM refused_posts") == 0
 
 
-async def test_wrong_tokens_leave_their_address_wherever_they_are_offered(
+async def test_wrong_tokens_are_logged_with_their_address_on_every_route(
     app_server: AppServer, log_lines: list[Any]
 ) -> None:
     wrong = {"Authorization": "Bearer not-the-token"}
@@ -124,13 +124,15 @@ async def test_a_session_that_ended_is_no_denial(app_server: AppServer) -> None:
     ],
 )
 @pytest.mark.parametrize("secret", [SECRET, "a+b%2Fc==", "two%20words"])
-async def test_every_way_to_present_the_secret_accepts(start_app: StartApp, path: str, secret: str) -> None:
+async def test_every_way_to_present_the_secret_is_accepted(
+    start_app: StartApp, path: str, secret: str
+) -> None:
     app = await start_app(webhook_secret=str(URL(f"http://x/{secret}", encoded=True).path)[1:])
     status, answer = await post(app, path.format(secret=secret), alert(1))
     assert (status, answer["ticker"]) == (202, "NVDA")
 
 
-async def test_a_slash_at_the_end_changes_nothing(start_app: StartApp) -> None:
+async def test_a_trailing_slash_changes_nothing(start_app: StartApp) -> None:
     app = await start_app(webhook_secret=SECRET)
     status, _ = await post(app, "/webhook/in/", alert(1), **{"X-Webhook-Secret": SECRET})
     assert status == 202
@@ -156,7 +158,7 @@ async def test_a_misspelt_path_is_answered_with_the_right_one_and_counted(
     await connection.close()
 
 
-async def test_another_method_is_told_what_to_do(app_server: AppServer) -> None:
+async def test_another_method_is_refused_with_advice(app_server: AppServer) -> None:
     async with app_server.http.get("/webhook/in") as answer:
         assert (answer.status, answer.headers["Allow"]) == (405, "POST")
         assert "POST" in (await answer.json())["detail"]
@@ -179,7 +181,7 @@ async def test_no_secret_of_an_address_shows_anywhere(start_app: StartApp, log_l
         for body in (alert(1), b"not json", b"x" * 70_000):
             shown += str(await post(app, path, body))
         async with app.http.get(path, headers={"Accept": "text/html"}, allow_redirects=False) as answer:
-            # where a person is sent after signing in is in the address of the sign-in itself
+            # the address of the sign-in form contains the target of its redirect
             shown += await answer.text() if "nowhere" not in path else ""
     seen = await overview(app)
     async with app.http.get("/admin/page/refused", headers=BEARER) as answer:
@@ -191,7 +193,7 @@ async def test_no_secret_of_an_address_shows_anywhere(start_app: StartApp, log_l
 
 
 @pytest.mark.parametrize(("length", "sent"), [("100", 10), ("70000", 100), ("70000", 70_000)])
-async def test_a_body_of_a_stranger_that_does_not_come_is_counted(
+async def test_an_unauthenticated_body_that_never_arrives_is_counted(
     start_app: StartApp, length: str, sent: int
 ) -> None:
     app = await start_app(webhook_secret=SECRET)

@@ -35,7 +35,7 @@ class Containers:
         self._running = dict.fromkeys(self.ports, contextlib.ExitStack())
 
     async def start(self, name: str) -> None:
-        """Start it, and wait until it is healthy."""
+        """Start a container, and wait until it is healthy."""
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
         (folder / "config").mkdir(exist_ok=True)
@@ -54,7 +54,7 @@ class Containers:
             await answering(http, url)
 
     def kill(self, name: str) -> None:
-        """As `kill -9`."""
+        """Kill it, as `kill -9` does."""
         self._running[name].close()
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class Containers:
 
 @pytest.fixture
 def containers(database_url: str, tmp_path: Path) -> Iterator[Containers]:
-    """Neither of them runs yet."""
+    """Prepare both containers without starting them."""
     settings = {
         "DATABASE_URL": database_url,
         "ADMIN_TOKEN": ADMIN_TOKEN,
@@ -79,17 +79,17 @@ def containers(database_url: str, tmp_path: Path) -> Iterator[Containers]:
 
 @pytest.fixture
 def edge(haproxy: Path, tmp_path: Path, containers: Containers) -> Iterator[Edge]:
-    """A running edge for both."""
+    """Start an edge for both."""
     app, standin = (f"127.0.0.1:{containers.ports[name]}" for name in ("app", "standin"))
     made = edges.make_edge(haproxy, tmp_path, app=app, standin=standin)
     with edges.running(made):
         yield made
 
 
-async def test_a_swap_of_real_processes_costs_no_alert(
+async def test_a_swap_of_real_processes_loses_no_alert(
     edge: Edge, containers: Containers, database_url: str
 ) -> None:
-    """The stand-in takes over, the app is killed and started again, and gets the traffic back."""
+    """The stand-in serves while the app is killed and restarted; then the traffic moves back."""
 
     async def swap() -> None:
         (await asyncio.to_thread(edge.run, "traffic", "standin")).require()

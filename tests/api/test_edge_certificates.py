@@ -1,4 +1,4 @@
-"""The edge's certificate: obtained and renewed by itself, or the operator's own. It never costs a request."""
+"""The edge's certificate: obtained and renewed by itself, or the operator's own. It never fails a request."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ PATIENCE = 40.0  # generous: a machine that is busy
 
 @pytest.fixture
 def app() -> Backend:
-    """The application's place."""
+    """Return a backend in the application's place."""
     return Backend("app")
 
 
 @pytest.fixture
 def edge(haproxy: Path, tmp_path: Path, app: Backend) -> Iterator[Edge]:
-    """A running edge for TLS_DOMAIN, which has a placeholder."""
+    """Start an edge for TLS_DOMAIN, with a placeholder certificate."""
     made = edges.make_edge(
         haproxy, tmp_path, app=app.address, standin="127.0.0.1:1", TLS_DOMAIN=DOMAIN.upper(), TLS_PORT="8443"
     )
@@ -53,14 +53,14 @@ def edge(haproxy: Path, tmp_path: Path, app: Backend) -> Iterator[Edge]:
 
 @pytest.fixture
 async def certified(edge: Edge, app: Backend, tmp_path: Path) -> AsyncIterator[Edge]:
-    """The same with a certificate for TLS_DOMAIN, and the application."""
+    """Start the edge with a certificate for TLS_DOMAIN, and the application."""
     edge.run("certificate", stdin=pem_of(make_pair(tmp_path, "mine"))).require()
     async with started(app):
         yield edge
 
 
 async def until(condition: Callable[[], Awaitable[bool]], log: Callable[[], str]) -> None:
-    """Wait until it holds."""
+    """Wait until the condition holds."""
     end = time.monotonic() + PATIENCE
     while not await condition():
         assert time.monotonic() < end, log()
@@ -68,7 +68,7 @@ async def until(condition: Callable[[], Awaitable[bool]], log: Callable[[], str]
 
 
 async def serial_of(edge: Edge, root: str) -> int | None:
-    """The serial number of the certificate that a client of DOMAIN gets; None where it would refuse it."""
+    """Return the serial number of DOMAIN's certificate; None where a client would refuse it."""
     context = ssl.create_default_context(cadata=root)
     try:
         _, writer = await asyncio.open_connection(
@@ -82,7 +82,7 @@ async def serial_of(edge: Edge, root: str) -> int | None:
 
 
 def make_pair(folder: Path, name: str, *options: str, host: str = DOMAIN) -> tuple[Path, Path]:
-    """A self-signed certificate for `host`, and its key: two files in `folder`."""
+    """Create a self-signed certificate for `host`, and its key: two files in `folder`."""
     folder.mkdir(exist_ok=True)
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{host}"]
@@ -93,7 +93,7 @@ def make_pair(folder: Path, name: str, *options: str, host: str = DOMAIN) -> tup
 
 
 def make_ended(folder: Path, name: str) -> tuple[Path, Path]:
-    """A pair for DOMAIN that was good until yesterday, which `openssl req` does not make."""
+    """Create a pair for DOMAIN that expired yesterday, which `openssl req` cannot make."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -111,12 +111,12 @@ def make_ended(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def pem_of(pair: tuple[Path, Path]) -> bytes:
-    """Both files as one text."""
+    """Return both files as one text."""
     return b"\n".join(path.read_bytes() for path in pair)
 
 
 async def redirect_of(edge: Edge, method: str = "GET", path: str = "/admin", **headers: str) -> str | None:
-    """Where a request for a page is sent to; None where the application answers it."""
+    """Return the redirect of a request for a page; None where the application answers it."""
     async with (
         aiohttp.ClientSession() as http,
         http.request(method, f"{edge.url}{path}", headers=PAGE | headers, allow_redirects=False) as answer,
@@ -128,7 +128,7 @@ async def redirect_of(edge: Edge, method: str = "GET", path: str = "/admin", **h
 async def test_a_certificate_is_obtained_and_renewed_while_alerts_come_in(
     haproxy: Path, edge: Edge, app: Backend, tmp_path: Path
 ) -> None:
-    """One that is always due, so that several renewals fall into the time of the alerts."""
+    """Its renewal is always due, so several renewals happen while alerts come in."""
     serials = []
     with acme_server(haproxy, tmp_path / "server", edge, seconds=3600) as server:
         root = server.root()
@@ -167,9 +167,9 @@ async def test_a_certificate_is_obtained_and_renewed_while_alerts_come_in(
 async def test_an_acme_server_that_refuses_stops_nothing(
     haproxy: Path, edge: Edge, app: Backend, tmp_path: Path
 ) -> None:
-    """Its reason is said, and the next attempt succeeds once the cause is gone."""
+    """The reason is reported, and the next attempt succeeds once the cause is gone."""
     with acme_server(haproxy, tmp_path / "server", edge) as server:
-        server.resolve("127.0.0.66")  # where nobody listens
+        server.resolve("127.0.0.66")  # where nothing listens
         async with started(app):
             with keeping(edge, tmp_path, server) as keeper:
 
@@ -196,11 +196,11 @@ async def test_an_acme_server_that_refuses_stops_nothing(
     assert refused["failing_since"] <= refused["checked_at"]
 
 
-async def test_an_account_that_the_server_has_forgotten_is_registered_again(
+async def test_an_account_that_the_server_does_not_know_is_registered_again(
     haproxy: Path, edge: Edge, tmp_path: Path
 ) -> None:
     port = free_port()
-    for name in ("first", "second"):  # the second one has the first one's address, and knows nothing
+    for name in ("first", "second"):  # the second one has the first one's address, and no accounts
         with acme_server(haproxy, tmp_path / name, edge, seconds=3600, port=port) as server:
             root = server.root()
             with keeping(edge, tmp_path, server) as keeper:
@@ -212,7 +212,7 @@ async def test_an_account_that_the_server_has_forgotten_is_registered_again(
 
 
 async def test_the_operators_own_files_are_followed(edge: Edge, app: Backend, tmp_path: Path) -> None:
-    """A renewed pair counts at once, without a lost connection; one that is not whole changes nothing."""
+    """A renewed pair is used at once, without a lost connection; an incomplete one changes nothing."""
     certificate, key = make_pair(tmp_path / "config", "first")
     renewed = make_pair(tmp_path / "renewed", "renewed")
 
@@ -227,7 +227,7 @@ async def test_the_operators_own_files_are_followed(edge: Edge, app: Backend, tm
             await until(is_live((certificate, key)), keeper.read_log)
 
             async def renew() -> None:
-                """As somebody copies them: one file after the other."""
+                """Copy a pair as a person does: one file after the other."""
                 certificate.write_bytes(renewed[0].read_bytes())
 
                 async def is_odd() -> bool:
@@ -256,7 +256,7 @@ async def test_the_operators_own_files_are_followed(edge: Edge, app: Backend, tm
 async def test_an_edge_that_starts_has_the_operators_own_certificate(
     haproxy: Path, tmp_path: Path, app: Backend
 ) -> None:
-    """No client of a version that served TLS itself meets a placeholder when the edge takes over."""
+    """No client of a version that served TLS itself gets a placeholder when the port moves to the edge."""
     made = edges.make_edge(haproxy, tmp_path, app=app.address, standin="127.0.0.1:1")
     certificate, key = make_pair(tmp_path, "mine")
     certificate.write_bytes(certificate.read_bytes().rstrip())  # an editor may leave out the last line's end
@@ -276,7 +276,7 @@ async def test_an_edge_that_starts_has_the_operators_own_certificate(
             assert await serial_of(made, certificate.read_text()) is not None
 
 
-def test_which_certificate_counts(edge: Edge, tmp_path: Path) -> None:
+def test_which_certificates_cause_redirects(edge: Edge, tmp_path: Path) -> None:
     """Not the placeholder, not one for another name; pages are redirected while it has not ended."""
     shown = [edge.run("expiry").require().stdout]
     for pair in (
@@ -352,7 +352,7 @@ async def test_a_restart_and_a_reload_redirect_as_before(haproxy: Path, tmp_path
             assert await redirect_of(made) == f"https://{DOMAIN}/admin"
 
 
-async def test_a_certificate_that_haproxy_refuses_costs_neither_port(
+async def test_a_certificate_that_haproxy_refuses_closes_neither_port(
     haproxy: Path, tmp_path: Path, app: Backend
 ) -> None:
     """Its key is too weak: openssl reads it, HAProxy does not use it."""
@@ -375,7 +375,7 @@ async def test_a_certificate_that_haproxy_refuses_costs_neither_port(
             assert "HAProxy refused the certificate" in made.log
 
 
-async def test_a_setting_that_is_wrong_does_not_cost_the_certificate(haproxy: Path, tmp_path: Path) -> None:
+async def test_an_invalid_setting_does_not_remove_the_certificate(haproxy: Path, tmp_path: Path) -> None:
     made = edges.make_edge(
         haproxy, tmp_path, app="127.0.0.1:1", standin="127.0.0.1:1", EDGE_RESOLVER="nobody!"
     )
@@ -387,7 +387,7 @@ async def test_a_setting_that_is_wrong_does_not_cost_the_certificate(haproxy: Pa
 
 
 async def test_a_challenge_is_a_token_and_its_answer(edge: Edge) -> None:
-    """Both come from another server, and no other word reaches HAProxy."""
+    """Both come from another server, so HAProxy must get no other words."""
     address = f"{edge.url}/.well-known/acme-challenge/a_-Z9"
     edge.run("challenge", "a_-Z9", "a_-Z9.print").require()
     async with aiohttp.ClientSession() as http:
@@ -395,7 +395,7 @@ async def test_a_challenge_is_a_token_and_its_answer(edge: Edge) -> None:
             assert (answer.status, await answer.text()) == (200, "a_-Z9.print")
         edge.run("challenge", "a_-Z9").require()
         async with http.get(address) as answer:
-            assert answer.status == 503  # the application's, which is away
+            assert answer.status == 503  # the application's, which is stopped
     command = "set server app/app state maint"
     for words, code in (
         (("a b", "c"), 1),
@@ -408,7 +408,7 @@ async def test_a_challenge_is_a_token_and_its_answer(edge: Edge) -> None:
 
 
 async def test_a_report_is_json_whatever_the_settings_are(edge: Edge, tmp_path: Path) -> None:
-    """By hand they reach the service unchecked; the application has to read it all the same."""
+    """Settings made by hand reach the service unchecked; the report must still be readable."""
     odd = [{"TLS_DOMAIN": 'a" b\\\n'}, {"TLS_CERT_FILE": '/nowhere/"é\n\t\\'}]
     for number, variables in enumerate(odd):
         folder = tmp_path / str(number)
@@ -421,7 +421,7 @@ async def test_a_report_is_json_whatever_the_settings_are(edge: Edge, tmp_path: 
             await until(is_there, keeper.read_log)
 
 
-def test_what_is_no_command_of_the_service_is_explained(edge: Edge) -> None:
+def test_an_unknown_command_of_the_service_is_explained(edge: Edge) -> None:
     for words in ((), ("renew", "now"), ("follow", "it"), ("begin", "http-01"), ("stop",)):
         refused = call([str(edges.IMAGE / "acme.sh"), *words], environment=edge.environment)
         assert (refused.code, "acme run" in refused.stderr) == (2, True)

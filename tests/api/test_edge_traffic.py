@@ -1,4 +1,4 @@
-"""The edge sends requests where it was told to, and holds them while nobody is there: no alert is refused."""
+"""The edge sends requests to the chosen server, and holds them while none serves: no alert is refused."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ TICKERS = ("AAPL", "MSFT")
 
 @pytest.fixture
 def app() -> Backend:
-    """The container of the fixed name."""
+    """Return the backend in the app container's place."""
     return Backend("app")
 
 
 @pytest.fixture
 def standin() -> Backend:
-    """The one that serves while the app is replaced."""
+    """Return the backend that serves while the app is replaced."""
     return Backend("standin")
 
 
 @pytest.fixture
 def edge(haproxy: Path, tmp_path: Path, app: Backend, standin: Backend) -> Iterator[Edge]:
-    """A running edge for these two, neither of which runs."""
+    """Start an edge for these two, neither of which runs."""
     made = edges.make_edge(haproxy, tmp_path, app=app.address, standin=standin.address)
     with edges.running(made):
         yield made
@@ -56,13 +56,13 @@ def edge(haproxy: Path, tmp_path: Path, app: Backend, standin: Backend) -> Itera
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    """A client that waits longer than the edge may."""
+    """Create a client whose time limit is longer than the edge's."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
         yield session
 
 
 async def both_kinds(url: str, seconds: float, midway: Callable[[], Awaitable[None]]) -> tuple[Sent, Sent]:
-    """50 posts a second on new connections and 50 on kept ones."""
+    """Send 50 posts a second on new connections and 50 on kept ones."""
 
     async def nothing() -> None:
         return
@@ -86,13 +86,13 @@ async def both_kinds(url: str, seconds: float, midway: Callable[[], Awaitable[No
 
 
 def assert_all_accepted(sent: tuple[Sent, Sent], total: int) -> None:
-    """Every post got its 202 before TradingView would have given up."""
+    """Assert that every post got its 202 within TradingView's time limit."""
     for each in sent:
         assert (each.refused, each.unanswered, len(each.accepted)) == ({}, set(), total)
         assert each.slowest_seconds < 3
 
 
-async def test_an_app_that_is_away_for_a_second_costs_no_alert(edge: Edge, app: Backend) -> None:
+async def test_an_app_that_is_absent_for_a_second_loses_no_alert(edge: Edge, app: Backend) -> None:
     async def killed() -> None:
         await app.stop()
         await asyncio.sleep(1)
@@ -105,7 +105,7 @@ async def test_an_app_that_is_away_for_a_second_costs_no_alert(edge: Edge, app: 
 
 
 async def test_an_alert_that_the_app_has_when_it_ends_is_sent_again(edge: Edge, app: Backend) -> None:
-    """On a connection that was used before, and with nobody there for a second."""
+    """On a reused connection, and with no server for a second."""
 
     async def end(request: web.Request, number: int) -> web.StreamResponse:
         app.answer = accept
@@ -133,7 +133,7 @@ async def test_an_alert_that_the_app_has_when_it_ends_is_sent_again(edge: Edge, 
 async def test_a_client_does_not_choose_the_id_of_its_request(
     edge: Edge, app: Backend, http: aiohttp.ClientSession
 ) -> None:
-    """Else an alert could count as the repetition of another one."""
+    """Otherwise an alert could count as the repetition of another one."""
     async with started(app):
         for _ in range(2):
             headers = {"X-Edge-Request-Id": "forged"}
@@ -143,8 +143,8 @@ async def test_a_client_does_not_choose_the_id_of_its_request(
     assert (len(ids), any("forged" in each for each in ids)) == (2, False)
 
 
-async def test_a_swap_costs_no_alert(edge: Edge, app: Backend, standin: Backend) -> None:
-    """To the stand-in, the app replaced, and back: as a flow does it."""
+async def test_a_swap_loses_no_alert(edge: Edge, app: Backend, standin: Backend) -> None:
+    """Switch to the stand-in, replace the app, and switch back, as a flow does."""
 
     async def swap() -> None:
         await standin.start()
@@ -170,7 +170,7 @@ async def test_a_swap_costs_no_alert(edge: Edge, app: Backend, standin: Backend)
 async def test_posts_that_wait_for_a_dead_app_go_to_the_stand_in_at_once(
     edge: Edge, standin: Backend, http: aiohttp.ClientSession
 ) -> None:
-    """The app died while the stand-in was about to take over: who waits is not left behind."""
+    """The app ends before the switch to the stand-in: waiting requests are served too."""
     async with started(standin):
         waiting = [asyncio.create_task(http.post(f"{edge.url}/webhook/in", data=b"{}")) for _ in range(20)]
         await asyncio.sleep(0.5)
@@ -197,7 +197,7 @@ async def test_without_an_app_the_answer_is_503_within_3_s_and_traffic_flows_at_
         assert time.monotonic() - begun < 0.5
 
 
-async def test_an_app_that_hangs_is_not_waited_for_longer_than_tradingview_waits(
+async def test_the_edge_waits_for_an_app_that_hangs_no_longer_than_tradingview(
     edge: Edge, app: Backend, http: aiohttp.ClientSession
 ) -> None:
     """503, after which TradingView sends an alert again; after a 504 it does not."""
@@ -231,7 +231,7 @@ async def test_only_what_may_be_repeated_reaches_the_app_twice(
             assert len(app.passed) > 3
 
 
-def test_a_restarted_edge_finds_its_choice(
+def test_a_restarted_edge_keeps_its_choice(
     haproxy: Path, tmp_path: Path, app: Backend, standin: Backend
 ) -> None:
     made = edges.make_edge(haproxy, tmp_path, app=app.address, standin=standin.address)
@@ -331,8 +331,8 @@ async def test_a_connection_from_before_a_reload_follows_the_choice(
     assert (len(app.passed), len(standin.passed)) == (1, 1)
 
 
-async def test_a_master_that_does_not_listen_for_a_moment_is_asked_again(edge: Edge) -> None:
-    """It executes itself again when a worker has started."""
+async def test_a_command_is_retried_while_the_master_does_not_listen(edge: Edge) -> None:
+    """The master executes itself again when a worker has started."""
     port = free_port()
     environment = {**edge.environment, "EDGE_MASTER_PORT": str(port)}
     reload = asyncio.create_task(
@@ -364,7 +364,7 @@ async def test_maintenance(edge: Edge, app: Backend, http: aiohttp.ClientSession
             assert answer.status == 202
 
 
-async def test_drain_waits_for_open_requests_and_says_what_is_left(
+async def test_drain_waits_for_open_requests_and_reports_the_rest(
     edge: Edge, app: Backend, http: aiohttp.ClientSession
 ) -> None:
     async def slowly(_request: web.Request, number: int) -> web.StreamResponse:
@@ -384,7 +384,7 @@ async def test_drain_waits_for_open_requests_and_says_what_is_left(
 
 
 @pytest.mark.parametrize("words", [(), ("traffic",), ("traffic", "both"), ("maintenance", "of"), ("stop",)])
-def test_what_is_no_command_is_explained(edge: Edge, words: tuple[str, ...]) -> None:
+def test_an_unknown_command_is_explained(edge: Edge, words: tuple[str, ...]) -> None:
     refused = edge.run(*words)
     assert (refused.code, "edge traffic app|standin" in refused.stderr) == (2, True)
 
@@ -400,7 +400,7 @@ def test_without_haproxy_a_command_fails_and_the_choice_counts_at_its_next_start
 
 
 class Names(asyncio.DatagramProtocol):
-    """An engine's name server: the address of a name; without one no such name, or an answer without any."""
+    """An engine's name server: the address of a name, an unknown name, or an answer without an address."""
 
     def __init__(self, *, denies: bool) -> None:
         self.addresses: dict[str, str] = {}
@@ -426,7 +426,7 @@ class Names(asyncio.DatagramProtocol):
 async def test_an_app_that_gets_another_address_is_followed(
     haproxy: Path, tmp_path: Path, *, denies: bool
 ) -> None:
-    """A new container has one, and for a moment there is none. At first the name is not known, either."""
+    """A new container has another address, and briefly none. At first the name is unknown, too."""
     loop = asyncio.get_running_loop()
     transport, names = await loop.create_datagram_endpoint(
         lambda: Names(denies=denies), local_addr=("127.0.0.1", 0)
@@ -459,7 +459,7 @@ async def test_an_app_that_gets_another_address_is_followed(
             await asyncio.to_thread(lambda: stack.enter_context(edges.running(made)))
             coming = asyncio.create_task(come())
             async with aiohttp.ClientSession() as http:
-                for body in (b'{"n": 1}', b'{"n": 2}'):  # the first one waits until somebody is there
+                for body in (b'{"n": 1}', b'{"n": 2}'):  # the first one waits until a server listens
                     async with http.post(f"{made.url}/webhook/in", data=body) as answer:
                         assert answer.status == 202
             await coming
@@ -471,7 +471,7 @@ async def test_an_app_that_gets_another_address_is_followed(
 
 
 async def test_over_tls_until_there_is_a_certificate(edge: Edge, app: Backend) -> None:
-    """By a certificate that signs itself: it trusts nobody, and a failing ACME stops nothing."""
+    """With a self-signed certificate, which no client trusts; a failing ACME stops nothing."""
     async with started(app), aiohttp.ClientSession() as http:
         async with http.post(f"{edge.tls_url}/webhook/in", data=b'{"n": 1}', ssl=False) as answer:
             assert answer.status == 202
@@ -485,7 +485,7 @@ async def test_over_tls_until_there_is_a_certificate(edge: Edge, app: Backend) -
 
 
 def make_certificate(folder: Path, name: str) -> bytes:
-    """A certificate for 127.0.0.1 that signs itself, and its key, as PEM."""
+    """Create a self-signed certificate for 127.0.0.1, and its key, as PEM."""
     names = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
     files = ["-out", str(folder / f"{name}.pem"), "-keyout", str(folder / f"{name}.key")]
     kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
@@ -493,10 +493,10 @@ def make_certificate(folder: Path, name: str) -> bytes:
     return (folder / f"{name}.pem").read_bytes() + b"\n\n" + (folder / f"{name}.key").read_bytes()
 
 
-async def test_a_certificate_is_put_live_without_a_lost_connection(
+async def test_a_certificate_is_activated_without_a_lost_connection(
     edge: Edge, app: Backend, tmp_path: Path
 ) -> None:
-    """Alerts over TLS go on, on new and on kept connections; a restart finds the certificate."""
+    """Alerts over TLS continue on new and on kept connections; a restart loads the certificate."""
     first, second = (make_certificate(tmp_path, name) for name in ("first", "second"))
     assert edge.run("certificate", stdin=first).code == 0
 
@@ -525,7 +525,7 @@ def test_an_edge_that_does_not_run_starts_with_the_certificate(haproxy: Path, tm
 
 
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda pem: pem[:300], lambda pem: pem.split(b"\n\n")[0]])
-def test_a_certificate_that_is_not_whole_changes_nothing(
+def test_an_incomplete_certificate_changes_nothing(
     edge: Edge, tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     before = (edge.state / "live.pem").read_bytes()
@@ -536,7 +536,7 @@ def test_a_certificate_that_is_not_whole_changes_nothing(
 async def test_a_choice_counts_from_the_next_start(
     haproxy: Path, tmp_path: Path, app: Backend, standin: Backend
 ) -> None:
-    """A flow makes it before the edge runs for the first time."""
+    """A flow chooses before the edge runs for the first time."""
     made = edges.make_edge(haproxy, tmp_path, app=app.address, standin=standin.address)
     made.run("choose", "standin").require()
     with edges.running(made):
@@ -553,7 +553,7 @@ async def test_a_choice_counts_from_the_next_start(
 async def test_nothing_is_chosen_for_an_edge_that_could_not_start(
     haproxy: Path, tmp_path: Path, files: int, configuration: str, why: str
 ) -> None:
-    """The flow ends before the app makes way for it."""
+    """The flow ends before the app is stopped for it."""
     made = edges.make_edge(haproxy, tmp_path, app="127.0.0.1:1", standin="127.0.0.1:2")
     folder = tmp_path / "image"
     shutil.copytree(edges.IMAGE, folder)
@@ -568,10 +568,10 @@ async def test_nothing_is_chosen_for_an_edge_that_could_not_start(
         assert made.shown()["traffic"] == "app"
 
 
-async def test_requests_under_way_are_answered_when_the_edge_is_stopped(
+async def test_requests_in_flight_are_answered_when_the_edge_is_stopped(
     haproxy: Path, tmp_path: Path, app: Backend
 ) -> None:
-    """By the signal that the container is stopped with (docker-compose.yml)."""
+    """The signal is the one that stops the container (docker-compose.yml)."""
     arrived = asyncio.Event()
 
     async def slow(request: web.Request, number: int) -> web.StreamResponse:

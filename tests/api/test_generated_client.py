@@ -1,4 +1,4 @@
-"""What a client generated from the OpenAPI document makes of the application: all operations, all answers.
+"""A client generated from the OpenAPI document: all operations, and all their documented responses.
 
 The generator is `openapi-python-client`; a warning of it fails, an answer that is not parsed fails too.
 """
@@ -34,14 +34,14 @@ FOREIGN = {**BEARER, "Origin": "https://elsewhere.example"}
 
 @pytest_asyncio.fixture
 async def app(start_app: Callable[..., Awaitable[AppServer]], tmp_path: Path) -> AppServer:
-    """An application with a secret for the webhook, paper for a destination, and a list."""
+    """Start an application with a secret for the webhook, paper as its destination, and a list."""
     (tmp_path / "finviz_config.json").write_text(LISTED)
     return await start_app(webhook_secret=SECRET, notify_urls="json://127.0.0.1:9/nobody")
 
 
 @pytest_asyncio.fixture
 async def api(app: AppServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GeneratedClient]:
-    """The client that is generated from what the application serves."""
+    """Generate a client from the served document."""
     async with generated(app, tmp_path_factory.mktemp("client")) as client:
         yield client
 
@@ -61,11 +61,11 @@ async def settled(app: AppServer) -> None:
         while True:
             if await app.context.pool.fetchval(unfinished) == 0:
                 return
-            await asyncio.sleep(0.05)  # workers look at once, and every second or two
+            await asyncio.sleep(0.05)  # workers poll at once, and every second or two
 
 
 async def call_health_and_webhook(api: GeneratedClient, app: AppServer) -> None:
-    """Ask for the health, and post alerts."""
+    """Request the health, and post alerts."""
     health = await api.call("health")
     assert "database" in health.checks.additional_keys
     await api.call("health_detailed")
@@ -199,7 +199,7 @@ async def call_database(api: GeneratedClient) -> None:
 
 
 async def call_everything(api: GeneratedClient, app: AppServer) -> None:
-    """Call every operation with arguments that succeed; one that was forgotten fails by its name."""
+    """Call every operation with valid arguments; one that is not called fails by its name."""
     await call_health_and_webhook(api, app)
     await call_positions(api, app)
     await call_records(api, app)
@@ -252,7 +252,7 @@ async def test_without_the_database_every_operation_still_answers_as_documented(
     assert own | {"health", "webhook_in", "webhook_in_secret"} <= refused
 
 
-async def test_the_webhook_takes_the_secret_where_the_document_says(
+async def test_the_webhook_accepts_the_secret_where_the_document_says(
     api: GeneratedClient, app: AppServer
 ) -> None:
     def alert(**fields: Any) -> Any:

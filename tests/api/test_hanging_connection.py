@@ -26,7 +26,7 @@ class Router:
         self._open: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> str:
-        """Listen; the address of the database behind it."""
+        """Start listening; return the address of the database behind it."""
         self._server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
         return str(self._database.with_host("127.0.0.1").with_port(port).with_query(sslmode="disable"))
@@ -56,7 +56,7 @@ class Router:
             while part := await behind.read(65_536):
                 if not is_hanging:
                     writer.write(part)
-            if not is_hanging:  # neither side hears of the other's end
+            if not is_hanging:  # neither side notices the other's end
                 writer.close()
 
         with contextlib.suppress(ConnectionError):
@@ -72,7 +72,7 @@ async def test_a_buy_that_was_not_accepted_is_attempted_again(
     async def answer(received: Received) -> web.StreamResponse:
         if len(receiver.received) > 1:
             return await take(received)
-        router.is_armed = True  # what comes next with these words is the outcome
+        router.is_armed = True  # the next statement with these words is the outcome's
         return web.Response(status=503)
 
     async with listening() as receiver:
@@ -86,7 +86,7 @@ async def test_a_buy_that_was_not_accepted_is_attempted_again(
             async with app.http.post("/webhook/in", json={"ticker": "AAPL", "side": "buy"}) as taken:
                 signal_id = (await taken.json())["signal_id"]
             found = None
-            for _ in range(90):  # its connection is given up after 10 s
+            for _ in range(90):  # its connection is abandoned after 10 s
                 query = "SELECT status, reason FROM signals WHERE id = $1"
                 found = await app.context.pool.fetchrow(query, signal_id)
                 assert found is not None

@@ -1,4 +1,4 @@
-"""What real clients do: HEAD where GET works, and messages to the live line larger than it takes."""
+"""HEAD requests where GET works, and WebSocket messages larger than the limit."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_head_answers_like_get_without_a_body(app_server: AppServer) -> No
             assert head.headers.get("Content-Type") == got.headers.get("Content-Type"), path
 
 
-async def test_head_is_behind_the_token_too(app_server: AppServer) -> None:
+async def test_head_needs_the_token_too(app_server: AppServer) -> None:
     async with app_server.http.head("/admin/status") as answer:
         assert answer.status == 401
     async with app_server.http.head("/admin/sign-out", headers=BEARER) as answer:
@@ -52,7 +52,7 @@ async def test_head_is_behind_the_token_too(app_server: AppServer) -> None:
 
 
 def frame(opcode: int, payload: bytes, *, is_last: bool) -> bytes:
-    """A client's frame, masked as it has to be."""
+    """Return a client's frame, masked as the protocol requires."""
     mask = b"\1\2\3\4"
     first = bytes([opcode | (0x80 if is_last else 0)])
     if len(payload) < 126:
@@ -66,7 +66,7 @@ def frame(opcode: int, payload: bytes, *, is_last: bool) -> bytes:
 
 
 def handshake(host: str, port: str) -> bytes:
-    """The request that opens the live line."""
+    """Return the request that opens the WebSocket."""
     key = base64.b64encode(os.urandom(16)).decode()
     return (
         f"GET /ws/admin-updates HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
@@ -96,7 +96,7 @@ async def test_a_message_that_is_too_large_ends_with_1009(
 
 
 async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """The next frame of the server: opcode and payload."""
+    """Return the next frame of the server: opcode and payload."""
     first, length = await reader.readexactly(2)
     size = length & 0x7F
     if size == 126:
@@ -107,7 +107,7 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 def send_then_read(host: str, port: int, head: bytes) -> int:
-    """Send a message of 200 KB in fragments, look at nothing meanwhile, then read the close code."""
+    """Send a message of 200 KB in fragments without reading, then return the close code."""
     with socket.create_connection((host, port), timeout=DEADLINE_SECONDS) as line:
         line.sendall(head)
         with line.makefile("rb") as answers:
@@ -127,7 +127,7 @@ def send_then_read(host: str, port: int, head: bytes) -> int:
                     return int.from_bytes(payload[:2])
 
 
-async def test_a_client_that_still_sends_learns_why_it_was_cut_off(app_server: AppServer) -> None:
+async def test_a_client_that_still_sends_gets_the_close_code(app_server: AppServer) -> None:
     host, _, port = app_server.url.removeprefix("http://").partition(":")
     head = handshake(host, port)
     assert await asyncio.to_thread(send_then_read, host, int(port), head) == TOO_BIG

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.api.conftest import AppServer
 
-# Three times 2 s, and what a busy machine adds; to give a connection back in order takes 30 s.
+# Three times 2 s, and a margin for a busy machine; an orderly return of a connection takes 30 s.
 HANG_DEADLINE_SECONDS = 28
 
 
@@ -99,7 +99,7 @@ async def test_without_a_database_it_is_unhealthy_and_answers_in_time(
 
 
 class HangingServer:
-    """A way to the database that can hang: it takes connections and bytes, and nothing passes."""
+    """A proxy to the database that can hang: it accepts connections and bytes, and forwards nothing."""
 
     def __init__(self, database_url: str) -> None:
         self._target = urlsplit(database_url)
@@ -109,7 +109,7 @@ class HangingServer:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[str]:
-        """Listen until the block ends; the database's URL by this way."""
+        """Listen until the block ends; yield the database's URL through the proxy."""
         server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         try:
@@ -122,7 +122,7 @@ class HangingServer:
 
     @asynccontextmanager
     async def hang(self) -> AsyncIterator[None]:
-        """Let nothing pass until the block ends."""
+        """Forward nothing until the block ends."""
         self._passes.clear()
         try:
             yield
@@ -143,7 +143,7 @@ class HangingServer:
         sink.close()
 
 
-async def test_a_database_that_hangs_holds_back_no_answer(
+async def test_a_database_that_hangs_delays_no_answer(
     start_app: Callable[..., Awaitable[AppServer]], database_url: str
 ) -> None:
     way = HangingServer(database_url)
@@ -169,7 +169,7 @@ async def test_a_database_that_hangs_holds_back_no_answer(
                 await asyncio.sleep(0.2)
 
 
-async def test_a_database_without_schema_says_what_to_type(
+async def test_without_schema_health_names_the_command(
     start_app: Callable[..., Awaitable[AppServer]], database_url: str
 ) -> None:
     connection = await asyncpg.connect(database_url)
@@ -276,14 +276,14 @@ def test_check_names_a_target_that_apprise_does_not_know(database_url: str, tmp_
     )
 
 
-def test_migrate_may_run_again_and_names_a_database_that_is_away(database_url: str, tmp_path: Path) -> None:
+def test_migrate_is_idempotent_and_names_an_unavailable_database(database_url: str, tmp_path: Path) -> None:
     assert _run("migrate", _environment(database_url, tmp_path)).returncode == 0
     away = _run("migrate", _environment(f"postgresql://postgres@127.0.0.1:{free_port()}/x", tmp_path))
     assert away.returncode == 1
     assert away.stderr.startswith("PostgreSQL cannot be reached")
 
 
-async def test_another_clock_of_the_machine_is_named_and_stamps_nothing(app_server: AppServer) -> None:
+async def test_a_wrong_machine_clock_is_reported_and_never_used(app_server: AppServer) -> None:
     context = app_server.context
     await context.clock.look(context.pool)
     context.clock.machine = lambda: datetime.now(UTC) - timedelta(hours=5)

@@ -1,4 +1,4 @@
-"""Whatever is stored leaves with an export and comes back with an import, equal to what it was."""
+"""Everything stored is in an export, and an import stores it again unchanged."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ TYPES = st.sampled_from(["buy", "sell", "manual_sell", "position_close", "sell_a
 
 
 def signals(statuses: list[str]) -> st.SearchStrategy[tuple[Any, ...]]:
-    """A signal's columns, its events and its attempts."""
+    """Generate a signal's columns, its events and its attempts."""
     columns = st.tuples(
         st.uuids(),
         st.sampled_from(statuses),
@@ -139,21 +139,21 @@ FROM attempts ORDER BY signal_id, id
 
 
 async def held(app: AppServer) -> list[list[tuple[Any, ...]]]:
-    """Everything that is stored of signals, but for what is new with an import."""
+    """Return everything stored of signals, except what an import sets anew."""
     pool = app.context.pool
     return [[tuple(row) for row in await pool.fetch(query)] for query in (_SIGNALS, _EVENTS, _ATTEMPTS)]
 
 
 @pytest_asyncio.fixture
 async def app(start_app: StartApp, tmp_path: Path) -> AppServer:
-    """An application that decides and delivers nothing by itself."""
+    """Start an application whose workers decide and deliver nothing."""
     (tmp_path / "system_config.json").write_text(PAUSED)
     return await start_app()
 
 
 @PROPERTY
 @given(stored=stores(FINAL))
-async def test_an_import_brings_back_what_an_export_took_along(app: AppServer, stored: list[Any]) -> None:
+async def test_an_import_restores_the_export(app: AppServer, stored: list[Any]) -> None:
     await store(app, stored)
     before = await held(app)
     content = await exported(app)
@@ -190,7 +190,7 @@ async def test_what_had_not_ended_differs_by_its_end_only(app: AppServer, stored
 
 @PROPERTY
 @given(stored=stores(FINAL))
-async def test_the_dump_of_a_clearance_brings_everything_back(app: AppServer, stored: list[Any]) -> None:
+async def test_the_dump_of_a_clearance_restores_everything(app: AppServer, stored: list[Any]) -> None:
     await store(app, stored)
     before = await held(app)
     answer = await ask(app, "POST", "/admin/database/clear", body={"confirm": "clear"})

@@ -60,7 +60,7 @@ async def test_a_202_is_a_committed_row_with_the_bytes_that_came(
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k1"}])
-async def test_an_unreadable_price_costs_no_exit_and_is_a_remark_in_the_timeline(
+async def test_an_unreadable_price_loses_no_exit_and_is_a_remark_in_the_timeline(
     app_server: AppServer, database: asyncpg.Connection[asyncpg.Record], headers: dict[str, str]
 ) -> None:
     body = b'{"ticker":"A","action":"CLOSE_LONG","sentiment":"short","price":"None"}'
@@ -83,7 +83,7 @@ async def test_an_unreadable_price_costs_no_exit_and_is_a_remark_in_the_timeline
     assert all("remarks" not in json.loads(detail) for _, detail in later)
 
 
-async def test_what_is_no_order_is_stored_rejected_with_its_reason(
+async def test_an_alert_without_an_order_is_stored_as_rejected_with_its_reason(
     app_server: AppServer, database: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     status, answer = await post(app_server, {"ticker": "A", "action": "short"})
@@ -186,7 +186,7 @@ class TestDuplicates:
         database: asyncpg.Connection[asyncpg.Record],
         alert: dict[str, Any],
     ) -> None:
-        """Whatever became of the first one, and of its ticker since. Another request of the client is one."""
+        """This holds for any result of the first one. Another request of the client is a signal."""
         (tmp_path / "webhook_config.json").write_text('{"dedupe_window_seconds": 0}')
         server = await start_app()
         _, first = await post(server, alert, X_Edge_Request_Id="r1")
@@ -209,7 +209,7 @@ class TestSecret:
             ("/webhook/in/wrong", {}, SECRET),
         ],
     )
-    async def test_is_taken_wherever_it_stands_and_never_stored(
+    async def test_the_secret_is_accepted_in_each_place_and_never_stored(
         self,
         start_app: StartApp,
         database: asyncpg.Connection[asyncpg.Record],
@@ -238,7 +238,7 @@ class TestSecret:
             ("/webhook/in", b'{"no": "ticker"}'),
         ],
     )
-    async def test_without_it_a_post_is_401_and_not_kept(
+    async def test_without_the_secret_a_post_is_401_and_not_stored(
         self,
         start_app: StartApp,
         database: asyncpg.Connection[asyncpg.Record],
@@ -352,7 +352,7 @@ class TestUnavailable:
         server = await start_app(queue_max_size=1)
         async with database.transaction():
             await database.execute("SELECT pg_advisory_xact_lock(hashtextextended('approvals', 0))")
-            # no worker can decide on it
+            # no worker can decide it
             assert (await post(server, {"ticker": "A", "side": "sell"}))[0] == 202
             async with asyncio.timeout(20):
                 # the count shows the post: no earlier one is under way any more
@@ -395,7 +395,7 @@ class TestUnavailable:
         await app_server.app.state.intake.group_commit.drain(5)
         assert (await post(app_server, {"ticker": "A", "n": 9}))[0] == 202
 
-    async def test_broken_connections_cost_no_accepted_signal(
+    async def test_broken_connections_lose_no_accepted_signal(
         self, app_server: AppServer, database: asyncpg.Connection[asyncpg.Record]
     ) -> None:
         async def break_connections() -> None:
@@ -425,7 +425,7 @@ class TestUnavailable:
         assert accepted <= stored
 
 
-async def test_a_poisonous_row_is_refused_alone(
+async def test_only_the_unstorable_row_of_a_batch_is_refused(
     app_server: AppServer, database: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     await database.execute("ALTER TABLE signals ADD CONSTRAINT no_poison CHECK (ticker <> 'POISON')")
@@ -445,7 +445,7 @@ async def test_a_poisonous_row_is_refused_alone(
     assert await database.fetchval("SELECT count(*) FROM signals") == 19
 
 
-async def test_an_answer_follows_its_commit_even_at_the_end(
+async def test_an_answer_follows_its_commit_also_at_shutdown(
     start_app: StartApp, database: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     server = await start_app()

@@ -1,4 +1,4 @@
-"""Admin calls of the replaced system: accepted with LEGACY_API only, and their token is kept nowhere."""
+"""Admin calls of the replaced system: accepted with LEGACY_API only, and their token is never stored."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def test_an_old_close_places_the_order_that_closes_the_position(
     assert (status, "no such position" in answer["detail"]) == (404, True)
 
 
-async def test_calls_of_today_accept_the_token_in_their_body_and_keep_it_nowhere(
+async def test_current_calls_accept_the_token_in_their_body_and_never_store_it(
     logged: io.StringIO, start_app: StartApp, database: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     legacy = await start_app(legacy_api=True)
@@ -183,7 +183,7 @@ async def test_a_body_of_any_kind_is_answered(legacy: AppServer, body: bytes) ->
     assert await log_of(legacy) == []
 
 
-async def test_a_body_that_does_not_come_is_answered(
+async def test_a_body_that_never_arrives_is_answered(
     legacy: AppServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.web.legacy_token._SECONDS", 0.2)

@@ -1,4 +1,4 @@
-"""Moving over: what the replaced system had is here afterwards, nothing of it is sent, and exits pass."""
+"""Import from the replaced system: everything is imported, nothing of it is sent, and exits pass."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ UNFINISHED = SIGNALS // 10 * 4
 
 @pytest.fixture
 def source_url(database_server: TestServer) -> Iterator[str]:
-    """The address of an empty database for the replaced system."""
+    """Create an empty database for the replaced system, and return its address."""
     name = database_server.create(is_migrated=False)
     yield database_server.url(name)
     database_server.drop(name)
@@ -44,7 +44,7 @@ def source_url(database_server: TestServer) -> Iterator[str]:
 
 @pytest_asyncio.fixture
 async def source(source_url: str) -> AsyncIterator[Database]:
-    """A connection to the replaced system's database, which is empty."""
+    """Connect to the replaced system's database, which is empty."""
     connection = await asyncpg.connect(source_url)
     yield connection
     await connection.close()
@@ -52,7 +52,7 @@ async def source(source_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def settings_of(make_settings: MakeSettings, source_url: str) -> MakeSettings:
-    """Settings of an import from the replaced system's database."""
+    """Return settings for an import from the replaced system's database."""
 
     def make(**changes: Any) -> Settings:
         return make_settings(**{"legacy_database_url": source_url, **changes})
@@ -61,26 +61,26 @@ def settings_of(make_settings: MakeSettings, source_url: str) -> MakeSettings:
 
 
 async def moved(settings: Settings, *, check: bool = False) -> Report:
-    """Import, or look what would come."""
+    """Import, or check what would be imported."""
     return await legacy.run(settings, check=check)
 
 
 def files_in(folder: Path) -> dict[str, str]:
-    """The files in a folder, with their texts."""
+    """Return the files of a folder, with their texts."""
     return {path.name: path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 async def until(found: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it is so."""
+    """Wait until the condition holds."""
     async with asyncio.timeout(60):
         while True:
             if await found():
                 return
-            await asyncio.sleep(0.05)  # nothing says when a row changes
+            await asyncio.sleep(0.05)  # no event reports a change of a row
 
 
 def part_of(report: Report) -> dict[str, tuple[int, int, int, int]]:
-    """By kind of rows: found, new, present, bad."""
+    """Return the counts of a kind of rows: found, new, present, bad."""
     parts = (report.positions, report.strategies, report.signals, report.actions)
     return {part.name: (part.found, part.new, part.present, part.bad) for part in parts}
 

@@ -1,4 +1,4 @@
-"""Metrics that tell the truth in trouble: nothing stale while the database is away, nothing born late."""
+"""Metrics during failures: no stale gauge without the database, every series from the start."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ SAMPLED = (
 
 
 def scrape() -> dict[str, Metric]:
-    """Every family with a sample, as Prometheus reads it."""
+    """Return every family with a sample, as Prometheus reads it."""
     families = text_string_to_metric_families(generate_latest(REGISTRY).decode())
     return {family.name: family for family in families if family.samples}
 
 
 def value(name: str, **labels: str) -> float | None:
-    """One sample's value."""
+    """Return one sample's value."""
     return REGISTRY.get_sample_value(name, labels)
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    """Wait until a look at the metrics finds it."""
+    """Poll the metrics until the condition holds."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             if is_so():
                 return
-            await asyncio.sleep(0.05)  # workers look every second or two
+            await asyncio.sleep(0.05)  # workers poll every second or two
 
 
 async def deliver_exit(app: AppServer) -> None:
-    """Post an exit of an open position; it goes to paper."""
+    """Post an exit of an open position, and wait for its delivery to paper."""
     await app.context.pool.execute("INSERT INTO positions (ticker) VALUES ('NVDA')")
     async with app.http.post("/webhook/in", data=b'{"ticker": "NVDA", "action": "sell"}') as answer:
         assert answer.status == 202
@@ -126,7 +126,7 @@ async def test_every_family_is_there_with_the_prefix_too(start_app: StartApp) ->
 
 
 @pytest.mark.parametrize("name", ["delivery_seconds", "end_to_end_seconds"])
-def test_latencies_reach_an_exits_age_and_tell_buys_from_sells(name: str) -> None:
+def test_latencies_cover_an_exits_age_and_have_a_side(name: str) -> None:
     assert value(f"{name}_bucket", le="3600.0") is not None
     for side in ("buy", "sell"):
         assert value(f"tsp_{name}_bucket", side=side, le="3600.0") is not None

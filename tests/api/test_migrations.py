@@ -45,7 +45,7 @@ _COLUMNS = """
     JOIN pg_tables ON tablename = table_name AND schemaname = 'public'
     WHERE table_schema = 'public' AND tablename NOT LIKE '%pogo%' GROUP BY table_name
 """
-# A step that marks attempts waits at its first row until the session that holds this lock lets go.
+# A step that marks attempts waits at its first row until this lock is released.
 _HALT = """
     CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN

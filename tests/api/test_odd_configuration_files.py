@@ -39,7 +39,7 @@ async def sent(app: AppServer, side: str) -> str:
 
 
 async def forwarded(app: AppServer, signal_id: str) -> bool:
-    """Whether the signal is delivered within 5 s."""
+    """Return whether the signal is delivered within 5 s."""
     query = "SELECT status FROM signals WHERE id = $1"
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(5):
@@ -50,7 +50,7 @@ async def forwarded(app: AppServer, signal_id: str) -> bool:
 
 
 @pytest.mark.parametrize("name", [SYSTEM, WEBHOOK])
-async def test_a_number_that_json_has_no_word_for_stops_no_exit_and_no_pause(
+async def test_a_number_without_a_json_form_stops_no_exit_and_no_pause(
     start_app: StartApp, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / FINVIZ).write_text(json.dumps(LIST))
@@ -105,13 +105,13 @@ async def test_a_copy_from_before_a_switch_does_not_undo_it(
     await until(app, lambda: app.context.config.system.retention_days == 31)
     if is_down:
         app.stop()
-    shutil.copy2(copy, path)  # as `cp -p` and `tar` put a backup back: with its old time
+    shutil.copy2(copy, path)  # as `cp -p` and `tar` restore a backup: with its old time
     if is_down:
         app = await start_app()
     await until(app, lambda: app.context.config.system.retention_days == 30)
     assert getattr(app.context.config.system, f"{part}_paused") is pause
     assert json.loads(path.read_text()) == {**after, "retention_days": 30}
-    path.write_text(json.dumps(before))  # an edit in place is a person's decision
+    path.write_text(json.dumps(before))  # an edit in place is a decision of a person
     await until(app, lambda: getattr(app.context.config.system, f"{part}_paused") is not pause)
 
 
@@ -128,7 +128,7 @@ async def test_an_edit_after_the_clock_was_put_back_is_a_persons_decision(
 
 @pytest.fixture
 def unwritable(monkeypatch: pytest.MonkeyPatch) -> Unwritable:
-    """A switch for the configuration folder: root, which runs the tests, may write into any."""
+    """Return a switch that makes the configuration folder unwritable, also for root, which runs the tests."""
     return Unwritable(monkeypatch)
 
 
@@ -139,7 +139,7 @@ class Unwritable:
         self._patching, self._make_file = patching, tempfile.mkstemp
 
     def begin(self) -> None:
-        """Refuse new files as the system does."""
+        """Refuse new files with the system's error."""
 
         def refuse(*_: Any, **__: Any) -> Any:
             raise PermissionError(errno.EACCES, "Permission denied")

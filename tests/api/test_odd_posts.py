@@ -53,7 +53,7 @@ class Post(NamedTuple):
 
 
 def value(chance: random.Random, depth: int = 0) -> str:
-    """Any JSON value, as text."""
+    """Generate any JSON value, as text."""
     match chance.randrange(4 if depth > 3 else 6):
         case 0:
             return json.dumps(chance.choice(TEXTS))  # NULs and lone surrogates become escapes
@@ -71,22 +71,22 @@ def value(chance: random.Random, depth: int = 0) -> str:
 
 
 def readable(chance: random.Random) -> str:
-    """Any JSON value whose texts can be read, for fields whose value is looked into."""
+    """Generate any JSON value with readable texts, for fields that are parsed."""
     return value(chance).replace("\\ud800", "?")
 
 
 def nested(chance: random.Random, *depths: int) -> str:
-    """Brackets, opened only."""
+    """Generate opening brackets."""
     return "[" * chance.choice(depths)
 
 
 def cut(chance: random.Random, whole: str) -> str:
-    """The beginning of an alert."""
+    """Generate the beginning of an alert."""
     return whole[: chance.randrange(len(whole))]
 
 
 def long(rest: str, size: int) -> str:
-    """An alert of exactly so many bytes."""
+    """Return an alert of exactly so many bytes."""
     start = f'{{{rest}"x":"'
     return f'{start}{"x" * (size - len(start) - 2)}"}}'
 
@@ -94,7 +94,7 @@ def long(rest: str, size: int) -> str:
 # From chance, and a text that names the ticker and makes it another body than all before, a body is made,
 # which may be answered by these statuses.
 ODD: list[tuple[Callable[[random.Random, str], str | bytes], set[int]]] = [
-    # any field may hold anything, the words and the sender's own id too
+    # any field may hold anything, the known words and the sender's own id too
     (lambda chance, rest: f'{{{rest}"x":{value(chance)},"action":"buy"}}', TAKEN | REFUSED),
     (lambda chance, rest: f'{{{rest}"action":{readable(chance)},"side":{readable(chance)}}}', TAKEN),
     (lambda chance, rest: f'{{{rest}"signal_id":{readable(chance)},"action":"buy"}}', TAKEN),
@@ -115,14 +115,14 @@ ODD: list[tuple[Callable[[random.Random, str], str | bytes], set[int]]] = [
     # no UTF-8: surrogates and overlong forms as bytes, another encoding
     (lambda chance, rest: b'{%b"x":"%b"}' % (rest.encode(), chance.choice(NO_UTF8)), REFUSED),
     (lambda _, rest: f'{{{rest}"action":"buy"}}'.encode("utf-16"), REFUSED),
-    # to the byte as long as may be, and one more
+    # exactly the maximum size, and one byte more
     (lambda _, rest: long(rest, LIMIT), TAKEN),
     (lambda _, rest: long(rest, LIMIT + 1), TOO_LARGE),
 ]
 
 
 def posts() -> Iterator[Post]:
-    """A thousand of them, always the same."""
+    """Return a thousand posts, always the same."""
     chance = random.Random(7)
     for number in range(POSTS):
         make, statuses = ODD[number % len(ODD)]
@@ -132,14 +132,14 @@ def posts() -> Iterator[Post]:
 
 
 async def answer(http: aiohttp.ClientSession, post: Post) -> tuple[Post, int, dict[str, Any], float]:
-    """What a post is answered, and after how many seconds."""
+    """Send a post; return the status and the seconds until the response."""
     started = time.monotonic()
     headers = {"Content-Type": post.content_type}
     async with http.post("/webhook/in", data=post.body, headers=headers) as response:
         return post, response.status, await response.json(), time.monotonic() - started
 
 
-async def test_a_thousand_odd_bodies_get_their_answers_and_harm_nothing(
+async def test_a_thousand_odd_bodies_get_their_answers_and_stop_nothing(
     start_app: Callable[..., Awaitable[AppServer]], tmp_path: Path
 ) -> None:
     strategy = {"strategies": [{"name": "odd", "url": "list:ODD"}]}

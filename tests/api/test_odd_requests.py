@@ -59,7 +59,7 @@ ROUTES = [
 
 @pytest.fixture
 def trouble(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
-    """What was logged with a traceback: by the application, or by a library in its place."""
+    """Return what was logged with a traceback, by the application or by a library."""
     found: list[Any] = []
     with structlog.testing.capture_logs() as lines:
         yield found
@@ -69,7 +69,7 @@ def trouble(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
 
 
 async def exchange(app: AppServer, request: bytes, *, leave: bool = False) -> bytes:
-    """Send bytes, and return the answer's first line; `leave` at once instead, without an answer."""
+    """Send bytes, and return the response's first line; with `leave`, disconnect at once."""
     host, _, port = app.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -84,14 +84,14 @@ async def exchange(app: AppServer, request: bytes, *, leave: bool = False) -> by
 
 
 def status_of(line: bytes) -> int:
-    """The status of an answer's first line."""
+    """Return the status of a response's first line."""
     found = re.match(rb"HTTP/1\.1 (\d{3})", line)
     assert found is not None, line
     return int(found[1])
 
 
 async def failed(app: AppServer, asked: dict[str, bytes]) -> dict[str, bytes]:
-    """The answers that are errors of ours, of requests sent side by side."""
+    """Send requests in parallel, and return the responses that are errors of ours."""
     gate = asyncio.Semaphore(16)
 
     async def one(each: bytes) -> bytes:
@@ -103,7 +103,7 @@ async def failed(app: AppServer, asked: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def request(route: str, *headers: bytes, body: bytes = b"", token: bool = True) -> bytes:
-    """A request as bytes; a header of the same name given here replaces the ordinary one."""
+    """Return a request as bytes; a given header replaces the default one of that name."""
     given_names = {header.partition(b":")[0].strip().lower() for header in headers}
     ordinary = [b"Host: localhost", b"Content-Length: %d" % len(body), *([BEARER] if token else [])]
     kept = [header for header in ordinary if header.partition(b":")[0].lower() not in given_names]
@@ -113,14 +113,14 @@ def request(route: str, *headers: bytes, body: bytes = b"", token: bool = True) 
 
 @pytest_asyncio.fixture
 async def app(app_server: AppServer, trouble: list[Any]) -> AsyncIterator[AppServer]:
-    """The application, whose log is looked through at the end."""
+    """Start the application, and check its log at the end."""
     yield app_server
     assert trouble == []
     answer = await exchange(app_server, request("GET /health"))
     assert status_of(answer) == 200
 
 
-async def test_clients_that_leave_in_mid_body_cost_one_line_each(app: AppServer) -> None:
+async def test_clients_that_disconnect_within_the_body_cause_one_log_line_each(app: AppServer) -> None:
     with structlog.testing.capture_logs() as lines:
         for route in READERS:
             half = request(route, b"Content-Length: 1000", b"Content-Type: application/json", body=b'{"token')
@@ -130,7 +130,7 @@ async def test_clients_that_leave_in_mid_body_cost_one_line_each(app: AppServer)
                 ended = [line for line in lines if line["event"] == "request"]
                 if len(ended) == len(READERS) - 1:  # the webhook's own log is of posts, and this was none
                     break
-                await asyncio.sleep(0.02)  # nothing tells when the server has seen them leave
+                await asyncio.sleep(0.02)  # no event reports that the server has noticed their end
     assert {(line["route"], 400 <= line["status"] < 500) for line in ended} == {
         (route.partition(" ")[2], True) for route in READERS if "webhook/in" not in route
     }

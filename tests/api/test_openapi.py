@@ -1,4 +1,4 @@
-"""The OpenAPI document is the truth: odd requests to every route, and no undocumented answer."""
+"""The OpenAPI document is complete: odd requests to every route, and no undocumented response."""
 
 from __future__ import annotations
 
@@ -57,8 +57,10 @@ async def test_every_answer_is_documented_and_none_is_an_error_of_ours(
     assert schemathesis.returncode == 0, output.decode()
 
 
-async def test_a_client_generator_finds_plain_names_and_who_may_ask(app_server: AppServer) -> None:
-    """One model has one name, operations read well, and public routes say that they are."""
+async def test_a_client_generator_finds_plain_names_and_the_security_of_each_operation(
+    app_server: AppServer,
+) -> None:
+    """Each model has one name, operations have readable names, and public routes are marked."""
     async with app_server.http.get("/openapi.json") as answer:
         document = await answer.json()
     assert [name for name in document["components"]["schemas"] if "__" in name] == []
@@ -94,7 +96,7 @@ WRITTEN_BY_SWITCHES = {*PAUSES, "buys"}
 
 
 def beyond(schema: dict[str, Any]) -> list[Any]:
-    """Values just outside of what a schema allows."""
+    """Return values just outside of what a schema allows."""
     found: list[Any] = [schema["maximum"] + 1] if "maximum" in schema else []
     if "minimum" in schema:
         found.append(schema["minimum"] - 1)
@@ -115,7 +117,7 @@ def beyond(schema: dict[str, Any]) -> list[Any]:
 
 
 def within(schema: dict[str, Any]) -> list[Any]:
-    """Values at the edges of what a schema allows."""
+    """Return values at the limits of what a schema allows."""
     if "items" in schema:
         one = schema["items"].get("maximum", "NVDA")
         return [[one] * schema.get(each, 0) for each in ("minItems", "maxItems")]
@@ -158,7 +160,7 @@ async def test_the_documented_limits_are_those_that_refuse(
     assert checked >= 2 * len(fields - WRITTEN_BY_SWITCHES - {"url", "name", "description"})
 
 
-async def test_a_new_strategy_needs_what_nothing_stands_behind(app_server: AppServer) -> None:
+async def test_a_new_strategy_needs_every_value_without_a_default(app_server: AppServer) -> None:
     async with app_server.http.get("/openapi.json") as answer:
         schemas = (await answer.json())["components"]["schemas"]
     assert schemas["NewStrategy"]["required"] == ["name", "url"]

@@ -1,4 +1,4 @@
-"""A full queue, and commits that fail: what a sender gets, and what `/health` says of it."""
+"""A full queue, and commits that fail: what a sender gets, and what `/health` reports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DISK_FULL = """
 
 
 async def post(app: AppServer, number: int) -> int:
-    """Send an alert of its own; return the status."""
+    """Send a unique alert; return the status."""
     alert = {"ticker": f"T{number}", "side": "sell"}
     async with app.http.post("/webhook/in", json=alert) as answer:
         await answer.read()
@@ -30,7 +30,7 @@ async def post(app: AppServer, number: int) -> int:
 
 
 async def until_health(app: AppServer, there: Callable[[int, dict[str, Any]], bool]) -> dict[str, Any]:
-    """Ask `/health` until its status and checks are as wanted; return the checks."""
+    """Poll `/health` until its status and checks are as expected; return the checks."""
     async with asyncio.timeout(WAIT_SECONDS):
         while True:
             status, checks = await health(app)
@@ -39,7 +39,7 @@ async def until_health(app: AppServer, there: Callable[[int, dict[str, Any]], bo
             await asyncio.sleep(0.1)
 
 
-async def test_a_burst_larger_than_the_queue_is_taken_while_decisions_keep_up(
+async def test_a_burst_larger_than_the_queue_is_accepted_while_decisions_keep_up(
     start_app: Callable[..., Awaitable[AppServer]],
 ) -> None:
     app = await start_app(queue_max_size=20)
@@ -48,7 +48,7 @@ async def test_a_burst_larger_than_the_queue_is_taken_while_decisions_keep_up(
         assert set(await asyncio.gather(*burst)) == {202}
 
 
-async def test_a_queue_that_stays_full_refuses_with_503_and_takes_posts_again_when_it_is_decided(
+async def test_a_full_queue_refuses_with_503_and_accepts_posts_again_after_the_decisions(
     start_app: Callable[..., Awaitable[AppServer]],
 ) -> None:
     app = await start_app(queue_max_size=20)

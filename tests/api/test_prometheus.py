@@ -1,4 +1,4 @@
-"""What a real Prometheus makes of the metrics, the alert rules and the dashboard's queries."""
+"""The metrics, the alert rules and the dashboard's queries in a real Prometheus."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Observed:
             assert answer.status == expected, await answer.text()
 
     async def status(self, token: str, expected: int) -> None:
-        """Ask for the status with a token."""
+        """Request the status with a token."""
         headers = {"Authorization": f"Bearer {token}"}
         async with self.http.get(f"{self.url}/admin/status", headers=headers) as answer:
             assert answer.status == expected, await answer.text()
@@ -71,7 +71,7 @@ async def observe(database_url: str, folder: Path, programs: Programs) -> AsyncI
         "ENABLE_PROMETHEUS": "true",
         "PROMETHEUS_PORT": str(port),
     }
-    # the strategy of a fresh machine would ask a real site
+    # the default strategy would send requests to a real site
     (folder / "finviz_config.json").write_text('{"strategies": [{"name": "none", "url": "list:NVDA"}]}')
     async with aiohttp.ClientSession() as http:
         with process(settings, folder) as (_, url):
@@ -123,7 +123,7 @@ async def test_prometheus_sees_first_events_and_no_stale_gauge(
             await until(gauge, bool)
 
 
-def test_a_complaint_of_the_tool_would_be_seen(programs: Programs) -> None:
+def test_an_error_of_the_tool_fails_the_check(programs: Programs) -> None:
     assert lint(programs, b"# TYPE spent_milliseconds counter\nspent_milliseconds 1\n")
 
 
@@ -137,9 +137,7 @@ def test_a_complaint_of_the_tool_would_be_seen(programs: Programs) -> None:
         (" or absent(", " and absent("),
     ],
 )
-def test_the_rules_fire_on_what_they_are_for(
-    tmp_path: Path, programs: Programs, rule: str, spoilt: str
-) -> None:
+def test_each_rule_fires_on_its_condition(tmp_path: Path, programs: Programs, rule: str, spoilt: str) -> None:
     rules = RULES.read_text("utf-8")
     assert rule in rules
     (tmp_path / RULES.name).write_text(rules.replace(rule, spoilt) if rule else rules)

@@ -24,13 +24,13 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'signa
 
 
 async def post(app: AppServer, body: bytes = ALERT) -> tuple[int, dict[str, Any]]:
-    """Send an alert without any header of its own."""
+    """Send an alert without an idempotency header."""
     async with app.http.post("/webhook/in", data=body) as answer:
         return answer.status, await answer.json()
 
 
 async def pass_time(database: Database, seconds: int) -> None:
-    """What was received before was received so much earlier."""
+    """Move the arrival of all earlier posts back by so much."""
     await database.execute(
         "UPDATE intake_keys SET expires_at = expires_at - make_interval(secs => $1)", seconds
     )
@@ -38,10 +38,10 @@ async def pass_time(database: Database, seconds: int) -> None:
 
 @asynccontextmanager
 async def nothing_commits(database: Database) -> AsyncIterator[None]:
-    """PostgreSQL takes what it is sent, and goes on with it when the block ends. Intake runs by then."""
+    """Block commits until the block ends: PostgreSQL accepts statements and waits. Intake runs by then."""
     async with asyncio.timeout(10):
         while not await database.fetchval("SELECT count(*) FROM intake_processes"):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # that a process has recorded itself is no event here
+            await asyncio.sleep(0.01)  # no event reports that a process has recorded itself
     async with database.transaction():
         await database.execute("LOCK TABLE signals IN ACCESS EXCLUSIVE MODE")
         yield
@@ -54,7 +54,7 @@ async def test_an_alert_that_was_answered_503_and_sent_again_is_processed_once(
     async with nothing_commits(database):
         for _ in range(refusals):
             assert (await post(app_server))[0] == 503
-    # the first one was on its way into the database when its sender was told that it is not there
+    # the first one was being committed when its sender got the 503
     await committed(app_server, database, 1)
     answers = []
     for _ in range(RESENDS - refusals + 1):
@@ -70,9 +70,9 @@ async def test_an_alert_that_was_withdrawn_is_stored_by_the_resend(
     app_server: AppServer, database: Database
 ) -> None:
     async with nothing_commits(database):
-        others = asyncio.create_task(post(app_server, b'{"ticker":"FIRST"}'))  # the batch under way
+        others = asyncio.create_task(post(app_server, b'{"ticker":"FIRST"}'))  # the batch in progress
         while not await database.fetchval(WAITING):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # that another connection waits is no event
+            await asyncio.sleep(0.01)  # no event reports that another connection waits
         assert (await post(app_server))[0] == (await others)[0] == 503
     await committed(app_server, database, 1)
     await pass_time(database, APART)
@@ -88,7 +88,7 @@ async def committed(app: AppServer, database: Database, count: int) -> None:
             await app.context.wakeups.wait("changed", 0.2)
 
 
-async def test_two_true_alerts_with_a_constant_id_a_minute_apart_are_two(
+async def test_two_alerts_with_a_constant_id_a_minute_apart_are_two_signals(
     app_server: AppServer, database: Database
 ) -> None:
     first = (await post(app_server))[1]

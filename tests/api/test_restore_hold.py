@@ -1,6 +1,6 @@
-"""What is carried over and held before a dump takes the database's place: `hold.sh`, on two real databases.
+"""What `hold.sh` carries over and holds before a dump replaces the database, on two real databases.
 
-The script runs inside the database's container; here it runs beside the test's server, with other names.
+The script runs inside the database's container; here it runs outside, with other names.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Databases:
     incoming: str
 
     def hold(self) -> dict[str, int]:
-        """Run the script; return what it says was held."""
+        """Run the script; return what it reports as held."""
         replaced, incoming = (urlsplit(url) for url in (self.replaced, self.incoming))
         script = SCRIPT.read_text()
         for name, url in (("trading_signals_incoming", incoming), ("trading_signals", replaced)):

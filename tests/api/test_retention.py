@@ -37,7 +37,7 @@ _SIGNAL = """
 
 
 async def sweep(pool: Pool) -> dict[str, int]:
-    """Sweep once, and see that the worker shows after each kind that it is alive."""
+    """Sweep once, and assert that the worker sends a heartbeat after each kind."""
     beats = list[None]()
     removed = await retention.sweep(pool, DAYS, beat=lambda: beats.append(None))
     assert len(beats) == len(RETENTION_KINDS)
@@ -46,7 +46,7 @@ async def sweep(pool: Pool) -> dict[str, int]:
 
 @pytest.fixture
 async def app(start_app: StartApp, tmp_path: Path) -> AppServer:
-    """An application whose own workers leave the test's rows alone."""
+    """Start an application whose workers do not touch the test's rows."""
     (tmp_path / SYSTEM_FILE).write_text('{"retention_days": 3650, "delivery_paused": true}')
     return await start_app()
 
@@ -66,18 +66,18 @@ async def add(
 
 
 async def left(app: AppServer, table: str = "signals") -> int:
-    """How many rows a table has."""
+    """Return how many rows a table has."""
     count: int = await app.context.pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608  # names of ours
     return count
 
 
-async def test_signals_that_ended_long_ago_go_with_their_story(app: AppServer) -> None:
+async def test_old_ended_signals_are_deleted_with_their_timeline(app: AppServer) -> None:
     for status in ("rejected", "forwarded", "failed", "expired"):
         await add(app, status)
     kept = [
         await add(app, arrived=DAYS - 1, changed=DAYS - 1),
         await add(app, changed=0),  # old, and replayed today
-        await add(app, "approved"),  # nothing that is on its way goes, however old
+        await add(app, "approved"),  # nothing unfinished is deleted, however old
         await add(app, imported=0),
     ]
     removed = await sweep(app.context.pool)

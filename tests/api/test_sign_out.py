@@ -1,4 +1,4 @@
-"""A sign-out ends the session everywhere: its cookie, its open lines, in every process, over restarts."""
+"""A sign-out ends the session everywhere: its cookie and its WebSockets, in every process, over restarts."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
     StartApp = Callable[..., Awaitable[AppServer]]
 
-DEADLINE_SECONDS = 30  # generous: the other process looks once a second
+DEADLINE_SECONDS = 30  # generous: the other process polls once a second
 SESSION_ENDED = 1008
 
 
 def new_cookie() -> dict[str, str]:
-    """The header of a session that nobody else has."""
+    """Return the header of a new session."""
     return {"Cookie": f"{COOKIE}={Sessions(ADMIN_TOKEN).issue()}"}
 
 
 async def sign_out(app: AppServer, cookie: dict[str, str]) -> int:
-    """Press the button."""
+    """Sign out as the page's button does."""
     headers = {**cookie, "Origin": app.url}
     async with app.http.post("/admin/sign-out", headers=headers, allow_redirects=False) as answer:
         return answer.status
 
 
 async def status(app: AppServer, cookie: dict[str, str]) -> int:
-    """What the page's own question is answered."""
+    """Return the status of the page's own request."""
     async with app.http.get("/admin/status", headers=cookie) as answer:
         return answer.status
 
@@ -47,18 +47,18 @@ async def refused(app: AppServer, cookie: dict[str, str]) -> None:
         while True:
             if await status(app, cookie) == 401:
                 return
-            await asyncio.sleep(0.05)  # the process looks once a second
+            await asyncio.sleep(0.05)  # the process polls once a second
 
 
 async def closed(line: aiohttp.ClientWebSocketResponse) -> int | None:
-    """Read until the server closes the line; return the code it gives."""
+    """Read until the server closes the WebSocket; return the close code."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while (await line.receive()).type is aiohttp.WSMsgType.TEXT:
             pass
     return line.close_code
 
 
-async def test_the_cookie_is_worth_nothing_afterwards(app_server: AppServer) -> None:
+async def test_the_cookie_is_refused_afterwards(app_server: AppServer) -> None:
     cookie, other = new_cookie(), new_cookie()
     assert await status(app_server, cookie) == 200
     assert await sign_out(app_server, cookie) == 303
@@ -79,7 +79,7 @@ async def test_it_holds_in_another_process_and_after_a_restart(start_app: StartA
     assert await status(await start_app(), cookie) == 401
 
 
-async def test_the_open_lines_of_the_session_close_in_every_process(start_app: StartApp) -> None:
+async def test_the_websockets_of_the_session_close_in_every_process(start_app: StartApp) -> None:
     first, second, cookie, other = await start_app(), await start_app(), new_cookie(), new_cookie()
     async with (
         first.http.ws_connect("/ws/admin-updates", headers=cookie, origin=first.url) as here,
@@ -108,7 +108,7 @@ async def test_without_the_database_it_holds_here_and_is_stored_later(
         while True:
             if await connection.fetchval("SELECT count(*) FROM ended_sessions"):
                 break
-            await asyncio.sleep(0.1)  # the process looks once a second
+            await asyncio.sleep(0.1)  # the process polls once a second
     await connection.close()
     assert await status(await start_app(), cookie) == 401
 
@@ -120,7 +120,7 @@ async def test_a_token_has_no_session_to_end(app_server: AppServer) -> None:
 
 
 class LateAnswers:
-    """A pool whose answer comes late, once: rows are read, and returned when the test sets `let_go`."""
+    """A pool whose first answer is late: rows are read, and returned when the test sets `let_go`."""
 
     def __init__(self, pool: Any) -> None:
         self._pool, self.is_held = pool, False
@@ -138,7 +138,7 @@ class LateAnswers:
         return await self._pool.execute(*statement)
 
 
-async def test_a_look_that_began_before_a_sign_out_does_not_undo_it(app_server: AppServer) -> None:
+async def test_a_read_that_began_before_a_sign_out_does_not_undo_it(app_server: AppServer) -> None:
     cookie = new_cookie()
     ended = app_server.app.state.ended_sessions
     pool = ended._pool = LateAnswers(ended._pool)  # noqa: SLF001 - the real database, with one late answer

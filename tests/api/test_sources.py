@@ -1,4 +1,4 @@
-"""Sources of alerts: whose secret it is, from which address, how many a minute, how old."""
+"""Sources of alerts: secret, addresses, signals a minute, maximum age."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def post(app: AppServer, header: str, path: str = "/webhook/in", **fields:
 
 
 async def until(app: AppServer, is_there: Callable[[], object]) -> None:
-    """Wait until the application has noticed."""
+    """Wait until the application has noticed the change."""
     async with asyncio.timeout(SECONDS):
         while not is_there():
             await app.context.wakeups.wait("changed", 0.1)
@@ -72,7 +72,7 @@ async def refused_posts(app: AppServer, count: int) -> list[Any]:
 
 
 async def signals(app: AppServer, **query: str) -> list[tuple[str, str]]:
-    """Ticker and source of each listed signal, newest first."""
+    """Return ticker and source of each listed signal, newest first."""
     listed = (await ask(app, "GET", "/admin/signals", **query))["signals"]
     return [(each["ticker"], each["source"]) for each in listed]
 
@@ -104,7 +104,7 @@ async def test_the_secret_decides_the_source_wherever_it_is(start_app: StartApp,
     assert timeline["signal"]["source"] == "desk"
 
 
-async def test_a_rotation_counts_at_once_in_every_process(start_app: StartApp, tmp_path: Path) -> None:
+async def test_a_rotation_applies_at_once_in_every_process(start_app: StartApp, tmp_path: Path) -> None:
     configure(tmp_path, DESK_SOURCE)
     first, second = await start_app(webhook_secret=MAIN), await start_app(webhook_secret=MAIN)
     configure(tmp_path, {"name": "desk", "secret": ROBOT})
@@ -248,7 +248,7 @@ async def test_a_quota_counts_the_signals_of_every_process_and_never_refuses_an_
     # another source has its own
     assert [(await post(apps[n % 2], MAIN, ticker=f"D{n}"))[0] for n in range(4)] == [202, 202, 503, 503]
 
-    # a minute later there is room again
+    # a minute later the quota is free again
     await set_for_all(first, "received_at = received_at - interval '61 s'")
     assert [(await post(app, DESK, ticker="LATER", n=id(app)))[0] for app in apps] == [202, 202]
     # imported history does not use the quota up
@@ -305,9 +305,7 @@ async def test_duplicates_and_repeated_commits_are_not_refused_by_a_quota_and_us
         assert await storing.store(connection, posts, unanswered) == once
 
 
-async def test_keys_and_bodies_of_one_source_are_nothing_to_another(
-    start_app: StartApp, tmp_path: Path
-) -> None:
+async def test_keys_and_bodies_are_deduplicated_per_source(start_app: StartApp, tmp_path: Path) -> None:
     configure(tmp_path, DESK_SOURCE, ROBOT_SOURCE)
     app = await start_app(webhook_secret=MAIN)
     ids = set()
@@ -330,13 +328,13 @@ async def test_keys_and_bodies_of_one_source_are_nothing_to_another(
 
 
 def _post_of(ticker: str, quota: int) -> Post:
-    """An entry of the desk that waits to be stored."""
+    """Return an entry that waits to be stored."""
     body = json.dumps({"ticker": ticker, "action": "buy"}).encode()
     alert = read_alert(body, read_fields(body))
     return Post(alert, 60, None, body_key(alert.digest, 60, "desk"), source="desk", quota=quota)
 
 
-async def test_a_refused_entry_says_when_to_come_back_and_is_among_the_refused(
+async def test_a_refused_entry_has_retry_after_and_is_a_refused_post(
     start_app: StartApp, tmp_path: Path
 ) -> None:
     configure(tmp_path, {**DESK_SOURCE, "per_minute": 1})
@@ -361,7 +359,7 @@ async def test_an_old_entry_is_rejected_and_an_old_exit_passes_with_a_remark(
     old, fresh = (now - timedelta(seconds=600)).isoformat(), now.isoformat()
 
     async def outcome(secret: str, **fields: Any) -> tuple[str, str | None, Any]:
-        """Status, reason's code and remarks of the signal of an alert."""
+        """Return status, reason code and remarks of an alert's signal."""
         status, answer = await post(app, secret, **fields)
         assert status == 202
         found = await ask(app, "GET", f"/admin/signals/{answer['signal_id']}")
@@ -476,7 +474,7 @@ async def test_an_operator_adds_changes_rotates_and_deletes_a_source(
     assert (desk["values"]["secret"], desk["values"]["per_minute"]) == ("***", 7)
     assert desk["last_signal_at"]
     assert default["last_signal_at"] is other["last_signal_at"] is None
-    # sent back as it was shown: nothing changes
+    # sent back unchanged: nothing changes
     before = (tmp_path / WEBHOOK_FILE).read_text()
     await ask(app, "PUT", "/admin/sources/desk", body=desk["values"])
     assert (tmp_path / WEBHOOK_FILE).read_text() == before

@@ -1,4 +1,4 @@
-"""Named tokens: who acts, who may only read, and what ends with a token."""
+"""Named tokens: the actor of each action, read-only scopes, and what ends with a token."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ EVERYTHING = """
 
 
 def entry(name: str, token: str, scope: str) -> dict[str, str]:
-    """A token as the file has it."""
+    """Return a token as in the file."""
     return {"name": name, "sha256": sha256(token.encode()).hexdigest(), "scope": scope}
 
 
@@ -52,14 +52,14 @@ def configure(folder: Path, *tokens: dict[str, str]) -> None:
 
 
 async def status_of(app: AppServer, token: str, method: str, path: str, body: Any = None) -> tuple[int, str]:
-    """Status and body of the answer to a request with a token."""
+    """Send a request with a token; return status and body."""
     headers = {"Authorization": f"Bearer {token}"}
     async with app.http.request(method, path, json=body, headers=headers, allow_redirects=False) as answer:
         return answer.status, await answer.text()
 
 
 async def sign_in(app: AppServer, token: str) -> str:
-    """The cookie of a new session."""
+    """Sign in, and return the session cookie."""
     form = {"token": token}
     async with app.http.post(SIGN_IN, data=form, allow_redirects=False) as answer:
         assert answer.status == 303
@@ -67,13 +67,13 @@ async def sign_in(app: AppServer, token: str) -> str:
 
 
 async def opened(app: AppServer, cookie: str) -> int:
-    """The status of the page's data for a session."""
+    """Return the status of the page's data for a session."""
     async with app.http.get("/admin/status", headers={"Cookie": f"{COOKIE}={cookie}"}) as answer:
         return answer.status
 
 
 def walked(routes: Iterable[Any]) -> Iterator[Any]:
-    """Every route, also of routers that are included."""
+    """Yield every route, those of included routers too."""
     for route in routes:
         if router := getattr(route, "original_router", None):
             yield from walked(router.routes)
@@ -82,7 +82,7 @@ def walked(routes: Iterable[Any]) -> Iterator[Any]:
 
 
 def operations(app: AppServer) -> set[tuple[str, str]]:
-    """Method and path of every route behind the sign-in; names in paths are filled in."""
+    """Return method and path of every protected route, with path parameters filled in."""
     found = set()
     for route in walked(app.app.routes):
         assert isinstance(route, Route | Mount | WebSocketRoute), route
@@ -326,7 +326,7 @@ async def test_a_token_is_removed_while_the_file_is_wrong_elsewhere(
 
 
 @pytest.mark.parametrize("removed_by", ["page", "file", "file while it is stopped"])
-async def test_no_old_file_brings_a_removed_token_back(
+async def test_no_old_file_restores_a_removed_token(
     start_app: StartApp, make_settings: Callable[..., Settings], tmp_path: Path, removed_by: str
 ) -> None:
     configure(tmp_path, entry("ana", ANA, "operate"), entry("bob", BOB, "read"))
@@ -414,7 +414,7 @@ async def test_a_smaller_scope_counts_at_once_and_ends_sessions(start_app: Start
 
 
 @pytest.mark.parametrize("token", ["tökén", "日本語のトークン", "\N{GRINNING FACE}", "\x80", "a b", ""])
-async def test_a_token_of_any_characters_is_answered_401(start_app: StartApp, token: str) -> None:
+async def test_a_wrong_token_of_any_characters_is_answered_401(start_app: StartApp, token: str) -> None:
     app = await start_app()
     reader, writer = await asyncio.open_connection("127.0.0.1", int(app.url.rpartition(":")[2]))
     for raw in {token.encode(), token.encode("latin-1", "replace")}:

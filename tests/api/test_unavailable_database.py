@@ -1,4 +1,4 @@
-"""A database server that answers, and does not let the application work: what needs it is answered 503."""
+"""A database server that answers but refuses the application's work: requests that need it get 503."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.api.conftest import AppServer
 
 DEADLINE_SECONDS = 60
-# What an administrator does to the database OURS or its role, which has the same name; and what ends it.
+# What an administrator does to the database OURS or its role of the same name, and how it is undone.
 STATES = {
     "closed": (
         ["ALTER DATABASE OURS ALLOW_CONNECTIONS false"],
@@ -65,7 +65,7 @@ class Administrator:
 
 @pytest_asyncio.fixture
 async def administrator(database_url: str) -> AsyncIterator[Administrator]:
-    """Somebody who may change the test's database, and the role of its own that the application gets."""
+    """Return an administrator of the test's database and of the role that the application gets."""
     url = URL(database_url)
     server = await asyncpg.connect(str(url.with_path("/postgres")))
     made = Administrator(server, url)
@@ -81,7 +81,7 @@ async def administrator(database_url: str) -> AsyncIterator[Administrator]:
 async def app(
     make_settings: Callable[..., Settings], administrator: Administrator
 ) -> AsyncIterator[AppServer]:
-    """An application that connects as the role of its own."""
+    """Start an application that connects as its own role."""
     async with serve(make_settings(database_url=administrator.role_url)) as running:
         yield running
 

@@ -69,7 +69,7 @@ class Desk:
             return said
 
     async def signal(self, signal_id: UUID) -> asyncpg.Record:
-        """The signal's row as it is now."""
+        """Return the signal's current row."""
         row = await self.database.fetchrow("SELECT * FROM signals WHERE id = $1", signal_id)
         assert row is not None
         return row
@@ -97,7 +97,7 @@ class Desk:
     async def wait(
         self, app: AppServer, there: Callable[[], Awaitable[bool]], why: Callable[[], str]
     ) -> None:
-        """Wait for a condition, looked at whenever the application says that something changed."""
+        """Wait for a condition, checked at each wake-up of the application."""
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 while not await there():
@@ -106,31 +106,31 @@ class Desk:
             raise AssertionError(why()) from None
 
     async def story(self, signal_id: UUID) -> list[str]:
-        """The statuses the signal went through."""
+        """Return the statuses the signal went through."""
         rows = await self.database.fetch(
             "SELECT status FROM signal_events WHERE signal_id = $1 ORDER BY id", signal_id
         )
         return [row["status"] for row in rows]
 
     async def attempts(self, signal_id: UUID) -> list[asyncpg.Record]:
-        """The signal's delivery attempts, in order."""
+        """Return the signal's delivery attempts, in order."""
         rows: list[asyncpg.Record] = await self.database.fetch(
             "SELECT * FROM attempts WHERE signal_id = $1 ORDER BY id", signal_id
         )
         return rows
 
     async def open_positions(self) -> dict[str, int]:
-        """How many delivered buys each open position counts; without those that only may be open."""
+        """Return how many delivered buys each open position counts, unconfirmed ones excluded."""
         rows = await self.database.fetch(
             "SELECT ticker, buys FROM positions WHERE status = 'open' AND buys > 0"
         )
         return {row["ticker"]: row["buys"] for row in rows}
 
     async def is_circuit_open(self) -> bool:
-        """Whether the destination counts as failing."""
+        """Return whether the destination's circuit is open."""
         query = "SELECT count(*) FROM destinations WHERE probe_at IS NOT NULL"
         return bool(await self.database.fetchval(query))
 
     async def has_ended_attempt(self, signal_id: UUID) -> bool:
-        """Whether an attempt of the signal has ended."""
+        """Return whether an attempt of the signal has ended."""
         return any(attempt["ended_at"] for attempt in await self.attempts(signal_id))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Site:
-    """What the site shows may be changed at any time; `asked` keeps when, and for which first row or token.
+    """A site whose content a test may change; `asked` records time and first row or token.
 
     `spoil` answers in place of a page, or None for the page itself.
     """
@@ -32,7 +32,7 @@ class Site:
     is_signed_out: bool = False
 
     async def screen(self, request: web.Request) -> web.StreamResponse:
-        """A page of twenty."""
+        """Return a page of twenty rows."""
         first = int(request.query["r"])
         self.asked.append((time.monotonic(), request.query["r"]))
         if (instead := self.spoil(first)) is not None:
@@ -52,7 +52,7 @@ class Site:
         return answer
 
     async def export(self, request: web.Request) -> web.StreamResponse:
-        """The whole list as CSV, or the sign-in page by which Finviz answers a wrong token."""
+        """Return the whole list as CSV, or the sign-in page with which Finviz answers a wrong token."""
         self.asked.append((time.monotonic(), request.query.get("auth", "")))
         if self.is_signed_out:
             return web.Response(text="<html><title>Login</title></html>", content_type="text/html")
@@ -63,7 +63,7 @@ class Site:
         return web.Response(text=table.getvalue(), content_type="text/csv")
 
     async def moved(self, request: web.Request) -> web.StreamResponse:
-        """Where the screen was before."""
+        """Redirect from the screen's earlier address."""
         raise web.HTTPFound(f"/screener.ashx?{request.query_string}")
 
 

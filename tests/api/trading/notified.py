@@ -1,4 +1,4 @@
-"""A target of notifications: what it was sent, and waiting for what the page shows of alarms."""
+"""A target of notifications: its messages, and waiting for the alarms on the page."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ WAIT_SECONDS = 60.0
 
 
 def url_of(receiver: Receiver) -> str:
-    """The URL by which apprise posts JSON to it, with a secret in it."""
+    """Return the URL by which apprise posts JSON to it, with a secret in it."""
     return receiver.url.replace("http://", "json://").partition("?")[0] + f"/{SECRET}"
 
 
 def messages(receiver: Receiver) -> list[tuple[str, str, str]]:
-    """What a target was sent: type, title and text of each message."""
+    """Return type, title and text of each message to the target."""
     found = [json.loads(each.body) for each in receiver.received]
     return [(each["type"], each["title"], each["message"]) for each in found]
 
 
 def lines(receiver: Receiver) -> list[str]:
-    """The lines of all messages: one for the begin of an alarm, one for its end."""
+    """Return the lines of all messages: one for the begin of an alarm, one for its end."""
     return [line for _, _, text in messages(receiver) for line in text.splitlines()]
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    """Wait until a look finds it."""
+    """Poll until the condition holds."""
     async with asyncio.timeout(WAIT_SECONDS):
         while True:
             if is_so():
@@ -54,7 +54,7 @@ async def until_sent(receiver: Receiver, count: int) -> list[tuple[str, str, str
 
 
 async def until_begun(receiver: Receiver, ticker: str, count: int) -> None:
-    """Wait until the begin of alarms of a ticker was inbox at least so often."""
+    """Wait until the inbox has at least so many begins of alarms of a ticker."""
 
     def is_announced() -> bool:
         begun = [text for kind, _, text in messages(receiver) if kind == "failure"]
@@ -64,7 +64,7 @@ async def until_begun(receiver: Receiver, ticker: str, count: int) -> None:
 
 
 async def until_alarm(app: AppServer, code: str, *, is_there: bool = True) -> dict[str, Any]:
-    """Wait until the page shows the alarm, or does not any more."""
+    """Wait until the page shows the alarm, or no longer shows it."""
     async with asyncio.timeout(WAIT_SECONDS):
         while True:
             shown = (await ask(app, "GET", "/admin/status"))["alarms"]

@@ -1,4 +1,4 @@
-"""Posts of equal alerts, alone and in one batch; and what holds their commit or their decision back."""
+"""Posts of equal alerts, one by one and in one batch, with blocked commits or decisions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def is_new(app: AppServer, alert: Mapping[str, object] | bytes) -> bool:
 
 
 async def stored(desk: Desk) -> int:
-    """The number of signals."""
+    """Return the number of signals."""
     return int(await desk.database.fetchval("SELECT count(*) FROM signals"))
 
 
@@ -50,7 +50,7 @@ async def until_stored(desk: Desk, app: AppServer, number: int) -> None:
 
 @asynccontextmanager
 async def nothing_commits(desk: Desk) -> AsyncIterator[None]:
-    """PostgreSQL takes what it is sent, and goes on with it when the block ends."""
+    """Block commits until the block ends: PostgreSQL accepts statements and waits."""
     async with desk.database.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE intake_keys IN ACCESS EXCLUSIVE MODE")
         yield
@@ -58,7 +58,7 @@ async def nothing_commits(desk: Desk) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def nothing_is_decided(desk: Desk) -> AsyncIterator[None]:
-    """Signals stay as they are received, or as the test makes them."""
+    """Stop decisions: signals stay received, or as the test sets them."""
     async with desk.database.acquire() as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('approvals', 0))")
         yield
@@ -82,7 +82,7 @@ async def without_its_client(desk: Desk, app: AppServer, alert: Mapping[str, obj
 async def in_one_batch(
     desk: Desk, app: AppServer, posts: Iterable[Awaitable[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """Make the posts, in this order, while the commit of another one holds the next batch back."""
+    """Make the posts in this order while another post's commit delays the next batch."""
     group_commit = app.app.state.intake.group_commit
     waits = "SELECT count(*) FROM pg_locks WHERE relation = 'intake_keys'::regclass AND NOT granted"
     tasks: list[asyncio.Future[dict[str, Any]]] = []

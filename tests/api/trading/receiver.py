@@ -1,4 +1,4 @@
-"""A destination: a real HTTP server on loopback that keeps what it got and answers as it is told."""
+"""A destination: a real HTTP server on loopback that records requests and answers as configured."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Received:
 
     @property
     def webhook_id(self) -> str:
-        """The id that stays the same over retries."""
+        """Return the id that stays the same over retries."""
         return self.headers["webhook-id"]
 
     @property
     def alert(self) -> dict[str, Any]:
-        """The body, parsed."""
+        """Return the parsed body."""
         parsed: dict[str, Any] = json.loads(self.body)
         return parsed
 
 
 async def take(_: Received) -> web.StreamResponse:
-    """The answer of a destination that works."""
+    """Return the answer of a working destination."""
     return web.json_response({"success": True})
 
 
@@ -52,7 +52,7 @@ def always(status: int, **headers: str) -> Callable[[Received], Awaitable[web.St
 
 
 def in_turn(*statuses: int) -> Callable[[Received], Awaitable[web.StreamResponse]]:
-    """Answer with these statuses, one after the other, then with 200 for ever."""
+    """Answer with these statuses, one after the other, then always with 200."""
     left = list(statuses)
 
     async def answer(_: Received) -> web.StreamResponse:
@@ -71,7 +71,7 @@ class Receiver:
     _arrival: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Keep the request, then answer it."""
+        """Record the request, then answer it."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         received = Received(time.monotonic(), headers, await request.read())
         async with self._arrival:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 async def ended_attempt(desk: Desk, app: AppServer, signal: UUID) -> asyncpg.Record:
-    """Wait until the signal's only attempt has ended, and return it."""
+    """Wait until the signal's only attempt has ended; return it."""
     await desk.wait(app, lambda: desk.has_ended_attempt(signal), lambda: "the attempt has not ended")
     (attempt,) = await desk.attempts(signal)
     return attempt

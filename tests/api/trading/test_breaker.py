@@ -20,7 +20,7 @@ PROBE_NOW = "UPDATE destinations SET probe_at = now() WHERE probe_at IS NOT NULL
 
 
 async def failing(desk: Desk, app: AppServer, tickers: str = "AAPL NVDA TSLA") -> None:
-    """Have the destination fail until it is left alone, and what was on its way has ended."""
+    """Let the destination fail until its circuit is open and no attempt is open."""
 
     async def is_left_alone() -> bool:
         open_attempts = await desk.database.fetchval("SELECT count(*) FROM attempts WHERE ended_at IS NULL")
@@ -42,7 +42,7 @@ async def test_after_five_failures_nothing_leaves_until_a_probe_is_answered(
     alerts = REGISTRY.get_sample_value("destination_failures_total") or 0.0
     await failing(desk, app)
     sent = len(desk.receiver.received)
-    assert 5 <= sent <= 5 + 8  # what was on its way already is seen through
+    assert 5 <= sent <= 5 + 8  # requests in flight are completed
     (alarm,) = (await ask(other, "GET", "/admin/status"))["alarms"]
     assert alarm["code"] == "destination_failing"
     reason = "not accepted: HTTP 503; will be retried"
@@ -64,7 +64,7 @@ async def test_after_five_failures_nothing_leaves_until_a_probe_is_answered(
     assert REGISTRY.get_sample_value("destination_failures_total") == alerts + 1
 
 
-async def test_the_probe_is_the_oldest_sell_and_it_goes_alone(desk: Desk) -> None:
+async def test_the_only_probe_is_the_oldest_sell(desk: Desk) -> None:
     desk.watch("list:AAPL,AMD,AVGO")
     desk.configure("webhook", retry_seconds=[0.05])
     for ticker in ("NVDA", "TSLA"):
@@ -83,7 +83,7 @@ async def test_the_probe_is_the_oldest_sell_and_it_goes_alone(desk: Desk) -> Non
     sent = len(desk.receiver.received)
     await desk.database.execute(PROBE_NOW)
     await desk.receiver.count(sent + 1)
-    for _ in range(3):  # three looks of the senders
+    for _ in range(3):  # three polls of the senders
         app.context.wakeups.notify("approved")
         await app.context.wakeups.wait("changed", 0.3)
     assert [got.webhook_id for got in desk.receiver.received[sent:]] == [str(first)]
@@ -95,14 +95,14 @@ async def test_the_probe_is_the_oldest_sell_and_it_goes_alone(desk: Desk) -> Non
     await desk.wait(app, probe_failed, lambda: "the probe did not count as failed")
     left_alone = "SELECT extract(epoch FROM probe_at - now())::float8 FROM destinations"
     assert await desk.database.fetchval(left_alone) > 8
-    # the next probe is another one: the first may be to blame
+    # the next probe is another signal: the first may be the cause
     desk.receiver.answer = take
     await desk.database.execute(PROBE_NOW)
     await desk.until(app, second, "forwarded")
     assert desk.receiver.received[sent + 1].webhook_id == str(second)
 
 
-async def test_a_refusal_shows_that_the_destination_works(desk: Desk) -> None:
+async def test_a_refusal_closes_the_circuit(desk: Desk) -> None:
     desk.configure("webhook", retry_seconds=[0.05])
     app = await desk.open()
     await failing(desk, app)
@@ -113,7 +113,7 @@ async def test_a_refusal_shows_that_the_destination_works(desk: Desk) -> None:
 
 
 async def says_failure(_: Received) -> web.StreamResponse:
-    """The answer of a destination that works and does not accept the order."""
+    """Return the answer of a working destination that does not accept the order."""
     return web.json_response({"success": False, "messageCode": "invalid-payload"})
 
 
@@ -156,10 +156,10 @@ async def test_a_2xx_that_says_failure_ends_the_probing(desk: Desk) -> None:
     await desk.wait(app, works, lambda: "a read answer does not count as one")
 
 
-async def test_a_request_that_is_never_sent_says_nothing_of_the_destination(
+async def test_a_request_that_is_never_sent_does_not_affect_the_circuit(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a fault in preparing requests holds a working destination, nor does it free a failing one."""
+    """An error in preparing requests neither opens a circuit nor closes it."""
     desk.configure("webhook", retry_seconds=[0.05])
     app = await desk.open()
 
@@ -181,7 +181,7 @@ async def test_a_request_that_is_never_sent_says_nothing_of_the_destination(
     assert {received.alert["ticker"] for received in desk.receiver.received} == {"AAPL", "NVDA", "TSLA"}
 
 
-async def test_a_body_that_cannot_be_sent_does_not_free_a_failing_destination(
+async def test_a_body_that_cannot_be_sent_does_not_close_the_circuit(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.configure("webhook", retry_seconds=[0.05])

@@ -1,4 +1,4 @@
-"""The database's clock was ahead and is put right: no time that was stored before may count for longer."""
+"""The database's clock was ahead and is corrected: no earlier stored time lasts longer for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIFE = "SELECT extract(epoch FROM expires_at - stepping.clock_timestamp())::floa
 
 
 async def put_right(desk: Desk, *apps: AppServer, ahead: float = 0.0) -> None:
-    """Put the clock right, and wait until every application has noticed it and corrected the signals."""
+    """Correct the clock, and wait until every application has noticed it and corrected the signals."""
     await stepping.set_ahead(desk.database, ahead)
     for app in apps:
         await corrected(desk, app)
@@ -43,7 +43,7 @@ async def corrected(desk: Desk, app: AppServer) -> None:
 
 
 async def alert(app: AppServer, **fields: Any) -> dict[str, Any]:
-    """Post an alert as a template writes it: the same bytes each time."""
+    """Post an alert as from a template: the same bytes each time."""
     async with app.http.post("/webhook/in", json=fields) as answer:
         assert answer.status == 202
         found: dict[str, Any] = await answer.json()
@@ -73,7 +73,7 @@ async def test_a_later_equal_exit_is_no_duplicate(desk: Desk) -> None:
     assert await desk.open_positions() == {}
 
 
-async def test_an_entry_gets_no_older_than_it_may(desk: Desk) -> None:
+async def test_an_entry_never_exceeds_its_maximum_age(desk: Desk) -> None:
     await stepping.install(desk.database, TWO_HOURS)
     desk.configure("webhook", max_signal_age_seconds={"buy": 3, "sell": 3600})
     desk.configure("system", delivery_paused=True)
@@ -160,7 +160,7 @@ async def test_after_a_restart_exits_leave_and_entries_of_unknown_age_do_not(
     assert await desk.open_positions() == {}
 
 
-async def test_a_list_is_fresh_for_no_longer_than_its_greatest_age(desk: Desk) -> None:
+async def test_a_list_is_never_fresh_beyond_its_maximum_age(desk: Desk) -> None:
     await stepping.install(desk.database, TWO_HOURS)
     runner = web.AppRunner(application := web.Application())
     down = asyncio.Event()
@@ -182,7 +182,7 @@ async def test_a_list_is_fresh_for_no_longer_than_its_greatest_age(desk: Desk) -
         early = await desk.send(app, "AAPL", "buy")
         assert (await desk.until(app, early))["status"] == "forwarded"
         down.set()
-        await refused.wait()  # the list before is stored
+        await refused.wait()  # the previous list is stored
         await put_right(desk, app)
 
         async def is_stale() -> bool:
@@ -216,7 +216,7 @@ async def test_a_hold_of_seconds_holds_an_exit_for_seconds(desk: Desk) -> None:
     assert (await desk.until(app, sell))["status"] == "forwarded"
 
 
-async def test_a_refresh_that_a_person_asks_for_is_made(desk: Desk) -> None:
+async def test_a_manual_refresh_is_made(desk: Desk) -> None:
     await stepping.install(desk.database, TWO_HOURS)
     (desk.folder / "top.csv").write_text("AAPL\n")
     desk.watch("file:top.csv", refresh_interval_sec=3600)

@@ -1,4 +1,4 @@
-"""PostgreSQL errors quote rows, statements and names: whatever they say, nothing of it is shown anywhere.
+"""PostgreSQL errors quote rows, statements and names: nothing of their text is shown anywhere.
 
 The application runs as a process of its own, as in the image, and its whole output is searched.
 """
@@ -36,7 +36,7 @@ _EXPIRE_LEASES = (
 
 @dataclass(slots=True)
 class Running:
-    """The process, seen from outside, and what it answered to requests that failed."""
+    """The process, and its answers to failed requests."""
 
     desk: Desk
     http: aiohttp.ClientSession
@@ -45,7 +45,7 @@ class Running:
     answers: list[str] = field(default_factory=list)
 
     def log(self) -> str:
-        """All that the process has written."""
+        """Return everything that the process has written."""
         return (self.folder / LOG).read_text()
 
     async def send(self, method: str, path: str, content: str) -> int:
@@ -65,7 +65,7 @@ class Running:
         """Wait until these words are in the log after its first `start` characters."""
         async with asyncio.timeout(WAIT_SECONDS):
             while words not in self.log()[start:]:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)  # another process's log is no event here
+                await asyncio.sleep(0.05)  # no event reports another process's log lines
 
     async def settled(self) -> None:
         """Wait until every signal is final; attempts whose outcome was refused are recovered at once."""
@@ -73,7 +73,7 @@ class Running:
         async with asyncio.timeout(WAIT_SECONDS):
             while await self.desk.database.fetchval(query, FINAL):
                 await self.desk.database.execute(_EXPIRE_LEASES)
-                await asyncio.sleep(0.1)  # another process's commit is no event here
+                await asyncio.sleep(0.1)  # no event reports another process's commit
 
 
 @asynccontextmanager
@@ -99,19 +99,19 @@ async def running(desk: Desk, database_url: str, folder: Path, *, live: bool) ->
 
 
 async def intake(app: Running, _: str) -> None:
-    """A post that cannot be stored is refused."""
+    """Post an alert that cannot be stored; it is refused."""
     assert await app.alert() >= 400
 
 
 async def signal(app: Running, state: str) -> None:
-    """A signal goes as far as the error lets it; the log has the error's code."""
+    """Send a signal until the error stops it; the log has the error's code."""
     start = len(app.log())
     assert await app.alert() == 202
     await app.until_logged(state, start)
 
 
 async def change(app: Running, _: str) -> None:
-    """A person's changes of the configuration.
+    """Make a person's changes of the configuration.
 
     Files are written before the revision, so a refused pause may be in force by the next round, as an edit.
     """
@@ -121,7 +121,7 @@ async def change(app: Running, _: str) -> None:
 
 
 async def edited_file(app: Running, state: str) -> None:
-    """A file that a person has edited."""
+    """Edit a file as a person does."""
     start = len(app.log())
     app.desk.configure("webhook", timeout=5, mine=len(app.answers))
     app.answers.append("")
@@ -129,19 +129,19 @@ async def edited_file(app: Running, state: str) -> None:
 
 
 async def order(app: Running, _: str) -> None:
-    """A person's order, which cannot be stored."""
+    """Place a person's order, which cannot be stored."""
     assert await app.send("POST", "/admin/order/sell-individual", '{"ticker": "NVDA"}') >= 400
 
 
 async def refused_post(app: Running, state: str) -> None:
-    """A post whose refusal cannot be kept."""
+    """Post an alert whose refusal cannot be stored."""
     start = len(app.log())
     assert await app.send("POST", "/webhook/in", "[]") == 422
     await app.until_logged(state, start)
 
 
 async def new_list(app: Running, state: str) -> None:
-    """A list that has changed."""
+    """Change the list."""
     start = len(app.log())
     app.desk.watch(f"list:NVDA,T{len(app.answers)}", refresh_interval_sec=1)
     app.answers.append("")
@@ -149,7 +149,7 @@ async def new_list(app: Running, state: str) -> None:
 
 
 async def imported(app: Running, _: str) -> None:
-    """History from an export, in which every row has an id that is new here."""
+    """Import history in which every row has a new id."""
     async with app.http.post("/admin/database/export", headers=BEARER) as answer:
         rows = await answer.text()
     kept = str(await app.desk.database.fetchval("SELECT id FROM signals LIMIT 1"))
@@ -159,7 +159,7 @@ async def imported(app: Running, _: str) -> None:
     assert await app.desk.database.fetchval("SELECT count(*) FROM signals WHERE id = $1", UUID(new)) == 0
 
 
-# One of each class that the application tells apart; a worker waits up to 5 s after each failure.
+# One of each class that the application distinguishes; a worker waits up to 5 s after each failure.
 CLASSES = raising.STATES[:6]
 
 

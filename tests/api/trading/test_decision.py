@@ -33,7 +33,7 @@ async def test_a_sell_without_a_position_is_rejected(desk: Desk) -> None:
     assert desk.receiver.received == []
 
 
-async def test_a_sell_is_approved_while_its_buy_is_on_its_way_and_leaves_after_it(desk: Desk) -> None:
+async def test_a_sell_is_approved_while_its_buy_is_pending_and_leaves_after_it(desk: Desk) -> None:
     answer_now = asyncio.Event()
 
     async def later(received: Received) -> web.StreamResponse:
@@ -54,7 +54,7 @@ async def test_a_sell_is_approved_while_its_buy_is_on_its_way_and_leaves_after_i
     assert await desk.open_positions() == {}
 
 
-async def test_sells_behind_a_buy_that_is_refused_are_rejected(desk: Desk) -> None:
+async def test_sells_after_a_refused_buy_are_rejected(desk: Desk) -> None:
     desk.receiver.answer = always(400)
     app = await desk.open()
     buy = await desk.send(app, "AAPL", "buy")
@@ -104,7 +104,7 @@ async def test_without_a_list_buys_wait_and_sells_go_on(desk: Desk) -> None:
     assert [received.webhook_id for received in desk.receiver.received] == [str(sell), str(waiting)]
 
 
-async def test_duplicate_buys_are_rejected_where_the_operator_says_so(desk: Desk) -> None:
+async def test_duplicate_buys_are_rejected_where_configured(desk: Desk) -> None:
     desk.configure("system", duplicate_buys="reject")
     app = await desk.open()
     first, second = await desk.send(app, "AAPL", "buy"), await desk.send(app, "AAPL", "buy")
@@ -112,7 +112,7 @@ async def test_duplicate_buys_are_rejected_where_the_operator_says_so(desk: Desk
     assert "duplicate buys are rejected" in (await desk.until(app, second))["reason"]
 
 
-async def test_what_is_too_old_expires_wherever_it_waits(desk: Desk) -> None:
+async def test_signals_expire_in_every_queue(desk: Desk) -> None:
     desk.configure("system", delivery_paused=True)
     desk.watch("file:missing.csv")
     await desk.database.execute("INSERT INTO positions (ticker) VALUES ('NVDA')")
@@ -127,7 +127,7 @@ async def test_what_is_too_old_expires_wherever_it_waits(desk: Desk) -> None:
     assert await desk.open_positions() == {"NVDA": 1}
 
 
-async def test_sells_behind_a_buy_that_expires_are_rejected(desk: Desk) -> None:
+async def test_sells_after_an_expired_buy_are_rejected(desk: Desk) -> None:
     desk.configure("system", delivery_paused=True)
     app = await desk.open()
     buy = await desk.send(app, "AAPL", "buy")

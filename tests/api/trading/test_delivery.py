@@ -71,7 +71,7 @@ async def test_a_refusal_is_final(desk: Desk, status: int) -> None:
     assert await desk.open_positions() == {}
 
 
-async def test_what_was_not_taken_is_tried_again_with_the_same_id(desk: Desk) -> None:
+async def test_an_order_that_was_not_accepted_is_retried_with_the_same_id(desk: Desk) -> None:
     desk.configure("webhook", retry_seconds=[0.05, 0.1])
     desk.receiver.answer = in_turn(503, 408, 503)
     app = await desk.open()
@@ -86,7 +86,7 @@ async def test_what_was_not_taken_is_tried_again_with_the_same_id(desk: Desk) ->
     assert all(attempt["ended_at"] for attempt in attempts)
 
 
-async def test_a_destination_that_is_away_gets_it_when_it_is_back(desk: Desk) -> None:
+async def test_an_unavailable_destination_gets_the_order_when_it_is_back(desk: Desk) -> None:
     desk.configure("webhook", retry_seconds=[0.2])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -108,9 +108,7 @@ async def test_a_destination_that_is_away_gets_it_when_it_is_back(desk: Desk) ->
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
-async def test_an_unknown_outcome_is_final_for_a_buy_and_tried_again_for_a_sell(
-    desk: Desk, status: int
-) -> None:
+async def test_an_unknown_outcome_is_final_for_a_buy_and_retried_for_a_sell(desk: Desk, status: int) -> None:
     desk.configure("webhook", retry_seconds=[0.05])
     await desk.database.execute("INSERT INTO positions (ticker) VALUES ('NVDA')")
     app = await desk.open()
@@ -139,7 +137,7 @@ async def test_silence_after_sending_is_an_unknown_outcome(desk: Desk) -> None:
     asked.set()
 
 
-async def test_429_holds_the_whole_destination_for_as_long_as_it_asks(desk: Desk) -> None:
+async def test_429_holds_the_whole_destination_until_retry_after(desk: Desk) -> None:
     async def once(_: Received) -> web.StreamResponse:
         desk.receiver.answer = take
         return web.Response(status=429, headers={"Retry-After": "2"})
@@ -164,7 +162,7 @@ async def test_429_holds_the_whole_destination_for_as_long_as_it_asks(desk: Desk
 
 
 async def test_429_locks_the_destination_before_its_counts(desk: Desk) -> None:
-    """Failures that trip the circuit breaker lock in this order, too: two outcomes never wait in a circle."""
+    """Failures that open the circuit lock in this order, too: two outcomes never deadlock."""
 
     async def once(_: Received) -> web.StreamResponse:
         desk.receiver.answer = take
@@ -188,7 +186,7 @@ async def test_429_locks_the_destination_before_its_counts(desk: Desk) -> None:
             )
 
         await desk.wait(app, waits, lambda: "nothing waits for the destination")
-        await other.execute("SET LOCAL lock_timeout = '300ms'")  # less than the search for a deadlock
+        await other.execute("SET LOCAL lock_timeout = '300ms'")  # less than the server's deadlock timeout
         await other.execute(
             """INSERT INTO attempt_counts (destination, seconds, start, ends)
                SELECT $1, 60, minute, 0
@@ -200,7 +198,7 @@ async def test_429_locks_the_destination_before_its_counts(desk: Desk) -> None:
     assert (await desk.until(app, signal))["status"] == "forwarded"
 
 
-async def test_a_huge_or_odd_answer_costs_two_kilobytes(desk: Desk) -> None:
+async def test_of_a_huge_or_odd_answer_two_kilobytes_are_stored(desk: Desk) -> None:
     async def huge(_: Received) -> web.StreamResponse:
         return web.Response(body=b"\0\xff" * 5_000_000)
 
@@ -228,7 +226,7 @@ async def test_a_ticker_keeps_its_order_with_many_senders_and_two_applications(d
 
     async def slowly(received: Received) -> web.StreamResponse:
         ticker = received.alert["ticker"]
-        assert ticker not in open_now  # its turn comes only after the one before has its answer
+        assert ticker not in open_now  # it is sent only after the previous one has its answer
         open_now.add(ticker)
         await asyncio.sleep(0.002 * (received.alert["n"] % 5))  # answers of different length, as brokers give
         open_now.discard(ticker)
@@ -322,7 +320,7 @@ async def test_the_limit_holds_for_two_applications_and_over_a_restart(desk: Des
 
 
 def no_attempt_open(desk: Desk) -> Callable[[], Awaitable[bool]]:
-    """A condition to wait for: every attempt has its outcome."""
+    """Return a condition: every attempt has its outcome."""
 
     async def there() -> bool:
         query = "SELECT count(*) FROM attempts WHERE ended_at IS NULL"

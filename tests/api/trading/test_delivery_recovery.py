@@ -27,7 +27,7 @@ REFUSE_SUCCESSES_OF_TSLA = """
 
 
 class Gate:
-    """An answer that waits until it is let go."""
+    """An answer that waits until the test releases it."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
@@ -37,7 +37,7 @@ class Gate:
         return await take(received)
 
 
-async def test_what_a_killed_process_had_open_gets_an_outcome(desk: Desk, database_url: str) -> None:
+async def test_open_attempts_of_a_killed_process_get_an_outcome(desk: Desk, database_url: str) -> None:
     gate = Gate()
     desk.receiver.answer = gate
     desk.configure("webhook", retry_seconds=[0.05])
@@ -86,7 +86,7 @@ async def test_an_answer_known_late_still_counts(desk: Desk) -> None:
     assert [attempt["outcome"] for attempt in await desk.attempts(buy)] == ["delivered"]
 
 
-async def test_a_success_that_postgresql_does_not_take_stops_no_sender(desk: Desk) -> None:
+async def test_a_success_that_cannot_be_stored_stops_no_sender(desk: Desk) -> None:
     await desk.database.execute(REFUSE_SUCCESSES_OF_TSLA)
     app = await desk.open(forwarding_workers=1)
     refused = await desk.send(app, "TSLA", "buy")
@@ -144,7 +144,7 @@ async def test_a_failure_known_late_changes_nothing_of_what_came_after(desk: Des
     assert "failed" not in await desk.story(buy)
 
 
-async def test_on_term_nothing_new_is_claimed_and_the_open_request_is_seen_through(desk: Desk) -> None:
+async def test_on_term_nothing_new_is_claimed_and_the_open_request_is_completed(desk: Desk) -> None:
     gate = Gate()
     desk.receiver.answer = gate
     app = await desk.open(forwarding_workers=1)
@@ -153,7 +153,7 @@ async def test_on_term_nothing_new_is_claimed_and_the_open_request_is_seen_throu
     await desk.until(app, waiting, "approved")
     outbox = [task for task in asyncio.all_tasks() if task.get_name() == "outbox"]
     app.stop()
-    await asyncio.wait(outbox)  # the server looks ten times a second whether it shall end
+    await asyncio.wait(outbox)  # the server checks ten times a second whether it must end
     gate.open.set()
     await desk.until(app, taken, "forwarded")
     assert (await desk.signal(waiting))["status"] == "approved"
@@ -161,10 +161,10 @@ async def test_on_term_nothing_new_is_claimed_and_the_open_request_is_seen_throu
     assert (await desk.until(await desk.open(), waiting))["status"] == "forwarded"
 
 
-async def test_a_request_is_made_while_the_outcome_before_is_written_and_term_sees_both_through(
+async def test_a_request_is_made_while_the_previous_outcome_is_stored_and_term_completes_both(
     desk: Desk,
 ) -> None:
-    """One sender, and nobody may write to positions: a second request leaves, a third one does not."""
+    """One sender, and positions are locked: a second request leaves, a third one does not."""
     app = await desk.open(forwarding_workers=1)
     async with desk.database.acquire() as connection:
         async with connection.transaction():
@@ -203,7 +203,7 @@ async def test_a_success_survives_the_loss_of_every_database_connection(desk: De
     assert await desk.open_positions() == {}
 
 
-async def test_what_became_known_in_an_outage_longer_than_the_lease_is_not_taken_for_unknown(
+async def test_an_outcome_known_in_an_outage_longer_than_the_lease_stays_known(
     desk: Desk, database_url: str
 ) -> None:
     gate = Gate()
@@ -221,7 +221,7 @@ async def test_what_became_known_in_an_outage_longer_than_the_lease_is_not_taken
         await elsewhere.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
         )
-        gate.open.set()  # the destination answers, and nobody can write it down
+        gate.open.set()  # the destination answers, and the outcome cannot be stored
         await elsewhere.execute("SELECT pg_sleep(4)")
         await elsewhere.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
     finally:

@@ -1,4 +1,4 @@
-"""An equal alert is judged by what became of the first one: the rules, row by row."""
+"""An equal alert is resolved by the result of the first one: the rules, row by row."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class TestAnswered:
         assert [row["type"] for row in rows] == ["buy", "sell", "buy", "sell"]
         assert await desk.open_positions() == {}
 
-    async def test_a_held_key_leaves_the_order_of_its_ticker(self, desk: Desk) -> None:
+    async def test_a_locked_key_keeps_the_order_of_its_ticker(self, desk: Desk) -> None:
         desk.receiver.answer = always(400)
         app = await desk.open()
         await desk.until(app, UUID((await post(app, BUY))["signal_id"]), "failed")
@@ -159,7 +159,7 @@ class TestAnswered:
 
 
 class TestHeaders:
-    """The sender says with a header what is the same alert."""
+    """A header of the sender identifies the same alert."""
 
     @pytest.mark.parametrize("name", ["Idempotency-Key", "webhook-id"])
     async def test_the_same_one_is_a_duplicate_whatever_became_of_the_first(
@@ -186,12 +186,12 @@ class TestHeaders:
 
 
 def swallowed() -> float:
-    """The metric of partial exits that were taken for duplicates."""
+    """Return the metric of swallowed exits."""
     return REGISTRY.get_sample_value("partial_exits_duplicate_total") or 0.0
 
 
 class TestPartialExits:
-    """A sell with a quantity that is taken for a duplicate may leave shares: people see it."""
+    """A partial exit resolved as a duplicate may leave shares: it is shown."""
 
     async def twice(self, desk: Desk, app: AppServer, **headers: str) -> list[str]:
         """Open a position, post the partial exit twice, and return the reasons of its events."""

@@ -31,14 +31,14 @@ class First:
 
 @dataclass
 class Model:
-    """The rules for duplicates, said once more."""
+    """A second implementation of the rules for duplicates."""
 
     tickers: list[str] = field(default_factory=list)  # of each signal, in the order of arrival
     by_body: dict[tuple[str, str], First] = field(default_factory=dict)
     by_header: dict[str, tuple[tuple[str, str], First]] = field(default_factory=dict)
 
     def post(self, body: tuple[str, str], header: str | None) -> int | None:
-        """The number of the post's signal; None if it is refused."""
+        """Return the number of the post's signal; None if it is refused."""
         if header in self.by_header:
             its_body, first = self.by_header[header]
             return first.number if its_body == body else None
@@ -63,7 +63,7 @@ _CHANGES = st.tuples(
 
 
 async def change(desk: Desk, model: Model, body: tuple[str, str], what: str, ids: list[str]) -> None:
-    """Let something become of the last signal with this body."""
+    """Change the status of the last signal with this body."""
     if body not in model.by_body:
         return
     first = model.by_body[body]
@@ -97,7 +97,7 @@ _BUY, _SELL = ("AAPL", "buy"), ("AAPL", "sell")
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.booleans(), _POSTS, st.lists(_CHANGES, max_size=3)), max_size=5))
-async def test_the_application_judges_as_the_model_does(
+async def test_the_application_resolves_posts_as_the_model_does(
     desk: Desk, model_app: AppServer, steps: list[tuple[bool, Any, Any]]
 ) -> None:
     await desk.database.execute("DELETE FROM signals; DELETE FROM intake_keys; DELETE FROM unanswered_posts")
@@ -128,6 +128,6 @@ async def test_the_application_judges_as_the_model_does(
 
 @pytest.fixture
 async def model_app(desk: Desk) -> AsyncIterator[AppServer]:
-    """An application that stores and decides nothing."""
+    """Start an application that stores signals and decides nothing."""
     async with nothing_is_decided(desk):
         yield await desk.open()

@@ -57,7 +57,7 @@ class Key(NamedTuple):
 
 @dataclass
 class Stage:
-    """One application with a target of notifications, and what a scene needs to cause alarms.
+    """One application with a target of notifications, and the means to cause alarms.
 
     `statuses`: what the destination answers, by ticker; 200 for the others.
     """
@@ -81,7 +81,7 @@ class Stage:
             await announce_warnings_soon(self.app, self.monkeypatch, seconds)
 
     async def answer(self, received: Received) -> web.StreamResponse:
-        """What the destination answers."""
+        """Set the destination's answer for a ticker."""
         status = self.statuses.get(received.alert["ticker"], self.statuses.get("*", 200))
         return await (take if status == 200 else always(status))(received)
 
@@ -100,12 +100,12 @@ class Stage:
         await self.desk.database.execute(query, *values)
 
     async def find(self) -> dict[Key, dict[str, Any]]:
-        """The alarms of the status."""
+        """Return the alarms of the status."""
         found = (await ask(self.app, "GET", "/admin/status"))["alarms"]
         return {Key(each["code"], each["subject"]): each for each in found}
 
     async def open_position(self, ticker: str) -> str:
-        """The id of the ticker's open position."""
+        """Return the id of the ticker's open position."""
         listed = (await ask(self.app, "GET", "/admin/positions"))["positions"]
         return str(next(each["id"] for each in listed if each["ticker"] == ticker))
 
@@ -148,7 +148,7 @@ class Stage:
         rows = await self.desk.database.fetch("SELECT text FROM alarms WHERE announced_at IS NOT NULL")
         texts = sorted(row["text"] for row in rows)
         await until(lambda: len(lines(self.inbox)) >= 2 * len(texts))
-        await asyncio.sleep(3 * OFTEN_SECONDS)  # for one too many
+        await asyncio.sleep(3 * OFTEN_SECONDS)  # in which a superfluous one would arrive
         for words in ("(since ", "(from "):
             said = [matching(line, texts) for line in lines(self.inbox) if words in line]
             assert sorted(said) == texts
@@ -158,12 +158,12 @@ class Stage:
 
 
 def matching(line: str, texts: list[str]) -> str:
-    """The longest of the texts that the line begins with."""
+    """Return the longest text that the line begins with."""
     return max((text for text in texts if line.startswith(text)), key=len, default=line)
 
 
 def is_counted(expected: tuple[Key, ...]) -> bool:
-    """Whether the metric counts these alarms and no others."""
+    """Return whether the metric counts these alarms and no others."""
     codes = [each.code for each in expected]
     names = ("alarm", PREFIX + "alarm")
     return all(
@@ -432,7 +432,7 @@ async def a_clock_that_steps(stage: Stage) -> None:
     await stepping.install(stage.desk.database, 0)
     stage.monkeypatch.setattr(clock, "EVERY_SECONDS", OFTEN_SECONDS)
     await stage.open()
-    await stage.signal("AAPL", "buy", "forwarded")  # the clock is looked at with each claim
+    await stage.signal("AAPL", "buy", "forwarded")  # the clock is read with each claim
     await stepping.set_ahead(stage.desk.database, 30)
     begun = [Key("clock_stepped"), Key("clock_differs")]
     await stage.until_shown(*begun)

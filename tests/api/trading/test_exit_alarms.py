@@ -20,12 +20,12 @@ BACKDATE = "UPDATE signals SET received_at = received_at - make_interval(secs =>
 
 
 async def alarms(app: AppServer) -> dict[str, Any]:
-    """The alarms that the page shows, by code."""
+    """Return the alarms that the page shows, by code."""
     return {alarm["code"]: alarm for alarm in (await ask(app, "GET", "/admin/status"))["alarms"]}
 
 
 async def until_degraded(desk: Desk, app: AppServer, reason: str) -> None:
-    """Wait until `/health` says so, which anybody may read: without a ticker."""
+    """Wait until `/health` has this status; it is public, so it names no ticker."""
     found = list[str]()
 
     async def said() -> bool:
@@ -38,7 +38,7 @@ async def until_degraded(desk: Desk, app: AppServer, reason: str) -> None:
 
 
 async def until_counted(desk: Desk, app: AppServer, state: str, count: int) -> None:
-    """Wait until the metric says so."""
+    """Wait until the metric has this value."""
 
     async def counted() -> bool:
         return REGISTRY.get_sample_value("sells_at_risk", {"state": state}) == count
@@ -58,7 +58,7 @@ async def settle(desk: Desk, app: AppServer, alarm: dict[str, Any]) -> None:
 
 
 async def shown(app: AppServer) -> str:
-    """The page's alarms, as it is first drawn."""
+    """Return the page's alarms, as first rendered."""
     async with app.http.get("/admin", headers=BEARER) as answer:
         page = await answer.text()
     return page.partition('<ul id="alarms"')[2].partition("</ul>")[0]
@@ -128,7 +128,7 @@ class TestWaiting:
 
 
 class TestSwallowed:
-    """An equal partial exit that was taken for a resend, while the first one closed no position."""
+    """A swallowed exit: an equal partial exit counted as a resend, and the first closed no position."""
 
     ALERT = b'{"ticker": "AAPL", "action": "sell", "quantity": 5, "sentiment": "long"}'
 
@@ -187,7 +187,7 @@ class TestSwallowed:
 
 
 class TestEntryAfterExit:
-    """A position that was opened within 120 s after an exit that found none: they came in the wrong order."""
+    """A position opened within 120 s after an exit that found none: the alerts arrived in the wrong order."""
 
     async def wrong_way_round(self, desk: Desk, seconds_between: int = 0) -> AppServer:
         app = await desk.open()
@@ -258,7 +258,7 @@ class TestRefusedInARow:
 
 
 class TestUnmatched:
-    """An exit without a position that is forwarded all the same."""
+    """An exit without a position that is forwarded nevertheless."""
 
     async def test_it_is_an_alarm_once_it_has_failed_until_a_person_settles_it(self, desk: Desk) -> None:
         desk.configure("system", unmatched_exits="forward")

@@ -1,4 +1,4 @@
-"""Entries leave a reserve of each rate limit free, and exits use it: also behind entries that wait."""
+"""Entries leave a reserve of each rate limit free; exits use it, also after entries that wait."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ async def until_waiting(desk: Desk, app: AppServer, count: int) -> None:
 
 
 async def waiting(desk: Desk) -> list[UUID]:
-    """The orders that wait, the oldest first."""
+    """Return the orders that wait, the oldest first."""
     rows = await desk.database.fetch("SELECT id FROM signals WHERE status = 'approved' ORDER BY seq")
     return [row["id"] for row in rows]
 
 
 async def alarms(app: AppServer) -> list[str]:
-    """The codes of the alarms about limits."""
+    """Return the codes of the alarms about limits."""
     status = await ask(app, "GET", "/admin/status")
     return [each["code"] for each in status["alarms"] if each["code"].endswith("limit_exhausted")]
 
@@ -83,7 +83,7 @@ async def test_entries_leave_the_reserve_to_exits(desk: Desk, limits: dict[str, 
     assert [(await desk.signal(each))["status"] for each in entries].count("forwarded") == 5
 
 
-async def test_the_alarm_says_that_entries_wait_and_exits_leave(desk: Desk) -> None:
+async def test_the_alarm_is_about_waiting_entries_while_exits_leave(desk: Desk) -> None:
     app = await start(desk, max_req_per_min=4, exit_reserve={"per_min": 2})
     for ticker in LISTED:
         await desk.send(app, ticker, "buy")

@@ -1,4 +1,4 @@
-"""No exit waits behind an entry that has not left, and none is lost before one."""
+"""No exit waits for an entry that has not left, and none is lost by overtaking one."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_a_part_passes_an_add_that_waits_for_its_next_attempt(desk: Desk) 
 
 
 @pytest.mark.parametrize(("entry", "held"), [("buy", 2), ("add", 7)])  # the broker ignores a second buy
-async def test_an_exit_that_passes_an_entry_is_alone_with_the_destination(
+async def test_an_exit_that_passes_an_entry_is_the_only_open_attempt_of_its_ticker(
     desk: Desk, entry: str, held: int
 ) -> None:
     broker, under_way, most = Broker(Account()), 0, 0

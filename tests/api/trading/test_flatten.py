@@ -1,4 +1,4 @@
-"""The daily sell-all: once for each day, whatever restarts and however many processes."""
+"""The daily sell-all: once for each day, over restarts and in several processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def bought(desk: Desk, app: AppServer, *tickers: str) -> None:
 
 
 async def scheduled(desk: Desk, app: AppServer) -> dict[str, Any]:
-    """Wait until the configured time is scheduled ahead; the schedule."""
+    """Wait until the configured time is scheduled; return the schedule."""
     found: list[Any] = []
 
     async def there() -> bool:
@@ -44,14 +44,14 @@ async def scheduled(desk: Desk, app: AppServer) -> dict[str, Any]:
 
 
 async def let_it_be(desk: Desk, **ago: float) -> datetime:
-    """Make the time of today one that has come so long ago."""
+    """Move the scheduled time to so long ago."""
     query = "UPDATE flatten_schedule SET due_at = clock_timestamp() - $1::interval RETURNING due_at"
     due_at: datetime = await desk.database.fetchval(query, timedelta(**ago))
     return due_at
 
 
 async def sold(desk: Desk) -> list[tuple[str, str]]:
-    """The orders of all sell-alls: ticker and code of the reason in the timeline."""
+    """Return the orders of all sell-alls: ticker and reason code in the timeline."""
     rows = await desk.database.fetch(
         """SELECT s.ticker, e.reason_code FROM signals s JOIN signal_events e ON e.signal_id = s.id
            WHERE s.type = 'sell_all' AND e.status = 'approved' ORDER BY s.seq"""
@@ -65,7 +65,7 @@ async def test_all_is_sold_once_by_two_processes_and_after_restarts(desk: Desk) 
     await bought(desk, apps[0], "AAPL", "NVDA")
     assert (await scheduled(desk, apps[0]))["handled_due_at"] is None
     due_at = await let_it_be(desk, seconds=1)
-    # besides the workers of both processes
+    # in addition to the workers of both processes
     await asyncio.gather(*(FlattenWorker(app.context).flatten() for app in apps * 4))
     schedule = await scheduled(desk, apps[0])
     assert schedule["handled_due_at"] == due_at
@@ -100,7 +100,7 @@ async def test_a_restart_of_both_processes_at_that_minute_still_sells_once(desk:
     assert (await sold(desk), await desk.open_positions()) == ([("AAPL", "flattened")], {})
 
 
-async def test_all_is_sold_once_after_the_database_was_away_at_that_time(
+async def test_all_is_sold_once_after_an_outage_of_the_database_at_that_time(
     desk: Desk, database_url: str
 ) -> None:
     desk.configure("system", risk={"flatten_at": FLATTEN_AT})
@@ -122,7 +122,7 @@ async def test_all_is_sold_once_after_the_database_was_away_at_that_time(
 
 @asynccontextmanager
 async def held(desk: Desk, buy: UUID, how: str) -> AsyncIterator[None]:
-    """Keep a buy from being ended, by a lock on its row or because each such statement fails."""
+    """Prevent the end of a buy, by a lock on its row or by a failure of each such statement."""
     if how == "locked":
         async with desk.database.acquire() as other, other.transaction():
             await other.execute("SELECT FROM signals WHERE id = $1 FOR UPDATE", buy)

@@ -1,4 +1,4 @@
-"""Imported history is shown and never traded: it takes no entry away either."""
+"""Imported history is shown and never traded: it prevents no reprocessing either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an alert means: through the application to a model of the broker bridge, and back to the book."""
+"""The intent of alerts: through the application to a model of the broker bridge, and back to the book."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def attach(desk: Desk, broker: Broker) -> None:
 
 
 async def book(desk: Desk, ticker: str) -> asyncpg.Record | None:
-    """The open position of a ticker."""
+    """Return the open position of a ticker."""
     return await desk.database.fetchrow(
         "SELECT * FROM positions WHERE status = 'open' AND ticker = $1", ticker
     )
@@ -170,7 +170,7 @@ async def test_a_buy_while_open_as_configured(desk: Desk, policy: str, action: s
     assert position["quantity"] == broker.held("AAPL") == held
 
 
-async def test_a_part_of_an_unknown_quantity_closes_where_the_operator_says_so(desk: Desk) -> None:
+async def test_a_part_of_an_unknown_quantity_closes_where_configured(desk: Desk) -> None:
     desk.configure("system", partial_exits="close")
     app = await desk.open()
     await desk.until(app, await desk.send(app, "AAPL", "", **BUY))
@@ -179,7 +179,7 @@ async def test_a_part_of_an_unknown_quantity_closes_where_the_operator_says_so(d
     assert await book(desk, "AAPL") is None
 
 
-async def test_an_unmatched_exit_is_forwarded_where_the_operator_says_so(desk: Desk) -> None:
+async def test_an_unmatched_exit_is_forwarded_where_configured(desk: Desk) -> None:
     broker = Broker(Account())
     attach(desk, broker)
     desk.configure("system", unmatched_exits="forward")
@@ -218,7 +218,7 @@ async def test_an_entry_after_a_reversal_carries_a_warning(desk: Desk) -> None:
 
 
 async def test_a_close_overtakes_the_buys_that_have_not_left(desk: Desk) -> None:
-    """Undecided behind a stale list, or approved and held back by a pause: both end, and no exit waits."""
+    """Undecided without a fresh list, or approved and paused: both end, and no exit waits."""
     desk.configure("system", delivery_paused=True)
     desk.watch("file:missing.csv")
     await desk.database.execute("INSERT INTO positions (ticker) VALUES ('AAPL')")
@@ -306,7 +306,7 @@ async def test_sell_all_is_not_held_back_by_a_pending_part(desk: Desk) -> None:
 
 
 async def unknown(desk: Desk, *alerts: dict[str, Any]) -> tuple[asyncpg.Record | None, UUID]:
-    """The open position after the last alert was answered with 500, and its signal."""
+    """Return the open position after the last alert was answered with 500, and its signal."""
     desk.configure("webhook", retry_seconds=[3600])
     app = await desk.open()
     for alert in alerts[:-1]:

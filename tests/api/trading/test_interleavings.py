@@ -35,7 +35,7 @@ ANSWERS = [200, 200, 200, 400, 500, 503]
 
 
 class Deed(NamedTuple):
-    """What is done to which ticker, and how long the broker thinks about what comes of it."""
+    """An action on a ticker, and the delay of the broker's answer."""
 
     what: str
     ticker: str
@@ -55,7 +55,7 @@ BUSY_DAY = [
 
 
 class Broker:
-    """Buys and sells as it is told, or fails before it does; watches that orders of a ticker come singly."""
+    """Executes orders, or fails before; asserts that orders of a ticker arrive one at a time."""
 
     def __init__(self, answers: Sequence[int], thinks: Sequence[float]) -> None:
         self.answers = answers
@@ -82,7 +82,7 @@ class Broker:
         await asyncio.sleep(self.thinks[self.asked % len(self.thinks)])
         self.busy.discard(ticker)
         status = self.answers[self.asked % len(self.answers)]
-        # never so many failures in a row that it would be left alone: that takes longer than this test
+        # never so many failures in a row that the circuit opens: probing takes longer than this test
         if status >= 500 and self.failures == 3:
             status = 200
         self.failures = self.failures + 1 if status >= 500 else 0
@@ -105,7 +105,7 @@ async def apps(desk: Desk) -> list[AppServer]:
 
 
 async def do(desk: Desk, app: AppServer, deed: Deed) -> None:
-    """Do it; what a person does may come too late."""
+    """Carry out the action; a person's action may come too late."""
     match deed.what:
         case "buy" | "sell":
             await desk.send(app, deed.ticker, deed.what)
@@ -130,9 +130,9 @@ async def tell(app: AppServer, path: str, statuses: set[int], **body: object) ->
 
 
 async def make_up(desk: Desk, apps: list[AppServer]) -> None:
-    """Do again what the day happened to leave without effect, with further buys on their way.
+    """Repeat the actions that had no effect, with further buys pending.
 
-    On a slow machine positions are closed, and failures replayed, before a person comes to it.
+    On a slow machine positions are closed, and failures replayed, before a person's action.
     """
     async with asyncio.timeout(MAKE_UP_SECONDS):
         while missing := await without_effect(desk):
@@ -141,7 +141,7 @@ async def make_up(desk: Desk, apps: list[AppServer]) -> None:
 
 
 async def without_effect(desk: Desk) -> list[str]:
-    """The deeds of which no signal has come."""
+    """Return the actions that created no signal."""
     types = {row["type"] for row in await desk.database.fetch("SELECT DISTINCT type FROM signals")}
     missing = [what for kind, what in DEEDS_BY_TYPE.items() if kind not in types]
     is_replayed = await desk.database.fetchval("SELECT count(*) > 0 FROM signals WHERE round > 1")
@@ -149,7 +149,7 @@ async def without_effect(desk: Desk) -> list[str]:
 
 
 async def empty(desk: Desk) -> None:
-    """Empty the tables; a worker that has locked them in another order goes first."""
+    """Empty the tables; a worker that has locked them in another order finishes first."""
     async with asyncio.timeout(MAKE_UP_SECONDS):
         while True:
             try:

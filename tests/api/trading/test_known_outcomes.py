@@ -1,4 +1,4 @@
-"""Between a request and its outcome anything may be raised: the outcome is written, and no secret with it."""
+"""For any exception between a request and its outcome, the outcome is stored, without secrets."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Odd(Exception):  # noqa: N818 - named as a library would
 
 
 def made(kind: type[Exception]) -> Exception:
-    """An instance of any class, with a secret among its arguments."""
+    """Return an instance of any class, with a secret among its arguments."""
     error = kind.__new__(kind, SECRET)
     error.args = (SECRET,)
     return error
@@ -74,7 +74,7 @@ class _Raising:
 
 @pytest.mark.parametrize("is_sent", [False, True])
 @pytest.mark.parametrize("kind", [*CLIENT_ERRORS, *OTHERS, _Odd], ids=lambda kind: kind.__name__)
-async def test_whatever_the_client_raises_has_its_outcome(kind: type[Exception], is_sent: bool) -> None:  # noqa: FBT001
+async def test_every_exception_of_the_client_has_its_outcome(kind: type[Exception], is_sent: bool) -> None:  # noqa: FBT001
     client: Any = _Raising(made(kind), is_sent=is_sent)
     answer = await transport.post_http(client, f"http://x{HOOK}", b"{}", {}, 1.0)
     assert answer.outcome is (Outcome.UNKNOWN if is_sent else Outcome.NOT_TAKEN)
@@ -100,7 +100,7 @@ async def test_whatever_the_client_raises_has_its_outcome(kind: type[Exception],
         f"{HOOK}\ud800",
     ],
 )
-async def test_what_is_raised_before_the_request_left_is_not_accepted(url: str) -> None:
+async def test_an_exception_before_the_request_left_is_not_accepted(url: str) -> None:
     async with transport.open_client() as client:
         answer = await transport.post_http(client, url, b"{}", {}, 10.0)
     assert answer.outcome is Outcome.NOT_TAKEN
@@ -112,20 +112,20 @@ async def test_what_is_raised_before_the_request_left_is_not_accepted(url: str) 
 async def behaving(
     how: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[str]:
-    """A destination that treats each connection in one way; its address."""
+    """Run a destination that handles each connection in one way; yield its address."""
     async with await asyncio.start_server(how, "127.0.0.1", 0) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{HOOK}"
 
 
 async def bad_header(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer with a header that is none, and repeat the request in it."""
+    """Answer with an invalid header that repeats the request."""
     head = await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 200 OK\r\nbad header " + head.partition(b"\r\n")[0] + b"\r\n\r\n")
     writer.close()
 
 
 def reset_now(writer: asyncio.StreamWriter) -> None:
-    """Close by a reset, whatever has not been read."""
+    """Close by a reset, also with unread data."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.close()
 
@@ -171,7 +171,7 @@ def reset_once_connected(
 
 
 @pytest.mark.parametrize("size", [3, 16_000_000])
-async def test_a_reset_between_the_headers_and_the_body_is_told_without_the_url(
+async def test_a_reset_between_the_headers_and_the_body_is_reported_without_the_url(
     logged: io.StringIO, size: int
 ) -> None:
     is_sent, reset_done = threading.Event(), threading.Event()

@@ -1,4 +1,4 @@
-"""The limits are counted in SQL, exactly, whichever version writes attempts and whatever the clock does."""
+"""SQL counts the limits exactly, for every version that writes attempts, and over steps of the clock."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def store(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ends=ENDS, moved=st.one_of(st.just(0), st.integers(-4000, 4000)))
-def test_a_window_counts_what_a_look_at_every_attempt_counts(
+def test_a_window_counts_the_same_as_all_attempts(
     database_url: str, ends: list[tuple[int | None, bool]], moved: int
 ) -> None:
     asyncio.run(_compare(database_url, ends, moved))
@@ -161,19 +161,19 @@ async def test_a_used_up_limit_is_an_alarm_with_the_number_that_waits(desk: Desk
         await desk.until(app, await desk.send(app, ticker, "buy"), "approved")
     async with asyncio.timeout(60):
         while not (found := await alarm(app, "limit_exhausted")):
-            await app.context.wakeups.wait("changed", 0.2)  # the outbox looks again within a second
+            await app.context.wakeups.wait("changed", 0.2)  # the outbox polls again within a second
     assert "2 orders wait" in found
     assert f"{app.context.limited_until:%H:%M} UTC" in found
 
 
 async def alarm(app: AppServer, code: str) -> str:
-    """The text of this alarm, empty without one."""
+    """Return the text of this alarm, empty without one."""
     status = await ask(app, "GET", "/admin/status")
     return next((each["text"] for each in status["alarms"] if each["code"] == code), "")
 
 
 async def test_ends_ahead_of_the_clock_hold_an_exit_for_no_longer_than_their_window(desk: Desk) -> None:
-    """The clock stepped back by two hours: all that ended lies ahead, the last of it by two hours."""
+    """The clock stepped back by two hours: all ends are in the future, the last by two hours."""
     app = await desk.open(
         dest_webhook_rate_limiting_enabled=True,
         dest_webhook_max_req_per_min=2,
@@ -205,7 +205,7 @@ async def test_ends_ahead_of_the_clock_hold_an_exit_for_no_longer_than_their_win
 
 
 async def lease_is_clamped(desk: Desk, signal: UUID) -> bool:
-    """Whether a sender of before keeps it for no longer than a request may take."""
+    """Return whether an earlier sender's lease lasts no longer than a request may take."""
     query = "SELECT lease_until < clock_timestamp() + interval '80 s' FROM signals WHERE id = $1"
     return bool(await desk.database.fetchval(query, signal))
 

@@ -1,4 +1,4 @@
-"""Whatever two processes claim, finish and restart, no sliding window exceeds its limit.
+"""For any claims, ends and restarts of two processes no sliding window exceeds its limit.
 
 No buy takes the reserve of exits.
 """
@@ -67,11 +67,11 @@ class Play:
         self._passed = 0
 
     def now(self) -> float:
-        """Seconds, those that passed included."""
+        """Return the seconds, skipped ones included."""
         return time.time() + self._passed
 
     async def step(self, what: str, process: int, count: int) -> None:
-        """Do one thing. A request arrives as soon as it is claimed, or just before its end."""
+        """Carry out one step. A request arrives as soon as it is claimed, or just before its end."""
         match what:
             case "claim":
                 await self._receive(process, await self.outboxes[process].claim(count))

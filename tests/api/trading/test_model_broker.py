@@ -1,6 +1,6 @@
 """Alerts, people and failures in any interleaving over two processes, against a model of the broker bridge.
 
-The broker is never short. No share is held without a position that lets an exit pass. Where nothing is
+The broker is never short. While shares are held, a position lets an exit pass. Where nothing is
 pending or unconfirmed, book and broker agree. An exit leaves, or is an alarm; a close waits for no entry.
 """
 
@@ -87,7 +87,7 @@ RULES = st.fixed_dictionaries(
 
 
 class Step(NamedTuple):
-    """One thing that happens, to one ticker if it is about one."""
+    """One step of a script, for one ticker if it concerns one."""
 
     what: str
     ticker: str
@@ -130,7 +130,7 @@ NOT_EXECUTED: dict[Fate, Callable[[], web.StreamResponse]] = {
 
 @dataclass
 class Bridge:
-    """The broker behind a connection on which requests have fates."""
+    """The broker behind a connection that fails by the fate of each request."""
 
     broker: Broker
     fates: Sequence[Fate]
@@ -177,7 +177,7 @@ class Play:
         self.is_list_fresh = True
 
     async def step(self, step: Step) -> None:
-        """Let one thing happen, at one process or the other."""
+        """Carry out one step, at one process or the other."""
         self.turn += 1
         app = self.apps[self.turn % len(self.apps)]
         match step.what:
@@ -258,7 +258,7 @@ class Play:
         self.bridge.may_answer.clear()
 
     async def positions(self) -> dict[str, Any]:
-        """The open positions by ticker, each with whether it is confirmed."""
+        """Return the open positions by ticker, each with whether it is confirmed."""
         rows = await self.desk.database.fetch("SELECT * FROM positions WHERE status = 'open'")
         return {row["ticker"]: row for row in rows}
 
@@ -275,7 +275,7 @@ class Play:
         await self.check_exits()
 
     async def check_exits(self) -> None:
-        """No exit waited for an entry, and one that did not get out of what is held is an alarm."""
+        """Assert that no exit waited for an entry, and that an undelivered needed exit is an alarm."""
         rows = await self.desk.database.fetch(_WAITED_FOR_ENTRIES)
         assert [tuple(row) for row in rows] == []
         rows = await self.desk.database.fetch(_OUT_OF_ORDER)
@@ -295,7 +295,7 @@ class Play:
         await self.check_trades()
 
     async def check_trades(self) -> None:
-        """Where the quantity of each trade of a ticker is known, they are what the broker bought."""
+        """Assert that known quantities of a ticker's trades equal what the broker bought."""
         trades = (await ask(self.apps[0], "GET", "/admin/trades", limit=500))["trades"]
         for ticker in TICKERS:
             quantities = [each["quantity"] for each in trades if each["ticker"] == fold(ticker)]
@@ -341,7 +341,7 @@ _UNDELIVERED_EXITS = """
 
 
 def fold(ticker: str) -> str:
-    """The ticker as positions have it."""
+    """Return the ticker as positions store it."""
     return ticker.replace(".", "-")
 
 
@@ -354,7 +354,7 @@ async def apps(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> list[AppServer]:
     return [await desk.open(forwarding_workers=4), await desk.open(forwarding_workers=4)]
 
 
-# A failure is shown as it was found: to shorten it takes minutes.
+# A failure is shown unshrunk: to shrink it takes minutes.
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

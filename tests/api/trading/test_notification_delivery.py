@@ -1,4 +1,4 @@
-"""Messages reach real targets once, whatever fails in between, and no secret is in them."""
+"""Messages reach real targets once, over failures, and contain no secret."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_message_that_is_always_refused_delays_no_other(desk: Desk, inbo
         await until_begun(inbox, ticker, 1)
 
 
-async def test_a_target_that_is_away_gets_everything_once(desk: Desk, inbox: Receiver) -> None:
+async def test_an_unavailable_target_gets_everything_once(desk: Desk, inbox: Receiver) -> None:
     app = await desk.open(notify_urls=url_of(inbox))
     inbox.answer = always(503)
     await desk.database.execute(UNCONFIRMED, "AAPL")
@@ -71,7 +71,7 @@ async def test_a_target_that_is_away_gets_everything_once(desk: Desk, inbox: Rec
     await until(lambda: any("(from" in line for line in accepted))
     await asyncio.sleep(1)
     about = [("(from" in line) for line in accepted if line.startswith("AAPL")]
-    assert sorted(about) == [False, True]  # one that failed often lets others go first
+    assert sorted(about) == [False, True]  # one that failed often is sent after others
     state = await ask(app, "GET", "/admin/notifications")
     assert (state["targets"][0]["waiting"], state["targets"][0]["error"]) == (0, "")
     assert {(each["state"], each["error"], each["due_at"]) for each in state["messages"]} == {
@@ -165,7 +165,7 @@ async def test_the_outbox_is_listed_with_states_newest_first(desk: Desk, inbox: 
         assert words in page
 
 
-async def test_a_critical_message_is_not_given_up(desk: Desk, inbox: Receiver) -> None:
+async def test_a_critical_message_is_retried_without_limit(desk: Desk, inbox: Receiver) -> None:
     inbox.answer = always(503)
     (target,) = targets.targets_of([url_of(inbox)])
     await desk.database.execute(
@@ -202,7 +202,7 @@ async def test_a_test_message_goes_to_every_target(desk: Desk, inbox: Receiver) 
     assert (await ask(app, "GET", "/admin/notifications"))["targets"][0]["last_sent_at"]
 
 
-async def test_without_a_target_nobody_can_be_notified(app_server: AppServer) -> None:
+async def test_without_a_target_a_test_message_is_refused(app_server: AppServer) -> None:
     refused = await ask(app_server, "POST", "/admin/notifications/test", 409)
     assert refused["detail"] == "there is nobody to notify: set NOTIFY_URLS in .env and deploy again"
     nothing = {"targets": [], "heartbeat": False, "messages": [], "next_cursor": None}
@@ -222,7 +222,7 @@ async def test_e_mail(desk: Desk) -> None:
 
 @asynccontextmanager
 async def silent() -> AsyncIterator[int]:
-    """A server that takes connections and never answers; its port."""
+    """Run a server that accepts connections and never answers; yield its port."""
     writers = list[asyncio.StreamWriter]()
     server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
     try:
@@ -235,7 +235,7 @@ async def silent() -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def mail_server(mails: list[str]) -> AsyncIterator[int]:
-    """A mail server that keeps what it gets; its port."""
+    """Run a mail server that stores messages; yield its port."""
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 desk\r\n")

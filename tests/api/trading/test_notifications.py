@@ -155,7 +155,7 @@ async def test_a_locked_table_of_backups_delays_no_alarm_about_an_exit(desk: Des
         await until_alarm(app, "backup_missing")
 
 
-async def test_an_alarm_that_was_seen_before_the_clock_stepped_back_ends_all_the_same(desk: Desk) -> None:
+async def test_an_alarm_from_before_a_clock_step_ends(desk: Desk) -> None:
     app = await desk.open()
     await desk.database.execute(
         "INSERT INTO alarms (code, subject, seen_at) VALUES ('disk_low', '', now() + interval '2 hours')"
@@ -229,20 +229,20 @@ async def test_the_daily_summary_comes_once_however_many_processes(desk: Desk, i
     assert text.startswith("Signals: 0. Delivered: 0")
 
 
-async def test_the_heartbeat_is_asked_while_all_is_well_and_only_then(
+async def test_the_heartbeat_is_sent_only_while_all_is_well(
     desk: Desk, inbox: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "EVERY_SECONDS", 0.2)
     monkeypatch.setattr(heartbeat, "FIRST_SECONDS", 0.1)
     app = await desk.open(heartbeat_url=inbox.url)
     await inbox.count(3)
-    await desk.order(app, "delivery/pause")  # what a person wanted is no trouble
+    await desk.order(app, "delivery/pause")  # a person's own pause is not a problem
     await inbox.count(len(inbox.received) + 2)
     async with app.http.get("/admin/status", headers={"Authorization": "Bearer wrong"}) as refused:
         assert refused.status == 401
     await until_alarm(app, "denied_admin_token")
     await asyncio.sleep(0.5)
-    await inbox.count(len(inbox.received) + 2)  # anybody can cause this
+    await inbox.count(len(inbox.received) + 2)  # any client can cause this
     await ask(app, "PUT", "/admin/system/config", body={"notify": {"backup_max_age_days": 1}})
     await until_alarm(app, "backup_missing")
     await asyncio.sleep(0.5)
@@ -256,7 +256,7 @@ async def test_the_heartbeat_is_asked_while_all_is_well_and_only_then(
     await inbox.count(asked + 1)
 
 
-async def test_that_the_database_is_unavailable_is_announced_without_it(
+async def test_an_unavailable_database_is_announced_without_it(
     desk: Desk, inbox: Receiver, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = await desk.open(notify_urls=url_of(inbox))
@@ -268,7 +268,7 @@ async def test_that_the_database_is_unavailable_is_announced_without_it(
     assert [kind for kind, _, _ in await until_sent(inbox, 2)] == ["failure", "success"]
 
 
-async def test_that_alarms_cannot_be_found_is_announced_all_the_same(
+async def test_a_failure_to_read_alarms_is_announced(
     desk: Desk, inbox: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = await desk.open(notify_urls=url_of(inbox))

@@ -72,7 +72,7 @@ EXPECTED = {
 
 
 async def scrape(http: aiohttp.ClientSession, port: int) -> tuple[str, dict[tuple[str, Any], float]]:
-    """The metrics as text, and every sample by its name and the values of its labels."""
+    """Return the metrics as text, and every sample by its name and label values."""
     async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
         text = await answer.text()
     families = text_string_to_metric_families(text)
@@ -88,13 +88,13 @@ async def post(http: aiohttp.ClientSession, url: str, body: Any, expected: int) 
 
 
 async def until_forwarded(desk: Desk, signal_id: str) -> None:
-    """Wait until the destination's answer is written down."""
+    """Wait until the outcome is stored."""
     async with asyncio.timeout(30):
         while (await desk.signal(UUID(signal_id)))["status"] != "forwarded":  # noqa: ASYNC110
-            await asyncio.sleep(0.05)  # another process's commit is no event here
+            await asyncio.sleep(0.05)  # no event reports another process's commit
 
 
-async def test_metrics_and_log_tell_what_happened_and_no_secret(
+async def test_metrics_and_log_are_complete_and_contain_no_secret(
     desk: Desk, database_url: str, tmp_path: Path
 ) -> None:
     desk.watch("list:AAPL")
@@ -154,6 +154,6 @@ async def test_metrics_and_log_tell_what_happened_and_no_secret(
         "manual order placed",
         "forwarded",
     ]
-    # what is asked for, by the route's template; posts to the webhook have the lines above
+    # requests, by the route's template; posts to the webhook have the lines above
     routes = {line["route"] for line in lines if line["event"] == "request"}
     assert {"/admin/status", "/admin/order/sell-individual"} <= routes

@@ -1,4 +1,4 @@
-"""A destination that speaks HTTP badly or not at all: each attempt has its outcome, no sender stops."""
+"""A destination with invalid HTTP or none: each attempt has its outcome, no sender stops."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 @asynccontextmanager
 async def saying(answer: bytes) -> AsyncIterator[str]:
-    """A server that reads a request, says this, and closes the connection; its address."""
+    """Run a server that reads a request, answers with this, and closes; yield its address."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -29,7 +29,7 @@ async def bought(desk: Desk, app: AppServer, *tickers: str) -> dict[str, UUID]:
 
 
 def sent(desk: Desk, action: str) -> list[str]:
-    """The tickers of the orders that the destination got."""
+    """Return the tickers of the orders that the destination got."""
     return [got.alert["ticker"] for got in desk.receiver.received if got.alert.get("action") == action]
 
 
@@ -62,7 +62,7 @@ async def test_a_position_is_closed_by_its_id_once(desk: Desk) -> None:
     ]
 
 
-async def test_an_order_on_its_way_stands_for_the_next_one(desk: Desk) -> None:
+async def test_a_pending_order_absorbs_an_equal_one(desk: Desk) -> None:
     app = await desk.open()
     position = (await bought(desk, app, "AAPL"))["AAPL"]
     desk.receiver.answer = always(503)
@@ -79,7 +79,7 @@ async def test_an_order_on_its_way_stands_for_the_next_one(desk: Desk) -> None:
     assert await desk.open_positions() == {}
 
 
-async def test_sell_all_sells_each_open_ticker_and_pressed_twice_no_more(desk: Desk) -> None:
+async def test_sell_all_sells_each_open_ticker_once(desk: Desk) -> None:
     app, other = await desk.open(), await desk.open()
     await bought(desk, app, "AAPL", "NVDA", "AAPL", "TSLA")
     answers = await asyncio.gather(
@@ -119,7 +119,7 @@ async def test_sell_all_and_close_do_not_leave_out_what_an_alert_sells_a_part_of
     assert await desk.open_positions() == {}
 
 
-async def test_a_persons_sell_goes_out_behind_an_alerts_that_may_leave_a_rest(desk: Desk) -> None:
+async def test_a_persons_sell_is_sent_after_an_alerts_partial_exit(desk: Desk) -> None:
     desk.configure("webhook", retry_seconds=[0.2])
     app = await desk.open()
     await bought(desk, app, "AAPL")
@@ -161,7 +161,7 @@ async def test_an_odd_order_is_refused(desk: Desk, path: str, body: dict[str, ob
     await desk.order(await desk.open(), path, 422, **body)
 
 
-async def test_open_positions_are_listed_with_what_is_on_its_way(desk: Desk) -> None:
+async def test_open_positions_are_listed_with_pending_orders(desk: Desk) -> None:
     app = await desk.open()
     position = (await bought(desk, app, "NVDA", "AAPL"))["AAPL"]
     desk.receiver.answer = always(503)
@@ -181,7 +181,7 @@ async def test_orders_need_the_token(desk: Desk) -> None:
         assert answer.status == 401
 
 
-async def test_people_come_before_buys(desk: Desk) -> None:
+async def test_peoples_orders_are_sent_before_buys(desk: Desk) -> None:
     app = await desk.open(forwarding_workers=1)
     await desk.order(app, "delivery/pause")
     buy = await desk.send(app, "NVDA", "buy")

@@ -1,4 +1,4 @@
-"""A known outcome is stored whatever happens to the database: no lock, error or leftover makes it unknown."""
+"""A known outcome is stored over failures of the database: no lock, error or leftover makes it unknown."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ async def test_a_success_that_could_not_be_stored_counts_after_the_next_start(
                 may_answer.set()
                 async with asyncio.timeout(30):
                     while not list(folder.glob("*.json")):  # noqa: ASYNC110
-                        await asyncio.sleep(0.05)  # another process's file is no event here
+                        await asyncio.sleep(0.05)  # no event reports another process's file
                 running.send_signal(how)
                 await asyncio.to_thread(running.wait, 60)
     (kept,) = folder.iterdir()

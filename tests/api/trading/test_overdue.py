@@ -1,4 +1,4 @@
-"""What is past its age and not marked yet: nothing waits for it, and it is marked however much there is."""
+"""Overdue signals that are not expired yet: nothing waits for them, and one sweep expires all."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def store(desk: Desk, status: str, kind: str, ticker: str, *, left: float)
     return signal
 
 
-async def test_a_sell_does_not_take_an_overdue_buy_for_pending(desk: Desk) -> None:
+async def test_an_overdue_buy_does_not_count_as_pending(desk: Desk) -> None:
     app = await desk.open()
     async with desk.database.acquire() as connection:
         transaction = connection.transaction()
@@ -80,7 +80,7 @@ async def test_a_person_s_order_is_not_skipped_for_an_overdue_one(desk: Desk) ->
 async def test_one_sweep_ends_all_that_is_overdue(desk: Desk) -> None:
     app = await desk.open()
     await app.context.supervisor.stop(10)
-    app.context.supervisor.start("sweeper", partial(asyncio.sleep, 3600))  # somebody to beat for
+    app.context.supervisor.start("sweeper", partial(asyncio.sleep, 3600))  # a worker to send heartbeats for
     await desk.database.execute(
         """INSERT INTO signals (id, status, type, ticker, expires_at, body)
            SELECT gen_random_uuid(), 'approved', 'buy', 'T' || n, now() - interval '1 second', '{}'

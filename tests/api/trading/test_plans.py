@@ -1,4 +1,4 @@
-"""Plans and statistics of other times: no statement reads the queue over and over, or what has ended.
+"""Query plans with outdated statistics: no statement reads the queue repeatedly, or ended signals.
 
 Rows are counted, not seconds: `EXPLAIN (ANALYZE)` says how many each step of a plan read.
 """
@@ -119,7 +119,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
 
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[Connection]:
-    """A connection as the application makes them, to tables that nobody looks after meanwhile."""
+    """Open a connection as the application does, to tables without autovacuum."""
     pool = await open_pool(database_url, 1)
     async with pool, pool.acquire() as connection:
         for table in ("signals", "attempts"):
@@ -165,7 +165,7 @@ async def test_no_statement_reads_what_has_ended(
     await connection.execute(_WAITING, BATCH, "forwarding", "F", TICKERS)
     await connection.execute(_WAITING, WAITING, waiting, "A", TICKERS)
     await connection.execute(_ATTEMPTS)
-    # as autovacuum does on its way, which is no statistics
+    # as autovacuum does, without statistics
     await connection.execute("SELECT brin_summarize_new_values('signals_by_arrival')")
     for statistics in ("stale", "current"):
         if statistics == "current":
@@ -277,7 +277,7 @@ async def prepare(connection: Connection, name: str) -> str:
 async def read_by_all(
     connection: Connection, plans: Mapping[str, str], arguments: Mapping[str, str]
 ) -> dict[str, int]:
-    """Return the rows that the busiest step of each statement looked at."""
+    """Return the rows that the busiest step of each statement read."""
     claim = "decision.claim_signals"
     apart = [(claim, arguments[claim].replace("'all'", f"'{each}'")) for each in APART]
     given = [*arguments.items(), *apart]
@@ -285,7 +285,7 @@ async def read_by_all(
 
 
 async def make_arguments(connection: Connection) -> dict[str, str]:
-    """Fill in what the statements ask for: ids of the queue's front, and as many of everything else."""
+    """Return arguments for the statements: ids of the queue's front, and as many of everything else."""
 
     async def array(query: str) -> str:
         values = [str(value) for (value,) in await connection.fetch(query, BATCH)]
@@ -325,7 +325,7 @@ def as_json(rows: Iterable[Record]) -> str:
 
 
 async def rows_read(connection: Connection, plan: str, arguments: str) -> int:
-    """Run a statement, take it back, and say how many rows its busiest step looked at."""
+    """Run a statement, roll it back, and return how many rows its busiest step read."""
     transaction = connection.transaction()
     await transaction.start()
     try:
@@ -338,7 +338,7 @@ async def rows_read(connection: Connection, plan: str, arguments: str) -> int:
 
 
 def busiest(step: Mapping[str, Any]) -> int:
-    """The most rows that a step of a plan read or threw away, over all its loops."""
+    """Return the most rows that a plan's step read or discarded, over all its loops."""
     thrown_away = sum(rows for what, rows in step.items() if what.startswith("Rows Removed by"))
     own: int = (step["Actual Rows"] + thrown_away) * step["Actual Loops"]
     return max([own, *(busiest(below) for below in step.get("Plans", []))])

@@ -81,7 +81,7 @@ async def test_all_spellings_of_a_ticker_are_one_position(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("ticker", ["MNQ1!", "SPY 250624C596", "BTC/USD"])
-async def test_what_is_not_a_share_is_a_signal_too(desk: Desk, ticker: str) -> None:
+async def test_tickers_of_other_instruments_are_accepted(desk: Desk, ticker: str) -> None:
     app = await desk.open()
     buy = await desk.until(app, await desk.send(app, ticker, "buy"))
     assert (buy["status"], buy["reason"]) == ("rejected", "not in the Top-3")
@@ -117,8 +117,8 @@ async def test_any_mix_of_orders_and_answers_leaves_what_the_destination_saw(des
         ticker, action = received.alert["ticker"], received.alert["action"]
         if action == "exit" and not bought[ticker] and ticker not in may_hold:
             sells_without_a_position.append(received.webhook_id)
-        await asyncio.sleep(chance.random() * 0.01)  # a broker's time to think
-        # never so many failures in a row that it would be left alone: that takes longer than this test
+        await asyncio.sleep(chance.random() * 0.01)  # the delay of the broker's answer
+        # never so many failures in a row that the circuit opens: probing takes longer than this test
         status = chance.choice([200, 200, 200, 400, 500, 503] if len(failures) < 3 else [200, 400])
         failures.append(status) if status >= 500 else failures.clear()
         if status == 500 and action == "buy":

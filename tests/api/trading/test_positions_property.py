@@ -116,7 +116,7 @@ async def _send(
     outcomes: list[str],
     chance: Random,
 ) -> list[Attempt]:
-    """A signal on its way, claimed anew for each attempt, as after leases that ran out."""
+    """Claim a signal anew for each attempt, as after expired leases."""
     signal, sent = uuid4(), []
     await connection.execute(
         """INSERT INTO signals (id, status, type, ticker, expires_at, body)

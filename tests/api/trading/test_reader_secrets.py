@@ -1,4 +1,4 @@
-"""Files and pages that the screener reads may hold secrets: nothing of their contents is shown anywhere."""
+"""Files and pages that the screener reads may contain secrets: nothing of their content is shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FILES = {
 
 
 def said(content: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
-    """An HTTP answer, as it goes over the wire."""
+    """Return an HTTP response as bytes."""
     head = [b"HTTP/1.1 " + status, b"Content-Length: %d" % len(content), b"Connection: close", *headers]
     return b"\r\n".join([*head, b"", content])
 
@@ -54,7 +54,7 @@ ANSWERS = {
     "a server's error": said(PAGE, HTML, status=b"500 " + WORD),
     "a missing page": said(PAGE, HTML, status=b"404 " + WORD),
     "a redirect": said(b"", b"Location: /%b" % WORD, status=b"302 Found"),
-    # the name of a host that is asked is shown, of its address nothing else
+    # the host of a request is shown, nothing else of its address
     "another host": said(b"", b"Location: http://other.invalid/%b?%b" % (WORD, WORD), status=b"302 Found"),
     "no address": said(b"", b"Location: http://[%b" % WORD, status=b"302 Found"),
     "a charset": said(PAGE, b"Content-Type: text/html; charset=%b" % WORD),
@@ -67,7 +67,7 @@ ANSWERS = {
     "a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n" % WORD,
     "half of it": b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + PAGE,
 }
-# After one of these the site is not asked again for a while.
+# After one of these the site gets no request during the back-off.
 BLOCKED = {
     "forbidden": said(PAGE, HTML, status=b"403 " + WORD),
     "too many": said(PAGE, HTML, b"Retry-After: " + WORD, status=b"429 " + WORD),
@@ -76,7 +76,7 @@ BLOCKED = {
 
 
 async def refreshed(desk: Desk, app: AppServer, name: str, url: str) -> None:
-    """Make this the only strategy, and wait for the end of its first refresh."""
+    """Configure this as the only strategy, and wait for the end of its first refresh."""
     desk.configure("finviz", allow_other_hosts=True, strategies=[{"name": name, "url": url}])
     query = "SELECT count(*) FROM screener_refreshes WHERE strategy = $1"
 

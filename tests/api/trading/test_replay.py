@@ -22,7 +22,7 @@ FORWARDED = ["forwarding", "forwarded"]
 
 
 async def listed(app: AppServer, **query: Any) -> dict[str, Any]:
-    """A page of dead letters."""
+    """Return a page of dead letters."""
     headers = {"Authorization": f"Bearer {app.context.settings.admin_token}"}
     async with app.http.get("/admin/dead-letters", params=query, headers=headers) as answer:
         page: dict[str, Any] = await answer.json()
@@ -31,7 +31,7 @@ async def listed(app: AppServer, **query: Any) -> dict[str, Any]:
 
 
 async def refused(desk: Desk, app: AppServer, *tickers: str) -> list[UUID]:
-    """Buys of these tickers that the destination refused."""
+    """Send buys of these tickers, which the destination refuses."""
     desk.receiver.answer = always(400)
     ids = [await desk.send(app, ticker, "buy") for ticker in tickers]
     for signal_id in ids:
@@ -59,7 +59,7 @@ async def test_a_replay_is_counted_first_and_leaves_with_an_id_of_its_own(desk: 
     assert (await listed(app))["dead_letters"] == []
 
 
-async def test_what_expired_is_sent_with_a_new_age(desk: Desk) -> None:
+async def test_a_replay_of_an_expired_signal_has_a_new_age(desk: Desk) -> None:
     desk.receiver.answer = always(503)
     desk.configure("webhook", retry_seconds=[0.1], max_signal_age_seconds={"buy": 1})
     app = await desk.open()
@@ -88,7 +88,7 @@ async def test_a_count_that_is_not_what_was_confirmed_sends_nothing(desk: Desk) 
     assert await desk.open_positions() == {"AAPL": 1, "NVDA": 1}
 
 
-async def test_pressed_twice_at_once_it_is_sent_once(desk: Desk) -> None:
+async def test_two_simultaneous_replays_send_once(desk: Desk) -> None:
     app, other = await desk.open(), await desk.open()
     (buy,) = await refused(desk, app, "AAPL")
     body = {"ids": [str(buy)], "confirm": 1}
@@ -104,7 +104,7 @@ async def test_pressed_twice_at_once_it_is_sent_once(desk: Desk) -> None:
     assert [got.webhook_id for got in desk.receiver.received] == [str(buy), f"{buy}.r2"]
 
 
-async def test_a_later_order_on_its_way_blocks_and_several_of_a_ticker_keep_their_order(desk: Desk) -> None:
+async def test_a_later_pending_order_blocks_and_several_of_a_ticker_keep_their_order(desk: Desk) -> None:
     app = await desk.open()
     first, second = await refused(desk, app, "AAPL", "AAPL")
     desk.receiver.answer = always(503)

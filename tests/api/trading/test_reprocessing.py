@@ -50,7 +50,7 @@ async def enter(desk: Desk, app: AppServer, *tickers: str) -> None:
 
 
 async def approved_again(desk: Desk) -> list[asyncpg.Record]:
-    """The buys that were reprocessed."""
+    """Return the buys that were reprocessed."""
     rows: list[asyncpg.Record] = await desk.database.fetch(
         "SELECT * FROM signals WHERE reprocessed_at IS NOT NULL ORDER BY seq"
     )
@@ -113,7 +113,7 @@ async def test_without_the_rule_nothing_happens(desk: Desk) -> None:
         ({"reprocess_window_seconds": 0, "reprocess_max_age_seconds": 86400}, "7 days", 0),
     ],
 )
-async def test_the_windows_say_how_far_back_it_reaches(
+async def test_the_windows_limit_how_far_back_it_reaches(
     desk: Desk, rule: dict[str, int], age: str, expected: int
 ) -> None:
     app = await watching(desk, **rule)
@@ -133,7 +133,7 @@ async def test_the_windows_say_how_far_back_it_reaches(
         ({"sell_chronology_window_seconds": 0}, "200 seconds", 0),
     ],
 )
-async def test_a_later_sell_says_that_the_buys_time_is_over(
+async def test_a_later_sell_excludes_the_buy(
     desk: Desk, rule: dict[str, Any], gap: str, expected: int
 ) -> None:
     app = await watching(desk, **rule)
@@ -148,7 +148,7 @@ async def test_a_later_sell_says_that_the_buys_time_is_over(
     assert len(await approved_again(desk)) == expected
 
 
-async def test_a_sell_before_the_buy_is_none_after_it(desk: Desk) -> None:
+async def test_a_sell_before_the_buy_does_not_exclude_it(desk: Desk) -> None:
     app = await watching(desk)
     await desk.until(app, await desk.send(app, "NVDA", "sell"))
     await rejected(desk, app)
@@ -168,10 +168,10 @@ async def test_an_open_position_blocks(desk: Desk) -> None:
     ("order_type", "status"),
     [("buy", "approved"), ("buy", "received"), ("sell", "approved"), ("manual_sell", "approved")],
 )
-async def test_an_order_on_its_way_or_a_waiting_buy_blocks(desk: Desk, order_type: str, status: str) -> None:
+async def test_a_pending_order_or_a_waiting_buy_blocks(desk: Desk, order_type: str, status: str) -> None:
     app = await watching(desk, respect_sell_chronology_enabled=False)
     await rejected(desk, app)
-    # looked at from the database itself, as nothing may take the order up in between
+    # checked in the database itself, so that no worker claims the order in between
     (desk.folder / "top.csv").write_text("AAPL\nNVDA")
 
     async def listed() -> bool:
@@ -216,7 +216,7 @@ async def test_a_person_counts_first_and_then_reprocesses(desk: Desk) -> None:
         await desk.order(app, TRIGGER, 422, **body)
 
 
-async def test_pressed_at_once_in_two_processes_it_is_done_once(desk: Desk) -> None:
+async def test_two_simultaneous_triggers_in_two_processes_reprocess_once(desk: Desk) -> None:
     app = await watching(desk, reprocess_enabled=False)
     other = await desk.open()
     await rejected(desk, app, count=3)

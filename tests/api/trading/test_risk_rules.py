@@ -32,18 +32,18 @@ async def risk(app: AppServer, **rules: Any) -> None:
 
 
 async def outcome(desk: Desk, app: AppServer, ticker: str, side: str = "buy") -> tuple[str, str | None]:
-    """Send an alert; its final status and the code of its reason."""
+    """Send an alert; return its final status and the code of its reason."""
     row = await desk.until(app, await desk.send(app, ticker, side))
     return row["status"], row["reason_code"]
 
 
 async def until_rejected(desk: Desk, app: AppServer, *ids: UUID) -> list[str]:
-    """Wait until these signals are rejected; the codes of their reasons."""
+    """Wait until these signals are rejected; return the codes of their reasons."""
     return [(await desk.until(app, each, "rejected"))["reason_code"] for each in ids]
 
 
 async def timeline(app: AppServer, signal_id: UUID, language: str) -> str:
-    """The page of a signal."""
+    """Return the page of a signal."""
     headers = {"Authorization": f"Bearer {app.context.settings.admin_token}", "Accept-Language": language}
     async with app.http.get(f"/admin/page/signals/{signal_id}", headers=headers) as answer:
         assert answer.status == 200
@@ -88,7 +88,7 @@ async def test_stop_buying_ends_entries_that_have_not_left_and_lets_exits_pass(d
 
 
 @pytest.mark.parametrize("limited", [False, True])
-async def test_a_buy_under_way_ends_where_it_would_be_sent_again(desk: Desk, *, limited: bool) -> None:
+async def test_an_attempted_buy_ends_instead_of_a_retry(desk: Desk, *, limited: bool) -> None:
     app = await desk.open(dest_webhook_rate_limiting_enabled=limited)
     assert await outcome(desk, app, "AAPL") == ("forwarded", "delivered")
     sent, answered = asyncio.Event(), asyncio.Event()
@@ -228,7 +228,9 @@ async def test_an_exit_is_decided_as_soon_as_the_entry_of_its_ticker_is(
     app = await desk.open()
     buy = await desk.send(app, "AAPL", "buy")
     async with desk.database.acquire() as other, other.transaction():
-        await other.execute("SELECT FROM signals WHERE id = $1 FOR UPDATE", buy)  # as a batch that decides it
+        await other.execute(
+            "SELECT FROM signals WHERE id = $1 FOR UPDATE", buy
+        )  # as a batch that is deciding it
         exit_ = await desk.send(app, "AAPL", "sell")
         for ticker in ("NVDA", "TSLA"):  # none of another ticker waits
             assert (await desk.until(app, await desk.send(app, ticker, "sell")))["status"] == "rejected"
@@ -238,7 +240,7 @@ async def test_an_exit_is_decided_as_soon_as_the_entry_of_its_ticker_is(
     assert (await desk.until(app, buy))["reason_code"] == "overtaken"
 
 
-async def test_exits_and_entries_that_are_decided_apart_keep_their_order(database_url: str) -> None:
+async def test_exits_and_entries_that_are_decided_separately_keep_their_order(database_url: str) -> None:
     arrived = [
         *(("A", "sell", "close"), ("A", "buy", "open")),
         *(("B", "buy", "open"), ("B", "sell", "reduce"), ("B", "buy", "add"), ("B", "sell", "adjust")),

@@ -19,7 +19,7 @@ LOCK_HOLDER = """
 
 
 def says(desk: Desk, query: str, expected: object, *arguments: object) -> Callable[[], Awaitable[bool]]:
-    """A condition to wait for: the query's first value."""
+    """Return a condition: the query's first value."""
 
     async def there() -> bool:
         value: Any = await desk.database.fetchval(query, *arguments)
@@ -58,7 +58,7 @@ async def test_the_gauges_of_a_strategy_without_a_list_are_absent_after_a_switch
     await desk.wait(app, are_absent, lambda: f"the gauges show another strategy's list: {gauges()}")
 
 
-async def test_a_changed_file_is_taken_and_a_broken_one_keeps_the_last_good_list(desk: Desk) -> None:
+async def test_a_changed_file_is_read_and_a_broken_one_keeps_the_last_good_list(desk: Desk) -> None:
     file = desk.folder / "top.csv"
     file.write_text("AAPL\n")
     desk.watch("file:top.csv", refresh_interval_sec=1)
@@ -76,7 +76,7 @@ async def test_a_changed_file_is_taken_and_a_broken_one_keeps_the_last_good_list
     await desk.wait(app, says(desk, error, ""), lambda: "the error stays")
 
 
-async def test_a_file_in_force_that_may_be_read_no_more_keeps_its_list_and_is_named(desk: Desk) -> None:
+async def test_a_current_file_that_is_no_longer_allowed_keeps_its_list_and_is_named(desk: Desk) -> None:
     secret = "bridge-pa55word"
     (desk.folder / "watch.txt").write_text(secret)
     first = await desk.open()
@@ -105,7 +105,7 @@ async def test_a_source_that_cannot_be_read_degrades_and_stops_nothing(desk: Des
     async with app.http.get("/health") as answer:
         health = await answer.json()
         assert (answer.status, health["status"]) == (200, "degraded")
-    # the list that was there stays, but no longer for ever
+    # the current list stays until its maximum age
     assert await desk.database.fetchval("SELECT max_age_seconds FROM top_n_lists") == 60
     assert (await desk.until(app, await desk.send(app, "AAPL", "buy")))["status"] == "forwarded"
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def site() -> AsyncIterator[Site]:
-    """A site whose screen has 45 tickers on three pages."""
+    """Run a site whose screen has 45 tickers on three pages."""
     async with showing(*tickers(45)) as running:
         yield running
 
 
 async def until_list(desk: Desk, app: AppServer, expected: list[str]) -> None:
-    """Wait until this list is in force."""
+    """Wait until this is the current list."""
     newest = "SELECT tickers FROM top_n_lists ORDER BY id DESC LIMIT 1"
 
     async def there() -> bool:
@@ -49,7 +49,7 @@ async def until_error(desk: Desk, app: AppServer, words: str) -> str:
 
 
 async def looks(desk: Desk, app: AppServer, count: int) -> None:
-    """Wait until the engine, which beats once a second when it looks, has looked so many times."""
+    """Wait for so many polls of the engine, which sends a heartbeat with each, once a second."""
     silent, seen = 0.0, 0
 
     async def there() -> bool:
@@ -99,7 +99,7 @@ async def test_the_export_is_one_request_and_another_host_gets_no_token(
     assert await desk.database.fetchval("SELECT source FROM top_n_lists") == "csv"
 
 
-async def test_a_wrong_token_is_told_without_the_token(desk: Desk, site: Site) -> None:
+async def test_a_wrong_token_is_reported_without_the_token(desk: Desk, site: Site) -> None:
     site.is_signed_out = True
     desk.watch(f"{site.url}/export.ashx?v=111")
     app = await desk.open(finviz_elite_auth="secret-token")
@@ -114,7 +114,7 @@ async def test_a_typed_token_goes_to_no_other_host(desk: Desk, site: Site, path:
     assert site.asked == []
 
 
-async def test_a_first_refresh_that_fails_says_why_everywhere(desk: Desk, site: Site) -> None:
+async def test_a_failed_first_refresh_is_reported_everywhere(desk: Desk, site: Site) -> None:
     site.spoil = lambda _: web.Response(status=500)
     desk.watch(f"{site.url}/screener.ashx?v=111", refresh_interval_sec=1)
     app = await desk.open()
@@ -133,7 +133,7 @@ async def test_a_first_refresh_that_fails_says_why_everywhere(desk: Desk, site: 
     assert reason == "the last refresh failed, the reason is on /admin; there is no list yet: buys wait"
 
 
-async def test_health_says_nothing_of_a_strategy_a_page_or_a_file(desk: Desk, site: Site) -> None:
+async def test_health_names_no_strategy_page_or_file(desk: Desk, site: Site) -> None:
     site.spoil = lambda _: web.Response(text="<title>h1dden</title>", content_type="text/html")
     desk.configure(
         "finviz",
@@ -217,7 +217,7 @@ async def test_a_site_that_blocks_us_gets_no_request_for_a_while(
     assert (await desk.until(app, await desk.send(app, tickers(1)[0], "buy")))["status"] == "forwarded"
 
 
-async def test_a_list_that_changed_by_nine_tenths_is_taken_after_three_agreeing_refreshes(
+async def test_a_list_that_changed_by_nine_tenths_is_accepted_after_three_agreeing_refreshes(
     desk: Desk, site: Site
 ) -> None:
     site.tickers = tickers(10)

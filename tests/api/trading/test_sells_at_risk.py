@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def until_counted(desk: Desk, app: AppServer, state: str, count: int) -> None:
-    """Wait until the metric says so, and see that `/health` agrees."""
+    """Wait until the metric has this value, and assert that `/health` agrees."""
 
     async def counted() -> bool:
         return REGISTRY.get_sample_value("sells_at_risk", {"state": state}) == count
@@ -30,7 +30,7 @@ async def until_counted(desk: Desk, app: AppServer, state: str, count: int) -> N
 
 
 async def stuck_sell(desk: Desk, app: AppServer) -> UUID:
-    """A sell of an open position that the destination does not take."""
+    """Send a sell of an open position that the destination does not accept."""
     await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
     desk.receiver.answer = always(503)
     sell = await desk.send(app, "AAPL", "sell")
@@ -39,7 +39,7 @@ async def stuck_sell(desk: Desk, app: AppServer) -> UUID:
     return sell
 
 
-async def test_the_last_tenth_of_its_age_is_an_alarm_before_it_is_too_late(desk: Desk) -> None:
+async def test_the_last_tenth_of_its_age_is_an_alarm(desk: Desk) -> None:
     app = await desk.open()
     sell = await stuck_sell(desk, app)
     await desk.database.execute(
@@ -78,7 +78,7 @@ async def test_an_expired_sell_is_an_alarm_while_its_position_is_open(desk: Desk
             desk.receiver.answer = always(503)
             await desk.order(app, "dead-letters/replay", ids=[str(sell)], confirm=1)
             await until_counted(desk, app, "expired", 0)
-            assert await alarms(app) == set()  # its age began anew
+            assert await alarms(app) == set()  # its age restarted
             desk.receiver.answer = take
     await desk.settled(app)
     await until_counted(desk, app, "expired", 0)

@@ -41,7 +41,7 @@ FRIDAY, MONDAY = datetime(2028, 12, 1, 20, 50, tzinfo=UTC), datetime(2028, 12, 4
 
 
 async def send(app: AppServer, secret: str = SECRET, **fields: Any) -> None:
-    """Post an exit, of which nothing but a signal follows."""
+    """Post an exit that only creates a signal."""
     async with app.http.post(
         f"/webhook/in/{secret}", json={"ticker": "AAPL", "side": "sell", **fields}
     ) as sent:
@@ -49,7 +49,7 @@ async def send(app: AppServer, secret: str = SECRET, **fields: Any) -> None:
 
 
 async def silences(app: AppServer) -> dict[str, str]:
-    """The text of the alarm about each source."""
+    """Return the text of the alarm about each source."""
     found = (await ask(app, "GET", "/admin/status"))["alarms"]
     return {each["subject"]: each["text"] for each in found if each["code"] == "source_silent"}
 
@@ -65,7 +65,7 @@ async def until_recorded(desk: Desk, *sources: str) -> None:
 
 
 async def until_looked() -> None:
-    """Wait for a look at the alarms that began after this."""
+    """Wait for a check of the alarms that began after this call."""
     began = asyncio.get_running_loop().time()
     found = dict[str, float]()
     real = repository.read_open
@@ -138,7 +138,7 @@ async def test_a_silence_counts_while_the_exchange_is_open(
     await step_to(MONDAY + timedelta(minutes=21))
     alarm = await until_alarm(app, "source_silent")
     assert abs(datetime.fromisoformat(alarm["since"]) - MONDAY - timedelta(minutes=20)) < timedelta(minutes=1)
-    await step_to(MONDAY + timedelta(hours=10))  # it has closed: the source is silent all the same
+    await step_to(MONDAY + timedelta(hours=10))  # it has closed: the source stays silent
     assert set(await silences(app)) == {"indicator"}
 
 

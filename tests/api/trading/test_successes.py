@@ -1,4 +1,4 @@
-"""Successes that arrive together are committed together, and a bad one fails alone."""
+"""Successes that arrive together are committed together; one that cannot be stored fails on its own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_they_share_commits(pool: Pool) -> None:
     assert await pool.fetchval("SELECT count(DISTINCT xmin::text) FROM attempts") <= 3
 
 
-async def test_those_of_one_ticker_follow_each_other(pool: Pool) -> None:
+async def test_successes_of_one_ticker_are_recorded_in_order(pool: Pool) -> None:
     successes = [await sent(pool, "AAPL") for _ in range(5)]
     changes = await write(pool, successes)
     assert await pool.fetchval("SELECT buys FROM positions WHERE ticker = 'AAPL' AND status = 'open'") == 5
@@ -58,7 +58,7 @@ async def test_two_attempts_of_one_signal_change_its_position_once(pool: Pool) -
     assert await pool.fetchval("SELECT count(*) FROM attempts WHERE outcome = 'delivered'") == 3
 
 
-async def test_one_that_cannot_be_written_holds_up_no_other(pool: Pool) -> None:
+async def test_one_that_cannot_be_stored_delays_no_other(pool: Pool) -> None:
     good = [await sent(pool, f"T{number}") for number in range(6)]
     bad = await sent(pool, "BAD", status=TOO_LARGE_FOR_ITS_COLUMN)
     changes = await write(pool, [*good[:3], bad, *good[3:]])
@@ -66,8 +66,8 @@ async def test_one_that_cannot_be_written_holds_up_no_other(pool: Pool) -> None:
     assert await pool.fetchval("SELECT count(*) FROM signals WHERE status = 'forwarded'") == 6
 
 
-async def test_a_sender_that_is_cut_off_takes_no_other_with_it(pool: Pool) -> None:
-    """The one that writes for all is cancelled in the middle: whether it was committed or not, all are."""
+async def test_a_cancelled_sender_cancels_no_other(pool: Pool) -> None:
+    """The sender that commits for all is cancelled: in each case all successes are stored."""
     successes = Successes(pool)
     all_of_them = [await sent(pool, f"T{number}") for number in range(8)]
     tasks = [asyncio.create_task(successes.write(success)) for success in all_of_them]
@@ -80,13 +80,13 @@ async def test_a_sender_that_is_cut_off_takes_no_other_with_it(pool: Pool) -> No
 
 
 async def write(pool: Pool, together: Sequence[Success]) -> list[DeliveredChange | BaseException | None]:
-    """Write all of them at once; what each came to."""
+    """Record all of them at once; return the result of each."""
     successes = Successes(pool)
     return await asyncio.gather(*map(successes.write, together), return_exceptions=True)
 
 
 async def sent(pool: Pool, ticker: str, *, signal: UUID | None = None, status: int = 200) -> Success:
-    """A buy whose request was answered."""
+    """Return a buy whose request was answered."""
     if signal is None:
         signal = uuid4()
         await pool.execute(

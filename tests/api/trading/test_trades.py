@@ -34,14 +34,14 @@ _HISTORY = """
 
 @pytest.fixture
 def broker(desk: Desk) -> Broker:
-    """The model broker at the destination."""
+    """Attach the model broker to the destination."""
     made = Broker(Account())
     attach(desk, made)
     return made
 
 
 async def play(desk: Desk, app: AppServer, *alerts: dict[str, Any], ticker: str = "AAPL") -> list[UUID]:
-    """Send alerts, each once the one before is delivered; return their signals."""
+    """Send alerts, each after the previous one is delivered; return their signals."""
     sent = []
     for alert in alerts:
         fields = {"ticker": ticker, **alert}
@@ -62,7 +62,7 @@ def sell(quantity: Any = None, price: Any = None, **fields: Any) -> dict[str, An
 
 
 async def trades(app: AppServer, **query: Any) -> list[dict[str, Any]]:
-    """The trades that the API lists, in pages of the size that is asked for."""
+    """Return the trades that the API lists, read in pages of a size."""
     found, cursor = list[dict[str, Any]](), dict[str, str]()
     while True:
         page = await ask(app, "GET", "/admin/trades", **query, **cursor)
@@ -73,7 +73,7 @@ async def trades(app: AppServer, **query: Any) -> list[dict[str, Any]]:
 
 
 async def exported(app: AppServer, **query: Any) -> list[dict[str, str]]:
-    """The rows of the CSV file."""
+    """Return the rows of the CSV file."""
     async with app.http.get("/admin/trades/export", params=query, headers=BEARER) as answer:
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith("text/csv")
@@ -84,12 +84,12 @@ async def exported(app: AppServer, **query: Any) -> list[dict[str, str]]:
 
 
 def parts(orders: list[dict[str, Any]]) -> list[tuple[UUID, str | None, str | None]]:
-    """Signal, quantity and price of each order."""
+    """Return signal, quantity and price of each order."""
     return [(UUID(each["signal_id"]), each["quantity"], each["price"]) for each in orders]
 
 
 def filled(broker: Broker) -> list[tuple[str, str]]:
-    """Ticker and shares of each fill."""
+    """Return ticker and shares of each fill."""
     return [(ticker, str(shares)) for ticker, shares in broker.fills]
 
 
@@ -165,7 +165,7 @@ async def test_a_reversal_ends_a_trade_and_the_next_entry_begins_one(desk: Desk,
         ),
     ],
 )
-async def test_what_is_not_known_is_unknown_and_never_0(
+async def test_an_unknown_value_is_never_0(
     desk: Desk,
     alerts: list[dict[str, Any]],
     quantity: str | None,
@@ -188,7 +188,7 @@ async def test_what_is_not_known_is_unknown_and_never_0(
 
 
 @pytest.mark.usefixtures("broker")
-async def test_two_spellings_are_one_ticker_and_the_filters_narrow(desk: Desk) -> None:
+async def test_two_spellings_are_one_ticker_and_filters_select(desk: Desk) -> None:
     desk.watch("list:AAPL,BRK-B")
     app = await desk.open()
     await play(desk, app, buy(1, 1, ticker="BRK.B"), sell(price=2, ticker="BRK/B"))
@@ -309,7 +309,7 @@ async def test_history_that_was_imported_is_no_order_of_a_trade(desk: Desk) -> N
 
 @pytest.mark.usefixtures("broker")
 async def test_a_version_without_quantities_leaves_no_false_result(desk: Desk) -> None:
-    """Before, and after a rollback, it closes a position and leaves the gain of earlier exits as it was."""
+    """Such a version closes a position and does not change the gain of earlier exits."""
     app = await desk.open()
     await play(desk, app, buy(10, 10), sell(4, 11, sentiment="long"))
     closing = uuid4()
@@ -370,7 +370,7 @@ async def test_pages_of_trades_of_one_moment_are_whole_and_in_order(desk: Desk) 
     ],
     ids=str,
 )  # fmt: skip
-async def test_what_cannot_be_asked(app_server: AppServer, query: dict[str, str]) -> None:
+async def test_an_invalid_query_is_refused(app_server: AppServer, query: dict[str, str]) -> None:
     await ask(app_server, "GET", "/admin/trades", 422, **query)
     if "cursor" not in query and "limit" not in query:
         await ask(app_server, "GET", "/admin/trades/export", 422, **query)
@@ -395,7 +395,7 @@ async def test_the_page_ignores_filters_that_are_not_valid(
 
 @pytest_asyncio.fixture
 async def many(desk: Desk) -> AppServer:
-    """An application on 20,000 trades and as many delivered signals."""
+    """Start an application on 20,000 trades and as many delivered signals."""
     await desk.database.execute(_HISTORY, 20_000)
     await desk.database.execute(
         """INSERT INTO signals (id, status, type, intent, ticker, expires_at, status_at, body)
@@ -405,7 +405,7 @@ async def many(desk: Desk) -> AppServer:
     return await desk.open()
 
 
-async def test_a_page_reads_its_rows_alone(desk: Desk, many: AppServer) -> None:
+async def test_a_page_reads_only_its_rows(desk: Desk, many: AppServer) -> None:
     """Rows are counted, not seconds, in both kinds of plan and whatever the statistics say."""
     statements = load("app.positions", "trades")
     middle = await desk.database.fetchrow(

@@ -35,7 +35,7 @@ MOST_STALLED = 2 if PACE > 1 else 0  # exits that a busy machine holds up; witho
 ANSWER_SECONDS = (0.3, 3.0)
 ERRORS = 0.02
 QUIET = 10.0  # seconds until the next alert from which a span is skipped
-# Real seconds by which the event loop or the database is late, from which the machine has stalled.
+# Real seconds of delay of the event loop or the database from which the machine counts as stalled.
 TICK, STALL = 0.05, 0.25
 
 
@@ -113,7 +113,7 @@ def make_day(chance: random.Random) -> list[Alert]:
 
 @dataclass
 class Day:
-    """A day at a desk."""
+    """A trading day of an application."""
 
     desk: Desk
     app: AppServer
@@ -122,7 +122,7 @@ class Day:
     stalls: list[tuple[float, float]] = field(default_factory=list)
 
     async def pass_until(self, at: float) -> None:
-        """Let time pass, at once while nothing waits."""
+        """Let time pass; skip it while nothing waits."""
         while (left := at - self.clock.now()) > 0:
             if left > QUIET and await self.is_quiet():
                 await self.desk.database.execute(
@@ -135,7 +135,7 @@ class Day:
                 await asyncio.sleep(min(left / PACE, 0.1))
 
     async def is_quiet(self) -> bool:
-        """Whether no signal is unfinished."""
+        """Return whether no signal is unfinished."""
         query = "SELECT NOT EXISTS (SELECT FROM signals WHERE NOT status = ANY ($1))"
         return bool(await self.desk.database.fetchval(query, FINAL))
 

@@ -21,7 +21,7 @@ GUIDES = sorted((Path(__file__).resolve().parents[3] / "docs").rglob("tradingvie
 
 
 class Fill(NamedTuple):
-    """What TradingView writes for one order of a strategy."""
+    """The values that TradingView fills in for one order of a strategy."""
 
     action: str
     position_after: str
@@ -29,12 +29,12 @@ class Fill(NamedTuple):
 
 
 def templates(guide: Path) -> list[str]:
-    """The alert messages of a guide: for strategies, for an indicator's entries, for its exits."""
+    """Return the alert messages of a guide: for strategies, for an indicator's entries, for its exits."""
     return re.findall(r"^```json\n(.*?)^```$", guide.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def filled(template: str, fill: Fill, second: int) -> str:
-    """The message as it is sent: every placeholder replaced by text."""
+    """Return the message with every placeholder replaced."""
     values = {
         "ticker": "NASDAQ:AAPL",
         "close": "101.5",

@@ -1,4 +1,4 @@
-"""A stored post whose sender was not told so: an equal one is its resend, whatever came since."""
+"""Unanswered posts: stored, but their sender has no 202. An equal post is the resend, whatever came since."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def lose_results(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
-    """Let a function do its work, and the connection break before its result is there."""
+    """Let a function finish, and break the connection before its result arrives."""
     function = getattr(owner, name)
 
     async def lose(*arguments: Any, **named: Any) -> None:
@@ -40,10 +40,10 @@ def lose_results(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> N
 
 
 class TestUnanswered:
-    """The first sender was not told that its alert is stored: an equal one is its resend."""
+    """The first sender has no 202 for a stored alert: an equal one is its resend."""
 
     async def followed(self, app: AppServer) -> None:
-        """Something else comes in the same ticker."""
+        """Post another alert of the same ticker."""
         assert await is_new(app, {**SELL, "n": next(numbers)})
 
     async def test_its_503_went_out_while_its_commit_ran(self, desk: Desk) -> None:
@@ -67,7 +67,7 @@ class TestUnanswered:
         await self.followed(other)
         assert not await is_new(other, BUY)
 
-    async def test_its_client_was_gone_before_the_answer(self, desk: Desk) -> None:
+    async def test_its_client_disconnected_before_the_answer(self, desk: Desk) -> None:
         app = await desk.open()
         await without_its_client(desk, app, BUY)
         await until_stored(desk, app, 1)
@@ -124,7 +124,7 @@ class TestUnanswered:
         assert not await resend
         assert await is_new(app, BUY)
 
-    async def test_a_client_that_waits_for_its_answer_is_not_taken_for_gone(self, desk: Desk) -> None:
+    async def test_a_client_that_waits_for_its_answer_counts_as_connected(self, desk: Desk) -> None:
         app = await desk.open()
         async with nothing_commits(desk):
             waiting = asyncio.create_task(post(app, BUY))
@@ -164,7 +164,7 @@ class TestUnanswered:
                         assert answer.status == 202
             os.kill(running.pid, ending)
             await asyncio.to_thread(running.wait)
-        # as if the next process had started at once, or later: this one takes its time
+        # as if the next process had started at once, or after some time
         await desk.database.execute(
             "UPDATE signals SET received_at = clock_timestamp() - make_interval(secs => $1)", age
         )

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 async def open_positions(app: AppServer) -> dict[str, bool]:
-    """The open positions, and whether each is confirmed."""
+    """Return the open positions, and whether each is confirmed."""
     listed = (await ask(app, "GET", "/admin/positions"))["positions"]
     return {position["ticker"]: position["confirmed"] for position in listed}
 
 
 async def unknown_buy(desk: Desk, app: AppServer, *, status: int = 500) -> UUID:
-    """A buy that failed with an unknown outcome."""
+    """Send a buy that fails with an unknown outcome."""
     desk.receiver.answer = in_turn(status)
     buy = await desk.send(app, "AAPL", "buy")
     assert (await desk.until(app, buy))["status"] == "failed"
@@ -228,7 +228,7 @@ async def test_an_adjustment_of_unknown_outcome_leaves_the_position_as_it_is(des
 
 
 async def test_an_unknown_outcome_that_is_recorded_again_opens_nothing(desk: Desk) -> None:
-    """A sender that was taken for dead wakes up after the exit has closed what its buy may have opened."""
+    """A sender that recovery counted as dead continues after the exit closed what its buy may have opened."""
     app = await desk.open()
     buy = await unknown_buy(desk, app)
     await desk.until(app, await desk.send(app, "AAPL", "sell"), "forwarded")

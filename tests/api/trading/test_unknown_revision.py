@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def locked_configuration(desk: Desk) -> AsyncIterator[None]:
-    """Keep every process from reading the revision, as one does that is busy with a change."""
+    """Keep every process from reading the revision, as a process with a pending change does."""
     async with desk.database.acquire() as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('configuration', 0))")
         yield
@@ -34,16 +34,16 @@ async def turns(app: AppServer, expected: int) -> None:
         while seen < expected:
             now = app.context.supervisor.states()["outbox"].silent_seconds
             seen, silent = seen + (now < silent), now
-            await asyncio.sleep(0.05)  # a worker's turns wake nobody up
+            await asyncio.sleep(0.05)  # a worker's turns notify no waiter
 
 
 def known(app: AppServer) -> tuple[bool, bool]:
-    """Whether the revision is known, and whether delivery is paused as far as the application knows."""
+    """Return whether the revision is known, and whether delivery is paused in the known configuration."""
     return app.context.is_configured, app.context.config.system.delivery_paused
 
 
 async def unsent(desk: Desk, app: AppServer) -> bool:
-    """Whether the outbox, some turns later, has still claimed nothing."""
+    """Return whether the outbox has claimed nothing after some turns."""
     await turns(app, 3)
     claimed = await desk.database.fetchval("SELECT count(*) FROM attempts")
     return (claimed, desk.receiver.received) == (0, [])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def shown(app: AppServer) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
-    """The status of /health, its check, and the alarms for outcomes."""
+    """Return the status of /health, its check, and the alarms for outcomes."""
     async with app.http.get("/health") as answer:
         health = await answer.json()
     status = await ask(app, "GET", "/admin/status")

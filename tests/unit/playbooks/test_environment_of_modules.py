@@ -99,7 +99,11 @@ def test_a_module_that_is_a_program_starts_others_without_what_its_login_exports
         ({"DOCKER_HOST": "unix:///var/run/docker.sock"}, "default", ""),
         ({"DOCKER_HOST": "tcp://10.0.0.1:2376"}, "default", "tcp://10.0.0.1:2376 (DOCKER_HOST)"),
         ({"DOCKER_HOST": "ssh://x", "DOCKER_CONTEXT": "y"}, "default", "ssh://x (DOCKER_HOST)"),
-        ({"DOCKER_CONTEXT": "away"}, "away", "context away (DOCKER_CONTEXT)"),
+        (
+            {"DOCKER_CONTEXT": "away"},
+            "away",
+            "context away (DOCKER_CONTEXT)",
+        ),
         ({}, "desktop-linux", "context desktop-linux (docker context use)"),
     ],
 )

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tests.api.trading.desk import Desk
 
 
-async def story(app: AppServer, signal_id: UUID) -> dict[str, Any]:
-    """The answer, once it was checked that nothing in it is left open."""
+async def fetch_timeline(app: AppServer, signal_id: UUID) -> dict[str, Any]:
+    """Return the timeline, and assert that it is complete."""
     told: dict[str, Any] = await ask(app, "GET", f"/admin/signals/{signal_id}")
     moments = [told["signal"]["received_at"], *(event["at"] for event in told["events"])]
     assert moments == sorted(moments)
@@ -31,7 +31,7 @@ async def story(app: AppServer, signal_id: UUID) -> dict[str, Any]:
 
 
 def of_kind(told: dict[str, Any], status: str) -> list[tuple[str, dict[str, Any]]]:
-    """The reasons and facts with which the signal entered a status."""
+    """Return the reasons and facts with which the signal entered a status."""
     return [(event["reason"], event["detail"]) for event in told["events"] if event["status"] == status]
 
 
@@ -49,13 +49,13 @@ async def check_codes(desk: Desk) -> None:
         assert stored_reason(text, code, json.loads(params or "null")).code is not ReasonCode.OTHER, text
 
 
-async def test_of_a_delivered_buy_from_its_arrival_to_its_position(desk: Desk) -> None:
+async def test_the_timeline_of_a_delivered_buy_reaches_from_arrival_to_position(desk: Desk) -> None:
     desk.configure("webhook", retry_seconds=[0.2])
     desk.receiver.answer = in_turn(503)
     app = await desk.open()
     buy = await desk.send(app, "NVDA", "buy", note="x")
     await desk.until(app, buy, "forwarded")
-    told = await story(app, buy)
+    told = await fetch_timeline(app, buy)
     assert told["body"] == '{"ticker": "NVDA", "side": "buy", "number": 0, "note": "x"}'
     assert [event["status"] for event in told["events"]] == [
         *("received", "approved", "forwarding", "approved", "forwarding", "forwarded")
@@ -77,35 +77,35 @@ async def test_of_a_delivered_buy_from_its_arrival_to_its_position(desk: Desk) -
     await desk.until(app, again, "forwarded")
     sell = await desk.send(app, "NVDA", "sell")
     await desk.until(app, sell, "forwarded")
-    assert of_kind(await story(app, again), "forwarded")[0][1]["position"] == "counted up"
-    assert of_kind(await story(app, sell), "forwarded")[0][1]["position"] == "closed"
-    assert of_kind(await story(app, sell), "approved")[0][1]["position_open"] in {True, False}
+    assert of_kind(await fetch_timeline(app, again), "forwarded")[0][1]["position"] == "counted up"
+    assert of_kind(await fetch_timeline(app, sell), "forwarded")[0][1]["position"] == "closed"
+    assert of_kind(await fetch_timeline(app, sell), "approved")[0][1]["position_open"] in {True, False}
     await check_codes(desk)
 
 
-async def test_of_what_was_never_sent(desk: Desk) -> None:
+async def test_the_timeline_of_signals_that_were_never_sent(desk: Desk) -> None:
     desk.configure("webhook", max_signal_age_seconds={"buy": 1}, retry_seconds=[0.1])
     app = await desk.open()
     outside = await desk.send(app, "ZZZ", "buy")
     await desk.until(app, outside, "rejected")
-    ((reason, facts),) = of_kind(await story(app, outside), "rejected")
+    ((reason, facts),) = of_kind(await fetch_timeline(app, outside), "rejected")
     assert (reason, facts["rank"], facts["list_size"]) == ("not in the Top-3", None, 3)
     assert facts["list_age_seconds"] >= 0
     sell = await desk.send(app, "AAPL", "sell")
     await desk.until(app, sell, "rejected")
-    assert of_kind(await story(app, sell), "rejected") == [
+    assert of_kind(await fetch_timeline(app, sell), "rejected") == [
         ("no position is open and no buy is pending", {"position_open": False, "buy_on_its_way": False})
     ]
     odd = await desk.send(app, "AAPL", "short")
-    assert "short selling" in (await story(app, odd))["signal"]["reason"]
+    assert "short selling" in (await fetch_timeline(app, odd))["signal"]["reason"]
     desk.receiver.answer = always(503)
     late = await desk.send(app, "AAPL", "buy")
     await desk.until(app, late, "expired")
-    assert (await story(app, late))["signal"]["reason"].startswith("expired; last: not accepted")
+    assert (await fetch_timeline(app, late))["signal"]["reason"].startswith("expired; last: not accepted")
     await check_codes(desk)
 
 
-async def test_of_a_refused_buy_that_a_person_sends_again(desk: Desk) -> None:
+async def test_the_timeline_of_a_refused_buy_that_a_person_replays(desk: Desk) -> None:
     app = await desk.open()
     desk.receiver.answer = always(400)
     buy = await desk.send(app, "AAPL", "buy")
@@ -113,13 +113,13 @@ async def test_of_a_refused_buy_that_a_person_sends_again(desk: Desk) -> None:
     desk.receiver.answer = take
     await desk.order(app, "dead-letters/replay", ids=[str(buy)], confirm=1)
     await desk.until(app, buy, "forwarded")
-    told = await story(app, buy)
+    told = await fetch_timeline(app, buy)
     assert ("replayed by a person", {"round": 2}) in of_kind(told, "approved")
     assert [(got["round"], got["outcome"]) for got in told["attempts"]] == [(1, "refused"), (2, "delivered")]
     await check_codes(desk)
 
 
-async def test_of_an_order_that_a_person_gave(desk: Desk) -> None:
+async def test_the_timeline_of_a_manual_order(desk: Desk) -> None:
     app = await desk.open()
     await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
     (ordered,) = (await desk.order(app, "order/sell-all", 202))["orders"]
@@ -127,7 +127,7 @@ async def test_of_an_order_that_a_person_gave(desk: Desk) -> None:
     assert row is not None
     assert str(row["id"]) == ordered["signal_id"]
     await desk.until(app, row["id"], "forwarded")
-    told = await story(app, row["id"])
+    told = await fetch_timeline(app, row["id"])
     assert of_kind(told, "approved") == [("manual order", {})]
     assert of_kind(told, "forwarded")[0][1]["position"] == "closed"
     await check_codes(desk)

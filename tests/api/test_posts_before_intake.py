@@ -1,4 +1,4 @@
-"""Alerts of real clients that were refused or lost before anything of them was kept."""
+"""Alerts of real clients that are refused or lost before intake can store anything of them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SECRET = "s3cret-of-the-sender"
 
 
 def alert() -> bytes:
-    """An alert like no other."""
+    """Return a unique alert."""
     return json.dumps({"ticker": "AAPL", "side": "sell", "n": uuid4().hex, "secret": SECRET}).encode()
 
 
 async def sent_raw(app: AppServer, content: bytes, seconds: float = 3.0) -> bytes:
-    """What the server answers to these bytes within some seconds."""
+    """Send these bytes, and return the server's answer within some seconds."""
     host, port = app.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(content)
@@ -46,12 +46,12 @@ async def sent_raw(app: AppServer, content: bytes, seconds: float = 3.0) -> byte
 
 
 def post(head: bytes, body: bytes) -> bytes:
-    """A post to the webhook, with more lines in its head."""
+    """Return a post to the webhook, with additional header lines."""
     return b"POST /webhook/in HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
 
 
 async def traces(app: AppServer, wanted: int) -> int:
-    """How many posts are kept or counted as refused, on the page: `wanted`, or what it is after 5 s."""
+    """Return how many posts the page shows as stored or refused: `wanted`, or the number after 5 s."""
     found = 0
     for _ in range(50):
         kept = await ask(app, "GET", "/admin/refused")
@@ -73,13 +73,13 @@ async def traces(app: AppServer, wanted: int) -> int:
         b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
     ],
 )
-async def test_an_offer_to_change_the_protocol_costs_no_alert(start_app: StartApp, upgrade: bytes) -> None:
+async def test_an_upgrade_header_loses_no_alert(start_app: StartApp, upgrade: bytes) -> None:
     app = await start_app(webhook_secret=SECRET)
     answer = await sent_raw(app, post(upgrade, alert()))
     assert answer.startswith(b"HTTP/1.1 202 "), answer
 
 
-async def test_an_offer_to_change_the_protocol_is_ignored_however_the_body_comes(start_app: StartApp) -> None:
+async def test_an_upgrade_header_is_ignored_for_any_framing_of_the_body(start_app: StartApp) -> None:
     app = await start_app(webhook_secret=SECRET)
     host, port = app.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -104,14 +104,14 @@ async def test_an_offer_to_change_the_protocol_is_ignored_however_the_body_comes
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_an_alert_by_another_method_is_seen(start_app: StartApp, method: str) -> None:
+async def test_an_alert_by_another_method_is_counted(start_app: StartApp, method: str) -> None:
     app = await start_app(webhook_secret=SECRET)
     async with app.http.request(method, "/webhook/in", data=alert()) as answer:
         assert answer.status == 405
     assert await traces(app, 1) == 1
 
 
-async def test_an_alert_that_is_no_valid_http_is_seen(
+async def test_an_alert_that_is_not_valid_http_is_counted(
     start_app: StartApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = await start_app(webhook_secret=SECRET)
@@ -123,7 +123,7 @@ async def test_an_alert_that_is_no_valid_http_is_seen(
     assert "Invalid HTTP" not in caplog.text  # a line a minute, not one a request
 
 
-async def test_an_alert_that_breaks_off_is_seen(start_app: StartApp) -> None:
+async def test_an_incomplete_alert_is_counted(start_app: StartApp) -> None:
     app = await start_app(webhook_secret=SECRET)
     host, port = app.url.removeprefix("http://").split(":")
     for _ in range(5):
@@ -136,7 +136,7 @@ async def test_an_alert_that_breaks_off_is_seen(start_app: StartApp) -> None:
     assert await traces(app, 5) == 5
 
 
-async def test_health_says_that_posts_are_refused_whatever_table_cannot_be_written(
+async def test_health_reports_refused_posts_for_each_table_that_cannot_be_written(
     app_server: AppServer,
 ) -> None:
     await app_server.context.pool.execute(

@@ -1,4 +1,4 @@
-"""What strangers send is bounded before it reaches the application, and others do not notice."""
+"""The edge limits what any client can send to the application; other clients do not notice."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ HEAD = b"POST /webhook/in HTTP/1.1\r\nHost: x\r\n"
 
 @pytest.fixture
 def app() -> Backend:
-    """What is behind the edge."""
+    """Return the backend behind the edge."""
     return Backend("app")
 
 
 @pytest.fixture
 def proxies() -> str:
-    """TRUSTED_PROXIES: 127.0.0.9 is a proxy that is believed."""
+    """TRUSTED_PROXIES: 127.0.0.9 is a trusted proxy."""
     return "127.0.0.9 10.1.0.0/16"
 
 
 @pytest.fixture
 async def edge(haproxy: Path, tmp_path: Path, app: Backend, proxies: str) -> AsyncIterator[Edge]:
-    """An edge with its app, which is started."""
+    """Start an edge with its app."""
     made = edges.make_edge(haproxy, tmp_path, app=app.address, standin="127.0.0.1:1", TRUSTED_PROXIES=proxies)
     async with started(app):
         yield made
@@ -46,7 +46,7 @@ async def edge(haproxy: Path, tmp_path: Path, app: Backend, proxies: str) -> Asy
 
 @pytest.fixture(autouse=True)
 async def running(edge: Edge) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """The edge's process."""
+    """Return the edge's process."""
     with edges.running(edge) as process:
         yield process
 
@@ -54,12 +54,12 @@ async def running(edge: Edge) -> AsyncIterator[subprocess.Popen[bytes]]:
 async def connect(
     edge: Edge, address: str = "127.0.0.1"
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection from an address of loopback."""
+    """Open a connection from an address of loopback."""
     return await asyncio.open_connection("127.0.0.1", edge.port, local_addr=(address, 0))
 
 
 async def status_of(reader: asyncio.StreamReader, seconds: float) -> int:
-    """The status of the answer; 0 if the connection ends without one."""
+    """Return the status of the response; 0 if the connection ends without one."""
     with contextlib.suppress(ConnectionError):
         async with asyncio.timeout(seconds):
             line = await reader.readline()
@@ -68,7 +68,7 @@ async def status_of(reader: asyncio.StreamReader, seconds: float) -> int:
 
 
 async def is_served(edge: Edge, address: str = "127.0.0.2") -> bool:
-    """Whether another client's alert is accepted within half a second."""
+    """Return whether another client's alert is accepted within half a second."""
     connector = aiohttp.TCPConnector(local_addr=(address, 0))
     async with (
         aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=0.5)) as http,
@@ -78,7 +78,7 @@ async def is_served(edge: Edge, address: str = "127.0.0.2") -> bool:
 
 
 def memory_mb(process: subprocess.Popen[bytes]) -> float:
-    """Of the edge's master and its workers."""
+    """Return the memory of the edge's master and its workers."""
     master = psutil.Process(process.pid)
     return sum(each.memory_info().rss for each in [master, *master.children(recursive=True)]) / 1e6
 
@@ -86,7 +86,7 @@ def memory_mb(process: subprocess.Popen[bytes]) -> float:
 async def send_until_closed(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, part: bytes, total: int
 ) -> tuple[int, int]:
-    """Send parts until the other side has had enough; how many bytes it took, and its status."""
+    """Send parts until the other side refuses more; return the accepted bytes and the status."""
     sent = 0
     asked = asyncio.create_task(status_of(reader, 30))
     with contextlib.suppress(ConnectionError):
@@ -115,7 +115,7 @@ async def test_sixty_megabytes_of_head(
     writer.write(start)
     sent, status = await send_until_closed(reader, writer, b"a" * 65_536, 60_000_000)
     assert sent < 30_000_000
-    assert status in {400, 0}  # 0: the answer was lost to what was still on its way
+    assert status in {400, 0}  # 0: data in flight made the answer get lost
     assert memory_mb(running) < before + 10
     assert await is_served(edge)
     writer.close()
@@ -177,7 +177,7 @@ async def test_a_head_that_comes_a_byte_at_a_time_has_five_seconds_in_all(edge: 
     writer.close()
 
 
-async def test_connections_that_say_nothing_are_closed(edge: Edge) -> None:
+async def test_silent_connections_are_closed(edge: Edge) -> None:
     for port in (edge.port, int(edge.tls_url.rpartition(":")[2])):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         begun = time.monotonic()
@@ -187,7 +187,7 @@ async def test_connections_that_say_nothing_are_closed(edge: Edge) -> None:
 
 
 async def test_two_thousand_half_sent_requests_of_one_address(edge: Edge) -> None:
-    """The address has its share of connections, and others are served meanwhile."""
+    """One address has a limit of connections; others are served meanwhile."""
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(2000):
             try:
@@ -228,10 +228,10 @@ async def test_a_client_does_not_choose_its_address(edge: Edge, app: Backend) ->
         ({"X-Forwarded-For": "unknown"}, "127.0.0.9", "http"),
     ],
 )
-async def test_a_proxy_that_is_named_is_believed(
+async def test_a_trusted_proxy_sets_the_clients_address(
     edge: Edge, app: Backend, said: dict[str, str], address: str, scheme: str
 ) -> None:
-    """What it added itself, which is the last address; earlier ones are the client's own words."""
+    """The last address counts, which the proxy added; earlier ones come from the client."""
     connector = aiohttp.TCPConnector(local_addr=("127.0.0.9", 0))
     async with (
         aiohttp.ClientSession(connector=connector) as http,
@@ -249,11 +249,11 @@ async def test_a_proxy_that_is_named_is_believed(
         ("*", "203.0.113.7"),
         ("10.1.0.0/16 ,, ", "127.0.0.9"),
         ("127.0.0.9 nobody!", "127.0.0.9"),
-        ("127.0.0.9 localhost", "127.0.0.9"),  # a name server could say anything, or nothing
+        ("127.0.0.9 localhost", "127.0.0.9"),  # a name server could answer anything, or nothing
     ],
 )
 async def test_other_ways_to_name_proxies(edge: Edge, app: Backend, address: str) -> None:
-    """A word that is no address ends the trust in all of them, and no alert is lost."""
+    """A word that is not an address ends the trust in all of them; no alert is lost."""
     connector = aiohttp.TCPConnector(local_addr=("127.0.0.9", 0))
     said = {"X-Forwarded-For": "203.0.113.7"}
     async with (
@@ -267,7 +267,7 @@ async def test_other_ways_to_name_proxies(edge: Edge, app: Backend, address: str
 @pytest.mark.parametrize(
     "head", [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"\x16\x03\x01\r\n\r\n"]
 )
-async def test_what_is_no_http_gets_an_answer(edge: Edge, app: Backend, head: bytes) -> None:
+async def test_a_request_that_is_not_http_gets_an_answer(edge: Edge, app: Backend, head: bytes) -> None:
     reader, writer = await connect(edge)
     writer.write(head)
     assert await status_of(reader, 3) == 400

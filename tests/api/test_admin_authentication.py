@@ -52,14 +52,14 @@ def cookie_of(response: aiohttp.ClientResponse) -> str:
 
 
 @pytest.mark.parametrize("path", PROTECTED)
-async def test_without_the_token_there_is_nothing_but_401(app_server: AppServer, path: str) -> None:
+async def test_without_the_token_every_answer_is_401(app_server: AppServer, path: str) -> None:
     for headers in ({}, {"Cookie": "tsp_session=forged"}, {"Authorization": "Basic YTpi"}):
         async with app_server.http.get(path, headers=headers, allow_redirects=False) as response:
             assert response.status == 401
             assert (await response.json()).keys() == {"detail"}
 
 
-async def test_dots_lead_out_of_static_neither_plain_nor_encoded(app_server: AppServer) -> None:
+async def test_no_path_traversal_leaves_the_static_folder(app_server: AppServer) -> None:
     for path in ("/static/../admin/status", "/static/%2e%2e/templates/admin.html", "/static/..%2fapi.py"):
         async with app_server.http.get(
             URL(app_server.url + path, encoded=True), allow_redirects=False
@@ -67,13 +67,13 @@ async def test_dots_lead_out_of_static_neither_plain_nor_encoded(app_server: App
             assert response.status in {401, 404}
 
 
-async def test_what_is_public(app_server: AppServer) -> None:
+async def test_public_routes(app_server: AppServer) -> None:
     for path in ("/docs", "/openapi.json", "/admin/sign-in", "/static/page/base.css"):
         async with app_server.http.get(path, headers={"Accept": "text/html"}) as response:
             assert response.status == 200, path
 
 
-async def test_a_person_is_taken_to_the_form_and_back(app_server: AppServer) -> None:
+async def test_a_browser_is_redirected_to_the_form_and_back(app_server: AppServer) -> None:
     async with app_server.http.get(
         "/admin?status=failed", headers={"Accept": "text/html"}, allow_redirects=False
     ) as response:
@@ -84,7 +84,7 @@ async def test_a_person_is_taken_to_the_form_and_back(app_server: AppServer) -> 
     assert response.headers["Location"] == "/admin?status=failed"
 
 
-async def test_the_cookie_opens_the_page_and_is_kept_from_scripts(app_server: AppServer) -> None:
+async def test_the_cookie_authenticates_and_is_http_only(app_server: AppServer) -> None:
     response = await sign_in(app_server)
     assert (
         response.headers["Set-Cookie"].lower().endswith("; httponly; max-age=43200; path=/; samesite=strict")
@@ -99,7 +99,7 @@ async def test_behind_tls_the_cookie_is_secure(app_server: AppServer) -> None:
     assert "secure" in response.headers["Set-Cookie"].lower()
 
 
-async def test_a_language_or_theme_is_kept_in_a_cookie_and_leads_back(app_server: AppServer) -> None:
+async def test_a_language_or_theme_is_stored_in_a_cookie_and_redirects_back(app_server: AppServer) -> None:
     async with app_server.http.post(
         "/admin/preferences",
         data={"language": "pt-BR", "theme": "pink", "next": "nothing"},
@@ -137,7 +137,7 @@ async def test_a_session_survives_a_restart_and_ends_with_a_new_token(
         assert response.status == 401
 
 
-async def test_signing_out_takes_the_cookie_back(app_server: AppServer) -> None:
+async def test_signing_out_deletes_the_cookie(app_server: AppServer) -> None:
     headers = {"Cookie": cookie_of(await sign_in(app_server)), "Origin": app_server.url}
     async with app_server.http.post("/admin/sign-out", headers=headers, allow_redirects=False) as response:
         assert response.status == 303
@@ -145,7 +145,7 @@ async def test_signing_out_takes_the_cookie_back(app_server: AppServer) -> None:
         assert "Max-Age=0" in response.headers["Set-Cookie"]
 
 
-async def test_a_wrong_token_waits_and_delays_nobody_else(app_server: AppServer) -> None:
+async def test_a_wrong_token_is_delayed_and_delays_no_other_request(app_server: AppServer) -> None:
     loop = asyncio.get_running_loop()
     for _ in range(3):
         assert (await sign_in(app_server, "wrong")).status == 401
@@ -160,7 +160,7 @@ async def test_a_wrong_token_waits_and_delays_nobody_else(app_server: AppServer)
     assert "Set-Cookie" not in refused.headers
 
 
-async def test_a_wrong_bearer_token_waits_too(app_server: AppServer) -> None:
+async def test_a_wrong_bearer_token_is_delayed_too(app_server: AppServer) -> None:
     started = asyncio.get_running_loop().time()
     async with app_server.http.get("/admin/status", headers={"Authorization": "Bearer wrong"}) as response:
         assert response.status == 401
@@ -193,7 +193,7 @@ async def test_another_origin_changes_nothing(app_server: AppServer) -> None:
         ({**BEARER, "Origin": "https://evil.example"}, 403),
     ],
 )
-async def test_the_live_line_is_behind_the_same_door(
+async def test_the_websocket_needs_authentication(
     app_server: AppServer, headers: dict[str, str], status: int
 ) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
@@ -201,7 +201,7 @@ async def test_the_live_line_is_behind_the_same_door(
     assert refused.value.status == status
 
 
-async def test_a_session_alone_does_not_open_the_live_line_to_another_page(app_server: AppServer) -> None:
+async def test_a_session_does_not_open_the_websocket_for_another_origin(app_server: AppServer) -> None:
     cookie = {"Cookie": cookie_of(await sign_in(app_server))}
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await app_server.http.ws_connect("/ws/admin-updates", headers=cookie)
@@ -210,7 +210,7 @@ async def test_a_session_alone_does_not_open_the_live_line_to_another_page(app_s
         assert (await line.receive_json(timeout=5))["type"] == "snapshot"
 
 
-async def test_the_live_line_ends_with_the_session(
+async def test_the_websocket_closes_with_the_session(
     app_server: AppServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as clock:
@@ -225,7 +225,7 @@ async def test_the_live_line_ends_with_the_session(
     assert message.data == 1008
 
 
-async def test_an_empty_token_lets_nobody_in_and_says_so(
+async def test_an_empty_token_refuses_every_request_with_the_reason(
     start_app: Callable[..., Awaitable[AppServer]],
 ) -> None:
     app = await start_app(admin_token="")
@@ -256,7 +256,7 @@ async def test_every_answer_has_the_security_headers(app_server: AppServer, path
         assert response.headers["X-Frame-Options"] == "DENY"
 
 
-async def test_without_a_database_every_answer_says_so_at_once(
+async def test_without_a_database_every_answer_is_503_at_once(
     start_app: Callable[..., Awaitable[AppServer]],
 ) -> None:
     app = await start_app(database_url="postgresql://nobody@127.0.0.1:1/nowhere")
