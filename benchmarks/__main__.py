@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what was asked for; 0 when every row is within its budget, 1 when one is over, 2 for a wrong name.
+    """Run the chosen measurements; 0 if every row is within its budget, 1 if one is over, 2 for a wrong name.
 
     Only a full run is kept as the official one; others go to `results/scratch`, which git ignores. A quick
     run shows that everything works, so its verdicts count for nothing. A comparison with a base shows ratios
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     run.write(folder)
     (folder / "table.md").write_text(report.table(run), "utf-8")
     (folder / "picture.svg").write_text(
-        picture.draw(ROWS, run.results, "What each row takes of its budget"), "utf-8"
+        picture.draw(ROWS, run.results, "How much of its budget each row uses"), "utf-8"
     )
     if official:
         report.put_into_readme(run)

@@ -30,7 +30,7 @@ _START_SECONDS = 180.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.005
 
-# A source that finds nothing: without a list buys wait, so nothing of a run is decided.
+# A source without result: without a list buys wait, so nothing of a run is decided.
 NO_LIST = "file:none.csv"
 
 
@@ -38,7 +38,7 @@ NO_LIST = "file:none.csv"
 class Application:
     """Use as a context manager; it runs on a free loopback port with a configuration folder of its own.
 
-    `tickers` are approved; with none buys wait for ever. `environment` overrides what a fresh machine has.
+    `tickers` are approved; without any, buys are never decided. `environment` overrides the defaults.
     """
 
     database_url: str
@@ -99,28 +99,28 @@ class Application:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Return its base URL."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return its process id."""
         return self._process.pid
 
     def memory(self) -> float:
-        """Resident memory now, in MB."""
+        """Return the current resident memory, in MB."""
         return self._status("VmRSS")
 
     def peak_memory(self) -> float:
-        """The most resident memory since its start, or since `forget_peak`, in MB."""
+        """Return the peak resident memory since its start, or since `forget_peak`, in MB."""
         return self._status("VmHWM")
 
     def forget_peak(self) -> None:
-        """Let `peak_memory` count from now."""
+        """Restart the measurement of `peak_memory`."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def session(self) -> requests.Session:
-        """A client of the API that is signed in."""
+        """Return an authenticated client of the API."""
         session = requests.Session()
         session.headers["Authorization"] = f"Bearer {ADMIN_TOKEN}"
         return session
@@ -144,7 +144,7 @@ class Application:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """Return a free loopback port."""
     with contextlib.closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

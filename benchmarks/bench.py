@@ -1,4 +1,4 @@
-"""What measurements run on: an engine, a database server, throw-away hosts; each starts when asked for."""
+"""The resources of measurements: an engine, a database server, throw-away hosts; each starts on first use."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-# Off but where a measurement counts statements: counting costs a little of every statement.
+# Off except where a measurement counts statements: counting slows every statement a little.
 _SERVER_SETTINGS = ("shared_preload_libraries=pg_stat_statements", "pg_stat_statements.track=none")
 
 
 @dataclass
 class Bench:
-    """Use as a context manager: what was started ends with it. `quick`: show that it works, in seconds.
+    """Use as a context manager: it ends what it started. `quick`: only prove that it works, in seconds.
 
-    `version` is what is measured. `compares`: versions alternate, so a measurement takes its figures once and
+    `version` is the measured one. `compares`: versions alternate, so a measurement takes its figures once,
     without references.
     """
 
@@ -63,24 +63,24 @@ class Bench:
         return alternate(self.rounds(rounds), figure, *references)
 
     def rounds(self, number: int) -> int:
-        """How often figures are taken within a measurement."""
+        """Return how often figures are taken within a measurement."""
         return 1 if self.quick or self.compares else number
 
     def repeats(self, number: int) -> int:
-        """How often a request is repeated for one figure."""
+        """Return how often a request is repeated for one figure."""
         return 1 if self.quick else number
 
     def seconds(self, duration: float) -> float:
-        """How long one take lasts."""
+        """Return the duration of one take, in seconds."""
         return min(duration, 1.0 if self.compares else 2.0) if self.quick else duration
 
     def rows(self, number: int) -> int:
-        """How many rows a table gets, or how many signals a run."""
+        """Return the number of rows of a table, or of signals of a run."""
         return max(1, number // 50) if self.quick else number
 
     @contextlib.contextmanager
     def database(self) -> Iterator[Database]:
-        """An empty database, migrated by the version that is measured."""
+        """Yield an empty database, migrated by the measured version."""
         server = self._server
         name = server.create()
         try:
@@ -94,12 +94,12 @@ class Bench:
         tickers: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
     ) -> Application:
-        """The application of the version that is measured."""
+        """Return the application of the measured version."""
         return Application(database.url, tickers, environment or {}, version=self.version)
 
     @contextlib.contextmanager
     def edge(self, application: Application) -> Iterator[edges.Edge]:
-        """The edge in front of an application: HAProxy as a process of this machine."""
+        """Yield the edge in front of an application: HAProxy as a process of this machine."""
         with tempfile.TemporaryDirectory(prefix="bench-edge-") as folder:
             app = urlsplit(application.url).netloc
             made = edges.make_edge(self._haproxy, Path(folder), app=app, standin=app)
@@ -107,7 +107,7 @@ class Bench:
                 yield made
 
     def pgbench(self, database: Database, script: str, *, clients: int, transactions: int) -> float:
-        """Transactions a second of a pgbench script, over the same network that the application uses.
+        """Return the transactions a second of a pgbench script, over the network that the application uses.
 
         `transactions` are each client's: a time would count from before the clients have connected.
         """
@@ -128,7 +128,7 @@ class Bench:
 
     @property
     def history(self) -> Database:
-        """A database with a million signals that have ended; each version has its own."""
+        """Return a database with a million ended signals; each version has its own."""
         if self.version not in self._histories:
             database = self._started.enter_context(self.database())
             database.store_history(self.rows(1_000_000))
@@ -137,12 +137,12 @@ class Bench:
 
     @cached_property
     def engine(self) -> Engine:
-        """The machine's Docker engine."""
+        """Return the machine's Docker engine."""
         return self._started.enter_context(Engine(CHECKOUT))
 
     @cached_property
     def stack(self) -> Stack:
-        """The product deployed on a throw-away host of its own."""
+        """Return the stack deployed on its own throw-away host."""
         self.engine  # noqa: B018  # hosts run on it
         source, image = source_archive(CHECKOUT), image_name(CHECKOUT)
         if not has_image(image):
@@ -151,7 +151,7 @@ class Bench:
 
     @cached_property
     def _haproxy(self) -> Path:
-        """A folder for PATH with `haproxy`; the engine's packages make apt know Debian 13."""
+        """Return a folder for PATH with `haproxy`; the engine's packages make apt know Debian 13."""
         folders = (
             Path(self._started.enter_context(tempfile.TemporaryDirectory(prefix="bench-haproxy-")))
             for _ in range(2)
@@ -164,7 +164,7 @@ class Bench:
 
     @property
     def _server(self) -> TestServer:
-        """The one server, with a template that the version has migrated."""
+        """Return the one server, with a template database that the version has migrated."""
         if self.version not in self._servers:
             server = TestServer(self._base_url, self.version.checkout, self.version.python)
             self._servers[self.version] = self._started.enter_context(server)
@@ -172,12 +172,12 @@ class Bench:
 
     @cached_property
     def _base_url(self) -> str:
-        """A container of the product's own image, or as for tests the server at TEST_DATABASE_URL."""
+        """Return the URL of a container of the product's image, or of the server at TEST_DATABASE_URL."""
         given = os.environ.get("TEST_DATABASE_URL")
         return given or self._started.enter_context(self.engine.postgres(*_SERVER_SETTINGS))
 
     def engine_version(self) -> str:
-        """The engine's own version; with a server of somebody else's none is needed."""
+        """Return the engine's version; with an external server none is needed."""
         if os.environ.get("TEST_DATABASE_URL"):
             return "not used; PostgreSQL at TEST_DATABASE_URL"
         self.engine  # noqa: B018  # it has to run before it can be asked

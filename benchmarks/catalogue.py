@@ -7,7 +7,7 @@ from benchmarks.row import Row
 MEASUREMENTS: tuple[Measurement, ...] = (
     *ingest.MEASUREMENTS,
     *delivery.MEASUREMENTS,
-    *reading.MEASUREMENTS,  # before growth, which adds to the million that both are about
+    *reading.MEASUREMENTS,  # before growth, which adds rows to the million that both measure
     *growth.MEASUREMENTS,
     *readers.MEASUREMENTS,
     *usage.MEASUREMENTS,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TAKES = 5
 _ONE_VERSION = "deploys this checkout on a throw-away host, or runs for ten minutes: measured for one version"
-# What a version raises that lacks what a row asks of it.
+# The errors of a version that lacks what a row needs.
 _LACKING = (RuntimeError, OSError, asyncpg.PostgresError)
 
 
@@ -64,7 +64,7 @@ def compare(
 def _pairs(
     bench: Bench, measurement: Measurement, base: Version
 ) -> tuple[list[tuple[Mapping[str, Result], Mapping[str, Result]]], str]:
-    """The takes of both versions, or why the base cannot be measured."""
+    """Return the takes of both versions, or why the base cannot be measured."""
     pairs = []
     for number in range(TAKES):
         found: dict[Version, Mapping[str, Result]] = {}
@@ -110,7 +110,7 @@ def table(run: Run, rows: Sequence[Row], without_base: Mapping[str, str]) -> str
 
 
 def _ratio(result: Result) -> str:
-    """The median of the pairs' ratios, the smallest and the largest; a base of 0 has none."""
+    """Return the median of the pairs' ratios, the smallest and the largest; None for a base of 0."""
     ratios = [a / b for a, b in zip(result.figures, result.references, strict=True) if b]
     if not ratios:
         return "–"

@@ -1,4 +1,4 @@
-"""A database of a run: filled, looked at, and its statements counted."""
+"""A database of a run: filled, queried, and its statements counted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ID = """(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7'
           || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid"""
 
 # What a stack holds after months: signals that ended in every way, a third of them delivered, spread over
-# 29 days (retention removes what is older than 30) and 2,000 tickers, with their stories and attempts.
+# 29 days (retention removes what is older than 30) and 2,000 tickers, with their events and attempts.
 _HISTORY = f"""
 INSERT INTO signals (id, status, type, ticker, received_at, status_at, expires_at, reason, sender_signal_id,
                      price, attempts, body)
@@ -65,7 +65,7 @@ WITH stored AS (
     RETURNING id
 )
 INSERT INTO signal_events (signal_id, status, reason)
-SELECT id, status, 'bench' FROM stored, (VALUES ('received'), ('approved')) AS told (status)
+SELECT id, status, 'bench' FROM stored, (VALUES ('received'), ('approved')) AS event (status)
 """  # noqa: S608  # ours
 
 _LOCK_TRIES = 100
@@ -111,9 +111,9 @@ class Database:
         self.settle()
 
     def empty(self) -> None:
-        """Forget all signals, beside an application that runs.
+        """Delete all signals while an application runs.
 
-        Its workers take the same locks in an order of their own, so waiting long for one might lock both out.
+        Its workers take the same locks in another order, so a long wait for one could deadlock.
         """
         for _ in range(_LOCK_TRIES):
             with contextlib.suppress(asyncpg.LockNotAvailableError):
@@ -123,7 +123,7 @@ class Database:
         raise RuntimeError(f"the tables were in use {_LOCK_TRIES} times in a row")
 
     def end_waiting(self) -> None:
-        """Let what waits for a decision or a delivery end, so that the next take finds empty queues."""
+        """Expire what waits for a decision or a delivery, so that the next take begins with empty queues."""
         self.execute(
             "UPDATE signals SET status = 'rejected', reason = 'bench'"
             " WHERE status IN ('received', 'approved', 'forwarding')"
@@ -131,7 +131,7 @@ class Database:
         self.settle()
 
     def settle(self) -> None:
-        """Do now what autovacuum would do in the middle of a take, and write what waits to be written."""
+        """Vacuum, analyze and checkpoint, which would otherwise happen during a take."""
         self.execute("VACUUM ANALYZE")
         self.execute("CHECKPOINT")
 
@@ -142,13 +142,13 @@ class Database:
         self.execute(f'ALTER DATABASE "{name}" SET pg_stat_statements.track = top')
 
     def forget_statements(self) -> None:
-        """Count from now."""
+        """Restart the count of statements."""
         self.execute(
             "SELECT pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE datname = current_database()"
         )
 
     def statements(self) -> dict[str, int]:
-        """How often each statement was sent since `forget_statements`, most often first."""
+        """Return how often each statement was sent since `forget_statements`, most frequent first."""
         return {row["query"]: row["calls"] for row in self.fetch(_STATEMENTS)}
 
     def _run(self, work: Callable[[Connection], Coroutine[None, None, T]]) -> T:

@@ -1,4 +1,4 @@
-"""The bench's side of the destination."""
+"""The client of the receiver process: the destination of measured deliveries."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Destination:
             raise RuntimeError(f"{came} of {count} deliveries came in {seconds:g} s")
 
     def arrivals(self) -> dict[str, float]:
-        """When each request came since it was asked last, by `webhook-id`, in `time.monotonic()`."""
+        """Return when each request since the last call came, by `webhook-id`, in `time.monotonic()`."""
         moments: dict[str, float] = json.loads(self._ask("report"))
         return moments
 
     def rate(self) -> float:
-        """Requests a second since it was asked last, from the first to the last."""
+        """Return the requests a second since the last call, from the first to the last."""
         moments = sorted(self.arrivals().values())
         return (len(moments) - 1) / (moments[-1] - moments[0])
 

@@ -1,4 +1,4 @@
-"""What hosts cost: `python -m benchmarks.hosts` deploys to 1, 2, 4 and 8 of them with nothing changed.
+"""The cost of more hosts: `python -m benchmarks.hosts` deploys to 1, 2, 4 and 8, with nothing changed.
 
 Throw-away hosts with an engine and the whole stack, reached over SSH from one more of them, the controller;
 prints the table of docs/performance.md. The CPU is the controller's alone: run.py, Ansible, ssh and what
@@ -26,7 +26,7 @@ RUNS = 3
 
 
 def measure(fleet: Fleet, count: int) -> tuple[float, float, int]:
-    """The fastest of a few runs over `count` hosts: seconds of wall time and of CPU, steps of one host."""
+    """Return the fastest of a few runs over `count` hosts: wall and CPU seconds, steps of one host."""
     limit = ",".join(list(fleet.hosts)[:count])
     line = shlex.join(["python3", "run.py", "--quick", "--limit", limit, "-i", INVENTORY, "--json"])
     found = []

@@ -18,7 +18,7 @@ _SCRIPT = Path(__file__).parent / "distinct.lua"
 
 
 class Receiver(Protocol):
-    """What takes alerts at `<url>/webhook/in`: an application, or an edge in front of one."""
+    """A server with the route `<url>/webhook/in`: an application, or an edge in front of one."""
 
     @property
     def url(self) -> str: ...
@@ -26,7 +26,7 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True)
 class Load:
-    """What became of a run: accepted posts, how long it took, and the answers' times in milliseconds."""
+    """The result of a run: accepted posts, its duration, and the latencies in milliseconds."""
 
     requests: int
     seconds: float
@@ -37,14 +37,14 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Accepted posts a second."""
+        """Return the accepted posts a second."""
         return self.requests / self.seconds
 
 
 def post_alerts(
     receiver: Receiver, *, seconds: float, rate: float = 0, tickers: int = 100, threads: int = 1
 ) -> Load:
-    """Post distinct alerts over 64 connections for so long; `rate` a second, or as fast as they are taken.
+    """Post distinct alerts over 64 connections for so long; `rate` a second, or as fast as they are accepted.
 
     Tickers are `T0` to `T<tickers - 1>`, all alerts are buys.
 

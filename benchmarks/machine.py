@@ -1,4 +1,4 @@
-"""What a run ran on: figures of another machine are other figures."""
+"""The machine of a run: figures of different machines cannot be compared."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LIBRARIES = ("fastapi", "uvicorn", "asyncpg", "aiohttp", "ansible-core")
 
 
 def describe(bench: Bench) -> dict[str, str]:
-    """Name machine, versions and commit, as they stand above the table."""
+    """Return machine, versions and commit, as shown above the table."""
     return {
         "commit": _commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

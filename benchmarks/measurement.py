@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measurement:
-    """`run` takes the figures of all `rows` in one go and returns them by the rows' keys."""
+    """`run` takes the figures of all `rows` together and returns them by the rows' keys."""
 
     name: str  # group.name, what ONLY= selects
     rows: tuple[Row, ...]
@@ -23,7 +23,7 @@ class Measurement:
 
     @property
     def group(self) -> str:
-        """The first part of its name."""
+        """Return the first part of its name."""
         return self.name.partition(".")[0]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def open_page(application: Application) -> Iterator[Callable[[], float]]:
-    """Sign in and keep the page live; yields what tells its JavaScript heap in MB, after a collection."""
+    """Sign in and keep the page live; yield a function that returns its heap in MB after a collection."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=_chromium(), args=["--no-sandbox", "--disable-gpu"]

@@ -1,4 +1,4 @@
-"""One picture of a run: how much of its budget each row takes up. Pure; SVG by hand, nothing to install."""
+"""One picture of a run: how much of its budget each row uses. Pure; SVG by hand, nothing to install."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """People's reading as load, in a process of its own: `python -m benchmarks.readers URL PATH COUNT TOKEN`.
 
-COUNT readers ask for PATH without a pause, and one for `/health` ten times a second, until the input ends.
+COUNT readers request PATH without a pause, and one for `/health` ten times a second, until the input ends.
 Then it writes one line of JSON: how often each status came, for both.
 """
 

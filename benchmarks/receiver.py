@@ -1,9 +1,9 @@
-"""A destination that costs next to nothing, as a process of its own: `python -m benchmarks.receiver`.
+"""A destination with minimal overhead, as its own process: `python -m benchmarks.receiver`.
 
 It writes its port, then answers each line of its input by a line of JSON:
 
     wait COUNT SECONDS    as soon as so many requests came, or after so long: how many did
-    report                moments (`time.monotonic()`) of all requests by `webhook-id`, which it then forgets
+    report                moments (`time.monotonic()`) of all requests by `webhook-id`, which it then drops
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Arrivals:
         self.changed = asyncio.Event()
 
     def note(self, webhook_id: str) -> None:
-        """Keep the first moment of an id."""
+        """Record the first arrival of an id."""
         self.moments.setdefault(webhook_id, time.monotonic())
         self.changed.set()
 
     async def reach(self, count: int, seconds: float) -> int:
-        """Wait for so many."""
+        """Wait until so many requests came."""
         try:
             async with asyncio.timeout(seconds):
                 while len(self.moments) < count:
@@ -46,15 +46,15 @@ class Arrivals:
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 as far as a client with `Content-Length` needs it."""
+    """The part of HTTP/1.1 that a client with `Content-Length` needs."""
 
     def __init__(self, arrivals: Arrivals) -> None:
         self._arrivals = arrivals
         self._data = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep where to answer."""
-        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is none by name
+        """Store the transport for answers."""
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's transport is not a subclass
 
     def data_received(self, data: bytes) -> None:
         """Answer each request that is complete."""

@@ -25,7 +25,7 @@ _SIGNS = {"within": "✓", "over": "✗", "reported": ""}
 
 @dataclass(frozen=True)
 class Run:
-    """The results of a run by their rows' keys, what it ran on, how it was started, and its minutes."""
+    """The results of a run by their rows' keys, its machine, its command, and its minutes."""
 
     results: Mapping[str, Result]
     machine: Mapping[str, str]
@@ -33,7 +33,7 @@ class Run:
     minutes: float
 
     def write(self, folder: Path) -> None:
-        """Keep it as JSON, from which the tables can be made again."""
+        """Store it as JSON, from which the tables can be rendered again."""
         content = {
             "command": self.command,
             "minutes": round(self.minutes, 1),
@@ -45,7 +45,7 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> Run | None:
-        """Read the run that was kept, None where there is none."""
+        """Read the stored run, None where there is none."""
         path = folder / "run.json"
         if not path.exists():
             return None
@@ -85,7 +85,7 @@ def table(run: Run, rows: Sequence[Row] = ROWS) -> str:
 
 
 def short_table(run: Run | None) -> str:
-    """Render what the README shows: every row of the catalogue, once there is a run to show."""
+    """Render the README's table: every row of the catalogue, once a run is stored."""
     if run is None:
         return "No run is kept yet: `make bench` measures on your machine."
     head = "| what | budget | measured | |\n|---|---|---|---|"
@@ -111,7 +111,7 @@ def short_table(run: Run | None) -> str:
 
 
 def put_into_readme(run: Run | None) -> None:
-    """Replace what stands between the markers."""
+    """Replace the text between the markers."""
     text = README.read_text("utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -1,4 +1,4 @@
-"""What is measured, and what it is held to. Pure: rows are data, verdicts follow from figures."""
+"""Rows of measurements and their budgets. Pure: rows are data, verdicts follow from figures."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Budget:
         }[self.kind]
 
     def holds(self, value: float) -> bool:
-        """Whether a value of this kind is within it."""
+        """Return whether a value of this kind is within it."""
         return value >= self.limit if self.at_least else value <= self.limit
 
     def used(self, value: float) -> float:
-        """How much of the budget a value takes up: 1 is all of it, more is too much."""
+        """Return how much of the budget a value uses: 1 is all of it, more is over."""
         if self.at_least:
             return self.limit / value if value > 0 else float("inf")
         if self.limit == 0:
@@ -48,28 +48,28 @@ class Budget:
 
 
 def at_most(limit: float, unit: str) -> Budget:
-    """Hold the figure itself to a limit."""
+    """Limit the figure itself."""
     return Budget(Kind.FIGURE, limit, unit)
 
 
 def ratio_at_least(limit: float) -> Budget:
-    """Hold the ratio to the reference: a rate."""
+    """Limit the ratio to the reference, of a rate."""
     return Budget(Kind.RATIO, limit, at_least=True)
 
 
 def ratio_at_most(limit: float) -> Budget:
-    """Hold the ratio to the reference: a duration."""
+    """Limit the ratio to the reference, of a duration."""
     return Budget(Kind.RATIO, limit)
 
 
 def more_at_most(limit: float, unit: str) -> Budget:
-    """Hold what comes on top of the reference."""
+    """Limit the difference to the reference."""
     return Budget(Kind.MORE, limit, unit)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `key` is `group.name`; the texts stand in the table as they are."""
+    """One line of the table. `key` is `group.name`; the texts are in the table unchanged."""
 
     key: str
     what: str
@@ -81,7 +81,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """A row's figures, in the order they were taken; the reference of each was taken beside it."""
+    """A row's figures, in the order they were taken; the reference of each was taken in the same round."""
 
     figures: tuple[float, ...]
     references: tuple[float, ...] = ()
@@ -89,31 +89,31 @@ class Result:
 
     @property
     def figure(self) -> float:
-        """The median."""
+        """Return the median figure."""
         return median(self.figures)
 
     @property
     def reference(self) -> float | None:
-        """The median of the reference, None where the row has none."""
+        """Return the median of the reference, None where the row has none."""
         return median(self.references) if self.references else None
 
     @property
     def ratio(self) -> float | None:
-        """The median of each pair's ratio: what slows the machine down slows both of a pair."""
+        """Return the median of the pairs' ratios: a slow phase of the machine affects both of a pair."""
         pairs = list(zip(self.figures, self.references, strict=False))
         return median(figure / reference for figure, reference in pairs) if pairs else None
 
     @property
     def more(self) -> float | None:
-        """The median of what each figure has over its reference."""
+        """Return the median difference between each figure and its reference."""
         pairs = list(zip(self.figures, self.references, strict=False))
         return median(figure - reference for figure, reference in pairs) if pairs else None
 
     def value(self, budget: Budget) -> float:
-        """What the budget speaks of.
+        """Return the value that the budget limits.
 
         Raises:
-            ValueError: it speaks of a reference, and there is none.
+            ValueError: it limits a ratio, and there is no reference.
         """
         value = {Kind.FIGURE: self.figure, Kind.RATIO: self.ratio, Kind.MORE: self.more}[budget.kind]
         if value is None:
@@ -121,7 +121,7 @@ class Result:
         return value
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `from_json` takes."""
+        """Return the JSON value that `from_json` reads."""
         return {"figures": self.figures, "references": self.references, "note": self.note}
 
     @classmethod
@@ -131,7 +131,7 @@ class Result:
 
 
 def verdict(row: Row, result: Result) -> str:
-    """Say in one word how a row did: within, over, or reported where it has no budget."""
+    """Return a row's verdict: within, over, or reported where it has no budget."""
     if row.budget is None:
         return "reported"
     return "within" if row.budget.holds(result.value(row.budget)) else "over"

@@ -1,4 +1,4 @@
-"""Posts alerts at a steady rate and remembers when each was answered."""
+"""Posts alerts at a steady rate and records when each was answered."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Posted(NamedTuple):
 def post_steadily(
     application: Application, *, rate: float, seconds: float, tickers: Sequence[str]
 ) -> dict[str, Posted]:
-    """Post buys, each at its own moment whatever the answers are; return them by the signal's id.
+    """Post buys on a schedule, independent of the answers; return them by the signal's id.
 
     Raises:
         RuntimeError: a post was not answered 202.

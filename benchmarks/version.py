@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.hosts.docker import call
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-# Outside of the checkout: the tools that read all of it would take a base's code for its own.
+# Outside of the checkout: tools that read all of it must not include a base's code.
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 _BASES = _CACHE / "trading-signal-processor" / "bases"
 _STAMP = "environment-is-complete"
@@ -19,7 +19,7 @@ _STAMP = "environment-is-complete"
 
 @dataclass(frozen=True)
 class Version:
-    """Code, and the interpreter of an environment with what its locks name."""
+    """Code, and the interpreter of an environment with the packages of its locks."""
 
     name: str
     checkout: Path
@@ -34,7 +34,7 @@ class UnknownCommitError(Exception):
 
 
 def prepare(base: str) -> Version:
-    """Clone the commit into a folder of its own, and install what its own lock names for the application.
+    """Clone the commit into its own folder, and install the packages of its lock for the application.
 
     The folder is kept: the next run with the same commit starts at once.
 

@@ -3,7 +3,7 @@
     python -m benchmarks.without_storing serve
 
 All else is the product's: the server, the middleware, the route, the secret, parsing, deduplication's hash
-and the answer. What is left out is what makes the signal durable.
+and the answer. Only the steps that make the signal durable are omitted.
 """
 
 import runpy
@@ -22,5 +22,5 @@ class AnswersAtOnce(IntakeService):
 
 
 if __name__ == "__main__":
-    vars(main)["IntakeService"] = AnswersAtOnce  # what the composition root puts behind the route
+    vars(main)["IntakeService"] = AnswersAtOnce  # the object that the composition root gives the route
     runpy.run_module("app", run_name="__main__", alter_sys=True)

@@ -1,1 +1,1 @@
-"""What a maintainer runs by hand."""
+"""Commands that a maintainer runs by hand."""

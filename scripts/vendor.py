@@ -1,4 +1,4 @@
-"""Fetch the page's third-party assets into `app/admin/static/vendor/` and record where each byte came from.
+"""Fetch the page's third-party assets into `app/admin/static/vendor/` and record the source of each file.
 
     python scripts/vendor.py           fetch what PACKAGES pins (needs npm), rewrite vendored.json
     python scripts/vendor.py --check   compare the files with vendored.json (needs nothing)
@@ -66,7 +66,7 @@ def fetch(package: Package, into: Path) -> dict[str, str]:
 
 
 def differences(vendor: Path = VENDOR) -> list[str]:
-    """One line for each vendored file that is missing, changed or unrecorded; none when all is well."""
+    """Return one line for each vendored file that is missing, changed or unrecorded."""
     recorded: dict[str, str] = {}
     for entry in json.loads((vendor / MANIFEST.name).read_text("utf-8")):
         recorded |= entry["sha256"]

@@ -1,4 +1,4 @@
-"""The controller: what `run.py` costs beside the programs it is made of. All on a throw-away host."""
+"""The controller: the time of `run.py` compared with the programs it runs. All on a throw-away host."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def status(bench: Bench) -> Mapping[str, Result]:
 
 
 def help_(bench: Bench) -> Mapping[str, Result]:
-    """Take both in turn; starting `docker exec` is in both and is taken off."""
+    """Take both in turn; the time to start `docker exec` is in both and is subtracted."""
     stack = bench.stack
     _time(stack.host, "python3 run.py --help", stack.project)
     figures, references, exec_ = bench.alternate(
@@ -118,7 +118,7 @@ def first_run(bench: Bench) -> Mapping[str, Result]:
 
 
 def _time(host: Host, command: str, folder: str) -> float:
-    """Seconds of a command that has to succeed."""
+    """Return the seconds of a command that must succeed."""
     return host.run(command, folder=folder, timeout=600).require().seconds
 
 

@@ -1,4 +1,4 @@
-"""Delivery: how soon a signal leaves after its 202, and how fast a queue is worked off."""
+"""Delivery: how soon a signal leaves after its 202, and how fast a queue is delivered."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def latency(bench: Bench) -> Mapping[str, Result]:
 
 
 def drain(bench: Bench) -> Mapping[str, Result]:
-    """Work off the same queue, in turn with a client that does no more than it has to."""
+    """Deliver the same queue, in turn with a minimal client."""
     signals = bench.rows(20_000)
     with Destination() as destination:
         rates, references = bench.alternate(
@@ -78,7 +78,7 @@ def drain(bench: Bench) -> Mapping[str, Result]:
 
 
 def to(destination: Destination, senders: int = 2) -> dict[str, str]:
-    """The environment of an application that delivers there without limits."""
+    """Return the environment of an application that delivers to `url` without limits."""
     return {
         "DEST_WEBHOOK_URL": destination.url,
         "DEST_WEBHOOK_RATE_LIMITING_ENABLED": "false",
@@ -89,7 +89,7 @@ def to(destination: Destination, senders: int = 2) -> dict[str, str]:
 def waits(
     application: Application, destination: Destination, seconds: float, rate: float, tickers: tuple[str, ...]
 ) -> list[float]:
-    """Milliseconds from each signal's 202 to its arrival; 0 where the request was faster than the answer."""
+    """Return the milliseconds from each signal's 202 to its arrival; 0 where the request was faster."""
     posted = post_steadily(application, rate=rate, seconds=seconds, tickers=tickers)
     destination.wait(len(posted), seconds=120)
     arrived = destination.arrivals()
@@ -97,12 +97,12 @@ def waits(
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """The value that so many percent of them do not exceed."""
+    """Return the value that so many percent of the values do not exceed."""
     return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def drained(bench: Bench, destination: Destination, signals: int, database: Database | None = None) -> float:
-    """Deliveries a second of a queue that waits when the application starts."""
+    """Return the deliveries a second of a queue that waits when the application starts."""
     if database is None:
         with bench.database() as fresh:
             fresh.store_history(bench.rows(100_000))

@@ -1,4 +1,4 @@
-"""Deploying: how much longer `run.py` takes than the same by hand, and how long the app is down. On a throw-away host."""
+"""Deploying: the time of `run.py` compared with the same by hand, and the gap in service. On a throw-away host."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ _FILE = "app/settings.py"  # any module: what changes is a comment at its end
 
 @dataclass
 class _Desk:
-    """Both ways of deploying the checkout of one host."""
+    """Both methods of deploying the checkout of one host."""
 
     stack: Stack
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -99,11 +99,11 @@ class _Desk:
         return f"docker compose --file docker-compose.yml --file docker-compose.{profile}.yml"
 
     def run_py(self, flag: str) -> float:
-        """Seconds of a flow."""
+        """Return the seconds of a flow."""
         return self.stack.run_py(flag).require().seconds
 
     def by_hand(self, build: str, up: str, *, first: str = "true", version: str = "") -> float:
-        """Seconds of building and starting with compose alone; the version that runs unless another is named."""
+        """Return the seconds to build and start with compose alone, by default the running version."""
         version = version or f"$(docker inspect --format '{{{{.Config.Image}}}}' {APP} | cut -d: -f2)"
         settings = f"export PIP_INDEX_URL=${{PIP_INDEX_URL:-}} APP_VERSION={version}"
         command = f"{first} && {settings} && {self._compose} {build} && {self._compose} {up}"
@@ -114,23 +114,23 @@ class _Desk:
         self._said(f"echo '# bench {next(self._numbers)}' >> {_FILE}")
 
     def commit(self) -> None:
-        """Change it upstream."""
+        """Commit the change upstream."""
         self.upstream.push({_FILE: f"{self.upstream.read(_FILE)}# bench {next(self._numbers)}\n"})
 
     def tidy(self) -> None:
-        """Take edits back and bring the stack in line with the checkout."""
+        """Revert edits, and deploy the checkout."""
         self._said(f"git checkout --quiet -- {_FILE}")
         self.stack.run_py("--quick").require()
 
     def refused(self) -> float:
-        """Seconds until a run is told that another one holds the lock."""
+        """Return the seconds until a run is refused because another one holds the lock."""
         result = self.stack.run_py("--quick")
         if result.code != 7:
             raise RuntimeError(f"not refused:\n{result.output}")
         return result.seconds
 
     def image_megabytes(self, name: str) -> float:
-        """The size that the engine reports."""
+        """Return the image's size that the engine reports, in MB."""
         return int(self._said(f"docker image inspect --format '{{{{.Size}}}}' {name}")) / 1e6
 
     def _said(self, command: str) -> str:
@@ -138,7 +138,7 @@ class _Desk:
 
 
 def quick(bench: Bench) -> Mapping[str, Result]:
-    """Nothing changed: both ways find that out.
+    """Measure a deployment in which nothing changed.
 
     Compose labels the image with its own version, so each way takes the other's for a new one. It has therefore
     just been at work itself when it is measured.
@@ -162,7 +162,7 @@ def quick(bench: Bench) -> Mapping[str, Result]:
 
 
 def changed(bench: Bench) -> Mapping[str, Result]:
-    """One Python file differs: a layer is built and the app replaced."""
+    """Measure a changed Python file: a layer is built and the app replaced."""
     desk = _Desk(bench.stack)
 
     def flow() -> float:
@@ -179,7 +179,7 @@ def changed(bench: Bench) -> Mapping[str, Result]:
 
 
 def update(bench: Bench) -> Mapping[str, Result]:
-    """One commit upstream, brought by the flow, which a probe watches, and by hand."""
+    """Measure an update by one commit: by the flow, with a probe on the service, and by hand."""
     desk = _Desk(bench.stack)
     desk.tidy()
     gaps = []
@@ -205,7 +205,7 @@ def update(bench: Bench) -> Mapping[str, Result]:
 
 
 def taken_back(bench: Bench) -> Mapping[str, Result]:
-    """Swap in a version that dies, and have the one before brought back."""
+    """Swap in a version that ends, and measure until the previous one is restored."""
     desk = _Desk(bench.stack)
     desk.tidy()
 
@@ -225,7 +225,7 @@ def taken_back(bench: Bench) -> Mapping[str, Result]:
 
 
 def refused(bench: Bench) -> Mapping[str, Result]:
-    """Type another command while an update builds."""
+    """Measure the refusal of another command while an update builds."""
     desk = _Desk(bench.stack)
     desk.tidy()
     desk.commit()
@@ -240,7 +240,7 @@ def refused(bench: Bench) -> Mapping[str, Result]:
 
 
 def image(bench: Bench) -> Mapping[str, Result]:
-    """What a version weighs."""
+    """Measure the size of a version's image."""
     desk = _Desk(bench.stack)
     own, base = desk.image_megabytes(f"{APP}:latest"), desk.image_megabytes(f"{APP}/base-python:current")
     return {IMAGE.key: Result((own,), (base,))}

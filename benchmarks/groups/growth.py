@@ -1,4 +1,4 @@
-"""Growth: what a million stored signals cost those that come next."""
+"""Growth: how much a million stored signals slow down new ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HISTORY = "1,000,000 ended signals with their events and attempts"
 INGEST = Row(
     "growth.ingest",
     "ingest with a million signals stored",
-    f"as durable ingest, beside {_HISTORY}",
+    f"as durable ingest, with {_HISTORY}",
     "/s",
     "ingest when empty",
     ratio_at_least(0.9),
@@ -30,7 +30,7 @@ INGEST = Row(
 CLAIM = Row(
     "growth.claim",
     "claiming and delivering with a million signals stored",
-    f"5,000 approved signals over {TICKERS:,} tickers, {SENDERS} senders, beside {_HISTORY}",
+    f"5,000 approved signals over {TICKERS:,} tickers, {SENDERS} senders, with {_HISTORY}",
     "/s",
     "the same when empty",
     ratio_at_least(0.9),
@@ -38,16 +38,16 @@ CLAIM = Row(
 
 
 def ingest(bench: Bench) -> Mapping[str, Result]:
-    """Post to both databases in turn, each by an application of its own."""
+    """Post to both databases in turn, each through its own application."""
     seconds = bench.seconds(6)
     full = bench.history
     full.execute("DELETE FROM top_n_lists")  # another measurement's: here nothing is decided
-    with bench.database() as empty, bench.application(full) as beside, bench.application(empty) as alone:
-        post_alerts(beside, seconds=bench.seconds(2))
+    with bench.database() as empty, bench.application(full) as grown, bench.application(empty) as alone:
+        post_alerts(grown, seconds=bench.seconds(2))
         post_alerts(alone, seconds=bench.seconds(2))
         rates, references = bench.alternate(
             5,
-            lambda: _rate(beside, full, seconds),
+            lambda: _rate(grown, full, seconds),
             lambda: _rate(alone, empty, seconds),
         )
         full.end_waiting()
@@ -55,7 +55,7 @@ def ingest(bench: Bench) -> Mapping[str, Result]:
 
 
 def claim(bench: Bench) -> Mapping[str, Result]:
-    """Work off the same queue in both databases in turn."""
+    """Deliver the same queue in both databases in turn."""
     signals = bench.rows(5_000)
     full = bench.history
     with bench.database() as empty, Destination() as destination:

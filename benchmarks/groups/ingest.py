@@ -24,7 +24,7 @@ _DURABLE_HOW = f"{_LOAD}; 202 after the commit, `synchronous_commit=on`, nothing
 
 DURABLE = Row(
     "ingest.durable",
-    "durable ingest, beside answering only",
+    "durable ingest, compared with answering only",
     _DURABLE_HOW,
     "/s",
     "the same route answering without storing",
@@ -32,7 +32,7 @@ DURABLE = Row(
 )
 AGAINST_PGBENCH = Row(
     "ingest.pgbench",
-    "durable ingest, beside pgbench",
+    "durable ingest, compared with pgbench",
     _DURABLE_HOW,
     "/s",
     f"pgbench: one-row insert, {CONNECTIONS} clients, same server",
@@ -68,7 +68,7 @@ EDGE_LATENCY = Row(
     more_at_most(5, "ms"),
 )
 
-# What an alert needs at least: a key, a moment, its ticker, its body.
+# The minimum of an alert: a key, a time, its ticker, its body.
 _PGBENCH_TABLE = """
 CREATE TABLE one_row (
     id uuid PRIMARY KEY, received_at timestamptz NOT NULL DEFAULT clock_timestamp(), ticker text NOT NULL, body bytea NOT NULL)
@@ -112,7 +112,7 @@ def latency(bench: Bench) -> Mapping[str, Result]:
 
 
 def through_edge(bench: Bench) -> Mapping[str, Result]:
-    """Take rates and then latencies in turn: through an edge, and straight at the same application."""
+    """Take rates and then latencies in turn: through an edge, and directly at the same application."""
     seconds = bench.seconds(_SECONDS)
     with (
         bench.database() as database,
@@ -150,7 +150,7 @@ def everything(bench: Bench) -> Mapping[str, Result]:
 
 
 def _rate(receiver: Receiver, database: Database, seconds: float) -> float:
-    """The rate of durable posts, from an empty table; what was answered has to be there."""
+    """Return the rate of durable posts into an empty table; every answered post must be stored."""
     database.empty()
     load = post_alerts(receiver, seconds=seconds)
     stored = database.value("SELECT count(*) FROM signals")

@@ -1,4 +1,4 @@
-"""Trading while people read: what 16 readers of the heaviest route cost those who send alerts."""
+"""Trading while people read: how much 16 readers of the heaviest route slow down alerts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def readers(bench: Bench) -> Mapping[str, Result]:
     ):
         _p99s(bench, application, destination, tickers)  # connections, plans and tables are warm
 
-        def beside() -> float:
+        def with_readers() -> float:
             with Readers(application, _PATH, _READERS) as people:
                 taken["with"].append(_p99s(bench, application, destination, tickers))
             unwell.append(float(people.probes.total() - people.probes["200"]))
@@ -73,7 +73,7 @@ def readers(bench: Bench) -> Mapping[str, Result]:
             taken["without"].append(_p99s(bench, application, destination, tickers))
             return taken["without"][-1][0]
 
-        bench.alternate(_ROUNDS, beside, alone)
+        bench.alternate(_ROUNDS, with_readers, alone)
     database.end_waiting()
     figures, references = zip(*taken["with"], strict=True), zip(*taken["without"], strict=True)
     (intake, wait), (intake_alone, wait_alone) = figures, tuple(references) or ((), ())
@@ -88,7 +88,7 @@ def readers(bench: Bench) -> Mapping[str, Result]:
 def _p99s(
     bench: Bench, application: Application, destination: Destination, tickers: tuple[str, ...]
 ) -> tuple[float, float]:
-    """Milliseconds from sending to the 202, and from the 202 to the arrival."""
+    """Return the p99 milliseconds from sending to the 202, and from the 202 to the arrival."""
     posted = post_steadily(application, rate=_RATE, seconds=bench.seconds(_SECONDS), tickers=tickers)
     destination.wait(len(posted), seconds=120)
     arrived = destination.arrivals()

@@ -43,7 +43,7 @@ EXPORT = Row(
 
 
 def answers(bench: Bench) -> Mapping[str, Result]:
-    """Ask for each often enough for a median."""
+    """Request each often enough for a median."""
     database = bench.history
     middle = database.value("SELECT max(seq) / 2 FROM signals")
     with bench.application(database, ("T0", "T1")) as application, application.session() as client:
@@ -75,7 +75,7 @@ def export(bench: Bench) -> Mapping[str, Result]:
 
 
 def _times(client: requests.Session, base: str, paths: tuple[str, ...], count: int) -> tuple[float, ...]:
-    """Milliseconds of so many requests for each path."""
+    """Return the milliseconds of so many requests for each path."""
     times = []
     for number in range(count * len(paths) + 1):
         started = time.perf_counter()
@@ -86,7 +86,7 @@ def _times(client: requests.Session, base: str, paths: tuple[str, ...], count: i
 
 
 def _read(client: requests.Session, url: str) -> int:
-    """The lines of an answer, none of which is kept."""
+    """Count the lines of a response without storing them."""
     lines = 0
     with client.post(url, stream=True, timeout=60) as answer:
         answer.raise_for_status()

@@ -60,7 +60,7 @@ SELECT sum(n_dead_tup) FROM pg_stat_user_tables WHERE relname IN ('signals', 'at
 
 
 def soak(bench: Bench) -> Mapping[str, Result]:
-    """Post for ten minutes in slices, and look at everything after each."""
+    """Post for ten minutes in slices, and measure everything after each."""
     tickers = tuple(f"T{number}" for number in range(500))
     slices = 4 if bench.quick else _SLICES
     dead, wait, app, page = [], [], [], []

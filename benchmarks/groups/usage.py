@@ -59,7 +59,7 @@ def memory(bench: Bench) -> Mapping[str, Result]:
 
 
 def statements(bench: Bench) -> Mapping[str, Result]:
-    """Count what the server was asked while signals travelled from the 202 to the destination's answer."""
+    """Count the server's statements while signals pass from the 202 to the destination's answer."""
     tickers = tuple(f"T{number}" for number in range(500))
     with bench.database() as database, Destination() as destination:
         database.count_statements()
@@ -73,7 +73,7 @@ def statements(bench: Bench) -> Mapping[str, Result]:
 
 
 def lifetime(bench: Bench) -> Mapping[str, Result]:
-    """Start and stop."""
+    """Measure start and stop."""
     starts, stops = [], []
     with bench.database() as database:
         for _ in range(bench.rounds(5)):
