@@ -1,6 +1,6 @@
-"""A model of the broker bridge TradersPost with one account: what it does with each body and holds. Pure.
+"""A model of the broker bridge TradersPost with one account: its orders and its holdings. Pure.
 
-It trades long and short. What its reference leaves open is a setting of the account.
+It trades long and short. Behaviour that its reference does not define is a setting of the account.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ DEFAULT_QUANTITY = Decimal(7)  # of an entry without one, or in another unit tha
 class Account(NamedTuple):
     """The settings of a subscription."""
 
-    allows_adding: bool = False  # a `buy` beside a long position, a `sell` beside a short one
+    allows_adding: bool = False  # a `buy` with a long position, a `sell` with a short one
     refuses_large_exits: bool = False  # an exit of at least what is held, instead of closing
 
 
 class Answer(NamedTuple):
-    """An HTTP answer. 200 means accepted: whether something was done, it does not say."""
+    """An HTTP answer. 200 means accepted, not that something was traded."""
 
     status: int
     body: bytes
 
 
 class Broker:
-    """What it holds by ticker, negative for a short position."""
+    """The broker, with its holdings by ticker, negative for a short position."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -95,7 +95,7 @@ class Broker:
     def _traded(
         self, fields: dict[str, Any], held: Decimal, side: tuple[str, ...], other: tuple[str, ...]
     ) -> Decimal:
-        """Return the position after `buy`; for `sell`, the caller turns the signs."""
+        """Return the position after `buy`; for `sell`, the caller inverts the signs."""
         sentiment = fields.get("sentiment")
         if sentiment in FLAT:
             return max(held, Decimal(0))

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
-# How long an example takes says how busy the machine is, and nothing about the code.
+# The duration of an example depends on the machine's load, not on the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 MAKING_READY = one_at_a_time("ready-image")
 
-# Fast before slow, so that a small mistake is not found out after ten minutes. Molecule's scenarios stay
+# Fast before slow, so that a small mistake does not show after ten minutes. Molecule's scenarios stay
 # together for a quarter of an hour, so they do not come last, where the other workers would wait for them.
 KINDS = ("unit", "controller", "api", "browser", "molecule", "flows", "fleet", "chaos", "faults")
 
@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the kinds of tests in the order of KINDS; the order within a kind stays.
 
-    Beside each other, one worker begins with the bare machine: all hosts come from the image it leaves.
+    In parallel runs one worker begins with the bare machine: all hosts come from the image it makes.
     """
     tests = CHECKOUT / "tests"
     beside = hasattr(config, "workerinput")
@@ -71,14 +71,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    """A Docker engine on this machine, installed and started if there is none."""
+    """Yield a Docker engine on this machine, installed and started if there is none."""
     with Engine(CHECKOUT) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def database_server(request: pytest.FixtureRequest) -> Iterator[TestServer]:
-    """A PostgreSQL server: the one at TEST_DATABASE_URL, or a container of the product's own image."""
+    """Yield a PostgreSQL server: the one at TEST_DATABASE_URL, or a container of the product's image."""
     with contextlib.ExitStack() as stack:
         base_url = os.environ.get("TEST_DATABASE_URL")
         if base_url is None:
@@ -89,7 +89,7 @@ def database_server(request: pytest.FixtureRequest) -> Iterator[TestServer]:
 
 @pytest.fixture
 def database_url(database_server: TestServer) -> Iterator[str]:
-    """The address of an empty, migrated database that only this test uses (`postgresql://…`)."""
+    """Yield the address of an empty, migrated database of this test (`postgresql://…`)."""
     name = database_server.create()
     yield database_server.url(name)
     database_server.drop(name)
@@ -97,7 +97,7 @@ def database_url(database_server: TestServer) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """The system's Chromium; Debian's package is installed where there is none.
+    """Return the system's Chromium; Debian's package is installed where there is none.
 
     With it comes the library that Playwright's driver needs and a small Debian does not have.
     """
@@ -111,7 +111,7 @@ def chromium_path() -> str:
 
 @pytest.fixture(scope="session")
 def haproxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PATH with Debian 13's `haproxy`. The engine's packages make apt know that release."""
+    """Return a folder for PATH with Debian 13's `haproxy`; the engine's packages make apt know it."""
     try:
         return unpack_haproxy(tmp_path_factory.mktemp("haproxy"))
     except CommandFailedError:
@@ -121,20 +121,20 @@ def haproxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="session")
 def source() -> bytes:
-    """The code under test as hosts clone it."""
+    """Return the code under test as an archive that hosts clone."""
     return source_archive(CHECKOUT)
 
 
 @pytest.fixture(scope="session")
 def first_deployment(engine: Engine, source: bytes) -> FirstDeployment:  # noqa: ARG001 - hosts run on it
-    """The stack brought up on a bare machine, from nothing."""
+    """Deploy the stack on a bare machine."""
     with MAKING_READY:
         return deploy_from_nothing(source, image_name(CHECKOUT))
 
 
 @pytest.fixture(scope="session")
 def ready_image(engine: Engine, request: pytest.FixtureRequest) -> str:  # noqa: ARG001 - hosts run on it
-    """The image of a host where the stack was deployed once; kept from one test run to the next."""
+    """Return the image of a host with a deployed stack; it is reused by later test runs."""
     image = image_name(CHECKOUT)
     with MAKING_READY:
         if not has_image(image):
@@ -145,7 +145,7 @@ def ready_image(engine: Engine, request: pytest.FixtureRequest) -> str:  # noqa:
 
 @pytest.fixture(scope="module")
 def stack(ready_image: str, source: bytes, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """A running stack on a host of its own for the tests of one module, which leave it as they found it."""
+    """Yield a stack on its own host for the tests of one module, which restore its state."""
     purpose = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
     with start_ready(ready_image, source, purpose) as host:
         yield Stack(host)

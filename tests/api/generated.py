@@ -135,7 +135,7 @@ def _utc(value: Any) -> Any:
 
 
 def undocumented(value: Any, place: str = "") -> list[str]:
-    """Yield the keys of a response that the document does not name, where it names keys at all."""
+    """Return the keys of a response that the document does not name, where it names keys at all."""
     if isinstance(value, list):
         return [found for each in value for found in undocumented(each, place)]
     names = {each.name for each in getattr(type(value), "__attrs_attrs__", ())}

@@ -40,7 +40,7 @@ def full() -> TextIO:
 
 
 def absent() -> None:
-    """Return Python's stdout of a process that was started without one."""
+    """Use None, Python's stdout of a process that was started without one."""
 
 
 @contextmanager

@@ -46,7 +46,7 @@ async def edge(haproxy: Path, tmp_path: Path, app: Backend, proxies: str) -> Asy
 
 @pytest.fixture(autouse=True)
 async def running(edge: Edge) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """Return the edge's process."""
+    """Run the edge, and yield its process."""
     with edges.running(edge) as process:
         yield process
 

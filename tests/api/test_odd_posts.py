@@ -122,7 +122,7 @@ ODD: list[tuple[Callable[[random.Random, str], str | bytes], set[int]]] = [
 
 
 def posts() -> Iterator[Post]:
-    """Return a thousand posts, always the same."""
+    """Yield a thousand posts, always the same."""
     chance = random.Random(7)
     for number in range(POSTS):
         make, statuses = ODD[number % len(ODD)]

@@ -59,7 +59,7 @@ ROUTES = [
 
 @pytest.fixture
 def trouble(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
-    """Return what was logged with a traceback, by the application or by a library."""
+    """Yield the list of what is logged with a traceback, by the application or by a library."""
     found: list[Any] = []
     with structlog.testing.capture_logs() as lines:
         yield found

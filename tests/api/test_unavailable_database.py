@@ -65,7 +65,7 @@ class Administrator:
 
 @pytest_asyncio.fixture
 async def administrator(database_url: str) -> AsyncIterator[Administrator]:
-    """Return an administrator of the test's database and of the role that the application gets."""
+    """Yield an administrator of the test's database and of the role that the application gets."""
     url = URL(database_url)
     server = await asyncpg.connect(str(url.with_path("/postgres")))
     made = Administrator(server, url)

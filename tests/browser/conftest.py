@@ -50,12 +50,12 @@ class Application:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Return its base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def database_url(self) -> str:
-        """Its database."""
+        """Return the URL of its database."""
         return self.environment["DATABASE_URL"]
 
     def start(self) -> None:
@@ -90,7 +90,7 @@ class Application:
             self.process = None
 
     def post(self, **fields: Any) -> str:
-        """Post a signal as a trader's alert would come; returns its id."""
+        """Post a signal as a trader's alert, and return its id."""
         request = Request(f"{self.url}/webhook/in", json.dumps(fields).encode(), method="POST")  # noqa: S310  # loopback
         with urlopen(request, timeout=10) as answer:  # noqa: S310  # loopback
             assert answer.status == 202
@@ -128,7 +128,7 @@ def choose(folder: Path, *tickers: str) -> None:
 
 @pytest.fixture
 def application(database_url: str, tmp_path: Path) -> Iterator[Application]:
-    """One application for the test, in paper, stopped after it."""
+    """Run one application for the test, in paper."""
     choose(tmp_path, *TOP_N)
     with serving(database_url, tmp_path) as running:
         yield running
@@ -136,7 +136,7 @@ def application(database_url: str, tmp_path: Path) -> Iterator[Application]:
 
 @pytest_asyncio.fixture
 async def browser(chromium_path: str) -> AsyncIterator[Browser]:
-    """The system's Chromium, headless."""
+    """Start the system's Chromium, headless."""
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_FLAGS)
         yield launched
@@ -145,7 +145,7 @@ async def browser(chromium_path: str) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture
 async def page(browser: Browser, application: Application) -> AsyncIterator[Page]:
-    """A page of a fresh browser profile that asks nobody but the application; any complaint fails."""
+    """Open a page of a fresh browser profile; requests to other hosts and console errors fail the test."""
     context = await browser.new_context(base_url=application.url)
     opened = await context.new_page()
     complaints: list[str] = []
@@ -169,7 +169,7 @@ async def page(browser: Browser, application: Application) -> AsyncIterator[Page
 
 @pytest_asyncio.fixture
 async def signed_in(page: Page) -> Page:
-    """The page after signing in, its line live."""
+    """Sign in, and wait until the page is live."""
     await page.goto("/admin")
     await page.get_by_label("Admin token").fill(ADMIN_TOKEN)
     await page.get_by_role("button", name="Sign in").click()

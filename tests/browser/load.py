@@ -1,6 +1,6 @@
-"""A process of its own that posts signals: `python -m tests.browser.load URL RATE SECONDS`.
+"""A separate process that posts signals: `python -m tests.browser.load URL RATE SECONDS`.
 
-Says after a second, and at the end, how many signals were taken.
+It prints after a second, and at the end, how many signals were accepted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ TICKERS = [f"T{number}" for number in range(40)]
 
 
 async def main(url: str, rate: float, seconds: float) -> None:
-    """Post for a second first, so that what is measured afterwards starts from a page that has seen some."""
+    """Post for a second first, so that the measurement starts from a page with signals."""
 
     async def nothing() -> None:
         pass

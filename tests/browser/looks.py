@@ -1,4 +1,4 @@
-"""What every view has to stand: axe in both themes, a phone's width, the keyboard alone."""
+"""Checks of every view: axe in both themes, a phone's width, the keyboard only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVERYWHERE = tuple(product((PHONE, DESK), THEMES))
 
 
 async def check_looks(page: Page, looks: Iterable[tuple[int, Theme]] = EVERYWHERE) -> None:
-    """Axe finds nothing and nothing has to be scrolled sideways, at these widths in these themes."""
+    """Assert that axe finds nothing and nothing scrolls sideways, at these widths in these themes."""
     for width, theme in looks:
         await page.set_viewport_size({"width": width, "height": 800})
         await page.emulate_media(color_scheme=theme, reduced_motion="reduce")
@@ -30,7 +30,7 @@ async def check_looks(page: Page, looks: Iterable[tuple[int, Theme]] = EVERYWHER
 
 
 async def check_keyboard(page: Page) -> None:
-    """Tab reaches everything that can be used, in the order it stands in, and what has the focus shows it."""
+    """Assert that Tab reaches every control in document order, and that the focus is visible."""
     await page.set_viewport_size({"width": DESK, "height": 800})
     usable = await page.evaluate(_USABLE)
     reached: list[int] = []
@@ -41,7 +41,7 @@ async def check_keyboard(page: Page) -> None:
         focused = await page.evaluate(_FOCUSED)
         if focused and reached and focused["number"] == reached[-1]:  # the next part of a date
             continue
-        if focused is None or focused["number"] in reached:  # left the page, or came round
+        if focused is None or focused["number"] in reached:  # left the page, or wrapped around
             break
         assert focused["outlined"], (page.url, focused)
         reached.append(focused["number"])
@@ -49,7 +49,7 @@ async def check_keyboard(page: Page) -> None:
     assert reached == list(range(len(usable))), (page.url, missed)
 
 
-# Kept as elements, not marked in the document: views are drawn anew meanwhile.
+# Stored as elements, not marked in the document: views are rendered again meanwhile.
 _USABLE = """() => {
     const kinds = "a[href], button, input, select, textarea, summary, [tabindex='0']";
     window.usable = [...document.querySelectorAll(kinds)]

@@ -1,4 +1,4 @@
-"""Signals of every kind in the database, as days of trading leave them."""
+"""Signals of every kind in the database, as after days of trading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trader sees: signs in, watches signals arrive and end, reads why; the line comes back by itself."""
+"""A trader's use of the page: sign-in, live signals, their reasons, reconnection."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ SOON = 5000  # ms; the page's limit is 500 ms, a busy machine adds to it
 
 
 def row(page: Page, signal_id: str) -> Locator:
-    """The signal's row in the list."""
+    """Return the signal's row in the list."""
     return page.locator(f"tr[id='signal-{signal_id}']")
 
 
 def number(page: Page, name: str) -> Locator:
-    """A card's figure."""
+    """Return a card's figure."""
     return page.locator(f"[data-metric={name}]")
 
 
-async def test_a_wrong_token_is_refused_in_words(page: Page) -> None:
+async def test_a_wrong_token_is_refused_with_a_message(page: Page) -> None:
     await page.goto("/admin")
     await page.get_by_label("Admin token").fill("wrong")
     await page.get_by_role("button", name="Sign in").click()
@@ -42,7 +42,7 @@ async def test_a_wrong_token_is_refused_in_words(page: Page) -> None:
     assert await page.context.cookies() == []
 
 
-async def test_a_signal_arrives_and_ends_before_ones_eyes(signed_in: Page, application: Application) -> None:
+async def test_a_signal_arrives_and_ends_live(signed_in: Page, application: Application) -> None:
     await expect(signed_in.get_by_text("No signals yet")).to_be_visible()
     await expect(signed_in.locator("#mode")).to_contain_text("Paper")
     await signed_in.evaluate("window.neverReloaded = true")
@@ -62,7 +62,9 @@ async def test_a_signal_arrives_and_ends_before_ones_eyes(signed_in: Page, appli
     assert await signed_in.evaluate("window.neverReloaded")
 
 
-async def test_the_story_tells_everything_and_runs_nothing(signed_in: Page, application: Application) -> None:
+async def test_the_timeline_shows_everything_and_executes_nothing(
+    signed_in: Page, application: Application
+) -> None:
     signal_id = application.post(ticker="NVDA", action="buy", signal_id=HOSTILE, note=HOSTILE)
     await row(signed_in, signal_id).get_by_text("Forwarded").click()
     story = signed_in.get_by_role("dialog")
@@ -74,7 +76,7 @@ async def test_the_story_tells_everything_and_runs_nothing(signed_in: Page, appl
     await expect(story).to_be_hidden()
 
 
-async def test_the_list_narrows_and_stays_live(signed_in: Page, application: Application) -> None:
+async def test_the_list_has_filters_and_stays_live(signed_in: Page, application: Application) -> None:
     await signed_in.goto("/admin/page/signals")
     await signed_in.get_by_label("State").select_option("rejected")
     await signed_in.get_by_role("button", name="Show", exact=True).click()
@@ -97,7 +99,7 @@ async def test_focus_stays_on_a_row_that_changes(signed_in: Page, application: A
     await expect(signed_in.get_by_role("dialog")).to_contain_text("NVDA")
 
 
-async def test_a_page_left_alone_comes_back_complete(signed_in: Page, application: Application) -> None:
+async def test_a_page_that_reconnects_is_complete(signed_in: Page, application: Application) -> None:
     application.stop()
     connection = signed_in.locator("#connection")
     await expect(connection).to_have_attribute("data-state", "lost", timeout=SOON)
@@ -126,7 +128,7 @@ async def test_signing_out(signed_in: Page) -> None:
 
 
 async def test_signing_out_ends_every_tab_at_once(signed_in: Page) -> None:
-    """Other tabs learn it by their line, and by whatever they ask: each leads to the form, and back."""
+    """Other tabs notice by their WebSocket or their next request: each goes to the form, and back."""
     cookies = await signed_in.context.cookies()
     watching = await signed_in.context.new_page()
     await watching.goto("/admin/page/signals?status=failed")
@@ -137,15 +139,15 @@ async def test_signing_out_ends_every_tab_at_once(signed_in: Page) -> None:
     await signed_in.get_by_role("button", name="Preferences and sign out").click()
     await signed_in.get_by_role("button", name="Sign out", exact=True).click()
     await watching.wait_for_url("**/admin/sign-in?next=*status%3Dfailed", timeout=4 * SOON)
-    await signed_in.context.add_cookies(cast("Any", cookies))  # as somebody would who kept a copy
+    await signed_in.context.add_cookies(cast("Any", cookies))  # as with a copied cookie
     await signed_in.goto("/admin")
     await expect(signed_in.get_by_label("Admin token")).to_be_visible()
     await asking.evaluate("import('/static/page/session.js').then(({ ask }) => { ask('/admin/signals') })")
     await asking.wait_for_url("**/admin/sign-in?next=*positions", timeout=4 * SOON)
 
 
-async def test_what_no_view_shows_is_readable_too(signed_in: Page, application: Application) -> None:
-    """The story over a list and as a page, the menu, the form, a problem."""
+async def test_pages_outside_of_views_are_accessible_too(signed_in: Page, application: Application) -> None:
+    """The timeline over a list and as a page, the menu, the form, a problem."""
     signal_id = application.post(ticker="NVDA", action="buy", signal_id="Long")
     await expect(row(signed_in, signal_id)).to_contain_text("Forwarded", timeout=2 * SOON)
     await row(signed_in, signal_id).locator(".reason").click()
@@ -173,14 +175,14 @@ async def test_language_and_theme_are_chosen_and_remembered(signed_in: Page) -> 
     await signed_in.get_by_role("button", name="Escuro").click()
     await signed_in.get_by_role("button", name="Preferências e sair").click()
     await expect(signed_in.get_by_role("button", name="Escuro")).to_have_attribute("aria-pressed", "true")
-    for scheme in THEMES:  # what was chosen counts, whatever the system says
+    for scheme in THEMES:  # the choice overrides the system's setting
         await signed_in.emulate_media(color_scheme=scheme)
         assert await signed_in.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
     await signed_in.get_by_role("button", name="Sair", exact=True).click()
     await expect(signed_in.get_by_label("Token de administração")).to_be_visible()
 
 
-async def test_the_browser_s_language_is_spoken_from_the_first_page_on(
+async def test_the_browser_s_language_is_used_from_the_first_page(
     browser: Browser, application: Application
 ) -> None:
     context = await browser.new_context(base_url=application.url, locale="pt-BR")
@@ -191,12 +193,12 @@ async def test_the_browser_s_language_is_spoken_from_the_first_page_on(
     await expect(page.locator("#connection")).to_have_text("Atualizado")
     await page.evaluate("fetch('/admin/delivery/pause', { method: 'POST' })")
     alarm = page.locator("#alarms li[data-code=delivery_paused]")
-    await expect(alarm).to_contain_text("As entregas estão pausadas", timeout=SOON)  # by the live line
+    await expect(alarm).to_contain_text("As entregas estão pausadas", timeout=SOON)  # by the WebSocket
     await expect(page.locator("#fact-delivery")).to_contain_text("em pausa", timeout=2 * SOON)
     await context.close()
 
 
-async def test_the_head_says_at_once_what_is_paused_held_or_alarming(signed_in: Page) -> None:
+async def test_the_head_shows_pauses_holds_and_alarms_at_once(signed_in: Page) -> None:
     await expect(signed_in.locator("#mode")).to_have_text(re.compile("Paper"))
     for part in ("intake", "engine", "buys", "delivery"):
         await expect(signed_in.locator(f"#fact-{part}")).to_have_attribute("data-state", "running")
@@ -222,7 +224,7 @@ WATCH_HEAD = """
 
 
 async def test_the_head_never_contradicts_the_alarms(signed_in: Page) -> None:
-    """Looked at after every change of the page, through pauses and their ends."""
+    """Checked after every change of the page, over pauses and their ends."""
     await expect(signed_in.locator("#connection")).to_have_attribute("data-state", "live", timeout=SOON)
     await signed_in.evaluate(WATCH_HEAD)
     for part in ("delivery", "engine", "intake", "buys"):
@@ -259,14 +261,14 @@ ALARM: dict[str, Any] = {
 }
 
 
-async def test_lines_of_alarms_are_drawn_again_only_if_an_alarm_changed(signed_in: Page) -> None:
-    """What is drawn again is read again by a screen reader, and loses its focus."""
+async def test_alarm_lines_are_rendered_again_only_if_an_alarm_changed(signed_in: Page) -> None:
+    """A screen reader reads rendered elements again, and they lose the focus."""
     other = {**ALARM, "code": "disk_low", "subject": "", "severity": "warning", "text": "Little room."}
     steps = [[ALARM], [dict(ALARM)]]  # equal, not the same
     changes = [
         {"severity": "warning"},
         {"since": "2026-11-29T11:00:00Z"},
-        {"settle_until": "2026-11-29T11:00:00Z"},  # of members that no words show
+        {"settle_until": "2026-11-29T11:00:00Z"},  # of members that are not shown
         {"position_id": "0199f1b0-0000-7000-8000-000000000000"},
         {"text": "AAPL: exits failed: 2."},
         {"action": ""},
@@ -284,7 +286,7 @@ async def test_lines_of_alarms_are_drawn_again_only_if_an_alarm_changed(signed_i
     assert position["position_id"] in drawn  # the button closes the position of now
 
 
-async def test_the_lines_that_the_server_drew_stay_for_the_first_message(signed_in: Page) -> None:
+async def test_the_lines_that_the_server_rendered_stay_after_the_first_message(signed_in: Page) -> None:
     await signed_in.evaluate("fetch('/admin/delivery/pause', { method: 'POST' })")
     await expect(signed_in.locator("#alarms li")).to_have_count(1, timeout=SOON)
     await signed_in.reload()
@@ -296,7 +298,7 @@ async def test_the_lines_that_the_server_drew_stay_for_the_first_message(signed_
     assert kept == [True, False]
 
 
-async def test_the_charts_are_drawn_and_told(signed_in: Page, application: Application) -> None:
+async def test_the_charts_have_a_drawing_and_a_text(signed_in: Page, application: Application) -> None:
     await expect(signed_in.locator("[data-blank='Nothing in this time']")).to_have_count(3)
     await add_history(application.database_url)
     await signed_in.reload()

@@ -43,14 +43,14 @@ async def test_axe_finds_nothing_and_nothing_is_wider_than_a_phone(
         await check_looks(signed_in, looks)
 
 
-async def test_axe_finds_nothing_where_there_is_nothing_yet(signed_in: Page) -> None:
+async def test_axe_finds_nothing_in_empty_views(signed_in: Page) -> None:
     await read_in(signed_in, "pt-BR")
     for path in PATHS:
         await signed_in.goto(path)
         await check_looks(signed_in, ((PHONE, "light"), (DESK, "dark")))
 
 
-async def test_everything_is_reached_by_keyboard_and_shows_it(
+async def test_every_control_is_reached_by_keyboard_with_a_visible_focus(
     signed_in: Page, application: Application
 ) -> None:
     await add_history(application.database_url, 8)
@@ -60,7 +60,7 @@ async def test_everything_is_reached_by_keyboard_and_shows_it(
         await check_keyboard(signed_in)
 
 
-async def test_every_view_is_one_step_away_and_says_where_one_is(signed_in: Page) -> None:
+async def test_every_view_is_in_the_navigation_and_marked_as_current(signed_in: Page) -> None:
     for path in PATHS:
         await signed_in.locator(f".views a[href='{path}']").click()
         await signed_in.wait_for_url(f"**{path}")
@@ -78,9 +78,7 @@ async def test_the_skip_link_comes_first_and_leads_past_the_navigation(signed_in
     assert await signed_in.evaluate("document.querySelector('main').contains(document.activeElement)")
 
 
-async def test_nothing_moves_for_those_who_asked_for_stillness(
-    signed_in: Page, application: Application
-) -> None:
+async def test_reduced_motion_disables_animations(signed_in: Page, application: Application) -> None:
     await add_history(application.database_url, 8)
     moving = """() => [...document.querySelectorAll("*")].filter((element) => {
         const style = getComputedStyle(element);
@@ -94,7 +92,7 @@ async def test_nothing_moves_for_those_who_asked_for_stillness(
         assert await signed_in.evaluate(moving) == 0, path
 
 
-async def test_what_strangers_wrote_is_text_and_breaks_no_layout(
+async def test_received_text_is_escaped_and_breaks_no_layout(
     signed_in: Page, application: Application
 ) -> None:
     application.post(ticker="NVDA", action="buy", signal_id=HOSTILE * 100, note=HOSTILE, text="W" * 50_000)

@@ -1,4 +1,4 @@
-"""Live updates under load, with a cut connection and on a sleeping page.
+"""Live updates under load, with a cut connection and on a suspended page.
 
 Deadlines are five times the page's limits; with `-s` the figures are printed. For ten minutes of load:
 
@@ -40,7 +40,7 @@ WATCH_TASKS = """
 """
 
 
-# What happens to the line, and what the page says of it, in the page's own time (ms).
+# The state of the WebSocket, and what the page shows of it, in the page's own time (ms).
 WATCH_LINE = """
     window.line = [];
     const note = (what, said = "") => line.push([what, performance.now(), said]);
@@ -64,7 +64,7 @@ WATCH_LINE = """
 
 @pytest_asyncio.fixture
 async def watched(signed_in: Page) -> Page:
-    """The page, signed in, with a record of its line in `window.line`."""
+    """Sign in, and record the WebSocket's states in `window.line`."""
     await signed_in.add_init_script(WATCH_LINE)
     await signed_in.reload()
     await signed_in.locator("#connection[data-state=live]").wait_for()
@@ -72,13 +72,13 @@ async def watched(signed_in: Page) -> Page:
 
 
 async def back(page: Page) -> None:
-    """Until the line is live again, and everything on the page is current."""
+    """Wait until the page is live again, and everything on it is current."""
     await expect(page.locator("#connection")).to_have_attribute("data-state", "live", timeout=10 * SOON)
     await expect(page.locator("#stale")).to_be_hidden()
 
 
-async def assert_age_is_told(page: Page, noticed: str) -> None:
-    """From noticing on the page says within 3 s how old its data is, and is right at every moment."""
+async def assert_age_is_shown(page: Page, noticed: str) -> None:
+    """Assert that within 3 s the page shows how old its data is, and that the age is always right."""
     line: list[tuple[str, float, str]] = await page.evaluate("line")
     names = [what for what, _, _ in line]
     assert noticed in names, names
@@ -96,7 +96,7 @@ async def assert_age_is_told(page: Page, noticed: str) -> None:
 
 
 def listen(page: Page) -> list[float]:
-    """The moments at which the page hears something, from its next connection on."""
+    """Record when the page gets messages, from its next connection on."""
     heard: list[float] = []
 
     def connected(line: WebSocket) -> None:
@@ -107,7 +107,7 @@ def listen(page: Page) -> list[float]:
 
 
 async def memory(devtools: CDPSession) -> tuple[int, int]:
-    """Bytes of the heap that are in use after a collection, and elements alive."""
+    """Return the bytes of the heap in use after a collection, and the number of elements."""
     await devtools.send("HeapProfiler.collectGarbage")
     used = (await devtools.send("Runtime.getHeapUsage"))["usedSize"]
     return int(used), int((await devtools.send("Memory.getDOMCounters"))["nodes"])
@@ -129,7 +129,7 @@ async def test_a_signal_appears_and_its_card_counts_at_once(
 
 
 async def quiet(page: Page) -> None:
-    """Until two signs of life in a row, 2 s apart: nothing waits for the page's turn of four a second."""
+    """Wait for two heartbeats in a row, 2 s apart: no message waits for the limit of four a second."""
     await page.evaluate("""() => new Promise((resolve) => {
         let before = null;
         const heard = ({ detail }) => {
@@ -143,7 +143,7 @@ async def quiet(page: Page) -> None:
     })""")
 
 
-async def test_a_heavy_load_is_four_messages_a_second_and_leaves_the_page_calm(
+async def test_under_a_heavy_load_the_page_gets_four_messages_a_second_and_stays_responsive(
     signed_in: Page, application: Application
 ) -> None:
     heard = listen(signed_in)
@@ -163,7 +163,9 @@ async def test_a_heavy_load_is_four_messages_a_second_and_leaves_the_page_calm(
     assert await load.wait() == 0
     await quiet(signed_in)
     status = await signed_in.evaluate("fetch('/admin/status').then((answer) => answer.json())")
-    received = status["metrics"]["received"]  # on a busy machine some were taken that nobody waited for
+    received = status["metrics"][
+        "received"
+    ]  # on a busy machine some were accepted outside of the measurement
     assert received >= taken > 0
     await expect(signed_in.locator("[data-metric=received]")).to_have_text(f"{received:,}")
     used, nodes = await memory(devtools)
@@ -181,7 +183,7 @@ async def test_a_heavy_load_is_four_messages_a_second_and_leaves_the_page_calm(
     assert nodes < 2 * warm_nodes
 
 
-async def test_without_a_network_the_page_says_how_old_it_is_and_comes_back_whole(
+async def test_without_a_network_the_page_shows_its_age_and_is_complete_afterwards(
     watched: Page, application: Application
 ) -> None:
     await watched.context.set_offline(True)
@@ -190,13 +192,11 @@ async def test_without_a_network_the_page_says_how_old_it_is_and_comes_back_whol
     await watched.context.set_offline(False)
     await back(watched)
     await watched.wait_for_function(SETTLED, arg=[missed, 1], timeout=SOON)
-    await assert_age_is_told(watched, "offline")
+    await assert_age_is_shown(watched, "offline")
 
 
-async def test_a_line_that_falls_silent_is_noticed_and_left_behind(
-    watched: Page, application: Application
-) -> None:
-    """A cable pulled somewhere: nothing closes, nothing comes."""
+async def test_a_silent_connection_is_noticed_and_replaced(watched: Page, application: Application) -> None:
+    """As with a pulled cable: the connection stays open, and no data arrives."""
     assert application.process is not None
     application.process.send_signal(signal.SIGSTOP)
     try:
@@ -209,10 +209,12 @@ async def test_a_line_that_falls_silent_is_noticed_and_left_behind(
     missed = await asyncio.to_thread(application.post, ticker="MISSED", action="buy")
     await back(watched)
     await watched.wait_for_function(SETTLED, arg=[missed, 1], timeout=4 * SOON)
-    await assert_age_is_told(watched, "lost")
+    await assert_age_is_shown(watched, "lost")
 
 
-async def test_a_restart_is_said_at_once_and_missed_nothing(watched: Page, application: Application) -> None:
+async def test_a_restart_is_shown_at_once_and_loses_no_update(
+    watched: Page, application: Application
+) -> None:
     missed = await asyncio.to_thread(application.post, ticker="BEFORE", action="buy")
     await asyncio.to_thread(application.stop)
     await expect(watched.locator("#stale")).to_contain_text("3 s old", timeout=6 * SOON)
@@ -221,11 +223,11 @@ async def test_a_restart_is_said_at_once_and_missed_nothing(watched: Page, appli
     await back(watched)
     await watched.wait_for_function(SETTLED, arg=[last, 2], timeout=4 * SOON)
     await expect(watched.locator(f"[id='signal-{missed}']")).to_be_attached()
-    await assert_age_is_told(watched, "closed")
+    await assert_age_is_shown(watched, "closed")
 
 
-async def test_a_tab_that_slept_is_whole_again_when_it_wakes(watched: Page, application: Application) -> None:
-    """Headless, no browser puts a tab to sleep by itself: the debugger holds all that runs in it."""
+async def test_a_suspended_tab_is_complete_after_it_resumes(watched: Page, application: Application) -> None:
+    """A headless browser suspends no tab by itself: the debugger pauses its scripts."""
     devtools = await watched.context.new_cdp_session(watched)
     asleep = asyncio.Event()
     devtools.on("Debugger.paused", lambda _: asleep.set())
@@ -238,13 +240,11 @@ async def test_a_tab_that_slept_is_whole_again_when_it_wakes(watched: Page, appl
     await devtools.send("Debugger.resume")
     await watched.wait_for_function(SETTLED, arg=[missed, 1], timeout=4 * SOON)
     await back(watched)
-    await assert_age_is_told(watched, "closed")
+    await assert_age_is_shown(watched, "closed")
 
 
-async def test_what_one_does_is_left_alone_while_signals_arrive(
-    signed_in: Page, application: Application
-) -> None:
-    """Focus in a row, a filter half typed, an open story: all survive the next signal."""
+async def test_input_is_kept_while_signals_arrive(signed_in: Page, application: Application) -> None:
+    """Focus in a row, a filter half typed, an open timeline: all survive the next signal."""
     first = application.post(ticker="FIRST", action="buy")
     await signed_in.goto("/admin/page/signals")
     typed = signed_in.get_by_label("Ticker")

@@ -1,4 +1,4 @@
-"""One host for all of chaos: what is broken on it is mended again by the test that broke it."""
+"""One host for all chaos tests: each test repairs what it breaks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="package")
 def stack(ready_image: str, source: bytes) -> Iterator[Stack]:
-    """A running stack on a host of its own."""
+    """Start a stack on its own host."""
     with start_ready(ready_image, source, "chaos") as host:
         yield Stack(host)
 
 
 @pytest.fixture(scope="package")
 def destination(stack: Stack) -> Destination:
-    """A receiver outside the stack, set as the stack's destination; all fifty tickers are approved."""
+    """Start a receiver outside the stack as its destination; all fifty tickers are approved."""
     receiver = Destination(stack.host)
     stack.approve(*TICKERS)
     stack.configure(DEST_WEBHOOK_URL=Destination.url)
@@ -35,7 +35,7 @@ def destination(stack: Stack) -> Destination:
 
 @pytest.fixture
 def deliver(stack: Stack, destination: Destination) -> Callable[..., None]:
-    """Set how deliveries are made, by keys of `webhook_config.json`, and return when that is in force."""
+    """Set keys of `webhook_config.json`, and return when they are applied."""
 
     def configure(**values: Any) -> None:
         destination.answers("200")

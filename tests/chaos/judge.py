@@ -1,4 +1,4 @@
-"""Compare the database with what senders and destination saw, whatever happened in between."""
+"""Compare the database with the records of senders and destination, after any failure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Signal:
 
 
 def settle(stack: Stack, within: float) -> dict[str, Signal]:
-    """Wait until nothing waits any more, no attempt either; return every signal by its id."""
+    """Wait until no signal is unfinished and no attempt open; return every signal by its id."""
     waiting = f"EXISTS (SELECT FROM signals WHERE status NOT IN {FINAL})"
     stack.wait_until(f"NOT {waiting} AND NOT EXISTS (SELECT FROM attempts WHERE ended_at IS NULL)", within)
     return {
@@ -50,7 +50,7 @@ def settle(stack: Stack, within: float) -> dict[str, Signal]:
 def judge(
     stack: Stack, destination: Destination, accepted: Mapping[int, str], *, within: float
 ) -> dict[str, Signal]:
-    """Hold the database against what senders and destination saw; return every signal by its id."""
+    """Compare the database with the records of senders and destination; return every signal by its id."""
     signals = settle(stack, within)
     lost = [number for number, id_ in accepted.items() if id_ not in signals]
     assert lost == [], "answered 202 and not in the database"
@@ -61,7 +61,7 @@ def judge(
     taken = Counter(got.headers["webhook-id"] for got in deliveries if got.taken)
     forwarded = {id_ for id_, signal in signals.items() if signal.status == "forwarded"}
     assert forwarded - taken.keys() == set(), "forwarded, and the destination knows nothing of it"
-    # Nobody can know what a dead process was told; it may be one more per such attempt.
+    # The answer to a dead process is unknown; it may be one more for each such attempt.
     forgotten = [id_ for id_ in taken.keys() - forwarded if not signals[id_].orphaned]
     assert forgotten == [], "the destination took it, and that was forgotten"
     twice = [id_ for id_, count in taken.items() if count > 1 + signals[id_].orphaned]
@@ -71,7 +71,7 @@ def judge(
 
 
 def _judge_positions(stack: Stack, signals: Mapping[str, Signal], deliveries: Sequence[Delivery]) -> None:
-    """The open positions are what the destination holds, but where a dead process leaves that unknown."""
+    """Assert that open positions equal the destination's, except where a dead process leaves that unknown."""
     holds: Counter[str] = Counter()
     for got in deliveries:
         if got.taken:

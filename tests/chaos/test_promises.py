@@ -22,11 +22,11 @@ RATE = 200.0
 SECONDS = 30.0
 KILLS = 3
 PER_MINUTE = 60
-LIMITED = f"{Destination.url}/limited"  # another destination has a ledger of its own
+LIMITED = f"{Destination.url}/limited"  # another destination has its own ledger
 
 
 def _kill_app(stack: Stack) -> None:
-    """End the application's process by its host pid, as a crash does: the engine brings it back by itself."""
+    """End the application's process by its host pid, as a crash does: the engine restarts it."""
     stack.host.run(f"kill -KILL {stack.app_process()}").require()
 
 
@@ -37,7 +37,7 @@ async def _serving(stack: Stack) -> None:
             try:
                 await asyncio.to_thread(stack.health)
             except requests.RequestException:
-                await asyncio.sleep(0.1)  # a port that is closed tells nobody when it opens
+                await asyncio.sleep(0.1)  # no event reports when a port opens
             else:
                 return
 
@@ -85,7 +85,7 @@ def test_no_accepted_signal_is_lost_when_the_process_is_killed_again_and_again(
             first=1_000_000,
         )
     )
-    # The load was real, and the app came back by itself and accepted alerts again. Meanwhile the edge held
+    # The load was real, and the app restarted and accepted alerts again. Meanwhile the edge held
     # them, or answered 503.
     assert stack.containers()[APP] != before
     assert sent.unanswered == set(), f"killed after {moments}"

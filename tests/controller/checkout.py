@@ -15,13 +15,13 @@ from tests.hosts import document
 REPOSITORY = Path(__file__).resolve().parents[2]
 PIECES = Path(__file__).parent
 
-# What run.py does after it entered its environment, in the environment that runs the tests.
+# What run.py does inside its environment, in the environment that runs the tests.
 CONTROLLER = (
     "import sys; from pathlib import Path; from deploy import cli, flow; "
     "sys.exit(flow.run(cli.parse(sys.argv[2:]), Path(sys.argv[1])))"
 )
 
-# What needs no Docker is the real thing.
+# Parts that need no Docker are the real ones.
 REAL = (
     *("playbooks/lock.yml", "playbooks/unlock.yml", "playbooks/history.yml", "roles/lock", "roles/journal"),
     *("playbooks/library/run_lock.py", "playbooks/library/run_history.py", "playbooks/module_utils"),
@@ -44,7 +44,7 @@ class Checkout:
         stdout: int | IO[str] = subprocess.PIPE,
         stdin: int | IO[str] = subprocess.DEVNULL,
     ) -> subprocess.Popen[str]:
-        """The controller in a process of its own, output captured, without a terminal unless one is given."""
+        """Start the controller as a process, output captured, without a terminal unless one is given."""
         return subprocess.Popen(
             [sys.executable, "-c", CONTROLLER, str(self.root), *arguments],
             cwd=REPOSITORY,
@@ -55,7 +55,7 @@ class Checkout:
         )
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The controller from start to end. A document that it prints is as docs/ describe it."""
+        """Run the controller to its end, and validate a document that it prints against docs/."""
         with self.start(*arguments) as process:
             out, err = process.communicate(timeout=180)
         if "--json" in arguments and out:
@@ -80,7 +80,7 @@ class Checkout:
     def run_py(
         self, *arguments: str, environ: dict[str, str], stdin: IO[str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """What an operator types, with this environment and nothing else; after `install`."""
+        """Run run.py as typed, with exactly this environment; call `install` before."""
         return subprocess.run(
             [sys.executable, str(self.root / "run.py"), *arguments],
             env=environ,

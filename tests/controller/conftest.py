@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def _ssh() -> None:
-    """Remote hosts are reached by the system's own client."""
+    """Install the system's ssh client, by which remote hosts are reached, where it is missing."""
     if not shutil.which("ssh"):
         install_packages("openssh-client")
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    """A small checkout of its own for every test: real inventory, real playbooks, real Ansible, no Docker."""
+    """Create a small checkout: real inventory, real playbooks, real Ansible, no Docker."""
     return lay_out(tmp_path / "checkout")

@@ -1,4 +1,4 @@
-"""What operators export without thinking of this product, of every kind that has ended a run or misled it."""
+"""Variables that operators export for other programs, of every kind that has ended or misled a run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.controller.checkout import REPOSITORY
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Settings whose value has a type: what would hurt most.
+# Settings whose value has a type: the most harmful ones.
 _VALUES = {"bool": "true", "boolean": "true", "integer": "1", "int": "1", "float": "0.01"}
 
 
 def ansible_settings() -> dict[str, str]:
-    """Every setting that Ansible reads from the environment, but for the vault's, at a harmful value."""
+    """Return every setting that Ansible reads, except the vault's, with a harmful value."""
     settings: dict[str, dict[str, Any]] = ConfigManager().get_configuration_definitions()
     found = {
         variable["name"]: _VALUES.get(str(setting.get("type")), "changes")
@@ -34,7 +34,7 @@ def ansible_settings() -> dict[str, str]:
 
 
 def of_the_stack() -> dict[str, str]:
-    """Every name that compose files and `.env.example` use, but for what a build takes from its machine."""
+    """Return every name in compose files and `.env.example`, except those of a build's machine."""
     compose = "".join(path.read_text("utf-8") for path in REPOSITORY.glob("docker-compose*.yml"))
     example = (REPOSITORY / ".env.example").read_text("utf-8")
     names = environment.interpolated(compose) | set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))
@@ -42,7 +42,7 @@ def of_the_stack() -> dict[str, str]:
 
 
 def make_packages(folder: Path) -> None:
-    """Lay packages out that no program can work with."""
+    """Create packages that no program can work with."""
     for name in ("yaml", "rich", "ansible", "deploy"):
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text("raise SystemExit('a package of somebody else')\n")
@@ -50,7 +50,7 @@ def make_packages(folder: Path) -> None:
 
 
 def of_python(folder: Path, prefix: str = sys.base_prefix) -> dict[str, str]:
-    """Python's own variables; in `folder` are such packages, and Python itself is below `prefix`."""
+    """Return Python's own variables, with such packages in `folder` and Python itself below `prefix`."""
     return {
         "PYTHONPATH": str(folder),
         "PYTHONHOME": prefix,
@@ -64,7 +64,7 @@ def of_python(folder: Path, prefix: str = sys.base_prefix) -> dict[str, str]:
 
 
 def spread(found: dict[str, str], count: int, *always: str) -> dict[str, str]:
-    """Return some of them: those named, and others from all over the alphabet."""
+    """Return some of the variables: the named ones, and others evenly from the alphabet."""
     others = sorted(found.keys() - set(always))
     step = len(others) / (count - len(always))
     names = [*always, *(others[int(number * step)] for number in range(count - len(always)))]
@@ -72,7 +72,7 @@ def spread(found: dict[str, str], count: int, *always: str) -> dict[str, str]:
 
 
 def by_kind(folder: Path, prefix: str) -> dict[str, dict[str, str]]:
-    """Return forty variables by whose they are, each of a kind that has ended a run or misled it."""
+    """Return forty variables by program, each of a kind that has ended or misled a run."""
     stack = spread(of_the_stack(), 9, "SERVER_PORT", "POSTGRES_PASSWORD", "APP_VERSION", "STACK_CPUS")
     names = ("SKIP_TAGS", "BECOME_ASK_PASS", "INJECT_FACT_VARS", "ROLES_PATH")
     ansible = spread(ansible_settings(), 12, *(f"ANSIBLE_{name}" for name in names))

@@ -1,4 +1,4 @@
-"""Destructive flows ask first: on a terminal for the project's name, elsewhere for --yes."""
+"""Destructive flows need a confirmation: on a terminal the project's name, elsewhere --yes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_program_reads_the_same_from_the_document(checkout: Checkout) -> None:
     assert json.loads(done.stdout)["exit_code"] == 8
 
 
-def test_yes_confirms_and_still_says_what_goes(checkout: Checkout) -> None:
+def test_yes_confirms_and_still_lists_what_is_deleted(checkout: Checkout) -> None:
     done = checkout.run("--db", "--yes", "--no-dump", "--limit", "web")
     assert done.returncode == 0
     assert "Fresh database on a, b destroys there:" in done.stderr
@@ -59,7 +59,7 @@ def test_a_terminal_asks_for_the_projects_name(checkout: Checkout, typed: str, c
     assert destroyed(checkout) == (["destroyed-here"] if code == 0 else [])
 
 
-def test_what_took_everything_back_is_a_failed_precondition(checkout: Checkout) -> None:
+def test_a_flow_that_restored_everything_is_a_failed_precondition(checkout: Checkout) -> None:
     """Also of several hosts: those after it were never tried."""
     done = checkout.run("--db", "--yes", "--limit", "web", "-e", "full=true")
     assert done.returncode == 3
@@ -69,7 +69,7 @@ def test_what_took_everything_back_is_a_failed_precondition(checkout: Checkout) 
     assert destroyed(checkout) == []
 
 
-def test_a_failure_after_the_destruction_says_what_is_left(checkout: Checkout) -> None:
+def test_a_failure_after_the_destruction_reports_what_is_left(checkout: Checkout) -> None:
     done = checkout.run("--db", "--yes", "-e", "dead=true", "-e", "serve=false")
     assert done.returncode == 6
     assert "state:  NOTHING SERVES; the old database is gone, its copy is old.dump" in done.stdout

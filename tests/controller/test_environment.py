@@ -1,4 +1,4 @@
-"""The environment run.py makes for itself, made for real: needs the package index of this machine."""
+"""The environment of run.py, really created: needs the package index of this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.controller.checkout import REPOSITORY
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Nothing that says how packages are reached, or whom to trust.
+# No variable about package indexes or trusted certificates.
 PRIVATE = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/root"), "PIP_CONFIG_FILE": os.devnull}
 AUTHORITY = """\
 [req]
@@ -56,7 +56,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def entry(lock: str, name: str) -> str:
-    """The lines of one package of a lock."""
+    """Return the lines of one package of a lock."""
     lines = lock.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith(f"{name}=="))
     end = next((n for n in range(start + 1, len(lines)) if not lines[n].startswith(" ")), len(lines))
@@ -64,7 +64,7 @@ def entry(lock: str, name: str) -> str:
 
 
 def make(root: Path) -> subprocess.Popen[str]:
-    """The way the Makefile calls it."""
+    """Create the environment as the Makefile does."""
     return subprocess.Popen(
         [sys.executable, "-m", "deploy.bootstrap", "deploy"],
         cwd=root,
@@ -108,7 +108,7 @@ def test_an_interrupted_making_leaves_nothing(clone: Path) -> None:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Path:
-    """A private CA's certificate, and one for 127.0.0.1 that it has signed, with its key."""
+    """Create a private CA's certificate, and a certificate for 127.0.0.1 signed by it, with its key."""
     (tmp_path / "openssl.cnf").write_text(AUTHORITY, "utf-8")
     new_key = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
     for name, signed in (("ca", ""), ("server", "-CA ca.pem -CAkey ca.key")):
@@ -120,7 +120,7 @@ def authority(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def private_index(clone: Path, authority: Path) -> Iterator[str]:
-    """A package index over TLS with what the clone's locks name; the address that pip takes."""
+    """Serve a package index over TLS with the packages of the clone's locks; yield the address for pip."""
     pages = authority.parent / "pages"
     for lock in ("uv", "deploy"):
         download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
@@ -142,9 +142,9 @@ def private_index(clone: Path, authority: Path) -> Iterator[str]:
 def test_a_ca_that_only_the_system_knows_is_enough(
     clone: Path, authority: Path, private_index: str, tmp_path: Path
 ) -> None:
-    """For pip and for uv, without any variable that names it. Where nobody trusts it, nothing is installed.
+    """For pip and for uv, without any variable that names it. Without the CA nothing is installed.
 
-    The system's store is another one for the second run alone: a file mounted over it in its own namespace.
+    Only the second run has the CA in the system's store: a file mounted over it in its own namespace.
     """
     assert not {"SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT"} & PRIVATE.keys()
     environ = {

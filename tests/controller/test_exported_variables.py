@@ -1,4 +1,4 @@
-"""Runs of run.py itself, as it is typed, in environments that would end or mislead the programs it starts."""
+"""Runs of run.py as typed, in environments that would end or mislead the programs it starts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def installed(checkout: Checkout) -> Checkout:
 
 
 def outcome(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """The document of --json without what differs from run to run."""
+    """Return the document of --json without members that differ from run to run."""
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     for name in ("run_id", "seconds", "summary"):
@@ -40,7 +40,7 @@ def outcome(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("flag", ["--status-only", "--quick"])
-def test_what_somebody_exported_for_other_programs_changes_nothing(
+def test_variables_exported_for_other_programs_change_nothing(
     installed: Checkout, tmp_path: Path, flag: str
 ) -> None:
     """All of Ansible's settings, and those of Python, git, compose and the C library, at once."""
@@ -87,7 +87,7 @@ def test_without_any_variable_a_run_works(installed: Checkout) -> None:
 
 
 def moved_to(checkout: Checkout, name: str) -> Checkout:
-    """The checkout under another name, with an environment for that place."""
+    """Move the checkout to another name, with an environment for that place."""
     moved = type(checkout)(checkout.root.rename(checkout.root.with_name(name)))
     (moved.root / ".venv" / bootstrap.STAMP).write_text(bootstrap.fingerprint(moved.root, "deploy"), "utf-8")
     return moved

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A `docker` first on PATH whose state and log the test writes."""
+    """Put a `docker` first on PATH whose state and log the test writes."""
     folder = tmp_path / "bin"
     folder.mkdir()
     script = folder / "docker"
@@ -36,7 +36,7 @@ def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_the_log_is_followed_until_the_operator_has_seen_enough(
+def test_the_log_is_followed_until_ctrl_c(
     checkout: Checkout, fake_docker: Path, signal_number: signal.Signals
 ) -> None:
     fake_docker.write_text("running\n", "utf-8")
@@ -67,7 +67,7 @@ def test_an_app_that_does_not_run_is_named_with_the_flag_that_starts_it(
     assert "the app does not run (exited)" in checkout.run("--follow-logs").stderr
 
 
-def test_a_log_that_ends_says_why(
+def test_the_end_of_a_log_is_explained(
     checkout: Checkout, fake_docker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_docker.write_text("running\n", "utf-8")
@@ -98,10 +98,10 @@ def test_a_host_that_does_not_answer(checkout: Checkout) -> None:
     assert "dead: cannot be reached: ssh: connect to host 127.0.0.1 port 1: Connection refused" in done.stderr
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(
+def test_a_reader_that_ends_is_not_an_error(
     checkout: Checkout, fake_docker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`run.py --follow-logs | head -0`: nobody reads, the run ends as it would have."""
+    """`run.py --follow-logs | head -0`: without a reader the run ends as usual."""
     fake_docker.write_text("running\n", "utf-8")
     monkeypatch.setenv("LOG_LASTS", "0")
     ours, theirs = os.pipe()

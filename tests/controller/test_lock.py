@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class Busy:
-    """A run that is in the middle of a step, which ends when it is told to."""
+    """A run in the middle of a step, which ends on command."""
 
     def __init__(self, checkout: Checkout, folder: Path, *arguments: str) -> None:
         self.started, self.go_on = folder / "started", folder / "go-on"
         for fifo in (self.started, self.go_on):
             os.mkfifo(fifo)
-        # Opened both ways, which never waits for the other side: that may have died.
+        # Opened for reading and writing, which never waits for the other side: that may have ended.
         self._started, self._go_on = (os.open(fifo, os.O_RDWR) for fifo in (self.started, self.go_on))
         script = f"sh -c 'echo $$ > {self.started}; read line < {self.go_on}'"
         self.process: subprocess.Popen[str] = checkout.start(
@@ -38,12 +38,12 @@ class Busy:
         self.step = int(os.read(self._started, 32))
 
     def finish(self) -> str:
-        """Let it come to its end; what it said."""
+        """Let it finish, and return its output."""
         os.write(self._go_on, b"on\n")
         return self.process.communicate(timeout=180)[0]
 
     def close(self) -> None:
-        """End it and what it started, whatever became of the test."""
+        """End it and its processes, also after a failed test."""
         for descriptor in (self._started, self._go_on):
             os.close(descriptor)
         self.process.kill()
@@ -54,7 +54,7 @@ class Busy:
 
 @pytest.fixture
 def busy(checkout: Checkout, tmp_path: Path) -> Iterator[Busy]:
-    """A run at work on `here`."""
+    """Start a run that works on `here`."""
     with contextlib.closing(Busy(checkout, tmp_path)) as run:
         yield run
 
@@ -69,7 +69,7 @@ def journal_of(checkout: Checkout, folder: str = ".") -> list[dict[str, Any]]:
 
 
 def test_the_second_of_two_runs_ends_at_once_and_names_the_first(checkout: Checkout, busy: Busy) -> None:
-    """While the first is still at work: the second does not wait for it. Afterwards it is its turn."""
+    """The second does not wait while the first works. Afterwards it can run."""
     second = checkout.run("--quick", "--json")
     assert busy.process.poll() is None
     assert second.returncode == 7
@@ -88,7 +88,7 @@ def test_the_second_of_two_runs_ends_at_once_and_names_the_first(checkout: Check
 
 
 def test_a_run_that_waits_takes_its_turn(checkout: Checkout, busy: Busy) -> None:
-    """With --wait: it says for whom, and goes on when that run has ended."""
+    """With --wait: it names the holder, and continues when that run has ended."""
     waiting = checkout.start("--quick", "--wait", "300")
     assert waiting.stdout is not None
     said = next(line for line in waiting.stdout if "Waiting up to 300 s" in line)
@@ -117,8 +117,8 @@ def test_the_folder_is_private_and_nothing_of_the_lock_stays(checkout: Checkout,
     assert [path.name for path in folder.iterdir()] == ["journal.jsonl"]
 
 
-def test_after_a_killed_run_the_next_one_takes_over_and_says_so(checkout: Checkout, busy: Busy) -> None:
-    """What it had started is ended before anything else happens."""
+def test_after_a_killed_run_the_next_one_takes_over_and_reports_it(checkout: Checkout, busy: Busy) -> None:
+    """The processes of the dead run are ended first."""
     dead = lock_of(checkout)["run_id"]
     busy.process.send_signal(signal.SIGKILL)
     busy.process.wait()
@@ -143,7 +143,7 @@ def test_after_a_killed_run_the_next_one_takes_over_and_says_so(checkout: Checko
     assert history.index("done (0,") < history.index("interrupted")
 
 
-def test_an_interrupted_run_gives_the_lock_up(checkout: Checkout, busy: Busy) -> None:
+def test_an_interrupted_run_releases_the_lock(checkout: Checkout, busy: Busy) -> None:
     busy.process.send_signal(signal.SIGTERM)
     busy.process.communicate(timeout=180)
     assert busy.process.returncode == 130
@@ -153,7 +153,7 @@ def test_an_interrupted_run_gives_the_lock_up(checkout: Checkout, busy: Busy) ->
 
 
 def test_all_hosts_or_none(checkout: Checkout, tmp_path: Path) -> None:
-    """`b` is held: `a` is given up again, and neither was touched."""
+    """`b` is locked: the lock of `a` is released again, and neither was changed."""
     with contextlib.closing(Busy(checkout, tmp_path, "--limit", "b")) as held:
         done = checkout.run("--quick", "--limit", "web")
         assert done.returncode == 7
@@ -164,10 +164,10 @@ def test_all_hosts_or_none(checkout: Checkout, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--update"], ["--quick", "-e", "build_on=controller"]])
-def test_a_checkout_that_others_take_code_from_is_locked_for_them(
+def test_a_checkout_that_provides_code_is_locked_for_its_users(
     checkout: Checkout, busy: Busy, arguments: list[str]
 ) -> None:
-    """Two runs would build in it at once, or lay out trees over each other. Other runs do not care."""
+    """Otherwise two runs would build or export in it at once. Other runs are not affected."""
     started = journal_of(checkout)
     done = checkout.run(*arguments, "--limit", "dead")
     assert done.returncode == 7
@@ -181,7 +181,7 @@ def test_a_checkout_that_others_take_code_from_is_locked_for_them(
     assert len(journal_of(checkout)) == 2
 
 
-def test_a_failed_run_gives_the_lock_up_and_the_journal_says_why(checkout: Checkout) -> None:
+def test_a_failed_run_releases_the_lock_and_the_journal_has_the_reason(checkout: Checkout) -> None:
     (checkout.root / ".env").write_text("ADMIN_TOKEN=already-allocated-token\n", "utf-8")
     command = {"command": "sh -c 'echo already-allocated-token >&2; exit 1'"}
     done = checkout.run("--quick", "-e", json.dumps(command))
@@ -193,7 +193,7 @@ def test_a_failed_run_gives_the_lock_up_and_the_journal_says_why(checkout: Check
     assert "already-allocated-token" not in (checkout.root / ".run" / "journal.jsonl").read_text("utf-8")
 
 
-def test_history_shows_several_hosts_and_programs_read_it_too(checkout: Checkout) -> None:
+def test_history_shows_several_hosts_and_has_a_json_form(checkout: Checkout) -> None:
     checkout.run("--quick", "--limit", "web")
     checkout.run("--quick", "-e", "refuse=true")
     shown = checkout.run("--history", "--limit", "here,a")
@@ -206,7 +206,7 @@ def test_history_shows_several_hosts_and_programs_read_it_too(checkout: Checkout
     assert (run["flow"], run["exit_code"], run["running"]) == ("quick", 0, False)
 
 
-def test_unlock_releases_what_the_dead_left(checkout: Checkout, busy: Busy) -> None:
+def test_unlock_releases_the_lock_of_a_dead_run(checkout: Checkout, busy: Busy) -> None:
     assert "nobody holds the lock" in checkout.run("--unlock", "--limit", "a").stdout
     refused = checkout.run("--unlock")
     assert refused.returncode == 7
@@ -223,18 +223,18 @@ def test_unlock_releases_what_the_dead_left(checkout: Checkout, busy: Busy) -> N
     assert (lock_of(checkout), leftovers.of_run(dead)) == ({}, [])
 
 
-def test_unlock_of_a_run_at_work_has_to_be_meant(checkout: Checkout, busy: Busy) -> None:
-    """With --yes; the run is told at its end."""
+def test_unlock_of_a_working_run_needs_yes(checkout: Checkout, busy: Busy) -> None:
+    """With --yes; the run reports it at its end."""
     done = checkout.run("--unlock", "--yes")
     assert done.returncode == 0
     assert "it is at work, and --yes was given" in done.stdout
     assert "somebody released the lock of this run while it was at work" in busy.finish()
 
 
-def test_a_run_that_was_taken_over_stops_and_says_what_serves(
+def test_a_run_that_was_taken_over_stops_and_reports_what_serves(
     checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another run is the holder: the step at work is ended, none follows, the lock stays its own."""
+    """Another run is the holder: the current step is ended, none follows, and the holder keeps the lock."""
     monkeypatch.setenv("PYTHONPATH", str(_hasty(tmp_path)))
     with contextlib.closing(Busy(checkout, tmp_path)) as run:
         theirs = {**lock.claim("b" * 12, "update"), "machine": "ops7", "machine_id": "7" * 32, "user": "bob"}
@@ -251,7 +251,7 @@ def test_a_run_that_was_taken_over_stops_and_says_what_serves(
     assert (end["run_id"], end["exit_code"]) == (ours, 5)
 
 
-def test_a_run_that_wakes_up_when_the_next_one_has_ended_says_which_it_was(
+def test_a_run_that_resumes_after_the_next_one_ended_names_that_one(
     checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock is free by then, and was not released by hand."""
@@ -278,7 +278,7 @@ def test_a_run_whose_lock_was_released_stops_too(
 
 
 def _hasty(folder: Path) -> Path:
-    """A folder for PYTHONPATH with which a run gives a sign of life five times a second."""
+    """Return a folder for PYTHONPATH with which a run sends five heartbeats a second."""
     place = folder / "hasty"
     place.mkdir()
     (place / "sitecustomize.py").write_text(
@@ -288,7 +288,7 @@ def _hasty(folder: Path) -> Path:
     return place
 
 
-def test_a_lock_that_nobody_can_read(checkout: Checkout) -> None:
+def test_an_unreadable_lock(checkout: Checkout) -> None:
     (checkout.root / ".run").mkdir()
     (checkout.root / ".run" / "lock").write_text("{", "utf-8")
     done = checkout.run("--quick")
@@ -307,7 +307,7 @@ def test_a_folder_that_cannot_be_written_is_a_precondition(checkout: Checkout) -
 
 @pytest.fixture
 def asked(checkout: Checkout, tmp_path: Path) -> list[str]:
-    """The arguments that name a host which run.py has to ask: not this user works there."""
+    """Return arguments for a host that run.py reaches as another user."""
     inventory = tmp_path / "asked.yml"
     place = checkout.root / "hosts" / "asked"
     variables = {"ansible_connection": "local", "ansible_become": True, "project_dir": str(place)}
@@ -315,8 +315,10 @@ def asked(checkout: Checkout, tmp_path: Path) -> list[str]:
     return ["-i", str(inventory), "--limit", "here,asked"]
 
 
-def test_hosts_that_are_asked_are_locked_by_the_same_code(checkout: Checkout, asked: list[str]) -> None:
-    """First somebody on another machine is at work there; then nobody has heard of them for too long."""
+def test_hosts_reached_through_ansible_are_locked_by_the_same_code(
+    checkout: Checkout, asked: list[str]
+) -> None:
+    """First a run on another machine works there; then its lease has expired."""
     folder = checkout.root / "hosts" / "asked"
     theirs = {**lock.claim("b" * 12, "update"), "machine": "ops7", "machine_id": "7" * 32, "user": "bob"}
     lock.take(folder, theirs)
@@ -338,10 +340,10 @@ def test_hosts_that_are_asked_are_locked_by_the_same_code(checkout: Checkout, as
     assert journal_of(checkout, "hosts/asked")[-1]["hosts"] == {"here": "done", "asked": "done"}
 
 
-def test_a_run_that_lost_the_lock_of_a_host_that_it_asks_stops_too(
+def test_a_run_that_lost_the_lock_of_a_remote_host_stops_too(
     checkout: Checkout, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sign of life that Ansible brings there comes back with the name of the new holder."""
+    """The heartbeat that Ansible sends there returns the name of the new holder."""
     monkeypatch.setenv("PYTHONPATH", str(_hasty(tmp_path)))
     folder = checkout.root / "hosts" / "asked"
     with contextlib.closing(Busy(checkout, tmp_path, *asked)) as run:

@@ -1,4 +1,4 @@
-"""A run whose screen goes away: it goes on to its verdict, and says the truth where it still can."""
+"""A run whose terminal closes: it continues to its verdict, and reports where it still can."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLOSED = {"stdout": ">&-", "stderr": "2>&-", "both": ">&- 2>&-", "all three": "<
 
 
 def ended(checkout: Checkout) -> tuple[Any, Any]:
-    """What the journal says of the last run, and whether the lock was given up."""
+    """Return the journal's entry of the last run, and assert that the lock is released."""
     return journal_of(checkout)[-1]["exit_code"], lock_of(checkout)
 
 
@@ -46,7 +46,7 @@ def test_a_disk_that_is_full_under_the_log_file(checkout: Checkout) -> None:
     assert ended(checkout) == (0, {})
 
 
-def test_a_failure_keeps_its_exit_code_where_nobody_reads(checkout: Checkout) -> None:
+def test_a_failure_keeps_its_exit_code_without_a_reader(checkout: Checkout) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as pipe, checkout.start("--quick", "-e", "refuse=true", stdout=pipe) as run:
@@ -56,8 +56,8 @@ def test_a_failure_keeps_its_exit_code_where_nobody_reads(checkout: Checkout) ->
 
 
 @pytest.mark.parametrize("then", ["goes on", "fails"])
-def test_a_terminal_that_goes_away_ends_no_run(checkout: Checkout, tmp_path: Path, then: str) -> None:
-    """The kernel sends HUP to the run, and every write from then on is an error."""
+def test_a_terminal_that_closes_ends_no_run(checkout: Checkout, tmp_path: Path, then: str) -> None:
+    """The kernel sends HUP to the run, and every later write is an error."""
     terminal, inside = pty.openpty()
 
     class OnTheTerminal(type(checkout)):  # type: ignore[misc]  # the class of a value
@@ -89,7 +89,7 @@ def test_a_hangup_alone_ends_no_run(checkout: Checkout, tmp_path: Path) -> None:
     assert ended(checkout) == (0, {})
 
 
-def test_a_terminal_that_goes_away_at_the_question_destroys_nothing(checkout: Checkout) -> None:
+def test_a_terminal_that_closes_at_the_confirmation_destroys_nothing(checkout: Checkout) -> None:
     terminal, inside = pty.openpty()
     with checkout.start("--db", stdin=os.fdopen(inside, "r")) as run:
         assert run.stderr
@@ -102,7 +102,7 @@ def test_a_terminal_that_goes_away_at_the_question_destroys_nothing(checkout: Ch
     assert not list(checkout.root.glob("destroyed-*"))
 
 
-def test_the_document_is_whole_where_only_stderr_is_gone(checkout: Checkout) -> None:
+def test_the_document_is_complete_where_only_stderr_is_closed(checkout: Checkout) -> None:
     argv = ["sh", "-c", 'exec "$0" -c "$1" "$2" --quick --json 2>&-', sys.executable, CONTROLLER]
     done = subprocess.run(
         [*argv, str(checkout.root)], cwd=REPOSITORY, capture_output=True, text=True, timeout=180, check=False

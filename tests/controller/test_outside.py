@@ -1,4 +1,4 @@
-"""After a flow: is the stack reached from here, and is the one who wants to know notified of how it ended?"""
+"""After a flow: the probe of the stack's addresses from here, and the webhook that reports the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def self_signed(tmp_path: Path) -> Path:
-    """A certificate that nobody has signed, with its key."""
+    """Create a self-signed certificate, with its key."""
     path = tmp_path / "self-signed.pem"
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1"
     subprocess.run([*command.split(), "-keyout", path, "-out", path], check=True, capture_output=True)
@@ -28,7 +28,7 @@ def self_signed(tmp_path: Path) -> Path:
 
 
 def published(*urls: str) -> tuple[str, str]:
-    """The flow reports these addresses."""
+    """Let the flow report these addresses."""
     return "-e", json.dumps({"published": urls})
 
 
@@ -40,7 +40,7 @@ def test_a_stack_that_is_reached(checkout: Checkout) -> None:
     assert done.returncode == 0
 
 
-def test_an_answer_that_is_no_success_is_shown(checkout: Checkout) -> None:
+def test_an_unsuccessful_answer_is_shown(checkout: Checkout) -> None:
     with serving(503) as stack:
         done = checkout.run("--quick", *published(f"{stack.url}/health"))
     assert f"reached from this machine: {stack.url}/health answers 503" in done.stdout
@@ -63,7 +63,7 @@ def test_a_certificate_that_is_not_valid(checkout: Checkout, self_signed: Path) 
 
 
 @pytest.mark.parametrize("flags", [("--status-only",), ("--quick", "--check")], ids=" ".join)
-def test_what_changes_nothing_asks_and_posts_nothing(
+def test_a_flow_that_changes_nothing_probes_and_posts_nothing(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
 ) -> None:
     with serving() as stack:
@@ -101,7 +101,7 @@ def test_a_refusal_is_posted(checkout: Checkout, monkeypatch: pytest.MonkeyPatch
     assert [posted["exit_code"] for _, posted in receiver.posts] == [done.returncode] == [3]
 
 
-def test_each_address_of_the_inventory_gets_it_once(checkout: Checkout, tmp_path: Path) -> None:
+def test_each_address_of_the_inventory_gets_one_post(checkout: Checkout, tmp_path: Path) -> None:
     with serving() as receiver:
         more = tmp_path / "more.yml"
         vars_ = (

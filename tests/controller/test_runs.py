@@ -1,4 +1,4 @@
-"""Whole runs of the controller over real, tiny playbooks: what it shows, returns and leaves behind."""
+"""Whole runs of the controller over real, tiny playbooks: output, exit code and files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def first_line(text: str) -> str:
-    """The summary's first line: the one after the steps."""
+    """Return the summary's first line: the one after the steps."""
     return next(line for line in text.splitlines() if line.startswith("Quick deploy "))
 
 
@@ -37,7 +37,7 @@ def test_a_deployment_that_works(checkout: Checkout) -> None:
     assert "warning: quick True True" in done.stdout
 
 
-def test_a_precondition_changes_nothing_and_says_what_to_do(checkout: Checkout) -> None:
+def test_a_failed_precondition_changes_nothing_and_names_the_remedy(checkout: Checkout) -> None:
     done = checkout.run("--quick", "--logs", "-e", "refuse=true")
     assert done.returncode == 3
     assert "Nothing was changed" in first_line(done.stdout)
@@ -48,7 +48,7 @@ def test_a_precondition_changes_nothing_and_says_what_to_do(checkout: Checkout) 
     assert "last of 100" not in done.stdout  # no log of what was not deployed
 
 
-def test_a_look_ahead_shows_the_plan_of_every_host_and_changes_nothing(checkout: Checkout) -> None:
+def test_check_shows_the_plan_of_every_host_and_changes_nothing(checkout: Checkout) -> None:
     before = sorted(path for path in checkout.root.rglob("*"))
     done = checkout.run("--quick", "--logs", "--check", "--limit", "web")
     assert done.returncode == 0
@@ -61,7 +61,7 @@ def test_a_look_ahead_shows_the_plan_of_every_host_and_changes_nothing(checkout:
     assert sorted(path for path in checkout.root.rglob("*")) == before  # no lock, no journal either
 
 
-def test_a_look_ahead_at_a_destruction_asks_nothing(checkout: Checkout) -> None:
+def test_check_of_a_destruction_needs_no_confirmation(checkout: Checkout) -> None:
     done = checkout.run("--db", "--check", "--json")
     assert done.returncode == 0
     assert "destroys there" not in done.stderr
@@ -72,13 +72,13 @@ def test_a_look_ahead_at_a_destruction_asks_nothing(checkout: Checkout) -> None:
     assert not list(checkout.root.glob("destroyed-*"))
 
 
-def test_a_look_ahead_fails_as_the_flow_would(checkout: Checkout) -> None:
+def test_check_fails_as_the_flow_would(checkout: Checkout) -> None:
     done = checkout.run("--quick", "--check", "-e", "refuse=true")
     assert done.returncode == 3
     assert "Port 80 is held by nginx (pid 12)." in done.stdout
 
 
-def test_a_failure_says_first_that_nothing_serves(checkout: Checkout) -> None:
+def test_a_failure_reports_first_that_nothing_serves(checkout: Checkout) -> None:
     done = checkout.run("--quick", "-e", "break_on=here", "-e", "serve=false")
     assert done.returncode == 6
     assert "NOTHING SERVES on here" in first_line(done.stdout)
@@ -119,7 +119,7 @@ def test_a_playbook_that_cannot_be_read_shows_what_ansible_says(checkout: Checko
     assert "YAML parsing failed" in done.stdout
 
 
-def test_status_says_what_serves_and_so_does_its_code(checkout: Checkout) -> None:
+def test_status_and_its_exit_code_report_what_serves(checkout: Checkout) -> None:
     done = checkout.run("--status-only")
     assert done.returncode == 0
     assert done.stdout.startswith("Serving.")
@@ -136,7 +136,7 @@ def test_a_default_group_without_hosts_is_no_success(checkout: Checkout) -> None
     assert "the group 'local' has no hosts yet" in done.stderr
 
 
-def test_the_log_of_several_hosts_says_whose_line_it_is(checkout: Checkout) -> None:
+def test_the_log_of_several_hosts_names_the_host_of_each_line(checkout: Checkout) -> None:
     assert checkout.run("--logs", "--limit", "web").stdout == (
         "a | first\na | last of 100\nb | first\nb | last of 100\n"
     )
@@ -174,7 +174,7 @@ def test_an_inventory_that_cannot_be_read_is_refused_not_skipped(checkout: Check
 def test_no_secret_is_shown_listed_or_kept(
     checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not on the screen with -vvv, not on the process list, and no environment in a file while it plays."""
+    """Not on the screen with -vvv, not in the process list, and no environment in a file during the run."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("OPERATORS_OWN", "environment-of-the-operator")
     (checkout.root / ".env").write_text("ADMIN_TOKEN=token-of-the-admin\n", "utf-8")
@@ -202,7 +202,7 @@ def test_no_secret_is_shown_listed_or_kept(
     assert not list(tmp_path.glob("trading-*"))
 
 
-def test_ctrl_c_ends_the_step_and_says_what_serves(checkout: Checkout, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_step_and_reports_what_serves(checkout: Checkout, tmp_path: Path) -> None:
     fifo = tmp_path / "started"
     os.mkfifo(fifo)
     script = f"sh -c 'echo $$ > {fifo}; exec sleep 60'"
@@ -217,10 +217,8 @@ def test_ctrl_c_ends_the_step_and_says_what_serves(checkout: Checkout, tmp_path:
     assert leftovers.started(step) is None
 
 
-def test_ansible_that_is_killed_has_failed_and_leaves_nothing_at_work(
-    checkout: Checkout, tmp_path: Path
-) -> None:
-    """As the kernel does it where memory ends; now and then Ctrl-C, which Ansible does not always catch."""
+def test_a_killed_ansible_is_a_failure_and_leaves_no_process(checkout: Checkout, tmp_path: Path) -> None:
+    """As the kernel does without free memory; at times also Ctrl-C, which Ansible does not always catch."""
     fifo = tmp_path / "started"
     os.mkfifo(fifo)
     script = f"sh -c 'echo $$ > {fifo}; exec sleep 60'"
@@ -236,7 +234,7 @@ def test_ansible_that_is_killed_has_failed_and_leaves_nothing_at_work(
     assert leftovers.started(step) is None
 
 
-def test_a_term_before_the_first_change_says_so(checkout: Checkout) -> None:
+def test_a_term_before_the_first_change_is_reported_as_such(checkout: Checkout) -> None:
     with checkout.start("--quick") as process:
         assert process.stdout
         assert next(process.stdout) == "Quick deploy: here\n"
@@ -257,8 +255,8 @@ def test_the_live_view_of_a_terminal(checkout: Checkout, monkeypatch: pytest.Mon
             shown += chunk
     os.close(ours)
     assert process.returncode == 0
-    assert b"\x1b[?25l" in shown  # the cursor is hidden while the view lives …
-    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")  # … and comes back
+    assert b"\x1b[?25l" in shown  # the cursor is hidden while the view is live …
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")  # … and shown again
     assert b"Quick deploy done" in shown
 
 

@@ -1,4 +1,4 @@
-"""What the controller does before and around an update: fetch first, and hand over where it has to."""
+"""The controller before and during an update: fetch first, and hand over where necessary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.controller.checkout import Checkout
 
-# A controller that only says how it was called.
+# A controller that only prints its arguments.
 SUCCESSOR = """\
 import json, os, sys
 print(json.dumps([sys.argv, os.environ["TRADING_SIGNAL_PROCESSOR_HANDOVER"]]))
@@ -32,14 +32,14 @@ os.execv(sys.executable, [sys.executable, "-c", {CONTROLLER!r}, *sys.argv[2:]])
 """
 
 
-def test_what_was_fetched_is_deployed(checkout: Checkout) -> None:
+def test_the_fetched_commit_is_deployed(checkout: Checkout) -> None:
     done = checkout.run("--update", "--no-rollback")
     assert done.returncode == 0
     assert "version 0123456789ab" in done.stdout
     assert f"{checkout.root} True" in done.stdout
 
 
-def test_a_remote_that_is_away_fails_the_update_and_the_old_version_serves(checkout: Checkout) -> None:
+def test_an_unreachable_remote_fails_the_update_and_the_old_version_serves(checkout: Checkout) -> None:
     done = checkout.run("--update", "-e", "away=true")
     assert done.returncode == 5
     assert "the old version still serves" in done.stdout
@@ -48,14 +48,14 @@ def test_a_remote_that_is_away_fails_the_update_and_the_old_version_serves(check
     assert "Docker answers" not in done.stdout
 
 
-def test_a_diverged_branch_is_a_precondition_and_nobody_asks_what_serves(checkout: Checkout) -> None:
+def test_a_diverged_branch_is_a_failed_precondition_without_diagnosis(checkout: Checkout) -> None:
     done = checkout.run("--update", "-e", "diverged=true")
     assert done.returncode == 3
     assert "Nothing was changed." in done.stdout
     assert "Looking at what serves now" not in done.stdout
 
 
-def test_a_target_with_another_controller_goes_on_with_it(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_target_with_another_controller_continues_with_it(checkout: Checkout, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     (tree / "run.py").write_text(SUCCESSOR, "utf-8")
@@ -90,10 +90,8 @@ def test_the_successor_does_not_fetch_again(checkout: Checkout) -> None:
     assert found["hosts"]["here"]["warnings"] == [f"update abcdefabcdef {checkout.root} False"]
 
 
-def test_a_variable_that_somebody_exported_hands_nothing_over(
-    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The run fetches as any other, under an id of its own."""
+def test_an_exported_variable_causes_no_handover(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run fetches as any other, under its own id."""
     settled = {"run_id": "abcdefabcdef", "checkout": "/srv/other", "commit": "fedcba987654"}
     monkeypatch.setenv("TRADING_SIGNAL_PROCESSOR_HANDOVER", json.dumps({**settled, "process": [1, 1]}))
     found = json.loads(checkout.run("--update", "--json").stdout)
@@ -102,7 +100,7 @@ def test_a_variable_that_somebody_exported_hands_nothing_over(
 
 
 def test_an_update_plays_from_a_copy_that_it_does_not_move(checkout: Checkout) -> None:
-    """The commit that it moves to lacks playbooks, roles and plugins of today."""
+    """The target commit lacks today's playbooks, roles and plugins."""
     gone = ("playbooks", "roles", "ansible.cfg", "inventory")
     command = f"sh -c 'cd {checkout.root} && rm -r {' '.join(gone)}'"
     done = checkout.run("--update", "-e", json.dumps({"move": command}))
@@ -113,6 +111,6 @@ def test_an_update_plays_from_a_copy_that_it_does_not_move(checkout: Checkout) -
     assert [path.name for path in (checkout.root / ".run").iterdir()] == ["journal.jsonl"]
 
 
-def test_a_look_ahead_copies_nothing(checkout: Checkout) -> None:
+def test_check_copies_nothing(checkout: Checkout) -> None:
     checkout.run("--update", "--check")
     assert not (checkout.root / ".run").exists()

@@ -1,7 +1,7 @@
-"""One host with the stack, on which fault after fault is made; what must survive is looked at after each.
+"""One host with the stack for all faults; after each fault its state is checked.
 
-Which version serves (asked 20 times a second all along), the rows, the four files of the operator (sha256 and
-mode), local commits, the lock, processes and containers left over, the exit code, and the words.
+Checked are the serving version (probed 20 times a second), the rows, the four files of the operator (sha256
+and mode), local commits, the lock, left processes and containers, the exit code, and the messages.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ UP_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Remains:
-    """What a run that has ended should not leave."""
+    """What an ended run must not leave."""
 
     locked: bool
     running: str  # processes and containers of a run
@@ -67,14 +67,14 @@ class Remains:
 
 @dataclass(frozen=True)
 class Seen:
-    """What must survive, at one moment."""
+    """The state that must survive, at one moment."""
 
     serves: str  # a version, or empty
     rows: tuple[tuple[tuple[str, ...], ...], ...] | None  # None: the database does not run
     files: str  # sha256 and mode of each
     head: str
     branch: str  # the operator's own commit, on a branch that no remote has
-    edits: str  # what `git status` has to say
+    edits: str  # the output of `git status`
     remains: Remains
 
 
@@ -91,7 +91,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Trigger:
-    """When to strike: as soon as a line with `step` appears. `deed` gets the controller's process, too."""
+    """When to cause a fault: once a line with `step` appears. `deed` gets the controller's process, too."""
 
     step: str
     deed: Callable[[Bench, int], None]
@@ -101,7 +101,7 @@ class Trigger:
 class Bench:
     """The host, its stack, and the remote that it follows.
 
-    `memory` is what a fault wants to find again; `environment` is run.py's.
+    `memory` stores what a fault needs later; `environment` is run.py's.
     """
 
     stack: Stack
@@ -110,17 +110,17 @@ class Bench:
     environment: dict[str, str] = field(default_factory=dict)
 
     def sh(self, command: str, *, timeout: float = 120) -> str:
-        """Run a shell command in the checkout; what it printed. Raises unless it ends with 0."""
+        """Run a shell command in the checkout; return its output. Raises unless it ends with 0."""
         return self.stack.host.run(command, folder=self.stack.project, timeout=timeout).require().stdout
 
     def seed(self) -> None:
-        """Rows of its own for every fault: a delivered buy, its position, and a rejected one."""
+        """Store new rows for a fault: a delivered buy, its position, and a rejected one."""
         for ticker in ("NVDA", "MSFT"):
             body = f'{{"ticker": "{ticker}", "action": "buy", "run": "{uuid.uuid4()}"}}'
             self.stack.outcome(self.stack.post(body.encode()).json()["signal_id"], within=30)
 
     def seen(self) -> Seen:
-        """Look at everything that must survive."""
+        """Return the current state of everything that must survive."""
         names = " ".join(FILES)
         return Seen(
             serves=self.serving(),
@@ -133,11 +133,11 @@ class Bench:
         )
 
     def remains(self) -> Remains:
-        """Look for what a run has left; works in the middle of a fault, too."""
+        """Return what a run has left; works during a fault, too."""
         return Remains(self.sh("test -e .run/lock && echo yes || true") != "", self._running())
 
     def target(self, flow: str) -> str:
-        """The commit that a flow would bring: the remote's, or the last good one before what runs now."""
+        """Return the commit that a flow would deploy: the remote's, or the last good one."""
         if not flow.startswith("--rollback"):
             return self.upstream.tip
         record = json.loads(self.sh("cat .run/versions.json"))
@@ -145,7 +145,7 @@ class Bench:
         return next((one["commit"] for one in good if one["version"] != record["current"]), "none")
 
     def serving(self) -> str:
-        """The version that answers now; empty if none does."""
+        """Return the version that answers now; empty if none does."""
         try:
             answer = requests.get(self.stack.health_url, timeout=5)
         except requests.RequestException:
@@ -153,7 +153,7 @@ class Bench:
         return str(answer.json()["version"]) if answer.status_code == 200 else ""
 
     def wait_for_service(self) -> str:
-        """The version that answers as soon as one does; empty if none has for a while."""
+        """Wait until a version answers, and return it; empty after the time limit."""
         give_up = time.monotonic() + UP_SECONDS
         while not (version := self.serving()) and time.monotonic() < give_up:
             time.sleep(0.2)
@@ -166,7 +166,7 @@ class Bench:
         requests.post(url, headers={"Authorization": f"Bearer {token}"}, timeout=10).raise_for_status()
 
     def play(self, arguments: str, trigger: Trigger | None = None) -> Ended:
-        """`python3 run.py …` to its end, however it comes about, with the probe on."""
+        """Run `python3 run.py …` to any end, with the probe on."""
         with Probe(self.stack.health_url) as probe:
             if trigger is None:
                 done = self.stack.run_py(arguments, timeout=FLOW_SECONDS, exported=self.environment)
@@ -175,7 +175,7 @@ class Bench:
         return Ended(done.code, done.output, probe.answered, probe.failed, probe.longest_gap)
 
     def play_and_cut(self, arguments: str, event: str) -> Ended:
-        """The same until the power is cut at an event of the engine; then the host boots."""
+        """Run a flow until the power is cut at an event of the engine; then boot the host."""
         watcher = self.stack.host.cut_power_at(event)
         ended = self.play(arguments)
         watcher.wait(timeout=60)
@@ -183,7 +183,7 @@ class Bench:
         return ended
 
     def play_on_a_terminal(self, arguments: str, step: str) -> Ended:
-        """`python3 run.py …` on a terminal that goes away as soon as a line with `step` appears."""
+        """Run `python3 run.py …` on a terminal that closes as soon as a line with `step` appears."""
         self.stack.host.write("/root/terminal.py", TERMINAL)
         with Probe(self.stack.health_url) as probe:
             done = self.stack.host.run(
@@ -217,7 +217,7 @@ class Bench:
         return tuple(tuple(map(tuple, self.stack.sql(statement))) for statement in ROWS)
 
     def _running(self) -> str:
-        """Commands of marked processes, and the names of containers made for a flow."""
+        """Return the commands of marked processes, and the names of a flow's containers."""
         marked = self.sh(f"grep -lsz '^{MARK}=' /proc/[0-9]*/environ || true")
         commands = [
             self.sh(f"tr '\\0' ' ' </proc/{pid}/cmdline 2>/dev/null || true").strip()
@@ -230,13 +230,13 @@ class Bench:
 
 
 def _code(process: subprocess.Popen[str]) -> int:
-    """The exit code as a shell reports it."""
+    """Return the exit code as a shell reports it."""
     code = process.wait(timeout=60)
     return 128 - code if code < 0 else code
 
 
 def strike(number: signal.Signals) -> Callable[[Bench, int], None]:
-    """A deed: a signal for the controller."""
+    """Return a deed that sends a signal to the controller."""
 
     def deed(bench: Bench, pid: int) -> None:
         bench.sh(f"kill -{int(number)} {pid}")

@@ -28,7 +28,7 @@ _lines: list[results.Line] = []
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Take what came of a row from its report: that reaches the process that writes the table."""
+    """Read a row's result from its report, which reaches the process that writes the table."""
     if report.when == "call":
         lines = [cast("dict[str, Any]", line) for key, line in report.user_properties if key == "line"]
         _lines.extend(results.Line(**line) for line in lines)
@@ -53,7 +53,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="module")
 def bench(ready_image: str, source: bytes) -> Iterator[Bench]:
-    """A host with the stack, a remote, configuration of the operator's own, and a commit only it has."""
+    """Prepare a host with the stack, a remote, the operator's configuration, and a local commit."""
     with start_ready(ready_image, source, "faults") as host:
         stack = Stack(host)
         stack.approve("AAPL", "NVDA")

@@ -1,4 +1,4 @@
-"""What a row's flow did, held against what is expected of it and against what must survive."""
+"""Comparison of a row's result with its expectation and with what must survive."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.hosts.stack import STANDIN
 if TYPE_CHECKING:
     from tests.faults.bench import Bench, Ended, Remains, Seen
 
-PAUSES = "config/system_config.json"  # a restore pauses delivery, and says so
+PAUSES = "config/system_config.json"  # a restore pauses delivery, and reports it
 
 
 def carry_out(bench: Bench, row: Row) -> tuple[Outcome, str]:
-    """Make the fault, play the flow, look at everything; what came of it, and what the flow printed."""
+    """Cause the fault, run the flow, check everything; return the result, and the flow's output."""
     assert bench.wait_for_service(), "the row before left nothing that serves"
     bench.seed()
     before = bench.seen()
@@ -115,19 +115,19 @@ def _of_what_must_survive(row: Row, before: Seen, after: Seen, target: str) -> l
 
 
 def _own(row: Row, files: str) -> list[str]:
-    """The lines about files that the flow may not write."""
+    """Return the lines about files that the flow must not write."""
     paused = row.flow.startswith("--restore-db") and row.interrupted
     return [line for line in files.splitlines() if not (paused and PAUSES in line)]
 
 
 def _copied(bench: Bench) -> int:
-    """The most signals that any copy of the database holds."""
+    """Return the most signals that any copy of the database contains."""
     manifests = bench.sh("cat backups/db/*.json | tr -d '\\n' | sed 's/}{/}\\n{/g'").splitlines()
     return max(int(json.loads(text).get("signals", 0)) for text in manifests)
 
 
 def _gap(first: Ended, serves: str) -> str:
-    """How long it was silent at the longest; a silence that lasts at the end has no length yet."""
+    """Return the longest time without an answer; None if it lasts at the end."""
     if not first.failed:
         return "none"
     return f"{first.longest_gap:.1f} s" if serves else "to the end"

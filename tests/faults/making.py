@@ -1,4 +1,4 @@
-"""How each fault is made, and taken back. Every function is a context manager around one flow."""
+"""How each fault is caused, and undone. Every function is a context manager around one flow."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ CLOCK_SOURCE = Path(__file__).parent / "clock.c"
 
 @contextlib.contextmanager
 def nothing(_bench: Bench) -> Iterator[None]:
-    """The flow's own work, to be interrupted."""
+    """Cause no fault: the flow itself is interrupted."""
     yield
 
 
 @contextlib.contextmanager
 def news(bench: Bench) -> Iterator[None]:
-    """A good commit on the remote, which stays there."""
+    """Push a good commit to the remote, which stays there."""
     bench.upstream.push({"app/news.txt": f"{bench.upstream.tip}\n"})
     yield
 
 
 @contextlib.contextmanager
 def news_with_a_migration(bench: Bench) -> Iterator[None]:
-    """The same, with a table that nobody uses."""
+    """Push a good commit with a migration of an unused table."""
     number = len(bench.upstream.names("app/db/migrations/*.sql"))
     name = f"app/db/migrations/20300101_{number:02}_nEwS0-more.sql"
     bench.upstream.push(breaking.migration(bench.upstream, f"CREATE TABLE more_{number} ();", name))
@@ -48,7 +48,7 @@ def news_with_a_migration(bench: Bench) -> Iterator[None]:
 
 
 def offering(files: Callable[[Upstream], Mapping[str, str]]) -> Maker:
-    """A commit that cannot be deployed, gone again afterwards."""
+    """Push a commit that cannot be deployed, and remove it afterwards."""
 
     @contextlib.contextmanager
     def made(bench: Bench) -> Iterator[None]:
@@ -65,14 +65,14 @@ def altering_migration(upstream: Upstream) -> dict[str, str]:
 
 @contextlib.contextmanager
 def left_failed(bench: Bench) -> Iterator[None]:
-    """A version that cannot start and stays where it is; afterwards the good one is brought back."""
+    """Leave a version that cannot start; afterwards restore the good one."""
     with offering(breaking.starts_once)(bench):
         yield
     bench.stack.run_py("--rollback").require()
 
 
 def edited(path: str, edit: Callable[[str], str]) -> Maker:
-    """A file of the checkout changed; it comes back as it was, with its mode."""
+    """Change a file of the checkout; restore it with its mode afterwards."""
 
     @contextlib.contextmanager
     def made(bench: Bench) -> Iterator[None]:
@@ -88,7 +88,7 @@ def edited(path: str, edit: Callable[[str], str]) -> Maker:
 
 
 def replaced(path: str, how: str) -> Maker:
-    """A file of the checkout moved away, and something else made in its place by `how`."""
+    """Move a file of the checkout away, and create something else in its place by `how`."""
 
     @contextlib.contextmanager
     def made(bench: Bench) -> Iterator[None]:
@@ -103,7 +103,7 @@ def replaced(path: str, how: str) -> Maker:
 
 @contextlib.contextmanager
 def port_taken(bench: Bench) -> Iterator[None]:
-    """Somebody else listens where the application shall."""
+    """Let another program listen on the application's port."""
     with edited(".env", lambda text: f"{text}SERVER_PORT=8081\n")(bench):
         holder = bench.stack.host.spawn("python3 -u -m http.server 8081")
         assert holder.stdout is not None
@@ -118,7 +118,7 @@ def port_taken(bench: Bench) -> Iterator[None]:
 
 @contextlib.contextmanager
 def daemon_dead(bench: Bench) -> Iterator[None]:
-    """No daemon; what it had started runs on."""
+    """Stop the daemon; its containers continue to run."""
     bench.sh("kill -KILL $(cat /run/docker.pid)")
     yield
     bench.stack.run_py("--quick", "--install-docker").require()
@@ -126,7 +126,7 @@ def daemon_dead(bench: Bench) -> Iterator[None]:
 
 @contextlib.contextmanager
 def diverged(bench: Bench) -> Iterator[None]:
-    """A commit here and another one there."""
+    """Create a local commit and another one on the remote."""
     head = bench.sh("git rev-parse HEAD").strip()
     identity = "-c user.name=Operator -c user.email=operator@localhost"
     bench.sh(f"git {identity} commit --quiet --allow-empty --message 'Our own change'")
@@ -139,7 +139,7 @@ def diverged(bench: Bench) -> Iterator[None]:
 
 @contextlib.contextmanager
 def remote_away(bench: Bench) -> Iterator[None]:
-    """Where the remote was there is nothing; whoever judges still has to read it."""
+    """Remove the remote from its place; the checks read it elsewhere."""
     url = bench.sh("git remote get-url origin").strip()
     bench.sh(f"git remote set-url origin {url}.away")
     try:
@@ -150,7 +150,7 @@ def remote_away(bench: Bench) -> Iterator[None]:
 
 @contextlib.contextmanager
 def remote_damaged(bench: Bench) -> Iterator[None]:
-    """The remote names a commit of which it has lost the objects."""
+    """Let the remote name a commit without its objects."""
     with bench.upstream.offering({"app/news.txt": "lost\n"}) as commit:
         path = f"objects/{commit[:2]}/{commit[2:]}"
         bench.sh(f"cp {SOURCE}/{path} /root/object && chmod u+w {SOURCE}/{path} && echo > {SOURCE}/{path}")
@@ -162,7 +162,7 @@ def remote_damaged(bench: Bench) -> Iterator[None]:
 
 @contextlib.contextmanager
 def disk_full(bench: Bench) -> Iterator[None]:
-    """No room where backups lie."""
+    """Fill the disk of the backups."""
     with news(bench):
         bench.sh("mount -t tmpfs -o size=256k,mode=0700 none backups && cat /dev/zero > backups/full || true")
         try:
@@ -172,7 +172,7 @@ def disk_full(bench: Bench) -> Iterator[None]:
 
 
 def little_tmp(options: str) -> Maker:
-    """A good commit on the remote, and hardly any room for temporary files."""
+    """Push a good commit, and leave hardly any space for temporary files."""
 
     @contextlib.contextmanager
     def made(bench: Bench) -> Iterator[None]:
@@ -192,7 +192,7 @@ no_inodes = little_tmp("nr_inodes=500")
 
 @contextlib.contextmanager
 def renamed_branch(bench: Bench) -> Iterator[None]:
-    """Another name for the branch that the checkout follows."""
+    """Rename the branch that the checkout follows."""
     rename = f"git -C {SOURCE} branch -m {{}} {{}} && git -C {SOURCE} symbolic-ref HEAD refs/heads/{{}}"
     bench.sh(rename.format("main", "trunk", "trunk"))
     try:
@@ -203,7 +203,7 @@ def renamed_branch(bench: Bench) -> Iterator[None]:
 
 @contextlib.contextmanager
 def other_postgres(bench: Bench) -> Iterator[None]:
-    """A good commit on the remote, and a volume that says it is of a newer PostgreSQL."""
+    """Push a good commit, and mark the volume as made by a newer PostgreSQL."""
     with news(bench):
         bench.sh(f"echo 16 > {CLUSTER}/PG_VERSION")
         try:
@@ -214,7 +214,7 @@ def other_postgres(bench: Bench) -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_file_system(bench: Bench) -> Iterator[None]:
-    """Lock, journal and record lie on a file system of their own, which a deed fills; with news to deploy."""
+    """Put lock, journal and record on their own file system, which a deed fills; with a commit to deploy."""
     with news(bench):
         bench.sh(
             "cp -a .run /root/run && mount -t tmpfs -o size=8g,nr_inodes=60k,mode=0700 none .run"
@@ -228,13 +228,13 @@ def own_file_system(bench: Bench) -> Iterator[None]:
 
 
 def fill_run(bench: Bench, _pid: int) -> None:
-    """No file can be made beside the lock any more: no inodes are left."""
+    """Use up the inodes: no file can be created in the lock's folder."""
     bench.sh("mkdir .run/full && cd .run/full && seq 70000 | xargs touch || true")
 
 
 @contextlib.contextmanager
 def damaged_cluster(bench: Bench) -> Iterator[None]:
-    """A database that lets nobody in any more."""
+    """Damage the database so that it refuses every connection."""
     ((part,),) = bench.stack.sql(
         "SELECT 'base/' || oid || '/pg_filenode.map' FROM pg_database WHERE datname = current_database()"
     )
@@ -247,7 +247,7 @@ def damaged_cluster(bench: Bench) -> Iterator[None]:
 
 @contextlib.contextmanager
 def volume_in_use(bench: Bench) -> Iterator[None]:
-    """Another container uses the database's volume."""
+    """Let another container use the database's volume."""
     bench.sh(f"docker run --detach --name squatter -v {VOLUME}:/x --entrypoint sleep {APP}:latest infinity")
     try:
         yield
@@ -257,7 +257,7 @@ def volume_in_use(bench: Bench) -> Iterator[None]:
 
 @contextlib.contextmanager
 def truncated_dump(bench: Bench) -> Iterator[None]:
-    """A good dump without its last bytes."""
+    """Create a dump without its last bytes."""
     with good_dump(bench):
         bench.sh("truncate --size=-100 /root/good.dump")
         yield
@@ -265,16 +265,18 @@ def truncated_dump(bench: Bench) -> Iterator[None]:
 
 @contextlib.contextmanager
 def good_dump(bench: Bench) -> Iterator[None]:
-    """A dump of what is there now, at /root/good.dump."""
+    """Create a dump of the current database, at /root/good.dump."""
     bench.sh(f"docker exec {DATABASE} pg_dump -U postgres -d trading_signals -Fc > /root/good.dump")
     yield
 
 
 @contextlib.contextmanager
 def killed_restore(bench: Bench) -> Iterator[None]:
-    """Whoever reads the dump in is killed, once."""
+    """Kill the process that reads the dump, once."""
     with good_dump(bench):
-        reader = "pg_restore -U postgres -d [t]rading_signals_incoming"  # in brackets: not the hunter itself
+        reader = (
+            "pg_restore -U postgres -d [t]rading_signals_incoming"  # in brackets: no match of pkill itself
+        )
         hunter = bench.stack.host.spawn(f"timeout 600 sh -c 'until pkill -KILL -f \"{reader}\"; do :; done'")
         try:
             yield
@@ -285,7 +287,7 @@ def killed_restore(bench: Bench) -> Iterator[None]:
 
 @contextlib.contextmanager
 def table_locked(bench: Bench) -> Iterator[None]:
-    """Somebody holds the table that the migration has to change; readers and writers do not notice."""
+    """Lock the table that the migration changes; readers and writers are not affected."""
     with offering(altering_migration)(bench):
         hold = "BEGIN; LOCK TABLE signals IN ROW EXCLUSIVE MODE; SELECT pg_sleep(3600)"
         holder = bench.stack.host.spawn(
@@ -302,7 +304,7 @@ def table_locked(bench: Bench) -> Iterator[None]:
 
 @contextlib.contextmanager
 def moving_clock(bench: Bench) -> Iterator[None]:
-    """A clock of its own for run.py and all that it starts, which a deed can move; with news to deploy."""
+    """Give run.py and its programs their own clock, which a deed can move; with a commit to deploy."""
     if bench.stack.host.run("test -e /root/clock.so").code != 0:
         bench.sh(
             "apt-get update -q && apt-get install -q -y --no-install-recommends gcc libc6-dev", timeout=600
@@ -319,7 +321,7 @@ def moving_clock(bench: Bench) -> Iterator[None]:
 
 
 def exporting(*kinds: str) -> Maker:
-    """Variables of these kinds, or of all, exported in the operator's shell; with news to deploy."""
+    """Export variables of these kinds, or of all, in the operator's shell; with a commit to deploy."""
 
     @contextlib.contextmanager
     def made(bench: Bench) -> Iterator[None]:
@@ -336,7 +338,7 @@ def exporting(*kinds: str) -> Maker:
 
 
 def move_clock(*, seconds: int) -> Callable[[Bench, int], None]:
-    """A deed: from now on that clock is wrong by so much."""
+    """Return a deed that makes that clock wrong by so much."""
 
     def deed(bench: Bench, _pid: int) -> None:
         bench.sh(f"echo {seconds} > {CLOCK}")
@@ -345,12 +347,12 @@ def move_clock(*, seconds: int) -> Callable[[Bench, int], None]:
 
 
 def restart_daemon(bench: Bench, _pid: int) -> None:
-    """The daemon dies in the middle and is started again, as a service manager does."""
+    """Kill the daemon in the middle and restart it, as a service manager does."""
     bench.sh("kill -KILL $(cat /run/docker.pid) && rm -f /run/docker.pid")
     bench.sh("setsid dockerd >>/var/log/dockerd.log 2>&1 </dev/null &")
     bench.sh("timeout 60 sh -c 'until docker version; do :; done' >/dev/null 2>&1")
 
 
 def prune_image(bench: Bench, _pid: int) -> None:
-    """Somebody cleans up images: the one just built goes."""
+    """Delete the image just built, as a clean-up of images does."""
     bench.sh(f"docker rmi --force {APP}:{bench.upstream.tip[:12]} {APP}:latest")

@@ -1,4 +1,4 @@
-"""The table that `make faults` writes: what came of every fault, with the commit it ran on. Pure."""
+"""The table that `make faults` writes: the result of every fault, with the commit it ran on. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ commits, lock and leftovers is what is there then.
 
 @dataclass(frozen=True)
 class Outcome:
-    """One line: cells in the order of COLUMNS, and what was not as it should be."""
+    """One line: cells in the order of COLUMNS, and the failed expectations."""
 
     name: str
     cells: Sequence[str]
@@ -35,7 +35,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Table:
-    """A smaller table, whose lines have cells of their own."""
+    """A smaller table with its own columns."""
 
     title: str
     about: str
@@ -44,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table of this name: what was done, what was seen, and what was not as it should be."""
+    """A line of the table of this name: action, observation, and failed expectations."""
 
     table: str
     cells: Sequence[str]
@@ -72,7 +72,7 @@ TABLES = {
 
 
 def tables(lines: Sequence[Line]) -> str:
-    """The smaller tables that have lines; empty where none has. Pure."""
+    """Return the smaller tables that have lines; empty where none has. Pure."""
     found = ""
     for name, table in TABLES.items():
         mine = [line for line in lines if line.table == name]
@@ -92,7 +92,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def document(outcomes: Sequence[Outcome], *, commit: str, machine: str, lines: Sequence[Line] = ()) -> str:
-    """The whole file, ending in a newline."""
+    """Return the whole file, ending in a newline."""
     passed = sum(not one.problems for one in outcomes) + sum(not line.problems for line in lines)
     text = _HEAD.format(commit=commit, machine=machine, passed=passed, count=len(outcomes) + len(lines))
     if outcomes:

@@ -1,4 +1,4 @@
-"""The table: every fault and every interruption, and what is expected of it. One line of the result each."""
+"""The table: every fault and every interruption, and its expected result. One line of the result each."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Row:
     flow: str
     what: str
     codes: tuple[int, ...]
-    says: str  # what the operator must read, beside the exit code
+    says: str  # what the output must contain, in addition to the exit code
     made: making.Maker = making.nothing
     trigger: Trigger | None = None
     gap: float = UNTOUCHED
     serves: tuple[str, ...] = ("before",)  # before, target, nothing: right after the flow has ended
     destroys: bool = False  # the rows may go, once they are dumped
     interrupted: bool = False  # the same is typed again, and must end 0
-    closes: str = ""  # step at which the operator's terminal goes away
-    cut: str = ""  # event of the engine at which the power is cut; the host boots before anybody looks
+    closes: str = ""  # step at which the operator's terminal closes
+    cut: str = ""  # event of the engine at which the power is cut; the host boots before the checks
 
 
 def _appended(line: str) -> Callable[[str], str]:
@@ -134,7 +134,7 @@ def _interruption(
     )  # fmt: skip
 
 
-# The terminal is closed: the run goes on to its end, and says so by its exit code.
+# The terminal is closed: the run continues to its end, and reports it by its exit code.
 _CLOSED = (
     ("update-closed-fetch", FETCH, "--quickupdate", "The checkout can be moved", making.news, False),
     ("update-closed-build", BUILD, "--update", "Back up the configuration", making.news, False),
@@ -177,7 +177,7 @@ _READING = f"exec_start: pg_restore*trading_signals_incoming* {DATABASE}"
 _HOLDING = f"exec_start: sh -s {DATABASE}"
 _RENAMING = f"exec_start: psql*ON_ERROR_STOP=1 {DATABASE}"
 
-# After the boot the old version or the new one serves, but where the database had been destroyed.
+# After the boot the old version or the new one serves, except where the database was destroyed.
 _POWER_CUTS = (
     ("update-cut-build", BUILD, "--update", f"create {APP}-{APP}-run-*", making.news, False),
     ("update-cut-rehearsal", MIGRATION, "--quickupdate", f"start {APP}-standin", making.news, False),
@@ -225,25 +225,25 @@ CLOSED = tuple(_closed(*row) for row in _CLOSED)
 POWER_CUTS = tuple(_power_cut(*row) for row in _POWER_CUTS)
 ROWS = (*FAULTS, *INTERRUPTIONS, *CLOSED, *POWER_CUTS)
 
-# The rows that would hurt most are also in `make test`, where a test of their own looks closer.
+# The most harmful rows are also in `make test`, where their own tests check more.
 IN_MAKE_TEST = {
-    "port": "flows/test_faults.py::test_a_port_that_is_taken",
+    "port": "flows/test_faults.py::test_a_port_in_use",
     "daemon": "flows/test_faults.py::test_a_dead_daemon",
     "edit": "flows/test_update_faults.py::test_an_edited_tracked_file",
     "diverged": "flows/test_update_faults.py::test_a_diverged_branch",
-    "remote": "flows/test_update_faults.py::test_a_remote_that_is_away",
+    "remote": "flows/test_update_faults.py::test_an_unreachable_remote",
     "build-update": "flows/test_update_faults.py::test_a_version_that_cannot_be_deployed",
     "migration": "flows/test_update_faults.py::test_a_version_that_cannot_be_deployed",
-    "swap": "flows/test_update_faults.py::test_a_swap_that_fails_is_taken_back",
+    "swap": "flows/test_update_faults.py::test_a_failed_swap_is_undone",
     "build-rebuild": "flows/test_database_flows.py::test_a_rebuild_that_cannot_be_built_destroys_nothing",
     "cluster": "flows/test_database_flows.py::test_a_backup_that_fails_leaves_nothing",
     "unconfirmed": "flows/test_database_flows.py::test_destruction_needs_a_confirmation",
-    "update-cut-stopped": "flows/test_power_cut.py::test_a_swap_leaves_a_container_that_comes_up_after_the_boot",
-    "db-cut-stopped": "flows/test_power_cut.py::test_an_app_stopped_for_a_dump_comes_back",
+    "update-cut-stopped": "flows/test_power_cut.py::test_an_interrupted_swap_leaves_a_container_that_starts_after_the_boot",
+    "db-cut-stopped": "flows/test_power_cut.py::test_an_app_stopped_for_a_dump_restarts",
     "exported-all": "flows/test_exported.py::test_forty_exported_variables_change_nothing",
     "update-kill-build": "flows/test_interruptions.py::test_two_runs_at_once_and_the_first_is_killed",
     "update-kill-swap": "flows/test_interruptions.py::"
-    "test_an_update_that_ends_between_stop_and_start_is_finished_by_typing_it_again",
+    "test_an_update_that_ends_between_stop_and_start_is_completed_by_a_repetition",
     "update-kill-rehearsal": "flows/test_interruptions.py::"
-    "test_a_killed_rehearsal_leaves_nobody_at_work_beside_the_app",
+    "test_a_killed_stand_in_leaves_no_container_next_to_the_app",
 }

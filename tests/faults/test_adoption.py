@@ -1,4 +1,4 @@
-"""A stopped stack that another checkout made is taken over where --adopt is advised, with all of its rows."""
+"""A stopped stack of another checkout is taken over with --adopt, with all of its rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARK = "SELECT count(*) FROM signals"
 
 
 def test_a_stopped_stack_of_another_checkout_is_adopted(stack: Stack) -> None:
-    """Exit 3 without --adopt, 0 with it; the containers are made anew, the volume is the same."""
+    """Exit 3 without --adopt, 0 with it; the containers are recreated, the volume is the same."""
     answer = stack.post(b'{"ticker": "NVDA", "action": "buy"}')
     stack.outcome(answer.json()["signal_id"])
     before: dict[str, Container] = stack.containers()

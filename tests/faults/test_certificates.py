@@ -1,4 +1,4 @@
-"""A certificate by itself on a host: obtained, renewed under load, kept over a rebuild; own files."""
+"""Automatic certificates on a host: obtained, renewed under load, kept over a rebuild; own files."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ PAGE = (
 
 @dataclass(frozen=True)
 class Acme:
-    """An ACME server on the stack's own host, which does not run yet."""
+    """An ACME server on the stack's host."""
 
     stack: Stack
 
     @property
     def url(self) -> str:
-        """Its directory, as a container reaches it."""
+        """Return its directory URL, as a container reaches it."""
         return f"https://{self.stack.host.address}:14000/dir"
 
     def start(self) -> None:
-        """Run it; its names all lead to the host itself."""
+        """Start it; all names resolve to the host itself."""
         self.stack.host.run(
             "(pebble-challtestsrv -defaultIPv6 '' -http01 '' -https01 '' -tlsalpn01 '' -doh ''"
             " -dns01 127.0.0.1:8053 -management 127.0.0.1:8055 >names.log 2>&1 &);"
@@ -58,7 +58,7 @@ class Acme:
 
 @pytest.fixture(scope="module")
 def acme(stack: Stack, haproxy: Path) -> Iterator[Acme]:
-    """Its programs, its own certificate, which the host trusts, and the domain's address."""
+    """Install its programs and its certificate, which the host trusts, and the domain's address."""
     host = stack.host
     for name in ("pebble", "pebble-challtestsrv"):
         host.write(f"/usr/local/bin/{name}", (haproxy / name).read_bytes(), mode=0o755)
@@ -83,7 +83,7 @@ def acme(stack: Stack, haproxy: Path) -> Iterator[Acme]:
 
 
 def make_pair(stack: Stack, folder: str, name: str, *, names: str = f"DNS:{DOMAIN}") -> None:
-    """A self-signed certificate, and its key, which only its owner can read: cert.pem and key.pem."""
+    """Create a self-signed certificate, and its key, which only its owner can read: cert.pem and key.pem."""
     kind = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 50"
     files = f"-keyout {folder}/key.pem -out {folder}/cert.pem"
     subject = f"-subj /CN={name} -addext subjectAltName={names}"
@@ -91,12 +91,12 @@ def make_pair(stack: Stack, folder: str, name: str, *, names: str = f"DNS:{DOMAI
 
 
 def shown(stack: Stack, what: str) -> str:
-    """What clients of DOMAIN are shown: `-serial` or `-subject`."""
+    """Return a property of the certificate that DOMAIN's clients get: `-serial` or `-subject`."""
     return stack.host.run(f"{SHOWN} -noout {what}").stdout.strip()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = WITHIN_SECONDS) -> None:
-    """Wait until it holds."""
+    """Wait until the condition holds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -104,13 +104,13 @@ def wait_until(condition: Callable[[], bool], seconds: float = WITHIN_SECONDS) -
 
 
 def is_trusted(stack: Stack) -> bool:
-    """Whether a client that trusts the ACME server accepts what it is shown."""
+    """Return whether a client that trusts the ACME server accepts the certificate."""
     ask = f"curl --silent --fail --cacert /root/acme/root.pem https://{DOMAIN}/health"
     return stack.host.run(ask).code == 0
 
 
 def under_load(stack: Stack, act: Callable[[], object]) -> Sent:
-    """What becomes of 50 posts a second over TLS, on new connections, while that happens."""
+    """Send 50 posts a second over TLS, on new connections, during the block; return their results."""
 
     async def midway() -> None:
         await asyncio.to_thread(act)
@@ -121,7 +121,7 @@ def under_load(stack: Stack, act: Callable[[], object]) -> Sent:
     )
 
 
-def test_what_is_no_domain_is_refused_before_anything_is_stopped(stack: Stack, acme: Acme) -> None:
+def test_an_invalid_domain_is_refused_before_anything_is_stopped(stack: Stack, acme: Acme) -> None:
     before = stack.containers()
     acme.stack.configure(TLS_DOMAIN="https://alerts.example.com")
     refused = stack.run_py("--quick")
@@ -132,8 +132,8 @@ def test_what_is_no_domain_is_refused_before_anything_is_stopped(stack: Stack, a
     assert stack.containers() == before
 
 
-def test_a_certificate_by_itself(stack: Stack, acme: Acme) -> None:
-    """While the ACME server is away everything works; then it is obtained, renewed, and kept."""
+def test_an_automatic_certificate(stack: Stack, acme: Acme) -> None:
+    """Everything works without the ACME server; then the certificate is obtained, renewed, and kept."""
     stack.configure(TLS_DOMAIN=DOMAIN, TLS_EMAIL="me@example.com", TLS_ACME_URL=acme.url)
     stack.run_py("--quick").require()
     assert "trading-acme" in stack.containers()
@@ -167,7 +167,7 @@ def test_a_certificate_by_itself(stack: Stack, acme: Acme) -> None:
 
 
 def renew(stack: Stack, acme: Acme, serial: str) -> None:
-    """Renew a certificate that is not due; the service puts it live."""
+    """Renew a certificate that is not due; the service activates it."""
     client = (
         "export UACME_CAINFO=/etc/ssl/host/ca-certificates.crt;"
         " cd $(ls -td /var/lib/edge/acme/*/ | head -n 1) &&"
@@ -179,8 +179,8 @@ def renew(stack: Stack, acme: Acme, serial: str) -> None:
     wait_until(lambda: shown(stack, "-serial") != serial)
 
 
-def test_files_of_ones_own(stack: Stack, acme: Acme) -> None:
-    """Renewed as a hook of another client does it: by root, for root alone."""
+def test_certificate_files_of_the_operator(stack: Stack, acme: Acme) -> None:
+    """Renewed as by the hook of another client: by root, readable by root only."""
     make_pair(stack, f"{PROJECT}/config/tls", "one")
     stack.configure(TLS_DOMAIN=DOMAIN, TLS_CERT_FILE="config/tls/cert.pem", TLS_KEY_FILE="config/tls/key.pem")
     stack.run_py("--quick").require()

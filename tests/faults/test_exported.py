@@ -18,7 +18,7 @@ ALONE = [{name: value} for found in KINDS.values() for name, value in found.item
 
 @pytest.fixture(scope="module")
 def plain(stack: Stack) -> dict[str, Outcome]:
-    """What the flows come to without any of them."""
+    """Run the flows without any of the variables, and return their outcomes."""
     stack.settled_health()
     assert lay_out(stack.host) == KINDS
     return {flow: outcome(stack, flow, {})[0] for flow in FLOWS}
@@ -26,7 +26,7 @@ def plain(stack: Stack) -> dict[str, Outcome]:
 
 @pytest.mark.parametrize("variables", [*ALONE, *KINDS.values()], ids=[*map(", ".join, ALONE), *KINDS])
 def test_it_has_no_effect(stack: Stack, plain: dict[str, Outcome], variables: dict[str, str]) -> None:
-    """Exit code, document and words are those without it; a setting of the stack is named."""
+    """Exit code, document and messages are those without it; a setting of the stack is named."""
     containers = stack.containers()
     for flow in FLOWS:
         found, named = outcome(stack, flow, variables)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("row", INTERRUPTIONS, ids=lambda row: row.name)
 def test_nothing_is_lost(bench: Bench, record_property: Callable[[str, object], None], row: Row) -> None:
-    """Exit code and words are right, what serves is what was said, and all that must survive has survived."""
+    """Exit code and messages are right, the reported version serves, nothing that must survive is lost."""
     outcome, said = carry_out(bench, row)
     record_property("row", asdict(outcome))
     assert not outcome.problems, f"{outcome.problems}\n{said}"

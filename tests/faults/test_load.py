@@ -1,4 +1,4 @@
-"""`make faults`: no flow that keeps the database, and nothing that dies by itself, costs an alert."""
+"""`make faults`: no flow that keeps the database, and no crash, loses an alert."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.hosts.upstream import Upstream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-TICKER = "NOTLISTED"  # rejected at once: what is measured is the way in
+TICKER = "NOTLISTED"  # rejected at once: only intake is measured
 LEVELS = itertools.cycle(("DEBUG", "INFO"))
 EDGE_SECONDS = 3.0  # 1 s is promised for a new image of the edge; busy machines get more
 CERTIFICATE = (
@@ -39,7 +39,7 @@ def upstream(stack: Stack) -> Upstream:
 
 @pytest.fixture(scope="module", autouse=True)
 def served_over_tls(stack: Stack, upstream: Upstream) -> None:
-    """With a certificate, and with a good version to go back to."""
+    """Prepare a certificate, and a good version to roll back to."""
     stack.host.run(CERTIFICATE, folder=stack.project).require()
     stack.configure(TLS_CERT_FILE="config/tls/cert.pem", TLS_KEY_FILE="config/tls/key.pem")
     upstream.push({"app/news.txt": "the first\n"})
@@ -52,7 +52,7 @@ def _urls(stack: Stack) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _measured(stack: Stack, found: list[tuple[Traffic, list[str]]]) -> Iterator[None]:
-    """Send alerts while the block runs; what became of them goes to `found`."""
+    """Send alerts during the block; record their results in `found`."""
     with Traffic(*_urls(stack), secret=stack.secret, tickers=(TICKER,)) as traffic:
         time.sleep(1)
         yield
@@ -111,7 +111,7 @@ def _kill_app(stack: Stack, _: Upstream) -> None:
     give_up = time.monotonic() + 30
     while stack.containers().get(APP, before) == before:
         assert time.monotonic() < give_up
-    time.sleep(3)  # what was held is answered by then
+    time.sleep(3)  # held requests are answered by then
 
 
 def _five_swaps(stack: Stack, upstream: Upstream) -> None:
@@ -150,10 +150,10 @@ def test_no_alert_is_lost(
     assert not problems, problems[:20]
 
 
-def test_a_new_image_of_the_edge_costs_a_moment(
+def test_a_new_image_of_the_edge_causes_a_short_gap(
     stack: Stack, record_property: Callable[[str, object], None]
 ) -> None:
-    """Nobody has the port meanwhile: posts are refused, and none that was accepted is lost."""
+    """The port is closed meanwhile: posts are refused, and no accepted one is lost."""
     answer = "images/edge/answers/503.http"
     stack.host.run(f"sed -i 's/^Retry-After: .*/&0/' {answer}", folder=stack.project).require()
     found: list[tuple[Traffic, list[str]]] = []
@@ -172,7 +172,7 @@ def test_a_new_image_of_the_edge_costs_a_moment(
 
 
 @pytest.mark.parametrize("flow", ["--db --yes", "--maintenance on"])
-def test_a_flow_that_cannot_serve_says_when_to_come_again(
+def test_a_flow_that_cannot_serve_answers_retry_after(
     stack: Stack, record_property: Callable[[str, object], None], flow: str
 ) -> None:
     """503 with Retry-After within 3 s, never a refused connection."""
@@ -192,7 +192,7 @@ def test_a_flow_that_cannot_serve_says_when_to_come_again(
     assert stack.health()["version"]
 
 
-def test_an_app_that_is_away_for_good_is_answered_for(stack: Stack) -> None:
+def test_the_edge_answers_for_an_app_that_is_absent(stack: Stack) -> None:
     """503 with Retry-After within 3 s; when it is back, it gets its requests at once."""
     stack.host.run(f"docker stop {APP}").require()
     began = time.monotonic()

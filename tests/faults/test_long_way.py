@@ -1,4 +1,4 @@
-"""`make faults`: the long way, from early versions to this one, back, and here again."""
+"""`make faults`: from early versions to this one, back, and forward again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.hosts.stack import Stack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# The first version that landed, and two of later days: they lack modules, roles and plugins of this one.
+# The first version, and two later ones: they lack modules, roles and plugins of this one.
 EARLY = ("35bff4b", "b77cc01", "0e2ff1a")
 # One whose app publishes the ports and serves TLS itself.
 WITH_OWN_TLS = "173ef0c"
@@ -29,7 +29,7 @@ FILES = "sha256sum .env config/*.json"
 
 @pytest.fixture
 def stack(ready_image: str, source: bytes, early: str) -> Iterator[Stack]:
-    """The stack of an early version, deployed by its own controller, on a host without anything else."""
+    """Deploy the stack of an early version by its own controller, on a bare host."""
     with start_fresh(ready_image, source, "long-way") as host:
         install(host, source)
         host.run(f"git reset --quiet --hard {early}", folder=PROJECT).require()
@@ -47,7 +47,7 @@ def _current(stack: Stack) -> str:
 
 
 def _play(stack: Stack, flow: str) -> float:
-    """Play a flow to its good end; the longest time without an answer."""
+    """Run a flow that must succeed; return the longest time without an answer."""
     with Probe(stack.health_url) as probe:
         result = stack.run_py(flow)
     assert result.code == 0, result.output
@@ -60,7 +60,7 @@ def test_there_and_back_and_there_again(
 ) -> None:
     """Rows, configuration, checkout and record are right each time, and the update follows the remote.
 
-    The app of that version publishes the port itself. To get and to lose an edge costs no more than its swap.
+    The app of that version publishes the port itself. A move to or from the edge has a swap's gap.
     """
     here, today = _head(stack), _head(stack, SOURCE)
     assert here.startswith(early)
@@ -85,7 +85,7 @@ def test_there_and_back_and_there_again(
     assert not late, gaps
 
 
-# Where the app has read it: inside, and nobody but root can read the key outside.
+# The app has read it inside; outside only root can read the key.
 TLS_FILES = {"TLS_CERT_FILE": "/srv/config/tls/cert.pem", "TLS_KEY_FILE": "/srv/config/tls/key.pem"}
 CERTIFICATE = (
     "mkdir -p config/tls && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=mine"
@@ -96,7 +96,7 @@ SHOWN = "openssl s_client -connect 127.0.0.1:443 </dev/null 2>&1 | openssl x509 
 
 @pytest.mark.parametrize("early", [WITH_OWN_TLS])
 def test_tls_moves_to_the_edge_and_back(stack: Stack, early: str) -> None:
-    """No client over TLS ever meets another certificate, and a proxy that was trusted stays so."""
+    """No TLS client ever gets another certificate, and a trusted proxy stays trusted."""
     stack.host.run(CERTIFICATE, folder=PROJECT).require()
     stack.configure(**TLS_FILES, FORWARDED_ALLOW_IPS="*")
     gaps = [_play(stack, "--quick")]

@@ -1,4 +1,4 @@
-"""A machine whose Docker engine is too old: refused before anything, upgraded on demand, never unnoticed."""
+"""A machine whose Docker engine is too old: refused first, upgraded on demand, never silently."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_engine_of_debian_12(engine: Engine, source: bytes) -> None:  # noqa
         assert "25.0 or newer" in refused.output
         assert "--install-docker" in refused.output
 
-        # Somebody else's container, from an image that has only a program which sleeps.
+        # Another project's container, from an image with one program that sleeps.
         libraries = "$(ldd /usr/bin/sleep | grep -o '/[^ ]*')"
         host.run(f"tar -C / -chf - usr/bin/sleep {libraries} | docker import - sleeper").require()
         host.run("docker run --detach --name neighbour sleeper /usr/bin/sleep 3600").require()

@@ -1,4 +1,4 @@
-"""`make faults`: what ends by itself or with its machine comes back with nobody's help."""
+"""`make faults`: containers that crash, and a machine that reboots, recover without help."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def _restart_containers(host: Host) -> None:
 
 
 def _cut_power(host: Host) -> None:
-    """Kill all that runs on the host, and boot it."""
+    """Kill all processes of the host, and boot it."""
     host.run("pkill --signal KILL --inverse -x sleep")
     host.boot()
 
 
 def _settle(stack: Stack) -> None:
-    """Wait until all containers are healthy, so that the next try begins like the first."""
+    """Wait until all containers are healthy, so that each repetition begins alike."""
     look = f"docker inspect --format '{{{{.State.Health.Status}}}}' {' '.join(CONTAINERS)}"
     stack.host.run(f'until [ "$({look} | sort -u)" = healthy ]; do sleep 0.2; done').require()
 
@@ -82,7 +82,7 @@ def test_port_80_answers_again(
 
 
 def _seconds_away(stack: Stack, deed: Callable[[Host], None], ends: tuple[str, ...]) -> float:
-    """The longest time without an answer, from before the deed until what it ends runs again."""
+    """Return the longest time without an answer, from before the deed until the container runs again."""
     _settle(stack)
     before = stack.containers()
     with Probe(stack.health_url) as probe:

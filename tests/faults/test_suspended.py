@@ -1,6 +1,6 @@
-"""`make faults`: a controller sleeps in an update, another one takes over, the first one wakes up.
+"""`make faults`: a controller is suspended in an update, another one takes over, the first one resumes.
 
-The first works over SSH, as a laptop does; the second stands on the host itself.
+The first works over SSH, as a laptop does; the second runs on the host itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = "one"
-# The lock is looked at through the host's clock: make its last sign of life older than two minutes.
+# The lock's age is measured by the host's clock: make its last heartbeat older than two minutes.
 AGED = """
 import json, pathlib
 path = pathlib.Path(".run/lock")
@@ -32,7 +32,7 @@ holder["seen"]["at"] -= 200
 path.write_text(json.dumps(holder))
 """
 HEARTBEAT_SECONDS = 10  # within this time a heartbeat ends that had reached the host before
-# What the first run has shown when it falls asleep, and whether the old app has ended by then, too.
+# The first run's output when it is suspended, and whether the old app has ended by then.
 PHASES = {
     "in the build": ("config_backup: Back up the configuration", False),
     "before the swap": ("compose: Start the stand-in", False),
@@ -44,7 +44,7 @@ ENDINGS = "timeout 600 docker events --filter event=die --format '{{.Actor.Attri
 
 @pytest.fixture(scope="module")
 def fleet(ready_image: str, source: bytes) -> Iterator[Fleet]:
-    """A host with the stack, and the one that deploys to it."""
+    """Prepare a host with the stack, and the one that deploys to it."""
     with Host(ready_image, "laptop") as laptop, start_ready(ready_image, source, NAME) as host:
         install(laptop, source)
         fleet = Fleet(laptop, {NAME: host}, source)
@@ -53,7 +53,7 @@ def fleet(ready_image: str, source: bytes) -> Iterator[Fleet]:
 
 
 def _read_until(lines: IO[str], wanted: str) -> str:
-    """Read lines to the first that holds, or is, what is wanted; all of them."""
+    """Read lines until one contains, or is, the text; return all of them."""
     seen = ""
     for line in lines:
         seen += line
@@ -64,7 +64,7 @@ def _read_until(lines: IO[str], wanted: str) -> str:
 
 @contextlib.contextmanager
 def suspended(controller: Host) -> Iterator[None]:
-    """Stop every process of the run on this host, and let them go on whatever happens meanwhile."""
+    """Stop every process of the run on this host; continue them at the end of the block."""
     controller.run("pkill -STOP -f '[a]nsible|[r]un.py'").require()
     try:
         yield
@@ -73,8 +73,8 @@ def suspended(controller: Host) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_who_wakes_up_too_late_changes_nothing_more(fleet: Fleet, phase: str) -> None:
-    """It ends 5 and says why. One version serves, the record is true, and no good version is marked bad."""
+def test_a_run_that_resumes_after_a_take_over_changes_nothing_more(fleet: Fleet, phase: str) -> None:
+    """It ends 5 with the reason. One version serves, the record is right, no good version is marked bad."""
     stack = fleet.stacks[NAME]
     step, has_ended = PHASES[phase]
     commit = Upstream(fleet.controller).push({"app/news.txt": f"{phase}\n"})
@@ -86,7 +86,7 @@ def test_who_wakes_up_too_late_changes_nothing_more(fleet: Fleet, phase: str) ->
         seen = _read_until(asleep.stdout, step)
         if has_ended:
             _read_until(endings.stdout, f"{APP}\n")
-        # All of it, as when the lid is closed; what it has begun on the host goes on there.
+        # All of it, as when the lid is closed; processes on the host continue.
         with suspended(fleet.controller):
             stack.host.run(f"kill {watcher}").require()
             time.sleep(HEARTBEAT_SECONDS)

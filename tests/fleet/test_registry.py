@@ -1,4 +1,4 @@
-"""Base images from a registry: Debian's own, on the loopback of a host."""
+"""Base images from a registry, which is Debian's package, on the loopback of a host."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ docker image prune --all --force
 
 @pytest.fixture(scope="module")
 def stack(ready_image: str, source: bytes) -> Iterator[Stack]:
-    """A host whose only source of base images is a registry on its loopback."""
+    """Start a host whose only source of base images is a registry on its loopback."""
     with start_fresh(ready_image, source, "registry") as host:
         host.run(
             "apt-get update -qq && apt-get install -y -qq --no-install-recommends docker-registry",
@@ -68,7 +68,7 @@ def _registry_away(stack: Stack) -> Iterator[None]:
 
 
 def test_without_the_registry_nothing_is_done(stack: Stack) -> None:
-    """Not even with Debian's packages at hand: it was told where images come from."""
+    """Not even with Debian's packages: the setting names the registry as the source."""
     with _registry_away(stack):
         result = stack.run_py("--quick", KNOBS)
     assert result.code == 3, result.output
@@ -77,7 +77,7 @@ def test_without_the_registry_nothing_is_done(stack: Stack) -> None:
 
 
 def test_base_images_come_from_the_registry(stack: Stack) -> None:
-    """Both are pulled, and the volume remembers which kind of PostgreSQL fills it."""
+    """Both are pulled, and the volume records which kind of PostgreSQL fills it."""
     stack.run_py("--quick", KNOBS).require()
     assert stack.settled_health()["status"] == "healthy"
     assert DATABASE in stack.containers()
@@ -87,7 +87,7 @@ def test_base_images_come_from_the_registry(stack: Stack) -> None:
 
 
 def test_a_volume_of_one_kind_is_not_given_to_the_other(stack: Stack) -> None:
-    """Debian's PostgreSQL has another user id and collation: refused, with the way out."""
+    """Debian's PostgreSQL has another user id and collation: refused, with the remedy."""
     before = stack.containers()
     result = stack.run_py("--quick", "-e images_from=distribution")
     assert (result.code, "set images_from to registry" in result.output) == (3, True), result.output

@@ -1,4 +1,4 @@
-"""`build_on: controller`: built once, shipped to hosts that reach nothing else."""
+"""`build_on: controller`: built once, shipped to hosts that reach no other server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAMES = ("one", "two")
 
-# Answers to whoever asks may leave; everything else, from the host and from its containers, may not.
+# Only answers to incoming connections may leave, from the host and from its containers.
 CUT_OFF = """\
 for chain in OUTPUT DOCKER-USER; do
     iptables -I $chain -o eth0 -j REJECT
@@ -30,7 +30,7 @@ done
 
 
 def _cut_off(host: Host, outside: str) -> None:
-    """A host with an engine and nothing else: no image, no git, no way out, not even to a neighbour."""
+    """Start a host with an engine and nothing else: no image, no git, no outgoing connections."""
     host.run(
         "docker image prune --all --force && docker builder prune --all --force && rm /usr/bin/git"
     ).require()
@@ -41,7 +41,7 @@ def _cut_off(host: Host, outside: str) -> None:
 
 @pytest.fixture(scope="module")
 def fleet(ready_image: str, source: bytes) -> Iterator[Fleet]:
-    """Two hosts that are cut off, and the controller, on which the stack runs, too."""
+    """Prepare two isolated hosts, and the controller, on which the stack runs, too."""
     with contextlib.ExitStack() as all_hosts:
         controller = all_hosts.enter_context(start_ready(ready_image, source, "controller"))
         hosts = {name: all_hosts.enter_context(start_fresh(ready_image, source, name)) for name in NAMES}
@@ -53,12 +53,12 @@ def fleet(ready_image: str, source: bytes) -> Iterator[Fleet]:
 
 @pytest.fixture(scope="module")
 def upstream(fleet: Fleet) -> Upstream:
-    """The remote that the controller's checkout follows."""
+    """Return the remote that the controller's checkout follows."""
     return Upstream(fleet.controller)
 
 
 def _same_image(fleet: Fleet) -> bool:
-    """Whether the app runs from the very same image on all hosts, and the controller has it."""
+    """Return whether the app runs from the same image on all hosts, and the controller has it."""
     inspect = f"docker inspect --format '{{{{.Image}}}}' {APP}"
     running = {host.run(inspect).require().stdout.strip() for host in fleet.hosts.values()}
     known = fleet.controller.run("docker images --quiet --no-trunc trading-signal-processor").stdout.split()
@@ -89,7 +89,7 @@ def test_with_nothing_changed_nothing_is_shipped(fleet: Fleet) -> None:
 
 
 def test_an_update_is_fetched_built_and_shipped_from_here(fleet: Fleet, upstream: Upstream) -> None:
-    """The controller's checkout follows, and the version before can come back."""
+    """The controller's checkout follows, and a rollback to the previous version is possible."""
     old = fleet.versions()["one"]
     commit = upstream.push({"app/news.txt": "shipped\n"})
     result = fleet.run_py("--update", "--limit", "prod").require()
@@ -103,7 +103,7 @@ def test_an_update_is_fetched_built_and_shipped_from_here(fleet: Fleet, upstream
     assert outcomes(result.output) == dict.fromkeys(NAMES, "done")
 
 
-def test_a_build_that_fails_here_touches_no_host(fleet: Fleet, upstream: Upstream) -> None:
+def test_a_build_that_fails_here_changes_no_host(fleet: Fleet, upstream: Upstream) -> None:
     """The old version serves on all of them (5)."""
     before = fleet.fingerprint()
     broken = upstream.read("Dockerfile") + "RUN echo this build breaks here && exit 9\n"

@@ -1,6 +1,6 @@
 """Three hosts reached over SSH: deployed, updated one at a time, broken and repaired.
 
-The tests are one story: each begins where the one before ended.
+The tests are one sequence: each begins with the state that the previous one left.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAMES = ("one", "two", "three")
 
 @pytest.fixture(scope="module")
 def fleet(ready_image: str, source: bytes) -> Iterator[Fleet]:
-    """Three hosts with an engine and nothing of ours, and the host that deploys to them."""
+    """Prepare three hosts with an engine and nothing of ours, and the host that deploys to them."""
     with contextlib.ExitStack() as all_hosts:
         controller = all_hosts.enter_context(Host(ready_image, "controller"))
         install(controller, source)
@@ -40,13 +40,13 @@ def fleet(ready_image: str, source: bytes) -> Iterator[Fleet]:
 
 @pytest.fixture(scope="module")
 def upstream(fleet: Fleet) -> Upstream:
-    """The remote that all of them follow."""
+    """Return the remote that all of them follow."""
     return Upstream(fleet.controller)
 
 
 @contextlib.contextmanager
 def probed(fleet: Fleet) -> Iterator[dict[str, Probe]]:
-    """Ask every host twenty times a second, and assert that never two were silent at the same time."""
+    """Probe every host twenty times a second, and assert that never two were silent at the same time."""
     probes = {name: Probe(stack.health_url) for name, stack in fleet.stacks.items()}
     with contextlib.ExitStack() as asking:
         for probe in probes.values():
@@ -113,7 +113,7 @@ def test_nothing_is_swapped_where_nothing_changed(fleet: Fleet) -> None:
 
 
 def test_a_failure_on_the_second_host_stops_there(fleet: Fleet, upstream: Upstream) -> None:
-    """One is new, two is back on the old version, three was not touched; what to type names the rest."""
+    """One is new, two is back on the old version, three is unchanged; the next command names the rest."""
     commit = upstream.push(breaking.starts_once(upstream, where='Path("/srv/data/broken").exists()'))
     old = fleet.versions()["two"]
     broken = f"{fleet.stacks['two'].project}/data/broken"
@@ -138,7 +138,7 @@ def test_a_failure_on_the_second_host_stops_there(fleet: Fleet, upstream: Upstre
 
 
 def test_an_update_with_another_controller_is_carried_out_by_it(fleet: Fleet, upstream: Upstream) -> None:
-    """The one that was typed fetches it for itself, and its checkout stays where it is."""
+    """The started one fetches it for itself, and its checkout does not move."""
     here = _checkout(fleet)
     actions = upstream.read("deploy/actions.py").replace(
         'label="Quick update"', 'label="The new quick update"'
@@ -165,8 +165,8 @@ def test_an_unreachable_host_keeps_all_as_they_are(fleet: Fleet, flag: str) -> N
     assert fleet.fingerprint() == before
 
 
-def test_a_host_with_an_unknown_key_is_refused_with_the_way_out(fleet: Fleet) -> None:
-    """The line to type makes the key known."""
+def test_a_host_with_an_unknown_key_is_refused_with_the_remedy(fleet: Fleet) -> None:
+    """The suggested command makes the key known."""
     before = fleet.fingerprint()
     fleet.trust("one", "three")
     result = fleet.run_py("--status-only", "--limit", "prod")
@@ -179,14 +179,14 @@ def test_a_host_with_an_unknown_key_is_refused_with_the_way_out(fleet: Fleet) ->
 
 
 def test_a_limit_with_a_typing_error_does_nothing(fleet: Fleet) -> None:
-    """Not even to the hosts that it names right."""
+    """Not even to the hosts with a correct name."""
     before = fleet.fingerprint()
     result = fleet.run_py("--update", "--limit", "prod,thre")
     assert (result.code, "'thre'" in result.output) == (2, True)
     assert fleet.fingerprint() == before
 
 
-def test_what_only_looks_works_on_all_hosts(fleet: Fleet) -> None:
+def test_reading_flows_work_on_all_hosts(fleet: Fleet) -> None:
     """Status, log and diagnosis, each with the host it is about."""
     before = fleet.fingerprint()
     for flag in ("--status-only", "--logs", "--diagnose"):
@@ -195,8 +195,8 @@ def test_what_only_looks_works_on_all_hosts(fleet: Fleet) -> None:
     assert fleet.fingerprint() == before
 
 
-def test_logs_of_all_hosts_are_followed_side_by_side(fleet: Fleet) -> None:
-    """Every line says whose it is, until Ctrl-C."""
+def test_logs_of_all_hosts_are_followed_together(fleet: Fleet) -> None:
+    """Every line names its host, until Ctrl-C."""
     line = "python3 run.py --follow-logs --limit prod -i /root/fleet.yml"
     missing = set(NAMES)
     with fleet.controller.spawn(line, folder=PROJECT) as process:
@@ -213,7 +213,7 @@ def test_logs_of_all_hosts_are_followed_side_by_side(fleet: Fleet) -> None:
     assert process.returncode == 0
 
 
-def test_the_version_before_comes_back_one_host_at_a_time(fleet: Fleet) -> None:
+def test_a_rollback_restores_the_previous_version_one_host_at_a_time(fleet: Fleet) -> None:
     """`--rollback` over the fleet, and a dump of each database on its host."""
     new = fleet.versions()
     with probed(fleet):
@@ -225,8 +225,8 @@ def test_the_version_before_comes_back_one_host_at_a_time(fleet: Fleet) -> None:
         host.run("ls backups/db/*-backup.dump", folder=PROJECT).require()
 
 
-def test_what_destroys_restores_and_stops_needs_no_privileges_either(fleet: Fleet) -> None:
-    """`prod` is hardened: every flow that has not been played above."""
+def test_flows_that_destroy_restore_and_stop_need_no_privileges_either(fleet: Fleet) -> None:
+    """`prod` is hardened: every flow that the tests above do not run."""
     host = fleet.hosts["three"]
     dump = host.run("ls backups/db/*-backup.dump", folder=PROJECT).require().stdout.strip()
     for flow in (
@@ -240,7 +240,7 @@ def test_what_destroys_restores_and_stops_needs_no_privileges_either(fleet: Flee
 
 
 def test_tls_is_served_where_there_is_a_certificate(fleet: Fleet) -> None:
-    """On 443 beside plain HTTP; nobody is warned any more."""
+    """On 443 in addition to plain HTTP; there is no warning any more."""
     host, stack = fleet.hosts["three"], fleet.stacks["three"]
     host.run(
         "mkdir -p config/tls && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=three"
@@ -257,6 +257,6 @@ def test_tls_is_served_where_there_is_a_certificate(fleet: Fleet) -> None:
 
 
 def _checkout(fleet: Fleet) -> set[str]:
-    """The controller's commit, its edits and what lies in `.run`, a line each."""
+    """Return the controller's commit, its edits and the files in `.run`, a line each."""
     look = "git rev-parse HEAD; git status --porcelain; ls .run"
     return set(fleet.controller.run(look, folder=PROJECT).require().stdout.splitlines())

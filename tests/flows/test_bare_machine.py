@@ -16,7 +16,7 @@ def test_one_command_brings_up_the_whole_stack(first_deployment: FirstDeployment
     assert {"signals", "signal_events", "attempts", "positions"} <= first_deployment.tables
 
 
-def test_the_summary_tells_the_operator_where_to_go(first_deployment: FirstDeployment) -> None:
+def test_the_summary_names_the_page_and_the_sign_in(first_deployment: FirstDeployment) -> None:
     """The version that is live, and the page with the way to sign in."""
     summary = first_deployment.result.output
     assert first_deployment.health["version"] in summary

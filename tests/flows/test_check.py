@@ -1,4 +1,4 @@
-"""`--check` changes nothing, and the flow then does what it shows."""
+"""`--check` changes nothing, and the flow then does what the plan shows."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ DROP TABLE nobody;
 
 @pytest.fixture(scope="module")
 def upstream(stack: Stack) -> Upstream:
-    """The remote that the stack's checkout follows."""
+    """Return the remote that the stack's checkout follows."""
     return Upstream(stack.host)
 
 
 def everything(stack: Stack) -> set[str]:
-    """Containers, images, volumes, networks, refs, and every file, git's own too: mode, time and content."""
+    """Return containers, images, volumes, networks, refs, and every file: mode, time and content."""
     commands = (
         "docker ps --all --no-trunc --format '{{.ID}} {{.Names}} {{.State}}'",
         "docker images --all --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}'",
@@ -52,26 +52,26 @@ def everything(stack: Stack) -> set[str]:
 
 
 def document(stack: Stack, *arguments: str) -> dict[str, Any]:
-    """What `run.py --json` prints, of a run that ended well."""
+    """Return the document of a successful `run.py --json`."""
     result = stack.run_py(*arguments, "--json").require()
     found: dict[str, Any] = json.loads(result.stdout)
     return found
 
 
 def a_changed_setting(stack: Stack, _: Upstream) -> None:
-    """Only the app has to be replaced."""
+    """Change a setting: only the app must be replaced."""
     stack.configure(LOG_LEVEL="DEBUG")
 
 
 def a_commit_with_a_migration(_: Stack, upstream: Upstream) -> None:
-    """Neither image nor schema of it are here."""
+    """Push a commit with a migration: its image and schema are not here yet."""
     upstream.push(
         {"app/news.txt": f"{uuid.uuid4()}\n", "app/db/migrations/20261124_01_zZ1zZ-nobody.sql": MIGRATION}
     )
 
 
 def nothing(_: Stack, __: Upstream) -> None:
-    """As the flow before left it."""
+    """Change nothing."""
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def nothing(_: Stack, __: Upstream) -> None:
         ("quick", "--quick", nothing, {"Database container", "App container"}),
     ],
 )
-def test_what_is_shown_is_what_is_done(
+def test_the_flow_carries_out_the_plan(
     stack: Stack,
     upstream: Upstream,
     flow: str,
@@ -102,7 +102,7 @@ def test_what_is_shown_is_what_is_done(
     prepare: Callable[[Stack, Upstream], None],
     surely: set[str],
 ) -> None:
-    """Nothing differs after the look; then the flow plans the same, and does nothing else."""
+    """Nothing differs after --check; then the flow has the same plan, and does nothing else."""
     prepare(stack, upstream)
     before = everything(stack)
     shown = document(stack, flags, "--check")
@@ -124,8 +124,8 @@ def test_what_is_shown_is_what_is_done(
 
 
 @pytest.mark.parametrize("flags", ["--update", "--rebuild"])
-def test_a_look_at_the_slow_flows_touches_nothing_either(stack: Stack, flags: str) -> None:
-    """Nothing is asked, fetched, built or removed; the last line says how to carry it out."""
+def test_check_of_the_slow_flows_changes_nothing_either(stack: Stack, flags: str) -> None:
+    """Nothing is confirmed, fetched, built or removed; the last line has the command to carry it out."""
     before = everything(stack)
     result = stack.run_py(flags, "--check").require()
     assert everything(stack) ^ before == set()
@@ -133,8 +133,8 @@ def test_a_look_at_the_slow_flows_touches_nothing_either(stack: Stack, flags: st
     assert result.output.rstrip().splitlines()[-1] == f"Next: python3 run.py {flags}  carries it out"
 
 
-def test_a_failed_precondition_is_said_as_the_flow_says_it(stack: Stack) -> None:
-    """Exit 3, and the very same sentence."""
+def test_check_reports_a_failed_precondition_as_the_flow_does(stack: Stack) -> None:
+    """Exit 3, with the same message."""
     said = []
     with serving_all_along(stack):
         stack.host.run("mv Dockerfile /root/", folder=stack.project).require()
@@ -149,7 +149,7 @@ def test_a_failed_precondition_is_said_as_the_flow_says_it(stack: Stack) -> None
     assert "Dockerfile" in said[0]
 
 
-def test_a_remote_that_is_away_leaves_no_plan(stack: Stack) -> None:
+def test_without_the_remote_there_is_no_plan(stack: Stack) -> None:
     """Exit 3: what an update would bring is not known."""
     git = "git config remote.origin.url"
     url = stack.host.run(git, folder=stack.project).require().stdout.strip()
@@ -162,8 +162,8 @@ def test_a_remote_that_is_away_leaves_no_plan(stack: Stack) -> None:
     assert "The remote origin did not answer" in result.output
 
 
-def test_what_goes_otherwise_is_named(stack: Stack) -> None:
-    """The app's container is removed behind the flow's back, after it made its plan."""
+def test_a_deviation_from_the_plan_is_named(stack: Stack) -> None:
+    """The app's container is removed by another program, after the flow made its plan."""
     process = stack.host.spawn("python3 run.py --quick", folder=stack.project)
     assert process.stdout is not None
     assert any("plan: Look at everything that decides" in line for line in process.stdout)
@@ -171,7 +171,7 @@ def test_what_goes_otherwise_is_named(stack: Stack) -> None:
     rest = process.stdout.read()
     assert process.wait(timeout=60) == 0, rest
     assert "not as planned: App container: changed, and was not going to" in rest
-    assert stack.health()["checks"]["workers"]["status"] == "ok"  # the restore before left delivery paused
+    assert stack.health()["checks"]["workers"]["status"] == "ok"  # the earlier restore left delivery paused
 
 
 def test_before_docker_is_there_only_that_is_known(stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""Everyday flows keep what is there; flows that read change nothing."""
+"""Everyday flows keep rows and configuration; flows that read change nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module", autouse=True)
 def history(stack: Stack) -> list[list[list[str]]]:
-    """Signals with three different ends and an open position, made before anything else is tried."""
+    """Store signals with three different ends and an open position, before the other tests."""
     stack.approve("AAPL", "NVDA")
     stack.run_py("--quick").require()
     for ticker, action in (("NVDA", "buy"), ("AAPL", "buy"), ("AAPL", "sell"), ("MSFT", "buy")):
@@ -27,8 +27,8 @@ def history(stack: Stack) -> list[list[list[str]]]:
     return stack.kept_rows()
 
 
-def test_quick_with_nothing_changed_touches_no_container(stack: Stack) -> None:
-    """Same containers, same start times: nobody's open connection was cut."""
+def test_quick_with_nothing_changed_replaces_no_container(stack: Stack) -> None:
+    """Same containers, same start times: no open connection was cut."""
     before = stack.containers()
     assert set(before) == {APP, DATABASE, EDGE}
     with Probe(stack.health_url) as probe:
@@ -40,7 +40,7 @@ def test_quick_with_nothing_changed_touches_no_container(stack: Stack) -> None:
 def test_quick_after_a_changed_setting_replaces_only_the_application(
     stack: Stack, history: list[list[list[str]]]
 ) -> None:
-    """The database's container stays the same run; rows and positions stay."""
+    """The database's container is not restarted; rows and positions stay."""
     before = stack.containers()
     stack.configure(LOG_LEVEL="DEBUG")
     stack.run_py("--quick").require()
@@ -66,7 +66,7 @@ def test_a_full_deploy_replaces_the_application_and_keeps_the_rows(
 
 
 def test_stop_and_start_keep_the_rows(stack: Stack, history: list[list[list[str]]]) -> None:
-    """`--stop` takes the containers and leaves the volume; while it is down the reading flags say so."""
+    """`--stop` removes the containers and keeps the volume; while it is down the reading flags report it."""
     stack.run_py("--stop").require()
     assert stack.containers() == {}
     with pytest.raises(requests.ConnectionError):
@@ -103,7 +103,7 @@ def _is_health_check(event: str) -> bool:
 
 
 def _everything(stack: Stack) -> list[str]:
-    """Containers, images, volumes, networks, and every file of the checkout with its mode, size and time."""
+    """Return containers, images, volumes, networks, and every file with mode, size and time."""
     commands = (
         "docker ps --all --no-trunc --format '{{.ID}} {{.State}}'",
         "docker images --all --no-trunc --quiet",
@@ -115,19 +115,19 @@ def _everything(stack: Stack) -> list[str]:
 
 
 def test_status_shows_containers_health_version_and_urls(stack: Stack) -> None:
-    """What an operator wants to know at a glance."""
+    """The overview for an operator."""
     output = stack.run_py("--status-only").require().output
     for expected in (APP, DATABASE, "healthy", stack.health()["version"], "/admin"):
         assert expected in output
 
 
 def test_json_is_one_document_for_programs(stack: Stack) -> None:
-    """Standard output is the document alone; everything meant for people is elsewhere."""
+    """Standard output has only the document; output for people is on stderr."""
     document = json.loads(stack.run_py("--status-only", "--json").require().stdout)
     assert stack.health()["version"] in json.dumps(document)
 
 
-def test_logs_show_what_the_application_said(stack: Stack) -> None:
+def test_logs_show_the_applications_lines(stack: Stack) -> None:
     """The application's own lines, the newest among them."""
     answer = stack.post(f'{{"ticker": "NVDA", "action": "buy", "run": "{uuid.uuid4()}"}}'.encode())
     signal_id = answer.json()["signal_id"]
@@ -141,7 +141,7 @@ def test_follow_logs_until_interrupted(stack: Stack) -> None:
     process = stack.host.spawn("python3 run.py --follow-logs", folder=stack.project)
     assert process.stdout is not None
     pid = int(process.stdout.readline())
-    process.stdout.readline()  # it follows: what is written from now on must appear
+    process.stdout.readline()  # it follows: lines written from now on must appear
     answer = stack.post(f'{{"ticker": "NVDA", "action": "buy", "run": "{uuid.uuid4()}"}}'.encode())
 
     assert any(answer.json()["signal_id"] in line for line in process.stdout)

@@ -26,14 +26,14 @@ BACKUPS = "backups/db"
 
 @pytest.fixture(scope="module", autouse=True)
 def history(stack: Stack) -> None:
-    """A screener's list, so that posts are approved and positions opened."""
+    """Configure a list, so that posts are approved and positions opened."""
     stack.approve("AAPL", "NVDA")
     stack.run_py("--quick").require()
 
 
 @pytest.fixture
 def signals(stack: Stack) -> list[list[list[str]]]:
-    """Signals with different ends and an open position; everything that must come through."""
+    """Store signals with different ends and an open position; return everything that must survive."""
     for ticker, action in (("NVDA", "buy"), ("AAPL", "buy"), ("AAPL", "sell"), ("MSFT", "buy")):
         body = f'{{"ticker": "{ticker}", "action": "{action}", "run": "{uuid.uuid4()}"}}'
         stack.outcome(stack.post(body.encode()).json()["signal_id"])
@@ -50,18 +50,18 @@ def _rows(stack: Stack) -> list[list[list[str]]]:
 
 
 def _copies(stack: Stack, pattern: str = "*.dump") -> list[str]:
-    """Paths of the copies, oldest first."""
+    """Return the paths of the copies, oldest first."""
     listing = stack.host.run(f"ls {BACKUPS}/{pattern}", folder=stack.project).stdout
     return [f"{stack.project}/{name}" for name in listing.split()]
 
 
 def _listing(stack: Stack, dump: str) -> str:
-    """What the server's own `pg_restore --list` reads in a dump."""
+    """Return what the server's `pg_restore --list` reads in a dump."""
     return stack.host.run(f"docker exec -i {DATABASE} pg_restore --list < {dump}").require().stdout
 
 
 def _everything(stack: Stack) -> list[str]:
-    """Containers, images and volumes of the engine, and the files of the checkout but for what runs write."""
+    """Return the engine's objects, and the checkout's files except those that runs write."""
     commands = (
         "docker ps --all --no-trunc --format '{{.ID}} {{.State}}'",
         "docker images --all --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort",
@@ -83,7 +83,7 @@ def untouched(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def damaged(stack: Stack) -> Iterator[str]:
-    """A cluster that lets nobody in any more; the part that it lacks comes back afterwards."""
+    """Damage the cluster so that it refuses every connection; restore the missing part afterwards."""
     ((part,),) = stack.sql(
         "SELECT 'base/' || oid || '/pg_filenode.map' FROM pg_database WHERE datname = current_database()"
     )
@@ -94,7 +94,7 @@ def damaged(stack: Stack) -> Iterator[str]:
 
 @contextlib.contextmanager
 def neighbour(stack: Stack) -> Iterator[None]:
-    """Another project's volume, image and build cache, alike in name; all there afterwards."""
+    """Create another project's volume, image and build cache with similar names; assert that all stay."""
     run = stack.host.run
     run("docker volume create x_postgres_data").require()
     run("docker tag trading-signal-processor/base-python:current x/app:1").require()
@@ -111,8 +111,8 @@ def neighbour(stack: Stack) -> Iterator[None]:
     run("docker volume rm x_postgres_data && docker rmi x/built:1 x/app:1").require()
 
 
-def test_a_backup_can_be_read_and_touches_nothing(stack: Stack, signals: list[list[list[str]]]) -> None:
-    """A file with its manifest, 0600 in 0700; the stack did not notice."""
+def test_a_backup_can_be_read_and_changes_nothing(stack: Stack, signals: list[list[list[str]]]) -> None:
+    """A file with its manifest, 0600 in 0700; the stack is unchanged."""
     before = stack.containers()
     with Probe(stack.health_url) as probe:
         result = stack.run_py("--backup-db").require()
@@ -132,8 +132,8 @@ def test_a_backup_can_be_read_and_touches_nothing(stack: Stack, signals: list[li
     assert stack.sql(recorded) == [["1"]]
 
 
-def test_the_last_five_are_kept_and_those_before_a_destruction_for_ever(stack: Stack) -> None:
-    """Six backups are one too many; what was abandoned half-way long ago goes too."""
+def test_the_last_five_are_kept_and_all_those_before_a_destruction(stack: Stack) -> None:
+    """Six backups are one too many; an old incomplete copy is deleted too."""
     folder = f"{stack.project}/{BACKUPS}"
     for number in range(6):
         note = {"before_destruction": number == 0}
@@ -152,7 +152,7 @@ def test_the_last_five_are_kept_and_those_before_a_destruction_for_ever(stack: S
 
 
 def test_a_backup_that_fails_leaves_nothing(stack: Stack) -> None:
-    """Exit 5 with PostgreSQL's own words; no half a file."""
+    """Exit 5 with PostgreSQL's message, and no partial file."""
     before = _copies(stack, "*")
     with damaged(stack):
         result = stack.run_py("--backup-db")
@@ -162,7 +162,7 @@ def test_a_backup_that_fails_leaves_nothing(stack: Stack) -> None:
 
 
 def test_destruction_needs_a_confirmation(stack: Stack) -> None:
-    """No terminal and no --yes: exit 8, and nothing whatsoever happened."""
+    """No terminal and no --yes: exit 8, and nothing changed."""
     with untouched(stack):
         result = stack.run_py("--db")
     assert result.code == 8
@@ -171,7 +171,7 @@ def test_destruction_needs_a_confirmation(stack: Stack) -> None:
 
 
 def test_a_fresh_database(stack: Stack, signals: list[list[list[str]]]) -> None:
-    """A dump that can be read, then an empty database under the same app; other projects' things stay."""
+    """A readable dump, then an empty database under the same app; other projects' objects stay."""
     before, version = stack.containers(), stack.health()["version"]
     with neighbour(stack):
         result = stack.run_py("--db", "--yes").require()
@@ -191,7 +191,7 @@ def test_a_fresh_database(stack: Stack, signals: list[list[list[str]]]) -> None:
 
 
 def test_without_any_copy_nothing_is_destroyed(stack: Stack, signals: list[list[list[str]]]) -> None:
-    """Exit 3 with the way out; the same containers run again, with the same rows."""
+    """Exit 3 with the remedy; the same containers run again, with the same rows."""
     before = {name: container.id for name, container in stack.containers().items()}
     folder = f"{stack.project}/{BACKUPS}"
     stack.host.run(f"mv {folder} {folder}.away && touch {folder}").require()
@@ -206,10 +206,10 @@ def test_without_any_copy_nothing_is_destroyed(stack: Stack, signals: list[list[
     assert _rows(stack) == signals
 
 
-def test_a_corrupt_cluster_is_copied_cold_and_can_be_brought_back(
+def test_a_corrupt_cluster_is_copied_cold_and_can_be_restored(
     stack: Stack, signals: list[list[list[str]]]
 ) -> None:
-    """The server cannot even be asked: its volume is archived; repaired, it has every row."""
+    """The server does not answer, so its volume is archived; repaired, it has every row."""
     with damaged(stack):
         result = stack.run_py("--db", "--yes").require()
         assert "cold copy" in result.output
@@ -218,7 +218,7 @@ def test_a_corrupt_cluster_is_copied_cold_and_can_be_brought_back(
         manifest = json.loads(stack.host.read(f"{copy}.json"))
         assert manifest["sha256"] == stack.host.run(f"sha256sum {copy}").require().stdout.split()[0]
 
-        # As docs/operations.md says; the repair is to put the missing part back.
+        # As in docs/operations.md; the repair restores the missing part.
         stack.run_py("--stop").require()
         stack.host.run(
             f"docker run --rm -i --user 0 -v {VOLUME}:/volume --entrypoint sh {IMAGE}"
@@ -229,7 +229,7 @@ def test_a_corrupt_cluster_is_copied_cold_and_can_be_brought_back(
 
 
 def test_no_dump_destroys_at_once(stack: Stack) -> None:
-    """For whoever means it: no copy is made."""
+    """With --no-dump no copy is made."""
     before = _copies(stack, "*")
     result = stack.run_py("--db", "--yes", "--no-dump").require()
     assert "WITHOUT a dump" in result.output
@@ -237,8 +237,8 @@ def test_no_dump_destroys_at_once(stack: Stack) -> None:
     assert stack.sql("SELECT count(*) FROM signals") == [["0"]]
 
 
-def test_another_checkouts_database_is_left_alone(stack: Stack) -> None:
-    """Exit 3, naming whose it is; --adopt does not go with a destruction."""
+def test_another_checkouts_database_is_not_changed(stack: Stack) -> None:
+    """Exit 3, naming the other checkout; --adopt is not allowed with a destruction."""
     second = type(stack)(stack.host, "/opt/second-checkout")
     stack.host.run(f"git clone --quiet {SOURCE} {second.project}").require()
     with untouched(stack):
@@ -249,7 +249,7 @@ def test_another_checkouts_database_is_left_alone(stack: Stack) -> None:
 
 
 def test_a_rebuild_starts_from_nothing(stack: Stack, signals: list[list[list[str]]]) -> None:
-    """New image, containers and volume after a dump; the project's older images and temporary files go."""
+    """New image, containers and volume after a dump; older images and temporary files are deleted."""
     run = stack.host.run
     run(
         "echo 'FROM trading-signal-processor:latest' | docker build -t trading-signal-processor:older -"
@@ -278,7 +278,7 @@ def test_a_rebuild_starts_from_nothing(stack: Stack, signals: list[list[list[str
 
 
 def test_a_rebuild_that_cannot_be_built_destroys_nothing(stack: Stack) -> None:
-    """Exit 5 before the question of a dump even comes up; the app answers all along."""
+    """Exit 5 before the dump; the app answers all along."""
     file = f"{stack.project}/Dockerfile"
     original = stack.host.read(file)
     stack.host.write(file, f"{original}RUN echo this build breaks here && exit 9\n")
@@ -315,8 +315,8 @@ def test_a_diagnosis_shows_everything_and_changes_nothing(stack: Stack) -> None:
     assert "docker-proxy" in output
 
 
-def test_a_diagnosis_of_what_does_not_run(stack: Stack) -> None:
-    """That is when it is needed: every part that can be looked at is shown."""
+def test_a_diagnosis_of_a_stopped_stack(stack: Stack) -> None:
+    """The diagnosis is for this case: every available part is shown."""
     stack.host.run(f"docker stop {APP} {EDGE} {DATABASE}").require()
     try:
         result = stack.run_py("--diagnose")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_forty_exported_variables_change_nothing(stack: Stack) -> None:
-    """Exit code, document and words are the same, nothing hangs, and the settings of the stack are named."""
+    """Exit code, document and messages are the same, nothing hangs, settings of the stack are named."""
     stack.settled_health()
     kinds = lay_out(stack.host)
     together = {name: value for found in kinds.values() for name, value in found.items()}

@@ -1,6 +1,6 @@
-"""What goes wrong before or during a deployment: one clear message, the right exit code, the app runs on.
+"""Faults before or during a deployment: one clear message, the right exit code, the app continues to run.
 
-Every test makes one fault on the same host, and takes it back.
+Every test causes one fault on the same host, and undoes it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def edited(stack: Stack, path: str, edit: Callable[[str], str]) -> Iterator[None]:
-    """Have a file of the checkout changed; it comes back as it was, with its mode."""
+    """Change a file of the checkout; restore it with its mode afterwards."""
     file = f"{stack.project}/{path}"
     original = stack.host.read(file)
     mode = int(stack.host.run(f"stat --format %a {file}").require().stdout, base=8)
@@ -47,8 +47,8 @@ def test_a_missing_dockerfile(stack: Stack) -> None:
     assert "Dockerfile" in result.output
 
 
-def test_a_port_that_is_taken(stack: Stack) -> None:
-    """Exit 3; the message names the port and who holds it."""
+def test_a_port_in_use(stack: Stack) -> None:
+    """Exit 3; the message names the port and its holder."""
     with serving_all_along(stack), edited(stack, ".env", _appended("SERVER_PORT=8081")):
         holder = stack.host.spawn("python3 -u -m http.server 8081")
         assert holder.stdout is not None
@@ -99,7 +99,7 @@ def test_a_wrong_value_in_the_env_file(stack: Stack) -> None:
 
 
 def test_a_failing_build(stack: Stack) -> None:
-    """Exit 5; the message shows what the build said."""
+    """Exit 5; the message has the build's output."""
     broken = _appended("RUN echo this build breaks here && exit 9")
     with serving_all_along(stack), edited(stack, "Dockerfile", broken):
         result = stack.run_py("--quick")
@@ -137,7 +137,7 @@ def test_a_second_checkout(stack: Stack) -> None:
 
 
 def test_ctrl_c(stack: Stack) -> None:
-    """Exit 130, soon; what ran before runs on."""
+    """Exit 130, soon; the stack continues to run."""
     with serving_all_along(stack):
         process = stack.host.spawn("python3 run.py --quick", folder=stack.project)
         assert process.stdout is not None
@@ -150,7 +150,7 @@ def test_ctrl_c(stack: Stack) -> None:
 
 
 def test_a_dead_daemon(stack: Stack) -> None:
-    """Exit 3 with the command that starts it; afterwards one flag brings everything back."""
+    """Exit 3 with the command that starts it; afterwards one flag restores everything."""
     with serving_all_along(stack):
         stack.host.run("kill -KILL $(cat /run/docker.pid)").require()
         result = stack.run_py("--quick")

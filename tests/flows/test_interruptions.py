@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
 MARK = "TRADING_SIGNAL_PROCESSOR_RUN"
-LOCKED_SECONDS = 15.0  # three are promised, busy machines get five times that
+LOCKED_SECONDS = 15.0  # the limit is three; busy machines get five times that
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def upstream(stack: Stack) -> Upstream:
 
 
 class Running:
-    """A flow in a process of its own, watched line by line."""
+    """A flow as a process, read line by line."""
 
     def __init__(self, stack: Stack, *arguments: str) -> None:
         self._stack = stack
@@ -41,7 +41,7 @@ class Running:
         self.said = ""
 
     def until(self, step: str) -> None:
-        """Return when this step has ended."""
+        """Wait until this step has ended."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.said += line
@@ -50,7 +50,7 @@ class Running:
         raise AssertionError(f"the step '{step}' never came:\n{self.said}")
 
     def end(self, number: signal.Signals) -> int:
-        """Send a signal, and wait for the end; the exit code as a shell reports it."""
+        """Send a signal, and wait for the end; return the exit code as a shell reports it."""
         self._stack.host.run(f"kill -{int(number)} {self.pid}").require()
         assert self._process.stdout is not None
         self.said += self._process.stdout.read()
@@ -58,7 +58,7 @@ class Running:
 
 
 def _left(stack: Stack) -> str:
-    """Marked processes and one-off containers."""
+    """Return marked processes and one-off containers."""
     found = stack.host.run(
         f"grep -lsz '^{MARK}=' /proc/[0-9]*/environ;"
         " docker ps --all --format '{{.Names}}' --filter label=com.docker.compose.oneoff=True"
@@ -72,7 +72,7 @@ def _version(stack: Stack) -> str:
 
 @pytest.fixture
 def secrets(stack: Stack) -> Iterator[list[str]]:
-    """Values that may be nowhere but in `.env` and the containers' environment; looked for afterwards."""
+    """Yield values that may only be in `.env` and the containers' environment; check that afterwards."""
     settings = stack.settings()
     values = [settings[name] for name in ("POSTGRES_PASSWORD", "ADMIN_TOKEN", "WEBHOOK_SECRET")]
     yield values
@@ -91,11 +91,11 @@ def secrets(stack: Stack) -> Iterator[list[str]]:
 def test_two_runs_at_once_and_the_first_is_killed(
     stack: Stack, upstream: Upstream, secrets: list[str]
 ) -> None:
-    """The second ends 7 and names the first; after `kill -9` the next one takes over and finishes the job."""
+    """The second ends 7 and names the first; after `kill -9` the next one takes over and completes it."""
     commit = upstream.push({"app/news.txt": "killed\n"})
     with Probe(stack.health_url) as probe:
         first = Running(stack, "--update")
-        first.until("Back up the configuration")  # the build is under way
+        first.until("Back up the configuration")  # the build is running
         started = time.monotonic()
         second = stack.run_py("--quick", "--json")
         assert time.monotonic() - started < LOCKED_SECONDS
@@ -125,10 +125,10 @@ def test_two_runs_at_once_and_the_first_is_killed(
 
 @pytest.mark.usefixtures("secrets")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_an_update_that_ends_between_stop_and_start_is_finished_by_typing_it_again(
+def test_an_update_that_ends_between_stop_and_start_is_completed_by_a_repetition(
     stack: Stack, upstream: Upstream, number: signal.Signals
 ) -> None:
-    """Whatever serves right afterwards; then everything is as if nothing had happened."""
+    """Any version may serve right afterwards; then the state is as without the interruption."""
     commit = upstream.push({"app/news.txt": f"{number.name}\n"})
     files = stack.host.run("sha256sum .env config/*.json", folder=stack.project).stdout
     run = Running(stack, "--quickupdate")
@@ -136,15 +136,15 @@ def test_an_update_that_ends_between_stop_and_start_is_finished_by_typing_it_aga
     assert run.end(number) == (137 if number is signal.SIGKILL else 130)
     if number is signal.SIGTERM:
         assert "interrupted" in run.said
-        assert _left(stack).split() in ([], [STANDIN])  # it stays where it alone serves
+        assert _left(stack).split() in ([], [STANDIN])  # it stays where only it serves
     stack.run_py("--quickupdate").require()
     assert (_version(stack), _left(stack)) == (commit[:12], "")
     assert stack.host.run("git rev-parse HEAD", folder=stack.project).stdout.strip() == commit
     assert stack.host.run("sha256sum .env config/*.json", folder=stack.project).stdout == files
 
 
-def test_a_killed_rehearsal_leaves_nobody_at_work_beside_the_app(stack: Stack, upstream: Upstream) -> None:
-    """Its container is ended by whoever takes over, also by a flow that rehearses nothing."""
+def test_a_killed_stand_in_leaves_no_container_next_to_the_app(stack: Stack, upstream: Upstream) -> None:
+    """The run that takes over removes its container, also in a flow without a stand-in."""
     before = _version(stack)
     with upstream.offering({"app/news.txt": "rehearsed\n"}), Probe(stack.health_url) as probe:
         run = Running(stack, "--quickupdate")
@@ -155,8 +155,8 @@ def test_a_killed_rehearsal_leaves_nobody_at_work_beside_the_app(stack: Stack, u
     assert (_left(stack), _version(stack), probe.failed) == ("", before, 0)
 
 
-def test_what_an_operator_runs_beside_the_stack_outlives_a_run_that_fails(stack: Stack) -> None:
-    """`docker compose run` by hand, and the trial of another checkout: neither bears this run's id."""
+def test_an_operators_own_containers_survive_a_failed_run(stack: Stack) -> None:
+    """`docker compose run` by hand, and another checkout's stand-in: neither has this run's id."""
     query = "docker compose run --no-deps --detach --name my-query trading-signal-processor sleep 600"
     other = "docker run --detach --name trial --label trading-signal-processor.run=0123456789ab"
     labels = (

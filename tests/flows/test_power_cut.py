@@ -1,4 +1,4 @@
-"""A power cut in the middle of a flow: after the boot the machine serves, and says what was cut off."""
+"""A power cut in the middle of a flow: after the boot the machine serves, and names the interrupted run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def upstream(stack: Stack) -> Upstream:
 
 
 def served(stack: Stack) -> str:
-    """The version that answers after the boot, without anybody's help; empty if none does."""
+    """Return the version that answers after the boot, without help; empty if none does."""
     give_up = time.monotonic() + UP_SECONDS
     while time.monotonic() < give_up:
         try:
@@ -38,7 +38,7 @@ def served(stack: Stack) -> str:
 
 
 def cut_off(stack: Stack, flow: str, event: str) -> str:
-    """Type a flow, cut the power at an event of its engine, and boot; what serves then."""
+    """Run a flow, cut the power at an event of its engine, and boot; return the version that serves."""
     watcher = stack.host.cut_power_at(event)
     result = stack.host.run(f"python3 run.py {flow}", folder=stack.project, timeout=600)
     watcher.wait(timeout=60)
@@ -52,10 +52,10 @@ def cut_off(stack: Stack, flow: str, event: str) -> str:
     [f"die {APP}", f"start {APP}-standin", f"destroy {APP}"],
     ids=["the old one has stopped", "the stand-in has started", "the old one is gone"],
 )
-def test_a_swap_leaves_a_container_that_comes_up_after_the_boot(
+def test_an_interrupted_swap_leaves_a_container_that_starts_after_the_boot(
     stack: Stack, upstream: Upstream, event: str
 ) -> None:
-    """The stand-in, or the old one; typed again, the update is finished."""
+    """The stand-in, or the old one; a repetition completes the update."""
     before = stack.health()["version"]
     commit = upstream.push({"app/news.txt": f"{event}\n"})
     assert cut_off(stack, "--quickupdate", event) in {before, commit[:12]}
@@ -71,12 +71,12 @@ def test_a_swap_leaves_a_container_that_comes_up_after_the_boot(
     policy = stack.host.run(f"docker inspect --format '{form}' {APP}").require().stdout.strip()
     assert policy == "unless-stopped"
     containers = stack.containers()
-    stack.run_py("--quick").require()  # compose knows the container as its own
+    stack.run_py("--quick").require()  # compose recognises the container as its own
     assert stack.containers() == containers
     assert "CUT OFF" not in stack.run_py("--status-only").require().output
 
 
-def test_an_app_stopped_for_a_dump_comes_back(stack: Stack) -> None:
+def test_an_app_stopped_for_a_dump_restarts(stack: Stack) -> None:
     """Nothing was destroyed yet."""
     before = stack.health()["version"]
     assert cut_off(stack, "--db --yes", f"die {APP}") == before

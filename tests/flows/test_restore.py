@@ -1,4 +1,4 @@
-"""`--restore-db`: the same rows, nothing is sent by itself, and bad files are refused."""
+"""`--restore-db`: the same rows, nothing is delivered automatically, and bad files are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.hosts.stack import APP, DATABASE
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
-# A buy that waits and a sell whose sender has it in hand, written down while the app is stopped.
+# A buy that waits and a sell that a sender has claimed, stored while the app is stopped.
 UNFINISHED = """
 INSERT INTO signals (id, status, type, ticker, expires_at, body)
 VALUES ('00000000-0000-4000-8000-000000000001', 'approved', 'buy', 'NVDA', now() + interval '1 hour', '{}');
@@ -30,7 +30,7 @@ FINISHED = "status IN ('forwarded', 'rejected')"
 
 @pytest.fixture(autouse=True, scope="module")
 def delivering(stack: Stack) -> None:
-    """Two approved tickers, and two signals that went all the way."""
+    """Configure two approved tickers, and deliver two signals."""
     stack.approve("AAPL", "NVDA")
     stack.host.write(f"{stack.project}/config/system_config.json", SYSTEM, mode=0o600)
     stack.run_py("--quick").require()
@@ -39,7 +39,7 @@ def delivering(stack: Stack) -> None:
 
 
 def _post(stack: Stack, ticker: str) -> str:
-    """Send a buy and wait for its end; our id."""
+    """Send a buy and wait for its end; return our id."""
     body = f'{{"ticker": "{ticker}", "action": "buy", "run": "{uuid.uuid4()}"}}'
     signal_id: str = stack.post(body.encode()).json()["signal_id"]
     stack.outcome(signal_id)
@@ -47,13 +47,13 @@ def _post(stack: Stack, ticker: str) -> str:
 
 
 def _backup(stack: Stack) -> str:
-    """Make a dump; its path on the host."""
+    """Make a dump; return its path on the host."""
     stack.run_py("--backup-db").require()
     return stack.host.run("ls -t $PWD/backups/db/*.dump | head -1", folder=stack.project).stdout.strip()
 
 
 def _rows(stack: Stack) -> list[list[list[str]]]:
-    """What a dump and its restoration have in common: finished signals, attempts, positions, sequences."""
+    """Return what a dump and its restoration share: ended signals, attempts, positions, sequences."""
     return [
         stack.sql(f"SELECT id, seq, status, reason, md5(body) FROM signals WHERE {FINISHED} ORDER BY seq"),  # noqa: S608
         stack.sql(
@@ -73,14 +73,14 @@ def _databases(stack: Stack) -> list[str]:
 
 
 def test_restoring_needs_a_confirmation_and_one_host(stack: Stack) -> None:
-    """No terminal and no --yes: exit 8, nothing happened."""
+    """No terminal and no --yes: exit 8, nothing changed."""
     before = stack.containers(), _databases(stack)
     result = stack.run_py("--restore-db", "backups/db/any.dump")
     assert result.code == 8
     assert (stack.containers(), _databases(stack)) == before
 
 
-# How a file is made from a good one by the server's own tools, and what the refusal says.
+# How a file is made from a good one by the server's own tools, and the refusal's message.
 BAD_FILES = {
     "missing": ("true", "no such file"),
     "empty": (": > bad.dump", "empty"),
@@ -89,7 +89,7 @@ BAD_FILES = {
     "changed": ('cp good.dump bad.dump; echo \'{"sha256": "0"}\' > bad.dump.json', "sha256"),
     "foreign": ("edited 'DROP VIEW position_states; DROP TABLE positions'", "not a dump of this application"),
     "newer": ("edited \"UPDATE _pogo_migration SET migration_id = '29990101_01-x'\"", "29990101_01-x"),
-    # These two can be read, and turn out to be unusable while they are restored.
+    # These two can be read, but fail while they are restored.
     "orphans": (
         "edited 'SET session_replication_role = replica; DELETE FROM signals'",
         "violates foreign key",
@@ -126,7 +126,7 @@ def test_a_file_that_cannot_be_restored(stack: Stack, kind: str) -> None:
     _post(stack, "NVDA")
 
 
-def test_the_limits_remember_what_the_replaced_database_sent(stack: Stack) -> None:
+def test_the_limits_count_what_the_replaced_database_sent(stack: Stack) -> None:
     """Attempts since the dump are carried over with their signals; the replaced database is kept."""
     dump, before = _backup(stack), stack.containers()
     positions = stack.sql("SELECT id, ticker, status, buys FROM positions")

@@ -1,4 +1,4 @@
-"""`--restore-config`: the list, and the way back from a bad edit of each file, while the app serves."""
+"""`--restore-config`: the list, and the restoration after a bad edit of each file, while the app serves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENV, WEBHOOK = ".env", "config/webhook_config.json"
 FILES = (ENV, "config/finviz_config.json", WEBHOOK, "config/system_config.json")
-# What no start would get over, nor a flow that reads today's files first.
+# Content with which every start fails, and every flow that reads today's files first.
 BAD = {ENV: "SERVER_PORT='80\n", **dict.fromkeys(FILES[1:], '{"no": ,\n')}
 COPY = "20200101T000000Z-update"
 NEWEST = "ls -d backups/*Z-* | sort | tail -1 | xargs basename"
@@ -27,7 +27,7 @@ NEWEST = "ls -d backups/*Z-* | sort | tail -1 | xargs basename"
 
 @pytest.fixture(scope="module")
 def backup(stack: Stack) -> str:
-    """A backup of files that serve; its name."""
+    """Make a backup of valid files, and return its name."""
     stack.approve("AAPL")
     stack.run_py("--quick").require()
     stack.run_py("--quickupdate").require()
@@ -36,14 +36,14 @@ def backup(stack: Stack) -> str:
 
 @pytest.fixture(autouse=True)
 def _afterwards(stack: Stack, backup: str) -> Iterator[None]:
-    """Every test begins with the files of the backup."""
+    """Restore the files of the backup after each test."""
     good = state_of(stack)
     yield
     if state_of(stack) != good:
         stack.run_py("--restore-config", backup).require()
 
 
-# A backup whose files are whole by its manifest, and one of which is another one than in a good backup.
+# A backup with a valid manifest, in which one file differs from that of a good backup.
 OTHER = """
 import hashlib, json, pathlib, shutil, sys
 backup, copy, name, content = sys.argv[1:]
@@ -68,22 +68,22 @@ def restore_other(stack: Stack, backup: str, name: str, content: str) -> Result:
 
 
 def state_of(stack: Stack, folder: str = ".") -> str:
-    """Bytes, modes and owners of the four files."""
+    """Return bytes, modes and owners of the four files."""
     names = " ".join(FILES)
     command = f"cd {folder} && sha256sum {names}; stat --format '%n %a %u %g' {names}"
     return stack.host.run(command, folder=stack.project).stdout
 
 
 def listed(stack: Stack) -> list[dict[str, Any]]:
-    """The backups as the document has them."""
+    """Return the backups as the document lists them."""
     document = json.loads(stack.run_py("--restore-config", "--json").require().stdout)
     backups: list[dict[str, Any]] = document["hosts"]["localhost"]["config_backups"]
     return backups
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_bad_edit_is_put_right_and_todays_files_are_kept(stack: Stack, backup: str, name: str) -> None:
-    """Byte for byte and mode for mode; no request is refused."""
+def test_a_bad_edit_is_restored_and_todays_files_are_kept(stack: Stack, backup: str, name: str) -> None:
+    """Content and mode are restored; no request is refused."""
     good = state_of(stack)
     with Probe(stack.health_url) as probe:
         stack.host.write(f"{stack.project}/{name}", BAD[name], mode=0o644)
@@ -104,7 +104,7 @@ def test_a_bad_edit_is_put_right_and_todays_files_are_kept(stack: Stack, backup:
 
 
 def test_the_plan_is_about_the_settings_of_the_backup(stack: Stack, backup: str) -> None:
-    """Compose cannot read today's; and nothing is touched."""
+    """Compose cannot read today's files; nothing is changed."""
     stack.host.write(f"{stack.project}/{ENV}", BAD[ENV], mode=0o600)
     before = state_of(stack), stack.host.run("ls -R backups", folder=stack.project).stdout
     with serving_all_along(stack):
@@ -140,8 +140,8 @@ def test_a_damaged_backup_is_refused(stack: Stack, backup: str, damage: str, why
     assert why in json.loads(result.stdout)["hosts"]["localhost"]["failure"]["message"]
 
 
-def test_what_the_image_refuses_makes_way_for_todays_files(stack: Stack, backup: str) -> None:
-    """The backup is whole, and no start would get over it."""
+def test_a_backup_that_the_image_refuses_is_undone_to_todays_files(stack: Stack, backup: str) -> None:
+    """The backup is complete, but every start with it fails."""
     good = state_of(stack)
     result = restore_other(stack, backup, WEBHOOK, BAD[WEBHOOK])
     assert (result.code, state_of(stack)) == (3, good)
@@ -174,7 +174,7 @@ def test_the_list_takes_no_lock_and_changes_nothing(stack: Stack, backup: str) -
 
 
 @pytest.mark.parametrize("name", ["nothing-of-that-name", "../../etc"])
-def test_a_name_of_nothing_is_refused_with_the_list(stack: Stack, backup: str, name: str) -> None:
+def test_an_unknown_name_is_refused_with_the_list(stack: Stack, backup: str, name: str) -> None:
     result = stack.run_py("--restore-config", name)
     assert result.code == 3
     assert backup in result.output

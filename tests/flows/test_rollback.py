@@ -20,7 +20,7 @@ ELSEWHERE = "another-project:1"
 DATABASE_IMAGE = "trading-signal-processor/base-postgres:current"
 KEPT = 3
 
-# Of the controller of today, what the commit to go back to lacks: a plugin, modules and roles.
+# Parts of today's controller that the target commit lacks: a plugin, modules and roles.
 NOT_THERE_YET = (
     "playbooks/action_plugins",
     "playbooks/library/fenced_command.py",
@@ -64,13 +64,13 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def upstream(stack: Stack) -> Upstream:
-    """The remote that the stack's checkout follows."""
+    """Return the remote that the stack's checkout follows."""
     return Upstream(stack.host)
 
 
 @pytest.fixture(scope="module")
 def versions(stack: Stack, upstream: Upstream) -> list[str]:
-    """The first deployment and three updates, of which only the last few images are kept; oldest first."""
+    """Deploy and update three times; return the versions, oldest first. Only the last images are kept."""
     stack.host.run(f"docker tag {DATABASE_IMAGE} {ELSEWHERE}").require()
     found = [stack.head()]
     for _ in range(3):
@@ -89,7 +89,7 @@ def _images(stack: Stack) -> set[str]:
 
 
 def test_only_this_projects_oldest_images_are_pruned(stack: Stack, versions: list[str]) -> None:
-    """By exact name: what other projects have is not even looked at."""
+    """By exact name: other projects' images are not considered."""
     images = _images(stack)
     tags = [f"trading-signal-processor:{commit[:12]}" in images for commit in versions]
     assert tags == [False, True, True, True]
@@ -114,7 +114,7 @@ def test_back_to_the_previous_version(stack: Stack, versions: list[str]) -> None
 
 
 def test_back_to_a_named_version_and_forward_again(stack: Stack, versions: list[str]) -> None:
-    """Any kept version can be named, a newer one too; an update comes back to the newest."""
+    """Any kept version can be named, a newer one too; an update returns to the newest."""
     for commit in (versions[1], versions[3]):
         stack.run_py("--rollback", commit[:12]).require()
         assert (stack.health()["version"], stack.head()) == (commit[:12], commit)
@@ -124,10 +124,10 @@ def test_back_to_a_named_version_and_forward_again(stack: Stack, versions: list[
 
 
 @pytest.mark.parametrize(("wanted", "why"), [(0, "no longer kept"), (3, "runs now"), (None, "No version")])
-def test_what_is_not_there_is_refused_with_the_list(
+def test_an_unknown_version_is_refused_with_the_list(
     stack: Stack, versions: list[str], wanted: int | None, why: str
 ) -> None:
-    """Exit 3, nothing touched; the message lists what there is."""
+    """Exit 3, nothing changed; the message lists the kept versions."""
     containers, head = stack.containers(), stack.head()
     result = stack.run_py("--rollback", "nosuch" if wanted is None else versions[wanted][:12])
     assert result.code == 3
@@ -136,8 +136,8 @@ def test_what_is_not_there_is_refused_with_the_list(
     assert (stack.containers(), stack.head()) == (containers, head)
 
 
-def test_the_version_before_works_on_the_new_schema(stack: Stack, upstream: Upstream) -> None:
-    """A migration expands; the previous image is tried on it, swapped in, and handles a signal."""
+def test_the_previous_version_works_on_the_new_schema(stack: Stack, upstream: Upstream) -> None:
+    """A migration expands; the previous image serves on it, as stand-in and as app, and handles a signal."""
     (last,) = upstream.names("app/db/migrations/*.sql")[-1:]
     depends = last.rpartition("/")[2].removesuffix(".sql")
     before = stack.health()["version"]
@@ -152,7 +152,7 @@ def test_the_version_before_works_on_the_new_schema(stack: Stack, upstream: Upst
 
 
 def test_a_version_that_cannot_work_any_more_is_refused(stack: Stack, upstream: Upstream) -> None:
-    """Exit 3: it is tried beside the one that serves, which never notices."""
+    """Exit 3: only its stand-in is started; the serving app is not affected."""
     code = upstream.read("app/__main__.py")
     picky = code.replace('if __name__ == "__main__":\n', PICKY)
     old = upstream.push({"app/__main__.py": picky})
@@ -170,8 +170,8 @@ def test_a_version_that_cannot_work_any_more_is_refused(stack: Stack, upstream: 
     assert stack.head() == head
 
 
-def test_back_to_a_commit_that_lacks_what_plays_the_rollback(stack: Stack, upstream: Upstream) -> None:
-    """Modules, roles and a plugin of today: the flow plays from a copy to its end, and the record is true."""
+def test_back_to_a_commit_that_lacks_parts_of_the_rollback(stack: Stack, upstream: Upstream) -> None:
+    """Today's modules, roles and a plugin: the flow runs from a copy to its end, and the record is right."""
     old = upstream.remove(*NOT_THERE_YET)
     new = upstream.revert()
     stack.run_py("--quickupdate").require()

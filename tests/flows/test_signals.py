@@ -1,4 +1,4 @@
-"""The main job on a real stack: an alert comes in, and what must happen to it happens."""
+"""The main path on a real stack: an alert is accepted, decided and delivered."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.hosts.destination import Destination
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
-# A second is promised; tests of busy machines allow five times that.
+# The limit is a second; tests on busy machines allow five times that.
 DEADLINE = 5.0
 
-# What JSON libraries like to spoil: trailing zeros, big integers, exponents, escapes, and odd spacing.
+# What JSON libraries often change: trailing zeros, big integers, exponents, escapes, and odd spacing.
 ALERT = (
     '{"ticker": " nvda ", "action":"buy" , "price": 1.10, "volume": 123456789012345678901234567890,'
     ' "ratio": 1E-7, "note": "entr\\u00e9e ✓ \\/ \\"quoted\\"", "nested": {"b": [1, 2.50,  null], "a": {}},'
@@ -28,7 +28,7 @@ NORMALISED = {"ticker", "signal_id"}
 
 @pytest.fixture(scope="module")
 def destination(stack: Stack) -> Destination:
-    """A receiver outside the stack, set as the stack's destination."""
+    """Start a receiver outside the stack as its destination."""
     receiver = Destination(stack.host)
     stack.approve("AAPL", "NVDA")
     stack.configure(DEST_WEBHOOK_URL=Destination.url)
@@ -41,7 +41,7 @@ def _alert(template: str = ALERT) -> bytes:
 
 
 def _fields(body: bytes) -> dict[str, bytes]:
-    """Every field's value exactly as it is written in the body."""
+    """Return every field's value exactly as written in the body."""
     raw = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     return {name: bytes(value) for name, value in raw.items() if name not in NORMALISED}
 
@@ -72,7 +72,7 @@ def test_an_approved_signal_is_kept_and_delivered_byte_for_byte(
 
 
 def test_the_secret_is_neither_kept_nor_forwarded(stack: Stack, destination: Destination) -> None:
-    """A sender that cannot set headers puts the secret into the body; it ends there."""
+    """A sender that cannot set headers puts the secret into the body; it is removed there."""
     already = len(destination.received())
     secret = stack.secret
     body = _alert('{"ticker": "AAPL", "action": "buy", "secret": "' + secret + '", "run": "%s"}')
@@ -88,7 +88,7 @@ def test_the_secret_is_neither_kept_nor_forwarded(stack: Stack, destination: Des
 def test_a_ticker_outside_the_list_is_rejected_with_its_reason(
     stack: Stack, destination: Destination
 ) -> None:
-    """The trader can read why nothing was sent."""
+    """The timeline shows why nothing was sent."""
     before = len(destination.received())
     answer = stack.post(_alert('{"ticker": "MSFT", "action": "buy", "run": "%s"}'))
 
@@ -100,28 +100,28 @@ def test_a_ticker_outside_the_list_is_rejected_with_its_reason(
 
 
 def test_a_repeated_alert_is_processed_once(stack: Stack, destination: Destination) -> None:
-    """The sender's second try gets the first one's id, and nothing is delivered twice."""
+    """The sender's second attempt gets the first one's id, and nothing is delivered twice."""
     already = len(destination.received())
     body = _alert()
     first, second = stack.post(body).json(), stack.post(body).json()
 
     assert second["signal_id"] == first["signal_id"]
     assert second["duplicate"] is True
-    # The next signal is behind the repeated one, so that its arrival shows that nothing else came before.
+    # The next signal follows the repeated one, so its arrival shows that nothing else came before.
     last = stack.post(_alert()).json()
     arrived = destination.received(count=already + 2, timeout=DEADLINE)[already:]
     assert [one.headers["webhook-id"] for one in arrived] == [first["signal_id"], last["signal_id"]]
 
 
 def test_a_wrong_secret_is_refused(stack: Stack) -> None:
-    """401, and nothing is kept as a signal."""
+    """401, and no signal is stored."""
     before = stack.sql("SELECT count(*) FROM signals")
     assert stack.post(_alert(), **{"X-Webhook-Secret": "guessed"}).status_code == 401
     assert stack.sql("SELECT count(*) FROM signals") == before
 
 
 def test_without_a_destination_the_same_path_runs_on_paper(stack: Stack, destination: Destination) -> None:
-    """Both outcomes are seen, and the deliveries are kept by the built-in receiver."""
+    """Both outcomes occur, and the built-in destination stores the deliveries."""
     before = len(destination.received())
     stack.configure(DEST_WEBHOOK_URL="")
     stack.run_py("--quick").require()

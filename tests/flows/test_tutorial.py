@@ -1,4 +1,4 @@
-"""The commands of docs/tutorial.md, typed in their order in one shell, do what the text says."""
+"""The commands of docs/tutorial.md, run in their order in one shell, do what the text says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECONDS = 600
 
 @pytest.fixture(scope="module")
 def outputs(stack: Stack) -> list[str]:
-    """What each block printed to stdout."""
+    """Return each block's output on stdout."""
     script = "".join(f"{block}echo; echo '{NEXT_BLOCK}'\n" for block in BLOCKS)
     result = stack.host.run(f"set -e\n{script}", folder=PROJECT, timeout=SECONDS).require()
     return result.stdout.split(f"{NEXT_BLOCK}\n")[:-1]
@@ -38,7 +38,7 @@ def documents(output: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_alerts_are_decided_as_the_tutorial_says(outputs: list[str]) -> None:
+def test_the_alerts_are_decided_as_in_the_tutorial(outputs: list[str]) -> None:
     (bought,), (other,) = documents(outputs[3]), documents(outputs[4])
     assert (bought["queued"], bought["ticker"], other["queued"]) == (True, "NVDA", True)
 
@@ -55,7 +55,7 @@ def test_the_book_and_the_trade_are_those_of_the_tutorial(outputs: list[str]) ->
 
 
 def test_the_flows_of_the_tutorial_end_well(stack: Stack, outputs: list[str]) -> None:
-    """Every block ended with 0, or the shell had stopped; the last deployment serves."""
+    """Every block ended with 0, otherwise the shell would have stopped; the last deployment serves."""
     assert len(outputs) == len(BLOCKS)
     assert stack.health()["version"] in outputs[1]
     assert outputs[2].strip() == stack.settings()["ADMIN_TOKEN"]

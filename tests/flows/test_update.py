@@ -27,13 +27,13 @@ ALERTS_A_SECOND = 20
 
 @pytest.fixture(scope="module")
 def upstream(stack: Stack) -> Upstream:
-    """The remote that the stack's checkout follows."""
+    """Return the remote that the stack's checkout follows."""
     return Upstream(stack.host)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def history(stack: Stack) -> None:
-    """Signals with different ends and an open position, and configuration nobody else would write."""
+    """Store signals with different ends, an open position, and unusual configuration."""
     stack.approve("AAPL", "NVDA")
     stack.host.write(f"{stack.project}/config/webhook_config.json", '{"timeout": 7.50}\r\n', mode=0o640)
     stack.run_py("--quick").require()
@@ -43,7 +43,7 @@ def history(stack: Stack) -> None:
 
 
 def _configuration(stack: Stack) -> str:
-    """Sum, mode, owner and time of each of the operator's files."""
+    """Return sum, mode, owner and time of each of the operator's files."""
     names = " ".join(CONFIGURATION)
     command = f"sha256sum {names} && stat --format '%n %a %u %g %Y' {names}"
     return stack.host.run(command, folder=stack.project).require().stdout
@@ -56,14 +56,14 @@ def _record(stack: Stack) -> dict[str, object]:
 
 @pytest.fixture
 def kept(stack: Stack) -> Iterator[None]:
-    """Whatever the test does: the database's container, its rows and the configuration stay what they are."""
+    """Assert that the database's container, its rows and the configuration stay unchanged."""
     before = stack.containers()[DATABASE], stack.kept_rows(), _configuration(stack)
     yield
     assert (stack.containers()[DATABASE], stack.kept_rows(), _configuration(stack)) == before
 
 
 def _require_version(stack: Stack, commit: str) -> None:
-    """It answers, the checkout and the record are at it, and no other container of the app is left."""
+    """Assert that this version answers, checkout and record are at it, and no other app container is left."""
     assert stack.health()["version"] == commit[:12]
     assert stack.head() == commit
     assert _record(stack)["current"] == commit[:12]
@@ -81,7 +81,7 @@ def test_a_quick_update_brings_the_new_commit(stack: Stack, upstream: Upstream) 
     assert (probe.answered > 0, probe.failed) == (True, 0)
 
 
-def test_an_update_costs_no_alert(stack: Stack, upstream: Upstream) -> None:
+def test_an_update_loses_no_alert(stack: Stack, upstream: Upstream) -> None:
     """No alert is refused, none waits for more than 3 s, and each that was accepted is stored once."""
     before, configuration = stack.containers(), _configuration(stack)
     commit = upstream.push({"app/news.txt": f"{uuid.uuid4()}\n"})
@@ -97,7 +97,7 @@ def test_an_update_costs_no_alert(stack: Stack, upstream: Upstream) -> None:
 
 
 @pytest.mark.usefixtures("kept")
-def test_an_update_with_nothing_new_touches_no_container(stack: Stack) -> None:
+def test_an_update_with_nothing_new_replaces_no_container(stack: Stack) -> None:
     """Built from the cache, the image is the same: nothing is swapped."""
     before = stack.containers()
     with Probe(stack.health_url) as probe:
@@ -108,7 +108,7 @@ def test_an_update_with_nothing_new_touches_no_container(stack: Stack) -> None:
 
 @pytest.mark.usefixtures("kept")
 def test_configuration_survives_a_commit_that_tracks_it(stack: Stack, upstream: Upstream) -> None:
-    """Byte for byte and mode for mode, with a backup; and the update after that is possible, too."""
+    """With unchanged content and mode, and a backup; the next update is possible, too."""
     theirs = dict.fromkeys(CONFIGURATION, '{"theirs": true}\n') | {".env": "ADMIN_TOKEN=theirs\n"}
     first = upstream.push(theirs)
     stack.run_py("--quickupdate").require()
@@ -133,7 +133,7 @@ def test_configuration_survives_a_commit_that_tracks_it(stack: Stack, upstream: 
 
 @pytest.mark.usefixtures("kept")
 def test_an_update_of_the_controller_runs_with_its_own_code(stack: Stack, upstream: Upstream) -> None:
-    """What the commit changes in `deploy/` and in a role is what this very run shows and does."""
+    """The commit's changes in `deploy/` and in a role take effect in this run."""
     summary = upstream.read("deploy/summary.py").replace("sign in with", "come in with")
     status = upstream.read("roles/status/tasks/main.yml").replace("Look at the stack", "Behold the stack")
     commit = upstream.push({"deploy/summary.py": summary, "roles/status/tasks/main.yml": status})
@@ -149,7 +149,7 @@ def test_an_update_of_the_controller_runs_with_its_own_code(stack: Stack, upstre
 def test_an_update_of_the_locks_runs_in_an_environment_made_from_them(
     stack: Stack, upstream: Upstream
 ) -> None:
-    """Made beside, for this run alone; the checkout's own follows with the next run."""
+    """It is temporary, for this run only; the checkout's own environment follows with the next run."""
     lock = upstream.read("requirements/deploy.txt") + "# another lock\n"
     commit = upstream.push({"requirements/deploy.txt": lock})
     result = stack.run_py("--quickupdate").require()

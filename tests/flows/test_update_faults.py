@@ -1,6 +1,6 @@
 """Failed updates: the old version serves, no local change is lost, the message says what to do.
 
-Every test makes one fault on the same host, and takes it back.
+Every test causes one fault on the same host, and undoes it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def upstream(stack: Stack) -> Upstream:
-    """The remote that the stack's checkout follows."""
+    """Return the remote that the stack's checkout follows."""
     return Upstream(stack.host)
 
 
@@ -32,13 +32,13 @@ def _git(stack: Stack, command: str) -> str:
 
 
 def _versions(stack: Stack) -> dict[str, str]:
-    """State of every version on record."""
+    """Return the state of every recorded version."""
     record = json.loads(stack.host.read(f"{stack.project}/.run/versions.json"))
     return {one["version"]: one["state"] for one in record["versions"]}
 
 
 def _fault(upstream: Upstream, name: str) -> dict[str, str]:
-    """The files of a commit that cannot be deployed."""
+    """Return the files of a commit that cannot be deployed."""
     if name == "build":
         return breaking.broken_build(upstream)
     if name == "migration":
@@ -61,7 +61,7 @@ def _fault(upstream: Upstream, name: str) -> dict[str, str]:
 def test_a_version_that_cannot_be_deployed(
     stack: Stack, upstream: Upstream, fault: str, said: str, *, bad: bool
 ) -> None:
-    """Exit 5, the app was never stopped, the checkout stayed, and a version that failed is remembered so."""
+    """Exit 5, the app was never stopped, the checkout stayed, the version is recorded as failed."""
     head = _git(stack, "rev-parse HEAD")
     with upstream.offering(_fault(upstream, fault)) as commit, serving_all_along(stack):
         result = stack.run_py("--quickupdate", "-e", "health_wait=15")
@@ -73,8 +73,8 @@ def test_a_version_that_cannot_be_deployed(
     assert (_versions(stack).get(commit[:12]) == "bad") is bad
 
 
-def test_a_swap_that_fails_is_taken_back(stack: Stack, upstream: Upstream) -> None:
-    """Exit 5: image and code before are back, gated, and stay; the version is marked bad."""
+def test_a_failed_swap_is_undone(stack: Stack, upstream: Upstream) -> None:
+    """Exit 5: the previous image and code are restored and pass the gate; the version is marked bad."""
     head, before = _git(stack, "rev-parse HEAD"), stack.health()["version"]
     with upstream.offering(breaking.starts_once(upstream)) as commit, Probe(stack.health_url) as probe:
         result = stack.run_py("--quickupdate")
@@ -92,7 +92,7 @@ def test_a_swap_that_fails_is_taken_back(stack: Stack, upstream: Upstream) -> No
 def test_no_rollback_leaves_the_failed_version_and_rollback_brings_the_good_one(
     stack: Stack, upstream: Upstream
 ) -> None:
-    """The stand-in of that version serves; exit 5 says so, with the command that goes back, which ends 0."""
+    """The stand-in of that version serves; exit 5 with the command for the rollback, which ends 0."""
     before = stack.health()["version"]
     with upstream.offering(breaking.starts_once(upstream)) as commit:
         result = stack.run_py("--quickupdate", "--no-rollback")
@@ -119,7 +119,7 @@ def test_an_edited_tracked_file(stack: Stack, upstream: Upstream) -> None:
     assert edits == "README.md"
 
 
-def test_an_untracked_file_in_the_way(stack: Stack, upstream: Upstream) -> None:
+def test_an_untracked_file_that_would_be_replaced(stack: Stack, upstream: Upstream) -> None:
     """Exit 3; the message names the file that the commit would replace, and it stays."""
     path = f"{stack.project}/data/notes.txt"
     stack.host.write(path, "mine\n")
@@ -145,8 +145,8 @@ def test_a_diverged_branch(stack: Stack, upstream: Upstream) -> None:
     _git(stack, f"reset --keep {head}")
 
 
-def test_a_remote_that_is_away(stack: Stack) -> None:
-    """Exit 5; the message says what was asked and how to try it by hand."""
+def test_an_unreachable_remote(stack: Stack) -> None:
+    """Exit 5; the message names the remote and the command to test it by hand."""
     stack.host.run(f"mv {SOURCE} {SOURCE}.away").require()
     try:
         with serving_all_along(stack):

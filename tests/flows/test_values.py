@@ -1,4 +1,4 @@
-"""One host's life with a checkout and values that are not the usual ones: what is built, refused and kept.
+"""A host with an unusual checkout and unusual values: what is built, refused and kept.
 
 The checkout is a clone with umask 077 and core.autocrlf, deployed hardened, updated and taken over.
 """
@@ -23,7 +23,7 @@ SECRETS = ("POSTGRES_PASSWORD", "ADMIN_TOKEN", "WEBHOOK_SECRET")
 
 @pytest.fixture(scope="module")
 def narrow(ready_image: str, source: bytes) -> Iterator[Stack]:
-    """A host with nothing of ours but a clone that nobody else can read, whose git writes CRLF."""
+    """Start a host with only a clone that other users cannot read, whose git writes CRLF."""
     with start_fresh(ready_image, source, "values") as host:
         host.run(f"rm -rf {SOURCE}").require()
         host.unpack(source, "/srv")
@@ -34,12 +34,12 @@ def narrow(ready_image: str, source: bytes) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def upstream(narrow: Stack) -> Upstream:
-    """The remote that the checkout follows."""
+    """Return the remote that the checkout follows."""
     return Upstream(narrow.host)
 
 
 def _image(stack: Stack, name: str = "latest") -> str:
-    """Every file of the application in an image, with its mode, owner and content."""
+    """Return every file of the application in an image, with its mode, owner and content."""
     modes, contents = "find . -printf '%p %m %U %G\\n'", "find . -type f ! -name '*.pyc' -exec sha256sum {} +"
     inside = f'-c "cd /srv && {modes} | sort && {contents} | sort"'
     command = f"docker run --rm --network none --entrypoint sh {APP}:{name} {inside}"
@@ -47,14 +47,14 @@ def _image(stack: Stack, name: str = "latest") -> str:
 
 
 def test_a_first_deployment_from_such_a_clone_serves(narrow: Stack) -> None:
-    """Hardened, so that another user reads what the image holds; every secret was filled in."""
+    """Hardened, so that another user reads the image's files; every secret was filled in."""
     narrow.run_py("--quick", "-e", "app_privileges=hardened").require()
     assert narrow.settled_health()["status"] == "healthy"
     settings = narrow.settings()
     assert all(len(settings[name]) == 43 for name in SECRETS)
 
 
-def test_an_update_builds_the_very_same_image(narrow: Stack, upstream: Upstream) -> None:
+def test_an_update_builds_the_same_image(narrow: Stack, upstream: Upstream) -> None:
     """One commit, built by an update and from the clone itself."""
     upstream.push({"app/news.txt": "one\ntwo\n"})
     narrow.run_py("--quickupdate", "-e", "app_privileges=hardened").require()
@@ -80,7 +80,7 @@ def test_hardened_takes_over_from_maximum_by_an_update(narrow: Stack, upstream: 
 
 
 def test_a_volume_of_another_postgresql_is_refused_before_anything(narrow: Stack) -> None:
-    """Exit 3, naming both versions and the way out; the plan says the same."""
+    """Exit 3, naming both versions and the remedy; the plan has the same message."""
     volume = "trading-signal-processor_postgres_data"
     file = f"$(docker volume inspect --format '{{{{.Mountpoint}}}}' {volume})/PG_VERSION"
     narrow.host.run(f"echo 16 >{file}").require()
@@ -101,7 +101,7 @@ def test_a_volume_of_another_postgresql_is_refused_before_anything(narrow: Stack
 
 
 def test_a_container_of_another_origin_with_our_name(narrow: Stack) -> None:
-    """Exit 3 also with --adopt; the command that the message names leads out."""
+    """Exit 3 also with --adopt; the command in the message corrects the state."""
     narrow.run_py("--stop").require()
     narrow.host.run(f"docker create --name {APP} --entrypoint true {APP}:latest").require()
     for arguments in (["--quick"], ["--quick", "--adopt"]):
@@ -116,7 +116,7 @@ def test_a_container_of_another_origin_with_our_name(narrow: Stack) -> None:
 
 
 def test_a_branch_that_was_renamed_at_the_remote(narrow: Stack) -> None:
-    """Exit 3 by the plan and by the update; nothing is said to be done."""
+    """Exit 3 by the plan and by the update; no step is reported as done."""
     rename = f"git -C {SOURCE} branch -m {{}} {{}} && git -C {SOURCE} symbolic-ref HEAD refs/heads/{{}}"
     narrow.host.run(rename.format("main", "trunk", "trunk")).require()
     try:
@@ -144,8 +144,8 @@ def test_the_newest_dumps_stay_and_status_and_history_name_commits(narrow: Stack
     assert f"+ {commit[:12]} Bring the newest thing" in narrow.run_py("--history").require().output
 
 
-def test_what_root_makes_in_somebody_s_checkout_is_theirs(narrow: Stack, upstream: Upstream) -> None:
-    """An update with sudo, then one by the owner; another user reads why the journal is closed."""
+def test_files_that_root_creates_belong_to_the_checkouts_owner(narrow: Stack, upstream: Upstream) -> None:
+    """An update with sudo, then one by the owner; another user gets the reason why it is closed."""
     host = narrow.host
     host.run("useradd --create-home --groups docker owner && useradd --create-home guest").require()
     host.run(f"chown -R owner: {PROJECT} && git config --system --add safe.directory {SOURCE}").require()

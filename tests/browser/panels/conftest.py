@@ -1,4 +1,4 @@
-"""Panels in front of an application that delivers to a real HTTP server, with secrets to give away."""
+"""Fixtures of the panels: an application with secrets that delivers to a real HTTP server."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ ELITE_AUTH = "the-token-of-finviz-elite"
 
 @pytest_asyncio.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """The destination."""
+    """Run the destination."""
     async with listening() as running:
         yield running
 
 
 @pytest_asyncio.fixture
 async def application(database_url: str, tmp_path: Path, receiver: Receiver) -> AsyncIterator[Application]:
-    """An application that is live: it delivers to the receiver."""
+    """Run an application that delivers to the receiver."""
     choose(tmp_path, *LISTED)
     (tmp_path / "webhook_config.json").write_text(json.dumps({"url": receiver.url}), "utf-8")
     secrets = {
@@ -50,6 +50,6 @@ async def application(database_url: str, tmp_path: Path, receiver: Receiver) -> 
 async def desk(
     signed_in: Page, application: Application, receiver: Receiver, database_url: str, tmp_path: Path
 ) -> AsyncIterator[Desk]:
-    """Somebody who has signed in."""
+    """Sign in a person."""
     async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as database:
         yield Desk(signed_in, application, database, receiver, tmp_path)

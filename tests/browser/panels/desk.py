@@ -1,4 +1,4 @@
-"""A person at the page: what they press, what is said to them, and what that did in the database."""
+"""A person at the page: actions, messages of the page, and the effects in the database."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>\"'{{7*7}}\u202e
 
 @dataclass(slots=True)
 class Desk:
-    """The page, signed in; the application behind it, its database, and a destination that really listens."""
+    """The page after signing in, its application, its database, and a running destination."""
 
     page: Page
     application: Application
@@ -36,17 +36,17 @@ class Desk:
     folder: Path
 
     async def open(self, view: str) -> Page:
-        """Go to a view and wait until its line is live."""
+        """Open a view and wait until it is live."""
         await self.page.goto(f"/admin/page/{view}")
         await self.page.locator("#connection[data-state=live]").wait_for()
         return self.page
 
     def send(self, ticker: str, action: str, **fields: Any) -> str:
-        """Post an alert; its signal's id."""
+        """Post an alert, and return its signal's id."""
         return self.application.post(ticker=ticker, action=action, secret=WEBHOOK_SECRET, **fields)
 
     async def confirm(self, action: str, *, typed: str = "", reason: str = "") -> None:
-        """Agree in the dialog that is open: type the word, give the reason, press what was asked for."""
+        """Confirm the open dialog: type the word, give the reason, press the button."""
         dialog = self.page.get_by_role("dialog", name=action)
         await expect(dialog).to_be_visible()
         proceed = dialog.get_by_role("button", name=action)
@@ -61,11 +61,11 @@ class Desk:
 
     @property
     def notice(self) -> Locator:
-        """What is said at the foot of the page."""
+        """Return the notice at the foot of the page."""
         return self.page.locator("#notice")
 
     async def log(self) -> list[tuple[str, str, Any, Any, str]]:
-        """What this session did, oldest first: action, target, before, after, result."""
+        """Return this session's actions, oldest first: action, target, before, after, result."""
         rows = await self.database.fetch(
             "SELECT session, action, target, before, after, result FROM actions ORDER BY id"
         )
@@ -90,7 +90,7 @@ class Desk:
             await expect(self.position(ticker)).to_be_visible(timeout=10_000)
 
     async def download(self, control: Locator) -> list[dict[str, str]]:
-        """Press it; the rows of the table that comes."""
+        """Press a download button, and return the rows of the file."""
         async with self.page.expect_download() as download:
             await control.click()
         path = await (await download.value).path()
@@ -98,5 +98,5 @@ class Desk:
         return list(csv.DictReader(io.StringIO(text, newline="")))
 
     def position(self, ticker: str) -> Locator:
-        """The row of an open position."""
+        """Return the row of an open position."""
         return self.page.locator("tr[id^=position-]").filter(has_text=ticker)

@@ -1,4 +1,4 @@
-"""What is set and where each value comes from; refusals stand at their fields, secrets stay as they are."""
+"""Values and their sources; refusals are shown at their fields, secrets are not changed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MASK = "***"
 
 
 def said_at(form: Locator, field: str) -> Locator:
-    """What is said at a field."""
+    """Return the message at a field."""
     return form.locator(f"[id$='-{field}-problem']")
 
 
-async def test_values_are_changed_and_taken_back(desk: Desk) -> None:
+async def test_values_are_changed_and_reset(desk: Desk) -> None:
     page = await desk.open("configuration")
     form = page.locator("#form-webhook")
     save = form.get_by_role("button", name="Save")
@@ -87,7 +87,7 @@ async def test_a_wrong_value_is_refused_at_its_field(desk: Desk) -> None:
     assert entry[4].startswith("refused: config/webhook_config.json: url")
 
 
-async def test_typing_outlives_what_changes_meanwhile(desk: Desk) -> None:
+async def test_typed_text_is_kept_when_values_change_meanwhile(desk: Desk) -> None:
     page = await desk.open("configuration")
     form = page.locator("#form-system")
     await form.get_by_role("textbox", name="Keep signals for").fill("7")

@@ -18,12 +18,12 @@ SOON = 5000
 
 
 async def see_rejected(desk: Desk) -> None:
-    """Wait until one signal is rejected. The overview is told of it; the database is counted when asked."""
+    """Wait until one signal is rejected. The overview gets a message of it; counts need a request."""
     await desk.page.goto("/admin")
     await expect(desk.page.locator("[data-metric=rejected]")).to_have_text("1", timeout=SOON)
 
 
-async def test_history_goes_out_and_comes_in(desk: Desk, tmp_path: Path) -> None:
+async def test_history_is_exported_and_imported(desk: Desk, tmp_path: Path) -> None:
     desk.send("NVDA", "buy", note=HOSTILE)
     desk.send("GME", "buy")
     await desk.receiver.count(1)
@@ -60,7 +60,7 @@ async def test_history_goes_out_and_comes_in(desk: Desk, tmp_path: Path) -> None
     assert (refused[0], refused[4].partition(":")[0]) == ("database.import", "refused")
 
 
-async def test_a_clearance_waits_for_what_is_undelivered(desk: Desk) -> None:
+async def test_a_clearance_is_refused_while_signals_are_unfinished(desk: Desk) -> None:
     page = await desk.open("dead-letters")
     await page.get_by_role("button", name="Pause deliveries").click()
     await desk.confirm("Pause deliveries")

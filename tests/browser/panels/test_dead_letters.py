@@ -1,4 +1,4 @@
-"""Dead letters: counted first, replayed one by one or together, and refused in words where that cannot be."""
+"""Dead letters: counted first, replayed one by one or together, or refused with a message."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_what_changed_since_it_was_counted_is_refused(desk: Desk) -> None:
     assert result == "refused: the count has changed from 2 to 1: check it and confirm again"
 
 
-async def test_a_later_order_on_its_way_goes_first(desk: Desk) -> None:
+async def test_a_later_pending_order_refuses_the_replay(desk: Desk) -> None:
     await fail(desk, "NVDA")
     page = desk.page
     await page.get_by_role("button", name="Pause deliveries").click()
@@ -101,7 +101,7 @@ async def test_a_later_order_on_its_way_goes_first(desk: Desk) -> None:
     assert [entry[0] for entry in await desk.log()] == ["delivery.pause", "delivery.resume"]
 
 
-async def test_a_destination_that_keeps_failing_is_said_here(desk: Desk) -> None:
+async def test_an_open_circuit_is_shown_here(desk: Desk) -> None:
     desk.receiver.answer = always(503)
     for ticker in ("NVDA", "AAPL", "TSLA", "MSFT", "AMD"):
         desk.send(ticker, "buy")

@@ -1,4 +1,4 @@
-"""What holds for every panel: nothing hard to read, nothing out of the keyboard's reach, no secret."""
+"""Rules for every panel: readable, operable by keyboard, without secrets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PANELS = (
     "database",
 )
 TOKEN_IN_A_URL = "a-token-in-a-url"
-# Both themes and both widths meet in each language, crosswise.
+# In each language both themes and both widths occur, crosswise.
 LOOKS: dict[str, list[tuple[Any, int]]] = {
     "en": [("light", 1440), ("dark", 360)],
     "pt-BR": [("dark", 1440), ("light", 360)],
@@ -33,7 +33,7 @@ LOOKS: dict[str, list[tuple[Any, int]]] = {
 
 
 async def fill(desk: Desk) -> None:
-    """Leave something to show in every panel."""
+    """Create content for every panel."""
     strategies = [
         {"name": "test", "url": "list:" + ",".join(LISTED)},
         {
@@ -73,11 +73,11 @@ async def fill(desk: Desk) -> None:
 
 
 async def unfold(page: Page) -> None:
-    """Open whatever is folded, so that all of it is looked at."""
+    """Open all collapsed parts, so that everything is checked."""
     await page.evaluate("document.querySelectorAll('main details').forEach((each) => (each.open = true))")
 
 
-async def test_nothing_is_hard_to_read(desk: Desk) -> None:
+async def test_every_panel_is_readable(desk: Desk) -> None:
     await fill(desk)
     for language, looks in LOOKS.items():
         await desk.page.context.add_cookies(
@@ -100,7 +100,7 @@ async def test_nothing_is_hard_to_read(desk: Desk) -> None:
             )
 
 
-async def test_everything_is_in_reach_of_the_keyboard(desk: Desk) -> None:
+async def test_every_panel_is_operable_by_keyboard(desk: Desk) -> None:
     await fill(desk)
     for panel in PANELS:
         page = await desk.open(panel)

@@ -1,4 +1,4 @@
-"""Positions and orders: sold, marked closed, all sold at once; asked first, done once, said in words."""
+"""Positions and orders: sold, marked closed, all sold at once; confirmed first, done once, with a message."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SOON = 5000
 
 
 def sold(received: list[Received]) -> list[Any]:
-    """The tickers of the sells that came."""
+    """Return the tickers of the received sells."""
     return [each.alert["ticker"] for each in received if each.alert["action"] == "exit"]
 
 
-async def test_a_position_is_closed_by_an_order_after_a_question(desk: Desk) -> None:
+async def test_a_position_is_closed_by_an_order_after_a_confirmation(desk: Desk) -> None:
     await desk.hold("NVDA", "AAPL")
     close = desk.page.get_by_role("button", name="Close NVDA")
     await close.click()
@@ -69,7 +69,7 @@ async def test_a_position_closed_elsewhere_is_marked_and_nothing_is_sent(desk: D
     await expect(desk.page.locator(".changes ins").filter(has_text="marked closed")).to_contain_text(reason)
 
 
-async def test_a_position_that_somebody_else_closed_is_refused_in_words(desk: Desk) -> None:
+async def test_a_position_that_another_person_closed_is_refused_with_a_message(desk: Desk) -> None:
     await desk.hold("NVDA")
     await desk.page.get_by_role("button", name="Close NVDA").click()
     await desk.database.execute("UPDATE positions SET status = 'closed', closed_at = now()")
@@ -90,7 +90,7 @@ async def test_all_are_sold_once_after_a_typed_word(desk: Desk) -> None:
     await expect(dialog).to_contain_text("each of the 2 open positions")
     await dialog.get_by_label("Type").fill("sell")
     await page.keyboard.press("Enter")
-    await expect(dialog).to_be_visible()  # half the word is none
+    await expect(dialog).to_be_visible()  # half the word does not confirm
     await desk.confirm("Sell all", typed=" SELL ALL")
     await expect(desk.notice).to_have_text("Pending sells: 2.")
     for ticker in ("NVDA", "AAPL"):
@@ -140,7 +140,7 @@ async def test_any_ticker_is_sold(desk: Desk) -> None:
     assert [entry[:2] for entry in await desk.log()] == [("order.sell-individual", "BRK.B")]
 
 
-async def test_orders_narrow_and_turn_their_pages(desk: Desk) -> None:
+async def test_orders_have_filters_and_pages(desk: Desk) -> None:
     await desk.database.execute(
         """INSERT INTO signals (id, status, type, ticker, expires_at, body, attempts)
            SELECT gen_random_uuid(), CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'forwarded' END, 'buy',

@@ -1,4 +1,4 @@
-"""Refused posts and the actions log: what strangers sent is text, what people did is told whole."""
+"""Refused posts and the actions log: received content is escaped, actions are shown in full."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ async def test_a_refused_post_is_shown_as_text(desk: Desk) -> None:
     shown = await row.locator("pre").text_content()
     assert shown == body.encode()[:2048].decode()
     assert await page.locator("main :is(script, img[onerror])").count() == 0
-    # open still after the next look
+    # still open after the next refresh
     async with page.expect_response("**fragment=1"):
         pass
     await expect(row.locator("pre")).to_be_visible()
 
 
-async def test_the_log_narrows_turns_pages_and_is_exported(desk: Desk) -> None:
+async def test_the_log_has_filters_and_pages_and_is_exported(desk: Desk) -> None:
     await desk.database.execute(
         """INSERT INTO actions (session, origin, action, target, before, after, result)
            SELECT 'someone', '10.0.0.1', CASE WHEN n % 20 = 0 THEN 'order.sell-all' ELSE 'engine.pause' END,

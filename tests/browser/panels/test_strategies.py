@@ -1,4 +1,4 @@
-"""The list, the engine and its strategies: each field checked where it stands, each change in the log."""
+"""The list, the engine and its strategies: each field is checked in place, each change is in the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ADDRESS = "https://finviz.com/screener.ashx?v=111"
 
 
 def strategy(desk: Desk, name: str) -> Locator:
-    """A strategy's box."""
+    """Return a strategy's box."""
     return desk.page.get_by_role("article", name=name)
 
 
@@ -29,7 +29,7 @@ def write(desk: Desk, *strategies: dict[str, Any]) -> None:
     (desk.folder / "finviz_config.json").write_text(json.dumps(document), "utf-8")
 
 
-async def test_the_list_is_sold_from_and_the_engine_steered(desk: Desk) -> None:
+async def test_list_entries_are_sold_and_the_engine_is_controlled(desk: Desk) -> None:
     page = await desk.open("strategies")
     ranked = page.locator("tr[id^=rank-]")
     await expect(ranked.locator(".ticker")).to_have_text(list(LISTED), timeout=2 * SOON)
@@ -49,7 +49,7 @@ async def test_the_list_is_sold_from_and_the_engine_steered(desk: Desk) -> None:
     await page.get_by_role("button", name="Resume the screener").click()
     await desk.confirm("Resume the screener")
     await expect(engine).to_contain_text("running", timeout=SOON)
-    # pressed twice in the same moment it is sent once
+    # a double click sends one request
     await page.get_by_role("button", name="Refresh now").evaluate(
         "(button) => { button.form.requestSubmit(); button.form.requestSubmit(); }"
     )
@@ -107,7 +107,7 @@ async def test_a_strategy_is_changed_activated_and_deleted(desk: Desk) -> None:
     await save.click()
     refused = mine.locator(".error").filter(has_text="Whole number from 1 to 500.")
     await expect(refused).to_be_visible()
-    # the view is drawn anew meanwhile: what was typed stays, and what was said of it
+    # the view is rendered again meanwhile: typed text and its message stay
     write(desk, first, made, {"name": "theirs", "url": "list:GME"})
     await expect(strategy(desk, "theirs")).to_be_visible(timeout=2 * SOON)
     await expect(refused).to_be_visible()

@@ -47,7 +47,7 @@ async def test_a_token_is_made_changed_and_removed(desk: Desk) -> None:
     ]
 
 
-async def test_a_reader_sees_who_is_signed_in_and_is_refused_in_words(desk: Desk) -> None:
+async def test_a_reader_sees_the_actor_and_is_refused_with_a_message(desk: Desk) -> None:
     token = {"name": "bob", "sha256": sha256(b"token-of-bob").hexdigest(), "scope": "read"}
     (desk.folder / SYSTEM_FILE).write_text(json.dumps({"tokens": [token]}), "utf-8")
     page = await desk.open("sources")

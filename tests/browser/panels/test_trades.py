@@ -1,4 +1,4 @@
-"""Trades: what each came to, sums of a period, pages and filters, the file; unknown is a word, not 0."""
+"""Trades: results, sums of a period, pages and filters, the file; unknown is a word, not 0."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _HISTORY = """
 
 
 def row(desk: Desk, ticker: str) -> Locator:
-    """The trade of a ticker."""
+    """Return the trade of a ticker."""
     return desk.page.locator("tr[id^=trade-]").filter(has_text=ticker)
 
 
 async def trade(desk: Desk, ticker: str, *alerts: tuple[str, dict[str, object]]) -> None:
-    """Send alerts, each once the one before has come to the destination."""
+    """Send alerts, each after the destination got the previous one."""
     for action, fields in alerts:
         count = len(desk.receiver.received)
         desk.send(ticker, action, **fields)
         await desk.receiver.count(count + 1)
 
 
-async def test_a_closed_position_appears_with_its_result_and_leads_to_its_timelines(desk: Desk) -> None:
+async def test_a_closed_position_has_its_result_and_links_to_its_timelines(desk: Desk) -> None:
     page = await desk.open("trades")
     await expect(page.get_by_text("No trade yet.")).to_be_visible()
     await trade(
@@ -60,7 +60,7 @@ async def test_a_closed_position_appears_with_its_result_and_leads_to_its_timeli
     await expect(page.get_by_role("dialog")).to_contain_text("open a position")
 
 
-async def test_what_is_not_known_is_said_in_words(desk: Desk) -> None:
+async def test_an_unknown_value_is_a_word(desk: Desk) -> None:
     await trade(desk, "NVDA", ("buy", {}), ("sell", {}))
     await desk.hold("AAPL")
     await desk.page.get_by_role("button", name="Mark closed AAPL").click()
@@ -72,7 +72,7 @@ async def test_what_is_not_known_is_said_in_words(desk: Desk) -> None:
     await expect(page.locator("#unknown")).to_have_text("2")
 
 
-async def test_trades_narrow_turn_their_pages_and_are_exported(desk: Desk) -> None:
+async def test_trades_have_filters_and_pages_and_are_exported(desk: Desk) -> None:
     await desk.database.execute(_HISTORY)
     page = await desk.open("trades")
     rows = page.locator("tr[id^=trade-]")

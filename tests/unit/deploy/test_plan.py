@@ -407,7 +407,7 @@ def test_every_flow_that_changes_something_has_a_plan() -> None:
 
 
 def _task_names(role: Path) -> set[str]:
-    """Yield the names of all tasks of a role, those inside of blocks included."""
+    """Return the names of all tasks of a role, those inside of blocks included."""
     found, waiting = (
         set(),
         [task for file in role.glob("tasks/*.yml") for task in DataLoader().load_from_file(str(file))],

@@ -80,7 +80,7 @@ def test_no_two_refusals_share_a_code() -> None:
 
 
 def kinds_of(refusal: type[RefusedError]) -> Iterator[type[RefusedError]]:
-    """Return all subclasses, direct and indirect."""
+    """Yield all subclasses, direct and indirect."""
     for kind in refusal.__subclasses__():
         yield kind
         yield from kinds_of(kind)

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
 RATE = 40.0
-ANSWER_SECONDS = 3.0  # TradingView gives up after that
+ANSWER_SECONDS = 3.0  # TradingView's time limit
 RECOVERY_SECONDS = 10.0
 FAST = {"rate_limiting_enabled": False, "timeout": 3, "retry_seconds": [0.5, 1, 2]}
 VOLUME = "/var/lib/docker/volumes/trading-signal-processor_postgres_data/_data"
 
-# One answer of each kind that no broker should give, among those that one should.
+# One answer of each invalid kind, among valid ones.
 LIES = ["500", "429", "302", "hang", "close", "huge", "nul", "503", "400", "close"]
 ANSWERS = [answer for lie in LIES for answer in ("200", "200", "200", lie)]
 
@@ -38,7 +38,7 @@ def fast(deliver: Callable[..., None]) -> None:
 
 
 def _run(stack: Stack, first: int, seconds: float, calamity: Callable[[], None]) -> Sent:
-    """A stream of alerts with a calamity in its middle."""
+    """Send a stream of alerts, with a failure in its middle."""
 
     async def midway() -> None:
         await asyncio.to_thread(calamity)
@@ -57,7 +57,7 @@ def _run(stack: Stack, first: int, seconds: float, calamity: Callable[[], None])
 
 
 def _require_recovery(stack: Stack, number: int) -> None:
-    """An alert is taken and delivered again, soon enough."""
+    """Assert that an alert is accepted and delivered again, soon enough."""
     started = time.monotonic()
     while True:
         answer = stack.post(alert(number, TICKERS))
@@ -69,14 +69,14 @@ def _require_recovery(stack: Stack, number: int) -> None:
 
 
 def _require_clear_refusals(sent: Sent) -> None:
-    """Some were not served, and were told so in time, and when to come again."""
+    """Assert that some alerts were refused, in time and with Retry-After."""
     assert sent.unanswered == set()
     assert {refusal.status for refusal in sent.refused.values()} == {503}
     assert all(refusal.retry_after for refusal in sent.refused.values())
     assert max(refusal.seconds for refusal in sent.refused.values()) < ANSWER_SECONDS
 
 
-def test_a_database_that_restarts_or_loses_its_power_is_found_again_by_the_running_app(
+def test_the_running_app_reconnects_after_a_restart_or_crash_of_the_database(
     stack: Stack, destination: Destination
 ) -> None:
     app = stack.containers()[APP]
@@ -114,7 +114,7 @@ def test_what_a_paused_database_commits_after_its_503_is_processed_once(
 
 @contextmanager
 def _small_disk(stack: Stack) -> Iterator[None]:
-    """The database's files on a disk of their own with little room."""
+    """Put the database's files on their own disk with little space."""
     elsewhere = f"{VOLUME}.aside"
     move = "docker stop {db} && {there} && docker start {db}"
     onto = (
@@ -131,13 +131,13 @@ def _small_disk(stack: Stack) -> Iterator[None]:
         stack.host.run(move.format(db=DATABASE, there=back)).require()
 
 
-def test_a_full_disk_costs_refusals_and_nothing_else(stack: Stack, destination: Destination) -> None:
+def test_a_full_disk_causes_refusals_and_nothing_else(stack: Stack, destination: Destination) -> None:
     app = stack.containers()[APP]
 
     def fill() -> None:
-        stack.host.run(f"cat /dev/zero > {VOLUME}/fill")  # ends where the disk does
+        stack.host.run(f"cat /dev/zero > {VOLUME}/fill")  # ends when the disk is full
         full.append(stack.host.run(f"df --output=avail {VOLUME} | tail -1").stdout.strip())
-        time.sleep(6)  # the calamity itself
+        time.sleep(6)  # the failure itself
         stack.host.run(f"rm {VOLUME}/fill").require()
         _require_recovery(stack, 4_900_000)
 
@@ -153,10 +153,10 @@ def test_a_full_disk_costs_refusals_and_nothing_else(stack: Stack, destination: 
     _require_recovery(stack, 4_900_002)
 
 
-def test_what_a_second_process_had_open_when_it_was_killed_gets_its_outcome(
+def test_open_attempts_of_a_killed_second_process_get_their_outcome(
     stack: Stack, destination: Destination, deliver: Callable[..., None]
 ) -> None:
-    deliver(**{**FAST, "timeout": 10})  # long enough for everybody to be asked before anybody gives up
+    deliver(**{**FAST, "timeout": 10})  # long enough for every request to be sent before one times out
     compose = "docker compose run --detach --no-deps -T --name second trading-signal-processor"
     stack.host.run(compose, folder=stack.project).require()
     ready = "until docker logs second 2>&1 | grep -q 'Uvicorn running'; do sleep 0.1; done"
@@ -176,7 +176,7 @@ def test_what_a_second_process_had_open_when_it_was_killed_gets_its_outcome(
     assert ended == {("failed", 1): 8, ("failed", 0): 8, ("forwarded", 0): 8}
 
 
-def test_a_destination_that_lies_and_goes_away_for_a_minute_gets_everything_once(
+def test_a_destination_that_answers_wrongly_and_is_unavailable_for_a_minute_gets_everything_once(
     stack: Stack, destination: Destination
 ) -> None:
     already = len(destination.received())
@@ -196,6 +196,6 @@ def test_a_destination_that_lies_and_goes_away_for_a_minute_gets_everything_once
     assert len(late.accepted) == 30
     destination.until_back(within=90)
     signals = judge(stack, destination, {**sent.accepted, **late.accepted}, within=200)
-    # it was away for less than an alert's age, so what came meanwhile is not lost on it
+    # it was unavailable for less than an alert's maximum age, so nothing that came meanwhile expired
     buys = [signals[id_] for id_ in late.accepted.values() if signals[id_].type == "buy"]
     assert {signal.status for signal in buys} == {"forwarded"}
