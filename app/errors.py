@@ -28,7 +28,7 @@ class WrongValueError(ReasonError, ValueError):
 
 
 class RefusedError(ReasonError):
-    """What a person asked for is not done. The reason says why, and what to do next.
+    """A person's request is not carried out. The reason says why, and what to do next.
 
     It is the answer, with the class's `http_status`, and is stored in the actions log. Every class that is
     raised has a status, its own or its base's.
@@ -44,7 +44,7 @@ class NoSuchError(RefusedError):
 
 
 class ConflictError(RefusedError):
-    """It can be asked for, but not in the current state."""
+    """The request is valid, but not in the current state."""
 
     http_status = 409
 

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from app.signals.statuses import DecisionResult, Outcome, SignalType
 
 PREFIX = "tsp_"
-SAMPLE_SECONDS = 30.0  # a sample that was not renewed for so long says nothing of now
+SAMPLE_SECONDS = 30.0  # a sample that was not renewed for so long is outdated
 
 # To a day: an exit may be delivered an hour after its alert, and longer where it is configured.
 _LATENCY = (

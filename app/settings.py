@@ -190,8 +190,8 @@ class Settings(BaseSettings):
 def check_tls_files(settings: Settings) -> None:
     """Check that TLS_CERT_FILE and TLS_KEY_FILE are a pair that a server can use.
 
-    A start does not: the edge keeps the last good pair, and files that somebody is renewing must not keep the
-    application from starting.
+    A start does not check them: the edge keeps the last good pair, and files that are just being renewed must
+    not prevent the start.
 
     Raises:
         ConfigurationError: one line that names the variables and what is allowed.

@@ -179,7 +179,7 @@ def operator_alarms(system: SystemConfig, problems: Mapping[str, ConfigFileError
 
 
 def denial_alarm(found: Episode) -> Alarm:
-    """Return the alarm for denied requests: alerts may be lost, or somebody guesses the token. Pure."""
+    """Return the alarm for denied requests: alerts may be lost, or a client guesses the token. Pure."""
     values = {"count": str(found.count), "address": found.last_address, "top": found.top_address}
     return Alarm(code=f"denied_{found.kind}", values=values)
 

@@ -1,4 +1,4 @@
-"""Ask HEARTBEAT_URL every minute while all is well: a service elsewhere notices when it is not asked."""
+"""Request HEARTBEAT_URL every minute while all is well: a service elsewhere notices when it stops."""
 
 import asyncio
 from collections.abc import Callable

@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 GIVE_UP_HOURS = 24
 RETRY_SECONDS = (5.0, 15.0, 60.0, 300.0)
-FAILURES_IN_ORDER = 4  # 80 s: a target that is away for longer may get later messages first
+FAILURES_IN_ORDER = 4  # 80 s: a target that is unavailable for longer may get later messages first
 POLL_SECONDS = 2.0
 _LEASE_SECONDS = SEND_SECONDS + 40.0
 

@@ -108,7 +108,7 @@ class Day(NamedTuple):
 
 
 async def settle(connection: Connection, *, code: str, subject: str, until: datetime) -> None:
-    """Record that what happened up to `until` is no alarm of this code and subject any more."""
+    """Record that events up to `until` no longer cause an alarm of this code and subject."""
     await connection.execute(_SQL["settle"], code, subject, until)
 
 
@@ -245,7 +245,7 @@ async def read_silence(
 ) -> dict[str, datetime]:
     """Return since when each expected source is silent, and record it.
 
-    Those of `default` are searched among so many of the newest signals. During a pause nobody is silent.
+    Those of `default` are searched among so many of the newest signals. During a pause no source is silent.
     """
     rows = await connection.fetch(_SQL["read_silence"], sources, newest, is_paused)
     return {row["source"]: row["silent_since"] for row in rows}

@@ -130,8 +130,8 @@ class QueuedMessage(BaseModel):
 class Notifications(BaseModel):
     """The targets in the order of NOTIFY_URLS. `heartbeat`: whether HEARTBEAT_URL is set.
 
-    `messages`: those of the outbox, the newest first. `next_cursor`: what to ask for next, null on the last
-    page.
+    `messages`: those of the outbox, the newest first. `next_cursor`: that of the next page, null on
+    the last one.
     """
 
     targets: list[TargetState]

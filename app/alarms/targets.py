@@ -110,9 +110,9 @@ def load(url: str) -> "Apprise":
     """Return apprise with the service for a URL.
 
     Raises:
-        UnknownTargetError: there is none; the text says nothing of the URL.
+        UnknownTargetError: there is none; the text does not quote the URL.
     """
-    # Costs a second and 40 MB, which only those pay who have targets.
+    # Takes a second and 40 MB, so only an application with targets imports it.
     from apprise import Apprise, AppriseAsset, OverflowMode  # noqa: PLC0415
 
     asset = AppriseAsset(app_id="Trading Signal Processor", storage_mode="memory")

@@ -44,7 +44,7 @@ _LONGEST_PAUSE_SECONDS = 10.0
 _LIMIT_SECONDS = 10.0
 SUMMARY_LATE = timedelta(hours=1)
 _NOT_COUNTED = frozenset((*OF_DENIALS, *HOUSEKEEPING))
-_ASIDE_SECONDS = 1.0  # a table that somebody has locked delays no alarm for longer
+_ASIDE_SECONDS = 1.0  # a locked table delays no alarm for longer
 _NEWEST_SIGNALS = 10_000  # more than arrive between two looks
 
 
@@ -64,10 +64,10 @@ class Watch:
 
     @property
     def is_all_well(self) -> bool:
-        """Whether a look within the last minute found no alarm above `info`, and all workers are alive.
+        """Return whether a check within the last minute found no alarm above `info`, and all workers are alive.
 
-        Denied requests do not count: anybody can send them, and would switch off the heartbeat. Nor does what
-        may last for days: meanwhile nobody would notice that the machine is gone.
+        Denied requests do not count: any client can send them, and would stop the heartbeat. Nor does what
+        may last for days: meanwhile a missing machine would stay unnoticed.
         """
         is_recent = bool(self._seen_at) and time.monotonic() - self._seen_at < 60
         is_alive = all(state.alive for state in self._context.supervisor.states().values())
@@ -246,7 +246,7 @@ class Watch:
         return await self._enqueue(connection, messages.begun(begun))
 
     async def _summarise(self, connection: Connection, notify: Notify) -> None:
-        """Enqueue the daily summary, once a day whatever restarts and however many processes."""
+        """Enqueue the daily summary, once a day, over restarts and in any number of processes."""
         at = due_summary(notify.daily_summary_at, self._context.clock.now())
         if at is None or not self._targets or at == self._summarised:
             return

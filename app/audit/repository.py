@@ -62,7 +62,7 @@ async def record(
     """
     text, code, parameters = refusal.columns() if refusal else ("", None, None)
     result = f"{REFUSED}{text}" if refusal else DONE
-    if _storable(result) != result:  # the code would not say what is stored
+    if _storable(result) != result:  # the code would not match the stored text
         code = parameters = None
     await connection.execute(
         _SQL["insert_action"],

@@ -115,7 +115,7 @@ def _is_value(kind: inspect.Type) -> bool:
 
 
 def _fault_of(value: object, kind: inspect.Type, hint: object) -> Reason | None:
-    """Return what is wrong with the value itself, whatever is in it."""
+    """Return what is wrong with the value itself, not with its content."""
     fault = None
     allowed = next((each for each in _KINDS if isinstance(kind, each.described)), None)
     match kind:

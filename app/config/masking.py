@@ -123,7 +123,7 @@ def _shown(name: str, key: str, value: object, before: object = None) -> object:
 
 
 def _shown_entry(listed: str, key: str, value: object, before: object = None) -> object:
-    """Return an entry of `sources` or `tokens` with its known fields; whatever else is there is masked."""
+    """Return an entry of `sources` or `tokens` with its known fields; all others are masked."""
     if key == listed or not isinstance(value, dict):  # a list that is not one of objects
         return MASK
     old, known = before if isinstance(before, dict) else value, _ENTRIES[listed].__struct_fields__

@@ -162,7 +162,7 @@ class ConfigStore:
             try:
                 async with (
                     audit_log.attempt(connection, actor, action, target=target),
-                    connection.transaction(),  # a savepoint: a refusal does not undo what was taken over
+                    connection.transaction(),  # a savepoint: a refusal does not undo what was applied
                 ):
                     changed, names = self._edited(state, edit, decides)
                     before, after = state.config.documents, changed.config.documents

@@ -21,8 +21,8 @@ _LONGEST_PAUSE_SECONDS = 2.0  # after a heavy read; shorter than a person's pati
 # A statistic is reused for nine times as long as it took: repeated requests use a tenth of one core.
 _REUSE_FACTOR, _LONGEST_REUSE_SECONDS = 9, 30.0
 _CHEAP_SECONDS = 0.25  # what took no longer is read again for the next request
-# A reused result comes after half to all of the time that it took: clients that ask without a pause would
-# fill the event loop with answers, and without the spread all of them at the same moment.
+# A reused result comes after half to all of the time that it took. Otherwise clients without a pause between
+# requests would fill the event loop with answers, and without the spread all of them at the same moment.
 _REUSE_DELAY, _LONGEST_REUSE_DELAY_SECONDS = (0.5, 1.0), 1.0
 _STATISTICS = 32  # kept at the most
 

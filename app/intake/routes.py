@@ -56,7 +56,7 @@ class WebhookMiddleware:
         except PostRefusedError as error:
             await _error_response(error)(scope, receive, send)
         except ClientDisconnect:
-            return  # there is no one to answer
+            return  # the client has disconnected
         else:
             if _is_gone(receive):
                 scope["app"].state.intake.note_unanswered(accepted)

@@ -1,6 +1,6 @@
 """The operations port: `/health` from the application's own event loop, and the Prometheus metrics.
 
-Flows and Prometheus ask it; the stack publishes it only on loopback. Without metrics it has `/health` alone.
+Flows and Prometheus use it; the stack publishes it only on loopback. Without metrics it has `/health` alone.
 """
 
 import socket
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def bind(port: int) -> socket.socket:
-    """Take the port; nobody is accepted before a server listens.
+    """Bind the port; no connection is accepted before a server listens.
 
     Raises:
         ConfigurationError: another process listens on the port.

@@ -52,7 +52,7 @@ class TradeFilter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TradePage:
-    """Newest first. `next_cursor` is what to ask for next, null on the last page."""
+    """Newest first. `next_cursor` is the cursor of the next page, null on the last page."""
 
     trades: list[Trade]
     next_cursor: str | None

@@ -8,7 +8,7 @@ _SECONDS = re.compile(r"\d+(\.\d*)?", re.ASCII)
 _LONGEST_HEADER = 100  # characters; the longest HTTP date has 29
 _EPOCH_FROM = 1e9  # a number from here on is a Unix time: as a delay it would be 31 years
 _MILLISECONDS_FROM = 1e12
-# A point in time further ahead than this is not an answer to "when may I ask again".
+# A later point in time is not a plausible time for a retry.
 _CREDIBLE_SECONDS = 86_400.0
 
 

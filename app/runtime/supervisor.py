@@ -96,7 +96,7 @@ class Supervisor:
                 error=worker.error,
                 failure=worker.failure,
             )
-            for worker in list(self._workers.values())  # a scrape asks from another thread
+            for worker in list(self._workers.values())  # a scrape reads it from another thread
         }
 
     async def stop(self, limit_seconds: float) -> None:

@@ -26,7 +26,7 @@ COLUMNS = (
     "events",
     "deliveries",
     "source",
-    "imported_at",  # tells the import by which rules the cells are neutralised
+    "imported_at",  # shows the import by which rules the cells are neutralised
 )
 BASE64 = "base64:"  # prefix of a body that is not text, or that begins with this prefix itself
 

@@ -151,7 +151,7 @@ def type_of(row: Row, body: Mapping[str, Any]) -> SignalType | None:
 
 
 def signal(old: OldSignal, redaction: Redaction, now: datetime) -> Past:
-    """Return a signal as history, with its events. It has ended, whatever it was doing.
+    """Return a signal as history, with its events. It has ended, whatever its status was.
 
     Raises:
         WrongValueError: it cannot be stored.

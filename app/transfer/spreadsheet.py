@@ -1,4 +1,4 @@
-"""CSV in which a spreadsheet program finds no formulas, whatever senders wrote. Pure."""
+"""CSV in which a spreadsheet program finds no formulas, for any content of senders. Pure."""
 
 import csv
 import io

@@ -114,7 +114,7 @@ class Access:
 def signing_key(admin_token: str) -> bytes:
     """Return the key that signs cookies. It takes 50 ms, once for each process and token.
 
-    By scrypt: with a cookie of one's own, guessing ADMIN_TOKEN costs as much for each guess.
+    By scrypt: with a cookie at hand, each guess of ADMIN_TOKEN takes as long.
     """
     return hashlib.scrypt(admin_token.encode(), salt=b"trading-signal-processor session", n=2**14, r=8, p=1)
 
@@ -163,7 +163,7 @@ class Sessions:
         return self._named.dumps([session, holder.name, self._mark_of(holder)])
 
     def read(self, cookie: str) -> Access | None:
-        """Return the session of a cookie; None if it is forged or expired, or its token is no more."""
+        """Return the session of a cookie; None if it is forged or expired, or its token was removed."""
         if not self.is_possible:
             return None
         for serializer in (self._serializer, self._named):

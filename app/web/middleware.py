@@ -28,7 +28,7 @@ _REVALIDATE = (b"cache-control", b"no-cache")
 _ELSEWHERE = (*_ALWAYS, (b"content-security-policy", _POLICY.encode()), _NO_STORE)
 _STATIC = (*_ALWAYS, (b"content-security-policy", _POLICY.encode()), _REVALIDATE)
 _DOCS = (*_ALWAYS, (b"content-security-policy", _DOCS_POLICY.encode()), _REVALIDATE)
-# Asked every few seconds: lines for those who debug.
+# Requested every few seconds: logged at DEBUG only.
 _QUIET = frozenset({"/health", "/health/detailed", "/static"})
 
 

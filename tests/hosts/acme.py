@@ -1,4 +1,4 @@
-"""The service `acme` as a process on loopback, and Debian's ACME server for it to ask."""
+"""The service `acme` as a process on loopback, and Debian's ACME server for it."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class AcmeServer:
     _names: str
 
     def root(self) -> str:
-        """The certificate that it issues from, in PEM."""
+        """Return its issuing certificate, in PEM."""
         return requests.get(f"{self._management}/roots/0", verify=str(self.trusted), timeout=10).text
 
     def resolve(self, address: str) -> None:
-        """Let every name have this address from now on."""
+        """Resolve every name to this address from now on."""
         requests.post(f"{self._names}/set-default-ipv4", json={"ip": address}, timeout=10).raise_for_status()
 
     def answers(self) -> bool:
-        """Whether it runs."""
+        """Return whether it runs."""
         try:
             return requests.get(self.url, verify=str(self.trusted), timeout=10).ok and bool(self.root())
         except requests.ConnectionError:
@@ -56,7 +56,7 @@ class AcmeServer:
 def acme_server(
     programs: Path, folder: Path, edge: Edge, *, seconds: int = 7_776_000, port: int = 0
 ) -> Iterator[AcmeServer]:
-    """Run one that asks the edge for its challenges; `seconds` is the lifetime of what it issues."""
+    """Run a server that validates challenges at the edge; `seconds` is its certificates' lifetime."""
     folder.mkdir()
     port = port or free_port()
     management, names, tls, names_management = (free_port() for _ in range(4))
@@ -114,11 +114,11 @@ class Keeper:
     folder: Path
 
     def read_log(self) -> str:
-        """Return what it has written."""
+        """Return its log."""
         return (self.folder / "acme.log").read_text()
 
     def report(self) -> dict[str, Any]:
-        """What it says of the certificate; empty before the first time."""
+        """Return its report on the certificate; empty before the first one."""
         try:
             return dict(json.loads((self.folder / "certificate.json").read_text()))
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A server of a test's own that answers everything alike and keeps what came."""
+"""A server that gives one answer to everything and records requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Received(NamedTuple):
-    """What came to the server: the paths of GETs, and path and document of each POST."""
+    """The received requests: the paths of GETs, and path and document of each POST."""
 
     url: str
     gets: list[str]
@@ -24,7 +24,7 @@ class Received(NamedTuple):
 
 @contextmanager
 def serving(status: int = 200, certificate: Path | None = None) -> Iterator[Received]:
-    """A server of our own that answers everything with this status; a redirect leads to `/elsewhere`."""
+    """Run a server that answers everything with this status; a redirect leads to `/elsewhere`."""
     gets: list[str] = []
     posts: list[tuple[str, dict[str, Any]]] = []
 
@@ -44,7 +44,7 @@ def serving(status: int = 200, certificate: Path | None = None) -> Iterator[Rece
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     if certificate:

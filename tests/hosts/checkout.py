@@ -67,7 +67,7 @@ def _overlay_edits(checkout: Path, tree: Path) -> None:
 
 
 def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    entry.uid = entry.gid = 0  # git refuses to work in somebody else's repository
+    entry.uid = entry.gid = 0  # git refuses to work in another user's repository
     entry.uname = entry.gname = "root"
     return entry
 

@@ -1,4 +1,4 @@
-"""The test's side of the receiver that runs on a host."""
+"""The client of the receiver that runs on a host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TAKEN = frozenset({"200", "nul", "huge"})  # the receiver's answers that are a 2
 class Delivery:
     """One request as the destination got it; `at` is the arrival in unix seconds.
 
-    `answer` is what it was answered, by the receiver's names; `told` whether that answer's status left.
+    `answer` is the answer, by the receiver's names; `told` whether that answer's status was sent.
     """
 
     at: float
@@ -33,7 +33,7 @@ class Delivery:
 
     @property
     def taken(self) -> bool:
-        """Whether the sender was told that the destination took it."""
+        """Return whether the sender got a 2xx."""
         return self.told and self.answer in TAKEN
 
 
@@ -53,7 +53,7 @@ class Destination:
             raise RuntimeError(f"the receiver did not start on port {PORT}: {said}")
 
     def received(self, *, count: int = 0, timeout: float = 5) -> list[Delivery]:
-        """Everything that came so far, as soon as that is `count` requests or `timeout` seconds passed."""
+        """Return all requests so far, after `count` requests or `timeout` seconds."""
         answer = requests.get(
             f"{self._base}/received", params={"count": count, "timeout": timeout}, timeout=timeout + 30
         )
@@ -61,7 +61,7 @@ class Destination:
         return [Delivery(**{**entry, "body": base64.b64decode(entry["body"])}) for entry in answer.json()]
 
     def answers(self, *names: str) -> None:
-        """Answer with these in turn, again and again; whoever waits for an answer is turned away."""
+        """Answer with these in turn, repeatedly; requests that wait for an answer are cut off."""
         self._tell("answers", names)
 
     def away(self, seconds: float) -> None:
@@ -77,7 +77,7 @@ class Destination:
             except requests.ConnectionError:
                 if time.monotonic() > give_up:
                     raise
-                time.sleep(0.1)  # a port that is closed tells nobody when it opens
+                time.sleep(0.1)  # no event reports when a port opens
             else:
                 return
 

@@ -1,4 +1,4 @@
-"""The docker command line, as far as tests use it."""
+"""The docker commands that tests use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended: its exit code, both streams as text, and its duration in seconds."""
+    """The result of a command: its exit code, both streams as text, and its duration in seconds."""
 
     command: str
     code: int
@@ -23,7 +23,7 @@ class Result:
 
     @property
     def output(self) -> str:
-        """Both streams, the way a person at a terminal saw them."""
+        """Return both streams, as a person at a terminal sees them."""
         return self.stdout + self.stderr
 
     def require(self) -> Result:
@@ -76,5 +76,5 @@ def docker(*arguments: str, stdin: bytes | IO[bytes] | None = None, timeout: flo
 
 
 def has_image(name: str) -> bool:
-    """Whether the engine has this image already."""
+    """Return whether the engine has this image."""
     return call(["docker", "image", "inspect", name]).code == 0

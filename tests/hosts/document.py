@@ -1,4 +1,4 @@
-"""The document of `--json`, held against the schema that docs/ promises."""
+"""Validation of the `--json` document against the schema in docs/."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _STATIC = ("bin/pebble", "bin/pebble-challtestsrv")
 
 
 def unpack_haproxy(folder: Path) -> Path:
-    """Unpack the packages into `folder`; a folder for PATH with programs that run from there.
+    """Unpack the packages into `folder`; return a folder for PATH with programs that run from there.
 
     Nothing is installed: that would start a proxy on this machine, now and after each boot. The image's
     commands `edge` and `acme` are there too.
@@ -71,7 +71,7 @@ def unpack_haproxy(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Edge:
-    """A running edge: its addresses, and what it keeps in `state`."""
+    """A running edge: its addresses, and its folder `state`."""
 
     url: str
     tls_url: str
@@ -84,17 +84,17 @@ class Edge:
         return call([str(SCRIPT), *words], environment=self.environment, stdin=stdin)
 
     def shown(self) -> dict[str, str]:
-        """What `edge show` says."""
+        """Return the output of `edge show`."""
         return dict(word.split("=") for word in self.run("show").require().stdout.split())
 
     @property
     def log(self) -> str:
-        """What it has written."""
+        """Return its log."""
         return (self.state.parent / LOG).read_text()
 
 
 def make_edge(programs: Path, folder: Path, *, app: str, standin: str, **variables: str) -> Edge:
-    """An edge for these two servers (`host:port`), not started; `variables` go into its environment."""
+    """Return an edge for two servers (`host:port`), not started; `variables` go into its environment."""
     port, tls_port, master, hold = (free_port() for _ in range(4))
     state = folder / "edge-state"
     state.mkdir(exist_ok=True)
@@ -104,7 +104,7 @@ def make_edge(programs: Path, folder: Path, *, app: str, standin: str, **variabl
         "EDGE_STATE": str(state),
         "EDGE_HTTP": f"127.0.0.1:{port}",
         "EDGE_HTTPS": f"127.0.0.1:{tls_port}",
-        "EDGE_CONTROL": str(folder / "control"),  # a socket's address has room for 107 bytes
+        "EDGE_CONTROL": str(folder / "control"),  # a socket's address has at most 107 bytes
         "EDGE_MASTER_PORT": str(master),
         "EDGE_HOLD_PORT": str(hold),
         "EDGE_APP": app,

@@ -1,6 +1,6 @@
-"""This machine's Docker engine: brought by the product's roles where there is none, and taken down again.
+"""This machine's Docker engine: installed and started by the roles where there is none, and stopped again.
 
-Test runs beside each other, and the workers of one, share it: the last to leave stops it.
+Parallel test runs, and the workers of one, share it: the last user stops it.
 `python -m tests.hosts.engine COMMAND …` runs a program while it is there.
 """
 
@@ -56,7 +56,7 @@ class Engine:
 
     @contextlib.contextmanager
     def postgres(self, *settings: str) -> Iterator[str]:
-        """Run a PostgreSQL server from the product's own image; yields its base URL.
+        """Run a PostgreSQL server from the product's own image; yield its base URL.
 
         `settings` (`name=value`) are the server's. The address is the container's own: a published port on
         loopback is copied byte by byte by a process of the engine.
@@ -87,7 +87,7 @@ class Engine:
             ],
             timeout=600,
             folder=self._checkout,
-            # Modules beside playbooks are found by playbooks of that folder only.
+            # Only playbooks of a folder find the modules in it.
             environment={**os.environ, "ANSIBLE_LIBRARY": "playbooks/library"},
         ).require()  # fmt: skip
 

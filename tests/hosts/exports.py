@@ -40,7 +40,7 @@ def lay_out(host: Host) -> dict[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to, without what differs from run to run."""
+    """The result of a run, without members that differ from run to run."""
 
     code: int
     document: dict[str, Any]
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def outcome(stack: Stack, flow: str, variables: Mapping[str, str]) -> tuple[Outcome, set[str]]:
-    """Run a flow with these variables; what came of it, and the variables that it says have no effect."""
+    """Run a flow with these variables; return its outcome, and those that it reports as without effect."""
     result = stack.run_py(flow, "--json", timeout=HANGS_SECONDS, exported=variables)
     assert result.code != 124, f"it hangs:\n{result.output}"
     document = json.loads(result.stdout or "{}")

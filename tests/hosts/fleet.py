@@ -26,9 +26,9 @@ _FLOW_SECONDS = 900
 
 
 def admit(host: Host, public_key: str) -> None:
-    """Start a host's SSH server, with a key of its own; `deploy` signs in, and becomes root by sudo."""
+    """Start a host's SSH server, with its own key; `deploy` signs in, and becomes root by sudo."""
     host.write("/etc/sudoers.d/deploy", f"{USER} ALL=(ALL) NOPASSWD: ALL\n", mode=0o440)
-    # A login reads these; what is started by `docker exec` has them anyway.
+    # A login reads these; programs started by `docker exec` have them anyway.
     host.write("/etc/environment", "".join(f"{name}={value}\n" for name, value in network_settings().items()))
     host.write("/tmp/authorized_keys", public_key)  # noqa: S108 - a host of our own
     host.run(
@@ -48,7 +48,7 @@ def serve(host: Host, archive: bytes) -> None:
 
 
 def repository(host: Host) -> str:
-    """Where others clone from that `serve` serves."""
+    """Return the URL of the repository that `serve` serves."""
     return f"git://{host.address}/{PurePosixPath(SOURCE).name}"
 
 
@@ -73,7 +73,7 @@ class Fleet:
         self.list_hosts()
 
     def trust(self, *names: str) -> None:
-        """Write the keys of exactly these hosts down as known; a line kept open would ask for none."""
+        """Store the keys of exactly these hosts as known, and close open connections, which check no key."""
         addresses = " ".join(self.hosts[name].address for name in names)
         self.controller.run(f"ssh-keyscan {addresses} >{_KNOWN_HOSTS} && rm -rf /root/.ansible/cp").require()
 
@@ -90,11 +90,11 @@ class Fleet:
         return self.type(shlex.join(["python3", "run.py", *arguments, "-i", INVENTORY]))
 
     def type(self, line: str) -> Result:
-        """A whole command line, such as the one that a summary says to type next."""
+        """Run a whole command line, such as the next command of a summary."""
         return self.controller.run(line, folder=PROJECT, timeout=_FLOW_SECONDS)
 
     def run_py_and(self, step: str, do: Callable[[], Any], *arguments: str) -> tuple[int, str]:
-        """The same as `run_py`, and `do` is called as soon as `step` is shown; exit code and output."""
+        """Run as `run_py`, and call `do` as soon as `step` is shown; return exit code and output."""
         line = shlex.join(["python3", "run.py", *arguments, "-i", INVENTORY])
         seen, due = "", True
         with self.controller.spawn(line, folder=PROJECT) as process:
@@ -108,11 +108,11 @@ class Fleet:
         return process.returncode, seen
 
     def versions(self) -> dict[str, str]:
-        """What every host serves."""
+        """Return the version that every host serves."""
         return {name: stack.health()["version"] for name, stack in self.stacks.items()}
 
     def fingerprint(self) -> dict[str, Any]:
-        """What must not differ where nothing was changed: containers, commits, the operators' files."""
+        """Return what must not differ without a change: containers, commits, the operators' files."""
         look = f"git -c safe.directory={PROJECT} rev-parse HEAD; sha256sum .env config/*.json"
         return {
             name: (stack.containers(), stack.host.run(look, folder=PROJECT).stdout)
@@ -121,11 +121,11 @@ class Fleet:
 
 
 def outcomes(output: str) -> dict[str, str]:
-    """What the summary says of each host: `done`, `failed`, `never tried` and so on."""
+    """Return the summary's outcome of each host: `done`, `failed`, `never tried` and so on."""
     return dict(re.findall(r"^  (\w+): ([a-z -]+?)(?: ·.*)?$", output, re.MULTILINE))
 
 
 def next_line(output: str) -> str:
-    """The command that the summary says to type when things are put right."""
+    """Return the command that the summary suggests after the correction."""
     (line,) = re.findall(r"^Next: .*?(python3 run\.py(?! --logs).*)$", output, re.MULTILINE)
     return str(line)

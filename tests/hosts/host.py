@@ -1,7 +1,7 @@
-"""Throw-away hosts: containers with an engine, a port 80 and a clone of this checkout of their own.
+"""Throw-away hosts: containers with their own engine, port 80 and clone of this checkout.
 
 Everything a real machine would do happens inside: `run.py` makes its environment there, installs Docker there
-and deploys there, so tests can run beside a real deployment and break anything they like. A host can be kept
+and deploys there, so tests can run next to a real deployment and break anything. A host can be kept
 as an image with all the data of its engine, and any number of hosts started from that.
 """
 
@@ -37,7 +37,7 @@ class Host:
     def __init__(self, image: str, purpose: str, *, owner: int | None = None) -> None:
         """Start a host from `image` (a bare one or a snapshot); `purpose` becomes part of its name.
 
-        When the process `owner` is gone, by default this one, the host counts as left behind.
+        When the process `owner`, by default this one, has ended, the host counts as left.
         """
         self.name = f"tsp-test-{purpose}-{uuid.uuid4().hex[:8]}"
         environment = [part for pair in network_settings().items() for part in ("--env", "=".join(pair))]
@@ -63,7 +63,7 @@ class Host:
 
     @property
     def address(self) -> str:
-        """The host's IPv4 address, reachable from this machine."""
+        """Return the host's IPv4 address, reachable from this machine."""
         return docker(
             "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", self.name
         )
@@ -99,7 +99,7 @@ class Host:
         )
 
     def read(self, path: str) -> str:
-        """The text of a file on the host."""
+        """Return the text of a file on the host."""
         return self.run(f"cat {shlex.quote(path)}").require().stdout
 
     def write(self, path: str, content: str | bytes, *, mode: int = 0o644) -> None:
@@ -119,7 +119,7 @@ class Host:
         self.run(f"mkdir -p {place} && tar -xf - -C {place}", stdin=archive, timeout=120).require()
 
     def snapshot(self, image: str) -> None:
-        """Keep the host with its engine's data as `image`. The engine is stopped for it, and stays so."""
+        """Store the host with its engine's data as `image`. The engine is stopped, and stays stopped."""
         self.stop_engine()
         self.run(f"{TAR} -cf {ENGINE_ARCHIVE} -C {ENGINE_DATA} .", timeout=300).require()
         docker("commit", self.name, image, timeout=300)
@@ -133,7 +133,7 @@ class Host:
     def cut_power_at(self, event: str) -> subprocess.Popen[str]:
         """Kill every process of this host when its engine reports `event`, a shell pattern ("die NAME").
 
-        What keeps the host itself up stays. Returns when the engine is watched; `boot` brings it back.
+        The processes that keep the host itself running stay. Returns when the engine is watched; `boot` restarts it.
         """
         pattern = event.replace(" ", "\\ ")
         watch = (
@@ -170,7 +170,7 @@ class Host:
 
 
 def network_settings() -> dict[str, str]:
-    """The variables by which this machine reaches the package registries, for its hosts."""
+    """Return the variables by which this machine reaches the package registries, for its hosts."""
     names = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "http_proxy", "https_proxy", "no_proxy")
     return {
         variable: value

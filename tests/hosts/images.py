@@ -20,7 +20,7 @@ SUITE = "bookworm"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 REPOSITORY = "trading-signal-processor/test-host"
 
-# What a person finds on a small Debian server, and what lets tests look around. Nothing of Docker:
+# Packages of a small Debian server, and those that tests need. Nothing of Docker:
 # the product installs that.
 PACKAGES = (
     "python3",
@@ -36,7 +36,7 @@ PACKAGES = (
 
 
 def bare_image(suite: str = SUITE) -> str:
-    """The name of the bare image, made now if the engine does not have it (about 30 s)."""
+    """Return the name of the bare image, made now if the engine does not have it (about 30 s)."""
     sources = _debian_sources(suite)
     recipe = hashlib.sha256("\n".join((*PACKAGES, sources)).encode()).hexdigest()[:12]
     name = f"{REPOSITORY}:{suite}-{recipe}"
@@ -72,7 +72,7 @@ def _build(name: str, suite: str, sources: str) -> None:
 
 
 def _debian_sources(wanted: str) -> str:
-    """This machine's own Debian sources of the suite that a host runs, one line each.
+    """Return this machine's Debian sources of the suite that a host runs, one line each.
 
     On a machine of another release the same mirror serves the hosts' suite too.
     """

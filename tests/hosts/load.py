@@ -1,4 +1,4 @@
-"""A steady stream of alerts, sent on a schedule whatever the answers are."""
+"""A steady stream of alerts, sent on a schedule independent of the answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Refusal:
 
 @dataclass
 class Sent:
-    """What became of the posts, by their numbers: our ids of those answered 202, the refusals, no answer."""
+    """The results of the posts, by number: our ids of those answered 202, the refusals, no answer."""
 
     accepted: dict[int, str] = field(default_factory=dict)
     refused: dict[int, Refusal] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Sent:
     async def post(
         self, session: aiohttp.ClientSession, url: str, secret: str, number: int, body: bytes
     ) -> None:
-        """Send one alert, as often as you like, and note what became of it."""
+        """Send one alert a number of times, and record the result."""
         started = time.monotonic()
         try:
             async with session.post(url, data=body, headers={"X-Webhook-Secret": secret}) as answer:
@@ -56,7 +56,7 @@ class Sent:
 
 
 def alert(number: int, tickers: Sequence[str]) -> bytes:
-    """An alert as TradingView sends it; `n` tells it from every other one.
+    """Return an alert as TradingView sends it; `n` makes it unique.
 
     Three of four are buys, so that sells meet open positions, queued buys and nothing at all.
     """
@@ -80,8 +80,8 @@ async def stream(
 ) -> Sent:
     """Send `rate` alerts a second for `seconds`, numbered from `first`; each on a new connection if asked.
 
-    `midway` is awaited once, beside the stream, at half time. Each alert starts at its own moment, also while
-    the receiver of alerts is away: like real senders, who do not wait for one another.
+    `midway` is awaited once, in parallel to the stream, at half time. Each alert starts at its own moment,
+    also while the receiver of alerts is unavailable: real senders do not wait for one another.
     """
     total = int(rate * seconds)
     async with asyncio.TaskGroup() as tasks:
@@ -106,7 +106,7 @@ async def _send(
     first: int,
     keep_alive: bool,
 ) -> Sent:
-    """Send `rate` alerts a second until `is_over`; it is asked before each, with the number of those sent."""
+    """Send `rate` alerts a second until `is_over`, which is called before each with the number sent."""
     sent, count = Sent(), 0
     timeout = aiohttp.ClientTimeout(total=10)
     # The certificates of throw-away stacks sign themselves.
@@ -123,7 +123,7 @@ async def _send(
 
 
 class Traffic:
-    """Use as a context manager: alerts until the block ends; then `sent` has what became of them.
+    """Use as a context manager: alerts until the block ends; then `sent` has their results.
 
     To each URL go `rate` a second on new connections, and as many on kept ones.
     """
@@ -149,7 +149,7 @@ class Traffic:
 
     @property
     def lost(self) -> list[str]:
-        """What was not as it must be: answers that are not 202, none at all, or later than 3 s."""
+        """Return the failed posts: answered not with 202, not at all, or later than 3 s."""
         slowest = (each.slowest_seconds for each in self.sent)
         return [
             *(f"{each.refused[number]}" for each in self.sent for number in sorted(each.refused)),
@@ -159,7 +159,7 @@ class Traffic:
 
     @property
     def accepted(self) -> list[str]:
-        """Our ids of those answered 202, sorted."""
+        """Return our ids of those answered 202, sorted."""
         return sorted(signal for each in self.sent for signal in each.accepted.values())
 
     def _run(self) -> None:

@@ -31,7 +31,7 @@ _NAMES = "hosts.json"
 
 
 def create(folder: Path, platforms: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Start the hosts, all at once; the instance config. What was started is noted, also after a failure."""
+    """Start all hosts at once; return the instance config. Hosts are recorded, also after a failure."""
     archive, owner = source_archive(CHECKOUT), _molecule()
     images = {(one["suite"], one["kind"]): _image(one["suite"], one["kind"], archive) for one in platforms}
     started: dict[str, Host] = {}
@@ -54,7 +54,7 @@ def create(folder: Path, platforms: Sequence[dict[str, Any]]) -> list[dict[str, 
 
 
 def destroy(folder: Path) -> None:
-    """Remove what `create` has started, if it did."""
+    """Remove what `create` has started, if anything."""
     names = folder / _NAMES
     for name in json.loads(names.read_text()) if names.exists() else []:
         docker("rm", "--force", "--volumes", name)
@@ -81,13 +81,13 @@ def _reached(
         one["name"]: {"ansible_host": addresses[one["name"]], **one.get("variables", {})} for one in platforms
     }
     folder.joinpath("fleet.yml").write_text(json.dumps({"prod": {"vars": variables, "hosts": inventory}}))
-    # The connection is said, or what a local play delegates to a host would happen here.
+    # The connection is explicit, otherwise a local play would run delegated tasks here.
     reach = {"connection": "ssh", "user": USER, "port": 22, "identity_file": str(key)}
     return [{"instance": name, "address": address, **reach} for name, address in addresses.items()]
 
 
 def _image(suite: str, kind: str, archive: bytes) -> str:
-    """The image that such a host starts from, made now where it is not there."""
+    """Return the image that such a host starts from, made now where it is missing."""
     if kind == "bare":
         return bare_image(suite)
     image = image_name(CHECKOUT, suite)
@@ -97,7 +97,7 @@ def _image(suite: str, kind: str, archive: bytes) -> str:
 
 
 def _molecule() -> int:
-    """The process that the hosts belong to, the outermost: this one and Ansible's end long before it does."""
+    """Return the id of the outermost process, which owns the hosts: this one and Ansible's end earlier."""
     parents = psutil.Process().parents()
     return [os.getpid(), *(one.pid for one in parents if "molecule" in " ".join(one.cmdline()))][-1]
 

@@ -1,7 +1,7 @@
 """A PostgreSQL server for tests, and fresh databases on it.
 
-Every test gets a database of its own, copied from a template that was migrated once: about 60 ms instead of a
-migration run, and no test ever sees another one's rows.
+Every test gets its own database, copied from a template that was migrated once: about 60 ms instead of a
+migration run. No test ever sees another one's rows.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class TestServer:
         self.drop(self._template)
 
     def url(self, database: str) -> str:
-        """The address of one database on this server."""
+        """Return the address of one database on this server."""
         return urlunsplit(urlsplit(self._base_url)._replace(path=f"/{database}"))
 
     def create(self, *, is_migrated: bool = True) -> str:
@@ -69,7 +69,7 @@ class TestServer:
         self._execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 
     def _migrate(self, url: str) -> None:
-        # A process of its own: the command that a deployment runs, and no event loop of ours is touched.
+        # As a process: it is the command of a deployment, and does not affect our event loop.
         done = subprocess.run(
             [self._python, "-m", "app", "migrate"],
             cwd=self._checkout,

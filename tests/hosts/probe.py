@@ -1,4 +1,4 @@
-"""Asks a URL twenty times a second and remembers how long it did not answer."""
+"""Requests a URL twenty times a second and records how long it did not answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Probe:
 
     @property
     def longest_gap(self) -> float:
-        """The longest time without an answer, in seconds; 0 without any."""
+        """Return the longest time without an answer, in seconds; 0 without any."""
         return max((end - start for start, end in self.gaps), default=0.0)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Prometheus' own tool and server, from Debian's package, and what a server answers to queries."""
+"""Prometheus' own tool and server, from Debian's package, and queries to a server."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ scrape_configs:
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Where the server and its tool are."""
+    """The paths of the server and its tool."""
 
     server: str
     tool: str
 
 
 def find_programs(folder: Path) -> Programs:
-    """The system's programs, or Debian's package unpacked into `folder`.
+    """Return the system's programs, or Debian's package unpacked into `folder`.
 
     It is not installed: that would start a server on port 9090, now and after each boot.
     """
@@ -57,13 +57,13 @@ def find_programs(folder: Path) -> Programs:
 
 @dataclass(frozen=True, slots=True)
 class Prometheus:
-    """A running server: its address, and a client session to ask it with."""
+    """A running server: its address, and a client session for queries."""
 
     url: str
     http: aiohttp.ClientSession
 
     async def ask(self, query: str) -> list[float]:
-        """The values of the query's series now; an absent metric has none.
+        """Return the current values of the query's series; an absent metric has none.
 
         Raises:
             AssertionError: the server refuses the query.
@@ -74,7 +74,7 @@ class Prometheus:
         return [float(series["value"][1]) for series in found["data"]["result"]]
 
     async def read_rules(self) -> dict[str, str]:
-        """The state of each rule once it was evaluated, by name; `ok` unless its query failed."""
+        """Return the state of each evaluated rule, by name; `ok` unless its query failed."""
         async with asyncio.timeout(DEADLINE_SECONDS):
             while True:
                 async with self.http.get(f"{self.url}/api/v1/rules") as answer:
@@ -86,7 +86,7 @@ class Prometheus:
                 await asyncio.sleep(0.2)
 
     async def until(self, query: str, is_so: Callable[[list[float]], bool]) -> list[float]:
-        """Ask until the values are as they should be, and return them.
+        """Query until the values are as expected, and return them.
 
         Raises:
             AssertionError: they are not within a minute.
@@ -155,13 +155,13 @@ def _text(log: Path) -> str:
 
 
 def check_rules(programs: Programs, tests: Path) -> list[str]:
-    """What `promtool test rules` says of failures in a file of tests; empty if there is none."""
+    """Return the failures that `promtool test rules` reports for a file of tests; empty if there is none."""
     checked = call([programs.tool, "test", "rules", str(tests)])
     return [] if checked.code == 0 else checked.output.splitlines()
 
 
 def lint(programs: Programs, exposition: bytes) -> list[str]:
-    """The lines in which `promtool check metrics` complains of metrics as they are served."""
+    """Return the errors that `promtool check metrics` reports for served metrics."""
     checked = call([programs.tool, "check", "metrics"], stdin=exposition)
     complaints = checked.output.splitlines()
     assert checked.code == 0 or complaints, "promtool failed without saying why"

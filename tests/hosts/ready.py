@@ -1,4 +1,4 @@
-"""Hosts where the stack was deployed once: made from a bare one, kept as an image, started in seconds."""
+"""Hosts with a deployed stack: made from a bare one, stored as an image, started in seconds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 REPOSITORY = "trading-signal-processor/test-host-ready"
 
-# What is slow to make on a host comes from these. Every other change reaches a host with the flow that starts
+# The slow parts of a host come from these. Every other change reaches a host with the flow that starts
 # it, as it reaches a real one.
 _INGREDIENTS = ("requirements/app.txt", "requirements/deploy.txt", "images")
 
 
 @dataclass(frozen=True)
 class FirstDeployment:
-    """What a bare machine looked like right after `python3 run.py --install-docker` in a fresh clone."""
+    """The state of a bare machine right after `python3 run.py --install-docker` in a fresh clone."""
 
     result: Result
     health: dict[str, Any]
@@ -33,7 +33,7 @@ class FirstDeployment:
 
 
 def image_name(checkout: Path, suite: str = SUITE) -> str:
-    """The name under which a ready host of this checkout is kept."""
+    """Return the name of the image of this checkout's ready host."""
     digest = hashlib.sha256(bare_image(suite).encode())
     for ingredient in _INGREDIENTS:
         top = checkout / ingredient
@@ -43,7 +43,7 @@ def image_name(checkout: Path, suite: str = SUITE) -> str:
 
 
 def deploy_from_nothing(archive: bytes, image: str, suite: str = SUITE) -> FirstDeployment:
-    """Deploy on a bare machine, look at it, and keep it as `image` unless that is there already."""
+    """Deploy on a bare machine, record its state, and store it as `image` unless that exists."""
     with Host(bare_image(suite), "bare") as host:
         install(host, archive)
         stack = Stack(host)
@@ -62,7 +62,7 @@ def deploy_from_nothing(archive: bytes, image: str, suite: str = SUITE) -> First
 
 
 def start_ready(image: str, archive: bytes, purpose: str) -> Host:
-    """A host of its own with the stack of this checkout running, from the image of a ready one."""
+    """Start a host with the running stack of this checkout, from the image of a ready one."""
     host = Host(image, purpose)
     try:
         install(host, archive)
@@ -75,7 +75,7 @@ def start_ready(image: str, archive: bytes, purpose: str) -> Host:
 
 
 def start_fresh(image: str, archive: bytes, purpose: str, *, owner: int | None = None) -> Host:
-    """A host with a running engine and base images at hand, and nothing of ours: no checkout, no volume."""
+    """Start a host with a running engine and base images, and nothing of ours: no checkout, no volume."""
     host = Host(image, purpose, owner=owner)
     try:
         install(host, archive)

@@ -1,14 +1,14 @@
-"""A destination for deliveries: a real HTTP server that keeps every request exactly as it came.
+"""A destination for deliveries: a real HTTP server that records every request unchanged.
 
 It runs on a throw-away host, outside the stack, with the standard library only:
 
     python3 receiver.py PORT
 
-`POST` anywhere is kept and answered with 200, or as it was told: `PUT /answers` with a JSON list of names out
-of `_ANSWERS` has them given in turn, again and again; `PUT /away` with a number of seconds takes the server
-off its port for so long, answers that are owed included. `GET /received?count=N&timeout=S` answers once N
-requests have come or S seconds have passed, with a JSON list of `{"at": unix seconds, "path", "headers":
-{lower-case name: value}, "body": base64, "answer": its name, "told": whether its status left}`.
+`POST` anywhere is recorded and answered with 200, or as configured. `PUT /answers` with a JSON list of names
+out of `_ANSWERS` gives these in turn, repeatedly. `PUT /away` with a number of seconds closes the port for so
+long, and cuts open requests. `GET /received?count=N&timeout=S` answers after N requests or S seconds, with a
+JSON list of `{"at": unix seconds, "path", "headers":
+{lower-case name: value}, "body": base64, "answer": its name, "told": whether its status was sent}`.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's own name
-        """Keep quiet: what came is asked for by GET."""
+        """Log nothing: requests are read by GET."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -132,7 +132,7 @@ class _Server(ThreadingHTTPServer):
         return connection, address
 
     def leave(self, seconds: float) -> None:
-        """Refuse connections and cut those that are open; then listen again."""
+        """Refuse connections and close open ones; then listen again."""
         self.shutdown()
         self.socket.close()
         for connection in self._connections:
@@ -145,12 +145,12 @@ class _Server(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep quiet: who goes away before its answer is what some tests are about."""
+        """Log nothing: some tests disconnect before their answer on purpose."""
 
 
 if __name__ == "__main__":
     server = _Server(int(sys.argv[1]))
-    sys.stdout.write("listening\n")  # whoever started it waits for this line
+    sys.stdout.write("listening\n")  # the process that started it waits for this line
     sys.stdout.flush()
     server.serve_forever()
-    threading.Event().wait()  # `leave` goes on in threads of its own
+    threading.Event().wait()  # `leave` continues in its own threads

@@ -1,4 +1,4 @@
-"""Whether the application serves all the while, and is the same process afterwards."""
+"""Assertion that the application serves during a block, and is the same process afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def serving_all_along(stack: Stack) -> Iterator[None]:
     """Assert that the application answers every time, and that it is the very same process afterwards.
 
-    The engine is not asked: it may be dead by then.
+    The engine gets no request: it may be dead by then.
     """
     process = stack.app_process()
     before = _process_start(stack.host, process), stack.health()["version"]

@@ -1,7 +1,7 @@
 """What test runs on one machine share: its packages, its engine and the images there.
 
-Workers of one run, and runs of several checkouts, are processes that know nothing of each other. Files that
-the kernel unlocks when their holder ends tell them who sets up, and who is the last to leave.
+Workers of one run, and runs of several checkouts, are independent processes. Locked files, which the kernel
+unlocks when their holder ends, show which process sets up, and which is the last user.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FOLDER = Path(tempfile.gettempdir(), "trading-signal-processor-tests")
 
 
 def one_at_a_time(what: str) -> FileLock:
-    """A lock that one process of this machine holds at a time; inside its own `with` it does not wait."""
+    """Return a lock that one process of this machine holds at a time; it is reentrant."""
     _FOLDER.mkdir(exist_ok=True)
     return FileLock(_FOLDER / f"{what}.lock", is_singleton=True)
 
@@ -30,7 +30,7 @@ SETTING_UP = one_at_a_time("setting-up")  # packages, the engine, images
 
 
 class Shared:
-    """A thing that the first user starts and the last one stops; between them anybody may come and go."""
+    """A resource that the first user starts and the last one stops."""
 
     def __init__(self, what: str) -> None:
         self._users = _FOLDER / f"{what}.users"
@@ -38,17 +38,17 @@ class Shared:
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:
-        """Count as a user. Enter it before the thing is looked for, while nobody else sets up."""
+        """Count as a user. Enter it before the check for the resource, while no other process sets up."""
         with self._users.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
             yield
 
     def note_start(self, identity: str) -> None:
-        """Remember that tests started it; `identity` tells this start from any other."""
+        """Record that tests started it; `identity` identifies this start."""
         self._started.write_text(identity)
 
     def is_left(self, identity: str) -> bool:
-        """Whether tests started it and nobody uses it any more. Ask while nobody else sets up."""
+        """Return whether tests started it and no process uses it. Call it while no other process sets up."""
         if not self._started.exists() or self._started.read_text() != identity:
             return False
         with self._users.open("w") as file:

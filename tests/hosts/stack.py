@@ -33,7 +33,7 @@ _FLOW_SECONDS = 600
 
 @dataclass(frozen=True)
 class Container:
-    """What identifies one run of a container: neither changes unless it was replaced or restarted."""
+    """The identity of one run of a container: it changes with a replacement or restart."""
 
     id: str
     started_at: str
@@ -56,9 +56,9 @@ class Stack:
     def run_py(
         self, *arguments: str, timeout: float = _FLOW_SECONDS, exported: Mapping[str, str] | None = None
     ) -> Result:
-        """`python3 run.py …` without a terminal. Whatever it prints is searched for the stack's secrets.
+        """Run `python3 run.py …` without a terminal. Its output is searched for the stack's secrets.
 
-        A document is held against the schema in docs/. `exported` are variables of the operator's shell.
+        A document is validated against the schema in docs/. `exported` are variables of the operator's shell.
         """
         variables = [shlex.quote(f"{name}={value}") for name, value in (exported or {}).items()]
         command = " ".join([*(["env", *variables] if variables else []), "python3 run.py", *arguments])
@@ -72,12 +72,12 @@ class Stack:
         return result
 
     def settings(self) -> dict[str, str]:
-        """The assignments in `.env`, as written; empty where there is no such file yet."""
+        """Return the assignments in `.env`, as written; empty where there is no such file yet."""
         text = self.host.run("cat .env", folder=self.project).stdout
         return dict(re.findall(r"^([A-Z_]+)=(.*)$", text, re.MULTILINE))
 
     def configure(self, **values: str) -> None:
-        """Set variables in `.env`, keeping its other lines; in force with the next flow."""
+        """Set variables in `.env`, keeping its other lines; the next flow applies them."""
         text = self.host.read(f"{self.project}/.env")
         for name, value in values.items():
             kept = [line for line in text.splitlines() if not line.startswith(f"{name}=")]
@@ -93,44 +93,44 @@ class Stack:
     # -- the outside world ----------------------------------------------------------------------------------
 
     def post(self, body: bytes, **headers: str) -> requests.Response:
-        """Send one alert, with the secret in its header unless `headers` say otherwise."""
+        """Send one alert, with the secret in its header unless `headers` are given."""
         return requests.post(
             self.webhook_url, data=body, headers={"X-Webhook-Secret": self.secret, **headers}, timeout=10
         )
 
     @functools.cached_property
     def secret(self) -> str:
-        """What senders must know; made by the first deployment and never changed by a flow."""
+        """Return the webhook secret; made by the first deployment and never changed by a flow."""
         return self.settings()["WEBHOOK_SECRET"]
 
     @property
     def webhook_url(self) -> str:
-        """Where alerts are sent."""
+        """Return the URL of the webhook."""
         return f"{self._base}/webhook/in"
 
     @property
     def health_url(self) -> str:
-        """The URL of the health answer."""
+        """Return the URL of the health answer."""
         return f"{self._base}/health"
 
     def health(self) -> dict[str, Any]:
-        """The answer of `/health`; raises unless it is 200."""
+        """Return the answer of `/health`; raises unless it is 200."""
         answer = requests.get(self.health_url, timeout=5)
         answer.raise_for_status()
         body: dict[str, Any] = answer.json()
         return body
 
     def settled_health(self, within: float = 20) -> dict[str, Any]:
-        """The first answer that is "healthy", or the last: a new process is degraded until it has a list."""
+        """Return the first "healthy" answer, or the last: a new process is degraded until it has a list."""
         end = time.monotonic() + within
         while (body := self.health())["status"] != "healthy" and time.monotonic() < end:
             time.sleep(0.2)
         return body
 
-    # -- looking behind it ----------------------------------------------------------------------------------
+    # -- internals ------------------------------------------------------------------------------------------
 
     def containers(self) -> dict[str, Container]:
-        """The running containers by name."""
+        """Return the running containers by name."""
         listing = self.host.run(
             "docker ps --quiet --no-trunc"
             " | xargs --no-run-if-empty docker inspect --format '{{.Name}} {{.Id}} {{.State.StartedAt}}'"
@@ -139,18 +139,18 @@ class Stack:
         return {name.removeprefix("/"): Container(id_, started) for name, id_, started in rows}
 
     def app_process(self) -> int:
-        """The process id of the application, as the host sees it."""
+        """Return the process id of the application on the host."""
         inspect = self.host.run(f"docker inspect --format '{{{{.State.Pid}}}}' {APP}").require()
         return int(inspect.stdout)
 
     def app_memory(self) -> int:
-        """The resident memory of the application's process, in bytes."""
+        """Return the resident memory of the application's process, in bytes."""
         status = self.host.read(f"/proc/{self.app_process()}/status")
         (kilobytes,) = re.findall(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
         return int(kilobytes) * 1024
 
     def sql(self, statement: str) -> list[list[str]]:
-        """Run a statement by the database's own client; rows of texts."""
+        """Run a statement by the database's own client; return rows of texts."""
         answer = self.host.run(
             f"docker exec --interactive {DATABASE} psql -U postgres -d trading_signals -X -q -At -F '\t'"
             " -v ON_ERROR_STOP=1 -f -",
@@ -160,7 +160,7 @@ class Stack:
         return [line.split("\t") for line in answer.stdout.splitlines()]
 
     def kept_rows(self) -> list[list[list[str]]]:
-        """Everything of the database that a flow must not lose."""
+        """Return everything of the database that a flow must not lose."""
         return [
             self.sql("SELECT id, status, reason, ticker, md5(body) FROM signals ORDER BY seq"),
             self.sql("SELECT id, ticker, status, buys, opened_by, closed_by FROM positions ORDER BY id"),
@@ -168,11 +168,11 @@ class Stack:
         ]
 
     def head(self) -> str:
-        """The commit of the checkout."""
+        """Return the commit of the checkout."""
         return self.host.run("git rev-parse HEAD", folder=self.project).require().stdout.strip()
 
     def outcome(self, signal_id: str, *, within: float = 10) -> tuple[str, str]:
-        """The final status of a signal and the reason, waiting for it up to `within` seconds."""
+        """Wait for a signal's final status up to `within` seconds; return status and reason."""
         where = f"WHERE id = '{signal_id}'"
         self.wait_until(f"EXISTS (SELECT FROM signals {where} AND status IN {FINAL})", within)
         ((status, reason),) = self.sql(f"SELECT status, reason FROM signals {where}")  # noqa: S608 - our uuid

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from tests.hosts.host import Host
 
-_DESK = "/srv/desk"  # where the maintainers work
+_DESK = "/srv/desk"  # the maintainers' clone
 _GIT = f"git -C {_DESK} -c user.name=Maintainer -c user.email=maintainer@localhost"
 
 
 class Upstream:
-    """A real remote: the bare repository on the host, with a clone beside it to commit in."""
+    """A real remote: the bare repository on the host, and a clone to commit in."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -25,19 +25,19 @@ class Upstream:
 
     @property
     def tip(self) -> str:
-        """The commit that the remote's branch is at, in full."""
+        """Return the full id of the commit that the remote's branch is at."""
         return self._host.run(f"git -C {SOURCE} rev-parse HEAD").require().stdout.strip()
 
     def read(self, path: str) -> str:
-        """A file as it is at the tip."""
+        """Return a file's content at the tip."""
         return self._host.read(f"{_DESK}/{path}")
 
     def names(self, pattern: str) -> list[str]:
-        """The tracked files that match a pattern, sorted."""
+        """Return the tracked files that match a pattern, sorted."""
         return self._host.run(f"git -C {_DESK} ls-files '{pattern}'").require().stdout.split()
 
     def push(self, files: Mapping[str, str], message: str = "A change") -> str:
-        """Commit whole files, also ones that git ignores, and push; returns the commit in full."""
+        """Commit whole files, also ones that git ignores, and push; return the full commit id."""
         for path, content in files.items():
             self._host.write(f"{_DESK}/{path}", content)
         names = " ".join(files)
@@ -48,7 +48,7 @@ class Upstream:
         return self.tip
 
     def remove(self, *paths: str) -> str:
-        """Commit that these files and folders are gone, and push; returns the commit in full."""
+        """Commit the deletion of these files and folders, and push; return the full commit id."""
         names = " ".join(paths)
         self._host.run(
             f"{_GIT} rm -r --quiet {names} && {_GIT} commit --quiet --message 'Less' && {_GIT} push --quiet"
@@ -56,13 +56,13 @@ class Upstream:
         return self.tip
 
     def revert(self) -> str:
-        """Take the last commit back with another one, and push; returns that commit in full."""
+        """Revert the last commit, and push; return the full commit id."""
         self._host.run(f"{_GIT} revert --no-edit HEAD && {_GIT} push --quiet").require()
         return self.tip
 
     @contextlib.contextmanager
     def offering(self, files: Mapping[str, str]) -> Iterator[str]:
-        """Have a commit on the remote that is gone again afterwards; yields it."""
+        """Push a commit, yield its id, and remove it from the remote afterwards."""
         before = self.tip
         try:
             yield self.push(files)

@@ -189,7 +189,7 @@ def _replaced(
         "strategies": listed,
     }
     finviz = merge({FINVIZ_FILE: document}, settings).finviz
-    # Fails open: a current source that a stricter check would refuse is kept until somebody changes it.
+    # Fails open: a current source that a stricter check would refuse is kept until a person changes it.
     in_force = {strategy.url for strategy in config.finviz.strategies}
     for index, strategy in enumerate(finviz.strategies):
         if strategy.url not in in_force:

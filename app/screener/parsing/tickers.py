@@ -13,7 +13,7 @@ _TICKER = re.compile(r"[A-Z0-9.-]{1,20}")
 
 
 class ProviderError(ReasonError):
-    """A fetch without a usable list; the reason tells the operator what, where and why.
+    """A fetch without a usable list; the reason names what, where and why.
 
     It names places (line, column, page), never the content of a file or a page.
     """
