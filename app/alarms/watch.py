@@ -64,7 +64,7 @@ class Watch:
 
     @property
     def is_all_well(self) -> bool:
-        """Return whether a check within the last minute found no alarm above `info`, and all workers are alive.
+        """Return whether a check in the last minute found no alarm above `info`, and all workers are alive.
 
         Denied requests do not count: any client can send them, and would stop the heartbeat. Nor does what
         may last for days: meanwhile a missing machine would stay unnoticed.

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The edge: starts HAProxy, and tells it what a flow decides. Installed in the image as `edge`.
+# The edge: starts HAProxy, and gives it the choices of a flow. Installed in the image as `edge`.
 #
 #   edge start                    run until the container ends (the image's command)
 #   edge traffic app|standin      send requests to this one from now on, also after a restart
@@ -251,7 +251,7 @@ check_pair() {
     [ "$public" = "$(openssl pkey -in "$1" -pubout 2>/dev/null)" ] || fail "the key (PEM) is missing, or is another certificate's"
 }
 
-# What HAProxy has is compared, not what the file was: whoever wrote that may have ended before HAProxy knew.
+# What HAProxy has is compared, not what the file was: the process that wrote it may have ended before HAProxy read it.
 put_live() {
     local said wanted
     is_running || return 0 # it counts from HAProxy's start

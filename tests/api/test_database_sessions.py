@@ -85,7 +85,7 @@ async def test_sessions_are_bounded_and_kept_alive(database_url: str) -> None:
         assert await own.fetchval("SHOW idle_in_transaction_session_timeout") == "10s"
         assert await own.fetchval("SHOW tcp_keepalives_idle") == "30"
         assert await own.fetchval("SHOW application_name") == "trading-signal-processor test"
-        peer = own._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001  # what the kernel was told
+        peer = own._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001  # the kernel's settings
         assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 11
         assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 2

@@ -356,7 +356,7 @@ class TestUnavailable:
             assert (await post(server, {"ticker": "A", "side": "sell"}))[0] == 202
             async with asyncio.timeout(20):
                 # the count shows the post: no earlier one is under way any more
-                while not server.context.queues.oldest_received:  # noqa: ASYNC110  # nothing tells of counts
+                while not server.context.queues.oldest_received:  # noqa: ASYNC110  # no event reports counts
                     await asyncio.sleep(0.05)
             status, answer = await post(server, {"ticker": "B", "side": "sell"})
         assert status == 503

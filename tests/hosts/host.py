@@ -133,7 +133,7 @@ class Host:
     def cut_power_at(self, event: str) -> subprocess.Popen[str]:
         """Kill every process of this host when its engine reports `event`, a shell pattern ("die NAME").
 
-        The processes that keep the host itself running stay. Returns when the engine is watched; `boot` restarts it.
+        Processes of the host itself stay. Returns when the engine is watched; `boot` restarts it.
         """
         pattern = event.replace(" ", "\\ ")
         watch = (

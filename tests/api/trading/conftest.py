@@ -1,4 +1,4 @@
-"""Fixtures of the trading tests: a desk, a destination, a target of notifications."""
+"""The desk that every trading test sits at."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """Run the destination; it outlives the applications that send to it."""
+    """The destination; it outlives the applications that send to it."""
     async with listening() as running:
         yield running
 
@@ -33,7 +33,7 @@ async def desk(
     tmp_path: Path,
     start_app: Callable[..., Awaitable[AppServer]],
 ) -> AsyncIterator[Desk]:
-    """Create a desk whose list is AAPL, NVDA, TSLA."""
+    """A desk whose list is AAPL, NVDA, TSLA."""
     async with asyncpg.create_pool(database_url, min_size=0, max_size=2) as database:
         made = Desk(start_app, receiver, tmp_path, database)
         made.watch("list:AAPL,NVDA,TSLA")
@@ -42,7 +42,7 @@ async def desk(
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make alarms begin, end and be retried within fractions of a second."""
+    """Look for alarms, retry messages and end alarms within fractions of a second."""
     monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(watch, "SEEN_EVERY_SECONDS", 0.2)
     monkeypatch.setattr(watch, "END_AFTER_SECONDS", 1.0)
@@ -54,6 +54,6 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest_asyncio.fixture
 async def inbox() -> AsyncIterator[Receiver]:
-    """Run a target of notifications."""
+    """A target of notifications."""
     async with listening() as running:
         yield running

@@ -88,11 +88,11 @@ async def in_one_batch(
     tasks: list[asyncio.Future[dict[str, Any]]] = []
     async with asyncio.timeout(30), nothing_commits(desk):
         blocker = asyncio.create_task(post(app, {"ticker": "TSLA", "n": next(numbers)}))
-        while not await app.context.pool.fetchval(waits):  # noqa: ASYNC110  # no event tells of a lock
+        while not await app.context.pool.fetchval(waits):  # noqa: ASYNC110  # no event reports a lock
             await asyncio.sleep(0.005)
         for number, one in enumerate(posts, 1):
             tasks.append(asyncio.ensure_future(one))
-            while group_commit.waiting < number:  # noqa: ASYNC110  # no event tells of a queued post
+            while group_commit.waiting < number:  # noqa: ASYNC110  # no event reports a queued post
                 await asyncio.sleep(0.001)
     await blocker
     return [await task for task in tasks]

@@ -1,4 +1,4 @@
-"""The processes of a run are found by its mark and ended, whatever they are and whoever started them."""
+"""The processes of a run are found by its mark and ended, with all their descendants."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ async def test_a_worker_that_fails_or_returns_is_started_again() -> None:
 
 async def test_a_silent_worker_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     workers = Supervisor(TRANSIENT_DB_ERRORS)
-    workers.start("w", asyncio.Event().wait)  # type: ignore[arg-type]  # it waits for ever
+    workers.start("w", asyncio.Event().wait)  # type: ignore[arg-type]  # it never returns
     assert workers.states()["w"].alive
     monkeypatch.setattr(supervisor, "SILENT_AFTER_SECONDS", 0.0)
     assert not workers.states()["w"].alive
