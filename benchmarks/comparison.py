@@ -40,7 +40,7 @@ def compare(
 ) -> Compared:
     """Take each measurement `TAKES` times of both versions, every other time in reverse order.
 
-    Each take begins with a database of its own, a new process and a warm-up; the server, the load and the
+    Each take begins with a new database, a new process and a warm-up. The server, the load and the
     destination are the same for both.
     """
     results: dict[str, Result] = {}

@@ -20,8 +20,8 @@ T = TypeVar("T")
 _ID = """(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7'
           || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid"""
 
-# What a stack holds after months: signals that ended in every way, a third of them delivered, spread over
-# 29 days (retention removes what is older than 30) and 2,000 tickers, with their events and attempts.
+# The signals of a stack after months, with their events and attempts: ended in every way, a third delivered.
+# They are spread over 2,000 tickers and 29 days, as retention removes what is older than 30.
 _HISTORY = f"""
 INSERT INTO signals (id, status, type, ticker, received_at, status_at, expires_at, reason, sender_signal_id,
                      price, attempts, body)

@@ -15,8 +15,8 @@ _LIMITS_OF_A_TEXT = ("minLength", "maxLength", "pattern")
 class SectionValues(BaseModel):
     """The values of a section of the configuration.
 
-    In a request each may be left out or null, except those in `needed`; the section's type checks the values
-    once those of .env and the defaults are merged. A response has all. Both have the section's limits.
+    In a request each may be left out or null, except those in `needed`. The section's type checks the values
+    after the merge with .env and the defaults. A response has all. Both have the section's limits.
     """
 
     model_config = ConfigDict(extra="forbid")

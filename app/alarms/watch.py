@@ -1,6 +1,6 @@
 """Watch the alarms: when each began and ended, and which messages follow from it.
 
-Every process does so. An alarm is a row that one of them inserts and one of them ends; the message is
+Every process does so. An alarm is a row that one of them inserts and one of them ends. The message is
 enqueued in the same transaction, so it is enqueued once.
 """
 

@@ -136,8 +136,8 @@ class _OldSystem(Struct):
 class Config(Struct, frozen=True, kw_only=True):
     """The whole configuration, with the source of each value.
 
-    `sources` is keyed by dotted path (`webhook.timeout`, `finviz.strategies.NAME.top_n`); `documents` are the
-    files as read, unknown keys included, so that they can be written back, `DECIDED` and `SWITCHED_AT`.
+    `sources` is keyed by dotted path (`webhook.timeout`, `finviz.strategies.NAME.top_n`). `documents` are the
+    files as read, `DECIDED` and `SWITCHED_AT`. They include unknown keys, so that they can be written back.
     """
 
     finviz: FinvizConfig
@@ -218,7 +218,7 @@ FROM_ENVIRONMENT = {
 def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
     """Return the configuration of these files' contents (by file name), the environment and the defaults.
 
-    Fails open: an entry of `sources` or `tokens` that is not valid is ignored (`faults_of_access`), so that a
+    Fails open: an entry of `sources` or `tokens` that is not valid is ignored (`faults_of_access`). So a
     variable of .env, or a list of a version that did not read it, stops neither the start nor any exit.
 
     Raises:

@@ -21,9 +21,9 @@ TRANSIENT_DB_ERRORS = (
 # Classes of SQLSTATE that speak of a row: data exceptions and broken constraints.
 _ABOUT_ROWS = frozenset({"22", "23"})
 
-# Classes of SQLSTATE that speak of the server or the schema, so every statement fails: connection,
-# transaction, resources, state, operator, system; 42 while a new database waits for its migration; 25:
-# read-only server; 28 and 3D while a password or the database itself is being changed.
+# Classes of SQLSTATE about the server or the schema, so every statement fails: connection, transaction,
+# resources, state, operator, system. 42: a new database waits for its migration. 25: read-only server.
+# 28 and 3D: a password or the database itself is being changed.
 _ABOUT_THE_SERVER = frozenset({"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"})
 
 

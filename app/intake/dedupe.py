@@ -168,9 +168,9 @@ def _resolve(
 
 
 def is_duplicate(*, is_answered: bool, is_over: bool, is_followed: bool) -> bool:
-    """Judge an equal body within the window by what became of the first post.
+    """Return whether an equal body within the window is a duplicate, by the result of the first post.
 
-    An unanswered sender repeats its alert. An answered one does not: its next equal alert is a new one if the
+    An unanswered sender repeats its alert. An answered one does not. Its next equal alert is a new one if the
     first had no effect, or if another signal of the ticker came in between.
     Fails open: an exit that was rejected, failed or expired is let in again.
     """

@@ -35,7 +35,7 @@ class Post:
     `quota`: it is refused if its source has so many signals of the last minute; None: it never is.
     `rejection`: why it is rejected as soon as it is stored, None if it waits for its decision.
     `answer` is set after the commit, or earlier if the request was answered with 503.
-    `stored_as`: a commit of it has begun, and can succeed even if its result is lost; then the post is this
+    `stored_as`: a commit of it has begun, and can succeed even if its result is lost. Then the post is this
     signal: its own, or the one of which it is a duplicate by its body.
     """
 

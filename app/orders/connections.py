@@ -16,14 +16,13 @@ _REFUSED_SECONDS = 600.0  # without reuse after anything but a clean end
 class EarnedReuseConnector(aiohttp.TCPConnector):
     """A connector that reuses a connection only at a destination that has earned it.
 
-    On a reused connection, a second answer to the order before would count for this order, and a close by the
-    destination would make the outcome unknown: neither can be distinguished from an answer or a close that
-    belongs to this order. A connection of its own costs each order a TCP and a TLS handshake instead.
+    On a reused connection, a second answer to the previous order would count for this order, and a close by
+    the destination would make the outcome unknown. Neither can be distinguished from an answer or a close
+    that belongs to this order. A connection of its own costs each order a TCP and a TLS handshake instead.
 
     A destination earns reuse by keeping one idle connection open and silent for a second. From then on, a
-    connection is reused within 250 ms of its last answer, the latest one first. Anything but a clean end
-    costs the destination its reuse for ten minutes: bytes or a close on an idle connection, a broken request,
-    an announced close.
+    connection is reused within 250 ms of its last answer, the latest one first. Any other end stops
+    reuse for ten minutes: bytes or a close on an idle connection, a broken request, an announced close.
 
     It overrides private methods of aiohttp, which checks a pooled connection for a close, but not for bytes.
     """

@@ -181,8 +181,8 @@ def is_overtaken(order: PendingOrder, by: Intent) -> bool:
 def apply(terms: OrderTerms, outcome: Outcome, position: Position | None) -> Position | None:
     """Return the position after an attempt of an order has ended; None: nothing is open.
 
-    `terms.intent` is the one that was sent. A success that becomes known after an unknown outcome is applied
-    once more: as `DELIVERED`, or as `UNKNOWN` if another order of the ticker has ended meanwhile.
+    `terms.intent` is the one that was sent. A success after an unknown outcome is applied once more: as
+    `DELIVERED`, or as `UNKNOWN` if another order of the ticker has ended meanwhile.
     """
     match outcome:
         case Outcome.DELIVERED:

@@ -1,7 +1,7 @@
 """Rows of the replaced system as history, positions, actions and strategies of this one. Pure.
 
-What cannot be read is replaced where nothing depends on it: a time by another one of the row, an id by one
-that is made from it. A row without a ticker cannot be stored.
+An unreadable value is replaced where nothing depends on it: a time by another one of the row, an id by one
+that is derived from it. A row without a ticker cannot be stored.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Translate English texts that were stored without a code: by earlier versions, imports and restores.
 
-The templates of all codes are the patterns, with the earlier ones: a text that fits one is shown as the text
-of its code in the reader's language, any other as it is.
+The templates of all codes, earlier ones included, are the patterns. A text that matches one is shown as the
+text of its code in the reader's language; any other is shown unchanged.
 """
 
 import re

@@ -1,7 +1,8 @@
 """The process's HTTP servers: the app, and the operations port. The edge speaks TLS.
 
-uvicorn writes an answer's head and its body one after the other, and uvloop passes on each at once: two
-system calls, and a receiver that is woken twice. Here all of one turn of the event loop leaves together.
+uvicorn writes an answer's head and its body one after the other, and uvloop sends each at once. These are two
+system calls and two wake-ups of the receiver. Here all writes of one turn of the event loop are sent
+together.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ def long(rest: str, size: int) -> str:
     return f'{start}{"x" * (size - len(start) - 2)}"}}'
 
 
-# From chance, and a text that names the ticker and makes it another body than all before, a body is made,
-# which may be answered by these statuses.
+# Each makes a body from a random generator and a text that contains the ticker and is unique. The statuses
+# are those that may answer it.
 ODD: list[tuple[Callable[[random.Random, str], str | bytes], set[int]]] = [
     # any field may hold anything, the known words and the sender's own id too
     (lambda chance, rest: f'{{{rest}"x":{value(chance)},"action":"buy"}}', TAKEN | REFUSED),

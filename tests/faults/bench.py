@@ -1,7 +1,7 @@
 """One host with the stack for all faults; after each fault its state is checked.
 
-Checked are the serving version (probed 20 times a second), the rows, the four files of the operator (sha256
-and mode), local commits, the lock, left processes and containers, the exit code, and the messages.
+The checks cover the serving version (probed 20 times a second), the rows, the operator's four files (sha256
+and mode) and local commits. They also cover the lock, left processes and containers, exit code and messages.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ IMAGE = Path(__file__).resolve().parents[2] / "images" / "edge"
 SCRIPT = IMAGE / "edge.sh"
 LOG = "edge.log"
 START_SECONDS = 30.0  # generous: a machine that is busy
-# HAProxy, its socket client, the ACME client, a server for that, and the libraries that they are linked with,
-# their C library included: they run on any older Debian.
+# HAProxy, its socket client, the ACME client, a server for that, and their libraries. These include the C
+# library, so the programs run on any older Debian.
 _PACKAGES = (
     *("haproxy", "socat", "uacme", "pebble"),
     *("libbrotli1", "libc6", "libcom-err2", "libcrypt1", "libcurl3t64-gnutls", "libev4t64", "libffi8"),

@@ -1,8 +1,8 @@
 """Throw-away hosts: containers with their own engine, port 80 and clone of this checkout.
 
-Everything a real machine would do happens inside: `run.py` makes its environment there, installs Docker there
-and deploys there, so tests can run next to a real deployment and break anything. A host can be kept
-as an image with all the data of its engine, and any number of hosts started from that.
+Everything happens inside: `run.py` makes its environment there, installs Docker there and deploys there. So
+tests can run next to a real deployment and break anything. A host can be stored as an image with all the data
+of its engine; any number of hosts can be started from that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The images that throw-away hosts are started from: bare machines with Debian 12 or 13, without Docker.
 
-They are made from the packages of the distribution with this machine's own sources, so that no image registry
-is needed and no address of a mirror is written down here.
+They are made from the packages of the distribution with this machine's own sources. So no image registry is
+needed, and the code contains no address of a mirror.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """`python -m tests.hosts.molecule create | destroy FOLDER`: hosts for a Molecule scenario, over SSH.
 
-`create` reads the scenario's platforms as JSON: `name`, `suite` (of Debian), `kind` (`bare`, or `fresh`: with
-an engine and the base images), `variables` for run.py's inventory. It writes `known_hosts`, the key and
-`fleet.yml` into FOLDER, and prints what Molecule calls the instance config. The first host serves the code.
+`create` reads the scenario's platforms as JSON: `name`, `suite` (of Debian), `kind` and `variables` for
+run.py's inventory. `kind` is `bare`, or `fresh`: with an engine and the base images. It writes `known_hosts`,
+the key and `fleet.yml` into FOLDER, and prints what Molecule calls the instance config. The first host serves
+the code.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _CSV_TYPES = frozenset({"text/csv", "application/csv", "text/comma-separated-val
 class Job(Struct, frozen=True):
     """How to parse a content.
 
-    `kind`: `file` is a watchlist; `export` must be a table; `page` is a page whose first row has the rank
+    `kind`: `file` is a watchlist. `export` must be a table. `page` is a page whose first row has the rank
     `first`, or a table if the site answered with one. `media_type` is the answer's own.
     """
 

@@ -1,7 +1,7 @@
 """From the text of a CSV file or answer to its tickers. Pure.
 
-An export has a head and whole rows. A watchlist is what a person or a charting platform saves: with or
-without a head, separated by comma, semicolon, tab or bar, `NASDAQ:AAPL` for AAPL, `###section`, `# comment`.
+An export has a head and whole rows. A watchlist is saved by a person or a charting platform, with or without
+a head. Separators are comma, semicolon, tab or bar; `NASDAQ:AAPL`, `###section` and `# comment` occur.
 Several columns without a head are tickers with remarks: the first column is the list.
 """
 
