@@ -111,7 +111,12 @@ def prose_of(path: str, text: str) -> str:
         prose = "\n".join(re.findall(pattern, text, re.MULTILINE | (re.DOTALL if "*" in pattern[:6] else 0)))
     else:
         prose = ""
-    return re.sub(r"`[^`\n]*`", "", prose)
+    return one_line(re.sub(r"`[^`\n]*`", "", prose))
+
+
+def one_line(text: str) -> str:
+    """Join lines, without the marks of comments, so that a word of two parts is found over a line's end."""
+    return re.sub(r"\s*\n\s*(?:#|--|//|\*)?\s*", " ", text)
 
 
 def files() -> Iterator[Path]:
@@ -168,6 +173,7 @@ def test_every_exception_is_needed(found: dict[str, Counter[str]]) -> None:
         ("a.yml", "a: 1 # the guard"),
         ("Dockerfile", "# left alone"),
         ("a.md", "It stands here."),
+        ("a.py", "# nobody\n# knows\nx = 1"),
     ],
 )
 def test_a_private_word_is_found(path: str, text: str) -> None:
