@@ -284,7 +284,7 @@ async def test_nothing_is_cleared_while_a_signal_is_unfinished(
     (tmp_path / "system_config.json").write_text(PAUSED)
     app = await start_app()
     await add(app, "rejected")
-    # no worker takes it up: there is no list yet, deliveries are paused, and nobody holds its claim
+    # no worker claims it: there is no list yet, deliveries are paused, and it has no claim
     await add(app, status)
     refused = await ask(app, "POST", "/admin/database/clear", 409, body={"confirm": "clear"})
     assert "1 signals are undelivered" in refused["detail"]

@@ -89,7 +89,7 @@ async def test_old_ended_signals_are_deleted_with_their_timeline(app: AppServer)
     assert await sweep(app.context.pool) == {}
 
 
-async def test_a_batch_is_small_and_a_row_that_somebody_holds_waits_for_the_next(app: AppServer) -> None:
+async def test_a_batch_is_small_and_a_locked_row_waits_for_the_next(app: AppServer) -> None:
     await app.context.pool.execute(
         """INSERT INTO signals (id, status, type, ticker, received_at, status_at, expires_at, body)
            SELECT gen_random_uuid(), 'rejected', 'buy', 'AAPL', now() - interval '8 days',

@@ -89,7 +89,7 @@ async def test_a_second_answer_to_one_order_is_not_the_answer_to_the_next(desk: 
 
 
 @pytest.mark.parametrize("seconds", [1.2, 3.0])
-async def test_a_body_that_says_failure_counts_within_the_whole_time_out(desk: Desk, seconds: float) -> None:
+async def test_a_body_with_success_false_counts_within_the_whole_time_out(desk: Desk, seconds: float) -> None:
     async def talk(_: int, writer: asyncio.StreamWriter) -> bool:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n")
         await writer.drain()

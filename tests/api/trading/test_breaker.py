@@ -117,7 +117,7 @@ async def says_failure(_: Received) -> web.StreamResponse:
     return web.json_response({"success": False, "messageCode": "invalid-payload"})
 
 
-async def test_a_2xx_that_says_failure_holds_no_other_exit(desk: Desk) -> None:
+async def test_a_2xx_with_success_false_holds_no_other_exit(desk: Desk) -> None:
     desk.configure("webhook", retry_seconds=[0.05])
     app = await desk.open()
     await desk.database.execute("INSERT INTO positions (ticker) VALUES ('AMD')")
@@ -143,7 +143,7 @@ async def test_a_2xx_that_says_failure_holds_no_other_exit(desk: Desk) -> None:
     assert await desk.database.fetchval("SELECT count(*) FROM destinations WHERE held_until > now()") == 0
 
 
-async def test_a_2xx_that_says_failure_ends_the_probing(desk: Desk) -> None:
+async def test_a_2xx_with_success_false_ends_the_probing(desk: Desk) -> None:
     desk.configure("webhook", retry_seconds=[0.05])
     app = await desk.open()
     await failing(desk, app)

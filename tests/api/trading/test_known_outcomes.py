@@ -216,7 +216,7 @@ async def test_no_failure_shows_the_destination_s_secrets(
     assert '"event":"not delivered"' in seen["log"]
 
 
-async def test_an_answer_that_says_failure_is_attempted_again(desk: Desk) -> None:
+async def test_an_answer_with_success_false_is_attempted_again(desk: Desk) -> None:
     async def once(_: Received) -> web.StreamResponse:
         desk.receiver.answer = accept
         return web.json_response({"success": False, "messageCode": "invalid-payload"})

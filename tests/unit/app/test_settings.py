@@ -101,7 +101,7 @@ def test_a_wrong_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, v
     assert "hidden" not in str(error.value)
 
 
-def test_a_missing_database_says_where_it_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_database_is_refused_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL")
     with pytest.raises(ConfigurationError, match=r"DATABASE_URL is not set: add it to \.env"):
         Settings.from_environment()

@@ -51,7 +51,7 @@ def test_reports_are_merged_in_the_order_of_the_events(recorded: list[dict[str, 
     assert hosts["c"].report == {}
 
 
-def test_a_failure_says_where_why_and_what_the_program_wrote(recorded: list[dict[str, Any]]) -> None:
+def test_a_failure_has_place_reason_and_output(recorded: list[dict[str, Any]]) -> None:
     failure = play(recorded).hosts["b"].failure
     assert failure
     assert (failure.play, failure.step) == ("Deploy", "compose: Replace the container")

@@ -43,7 +43,7 @@ def test_twelve_of_them_and_more_are_in_make_test() -> None:
         assert f"def {name}(" in (TESTS / file).read_text("utf-8"), place
 
 
-def test_the_file_says_which_commit_and_what_is_wrong() -> None:
+def test_the_file_names_commit_and_failures() -> None:
     cells = ["x"] * (len(COLUMNS) - 1)
     outcomes = [Outcome("good", cells, []), Outcome("bad", [*cells[:-1], "a|b"], ["rows differ"])]
     lines = document(outcomes, commit="0123456789ab", machine="Linux, 2 cores").splitlines()

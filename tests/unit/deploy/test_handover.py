@@ -143,7 +143,7 @@ def test_a_successor_that_cannot_continue_ends_the_open_run(
     settled = {"run_id": "abcdefabcdef", "checkout": str(tmp_path), "commit": "0123456789ab"}
     monkeypatch.setenv(handover.VARIABLE, json.dumps({**settled, "process": [1, 1]}))
     handover.give_up_unread(1, "no package index", TREE)
-    assert lock.holds(tmp_path, "abcdefabcdef")  # somebody else's lock
+    assert lock.holds(tmp_path, "abcdefabcdef")  # another run's lock
     monkeypatch.setenv(handover.VARIABLE, json.dumps({**settled, "process": THIS_PROCESS}))
     handover.give_up_unread(1, "no package index", TREE)
     assert lock.holder_in(tmp_path / ".run") is None

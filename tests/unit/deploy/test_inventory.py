@@ -68,7 +68,7 @@ def test_ansibles_implicit_localhost_is_not_in_the_inventory(known: Inventory) -
         known.hosts("localhost")
 
 
-def test_an_empty_group_says_where_to_fill_it_in(known: Inventory) -> None:
+def test_an_empty_group_is_refused_with_the_file_to_edit(known: Inventory) -> None:
     with pytest.raises(InventoryError, match=r"'prod' has no hosts yet; fill it in, in inventory/hosts\.yml"):
         known.hosts("prod")
 

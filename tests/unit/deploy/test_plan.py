@@ -274,7 +274,7 @@ UNKNOWN: dict[str, Any] = {
         ),
     ],
 )
-def test_a_plan_says_what_changes(flow: str, given: dict[str, Any], yes: str, depends: str) -> None:
+def test_a_plan_lists_what_changes(flow: str, given: dict[str, Any], yes: str, depends: str) -> None:
     found = answers(flow, **given)
     assert ", ".join(step for step, changes in found.items() if changes == "yes") == yes
     assert ", ".join(step for step, changes in found.items() if changes == "depends") == depends
@@ -339,7 +339,7 @@ def test_a_plan_says_what_changes(flow: str, given: dict[str, Any], yes: str, de
         ("rebuild", "Copy of the database", {"containers": {}}, "a cold copy of its volume"),
     ],
 )
-def test_a_plan_says_why(flow: str, step: str, given: dict[str, Any], words: str) -> None:
+def test_a_plan_has_reasons(flow: str, step: str, given: dict[str, Any], words: str) -> None:
     assert words in why(flow, step, **given)
 
 

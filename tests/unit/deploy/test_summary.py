@@ -34,13 +34,13 @@ def ending(
     return Ending(Request(action, **request), state, verdict, seconds=12.34)
 
 
-def test_the_first_line_says_that_the_old_version_serves(recorded: list[dict[str, Any]]) -> None:
+def test_the_first_line_reports_that_the_old_version_serves(recorded: list[dict[str, Any]]) -> None:
     assert summary.headline(ending(recorded, serving=True)) == (
         "Quick deploy FAILED after 12.3 s; the old version still serves."
     )
 
 
-def test_the_first_line_says_where_nothing_serves(recorded: list[dict[str, Any]]) -> None:
+def test_the_first_line_reports_where_nothing_serves(recorded: list[dict[str, Any]]) -> None:
     """Only `b`: `c` was never tried and `d` failed before anything began, so what they had still runs."""
     assert summary.headline(ending(recorded, serving=False)) == (
         "Quick deploy FAILED after 12.3 s; NOTHING SERVES on b."
@@ -58,7 +58,7 @@ def test_an_unknown_state_is_not_reported_as_dead(recorded: list[dict[str, Any]]
 @pytest.mark.parametrize(
     ("serving", "words"), [(True, "The stack still serves."), (False, "NOTHING SERVES on b.")]
 )
-def test_the_first_line_says_it_also_after_an_interruption(
+def test_the_first_line_reports_it_also_after_an_interruption(
     recorded: list[dict[str, Any]], *, serving: bool, words: str
 ) -> None:
     line = summary.headline(ending(recorded, serving=serving, interrupted=True))
@@ -186,7 +186,7 @@ def test_with_every_host_left_the_limit_stays_as_typed() -> None:
         ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", "find out why"),
     ],
 )
-def test_a_host_refused_by_its_key_says_what_to_do(
+def test_a_host_refused_by_its_key_has_the_next_command(
     recorded: list[dict[str, Any]], said: str, typed: str
 ) -> None:
     end = ending(recorded, serving=True)

@@ -300,7 +300,7 @@ class TestClone:
             ("origin", "0" * 40, "git push"),
         ],
     )
-    def test_what_cannot_be_cloned_says_what_to_do(
+    def test_a_failed_clone_has_the_next_command(
         self, origin: Path, tmp_path: Path, repository: str, commit_: str, said: str
     ) -> None:
         module, path = load("source_clone"), tmp_path / "project"

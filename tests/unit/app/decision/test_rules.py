@@ -19,7 +19,7 @@ BUYING = Book.of(pending=(PendingOrder(OrderTerms(Intent.OPEN)),))
 RULES = BookRules()
 
 
-def test_a_buy_in_the_list_is_approved_and_says_rank_size_and_age() -> None:
+def test_a_buy_in_the_list_is_approved_with_rank_size_and_age() -> None:
     reading = Reading(Intent.OPEN, quantity=Quantity(Decimal(5)))
     decision = decide("buy", reading, NOTHING, LISTED, RULES, is_expired=False)
     assert (decision.status, str(decision.reason)) == ("approved", "rank 3 of 15")

@@ -128,7 +128,7 @@ def only(found: Certificate) -> Alarm:
     return alarm
 
 
-def test_the_alarm_says_why() -> None:
+def test_the_alarm_has_the_reason() -> None:
     """The authenticated view gives the reason; the public check does not."""
     refused = certificate_with(not_after=NOW + 3 * DAY, problem="connection refused", failing_since=NOW - 9)
     assert only(refused).text == "The certificate ends in 3 days. Last problem: connection refused."

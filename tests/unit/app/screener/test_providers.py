@@ -100,7 +100,7 @@ async def test_neither_a_pipe_nor_a_folder_is_waited_for(tmp_path: Path) -> None
         (f"AAPL\n{SECRET} {SECRET}\n".encode(), "line 2, column 1 is not a ticker"),
     ],
 )
-async def test_a_file_that_cannot_be_used_says_why(
+async def test_an_unusable_file_is_refused_with_the_reason(
     content: bytes | None, reason: str, tmp_path: Path
 ) -> None:
     if content is not None:
@@ -111,7 +111,7 @@ async def test_a_file_that_cannot_be_used_says_why(
 
 
 @pytest.mark.parametrize("url", ["ftp:x", "AAPL,NVDA", "//finviz.com/screener.ashx"])
-def test_an_unknown_source_says_what_can_be_used(url: str) -> None:
+def test_an_unknown_source_is_refused_with_the_allowed_ones(url: str) -> None:
     with pytest.raises(ProviderError, match=r"list:AAPL,NVDA or file:NAME\.csv"):
         provider_of(url)
 

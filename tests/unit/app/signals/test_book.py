@@ -237,7 +237,7 @@ def test_an_exit_that_stays_long_reduces(word: dict[str, Any], position_after: d
 @pytest.mark.parametrize("word", words(EXIT_WORDS))
 @pytest.mark.parametrize("position_after", UNSAID)
 @pytest.mark.parametrize("partial_exits", ["keep_open", "close"])
-def test_an_exit_that_says_no_position_compares_its_quantity(
+def test_an_exit_without_a_sentiment_compares_its_quantity(
     word: dict[str, Any], position_after: dict[str, Any], partial_exits: Any
 ) -> None:
     rules = BookRules(partial_exits=partial_exits)
