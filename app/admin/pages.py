@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from app.admin import repository, snapshot
 from app.admin.rendering import page, problem_page
 from app.admin.views import BY_NAME, NAVIGATION, VIEWS, View
+from app.admin.waiting import add_waits
 from app.web.authentication import (
     ADMIN,
     COOKIE,
@@ -65,9 +66,11 @@ async def signal_story(request: Request, signal_id: UUID, *, fragment: bool = Fa
     frame = await _frame(request, BY_NAME["signals"], fragment=fragment)
     async with context_of(request).reading.acquire() as connection:
         found = await repository.fetch_timeline(connection, signal_id=signal_id)
-    if found is None:
-        return problem_page(404, text("story.missing"))
-    return page("story.html", **frame, story=found)
+        if found is None:
+            return problem_page(404, text("story.missing"))
+        found = await add_waits(context_of(request), connection, found)
+        neighbours = await repository.fetch_neighbours(connection, seq=found.signal.seq)
+    return page("story.html", **frame, story=found, neighbours=neighbours)
 
 
 @router.post(PREFERENCES)

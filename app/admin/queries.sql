@@ -1,16 +1,32 @@
 -- Reads of the admin page and its API. No statement changes a row.
 
 -- name: signals
--- $1 cursor (a seq), $2 status, $3 ticker, $4 limit, $5 source; NULL leaves a filter out. Newest first.
+-- $1 to $11 the filter (`SignalFilter.arguments`), $12 cursor (a seq), NULL for the first page, $13 limit, $14 imported history or what came here.
+-- Newest first: within imported history, as it was imported, oldest first.
 SELECT id, seq, status, source_of(source, type) AS source, type, ticker, intent, quantity, quantity_unit, price, reason,
        reason_code, reason_params, sender_signal_id, received_at, status_at, expires_at, attempts, round
-FROM signals
-WHERE ($1::bigint IS NULL OR seq < $1)
-  AND ($2::text IS NULL OR status = $2)
-  AND ($3::text IS NULL OR ticker = $3)
-  AND ($5::text IS NULL OR source = $5 OR ($5 = 'default' AND source_of(source, type) = 'default'))
-ORDER BY seq DESC
-LIMIT $4
+FROM signals s
+WHERE (cardinality($1::text[]) = 0 OR s.status = ANY ($1))
+  AND ($2::text IS NULL OR s.ticker = $2)
+  AND ($3::text IS NULL OR s.source = $3 OR ($3 = 'default' AND source_of(s.source, s.type) = 'default'))
+  AND ($4::text IS NULL OR starts_with(s.ticker, $4) OR starts_with(s.sender_signal_id, $5::text)
+       OR starts_with(s.id::text, $6::text))
+  AND ($7::timestamptz IS NULL OR s.received_at >= $7)
+  AND ($8::timestamptz IS NULL OR s.received_at < $8)
+  AND ($9::text IS NULL OR (s.type = 'buy') = ($9 = 'buy'))
+  AND (($10::text IS NULL AND $11::text IS NULL) OR EXISTS (
+      SELECT FROM (
+          SELECT outcome, destination FROM attempts WHERE signal_id = s.id ORDER BY id DESC LIMIT 1) AS last
+      WHERE ($10::text IS NULL OR last.outcome = $10)
+        AND ($11::text IS NULL OR last.destination = $11 OR starts_with(last.destination, $11 || ' '))))
+  AND ($12::bigint IS NULL OR s.seq < $12)
+  AND (s.imported_at IS NOT NULL) = $14::boolean
+ORDER BY s.seq DESC
+LIMIT $13
+
+-- name: is_imported
+-- $1 a seq. No row if there is no such signal any more.
+SELECT imported_at IS NOT NULL AS is_imported FROM signals WHERE seq = $1
 
 -- name: signal
 SELECT id, seq, status, source_of(source, type) AS source, type, ticker, intent, quantity, quantity_unit, price, reason,
@@ -25,6 +41,39 @@ SELECT at, status, reason, reason_code, reason_params, detail FROM signal_events
 SELECT round, number, destination, webhook_id, intent, started_at, ended_at, outcome, http_status, error, error_code,
        error_params, response
 FROM attempts WHERE signal_id = $1 ORDER BY id
+
+-- name: neighbours
+-- $1 a seq. The next newer and the next older signal.
+SELECT (SELECT id FROM signals WHERE seq > $1 ORDER BY seq LIMIT 1) AS newer,
+       (SELECT id FROM signals WHERE seq < $1 ORDER BY seq DESC LIMIT 1) AS older
+
+-- name: wait_facts
+-- $1 an unfinished signal, $2 destination. What it may wait for; no row once it has ended. `behind`: the order of its ticker that leaves
+-- first. The conditions are those of lock_due in app/orders/queries.sql, and of claim_signals in app/decision/queries.sql.
+SELECT s.status, s.type, s.not_before, d.held_until, d.probe_at, b.id AS behind, b.type AS behind_type
+FROM unfinished_signals s
+LEFT JOIN destinations d ON d.destination = $2
+LEFT JOIN LATERAL (
+    SELECT e.id, e.type
+    FROM unfinished_signals e
+    WHERE e.ticker = s.ticker AND e.id <> s.id
+      AND CASE
+          WHEN s.status = 'received' THEN e.seq < s.seq AND e.is_undecided AND e.is_live AND (
+              s.type = 'buy' OR e.type <> 'buy' OR coalesce(s.intent, 'close') IN ('reduce', 'reduce_or_close'))
+          WHEN s.status <> 'approved' THEN false
+          WHEN e.seq < s.seq THEN e.is_live
+              AND (s.type = 'buy'
+                   OR (NOT (e.type = 'buy' AND (e.is_undecided OR (e.status = 'approved' AND EXISTS (
+                           SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))))
+                       AND (e.intent IS DISTINCT FROM 'adjust' OR e.not_before IS NULL OR e.not_before <= statement_timestamp())))
+          ELSE e.status = 'forwarding'
+              OR (s.type = 'buy' AND e.type <> 'buy' AND e.status = 'approved' AND e.is_live
+                  AND (e.not_before IS NULL OR e.not_before <= statement_timestamp())
+                  AND EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))
+      END
+    ORDER BY e.status = 'forwarding' DESC, e.seq
+    LIMIT 1) AS b ON true
+WHERE s.id = $1
 
 -- name: counts
 -- The signals of the last 24 hours by status. `approved` counts all that passed the rule, whatever followed; only for expired
@@ -56,7 +105,8 @@ FROM total
 -- The two queues; `oldest_waiting_seconds` is NULL when both are empty.
 SELECT count(*) FILTER (WHERE is_undecided) AS processing_queue,
        count(*) FILTER (WHERE NOT is_undecided) AS approved_queue,
-       extract(epoch FROM clock_timestamp() - min(coalesce(renewed_at, received_at)))::float8 AS oldest_waiting_seconds
+       extract(epoch FROM clock_timestamp() - min(coalesce(renewed_at, received_at)))::float8 AS oldest_waiting_seconds,
+       (SELECT received_at FROM signals ORDER BY seq DESC LIMIT 1) AS last_signal_at
 FROM unfinished_signals
 
 -- name: changes
@@ -145,6 +195,17 @@ WHERE received_at > now() - make_interval(hours => $1)
        OR status = 'expired' AND EXISTS (SELECT FROM signal_events e WHERE e.signal_id = s.id AND e.status = 'approved'))
 GROUP BY type
 ORDER BY type
+
+-- name: delivery_figures
+-- Of the orders of the last 24 hours that have ended: how many were delivered, and the seconds from arrival to delivery.
+SELECT count(*) FILTER (WHERE status = 'forwarded') AS delivered, count(*) AS ended,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM status_at - received_at)::float8)
+           FILTER (WHERE status = 'forwarded') AS median_seconds,
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM status_at - received_at)::float8)
+           FILTER (WHERE status = 'forwarded') AS p95_seconds
+FROM signals
+WHERE received_at > now() - interval '24 hours' AND imported_at IS NULL
+  AND (status IN ('forwarded', 'failed') OR (status = 'expired' AND attempts > 0))
 
 -- name: history
 -- $1 hours (UTC), the current one included. Each hour has a row, oldest first; a signal counts in the hour of its arrival.

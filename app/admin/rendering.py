@@ -78,13 +78,16 @@ def took(attempt: Attempt) -> str:
 def facts(detail: Mapping[str, Any]) -> str:
     """Format an event's details as `rank: 3 · list size: 15`, with its remarks in the reader's language.
 
-    Round 2 is shown as the first replay.
+    Round 2 is shown as the first replay, an intent in the words of the page.
     """
     values = {name: value for name, value in detail.items() if value is not None and name != REMARK_CODES}
     if remarks := stored_remarks(detail):
         values["remarks"] = "; ".join(map(render, remarks))
     if isinstance(replay_round := values.get("round"), int):
         values["round"] = replay_round - 1
+    intent = f"intent.{values.get('intent')}"
+    if intent in catalogue():
+        values["intent"] = text(intent)
     return " · ".join(f"{_named(name)}: {_shown(value)}" for name, value in values.items())
 
 

@@ -32,6 +32,7 @@ from app.db.pool import Connection
 from app.db.queries import fetch_one, load
 from app.db.reading import ReadingPool
 from app.orders.policy import reference_of
+from app.signals.selection import SignalFilter
 from app.signals.statuses import Outcome
 
 _SQL = load("app.admin")
@@ -55,19 +56,34 @@ class ActionRow(NamedTuple):
 
 
 async def fetch_signals(
-    connection: Connection,
-    *,
-    before_seq: int | None,
-    status: str | None,
-    ticker: str | None,
-    source: str | None,
-    limit: int,
+    database: Connection | ReadingPool, *, wanted: SignalFilter, before_seq: int | None, limit: int
 ) -> SignalPage:
-    """Return at most `limit` signals, newest first; None leaves a filter out."""
-    rows = await connection.fetch(_SQL["signals"], before_seq, status, ticker, limit + 1, source)
+    """Return at most `limit` signals of a filter, newest first; imported history follows what came here.
+
+    Imported rows are inserted last, whenever they arrived: by insertion alone they would be the newest.
+    """
+    at = await database.fetch(_SQL["is_imported"], before_seq) if before_seq else []
+    is_in_history = any(row["is_imported"] for row in at)
+    rows: list[asyncpg.Record] = []
+    if not is_in_history:
+        rows += await _fetch_part(database, wanted, before_seq, limit + 1, is_imported=False)
+    if len(rows) <= limit:
+        cursor, left = before_seq if is_in_history else None, limit + 1 - len(rows)
+        rows += await _fetch_part(database, wanted, cursor, left, is_imported=True)
     return SignalPage(
         signals=[Signal(**row) for row in rows[:limit]], next_cursor=_cursor(rows, limit, "seq")
     )
+
+
+async def _fetch_part(
+    database: Connection | ReadingPool,
+    wanted: SignalFilter,
+    before_seq: int | None,
+    limit: int,
+    *,
+    is_imported: bool,
+) -> list[asyncpg.Record]:
+    return await database.fetch(_SQL["signals"], *wanted.arguments, before_seq, limit, is_imported)
 
 
 def _cursor(rows: Sequence[asyncpg.Record], limit: int, column: str) -> int | None:
@@ -89,6 +105,50 @@ async def fetch_timeline(connection: Connection, *, signal_id: UUID) -> Story | 
         events=[Event(**event) for event in events],
         attempts=[_attempt(attempt) for attempt in attempts],
     )
+
+
+class Neighbours(NamedTuple):
+    """The ids of the next newer and the next older signal; None at the ends."""
+
+    newer: UUID | None
+    older: UUID | None
+
+
+class DeliveryFigures(NamedTuple):
+    """The orders of the last 24 hours that have ended; the seconds are None without a delivery."""
+
+    delivered: int
+    ended: int
+    median_seconds: float | None
+    p95_seconds: float | None
+
+
+async def fetch_delivery_figures(connection: Connection) -> DeliveryFigures:
+    """Return how many orders of the last 24 hours were delivered, and how long that took."""
+    return DeliveryFigures(**await fetch_one(connection, _SQL["delivery_figures"]))
+
+
+class WaitFacts(NamedTuple):
+    """What an unfinished signal may wait for; `behind` is the order of its ticker that leaves first."""
+
+    status: str
+    type: str | None
+    not_before: datetime | None
+    held_until: datetime | None
+    probe_at: datetime | None
+    behind: UUID | None
+    behind_type: str | None
+
+
+async def fetch_neighbours(connection: Connection, *, seq: int) -> Neighbours:
+    """Return the signals before and after one in the order of arrival."""
+    return Neighbours(**await fetch_one(connection, _SQL["neighbours"], seq))
+
+
+async def fetch_wait_facts(connection: Connection, *, signal_id: UUID, destination: str) -> WaitFacts | None:
+    """Return what a signal may wait for; None if it has ended. `destination` is a `Destination.key`."""
+    row = await connection.fetchrow(_SQL["wait_facts"], signal_id, destination)
+    return WaitFacts(**row) if row else None
 
 
 def _attempt(row: asyncpg.Record) -> Attempt:

@@ -96,13 +96,31 @@ class Attempt(BaseModel):
     reference: str | None
 
 
+class WaitReason(BaseModel):
+    """Why a signal is not decided or delivered yet, at this moment; `text` is in the reader's language.
+
+    `code`: list, list_failing, decision (before the decision); paused, circuit, held, attempt, limit, sender
+    (before the delivery); behind (another order of its ticker, `behind`); answer (the request is open).
+    `until` is when the reason ends by itself, null where that is not known.
+    """
+
+    code: str
+    until: datetime | None
+    behind: UUID | None
+    text: str
+
+
 class Story(BaseModel):
-    """The timeline of one signal. `body` is the alert as received, its secret removed."""
+    """The timeline of one signal. `body` is the alert as received, its secret removed.
+
+    `waits` are the reasons for which it waits now, empty once it has ended.
+    """
 
     signal: Signal
     body: Readable
     events: list[Event]
     attempts: list[Attempt]
+    waits: list[WaitReason] = []
 
 
 class Destination(BaseModel):
@@ -114,7 +132,7 @@ class Destination(BaseModel):
 
 
 class Metrics(BaseModel):
-    """Signals of the last 24 hours by status, and the two queues now."""
+    """Signals of the last 24 hours by status, the two queues now, and when the last signal arrived."""
 
     received: int
     approved: int
@@ -125,6 +143,7 @@ class Metrics(BaseModel):
     processing_queue: int
     approved_queue: int
     oldest_waiting_seconds: float | None
+    last_signal_at: datetime | None
 
 
 class PositionsSummary(BaseModel):

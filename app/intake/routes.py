@@ -25,6 +25,7 @@ _OTHER_ROUTES = frozenset({"admin", "docs", "health", "openapi.json", "static", 
 _WORD, _LEAST_SIMILARITY, _LONGEST_WORD = "webhook", 0.8, 20
 _NOT_A_LETTER = re.compile(r"[^a-z]")
 _BODY_SECONDS = 2.0
+_LARGEST_SIZE = 2**31 - 1  # bytes that a refused post may be shown with
 _DRAIN_BYTES, _DRAIN_SECONDS = 8_000_000, 0.5  # of a body that is too large, before the connection is closed
 _READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})  # of browsers, which send no alerts
 _KEY_HEADERS = (
@@ -164,6 +165,7 @@ async def _read_body(
     """
     announced = headers.get(b"content-length", b"").lstrip(b"0")
     is_large = announced.isdigit() and (len(announced) > 20 or int(announced) > BODY_LIMIT)
+    size = min(int(announced), _LARGEST_SIZE) if is_large and len(announced) <= 20 else 0
     body, has_more = b"", True
     try:
         async with asyncio.timeout(_BODY_SECONDS):
@@ -180,7 +182,7 @@ async def _read_body(
         raise intake.refuse_incomplete(408, late, envelope, body) from error
     if is_large:
         refusal = intake.refuse_incomplete(
-            413, Reason(ReasonCode.BODY_TOO_LARGE, bytes=BODY_LIMIT), envelope, body
+            413, Reason(ReasonCode.BODY_TOO_LARGE, bytes=BODY_LIMIT), envelope, body, size=size
         )
         if has_more:
             await _drain_body(receive)

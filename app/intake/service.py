@@ -154,28 +154,40 @@ class IntakeService:
         self._unanswered.note(accepted.signal_id)
 
     def refuse(
-        self, status: int, reason: Reason, envelope: Envelope, body: bytes, *, is_cut: bool = False
+        self,
+        status: int,
+        reason: Reason,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        is_cut: bool = False,
+        size: int = 0,
     ) -> PostRefusedError:
-        """Keep, count and log a refused post; return the error to raise. `is_cut`: the body is not whole."""
+        """Keep, count and log a refused post; return the error to raise.
+
+        `is_cut`: the body is not whole. `size`: the bytes that its sender announced.
+        """
+        size = max(size, len(body))
         reason = self._without_secret(reason)
         start = body[:_MASKED_BYTES]
         masked = self._sources.mask(start, is_cut=is_cut or len(body) > _MASKED_BYTES)
-        self.refused_posts.add(status, reason, envelope.client, len(body), masked)
+        self.refused_posts.add(status, reason, envelope.client, size, masked)
         metrics.POSTS_REFUSED.labels(str(status)).inc()
-        log.info("post refused", status=status, reason=str(reason), client=envelope.client, size=len(body))
+        log.info("post refused", status=status, reason=str(reason), client=envelope.client, size=size)
         return PostRefusedError(status, reason)
 
     def refuse_incomplete(
-        self, status: int, reason: Reason, envelope: Envelope, body: bytes
+        self, status: int, reason: Reason, envelope: Envelope, body: bytes, *, size: int = 0
     ) -> PostRefusedError:
         """Refuse a body of which only the beginning was read (400, 408 or 413); return the error to raise.
 
-        The post is kept if its sender is authenticated without the body, else only counted by address.
+        `size`: the bytes that its sender announced. The post is kept if its sender is authenticated without
+        the body, else only counted by address.
         """
         sources = self._current_sources()
         source = sources.find(envelope.secrets) or sources.find_open(envelope.secrets)
         if source and sources.allows(source, envelope.client):
-            return self.refuse(status, reason, envelope, body, is_cut=True)
+            return self.refuse(status, reason, envelope, body, is_cut=True, size=size)
         return self._deny("webhook_body", status, reason, envelope.client)
 
     def refuse_method(self, client: str, *, is_counted: bool) -> PostRefusedError:

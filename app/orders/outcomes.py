@@ -398,7 +398,7 @@ async def _record_failure(
         delay = probe_delay(0)
         if await repository.open_circuit(connection, destination=destination, probe_in=delay, reason=reason):
             metrics.DESTINATION_FAILURES.inc()
-            log.error("circuit opened: the destination keeps failing", seconds=delay, reason=str(reason))
+            log.error("circuit opened: the destination fails repeatedly", seconds=delay, reason=str(reason))
         return Failure(delay)
     if delivery.started_at < circuit.probe_at:
         return Failure()

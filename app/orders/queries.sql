@@ -663,34 +663,63 @@ SELECT reason, reason_code, reason_params FROM destinations WHERE destination = 
 
 -- name: read_dead_letters
 -- From here on: failed and expired signals, and their replay by a person. Imported history is left out.
--- $1 cursor (a seq), $2 status, $3 ticker, each NULL for any; $4 limit. Newest first.
+-- $1 to $11 the filter (`SignalFilter.arguments`), $12 cursor (a seq), NULL for the first page, $13 limit. Newest first.
 SELECT s.id, s.seq, s.status, s.type, s.ticker, s.reason, s.reason_code, s.reason_params, s.received_at, s.status_at,
-       s.attempts, s.round,
+       s.attempts, s.round, source_of(s.source, s.type) AS source, s.quantity, s.quantity_unit, s.price,
        EXISTS (
            SELECT FROM unfinished_signals o
-           WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.is_pending) AS blocked
+           WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.is_pending) AS blocked,
+       EXISTS (SELECT FROM attempts a WHERE a.signal_id = s.id AND a.outcome = 'unknown') AS may_be_executed
 FROM signals s
 WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at IS NULL
-  AND ($1::bigint IS NULL OR s.seq < $1)
-  AND ($2::text IS NULL OR s.status = $2)
-  AND ($3::text IS NULL OR s.ticker = $3)
+  AND (cardinality($1::text[]) = 0 OR s.status = ANY ($1))
+  AND ($2::text IS NULL OR s.ticker = $2)
+  AND ($3::text IS NULL OR s.source = $3 OR ($3 = 'default' AND source_of(s.source, s.type) = 'default'))
+  AND ($4::text IS NULL OR starts_with(s.ticker, $4) OR starts_with(s.sender_signal_id, $5::text)
+       OR starts_with(s.id::text, $6::text))
+  AND ($7::timestamptz IS NULL OR s.received_at >= $7)
+  AND ($8::timestamptz IS NULL OR s.received_at < $8)
+  AND ($9::text IS NULL OR (s.type = 'buy') = ($9 = 'buy'))
+  AND (($10::text IS NULL AND $11::text IS NULL) OR EXISTS (
+      SELECT FROM (
+          SELECT outcome, destination FROM attempts WHERE signal_id = s.id ORDER BY id DESC LIMIT 1) AS last
+      WHERE ($10::text IS NULL OR last.outcome = $10)
+        AND ($11::text IS NULL OR last.destination = $11 OR starts_with(last.destination, $11 || ' '))))
+  AND ($12::bigint IS NULL OR s.seq < $12)
 ORDER BY s.seq DESC
-LIMIT $4
+LIMIT $13
 
 -- name: read_replay_candidates
--- $1 ids, $2 status, $3 ticker, each NULL for any; $4 limit; $5 false while buying is paused. Oldest first. A later pending order of
--- the ticker blocks the replay: two orders of a ticker would be sent at once, in the wrong order.
+-- $1 to $11 the filter (`SignalFilter.arguments`), $12 ids, NULL for any, $13 limit, $14 false while buying is paused, $15 false: no
+-- entry with an attempt of unknown outcome. Oldest first. A later pending order of the ticker blocks the replay: two orders of a
+-- ticker would be sent at once, in the wrong order.
 SELECT s.id,
-       (s.type = 'buy' AND NOT $5::boolean) OR EXISTS (
+       (s.type = 'buy' AND NOT $14::boolean) OR EXISTS (
            SELECT FROM unfinished_signals o
-           WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.is_pending) AS blocked
+           WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.is_pending) AS blocked,
+       s.type = 'buy' AND EXISTS (
+           SELECT FROM attempts a WHERE a.signal_id = s.id AND a.outcome = 'unknown') AS may_be_executed
 FROM signals s
 WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at IS NULL
-  AND ($1::uuid[] IS NULL OR s.id = ANY ($1))
-  AND ($2::text IS NULL OR s.status = $2)
-  AND ($3::text IS NULL OR s.ticker = $3)
+  AND (cardinality($1::text[]) = 0 OR s.status = ANY ($1))
+  AND ($2::text IS NULL OR s.ticker = $2)
+  AND ($3::text IS NULL OR s.source = $3 OR ($3 = 'default' AND source_of(s.source, s.type) = 'default'))
+  AND ($4::text IS NULL OR starts_with(s.ticker, $4) OR starts_with(s.sender_signal_id, $5::text)
+       OR starts_with(s.id::text, $6::text))
+  AND ($7::timestamptz IS NULL OR s.received_at >= $7)
+  AND ($8::timestamptz IS NULL OR s.received_at < $8)
+  AND ($9::text IS NULL OR (s.type = 'buy') = ($9 = 'buy'))
+  AND (($10::text IS NULL AND $11::text IS NULL) OR EXISTS (
+      SELECT FROM (
+          SELECT outcome, destination FROM attempts WHERE signal_id = s.id ORDER BY id DESC LIMIT 1) AS last
+      WHERE ($10::text IS NULL OR last.outcome = $10)
+        AND ($11::text IS NULL OR last.destination = $11 OR starts_with(last.destination, $11 || ' '))))
+  AND ($12::uuid[] IS NULL OR s.id = ANY ($12))
+  -- Fails open: an exit is replayed whatever became of it, since it can only close.
+  AND ($15::boolean OR s.type <> 'buy'
+       OR NOT EXISTS (SELECT FROM attempts a WHERE a.signal_id = s.id AND a.outcome = 'unknown'))
 ORDER BY s.seq
-LIMIT $4
+LIMIT $13
 
 -- name: start_round
 -- $1 ids, $2 seconds until a buy expires, $3 seconds until any other type expires, $4 text of the reason. The new round counts its

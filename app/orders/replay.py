@@ -9,8 +9,9 @@ from app.config.model import MaxSignalAge
 from app.db.pool import Connection
 from app.errors import ConflictError
 from app.orders import repository
-from app.orders.repository import DeadLetter, DeadStatus
+from app.orders.repository import DeadLetter
 from app.signals.refusals import RefusalCode
+from app.signals.selection import SignalFilter
 
 MOST_AT_ONCE = 500
 
@@ -23,31 +24,34 @@ class DeadLetterPage(BaseModel):
 
 
 class Choice(NamedTuple):
-    """The dead letters to replay; None is any. At most the oldest 500 of them."""
+    """The dead letters to replay; `ids` None is any. At most the oldest 500 of them.
+
+    Without `with_unknown`, entries that the destination may have executed are left out; exits never are.
+    """
 
     ids: list[UUID] | None = None
-    status: DeadStatus | None = None
-    ticker: str | None = None
+    wanted: SignalFilter = SignalFilter()
+    with_unknown: bool = True
 
 
 class Replay(BaseModel):
     """`count` can be replayed. `blocked` cannot: a later order of the ticker is pending, or buying is paused.
 
-    `replayed` is 0 until the count is confirmed.
+    `may_be_executed` of the count are entries of unknown outcome: the replay may buy twice. `replayed` is 0
+    until the count is confirmed.
     """
 
     count: int
+    may_be_executed: int
     blocked: list[UUID]
     replayed: int
 
 
 async def page(
-    connection: Connection, *, limit: int, cursor: int | None, status: DeadStatus | None, ticker: str | None
+    connection: Connection, *, wanted: SignalFilter, limit: int, cursor: int | None
 ) -> DeadLetterPage:
-    """Return the dead letters before `cursor` (a `seq`), newest first, at most `limit`."""
-    rows = await repository.read_dead_letters(
-        connection, before_seq=cursor, status=status, ticker=ticker, limit=limit + 1
-    )
+    """Return the dead letters of a filter before `cursor` (a `seq`), newest first, at most `limit`."""
+    rows = await repository.read_dead_letters(connection, wanted=wanted, before_seq=cursor, limit=limit + 1)
     next_cursor = rows[limit - 1].seq if len(rows) > limit else None
     return DeadLetterPage(dead_letters=rows[:limit], next_cursor=next_cursor)
 
@@ -66,19 +70,20 @@ async def replay(
     await repository.lock_approvals_exclusive(connection)
     found = await repository.read_replay_candidates(
         connection,
+        wanted=choice.wanted,
         ids=choice.ids,
-        status=choice.status,
-        ticker=choice.ticker,
         limit=MOST_AT_ONCE,
         is_buying=is_buying,
+        with_unknown=choice.with_unknown,
     )
     free = [signal.id for signal in found if not signal.is_blocked]
     blocked = [signal.id for signal in found if signal.is_blocked]
+    unclear = sum(signal.may_be_executed for signal in found if not signal.is_blocked)
     if confirmed is None:
-        return Replay(count=len(free), blocked=blocked, replayed=0)
+        return Replay(count=len(free), may_be_executed=unclear, blocked=blocked, replayed=0)
     if confirmed != len(free):
         raise ConflictError(RefusalCode.COUNT_CHANGED, confirmed=confirmed, found=len(free))
     replayed = await repository.start_round(
         connection, ids=free, buy_seconds=max_age.buy, other_seconds=max_age.sell
     )
-    return Replay(count=len(free), blocked=blocked, replayed=replayed)
+    return Replay(count=len(free), may_be_executed=unclear, blocked=blocked, replayed=replayed)

@@ -19,6 +19,7 @@ from app.db.queries import fetch_one, load
 from app.orders.destination import OWN_ERRORS, Attempt, Destination, Usage, Window
 from app.signals.book import OrderTerms, Position, stored_terms, terms_columns
 from app.signals.reasons import Reason, ReasonCode, stored_reason, templates
+from app.signals.selection import SignalFilter
 from app.signals.statuses import Outcome, Status
 
 _SQL = load("app.orders")
@@ -208,7 +209,8 @@ DeadStatus = Literal["failed", "expired"]
 class DeadLetter(BaseModel):
     """A signal that was not delivered and is not retried.
 
-    `blocked`: a later order of its ticker is pending, so it cannot be replayed now.
+    `blocked`: a later order of its ticker is pending, so it cannot be replayed now. `may_be_executed`: the
+    outcome of an attempt is unknown, so replaying an entry may buy twice.
     """
 
     id: UUID
@@ -223,14 +225,23 @@ class DeadLetter(BaseModel):
     status_at: datetime
     attempts: int
     round: int
+    source: str | None
+    quantity: Decimal | None
+    quantity_unit: str | None
+    price: Decimal | None
     blocked: bool
+    may_be_executed: bool
 
 
 class ReplayCandidate(NamedTuple):
-    """A signal selected for replay; blocked while a later order of its ticker is pending."""
+    """A signal selected for replay; blocked while a later order of its ticker is pending.
+
+    `may_be_executed`: an entry with an attempt of unknown outcome.
+    """
 
     id: UUID
     is_blocked: bool
+    may_be_executed: bool
 
 
 async def lock_approvals_shared(connection: Connection) -> None:
@@ -639,27 +650,30 @@ async def read_circuit_reason(connection: Connection, *, destination: str) -> Re
 
 
 async def read_dead_letters(
-    connection: Connection, *, before_seq: int | None, status: str | None, ticker: str | None, limit: int
+    connection: Connection, *, wanted: SignalFilter, before_seq: int | None, limit: int
 ) -> list[DeadLetter]:
-    """Return failed and expired signals before a `seq`, newest first; None is any."""
-    rows = await connection.fetch(_SQL["read_dead_letters"], before_seq, status, ticker, limit)
+    """Return the failed and expired signals of a filter before a `seq`, newest first."""
+    rows = await connection.fetch(_SQL["read_dead_letters"], *wanted.arguments, before_seq, limit)
     return [DeadLetter(**row) for row in rows]
 
 
 async def read_replay_candidates(
     connection: Connection,
     *,
+    wanted: SignalFilter,
     ids: list[UUID] | None,
-    status: str | None,
-    ticker: str | None,
     limit: int,
     is_buying: bool,
+    with_unknown: bool,
 ) -> list[ReplayCandidate]:
-    """Return the failed and expired signals of a selection, oldest first; None is any.
+    """Return the failed and expired signals of a filter, oldest first; `ids` None is any.
 
-    While buying is paused, every entry is blocked.
+    While buying is paused, every entry is blocked. Without `with_unknown`, entries that the destination may
+    have executed are left out.
     """
-    rows = await connection.fetch(_SQL["read_replay_candidates"], ids, status, ticker, limit, is_buying)
+    rows = await connection.fetch(
+        _SQL["read_replay_candidates"], *wanted.arguments, ids, limit, is_buying, with_unknown
+    )
     return list(map(ReplayCandidate._make, rows))
 
 

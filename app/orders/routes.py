@@ -3,13 +3,15 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.audit import repository as audit_log
 from app.orders import replay
 from app.orders.replay import Choice, DeadLetterPage, Replay
 from app.orders.repository import DeadStatus
+from app.signals.selection import SEARCH_LENGTH, Side, SignalFilter
+from app.signals.statuses import Outcome
 from app.signals.tickers import fold
 from app.web.dependencies import (
     REFUSALS,
@@ -17,9 +19,11 @@ from app.web.dependencies import (
     Cursor,
     Database,
     Limit,
+    Moment,
     Reading,
-    Ticker,
+    Storable,
     TypedTicker,
+    WantedSignals,
     context_of,
     signed_in,
 )
@@ -33,29 +37,39 @@ router = APIRouter(
 class ReplayRequest(BaseModel):
     """Which dead letters to send again: by default all, at most the oldest 500.
 
+    The filter is that of `GET /admin/dead-letters`. `unknown` false leaves out entries of unknown outcome,
+    which the destination may have executed; exits are never left out by it.
     `confirm` is the count that a request without it returned. Nothing is sent without it.
     """
 
     # The schema's published name: generated clients use it, so the OpenAPI document keeps it.
     __qualname__ = "Wish"
-    model_config = ConfigDict(title="Wish")
+    model_config = ConfigDict(title="Wish", populate_by_name=True)
 
     ids: Annotated[list[UUID], Field(min_length=1, max_length=replay.MOST_AT_ONCE)] | None = None
     status: DeadStatus | None = None
     ticker: TypedTicker | None = None
+    q: Annotated[str, Field(max_length=SEARCH_LENGTH), Storable] | None = None
+    start: Annotated[Moment | None, Field(alias="from")] = None
+    end: Annotated[Moment | None, Field(alias="to")] = None
+    side: Side | None = None
+    source: Annotated[str, Field(min_length=1, max_length=40), Storable] | None = None
+    outcome: Outcome | None = None
+    unknown: bool = True
     confirm: Annotated[int, Field(ge=0, le=replay.MOST_AT_ONCE)] | None = None
 
 
 @router.get("")
 async def dead_letters(
     connection: Reading,
+    wanted: WantedSignals,
     limit: Limit = 50,
     cursor: Cursor = None,
-    status: DeadStatus | None = None,
-    ticker: Ticker | None = None,
+    status: Annotated[list[DeadStatus] | None, Query()] = None,
 ) -> DeadLetterPage:
     """Failed and expired signals, newest first."""
-    return await replay.page(connection, limit=limit, cursor=cursor, status=status, ticker=ticker)
+    filtered = wanted._replace(statuses=tuple(status or ()))
+    return await replay.page(connection, wanted=filtered, limit=limit, cursor=cursor)
 
 
 @router.post(
@@ -66,8 +80,19 @@ async def replay_dead_letters(
 ) -> Replay:
     """Count the selected dead letters. With that count in `confirm`, send them again."""
     context = context_of(request)
-    choice = Choice(asked.ids, asked.status, fold(asked.ticker) if asked.ticker else None)
-    action, before = "dead-letters.replay", asked.model_dump(mode="json", exclude_none=True)
+    wanted = SignalFilter(
+        statuses=(asked.status,) if asked.status else (),
+        ticker=fold(asked.ticker) if asked.ticker else None,
+        source=asked.source,
+        search=asked.q,
+        start=asked.start,
+        end=asked.end,
+        side=asked.side,
+        outcome=asked.outcome,
+    )
+    choice = Choice(asked.ids, wanted, asked.unknown)
+    action = "dead-letters.replay"
+    before = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
     async with audit_log.attempt(connection, actor, action, before=before), connection.transaction():
         answer = await replay.replay(
             connection,

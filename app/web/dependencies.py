@@ -16,6 +16,8 @@ from app.db.pool import Connection
 from app.errors import WrongValueError
 from app.signals import tickers
 from app.signals.refusals import RefusalCode
+from app.signals.selection import SEARCH_LENGTH, Side, SignalFilter
+from app.signals.statuses import Outcome
 from app.web.authentication import Access, client_address
 from app.web.problems import Problem
 
@@ -73,6 +75,42 @@ def _storable(text: str) -> str:
 
 Storable = AfterValidator(_storable)
 """Of a text in a body: PostgreSQL can store neither NUL nor half of a surrogate pair."""
+
+
+def _signal_filter(
+    ticker: Ticker | None = None,
+    q: Annotated[
+        str | None,
+        Query(
+            max_length=SEARCH_LENGTH,
+            pattern=r"^[^\x00]*$",
+            description="The beginning of a ticker, of a signal's id or of the sender's id",
+        ),
+    ] = None,
+    start: Annotated[
+        Moment | None,
+        Query(alias="from", description="Arrived at this time or later, such as 2026-11-22T00:00:00Z"),
+    ] = None,
+    end: Annotated[Moment | None, Query(alias="to", description="Arrived before this time")] = None,
+    side: Annotated[
+        Side | None, Query(description="`sell` is every order that closes or reduces a position")
+    ] = None,
+    source: SourceName | None = None,
+    destination: Annotated[
+        str | None,
+        Query(
+            max_length=300,
+            pattern=r"^[^\x00]*$",
+            description="The last attempt's destination: `paper`, or an origin such as https://bridge.example",
+        ),
+    ] = None,
+    outcome: Annotated[Outcome | None, Query(description="The last attempt's outcome")] = None,
+) -> SignalFilter:
+    return SignalFilter((), ticker, source, q, start, end, side, outcome, destination)
+
+
+WantedSignals = Annotated[SignalFilter, Depends(_signal_filter)]
+"""The filter of a list of signals but for its statuses, from the query."""
 
 
 def context_of(request: Request) -> AppContext:

@@ -330,6 +330,10 @@ class TestRefused:
         async with app_server.http.post("/webhook/in", data=pieces() if chunked else body) as answer:
             assert answer.status == 413
             assert "65536" in (await answer.json())["detail"]
+        async with asyncio.timeout(10):
+            while (size := await app_server.context.pool.fetchval("SELECT size FROM refused_posts")) is None:
+                await app_server.context.wakeups.wait("changed", 0.05)
+        assert size > 65536 if chunked else size == len(body)  # not what had been read by then
         assert (await post(app_server, {"ticker": "A", "x": "x" * 65_000}))[0] == 202
 
     async def test_other_methods_are_405(self, app_server: AppServer) -> None:

@@ -57,7 +57,8 @@ async def test_a_signal_arrives_and_ends_live(signed_in: Page, application: Appl
     rejected = application.post(ticker="GME", action="buy")
     await expect(row(signed_in, rejected)).to_contain_text("Rejected", timeout=SOON)
     await expect(row(signed_in, rejected).locator(".reason")).to_have_text(re.compile("Top"))
-    assert await signed_in.locator("tbody tr").first.get_attribute("id") == f"signal-{rejected}"
+    newest = signed_in.locator("tbody tr[id^=signal-]").first
+    assert await newest.get_attribute("id") == f"signal-{rejected}"
     await expect(signed_in.get_by_text("No signals yet")).to_have_count(0)
     assert await signed_in.evaluate("window.neverReloaded")
 

@@ -247,7 +247,7 @@ async def test_input_is_kept_while_signals_arrive(signed_in: Page, application: 
     """Focus in a row, a filter half typed, an open timeline: all survive the next signal."""
     first = application.post(ticker="FIRST", action="buy")
     await signed_in.goto("/admin/page/signals")
-    typed = signed_in.get_by_label("Ticker")
+    typed = signed_in.get_by_label("Search")
     await typed.fill("NV")
     second = application.post(ticker="SECOND", action="buy")
     await expect(signed_in.locator(f"[id='signal-{second}']")).to_be_visible(timeout=SOON)

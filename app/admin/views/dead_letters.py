@@ -4,7 +4,8 @@ from typing import Any, get_args
 
 from fastapi import Request
 
-from app.admin.filters import Listing, chosen, cursor_of, ticker_of
+from app.admin.filters import OUTCOMES, SIDES, Listing, api_query, cursor_of, signals_wanted
+from app.admin.views.signals import source_names
 from app.db.pool import Connection
 from app.orders import replay
 from app.orders.destination_state import circuit_reason, describe_destination
@@ -19,12 +20,17 @@ _ROWS = 50
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """Return the destination's state, and the requested page of dead letters."""
     query, context = request.query_params, context_of(request)
-    status, ticker, cursor = chosen(query, "status", _STATUSES), ticker_of(query), cursor_of(query)
+    wanted, given = signals_wanted(query, _STATUSES, context.clock.now())
+    cursor = cursor_of(query)
     return {
         "destination": describe_destination(context),
         "failing": await circuit_reason(context, connection),
-        "listed": await replay.page(connection, limit=_ROWS, cursor=cursor, status=status, ticker=ticker),
-        "wanted": Listing(PATH, {"status": status, "ticker": ticker}, cursor),
+        "listed": await replay.page(connection, wanted=wanted, limit=_ROWS, cursor=cursor),
+        "wanted": Listing(PATH, given, cursor),
+        "chosen": api_query(wanted),
         "statuses": _STATUSES,
+        "sides": SIDES,
+        "outcomes": OUTCOMES,
+        "sources": source_names(context.config),
         "most_at_once": replay.MOST_AT_ONCE,
     }

@@ -1,23 +1,81 @@
-"""The first view: alarms, the figures of the day, the current list, the newest signals."""
+"""The first view: first steps, figures of the day, limits, open positions, list, newest signals."""
 
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from fastapi import Request
 
 from app.admin import repository
+from app.admin.rendering import NOTHING, number
+from app.context import AppContext
 from app.db.pool import Connection
+from app.orders.destination import Window, destination_of
+from app.orders.destination_state import describe_destination
+from app.orders.repository import read_ledger
+from app.positions import repository as positions
 from app.screener.current import current_top_n
+from app.signals.selection import SignalFilter
 from app.web.dependencies import context_of
 
 _ROWS = 10
+_POSITIONS = 5
+_MINUTE, _HOUR = 60, 3600
+# as in docs/tradingview.md, where a test posts them
+TEMPLATES = {
+    "strategy": """{
+  "ticker": "{{ticker}}",
+  "action": "{{strategy.order.action}}",
+  "sentiment": "{{strategy.market_position}}",
+  "quantity": "{{strategy.order.contracts}}",
+  "price": "{{strategy.order.price}}",
+  "time": "{{timenow}}"
+}""",
+    "entry": '{"ticker": "{{ticker}}", "action": "buy", "price": "{{close}}", "time": "{{timenow}}"}',
+    "exit": '{"ticker": "{{ticker}}", "action": "exit", "price": "{{close}}", "time": "{{timenow}}"}',
+}
+
+
+class Limit(NamedTuple):
+    """A rate limit of the destination: requests that count now, and the most that are allowed."""
+
+    name: str
+    used: int
+    most: int
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
-    """Return the current list and the newest signals; the page header has the figures."""
-    listed = await repository.fetch_signals(
-        connection, limit=_ROWS, before_seq=None, status=None, ticker=None, source=None
-    )
+    """Return the view's values; the page header has the figures of the day."""
+    context = context_of(request)
+    listed = await repository.fetch_signals(connection, wanted=SignalFilter(), before_seq=None, limit=_ROWS)
+    delivery = await context.reading.compute(("delivery_figures",), repository.fetch_delivery_figures)
     return {
-        "top_n": await current_top_n(context_of(request), connection),
+        "top_n": await current_top_n(context, connection),
         "newest": listed.signals,
+        "positions": sorted(await positions.open_positions(connection), key=lambda each: each.confirmed),
+        "most_positions": _POSITIONS,
+        "limits": await _limits(context, connection),
+        "delivery": delivery,
+        "success": _percent(delivery.delivered, delivery.ended),
+        "destination": describe_destination(context),
+        "may_operate": request.state.access.may_operate,
+        "has_secret": bool(context.settings.webhook_secret),
+        "webhook_url": f"{request.url.scheme}://{request.url.netloc}/webhook/in",
+        "templates": TEMPLATES,
     }
+
+
+async def _limits(context: AppContext, connection: Connection) -> list[Limit]:
+    config = context.config.webhook
+    if not config.rate_limiting_enabled:
+        return []
+    windows = (Window(config.max_req_per_min, _MINUTE), Window(config.max_req_per_hour, _HOUR))
+    ledger = await read_ledger(connection, destination=destination_of(config.url).key, windows=windows)
+    return [
+        Limit(name, ledger.open_attempts + used.ended, window.limit)
+        for name, window, used in zip(("minute", "hour"), windows, ledger.usage, strict=True)
+    ]
+
+
+def _percent(part: int, whole: int) -> str:
+    """Format a share as `98 %`, rounded down, so that 100 % means all; a dash without any."""
+    return f"{number(int(Decimal(100 * part) / whole))} %" if whole else NOTHING

@@ -21,7 +21,8 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     query = request.query_params
     status, ticker, cursor = chosen(query, "status", _STATUSES), ticker_of(query), cursor_of(query)
     return {
-        "positions": await positions.open_positions(connection),
+        # what a person has to confirm or dismiss comes first
+        "positions": sorted(await positions.open_positions(connection), key=lambda each: each.confirmed),
         "stats": await records.order_stats(request),
         "listed": await records.orders(connection, limit=_ROWS, cursor=cursor, ticker=ticker, status=status),
         "wanted": Listing(PATH, {"status": status, "ticker": ticker}, cursor),

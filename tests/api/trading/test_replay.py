@@ -45,7 +45,7 @@ async def test_a_replay_is_counted_first_and_leaves_with_an_id_of_its_own(desk: 
     (buy,) = await refused(desk, app, "AAPL")
     before = await desk.signal(buy)
     counted = await desk.order(app, REPLAY, ids=[str(buy)])
-    assert counted == {"count": 1, "blocked": [], "replayed": 0}
+    assert counted == {"count": 1, "may_be_executed": 0, "blocked": [], "replayed": 0}
     assert (await desk.signal(buy))["status"] == "failed"
     assert (await desk.order(app, REPLAY, ids=[str(buy)], confirm=1))["replayed"] == 1
     after = await desk.until(app, buy, "forwarded")

@@ -118,7 +118,7 @@ async def test_a_replay_leaves_entries_out_while_buying_is_paused(desk: Desk) ->
     desk.receiver.answer = take
     await desk.order(app, "buys/pause")
     counted = await desk.order(app, "dead-letters/replay")
-    assert counted == {"count": 1, "blocked": [str(buy)], "replayed": 0}
+    assert counted == {"count": 1, "may_be_executed": 0, "blocked": [str(buy)], "replayed": 0}
     assert (await desk.order(app, "dead-letters/replay", confirm=1))["replayed"] == 1
     await desk.until(app, sell, "forwarded")
     assert (await desk.signal(buy))["status"] == "failed"

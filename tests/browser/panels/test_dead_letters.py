@@ -57,15 +57,15 @@ async def test_many_are_counted_and_sent_after_a_typed_word(desk: Desk) -> None:
     received = await desk.receiver.count(5)
     assert sorted(each.alert["ticker"] for each in received[3:]) == ["AAPL", "TSLA"]
     await expect(page.locator("tr[id^=dead-]")).to_have_count(1, timeout=SOON)
-    await page.get_by_label("Ticker").fill("nvda")
+    await page.get_by_label("Search").fill("nvda")
     await page.get_by_role("button", name="Show", exact=True).click()
-    await page.wait_for_url("**?*ticker=nvda")
+    await page.wait_for_url("**?*q=nvda")
     await page.get_by_role("button", name="Replay all that match").click()
     await desk.confirm("Replay all that match", typed="replay")
     await expect(desk.notice).to_have_text("Pending again: 1.")
     await expect(page.get_by_text("No dead letter matches the filter.")).to_be_visible(timeout=SOON)
     assert [entry[2:4] for entry in await desk.log()][1:] == [
-        ({"ticker": "NVDA", "confirm": 1}, {"replayed": 1})
+        ({"q": "nvda", "unknown": False, "confirm": 1}, {"replayed": 1})
     ]
 
 
@@ -81,7 +81,8 @@ async def test_what_changed_since_it_was_counted_is_refused(desk: Desk) -> None:
     )
     assert len(desk.receiver.received) == 2
     ((action, _, before, after, result),) = await desk.log()
-    assert (action, before, after) == ("dead-letters.replay", {"confirm": 2}, None)
+    assert (action, after) == ("dead-letters.replay", None)
+    assert before == {"confirm": 2, "unknown": False}
     assert result == "refused: the count has changed from 2 to 1: check it and confirm again"
 
 

@@ -5,7 +5,7 @@ import { confirm } from "./confirm.js";
 import { check, markRefused, unmark, values } from "./form.js";
 import { notice } from "./notice.js";
 import { ask } from "./session.js";
-import { refresh } from "./view.js";
+import { refresh, refreshAfterAction } from "./view.js";
 import { word } from "./words.js";
 
 const SECONDS = 30;
@@ -103,7 +103,7 @@ function done(form, answer) {
   if (form.matches("[data-changed-only]:not([data-clear])")) for (const field of form.elements) keepAsSent(field);
   else form.reset();
   form.dispatchEvent(new CustomEvent("done", { bubbles: true, detail: answer }));
-  refresh();
+  refreshAfterAction();
 }
 
 /** Make the sent values the initial ones: the next submit sends only later changes. */

@@ -1,9 +1,13 @@
 // The head of the page: state and alarms, from the live messages.
 
+import { keepInPlace } from "./place.js";
 import { age, localise, number } from "./time.js";
 import { word } from "./words.js";
 
+let ahead = 0; // ms by which this machine's clock is ahead of the server's
+
 export function showStatus(status) {
+  ahead = Date.now() - Date.parse(status.at);
   const to = status.destination;
   fact("mode", to.kind, { "[data-word]": word(`mode.${to.kind}`) });
   for (const part of ["intake", "engine", "buys", "delivery"]) state(part, status[`${part}_paused`] ? "paused" : "running");
@@ -32,6 +36,10 @@ function showFreshness() {
 }
 
 export function showMetrics(metrics) {
+  if ("last_signal_at" in metrics) {
+    document.querySelector("#health [data-last]").dataset.at = metrics.last_signal_at ?? "";
+    showLastSignal();
+  }
   for (const [name, value] of Object.entries(metrics)) {
     for (const element of document.querySelectorAll(`[data-metric="${name}"]`)) {
       const text = name.endsWith("_seconds") ? age(value) : number(value);
@@ -39,6 +47,21 @@ export function showMetrics(metrics) {
       element.dataset.value = value ?? 0;
     }
   }
+}
+
+/** Say how long ago the last signal came; called every second. */
+export function showLastSignal() {
+  const { at } = document.querySelector("#health [data-last]").dataset;
+  const seconds = at && Math.max(0, (Date.now() - ahead - Date.parse(at)) / 1000);
+  write(document, "#health [data-last]", at ? word("health.last", { age: age(seconds) }) : word("health.no_signal"));
+}
+
+function showHealth(alarms) {
+  const pill = document.querySelector("#health");
+  const isCritical = alarms.some(({ severity }) => severity === "critical");
+  pill.dataset.state = isCritical ? "bad" : alarms.length ? "warn" : "good";
+  const many = alarms.length === 1 ? word("health.one") : word("health.many", { count: alarms.length });
+  write(pill, "[data-health]", alarms.length ? many : word("health.good"));
 }
 
 let drawn = null; // the alarms of the last message; the server drew those before the first one
@@ -50,8 +73,11 @@ export function showAlarms(alarms) {
   const isSame = drawn === null ? JSON.stringify(alarms.map(words)) === JSON.stringify(before) : received === drawn;
   drawn = received;
   if (isSame) return; // a screen reader reads them again only if they changed
-  shown.replaceChildren(...alarms.map(line));
-  localise(shown);
+  keepInPlace(() => {
+    shown.replaceChildren(...alarms.map(line));
+    localise(shown);
+  });
+  showHealth(alarms);
   fact("fact-alarms", alarms.length ? "some" : "none", { "[data-count]": alarms.length });
 }
 

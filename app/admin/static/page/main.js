@@ -1,7 +1,8 @@
 // What every page does: keeps the WebSocket, updates the head from its messages, fetches the view again on its hints.
 // Each message is also dispatched on `document` as a "live" event, for the scripts of single views.
 
-import { showAlarms, showMetrics, showStatus, showTopN } from "./head.js";
+import "./filter.js";
+import { showAlarms, showLastSignal, showMetrics, showStatus, showTopN } from "./head.js";
 import { Live } from "./live.js";
 import * as story from "./story.js";
 import { age, localise } from "./time.js";
@@ -25,6 +26,7 @@ const receive = {
   status_update(status) {
     showStatus(status);
     showAlarms(status.alarms);
+    story.refreshWaits();
   },
   metrics_update: showMetrics,
   top_n_tickers_update: showTopN,
@@ -55,7 +57,16 @@ live.addEventListener("message", ({ detail }) => {
   document.dispatchEvent(new CustomEvent("live", { detail }));
   showConnection();
 });
-live.addEventListener("tick", showConnection);
+live.addEventListener("tick", () => {
+  showConnection();
+  showLastSignal();
+});
+showLastSignal();
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.target.matches("input, textarea, select") || document.querySelector("dialog[open]")) return;
+  event.preventDefault();
+  document.querySelector("#find").focus();
+});
 localise(document);
 document.querySelector(".views [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 live.start();

@@ -2,8 +2,10 @@
 // focused stays as it is.
 
 import { Idiomorph } from "../vendor/idiomorph/dist/idiomorph.esm.js";
+import { keepInPlace, rowUnderPointer, withoutMoves } from "./place.js";
 import { ask } from "./session.js";
 import { localise } from "./time.js";
+import { word } from "./words.js";
 
 const TRY_AGAIN_AFTER = 2000;
 const ARRIVAL = { backgroundColor: ["var(--busy-ground)", "transparent"], easing: "ease-in" };
@@ -20,6 +22,12 @@ let retry = null;
 
 /** Return whether a message of this type means that the view may be out of date. */
 export const isHint = (type) => hints.has(type);
+
+/** Fetch the view again after what the reader did: its result is shown wherever the pointer is. */
+export function refreshAfterAction() {
+  isAsked = true;
+  return refresh();
+}
 
 /** Fetch the view again; a call meanwhile fetches it once more. A hidden page waits until it is visible. */
 export async function refresh() {
@@ -48,7 +56,34 @@ async function fetched() {
   return body;
 }
 
+const fresh = document.querySelector("#fresh");
+let isHeld = false; // rows are left out, or kept, because the pointer is on the list
+let isAsked = false; // the reader wants to see the new rows, wherever the pointer is
+
+/** Show the fetched view. While the pointer is on a list, its rows stay where they are; the button says how many are new. */
 function show(body) {
+  const row = isAsked ? null : rowUnderPointer();
+  isHeld = row !== null;
+  const count = isHeld ? withoutMoves(row, body) : 0;
+  fresh.hidden = count === 0;
+  if (count) fresh.textContent = word("list.new", { count });
+  if (isAsked) morph(body);
+  else keepInPlace(() => morph(body));
+  isAsked = false;
+}
+
+fresh.addEventListener("click", () => {
+  isAsked = true;
+  fresh.hidden = true;
+  scrollTo({ top: 0, behavior: "instant" }); // where the new rows are
+  refresh();
+});
+view.addEventListener("pointerout", ({ pointerType, relatedTarget }) => {
+  if (isHeld && pointerType === "mouse" && !view.contains(relatedTarget)) refresh();
+});
+addEventListener("scroll", () => isHeld && scrollY === 0 && refresh(), { passive: true });
+
+function morph(body) {
   const added = [];
   Idiomorph.morph(view, body.childNodes, {
     morphStyle: "innerHTML",

@@ -11,7 +11,17 @@ from starlette.datastructures import Headers
 
 from app import web
 from app.admin import rendering
-from app.admin.filters import STATUSES, Listing, chosen, cursor_of, ticker_of
+from app.admin.filters import (
+    STATUSES,
+    Listing,
+    api_query,
+    chosen,
+    cursor_of,
+    period_of,
+    signals_wanted,
+    ticker_of,
+    zone_of,
+)
 from app.admin.schemas import Attempt, Event, Signal, Story
 from app.admin.views import VIEWS
 from app.alarms.alarm import Alarm
@@ -19,6 +29,7 @@ from app.alarms.conditions import exit_alarms, list_alarms, shorten
 from app.ops.repository import AtRisk
 from app.screener.current import TopN
 from app.signals.reasons import Reason, ReasonCode, remark_details
+from app.signals.selection import SignalFilter
 from app.web.locale import LANGUAGES, Preferences, current, preferences_of
 from app.web.texts import FOR_SCRIPTS, catalogue
 from scripts import vendor
@@ -193,6 +204,16 @@ def test_remarks_and_replays_are_shown_in_the_reader_s_language() -> None:
     assert rendering.facts(detail) == f"remarks: {remarks[0]}; {remarks[1]} · replay: 1"
 
 
+def test_an_intent_is_shown_in_the_reader_s_words() -> None:
+    assert rendering.facts({"intent": "close"}) == "order: close the position"
+    assert rendering.facts({"intent": "something new"}) == "order: something new"
+    token = current.set(Preferences(language="pt-BR"))
+    try:
+        assert rendering.facts({"intent": "close"}) == "ordem: zerar a posição"
+    finally:
+        current.reset(token)
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"), [(0, "+0 ms"), (0.0254, "+25 ms"), (9.5, "+9500 ms"), (10, "+10 s"), (3700, "+1 h")]
 )
@@ -274,3 +295,44 @@ def test_every_request_of_the_page_handles_401_in_the_same_way() -> None:
     scripts = (ADMIN / "static" / "page").rglob("*.js")
     asking = {path.name for path in scripts if re.search(r"\bfetch\(", path.read_text("utf-8"))}
     assert asking == {"session.js"}
+
+
+NOW = datetime(2026, 11, 29, 1, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("period", "zone", "start", "end"),
+    [
+        ("1h", "UTC", "2026-11-29T00:30", None),
+        ("24h", "America/New_York", "2026-11-28T01:30", None),
+        ("7d", "UTC", "2026-11-22T01:30", None),
+        ("today", "UTC", "2026-11-29T00:00", None),
+        ("today", "America/Sao_Paulo", "2026-11-28T03:00", None),
+        ("yesterday", "UTC", "2026-11-28T00:00", "2026-11-29T00:00"),
+        ("yesterday", "America/Sao_Paulo", "2026-11-27T03:00", "2026-11-28T03:00"),
+        ("yesterday", "no/zone", "2026-11-28T00:00", "2026-11-29T00:00"),
+        ("yesterday", "../../etc/passwd", "2026-11-28T00:00", "2026-11-29T00:00"),
+    ],
+)
+def test_a_period_is_of_the_reader_s_days(period: str, zone: str, start: str, end: str | None) -> None:
+    wanted, given = signals_wanted({"period": period, "zone": zone}, STATUSES, NOW)
+    found = [each and f"{each:%Y-%m-%dT%H:%M}" for each in (wanted.start, wanted.end)]
+    assert found == [start, end]
+    assert (given["period"], given["from"], given["to"]) == (period, None, None)
+
+
+def test_a_day_on_which_the_clocks_change_is_whole() -> None:
+    after_change = datetime(2026, 11, 2, 12, tzinfo=UTC)
+    found = period_of("yesterday", zone_of({"zone": "America/New_York"}), after_change)
+    assert [each and f"{each:%d %H:%M}" for each in found] == ["01 04:00", "02 05:00"]
+
+
+def test_a_filter_typed_by_hand_is_forgiven() -> None:
+    typed = {"q": " \0 ", "period": "ever", "from": "x", "to": "2026-11-22", "status": "no", "side": "up"}
+    wanted, given = signals_wanted(typed, STATUSES, NOW)
+    assert wanted == SignalFilter()
+    assert not any(given.values())
+    exact = {"from": "2026-11-22T00:00:00Z", "side": "sell", "outcome": "unknown", "q": "NVDA"}
+    wanted, given = signals_wanted(exact, STATUSES, NOW)
+    assert api_query(wanted) == exact
+    assert {name: value for name, value in given.items() if value} == exact

@@ -105,23 +105,26 @@ function drawFigure(figure) {
   const kind = KINDS[figure.dataset.chart];
   const place = figure.querySelector(".plot");
   const latest = newest(kind);
-  showText(figure, latest);
+  showHour(figure, latest);
   if (!latest) {
     remove(figure);
     blank(place, word("chart.none"));
     return;
   }
   blank(place, "");
-  place.ariaLabel = `${figure.querySelector("h3").textContent}. ${latest}`;
+  place.ariaLabel = `${figure.querySelector("h3").textContent}. ${caption(kind, latest)}`;
   const data = [hours.map((hour) => Date.parse(hour.hour) / 1000), ...kind.values.map((value) => hours.map(value))];
   if (plots.has(figure)) plots.get(figure).setData(data);
   else plots.set(figure, new uPlot(options(figure, kind, place.clientWidth), data, place));
 }
 
-/** Return the caption of the newest hour with values; empty without one. */
+/** Return the newest hour with values; undefined without one. */
 function newest(kind) {
-  const last = hours.findLast(kind.any);
-  return last ? `${moment(last)}: ${kind.say(last)}` : "";
+  return hours.findLast(kind.any);
+}
+
+function caption(kind, hour) {
+  return `${moment(hour)}: ${kind.any(hour) ? kind.say(hour) : word("chart.none")}`;
 }
 
 function options(figure, kind, width) {
@@ -148,7 +151,7 @@ function options(figure, kind, width) {
       setCursor: [
         ({ cursor }) => {
           const hour = hours[cursor.idx];
-          showText(figure, !hour || cursor.left < 0 ? newest(kind) : `${moment(hour)}: ${kind.any(hour) ? kind.say(hour) : word("chart.none")}`);
+          showHour(figure, !hour || cursor.left < 0 ? newest(kind) : hour);
         },
       ],
     },
@@ -178,10 +181,25 @@ function blank(plot, text) {
   plot.dataset.blank = text;
 }
 
-function showText(figure, text) {
-  const readout = figure.querySelector(".readout");
+/** Say what an hour of the chart has, with the link to its signals; undefined: nothing. */
+function showHour(figure, hour) {
+  const [readout, link] = figure.querySelectorAll(".readout, .hour a");
+  const text = hour ? caption(KINDS[figure.dataset.chart], hour) : "";
   if (readout.textContent !== text) readout.textContent = text;
+  link.hidden = !hour;
+  if (hour) link.href = listOf(hour);
 }
+
+function listOf(hour) {
+  const end = new Date(Date.parse(hour.hour) + 3_600_000);
+  return `/admin/page/signals?${new URLSearchParams({ from: hour.hour, to: end.toISOString() })}`;
+}
+
+// A click on a chart leads to the signals of the hour under the pointer.
+charts.addEventListener("click", ({ target }) => {
+  const figure = target.closest(".u-over") && target.closest("figure");
+  if (figure) figure.querySelector(".hour a").click();
+});
 
 for (const button of spans) {
   button.addEventListener("click", () => {
