@@ -12,6 +12,7 @@ import msgspec
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
+from app.decision.batch import ClaimedSignal, TickerBook, UnfinishedOrder
 from app.decision.risk import RiskCounts
 from app.decision.rules import Decision, ListFacts
 from app.signals.book import Book, PendingOrder, Position, stored_terms, terms_columns
@@ -38,37 +39,6 @@ class Claim(StrEnum):
     ALL = "all"
     EXITS = "exits"
     ENTRIES = "entries"
-
-
-class ClaimedSignal(NamedTuple):
-    """An undecided signal that this transaction has claimed, with the facts to decide it by."""
-
-    id: UUID
-    seq: int
-    ticker: str
-    type: str
-    body: bytes
-    is_expired: bool
-    facts: ListFacts
-
-
-class UnfinishedOrder(NamedTuple):
-    """An order of a ticker that has not ended, or a buy that waits for its decision."""
-
-    id: UUID
-    seq: int
-    order: PendingOrder
-
-
-class TickerBook(NamedTuple):
-    """What is open and unfinished of a ticker: `unfinished` are to be applied to `book` in order of arrival.
-
-    `is_complete` False: only the newest orders were read. Fails open: something is counted as open.
-    """
-
-    book: Book
-    unfinished: tuple[UnfinishedOrder, ...]
-    is_complete: bool
 
 
 class Claimed(NamedTuple):
