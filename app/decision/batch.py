@@ -5,7 +5,7 @@ from itertools import compress
 from typing import NamedTuple
 from uuid import UUID
 
-from app.decision.risk import RiskBook
+from app.decision.risk import RiskBook, RiskRules
 from app.decision.rules import OVERTAKEN, Decision, ListFacts, decide
 from app.signals.alert import read_order
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, is_overtaken
@@ -41,6 +41,13 @@ class TickerBook(NamedTuple):
     book: Book
     unfinished: tuple[UnfinishedOrder, ...]
     is_complete: bool
+
+
+def counted_books(rules: RiskRules, books: Mapping[str, TickerBook]) -> dict[str, Book]:
+    """Return the books that `RiskBook` begins with; none where no rule counts."""
+    if not rules.needs_counts:
+        return {}
+    return {ticker: PendingOrders(book).book for ticker, book in books.items()}
 
 
 def decide_in_order(

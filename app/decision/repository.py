@@ -13,6 +13,7 @@ import msgspec
 from app.db.pool import Connection, Pool
 from app.db.queries import load
 from app.decision.batch import ClaimedSignal, TickerBook, UnfinishedOrder
+from app.decision.record import BatchInputs, stored_form
 from app.decision.risk import RiskCounts
 from app.decision.rules import Decision, ListFacts
 from app.signals.book import Book, PendingOrder, Position, stored_terms, terms_columns
@@ -44,11 +45,14 @@ class Claim(StrEnum):
 class Claimed(NamedTuple):
     """The signals of a batch in order of arrival, and the books of their tickers.
 
+    `list_id` and `list_fetched_at` are those of the list that their facts are from, None without one.
     `has_exits_waiting`, with `Claim.ENTRIES`: exits of these tickers are undecided.
     """
 
     signals: list[ClaimedSignal]
     books: dict[str, TickerBook]
+    list_id: int | None = None
+    list_fetched_at: datetime | None = None
     has_exits_waiting: bool = False
 
 
@@ -101,10 +105,14 @@ async def claim_signals(
     ]
     # the first row of a ticker has its orders
     books = {row["ticker"]: _book(row) for row in {row["ticker"]: row for row in reversed(rows)}.values()}
-    if claim is not Claim.ENTRIES or not signals:
-        return Claimed(signals, books)
+    if not rows:
+        return Claimed([], {})
+    claimed = Claimed(signals, books, rows[0]["list_id"], rows[0]["list_fetched_at"])
+    if claim is not Claim.ENTRIES:
+        return claimed
     exits = await _find_undecided_exits(connection, list(books))
-    return Claimed(await _lock_entries(connection, signals, exits), books, bool(exits))
+    locked = await _lock_entries(connection, signals, exits)
+    return claimed._replace(signals=locked, has_exits_waiting=bool(exits))
 
 
 async def _find_undecided_exits(connection: Connection, tickers: Sequence[str]) -> dict[str, int]:
@@ -171,6 +179,12 @@ async def store_decisions(
     given = _encode(list(map(_decision_row, signals, decisions))).decode()
     rows = await connection.fetch(_SQL["store_decisions"], given)
     return {row["status"]: row["signals"] for row in rows}
+
+
+async def record_batch(connection: Connection, inputs: BatchInputs) -> None:
+    """Store what a batch was decided by, so that it can be decided again."""
+    ids = [signal.id for signal in inputs.signals]
+    await connection.execute(_SQL["record_batch"], ids, stored_form(inputs))
 
 
 class _DecisionRow(msgspec.Struct, omit_defaults=True):

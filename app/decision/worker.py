@@ -8,10 +8,13 @@ from typing import NamedTuple
 import structlog
 
 from app import metrics
+from app.config.model import Config
 from app.context import AppContext
 from app.decision import repository
-from app.decision.batch import PendingOrders, decide_in_order
-from app.decision.repository import Claim
+from app.decision.batch import counted_books, decide_in_order
+from app.decision.record import BatchInputs, ListInForce
+from app.decision.repository import Claim, Claimed
+from app.decision.risk import RiskBook
 from app.decision.risk_facts import read_risk_book, rules_of
 from app.orders.destination import destination_of
 from app.orders.outcomes import end_overtaken
@@ -118,13 +121,14 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
         ):
             return Batch(0, is_blocked=True)
         await lock_approvals_shared(connection)
-        signals, books, has_exits_waiting = await repository.claim_signals(
+        claimed = await repository.claim_signals(
             connection,
             claim=claim,
             limit=_BATCH_SIGNALS,
             strategy=config.finviz.active_strategy.name,
             is_frozen=config.system.engine_paused,
         )
+        signals, books = claimed.signals, claimed.books
         if not signals:
             return Batch(0)
         risk = await read_risk_book(
@@ -132,15 +136,12 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
             risk_rules,
             now=context.clock.now(),
             destination=destination_of(config.webhook.url).key,
-            books=(
-                {ticker: PendingOrders(book).book for ticker, book in books.items()}
-                if risk_rules.needs_counts
-                else {}
-            ),
+            books=counted_books(risk_rules, books),
             has_entries=any(signal.type == SignalType.BUY for signal in signals),
         )
         decisions, overtaken, exits = decide_in_order(signals, books, config.system.book_rules, risk)
         counts = await repository.store_decisions(connection, signals=signals, decisions=decisions)
+        await repository.record_batch(connection, _inputs(config, claimed, risk))
         if exits:
             overtaken += await repository.find_entries_before(connection, exits=exits)
         await end_overtaken(connection, overtaken)
@@ -158,4 +159,18 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
     if any(decision.status == DecisionResult.APPROVED for decision in decisions):
         context.wakeups.notify("approved")
     context.wakeups.notify("changed")
-    return Batch(len(signals), has_exits_waiting=has_exits_waiting)
+    return Batch(len(signals), has_exits_waiting=claimed.has_exits_waiting)
+
+
+def _inputs(config: Config, claimed: Claimed, risk: RiskBook) -> BatchInputs:
+    strategy = config.finviz.active_strategy
+    listed = ListInForce(
+        strategy.name,
+        strategy.top_n,
+        strategy.max_age_seconds,
+        is_frozen=config.system.engine_paused,
+        id=claimed.list_id,
+        fetched_at=claimed.list_fetched_at,
+    )
+    rules = config.system.book_rules
+    return BatchInputs(claimed.signals, claimed.books, rules, risk.rules, risk.now, risk.counts, listed)
