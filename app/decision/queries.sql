@@ -131,6 +131,10 @@ WITH decision AS (
 )
 SELECT status, count(*) AS signals FROM inserted_event GROUP BY status
 
+-- name: find_stored
+-- $1 signals. Those of which this transaction has written an event: their decision.
+SELECT DISTINCT signal_id FROM signal_events WHERE signal_id = ANY ($1) AND xmin = pg_current_xact_id()::xid
+
 -- name: record_batch
 -- $1 signals in order, $2 what they were decided by (`app/decision/record.py`). In the transaction of the decisions, and the last
 -- statement about them: a later batch of a ticker has a later time.

@@ -37,7 +37,10 @@ class ListInForce(NamedTuple):
 
 
 class BatchInputs(NamedTuple):
-    """Everything that decides a batch, see `decide_in_order`, and the list its facts are from."""
+    """Everything that decides a batch, see `decide_in_order`, and the list its facts are from.
+
+    `ended`: indexes of signals that ended before their decision was stored, so that it was not.
+    """
 
     signals: Sequence[ClaimedSignal]
     books: Mapping[str, TickerBook]
@@ -46,6 +49,7 @@ class BatchInputs(NamedTuple):
     now: datetime
     counts: RiskCounts
     listed: ListInForce
+    ended: frozenset[int] = frozenset()
 
     def decide(self) -> list[Decision]:
         """Return the decisions, in the order of the signals."""
@@ -170,7 +174,10 @@ class _Risk(Struct, omit_defaults=True):
 
 
 class _Batch(Struct, omit_defaults=True):
-    """`ranks` are those of the signals in order, without the unlisted ones at the end. `expired`: indexes."""
+    """`ranks` are in the order of the signals, without the unlisted ones at the end.
+
+    `expired` and `ended` are indexes of signals.
+    """
 
     now: datetime
     strategy: str
@@ -183,6 +190,7 @@ class _Batch(Struct, omit_defaults=True):
     list_age_seconds: float | None = None
     ranks: tuple[int | None, ...] = ()
     expired: tuple[int, ...] = ()
+    ended: tuple[int, ...] = ()
     books: dict[str, _Book] = {}
     book_rules: _BookRules | None = None
     risk: _Risk | None = None
@@ -211,6 +219,7 @@ def stored_form(inputs: BatchInputs) -> Struct:
         list_age_seconds=facts.list_age_seconds,
         ranks=tuple(ranks),
         expired=tuple(index for index, signal in enumerate(signals) if signal.is_expired),
+        ended=tuple(sorted(inputs.ended)),
         books={ticker: _Book.of(book) for ticker, book in inputs.books.items() if book != _NOTHING},
         book_rules=None if book_rules == _BookRules() else book_rules,
         risk=None if risk == _Risk() else risk,
@@ -251,4 +260,5 @@ def read_stored(stored: object, signals: Sequence[ClaimedSignal]) -> BatchInputs
             batch.list_id,
             None if batch.fetched_at is None else batch.fetched_at.astimezone(UTC),
         ),
+        ended=frozenset(batch.ended),
     )

@@ -181,6 +181,12 @@ async def store_decisions(
     return {row["status"]: row["signals"] for row in rows}
 
 
+async def find_stored(connection: Connection, signal_ids: Sequence[UUID]) -> frozenset[UUID]:
+    """Return the signals whose decisions this transaction has stored."""
+    rows = await connection.fetch(_SQL["find_stored"], signal_ids)
+    return frozenset(row["signal_id"] for row in rows)
+
+
 async def record_batch(connection: Connection, inputs: BatchInputs) -> None:
     """Store what a batch was decided by, so that it can be decided again."""
     ids = [signal.id for signal in inputs.signals]

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Container
 from functools import partial
 from typing import NamedTuple
+from uuid import UUID
 
 import structlog
 
@@ -141,7 +143,10 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
         )
         decisions, overtaken, exits = decide_in_order(signals, books, config.system.book_rules, risk)
         counts = await repository.store_decisions(connection, signals=signals, decisions=decisions)
-        await repository.record_batch(connection, _inputs(config, claimed, risk))
+        is_stored = None  # all are, unless another transaction has ended a signal meanwhile
+        if sum(counts.values()) < len(signals):
+            is_stored = await repository.find_stored(connection, [signal.id for signal in signals])
+        await repository.record_batch(connection, _inputs(config, claimed, risk, is_stored))
         if exits:
             overtaken += await repository.find_entries_before(connection, exits=exits)
         await end_overtaken(connection, overtaken)
@@ -162,7 +167,9 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
     return Batch(len(signals), has_exits_waiting=claimed.has_exits_waiting)
 
 
-def _inputs(config: Config, claimed: Claimed, risk: RiskBook) -> BatchInputs:
+def _inputs(
+    config: Config, claimed: Claimed, risk: RiskBook, is_stored: Container[UUID] | None
+) -> BatchInputs:
     strategy = config.finviz.active_strategy
     listed = ListInForce(
         strategy.name,
@@ -173,4 +180,11 @@ def _inputs(config: Config, claimed: Claimed, risk: RiskBook) -> BatchInputs:
         fetched_at=claimed.list_fetched_at,
     )
     rules = config.system.book_rules
-    return BatchInputs(claimed.signals, claimed.books, rules, risk.rules, risk.now, risk.counts, listed)
+    ended = frozenset(
+        index
+        for index, signal in enumerate(claimed.signals)
+        if is_stored is not None and signal.id not in is_stored
+    )
+    return BatchInputs(
+        claimed.signals, claimed.books, rules, risk.rules, risk.now, risk.counts, listed, ended
+    )
