@@ -26,7 +26,7 @@ from app.web.problems import Invalid, Problem
 from app.web.reasons import render
 from app.web.texts import text
 
-router = APIRouter(prefix="/admin/what-if", tags=["what-if"], responses=REFUSALS, dependencies=[signed_in])
+router = APIRouter(prefix="/admin/what-if", tags=["decisions"], responses=REFUSALS, dependencies=[signed_in])
 
 # Of `risk`, the values that decide: `flatten_at` sells, and decides nothing.
 _RULES = {
@@ -65,32 +65,31 @@ class WhatIfResult(BaseModel):
     comparison: Comparison
 
 
-class WhatIfLine(BaseModel):
-    """A line of the answer: the progress from 0 to 1, and in the last line the result or a problem."""
+class WhatIfEvent(BaseModel):
+    """An event of the answer: the progress from 0 to 1, and in the last one the result or a problem."""
 
     progress: float
     result: WhatIfResult | None = None
     problem: Problem | None = None
 
 
-class JsonLines(StreamingResponse):
-    """JSON documents, one a line."""
-
-    media_type = "application/x-ndjson"
-
-
 @router.post(
     "",
-    response_class=JsonLines,
+    response_class=StreamingResponse,
     responses={
-        200: {"model": WhatIfLine, "description": "Lines of JSON; the last one has the result"},
+        200: {
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "description": "Events with JSON: `progress` in each, in the last one `result` or `problem`",
+        },
         404: {"model": Problem, "description": "No such strategy"},
         422: {"model": Invalid, "description": "A value is wrong"},
     },
 )
-async def what_if(request: Request, wanted: WhatIfRequest) -> JsonLines:
+async def what_if(request: Request, wanted: WhatIfRequest) -> StreamingResponse:
     """Make the decisions of a time again, as they were and under other rules. Nothing is changed by it.
 
+    The answer is a stream of events, each with one line of JSON: `{"progress": 0.4, "result": null,
+    "problem": null}`. In the last event `result` has the comparison, or `problem` says why there is none.
     Closing the connection cancels it. One runs at a time; another one is answered 503.
     """
     context = context_of(request)
@@ -99,7 +98,11 @@ async def what_if(request: Request, wanted: WhatIfRequest) -> JsonLines:
         raise ReadsBusyError
     async with context.reading.acquire() as connection:
         recorded_from = await fetch_recorded_from(connection)
-    return JsonLines(_lines(context, wanted, change, recorded_from))
+    return StreamingResponse(
+        _events(context, wanted, change, recorded_from),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
+    )
 
 
 def change_of(wanted: WhatIfRequest, config: Config, settings: Settings) -> Change:
@@ -132,11 +135,11 @@ def _rules(risk: RiskValues, settings: Settings) -> Mapping[str, Any]:
     return {_RULES[name]: getattr(rules, _RULES[name]) for name in given if name in _RULES}
 
 
-async def _lines(
+async def _events(
     context: AppContext, wanted: WhatIfRequest, change: Change, recorded_from: datetime | None
 ) -> AsyncIterator[bytes]:
     progress = 0.0
-    yield _line(WhatIfLine(progress=progress))
+    yield _sent(WhatIfEvent(progress=progress))
     try:
         async with (
             context.what_if_turn,
@@ -145,17 +148,17 @@ async def _lines(
             async for step in steps:
                 if isinstance(step, float):
                     progress = step
-                    yield _line(WhatIfLine(progress=progress))
+                    yield _sent(WhatIfEvent(progress=progress))
                     continue
                 result = WhatIfResult(
                     start=wanted.start, end=wanted.end, recorded_from=recorded_from, comparison=step
                 )
-                yield _line(WhatIfLine(progress=1.0, result=result))
+                yield _sent(WhatIfEvent(progress=1.0, result=result))
     except ReadLimitError:
-        yield _line(WhatIfLine(progress=progress, problem=Problem(detail=text("problem.reads_busy"))))
+        yield _sent(WhatIfEvent(progress=progress, problem=Problem(detail=text("problem.reads_busy"))))
     except TRANSIENT_DB_ERRORS:
-        yield _line(WhatIfLine(progress=progress, problem=Problem(detail=text("problem.database_away"))))
+        yield _sent(WhatIfEvent(progress=progress, problem=Problem(detail=text("problem.database_away"))))
 
 
-def _line(line: WhatIfLine) -> bytes:
-    return line.model_dump_json(by_alias=True).encode() + b"\n"
+def _sent(event: WhatIfEvent) -> bytes:
+    return b"data: " + event.model_dump_json(by_alias=True).encode() + b"\n\n"
