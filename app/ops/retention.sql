@@ -29,7 +29,7 @@ WHERE l.id = oldest.id
   AND EXISTS (SELECT FROM top_n_lists n WHERE n.strategy = l.strategy AND n.id > l.id)
 
 -- name: list_refreshes
--- $1 days, $2 batch size. Those of a list that is removed go with it.
+-- $1 days, $2 batch size. Also of a list that is still the current one.
 DELETE FROM list_refreshes
 WHERE id IN (SELECT id FROM list_refreshes ORDER BY id LIMIT $2)
   AND at < now() - make_interval(days => $1)

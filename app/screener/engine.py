@@ -32,7 +32,7 @@ _STAND_BY_SECONDS = 5.0
 _POLL_SECONDS = 1.0
 # How many tickers below the Top-N are stored with a refresh. Pages give up to 19 of them, an export or a file
 # all that it has.
-_FURTHER = 85
+_FURTHER = 35
 
 
 def start(context: AppContext) -> None:

@@ -14,10 +14,11 @@ CREATE TABLE decision_batches (
 CREATE INDEX decision_batches_by_time ON decision_batches (at, id);
 
 -- Each good refresh of a list, also one that found it unchanged: `top_n_lists` has the time of the latest alone. `further` are the
--- tickers that were read below the Top-N, best first. `is_whole`: the source has no more than these.
+-- tickers that were read below the Top-N, best first. `is_whole`: the source has no more than these. No foreign key, so no index for
+-- it: there is a row every ten seconds. A refresh whose list is removed is not read any more, and is removed by its own age.
 CREATE TABLE list_refreshes (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    list_id         bigint NOT NULL REFERENCES top_n_lists ON DELETE CASCADE,
+    list_id         bigint NOT NULL,
     strategy        text NOT NULL,
     at              timestamptz NOT NULL,
     max_age_seconds integer,          -- NULL: never stale
@@ -26,7 +27,6 @@ CREATE TABLE list_refreshes (
     is_whole        boolean NOT NULL
 );
 CREATE INDEX list_refreshes_by_time ON list_refreshes (strategy, at, id);
-CREATE INDEX list_refreshes_of_list ON list_refreshes (list_id);
 
 -- migrate: rollback
 
