@@ -137,8 +137,12 @@ async def test_lists_positions_paper_and_actions_age_too(app: AppServer) -> None
     )
     removed = await sweep(pool)
     assert removed == {
-        **{"lists": 2, "list_refreshes": 1, "decision_batches": 1},
-        **{"positions": 1, "paper": 1, "actions": 1},
+        "lists": 2,
+        "list_refreshes": 1,
+        "decision_batches": 1,
+        "positions": 1,
+        "paper": 1,
+        "actions": 1,
     }
     assert await pool.fetchval("SELECT count(*) FROM list_refreshes WHERE strategy = 'old'") == 0
     assert await pool.fetchval("SELECT inputs FROM decision_batches") == {"new": True}
