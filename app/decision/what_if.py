@@ -211,7 +211,7 @@ class WhatIf:
             if listed.fetched_at is not None:
                 yield wanted.strategy, listed.fetched_at
         elif received:
-            yield from ((wanted.strategy, moment) for moment in {batch.inputs.now, *received})
+            yield from ((wanted.strategy, moment) for moment in {_decided_at(batch.inputs), *received})
 
     def skip(self, signals: int) -> None:
         """Count signals that cannot be decided again."""
@@ -479,14 +479,20 @@ def _list_at(
         and not _is_fresh(on_arrival, recorded.received_at, listed.max_age_seconds)
     ):
         return on_arrival, recorded.received_at  # it waited then, and does not now
-    current, following = lists[wanted.strategy, inputs.now]
+    decided_at = _decided_at(inputs)
+    current, following = lists[wanted.strategy, decided_at]
     if current is None:
         return None, None
-    if wanted.is_frozen or _is_fresh(current, inputs.now, wanted.max_age_seconds):
-        return current, inputs.now
+    if wanted.is_frozen or _is_fresh(current, decided_at, wanted.max_age_seconds):
+        return current, decided_at
     if following is not None and following.at < recorded.expires_at:
         return following, following.at
-    return None, inputs.now
+    return None, decided_at
+
+
+def _decided_at(inputs: BatchInputs) -> datetime:
+    """Return the time of a batch, which the application estimates: not before the list that it used."""
+    return max(inputs.now, inputs.listed.fetched_at or inputs.now)
 
 
 def _is_the_same_list(wanted: ListInForce, listed: ListInForce) -> bool:

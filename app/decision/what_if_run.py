@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import datetime, timedelta
 
 from app.db.reading import ReadingPool, ReadsBusyError
@@ -22,7 +22,7 @@ async def run(
     end: datetime,
     *,
     say: Callable[[Reason], str] = str,
-) -> AsyncIterator[float | Comparison]:
+) -> AsyncGenerator[float | Comparison, None]:
     """Yield which part of the time is done, from 0 to 1 after each page, and at last the comparison.
 
     It reads on people's connections, in statements of a page, and holds none meanwhile. It computes in a

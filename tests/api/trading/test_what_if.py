@@ -47,7 +47,7 @@ def read(line: bytes) -> Any:
 
 async def trade(desk: Desk, app: AppServer) -> None:
     """Send alerts of all kinds, alone and in a burst."""
-    alerts = [
+    alerts: list[tuple[str, str, dict[str, Any]]] = [
         ("AAPL", "buy", {"quantity": 10, "price": 100}),
         ("TSLA", "buy", {"quantity": 10, "price": 50}),
         ("AAPL", "buy", {"quantity": 5, "price": 101}),
@@ -140,6 +140,29 @@ async def test_signals_that_are_removed_are_counted(desk: Desk) -> None:
     await desk.database.execute("DELETE FROM signals WHERE ticker = 'AAPL'")
     found = await what_if(app)
     assert (found["decisions"], found["removed"]) == (1, 1)
+
+
+async def test_what_another_transaction_ended_meanwhile_is_no_decision(desk: Desk) -> None:
+    """Its update finds no row, as after `expire` of another process."""
+    app = await desk.open()
+    await desk.database.execute(
+        """CREATE FUNCTION pass_over() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+           CREATE TRIGGER pass_over BEFORE UPDATE ON signals FOR EACH ROW
+           WHEN (OLD.ticker = 'NVDA' AND OLD.status = 'received') EXECUTE FUNCTION pass_over()"""
+    )
+    buy = await desk.send(app, "NVDA", "buy")
+    query = "SELECT inputs FROM decision_batches WHERE $1 = ANY (signal_ids)"
+
+    async def is_recorded() -> bool:
+        return bool(await desk.database.fetch(query, buy))
+
+    await desk.wait(app, is_recorded, lambda: "no batch is recorded")
+    await desk.database.execute("DROP TRIGGER pass_over ON signals")
+    await desk.until(app, buy)
+    first = json.loads(await desk.database.fetchval(f"{query} ORDER BY id", buy))
+    assert first["ended"] == [0]
+    found = await what_if(app)
+    assert found["reproduced"] == found["decisions"] == 1
 
 
 async def test_what_is_wrong_is_refused(desk: Desk) -> None:
