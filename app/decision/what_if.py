@@ -179,7 +179,7 @@ class WhatIf:
     """Decides recorded batches, in order of their time, both ways.
 
     It keeps the open positions of both ways and at most `MOST_DIFFERENCES` signals: the number of signals
-    does not matter. `open_before`: tickers of positions that were open when the time begins. `say` gives a
+    does not matter. `open_before`: tickers of positions that were open when the time begins. `render` gives a
     reason in words.
     """
 
@@ -187,10 +187,10 @@ class WhatIf:
         self,
         change: Change,
         open_before: frozenset[str] = frozenset(),
-        say: Callable[[Reason], str] = str,
+        render: Callable[[Reason], str] = str,
     ) -> None:
         self.comparison = Comparison()
-        self._say = say
+        self._render = render
         self._change = change
         self._then, self._now = _World(self.comparison.then), _World(self.comparison.now)
         self._branches: dict[str, _Branch] = {}
@@ -253,8 +253,8 @@ class WhatIf:
         if (decided.status, _intent(decided)) != (assumed.status, _intent(assumed)):
             difference = Difference(
                 *(recorded.signal.id, recorded.signal.ticker, at, recorded.signal.type, recorded.price),
-                then=Verdict(stored.status, self._say(stored.reason), rank),
-                now=Verdict(assumed.status, self._say(assumed.reason), rank_now),
+                then=Verdict(stored.status, self._render(stored.reason), rank),
+                now=Verdict(assumed.status, self._render(assumed.reason), rank_now),
             )
             found.newly_approved += assumed.terms is not None and decided.terms is None
             found.no_longer_approved += assumed.terms is None and decided.terms is not None

@@ -21,7 +21,7 @@ async def run(
     start: datetime,
     end: datetime,
     *,
-    say: Callable[[Reason], str] = str,
+    render: Callable[[Reason], str] = str,
 ) -> AsyncGenerator[float | Comparison, None]:
     """Yield which part of the time is done, from 0 to 1 after each page, and at last the comparison.
 
@@ -33,7 +33,7 @@ async def run(
     needs_open = change.risk.get("max_open_positions") is not None
     async with pool.acquire(is_heavy=True) as connection:
         open_before = await repository.fetch_open_at(connection, start) if needs_open else frozenset[str]()
-    what_if = WhatIf(change, open_before, say)
+    what_if = WhatIf(change, open_before, render)
     after, length = (start, 0), max(end - start, timedelta(microseconds=1))
     while (found := await _read(pool, what_if, after, end)) is not None:
         page, lists = found

@@ -143,7 +143,7 @@ async def _events(
     try:
         async with (
             context.what_if_turn,
-            aclosing(run(context.reading, change, wanted.start, wanted.end, say=render)) as steps,
+            aclosing(run(context.reading, change, wanted.start, wanted.end, render=render)) as steps,
         ):
             async for step in steps:
                 if isinstance(step, float):

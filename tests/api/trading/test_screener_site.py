@@ -81,7 +81,7 @@ async def test_as_many_pages_as_the_list_needs_are_fetched_in_order_and_not_too_
     assert min(asked[1][0] - asked[0][0], asked[2][0] - asked[1][0]) > 0.45
     assert (await desk.until(app, await desk.send(app, tickers(42)[-1], "buy")))["reason"]
     assert await desk.open_positions() == {tickers(42)[-1]: 1}
-    assert await kept(desk) == (tickers(45)[42:], False)  # the last page is not asked whether it is the last
+    assert await kept(desk) == (tickers(45)[42:], False)  # pages after the third are not read
 
 
 async def test_a_short_screen_is_the_whole_list(desk: Desk, site: Site) -> None:

@@ -27,9 +27,10 @@ def request(**rules: Any) -> dict[str, Any]:
     }
 
 
-async def what_if(app: AppServer, **rules: Any) -> Any:
+async def what_if(app: AppServer, language: str = "en", **rules: Any) -> Any:
     """The comparison; the events before it have a progress that never goes back."""
-    async with app.http.post("/admin/what-if", json=request(**rules), headers=BEARER) as answer:
+    headers = {**BEARER, "Accept-Language": language}
+    async with app.http.post("/admin/what-if", json=request(**rules), headers=headers) as answer:
         assert answer.status == 200, await answer.text()
         assert answer.content_type == "text/event-stream"
         events = [read(line) for line in (await answer.read()).splitlines() if line]
@@ -127,6 +128,8 @@ async def test_a_longer_list_says_what_it_would_have_approved_and_what_that_came
     assert first["then"] == {"status": "rejected", "reason": "not in the Top-2", "rank": None}
     assert first["now"] == {"status": "approved", "reason": "rank 3 of 3", "rank": 3}
     assert (first["price"], first["result"], found["now"]["result"]) == ("50", "55.0", "55.0")
+    in_portuguese = await what_if(app, "pt-BR", top_n=3)
+    assert in_portuguese["differences"][0]["then"]["reason"] == "fora do Top-2"
     shorter = await what_if(app, top_n=1)
     assert (shorter["no_longer_approved"], shorter["now"]["approved"]) == (1, 0)
     paused = await what_if(app, risk={"buys": "off"})

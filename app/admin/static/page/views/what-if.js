@@ -37,7 +37,8 @@ async function run(box) {
       if (event.result) present(box, event.result);
     }
   } catch {
-    say(box, word(stop.signal.aborted ? "strategies.what_if.cancelled" : "control.no_answer"), stop.signal.aborted ? "warn" : "bad");
+    if (stop.signal.aborted) say(box, word("strategies.what_if.cancelled"), "warn");
+    else say(box, word("strategies.what_if.ended"), "bad");
   } finally {
     running.delete(box);
     busy(box, false);
