@@ -28,6 +28,8 @@ from app.web.texts import text
 
 router = APIRouter(prefix="/admin/what-if", tags=["decisions"], responses=REFUSALS, dependencies=[signed_in])
 
+# JSON lines. A type that begins with "text/", because generated clients read no other one as text.
+_MEDIA_TYPE = "text/x-ndjson"
 # Of `risk`, the values that decide: `flatten_at` sells, and decides nothing.
 _RULES = {
     "buys": "buys_paused",
@@ -65,8 +67,8 @@ class WhatIfResult(BaseModel):
     comparison: Comparison
 
 
-class WhatIfEvent(BaseModel):
-    """An event of the answer: the progress from 0 to 1, and in the last one the result or a problem."""
+class WhatIfLine(BaseModel):
+    """A line of the answer: the progress from 0 to 1, and in the last one the result or a problem."""
 
     progress: float
     result: WhatIfResult | None = None
@@ -78,8 +80,8 @@ class WhatIfEvent(BaseModel):
     response_class=StreamingResponse,
     responses={
         200: {
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
-            "description": "Events with JSON: `progress` in each, in the last one `result` or `problem`",
+            "content": {_MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "description": "Lines of JSON: `progress` in each, in the last one `result` or `problem`",
         },
         404: {"model": Problem, "description": "No such strategy"},
         422: {"model": Invalid, "description": "A value is wrong"},
@@ -88,8 +90,8 @@ class WhatIfEvent(BaseModel):
 async def what_if(request: Request, wanted: WhatIfRequest) -> StreamingResponse:
     """Make the decisions of a time again, as they were and under other rules. Nothing is changed by it.
 
-    The answer is a stream of events, each with one line of JSON: `{"progress": 0.4, "result": null,
-    "problem": null}`. In the last event `result` has the comparison, or `problem` says why there is none.
+    The answer is a stream of lines, each a JSON document: `{"progress": 0.4, "result": null,
+    "problem": null}`. In the last one `result` has the comparison, or `problem` says why there is none.
     Closing the connection cancels it. One runs at a time; another one is answered 503.
     """
     context = context_of(request)
@@ -99,8 +101,8 @@ async def what_if(request: Request, wanted: WhatIfRequest) -> StreamingResponse:
     async with context.reading.acquire() as connection:
         recorded_from = await fetch_recorded_from(connection)
     return StreamingResponse(
-        _events(context, wanted, change, recorded_from),
-        media_type="text/event-stream",
+        _lines(context, wanted, change, recorded_from),
+        media_type=_MEDIA_TYPE,
         headers={"Cache-Control": "no-store"},
     )
 
@@ -135,11 +137,11 @@ def _rules(risk: RiskValues, settings: Settings) -> Mapping[str, Any]:
     return {_RULES[name]: getattr(rules, _RULES[name]) for name in given if name in _RULES}
 
 
-async def _events(
+async def _lines(
     context: AppContext, wanted: WhatIfRequest, change: Change, recorded_from: datetime | None
 ) -> AsyncIterator[bytes]:
     progress = 0.0
-    yield _sent(WhatIfEvent(progress=progress))
+    yield _line(WhatIfLine(progress=progress))
     try:
         async with (
             context.what_if_turn,
@@ -148,17 +150,17 @@ async def _events(
             async for step in steps:
                 if isinstance(step, float):
                     progress = step
-                    yield _sent(WhatIfEvent(progress=progress))
+                    yield _line(WhatIfLine(progress=progress))
                     continue
                 result = WhatIfResult(
                     start=wanted.start, end=wanted.end, recorded_from=recorded_from, comparison=step
                 )
-                yield _sent(WhatIfEvent(progress=1.0, result=result))
+                yield _line(WhatIfLine(progress=1.0, result=result))
     except ReadLimitError:
-        yield _sent(WhatIfEvent(progress=progress, problem=Problem(detail=text("problem.reads_busy"))))
+        yield _line(WhatIfLine(progress=progress, problem=Problem(detail=text("problem.reads_busy"))))
     except TRANSIENT_DB_ERRORS:
-        yield _sent(WhatIfEvent(progress=progress, problem=Problem(detail=text("problem.database_away"))))
+        yield _line(WhatIfLine(progress=progress, problem=Problem(detail=text("problem.database_away"))))
 
 
-def _sent(event: WhatIfEvent) -> bytes:
-    return b"data: " + event.model_dump_json(by_alias=True).encode() + b"\n\n"
+def _line(line: WhatIfLine) -> bytes:
+    return line.model_dump_json(by_alias=True).encode() + b"\n"

@@ -28,22 +28,17 @@ def request(**rules: Any) -> dict[str, Any]:
 
 
 async def what_if(app: AppServer, language: str = "en", **rules: Any) -> Any:
-    """The comparison; the events before it have a progress that never goes back."""
+    """The comparison; the lines before it have a progress that never goes back."""
     headers = {**BEARER, "Accept-Language": language}
     async with app.http.post("/admin/what-if", json=request(**rules), headers=headers) as answer:
         assert answer.status == 200, await answer.text()
-        assert answer.content_type == "text/event-stream"
-        events = [read(line) for line in (await answer.read()).splitlines() if line]
-    progress = [event["progress"] for event in events]
+        assert answer.content_type == "text/x-ndjson"
+        lines = [json.loads(line) for line in (await answer.read()).splitlines()]
+    progress = [line["progress"] for line in lines]
     assert progress == sorted(progress)
-    assert [event["problem"] for event in events] == [None] * len(events)
-    assert [event["result"] is None for event in events] == [True] * (len(events) - 1) + [False]
-    return events[-1]["result"]["comparison"]
-
-
-def read(line: bytes) -> Any:
-    """The JSON of an event."""
-    return json.loads(line.removeprefix(b"data: "))
+    assert [line["problem"] for line in lines] == [None] * len(lines)
+    assert [line["result"] is None for line in lines] == [True] * (len(lines) - 1) + [False]
+    return lines[-1]["result"]["comparison"]
 
 
 async def trade(desk: Desk, app: AppServer) -> None:
@@ -189,7 +184,7 @@ async def test_closing_the_connection_cancels_it_and_another_one_waits_for_its_t
     turn = app.context.what_if_turn
     async with app.http.post("/admin/what-if", json=request(), headers=BEARER) as answer:
         async for line in answer.content:
-            if line.strip() and read(line)["progress"] > 0:
+            if json.loads(line)["progress"] > 0:
                 break
         assert turn.locked()
         await ask(app, "POST", "/admin/what-if", 503, request())

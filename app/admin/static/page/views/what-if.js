@@ -31,10 +31,10 @@ async function run(box) {
       signal: stop.signal,
     });
     if (!answer.ok) return say(box, refusal(await answer.json()), "bad");
-    for await (const event of events(answer.body)) {
-      box.querySelector("progress").value = event.progress;
-      if (event.problem) say(box, event.problem.detail, "bad");
-      if (event.result) present(box, event.result);
+    for await (const line of lines(answer.body)) {
+      box.querySelector("progress").value = line.progress;
+      if (line.problem) say(box, line.problem.detail, "bad");
+      if (line.result) present(box, line.result);
     }
   } catch {
     if (stop.signal.aborted) say(box, word("strategies.what_if.cancelled"), "warn");
@@ -57,36 +57,36 @@ function wanted(box, form) {
   };
 }
 
-/** Yield the events of the answer as objects. */
-async function* events(body) {
+/** Yield the lines of the answer as objects. */
+async function* lines(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
     text += value;
-    const parts = text.split("\n\n");
+    const parts = text.split("\n");
     text = parts.pop();
-    for (const part of parts) yield JSON.parse(part.slice("data: ".length));
+    for (const part of parts) yield JSON.parse(part);
   }
 }
 
 function present(box, { from, recorded_from: since, comparison }) {
   const { then, now, gaps, decisions, reproduced, removed, differences } = comparison;
   const unknown = gaps.too_shallow + gaps.no_list;
-  const lines = [];
-  if (decisions === 0) lines.push(word("strategies.what_if.none"));
-  else lines.push(word("strategies.what_if.approved", { then: number(then.approved), now: number(now.approved) }));
+  const words = [];
+  if (decisions === 0) words.push(word("strategies.what_if.none"));
+  else words.push(word("strategies.what_if.approved", { then: number(then.approved), now: number(now.approved) }));
   if (then.result !== null || now.result !== null) {
-    lines.push(word("strategies.what_if.result", { then: then.result ?? 0, now: now.result ?? 0 }));
+    words.push(word("strategies.what_if.result", { then: then.result ?? 0, now: now.result ?? 0 }));
   }
-  if (unknown) lines.push(word("strategies.what_if.gaps", { count: number(unknown) }));
-  if (removed) lines.push(word("strategies.what_if.removed", { count: number(removed) }));
-  if (reproduced < decisions) lines.push(word("strategies.what_if.unlike", { count: number(decisions - reproduced) }));
+  if (unknown) words.push(word("strategies.what_if.gaps", { count: number(unknown) }));
+  if (removed) words.push(word("strategies.what_if.removed", { count: number(removed) }));
+  if (reproduced < decisions) words.push(word("strategies.what_if.unlike", { count: number(decisions - reproduced) }));
   if (since && Date.parse(since) > Date.parse(from)) {
-    lines.push(word("strategies.what_if.since", { time: TIME.format(new Date(since)) }));
+    words.push(word("strategies.what_if.since", { time: TIME.format(new Date(since)) }));
   }
-  say(box, lines.join(" "), reproduced < decisions ? "warn" : "good");
+  say(box, words.join(" "), reproduced < decisions ? "warn" : "good");
   show(box, differences.slice(0, MOST_SHOWN));
 }
 
