@@ -16,7 +16,8 @@
 -- `pending`, with the ticker's first row: its newest unfinished orders in order of arrival, and the buys that wait for a fresh list, or
 -- for a transaction of their own.
 WITH list AS (
-    SELECT string_to_array(translate(array_to_string(tickers, ' '), './', '--'), ' ') AS tickers, cardinality(tickers) AS size,
+    SELECT id, fetched_at,
+           string_to_array(translate(array_to_string(tickers, ' '), './', '--'), ' ') AS tickers, cardinality(tickers) AS size,
            extract(epoch FROM statement_timestamp() - fetched_at)::float8 AS age_seconds,
            -- Fails closed: a list whose time is ahead of the clock is of unknown age, and not fresh.
            $3::boolean OR max_age_seconds IS NULL
@@ -51,7 +52,7 @@ WITH list AS (
 ), facts AS MATERIALIZED (
     SELECT locked.id AS first, locked.ticker, p.is_open, p.quantity, p.confirmed, orders.pending, exits.sentiment AS last_exit,
            array_position(list.tickers, locked.ticker) AS rank, list.size AS list_size,
-           list.age_seconds AS list_age_seconds
+           list.age_seconds AS list_age_seconds, list.id AS list_id, list.fetched_at AS list_fetched_at
     FROM locked
     LEFT JOIN list ON true
     LEFT JOIN LATERAL (
@@ -78,7 +79,8 @@ WITH list AS (
     WHERE locked.status = 'received'  -- the row's status after the lock was granted
 )
 SELECT front.id, front.seq, ticker, type, body, is_expired, is_open, quantity, confirmed,
-       CASE WHEN front.id = facts.first THEN pending END AS pending, last_exit, rank, list_size, list_age_seconds
+       CASE WHEN front.id = facts.first THEN pending END AS pending, last_exit, rank, list_size, list_age_seconds,
+       list_id, list_fetched_at
 FROM front
 JOIN facts USING (ticker)
 ORDER BY front.seq
@@ -137,6 +139,15 @@ WITH decision AS (
     RETURNING status
 )
 SELECT status, count(*) AS signals FROM inserted_event GROUP BY status
+
+-- name: find_stored
+-- $1 signals. Those of which this transaction has written an event: their decision.
+SELECT DISTINCT signal_id FROM signal_events WHERE signal_id = ANY ($1) AND xmin = pg_current_xact_id()::xid
+
+-- name: record_batch
+-- $1 signals in order, $2 what they were decided by (`app/decision/record.py`). In the transaction of the decisions, and the last
+-- statement about them: a later batch of a ticker has a later time.
+INSERT INTO decision_batches (at, signal_ids, inputs) VALUES (clock_timestamp(), $1, $2)
 
 -- name: find_entries_before
 -- $1 tickers, $2 for each the `seq` of an exit. The entries that arrived before it and have not ended.

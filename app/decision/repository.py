@@ -12,6 +12,8 @@ import msgspec
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
+from app.decision.batch import ClaimedSignal, TickerBook, UnfinishedOrder
+from app.decision.record import BatchInputs, stored_form
 from app.decision.risk import RiskCounts
 from app.decision.rules import Decision, ListFacts
 from app.signals.book import Book, PendingOrder, Position, stored_terms, terms_columns
@@ -40,46 +42,18 @@ class Claim(StrEnum):
     ENTRIES = "entries"
 
 
-class ClaimedSignal(NamedTuple):
-    """An undecided signal that this transaction has claimed, with the facts to decide it by."""
-
-    id: UUID
-    seq: int
-    ticker: str
-    type: str
-    body: bytes
-    is_expired: bool
-    facts: ListFacts
-
-
-class UnfinishedOrder(NamedTuple):
-    """An order of a ticker that has not ended, or a buy that waits for its decision."""
-
-    id: UUID
-    seq: int
-    order: PendingOrder
-
-
-class TickerBook(NamedTuple):
-    """What is open and unfinished of a ticker: `unfinished` are to be applied to `book` in order of arrival.
-
-    `is_complete` False: only the newest orders were read. Fails open: something is counted as open.
-    """
-
-    book: Book
-    unfinished: tuple[UnfinishedOrder, ...]
-    is_complete: bool
-
-
 class Claimed(NamedTuple):
     """The signals of a batch in order of arrival, and the books of their tickers.
 
+    `list_id` and `list_fetched_at` are those of the list that their facts are from, None without one.
     `has_exits_waiting`: exits of these tickers stay undecided; with `Claim.EXITS`, because another batch
     decides an entry of their ticker.
     """
 
     signals: list[ClaimedSignal]
     books: dict[str, TickerBook]
+    list_id: int | None = None
+    list_fetched_at: datetime | None = None
     has_exits_waiting: bool = False
 
 
@@ -132,13 +106,19 @@ async def claim_signals(
     ]
     # the first row of a ticker has its orders
     books = {row["ticker"]: _book(row) for row in {row["ticker"]: row for row in reversed(rows)}.values()}
-    if claim is Claim.ALL or not signals:
-        return Claimed(signals, books)
+    if not rows:
+        return Claimed([], {})
+    claimed = Claimed(signals, books, rows[0]["list_id"], rows[0]["list_fetched_at"])
+    if claim is Claim.ALL:
+        return claimed
     if claim is Claim.EXITS:
         free = await _lock_first_undecided(connection, list(books))
-        return Claimed([each for each in signals if each.ticker in free], books, len(free) < len(books))
+        return claimed._replace(
+            signals=[each for each in signals if each.ticker in free], has_exits_waiting=len(free) < len(books)
+        )
     exits = await _find_undecided_exits(connection, list(books))
-    return Claimed(await _lock_entries(connection, signals, exits), books, bool(exits))
+    locked = await _lock_entries(connection, signals, exits)
+    return claimed._replace(signals=locked, has_exits_waiting=bool(exits))
 
 
 async def _lock_first_undecided(connection: Connection, tickers: Sequence[str]) -> set[str]:
@@ -215,6 +195,18 @@ async def store_decisions(
     given = _encode(list(map(_decision_row, signals, decisions))).decode()
     rows = await connection.fetch(_SQL["store_decisions"], given)
     return {row["status"]: row["signals"] for row in rows}
+
+
+async def find_stored(connection: Connection, signal_ids: Sequence[UUID]) -> frozenset[UUID]:
+    """Return the signals whose decisions this transaction has stored."""
+    rows = await connection.fetch(_SQL["find_stored"], signal_ids)
+    return frozenset(row["signal_id"] for row in rows)
+
+
+async def record_batch(connection: Connection, inputs: BatchInputs) -> None:
+    """Store what a batch was decided by, so that it can be decided again."""
+    ids = [signal.id for signal in inputs.signals]
+    await connection.execute(_SQL["record_batch"], ids, stored_form(inputs))
 
 
 class _DecisionRow(msgspec.Struct, omit_defaults=True):

@@ -36,6 +36,13 @@ async def until_list(desk: Desk, app: AppServer, expected: list[str]) -> None:
     await desk.wait(app, there, lambda: f"the list is not {expected[:3]}…")
 
 
+async def kept(desk: Desk) -> tuple[list[str], bool]:
+    """What the first refresh has kept below the Top-N, and whether that was all."""
+    row = await desk.database.fetchrow("SELECT further, is_whole FROM list_refreshes ORDER BY id LIMIT 1")
+    assert row is not None
+    return row["further"], row["is_whole"]
+
+
 async def until_error(desk: Desk, app: AppServer, words: str) -> str:
     """Wait until the latest refresh failed with these words, empty for a good one; return its error."""
     found: list[Any] = [None]
@@ -74,6 +81,7 @@ async def test_as_many_pages_as_the_list_needs_are_fetched_in_order_and_not_too_
     assert min(asked[1][0] - asked[0][0], asked[2][0] - asked[1][0]) > 0.45
     assert (await desk.until(app, await desk.send(app, tickers(42)[-1], "buy")))["reason"]
     assert await desk.open_positions() == {tickers(42)[-1]: 1}
+    assert await kept(desk) == (tickers(45)[42:], False)  # pages after the third are not read
 
 
 async def test_a_short_screen_is_the_whole_list(desk: Desk, site: Site) -> None:
@@ -81,6 +89,7 @@ async def test_a_short_screen_is_the_whole_list(desk: Desk, site: Site) -> None:
     desk.watch(f"{site.url}/screener.ashx?v=111", top_n=40)
     await until_list(desk, await desk.open(), tickers(7))
     assert {first for _, first in site.asked} == {"1"}
+    assert await kept(desk) == ([], True)
 
 
 async def test_a_redirect_is_followed_where_the_strategy_may_point(desk: Desk, site: Site) -> None:
@@ -97,6 +106,13 @@ async def test_the_export_is_one_request_and_another_host_gets_no_token(
     await until_list(desk, app, tickers(30))
     assert [token for _, token in site.asked] == [""]
     assert await desk.database.fetchval("SELECT source FROM top_n_lists") == "csv"
+    assert await kept(desk) == (tickers(45)[30:], True)
+
+
+async def test_of_a_long_export_only_a_part_below_the_list_is_kept(desk: Desk, site: Site) -> None:
+    desk.watch(f"{site.url}/export.ashx?v=111", top_n=5)
+    await until_list(desk, await desk.open(finviz_elite_auth="elite-token"), tickers(5))
+    assert await kept(desk) == (tickers(40)[5:], False)
 
 
 async def test_a_wrong_token_is_told_without_the_token(desk: Desk, site: Site) -> None:
