@@ -30,9 +30,6 @@ log = structlog.get_logger(__name__)
 _STAND_BY_SECONDS = 5.0
 # How soon a requested refresh and a changed configuration are noticed.
 _POLL_SECONDS = 1.0
-# How many tickers below the Top-N are stored with a refresh. Pages give up to 19 of them, an export or a file
-# all that it has.
-_FURTHER = 35
 
 
 def start(context: AppContext) -> None:
@@ -137,8 +134,8 @@ class Engine:
         try:
             provider = provider_of(strategy.url)
             max_age_seconds = strategy.max_age_seconds if provider.ages else None
-            kind, tickers = await provider.fetch(self._request(strategy))
-            found, further = Found(kind, tickers[: strategy.top_n]), tickers[strategy.top_n :]
+            kind, tickers, is_whole = await provider.fetch(self._request(strategy))
+            found = Found(kind, tickers[: strategy.top_n])
         except ProviderError as error:
             await self._reject(strategy, self._back_off(error), max_age_seconds)
             return
@@ -146,10 +143,10 @@ class Engine:
         if reason := await self._probation_reason(strategy, found, ages=provider.ages):
             await self._reject(strategy, reason, max_age_seconds, result="probation")
             return
-        is_whole = len(tickers) < strategy.top_n or (kind != "html" and len(further) <= _FURTHER)
         accepted = NewList(
-            *(strategy.name, found.kind, max_age_seconds, found.tickers),
-            *(strategy.top_n, further[:_FURTHER], is_whole),
+            *(strategy.name, found.kind, max_age_seconds, found.tickers, strategy.top_n),
+            further=tickers[strategy.top_n : strategy.stored_tickers],
+            is_whole=is_whole and len(tickers) <= strategy.stored_tickers,
         )
         await self._accept(accepted)
 
@@ -158,6 +155,7 @@ class Engine:
         return Request(
             url=strategy.url,
             top_n=strategy.top_n,
+            depth=strategy.stored_tickers,
             config_dir=settings.config_dir,
             http=self._http,
             pace=self._pace,

@@ -92,6 +92,13 @@ class RefusalCode(Code):
             "set refresh_interval_sec to {needed} or more, or a smaller top_n"
         ),
     )
+    DEPTH_TOO_OFTEN = (
+        "depth_too_often",
+        (
+            "depth {depth} is {pages} pages every {seconds} s, and {most} requests a minute are allowed: "
+            "set refresh_interval_sec to {needed} or more, or a smaller depth"
+        ),
+    )
     SOURCE_UNKNOWN = (
         "source_unknown",
         (

@@ -117,7 +117,7 @@ async def test_a_strategy_is_changed_activated_and_deleted(desk: Desk) -> None:
     await size.fill("2")
     await mine.get_by_role("textbox", name="Source").fill("list:GME,AMC")
     await save.click()
-    await expect(mine.locator("output")).to_have_text("Saved and effective.")
+    await expect(mine.locator("form output")).to_have_text("Saved and effective.")
     await expect(mine.locator(".brief")).to_contain_text("list:GME,AMC", timeout=SOON)
     await expect(size).to_have_value("2")
     await mine.get_by_role("button", name="Back to .env or the default: Size of the list").click()

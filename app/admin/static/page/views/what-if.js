@@ -8,6 +8,7 @@ import { word } from "../words.js";
 const DAYS = 7;
 const MOST_SHOWN = 50;
 const TIME = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
+const AMOUNT = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 2 });
 const running = new WeakMap();
 
 document.querySelector("#view").addEventListener("click", ({ target }) => {
@@ -73,20 +74,25 @@ async function* lines(body) {
 
 function present(box, { from, recorded_from: since, comparison }) {
   const { then, now, gaps, decisions, reproduced, removed, differences } = comparison;
-  const unknown = gaps.too_shallow + gaps.no_list;
+  const differing = comparison.newly_approved + comparison.no_longer_approved + comparison.otherwise;
   const words = [];
   if (decisions === 0) words.push(word("strategies.what_if.none"));
   else words.push(word("strategies.what_if.approved", { then: number(then.approved), now: number(now.approved) }));
   if (then.result !== null || now.result !== null) {
-    words.push(word("strategies.what_if.result", { then: then.result ?? 0, now: now.result ?? 0 }));
+    words.push(word("strategies.what_if.result", { then: amount(then.result), now: amount(now.result) }));
   }
-  if (unknown) words.push(word("strategies.what_if.gaps", { count: number(unknown) }));
+  const span = { first: time(gaps.first), last: time(gaps.last) };
+  if (gaps.too_shallow) words.push(word("strategies.what_if.shallow", { count: number(gaps.too_shallow), ...span }));
+  if (gaps.no_list) words.push(word("strategies.what_if.no_list", { count: number(gaps.no_list), ...span }));
   if (removed) words.push(word("strategies.what_if.removed", { count: number(removed) }));
   if (reproduced < decisions) words.push(word("strategies.what_if.unlike", { count: number(decisions - reproduced) }));
   if (since && Date.parse(since) > Date.parse(from)) {
-    words.push(word("strategies.what_if.since", { time: TIME.format(new Date(since)) }));
+    words.push(word("strategies.what_if.since", { time: time(since) }));
   }
-  say(box, words.join(" "), reproduced < decisions ? "warn" : "good");
+  if (differing > MOST_SHOWN) {
+    words.push(word("strategies.what_if.first", { count: number(differing), shown: number(MOST_SHOWN) }));
+  }
+  say(box, words.join("\n"), reproduced < decisions ? "warn" : "good");
   show(box, differences.slice(0, MOST_SHOWN));
 }
 
@@ -104,6 +110,14 @@ function show(box, differences) {
     }),
   );
   list.hidden = differences.length === 0;
+}
+
+function amount(result) {
+  return result === null ? "–" : AMOUNT.format(result);
+}
+
+function time(moment) {
+  return moment === null ? "" : TIME.format(new Date(moment));
 }
 
 function refusal({ detail }) {
