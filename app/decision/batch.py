@@ -10,6 +10,10 @@ from app.decision.rules import OVERTAKEN, Decision, ListFacts, decide
 from app.signals.alert import read_order
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, is_overtaken
 from app.signals.reading import ENTRIES, Intent
+from app.signals.reasons import Reason, ReasonCode
+from app.signals.statuses import DecisionResult
+
+_BOUGHT = Book.of(pending=[PendingOrder(OrderTerms(Intent.OPEN))])
 
 
 class ClaimedSignal(NamedTuple):
@@ -92,6 +96,31 @@ def decide_in_order(
         if risk.has_limits:
             risk.note(signal.ticker, pending.book, buys=buys)
     return [decisions[signal.id] for signal in signals], overtaken, exits
+
+
+def decide_reprocessed(signals: Sequence[ClaimedSignal], why: ReasonCode, risk: RiskBook) -> list[Decision]:
+    """Decide rejected buys again, in order, whose tickers are listed now. Pure.
+
+    Nothing of these tickers is open or pending. A buy that passes counts for those after it.
+    """
+    decisions = list[Decision]()
+    for signal in signals:
+        facts, (rank, size, age) = risk.facts_of(signal.ticker), signal.facts
+        if refused := facts.refuse_at_once() or facts.refuse_by_counts(Book()):
+            decisions.append(Decision(DecisionResult.REJECTED, refused, {}))
+            continue
+        risk.note(signal.ticker, _BOUGHT, buys=1)
+        reason = Reason(why, ticker=signal.ticker, rank=rank, size=size)
+        detail = {
+            "rank": rank,
+            "list_size": size,
+            "list_age_seconds": None if age is None else round(age, 1),
+            "reprocessed": True,
+        }
+        reading = read_order(signal.body, signal.type)
+        terms = OrderTerms(Intent.OPEN, reading.quantity, reading.sentiment)
+        decisions.append(Decision(DecisionResult.APPROVED, reason, detail, terms))
+    return decisions
 
 
 class PendingOrders:

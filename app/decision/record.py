@@ -13,11 +13,19 @@ import msgspec
 from msgspec import Struct
 
 from app.config.times import parse_hours
-from app.decision.batch import ClaimedSignal, TickerBook, UnfinishedOrder, counted_books, decide_in_order
+from app.decision.batch import (
+    ClaimedSignal,
+    TickerBook,
+    UnfinishedOrder,
+    counted_books,
+    decide_in_order,
+    decide_reprocessed,
+)
 from app.decision.risk import RiskBook, RiskCounts, RiskRules
 from app.decision.rules import Decision, ListFacts
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, Position
 from app.signals.reading import Intent, Quantity, Sentiment, Unit
+from app.signals.reasons import ReasonCode
 
 _NOTHING = TickerBook(Book(), (), is_complete=True)
 
@@ -40,6 +48,7 @@ class BatchInputs(NamedTuple):
     """Everything that decides a batch, see `decide_in_order`, and the list its facts are from.
 
     `ended`: indexes of signals that ended before their decision was stored, so that it was not.
+    `reprocessed`: why rejected buys are decided again, see `decide_reprocessed`; None: undecided signals.
     """
 
     signals: Sequence[ClaimedSignal]
@@ -50,11 +59,14 @@ class BatchInputs(NamedTuple):
     counts: RiskCounts
     listed: ListInForce
     ended: frozenset[int] = frozenset()
+    reprocessed: ReasonCode | None = None
 
     def decide(self) -> list[Decision]:
         """Return the decisions, in the order of the signals."""
         books = counted_books(self.risk_rules, self.books)
         risk = RiskBook(self.risk_rules, self.now, self.counts, books.items())
+        if self.reprocessed is not None:
+            return decide_reprocessed(self.signals, self.reprocessed, risk)
         decisions, _, _ = decide_in_order(self.signals, self.books, self.book_rules, risk)
         return decisions
 
@@ -176,7 +188,7 @@ class _Risk(Struct, omit_defaults=True):
 class _Batch(Struct, omit_defaults=True):
     """`ranks` are in the order of the signals, without the unlisted ones at the end.
 
-    `expired` and `ended` are indexes of signals.
+    `expired` and `ended` are indexes of signals; the statement that stores the batch adds `ended`.
     """
 
     now: datetime
@@ -197,6 +209,7 @@ class _Batch(Struct, omit_defaults=True):
     positions: int = 0
     buys_today: int = 0
     since_exit: dict[str, float] = {}
+    reprocessed: ReasonCode | None = None
 
 
 def stored_form(inputs: BatchInputs) -> Struct:
@@ -204,7 +217,7 @@ def stored_form(inputs: BatchInputs) -> Struct:
     signals, listed, counts = inputs.signals, inputs.listed, inputs.counts
     facts = signals[0].facts if signals else ListFacts(None, None, None)
     book_rules, risk = _BookRules(*inputs.book_rules), _Risk.of(inputs.risk_rules, inputs.books)
-    ranks = [signal.facts.rank for signal in signals]
+    ranks, tickers = [signal.facts.rank for signal in signals], {signal.ticker for signal in signals}
     while ranks and ranks[-1] is None:
         del ranks[-1]
     return _Batch(
@@ -220,12 +233,17 @@ def stored_form(inputs: BatchInputs) -> Struct:
         ranks=tuple(ranks),
         expired=tuple(index for index, signal in enumerate(signals) if signal.is_expired),
         ended=tuple(sorted(inputs.ended)),
-        books={ticker: _Book.of(book) for ticker, book in inputs.books.items() if book != _NOTHING},
+        books={
+            ticker: _Book.of(book)
+            for ticker, book in inputs.books.items()
+            if book != _NOTHING or ticker not in tickers
+        },
         book_rules=None if book_rules == _BookRules() else book_rules,
         risk=None if risk == _Risk() else risk,
         positions=counts.positions,
         buys_today=counts.buys_today,
         since_exit=dict(counts.since_exit),
+        reprocessed=inputs.reprocessed,
     )
 
 
@@ -261,4 +279,5 @@ def read_stored(stored: object, signals: Sequence[ClaimedSignal]) -> BatchInputs
             None if batch.fetched_at is None else batch.fetched_at.astimezone(UTC),
         ),
         ended=frozenset(batch.ended),
+        reprocessed=batch.reprocessed,
     )

@@ -68,6 +68,8 @@ class PendingList(NamedTuple):
 class CurrentList(NamedTuple):
     """A strategy's current list: its tickers by rank, and its age in seconds."""
 
+    id: int
+    fetched_at: datetime
     tickers: Sequence[str]
     age_seconds: float
 
@@ -75,8 +77,11 @@ class CurrentList(NamedTuple):
 class Candidate(NamedTuple):
     """A rejected buy that may be approved."""
 
-    signal_id: UUID
     ticker: str
+    id: UUID
+    seq: int
+    type: str
+    body: bytes
 
 
 class Approval(NamedTuple):
@@ -114,7 +119,8 @@ async def claim_signals(
     if claim is Claim.EXITS:
         free = await _lock_first_undecided(connection, list(books))
         return claimed._replace(
-            signals=[each for each in signals if each.ticker in free], has_exits_waiting=len(free) < len(books)
+            signals=[each for each in signals if each.ticker in free],
+            has_exits_waiting=len(free) < len(books),
         )
     exits = await _find_undecided_exits(connection, list(books))
     locked = await _lock_entries(connection, signals, exits)
@@ -185,26 +191,21 @@ async def find_entries_before(connection: Connection, *, exits: Mapping[str, int
 
 
 async def store_decisions(
-    connection: Connection, *, signals: Sequence[ClaimedSignal], decisions: Sequence[Decision]
+    connection: Connection, *, inputs: BatchInputs, decisions: Sequence[Decision]
 ) -> dict[str, int]:
-    """Write the decisions and their events; return the number of decided signals by status.
+    """Write the decisions, their events and what they were made by; return the number of signals by status.
 
     A signal that is no longer undecided keeps its status and is not counted.
     """
     # one JSON array: asyncpg takes several times as long for arrays
-    given = _encode(list(map(_decision_row, signals, decisions))).decode()
-    rows = await connection.fetch(_SQL["store_decisions"], given)
+    given = _encode(list(map(_decision_row, inputs.signals, decisions))).decode()
+    ids = [signal.id for signal in inputs.signals]
+    rows = await connection.fetch(_SQL["store_decisions"], given, ids, stored_form(inputs))
     return {row["status"]: row["signals"] for row in rows}
 
 
-async def find_stored(connection: Connection, signal_ids: Sequence[UUID]) -> frozenset[UUID]:
-    """Return the signals whose decisions this transaction has stored."""
-    rows = await connection.fetch(_SQL["find_stored"], signal_ids)
-    return frozenset(row["signal_id"] for row in rows)
-
-
-async def record_batch(connection: Connection, inputs: BatchInputs) -> None:
-    """Store what a batch was decided by, so that it can be decided again."""
+async def record_batch(connection: Connection, *, inputs: BatchInputs) -> None:
+    """Write what rejected buys were decided by again, so that what-if can repeat it."""
     ids = [signal.id for signal in inputs.signals]
     await connection.execute(_SQL["record_batch"], ids, stored_form(inputs))
 
@@ -309,7 +310,7 @@ async def find_candidates(
     rows = await connection.fetch(
         _SQL["find_candidates"], tickers, window_seconds, max_age_seconds, sell_window_seconds
     )
-    return [Candidate(row["id"], row["ticker"]) for row in rows]
+    return [Candidate(**row) for row in rows]
 
 
 async def reject_again(

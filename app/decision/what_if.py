@@ -5,25 +5,37 @@ decisions, as if each order had been delivered at once, until both agree again.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from decimal import Context, Decimal
-from typing import Any, NamedTuple
-from uuid import UUID
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from app.decision.batch import ClaimedSignal, PendingOrders, TickerBook
 from app.decision.record import BatchInputs, ListInForce
 from app.decision.risk import RiskCounts, RiskRules, start_of_day
 from app.decision.rules import Decision, ListFacts
-from app.signals.book import Book, OrderTerms, Position, apply, realized_by_close
+from app.decision.what_if_record import (
+    KeptLists,
+    Moment,
+    RecordedBatch,
+    RecordedSignal,
+    StoredDecision,
+    decided_at,
+    is_the_same_list,
+    list_at,
+)
+from app.decision.what_if_results import MOST_DIFFERENCES, AlertTrades, Comparison, Difference, Verdict
+from app.signals.book import Book, OrderTerms, Position, apply
 from app.signals.reading import ENTRIES, Intent, Sentiment
-from app.signals.reasons import Reason
+from app.signals.reasons import Reason, ReasonCode
+from app.signals.refusals import RefusalCode
 from app.signals.statuses import DecisionResult, Outcome, SignalType
 
-MOST_DIFFERENCES = 500  # that are listed; all of them are counted
+if TYPE_CHECKING:
+    from uuid import UUID
 
-_EXACT = Context(prec=400)
 _EXITS = frozenset({Intent.CLOSE, Intent.REDUCE})
+# Of a buy that was reprocessed then, and is no candidate under the other rules.
+_SKIPPED = Decision(DecisionResult.REJECTED, Reason(RefusalCode.NOTHING_TO_APPROVE), {})
 
 
 class Change(NamedTuple):
@@ -46,135 +58,6 @@ class Change(NamedTuple):
         )
 
 
-class KeptList(NamedTuple):
-    """A list as a refresh found it. `tickers` are folded, also those below the Top-N.
-
-    `max_age_seconds` None: it never becomes stale. `is_whole`: the source had no more.
-    """
-
-    at: datetime
-    max_age_seconds: int | None
-    tickers: Sequence[str]
-    is_whole: bool
-
-
-class KeptLists(NamedTuple):
-    """The list of a strategy at a moment, and the next one after it; None: none is kept."""
-
-    current: KeptList | None = None
-    following: KeptList | None = None
-
-
-Moment = tuple[str, datetime]
-"""A strategy and a time."""
-
-
-class StoredDecision(NamedTuple):
-    """What was decided, as it is stored."""
-
-    status: str
-    reason: Reason
-    detail: dict[str, Any]
-
-
-class RecordedSignal(NamedTuple):
-    """A signal of a recorded batch. `decision` None: it had ended before its decision was stored."""
-
-    signal: ClaimedSignal
-    received_at: datetime
-    expires_at: datetime
-    price: Decimal | None
-    decision: StoredDecision | None
-    was_delivered: bool
-
-
-class RecordedBatch(NamedTuple):
-    """A batch with everything that decided it; `signals` in the order of `inputs.signals`."""
-
-    at: datetime
-    inputs: BatchInputs
-    signals: Sequence[RecordedSignal]
-
-
-@dataclass(slots=True)
-class Verdict:
-    """A decision: its status, the reason, and the rank of the ticker, null if it is not listed."""
-
-    status: str
-    reason: str
-    rank: int | None
-
-
-@dataclass(slots=True)
-class Difference:
-    """A signal that is decided otherwise.
-
-    `result` is what came of the position that it opened or added to where it is approved, by the prices of
-    alerts; null while that is open or unknown.
-    """
-
-    signal_id: UUID
-    ticker: str
-    at: datetime
-    type: str
-    price: Decimal | None
-    then: Verdict
-    now: Verdict
-    result: Decimal | None = None
-
-
-@dataclass(slots=True)
-class Side:
-    """What was, or would be, decided, and what it came to by the prices of alerts, not by fills.
-
-    Trades are positions that alerts opened and closed in this time. `unknown` counts those without a known
-    result; `result` adds up the others.
-    """
-
-    approved: int = 0
-    rejected: int = 0
-    expired: int = 0
-    trades: int = 0
-    gains: int = 0
-    losses: int = 0
-    unknown: int = 0
-    open: int = 0
-    result: Decimal | None = None
-
-
-@dataclass(slots=True)
-class ListGaps:
-    """Buys whose decision is assumed to stay as it was, because the list they need is not kept.
-
-    `too_shallow`: fewer tickers were stored than the Top-N asks for. `no_list`: none of the strategy. `first`
-    and `last` are the times of such decisions.
-    """
-
-    too_shallow: int = 0
-    no_list: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
-
-
-@dataclass(slots=True)
-class Comparison:
-    """Both ways. `reproduced` counts decisions that the rules of then give again: normally all `decisions`.
-
-    `removed` counts signals that cannot be decided again: they, or others of their batch, are removed.
-    """
-
-    decisions: int = 0
-    reproduced: int = 0
-    removed: int = 0
-    then: Side = field(default_factory=Side)
-    now: Side = field(default_factory=Side)
-    newly_approved: int = 0
-    no_longer_approved: int = 0
-    otherwise: int = 0
-    differences: list[Difference] = field(default_factory=list)
-    gaps: ListGaps = field(default_factory=ListGaps)
-
-
 class WhatIf:
     """Decides recorded batches, in order of their time, both ways.
 
@@ -192,13 +75,16 @@ class WhatIf:
         self.comparison = Comparison()
         self._render = render
         self._change = change
-        self._then, self._now = _World(self.comparison.then), _World(self.comparison.now)
+        self._then, self._now = AlertTrades(self.comparison.then), AlertTrades(self.comparison.now)
         self._branches: dict[str, _Branch] = {}
         self._opened_by_branches = 0  # positions that are open now and were not then, less the reverse
         self._open = set(open_before)  # the tickers that are open now
         self._day: datetime | None = None
         self._buys_then = self._buys_now = 0  # of this day
-        self._exits: dict[str, datetime] = {}
+        self._exits: dict[str, datetime] = {}  # by ticker, the last one now
+        self._other_exits: set[str] = set()  # tickers whose last exit was not the same then
+        # by ticker, the newest buy that could be reprocessed then and cannot now
+        self._decided_otherwise: dict[str, UUID] = {}
 
     def moments_of(self, batch: RecordedBatch) -> Iterator[Moment]:
         """Yield for which strategies and times the lists are needed."""
@@ -207,11 +93,12 @@ class WhatIf:
         if wanted == listed:
             return
         received = {each.received_at for each in batch.signals if each.signal.type == SignalType.BUY}
-        if received and _is_the_same_list(wanted, listed):
+        if received and is_the_same_list(wanted, listed):
             if listed.fetched_at is not None:
                 yield wanted.strategy, listed.fetched_at
         elif received:
-            yield from ((wanted.strategy, moment) for moment in {_decided_at(batch.inputs), *received})
+            on_arrival = received if batch.inputs.reprocessed is None else set[datetime]()
+            yield from ((wanted.strategy, moment) for moment in {decided_at(batch.inputs), *on_arrival})
 
     def skip(self, signals: int) -> None:
         """Count signals that cannot be decided again."""
@@ -223,7 +110,7 @@ class WhatIf:
         then = inputs.decide()
         self._rejoin(inputs)
         other = self._assume(batch, lists)
-        now = then if other is None else other.decide()
+        now = self._decide(other or inputs) if other or inputs.reprocessed else then
         for index, recorded in enumerate(batch.signals):
             self._compare(
                 recorded,
@@ -247,24 +134,47 @@ class WhatIf:
             return
         found.decisions += 1
         found.reproduced += _is_same(decided, stored)
-        _count(found.then, stored.status)
-        _count(found.now, assumed.status)
+        found.then.count(stored.status)
+        if assumed is not _SKIPPED:
+            found.now.count(assumed.status)
         difference = None
-        if (decided.status, _intent(decided)) != (assumed.status, _intent(assumed)):
+        if (decided.status, _intent(decided.terms)) != (assumed.status, _intent(assumed.terms)):
             difference = Difference(
                 *(recorded.signal.id, recorded.signal.ticker, at, recorded.signal.type, recorded.price),
                 then=Verdict(stored.status, self._render(stored.reason), rank),
-                now=Verdict(assumed.status, self._render(assumed.reason), rank_now),
+                now=Verdict(_status(assumed), self._render(assumed.reason), rank_now),
             )
             found.newly_approved += assumed.terms is not None and decided.terms is None
             found.no_longer_approved += assumed.terms is None and decided.terms is not None
             found.otherwise += (assumed.terms is None) == (decided.terms is None)
             if len(found.differences) < MOST_DIFFERENCES:
                 found.differences.append(difference)
-        if decided.terms is not None and recorded.was_delivered:
-            self._then.order(recorded, decided.terms, difference if assumed.terms is None else None)
-        if assumed.terms is not None and (recorded.was_delivered or decided.terms is None):
-            self._now.order(recorded, assumed.terms, difference)
+            else:
+                difference = None
+        delivered = _Delivered.of(recorded, decided, assumed)
+        if delivered.then is not None:
+            self._then.order(recorded, delivered.then, difference if assumed.terms is None else None)
+        if delivered.now is not None:
+            self._now.order(recorded, delivered.now, difference)
+
+    def _decide(self, inputs: BatchInputs) -> list[Decision]:
+        """Return the decisions under the other rules."""
+        if inputs.reprocessed is None:
+            return inputs.decide()
+        candidates = [signal for signal in inputs.signals if self._is_candidate(signal)]
+        again = inputs._replace(signals=candidates).decide()
+        decisions = {signal.id: decision for signal, decision in zip(candidates, again, strict=True)}
+        return [decisions.get(signal.id, _SKIPPED) for signal in inputs.signals]
+
+    def _is_candidate(self, signal: ClaimedSignal) -> bool:
+        """Return whether a buy that was reprocessed then would be now: listed, rejected, nothing open."""
+        branch = self._branches.get(signal.ticker)
+        return (
+            signal.facts.rank is not None
+            and not signal.is_expired
+            and (branch is None or branch.position is None)
+            and self._decided_otherwise.get(signal.ticker) != signal.id
+        )
 
     def _assume(self, batch: RecordedBatch, lists: Mapping[Moment, KeptLists]) -> BatchInputs | None:
         """Return what the batch is decided by under the other rules; None: by the same as it was."""
@@ -299,7 +209,7 @@ class WhatIf:
         lists: Mapping[Moment, KeptLists],
     ) -> ClaimedSignal:
         """Return a buy with what the wanted list says of it, when that list is fresh."""
-        kept, moment = _list_at(recorded, batch.inputs, wanted, lists)
+        kept, moment = list_at(recorded, batch.inputs, wanted, lists)
         if kept is None and moment is not None:
             return signal._replace(is_expired=True)  # no list became fresh in time
         if kept is None or moment is None:
@@ -307,13 +217,15 @@ class WhatIf:
         top_n = wanted.top_n or len(kept.tickers)
         size = min(top_n, len(kept.tickers)) if kept.is_whole else top_n
         age = max(0.0, (moment - kept.at).total_seconds())
+        rank: int | None
         try:
             rank = kept.tickers[:top_n].index(signal.ticker) + 1
         except ValueError:
             if top_n > len(kept.tickers) and not kept.is_whole:
                 return self._gap(signal, batch.at, is_shallow=True)
-            return signal._replace(facts=ListFacts(None, size, age), is_expired=False)
-        return signal._replace(facts=ListFacts(rank, size, age), is_expired=False)
+            rank = None
+        is_expired = signal.is_expired and moment >= decided_at(batch.inputs)
+        return signal._replace(facts=ListFacts(rank, size, age), is_expired=is_expired)
 
     def _gap(self, signal: ClaimedSignal, at: datetime, *, is_shallow: bool) -> ClaimedSignal:
         gaps = self.comparison.gaps
@@ -340,18 +252,14 @@ class WhatIf:
             is_counted = before.max_buys_per_day is not None
             buys_today = buys_today + self._buys_now - self._buys_then if is_counted else self._buys_now
         if rules.cooldown_seconds:
+            since_exit = {
+                ticker: seconds for ticker, seconds in since_exit.items() if ticker not in self._other_exits
+            }
             is_longer = rules.cooldown_seconds > before.cooldown_seconds
-            own_exits = {
-                ticker: (inputs.now - self._exits[ticker]).total_seconds()
-                for ticker in inputs.books
-                if ticker in self._exits and (is_longer or ticker in self._branches)
-            }
-            recorded = {
-                ticker: seconds for ticker, seconds in since_exit.items() if ticker not in self._branches
-            }
-            since_exit = recorded | {
-                ticker: min(seconds, recorded.get(ticker, seconds)) for ticker, seconds in own_exits.items()
-            }
+            for ticker in inputs.books.keys() & self._exits.keys():
+                if is_longer or ticker in self._other_exits:
+                    seconds = (inputs.now - self._exits[ticker]).total_seconds()
+                    since_exit[ticker] = min(seconds, since_exit.get(ticker, seconds))
         return RiskCounts(positions, buys_today, since_exit)
 
     def _rejoin(self, inputs: BatchInputs) -> None:
@@ -364,31 +272,43 @@ class WhatIf:
     def _follow(self, batch: RecordedBatch, then: Sequence[Decision], now: Sequence[Decision]) -> None:
         """Carry on the books of tickers that are decided otherwise, and what the rules count."""
         inputs = batch.inputs
-        by_ticker: dict[str, list[tuple[Decision, Decision]]] = {}
-        for signal, was, is_now in zip(inputs.signals, then, now, strict=True):
-            by_ticker.setdefault(signal.ticker, []).append((was, is_now))
-            self._buys_then += _intent(was) in ENTRIES
-            self._buys_now += _intent(is_now) in ENTRIES
-            if self._change.risk and _intent(is_now) in _EXITS:
-                self._exits[signal.ticker] = inputs.now
-        for ticker, decisions in by_ticker.items():
-            self._follow_ticker(ticker, inputs.books[ticker], decisions)
+        by_ticker: dict[str, list[_Delivered]] = {}
+        for recorded, was, is_now in zip(batch.signals, then, now, strict=True):
+            ticker, delivered = recorded.signal.ticker, _Delivered.of(recorded, was, is_now)
+            by_ticker.setdefault(ticker, []).append(delivered)
+            self._buys_then += _intent(delivered.then) in ENTRIES
+            self._buys_now += _intent(delivered.now) in ENTRIES
+            self._note_exit(ticker, delivered, inputs.now)
+            if inputs.reprocessed is None and was.reason.code is ReasonCode.NOT_LISTED:
+                if is_now.reason.code is ReasonCode.NOT_LISTED:
+                    self._decided_otherwise.pop(ticker, None)
+                else:
+                    self._decided_otherwise[ticker] = recorded.signal.id
+        for ticker, orders in by_ticker.items():
+            self._follow_ticker(ticker, inputs.books[ticker], orders)
 
-    def _follow_ticker(
-        self, ticker: str, stored: TickerBook, decisions: Sequence[tuple[Decision, Decision]]
-    ) -> None:
+    def _note_exit(self, ticker: str, delivered: "_Delivered", at: datetime) -> None:
+        is_exit_then, is_exit_now = _intent(delivered.then) in _EXITS, _intent(delivered.now) in _EXITS
+        if is_exit_now:
+            self._exits[ticker] = at
+        if is_exit_then and is_exit_now:
+            self._other_exits.discard(ticker)
+        elif is_exit_then or is_exit_now:
+            self._other_exits.add(ticker)
+
+    def _follow_ticker(self, ticker: str, stored: TickerBook, orders: Sequence["_Delivered"]) -> None:
         branch = self._branches.get(ticker)
         book = PendingOrders(stored).book
         was: Position | None = book.projected
         is_now = branch.position if branch else was
         last_exit = branch.last_exit if branch else book.last_exit_sentiment
-        for before, after in decisions:
-            if before.terms is not None:
-                was = apply(before.terms, Outcome.DELIVERED, was)
-            if after.terms is not None:
-                is_now = apply(after.terms, Outcome.DELIVERED, is_now)
-                if after.terms.intent in _EXITS:
-                    last_exit = after.terms.sentiment
+        for delivered in orders:
+            if delivered.then is not None:
+                was = apply(delivered.then, Outcome.DELIVERED, was)
+            if delivered.now is not None:
+                is_now = apply(delivered.now, Outcome.DELIVERED, is_now)
+                if delivered.now.intent in _EXITS:
+                    last_exit = delivered.now.sentiment
         if is_now is None:
             self._open.discard(ticker)
         else:
@@ -399,6 +319,18 @@ class WhatIf:
             return
         branch = self._branches[ticker] = _Branch(is_now, last_exit, was is not None)
         self._opened_by_branches += branch.delta
+
+
+class _Delivered(NamedTuple):
+    """The orders of a signal that are delivered, both ways; an order that is made both ways ends as then."""
+
+    then: OrderTerms | None
+    now: OrderTerms | None
+
+    @classmethod
+    def of(cls, recorded: RecordedSignal, decided: Decision, assumed: Decision) -> Self:
+        is_delivered = recorded.was_delivered or decided.terms is None
+        return cls(*(each.terms if is_delivered else None for each in (decided, assumed)))
 
 
 class _Branch(NamedTuple):
@@ -413,99 +345,6 @@ class _Branch(NamedTuple):
         return (self.position is not None) - self.was_open
 
 
-@dataclass(slots=True)
-class _Held:
-    position: Position
-    differences: list[Difference]
-
-
-class _World:
-    """The positions that alerts open and close one way, and what they come to."""
-
-    def __init__(self, side: Side) -> None:
-        self.held: dict[str, _Held] = {}
-        self._side = side
-
-    def order(self, recorded: RecordedSignal, terms: OrderTerms, difference: Difference | None) -> None:
-        """Apply an order of a signal at the alert's price."""
-        ticker, terms = recorded.signal.ticker, terms._replace(price=recorded.price)
-        held = self.held.get(ticker)
-        before = held.position if held else None
-        after = apply(terms, Outcome.DELIVERED, before)
-        if after is not None:
-            if held is None:
-                held = self.held[ticker] = _Held(after, [])
-            held.position = after
-            if (
-                difference is not None
-                and terms.intent in ENTRIES
-                and len(held.differences) < MOST_DIFFERENCES
-            ):
-                held.differences.append(difference)
-        elif held is not None:
-            del self.held[ticker]
-            self._close(held, realized_by_close(terms, held.position))
-
-    def _close(self, held: _Held, result: Decimal | None) -> None:
-        side = self._side
-        side.trades += 1
-        for difference in held.differences:
-            difference.result = result
-        if result is None:
-            side.unknown += 1
-            return
-        side.gains += result > 0
-        side.losses += result < 0
-        side.result = result if side.result is None else _EXACT.add(side.result, result)
-
-
-def _list_at(
-    recorded: RecordedSignal,
-    inputs: BatchInputs,
-    wanted: ListInForce,
-    lists: Mapping[Moment, KeptLists],
-) -> tuple[KeptList | None, datetime | None]:
-    """Return the list that decides a buy, and when. `(None, time)`: none in time. Neither: not kept."""
-    listed = inputs.listed
-    if _is_the_same_list(wanted, listed):
-        fetched_at = listed.fetched_at
-        kept = None if fetched_at is None else lists[wanted.strategy, fetched_at].current
-        is_that_list = kept is not None and kept.at == fetched_at
-        return (kept, inputs.now) if is_that_list else (None, None)
-    on_arrival = lists[wanted.strategy, recorded.received_at].current
-    if (
-        on_arrival is not None
-        and _is_fresh(on_arrival, recorded.received_at, wanted.max_age_seconds)
-        and not _is_fresh(on_arrival, recorded.received_at, listed.max_age_seconds)
-    ):
-        return on_arrival, recorded.received_at  # it waited then, and does not now
-    decided_at = _decided_at(inputs)
-    current, following = lists[wanted.strategy, decided_at]
-    if current is None:
-        return None, None
-    if wanted.is_frozen or _is_fresh(current, decided_at, wanted.max_age_seconds):
-        return current, decided_at
-    if following is not None and following.at < recorded.expires_at:
-        return following, following.at
-    return None, decided_at
-
-
-def _decided_at(inputs: BatchInputs) -> datetime:
-    """Return the time of a batch, which the application estimates: not before the list that it used."""
-    return max(inputs.now, inputs.listed.fetched_at or inputs.now)
-
-
-def _is_the_same_list(wanted: ListInForce, listed: ListInForce) -> bool:
-    """Return whether only the size of the list differs: the list of then decides, at the same time."""
-    return (wanted.strategy, wanted.max_age_seconds) == (listed.strategy, listed.max_age_seconds)
-
-
-def _is_fresh(kept: KeptList, moment: datetime, max_age_seconds: int | None) -> bool:
-    if kept.max_age_seconds is None or max_age_seconds is None:
-        return True
-    return kept.at > moment - timedelta(seconds=max_age_seconds)
-
-
 def _is_same(decision: Decision, stored: StoredDecision) -> bool:
     return tuple(stored) == (decision.status, decision.reason, decision.detail)
 
@@ -516,11 +355,9 @@ def _holds_the_same(one: Position | None, other: Position | None) -> bool:
     return (one.quantity, one.is_confirmed) == (other.quantity, other.is_confirmed)
 
 
-def _intent(decision: Decision) -> Intent | None:
-    return None if decision.terms is None else decision.terms.intent
+def _intent(terms: OrderTerms | None) -> Intent | None:
+    return None if terms is None else terms.intent
 
 
-def _count(side: Side, status: str) -> None:
-    side.approved += status == DecisionResult.APPROVED
-    side.rejected += status == DecisionResult.REJECTED
-    side.expired += status == DecisionResult.EXPIRED
+def _status(decision: Decision) -> str:
+    return "skipped" if decision is _SKIPPED else decision.status

@@ -13,7 +13,7 @@ from app.db.queries import load
 from app.decision.batch import ClaimedSignal
 from app.decision.record import BatchInputs, read_stored
 from app.decision.rules import ListFacts
-from app.decision.what_if import (
+from app.decision.what_if_record import (
     KeptList,
     KeptLists,
     Moment,
@@ -47,9 +47,14 @@ async def fetch_page(connection: Connection, after: tuple[datetime, int], before
     rows = await connection.fetch(_SQL["batches"], *after, before, PAGE_SIGNALS)
     if not rows:
         return None
-    ids = list({signal_id for row in rows for signal_id in row["signal_ids"]})
-    signals = {row["id"]: row for row in await connection.fetch(_SQL["signals"], ids)}
-    return Page([_batch(row, signals) for row in rows], (rows[-1]["at"], rows[-1]["id"]))
+    # of a reprocessed buy the second decision counts: what was rejected is decided again in no other way
+    nth: dict[bool, dict[UUID, asyncpg.Record]] = {}
+    for is_again in (False, True):
+        batches = [row for row in rows if row["is_again"] is is_again]
+        ids = list({signal_id for row in batches for signal_id in row["signal_ids"]})
+        found = await connection.fetch(_SQL["signals"], ids, int(is_again)) if ids else []
+        nth[is_again] = {row["id"]: row for row in found}
+    return Page([_batch(row, nth[row["is_again"]]) for row in rows], (rows[-1]["at"], rows[-1]["id"]))
 
 
 async def fetch_lists(connection: Connection, moments: Iterable[Moment]) -> dict[Moment, KeptLists]:
@@ -59,10 +64,12 @@ async def fetch_lists(connection: Connection, moments: Iterable[Moment]) -> dict
     if not lists:
         return lists
     strategies, times = zip(*lists, strict=True)
-    for row in await connection.fetch(_SQL["lists"], strategies, times):
-        if row["id"] not in kept:
-            tickers = tuple(map(fold, (*row["tickers"], *row["further"])))
+    rows = await connection.fetch(_SQL["lists"], strategies, times)
+    for row in rows:
+        if row["tickers"] is not None:
+            tickers = tuple(map(fold, row["tickers"]))
             kept[row["id"]] = KeptList(row["at"], row["max_age_seconds"], tickers, row["is_whole"])
+    for row in rows:
         moment = row["strategy"], row["moment"]
         side = "following" if row["is_following"] else "current"
         lists[moment] = lists[moment]._replace(**{side: kept[row["id"]]})

@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 
 from app.db.reading import ReadingPool, ReadsBusyError
 from app.decision import what_if_repository as repository
-from app.decision.what_if import Change, Comparison, KeptLists, Moment, WhatIf
+from app.decision.what_if import Change, WhatIf
+from app.decision.what_if_record import KeptLists, Moment
 from app.decision.what_if_repository import Page
+from app.decision.what_if_results import Comparison
 from app.signals.reasons import Reason
 
 # A page waits for its turn among the heavy reads for 5 s at a time, so for up to a minute.

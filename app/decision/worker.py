@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Container
 from functools import partial
 from typing import NamedTuple
-from uuid import UUID
 
 import structlog
 
@@ -144,11 +142,9 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
             has_entries=any(signal.type == SignalType.BUY for signal in signals),
         )
         decisions, overtaken, exits = decide_in_order(signals, books, config.system.book_rules, risk)
-        counts = await repository.store_decisions(connection, signals=signals, decisions=decisions)
-        is_stored = None  # all are, unless another transaction has ended a signal meanwhile
-        if sum(counts.values()) < len(signals):
-            is_stored = await repository.find_stored(connection, [signal.id for signal in signals])
-        await repository.record_batch(connection, _inputs(config, claimed, risk, is_stored))
+        counts = await repository.store_decisions(
+            connection, inputs=_inputs(config, claimed, risk), decisions=decisions
+        )
         if exits:
             overtaken += await repository.find_entries_before(connection, exits=exits)
         await end_overtaken(connection, overtaken)
@@ -169,9 +165,7 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
     return Batch(len(signals), claimed.has_exits_waiting, is_blocked)
 
 
-def _inputs(
-    config: Config, claimed: Claimed, risk: RiskBook, is_stored: Container[UUID] | None
-) -> BatchInputs:
+def _inputs(config: Config, claimed: Claimed, risk: RiskBook) -> BatchInputs:
     strategy = config.finviz.active_strategy
     listed = ListInForce(
         strategy.name,
@@ -182,11 +176,4 @@ def _inputs(
         fetched_at=claimed.list_fetched_at,
     )
     rules = config.system.book_rules
-    ended = frozenset(
-        index
-        for index, signal in enumerate(claimed.signals)
-        if is_stored is not None and signal.id not in is_stored
-    )
-    return BatchInputs(
-        claimed.signals, claimed.books, rules, risk.rules, risk.now, risk.counts, listed, ended
-    )
+    return BatchInputs(claimed.signals, claimed.books, rules, risk.rules, risk.now, risk.counts, listed)

@@ -15,8 +15,9 @@ from app.context import AppContext
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.reading import ReadLimitError, ReadsBusyError
 from app.decision.risk_facts import rules_of
-from app.decision.what_if import Change, Comparison
+from app.decision.what_if import Change
 from app.decision.what_if_repository import fetch_recorded_from
+from app.decision.what_if_results import Comparison
 from app.decision.what_if_run import run
 from app.errors import NoSuchError
 from app.settings import Settings

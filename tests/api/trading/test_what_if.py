@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from app.ops import retention
 from tests.api.operator import BEARER, ask
 
 if TYPE_CHECKING:
@@ -28,7 +30,12 @@ def request(**rules: Any) -> dict[str, Any]:
 
 
 async def what_if(app: AppServer, language: str = "en", **rules: Any) -> Any:
-    """The comparison; the lines before it have a progress that never goes back."""
+    """The comparison."""
+    return (await answer_of(app, language, **rules))["comparison"]
+
+
+async def answer_of(app: AppServer, language: str = "en", **rules: Any) -> Any:
+    """The result; the lines before it have a progress that never goes back."""
     headers = {**BEARER, "Accept-Language": language}
     async with app.http.post("/admin/what-if", json=request(**rules), headers=headers) as answer:
         assert answer.status == 200, await answer.text()
@@ -38,7 +45,7 @@ async def what_if(app: AppServer, language: str = "en", **rules: Any) -> Any:
     assert progress == sorted(progress)
     assert [line["problem"] for line in lines] == [None] * len(lines)
     assert [line["result"] is None for line in lines] == [True] * (len(lines) - 1) + [False]
-    return lines[-1]["result"]["comparison"]
+    return lines[-1]["result"]
 
 
 async def trade(desk: Desk, app: AppServer) -> None:
@@ -140,6 +147,37 @@ async def test_signals_that_are_removed_are_counted(desk: Desk) -> None:
     assert (found["decisions"], found["removed"]) == (1, 1)
 
 
+async def test_what_retention_has_removed_is_named(desk: Desk) -> None:
+    app = await desk.open()
+    for ticker in ("AAPL", "NVDA", "TSLA"):
+        await desk.until(app, await desk.send(app, ticker, "buy"))
+    await desk.database.execute(
+        """UPDATE decision_batches SET at = at - interval '40 days'
+           WHERE id = (SELECT min(id) FROM decision_batches);
+           UPDATE list_refreshes SET at = at - interval '40 days';
+           UPDATE signals
+           SET received_at = received_at - interval '40 days', status_at = status_at - interval '40 days'
+           WHERE ticker = 'NVDA'"""
+    )
+    await retention.sweep(app.context.pool, 30, beat=lambda: None)
+    start = (datetime.now(UTC) - timedelta(days=60)).isoformat()
+    result = await answer_of(app, top_n=2, **{"from": start})
+    found = result["comparison"]
+    assert datetime.fromisoformat(result["recorded_from"]) > datetime.now(UTC) - timedelta(days=1)
+    assert (found["decisions"], found["reproduced"], found["removed"]) == (1, 1, 1)
+    assert (found["gaps"]["no_list"], found["differences"]) == (1, [])
+
+
+async def test_it_needs_no_connection_of_decisions_and_deliveries(desk: Desk) -> None:
+    app = await desk.open()
+    await desk.until(app, await desk.send(app, "AAPL", "buy"))
+    pool = app.context.pool
+    async with AsyncExitStack() as held:
+        for _ in range(pool.get_max_size()):
+            await held.enter_async_context(pool.acquire())
+        assert (await what_if(app, top_n=1))["decisions"] == 1
+
+
 async def test_what_another_transaction_ended_meanwhile_is_no_decision(desk: Desk) -> None:
     """Its update finds no row, as after `expire` of another process."""
     app = await desk.open()
@@ -207,3 +245,11 @@ async def test_every_refresh_is_kept_with_the_tickers_below_the_list(desk: Desk)
     assert first["list_id"] == second["list_id"]
     assert first["at"] < second["at"]
     assert await desk.database.fetchval("SELECT tickers FROM top_n_lists") == ["AAPL", "NVDA"]
+    desk.watch(f"list:{TICKERS}", top_n=3, depth=1)
+    await app.app.state.config_store.look()
+
+    async def is_larger() -> bool:
+        query = "SELECT top_n, further, is_whole FROM list_refreshes ORDER BY id DESC LIMIT 1"
+        return tuple(await desk.database.fetchrow(query) or ()) == (3, [], False)
+
+    await desk.wait(app, is_larger, lambda: "the Top-N is not kept")

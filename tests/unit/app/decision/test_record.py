@@ -19,6 +19,7 @@ from app.decision.risk import RiskCounts, RiskRules
 from app.decision.rules import ListFacts
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, Position
 from app.signals.reading import Intent, Quantity, Sentiment, Unit
+from app.signals.reasons import ReasonCode
 
 TICKERS = ("AAPL", "NVDA", "TSLA")
 MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -100,6 +101,26 @@ def batches(draw: st.DrawFn) -> BatchInputs:
     )
 
 
+@st.composite
+def reprocessings(draw: st.DrawFn) -> BatchInputs:
+    """Rejected buys as reprocessing may decide them again: listed, with nothing open or pending."""
+    tickers = draw(st.lists(st.sampled_from(TICKERS), min_size=1, unique=True))
+    size, age = draw(st.integers(len(TICKERS), 50)), draw(st.floats(0, 1e6))
+    signals = [
+        ClaimedSignal(
+            *(UUID(int=seq), seq, ticker, "buy", b'{"action": "buy", "quantity": 3}'),
+            is_expired=False,
+            facts=ListFacts(draw(st.integers(1, size)), size, age),
+        )
+        for seq, ticker in enumerate(tickers, 1)
+    ]
+    books = {ticker: TickerBook(Book(), (), is_complete=True) for ticker in tickers}
+    return BatchInputs(
+        *(signals, books, draw(BOOK_RULES), draw(RULES), draw(MOMENTS), draw(COUNTS), draw(LISTS)),
+        reprocessed=draw(st.sampled_from([ReasonCode.ENTERED_LIST, ReasonCode.REPROCESSED])),
+    )
+
+
 def recorded(inputs: BatchInputs) -> BatchInputs:
     """The batch as it is read again: a JSON document, and the signals as they are stored."""
     document = msgspec.json.decode(msgspec.json.encode(stored_form(inputs)))
@@ -107,9 +128,10 @@ def recorded(inputs: BatchInputs) -> BatchInputs:
     return read_stored(document, bare)
 
 
-@given(batches())
+@given(batches() | reprocessings())
 def test_a_recorded_batch_is_decided_as_it_was(inputs: BatchInputs) -> None:
     again = recorded(inputs)
+    assert again.reprocessed == inputs.reprocessed
     assert again.decide() == inputs.decide()
     assert list(again.signals) == list(inputs.signals)
     assert (again.listed, again.now, again.book_rules) == (inputs.listed, inputs.now, inputs.book_rules)

@@ -15,20 +15,13 @@ from app.decision.batch import ClaimedSignal, TickerBook
 from app.decision.record import BatchInputs, ListInForce
 from app.decision.risk import RiskCounts, RiskRules
 from app.decision.rules import ListFacts
-from app.decision.what_if import (
-    MOST_DIFFERENCES,
-    Change,
-    Comparison,
-    KeptList,
-    KeptLists,
-    RecordedBatch,
-    RecordedSignal,
-    StoredDecision,
-    WhatIf,
-)
+from app.decision.what_if import Change, WhatIf
+from app.decision.what_if_record import KeptList, KeptLists, RecordedBatch, RecordedSignal, StoredDecision
+from app.decision.what_if_results import MOST_DIFFERENCES, Comparison
 from app.signals.book import Book, BookRules, Position
 from app.signals.reasons import Reason, ReasonCode
-from tests.unit.app.decision.test_record import batches
+from app.signals.refusals import RefusalCode
+from tests.unit.app.decision.test_record import batches, reprocessings
 
 START = datetime(2026, 6, 10, 14, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -55,7 +48,7 @@ def stored(inputs: BatchInputs, prices: dict[int, str] | None = None, *, fail: b
     )
 
 
-@given(st.lists(batches(), max_size=4))
+@given(st.lists(batches() | reprocessings(), max_size=4))
 def test_the_rules_of_then_reproduce_every_decision(recorded: list[BatchInputs]) -> None:
     run = WhatIf(Change())
     for inputs in recorded:
@@ -68,7 +61,7 @@ def test_the_rules_of_then_reproduce_every_decision(recorded: list[BatchInputs])
     assert found.then == found.now
 
 
-@given(batches())
+@given(batches() | reprocessings())
 def test_rules_that_are_named_but_equal_change_nothing(inputs: BatchInputs) -> None:
     rules, listed = inputs.risk_rules, inputs.listed
     change = Change(
@@ -93,13 +86,21 @@ class Day:
         self.number, self.now = self.number + 1, self.now + MINUTE
         rank = {"A": 1, "B": 2}.get(ticker)
         body = json.dumps({"ticker": ticker, "action": action, "quantity": 10}).encode()
+        self.decide(body, rank, price, book, **more)
+
+    def reprocess(self, ticker: str, price: str, rank: int = 2) -> None:
+        """Decide the last alert again, because its ticker has entered the list."""
+        self.now += MINUTE
+        body = json.dumps({"ticker": ticker, "action": "buy", "quantity": 10}).encode()
+        self.decide(body, rank, price, reprocessed=ReasonCode.ENTERED_LIST)
+
+    def decide(self, body: bytes, rank: int | None, price: str, book: Book = NOTHING, **more: Any) -> None:
+        """Decide an alert, alone in its batch."""
+        alert = json.loads(body)
+        ticker = alert["ticker"]
         signal = ClaimedSignal(
-            UUID(int=self.number),
-            self.number,
-            ticker,
-            action,
-            body,
-            is_expired=False,
+            *(UUID(int=self.number), self.number, ticker, alert["action"], body),
+            is_expired=more.pop("is_expired", False),
             facts=ListFacts(rank, 2, 1.0),
         )
         inputs = BatchInputs(
@@ -110,6 +111,7 @@ class Day:
             self.now,
             more.pop("counts", RiskCounts()),
             ListInForce("Long", 2, 90, id=1, fetched_at=self.now),
+            reprocessed=more.pop("reprocessed", None),
         )
         batch = stored(inputs, {self.number: price}, **more)
         current = None if self.kept is None else self.kept._replace(at=self.now)
@@ -169,6 +171,13 @@ def test_an_order_that_was_not_delivered_then_is_not_delivered_now() -> None:
     day = Day(Change(top_n=3), KEPT)
     day.alert("A", "buy", fail=True)
     assert (day.found.then.open, day.found.now.open) == (0, 0)
+
+
+def test_a_buy_that_expired_undecided_expires_with_another_size_too() -> None:
+    day = Day(Change(top_n=3), KEPT)
+    day.alert("C", "buy", is_expired=True)
+    assert (day.found.then.expired, day.found.now.expired) == (1, 1)
+    assert day.found.differences == []
 
 
 def test_a_list_that_was_not_kept_deep_enough_is_named() -> None:
@@ -259,6 +268,76 @@ def test_a_cooldown_counts_from_the_exits_of_the_run() -> None:
     day.alert("A", "buy")
     day.alert("A", "buy", book=HELD)
     assert [each.now.status for each in day.found.differences] == ["rejected"]
+
+
+def test_the_cooldown_of_then_counts_exits_that_were_none_then() -> None:
+    day = Day(Change(top_n=3), KEPT, cooldown_seconds=600)
+    day.alert("C", "buy")
+    day.alert("C", "sell")  # rejected then
+    day.alert("C", "buy")
+    assert [each.now.status for each in day.found.differences] == ["approved", "approved"]
+    shorter = Day(Change(top_n=1), KEPT, cooldown_seconds=600)
+    shorter.alert("B", "buy")
+    shorter.alert("B", "sell", book=HELD)  # rejected now
+    shorter.kept = KEPT._replace(tickers=("B", "A"))
+    shorter.alert("B", "buy", counts=RiskCounts(since_exit={"B": 60.0}))
+    assert [(each.then.status, each.now.status) for each in shorter.found.differences] == [
+        ("approved", "rejected"),
+        ("approved", "rejected"),
+        ("rejected", "approved"),
+    ]
+
+
+def test_a_buy_that_is_approved_on_arrival_is_not_reprocessed() -> None:
+    day = Day(Change(top_n=3), KEPT)
+    day.alert("C", "buy", "100")
+    day.reprocess("C", "100")
+    day.alert("C", "sell", "107.5", book=HELD)
+    found = day.found
+    assert [(each.then.status, each.now.status, each.now.reason) for each in found.differences] == [
+        ("rejected", "approved", "rank 3 of 3"),
+        ("approved", "skipped", str(Reason(RefusalCode.NOTHING_TO_APPROVE))),
+    ]
+    assert (found.then.approved, found.now.approved) == (2, 2)
+    assert (found.then.trades, found.now.trades) == (1, 1)
+    assert found.then.result == found.now.result == Decimal(75)
+    assert (found.newly_approved, found.no_longer_approved) == (1, 1)
+    assert found.reproduced == found.decisions == 3
+
+
+def test_a_buy_that_closed_before_it_would_be_reprocessed_is_not_approved_twice() -> None:
+    day = Day(Change(top_n=3), KEPT)
+    day.alert("C", "buy", "100")
+    day.alert("C", "sell", "101")  # rejected then
+    day.number = 1  # the buy's
+    day.reprocess("C", "100")
+    assert [each.now.status for each in day.found.differences] == ["approved", "approved", "skipped"]
+    assert day.found.now.trades == 1
+
+
+def test_a_shorter_list_reprocesses_nothing_that_it_does_not_hold() -> None:
+    day = Day(Change(top_n=1), KEPT._replace(tickers=("A", "C", "B")))
+    day.alert("C", "buy", "100")
+    day.reprocess("C", "100")
+    (difference,) = day.found.differences
+    assert (difference.then.status, difference.now.status) == ("approved", "skipped")
+
+
+def test_a_risk_rule_rejects_a_reprocessed_buy() -> None:
+    day = Day(Change(risk={"blocklist": frozenset({"C"})}))
+    day.alert("C", "buy", "100")
+    day.reprocess("C", "100")
+    (difference,) = day.found.differences  # the first decision is a rejection both ways
+    assert (difference.then.status, difference.now.status) == ("approved", "skipped")
+    cooled = Day(Change(risk={"max_buys_per_day": 1}))
+    cooled.alert("A", "buy", "100")
+    cooled.alert("C", "buy", "100")
+    cooled.reprocess("C", "100")
+    (difference,) = cooled.found.differences
+    assert (difference.now.status, difference.now.reason) == (
+        "rejected",
+        str(Reason(ReasonCode.MAX_BUYS, count=1, most=1)),
+    )
 
 
 def test_a_decision_that_is_not_reproduced_is_counted() -> None:
