@@ -34,6 +34,15 @@ NAMED = re.compile(rf"(?<![\w./{{}}-])(?:{'|'.join((*FOLDERS, 'docs', 'tests', '
 MADE_LATER = "benchmarks/results/scratch"  # by a benchmark; it is ignored by git
 
 
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a document's headings, as they are made on the web."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.casefold()).replace(" ", "-") for heading in headings}
+
+
 def missing(text: str) -> list[str]:
     return [
         name for name in NAMED.findall(text) if not (ROOT / name).exists() and not name.startswith(MADE_LATER)
@@ -59,6 +68,26 @@ def test_the_glossary_is_sorted() -> None:
     terms = [term.casefold() for term in rows[1:] if not term.startswith("-")]
     assert len(terms) > 50
     assert [(one, other) for one, other in pairwise(terms) if one >= other] == []
+
+
+def test_links_lead_to_documents_and_headings_that_exist() -> None:
+    broken = []
+    for document in DOCUMENTS:
+        text = document.read_text("utf-8")
+        for target, anchor in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)", text):
+            found = document.parent / target if target else document
+            if not found.exists() or (anchor and anchor not in anchors(found.read_text("utf-8"))):
+                broken.append(f"{document.name}: {target}#{anchor}")
+    assert broken == []
+
+
+def test_the_tests_of_the_guarantees_exist() -> None:
+    named = re.findall(
+        r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs" / "guarantees.md").read_text("utf-8")
+    )
+    assert len(named) > 30
+    for path, function in named:
+        assert f"def {function}" in (ROOT / path).read_text("utf-8"), (path, function)
 
 
 def test_sources_refer_to_no_document_elsewhere() -> None:
