@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.admin.routes.configuration import RiskValues
 from app.config.model import SYSTEM_FILE, Config, Strategy, merge
@@ -19,7 +19,7 @@ from app.decision.what_if import Change
 from app.decision.what_if_repository import fetch_recorded_from
 from app.decision.what_if_results import Comparison
 from app.decision.what_if_run import run
-from app.errors import NoSuchError
+from app.errors import NoSuchError, WrongValueError
 from app.settings import Settings
 from app.signals.refusals import RefusalCode
 from app.web.dependencies import REFUSALS, Moment, Storable, context_of, signed_in
@@ -57,6 +57,12 @@ class WhatIfRequest(BaseModel):
     top_n: Annotated[int, Field(ge=1, le=500)] | None = None
     max_age_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
     risk: RiskValues | None = None
+
+    @model_validator(mode="after")
+    def _is_a_time(self) -> Self:
+        if self.end <= self.start:
+            raise WrongValueError(RefusalCode.TIME_ORDER)
+        return self
 
 
 class WhatIfResult(BaseModel):

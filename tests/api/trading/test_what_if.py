@@ -207,6 +207,9 @@ async def test_what_is_wrong_is_refused(desk: Desk) -> None:
     assert "nobody" in refused["detail"]
     refused = await ask(app, "POST", "/admin/what-if", 422, request(risk={"hours": "late"}))
     assert refused["place"] == "risk.hours"
+    start = request()["from"]
+    refused = await ask(app, "POST", "/admin/what-if", 422, request(to=start))
+    assert "to must be later than from" in str(refused["detail"])
     for wrong in ({"top_n": 0}, {"max_age_seconds": 0}, {"until": 3}):
         await ask(app, "POST", "/admin/what-if", 422, request(**wrong))
 
