@@ -1,5 +1,6 @@
 """What a running process shares: one object, on `app.state.context` and handed to every worker."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,6 +38,7 @@ class AppContext:
     `alarms_began`: when each alarm began, by code and subject. `notification_targets` are names by key.
     `last_backup` holds when the database was last backed up, None if never; it is None until that was read.
     `silent_since`: when each source with `expect_within_minutes` was last heard, by its name.
+    `what_if_turn` is held while a what-if runs.
     """
 
     settings: Settings
@@ -64,6 +66,7 @@ class AppContext:
     notification_targets: Mapping[str, str] = field(default_factory=dict)
     last_backup: tuple[datetime | None] | None = None
     silent_since: Mapping[str, datetime] = field(default_factory=dict)
+    what_if_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         """Count denials by the database's clock."""

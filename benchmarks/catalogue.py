@@ -1,6 +1,17 @@
 """Every measurement, in the order of the table."""
 
-from benchmarks.groups import controller, delivery, deploy, growth, ingest, readers, reading, soak, usage
+from benchmarks.groups import (
+    controller,
+    delivery,
+    deploy,
+    growth,
+    ingest,
+    readers,
+    reading,
+    soak,
+    usage,
+    what_if,
+)
 from benchmarks.measurement import Measurement
 from benchmarks.row import Row
 
@@ -10,6 +21,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     *reading.MEASUREMENTS,  # before growth, which adds rows to the million that both measure
     *growth.MEASUREMENTS,
     *readers.MEASUREMENTS,
+    *what_if.MEASUREMENTS,
     *usage.MEASUREMENTS,
     *controller.MEASUREMENTS,
     *deploy.MEASUREMENTS,

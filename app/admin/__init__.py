@@ -18,6 +18,7 @@ from app.admin.routes import (
     switches,
     tokens,
     trades,
+    what_if,
 )
 from app.web import problems
 from app.web.authentication import Authentication
@@ -48,6 +49,7 @@ def install(app: "FastAPI", *, legacy_api: bool = False) -> None:
         tokens.router,
         records.router,
         trades.router,
+        what_if.router,
         database.router,
         live.router,
     ):

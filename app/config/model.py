@@ -28,6 +28,7 @@ DECIDED = "decided"
 SWITCHED_AT = "switched_at"
 
 _AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200e\u200f\u2060\ufeff"
+_PAGE = 20  # tickers of a page at Finviz: `top_n` rounded up to a page is read in any case
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=_PRINTABLE)]
 Url = Annotated[str, Meta(min_length=1, max_length=4000, pattern=_PRINTABLE)]
@@ -37,12 +38,16 @@ Pause = Annotated[float, Meta(gt=0, le=3600)]
 
 
 class Strategy(Struct, frozen=True, kw_only=True):
-    """Where a Top-N comes from. A list is stale once it is `max_age_seconds` old. Times are in seconds."""
+    """Where a Top-N comes from. A list is stale once it is `max_age_seconds` old. Times are in seconds.
+
+    `depth`: how many tickers are stored of each list, but at least `top_n`. Those below it are for what-if.
+    """
 
     name: Name
     url: Url
     description: Annotated[str, Meta(max_length=2000)]
     top_n: Annotated[int, Meta(ge=1, le=500)]
+    depth: Annotated[int, Meta(ge=1, le=500)]
     refresh_interval_sec: Annotated[int, Meta(ge=1, le=86_400)]
     max_age_seconds: Annotated[int, Meta(ge=1, le=31_536_000)]
     reprocess_enabled: bool
@@ -50,6 +55,11 @@ class Strategy(Struct, frozen=True, kw_only=True):
     reprocess_max_age_seconds: Seconds
     respect_sell_chronology_enabled: bool
     sell_chronology_window_seconds: Seconds
+
+    @property
+    def stored_tickers(self) -> int:
+        """How many tickers of each list are stored."""
+        return max(self.top_n, self.depth)
 
 
 class FinvizConfig(Struct, frozen=True, kw_only=True):
@@ -342,7 +352,9 @@ def _strategy(document: Document, index: int, layers: _Layers) -> Strategy:
     if isinstance(values["url"], str):
         values["url"] = trimmed(values["url"])
     refresh, window = values["refresh_interval_sec"], values["reprocess_window_seconds"]
+    top_n = values["top_n"]
     for key, default in {
+        "depth": -(-top_n // _PAGE) * _PAGE if isinstance(top_n, int) else top_n,
         "max_age_seconds": max(60, 6 * refresh) if isinstance(refresh, int) else refresh,
         "reprocess_max_age_seconds": window,
     }.items():

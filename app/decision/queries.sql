@@ -16,7 +16,8 @@
 -- `pending`, with the ticker's first row: its newest unfinished orders in order of arrival, and the buys that wait for a fresh list, or
 -- for a transaction of their own.
 WITH list AS (
-    SELECT string_to_array(translate(array_to_string(tickers, ' '), './', '--'), ' ') AS tickers, cardinality(tickers) AS size,
+    SELECT id, fetched_at,
+           string_to_array(translate(array_to_string(tickers, ' '), './', '--'), ' ') AS tickers, cardinality(tickers) AS size,
            extract(epoch FROM statement_timestamp() - fetched_at)::float8 AS age_seconds,
            -- Fails closed: a list whose time is ahead of the clock is of unknown age, and not fresh.
            $3::boolean OR max_age_seconds IS NULL
@@ -51,7 +52,7 @@ WITH list AS (
 ), facts AS MATERIALIZED (
     SELECT locked.id AS first, locked.ticker, p.is_open, p.quantity, p.confirmed, orders.pending, exits.sentiment AS last_exit,
            array_position(list.tickers, locked.ticker) AS rank, list.size AS list_size,
-           list.age_seconds AS list_age_seconds
+           list.age_seconds AS list_age_seconds, list.id AS list_id, list.fetched_at AS list_fetched_at
     FROM locked
     LEFT JOIN list ON true
     LEFT JOIN LATERAL (
@@ -78,7 +79,8 @@ WITH list AS (
     WHERE locked.status = 'received'  -- the row's status after the lock was granted
 )
 SELECT front.id, front.seq, ticker, type, body, is_expired, is_open, quantity, confirmed,
-       CASE WHEN front.id = facts.first THEN pending END AS pending, last_exit, rank, list_size, list_age_seconds
+       CASE WHEN front.id = facts.first THEN pending END AS pending, last_exit, rank, list_size, list_age_seconds,
+       list_id, list_fetched_at
 FROM front
 JOIN facts USING (ticker)
 ORDER BY front.seq
@@ -116,8 +118,9 @@ CROSS JOIN LATERAL (
 SELECT pg_try_advisory_xact_lock(hashtextextended('entry limits', 0))
 
 -- name: store_decisions
--- $1 JSON array of decisions (`_DecisionRow`). Without an order its columns stay empty, and the intent that was read stays. A row that
--- has expired meanwhile keeps its status. Returns the count by status.
+-- $1 JSON array of decisions (`_DecisionRow`), $2 their signals in order, $3 what they were decided by (app/decision/record.py). Without
+-- an order its columns stay empty, and the intent that was read stays. A row that has expired meanwhile keeps its status; its index
+-- is recorded. `at` is before the commit, and after the claim: a later batch of a ticker has a later time. Returns the count by status.
 WITH decision AS (
     SELECT *
     FROM json_to_recordset($1::json) AS d (
@@ -135,8 +138,20 @@ WITH decision AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
     SELECT id, status, reason, reason_code, reason_params, detail FROM decision JOIN decided USING (id)
     RETURNING status
+), recorded AS (
+    INSERT INTO decision_batches (at, signal_ids, inputs)
+    SELECT clock_timestamp(), $2::uuid[], $3::jsonb || CASE
+        WHEN (SELECT count(*) FROM decided) = cardinality($2::uuid[]) THEN '{}'
+        ELSE jsonb_build_object('ended', (
+            SELECT jsonb_agg(number - 1 ORDER BY number) FROM unnest($2::uuid[]) WITH ORDINALITY AS batch (id, number)
+            WHERE id NOT IN (SELECT id FROM decided)))
+    END
 )
 SELECT status, count(*) AS signals FROM inserted_event GROUP BY status
+
+-- name: record_batch
+-- $1 signals in order, $2 what they were decided by. For reprocessing, in the transaction of its decisions.
+INSERT INTO decision_batches (at, signal_ids, inputs) VALUES (clock_timestamp(), $1, $2)
 
 -- name: find_entries_before
 -- $1 tickers, $2 for each the `seq` of an exit. The entries that arrived before it and have not ended.
@@ -195,7 +210,7 @@ UPDATE top_n_lists SET reprocessed_at = clock_timestamp() WHERE id = ANY ($1)
 
 -- name: find_current_list
 -- $1 strategy, $2 true while its list is frozen and counts as fresh. The strategy's current list, if it is fresh.
-SELECT tickers, extract(epoch FROM statement_timestamp() - fetched_at)::float8 AS age_seconds
+SELECT id, fetched_at, tickers, extract(epoch FROM statement_timestamp() - fetched_at)::float8 AS age_seconds
 FROM top_n_lists
 WHERE id = (SELECT max(id) FROM top_n_lists WHERE strategy = $1)
   AND ($2::boolean OR max_age_seconds IS NULL
@@ -205,10 +220,10 @@ WHERE id = (SELECT max(id) FROM top_n_lists WHERE strategy = $1)
 -- $1 tickers, $2 window and $3 maximum age in seconds (0: no limit), $4 the window for later sells in seconds (0: no limit),
 -- NULL if sells do not matter. Returns for each ticker the newest buy that was rejected because it was not in the list, if the ticker
 -- has no open position and nothing unfinished. A sell that arrived within $4 after the buy supersedes it. Imported history does not count.
-SELECT wanted.ticker, found.id
+SELECT wanted.ticker, found.id, found.seq, found.type, found.body
 FROM unnest($1::text[]) WITH ORDINALITY AS wanted (ticker, place)
 CROSS JOIN LATERAL (
-    SELECT b.id
+    SELECT b.id, b.seq, b.type, b.body
     FROM signals b
     WHERE b.ticker = wanted.ticker AND b.type = 'buy' AND b.status = 'rejected' AND b.reprocessed_at IS NULL
       AND b.imported_at IS NULL AND b.reason_code = 'not_listed' AND b.intent IS DISTINCT FROM 'add'

@@ -12,6 +12,8 @@ import msgspec
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
+from app.decision.batch import ClaimedSignal, TickerBook, UnfinishedOrder
+from app.decision.record import BatchInputs, stored_form
 from app.decision.risk import RiskCounts
 from app.decision.rules import Decision, ListFacts
 from app.signals.book import Book, PendingOrder, Position, stored_terms, terms_columns
@@ -40,46 +42,18 @@ class Claim(StrEnum):
     ENTRIES = "entries"
 
 
-class ClaimedSignal(NamedTuple):
-    """An undecided signal that this transaction has claimed, with the facts to decide it by."""
-
-    id: UUID
-    seq: int
-    ticker: str
-    type: str
-    body: bytes
-    is_expired: bool
-    facts: ListFacts
-
-
-class UnfinishedOrder(NamedTuple):
-    """An order of a ticker that has not ended, or a buy that waits for its decision."""
-
-    id: UUID
-    seq: int
-    order: PendingOrder
-
-
-class TickerBook(NamedTuple):
-    """What is open and unfinished of a ticker: `unfinished` are to be applied to `book` in order of arrival.
-
-    `is_complete` False: only the newest orders were read. Fails open: something is counted as open.
-    """
-
-    book: Book
-    unfinished: tuple[UnfinishedOrder, ...]
-    is_complete: bool
-
-
 class Claimed(NamedTuple):
     """The signals of a batch in order of arrival, and the books of their tickers.
 
+    `list_id` and `list_fetched_at` are those of the list that their facts are from, None without one.
     `has_exits_waiting`: exits of these tickers stay undecided; with `Claim.EXITS`, because another batch
     decides an entry of their ticker.
     """
 
     signals: list[ClaimedSignal]
     books: dict[str, TickerBook]
+    list_id: int | None = None
+    list_fetched_at: datetime | None = None
     has_exits_waiting: bool = False
 
 
@@ -94,6 +68,8 @@ class PendingList(NamedTuple):
 class CurrentList(NamedTuple):
     """A strategy's current list: its tickers by rank, and its age in seconds."""
 
+    id: int
+    fetched_at: datetime
     tickers: Sequence[str]
     age_seconds: float
 
@@ -101,8 +77,11 @@ class CurrentList(NamedTuple):
 class Candidate(NamedTuple):
     """A rejected buy that may be approved."""
 
-    signal_id: UUID
     ticker: str
+    id: UUID
+    seq: int
+    type: str
+    body: bytes
 
 
 class Approval(NamedTuple):
@@ -132,13 +111,20 @@ async def claim_signals(
     ]
     # the first row of a ticker has its orders
     books = {row["ticker"]: _book(row) for row in {row["ticker"]: row for row in reversed(rows)}.values()}
-    if claim is Claim.ALL or not signals:
-        return Claimed(signals, books)
+    if not rows:
+        return Claimed([], {})
+    claimed = Claimed(signals, books, rows[0]["list_id"], rows[0]["list_fetched_at"])
+    if claim is Claim.ALL:
+        return claimed
     if claim is Claim.EXITS:
         free = await _lock_first_undecided(connection, list(books))
-        return Claimed([each for each in signals if each.ticker in free], books, len(free) < len(books))
+        return claimed._replace(
+            signals=[each for each in signals if each.ticker in free],
+            has_exits_waiting=len(free) < len(books),
+        )
     exits = await _find_undecided_exits(connection, list(books))
-    return Claimed(await _lock_entries(connection, signals, exits), books, bool(exits))
+    locked = await _lock_entries(connection, signals, exits)
+    return claimed._replace(signals=locked, has_exits_waiting=bool(exits))
 
 
 async def _lock_first_undecided(connection: Connection, tickers: Sequence[str]) -> set[str]:
@@ -205,16 +191,23 @@ async def find_entries_before(connection: Connection, *, exits: Mapping[str, int
 
 
 async def store_decisions(
-    connection: Connection, *, signals: Sequence[ClaimedSignal], decisions: Sequence[Decision]
+    connection: Connection, *, inputs: BatchInputs, decisions: Sequence[Decision]
 ) -> dict[str, int]:
-    """Write the decisions and their events; return the number of decided signals by status.
+    """Write the decisions, their events and what they were made by; return the number of signals by status.
 
     A signal that is no longer undecided keeps its status and is not counted.
     """
     # one JSON array: asyncpg takes several times as long for arrays
-    given = _encode(list(map(_decision_row, signals, decisions))).decode()
-    rows = await connection.fetch(_SQL["store_decisions"], given)
+    given = _encode(list(map(_decision_row, inputs.signals, decisions))).decode()
+    ids = [signal.id for signal in inputs.signals]
+    rows = await connection.fetch(_SQL["store_decisions"], given, ids, stored_form(inputs))
     return {row["status"]: row["signals"] for row in rows}
+
+
+async def record_batch(connection: Connection, *, inputs: BatchInputs) -> None:
+    """Write what rejected buys were decided by again, so that what-if can repeat it."""
+    ids = [signal.id for signal in inputs.signals]
+    await connection.execute(_SQL["record_batch"], ids, stored_form(inputs))
 
 
 class _DecisionRow(msgspec.Struct, omit_defaults=True):
@@ -317,7 +310,7 @@ async def find_candidates(
     rows = await connection.fetch(
         _SQL["find_candidates"], tickers, window_seconds, max_age_seconds, sell_window_seconds
     )
-    return [Candidate(row["id"], row["ticker"]) for row in rows]
+    return [Candidate(**row) for row in rows]
 
 
 async def reject_again(

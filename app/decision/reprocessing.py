@@ -15,12 +15,14 @@ from app.config.model import Strategy
 from app.context import AppContext
 from app.db.pool import Connection
 from app.decision import repository
-from app.decision.repository import Approval, Candidate
+from app.decision.batch import ClaimedSignal, TickerBook
+from app.decision.record import BatchInputs, ListInForce
+from app.decision.repository import Approval, Candidate, CurrentList
 from app.decision.risk_facts import read_risk_book, rules_of
+from app.decision.rules import Decision, ListFacts
 from app.orders.destination import destination_of
 from app.orders.repository import lock_approvals_exclusive
-from app.signals.book import Book, OrderTerms, PendingOrder
-from app.signals.reading import Intent
+from app.signals.book import Book
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.refusals import RefusalCode
 from app.signals.statuses import DecisionResult
@@ -30,7 +32,6 @@ from app.web.reasons import render
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-_BOUGHT = Book.of(pending=[PendingOrder(OrderTerms(Intent.OPEN))])
 
 
 class Reprocessed(BaseModel):
@@ -124,30 +125,37 @@ async def reprocess(
             strategy.sell_chronology_window_seconds if strategy.respect_sell_chronology_enabled else None
         ),
     )
-    refused = await _refused_by_rules(connection, context, candidates)
+    inputs, decisions = None, list[Decision]()
+    if current and candidates:
+        buys = [_listed(each, ranks[each.ticker], current) for each in candidates]
+        inputs = await _inputs(connection, context, strategy, current, buys, why)
+        decisions = inputs.decide()
+    refused = {
+        each.ticker: decision.reason
+        for each, decision in zip(candidates, decisions, strict=True)
+        if decision.status != DecisionResult.APPROVED
+    }
     signals = [
-        Reprocessed(signal_id=each.signal_id, ticker=each.ticker, rank=ranks[each.ticker])
+        Reprocessed(signal_id=each.id, ticker=each.ticker, rank=ranks[each.ticker])
         for each in candidates
         if each.ticker not in refused
     ]
     if not dry_run and refused:
-        ids = [each.signal_id for each in candidates if each.ticker in refused]
+        ids = [each.id for each in candidates if each.ticker in refused]
         await repository.reject_again(connection, signal_ids=ids, reasons=list(refused.values()))
-    if not dry_run and signals and current:
-        list_facts = {"list_size": len(current.tickers), "list_age_seconds": round(current.age_seconds, 1)}
+    if not dry_run and signals:
         approvals = [
-            Approval(
-                signal.signal_id,
-                Reason(why, ticker=signal.ticker, rank=signal.rank, size=len(current.tickers)),
-                {"rank": signal.rank, **list_facts, "reprocessed": True},
-            )
-            for signal in signals
+            Approval(each.id, decision.reason, decision.detail)
+            for each, decision in zip(candidates, decisions, strict=True)
+            if each.ticker not in refused
         ]
         await repository.approve_rejected_buys(
             connection,
             approvals=approvals,
             expires_in_seconds=context.config.webhook.max_signal_age_seconds.buy,
         )
+    if not dry_run and inputs:
+        await repository.record_batch(connection, inputs=inputs)
     approved = {signal.ticker for signal in signals}
     return Outcome(
         dry_run=dry_run,
@@ -168,30 +176,41 @@ def _skipped(*, is_listed: bool) -> RefusalCode:
     return RefusalCode.NOTHING_TO_APPROVE if is_listed else RefusalCode.NOT_IN_LIST
 
 
-async def _refused_by_rules(
-    connection: Connection, context: AppContext, candidates: Sequence[Candidate]
-) -> dict[str, Reason]:
-    """Return the tickers, in order, whose buy a risk rule refuses, with the reason.
+def _listed(candidate: Candidate, rank: int, current: CurrentList) -> ClaimedSignal:
+    facts = ListFacts(rank, len(current.tickers), current.age_seconds)
+    return ClaimedSignal(**candidate._asdict(), is_expired=False, facts=facts)
 
-    Nothing of a candidate's ticker is open or pending. One that passes counts for those after it.
-    """
+
+async def _inputs(
+    connection: Connection,
+    context: AppContext,
+    strategy: Strategy,
+    current: CurrentList,
+    buys: Sequence[ClaimedSignal],
+    why: ReasonCode,
+) -> BatchInputs:
+    """Return what rejected buys are decided by. Nothing of their tickers is open or pending."""
     system, nothing = context.config.system, Book()
     risk = await read_risk_book(
         connection,
         rules_of(system.risk),
         now=context.clock.now(),
         destination=destination_of(context.config.webhook.url).key,
-        books={each.ticker: nothing for each in candidates},
-        has_entries=bool(candidates),
+        books={each.ticker: nothing for each in buys},
+        has_entries=bool(buys),
     )
-    refused = dict[str, Reason]()
-    for each in candidates:
-        facts = risk.facts_of(each.ticker)
-        if reason := facts.refuse_at_once() or facts.refuse_by_counts(nothing):
-            refused[each.ticker] = reason
-        else:
-            risk.note(each.ticker, _BOUGHT, buys=1)
-    return refused
+    listed = ListInForce(
+        strategy.name,
+        strategy.top_n,
+        strategy.max_age_seconds,
+        is_frozen=system.engine_paused,
+        id=current.id,
+        fetched_at=current.fetched_at,
+    )
+    books = {each.ticker: TickerBook(nothing, (), is_complete=True) for each in buys}
+    return BatchInputs(
+        *(buys, books, system.book_rules, risk.rules, risk.now, risk.counts, listed), reprocessed=why
+    )
 
 
 def announce(context: AppContext, outcome: Outcome) -> None:

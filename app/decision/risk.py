@@ -95,24 +95,24 @@ class RiskBook:
         self, rules: RiskRules, now: datetime, counts: RiskCounts, books: Iterable[tuple[str, Book]] = ()
     ) -> None:
         """Begin with what is stored, and the books of the batch's tickers."""
-        self._rules, self._now, self._counts = rules, now, counts
+        self.rules, self.now, self.counts = rules, now, counts
         self._buys_today = counts.buys_today
         self._held = {ticker for ticker, book in books if book.projected is not None}
 
     @property
     def has_limits(self) -> bool:
         """Whether decisions have to be noted."""
-        return self._rules.has_limits
+        return self.rules.has_limits
 
     def facts_of(self, ticker: str) -> EntryFacts:
         """Return the facts for an entry of this ticker that is decided next."""
         return EntryFacts(
-            self._rules,
+            self.rules,
             ticker,
-            self._now,
-            self._counts.positions + len(self._held) - (ticker in self._held),
+            self.now,
+            self.counts.positions + len(self._held) - (ticker in self._held),
             self._buys_today,
-            self._counts.since_exit.get(ticker),
+            self.counts.since_exit.get(ticker),
         )
 
     def note(self, ticker: str, book: Book, *, buys: int) -> None:

@@ -2,27 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import compress
 from typing import NamedTuple
-from uuid import UUID
 
 import structlog
 
 from app import metrics
+from app.config.model import Config
 from app.context import AppContext
 from app.decision import repository
-from app.decision.repository import Claim, ClaimedSignal, TickerBook, UnfinishedOrder
+from app.decision.batch import counted_books, decide_in_order
+from app.decision.record import BatchInputs, ListInForce
+from app.decision.repository import Claim, Claimed
 from app.decision.risk import RiskBook
 from app.decision.risk_facts import read_risk_book, rules_of
-from app.decision.rules import OVERTAKEN, Decision, decide
 from app.orders.destination import destination_of
 from app.orders.outcomes import end_overtaken
 from app.orders.repository import lock_approvals_shared
-from app.signals.alert import read_order
-from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, is_overtaken
-from app.signals.reading import ENTRIES, Intent
 from app.signals.statuses import DecisionResult, SignalType
 
 log = structlog.get_logger(__name__)
@@ -126,14 +122,15 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
         ):
             return Batch(0, is_blocked=True)
         await lock_approvals_shared(connection)
-        signals, books, has_exits_waiting = await repository.claim_signals(
+        claimed = await repository.claim_signals(
             connection,
             claim=claim,
             limit=_BATCH_SIGNALS,
             strategy=config.finviz.active_strategy.name,
             is_frozen=config.system.engine_paused,
         )
-        is_blocked = claim is Claim.EXITS and has_exits_waiting
+        signals, books = claimed.signals, claimed.books
+        is_blocked = claim is Claim.EXITS and claimed.has_exits_waiting
         if not signals:
             return Batch(0, is_blocked=is_blocked)
         risk = await read_risk_book(
@@ -141,15 +138,13 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
             risk_rules,
             now=context.clock.now(),
             destination=destination_of(config.webhook.url).key,
-            books=(
-                {ticker: _PendingOrders(book).book for ticker, book in books.items()}
-                if risk_rules.needs_counts
-                else {}
-            ),
+            books=counted_books(risk_rules, books),
             has_entries=any(signal.type == SignalType.BUY for signal in signals),
         )
         decisions, overtaken, exits = decide_in_order(signals, books, config.system.book_rules, risk)
-        counts = await repository.store_decisions(connection, signals=signals, decisions=decisions)
+        counts = await repository.store_decisions(
+            connection, inputs=_inputs(config, claimed, risk), decisions=decisions
+        )
         if exits:
             overtaken += await repository.find_entries_before(connection, exits=exits)
         await end_overtaken(connection, overtaken)
@@ -167,96 +162,18 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
     if any(decision.status == DecisionResult.APPROVED for decision in decisions):
         context.wakeups.notify("approved")
     context.wakeups.notify("changed")
-    return Batch(len(signals), has_exits_waiting, is_blocked)
+    return Batch(len(signals), claimed.has_exits_waiting, is_blocked)
 
 
-def decide_in_order(
-    signals: Sequence[ClaimedSignal],
-    books: Mapping[str, TickerBook],
-    rules: BookRules,
-    risk: RiskBook,
-) -> tuple[list[Decision], list[UUID], dict[str, int]]:
-    """Apply the rule in order: what is approved here is pending for the later signals of its ticker. Pure.
-
-    Return the decisions, the earlier entries of other batches that an exit has overtaken, and the `seq` of
-    such an exit by ticker where its book does not have all of them.
-    """
-    tickers = {ticker: _PendingOrders(book) for ticker, book in books.items()}
-    decisions: dict[UUID, Decision] = {}
-    overtaken: list[UUID] = []
-    exits: dict[str, int] = {}
-    for signal in signals:
-        pending = tickers[signal.ticker]
-        reading = read_order(signal.body, signal.type)
-        decision = decide(
-            signal.type,
-            reading,
-            pending.book_before(signal.seq),
-            signal.facts,
-            rules,
-            is_expired=signal.is_expired,
-            risk=risk.facts_of(signal.ticker),
-        )
-        decisions[signal.id] = decision
-        if decision.terms is None:
-            continue
-        buys = int(decision.terms.intent in ENTRIES)
-        for each in pending.add(signal, decision.terms):
-            buys -= each.order.is_decided
-            if each.id in decisions:
-                decisions[each.id] = OVERTAKEN
-            else:
-                overtaken.append(each.id)
-        if decision.terms.intent is Intent.CLOSE and not pending.is_complete:
-            exits[signal.ticker] = signal.seq
-        if risk.has_limits:
-            risk.note(signal.ticker, pending.book, buys=buys)
-    return [decisions[signal.id] for signal in signals], overtaken, exits
-
-
-class _PendingOrders:
-    """The pending orders of a ticker while a batch is decided; each is applied to the book once."""
-
-    def __init__(self, stored: TickerBook) -> None:
-        self._stored = stored
-        self._later = list(stored.unfinished)
-        self._earlier: list[UnfinishedOrder] = []
-        self._book = stored.book
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all pending orders are here."""
-        return self._stored.is_complete
-
-    @property
-    def book(self) -> Book:
-        """The book of all orders."""
-        book = self._book
-        for each in self._later:
-            book = book.followed_by(each.order)
-        return book
-
-    def book_before(self, seq: int) -> Book:
-        """Return the book of the orders that arrived before, and of those with an open attempt."""
-        if self._later:
-            is_earlier = [each.seq < seq or each.order.is_sending for each in self._later]
-            for each in compress(self._later, is_earlier):
-                self._append(each)
-            self._later = [each for each, earlier in zip(self._later, is_earlier, strict=True) if not earlier]
-        return self._book
-
-    def add(self, signal: ClaimedSignal, terms: OrderTerms) -> list[UnfinishedOrder]:
-        """Add an order; return the entries that it overtakes, which are pending no longer."""
-        overtaken = list[UnfinishedOrder]()
-        if terms.intent is Intent.CLOSE:
-            overtaken = [each for each in self._earlier if is_overtaken(each.order, terms.intent)]
-            left = [each for each in self._earlier if not is_overtaken(each.order, terms.intent)]
-            self._earlier, self._book = [], self._stored.book
-            for each in left:
-                self._append(each)
-        self._append(UnfinishedOrder(signal.id, signal.seq, PendingOrder(terms)))
-        return overtaken
-
-    def _append(self, order: UnfinishedOrder) -> None:
-        self._earlier.append(order)
-        self._book = self._book.followed_by(order.order)
+def _inputs(config: Config, claimed: Claimed, risk: RiskBook) -> BatchInputs:
+    strategy = config.finviz.active_strategy
+    listed = ListInForce(
+        strategy.name,
+        strategy.top_n,
+        strategy.max_age_seconds,
+        is_frozen=config.system.engine_paused,
+        id=claimed.list_id,
+        fetched_at=claimed.list_fetched_at,
+    )
+    rules = config.system.book_rules
+    return BatchInputs(claimed.signals, claimed.books, rules, risk.rules, risk.now, risk.counts, listed)

@@ -28,6 +28,18 @@ WHERE l.id = oldest.id
   AND l.fetched_at < now() - make_interval(days => $1)
   AND EXISTS (SELECT FROM top_n_lists n WHERE n.strategy = l.strategy AND n.id > l.id)
 
+-- name: list_refreshes
+-- $1 days, $2 batch size. Also of a list that is still the current one.
+DELETE FROM list_refreshes
+WHERE id IN (SELECT id FROM list_refreshes ORDER BY id LIMIT $2)
+  AND at < now() - make_interval(days => $1)
+
+-- name: decision_batches
+-- $1 days, $2 batch size. What signals were decided by.
+DELETE FROM decision_batches
+WHERE id IN (SELECT id FROM decision_batches ORDER BY id LIMIT $2)
+  AND at < now() - make_interval(days => $1)
+
 -- name: paper
 -- $1 days, $2 batch size.
 DELETE FROM paper_deliveries

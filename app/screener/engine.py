@@ -134,7 +134,7 @@ class Engine:
         try:
             provider = provider_of(strategy.url)
             max_age_seconds = strategy.max_age_seconds if provider.ages else None
-            kind, tickers = await provider.fetch(self._request(strategy))
+            kind, tickers, is_whole = await provider.fetch(self._request(strategy))
             found = Found(kind, tickers[: strategy.top_n])
         except ProviderError as error:
             await self._reject(strategy, self._back_off(error), max_age_seconds)
@@ -143,13 +143,19 @@ class Engine:
         if reason := await self._probation_reason(strategy, found, ages=provider.ages):
             await self._reject(strategy, reason, max_age_seconds, result="probation")
             return
-        await self._accept(strategy, found, max_age_seconds)
+        accepted = NewList(
+            *(strategy.name, found.kind, max_age_seconds, found.tickers, strategy.top_n),
+            further=tickers[strategy.top_n : strategy.stored_tickers],
+            is_whole=is_whole and len(tickers) <= strategy.stored_tickers,
+        )
+        await self._accept(accepted)
 
     def _request(self, strategy: Strategy) -> Request:
         settings = self._context.settings
         return Request(
             url=strategy.url,
             top_n=strategy.top_n,
+            depth=strategy.stored_tickers,
             config_dir=settings.config_dir,
             http=self._http,
             pace=self._pace,
@@ -178,15 +184,15 @@ class Engine:
             count=AGREEING_REFRESHES - self._candidate.agreed,
         )
 
-    async def _accept(self, strategy: Strategy, found: Found, max_age_seconds: int | None) -> None:
-        changed = await self._store(strategy, found, max_age_seconds)
+    async def _accept(self, accepted: NewList) -> None:
+        changed = await self._store(accepted)
         self._is_after_pause = False
         if self._last_error or changed:
             log.info(
                 "list refreshed",
-                strategy=strategy.name,
-                source=found.kind,
-                tickers=len(found.tickers),
+                strategy=accepted.strategy,
+                source=accepted.source,
+                tickers=len(accepted.tickers),
                 changed=changed,
             )
         self._last_error = None
@@ -196,11 +202,10 @@ class Engine:
         if changed:
             self._context.wakeups.notify("listed")
 
-    async def _store(self, strategy: Strategy, found: Found, max_age_seconds: int | None) -> bool:
+    async def _store(self, accepted: NewList) -> bool:
         """Store an accepted list in one transaction; return whether it differs from the current one."""
         async with self._connection.transaction():
-            await repository.record_success(self._connection, strategy=strategy.name)
-            accepted = NewList(strategy.name, found.kind, max_age_seconds, found.tickers)
+            await repository.record_success(self._connection, strategy=accepted.strategy)
             is_renewed = await repository.renew_list(self._connection, accepted=accepted)
             if not is_renewed:
                 await repository.insert_list(

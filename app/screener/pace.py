@@ -44,25 +44,20 @@ def is_export(url: str) -> bool:
         return False
 
 
-def too_often(url: str, *, top_n: int, refresh_interval_sec: int) -> Reason | None:
+def too_often(url: str, *, top_n: int, depth: int, refresh_interval_sec: int) -> Reason | None:
     """Return why a strategy would exceed the pace of requests; None when it would not. Pure.
 
     Checked when a strategy is saved. A refresh that takes longer than its interval is only late.
     """
     if not url.lower().startswith(("https:", "http:")):
         return None
-    pages = 1 if is_export(url) else math.ceil(top_n / ROWS_A_PAGE)
-    if pages * 60 <= PER_MINUTE * refresh_interval_sec:
-        return None
-    needed = math.ceil(pages * 60 / PER_MINUTE)
-    return Reason(
-        RefusalCode.TOO_OFTEN,
-        top_n=top_n,
-        pages=pages,
-        seconds=refresh_interval_sec,
-        most=PER_MINUTE,
-        needed=needed,
-    )
+    wanted = (RefusalCode.TOO_OFTEN, "top_n", top_n), (RefusalCode.DEPTH_TOO_OFTEN, "depth", depth)
+    for code, name, size in wanted:
+        pages = 1 if is_export(url) else math.ceil(size / ROWS_A_PAGE)
+        if pages * 60 > PER_MINUTE * refresh_interval_sec:
+            facts = {name: size, "pages": pages, "seconds": refresh_interval_sec, "most": PER_MINUTE}
+            return Reason(code, **facts, needed=math.ceil(pages * 60 / PER_MINUTE))
+    return None
 
 
 class Pace:

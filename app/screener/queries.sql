@@ -23,29 +23,39 @@ LIMIT 1
 SELECT error, error_code, error_params FROM screener_refreshes WHERE strategy = $1
 
 -- name: renew_list
--- $1 strategy, $2 source, $3 maximum age in seconds, $4 tickers. No row unless the current list is exactly this one.
+-- $1 strategy, $2 source, $3 maximum age in seconds, $4 tickers, $5 size of the Top-N, $6 tickers below it, $7 true if there are no
+-- more. No row unless the current list is exactly this one.
 -- The newest row of all has to be this strategy's: a return to a strategy inserts a row, so that the history shows it.
-UPDATE top_n_lists
-SET fetched_at = clock_timestamp(), max_age_seconds = $3
-WHERE id = (SELECT max(id) FROM top_n_lists) AND strategy = $1 AND source = $2 AND tickers = $4
-RETURNING id
+WITH renewed AS (
+    UPDATE top_n_lists
+    SET fetched_at = clock_timestamp(), max_age_seconds = $3
+    WHERE id = (SELECT max(id) FROM top_n_lists) AND strategy = $1 AND source = $2 AND tickers = $4
+    RETURNING id, strategy, fetched_at, max_age_seconds
+)
+INSERT INTO list_refreshes (list_id, strategy, at, max_age_seconds, top_n, further, is_whole)
+SELECT id, strategy, fetched_at, max_age_seconds, $5, $6, $7 FROM renewed
+RETURNING list_id
 
 -- name: insert_list
--- $1 strategy, $2 source, $3 maximum age in seconds, $4 tickers, $5 true after a pause: the list before counts as fresh.
+-- $1 … $7 as of `renew_list`, $8 true after a pause: the list before counts as fresh.
 -- Reprocessing starts from `entered`. It is empty where the list before was stale: its contents meanwhile are unknown.
 WITH before AS (
     SELECT tickers
     FROM top_n_lists
     WHERE id = (SELECT max(id) FROM top_n_lists WHERE strategy = $1)
-      AND ($5::boolean OR max_age_seconds IS NULL
+      AND ($8::boolean OR max_age_seconds IS NULL
            OR (fetched_at > statement_timestamp() - make_interval(secs => max_age_seconds) AND fetched_at <= clock_timestamp()))
+), inserted AS (
+    INSERT INTO top_n_lists (strategy, source, max_age_seconds, tickers, entered)
+    SELECT $1, $2, $3, $4::text[], coalesce((
+        SELECT array_agg(ticker ORDER BY rank)
+        FROM before, unnest($4::text[]) WITH ORDINALITY AS found (ticker, rank)
+        WHERE ticker <> ALL (before.tickers)
+    ), '{}')
+    RETURNING id, strategy, fetched_at, max_age_seconds
 )
-INSERT INTO top_n_lists (strategy, source, max_age_seconds, tickers, entered)
-SELECT $1, $2, $3, $4::text[], coalesce((
-    SELECT array_agg(ticker ORDER BY rank)
-    FROM before, unnest($4::text[]) WITH ORDINALITY AS found (ticker, rank)
-    WHERE ticker <> ALL (before.tickers)
-), '{}')
+INSERT INTO list_refreshes (list_id, strategy, at, max_age_seconds, top_n, further, is_whole)
+SELECT id, strategy, fetched_at, max_age_seconds, $5, $6, $7 FROM inserted
 
 -- name: record_success
 -- $1 strategy.

@@ -34,12 +34,19 @@ class TopNList:
 
 
 class NewList(NamedTuple):
-    """An accepted list, rank 1 first, in the order of the statements' parameters."""
+    """An accepted list, rank 1 first, in the order of the statements' parameters.
+
+    `further` are the tickers below the Top-N. No decision reads them: what-if does. `is_whole`: the source
+    has no more.
+    """
 
     strategy: str
     source: str
     max_age_seconds: int | None
     tickers: Sequence[str]
+    top_n: int
+    further: Sequence[str]
+    is_whole: bool
 
 
 async def try_lock_refresher(connection: Connection) -> bool:

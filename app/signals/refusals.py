@@ -92,6 +92,13 @@ class RefusalCode(Code):
             "set refresh_interval_sec to {needed} or more, or a smaller top_n"
         ),
     )
+    DEPTH_TOO_OFTEN = (
+        "depth_too_often",
+        (
+            "depth {depth} is {pages} pages every {seconds} s, and {most} requests a minute are allowed: "
+            "set refresh_interval_sec to {needed} or more, or a smaller depth"
+        ),
+    )
     SOURCE_UNKNOWN = (
         "source_unknown",
         (
@@ -347,6 +354,7 @@ class RefusalCode(Code):
     LIST_OF_OBJECTS = "list_of_objects", "must be a list of objects", "allowed is a list of objects"
     OBJECT = "object", "must be an object", "allowed is an object"
     MOMENT_YEARS = "moment_years", "must be between the years 1 and 9999 in UTC"
+    TIME_ORDER = "time_order", "to must be later than from"
     ALARM_SUBJECT = "alarm_subject", "subject must be a ticker, and empty for orders_refused"
     VALUE_KIND = "value.kind", "must be {kind}, not {given}", "Expected {kind}, got {given}"
     VALUE_AT_LEAST = "value.at_least", "must be at least {low}", "Expected {kind} >= {low}"

@@ -97,7 +97,12 @@ def _valid(document: Document, config: Config, settings: Settings, remarks: list
         providers.check(merged.url, allow_other_hosts=config.finviz.allow_other_hosts)
     except providers.ProviderError as error:
         remarks.append(f"strategy {name!r}: its list cannot be read: {error.reason}")
-    pace = too_often(merged.url, top_n=merged.top_n, refresh_interval_sec=merged.refresh_interval_sec)
+    pace = too_often(
+        merged.url,
+        top_n=merged.top_n,
+        depth=merged.depth,
+        refresh_interval_sec=merged.refresh_interval_sec,
+    )
     if pace:
         needed = strategy["refresh_interval_sec"] = pace.parameters["needed"]
         remarks.append(

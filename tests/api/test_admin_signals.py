@@ -34,7 +34,7 @@ ROUTES = (
     *("GET /admin/refused", "GET /admin/signals-history", "GET /admin/audit-trail"),
     *("GET /admin/orders", "GET /admin/orders/stats", "GET /admin/positions"),
     *("GET /admin/actions-log", "GET /admin/actions-log/export"),
-    *("GET /admin/trades", "GET /admin/trades/sums", "GET /admin/trades/export"),
+    *("GET /admin/trades", "GET /admin/trades/sums", "GET /admin/trades/export", "POST /admin/what-if"),
     *("GET /admin/finviz/strategies", "POST /admin/finviz/strategies", "PUT /admin/finviz/strategies/{name}"),
     *("DELETE /admin/finviz/strategies/{name}", "POST /admin/finviz/strategies/{name}/activate"),
     *("GET /admin/sources", "POST /admin/sources", "PUT /admin/sources/{name}"),

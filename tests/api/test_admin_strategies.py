@@ -84,6 +84,16 @@ async def test_a_token_is_masked_and_stays_when_the_mask_is_sent_back(
         ({"name": "top-gainers", "url": "list:A"}, "names must be unique"),
         ({"name": "x\0", "url": "list:A"}, "name"),
         ({"name": "x", "url": "list:A", "top_n": 0}, "top_n"),
+        ({"name": "x", "url": "list:A", "depth": 501}, "depth: must be at most 500"),
+        (
+            {
+                "name": "x",
+                "url": "https://finviz.com/screener.ashx",
+                "depth": 200,
+                "refresh_interval_sec": 10,
+            },
+            "depth 200 is 10 pages every 10 s",
+        ),
         ({"name": "x", "url": "ftp://finviz.com/screener.ashx"}, "use https://finviz.com/"),
         ({"name": "x", "url": "https://finviz.com.example/"}, "must be an https:// URL on finviz.com"),
         ({"name": "x", "url": "list:"}, "no tickers"),

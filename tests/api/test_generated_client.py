@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import io
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -117,6 +118,10 @@ async def call_records(api: GeneratedClient, app: AppServer) -> None:
     wish = api.models.Wish(ids=[dead], confirm=1)
     assert (await api.call("replay_dead_letters", body=wish)).replayed == 1
     await api.call("trigger", body=api.models.Trigger(tickers=["AAPL"], dry_run=True))
+    week = api.models.WhatIfRequest(
+        from_=datetime.now(UTC) - timedelta(days=7), to=datetime.now(UTC), top_n=3
+    )
+    assert '"decisions":' in await api.call("what_if", body=week)
     await settled(app)
 
 
@@ -248,6 +253,7 @@ async def test_without_the_database_every_operation_still_answers_as_documented(
         "trades",
         "trade_sums",
         "export_trades",
+        "what_if",
     }
     assert own | {"health", "webhook_in", "webhook_in_secret"} <= refused
 

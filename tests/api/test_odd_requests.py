@@ -32,6 +32,7 @@ READERS = [
     "POST /admin/order/mark-closed",
     "POST /admin/dead-letters/replay",
     "POST /admin/reprocessing/trigger",
+    "POST /admin/what-if",
     "POST /admin/finviz/strategies",
     "PUT /admin/webhook/config",
     "PUT /admin/system/config",

@@ -111,6 +111,14 @@ async def test_lists_positions_paper_and_actions_age_too(app: AppServer) -> None
             strategy,
             days,
         )
+    await pool.execute(
+        """INSERT INTO list_refreshes (list_id, strategy, at, top_n, further, is_whole)
+           VALUES (1, 'old', now() - interval '8 days', 15, '{}', true), (1, 'new', now(), 15, '{}', true)"""
+    )
+    await pool.execute(
+        """INSERT INTO decision_batches (at, signal_ids, inputs)
+           VALUES (now() - interval '8 days', '{}', '{}'), (now(), '{}', '{"new": true}')"""
+    )
     before = await left(app, "top_n_lists")
     await pool.execute(
         """INSERT INTO positions (ticker, status, opened_at, closed_at)
@@ -128,7 +136,16 @@ async def test_lists_positions_paper_and_actions_age_too(app: AppServer) -> None
                   ('', '', 'new', '', now() - interval '364 days')"""
     )
     removed = await sweep(pool)
-    assert removed == {"lists": 2, "positions": 1, "paper": 1, "actions": 1}
+    assert removed == {
+        "lists": 2,
+        "list_refreshes": 1,
+        "decision_batches": 1,
+        "positions": 1,
+        "paper": 1,
+        "actions": 1,
+    }
+    assert await pool.fetchval("SELECT count(*) FROM list_refreshes WHERE strategy = 'old'") == 0
+    assert await pool.fetchval("SELECT inputs FROM decision_batches") == {"new": True}
     assert await left(app, "top_n_lists") == before - 2
     assert {row["ticker"] for row in await pool.fetch("SELECT ticker FROM positions")} == {"OPEN", "NEW"}
     assert await pool.fetchval("SELECT webhook_id FROM paper_deliveries") == "new"

@@ -56,6 +56,7 @@ class StrategyValues(SectionValues):
     url: str | None = None
     description: str | None = None
     top_n: int | None = None
+    depth: int | None = None
     refresh_interval_sec: int | None = None
     max_age_seconds: int | None = None
     reprocess_enabled: bool | None = None
@@ -208,7 +209,10 @@ def _check_url(url: str, place: str, *, allow_other_hosts: bool) -> None:
 
 def _check_pace(strategy: Strategy, place: str) -> None:
     problem = too_often(
-        strategy.url, top_n=strategy.top_n, refresh_interval_sec=strategy.refresh_interval_sec
+        strategy.url,
+        top_n=strategy.top_n,
+        depth=strategy.depth,
+        refresh_interval_sec=strategy.refresh_interval_sec,
     )
     if problem:
         raise ConfigFileError(FINVIZ_FILE, problem, place=place)

@@ -26,10 +26,14 @@ class BlockedError(ProviderError):
 
 
 class Found(NamedTuple):
-    """The result of a fetch: tickers in rank order, and the form of the answer."""
+    """The result of a fetch: tickers in rank order, and the form of the answer.
+
+    `is_whole`: the source has no more tickers.
+    """
 
     kind: ListKind
     tickers: list[str]
+    is_whole: bool = True
 
 
 class Cell(NamedTuple):

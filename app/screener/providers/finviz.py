@@ -1,10 +1,12 @@
 """Finviz over HTTP: the screener's pages, and Elite's export as CSV."""
 
 import asyncio
+from collections.abc import Container
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 import aiohttp
+import structlog
 from yarl import URL
 
 from app.runtime.retry_after import parse_retry_after
@@ -16,6 +18,8 @@ from app.screener.providers import tokens
 from app.screener.providers.request import Request
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.refusals import RefusalCode
+
+log = structlog.get_logger(__name__)
 
 _PAGE_SECONDS = 15.0
 _REDIRECTS = 3
@@ -56,7 +60,9 @@ def open_client(connector: aiohttp.BaseConnector | None = None) -> aiohttp.Clien
 
 
 async def fetch(request: Request) -> Found:
-    """Return the tickers of an export, or of as many pages as `top_n` needs. One failed page fails all.
+    """Return the tickers of an export, or of as many pages as `depth` needs.
+
+    One failed page fails all, unless it is below the Top-N.
 
     Raises:
         ProviderError: the request failed, or its answer has no list.
@@ -73,18 +79,31 @@ async def fetch(request: Request) -> Found:
 
 
 async def _pages(request: Request, screen: URL) -> Found:
-    tickers = dict[str, None]()
-    for first in range(1, request.top_n + 1, ROWS_A_PAGE):
-        found = await _read(request, screen.update_query(r=str(first)), "page", first)
+    tickers, is_whole = dict[str, None](), False
+    for first in range(1, request.depth + 1, ROWS_A_PAGE):
+        try:
+            found = await _page(request, screen, first, tickers)
+        except ProviderError as error:
+            if len(tickers) < request.top_n:
+                raise
+            # Fails open: the Top-N is complete, and only what-if needs what is below it.
+            log.info("tickers below the Top-N were not read", read=len(tickers), error=str(error.reason))
+            break
         if found.table and first == 1:
             return Found("csv", found.tickers)
-        before = len(tickers)
         tickers |= dict.fromkeys(found.tickers)
-        if len(tickers) == before:
-            raise ProviderError(RefusalCode.PAGE_REPEATS, first=first)
-        if found.last or len(tickers) >= request.top_n:
+        is_whole = found.last
+        if found.last or len(tickers) >= request.depth:
             break
-    return Found("html", list(tickers))
+    return Found("html", list(tickers), is_whole)
+
+
+async def _page(request: Request, screen: URL, first: int, before: Container[str]) -> Parsed:
+    found = await _read(request, screen.update_query(r=str(first)), "page", first)
+    is_table = found.table and first == 1
+    if not is_table and all(ticker in before for ticker in found.tickers):
+        raise ProviderError(RefusalCode.PAGE_REPEATS, first=first)
+    return found
 
 
 async def _read(request: Request, url: URL, kind: Literal["export", "page"], first: int) -> Parsed:

@@ -11,13 +11,15 @@ from app.screener.parsing.parser import Parser
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The strategy's `url`, how many tickers are wanted, and what a provider needs to fetch them.
+    """The strategy's `url`, how many tickers are needed, and what a provider needs to fetch them.
 
+    `depth`: so many are read if they can be. A source that gives all of its tickers at once gives them all.
     `elite_auth` is sent to Finviz's export only, over https; no message contains it.
     """
 
     url: str
     top_n: int
+    depth: int
     config_dir: Path
     http: aiohttp.ClientSession
     pace: Pace

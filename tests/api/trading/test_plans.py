@@ -82,7 +82,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "decision.find_undecided_exits": "{tickers}",
     "decision.lock_first_undecided": "{tickers}",
     "decision.find_entries_before": "ARRAY['R1'], ARRAY[1000000::bigint]",
-    "decision.store_decisions": "{decisions}",
+    "decision.store_decisions": "{decisions}, {undecided}, '{{}}'",
     "orders.lock_due": "{batch}, 'there', true, false",
     "orders.claim": "gen_random_uuid(), 30, 'there', {verdicts}",
     "orders.record_delivered": "{successes}, 'delivered'",

@@ -36,6 +36,13 @@ async def until_list(desk: Desk, app: AppServer, expected: list[str]) -> None:
     await desk.wait(app, there, lambda: f"the list is not {expected[:3]}…")
 
 
+async def kept(desk: Desk) -> tuple[list[str], bool]:
+    """What the first refresh has kept below the Top-N, and whether that was all."""
+    row = await desk.database.fetchrow("SELECT further, is_whole FROM list_refreshes ORDER BY id LIMIT 1")
+    assert row is not None
+    return row["further"], row["is_whole"]
+
+
 async def until_error(desk: Desk, app: AppServer, words: str) -> str:
     """Wait until the latest refresh failed with these words, empty for a good one; return its error."""
     found: list[Any] = [None]
@@ -74,6 +81,7 @@ async def test_as_many_pages_as_the_list_needs_are_fetched_in_order_and_not_too_
     assert min(asked[1][0] - asked[0][0], asked[2][0] - asked[1][0]) > 0.45
     assert (await desk.until(app, await desk.send(app, tickers(42)[-1], "buy")))["reason"]
     assert await desk.open_positions() == {tickers(42)[-1]: 1}
+    assert await kept(desk) == (tickers(45)[42:], True)
 
 
 async def test_a_short_screen_is_the_whole_list(desk: Desk, site: Site) -> None:
@@ -81,6 +89,7 @@ async def test_a_short_screen_is_the_whole_list(desk: Desk, site: Site) -> None:
     desk.watch(f"{site.url}/screener.ashx?v=111", top_n=40)
     await until_list(desk, await desk.open(), tickers(7))
     assert {first for _, first in site.asked} == {"1"}
+    assert await kept(desk) == ([], True)
 
 
 async def test_a_redirect_is_followed_where_the_strategy_may_point(desk: Desk, site: Site) -> None:
@@ -97,6 +106,46 @@ async def test_the_export_is_one_request_and_another_host_gets_no_token(
     await until_list(desk, app, tickers(30))
     assert [token for _, token in site.asked] == [""]
     assert await desk.database.fetchval("SELECT source FROM top_n_lists") == "csv"
+    assert await kept(desk) == (tickers(45)[30:40], False)  # `top_n` rounded up to a page
+
+
+@pytest.mark.parametrize(("path", "depth", "pages"), [("screener.ashx", 40, 2), ("export.ashx", 44, 1)])
+async def test_as_much_of_a_list_is_kept_as_the_strategy_says(
+    desk: Desk, site: Site, path: str, depth: int, pages: int
+) -> None:
+    desk.watch(f"{site.url}/{path}?v=111", top_n=5, depth=depth)
+    app = await desk.open(finviz_elite_auth="elite-token")
+    await until_list(desk, app, tickers(5))
+    assert await kept(desk) == (tickers(depth)[5:], False)
+    assert len(site.asked) == pages
+    desk.watch(f"{site.url}/{path}?v=111", top_n=5, depth=60)
+    await app.app.state.config_store.look()
+
+    async def is_whole() -> bool:
+        query = "SELECT is_whole FROM list_refreshes ORDER BY id DESC LIMIT 1"
+        return bool(await desk.database.fetchval(query))
+
+    await desk.wait(app, is_whole, lambda: "the rest is not kept")
+    query = "SELECT further FROM list_refreshes ORDER BY id DESC LIMIT 1"
+    assert await desk.database.fetchval(query) == tickers(45)[5:]
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        lambda: web.Response(text=BLOCKED, content_type="text/html"),
+        lambda: web.Response(status=500),
+    ],
+    ids=["blocked", "failed"],
+)
+async def test_a_page_below_the_list_that_fails_costs_no_list(
+    desk: Desk, site: Site, spoiled: Callable[[], web.StreamResponse]
+) -> None:
+    site.spoil = lambda first: spoiled() if first > 20 else None
+    desk.watch(f"{site.url}/screener.ashx?v=111", top_n=15, depth=60)
+    await until_list(desk, await desk.open(), tickers(15))
+    assert [first for _, first in site.asked] == ["1", "21"]
+    assert await kept(desk) == (tickers(20)[15:], False)
 
 
 async def test_a_wrong_token_is_reported_without_the_token(desk: Desk, site: Site) -> None:

@@ -117,7 +117,7 @@ async def test_a_strategy_is_changed_activated_and_deleted(desk: Desk) -> None:
     await size.fill("2")
     await mine.get_by_role("textbox", name="Source").fill("list:GME,AMC")
     await save.click()
-    await expect(mine.locator("output")).to_have_text("Saved and effective.")
+    await expect(mine.locator("form output")).to_have_text("Saved and effective.")
     await expect(mine.locator(".brief")).to_contain_text("list:GME,AMC", timeout=SOON)
     await expect(size).to_have_value("2")
     await mine.get_by_role("button", name="Back to .env or the default: Size of the list").click()
@@ -178,3 +178,24 @@ async def test_rejected_buys_are_reprocessed_after_a_count(desk: Desk) -> None:
         {"approved": {"GME": rejected}},
         "done",
     )
+
+
+async def test_what_if_shows_what_another_size_would_have_approved(desk: Desk) -> None:
+    write(desk, {"name": "mine", "url": f"list:{','.join(LISTED)}", "top_n": 2})
+    page = await desk.open("strategies")
+    await expect(page.locator("tr[id^=rank-]")).to_have_count(2, timeout=2 * SOON)
+    desk.send("TSLA", "buy")
+    await desk.open("signals")
+    await expect(page.get_by_text("not in the Top-2").first).to_be_visible(timeout=2 * SOON)
+    await desk.open("strategies")
+    box = strategy(desk, "mine")
+    await box.get_by_text("Edit").click()
+    await box.get_by_role("textbox", name="Size of the list").fill("3")
+    await box.get_by_role("button", name="What if").click()
+    found = box.locator(".what-if")
+    await expect(found.locator("output")).to_contain_text("0 → 1 approved", timeout=2 * SOON)
+    await expect(found.locator("li")).to_have_text(["TSLA: not in the Top-2 → rank 3 of 3"])
+    await expect(found.get_by_role("progressbar")).to_be_hidden()
+    # nothing was saved or sent
+    assert desk.receiver.received == []
+    assert [entry for entry in await desk.log() if entry[0].startswith("strategy")] == []

@@ -95,5 +95,10 @@ def test_a_base_that_is_no_commit(capsys: pytest.CaptureFixture[str]) -> None:
     assert "BASE=no-such-commit is not a commit of this repository" in capsys.readouterr().err
 
 
-def test_the_rows_without_a_base_are_those_of_hosts_and_the_soak() -> None:
-    assert {item.group for item in MEASUREMENTS if not item.has_base} == {"controller", "deploy", "soak"}
+def test_the_rows_without_a_base_are_those_of_hosts_the_soak_and_new_tables() -> None:
+    assert {item.group for item in MEASUREMENTS if not item.has_base} == {
+        "controller",
+        "deploy",
+        "soak",
+        "what_if",
+    }

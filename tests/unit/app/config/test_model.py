@@ -66,6 +66,8 @@ def test_a_file_wins_and_null_falls_back() -> None:
     assert config.system.delivery_paused
     assert config.sources["finviz.strategies.b.top_n"] == "file"
     assert config.sources["finviz.strategies.a.top_n"] == "default"
+    assert [(each.top_n, each.depth) for each in config.finviz.strategies] == [(15, 20), (3, 20)]
+    assert config.sources["finviz.strategies.a.depth"] == "default"
     assert config.sources["webhook.max_req_per_min"] == "env"
     assert config.sources["webhook.retry_unknown.buy"] == "file"
     assert config.documents[SYSTEM_FILE]["note"] == "kept"

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 from app.config.model import SYSTEM_FILE, merge
 from app.config.times import parse_hours
-from app.decision.repository import ClaimedSignal, TickerBook, UnfinishedOrder
+from app.decision.batch import ClaimedSignal, TickerBook, UnfinishedOrder, decide_in_order
 from app.decision.risk import EntryFacts, RiskBook, RiskCounts, RiskRules, start_of_day
 from app.decision.risk_facts import rules_of
 from app.decision.rules import Decision, ListFacts, decide
-from app.decision.worker import decide_in_order
 from app.settings import Settings
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, Position
 from app.signals.market import is_trading_day

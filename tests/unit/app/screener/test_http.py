@@ -70,7 +70,7 @@ class Internet:
         """Fetch as the refresher does."""
         connector = TCPConnector(resolver=self.resolver, ssl=self.trusted, use_dns_cache=False)
         async with finviz.open_client(connector) as http, Parser() as parser:
-            request = Request(url, 30, NOWHERE, http, Pace(lambda: None), parser, token, others)
+            request = Request(url, 30, 40, NOWHERE, http, Pace(lambda: None), parser, token, others)
             return await provider_of(url).fetch(request)
 
 
@@ -128,6 +128,7 @@ async def test_the_export_s_old_address_leads_to_the_new_one_with_the_token(inte
     assert await internet.fetch("https://elite.finviz.com/export.ashx?v=111&o=-change", others=False) == (
         "csv",
         ["NVDA", "AAPL"],
+        True,
     )
     assert internet.asked == [
         f"https://elite.finviz.com/export.ashx?v=111&o=-change&auth={TOKEN}",
@@ -138,7 +139,7 @@ async def test_the_export_s_old_address_leads_to_the_new_one_with_the_token(inte
 async def test_the_new_address_is_an_export(internet: Internet) -> None:
     internet.answers = {"elite.finviz.com/export/screener": table()}
     found = await internet.fetch("https://elite.finviz.com/export/screener?v=111", others=False)
-    assert found == ("csv", ["NVDA", "AAPL"])
+    assert found == ("csv", ["NVDA", "AAPL"], True)
     assert internet.asked == [f"https://elite.finviz.com/export/screener?v=111&auth={TOKEN}"]
 
 
@@ -228,7 +229,7 @@ async def test_a_table_is_read_completely_from_any_address(
         text="Symbol,Name\n" + "".join(f"{each},x\n" for each in tickers(45)), content_type=media_type
     )
     found = await internet.fetch(f"https://evil.example/{path}?v=111")
-    assert found == ("csv", tickers(45))
+    assert found == ("csv", tickers(45), True)
     assert len(internet.asked) == 1
 
 
@@ -292,7 +293,9 @@ async def test_a_body_that_hangs_ends_the_refresh(monkeypatch: pytest.MonkeyPatc
         port = server.sockets[0].getsockname()[1]
         async with finviz.open_client() as http, Parser() as parser:
             url = f"http://127.0.0.1:{port}/screener.ashx"
-            request = Request(url, 20, NOWHERE, http, Pace(lambda: None), parser, "", allow_other_hosts=True)
+            request = Request(
+                url, 20, 20, NOWHERE, http, Pace(lambda: None), parser, "", allow_other_hosts=True
+            )
             with pytest.raises(ProviderError, match=r"127\.0\.0\.1: timed out after 0\.5 s"):
                 await provider_of(url).fetch(request)
         for writer in writers:
@@ -317,7 +320,9 @@ async def test_a_second_answer_to_one_page_is_not_the_answer_to_the_next() -> No
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/list.csv"
         async with finviz.open_client() as http, Parser() as parser:
-            request = Request(url, 20, NOWHERE, http, Pace(lambda: None), parser, "", allow_other_hosts=True)
+            request = Request(
+                url, 20, 20, NOWHERE, http, Pace(lambda: None), parser, "", allow_other_hosts=True
+            )
             assert (await provider_of(url).fetch(request)).tickers == ["AAPL"]
             await has_answered_twice.wait()
             assert (await provider_of(url).fetch(request)).tickers == ["MSFT"]

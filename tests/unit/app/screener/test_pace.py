@@ -47,13 +47,23 @@ def test_the_back_off_doubles_up_to_its_limit() -> None:
 def test_a_strategy_that_exceeds_the_pace_is_refused(
     url: str, top_n: int, interval: int, *, fits: bool
 ) -> None:
-    assert (too_often(url, top_n=top_n, refresh_interval_sec=interval) is None) is fits
+    assert (too_often(url, top_n=top_n, depth=top_n, refresh_interval_sec=interval) is None) is fits
 
 
 def test_the_refusal_names_an_interval_that_fits() -> None:
     url = "https://finviz.com/screener.ashx"
-    refusal = too_often(url, top_n=500, refresh_interval_sec=10)
+    refusal = too_often(url, top_n=500, depth=500, refresh_interval_sec=10)
     assert "set refresh_interval_sec to 26 or more" in str(refusal)
+
+
+def test_pages_below_the_list_count_too() -> None:
+    url = "https://finviz.com/screener.ashx"
+    refusal = too_often(url, top_n=20, depth=100, refresh_interval_sec=2)
+    assert str(refusal) == (
+        "depth 100 is 5 pages every 2 s, and 59 requests a minute are allowed: "
+        "set refresh_interval_sec to 6 or more, or a smaller depth"
+    )
+    assert too_often(url, top_n=20, depth=20, refresh_interval_sec=2) is None
 
 
 def test_the_difference_is_the_share_that_is_not_in_common() -> None:

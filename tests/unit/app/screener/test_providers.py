@@ -23,7 +23,7 @@ SECRET = "pa55word-in-another-file"
 
 async def fetch(url: str, folder: Path) -> list[str]:
     async with open_client() as http, Parser() as parser:
-        request = Request(url, 500, folder, http, Pace(lambda: None), parser)
+        request = Request(url, 500, 500, folder, http, Pace(lambda: None), parser)
         return (await provider_of(url).fetch(request)).tickers
 
 

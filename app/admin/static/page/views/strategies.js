@@ -1,6 +1,7 @@
 // What reprocessing would approve and skip, below its form, before it is confirmed.
 
 import { word } from "../words.js";
+import "./what-if.js";
 
 const form = document.querySelector("#reprocess-form");
 const list = document.querySelector("#reprocess-found");
