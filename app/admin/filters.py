@@ -92,7 +92,8 @@ def signals_wanted(
         start, end = period_of(period, zone_of(query), now)
         given["zone"] = text_of(query, "zone", 64)
     else:
-        given["from"], given["to"] = (each and in_query(each) for each in (start, end))
+        given["from"] = in_query(start) if start else None
+        given["to"] = in_query(end) if end else None
     wanted = SignalFilter(
         statuses=(given["status"],) if given["status"] else (),
         ticker=given["ticker"],
