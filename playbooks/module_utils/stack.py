@@ -175,7 +175,9 @@ def moved(value: Any, folder: str, project_dir: str) -> Any:  # noqa: ANN401  # 
 def wanted(config: dict[str, Any], project_dir: str) -> dict[str, dict[str, str]]:
     """Return, per service, the hash of its definition and the id of its image as compose uses them now."""
     # Hashes of the resolved definition: those of the files leave env_file out and would always differ.
-    argv = ("compose", "--project-directory", project_dir, "-f", "-", "config", "--hash", "*")
+    # All values are in it: today's .env is not read, which may be the very file that a backup is to replace.
+    argv = ("compose", "--env-file", "/dev/null", "--project-directory", project_dir)
+    argv += ("-f", "-", "config", "--hash", "*")
     hashes = dict(line.split() for line in docker(*argv, stdin=json.dumps(config)).splitlines())
     images = {name: service["image"] for name, service in config["services"].items()}
     found = json.loads(docker("image", "inspect", *images.values()) or "[]")
