@@ -71,7 +71,7 @@ class Clicks:
 
 @pytest.fixture
 def clicks(desk: Desk) -> Clicks:
-    """A trader at the overview's door."""
+    """A trader who has just signed in, on the overview."""
     return Clicks(desk.page)
 
 
