@@ -92,7 +92,7 @@ def signals_wanted(
         start, end = period_of(period, zone_of(query), now)
         given["zone"] = text_of(query, "zone", 64)
     else:
-        given["from"], given["to"] = (each and in_query(each) for each in (start, end))
+        given["from"], given["to"] = (in_query(each) if each else None for each in (start, end))
     wanted = SignalFilter(
         statuses=(given["status"],) if given["status"] else (),
         ticker=given["ticker"],
