@@ -92,8 +92,7 @@ def signals_wanted(
         start, end = period_of(period, zone_of(query), now)
         given["zone"] = text_of(query, "zone", 64)
     else:
-        given["from"] = in_query(start) if start else None
-        given["to"] = in_query(end) if end else None
+        given["from"], given["to"] = (in_query(each) if each else None for each in (start, end))
     wanted = SignalFilter(
         statuses=(given["status"],) if given["status"] else (),
         ticker=given["ticker"],
