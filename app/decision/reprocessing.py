@@ -49,7 +49,7 @@ class Skipped(BaseModel):
     reason: str
 
 
-class Outcome(BaseModel):
+class ReprocessingResult(BaseModel):
     """What reprocessing did, or with `dry_run` would do."""
 
     dry_run: bool
@@ -103,7 +103,7 @@ async def reprocess(
     *,
     why: ReasonCode,
     dry_run: bool = False,
-) -> Outcome:
+) -> ReprocessingResult:
     """Approve each ticker's newest rejected buy within the strategy's windows, if the risk rules allow it.
 
     `tickers` None means the whole list. The caller's transaction holds the exclusive approval lock.
@@ -157,7 +157,7 @@ async def reprocess(
     if not dry_run and inputs:
         await repository.record_batch(connection, inputs=inputs)
     approved = {signal.ticker for signal in signals}
-    return Outcome(
+    return ReprocessingResult(
         dry_run=dry_run,
         count=len(signals),
         signals=signals,
@@ -213,7 +213,7 @@ async def _inputs(
     )
 
 
-def announce(context: AppContext, outcome: Outcome) -> None:
+def announce(context: AppContext, outcome: ReprocessingResult) -> None:
     """Count and log the approved buys and wake the workers; called after the commit."""
     for signal in outcome.signals:
         metrics.SIGNALS_DECIDED.labels(DecisionResult.APPROVED).inc()

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.audit import repository as audit_log
 from app.decision import reprocessing
-from app.decision.reprocessing import Outcome
+from app.decision.reprocessing import ReprocessingResult
 from app.orders.repository import lock_approvals_exclusive
 from app.signals.reasons import ReasonCode
 from app.web.dependencies import REFUSALS, CurrentActor, Database, TypedTicker, context_of, signed_in
@@ -28,7 +28,9 @@ class Trigger(BaseModel):
 
 
 @router.post("/trigger")
-async def trigger(request: Request, connection: Database, actor: CurrentActor, body: Trigger) -> Outcome:
+async def trigger(
+    request: Request, connection: Database, actor: CurrentActor, body: Trigger
+) -> ReprocessingResult:
     """Approve the newest rejected buy of each ticker in the current list, within the strategy's windows.
 
     This also works while automatic reprocessing is off. Each buy is approved at most once.
