@@ -192,6 +192,14 @@ async def call_alarms(api: GeneratedClient) -> None:
     assert [target.name for target in (await api.call("notifications")).targets] == ["1 (json)"]
 
 
+async def call_first_steps(api: GeneratedClient, app: AppServer) -> None:
+    """Show the secret, send a test signal, and export a list that has it."""
+    assert (await api.call("reveal_webhook_secret")).secret == SECRET
+    assert (await api.call("send_test_signal")).ticker == "AAPL"
+    await settled(app)
+    assert "AAPL" in await api.call("export_signal_list", q="aapl")
+
+
 async def call_database(api: GeneratedClient) -> None:
     """Export, import what was exported, clear."""
     exported = await api.call("export_signals")
@@ -213,6 +221,7 @@ async def call_everything(api: GeneratedClient, app: AppServer) -> None:
     await call_tokens(api)
     await call_configuration(api)
     await call_alarms(api)
+    await call_first_steps(api, app)
     await call_database(api)
     assert api.operations.keys() - api.calls.keys() == set()
 
@@ -249,7 +258,9 @@ async def test_without_the_database_every_operation_still_answers_as_documented(
         "sell_individual",
         "replay_dead_letters",
         "export_signals",
+        "export_signal_list",
         "export_actions_log",
+        "send_test_signal",
         "trades",
         "trade_sums",
         "export_trades",
