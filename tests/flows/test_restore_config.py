@@ -36,11 +36,12 @@ def backup(stack: Stack) -> str:
 
 @pytest.fixture(autouse=True)
 def _afterwards(stack: Stack, backup: str) -> Iterator[None]:
-    """Restore the files of the backup after each test."""
+    """Restore the files of the backup after each test, and remove newer ones: ten are kept."""
     good = state_of(stack)
     yield
     if state_of(stack) != good:
         stack.run_py("--restore-config", backup).require()
+    stack.host.run("rm -rf backups/*-restore_config", folder=stack.project).require()
 
 
 # A backup with a valid manifest, in which one file differs from that of a good backup.
