@@ -11,7 +11,7 @@ The app of a version without an edge publishes the port itself (`is_direct`). Th
 when the stand-in is proven, and so begins in the state `covered`.
 
 A flow asks `cover` for one step after the other, replaces the app, and asks `give_back` when the new one has
-passed its gate. Whoever finds a swap half-way asks `settle`. Each looks again after every step, so that
+passed its gate. A run that finds a swap half-way calls `settle`. Each looks again after every step, so that
 nothing has to be remembered.
 """
 

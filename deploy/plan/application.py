@@ -71,7 +71,7 @@ def temporary(facts: Facts, _: Answers) -> Answer:
 
 @step("Stand-in", "compose: Send requests to the app")
 def standin(facts: Facts, answers: Answers) -> Answer:
-    """Beside the one that serves, in whose place it serves during the swap, and gone again."""
+    """A second container of the app, which serves while the app is replaced, and is removed again."""
     if app.decide(facts, answers).changes is Changes.NO:
         left = "a run that was cut off has left one: it ends" if facts.standin_is_left else ""
         return either(left, "the app is not replaced")
@@ -111,8 +111,8 @@ def certificate(facts: Facts, _: Answers) -> Answer:
 
 @step("Maintenance", "compose: Turn maintenance on or off")
 def maintenance(_: Facts, __: Answers) -> Answer:
-    """The edge knows what it is at."""
-    return depends("the edge is asked when it is told")
+    """Maintenance is a state of the edge."""
+    return depends("the state of the edge is read when the step runs")
 
 
 @step("Gate")

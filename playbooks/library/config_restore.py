@@ -261,7 +261,7 @@ def place_of(root: Path, name: str) -> str:
 
 
 def prepare(root: Path, name: str, file: Saved | None) -> Prepared:
-    """Write a file beside its place, onto the disk; None: it is to go. Raises OSError."""
+    """Write a file next to its place, onto the disk; None if the file is to be removed. Raises OSError."""
     target = Path(place_of(root, name))
     beside = beside_of(target)
     folder = open_folder(root, target.parent)

@@ -1,4 +1,4 @@
-"""A command in a one-off container of a service, beside the one that serves."""
+"""A command in a one-off container of a service, next to the one that serves."""
 
 from __future__ import annotations
 
