@@ -3,9 +3,11 @@
 import logging
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 import msgspec
@@ -90,6 +92,13 @@ def write_lines(event: str, rows: Iterable[Mapping[str, object]]) -> None:
     output.flush()
 
 
+def _log_warning(_message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:
+    """Log a Python warning as an event with its class and module, without its text."""
+    structlog.get_logger("warnings").warning(
+        "warning of a library", kind=category.__name__, module=Path(filename).stem
+    )
+
+
 def configure(level: str) -> None:
     """Send structlog's and the standard library's records to stdout, one JSON object a line."""
     output = _Output(sys.stdout)
@@ -125,3 +134,4 @@ def configure(level: str) -> None:
     # their lines may hold parts of the URLs of notifications
     for name in ("apprise", "urllib3"):
         logging.getLogger(name).disabled = True
+    warnings.showwarning = _log_warning

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -75,6 +76,7 @@ FROM (SELECT id FROM signals LIMIT 1) AS s, generate_series(1, $1::int) AS n
 APART = ("exits", "entries")  # where a risk rule counts, a claim is for one of the two
 REASONS = (ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.EXPIRED)
 
+_NO_FILTER = "'{{}}'" + ", NULL" * 10  # `SignalFilter.arguments`
 STATEMENTS: Mapping[str, str] = {  # with what each is run
     "intake.insert_posts_of_crash": "0.001",
     "decision.claim_signals": "{batch}, 'Long', false, 9, 'all'",
@@ -103,8 +105,8 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "orders.shift_pending": "5, false, {batch}",
     "orders.has_pending_ahead": "",
     "orders.clamp_times": "60, 60, 60, 60",
-    "orders.read_dead_letters": "NULL, NULL, NULL, {batch}",
-    "orders.read_replay_candidates": "NULL, NULL, NULL, {batch}, true",
+    "orders.read_dead_letters": f"{_NO_FILTER}, NULL, {{batch}}",
+    "orders.read_replay_candidates": f"{_NO_FILTER}, NULL, {{batch}}, true, true",
     "decision.read_risk_counts": "{tickers}, 'there', now() - interval '1 day', 86400, 5, true",
     "decision.find_candidates": "{tickers}, 0, 0, NULL",
     "positions.open_positions": "NULL",
@@ -114,6 +116,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "ops.at_risk": "'there'",
     "transfer.extent": "",
     "admin.waiting": "",
+    "admin.wait_facts": "{newest}, 'there'",
 }
 
 
@@ -307,7 +310,9 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
            FROM signals WHERE status = 'received' ORDER BY seq LIMIT $1""",
         BATCH,
     )
+    newest = "SELECT id FROM unfinished_signals ORDER BY seq DESC LIMIT 1"
     known = {
+        "newest": f"'{await connection.fetchval(newest) or uuid4()}'",
         "decisions": as_json(decisions),
         "verdicts": as_json(verdicts),
         "successes": as_json(successes),

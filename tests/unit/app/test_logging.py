@@ -49,6 +49,18 @@ logging.write_lines("signal received", [{{"ticker": odd}}, {{"ticker": "ação"}
     assert "ação" in out
 
 
+def test_a_warning_is_a_line_without_its_text() -> None:
+    code = f"""
+import warnings
+from app import logging
+logging.configure("INFO")
+warnings.warn("{SECRET}", UserWarning)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    (line,) = done.stdout.decode().splitlines()
+    assert (json.loads(line)["kind"], SECRET in line, done.stderr) == ("UserWarning", False, b"")
+
+
 def test_a_traceback_holds_no_text_of_foreign_exceptions() -> None:
     code = """
 import asyncio, logging as standard, structlog
