@@ -3,11 +3,9 @@
 import logging
 import re
 import sys
-import warnings
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TextIO, cast
 
 import msgspec
@@ -57,6 +55,8 @@ def _exception(_logger: object, _method: str, event: MutableMapping[str, Any]) -
         event["exception"] = trace(found)
     if event.get("logger") == "asyncio":  # the lines after its first hold the exception's text
         event["event"] = str(event["event"]).partition("\n")[0]
+    if event.get("logger") == "py.warnings":  # FILE:LINE: CLASS, without the library's text
+        event["event"] = ": ".join(str(event["event"]).split(": ")[:2])
     return event
 
 
@@ -90,13 +90,6 @@ def write_lines(event: str, rows: Iterable[Mapping[str, object]]) -> None:
     output = _Output(sys.stdout)
     output.write(escaped(b"".join(b"%b,%b\n" % (head, _encode(row)[1:]) for row in rows).decode()))
     output.flush()
-
-
-def _log_warning(_message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:
-    """Log a Python warning as an event with its class and module, without its text."""
-    structlog.get_logger("warnings").warning(
-        "warning of a library", kind=category.__name__, module=Path(filename).stem
-    )
 
 
 def configure(level: str) -> None:
@@ -134,4 +127,4 @@ def configure(level: str) -> None:
     # their lines may hold parts of the URLs of notifications
     for name in ("apprise", "urllib3"):
         logging.getLogger(name).disabled = True
-    warnings.showwarning = _log_warning
+    logging.captureWarnings(capture=True)

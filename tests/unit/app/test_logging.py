@@ -58,7 +58,8 @@ warnings.warn("{SECRET}", UserWarning)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     (line,) = done.stdout.decode().splitlines()
-    assert (json.loads(line)["kind"], SECRET in line, done.stderr) == ("UserWarning", False, b"")
+    assert json.loads(line)["event"] == "<string>:5: UserWarning"
+    assert (SECRET in line, done.stderr) == (False, b"")
 
 
 def test_a_traceback_holds_no_text_of_foreign_exceptions() -> None:
