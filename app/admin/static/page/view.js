@@ -58,12 +58,14 @@ async function fetched() {
 
 const fresh = document.querySelector("#fresh");
 let isHeld = false; // rows are left out, or kept, because the pointer is on the list
+let held = null; // that list
 let isAsked = false; // the reader wants to see the new rows, wherever the pointer is
 
 /** Show the fetched view. While the pointer is on a list, its rows stay where they are; the button says how many are new. */
 function show(body) {
   const row = isAsked ? null : rowUnderPointer();
   isHeld = row !== null;
+  if (isHeld) held = row.closest("tbody");
   const count = isHeld ? withoutMoves(row, body) : 0;
   fresh.hidden = count === 0;
   if (count) fresh.textContent = word("list.new", { count });
@@ -75,7 +77,7 @@ function show(body) {
 fresh.addEventListener("click", () => {
   isAsked = true;
   fresh.hidden = true;
-  scrollTo({ top: 0, behavior: "instant" }); // where the new rows are
+  held.rows[0]?.scrollIntoView({ block: "center", behavior: "instant" }); // new rows come above it
   refresh();
 });
 view.addEventListener("pointerout", ({ pointerType, relatedTarget }) => {
