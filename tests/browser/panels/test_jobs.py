@@ -57,8 +57,11 @@ class Clicks:
 
     async def choose(self, label: str, option: str) -> None:
         """One choice in a list; the page of the choice loads by itself."""
+        control = self.page.get_by_role("combobox", name=label)
+        await control.wait_for()
+        await self.page.locator("#connection[data-state=live]").wait_for()  # the scripts run
         async with self.page.expect_navigation():
-            await self.page.get_by_role("combobox", name=label).select_option(option)
+            await control.select_option(option)
         self.count += 1
 
     async def agree(self, action: str, *, typed: str = "") -> None:

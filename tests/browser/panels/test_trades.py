@@ -82,6 +82,8 @@ async def test_trades_have_filters_and_pages_and_are_exported(desk: Desk) -> Non
     await expect(rows).to_have_count(10)
     await expect(page.locator("#result")).to_have_text("+29,977.5")  # of the period, not of the page
     await page.get_by_role("link", name="Back to the newest").click()
+    await expect(rows).to_have_count(50)
+    await page.locator("#connection[data-state=live]").wait_for()
     days = await desk.database.fetch(
         """SELECT to_char(closed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day FROM positions
            WHERE ticker IN ('T9', 'T7') ORDER BY closed_at"""

@@ -5,7 +5,7 @@ const CHOSEN = "filter"; // in the tab's storage: the field that was changed, wh
 
 for (const form of document.querySelectorAll("form[data-filter]")) {
   form.addEventListener("change", ({ target }) => {
-    if (!target.matches("select, [type=date]")) return;
+    if (!target.matches("select")) return; // a date changes with each digit that is typed
     sessionStorage.setItem(CHOSEN, target.name);
     form.requestSubmit();
   });
