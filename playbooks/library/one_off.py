@@ -27,7 +27,7 @@ options:
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Run it to its end."""
     label = f"{runs.LABEL}={os.environ.get(leftovers.MARK, '')}"
-    # Compose ends the container when it is told to end.
+    # Compose ends the container on TERM.
     limit = ["timeout", str(params["seconds"])] if params["seconds"] else []
     run = ["run", "--no-deps", "-T", "--label", label, "--rm", params["service"], *params["command"]]
     argv = [*limit, *params["compose"], *run]
