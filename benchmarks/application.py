@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 import requests
 
 from benchmarks.version import CURRENT
+from tests.hosts.ports import free_port
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -141,11 +141,3 @@ class Application:
                 time.sleep(_POLL_SECONDS)
         log = Path(self._folder.name, "log").read_text()
         raise RuntimeError(f"the application did not become healthy in {_START_SECONDS:g} s:\n{log[-3000:]}")
-
-
-def free_port() -> int:
-    """Return a free loopback port."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -54,6 +54,11 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, lambda *_: None)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return twice the number of cores: most tests wait for programs that do not compute all the time."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the kinds of tests in the order of KINDS; the order within a kind stays.
 
@@ -83,7 +88,8 @@ def database_server(request: pytest.FixtureRequest) -> Iterator[TestServer]:
         base_url = os.environ.get("TEST_DATABASE_URL")
         if base_url is None:
             running: Engine = request.getfixturevalue("engine")
-            base_url = stack.enter_context(running.postgres())
+            # Tests kill the server, but not the machine: the kernel still writes what it was given.
+            base_url = stack.enter_context(running.postgres("fsync=off"))
         yield stack.enter_context(TestServer(base_url, CHECKOUT))
 
 
