@@ -79,8 +79,9 @@ async def test_the_timeline_shows_everything_and_executes_nothing(
 
 async def test_the_list_has_filters_and_stays_live(signed_in: Page, application: Application) -> None:
     await signed_in.goto("/admin/page/signals")
-    await signed_in.get_by_label("State").select_option("rejected")
-    await signed_in.get_by_role("button", name="Show", exact=True).click()
+    await signed_in.locator("#connection[data-state=live]").wait_for()  # its scripts are there
+    async with signed_in.expect_navigation():  # a choice is applied at once
+        await signed_in.get_by_label("State").select_option("rejected")
     await signed_in.locator("#connection[data-state=live]").wait_for()
     rejected = application.post(ticker="GME", action="buy")
     application.post(ticker="NVDA", action="buy")
