@@ -20,8 +20,9 @@ check: lint unit  ## lint and unit tests: under a minute, needs nothing
 test: lint  ## everything CI runs: on real containers, on a bare machine too
 	$(DEV)/python -m pytest $(BESIDE)
 
-faults: environment  ## every fault, interruption, closed terminal and power cut: an hour; writes docs/faults.md
+faults: environment  ## every fault, interruption, closed terminal and power cut, and the further cases of all tests: an hour and a half; writes docs/faults.md
 	$(DEV)/python -m pytest $(BESIDE) tests/faults
+	$(DEV)/python -m pytest $(BESIDE) -m exhaustive
 
 bench: environment  ## measure, and compare with the budgets (ONLY=ingest,deploy: these groups; QUICK=1: seconds each; BASE=commit: compare with it)
 	$(DEV)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(BASE),--base $(BASE))

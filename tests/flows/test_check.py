@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,26 +71,35 @@ def a_commit_with_a_migration(_: Stack, upstream: Upstream) -> None:
     )
 
 
+def a_newer_version(stack: Stack, upstream: Upstream) -> None:
+    """Update, so that there is a version to go back to."""
+    upstream.push({"app/news.txt": f"{uuid.uuid4()}\n"})
+    stack.run_py("--quickupdate").require()
+
+
 def nothing(_: Stack, __: Upstream) -> None:
     """Change nothing."""
+
+
+exhaustive = partial(pytest.param, marks=pytest.mark.exhaustive)
 
 
 @pytest.mark.parametrize(
     ("flow", "flags", "prepare", "surely"),
     [
         ("quick", "--quick", a_changed_setting, {"App container"}),
-        ("quick", "--quick", nothing, set()),
-        ("backup", "--backup-db", nothing, {"Dump"}),
+        exhaustive("quick", "--quick", nothing, set()),
+        exhaustive("backup", "--backup-db", nothing, {"Dump"}),
         (
             "quickupdate",
             "--quickupdate",
             a_commit_with_a_migration,
             {"Fetch", "Image", "App container"},  # whether it is a fast-forward is known after the fetch
         ),
-        ("rollback", "--rollback", nothing, {"App container", "Checkout", "Record"}),
-        ("restore", "--restore-db $(ls backups/db/*.dump)", nothing, {"Databases change names"}),
+        exhaustive("rollback", "--rollback", a_newer_version, {"App container", "Checkout", "Record"}),
+        exhaustive("restore", "--restore-db $(ls backups/db/*.dump)", nothing, {"Databases change names"}),
         ("db", "--db", nothing, {"Copy of the database", "Destruction", "Volume", "Schema"}),
-        ("site", "", nothing, {"Image", "App container"}),
+        exhaustive("site", "", nothing, {"Image", "App container"}),
         ("stop", "--stop", nothing, {"Containers"}),
         ("quick", "--quick", nothing, {"Database container", "App container"}),
     ],

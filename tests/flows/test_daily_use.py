@@ -82,12 +82,12 @@ def test_stop_and_start_keep_the_rows(stack: Stack, history: list[list[list[str]
     assert stack.kept_rows() == history
 
 
-@pytest.mark.parametrize("flag", ["--status-only", "--logs", "--help", "--version"])
-def test_reading_changes_nothing(stack: Stack, flag: str) -> None:
+def test_reading_changes_nothing(stack: Stack) -> None:
     """No container, image, volume or file differs afterwards, and the engine did nothing meanwhile."""
     before = _everything(stack)
     since = stack.host.run("date +%s.%N").stdout.strip()
-    stack.run_py(flag).require()
+    for flag in ("--status-only", "--logs", "--help", "--version"):
+        stack.run_py(flag).require()
     until = stack.host.run("date +%s.%N").stdout.strip()
 
     assert _everything(stack) == before

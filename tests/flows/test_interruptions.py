@@ -124,7 +124,9 @@ def test_two_runs_at_once_and_the_first_is_killed(
 
 
 @pytest.mark.usefixtures("secrets")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.exhaustive)]
+)
 def test_an_update_that_ends_between_stop_and_start_is_completed_by_a_repetition(
     stack: Stack, upstream: Upstream, number: signal.Signals
 ) -> None:

@@ -49,8 +49,11 @@ def cut_off(stack: Stack, flow: str, event: str) -> str:
 
 @pytest.mark.parametrize(
     "event",
-    [f"die {APP}", f"start {APP}-standin", f"destroy {APP}"],
-    ids=["the old one has stopped", "the stand-in has started", "the old one is gone"],
+    [
+        pytest.param(f"die {APP}", id="the old one has stopped", marks=pytest.mark.exhaustive),
+        pytest.param(f"start {APP}-standin", id="the stand-in has started", marks=pytest.mark.exhaustive),
+        pytest.param(f"destroy {APP}", id="the old one is gone"),
+    ],
 )
 def test_an_interrupted_swap_leaves_a_container_that_starts_after_the_boot(
     stack: Stack, upstream: Upstream, event: str

@@ -52,9 +52,9 @@ def _fault(upstream: Upstream, name: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("fault", "said", "bad"),
     [
-        ("build", "this build breaks here", False),
+        pytest.param("build", "this build breaks here", False, marks=pytest.mark.exhaustive),
         ("migration", "no_such_table", True),
-        ("start", "this version cannot start", True),
+        pytest.param("start", "this version cannot start", True, marks=pytest.mark.exhaustive),
         ("health", "HTTP 503", True),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ async def live_through(desk: Desk, app: AppServer, chance: Random) -> None:
     await desk.settled(app)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
 async def test_every_decision_of_a_changing_history_is_reproduced(desk: Desk, seed: int) -> None:
     app = await desk.open()
     await live_through(desk, app, Random(seed))
@@ -161,6 +162,7 @@ async def decide_each(desk: Desk, app: AppServer, seed: int, **rules: Any) -> li
     return decisions
 
 
+exhaustive = partial(pytest.param, marks=pytest.mark.exhaustive)
 COOLDOWN = {"cooldown_seconds": 3600}
 LIMITS = {"max_open_positions": 2, "max_buys_per_day": 14}
 
@@ -168,16 +170,19 @@ LIMITS = {"max_open_positions": 2, "max_buys_per_day": 14}
 @pytest.mark.parametrize(
     ("before", "rules"),
     [
-        ({}, {"top_n": 4}),
-        ({}, {"top_n": 1}),
-        ({}, {"risk": {"max_open_positions": 1, "max_buys_per_day": 12}}),
-        ({}, {"risk": {**COOLDOWN, "blocklist": ["TSLA"]}}),
-        (COOLDOWN, {"top_n": 4}),
-        (COOLDOWN, {"top_n": 1}),
-        (LIMITS, {"top_n": 4}),
-        ({"max_open_positions": 1}, {"risk": {"max_open_positions": 2, "max_buys_per_day": 14}}),
+        pytest.param({}, {"top_n": 4}, id="longer"),
+        exhaustive({}, {"top_n": 1}, id="shorter"),
+        exhaustive({}, {"risk": {"max_open_positions": 1, "max_buys_per_day": 12}}, id="limits"),
+        pytest.param({}, {"risk": {**COOLDOWN, "blocklist": ["TSLA"]}}, id="cooldown"),
+        exhaustive(COOLDOWN, {"top_n": 4}, id="longer-c"),
+        pytest.param(COOLDOWN, {"top_n": 1}, id="shorter-c"),
+        exhaustive(LIMITS, {"top_n": 4}, id="longer-l"),
+        exhaustive(
+            {"max_open_positions": 1},
+            {"risk": {"max_open_positions": 2, "max_buys_per_day": 14}},
+            id="other-limits",
+        ),
     ],
-    ids=["longer", "shorter", "limits", "cooldown", "longer-c", "shorter-c", "longer-l", "other-limits"],
 )
 async def test_what_differs_is_what_an_application_with_those_rules_decides(
     desk: Desk, other: Desk, other_url: str, before: dict[str, Any], rules: dict[str, Any]
