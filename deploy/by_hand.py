@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from deploy import summary
+from deploy import extra_vars, summary
 from deploy import verdict as verdicts
 from deploy.actions import ACTIONS, DIAGNOSIS, LOG_LINES_AFTER_FAILURE, PROJECT, Action
 from deploy.events import RunState
@@ -46,21 +46,13 @@ def environment(exported: Mapping[str, str], locale: str) -> dict[str, str]:
 class Run:
     """One playbook from its first play to its end; `given` are the extra variables of the command line."""
 
-    def __init__(
-        self,
-        playbook: str,
-        given: Mapping[str, Any],
-        mask: Mask,
-        *,
-        check: bool,
-        inventories: tuple[str, ...],
-        limit: str,
-    ) -> None:
-        self.request = Request(action=action_of(playbook), check=check, inventories=inventories, limit=limit)
+    def __init__(self, playbook: str, given: Mapping[str, Any], mask: Mask, *, check: bool) -> None:
+        self.request = Request(action=action_of(playbook), check=check)
         self.state = RunState([])
         self.verdict: verdicts.Verdict | None = None
         self._mask = mask
-        self._confirmed = given.get(CONFIRM) == PROJECT
+        self._given = dict(given)
+        self._since: dict[str, float] = {}  # host → when its present step began
         self._settled: set[str] = set()  # hosts whose lock was asked for
         self._began = time.monotonic()
 
@@ -68,16 +60,19 @@ class Run:
     def variables(self) -> dict[str, Any]:
         """Return the extra variables: those that run.py passes, and those of the role `by_hand`."""
         action, check = self.request.action, self.request.check
+        passed = extra_vars.knobs(self.request, action)
         return {
-            **action.knobs,
-            "run_id": self.request.run_id,
-            "run_flow": action.name,
+            **{name: value for name, value in passed.items() if name not in self._given},
             "run_by_hand": True,
             "lock_claim": lock.claim_by_hand(self.request.run_id, action.name),
             "by_hand_label": action.label,
             "by_hand_destroys": list(action.destroys),
             "by_hand_confirmation": PROJECT,
-            "by_hand_confirmed": self._confirmed,
+            "by_hand_confirmed": self._given.get(CONFIRM) == PROJECT,
+            "by_hand_for_one_host": action.for_one_host,
+            "by_hand_argument": extra_vars.ARGUMENTS[action.name] if action.needs_argument else "",
+            "by_hand_takes": action.takes,
+            "by_hand_words": action.words,
             "by_hand_locks": action.changes and not check,
             "by_hand_fetches": action.fetches,
             "by_hand_deploys": action.deploys,
@@ -105,17 +100,23 @@ class Run:
         return any(host.report.get("source_lock", {}).get("taken") for host in self.state.hosts.values())
 
     def apply(self, event: dict[str, Any]) -> None:
-        """Take one event in, in the form of ansible-runner."""
-        step = self.state.apply(event)
+        """Take one event in, in the form of ansible-runner but for its times."""
+        data, now = event["event_data"], time.monotonic()
+        host = data.get("host", "")
+        if event["event"] == "runner_on_start":
+            self._since[host] = now
+        step = self.state.apply(
+            {**event, "event_data": {**data, "duration": now - self._since.get(host, now)}}
+        )
         if step is None or step.host in self._settled or "lock" not in self.state.hosts[step.host].report:
             return
         self._settled.add(step.host)
-        host = self.state.hosts[step.host]
-        answer = host.report["lock"]
+        found = self.state.hosts[step.host]
+        answer = found.report["lock"]
         if not answer["taken"]:
-            host.report["holder"] = answer["holder"] or None
+            found.report["holder"] = answer["holder"] or None
         elif answer.get("replaced") is not None:
-            host.notes.append(took_over(answer))
+            found.notes.append(took_over(answer))
 
     @property
     def status(self) -> int:
@@ -150,5 +151,5 @@ class Run:
                 found += ["", f"  {host.name}:", *summary.plan_lines(summary.planned(ending, host))]
                 found += [f"    warning: {warning}" for warning in warnings]
         else:
-            found = summary.lines(ending)
+            found = summary.lines(ending, with_hint=False)
         return [self._mask.text(line) for line in found]

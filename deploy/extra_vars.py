@@ -48,7 +48,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 # The variable for what a flow's flag takes.
-_ARGUMENTS = {
+ARGUMENTS = {
     "rollback": "versions_wanted",
     "restore": "database_restore_file",
     "restore_config": "config_backup_wanted",
@@ -66,8 +66,8 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
         found["docker_install"] = True
     if request.adopt:
         found["project_adopt"] = True
-    if action.name in _ARGUMENTS:
-        found[_ARGUMENTS[action.name]] = request.argument
+    if action.name in ARGUMENTS:
+        found[ARGUMENTS[action.name]] = request.argument
     if not request.rollback:
         found["versions_no_rollback"] = True
     if request.checkout:

@@ -38,14 +38,17 @@ class Ending:
     seconds: float
 
 
-def lines(ending: Ending) -> list[str]:
-    """The summary, first line first: it says whether the stack still serves wherever that is in doubt."""
+def lines(ending: Ending, *, with_hint: bool = True) -> list[str]:
+    """The summary, first line first: it says whether the stack still serves wherever that is in doubt.
+
+    `with_hint`: it ends with what to type next.
+    """
     found = [headline(ending), ""]
     for name, outcome in ending.verdict.outcomes.items():
         found += _host_lines(ending.state.hosts[name], outcome, ending)
     if ending.verdict.code is ExitCode.INTERNAL and not ending.state.failed:
         found += ["  Ansible said:", *(f"    {line}" for line in ending.state.notes if line.strip())]
-    if hint := next_command(ending):
+    if with_hint and (hint := next_command(ending)):
         found += ["", f"Next: {hint}"]
     return found
 

@@ -120,17 +120,9 @@ class CallbackModule(CallbackBase):
         self._end()
 
     def _begin(self, playbook: str) -> None:
-        cli = context.CLIARGS
         given = self._variables.extra_vars
         mask = masking.Mask(masking.local_secrets(CHECKOUT, backups=False) | masking.secret_values(given))
-        self._run = by_hand.Run(
-            playbook,
-            given,
-            mask,
-            check=bool(cli["check"]),
-            inventories=tuple(cli["inventory"] or ()),
-            limit=cli["subset"] or "all",
-        )
+        self._run = by_hand.Run(playbook, given, mask, check=bool(context.CLIARGS["check"]))
         given.update(self._run.variables)
 
     def _end(self) -> None:
@@ -149,7 +141,7 @@ class CallbackModule(CallbackBase):
         if run.holds_source:
             lock.release(CHECKOUT, run.request.run_id)
         for name in run.variables:
-            self._variables.extra_vars.pop(name)
+            self._variables.extra_vars.pop(name)  # another playbook of the same command has its own
         self._display.display(masking.printable("\n".join(["", *run.summary()])))
 
     def _report(self, host: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from deploy.actions import ACTIONS, PROJECT, Action
 from deploy.by_hand import Run, action_of, environment
@@ -19,7 +19,7 @@ OF_THE_TABLE = [action.playbook for action in ACTIONS if action.playbook] + [
 
 
 def run_of(playbook: str, given: dict[str, Any] | None = None, *, check: bool = False) -> Run:
-    return Run(playbook, given or {}, Mask([]), check=check, inventories=("own.yml",), limit="all")
+    return Run(playbook, given or {}, Mask([]), check=check)
 
 
 def event(kind: str, task: str, host: str = "a", **data: object) -> dict[str, Any]:
@@ -70,6 +70,22 @@ def test_locks_and_destruction_come_from_the_table(action: Action) -> None:
 )
 def test_only_the_projects_name_confirms(word: object, *, confirmed: bool) -> None:
     assert run_of("db", {"confirm": word}).variables["by_hand_confirmed"] is confirmed
+
+
+def test_what_was_given_is_not_replaced() -> None:
+    """A path is looked for where the command was typed; a playbook that needs a value names it."""
+    variables = run_of("restore", {"database_restore_file": "a.dump"}).variables
+    assert "database_restore_file" not in variables
+    assert variables["database_restore_folder"] == str(Path.cwd())
+    needs = {
+        name: run_of(name).variables["by_hand_argument"] for name in ("restore", "maintenance", "rollback")
+    }
+    assert needs == {
+        "restore": "database_restore_file",
+        "maintenance": "compose_maintenance",
+        "rollback": "",
+    }
+    assert run_of("maintenance").variables["by_hand_words"] == ["on", "off"]
 
 
 def test_a_listing_changes_nothing() -> None:
