@@ -23,6 +23,7 @@ PLAY = """
   tasks:
     - name: Look
       docker_facts:
+      register: docker
       environment:
         PATH: /nowhere
     - name: Show
