@@ -295,7 +295,7 @@ def test_migrations_are_those_of_the_tree_that_is_deployed_and_may_be_unknown(ch
 
 
 def test_no_module_sets_a_variable_by_its_facts() -> None:
-    """Facts are not injected (ansible.cfg): what a role reads is registered. The controller reads host_report."""
+    """Facts are not injected (ansible.cfg): what a role reads is registered."""
     modules = sorted((PLAYBOOKS / "library").glob("*.py"))
     assert modules
     found = {
