@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy import vault
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -86,13 +88,12 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
 def values(given: Sequence[str]) -> dict[str, Any]:
     """All variables of the command line, those in files included, merged. Raises ExtraVarsError."""
     from ansible.errors import AnsibleError  # noqa: PLC0415
-    from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
 
     merged = check(given)
     for text in given:
         if text.startswith("@"):
             try:
-                merged.update(DataLoader().load_from_file(text[1:]) or {})
+                merged.update(vault.loader().load_from_file(text[1:]) or {})
             except (AnsibleError, ValueError, TypeError) as error:
                 raise ExtraVarsError(f"-e {text}: cannot be read: {error}") from error
     return merged

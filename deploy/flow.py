@@ -89,7 +89,7 @@ def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -
     trusted = request.limit is None and not request.action.changes and request.action.playbook is not None
     hosts = [] if trusted else known.hosts(limit)
     if request.action.playbook is None:
-        return logs.follow(known, hosts, mask)
+        return logs.follow(known, hosts, extra_vars.values(request.extra_vars), mask)
     if request.action.for_one_host and len(hosts) > 1:
         raise inventory.InventoryError(
             f"{request.action.flags[0]} is for one host; --limit {limit} names {', '.join(hosts)}"
@@ -100,7 +100,7 @@ def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -
     with runner.Interruption() as interruption:
         code = _Session(request, root, known, report, interruption, mask).run(hosts)
     if request.then and request.then.playbook is None and code is ExitCode.DONE and not request.check:
-        return logs.follow(known, hosts, mask)
+        return logs.follow(known, hosts, extra_vars.values(request.extra_vars), mask)
     return code
 
 
