@@ -20,12 +20,6 @@ from ansible.plugins.callback import CallbackBase
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.append(str(CHECKOUT))  # last, so that nothing of Ansible is found here
 
-from deploy import by_hand, masking  # noqa: E402
-from deploy import environment as controller_environment  # noqa: E402
-from deploy.actions import DIAGNOSIS  # noqa: E402
-from deploy.lock import PLAYBOOK  # noqa: E402
-from deploy.onhost import allowlist, lock  # noqa: E402
-
 if TYPE_CHECKING:
     from ansible.executor.stats import AggregateStats
     from ansible.executor.task_result import CallbackTaskResult
@@ -33,6 +27,8 @@ if TYPE_CHECKING:
     from ansible.playbook.play import Play
     from ansible.playbook.play_context import PlayContext
     from ansible.playbook.task import Task
+
+    from deploy import by_hand
 
 DOCUMENTATION = """
 name: by_hand
@@ -69,10 +65,14 @@ class CallbackModule(CallbackBase):
         is_ours = any(_NAME in play.vars for play in plays)
         if not is_ours or "run_id" in plays[0].get_variable_manager().extra_vars:
             return
+        # Imported here, as are the others: a run of run.py needs none of it, and pays for what is imported.
+        from deploy import by_hand, environment  # noqa: PLC0415
+        from deploy.onhost import allowlist  # noqa: PLC0415
+
         self._variables, self._loader = plays[0].get_variable_manager(), plays[0].get_loader()
         # ansible.cfg counts in the folder of the checkout only, and this part of it counts everywhere.
         constants.set_constant("VARIABLE_PRECEDENCE", list(_PRECEDENCE))
-        locale = controller_environment.usable_locale(os.environ)
+        locale = environment.usable_locale(os.environ)
         allowlist.replace(os.environ, by_hand.environment(os.environ, locale))
         if context.CLIARGS["check"]:
             for play in plays:
@@ -120,6 +120,8 @@ class CallbackModule(CallbackBase):
         self._end()
 
     def _begin(self, playbook: str) -> None:
+        from deploy import by_hand, masking  # noqa: PLC0415 - as above
+
         given = self._variables.extra_vars
         mask = masking.Mask(masking.local_secrets(CHECKOUT, backups=False) | masking.secret_values(given))
         self._run = by_hand.Run(playbook, given, mask, check=bool(context.CLIARGS["check"]))
@@ -129,6 +131,11 @@ class CallbackModule(CallbackBase):
         run, self._run = self._run, None
         if run is None:
             return
+        from deploy.actions import DIAGNOSIS  # noqa: PLC0415 - as above
+        from deploy.lock import PLAYBOOK  # noqa: PLC0415
+        from deploy.masking import printable  # noqa: PLC0415
+        from deploy.onhost import lock  # noqa: PLC0415
+
         serving: dict[str, Any] = {}
         if doubtful := run.doubtful:
             self._play(str(DIAGNOSIS.playbook), doubtful, run.diagnosis)
@@ -142,7 +149,7 @@ class CallbackModule(CallbackBase):
             lock.release(CHECKOUT, run.request.run_id)
         for name in run.variables:
             self._variables.extra_vars.pop(name)  # another playbook of the same command has its own
-        self._display.display(masking.printable("\n".join(["", *run.summary()])))
+        self._display.display(printable("\n".join(["", *run.summary()])))
 
     def _report(self, host: str) -> dict[str, Any]:
         found = self._variables.get_vars(host=self._variables._inventory.get_host(host))  # noqa: SLF001 - not public
