@@ -26,7 +26,7 @@ BEGINNING = """\
   vars:
     by_hand_playbook: {name}
 """
-PARTS = ("playbooks/by_hand.yml", "playbooks/callback_plugins", "roles/by_hand", "group_vars", "deploy")
+PARTS = ("playbooks/callback_plugins", "group_vars", "deploy")
 LINKS = ("roles", "group_vars")
 
 
@@ -34,13 +34,8 @@ LINKS = ("roles", "group_vars")
 def typed(checkout: Checkout) -> Checkout:
     """The small checkout, with what makes its playbooks safe without run.py."""
     for name in PARTS:
-        source = REPOSITORY / name
-        if source.is_dir():
-            shutil.copytree(
-                source, checkout.root / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
-            )
-        else:
-            shutil.copy(source, checkout.root / name)
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, checkout.root / name, symlinks=True, ignore=ignored)
     for name in LINKS:
         (checkout.root / "playbooks" / name).symlink_to(f"../{name}")
     for name in ("quick", "db", "status"):
