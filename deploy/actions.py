@@ -257,6 +257,7 @@ BY_NAME: dict[str, Action] = {action.name: action for action in ACTIONS}
 DEFAULT = BY_NAME["site"]
 UNLOCK = BY_NAME["unlock"]
 DIAGNOSIS = BY_NAME["diagnose"]  # also asked after a failure: who serves now, and what is wrong?
+LOG_LINES_AFTER_FAILURE = 30  # of the app, that it shows then
 
 
 def markdown_table() -> str:

@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy import vault
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -48,7 +50,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 # The variable for what a flow's flag takes.
-_ARGUMENTS = {
+ARGUMENTS = {
     "rollback": "versions_wanted",
     "restore": "database_restore_file",
     "restore_config": "config_backup_wanted",
@@ -66,8 +68,8 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
         found["docker_install"] = True
     if request.adopt:
         found["project_adopt"] = True
-    if action.name in _ARGUMENTS:
-        found[_ARGUMENTS[action.name]] = request.argument
+    if action.name in ARGUMENTS:
+        found[ARGUMENTS[action.name]] = request.argument
     if not request.rollback:
         found["versions_no_rollback"] = True
     if request.checkout:
@@ -86,13 +88,12 @@ def knobs(request: Request, action: Action) -> dict[str, Any]:
 def values(given: Sequence[str]) -> dict[str, Any]:
     """All variables of the command line, those in files included, merged. Raises ExtraVarsError."""
     from ansible.errors import AnsibleError  # noqa: PLC0415
-    from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
 
     merged = check(given)
     for text in given:
         if text.startswith("@"):
             try:
-                merged.update(DataLoader().load_from_file(text[1:]) or {})
+                merged.update(vault.loader().load_from_file(text[1:]) or {})
             except (AnsibleError, ValueError, TypeError) as error:
                 raise ExtraVarsError(f"-e {text}: cannot be read: {error}") from error
     return merged

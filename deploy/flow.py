@@ -26,7 +26,7 @@ from deploy import (
     unlock,
     verdict,
 )
-from deploy.actions import DIAGNOSIS, UNLOCK, Action
+from deploy.actions import DIAGNOSIS, LOG_LINES_AFTER_FAILURE, UNLOCK, Action
 from deploy.events import RunState
 from deploy.exitcodes import ExitCode, worst
 from deploy.heartbeat import Leases
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from deploy.request import Request
 
-_LOG_LINES_AFTER_FAILURE = 30
 _WAIT_PAUSE_SECONDS = 1.0
 _NOT_PLAYED = 1  # as if Ansible had failed
 _FETCH = "fetch"  # the tag of an update's first plays: a commit that is known is not looked for again
@@ -90,7 +89,7 @@ def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -
     trusted = request.limit is None and not request.action.changes and request.action.playbook is not None
     hosts = [] if trusted else known.hosts(limit)
     if request.action.playbook is None:
-        return logs.follow(known, hosts, mask)
+        return logs.follow(known, hosts, extra_vars.values(request.extra_vars), mask)
     if request.action.for_one_host and len(hosts) > 1:
         raise inventory.InventoryError(
             f"{request.action.flags[0]} is for one host; --limit {limit} names {', '.join(hosts)}"
@@ -101,7 +100,7 @@ def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -
     with runner.Interruption() as interruption:
         code = _Session(request, root, known, report, interruption, mask).run(hosts)
     if request.then and request.then.playbook is None and code is ExitCode.DONE and not request.check:
-        return logs.follow(known, hosts, mask)
+        return logs.follow(known, hosts, extra_vars.values(request.extra_vars), mask)
     return code
 
 
@@ -283,7 +282,7 @@ class _Session:
         self._report.say(f"Looking at what serves now: {', '.join(hosts)}")
         self._interruption.renew()
         found = RunState(hosts)
-        knobs = {"status_log_lines": _LOG_LINES_AFTER_FAILURE, "diagnostics_keep": keep}
+        knobs = {"status_log_lines": LOG_LINES_AFTER_FAILURE, "diagnostics_keep": keep}
         try:
             self._playbook(
                 str(DIAGNOSIS.playbook), found, {**extra_vars.knobs(self._request, DIAGNOSIS), **knobs}

@@ -10,11 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy import vault
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 SHIPPED = "inventory"
 DEFAULT_LIMIT = "local"
+# How a host is reached. No password: run.py needs none, and it may be encrypted with another one.
+_REACH = (
+    *("ansible_connection", "ansible_host", "ansible_port", "ansible_user", "ansible_become"),
+    *("ansible_ssh_private_key_file", "ansible_ssh_common_args", "ansible_ssh_extra_args"),
+)
 
 
 class InventoryError(Exception):
@@ -44,13 +51,16 @@ class Inventory:
         self.paths = list(paths)
 
     @cached_property
+    def _loader(self) -> Any:  # noqa: ANN401 - as below
+        return vault.loader()
+
+    @cached_property
     def _inventory(self) -> Any:  # noqa: ANN401 - Ansible has no types
         from ansible.errors import AnsibleError  # noqa: PLC0415
         from ansible.inventory.manager import InventoryManager  # noqa: PLC0415
-        from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
 
         try:
-            return InventoryManager(loader=DataLoader(), sources=self.paths)
+            return InventoryManager(loader=self._loader, sources=self.paths)
         except AnsibleError as error:
             raise InventoryError(f"cannot read the inventory: {error}") from error
 
@@ -77,54 +87,61 @@ class Inventory:
             raise InventoryError(f"--limit {limit} matches no host.\n{self._known()}")
         return selected
 
-    def variables(self, host: str) -> dict[str, Any]:
-        """A host's variables, merged from inventory, group_vars and host_vars; of the templates only those in
-        `ansible_…`, which say how it is reached, are rendered.
+    def variables(self, host: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a host's variables, merged from inventory, group_vars and host_vars; `extra` wins.
+
+        Of the templates only those that say how the host is reached are rendered, as Ansible reads them: a
+        connection without its collection, `ansible_become` as a boolean. Passwords stay as they are.
         """
         from ansible.errors import AnsibleError  # noqa: PLC0415
-        from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
+        from ansible.module_utils.parsing.convert_bool import boolean  # noqa: PLC0415
         from ansible.template import Templar  # noqa: PLC0415
         from ansible.vars.manager import VariableManager  # noqa: PLC0415
 
-        inventory, loader = self._inventory, DataLoader()
-        variables = VariableManager(loader=loader, inventory=inventory).get_vars(
-            host=inventory.get_host(host), include_hostvars=False
-        )
-        reach = {name: value for name, value in variables.items() if name.startswith("ansible_")}
+        inventory, loader = self._inventory, self._loader
         try:
-            return {**variables, **Templar(loader=loader, variables=variables).template(reach)}
+            found = VariableManager(loader=loader, inventory=inventory).get_vars(
+                host=inventory.get_host(host), include_hostvars=False
+            )
+            variables = {**found, **extra}
+            reach = {name: variables[name] for name in _REACH if name in variables}
+            reach = Templar(loader=loader, variables=variables).template(reach)
         except AnsibleError as error:
             raise InventoryError(f"cannot tell how {host} is reached: {error}") from error
+        if "ansible_connection" in reach:
+            reach["ansible_connection"] = str(reach["ansible_connection"]).rpartition(".")[2]
+        if "ansible_become" in reach:
+            reach["ansible_become"] = boolean(reach["ansible_become"], strict=False)
+        return {**variables, **reach}
 
     def project_dir(self, host: str, extra: Mapping[str, Any]) -> Path | None:
         """Where the checkout of a host lies, if run.py can work on it itself: on this machine, as this user.
 
         `extra` are the variables of the run, which win. None: the host is reached by Ansible.
         """
-        variables = {**self.variables(host), **extra}
+        variables = self.variables(host, extra)
         if variables.get("ansible_connection") != "local" or variables.get("ansible_become"):
             return None
         return Path(self._rendered(host, "project_dir", variables))
 
     def builds_here(self, host: str, extra: Mapping[str, Any]) -> bool:
         """Whether the images of a host are built on this machine."""
-        variables = {"build_on": "host", **self.variables(host), **extra}
+        variables = {"build_on": "host", **self.variables(host, extra)}
         return self._rendered(host, "build_on", variables) == "controller"
 
     def text(self, host: str, name: str, extra: Mapping[str, Any]) -> str:
         """One variable of a host as text, empty where it is not set. `extra` wins."""
-        variables = {**self.variables(host), **extra}
+        variables = self.variables(host, extra)
         return self._rendered(host, name, variables) if name in variables else ""
 
     def _rendered(self, host: str, name: str, variables: dict[str, Any]) -> str:
         """One variable of a host as its playbooks see it."""
         from ansible.errors import AnsibleError  # noqa: PLC0415
-        from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
         from ansible.template import Templar  # noqa: PLC0415
 
         seen = {**variables, "playbook_dir": str(Path(self.paths[0]).parent / "playbooks")}
         try:
-            return str(Templar(loader=DataLoader(), variables=seen).template(seen[name]))
+            return str(Templar(loader=self._loader, variables=seen).template(seen[name]))
         except (AnsibleError, KeyError) as error:
             raise InventoryError(f"cannot tell what {name} is for {host}: {error}") from error
 

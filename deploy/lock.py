@@ -186,7 +186,10 @@ class Lock:
 
     def _release(self) -> None:
         code = self.verdict.code if self.verdict else ExitCode.INTERNAL
-        lines = {name: self._line(name, code) for name in self._taken}
+        lines = {
+            name: end_line(self._state, name, self._claim["flow"], self.verdict, self._mask)
+            for name in self._taken
+        }
         failed = code is not ExitCode.DONE
         for name in [name for name in self._taken if name in self._here]:
             try:
@@ -204,22 +207,6 @@ class Lock:
                 self._warn(
                     host.name, f"the lock could not be given up: {why}. It ends by itself in two minutes"
                 )
-
-    def _line(self, name: str, code: ExitCode) -> dict[str, Any]:
-        """What the journal says of the end, without secrets."""
-        failures = self._state.hosts[name].failures
-        said = f"{failures[0].step}: {failures[0].first_line}" if failures else None
-        outcomes = self.verdict.outcomes if self.verdict else {}
-        hosts = {host: str(outcome) for host, outcome in outcomes.items()}
-        planned = make(self._claim["flow"], self._state.hosts[name].report)
-        happened = [step for step in self._state.steps if step.host == name]
-        line = {
-            "exit_code": int(code),
-            "failure": said,
-            "hosts": hosts,
-            "otherwise": differences(planned, happened, ended=outcomes.get(name) is Outcome.DONE),
-        }
-        return dict(self._mask.tree(line))
 
     def _warn(self, name: str, text: str) -> None:
         report = self._state.hosts[name].report
@@ -267,6 +254,21 @@ class Lock:
             self._leases.gone(name, f"the lock of this run was taken over by {described(holder)}")
         else:
             self._leases.gone(name, "somebody released the lock of this run (--unlock)")
+
+
+def end_line(state: RunState, name: str, flow: str, verdict: Verdict | None, mask: Mask) -> dict[str, Any]:
+    """Return what the journal of a host has of the end of a run, without secrets. Pure."""
+    host = state.hosts[name]
+    failures = host.failures
+    outcomes = verdict.outcomes if verdict else {}
+    happened = [step for step in state.steps if step.host == name]
+    line = {
+        "exit_code": int(verdict.code if verdict else ExitCode.INTERNAL),
+        "failure": f"{failures[0].step}: {failures[0].first_line}" if failures else None,
+        "hosts": {one: str(outcome) for one, outcome in outcomes.items()},
+        "otherwise": differences(make(flow, host.report), happened, ended=outcomes.get(name) is Outcome.DONE),
+    }
+    return dict(mask.tree(line))
 
 
 def _why(error: Exception, place: Path) -> str:

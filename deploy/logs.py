@@ -63,9 +63,12 @@ def target(host: str, variables: Mapping[str, Any]) -> Target:
     return Target(host, (*argv, str(variables.get("ansible_host") or host)), become)
 
 
-def follow(inventory: Inventory, hosts: Sequence[str], mask: Mask) -> ExitCode:
-    """Stream until Ctrl-C, the normal end (0). 3 if the app does not run, 4 if a host is unreachable."""
-    targets = [target(host, inventory.variables(host)) for host in hosts]
+def follow(inventory: Inventory, hosts: Sequence[str], extra: Mapping[str, Any], mask: Mask) -> ExitCode:
+    """Stream until Ctrl-C, the normal end (0). 3 if the app does not run, 4 if a host is unreachable.
+
+    `extra` are the variables of the command line, which win.
+    """
+    targets = [target(host, inventory.variables(host, extra)) for host in hosts]
     with contextlib.suppress(KeyboardInterrupt):
         return asyncio.run(_follow(targets, mask))
     return ExitCode.DONE

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from deploy import summary
 from deploy.events import RunState, Status, Step
 from deploy.masking import printable
 from deploy.plan.step import Changes
@@ -46,15 +47,6 @@ def shown(step: Step, verbosity: int) -> bool:
 def step_line(step: Step, width: int = 0) -> str:
     """`host  status  role: task  (1.2 s)`: what a log file gets; `width` of the host column."""
     return f"{step.host:<{width}}  {step.status:<9}  {step.name}  ({step.seconds:.1f} s)"
-
-
-def plan_lines(planned: list[Planned]) -> list[str]:
-    """`    step  changes  why`, in columns."""
-    width = max(len(one.step.name) for one in planned)
-    return [
-        f"    {words['step']:<{width}}  {words['changes']:<7}  {words['why']}"
-        for words in (one.as_dict() for one in planned)
-    ]
 
 
 def write(stream: TextIO, text: str) -> None:
@@ -126,7 +118,7 @@ class Report:
                 )
             self._console.print(table, soft_wrap=False)
         else:
-            self.say("\n".join(plan_lines(planned)))
+            self.say("\n".join(summary.plan_lines(planned)))
         for warning in warnings:
             self.say(f"    warning: {warning}")
 

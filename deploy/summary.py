@@ -13,7 +13,7 @@ from deploy.plan.flows import differences, make
 from deploy.verdict import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from deploy.events import Failure, HostState, RunState
     from deploy.plan.flows import Planned
@@ -38,14 +38,17 @@ class Ending:
     seconds: float
 
 
-def lines(ending: Ending) -> list[str]:
-    """The summary, first line first: it says whether the stack still serves wherever that is in doubt."""
+def lines(ending: Ending, *, with_hint: bool = True) -> list[str]:
+    """The summary, first line first: it says whether the stack still serves wherever that is in doubt.
+
+    `with_hint`: it ends with what to type next.
+    """
     found = [headline(ending), ""]
     for name, outcome in ending.verdict.outcomes.items():
         found += _host_lines(ending.state.hosts[name], outcome, ending)
     if ending.verdict.code is ExitCode.INTERNAL and not ending.state.failed:
         found += ["  Ansible said:", *(f"    {line}" for line in ending.state.notes if line.strip())]
-    if hint := next_command(ending):
+    if with_hint and (hint := next_command(ending)):
         found += ["", f"Next: {hint}"]
     return found
 
@@ -182,6 +185,15 @@ def document(ending: Ending) -> dict[str, Any]:
 def planned(ending: Ending, host: HostState) -> list[Planned]:
     """The steps that the flow was going to do on a host, by what was found before the first of them."""
     return make(ending.request.action.name, host.report)
+
+
+def plan_lines(planned: Sequence[Planned]) -> list[str]:
+    """`    step  changes  why`, in columns."""
+    width = max((len(one.step.name) for one in planned), default=0)
+    return [
+        f"    {words['step']:<{width}}  {words['changes']:<7}  {words['why']}"
+        for words in (one.as_dict() for one in planned)
+    ]
 
 
 def otherwise(ending: Ending, host: HostState, outcome: Outcome) -> list[str]:

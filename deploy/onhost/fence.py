@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BY_HAND = frozenset({"", "by-hand"})  # run ids of a playbook that was started without run.py
+BY_HAND = frozenset({"", "by-hand"})  # run ids of a role that is played on its own, in no run
 SETTLE_SECONDS = 30.0
 _PAUSE_SECONDS = 0.1
 
@@ -33,7 +33,8 @@ class FenceError(Exception):
 def passing(project: Path, run_id: str) -> Iterator[None]:
     """Let the block run if `run_id` holds the lock of `project`, and keep others out until it has ended.
 
-    A playbook that was started by hand has no lock: it passes while nobody else has one. Raises FenceError.
+    A role that is played on its own has no lock: it passes while nobody else has one. A playbook that was
+    started without run.py has no heartbeat: each of its steps renews its lease here. Raises FenceError.
 
     Fails open: a lease that lapsed is still this run's until another run has taken it over. To refuse such a
     step could leave nothing serving, and the next holder waits for the end of the step.
@@ -43,29 +44,35 @@ def passing(project: Path, run_id: str) -> Iterator[None]:
         return
     with _folder(project) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-        verify(project, run_id)
+        holder = verify(project, run_id)
+        if holder and "lease_seconds" in holder:
+            # Fails open: a full disk stops no step that may be an exit from it.
+            with contextlib.suppress(OSError):
+                lock.beat(project, run_id)
         yield
 
 
-def verify(project: Path, run_id: str) -> None:
-    """Raise FenceError unless `run_id` holds the lock of `project`.
+def verify(project: Path, run_id: str) -> lock.Holder | None:
+    """Return who holds the lock of `project`. Raise FenceError unless that is `run_id`.
 
     Fails closed: a lock that cannot be read is another run's.
     """
     holder = lock.holder_in(project / lock.FOLDER)
     if holder is None and run_id in BY_HAND:
-        return
+        return None
     if holder is None:
         later = journal.next_after(project, run_id)
-        how = f"taken over by {_named(later)}, which has ended" if later else "released"
+        how = f"taken over by {named(later)}, which has ended" if later else "released"
         raise FenceError(f"The lock of {project}, which run {run_id} had, was {how}. {_NOT_DONE}")
     if not holder:
         raise FenceError(f"The lock of {project} cannot be read. {_NOT_DONE}")
     if holder["run_id"] != run_id:
-        raise FenceError(f"The lock of {project} belongs to {_named(holder)}. {_NOT_DONE}")
+        raise FenceError(f"The lock of {project} belongs to {named(holder)}. {_NOT_DONE}")
+    return holder
 
 
-def _named(run: lock.Holder) -> str:
+def named(run: lock.Holder) -> str:
+    """Which run that is."""
     return f"run {run['run_id']} of {run['user']} on {run['machine']} since {run['since']}"
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DOCUMENTATION = """
 module: checkout_facts
 short_description: Version of a checkout, and which files and folders are missing
-description: [Leaves the fact C(project_checkout).]
+description: [Returns what it found.]
 options:
   path: {type: path, required: true, description: The checkout.}
   required: {type: list, elements: str, default: [], description: Paths the flow cannot do without.}
@@ -131,7 +131,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         "aside": (root / ASIDE).is_dir(),
         "windows_scripts": windows_scripts(root),
     }
-    return {"changed": False, "ansible_facts": {"project_checkout": found}}
+    return {"changed": False, **found}
 
 
 NAMES: dict[str, Any] = {"type": "list", "elements": "str", "default": []}

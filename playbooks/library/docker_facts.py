@@ -18,7 +18,7 @@ DOCUMENTATION = """
 module: docker_facts
 short_description: Versions of client, engine and compose, and what the machine is
 description:
-  - Leaves the fact C(docker). An empty version means "not there"; C(error) then says why.
+  - Returns what it found. An empty version means "not there"; C(error) then says why.
   - C(elsewhere) names an engine that is not this machine's default, and what chose it.
   - Answers even if the engine hangs.
 options:
@@ -100,7 +100,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         "os_version": release.get("VERSION_ID", ""),
         "codename": release.get("VERSION_CODENAME", ""),
     }
-    return {"changed": False, "ansible_facts": {"docker": found}}
+    return {"changed": False, **found}
 
 
 MODULE = Module(answer, {"timeout": {"type": "int", "default": 15}}, looks=True)

@@ -6,20 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.entry import Failure, Module
-from ansible.module_utils.onhost import causes, leftovers, lock, runs
+from ansible.module_utils.onhost import causes, fence, leftovers, lock, runs
 
 DOCUMENTATION = """
 module: run_lock
 short_description: The lock of a checkout
 description:
-  - Leaves its answer in C(host_report.lock); C(state=begun) fails where another run holds the lock.
+  - Leaves its answer in C(host_report.lock), that of C(held) in C(host_report.source_lock).
+  - C(begun) and C(held) fail where another run holds the lock.
 options:
   path: {type: path, required: true, description: The checkout.}
   state:
     type: str
     required: true
-    choices: [begun, alive, ended, seen, released]
-    description: What to do; C(seen) changes nothing.
+    choices: [begun, held, alive, ended, seen, released]
+    description: What to do; C(held) is C(begun) without a line in the journal, C(seen) changes nothing.
   claim: {type: dict, default: {}, description: Whose lock it is; made by run.py.}
   dead: {type: list, elements: str, default: [], description: Runs that are known to be over.}
   plan: {type: list, elements: dict, description: The steps to note with a sign of life.}
@@ -34,6 +35,8 @@ def done(params: dict[str, Any]) -> dict[str, Any]:
     project, state, claim = Path(params["path"]), params["state"], params["claim"]
     if state == "begun":
         return runs.begin(project, claim, params["dead"])
+    if state == "held":
+        return runs.hold(project, claim, params["dead"])
     if state == "alive":
         held = runs.alive(project, claim["run_id"], params["plan"])
         return {"held": held, "holder": None if held else runs.taken_by(project, claim["run_id"])}
@@ -44,6 +47,16 @@ def done(params: dict[str, Any]) -> dict[str, Any]:
         return {"ended": runs.sweep(project, params["run"]) if released and params["failed"] else []}
     holder = lock.look(project)
     return {"held": holder is not None, "holder": holder or None}
+
+
+def held_by_another(path: str, holder: lock.Holder) -> str:
+    """Say whose lock it is. Pure."""
+    if not holder:
+        return f"The lock of {path} cannot be read. If no other run is at work: python3 run.py --unlock"
+    return (
+        f"The lock of {path} belongs to {fence.named(holder)}, process {holder['pid']}. Nothing was changed. "
+        "Wait for its end, then run this again."
+    )
 
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:
@@ -57,10 +70,11 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         raise Failure(
             f"The lock in {place} cannot be used: {why}. Put that right, then run this again."
         ) from error
-    facts = {"host_report": {"unlocked" if state == "released" else "lock": found}}
-    if state == "begun" and not found["taken"]:
-        raise Failure("another run holds the lock", facts)
-    return {"changed": state in ("begun", "ended", "released"), "ansible_facts": facts}
+    key = {"released": "unlocked", "held": "source_lock"}.get(state, "lock")
+    facts = {"host_report": {key: found}}
+    if state in ("begun", "held") and not found["taken"]:
+        raise Failure(held_by_another(params["path"], found["holder"]), facts)
+    return {"changed": state in ("begun", "held", "ended", "released"), "ansible_facts": facts}
 
 
 MODULE = Module(
@@ -69,7 +83,7 @@ MODULE = Module(
         "path": {"type": "path", "required": True},
         "state": {
             "type": "str",
-            "choices": ["begun", "alive", "ended", "seen", "released"],
+            "choices": ["begun", "held", "alive", "ended", "seen", "released"],
             "required": True,
         },
         "claim": {"type": "dict", "default": {}},

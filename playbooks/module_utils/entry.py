@@ -1,6 +1,6 @@
 """How each module of playbooks/library is entered.
 
-On other hosts as a program, where Ansible puts it. On this machine by the action plugin `normal`, which calls
+On other hosts as a program, where Ansible puts it. On this machine by its action plugin, which calls
 it in the process that Ansible has made for the step already: that saves starting Python with Ansible in it.
 """
 

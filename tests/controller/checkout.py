@@ -24,6 +24,7 @@ CONTROLLER = (
 # Parts that need no Docker are the real ones.
 REAL = (
     *("playbooks/lock.yml", "playbooks/unlock.yml", "playbooks/history.yml", "roles/lock", "roles/journal"),
+    *("playbooks/by_hand.yml", "roles/by_hand"),
     *("playbooks/library/run_lock.py", "playbooks/library/run_history.py", "playbooks/module_utils"),
 )
 

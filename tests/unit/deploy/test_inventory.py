@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,8 +15,6 @@ from deploy import inventory
 from deploy.inventory import Inventory, InventoryError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.controller.checkout import Checkout
 
 
@@ -100,10 +103,76 @@ def test_the_operators_inventory_comes_after_the_shipped_one(checkout: Checkout,
     (group_vars / "web.yml").write_text("who: shipped\nkept: true\ngroup: shipped\n", "utf-8")
     known = Inventory(inventory.sources(checkout.root, [str(added)]))
     assert known.hosts("web") == ["a", "b", "extra"]
-    assert known.variables("a")["who"] == "mine"
-    assert known.variables("extra")["kept"] is True
-    assert known.variables("b")["group"] == "mine"
-    assert known.variables("b")["who"] == "shipped"
+    assert known.variables("a", {})["who"] == "mine"
+    assert known.variables("extra", {})["kept"] is True
+    assert known.variables("b", {})["group"] == "mine"
+    assert known.variables("b", {})["who"] == "shipped"
+
+
+@pytest.mark.parametrize(
+    ("line", "is_here"),
+    [
+        ("one ansible_connection=local", True),
+        ("one ansible_connection=ansible.builtin.local", True),
+        ("one ansible_connection=local ansible_become=false", True),
+        ("one ansible_connection=local ansible_become=no", True),
+        ("one ansible_connection=local ansible_become=yes", False),
+        ("one ansible_connection=ansible.builtin.ssh", False),
+        ("one", False),
+    ],
+)
+def test_words_of_an_ini_inventory_mean_what_ansible_reads(
+    checkout: Checkout, tmp_path: Path, line: str, *, is_here: bool
+) -> None:
+    """Booleans are words there, and a connection may have the name of its collection."""
+    added = tmp_path / "mine.ini"
+    added.write_text(f"{line} project_dir=/srv/x\n", "utf-8")
+    known = Inventory(inventory.sources(checkout.root, [str(added)]))
+    assert known.project_dir("one", {}) == (Path("/srv/x") if is_here else None)
+    assert known.project_dir("one", {"ansible_connection": "ssh"}) is None
+
+
+VAULTED = """
+import json, sys
+from pathlib import Path
+from deploy import inventory
+known = inventory.Inventory(inventory.sources(Path(sys.argv[1]), [sys.argv[2]]))
+try:
+    found = {"host": known.variables("one", {})["ansible_host"], "at": known.text("one", "place", {})}
+    print(json.dumps(found))
+except inventory.InventoryError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["with the password", "without it"])
+def test_variables_may_be_encrypted(checkout: Checkout, tmp_path: Path, *, given: bool) -> None:
+    """A password in a vault is no obstacle; a file that cannot be decrypted is named."""
+    from ansible.parsing.vault import VaultLib, VaultSecret
+
+    lib = VaultLib([("default", VaultSecret(b"opensesame"))])
+    added = tmp_path / "mine"
+    (added / "host_vars" / "one").mkdir(parents=True)
+    secret = "\n".join(f"          {line}" for line in lib.encrypt("sudo-password").decode().splitlines())
+    hosts = "all:\n  hosts:\n    one:\n      ansible_host: one.example\n"
+    hosts += f"      ansible_become_password: !vault |\n{secret}\n"
+    (added / "hosts.yml").write_text(hosts, "utf-8")
+    (added / "host_vars" / "one" / "more.yml").write_bytes(lib.encrypt("place: Frankfurt\n"))
+    password = tmp_path / "password"
+    password.write_text("opensesame\n", "utf-8")
+    environ = {**os.environ, **({"ANSIBLE_VAULT_PASSWORD_FILE": str(password)} if given else {})}
+    done = subprocess.run(
+        [sys.executable, "-c", VAULTED, str(checkout.root), str(added)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if given:
+        assert json.loads(done.stdout) == {"host": "one.example", "at": "Frankfurt"}
+    else:
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+        assert "refused: cannot tell how one is reached: " in done.stderr
 
 
 def test_a_list_of_hosts_is_an_inventory_too(checkout: Checkout) -> None:

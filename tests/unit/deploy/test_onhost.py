@@ -248,7 +248,7 @@ class TestFence:
         lock.release(tmp_path, "a" * 12)
         with pytest.raises(fence.FenceError, match="had, was released"), fence.passing(tmp_path, "a" * 12):
             raise AssertionError("the step was carried out")
-        with fence.passing(tmp_path, "by-hand"):  # a playbook started by hand, and no other run
+        with fence.passing(tmp_path, "by-hand"):  # a role on its own, and no run
             pass
 
     def test_a_resumed_run_learns_of_the_run_that_took_over_and_ended(self, tmp_path: Path) -> None:
@@ -285,6 +285,27 @@ class TestFence:
         aged(tmp_path, 1000)
         with fence.passing(tmp_path, "a" * 12):
             pass
+
+    def test_each_step_of_a_run_without_run_py_renews_its_lease(self, tmp_path: Path) -> None:
+        """It has no heartbeat; on another machine it counts as dead after half an hour without a step."""
+        elsewhere = {"machine": "elsewhere", "machine_id": "1"}
+        lock.take(tmp_path, {**lock.claim_by_hand("a" * 12, "quick"), **elsewhere})
+        aged(tmp_path, 1700)
+        holder = lock.look(tmp_path)
+        assert (holder or {})["dead"] == ""
+        with fence.passing(tmp_path, "a" * 12):
+            pass
+        assert ((lock.look(tmp_path) or {})["silent"] or 0) < 60
+        aged(tmp_path, 1900)
+        assert lock.take(tmp_path, mine("b" * 12))["why"].startswith("no sign of life for 19")
+
+    def test_a_step_of_run_py_renews_nothing(self, tmp_path: Path) -> None:
+        """Its heartbeat is the only one, so that a run that hangs is noticed."""
+        lock.take(tmp_path, mine())
+        aged(tmp_path, 100)
+        with fence.passing(tmp_path, "a" * 12):
+            pass
+        assert ((lock.look(tmp_path) or {})["silent"] or 0) > 90
 
     def test_a_full_disk_prevents_no_step(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lock.take(tmp_path, mine())

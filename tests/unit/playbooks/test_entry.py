@@ -23,6 +23,7 @@ PLAY = """
   tasks:
     - name: Look
       docker_facts:
+      register: docker
       environment:
         PATH: /nowhere
     - name: Show
@@ -94,6 +95,20 @@ def test_on_this_machine_no_program_is_started(tmp_path: Path, *, ordinary: bool
     look = done.stdout.partition("TASK [Show]")[0]
     assert ("EXEC" in look) is ordinary
     assert json.loads(target.read_text())["error"] == "docker is not installed"
+
+
+def test_every_module_has_an_action_plugin_and_ansibles_own_stay() -> None:
+    """A link of its name to the one plugin; no name is that of a module or plugin of Ansible."""
+    from ansible.plugins.loader import action_loader, module_loader
+
+    modules = {file.name for file in (PLAYBOOKS / "library").glob("*.py")}
+    plugins = {file.name: file.resolve() for file in (PLAYBOOKS / "action_plugins").glob("*.py")}
+    assert plugins.keys() == modules
+    assert set(plugins.values()) == {(PLAYBOOKS / "plugin_utils" / "in_process.py").resolve()}
+    for name in modules:
+        own = name.removesuffix(".py")
+        assert not action_loader.has_plugin(f"ansible.builtin.{own}")
+        assert not module_loader.has_plugin(f"ansible.builtin.{own}")
 
 
 @pytest.mark.parametrize("as_a_program", [False, True])

@@ -124,7 +124,7 @@ def test_a_docker_context_that_does_not_exist_is_no_missing_docker(
     unknown = 'context "unknown": context not found'
     program.write_text(f"#!/bin/sh\necho '{unknown}' >&2\nexit 1\n", "utf-8")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    facts = load("docker_facts").MODULE.call({})["ansible_facts"]["docker"]
+    facts = load("docker_facts").MODULE.call({})
     role = Path(__file__).parents[3] / "roles" / "docker"
     variables: dict[str, Any] = {"inventory_hostname": "here", "docker": facts}
     for file in ("defaults", "vars"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from tests.unit.playbooks.modules import load
+from tests.unit.playbooks.modules import PLAYBOOKS, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -292,3 +292,15 @@ def test_migrations_are_those_of_the_tree_that_is_deployed_and_may_be_unknown(ch
     (checkout / "app" / "db" / "migrations" / "two.sql").write_text("")
     assert (known(checkout, head), known(checkout, "")) == ({"one"}, {"one", "two"})
     assert known(checkout, "0" * 40) is None
+
+
+def test_no_module_sets_a_variable_by_its_facts() -> None:
+    """Facts are not injected (ansible.cfg): what a role reads is registered."""
+    modules = sorted((PLAYBOOKS / "library").glob("*.py"))
+    assert modules
+    found = {
+        name
+        for file in modules
+        for name in re.findall(r'"ansible_facts": \{"(\w+)"', file.read_text("utf-8"))
+    }
+    assert found == {"host_report"}

@@ -1,6 +1,6 @@
 """Our own modules, run in the process that Ansible made for the step, where the host is this machine.
 
-Ansible looks here before it takes its own plugin of this name, through which every module goes that has none.
+The action plugin of every module in playbooks/library: playbooks/action_plugins has a link for each.
 To start Python and unpack and compile what a module needs of Ansible is most of what such a step costs:
 docs/performance.md has the figures. Other hosts, and steps as another user, go the ordinary way.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import ansible.module_utils
 from ansible.plugins import action
+from ansible.plugins.action import normal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,17 +38,13 @@ def load(file: Path, name: str) -> ModuleType:
     return module
 
 
-# By its file: by its name it would be this very module.
-_ANSIBLES_OWN = load(Path(action.__file__).with_name("normal.py"), "ansible_own_normal")
-
-
-class ActionModule(_ANSIBLES_OWN.ActionModule):
+class ActionModule(normal.ActionModule):
     """Carry out one step."""
 
     def run(self, tmp: None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result."""
         file = PLAYBOOKS / "library" / f"{self._task.action}.py"
-        if not file.is_file() or not self._runs_here():
+        if not self._runs_here():
             return dict(super().run(tmp, task_vars))
         result = dict(action.ActionBase.run(self, tmp, task_vars))
         environment: dict[str, Any] = {}
