@@ -63,7 +63,10 @@ class Action:
         return bool(self.destroys)
 
 
-_VOLUME = "volume trading-signal-processor_postgres_data: every signal, delivery and position"
+_VOLUME = (
+    "volume trading-signal-processor_postgres_data (or the one that POSTGRES_VOLUME in .env names): "
+    "every signal, delivery and position"
+)
 
 ACTIONS: tuple[Action, ...] = (
     Action(
