@@ -224,6 +224,20 @@ ACTIONS: tuple[Action, ...] = (
         lists="config_backups.yml",
     ),
     Action(
+        name="import_legacy",
+        flags=("--import-legacy",),
+        playbook="import_legacy.yml",
+        label="Import of the replaced system",
+        summary="take over from the replaced system, then deploy as --quick does: SOURCE is its folder, its "
+        "database's container (`trading-db`), its compose project, or a pg_dump",
+        database="rows added",
+        changes=True,
+        needs_clean_path=True,
+        deploys=True,
+        takes="SOURCE",
+        for_one_host=True,
+    ),
+    Action(
         name="maintenance",
         flags=("--maintenance",),
         playbook="maintenance.yml",
