@@ -357,6 +357,8 @@ def _start(server: Reader, *, with_copy: bool) -> None:
         f"-c {option}"
         for option in (
             "listen_addresses=*",
+            "port=5432",
+            "password_encryption=scram-sha-256",
             "unix_socket_directories=/tmp",
             "hba_file=/tmp/hba.conf",
             "shared_preload_libraries=",
