@@ -7,8 +7,8 @@ from app.db.pool import Connection, connect
 from app.errors import MigrationError
 
 _REFUSAL = (
-    "the database has the tables of the replaced system, and nothing was changed in it: bring its contents over "
-    "with `python3 run.py --import-legacy SOURCE` (docs/moving-over.md)"
+    "the database has the tables of the replaced system, and nothing was changed in it: bring its contents "
+    "over with `python3 run.py --import-legacy SOURCE` (docs/moving-over.md)"
 )
 
 

@@ -59,7 +59,9 @@ def find(source: str, folder: str, checkout: Path) -> dict[str, Any]:
     """
     path = Path(folder, source)
     if path.is_file():
-        return {"kind": "dump", "path": str(path.resolve()), "what": str(path)}
+        about = manifest_of(path)
+        folder = Path(about["folder"]) if about.get("folder") else None
+        return {"kind": "dump", "path": str(path.resolve()), **_files(folder), "what": str(path)}
     if path.is_dir():
         return _of_folder(path.resolve(), checkout)
     if "/" in source:
@@ -141,19 +143,22 @@ def _of_name(name: str, checkout: Path) -> dict[str, Any]:
 
 def _dumped_before(name: str, checkout: Path) -> dict[str, Any]:
     """Return the last dump that a run made of a stack of this name; it had removed the containers since."""
-    for note in sorted((checkout / DUMPS).glob("*.json"), reverse=True):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            manifest = json.loads(note.read_bytes())
-            dump = note.with_suffix("")
-            if name in manifest["names"] and dump.is_file():
-                folder = manifest["folder"]
-                files = _files(Path(folder)) if folder else {}
-                what = f"{dump}, which was made of {name}"
-                return {"kind": "dump", "path": str(dump), **files, "what": what}
+    for dump in sorted((checkout / DUMPS).glob("*.dump"), reverse=True):
+        if name in manifest_of(dump).get("names", []):
+            return {**find(str(dump), "", checkout), "what": f"{dump}, which was made of {name}"}
     raise SourceError(
         "there is no file, folder, container or compose project of that name; give the folder of the "
         "replaced system, the name of its database's container (trading-db), or a pg_dump of it"
     )
+
+
+def manifest_of(dump: Path) -> dict[str, Any]:
+    """Return what a run noted of a dump that it made; empty for any other file."""
+    try:
+        found = json.loads(dump.with_name(f"{dump.name}.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _nothing_runs() -> dict[str, Any]:
