@@ -75,6 +75,8 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     partial, note = target.with_name(f"{target.name}.partial"), target.with_name(f"{target.name}.json")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in folder.glob("*.partial"):  # by a run that was killed
+            left.unlink()
         with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b") as file:
             make(source, params["image"], file)
             os.fsync(file.fileno())

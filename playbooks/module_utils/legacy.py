@@ -63,7 +63,7 @@ def find(source: str, folder: str, checkout: Path) -> dict[str, Any]:
         folder = Path(about["folder"]) if about.get("folder") else None
         return {"kind": "dump", "path": str(path.resolve()), **_files(folder), "what": str(path)}
     if path.is_dir():
-        return _of_folder(path.resolve(), checkout)
+        return _of_folder(path, checkout)
     if "/" in source:
         raise SourceError("there is no such file or folder")
     return _of_name(source, checkout)
@@ -101,13 +101,16 @@ def project_of(folder: Path) -> str:
 
 
 def _of_folder(folder: Path, checkout: Path) -> dict[str, Any]:
+    places = dict.fromkeys((str(folder), str(folder.resolve())))  # compose notes the path as it was typed
+    folder = folder.resolve()
     if folder == checkout.resolve():
         raise SourceError("it is this checkout itself, not that of the replaced system")
     if (folder / "toc.dat").exists():
         raise SourceError(
             "it is a dump in the format `directory`: make one in the format `custom` (pg_dump -Fc)"
         )
-    containers = _inspected("--filter", f"label={COMPOSE}project.working_dir={folder}")
+    label = f"label={COMPOSE}project.working_dir="
+    containers = [raw for place in places for raw in _inspected("--filter", f"{label}{place}")]
     if containers:
         return _stack(containers, folder)
     volume = f"{project_of(folder)}_postgres_data"
