@@ -164,8 +164,7 @@ class Settings(BaseSettings):
     legacy_api: bool = False
     # of `python -m app import-legacy` alone
     legacy_database_url: Annotated[Secret, AfterValidator(_legacy_database_url)] = ""
-    legacy_env_file: Path | None = None
-    legacy_finviz_file: Path | None = None
+    legacy_finviz_file: Path | None = None  # `-` is stdin
     app_version: str = "dev"
 
     @classmethod

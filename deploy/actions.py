@@ -63,7 +63,10 @@ class Action:
         return bool(self.destroys)
 
 
-_VOLUME = "volume trading-signal-processor_postgres_data: every signal, delivery and position"
+_VOLUME = (
+    "volume trading-signal-processor_postgres_data (or the one that POSTGRES_VOLUME in .env names): "
+    "every signal, delivery and position"
+)
 
 ACTIONS: tuple[Action, ...] = (
     Action(
@@ -219,6 +222,20 @@ ACTIONS: tuple[Action, ...] = (
         deploys=True,
         takes="[BACKUP]",
         lists="config_backups.yml",
+    ),
+    Action(
+        name="import_legacy",
+        flags=("--import-legacy",),
+        playbook="import_legacy.yml",
+        label="Import of the replaced system",
+        summary="take over from the replaced system, then deploy as --quick does: SOURCE is its folder, its "
+        "database's container (`trading-db`), its compose project, or a pg_dump",
+        database="rows added",
+        changes=True,
+        needs_clean_path=True,
+        deploys=True,
+        takes="SOURCE",
+        for_one_host=True,
     ),
     Action(
         name="maintenance",

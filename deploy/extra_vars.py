@@ -54,11 +54,16 @@ ARGUMENTS = {
     "rollback": "versions_wanted",
     "restore": "database_restore_file",
     "restore_config": "config_backup_wanted",
+    "import_legacy": "legacy_source",
     "maintenance": "compose_maintenance",
 }
 
 # The variable for where a path that its flag takes begins.
-_FOLDERS = {"restore": "database_restore_folder", "restore_config": "config_backup_folder"}
+_FOLDERS = {
+    "restore": "database_restore_folder",
+    "restore_config": "config_backup_folder",
+    "import_legacy": "legacy_folder",
+}
 
 
 def knobs(request: Request, action: Action) -> dict[str, Any]:

@@ -351,7 +351,8 @@ class _Session:
             self._report.say(summary.headline(ending))
             for host in ending.state.hosts.values():
                 warnings = [*host.notes, *(host.report.get("warnings") or [])]
-                self._report.plan(host.name, summary.planned(ending, host), warnings)
+                notes = host.report.get("notes") or []
+                self._report.plan(host.name, summary.planned(ending, host), notes, warnings)
             self._report.say(f"\nNext: {summary.next_command(ending)}")
         else:
             self._report.say("\n".join(summary.lines(ending)))

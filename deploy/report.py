@@ -104,7 +104,7 @@ class Report:
         else:
             write(self._out, text + "\n")
 
-    def plan(self, host: str, planned: list[Planned], warnings: list[str]) -> None:
+    def plan(self, host: str, planned: list[Planned], notes: list[str], warnings: list[str]) -> None:
         """What a flow is going to do on a host: a table on a terminal, aligned lines elsewhere."""
         self.say(f"\n  {host}:")
         if self._lively:
@@ -119,8 +119,8 @@ class Report:
             self._console.print(table, soft_wrap=False)
         else:
             self.say("\n".join(summary.plan_lines(planned)))
-        for warning in warnings:
-            self.say(f"    warning: {warning}")
+        for line in [*notes, *(f"warning: {warning}" for warning in warnings)]:
+            self.say(f"    {line}")
 
     def document(self, document: dict[str, Any]) -> None:
         """The one JSON document on stdout."""

@@ -7,9 +7,8 @@ from app.db.pool import Connection, connect
 from app.errors import MigrationError
 
 _REFUSAL = (
-    "the database has the tables of the replaced system, and nothing was changed in it: start with an empty "
-    "database (another volume), and bring the contents over with `python -m app import-legacy` "
-    "(docs/moving-over.md)"
+    "the database has the tables of the replaced system, and nothing was changed in it: bring its contents "
+    "over with `python3 run.py --import-legacy SOURCE` (docs/moving-over.md)"
 )
 
 

@@ -5,6 +5,7 @@ Every batch is a transaction, and a row always gets the same id: a second import
 """
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -24,12 +25,11 @@ from app.db.pool import Connection, Pool, connect, open_pool
 from app.errors import ConfigFileError, RefusedError, WrongValueError, describe
 from app.runtime.wakeups import Wakeups
 from app.settings import Settings
-from app.transfer import importing, legacy_repository, legacy_rows, legacy_strategies, legacy_variables
+from app.transfer import importing, legacy_repository, legacy_rows, legacy_strategies
 from app.transfer.history import Past
 from app.transfer.legacy_repository import OldPosition
 from app.transfer.legacy_rows import Redaction
 from app.transfer.legacy_strategies import Strategies
-from app.transfer.legacy_variables import Variables
 
 SESSION = "replaced system"
 _ACTOR = Actor(SESSION, "import-legacy")
@@ -75,7 +75,6 @@ class Report:
     strategies: Part = field(default_factory=lambda: Part("strategies"))
     signals: Part = field(default_factory=lambda: Part("signals"))
     actions: Part = field(default_factory=lambda: Part("actions"))
-    variables: Variables | None = None
     missing: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -94,12 +93,6 @@ class Report:
                 lines.append(f"  and {part.bad - len(part.listed)} more")
         lines += [f"not found there: the table {name}" for name in self.missing]
         lines += [f"note: {remark}" for remark in self.remarks]
-        if self.variables:
-            lines += [
-                f"variable: {old}" + (f" is {new} here" if new != old else "")
-                for old, new in self.variables.kept
-            ]
-            lines += [f"variable: {old} has no counterpart: {why}" for old, why in self.variables.dropped]
         return lines
 
 
@@ -115,7 +108,6 @@ async def run(settings: Settings, *, check: bool) -> Report:
             "LEGACY_DATABASE_URL is not set: it must be the address of the replaced system's database"
         )
     report = Report(check)
-    report.variables = await asyncio.to_thread(_variables, settings)
     source = await _connect(settings.legacy_database_url, "LEGACY_DATABASE_URL")
     try:
         pool = await open_pool(settings.database_url, 2, role="import")
@@ -145,16 +137,6 @@ async def _connect(url: str, variable: str) -> "asyncpg.Connection[asyncpg.Recor
             f"the database of {variable} cannot be opened ({describe(error)}): is it up, and are host, port, "
             "user, password and database right?"
         ) from error
-
-
-def _variables(settings: Settings) -> Variables | None:
-    if settings.legacy_env_file is None:
-        return None
-    try:
-        text = settings.legacy_env_file.read_text("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise LegacyImportError(f"LEGACY_ENV_FILE cannot be read ({describe(error)})") from error
-    return legacy_variables.read(text.splitlines())
 
 
 class _Import:
@@ -278,9 +260,10 @@ class _Import:
         """Return the strategy of a flat `finviz_config.json`; an unknown form is named, never replaced."""
         if (path := self._settings.legacy_finviz_file) is None:
             return []
+        read = sys.stdin.buffer.read if str(path) == "-" else path.read_bytes
         part = self._report.strategies
         try:
-            document = files.parse(FINVIZ_FILE, await asyncio.to_thread(path.read_bytes))
+            document = files.parse(FINVIZ_FILE, await asyncio.to_thread(read))
         except OSError as error:
             raise LegacyImportError(f"LEGACY_FINVIZ_FILE cannot be read ({describe(error)})") from error
         except ConfigFileError as error:

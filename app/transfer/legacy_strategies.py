@@ -55,6 +55,8 @@ def convert(found: Iterable[tuple[Document, bool]], config: Config, settings: Se
         result.added.append(strategy)
         if was_active and not known:
             result.active = name
+        elif was_active:
+            result.remarks.append(f"strategy {name!r} was the active one there; here it is not")
     return result
 
 

@@ -16,8 +16,9 @@ def app(facts: Facts, answers: Answers) -> Answer:
     """A database that changes leaves it where it is: it reconnects by itself."""
     if facts.foreign:
         return yes("it is taken over")
-    if facts.replace_app:
-        return yes("this flow replaces it in any case")
+    if facts.replace_app or facts.legacy.get("variables"):
+        settings = "settings of the replaced system come into .env"
+        return yes("this flow replaces it in any case" if facts.replace_app else settings)
     if (
         facts.changed.get(APP) == "definition"
         and not facts.privileges_known

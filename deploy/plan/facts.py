@@ -52,6 +52,7 @@ class Facts:
     orphans: tuple[str, ...] = ()
     has_acme: bool = False  # TLS is on, and something keeps its certificate current
     seen: dict[str, Any] = field(default_factory=dict)  # as plan_facts has it
+    legacy: dict[str, Any] = field(default_factory=dict)  # legacy_plan of roles/legacy
     no_dump: bool = False
     dumps_kept: int = 5
     archive: dict[str, Any] = field(default_factory=dict)  # of the dump to restore

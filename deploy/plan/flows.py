@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy.events import Status
-from deploy.plan import application, database, preparation
+from deploy.plan import application, database, legacy, preparation
 from deploy.plan.facts import facts_of
 from deploy.plan.step import Answer, Answers, Changes, Step
 
@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from deploy import events
 
 _BEFORE = (preparation.docker, preparation.files, preparation.adoption, preparation.base_images)
-_SERVE = (
-    database.volume,
-    database.database,
-    database.password,
-    database.schema,
+_READY = (database.volume, database.database, database.password, database.schema)
+_SWAP = (
     application.standin,
     application.app,
     application.gate,
@@ -29,6 +26,7 @@ _SERVE = (
     application.certificate,
     application.record,
 )
+_SERVE = (*_READY, *_SWAP)
 _DEPLOY = (*_BEFORE, preparation.image, preparation.modes, *_SERVE)
 _UPDATE = (
     preparation.fetch,
@@ -71,6 +69,19 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         preparation.restored,
         preparation.modes_of_restored,
         *_SERVE,
+    ),
+    "import_legacy": (
+        *_BEFORE,
+        legacy.variables,
+        preparation.image,
+        legacy.stopped,
+        legacy.dumped,
+        legacy.removed,
+        preparation.modes,
+        *_READY,
+        legacy.loaded,
+        legacy.imported,
+        *_SWAP,
     ),
     "rebuild": (
         *_BEFORE,

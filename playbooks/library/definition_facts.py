@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ansible.module_utils.entry import Failure, Module
-from ansible.module_utils.settings import filled
+from ansible.module_utils.settings import filled, volume_name
 
 DOCUMENTATION = """
 module: definition_facts
@@ -163,6 +163,16 @@ def database_url(text: str) -> tuple[SplitResult, list[str]]:
     return url, []
 
 
+def volume_problems(config: dict[str, Any], database: str, written: str) -> list[str]:
+    """Say where the volume that .env names is not the one that compose would use. Pure."""
+    mounts = config["services"][database].get("volumes", [])
+    used = {config.get("volumes", {}).get(mount.get("source"), {}).get("name") for mount in mounts}
+    if not written or written in used:
+        return []
+    allowed = "the plain name of a volume (letters, digits, _ . and -)"
+    return [f"POSTGRES_VOLUME must be {allowed}, and this version's docker-compose.yml must use it"]
+
+
 def reserved(config: dict[str, Any], app: str, project: str) -> list[str]:
     """Say which names in .env take away what run.py itself decides. Pure."""
     found = []
@@ -259,6 +269,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         return {"changed": False, "definition": {"error": error, "problems": port_problems(written)}}
     config = json.loads(done.stdout)
     settings = settings_of(config, *(params[name] for name in ("app", "database", "edge", "project")))
+    settings["problems"] += volume_problems(config, params["database"], volume_name(folder, ""))
     settings["tls_has_ipv4"] = has_ipv4(settings["tls_domain"])
     return {"changed": False, "definition": {"error": "", **settings}}
 

@@ -25,7 +25,8 @@ options:
   services: {type: dict, required: true, description: "Service name to {container, ...}."}
   app: {type: str, required: true, description: Name of the application's service, and of its image.}
   database: {type: str, required: true, description: Name of the database's service.}
-  volume: {type: str, required: true, description: Name of the database's volume.}
+  volume: {type: str, required: true, description: "The database's volume, unless .env names another one."}
+  leaving: {type: list, elements: str, default: [], description: Containers and volumes that count as absent.}
   project_dir: {type: path, required: true, description: The checkout.}
   files: {type: list, elements: str, required: true, description: Compose files.}
   settings: {type: path, default: "", description: A folder whose .env counts instead of the checkout's.}
@@ -112,7 +113,11 @@ def rubbish(root: Path) -> list[str]:
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Look at everything. Raises Failure."""
     root = Path(params["project_dir"])
-    found = stack.look(params["project"], params["services"], params["app"], params["volume"])
+    found = stack.look(
+        *(params[name] for name in ("project", "services", "app", "volume")),
+        params["settings"] or params["project_dir"],
+        leaving=params["leaving"],
+    )
     container = found["containers"].get(params["database"], {})
     # What Docker is asked takes a tenth of a second each, and most of that is waiting.
     with ThreadPoolExecutor() as beside:
@@ -158,6 +163,7 @@ MODULE = Module(
         "files": {"type": "list", "elements": "str", "required": True},
         "rules": {"type": "list", "elements": "dict", "required": True},
         "settings": {"type": "path", "default": ""},
+        "leaving": {"type": "list", "elements": "str", "default": []},
         "commit": {"type": "str", "default": ""},
         "tree": {"type": "str", "default": ""},
         "withdraw": {"type": "bool", "default": False},

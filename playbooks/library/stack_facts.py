@@ -14,14 +14,18 @@ short_description: Containers, volume and health of the stack as they are at thi
 description:
   - C(changed) maps each service that is not in line with its definition to what of it differs, and C(targets)
     each service to what it is to be made from.
+  - C(volume_name) is the database's volume. C(replaced_system) says what has the replaced system's tables.
 options:
   project: {type: str, required: true, description: Name of the compose project.}
   services: {type: dict, required: true, description: "Service name to {container, ...}."}
   app: {type: str, required: true, description: Name of the application's service.}
-  volume: {type: str, required: true, description: Name of the database's volume.}
+  volume: {type: str, required: true, description: "The database's volume, unless .env names another one."}
   checkout: {type: path, description: This checkout; another one's things are listed as C(foreign).}
+  settings: {type: path, default: "", description: A folder whose .env counts instead of the checkout's.}
+  image: {type: str, default: "", description: The database's image; reads a volume that nobody made here.}
+  leaving: {type: list, elements: str, default: [], description: Containers and volumes that count as absent.}
   compare: {type: bool, default: false, description: Compare with the definition, too.}
-  project_dir: {type: path, description: Folder of the compose files.}
+  project_dir: {type: path, description: "The checkout: folder of .env and of what the definition names."}
   files: {type: list, elements: str, default: [], description: Compose files.}
 """
 
@@ -30,7 +34,10 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Look, and compare where that was asked for."""
     with ThreadPoolExecutor() as beside:
         looked = beside.submit(
-            stack.look, *(params[name] for name in ("project", "services", "app", "volume", "checkout"))
+            stack.look,
+            *(params[name] for name in ("project", "services", "app", "volume")),
+            params["settings"] or params["project_dir"],
+            *(params[name] for name in ("checkout", "image", "leaving")),
         )
         if params["compare"]:
             folder = params["project_dir"]
@@ -49,6 +56,9 @@ MODULE = Module(
         "app": {"type": "str", "required": True},
         "volume": {"type": "str", "required": True},
         "checkout": {"type": "path"},
+        "settings": {"type": "path", "default": ""},
+        "image": {"type": "str", "default": ""},
+        "leaving": {"type": "list", "elements": "str", "default": []},
         "compare": {"type": "bool", "default": False},
         "project_dir": {"type": "path"},
         "files": {"type": "list", "elements": "str", "default": []},

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+VOLUME = re.compile(
+    r"^[ \t]*(?:export[ \t]+)?POSTGRES_VOLUME[ \t]*=[ \t]*(.*?)(?:[ \t]+#.*)?[ \t\r]*$", re.MULTILINE
+)
 SECRETS = ("POSTGRES_PASSWORD", "ADMIN_TOKEN", "WEBHOOK_SECRET")
+
+
+def volume_name(folder: str | Path, default: str) -> str:
+    """Return the name of the database's volume that the .env of a folder gives, else `default`.
+
+    Read without compose, which stops at any mistake in the file: `--stop` and a diagnosis must not. Flows
+    that have compose read the file compare (`definition_facts`).
+    """
+    try:
+        text = Path(folder, ".env").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return default
+    found = VOLUME.findall(text)
+    return (found[-1].strip("'\"") if found else "") or default
 
 
 def unix(text: str) -> str:

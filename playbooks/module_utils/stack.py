@@ -8,9 +8,14 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ansible.module_utils import replaced
 from ansible.module_utils.onhost import edge
+from ansible.module_utils.settings import volume_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 COMPOSE = "com.docker.compose."
 OWN = "trading-signal-processor."
@@ -64,6 +69,7 @@ def volume_facts(name: str) -> dict[str, Any]:
         "created": found[0]["CreatedAt"],
         "checkout": labels.get(f"{OWN}checkout", ""),
         "kind": labels.get(f"{OWN}kind", "registry"),
+        "labelled": f"{OWN}kind" in labels,
     }
 
 
@@ -206,6 +212,20 @@ def differences(containers: dict[str, dict[str, Any]], targets: dict[str, dict[s
     return {service: word for service, word in found.items() if word}
 
 
+def replaced_system(
+    containers: dict[str, dict[str, Any]], volume: str, facts: dict[str, Any], image: str, *, is_mine: bool
+) -> str:
+    """Say where the tables of the replaced system are that a flow would work on; empty if nowhere.
+
+    A server that runs is asked. The volume is read only if no flow of ours has made it and none adopted it.
+    """
+    server = containers.get("postgres", {})
+    if server.get("state") == "running":
+        return f"container {server['name']}" if replaced.in_container(server["name"]) else ""
+    unknown = bool(facts) and not facts["labelled"] and not is_mine
+    return f"volume {volume}" if unknown and replaced.in_volume(volume, image) else ""
+
+
 def _app(by_name: dict[str, dict[str, Any]], app: str, container: str) -> dict[str, Any] | None:
     """Return the app's container: by its name, or the running one that a swap cut off half-way has left."""
     named = by_name.get(container)
@@ -232,13 +252,26 @@ def summary(
 
 
 def look(
-    project: str, services: dict[str, dict[str, Any]], app: str, volume: str, checkout: str | None = None
+    project: str,
+    services: dict[str, dict[str, Any]],
+    app: str,
+    volume: str,
+    settings: str | None,
+    checkout: str | None = None,
+    image: str = "",
+    leaving: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Return the stack as it is at this moment; with a checkout also what another one made."""
+    """Return the stack as it is at this moment; with a checkout also what another one made.
+
+    `volume` is the one that counts where the .env in the folder `settings` names none. What is `leaving`
+    (names of containers and volumes) counts as absent: the flow removes it, or leaves it to its owner.
+    """
+    volume = volume_name(settings, volume) if settings else volume
     mine = docker("ps", "-aq", "--no-trunc", "--filter", f"label={COMPOSE}project={project}").split()
     names = [service["container"] for service in services.values()]
     raw = json.loads(docker("container", "inspect", *dict.fromkeys([*names, *mine])) or "[]")
-    by_name = {entry["Name"].lstrip("/"): entry for entry in raw}
+    named = {entry["Name"].lstrip("/"): entry for entry in raw}
+    by_name = {name: entry for name, entry in named.items() if name not in leaving}
     labels = {name: entry["Config"]["Labels"] or {} for name, entry in by_name.items()}
     containers = {
         service: container_facts(found)
@@ -257,13 +290,19 @@ def look(
         and label.get(f"{COMPOSE}oneoff") != "True"
         and label.get(f"{COMPOSE}service") not in services
     ]
-    found = volume_facts(volume)
+    found = {} if volume in leaving else volume_facts(volume)
     health = health_of(containers)
     return {
         "containers": containers,
         "summary": summary(containers, by_name),
         "volume": found,
+        "volume_name": volume,
         "foreign": foreign(Path(checkout), containers, volume, found, project) if checkout else [],
+        "replaced_system": replaced_system(
+            containers, volume, found, image, is_mine=Path(checkout, ADOPTED).exists()
+        )
+        if checkout
+        else "",
         "orphans": sorted(orphans),
         "health": health,
         "maintenance": is_in_maintenance(containers.get("edge", {}), health),

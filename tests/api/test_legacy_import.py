@@ -410,6 +410,29 @@ async def test_a_flat_file_comes_and_another_one_is_named_and_changes_nothing(
     assert old.read_text() == content
 
 
+async def test_a_flat_file_is_read_from_stdin_too(
+    source: Database, source_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """So that the deployer needs no copy of it that the application's user may read."""
+    await source.execute(SCHEMA)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app", "import-legacy"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": database_url,
+            "LEGACY_DATABASE_URL": source_url,
+            "LEGACY_FINVIZ_FILE": "-",
+            "CONFIG_DIR": str(tmp_path),
+        },
+    )
+    out, _ = await process.communicate(json.dumps(FLAT).encode())
+    assert (process.returncode, b"is the active one" in out) == (0, True)
+    (strategy,) = json.loads((tmp_path / "finviz_config.json").read_text())["strategies"]
+    assert strategy["url"] == FLAT["finviz_url"]
+
+
 async def test_strategies_that_are_here_stay_and_so_does_the_active_one(
     settings_of: MakeSettings, source: Database, tmp_path: Path
 ) -> None:
@@ -437,22 +460,6 @@ async def test_a_wrong_file_of_ours_is_named_and_the_rest_comes(
     assert "no strategy came" in "\n".join(report.lines())
     assert ours.read_text() == "{"
     assert report.signals.new == 10
-
-
-async def test_variables_are_listed_by_name_and_never_by_value(
-    settings_of: MakeSettings, source: Database, tmp_path: Path
-) -> None:
-    await source.execute(SCHEMA)
-    env = tmp_path / "old.env"
-    env.write_text(
-        "# a comment\nFINVIZ_UPDATE_TOKEN=hidden-1\nexport TOP_N=15\nFINVIZ_PASSWORD='hidden-2'\n"
-        "ODD=hidden-3\nLOG_LEVEL=\nDATABASE_URL=postgresql://u:hidden-4@h/d\n"
-    )
-    lines = (await moved(settings_of(legacy_env_file=env))).lines()
-    named = [line for line in lines if line.startswith("variable: ")]
-    assert named[:2] == ["variable: FINVIZ_UPDATE_TOKEN is ADMIN_TOKEN here", "variable: TOP_N"]
-    assert [line.split()[1] for line in named[2:]] == ["FINVIZ_PASSWORD", "ODD", "DATABASE_URL"]
-    assert "hidden" not in "\n".join(lines)
 
 
 @pytest.mark.parametrize("command", ["migrate", "serve"])

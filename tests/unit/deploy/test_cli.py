@@ -94,7 +94,7 @@ def test_options_arrive_as_typed() -> None:
 
 def test_the_path_of_the_checkout_stops_no_flow_that_reads_stops_or_rolls_back() -> None:
     refused = {action.name for action in ACTIONS if action.needs_clean_path}
-    assert refused == {"site", "quick", "update", "quickupdate", "rebuild", "db"}
+    assert refused == {"site", "quick", "update", "quickupdate", "rebuild", "db", "import_legacy"}
 
 
 def test_every_run_has_an_id_of_its_own() -> None:

@@ -87,6 +87,16 @@ UPDATE: dict[str, Any] = {
 }
 WEBHOOK = "config/webhook_config.json"
 RESTORED: dict[str, Any] = {"name": "BACKUP", "files": [WEBHOOK], "changes": [WEBHOOK], "without": [".env"]}
+LEGACY: dict[str, Any] = {
+    "kind": "stack",
+    "what": "container trading-db",
+    "container": "trading-db",
+    "volume": "old_postgres_data",
+    "is_running": True,
+    "stop": ["trading-signal-processor"],
+    "remove": ["trading-db", "trading-signal-processor"],
+    "variables": ["ADMIN_TOKEN", "TOP_N"],
+}
 UNKNOWN: dict[str, Any] = {
     **UPDATE,
     "source": {"fetch": True, "known": False},
@@ -254,6 +264,24 @@ UNKNOWN: dict[str, Any] = {
             ),
             "",
         ),
+        (
+            "import_legacy",
+            {"legacy": LEGACY},
+            (
+                "Variables, Replaced application, Replaced database, Replaced containers, Second database, "
+                "App container"
+            ),
+            "Image, Import, Record",
+        ),
+        (
+            "import_legacy",
+            {**FRESH, "legacy": {"kind": "dump", "what": "a.dump"}},
+            (
+                "Files and folders, Image, Modes and owners, Volume, Database container, Schema, "
+                "Second database, App container, Edge, Record"
+            ),
+            "Import",
+        ),
         ("stop", {}, "Containers", ""),
         ("stop", {"containers": {}}, "", ""),
         ("backup", {}, "Dump", ""),
@@ -301,6 +329,21 @@ def test_a_plan_lists_what_changes(flow: str, given: dict[str, Any], yes: str, d
             {"restored": RESTORED | {"changes": []}},
             "all files are as in backups/BACKUP; not in it, and kept: .env",
         ),
+        ("import_legacy", "Variables", {"legacy": LEGACY}, "set in .env: ADMIN_TOKEN, TOP_N"),
+        ("import_legacy", "Replaced application", {"legacy": LEGACY}, "stopped: trading-signal-processor"),
+        (
+            "import_legacy",
+            "Replaced database",
+            {"legacy": LEGACY | {"is_running": False}},
+            "in backups/legacy, from a copy of the volume old_postgres_data",
+        ),
+        (
+            "import_legacy",
+            "Replaced containers",
+            {"legacy": LEGACY},
+            "removed: trading-db, trading-signal-processor; volumes stay",
+        ),
+        ("import_legacy", "Replaced containers", {"legacy": LEGACY | {"remove": []}}, "stopped: trading-db"),
         ("update", "App container", UPDATE, f"version {NEW} takes the place of {OLD}"),
         ("update", "Database container", UPDATE, "leaves it alone"),
         ("update", "Record", UPDATE, "its image goes: cccccccccccc"),

@@ -1,0 +1,391 @@
+"""The replaced system as a source: its stack or a dump of it, and a throw-away server to read it with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ansible.module_utils import replaced
+from ansible.module_utils.onhost import leftovers, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+COMPOSE = "com.docker.compose."
+OWN_KIND = "trading-signal-processor.kind"  # a label of each volume that a flow made
+CLUSTER = "/var/lib/postgresql/data"
+DATABASE = "trading_signals"
+DUMPS = "backups/legacy"
+SETTINGS = ".env"
+SCREENER_FILES = ("finviz_config.json", "config/finviz_config.json")
+DEFINITIONS = ("docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml")
+START_SECONDS = 600  # of a server that may have to recover first
+_HEAD = 64 * 1024
+_OURS = "_pogo_migration"
+_HBA = "local all all trust\\nhost all all 127.0.0.1/32 trust\\nhost all all all scram-sha-256\\n"
+
+
+class SourceError(Exception):
+    """The source cannot be read; the reason as half a sentence, for the operator."""
+
+
+def docker(*argv: str, stdin: BinaryIO | None = None) -> str:
+    """Run a command of the engine and return its output. Raises SourceError with its last line."""
+    if stdin is not None:
+        stdin.seek(0)
+    done = subprocess.run(
+        ["docker", *argv], stdin=stdin or subprocess.DEVNULL, capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        raise SourceError(last_line(done.stderr, done.returncode))
+    return done.stdout.decode(errors="replace")
+
+
+def last_line(stderr: bytes, code: int) -> str:
+    """Return the last line that a program wrote, or its exit code. Pure."""
+    lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else f"exit code {code}"
+
+
+def find(source: str, folder: str, checkout: Path) -> dict[str, Any]:
+    """Return what SOURCE is: a file or a folder as seen from `folder`, else a container or a compose project.
+
+    Raises SourceError.
+    """
+    path = Path(folder, source)
+    if path.is_file():
+        about = manifest_of(path)
+        folder = Path(about["folder"]) if about.get("folder") else None
+        return {"kind": "dump", "path": str(path.resolve()), **_files(folder), "what": str(path)}
+    if path.is_dir():
+        return _of_folder(path, checkout)
+    if "/" in source:
+        raise SourceError("there is no such file or folder")
+    return _of_name(source, checkout)
+
+
+def _inspected(*filters: str) -> list[dict[str, Any]]:
+    ids = docker("ps", "--all", "--quiet", "--no-trunc", *filters).split()
+    found: list[dict[str, Any]] = json.loads(docker("container", "inspect", *ids)) if ids else []
+    return found
+
+
+def _labels(raw: dict[str, Any]) -> dict[str, str]:
+    return dict(raw["Config"]["Labels"] or {})
+
+
+def _is_of(raw: dict[str, Any], checkout: Path) -> bool:
+    """Whether a container is of this checkout's stack, or was made by one of its flows. Pure."""
+    labels = _labels(raw)
+    here = labels.get(f"{COMPOSE}project.working_dir", "") in {str(checkout), str(checkout.resolve())}
+    return here or runs.LABEL in labels
+
+
+def project_of(folder: Path) -> str:
+    """Return the name of the compose project in a folder: as its files say, else by the folder's name."""
+    with contextlib.suppress(OSError):
+        text = (folder / SETTINGS).read_text(errors="replace")
+        if found := re.search(r"^COMPOSE_PROJECT_NAME[ \t]*=[ \t]*['\"]?([a-z0-9_-]+)", text, re.MULTILINE):
+            return found[1]
+    for name in DEFINITIONS:
+        with contextlib.suppress(OSError):
+            text = (folder / name).read_text(errors="replace")
+            if found := re.search(r"^name:[ \t]*['\"]?([a-z0-9_-]+)", text, re.MULTILINE):
+                return found[1]
+    return re.sub(r"[^a-z0-9_-]", "", folder.name.lower()).lstrip("_-")
+
+
+def _of_folder(folder: Path, checkout: Path) -> dict[str, Any]:
+    places = dict.fromkeys((str(folder), str(folder.resolve())))  # compose notes the path as it was typed
+    folder = folder.resolve()
+    if folder == checkout.resolve():
+        raise SourceError("it is this checkout itself, not that of the replaced system")
+    if (folder / "toc.dat").exists():
+        raise SourceError(
+            "it is a dump in the format `directory`: make one in the format `custom` (pg_dump -Fc)"
+        )
+    label = f"label={COMPOSE}project.working_dir="
+    containers = [raw for place in places for raw in _inspected("--filter", f"{label}{place}")]
+    if containers:
+        return _stack(containers, folder)
+    volume = f"{project_of(folder)}_postgres_data"
+    try:
+        labels = json.loads(docker("volume", "inspect", "--format", "{{json .Labels}}", volume)) or {}
+    except SourceError as error:
+        raise SourceError(
+            f"no container was made from it, and there is no volume {volume}: start that stack once, or give "
+            "the name of its database's container, or a pg_dump"
+        ) from error
+    if OWN_KIND in labels:
+        raise SourceError(f"its volume would be {volume}, which is the one of this system")
+    return {**_nothing_runs(), **_files(folder), "volume": volume, "what": f"volume {volume}"}
+
+
+def _of_name(name: str, checkout: Path) -> dict[str, Any]:
+    """Return the stack that has a container of this name, or whose compose project has it."""
+    exact = [raw for raw in _inspected("--filter", f"name=^{name}$") if not _is_of(raw, checkout)]
+    labels = _labels(exact[0]) if exact else {f"{COMPOSE}project": name}
+    project, folder = labels.get(f"{COMPOSE}project"), labels.get(f"{COMPOSE}project.working_dir")
+    if exact and not project:
+        return _stack(exact, None)
+    containers = [
+        raw
+        for raw in _inspected("--filter", f"label={COMPOSE}project={project}")
+        if not _is_of(raw, checkout) and folder in {None, _labels(raw).get(f"{COMPOSE}project.working_dir")}
+    ]
+    if not containers:
+        return _dumped_before(name, checkout)
+    folder = _labels(containers[0]).get(f"{COMPOSE}project.working_dir")
+    return _stack(containers, Path(folder) if folder else None)
+
+
+def _dumped_before(name: str, checkout: Path) -> dict[str, Any]:
+    """Return the last dump that a run made of a stack of this name; it had removed the containers since."""
+    for dump in sorted((checkout / DUMPS).glob("*.dump"), reverse=True):
+        if name in manifest_of(dump).get("names", []):
+            return {**find(str(dump), "", checkout), "what": f"{dump}, which was made of {name}"}
+    raise SourceError(
+        "there is no file, folder, container or compose project of that name; give the folder of the "
+        "replaced system, the name of its database's container (trading-db), or a pg_dump of it"
+    )
+
+
+def manifest_of(dump: Path) -> dict[str, Any]:
+    """Return what a run noted of a dump that it made; empty for any other file."""
+    try:
+        found = json.loads(dump.with_name(f"{dump.name}.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _nothing_runs() -> dict[str, Any]:
+    return {
+        "kind": "stack",
+        "container": "",
+        "is_running": False,
+        "image": "",
+        "names": [],
+        "remove": [],
+        "stop": [],
+        "policies": {},
+        "ports": [],
+    }
+
+
+def _stack(containers: Sequence[dict[str, Any]], folder: Path | None) -> dict[str, Any]:
+    """Return what is to be known of a stack from its containers. Raises SourceError."""
+    servers = {
+        raw["Id"]: (mount.get("Name") or mount["Source"])
+        for raw in containers
+        for mount in raw["Mounts"]
+        if mount["Destination"] == CLUSTER
+    }
+    if len(servers) != 1:
+        names = ", ".join(raw["Name"].lstrip("/") for raw in containers)
+        found = "none" if not servers else f"{len(servers)}"
+        raise SourceError(f"of its containers ({names}) {found} has a database in {CLUSTER}: give a pg_dump")
+    (server,) = (raw for raw in containers if raw["Id"] in servers)
+    name = server["Name"].lstrip("/")
+    made_by_compose = [raw for raw in containers if _labels(raw).get(f"{COMPOSE}project")]
+    running = [raw for raw in containers if raw["State"]["Running"]]
+    return {
+        "kind": "stack",
+        "what": f"container {name}",
+        "container": name,
+        "is_running": server["State"]["Running"],
+        "image": server["Image"],
+        "volume": servers[server["Id"]],
+        "names": sorted({name, *(_labels(raw).get(f"{COMPOSE}project", name) for raw in containers)}),
+        "remove": [raw["Name"].lstrip("/") for raw in made_by_compose],
+        "stop": [raw["Name"].lstrip("/") for raw in running if raw is not server],
+        "policies": {
+            raw["Name"].lstrip("/"): raw["HostConfig"]["RestartPolicy"]["Name"] or "no" for raw in running
+        },
+        "ports": sorted(
+            int(binding["HostPort"])
+            for raw in running
+            for bindings in (raw["HostConfig"]["PortBindings"] or {}).values()
+            for binding in bindings or []
+            if binding["HostPort"].isdigit()
+        ),
+        **_files(folder),
+    }
+
+
+def _files(folder: Path | None) -> dict[str, Any]:
+    """Return the folder and its files that are read."""
+    if folder is None:
+        return {"folder": "", "settings": "", "screener": ""}
+    screener = next((folder / name for name in SCREENER_FILES if (folder / name).is_file()), None)
+    settings = folder / SETTINGS
+    return {
+        "folder": str(folder),
+        "settings": str(settings) if settings.is_file() else "",
+        "screener": str(screener) if screener else "",
+    }
+
+
+def format_of(file: BinaryIO) -> str:
+    """Return `custom` or `plain`. Raises SourceError for anything else."""
+    file.seek(0)
+    head = file.read(_HEAD)
+    if not head:
+        raise SourceError("it is empty")
+    if head.startswith(b"PGDMP"):
+        return "custom"
+    if head.startswith(b"\x1f\x8b"):
+        raise SourceError("it is compressed: unpack it first (gunzip)")
+    if b"PostgreSQL database dump" in head:
+        return "plain"
+    raise SourceError("it is not a pg_dump: make one with pg_dump -Fc, or in plain SQL")
+
+
+def check_dump(file: BinaryIO, pg_restore: Sequence[str]) -> str:
+    """Read all of a dump of the replaced system; return its format. Raises SourceError.
+
+    `pg_restore` is the command of the engine that runs that program with a file on its stdin.
+    """
+    kind = format_of(file)
+    if kind == "custom":
+        contents = docker(*pg_restore, "--list", stdin=file)
+        has = {name for name in (*("signals", _OURS),) if f" TABLE DATA public {name} " in contents}
+        docker(*pg_restore, "--file=/dev/null", stdin=file)
+        definition = docker(*pg_restore, "--schema-only", "--table=signals", "--file=-", stdin=file)
+        is_old = bool(re.search(r"^\s+signal_id ", definition, re.MULTILINE))
+    else:
+        has, is_old = _check_plain(file)
+    if _OURS in has:
+        raise SourceError("it is a dump of this system: python3 run.py --restore-db puts it back")
+    if "signals" not in has or not is_old:
+        raise SourceError("it is not a dump of the replaced system: it has no table signals with signal_id")
+    return kind
+
+
+def _check_plain(file: BinaryIO) -> tuple[set[str], bool]:
+    file.seek(0)
+    tables, inside, is_old, last = set[str](), "", False, b""
+    for line in file:
+        if found := re.match(rb'CREATE TABLE (?:public\.)?"?(\w+)"? \(', line):
+            inside = found[1].decode()
+            tables.add(inside)
+        elif line.startswith(b");"):
+            inside = ""
+        elif inside == "signals" and line.split()[:1] == [b"signal_id"]:
+            is_old = True
+        if line.strip() and not line.startswith((b"--\n", b"--\r\n", b"\\unrestrict")):
+            last = line
+    if b"PostgreSQL database dump complete" not in last:
+        raise SourceError("its end is missing: the last line is not `PostgreSQL database dump complete`")
+    return tables, is_old
+
+
+class Reader:
+    """A throw-away server that has the replaced system's database."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def run(self, *argv: str, user: str = "postgres", stdin: BinaryIO | None = None) -> str:
+        """Run a program in its container. Raises SourceError."""
+        return docker("exec", "--interactive", f"--user={user}", self.name, *argv, stdin=stdin)
+
+    def sql(self, statement: str, database: str = DATABASE) -> str:
+        """Run a statement. Raises SourceError."""
+        psql = ["psql", *self.options(database), "-X", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", statement]
+        return self.run(*psql)
+
+    def options(self, database: str = DATABASE) -> list[str]:
+        """Return how a client reaches it inside of its container."""
+        return ["-h", "/tmp", "-U", "postgres", "-d", database]  # noqa: S108  # the container's own
+
+    def load(self, file: BinaryIO, kind: str) -> None:
+        """Fill its database from a dump. Raises SourceError."""
+        self.sql(f"CREATE DATABASE {DATABASE} TEMPLATE template0", "postgres")
+        restore(["exec", "--interactive", "--user=postgres", self.name], self.options(), file, kind)
+
+
+def restore(exec_: Sequence[str], options: Sequence[str], file: BinaryIO, kind: str) -> None:
+    """Read a dump into an empty database. Raises SourceError.
+
+    Owners are left out. A dump in plain SQL names them, so that errors about them are its only harmless ones.
+    """
+    if kind == "custom":
+        exit_on = ("--no-owner", "--no-privileges", "--exit-on-error")
+        docker(*exec_, "pg_restore", *options, *exit_on, stdin=file)
+        return
+    file.seek(0)
+    argv = ["docker", *exec_, "psql", *options, "-X", "-q"]
+    done = subprocess.run(argv, stdin=file, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    errors = [line for line in done.stderr.decode(errors="replace").splitlines() if "ERROR:" in line]
+    serious = [line for line in errors if not re.search(r'role ".*" does not exist', line)]
+    if done.returncode != 0 or serious:
+        raise SourceError(serious[0] if serious else last_line(done.stderr, done.returncode))
+
+
+@contextlib.contextmanager
+def reader(image: str, *, volume: str = "", network: str = "none") -> Iterator[Reader]:
+    """Run a server on a copy of a volume, or an empty one. It is removed with all that it has written.
+
+    The volume itself is mounted read-only and stays as it is. Raises SourceError.
+    """
+    run_id = os.environ.get(leftovers.MARK, "by-hand")
+    found = Reader(f"trading-signal-processor-reader-{run_id}")
+    mounts = [f"--volume={CLUSTER}", *([f"--volume={volume}:/old:ro"] if volume else [])]
+    remove = ["docker", "rm", "--force", "--volumes", found.name]
+    subprocess.run(remove, capture_output=True, check=False)  # of a module of this run that was killed
+    try:
+        docker(
+            "run", "--detach", "--rm", "--init", "--pull=never", f"--name={found.name}",
+            f"--label={runs.LABEL}={run_id}", f"--network={network}", "--user=0", *mounts,
+            "--entrypoint=sleep", image, "infinity",
+        )  # fmt: skip
+        _start(found, with_copy=bool(volume))
+        yield found
+    finally:
+        subprocess.run(remove, capture_output=True, check=False)
+
+
+def _start(server: Reader, *, with_copy: bool) -> None:
+    # The registry's images make databases of the locale en_US, which others may lack.
+    locale = "localedef -i en_US -f UTF-8 en_US.UTF-8 2>/dev/null; "
+    copy = f"{locale}cp -a /old/. {CLUSTER}/ && rm -f {CLUSTER}/postmaster.pid && " if with_copy else ""
+    own = f"chown -R postgres: {CLUSTER} && chmod 0700 {CLUSTER} && printf '{_HBA}' >/tmp/hba.conf"
+    server.run("sh", "-c", f"{copy}{own}", user="root")
+    if not with_copy:
+        server.run("initdb", f"--pgdata={CLUSTER}", "--username=postgres", "--encoding=UTF8",
+                   "--locale=C.UTF-8", "--auth=trust", "--no-sync")  # fmt: skip
+    # What the copy's own configuration may name is not there: libraries, certificates, an archive.
+    options = " ".join(
+        f"-c {option}"
+        for option in (
+            "listen_addresses=*",
+            "port=5432",
+            "password_encryption=scram-sha-256",
+            "unix_socket_directories=/tmp",
+            "hba_file=/tmp/hba.conf",
+            "shared_preload_libraries=",
+            "ssl=off",
+            "archive_mode=off",
+            "fsync=off",
+        )
+    )
+    start = ["pg_ctl", f"--pgdata={CLUSTER}", "-l", "/tmp/server.log", "-w", "-t", str(START_SECONDS)]  # noqa: S108
+    try:
+        server.run(*start, "-o", options, "start")
+    except SourceError as error:
+        with contextlib.suppress(SourceError):
+            lines = server.run("tail", "-n", "3", "/tmp/server.log").split("\n")  # noqa: S108
+            raise SourceError(" / ".join(line for line in lines if line.strip())) from error
+        raise
+
+
+def require_old(psql: Iterable[str]) -> None:
+    """Check that a running database is that of the replaced system. Raises SourceError."""
+    if docker(*psql, "-X", "-qAtc", replaced.HAS_OLD_TABLES).strip() != "t":
+        raise SourceError(f"its database {DATABASE} is not one of the replaced system: no signals.signal_id")
