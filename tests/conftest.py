@@ -55,8 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return twice the number of cores: most tests wait for programs that do not compute all the time."""
-    return 2 * (os.cpu_count() or 1)
+    """Return one more than the number of cores: many tests wait. A second more, and browsers are too slow."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

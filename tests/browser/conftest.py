@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 
 from tests.hosts.ports import free_port
 
@@ -38,6 +38,9 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# The page shows a change within half a second. A machine on which another worker builds images is slower.
+expect.set_options(timeout=20_000)
 
 
 @dataclass

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Application
 
-# five times the page's limit of 500 ms: other tests share the machine
-SOON = 5000  # ms; the page's limit is 500 ms, a busy machine adds to it
+AT_ONCE = 10  # s; the page's limit is 0.5 s, a busy machine adds to it
 
 
 def row(page: Page, signal_id: str) -> Locator:
@@ -48,14 +47,14 @@ async def test_a_signal_arrives_and_ends_live(signed_in: Page, application: Appl
     await signed_in.evaluate("window.neverReloaded = true")
     started = time.monotonic()
     bought = application.post(ticker="nvda", action="buy", price=100)
-    await expect(row(signed_in, bought)).to_be_visible(timeout=SOON)
-    await expect(number(signed_in, "received")).to_have_text("1", timeout=SOON)
-    assert time.monotonic() - started < SOON / 1000
-    await expect(row(signed_in, bought)).to_contain_text("Forwarded", timeout=2 * SOON)
-    await expect(number(signed_in, "forwarded")).to_have_text("1", timeout=SOON)
-    await expect(number(signed_in, "open")).to_have_text("1", timeout=SOON)
+    await expect(row(signed_in, bought)).to_be_visible()
+    await expect(number(signed_in, "received")).to_have_text("1")
+    assert time.monotonic() - started < AT_ONCE
+    await expect(row(signed_in, bought)).to_contain_text("Forwarded")
+    await expect(number(signed_in, "forwarded")).to_have_text("1")
+    await expect(number(signed_in, "open")).to_have_text("1")
     rejected = application.post(ticker="GME", action="buy")
-    await expect(row(signed_in, rejected)).to_contain_text("Rejected", timeout=SOON)
+    await expect(row(signed_in, rejected)).to_contain_text("Rejected")
     await expect(row(signed_in, rejected).locator(".reason")).to_have_text(re.compile("Top"))
     newest = signed_in.locator("tbody tr[id^=signal-]").first
     assert await newest.get_attribute("id") == f"signal-{rejected}"
@@ -85,9 +84,9 @@ async def test_the_list_has_filters_and_stays_live(signed_in: Page, application:
     await signed_in.locator("#connection[data-state=live]").wait_for()
     rejected = application.post(ticker="GME", action="buy")
     application.post(ticker="NVDA", action="buy")
-    await expect(row(signed_in, rejected)).to_be_visible(timeout=SOON)
+    await expect(row(signed_in, rejected)).to_be_visible()
     last = application.post(ticker="TSLA", action="buy")
-    await expect(row(signed_in, last)).to_be_visible(timeout=2 * SOON)
+    await expect(row(signed_in, last)).to_be_visible()
     await expect(signed_in.locator("tbody tr")).to_have_count(2)
 
 
@@ -95,7 +94,7 @@ async def test_focus_stays_on_a_row_that_changes(signed_in: Page, application: A
     first = application.post(ticker="NVDA", action="buy")
     await row(signed_in, first).get_by_role("link").focus()
     second = application.post(ticker="AAPL", action="buy")
-    await expect(row(signed_in, second)).to_contain_text("Forwarded", timeout=2 * SOON)
+    await expect(row(signed_in, second)).to_contain_text("Forwarded")
     await expect(row(signed_in, first).get_by_role("link")).to_be_focused()
     await signed_in.keyboard.press("Enter")
     await expect(signed_in.get_by_role("dialog")).to_contain_text("NVDA")
@@ -104,21 +103,21 @@ async def test_focus_stays_on_a_row_that_changes(signed_in: Page, application: A
 async def test_a_page_that_reconnects_is_complete(signed_in: Page, application: Application) -> None:
     application.stop()
     connection = signed_in.locator("#connection")
-    await expect(connection).to_have_attribute("data-state", "lost", timeout=SOON)
+    await expect(connection).to_have_attribute("data-state", "lost")
     stale = signed_in.locator("#stale")
-    await expect(stale).to_contain_text(re.compile(r"\d+ s old"), timeout=4 * SOON)
+    await expect(stale).to_contain_text(re.compile(r"\d+ s old"))
     application.start()
     missed = application.post(ticker="GME", action="buy")
-    await expect(connection).to_have_attribute("data-state", "live", timeout=4 * SOON)
+    await expect(connection).to_have_attribute("data-state", "live")
     await expect(stale).to_be_hidden()
-    await expect(row(signed_in, missed)).to_be_visible(timeout=SOON)
+    await expect(row(signed_in, missed)).to_be_visible()
 
 
 async def test_a_session_that_ended_leads_to_the_form(signed_in: Page, application: Application) -> None:
     await signed_in.context.clear_cookies()
     application.stop()
     application.start()
-    await signed_in.wait_for_url("**/admin/sign-in?next=%2Fadmin", timeout=4 * SOON)
+    await signed_in.wait_for_url("**/admin/sign-in?next=%2Fadmin")
 
 
 async def test_signing_out(signed_in: Page) -> None:
@@ -134,24 +133,24 @@ async def test_signing_out_ends_every_tab_at_once(signed_in: Page) -> None:
     cookies = await signed_in.context.cookies()
     watching = await signed_in.context.new_page()
     await watching.goto("/admin/page/signals?status=failed")
-    await expect(watching.locator("#connection")).to_have_attribute("data-state", "live", timeout=SOON)
+    await expect(watching.locator("#connection")).to_have_attribute("data-state", "live")
     asking = await signed_in.context.new_page()
     await asking.add_init_script("delete window.WebSocket")
     await asking.goto("/admin/page/positions")
     await signed_in.get_by_role("button", name="Preferences and sign out").click()
     await signed_in.get_by_role("button", name="Sign out", exact=True).click()
-    await watching.wait_for_url("**/admin/sign-in?next=*status%3Dfailed", timeout=4 * SOON)
+    await watching.wait_for_url("**/admin/sign-in?next=*status%3Dfailed")
     await signed_in.context.add_cookies(cast("Any", cookies))  # as with a copied cookie
     await signed_in.goto("/admin")
     await expect(signed_in.get_by_label("Admin token")).to_be_visible()
     await asking.evaluate("import('/static/page/session.js').then(({ ask }) => { ask('/admin/signals') })")
-    await asking.wait_for_url("**/admin/sign-in?next=*positions", timeout=4 * SOON)
+    await asking.wait_for_url("**/admin/sign-in?next=*positions")
 
 
 async def test_pages_outside_of_views_are_accessible_too(signed_in: Page, application: Application) -> None:
     """The timeline over a list and as a page, the menu, the form, a problem."""
     signal_id = application.post(ticker="NVDA", action="buy", signal_id="Long")
-    await expect(row(signed_in, signal_id)).to_contain_text("Forwarded", timeout=2 * SOON)
+    await expect(row(signed_in, signal_id)).to_contain_text("Forwarded")
     await row(signed_in, signal_id).locator(".reason").click()
     await expect(signed_in.get_by_role("dialog")).to_be_visible()
     await check_looks(signed_in)
@@ -195,8 +194,8 @@ async def test_the_browser_s_language_is_used_from_the_first_page(
     await expect(page.locator("#connection")).to_have_text("Atualizado")
     await page.evaluate("fetch('/admin/delivery/pause', { method: 'POST' })")
     alarm = page.locator("#alarms li[data-code=delivery_paused]")
-    await expect(alarm).to_contain_text("As entregas estão pausadas", timeout=SOON)  # by the WebSocket
-    await expect(page.locator("#fact-delivery")).to_contain_text("em pausa", timeout=2 * SOON)
+    await expect(alarm).to_contain_text("As entregas estão pausadas")  # by the WebSocket
+    await expect(page.locator("#fact-delivery")).to_contain_text("em pausa")
     await context.close()
 
 
@@ -227,13 +226,13 @@ WATCH_HEAD = """
 
 async def test_the_head_never_contradicts_the_alarms(signed_in: Page) -> None:
     """Checked after every change of the page, over pauses and their ends."""
-    await expect(signed_in.locator("#connection")).to_have_attribute("data-state", "live", timeout=SOON)
+    await expect(signed_in.locator("#connection")).to_have_attribute("data-state", "live")
     await signed_in.evaluate(WATCH_HEAD)
     for part in ("delivery", "engine", "intake", "buys"):
         alarm = signed_in.locator(f"#alarms [data-code={part}_paused]")
         for act, count in (("pause", 1), ("resume", 0)):
             await signed_in.evaluate("(path) => fetch(path, { method: 'POST' })", f"/admin/{part}/{act}")
-            await expect(alarm).to_have_count(count, timeout=4 * SOON)
+            await expect(alarm).to_have_count(count)
     assert await signed_in.evaluate("contradictions") == []
 
 
@@ -290,7 +289,7 @@ async def test_alarm_lines_are_rendered_again_only_if_an_alarm_changed(signed_in
 
 async def test_the_lines_that_the_server_rendered_stay_after_the_first_message(signed_in: Page) -> None:
     await signed_in.evaluate("fetch('/admin/delivery/pause', { method: 'POST' })")
-    await expect(signed_in.locator("#alarms li")).to_have_count(1, timeout=SOON)
+    await expect(signed_in.locator("#alarms li")).to_have_count(1)
     await signed_in.reload()
     words = "Deliveries are paused: approved signals wait, and still expire."
     paused = {**ALARM, "code": "delivery_paused", "subject": "", "text": words, "action": ""}

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Application
 
-SOON = 10_000
 EVENT = "INSERT INTO signal_events (signal_id, status) VALUES ($1, 'forwarded')"
 TOP = "(row) => row.getBoundingClientRect().top"
 
@@ -35,15 +34,15 @@ async def test_no_row_moves_under_the_pointer(signed_in: Page, application: Appl
     before = await pointed.evaluate(TOP)
     posted = [application.post(ticker=f"NEW{number}", action="buy") for number in range(3)]
     fresh = signed_in.locator("#fresh")
-    await expect(fresh).to_have_text("3 new, show", timeout=SOON)
+    await expect(fresh).to_have_text("3 new, show")
     assert await pointed.evaluate(TOP) == before
     await signed_in.evaluate("fetch('/admin/delivery/pause', { method: 'POST' })")
-    await expect(signed_in.locator("#alarms [data-code=delivery_paused]")).to_be_attached(timeout=SOON)
+    await expect(signed_in.locator("#alarms [data-code=delivery_paused]")).to_be_attached()
     assert abs(await pointed.evaluate(TOP) - before) <= 1
     await expect(signed_in.locator(f"tr[id='signal-{posted[0]}']")).to_have_count(0)
     await fresh.click()
     for signal_id in posted:
-        await expect(signed_in.locator(f"tr[id='signal-{signal_id}']")).to_be_attached(timeout=SOON)
+        await expect(signed_in.locator(f"tr[id='signal-{signal_id}']")).to_be_attached()
     await expect(fresh).to_be_hidden()
 
 
@@ -52,9 +51,9 @@ async def test_new_rows_come_when_the_pointer_leaves(signed_in: Page, applicatio
     await open_live(signed_in, "/admin/page/signals")
     await signed_in.locator(f"tr[id='signal-{ids[-1]}'] .status").hover()
     posted = application.post(ticker="NEW", action="buy")
-    await expect(signed_in.locator("#fresh")).to_have_text("1 new, show", timeout=SOON)
+    await expect(signed_in.locator("#fresh")).to_have_text("1 new, show")
     await signed_in.get_by_role("heading", level=1).hover()
-    await expect(signed_in.locator(f"tr[id='signal-{posted}']")).to_be_visible(timeout=SOON)
+    await expect(signed_in.locator(f"tr[id='signal-{posted}']")).to_be_visible()
     await expect(signed_in.locator("#fresh")).to_be_hidden()
 
 
@@ -74,11 +73,11 @@ async def test_a_row_that_leaves_the_list_keeps_its_place_under_the_pointer(
         "INSERT INTO signal_events (signal_id, status) VALUES ($1, 'forwarded')", ids[-2]
     )
     await connection.close()
-    await expect(rows.nth(0)).to_have_class("left", timeout=SOON)
+    await expect(rows.nth(0)).to_have_class("left")
     assert await rows.nth(0).evaluate("(row) => row.inert")
     assert await rows.nth(1).evaluate(TOP) == top
     await signed_in.get_by_role("heading", level=1).hover()
-    await expect(rows).to_have_count(2, timeout=SOON)
+    await expect(rows).to_have_count(2)
 
 
 async def test_back_restores_the_list_its_filter_and_the_place(
@@ -116,10 +115,10 @@ async def test_back_closes_the_timeline_and_a_reload_keeps_it(
     await expect(story).to_be_visible()
     shown = await story.locator("dd code").inner_text()
     await signed_in.reload()
-    await expect(story).to_be_visible(timeout=SOON)
+    await expect(story).to_be_visible()
     await expect(story.locator("dd code")).to_have_text(shown)
     await story.get_by_role("link", name="Older").click()
-    await expect(story.locator("dd code")).not_to_have_text(shown, timeout=SOON)
+    await expect(story.locator("dd code")).not_to_have_text(shown)
     await expect(story.get_by_role("link", name="Older")).to_have_count(0)  # the list has two failed ones
     await signed_in.go_back()
     await expect(story).to_be_hidden()
@@ -129,7 +128,7 @@ async def test_back_closes_the_timeline_and_a_reload_keeps_it(
     await expect(story).to_be_hidden()
     await signed_in.wait_for_url("**/admin/page/signals?status=failed")
     await open_live(signed_in, f"/admin/page/signals#signal={ids[0]}")
-    await expect(story).to_be_visible(timeout=SOON)
+    await expect(story).to_be_visible()
 
 
 async def test_a_slow_line_shows_that_something_happens(signed_in: Page, application: Application) -> None:
@@ -148,7 +147,7 @@ async def test_a_slow_line_shows_that_something_happens(signed_in: Page, applica
     await expect(waiting).to_have_count(1)
     assert await signed_in.evaluate("getComputedStyle(document.documentElement, '::before').height") == "3px"
     answered.set()
-    await expect(signed_in.locator("#story")).to_be_visible(timeout=SOON)
+    await expect(signed_in.locator("#story")).to_be_visible()
     await expect(waiting).to_have_count(0)
 
 
@@ -159,7 +158,7 @@ async def test_a_filter_by_keyboard_keeps_the_focus(signed_in: Page, application
         await signed_in.get_by_label("State").focus()
         await signed_in.keyboard.press("ArrowDown")
         await signed_in.wait_for_url(f"**status={state}")
-        await expect(signed_in.get_by_label("State")).to_be_focused(timeout=SOON)
+        await expect(signed_in.get_by_label("State")).to_be_focused()
 
 
 async def test_no_row_moves_under_a_finger(signed_in: Page, application: Application) -> None:
@@ -180,8 +179,8 @@ async def test_no_row_moves_under_a_finger(signed_in: Page, application: Applica
     seen = page.locator(f"tr[id='signal-{ids[-15]}']")
     before = await seen.evaluate(TOP)
     posted = application.post(ticker="NEW", action="buy")
-    await expect(page.locator("#fresh")).to_have_text("1 new, show", timeout=SOON)
+    await expect(page.locator("#fresh")).to_have_text("1 new, show")
     assert await seen.evaluate(TOP) == before
     await page.locator("#fresh").tap()
-    await expect(page.locator(f"tr[id='signal-{posted}']")).to_be_in_viewport(timeout=SOON)
+    await expect(page.locator(f"tr[id='signal-{posted}']")).to_be_in_viewport()
     await phone.close()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hosts.checkout import SOURCE
 from tests.hosts.probe import Probe
 from tests.hosts.stack import APP, DATABASE, EDGE
 
@@ -235,17 +234,6 @@ def test_no_dump_destroys_at_once(stack: Stack) -> None:
     assert "WITHOUT a dump" in result.output
     assert _copies(stack, "*") == before
     assert stack.sql("SELECT count(*) FROM signals") == [["0"]]
-
-
-def test_another_checkouts_database_is_not_changed(stack: Stack) -> None:
-    """Exit 3, naming the other checkout; --adopt is not allowed with a destruction."""
-    second = type(stack)(stack.host, "/opt/second-checkout")
-    stack.host.run(f"git clone --quiet {SOURCE} {second.project}").require()
-    with untouched(stack):
-        result = second.run_py("--db", "--yes")
-    assert result.code == 3
-    assert stack.project in result.output
-    assert second.run_py("--db", "--yes", "--adopt").code == 2
 
 
 def test_a_rebuild_starts_from_nothing(stack: Stack, signals: list[list[list[str]]]) -> None:

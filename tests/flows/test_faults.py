@@ -130,14 +130,19 @@ def test_a_wrong_command_line(stack: Stack, arguments: list[str], named: str) ->
 
 
 def test_a_second_checkout(stack: Stack) -> None:
-    """Exit 3; the message names the container that belongs to the other checkout."""
+    """Exit 3; the message names what belongs to the other checkout. A destruction adopts nothing."""
     second = Stack(stack.host, "/opt/second-checkout")
     stack.host.run(f"git clone --quiet {SOURCE} {second.project}").require()
+    before = stack.containers(), stack.kept_rows()
     with serving_all_along(stack):
-        result = second.run_py("--quick")
-    assert result.code == 3
-    assert APP in result.output
-    assert "--adopt" in result.output
+        quick = second.run_py("--quick")
+        database = second.run_py("--db", "--yes")
+        adopting = second.run_py("--db", "--yes", "--adopt")
+    assert (quick.code, database.code, adopting.code) == (3, 3, 2)
+    assert (stack.containers(), stack.kept_rows()) == before
+    assert APP in quick.output
+    assert "--adopt" in quick.output
+    assert stack.project in database.output
 
 
 def test_ctrl_c(stack: Stack) -> None:

@@ -87,7 +87,7 @@ class Desk:
             self.send(ticker, "buy")
         await self.open("positions")
         for ticker in tickers:
-            await expect(self.position(ticker)).to_be_visible(timeout=10_000)
+            await expect(self.position(ticker)).to_be_visible()
 
     async def download(self, control: Locator) -> list[dict[str, str]]:
         """Press a download button, and return the rows of the file."""

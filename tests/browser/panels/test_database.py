@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
     from tests.browser.panels.desk import Desk
 
-SOON = 5000
-
 
 async def see_rejected(desk: Desk) -> None:
     """Wait until one signal is rejected. The overview gets a message of it; counts need a request."""
     await desk.page.goto("/admin")
-    await expect(desk.page.locator("[data-metric=rejected]")).to_have_text("1", timeout=SOON)
+    await expect(desk.page.locator("[data-metric=rejected]")).to_have_text("1")
 
 
 async def test_history_is_exported_and_imported(desk: Desk, tmp_path: Path) -> None:
@@ -49,7 +47,7 @@ async def test_history_is_exported_and_imported(desk: Desk, tmp_path: Path) -> N
     await expect(page.locator("#import-form output")).to_contain_text("Imported: 2 (expired by it: 0).")
     await expect(page.locator("#import-form output")).to_contain_text("Bad rows: 1.")
     await expect(page.locator("#bad-rows li")).to_contain_text("Line ")
-    await expect(counts.locator("[data-count=rejected]")).to_have_text("1", timeout=SOON)
+    await expect(counts.locator("[data-count=rejected]")).to_have_text("1")
     file.write_text("no export")
     await page.get_by_label("File").set_input_files(file)
     await button.click()
@@ -78,7 +76,7 @@ async def test_a_clearance_is_refused_while_signals_are_unfinished(desk: Desk) -
     await page.get_by_role("button", name="Clear").click()
     await desk.confirm("Clear", typed="clear")
     await expect(output).to_contain_text("Deleted: 2.")
-    await expect(page.locator("[data-count=rejected]")).to_have_text("0", timeout=SOON)
+    await expect(page.locator("[data-count=rejected]")).to_have_text("0")
     assert await desk.database.fetchval("SELECT count(*) FROM signals") == 0
     assert len(list((desk.folder / "data" / "exports").glob("*-clear.csv"))) == 1
     refused, done = (await desk.log())[1:]

@@ -11,8 +11,6 @@ from tests.api.trading.receiver import always, take
 if TYPE_CHECKING:
     from tests.browser.panels.desk import Desk
 
-SOON = 5000
-
 
 async def fail(desk: Desk, *tickers: str) -> None:
     """Let buys of these tickers be refused by the destination, and open the list of dead letters."""
@@ -23,7 +21,7 @@ async def fail(desk: Desk, *tickers: str) -> None:
     await desk.receiver.count(before + len(tickers))
     desk.receiver.answer = take
     await desk.open("dead-letters")
-    await expect(desk.page.locator("tr[id^=dead-]")).to_have_count(len(tickers), timeout=SOON)
+    await expect(desk.page.locator("tr[id^=dead-]")).to_have_count(len(tickers))
 
 
 async def test_one_is_sent_again(desk: Desk) -> None:
@@ -36,7 +34,7 @@ async def test_one_is_sent_again(desk: Desk) -> None:
     last = (await desk.receiver.count(3))[-1]
     assert last.alert["ticker"] == "NVDA"
     assert last.webhook_id.endswith(".r2")
-    await expect(desk.page.locator("tr[id^=dead-]")).to_have_count(1, timeout=SOON)
+    await expect(desk.page.locator("tr[id^=dead-]")).to_have_count(1)
     signal_id = last.webhook_id.removesuffix(".r2")
     wish = {"ids": [signal_id], "confirm": 1}
     assert await desk.log() == [("dead-letters.replay", "", wish, {"replayed": 1}, "done")]
@@ -56,14 +54,14 @@ async def test_many_are_counted_and_sent_after_a_typed_word(desk: Desk) -> None:
     await expect(desk.notice).to_have_text("Pending again: 2.")
     received = await desk.receiver.count(5)
     assert sorted(each.alert["ticker"] for each in received[3:]) == ["AAPL", "TSLA"]
-    await expect(page.locator("tr[id^=dead-]")).to_have_count(1, timeout=SOON)
+    await expect(page.locator("tr[id^=dead-]")).to_have_count(1)
     await page.get_by_label("Search").fill("nvda")
     await page.get_by_role("button", name="Show", exact=True).click()
     await page.wait_for_url("**?*q=nvda")
     await page.get_by_role("button", name="Replay all that match").click()
     await desk.confirm("Replay all that match", typed="replay")
     await expect(desk.notice).to_have_text("Pending again: 1.")
-    await expect(page.get_by_text("No dead letter matches the filter.")).to_be_visible(timeout=SOON)
+    await expect(page.get_by_text("No dead letter matches the filter.")).to_be_visible()
     assert [entry[2:4] for entry in await desk.log()][1:] == [
         ({"q": "nvda", "unknown": False, "confirm": 1}, {"replayed": 1})
     ]
@@ -93,7 +91,7 @@ async def test_a_later_pending_order_refuses_the_replay(desk: Desk) -> None:
     await desk.confirm("Pause deliveries")
     await expect(desk.notice).to_have_text("Deliveries are paused.")
     desk.send("NVDA", "buy", number=7)
-    await expect(page.get_by_text("a later order is pending")).to_be_visible(timeout=SOON)
+    await expect(page.get_by_text("a later order is pending")).to_be_visible()
     await page.get_by_role("button", name="Replay NVDA").click()
     await expect(desk.notice).to_contain_text("Nothing was sent: a later order of the ticker")
     await page.get_by_role("button", name="Resume deliveries").click()
@@ -109,6 +107,6 @@ async def test_an_open_circuit_is_shown_here(desk: Desk) -> None:
     await desk.receiver.count(5)
     page = await desk.open("dead-letters")
     destination = page.locator("#destination")
-    await expect(destination).to_contain_text("circuit open", timeout=2 * SOON)
+    await expect(destination).to_contain_text("circuit open")
     await expect(destination).to_contain_text("Last failure: ")
     await expect(destination).to_contain_text(desk.receiver.url.partition("/hook")[0])

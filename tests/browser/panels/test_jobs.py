@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tests.browser.panels.desk import Desk
 
-SOON = 10_000  # ms; other programs share the machine
 SOURCE = {"name": "desk", "secret": "the-secret-of-the-source-desk"}
 INSERT = """
     INSERT INTO signals (id, status, type, ticker, source, received_at, status_at, expires_at, reason, body,
@@ -52,7 +51,7 @@ class Clicks:
 
     async def press(self, control: Locator) -> None:
         """One click."""
-        await control.click(timeout=SOON)
+        await control.click()
         self.count += 1
 
     async def choose(self, label: str, option: str) -> None:
@@ -115,7 +114,7 @@ async def why(desk: Desk, clicks: Clicks, signal_id: str, *codes: str) -> None:
     assert clicks.count <= 2
     for code in codes:
         reason = desk.page.locator(f"#story [data-wait={code}]")
-        await expect(reason).to_be_visible(timeout=SOON)
+        await expect(reason).to_be_visible()
         await expect(reason).not_to_be_empty()
 
 
@@ -127,11 +126,11 @@ async def test_for_what_an_alert_waits_takes_two(desk: Desk, clicks: Clicks) -> 
     await why(desk, clicks, paused, "paused")
     await why(desk, clicks, behind, "paused", "behind")
     await clicks.press(desk.page.locator("#story [data-wait=behind] a"))
-    await expect(desk.page.locator("#story").get_by_text(paused)).to_be_visible(timeout=SOON)
+    await expect(desk.page.locator("#story").get_by_text(paused)).to_be_visible()
     desk.receiver.answer = always(503)
     await why(desk, clicks, paused, "paused")
     await call(desk, "POST", "delivery/resume")
-    await expect(desk.page.locator("#story [data-wait=attempt]")).to_be_visible(timeout=2 * SOON)
+    await expect(desk.page.locator("#story [data-wait=attempt]")).to_be_visible()
     desk.receiver.answer = take
 
     key = destination_of(desk.receiver.url).key
@@ -162,7 +161,7 @@ async def test_the_failures_of_the_last_hour_replayed_take_four(desk: Desk, clic
     await desk.database.execute(INSERT, "failed", "TSLA", None, long_ago, None)
     desk.receiver.answer = take
     await clicks.overview()
-    await expect(desk.page.locator("[data-metric=failed]")).to_have_text("3", timeout=SOON)
+    await expect(desk.page.locator("[data-metric=failed]")).to_have_text("3")
     await clicks.press(desk.page.locator("[data-metric=failed]"))
     await clicks.choose("Time", "Last hour")
     await expect(desk.page.locator("tr[id^=dead-]")).to_have_count(2)
@@ -180,7 +179,7 @@ async def test_a_buy_that_may_be_executed_is_replayed_only_if_ticked(desk: Desk,
     await desk.receiver.count(1)
     await clicks.overview()
     await clicks.press(desk.page.locator("[data-metric=failed]"))
-    await expect(desk.page.get_by_text("may have been executed")).to_be_visible(timeout=SOON)
+    await expect(desk.page.get_by_text("may have been executed")).to_be_visible()
     await clicks.press(desk.page.get_by_role("button", name="Replay all that match"))
     await expect(desk.notice).to_contain_text("Nothing was sent")
     await desk.page.get_by_label("Also buys that may already have been executed").check()
@@ -301,7 +300,7 @@ async def test_from_nothing_to_the_first_delivered_signal_takes_three(desk: Desk
     await clicks.agree("Send test signal")
     (received,) = await desk.receiver.count(1)
     assert received.alert["ticker"] == LISTED[0]
-    await expect(desk.page.locator("tbody tr[id^=signal-]")).to_contain_text("Forwarded", timeout=SOON)
+    await expect(desk.page.locator("tbody tr[id^=signal-]")).to_contain_text("Forwarded")
     await expect(first).to_have_count(0)
     assert clicks.count <= 3
     done = await desk.log()
@@ -315,7 +314,7 @@ async def test_a_chart_leads_to_the_signals_of_its_hour(desk: Desk, clicks: Clic
     await desk.database.execute(INSERT, "rejected", "GME", None, hour - timedelta(seconds=1), None)
     await clicks.overview()
     chart = desk.page.locator("[data-chart=per-hour]")
-    await expect(chart.locator(".readout")).to_contain_text("1 received", timeout=SOON)
+    await expect(chart.locator(".readout")).to_contain_text("1 received")
     await clicks.press(chart.get_by_role("link", name="Show them"))
     await expect(desk.page.locator("tbody tr")).to_have_count(1)
     await expect(row(desk.page, wanted)).to_be_visible()

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from tests.api.trading.receiver import Received
     from tests.browser.panels.desk import Desk
 
-SOON = 5000
-
 
 def sold(received: list[Received]) -> list[Any]:
     """Return the tickers of the received sells."""
@@ -35,7 +33,7 @@ async def test_a_position_is_closed_by_an_order_after_a_confirmation(desk: Desk)
     await desk.confirm("Close")
     await expect(desk.notice).to_have_text("The sell of NVDA is pending.")
     assert sold(await desk.receiver.count(3)) == ["NVDA"]
-    await expect(desk.position("NVDA")).to_have_count(0, timeout=SOON)
+    await expect(desk.position("NVDA")).to_have_count(0)
     await expect(desk.position("AAPL")).to_be_visible()
     ((action, _, before, after, result),) = await desk.log()
     assert (action, before, after["queued"], result) == ("order.close-position", None, 1, "done")
@@ -53,7 +51,7 @@ async def test_a_position_closed_elsewhere_is_marked_and_nothing_is_sent(desk: D
     await mark.click()
     await desk.confirm("Mark closed", reason=HOSTILE)
     await expect(desk.notice).to_have_text("The position of NVDA is marked closed; nothing was sent.")
-    await expect(desk.page.get_by_text("No position is open.")).to_be_visible(timeout=SOON)
+    await expect(desk.page.get_by_text("No position is open.")).to_be_visible()
     assert len(desk.receiver.received) == 1
     reason = f"marked closed: {HOSTILE}"
     assert await desk.log() == [
@@ -83,7 +81,7 @@ async def test_all_are_sold_once_after_a_typed_word(desk: Desk) -> None:
     page = await desk.open("dead-letters")
     await page.get_by_role("button", name="Pause deliveries").click()
     await desk.confirm("Pause deliveries")
-    await expect(page.locator("#destination")).to_contain_text("deliveries paused", timeout=SOON)
+    await expect(page.locator("#destination")).to_contain_text("deliveries paused")
     await desk.open("positions")
     await page.get_by_role("button", name="Sell all").click()
     dialog = page.get_by_role("dialog")
@@ -94,7 +92,7 @@ async def test_all_are_sold_once_after_a_typed_word(desk: Desk) -> None:
     await desk.confirm("Sell all", typed=" SELL ALL")
     await expect(desk.notice).to_have_text("Pending sells: 2.")
     for ticker in ("NVDA", "AAPL"):
-        await expect(desk.position(ticker).get_by_text("Sell", exact=True)).to_be_visible(timeout=SOON)
+        await expect(desk.position(ticker).get_by_text("Sell", exact=True)).to_be_visible()
     await page.get_by_role("button", name="Sell all").click()
     await desk.confirm("Sell all", typed="sell all")
     await expect(desk.notice).to_contain_text("Nothing new was ordered")
@@ -172,11 +170,11 @@ async def test_a_position_that_may_be_open_is_confirmed_or_dismissed(desk: Desk)
     await desk.page.get_by_role("button", name="Confirm NVDA").click()
     await desk.confirm("Confirm")
     await expect(desk.notice).to_have_text("The position in NVDA is confirmed.")
-    await expect(desk.position("NVDA").get_by_text("May be open", exact=True)).to_have_count(0, timeout=SOON)
+    await expect(desk.position("NVDA").get_by_text("May be open", exact=True)).to_have_count(0)
     await desk.page.get_by_role("button", name="Dismiss AAPL").click()
     await desk.confirm("Dismiss")
     await expect(desk.notice).to_have_text("The position in AAPL is dismissed; nothing was sent.")
-    await expect(desk.position("AAPL")).to_have_count(0, timeout=SOON)
+    await expect(desk.position("AAPL")).to_have_count(0)
     await expect(desk.position("NVDA")).to_be_visible()
     assert [action for action, *_ in await desk.log()] == ["position.confirm", "position.dismiss"]
     assert len(desk.receiver.received) == 2

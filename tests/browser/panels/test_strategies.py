@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from tests.browser.panels.desk import Desk
 
-SOON = 5000
 ADDRESS = "https://finviz.com/screener.ashx?v=111"
 
 
@@ -32,7 +31,7 @@ def write(desk: Desk, *strategies: dict[str, Any]) -> None:
 async def test_list_entries_are_sold_and_the_engine_is_controlled(desk: Desk) -> None:
     page = await desk.open("strategies")
     ranked = page.locator("tr[id^=rank-]")
-    await expect(ranked.locator(".ticker")).to_have_text(list(LISTED), timeout=2 * SOON)
+    await expect(ranked.locator(".ticker")).to_have_text(list(LISTED))
     await page.get_by_role("button", name="Sell TSLA").click()
     await expect(page.get_by_role("dialog")).to_contain_text("although no position of it is open")
     await desk.confirm("Sell")
@@ -41,14 +40,14 @@ async def test_list_entries_are_sold_and_the_engine_is_controlled(desk: Desk) ->
     await page.get_by_role("button", name="Pause the screener").click()
     await desk.confirm("Pause the screener")
     engine = page.locator("#engine-state")
-    await expect(engine).to_contain_text("frozen", timeout=SOON)
+    await expect(engine).to_contain_text("frozen")
     await page.get_by_role("button", name="Refresh now").click()
     await expect(desk.notice).to_have_text(
         "The screener is paused. the engine is paused, so its list stays as it is: resume it first"
     )
     await page.get_by_role("button", name="Resume the screener").click()
     await desk.confirm("Resume the screener")
-    await expect(engine).to_contain_text("running", timeout=SOON)
+    await expect(engine).to_contain_text("running")
     # a double click sends one request
     await page.get_by_role("button", name="Refresh now").evaluate(
         "(button) => { button.form.requestSubmit(); button.form.requestSubmit(); }"
@@ -86,7 +85,7 @@ async def test_a_new_strategy_is_checked_field_by_field(desk: Desk) -> None:
     await create.click()
     await expect(new.locator("output")).to_contain_text("Created.")
     await expect(name).to_have_value("")
-    await expect(strategy(desk, "mine/own")).to_be_visible(timeout=SOON)
+    await expect(strategy(desk, "mine/own")).to_be_visible()
     entries = await desk.log()
     assert [entry[4].partition(":")[0] for entry in entries] == ["refused", "refused", "done"]
     made = {"name": "mine/own", "url": ADDRESS, "top_n": 40, "reprocess_enabled": True}
@@ -99,7 +98,7 @@ async def test_a_strategy_is_changed_activated_and_deleted(desk: Desk) -> None:
     write(desk, first, made)
     page = await desk.open("strategies")
     mine = strategy(desk, "mine/own")
-    await mine.get_by_text("Edit").click(timeout=2 * SOON)
+    await mine.get_by_text("Edit").click()
     size = mine.get_by_role("textbox", name="Size of the list")
     save = mine.get_by_role("button", name="Save")
     await mine.get_by_role("textbox", name="Description").fill("half a thou")
@@ -109,7 +108,7 @@ async def test_a_strategy_is_changed_activated_and_deleted(desk: Desk) -> None:
     await expect(refused).to_be_visible()
     # the view is rendered again meanwhile: typed text and its message stay
     write(desk, first, made, {"name": "theirs", "url": "list:GME"})
-    await expect(strategy(desk, "theirs")).to_be_visible(timeout=2 * SOON)
+    await expect(strategy(desk, "theirs")).to_be_visible()
     await expect(refused).to_be_visible()
     await expect(mine.get_by_role("textbox", name="Description")).to_have_value("half a thou")
     await mine.get_by_role("textbox", name="Description").fill("")
@@ -118,18 +117,18 @@ async def test_a_strategy_is_changed_activated_and_deleted(desk: Desk) -> None:
     await mine.get_by_role("textbox", name="Source").fill("list:GME,AMC")
     await save.click()
     await expect(mine.locator("form output")).to_have_text("Saved and effective.")
-    await expect(mine.locator(".brief")).to_contain_text("list:GME,AMC", timeout=SOON)
+    await expect(mine.locator(".brief")).to_contain_text("list:GME,AMC")
     await expect(size).to_have_value("2")
     await mine.get_by_role("button", name="Back to .env or the default: Size of the list").click()
-    await expect(size).to_have_value("15", timeout=SOON)
+    await expect(size).to_have_value("15")
     await mine.get_by_role("button", name="Activate").click()
     await desk.confirm("Activate")
-    await expect(mine.get_by_text("active", exact=True)).to_be_visible(timeout=SOON)
-    await expect(page.locator("#rank-GME")).to_be_visible(timeout=2 * SOON)
+    await expect(mine.get_by_text("active", exact=True)).to_be_visible()
+    await expect(page.locator("#rank-GME")).to_be_visible()
     await strategy(desk, "test").get_by_role("button", name="Delete").click()
     await desk.confirm("Delete", typed="test")
     await expect(desk.notice).to_have_text("The strategy “test” is deleted.")
-    await expect(strategy(desk, "test")).to_have_count(0, timeout=SOON)
+    await expect(strategy(desk, "test")).to_have_count(0)
 
     changed = {**made, "url": "list:GME,AMC", "top_n": 2}
     reset = {"name": "mine/own", "url": "list:GME,AMC"}
@@ -160,7 +159,7 @@ async def test_rejected_buys_are_reprocessed_after_a_count(desk: Desk) -> None:
     await box.get_by_text("Edit").click()
     await box.get_by_role("textbox", name="Source").fill("list:GME")
     await box.get_by_role("button", name="Save").click()
-    await expect(page.locator("#rank-GME")).to_be_visible(timeout=2 * SOON)
+    await expect(page.locator("#rank-GME")).to_be_visible()
     await page.get_by_label("Only these tickers").fill("gme, amc")
     await count.click()
     found = page.locator("#reprocess-found")
@@ -183,17 +182,17 @@ async def test_rejected_buys_are_reprocessed_after_a_count(desk: Desk) -> None:
 async def test_what_if_shows_what_another_size_would_have_approved(desk: Desk) -> None:
     write(desk, {"name": "mine", "url": f"list:{','.join(LISTED)}", "top_n": 2})
     page = await desk.open("strategies")
-    await expect(page.locator("tr[id^=rank-]")).to_have_count(2, timeout=2 * SOON)
+    await expect(page.locator("tr[id^=rank-]")).to_have_count(2)
     desk.send("TSLA", "buy")
     await desk.open("signals")
-    await expect(page.get_by_text("not in the Top-2").first).to_be_visible(timeout=2 * SOON)
+    await expect(page.get_by_text("not in the Top-2").first).to_be_visible()
     await desk.open("strategies")
     box = strategy(desk, "mine")
     await box.get_by_text("Edit").click()
     await box.get_by_role("textbox", name="Size of the list").fill("3")
     await box.get_by_role("button", name="What if").click()
     found = box.locator(".what-if")
-    await expect(found.locator("output")).to_contain_text("0 → 1 approved", timeout=2 * SOON)
+    await expect(found.locator("output")).to_contain_text("0 → 1 approved")
     await expect(found.locator("li")).to_have_text(["TSLA: not in the Top-2 → rank 3 of 3"])
     await expect(found.get_by_role("progressbar")).to_be_hidden()
     # nothing was saved or sent

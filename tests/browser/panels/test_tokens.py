@@ -13,8 +13,6 @@ from app.config.model import SYSTEM_FILE
 if TYPE_CHECKING:
     from tests.browser.panels.desk import Desk
 
-SOON = 5000
-
 
 async def test_a_token_is_made_changed_and_removed(desk: Desk) -> None:
     page = await desk.open("sources")
@@ -30,16 +28,16 @@ async def test_a_token_is_made_changed_and_removed(desk: Desk) -> None:
     await expect(said).to_contain_text("Created. The token, shown this once: ")
     token = (await said.inner_text()).rpartition(" ")[2]
     row = page.locator("#token-ana")
-    await expect(row).to_contain_text("may only read", timeout=SOON)
+    await expect(row).to_contain_text("may only read")
     entries = json.loads((desk.folder / SYSTEM_FILE).read_text("utf-8"))["tokens"]
     assert entries == [{"name": "ana", "sha256": sha256(token.encode()).hexdigest(), "scope": "read"}]
 
     await row.get_by_role("button", name="Allow changes").click()
     await desk.confirm("Allow changes")
-    await expect(row).to_contain_text("may read and change", timeout=SOON)
+    await expect(row).to_contain_text("may read and change")
     await row.get_by_role("button", name="Delete").click()
     await desk.confirm("Delete")
-    await expect(row).to_be_hidden(timeout=SOON)
+    await expect(row).to_be_hidden()
     assert [(action, target) for action, target, *_, result in await desk.log() if result == "done"] == [
         ("token.create", "ana"),
         ("token.change", "ana"),
@@ -51,7 +49,7 @@ async def test_a_reader_sees_the_actor_and_is_refused_with_a_message(desk: Desk)
     token = {"name": "bob", "sha256": sha256(b"token-of-bob").hexdigest(), "scope": "read"}
     (desk.folder / SYSTEM_FILE).write_text(json.dumps({"tokens": [token]}), "utf-8")
     page = await desk.open("sources")
-    await expect(page.locator("#token-bob")).to_be_visible(timeout=SOON)
+    await expect(page.locator("#token-bob")).to_be_visible()
     await page.context.clear_cookies()
     await page.goto("/admin/page/strategies")
     await page.get_by_label("Token").fill("token-of-bob")

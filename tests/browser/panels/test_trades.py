@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from tests.browser.panels.desk import Desk
 
-SOON = 10_000
 TIMES = "\N{MULTIPLICATION SIGN}"
 _HISTORY = """
     INSERT INTO positions (ticker, status, closed_by, opened_at, closed_at, quantity, average_price, realized)
@@ -48,7 +47,7 @@ async def test_a_closed_position_has_its_result_and_links_to_its_timelines(desk:
         ("sell", {"quantity": 5, "price": 1190}),
     )
     nvda = row(desk, "NVDA")
-    await expect(nvda).to_be_visible(timeout=SOON)  # without a reload
+    await expect(nvda).to_be_visible()  # without a reload
     for shown in (f"10 {TIMES} 1,200.5", f"5 {TIMES} 1,210", f"5 {TIMES} 1,190", "-5", "Exit"):
         await expect(nvda).to_contain_text(shown)
     await expect(page.locator("#result")).to_have_text("-5")
