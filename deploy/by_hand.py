@@ -149,6 +149,7 @@ class Run:
             for host in self.state.hosts.values():
                 warnings = [*host.notes, *(host.report.get("warnings") or [])]
                 found += ["", f"  {host.name}:", *summary.plan_lines(summary.planned(ending, host))]
+                found += [f"    {note}" for note in host.report.get("notes") or []]
                 found += [f"    warning: {warning}" for warning in warnings]
         else:
             found = summary.lines(ending, with_hint=False)

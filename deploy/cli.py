@@ -19,6 +19,7 @@ from deploy import bootstrap, environment, handover, output
 from deploy.actions import ACTIONS, BY_NAME, DEFAULT, UNLOCK, Action
 from deploy.exitcodes import ExitCode
 from deploy.masking import printable
+from deploy.passthrough import AnsibleOptions
 from deploy.request import Request
 
 if TYPE_CHECKING:
@@ -165,6 +166,24 @@ def build_parser() -> _Parser:
     options.add_argument(
         "-v", dest="verbosity", action="count", default=0, help="show every step; -vv and more: Ansible's own"
     )
+    ansible = parser.add_argument_group("options of ansible-playbook, with its meanings")
+    ansible.add_argument("-b", "--become", action="store_true", help="become root on the hosts")
+    ansible.add_argument("-K", "--ask-become-pass", action="store_true", help="ask for the password for that")
+    ansible.add_argument(
+        "-J", "--ask-vault-password", "--ask-vault-pass", action="store_true", help="ask for a vault password"
+    )
+    ansible.add_argument(
+        "--vault-id", action="append", default=[], metavar="ID", help="NAME@FILE or NAME@prompt"
+    )
+    ansible.add_argument(
+        "--vault-password-file", "--vault-pass-file", action="append", default=[], metavar="FILE",
+        help="a file with a vault password",
+    )  # fmt: skip
+    ansible.add_argument("-u", "--user", default="", metavar="USER", help="sign in as this user")
+    ansible.add_argument(
+        "--private-key", "--key-file", default="", metavar="FILE", help="sign in with this SSH key"
+    )
+    ansible.add_argument("-D", "--diff", action="store_true", help="show what changes in files (with -vv)")
     options.add_argument("--version", action="store_true", help="print the version and exit")
     options.add_argument("-h", "--help", action="store_true", help="print this and exit")
     return parser
@@ -264,6 +283,16 @@ def parse(argv: Sequence[str]) -> Request | str:
         wait=options.wait,
         json=options.json,
         verbosity=options.verbosity,
+        ansible=AnsibleOptions(
+            become=options.become,
+            ask_become=options.ask_become_pass,
+            ask_vault=options.ask_vault_password,
+            vault_ids=tuple(options.vault_id),
+            vault_files=tuple(options.vault_password_file),
+            user=options.user,
+            private_key=options.private_key,
+            diff=options.diff,
+        ),
     )
 
 

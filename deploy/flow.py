@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -20,10 +22,12 @@ from deploy import (
     lock,
     logs,
     output,
+    passthrough,
     reserve,
     runner,
     summary,
     unlock,
+    vault,
     verdict,
 )
 from deploy.actions import DIAGNOSIS, LOG_LINES_AFTER_FAILURE, UNLOCK, Action
@@ -35,7 +39,7 @@ from deploy.onhost import causes
 from deploy.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from deploy.request import Request
 
@@ -56,11 +60,15 @@ def run(request: Request, root: Path) -> ExitCode:
     mask = Mask(local_secrets(checkout, backups=bool(request.action.lists)))
     try:
         mask = Mask(mask.secrets | secret_values(extra_vars.check(request.extra_vars)))
-        known = inventory.Inventory(inventory.sources(root, request.inventories))
-        try:
-            return _run(request, root, known, mask)
-        finally:
-            handover.tidy(request, root)
+        sources = inventory.sources(root, request.inventories)
+        with _passwords(request) as (request, options):
+            known = inventory.Inventory(sources, request.ansible.reach)
+            try:
+                return _run(request, root, known, mask, options)
+            finally:
+                handover.tidy(request, root)
+    except passthrough.PasswordError as error:
+        return _refuse(request, mask, ExitCode.USAGE, str(error))
     except (inventory.InventoryError, extra_vars.ExtraVarsError) as error:
         return _refuse(request, mask, ExitCode.USAGE, str(error))
     except handover.Due as due:
@@ -83,7 +91,30 @@ def _refuse(request: Request, mask: Mask, code: ExitCode, why: str) -> ExitCode:
     return code
 
 
-def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -> ExitCode:
+@contextlib.contextmanager
+def _passwords(request: Request) -> Iterator[tuple[Request, tuple[str, ...]]]:
+    """Ask for the passwords; yield the request with their folder, and the options of ansible-playbook.
+
+    The folder goes at the end, but for a controller that goes on with this run. Raises PasswordError and
+    OSError.
+    """
+    folder = Path(request.passwords or tempfile.mkdtemp(prefix="trading-signal-processor-"))  # 0700
+    keep = False
+    try:
+        options, ids = request.ansible.settled(folder)
+        vault.configure(ids)
+        yield replace(request, passwords=str(folder)), tuple(options)
+    except handover.Due:
+        keep = True
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(
+    request: Request, root: Path, known: inventory.Inventory, mask: Mask, options: tuple[str, ...]
+) -> ExitCode:
     limit = inventory.DEFAULT_LIMIT if request.limit is None else request.limit
     # A look at this machine needs no check of what was typed: that saves reading the inventory twice.
     trusted = request.limit is None and not request.action.changes and request.action.playbook is not None
@@ -98,7 +129,7 @@ def _run(request: Request, root: Path, known: inventory.Inventory, mask: Mask) -
         confirm.confirm(request, hosts)
     report = Report(mask, json_only=request.json, verbosity=request.verbosity)
     with runner.Interruption() as interruption:
-        code = _Session(request, root, known, report, interruption, mask).run(hosts)
+        code = _Session(request, root, known, report, interruption, mask, options).run(hosts)
     if request.then and request.then.playbook is None and code is ExitCode.DONE and not request.check:
         return logs.follow(known, hosts, extra_vars.values(request.extra_vars), mask)
     return code
@@ -115,8 +146,10 @@ class _Session:
         report: Report,
         interruption: runner.Interruption,
         mask: Mask,
+        options: tuple[str, ...],
     ) -> None:
         self._request = request
+        self._options = options
         self._root = root
         self._known = known
         self._inventories = known.paths
@@ -338,6 +371,7 @@ class _Session:
             forks=self._request.forks,
             verbosity=self._request.verbosity,
             skip_tags=self._skip_tags(),
+            options=self._options,
         )
 
     def _skip_tags(self) -> tuple[str, ...]:

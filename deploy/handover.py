@@ -88,6 +88,7 @@ def give(due: Due, checkout: Path) -> NoReturn:
         "checkout": str(checkout),
         "commit": request.commit,
         "process": _this_process(),
+        "passwords": request.passwords,
     }
     environment.leave()  # the controller that goes on has its own list
     os.environ[VARIABLE] = json.dumps(settled)
@@ -128,7 +129,13 @@ def take(request: Request, root: Path) -> Request:
     settled = _settled(root)
     if settled is None:
         return request
-    return replace(request, run_id=settled["run_id"], checkout=settled["checkout"], commit=settled["commit"])
+    return replace(
+        request,
+        run_id=settled["run_id"],
+        checkout=settled["checkout"],
+        commit=settled["commit"],
+        passwords=settled["passwords"] or None,
+    )
 
 
 def _settled(root: Path) -> dict[str, str] | None:
@@ -140,6 +147,7 @@ def _settled(root: Path) -> dict[str, str] | None:
     try:
         found = json.loads(os.environ.pop(VARIABLE, ""))
         texts = {name: str(found[name]) for name in ("run_id", "checkout", "commit")}
+        texts["passwords"] = str(found.get("passwords") or "")
     except (ValueError, KeyError, TypeError):
         return None
     if "process" in found:

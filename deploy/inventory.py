@@ -44,11 +44,13 @@ def sources(root: Path, added: Sequence[str]) -> list[str]:
 class Inventory:
     """Hosts, groups and variables as Ansible sees them; read when first asked: that takes half a second.
 
-    `paths` as `sources` gives them. Every method raises InventoryError if one of them cannot be read.
+    `paths` as `sources` gives them; `reach` are variables of the command line that those of a host replace.
+    Every method raises InventoryError if one of them cannot be read.
     """
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], reach: Mapping[str, Any] | None = None) -> None:
         self.paths = list(paths)
+        self._reach = reach or {}
 
     @cached_property
     def _loader(self) -> Any:  # noqa: ANN401 - as below
@@ -103,7 +105,7 @@ class Inventory:
             found = VariableManager(loader=loader, inventory=inventory).get_vars(
                 host=inventory.get_host(host), include_hostvars=False
             )
-            variables = {**found, **extra}
+            variables = {**self._reach, **found, **extra}
             reach = {name: variables[name] for name in _REACH if name in variables}
             reach = Templar(loader=loader, variables=variables).template(reach)
         except AnsibleError as error:

@@ -51,13 +51,14 @@ class PlaybookRun:
     forks: int | None = None
     verbosity: int = 0
     skip_tags: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()  # of ansible-playbook, as its own
 
     def command(self, private: Path) -> list[str]:
         """The exact argv. `python -m ansible` because scripts' first lines are no part of what we rely on."""
         argv = [sys.executable, "-m", "ansible", "playbook"]
         for source in self.inventories:
             argv += ["-i", source]
-        argv += ["--limit", self.limit, *self.extra_vars(private)]
+        argv += ["--limit", self.limit, *self.options, *self.extra_vars(private)]
         if self.forks:
             argv += ["--forks", str(self.forks)]
         if self.skip_tags:

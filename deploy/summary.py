@@ -151,6 +151,7 @@ def command_line(request: Request, hosts: list[str], *, everything: bool = False
     words += ["--wait", str(request.wait)] if request.wait else []
     words += request.then.flags[:1] if request.then and request.then is not request.action else ()
     words += ["--forks", str(request.forks)] if request.forks else []
+    words += request.ansible.typed
     return shlex.join(words)
 
 

@@ -1,12 +1,23 @@
 """The vault passwords of this process, with which the inventory and files of variables are read.
 
-They come from where Ansible takes them: `ANSIBLE_VAULT_PASSWORD_FILE` and `ANSIBLE_VAULT_IDENTITY_LIST`.
+They come from where Ansible takes them: its options, `ANSIBLE_VAULT_PASSWORD_FILE` and
+`ANSIBLE_VAULT_IDENTITY_LIST`.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_given: list[str] = []  # vault ids of the command line, of this process
+
+
+def configure(ids: Sequence[str]) -> None:
+    """Use these vault ids, `NAME@FILE` or `FILE`; call it before the first `loader`."""
+    _given[:] = ids
 
 
 def loader() -> Any:  # noqa: ANN401 - Ansible has no types
@@ -25,10 +36,10 @@ def _secrets() -> list[Any]:
     from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
     from ansible.parsing.vault import VaultSecretsContext  # noqa: PLC0415
 
-    if not (constants.DEFAULT_VAULT_PASSWORD_FILE or constants.DEFAULT_VAULT_IDENTITY_LIST):
+    if not (_given or constants.DEFAULT_VAULT_PASSWORD_FILE or constants.DEFAULT_VAULT_IDENTITY_LIST):
         if not VaultSecretsContext.current(optional=True):
             VaultSecretsContext.initialize(VaultSecretsContext(secrets=[]))
         return []
     from ansible.cli import CLI  # noqa: PLC0415 - costs a tenth of a second
 
-    return list(CLI.setup_vault_secrets(DataLoader(), vault_ids=[], auto_prompt=False))
+    return list(CLI.setup_vault_secrets(DataLoader(), vault_ids=list(_given), auto_prompt=False))

@@ -265,3 +265,21 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 65536)
     except OSError:  # Linux reports a closed terminal as an input/output error
         return b""
+
+
+def test_options_of_ansible_reach_its_playbooks(checkout: Checkout, tmp_path: Path) -> None:
+    """An encrypted variable of an inventory of one's own, and the file with its password."""
+    from ansible.parsing.vault import VaultLib, VaultSecret
+
+    written, password, mine = (tmp_path / name for name in ("written", "password", "mine.yml"))
+    password.write_text("opensesame\n", "utf-8")
+    lib = VaultLib([("default", VaultSecret(b"opensesame"))])
+    secret = lib.encrypt(f"sh -c 'echo opened > {written}'").decode()
+    lines = "".join(f"        {line}\n" for line in secret.splitlines())
+    mine.write_text(f"web:\n  hosts:\n    a:\n      command: !vault |\n{lines}", "utf-8")
+    arguments = ("--quick", "--limit", "a", "-i", str(mine))
+    done = checkout.run(*arguments, "--vault-password-file", str(password))
+    assert done.returncode == 0, done.stdout
+    assert written.read_text("utf-8") == "opened\n"
+    refused = checkout.run(*arguments, "--vault-password-file", str(tmp_path / "nowhere"))
+    assert (refused.returncode, "no such file" in refused.stderr) == (2, True)
