@@ -165,6 +165,7 @@ class Settings(BaseSettings):
     # of `python -m app import-legacy` alone
     legacy_database_url: Annotated[Secret, AfterValidator(_legacy_database_url)] = ""
     legacy_finviz_file: Path | None = None  # `-` is stdin
+    legacy_activate: bool = False  # its active strategy becomes ours, which nobody has chosen
     app_version: str = "dev"
 
     @classmethod

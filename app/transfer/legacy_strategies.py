@@ -53,7 +53,7 @@ def convert(found: Iterable[tuple[Document, bool]], config: Config, settings: Se
             result.refused.append(f"strategy {name!r}: {error.place.rpartition('.')[2]}: {error.fault}")
             continue
         result.added.append(strategy)
-        if was_active and not known:
+        if was_active and (settings.legacy_activate or not known):
             result.active = name
         elif was_active:
             result.remarks.append(f"strategy {name!r} was the active one there; here it is not")
@@ -61,14 +61,14 @@ def convert(found: Iterable[tuple[Document, bool]], config: Config, settings: Se
 
 
 def with_added(config: Config, found: Strategies) -> Document:
-    """Return the document with the strategies. The active one stays, unless there was none."""
+    """Return the document with the strategies. The active one stays, unless one is to be activated."""
     document: dict[str, Any] = dict(config.documents.get(FINVIZ_FILE, {}))
     listed = list(document.get("strategies") or [])
     document["strategies"] = [*listed, *found.added]
-    if listed:
-        document["active"] = config.finviz.active_strategy.name
-    elif found.active:
+    if found.active:
         document["active"] = found.active
+    elif listed:
+        document["active"] = config.finviz.active_strategy.name
     return document
 
 

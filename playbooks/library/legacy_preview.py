@@ -130,7 +130,13 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         screener = Path(source["screener"]).read_bytes() if source.get("screener") else b""
         volume = "" if source["kind"] == "dump" or source["is_running"] else source["volume"]
         network = params["network"] if params["app_runs"] else "none"
-        image = source.get("image") or params["image"] if volume else params["image"]
+        image = (source.get("image") if volume else "") or params["image"]
+        inspect = ["docker", "image", "inspect", image]
+        if subprocess.run(inspect, capture_output=True, check=False).returncode != 0:
+            line = (
+                "what would come is listed once the database's image is here: the first deployment makes it"
+            )
+            return {"changed": False, "lines": [line], "error": ""}
         with legacy.reader(image, volume=volume, network=network) as server:
             fill(server, source)
             if knows_command(params):

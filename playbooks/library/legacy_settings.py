@@ -16,17 +16,20 @@ module: legacy_settings
 short_description: Variables of the replaced system's .env, under the names that they have here
 description:
   - Returns C(lines), which name each variable and what becomes of it, and C(taken), their names here.
+  - C(has_own_strategies) says whether config/finviz_config.json differs from its template.
   - No value is ever returned.
 options:
   path: {type: path, required: true, description: The checkout.}
   source: {type: str, default: "", description: "The replaced system's .env; empty: there is none."}
   template: {type: str, required: true, description: The text of .env.example.}
+  strategies: {type: str, required: true, description: The text of config/finviz_config.json.example.}
   fresh: {type: bool, default: false, description: "Whether .env was made by this run."}
   volume: {type: str, default: "", description: "What POSTGRES_VOLUME is to be; empty: as it is."}
   look: {type: bool, default: false, description: Say what would come and write nothing.}
 """
 
 NAME = ".env"
+SCREENER = "config/finviz_config.json"
 
 
 def replace(path: Path, text: str) -> None:
@@ -65,7 +68,16 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         except OSError as error:
             raise Failure(f"{target} could not be written: {explain(error, target)}.") from error
     lines = found.lines("would come" if params["look"] else "came")
-    return {"changed": is_changed, "lines": lines, "taken": sorted(values)}
+    strategies = Path(params["path"], SCREENER)
+    is_own = strategies.exists() and unix(strategies.read_text(errors="replace")) != unix(
+        params["strategies"]
+    )
+    return {
+        "changed": is_changed,
+        "lines": lines,
+        "taken": sorted(values),
+        "has_own_strategies": is_own,
+    }
 
 
 MODULE = Module(
@@ -74,6 +86,7 @@ MODULE = Module(
         "path": {"type": "path", "required": True},
         "source": {"type": "str", "default": ""},
         "template": {"type": "str", "required": True},
+        "strategies": {"type": "str", "required": True},
         "fresh": {"type": "bool", "default": False},
         "volume": {"type": "str", "default": ""},
         "look": {"type": "bool", "default": False},

@@ -447,6 +447,20 @@ async def test_strategies_that_are_here_stay_and_so_does_the_active_one(
     assert (report.strategies.new, report.strategies.present) == (2, 1)
 
 
+async def test_the_active_one_becomes_ours_where_nobody_has_chosen(
+    settings_of: MakeSettings, source: Database, tmp_path: Path
+) -> None:
+    """The deployer says so for a file that is the one of the template."""
+    await fill(source, 10)
+    ours = tmp_path / "finviz_config.json"
+    ours.write_text(json.dumps({"active": "mine", "strategies": [{"name": "mine", "url": "list:NVDA"}]}))
+    await moved(settings_of(legacy_activate=True))
+    document = json.loads(ours.read_text())
+    assert document["active"] == "Movers"
+    names = [each["name"] for each in document["strategies"]]
+    assert names == ["mine", "Default Strategy", "Movers", "Wide"]
+
+
 async def test_a_wrong_file_of_ours_is_named_and_the_rest_comes(
     settings_of: MakeSettings, source: Database, database: Database, tmp_path: Path
 ) -> None:

@@ -54,6 +54,9 @@ def test_options_become_extra_vars() -> None:
     back = Request(BY_NAME["restore_config"], argument="2026")
     found = extra_vars.knobs(back, back.action)
     assert (found["config_backup_wanted"], found["config_backup_folder"]) == ("2026", str(Path.cwd()))
+    legacy = Request(BY_NAME["import_legacy"], argument="trading-db")
+    found = extra_vars.knobs(legacy, legacy.action)
+    assert (found["legacy_source"], found["legacy_folder"]) == ("trading-db", str(Path.cwd()))
     assert extra_vars.knobs(Request(BY_NAME["logs"]), BY_NAME["logs"])["status_log_lines"] == 100
 
 

@@ -102,7 +102,13 @@ def test_the_file_keeps_its_mode_and_a_look_writes_nothing(tmp_path: Path) -> No
     env.write_text(TEMPLATE)
     env.chmod(0o640)
     old.write_text("TOP_N=20\r\nODD=hidden\n")
-    given_ = {"path": str(tmp_path), "source": str(old), "template": TEMPLATE, "fresh": False}
+    given_ = {
+        "path": str(tmp_path),
+        "source": str(old),
+        "template": TEMPLATE,
+        "strategies": "{}\n",
+        "fresh": False,
+    }
     look = module.answer({**given_, "volume": "other", "look": True})
     assert (look["changed"], look["taken"], env.read_text()) == (True, ["POSTGRES_VOLUME", "TOP_N"], TEMPLATE)
     assert "variable: TOP_N would come" in look["lines"]
@@ -115,6 +121,21 @@ def test_the_file_keeps_its_mode_and_a_look_writes_nothing(tmp_path: Path) -> No
     assert "\nPOSTGRES_VOLUME=other\n" in env.read_text()
     assert stat.S_IMODE(env.stat().st_mode) == 0o640
     assert module.answer({**given_, "volume": "other", "look": False})["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("content", "is_own"), [(None, False), ("{}\r\n", False), ("{}\n", False), ('{"strategies": []}', True)]
+)
+def test_strategies_as_in_the_template_are_nobodys_own(
+    tmp_path: Path, content: str | None, *, is_own: bool
+) -> None:
+    (tmp_path / ".env").write_text(TEMPLATE)
+    (tmp_path / "config").mkdir()
+    if content is not None:
+        (tmp_path / "config" / "finviz_config.json").write_bytes(content.encode())
+    module = load("legacy_settings")
+    given_ = {"path": str(tmp_path), "source": "", "template": TEMPLATE, "strategies": "{}\n", "fresh": False}
+    assert module.answer({**given_, "volume": "", "look": True})["has_own_strategies"] is is_own
 
 
 def check(content: bytes) -> str:
