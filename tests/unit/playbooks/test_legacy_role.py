@@ -134,7 +134,8 @@ def roles_of(play: dict[str, Any]) -> list[tuple[str, str | None, Any, Any]]:
 def test_it_deploys_as_quick_does() -> None:
     """Each play has the roles of `--quick`, in that order, and those of `legacy`."""
     quick, importing = (
-        DataLoader().load_from_file(str(PLAYBOOKS / f"{name}.yml")) for name in ("quick", "import_legacy")
+        [play for play in DataLoader().load_from_file(str(PLAYBOOKS / f"{name}.yml")) if "tasks" in play]
+        for name in ("quick", "import_legacy")
     )
     for one, other in zip(quick, importing, strict=True):
         assert [role for role in roles_of(other) if role[0] != "legacy"] == roles_of(one)
