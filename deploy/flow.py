@@ -98,12 +98,14 @@ def _passwords(request: Request) -> Iterator[tuple[Request, tuple[str, ...]]]:
     The folder goes at the end, but for a controller that goes on with this run. Raises PasswordError and
     OSError.
     """
-    folder = Path(request.passwords or tempfile.mkdtemp(prefix="trading-signal-processor-"))  # 0700
-    keep = False
+    folder = Path(request.passwords or "")
+    if request.ansible.asks and not request.passwords:
+        folder = Path(tempfile.mkdtemp(prefix="trading-signal-processor-"))  # 0700
+    keep = not request.ansible.asks
     try:
         options, ids = request.ansible.settled(folder)
         vault.configure(ids)
-        yield replace(request, passwords=str(folder)), tuple(options)
+        yield replace(request, passwords="" if keep else str(folder)), tuple(options)
     except handover.Due:
         keep = True
         raise
@@ -356,7 +358,9 @@ class _Session:
             self._report.event(event, state.apply(event))
             progressed()
 
-        return runner.run(self._job(playbook, list(state.hosts), knobs), take_in, self._interruption)
+        # A playbook that is not given the id takes itself for one that was started without run.py.
+        known = {"run_id": self._request.run_id, **knobs}
+        return runner.run(self._job(playbook, list(state.hosts), known), take_in, self._interruption)
 
     def _job(
         self, playbook: str, hosts: list[str], knobs: dict[str, Any], *, marked: bool = True

@@ -134,7 +134,7 @@ def take(request: Request, root: Path) -> Request:
         run_id=settled["run_id"],
         checkout=settled["checkout"],
         commit=settled["commit"],
-        passwords=settled["passwords"] or None,
+        passwords=settled["passwords"],
     )
 
 

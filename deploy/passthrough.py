@@ -54,6 +54,15 @@ class AnsibleOptions:
             found["ansible_ssh_private_key_file"] = str(Path(self.private_key).expanduser().absolute())
         return found
 
+    @property
+    def asks(self) -> bool:
+        """Whether a password has to be typed."""
+        return (
+            self.ask_become
+            or self.ask_vault
+            or any(one.rpartition("@")[2] == _PROMPT for one in self.vault_ids)
+        )
+
     def settled(self, folder: Path, ask: Callable[[str], str] = getpass) -> tuple[list[str], list[str]]:
         """Return the arguments for ansible-playbook, and those of them that are vault ids, without a prompt.
 

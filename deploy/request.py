@@ -39,7 +39,7 @@ class Request:
     verbosity: int = 0
     rollback: bool = True  # bring the version before back when the gate fails
     ansible: AnsibleOptions = field(default_factory=AnsibleOptions)  # handed on to ansible-playbook
-    passwords: str | None = None  # the private folder of those that were typed, if another controller asked
+    passwords: str = ""  # the private folder of those that were typed
     checkout: str | None = None  # where this run began, if that is not where this code lies
     commit: str | None = None  # what an update deploys, once it is resolved
     run_id: str = field(default_factory=new_run_id)
