@@ -143,6 +143,7 @@ def test_a_run_of_run_py_and_one_without_it_exclude_each_other(typed: Checkout, 
 
     by_hand.send_signal(signal.SIGKILL)  # the next run takes over, as its process is gone
     by_hand.wait()
+    go_on.write_text("on\n", "utf-8")  # for the step that it leaves
     after = play(typed, "quick")
     assert after.returncode == 0
     assert f"took over the lock of --quick (run {holder['run_id']})" in after.stdout

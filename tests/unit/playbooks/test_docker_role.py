@@ -31,7 +31,7 @@ def value(name: str, *, install: bool = False, **docker: Any) -> Any:
     variables = {
         **loader.load_from_file(str(ROLE / "defaults" / "main.yml"), trusted_as_template=True),
         **loader.load_from_file(str(ROLE / "vars" / "main.yml"), trusted_as_template=True),
-        "docker": {**GOOD, **docker},
+        "docker_found": {**GOOD, **docker},
         "docker_install": install,
         "plan_only": False,
         "inventory_hostname": "local",

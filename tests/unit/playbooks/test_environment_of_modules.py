@@ -126,7 +126,7 @@ def test_a_docker_context_that_does_not_exist_is_no_missing_docker(
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     facts = load("docker_facts").MODULE.call({})
     role = Path(__file__).parents[3] / "roles" / "docker"
-    variables: dict[str, Any] = {"inventory_hostname": "here", "docker": facts}
+    variables: dict[str, Any] = {"inventory_hostname": "here", "docker_found": facts}
     for file in ("defaults", "vars"):
         variables.update(DataLoader().load_from_file(str(role / file / "main.yml"), trusted_as_template=True))
     said = Templar(DataLoader(), variables=variables).template(trust_as_template("{{ docker_obstacle }}"))
