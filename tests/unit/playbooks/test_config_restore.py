@@ -516,7 +516,6 @@ def test_it_deploys_as_quick_does() -> None:
         [play for play in DataLoader().load_from_file(str(PLAYBOOKS / f"{name}.yml")) if "tasks" in play]
         for name in ("quick", "restore_config")
     )
-    quick, restoring = quick[1:], restoring[1:]  # the imported playbook that begins a run without run.py
     for one, other in zip(quick, restoring, strict=True):
         own = [role for role in roles_of(other["tasks"]) if role[0] == "config_backup"]
         assert [role for role in roles_of(other["tasks"]) if role not in own] == roles_of(one["tasks"])
