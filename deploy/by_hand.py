@@ -62,7 +62,7 @@ class Run:
         action, check = self.request.action, self.request.check
         passed = extra_vars.knobs(self.request, action)
         return {
-            **{name: value for name, value in passed.items() if name not in self._given},
+            **{name: value for name, value in passed.items() if name == "run_id" or name not in self._given},
             "run_by_hand": True,
             "lock_claim": lock.claim_by_hand(self.request.run_id, action.name),
             "by_hand_label": action.label,
@@ -129,9 +129,15 @@ class Run:
         return verdicts.to_ask(self.state, ansible_status=self.status) if self.request.action.changes else []
 
     def end(self, serving: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Judge the run, and return the lines for the journals; `serving`: reports of doubtful hosts."""
+        """Judge the run, and return the lines for the journals.
+
+        `serving`: what the diagnosis reports of each doubtful host, empty where it failed.
+        """
         for name, found in serving.items():
-            self.state.hosts[name].report.update(found)
+            report = self.state.hosts[name].report
+            own_log = report.get("log")
+            report.update({"serving": None, "health": None, "version": None} | dict(found))
+            report["log"] = own_log or report.get("log")
         action = self.request.action
         self.verdict = verdicts.judge(self.state, action, ansible_status=self.status, interrupted=False)
         return {name: end_line(self.state, name, action.name, self.verdict, self._mask) for name in self.held}

@@ -37,7 +37,9 @@ short_description: Locks and summary of a playbook that was started without run.
 description: Releases the locks that the role by_hand has taken, also after a failure, and shows the summary.
 """
 _NAME = "by_hand_playbook"  # the variable by which `by_hand.yml` is imported
+_BEGINNING = "Lock"  # its play, which takes the lock
 _CHANGES = "changes"  # the tag of whatever changes something
+_NO_RUN = (None, "", "by-hand")  # values of `run_id` that are none of run.py
 # What is written in an inventory wins over group_vars/ next to the playbooks, as ansible.cfg has it.
 _PRECEDENCE = (
     *("all_plugins_play", "groups_plugins_play", "all_plugins_inventory", "groups_plugins_inventory"),
@@ -63,8 +65,11 @@ class CallbackModule(CallbackBase):
         """Prepare a run without run.py; what configures it comes before any of its variables is read."""
         plays = playbook.get_plays()
         is_ours = any(_NAME in play.vars for play in plays)
-        if not is_ours or "run_id" in plays[0].get_variable_manager().extra_vars:
+        if not is_ours or plays[0].get_variable_manager().extra_vars.get("run_id") not in _NO_RUN:
             return
+        if context.CLIARGS["start_at_task"]:
+            self._display.error("--start-at-task would leave out confirmation and lock. Nothing was changed.")
+            sys.exit(2)  # an exception of a callback would be a warning
         # Imported here, as are the others: a run of run.py needs none of it, and pays for what is imported.
         from deploy import by_hand, environment  # noqa: PLC0415
         from deploy.onhost import allowlist  # noqa: PLC0415
@@ -87,7 +92,8 @@ class CallbackModule(CallbackBase):
         """Begin a run with the play that `by_hand.yml` is."""
         if self._variables is None:
             return
-        if name := play.vars.get(_NAME):
+        # An imported playbook has the variable in all its plays.
+        if (name := play.vars.get(_NAME)) and play.get_name() == _BEGINNING:
             self._end()
             self._begin(name)
         if context.CLIARGS["check"]:
@@ -138,12 +144,12 @@ class CallbackModule(CallbackBase):
 
         serving: dict[str, Any] = {}
         if doubtful := run.doubtful:
-            self._play(str(DIAGNOSIS.playbook), doubtful, run.diagnosis)
-            serving = {name: self._report(name) for name in doubtful}
+            failed = self._play(str(DIAGNOSIS.playbook), doubtful, run.diagnosis)
+            serving = {name: {} if name in failed else self._report(name) for name in doubtful}
         if lines := run.end(serving):
-            failed = bool(run.verdict and run.verdict.code)
+            has_failed = bool(run.verdict and run.verdict.code)
             self._play(
-                PLAYBOOK, list(lines), {"lock_step": "end", "lock_lines": lines, "lock_failed": failed}
+                PLAYBOOK, list(lines), {"lock_step": "end", "lock_lines": lines, "lock_failed": has_failed}
             )
         if run.holds_source:
             lock.release(CHECKOUT, run.request.run_id)
@@ -155,8 +161,11 @@ class CallbackModule(CallbackBase):
         found = self._variables.get_vars(host=self._variables._inventory.get_host(host))  # noqa: SLF001 - not public
         return dict(found.get("host_report") or {})
 
-    def _play(self, playbook: str, hosts: list[str], variables: dict[str, Any]) -> None:
-        """Play another playbook on hosts, those that failed included, within this ansible-playbook."""
+    def _play(self, playbook: str, hosts: list[str], variables: dict[str, Any]) -> set[str]:
+        """Play another playbook on hosts, those that failed included, within this ansible-playbook.
+
+        Returns the hosts on which it failed.
+        """
         inventory = self._variables._inventory  # noqa: SLF001 - Ansible gives callbacks no other way to it
         path = str(CHECKOUT / "playbooks" / playbook)
         book = Playbook.load(path, variable_manager=self._variables, loader=self._loader)
@@ -171,6 +180,7 @@ class CallbackModule(CallbackBase):
                     queue.run(play)
         finally:
             queue.cleanup()
+        return {*queue._failed_hosts, *queue._unreachable_hosts}  # noqa: SLF001 - as above
 
     def _note(self, kind: str, result: CallbackTaskResult, **more: object) -> None:
         self._apply(kind, host=result.host.get_name(), res=dict(result.result), **_named(result.task), **more)

@@ -42,6 +42,7 @@ def typed(checkout: Checkout) -> Checkout:
         playbook = checkout.root / "playbooks" / f"{name}.yml"
         text = playbook.read_text("utf-8").removeprefix("---\n")
         playbook.write_text(f"{BEGINNING.format(name=name)}\n{text}", "utf-8")
+    shutil.copy(REPOSITORY / "playbooks" / "site.yml", checkout.root / "playbooks")  # imports quick.yml
     return checkout
 
 
@@ -90,6 +91,25 @@ def test_destroying_needs_a_confirmation(typed: Checkout) -> None:
     assert "Fresh database done in " in done.stdout
     assert [(run["flow"], run["exit_code"]) for run in runs_of(typed)] == [("db", 0)]
     assert lock.look(typed.root) is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("-e", "run_id="), ("-e", "run_id=by-hand"), ("--tags", "changes"), ("--start-at-task", "Destroy")],
+)
+def test_no_option_avoids_confirmation_and_lock(typed: Checkout, arguments: tuple[str, ...]) -> None:
+    refused = play(typed, "db", *arguments)
+    assert refused.returncode == 2
+    assert "Nothing was" in refused.stdout + refused.stderr
+    assert not (typed.root / "destroyed-here").exists()
+
+
+def test_a_playbook_that_imports_another_is_one_run(typed: Checkout) -> None:
+    """The lock is held to its end, and the journal has it once."""
+    done = play(typed, "site")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("Full deploy done in ") == 1
+    assert [(run["flow"], run["exit_code"]) for run in runs_of(typed)] == [("site", 0)]
 
 
 def test_a_confirmation_in_an_inventory_does_not_count(typed: Checkout) -> None:
@@ -204,5 +224,5 @@ def test_without_its_callback_plugin_nothing_begins(typed: Checkout) -> None:
     shutil.rmtree(typed.root / "playbooks" / "callback_plugins")
     refused = play(typed, "quick")
     assert refused.returncode == 2
-    assert "callback_plugins/by_hand.py is not loaded" in refused.stdout
+    assert "callback_plugins/by_hand.py does not work here" in refused.stdout
     assert not (typed.root / ".run").exists()
