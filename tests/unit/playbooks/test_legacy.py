@@ -145,8 +145,20 @@ def check(content: bytes) -> str:
     return kind
 
 
-def test_a_dump_in_plain_sql_of_the_replaced_system_can_be_read() -> None:
-    assert check(PLAIN) == "plain"
+@pytest.mark.parametrize(
+    "statement",
+    [
+        b"",
+        b"\\restrict aB3\n",
+        b"INSERT INTO t VALUES ('it''s\n\\connect x\nDROP DATABASE x', 1);\n",
+        b"CREATE FUNCTION f() AS $_$\n-- don't \\! $$\nDROP DATABASE x;\n$_$;\n",
+        b"COPY t (a) FROM stdin;\nit's\n\\\\connect x\n\\N\n\\.\n",
+        b"-- it's a comment\n",
+    ],
+)
+def test_a_dump_in_plain_sql_of_the_replaced_system_can_be_read(statement: bytes) -> None:
+    """What is quoted, a comment or data is no statement."""
+    assert check(PLAIN.replace(b"CREATE TABLE", statement + b"CREATE TABLE")) == "plain"
 
 
 @pytest.mark.parametrize(
@@ -159,6 +171,20 @@ def test_a_dump_in_plain_sql_of_the_replaced_system_can_be_read() -> None:
         (PLAIN.replace(b"signal_id", b"id"), "not a dump of the replaced system"),
         (PLAIN.replace(b"public.signals (", b"public.other ("), "not a dump of the replaced system"),
         (b"-- PostgreSQL database dump\nCREATE TABLE public._pogo_migration (\n);\n" + PLAIN, "--restore-db"),
+        (
+            PLAIN.replace(b"CREATE TABLE", b"DROP DATABASE trading_signals;\nCREATE TABLE"),
+            r"line 5 \(DROP .*--create",
+        ),
+        (
+            PLAIN.replace(b"CREATE TABLE", b"\\connect -reuse-previous=on x\nCREATE TABLE"),
+            "line 5 .*--create",
+        ),
+        (
+            PLAIN.replace(b"CREATE TABLE", b"SELECT '\\a\n' \\! id\nCREATE TABLE"),
+            "line 6 has a command of psql",
+        ),
+        (PLAIN.replace(b"\\.\n", b""), "its end is missing"),
+        (PLAIN.replace(b"CREATE TABLE", b"SELECT 'open\nCREATE TABLE"), "its end is missing"),
     ],
 )
 def test_another_file_is_refused_with_the_reason(content: bytes, why: str) -> None:
