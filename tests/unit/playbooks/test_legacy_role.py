@@ -46,12 +46,26 @@ class Role:
         """Return a value with its templates filled in."""
         return Templar(self._loader, self.variables).template(value)
 
-    def script(self, name: str) -> str:
-        """Return the script of a task of `dump.yml`."""
-        tasks = self._loader.load_from_file(str(ROLES / "legacy/tasks/dump.yml"), trusted_as_template=True)
+    def task(self, name: str, entry: str = "dump") -> Any:
+        """Return a task of an entry point."""
+        tasks = self._loader.load_from_file(
+            str(ROLES / f"legacy/tasks/{entry}.yml"), trusted_as_template=True
+        )
         listed = [one for task in tasks for one in (task, *task.get("block", []), *task.get("rescue", []))]
         (wanted,) = (task for task in listed if task["name"] == name)
-        return str(self.render(wanted["fenced_command"]["script"]))
+        return wanted
+
+    def script(self, name: str) -> str:
+        """Return the script of a task of `dump.yml`."""
+        return str(self.render(self.task(name)["fenced_command"]["script"]))
+
+    def report(self, name: str, entry: str = "dump") -> dict[str, Any]:
+        """Return `host_report` as a task leaves it."""
+        task = self.task(name, entry)
+        mine = Role()
+        mine.variables = self.variables | task["vars"]
+        self.variables["host_report"] = mine.render(task["ansible.builtin.set_fact"]["host_report"])
+        return dict(self.variables["host_report"])
 
 
 def container(name: str, policy: str, *, running: bool = True) -> dict[str, Any]:
@@ -94,6 +108,27 @@ def test_the_application_is_stopped_started_again_and_removed(tmp_path: Path) ->
 
     run(role.script("Remove the containers of the replaced system"), tmp_path)
     assert world["containers"] == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "left"),
+    [({}, f"docker start {APP} {CACHE}"), ({"stop": [], "is_running": False}, "")],
+)
+def test_a_failure_leaves_what_serves_until_the_application_is_stopped(
+    found: dict[str, Any], left: str
+) -> None:
+    """So that a failed build or check ends with the exit code of that."""
+    role = Role(new_volume="", **found)
+    role.variables["legacy_settings"] = {"lines": ["variable: TOP_N came"]}
+    settings = role.report("Name what comes and what cannot", "settings")
+    assert settings == {"notes": ["variable: TOP_N came"], "unchanged": True}
+    dump = role.report("Say what is left if the run is cut off")
+    assert dump["unchanged"] is False
+    assert dump["left"].endswith(left)
+    assert bool(dump["left"]) == bool(left)
+    role = Role(kind="dump", new_volume="")
+    role.variables["legacy_settings"] = {"lines": []}
+    assert role.report("Name what comes and what cannot", "settings")["unchanged"] is False
 
 
 def test_a_container_that_is_not_of_a_project_is_only_stopped(tmp_path: Path) -> None:
@@ -142,6 +177,9 @@ def test_it_deploys_as_quick_does() -> None:
         same = ("name", "hosts", "environment", "tags", "any_errors_fatal", "serial")
         assert [one.get(key) for key in same] == [other.get(key) for key in same]
     order = [role[:2] for role in roles_of(importing[2])]
+    assert order.index(("legacy", "dump")) == order.index(("compose", "check")) + 1
+    assert order.index(("legacy", "dump")) < order.index(("compose", "database"))
+    assert importing[2]["vars"]["compose_leaving"] == importing[0]["vars"]["project_leaving"]
     assert order.index(("legacy", "import")) == order.index(("database", "migrate")) + 1
     assert order.index(("legacy", "import")) < order.index(("compose", "standin"))
     assert order[-2:] == [("legacy", "imported"), ("status", None)]
