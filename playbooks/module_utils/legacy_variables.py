@@ -35,6 +35,11 @@ WITHOUT_COUNTERPART = {
 _LINE = re.compile(
     r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*?)[ \t\r]*$", re.MULTILINE
 )
+# A quoted value of several lines, such as a key: what follows its first line is no name.
+_MORE_LINES = re.compile(
+    r"""^([ \t]*(?:export[ \t]+)?\w+[ \t]*=[ \t]*(["'])(?:\\.|(?!\2)[^\\\n])*)\n(?:\\.|(?!\2)[^\\])*\2.*$""",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Variables:
 
 def assigned(text: str) -> dict[str, str]:
     """Return the variables of an `.env` that have a value, as it is written: quotes and references stay."""
-    found = dict(_LINE.findall(text.removeprefix("\ufeff")))
+    found = dict(_LINE.findall(_MORE_LINES.sub(r"\1", text.removeprefix("\ufeff"))))
     return {name: value for name, value in found.items() if _bare(value)}
 
 
@@ -78,8 +83,8 @@ def why_unreadable(value: str, known: frozenset[str]) -> str:
     if quote and len(re.findall(rf"(?<!\\){quote}", value)) < 2:
         return "its value has more than one line: write it into .env"
     references = [] if quote == "'" else re.findall(r"(?<![\\$])\$\{?([A-Za-z_][A-Za-z0-9_]*)", value)
-    if unknown := sorted(set(references) - known):
-        return f"its value refers to {', '.join(unknown)}: write it into .env"
+    if set(references) - known:  # unnamed: what follows the sign may be a part of a secret
+        return "its value refers to another variable ($…): write it into .env"
     return ""
 
 

@@ -72,7 +72,12 @@ def test_a_token_made_by_the_same_run_gives_way_to_the_old_one() -> None:
         ("DATABASE_HOST=hidden", "this system's own"),
         ("SOMETHING=hidden", "no such setting"),
         ("DEST_WEBHOOK_URL='hidden", "more than one line"),
-        ("DEST_WEBHOOK_URL=https://hidden/${SECRET_PART}", "refers to SECRET_PART"),
+        ("DEST_WEBHOOK_URL=https://hidden/${hidden_part}", "refers to another variable"),
+        ('SOMETHING="-----BEGIN\nhidden1=\nhidden2==\n-----END" # hidden', "no such setting"),
+        ("SOMETHING='it\\'s\nhidden1==\n'", "no such setting"),
+        ("FINVIZ_UPDATE_TOKEN='abc\nhidden1==\n'", "more than one line"),
+        ("FINVIZ_UPDATE_TOKEN=abc$hidden9", "refers to another variable"),
+        ("FINVIZ_UPDATE_TOKEN=abc$hidden9$LOG_LEVEL", "refers to another variable"),
     ],
 )
 def test_what_does_not_come_is_named_without_its_value(line: str, why: str) -> None:
