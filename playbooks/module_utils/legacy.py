@@ -125,14 +125,12 @@ def _of_folder(folder: Path, checkout: Path) -> dict[str, Any]:
         return _stack(containers, folder)
     volume = f"{project_of(folder)}_postgres_data"
     try:
-        labels = json.loads(docker("volume", "inspect", "--format", "{{json .Labels}}", volume)) or {}
+        docker("volume", "inspect", volume)
     except SourceError as error:
         raise SourceError(
             f"no container was made from it, and there is no volume {volume}: start that stack once, or give "
             "the name of its database's container, or a pg_dump"
         ) from error
-    if OWN_KIND in labels:
-        raise SourceError(f"its volume would be {volume}, which is the one of this system")
     return {**_nothing_runs(), **_files(folder), "volume": volume, "what": f"volume {volume}"}
 
 
@@ -452,3 +450,17 @@ def require_old(psql: Iterable[str]) -> None:
     """Check that a running database is that of the replaced system. Raises SourceError."""
     if docker(*psql, "-X", "-qAtc", replaced.HAS_OLD_TABLES).strip() != "t":
         raise SourceError(f"its database {DATABASE} is not one of the replaced system: no signals.signal_id")
+
+
+def require_old_volume(volume: str, image: str) -> None:
+    """Check that the volume of a server that does not run is that of the replaced system. Raises SourceError.
+
+    Fails open: one that cannot be read is known once it is dumped.
+    """
+    labels: dict[str, str] = {}
+    with contextlib.suppress(SourceError):  # a folder that is mounted is no volume
+        labels = json.loads(docker("volume", "inspect", "--format", "{{json .Labels}}", volume)) or {}
+    if OWN_KIND in labels:
+        raise SourceError(f"its volume {volume} is one of this system")
+    if replaced.in_volume(volume, image) is False:
+        raise SourceError(f"its volume {volume} has no database of the replaced system")

@@ -249,7 +249,9 @@ if verb == "ps":
 elif verb == "container":
     print(json.dumps([one for one in state["containers"] if one["Id"] in rest]))
 elif verb == "volume" and rest[-1] in state["volumes"]:
-    print(json.dumps(state["volumes"][rest[-1]]))
+    labels = state["volumes"][rest[-1]]
+    folder = labels.pop("folder", "")
+    print(folder if "{{.Mountpoint}}" in rest else json.dumps(labels))
 else:
     sys.exit("Error: no such thing")
 """
@@ -314,7 +316,6 @@ def test_a_folder_without_containers_leads_to_its_volume(tmp_path: Path, engine:
     ("source", "why"),
     [
         ("old", "no volume old_postgres_data"),
-        ("taken", "which is the one of this system"),
         ("checkout", "this checkout itself"),
         ("dump", "format `directory`"),
         ("nothing/there", "no such file or folder"),
@@ -324,17 +325,58 @@ def test_a_folder_without_containers_leads_to_its_volume(tmp_path: Path, engine:
     ],
 )
 def test_a_source_that_leads_nowhere_is_refused(tmp_path: Path, engine: Any, source: str, why: str) -> None:
-    for name in ("old", "taken", "checkout", "dump"):
+    for name in ("old", "checkout", "dump"):
         (tmp_path / name).mkdir()
     (tmp_path / "dump" / "toc.dat").touch()
     engine(
         container("a", "/x", mount="a", project="two"),
         container("b", "/x", mount="b", project="two"),
         container("c", "/y", project="none"),
-        taken_postgres_data={"trading-signal-processor.kind": "distribution"},
     )
     with pytest.raises(load("ansible.module_utils.legacy").SourceError, match=why):
         find(source, tmp_path, tmp_path / "checkout")
+
+
+@pytest.mark.parametrize(
+    ("tables", "labels", "why"),
+    [
+        (b"\0signals".ljust(70, b"\0"), {}, ""),
+        (
+            b"\0signals".ljust(70, b"\0"),
+            {"trading-signal-processor.kind": "registry"},
+            "is one of this system",
+        ),
+        (b"\0customers".ljust(70, b"\0"), {}, "has no database of the replaced system"),
+        (None, {}, ""),
+    ],
+)
+@pytest.mark.parametrize("source", ["./other", "db"])
+def test_a_stack_that_does_not_run_is_looked_at_before_anything_is_stopped(
+    tmp_path: Path, engine: Any, source: str, tables: bytes | None, labels: dict[str, str], why: str
+) -> None:
+    """Another checkout of ours, or a mistyped name. A volume that cannot be read is known by its dump."""
+    folder, data = tmp_path / "other", tmp_path / "data"
+    folder.mkdir()
+    if tables is not None:
+        (data / "base").mkdir(parents=True)
+        (data / "base" / "1259").write_bytes(tables)
+    engine(
+        container("db", str(folder), mount="data", running=False, project="other"),
+        container("web", str(folder), project="other"),
+        data={**labels, "folder": str(data)},
+    )
+    found = load("legacy_source").answer(
+        {
+            "source": source,
+            "folder": str(tmp_path),
+            "checkout": str(tmp_path / "checkout"),
+            "volume": "ours",
+            "other_volume": "another",
+            "image": "image",
+        }
+    )["source"]
+    assert why in found["error"]
+    assert bool(found["error"]) == bool(why)
 
 
 def test_after_the_containers_are_gone_a_name_leads_to_the_dump_made_of_them(
