@@ -49,6 +49,8 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     checkout = Path(params["checkout"])
     try:
         source = legacy.find(params["source"], params["folder"], checkout)
+        if source["kind"] == "stack":
+            source = legacy.with_stopped(source, checkout)
         if source["kind"] == "dump":
             source = with_format(source, params["image"])
         elif source["is_running"]:

@@ -22,6 +22,9 @@ OWN_KIND = "trading-signal-processor.kind"  # a label of each volume that a flow
 CLUSTER = "/var/lib/postgresql/data"
 DATABASE = "trading_signals"
 DUMPS = "backups/legacy"
+STOPPED = (
+    ".run/replaced-stopped.json"  # restart policies of what a run stopped, until it runs again or is gone
+)
 SETTINGS = ".env"
 SCREENER_FILES = ("finviz_config.json", "config/finviz_config.json")
 DEFINITIONS = ("docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml")
@@ -170,6 +173,23 @@ def manifest_of(dump: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def with_stopped(source: dict[str, Any], checkout: Path) -> dict[str, Any]:
+    """Return a stack with what a killed run had stopped: `cut_off`, which counts as running. `note` has it."""
+    try:
+        noted = json.loads((checkout / STOPPED).read_bytes())
+    except (OSError, ValueError):
+        noted = {}
+    policies = {name: policy for name, policy in noted.items() if name in source["remove"]}
+    cut_off = [name for name in policies if name not in source["stop"]]
+    return {
+        **source,
+        "note": str(checkout / STOPPED),
+        "cut_off": cut_off,
+        "stop": [*source["stop"], *cut_off],
+        "policies": source["policies"] | policies,
+    }
 
 
 def _nothing_runs() -> dict[str, Any]:
