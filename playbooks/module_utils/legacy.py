@@ -176,7 +176,7 @@ def manifest_of(dump: Path) -> dict[str, Any]:
 
 
 def with_stopped(source: dict[str, Any], checkout: Path) -> dict[str, Any]:
-    """Return a stack with what a killed run had stopped: `cut_off`, which counts as running. `note` has it."""
+    """Return a stack with `cut_off`: what a killed run had stopped, noted in `note`. It counts as running."""
     try:
         noted = json.loads((checkout / STOPPED).read_bytes())
     except (OSError, ValueError):

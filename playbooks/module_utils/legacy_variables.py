@@ -26,6 +26,7 @@ SAME = (
     "DATABASE_POOL_SIZE",
 )
 _ELITE = "Elite's export needs no password: set FINVIZ_ELITE_AUTH to the token of the export"
+_NOT_THERE = "the replaced system has no such setting: write it into .env if it is for this one"
 _DATABASE = "the database here is one of this system's own"
 WITHOUT_COUNTERPART = {
     **dict.fromkeys(("FINVIZ_USE_ELITE", "FINVIZ_EMAIL", "FINVIZ_PASSWORD", "FINVIZ_LOGIN_URL"), _ELITE),
@@ -72,8 +73,8 @@ def assigned(text: str) -> dict[str, str]:
 
 def _bare(value: str) -> str:
     """Return a value without its comment and quotes; an empty one is none."""
-    if value[:1] in {"'", '"'}:
-        return value.strip("'\"")
+    if quoted := re.match(r"""(['"])(.*?)(?<!\\)\1""", value):
+        return quoted[2]
     return re.sub(r"(^|[ \t])#.*$", "", value).strip()
 
 
@@ -95,11 +96,13 @@ def compare(old: str, ours: str, template: str, *, is_fresh: bool) -> Variables:
     secrets were made, too, and do not count.
     """
     here, defaults = assigned(ours), assigned(template)
+    names = {name for name, _ in _LINE.findall(template)}
     result = Variables()
     for name, value in assigned(old).items():
         new = RENAMED.get(name, name)
         if name not in RENAMED and name not in SAME:
             fallback = _DATABASE if name.startswith("DATABASE_") else "this system has no such setting"
+            fallback = _NOT_THERE if name in names else fallback
             result.dropped.append((name, WITHOUT_COUNTERPART.get(name, fallback)))
         elif here.get(new) == value:
             continue

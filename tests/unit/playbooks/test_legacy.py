@@ -70,7 +70,9 @@ def test_a_token_made_by_the_same_run_gives_way_to_the_old_one() -> None:
         ("FINVIZ_PASSWORD=hidden", "FINVIZ_ELITE_AUTH"),
         ("DATABASE_URL=postgresql://u:hidden@h/d", "this system's own"),
         ("DATABASE_HOST=hidden", "this system's own"),
-        ("SOMETHING=hidden", "no such setting"),
+        ("SOMETHING=hidden", "this system has no such setting"),
+        ("ADMIN_TOKEN=hidden", "the replaced system has no such setting"),
+        ("WEBHOOK_SECRET='hidden'", "the replaced system has no such setting"),
         ("DEST_WEBHOOK_URL='hidden", "more than one line"),
         ("DEST_WEBHOOK_URL=https://hidden/${hidden_part}", "refers to another variable"),
         ('SOMETHING="-----BEGIN\nhidden1=\nhidden2==\n-----END" # hidden', "no such setting"),
@@ -87,6 +89,15 @@ def test_what_does_not_come_is_named_without_its_value(line: str, why: str) -> N
     assert why in reason
     assert not found.taken
     assert "hidden" not in "\n".join(found.lines("came"))
+
+
+@pytest.mark.parametrize("nothing", ['""', "''", '"" # none', "'' # 'none'", "# none", ""])
+def test_an_empty_value_is_none(nothing: str) -> None:
+    """Else it would empty the token that the run has made."""
+    found = compare(
+        f"FINVIZ_UPDATE_TOKEN={nothing}", TEMPLATE.replace("ADMIN_TOKEN=", "ADMIN_TOKEN=x"), is_fresh=True
+    )
+    assert (found.taken, found.kept, found.dropped) == ({}, [], [])
 
 
 @given(
@@ -417,5 +428,8 @@ def test_a_volume_that_compose_reads_otherwise_is_refused() -> None:
         "volumes": {"data": {"name": "used"}},
     }
     problems = load("definition_facts").volume_problems
+    assert (
+        "must be the plain name" in problems({**config, "volumes": {"data": {"name": "a b"}}}, "db", "a b")[0]
+    )
     assert problems(config, "db", "") == problems(config, "db", "used") == []
     assert "POSTGRES_VOLUME" in problems(config, "db", "${X}")[0]
