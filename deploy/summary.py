@@ -306,6 +306,8 @@ def _state_left(host: HostState, ending: Ending) -> str:
         return "nothing was changed"
     if host.failure and host.failure.unreachable:
         return "not known; look with --status-only once the host answers"
+    if host.report.get("unchanged") and not host.report.get("serving"):
+        return "nothing was changed"
     if host.report.get("serving") is None:
         return "not known: diagnose.yml could not tell; look with --status-only"
     left = host.report.get("left")

@@ -72,9 +72,10 @@ def _code(host: HostState, outcome: Outcome, action: Action) -> ExitCode:
     serving = bool(host.report.get("serving"))
     if outcome is Outcome.UNREACHABLE:
         return ExitCode.UNREACHABLE
-    if outcome is Outcome.FAILED and (_refused(host) or host.report.get("unchanged")):
+    has_ended = outcome in {Outcome.FAILED, Outcome.STOPPED}
+    if has_ended and (_refused(host) or host.report.get("unchanged")):
         return ExitCode.LOCKED if "holder" in host.report else ExitCode.PRECONDITION
-    if outcome in {Outcome.FAILED, Outcome.STOPPED}:
+    if has_ended:
         if not action.changes and action.name != "status":
             return ExitCode.INTERNAL
         return ExitCode.OLD_VERSION_SERVES if serving else ExitCode.NOT_SERVING

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deploy import events
 
 _BEFORE = (preparation.docker, preparation.files, preparation.adoption, preparation.base_images)
-_READY = (database.volume, database.database, database.password, database.schema)
+_CONNECTED = (database.database, database.password, database.schema)
 _SWAP = (
     application.standin,
     application.app,
@@ -26,7 +26,7 @@ _SWAP = (
     application.certificate,
     application.record,
 )
-_SERVE = (*_READY, *_SWAP)
+_SERVE = (database.volume, *_CONNECTED, *_SWAP)
 _DEPLOY = (*_BEFORE, preparation.image, preparation.modes, *_SERVE)
 _UPDATE = (
     preparation.fetch,
@@ -74,11 +74,12 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         *_BEFORE,
         legacy.variables,
         preparation.image,
+        preparation.modes,
+        database.volume,
         legacy.stopped,
         legacy.dumped,
         legacy.removed,
-        preparation.modes,
-        *_READY,
+        *_CONNECTED,
         legacy.loaded,
         legacy.imported,
         *_SWAP,

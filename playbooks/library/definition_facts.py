@@ -39,6 +39,7 @@ options:
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # where compose publishes a port that names no address
 REACHED = (EVERYWHERE, "127.0.0.1")
 HIGHEST_PORT = 65535
+VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")  # as the engine has it
 HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
 LOOKUP_SECONDS = 3
 NOT_FOUND = 2  # how getent says that there is no such address
@@ -167,7 +168,7 @@ def volume_problems(config: dict[str, Any], database: str, written: str) -> list
     """Say where the volume that .env names is not the one that compose would use. Pure."""
     mounts = config["services"][database].get("volumes", [])
     used = {config.get("volumes", {}).get(mount.get("source"), {}).get("name") for mount in mounts}
-    if not written or written in used:
+    if not written or (written in used and VOLUME_NAME.fullmatch(written)):
         return []
     allowed = "the plain name of a volume (letters, digits, _ . and -)"
     return [f"POSTGRES_VOLUME must be {allowed}, and this version's docker-compose.yml must use it"]

@@ -49,11 +49,15 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     checkout = Path(params["checkout"])
     try:
         source = legacy.find(params["source"], params["folder"], checkout)
+        if source["kind"] == "stack":
+            source = legacy.with_stopped(source, checkout)
         if source["kind"] == "dump":
             source = with_format(source, params["image"])
         elif source["is_running"]:
             psql = ["exec", source["container"], "psql", "-U", "postgres", "-d", legacy.DATABASE]
             legacy.require_old(psql)
+        else:
+            legacy.require_old_volume(source["volume"], source["image"] or params["image"])
     except (legacy.SourceError, OSError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         return {"changed": False, "source": {"error": why}}

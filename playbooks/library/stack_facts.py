@@ -14,7 +14,8 @@ short_description: Containers, volume and health of the stack as they are at thi
 description:
   - C(changed) maps each service that is not in line with its definition to what of it differs, and C(targets)
     each service to what it is to be made from.
-  - C(volume_name) is the database's volume. C(replaced_system) says what has the replaced system's tables.
+  - C(volume_name) is the database's volume. In C(replaced_system) C(place) has the replaced system's
+    tables, and C(unread) is a volume that could not be read.
 options:
   project: {type: str, required: true, description: Name of the compose project.}
   services: {type: dict, required: true, description: "Service name to {container, ...}."}

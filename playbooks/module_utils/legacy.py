@@ -7,8 +7,9 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ansible.module_utils import replaced
 from ansible.module_utils.onhost import leftovers, runs
@@ -21,12 +22,24 @@ OWN_KIND = "trading-signal-processor.kind"  # a label of each volume that a flow
 CLUSTER = "/var/lib/postgresql/data"
 DATABASE = "trading_signals"
 DUMPS = "backups/legacy"
+STOPPED = (
+    ".run/replaced-stopped.json"  # restart policies of what a run stopped, until it runs again or is gone
+)
 SETTINGS = ".env"
 SCREENER_FILES = ("finviz_config.json", "config/finviz_config.json")
 DEFINITIONS = ("docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml")
 START_SECONDS = 600  # of a server that may have to recover first
 _HEAD = 64 * 1024
 _OURS = "_pogo_migration"
+# Statements of a dump in plain SQL. Those left out name roles, or a setting of a newer server.
+_COPY = re.compile(rb"COPY .* FROM stdin;\s*$")
+_RESTRICT = re.compile(rb"\\(?:un)?restrict \w+\s*$")
+_LEFT_OUT = re.compile(
+    rb"ALTER .* OWNER TO |ALTER DEFAULT PRIVILEGES |GRANT |REVOKE |SET SESSION AUTHORIZATION "
+    rb"|SET transaction_timeout |\\(?:un)?restrict "
+)
+_OF_SERVER = re.compile(rb"\\c(?:onnect)? |(?:CREATE|ALTER|DROP) (?:DATABASE|ROLE|TABLESPACE) ")
+_QUOTE = re.compile(rb"--|['\"\\]|\$(?:[A-Za-z_]\w*)?\$")
 _HBA = "local all all trust\\nhost all all 127.0.0.1/32 trust\\nhost all all all scram-sha-256\\n"
 
 
@@ -115,14 +128,12 @@ def _of_folder(folder: Path, checkout: Path) -> dict[str, Any]:
         return _stack(containers, folder)
     volume = f"{project_of(folder)}_postgres_data"
     try:
-        labels = json.loads(docker("volume", "inspect", "--format", "{{json .Labels}}", volume)) or {}
+        docker("volume", "inspect", volume)
     except SourceError as error:
         raise SourceError(
             f"no container was made from it, and there is no volume {volume}: start that stack once, or give "
             "the name of its database's container, or a pg_dump"
         ) from error
-    if OWN_KIND in labels:
-        raise SourceError(f"its volume would be {volume}, which is the one of this system")
     return {**_nothing_runs(), **_files(folder), "volume": volume, "what": f"volume {volume}"}
 
 
@@ -162,6 +173,23 @@ def manifest_of(dump: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def with_stopped(source: dict[str, Any], checkout: Path) -> dict[str, Any]:
+    """Return a stack with `cut_off`: what a killed run had stopped, noted in `note`. It counts as running."""
+    try:
+        noted = json.loads((checkout / STOPPED).read_bytes())
+    except (OSError, ValueError):
+        noted = {}
+    policies = {name: policy for name, policy in noted.items() if name in source["remove"]}
+    cut_off = [name for name in policies if name not in source["stop"]]
+    return {
+        **source,
+        "note": str(checkout / STOPPED),
+        "cut_off": cut_off,
+        "stop": [*source["stop"], *cut_off],
+        "policies": source["policies"] | policies,
+    }
 
 
 def _nothing_runs() -> dict[str, Any]:
@@ -267,11 +295,54 @@ def check_dump(file: BinaryIO, pg_restore: Sequence[str]) -> str:
     return kind
 
 
-def _check_plain(file: BinaryIO) -> tuple[set[str], bool]:
+def _plain(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """Yield each line of a dump in plain SQL, and whether it begins outside of quotes and data.
+
+    Raises SourceError at a line with which `psql` would leave the database that it is given.
+    """
     file.seek(0)
+    quote, is_data = b"", False
+    for number, line in enumerate(file, 1):
+        begins = not quote and not is_data
+        if is_data:
+            is_data = line.rstrip(b"\r\n") != b"\\."
+        elif begins and _OF_SERVER.match(line):
+            word = line.split()[0].decode()
+            raise SourceError(
+                f"line {number} ({word} …) is about other databases or roles: it was made with --create "
+                "or by pg_dumpall; make one with pg_dump -Fc"
+            )
+        elif begins and _COPY.match(line):
+            is_data = True
+        elif not (begins and _RESTRICT.match(line)):
+            quote = _quote_after(line, quote)
+            if quote == b"\\":
+                raise SourceError(
+                    f"line {number} has a command of psql, unknown in a dump: make one with pg_dump -Fc"
+                )
+        yield line, begins
+
+
+def _quote_after(line: bytes, quote: bytes) -> bytes:
+    """Return the quote that is open after a line, or a backslash that is in none. Pure."""
+    at = 0
+    while True:
+        if quote:
+            at = line.find(quote, at) + len(quote)
+            if at < len(quote):
+                return quote
+        found = _QUOTE.search(line, at)
+        if not found or found[0] == b"--":
+            return b""
+        quote, at = found[0], found.end()
+        if quote == b"\\":
+            return quote
+
+
+def _check_plain(file: BinaryIO) -> tuple[set[str], bool]:
     tables, inside, is_old, last = set[str](), "", False, b""
-    for line in file:
-        if found := re.match(rb'CREATE TABLE (?:public\.)?"?(\w+)"? \(', line):
+    for line, begins in _plain(file):
+        if begins and (found := re.match(rb'CREATE TABLE (?:public\.)?"?(\w+)"? \(', line)):
             inside = found[1].decode()
             tables.add(inside)
         elif line.startswith(b");"):
@@ -279,7 +350,7 @@ def _check_plain(file: BinaryIO) -> tuple[set[str], bool]:
         elif inside == "signals" and line.split()[:1] == [b"signal_id"]:
             is_old = True
         if line.strip() and not line.startswith((b"--\n", b"--\r\n", b"\\unrestrict")):
-            last = line
+            last = line if begins else b""
     if b"PostgreSQL database dump complete" not in last:
         raise SourceError("its end is missing: the last line is not `PostgreSQL database dump complete`")
     return tables, is_old
@@ -311,21 +382,31 @@ class Reader:
 
 
 def restore(exec_: Sequence[str], options: Sequence[str], file: BinaryIO, kind: str) -> None:
-    """Read a dump into an empty database. Raises SourceError.
+    """Read a dump into an empty database. Raises SourceError, at the first statement that fails.
 
-    Owners are left out. A dump in plain SQL names them, so that errors about them are its only harmless ones.
+    Owners and privileges are left out: their roles are not here.
     """
     if kind == "custom":
         exit_on = ("--no-owner", "--no-privileges", "--exit-on-error")
         docker(*exec_, "pg_restore", *options, *exit_on, stdin=file)
         return
-    file.seek(0)
-    argv = ["docker", *exec_, "psql", *options, "-X", "-q"]
-    done = subprocess.run(argv, stdin=file, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-    errors = [line for line in done.stderr.decode(errors="replace").splitlines() if "ERROR:" in line]
-    serious = [line for line in errors if not re.search(r'role ".*" does not exist', line)]
-    if done.returncode != 0 or serious:
-        raise SourceError(serious[0] if serious else last_line(done.stderr, done.returncode))
+    # After an error psql would read the lines of a COPY, which anyone may have sent, as SQL: it has to end.
+    argv = ["docker", *exec_, "psql", *options, "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said) as psql,
+    ):
+        # Where it has ended early, its exit code says why.
+        with contextlib.suppress(BrokenPipeError), cast("BinaryIO", psql.stdin) as stdin:
+            for line, begins in _plain(file):
+                if not (begins and _LEFT_OUT.match(line)):
+                    stdin.write(line)
+        code = psql.wait()
+        if code != 0:
+            said.seek(0)
+            stderr = said.read()
+            errors = [line for line in stderr.decode(errors="replace").splitlines() if "ERROR:" in line]
+            raise SourceError(errors[0] if errors else last_line(stderr, code))
 
 
 @contextlib.contextmanager
@@ -389,3 +470,17 @@ def require_old(psql: Iterable[str]) -> None:
     """Check that a running database is that of the replaced system. Raises SourceError."""
     if docker(*psql, "-X", "-qAtc", replaced.HAS_OLD_TABLES).strip() != "t":
         raise SourceError(f"its database {DATABASE} is not one of the replaced system: no signals.signal_id")
+
+
+def require_old_volume(volume: str, image: str) -> None:
+    """Check that the volume of a server that does not run is that of the replaced system. Raises SourceError.
+
+    Fails open: one that cannot be read is known once it is dumped.
+    """
+    labels: dict[str, str] = {}
+    with contextlib.suppress(SourceError):  # a folder that is mounted is no volume
+        labels = json.loads(docker("volume", "inspect", "--format", "{{json .Labels}}", volume)) or {}
+    if OWN_KIND in labels:
+        raise SourceError(f"its volume {volume} is one of this system")
+    if replaced.in_volume(volume, image) is False:
+        raise SourceError(f"its volume {volume} has no database of the replaced system")

@@ -26,6 +26,7 @@ SAME = (
     "DATABASE_POOL_SIZE",
 )
 _ELITE = "Elite's export needs no password: set FINVIZ_ELITE_AUTH to the token of the export"
+_NOT_THERE = "the replaced system has no such setting: write it into .env if it is for this one"
 _DATABASE = "the database here is one of this system's own"
 WITHOUT_COUNTERPART = {
     **dict.fromkeys(("FINVIZ_USE_ELITE", "FINVIZ_EMAIL", "FINVIZ_PASSWORD", "FINVIZ_LOGIN_URL"), _ELITE),
@@ -34,6 +35,11 @@ WITHOUT_COUNTERPART = {
 }
 _LINE = re.compile(
     r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*?)[ \t\r]*$", re.MULTILINE
+)
+# A quoted value of several lines, such as a key: what follows its first line is no name.
+_MORE_LINES = re.compile(
+    r"""^([ \t]*(?:export[ \t]+)?\w+[ \t]*=[ \t]*(["'])(?:\\.|(?!\2)[^\\\n])*)\n(?:\\.|(?!\2)[^\\])*\2.*$""",
+    re.MULTILINE,
 )
 
 
@@ -61,14 +67,14 @@ class Variables:
 
 def assigned(text: str) -> dict[str, str]:
     """Return the variables of an `.env` that have a value, as it is written: quotes and references stay."""
-    found = dict(_LINE.findall(text.removeprefix("\ufeff")))
+    found = dict(_LINE.findall(_MORE_LINES.sub(r"\1", text.removeprefix("\ufeff"))))
     return {name: value for name, value in found.items() if _bare(value)}
 
 
 def _bare(value: str) -> str:
     """Return a value without its comment and quotes; an empty one is none."""
-    if value[:1] in {"'", '"'}:
-        return value.strip("'\"")
+    if quoted := re.match(r"""(['"])(.*?)(?<!\\)\1""", value):
+        return quoted[2]
     return re.sub(r"(^|[ \t])#.*$", "", value).strip()
 
 
@@ -78,8 +84,8 @@ def why_unreadable(value: str, known: frozenset[str]) -> str:
     if quote and len(re.findall(rf"(?<!\\){quote}", value)) < 2:
         return "its value has more than one line: write it into .env"
     references = [] if quote == "'" else re.findall(r"(?<![\\$])\$\{?([A-Za-z_][A-Za-z0-9_]*)", value)
-    if unknown := sorted(set(references) - known):
-        return f"its value refers to {', '.join(unknown)}: write it into .env"
+    if set(references) - known:  # unnamed: what follows the sign may be a part of a secret
+        return "its value refers to another variable ($…): write it into .env"
     return ""
 
 
@@ -90,11 +96,13 @@ def compare(old: str, ours: str, template: str, *, is_fresh: bool) -> Variables:
     secrets were made, too, and do not count.
     """
     here, defaults = assigned(ours), assigned(template)
+    names = {name for name, _ in _LINE.findall(template)}
     result = Variables()
     for name, value in assigned(old).items():
         new = RENAMED.get(name, name)
         if name not in RENAMED and name not in SAME:
             fallback = _DATABASE if name.startswith("DATABASE_") else "this system has no such setting"
+            fallback = _NOT_THERE if name in names else fallback
             result.dropped.append((name, WITHOUT_COUNTERPART.get(name, fallback)))
         elif here.get(new) == value:
             continue

@@ -13,22 +13,26 @@ SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('public.sig
                AND attname = 'signal_id' AND NOT attisdropped)
 """
 # Names of tables as the catalog stores them: 64 bytes, the rest NUL, after the last byte of a number. Text in
-# a row is never followed by that many. Every version of ours has the second table.
+# a row is never followed by that many. Every version of ours has the second table. Alpine's tools have these
+# options, too. What cannot be read is printed as it is reported.
 _SCAN = r"""
-has() { LC_ALL=C grep -rqaP "\\x00$1\\x00{40}" "$volume/base" "$volume/pg_wal" 2>/dev/null; }
-has signals && ! has _pogo_migration
+exec 3>&1
+nul=$(printf '\001')
+find "$volume" -type f -exec cat {} + 2>&3 | tr '\000' '\001' |
+  LC_ALL=C grep -oE "$nul(signals|_pogo_migration)$nul{40}" | tr -d '\001' | sort -u
+echo end
 """
 
 
-def in_container(container: str) -> bool:
-    """Whether the database of a running container has the tables; not where it cannot be asked."""
+def in_container(container: str) -> bool | None:
+    """Whether the database of a running container has the tables; None where it cannot be asked."""
     psql = ["psql", "-U", "postgres", "-d", "trading_signals", "-qAtXc", HAS_OLD_TABLES]
     done = subprocess.run(["docker", "exec", container, *psql], capture_output=True, text=True, check=False)
-    return done.returncode == 0 and done.stdout.strip() == "t"
+    return {"t": True, "f": False}.get(done.stdout.strip()) if done.returncode == 0 else None
 
 
-def in_volume(volume: str, image: str) -> bool:
-    """Whether a volume that no server uses has the tables, by what its catalog names.
+def in_volume(volume: str, image: str) -> bool | None:
+    """Whether a volume has the tables, by what its catalog names; None where it cannot be read.
 
     It is read where the engine keeps it, or, where this user may not, in a container without a network.
     """
@@ -41,7 +45,11 @@ def in_volume(volume: str, image: str) -> bool:
     return _scan([*run, f"--volume={volume}:/volume:ro", "--entrypoint=sh", image], "/volume")
 
 
-def _scan(shell: list[str], folder: str) -> bool:
+def _scan(shell: list[str], folder: str) -> bool | None:
     argv = [*shell, "-s"]
     script = f"volume='{folder}'\n{_SCAN}"
-    return subprocess.run(argv, input=script, capture_output=True, text=True, check=False).returncode == 0
+    done = subprocess.run(argv, input=script, capture_output=True, text=True, errors="replace", check=False)
+    *found, end = done.stdout.splitlines() or [""]
+    if done.returncode != 0 or end != "end" or not {"signals", "_pogo_migration"}.issuperset(found):
+        return None
+    return found == ["signals"]

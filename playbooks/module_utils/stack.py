@@ -48,6 +48,7 @@ def container_facts(raw: dict[str, Any]) -> dict[str, Any]:
         "image_id": raw["Image"],
         "version": environment.get("APP_VERSION", ""),
         "privileged": raw["HostConfig"]["Privileged"],
+        "volumes": [mount["Name"] for mount in raw.get("Mounts") or [] if mount.get("Name")],
         "checkout": labels.get(f"{COMPOSE}project.working_dir", ""),
         "project": labels.get(f"{COMPOSE}project", ""),
         "service": labels.get(f"{COMPOSE}service", ""),
@@ -126,6 +127,14 @@ def is_of(project: str, service: str, container: dict[str, Any]) -> bool:
     )
 
 
+def is_adopted(checkout: Path, volume: str) -> bool:
+    """Whether a run has noted that it adopted this volume."""
+    try:
+        return (checkout / ADOPTED).read_text().strip() == volume
+    except OSError:
+        return False
+
+
 def foreign(
     checkout: Path,
     containers: dict[str, dict[str, Any]],
@@ -148,7 +157,7 @@ def foreign(
         for service, container in containers.items()
         if container["checkout"] not in here or not is_of(project, service, container)
     ]
-    if volume and volume["checkout"] not in here and not (checkout / ADOPTED).exists():
+    if volume and volume["checkout"] not in here and not is_adopted(checkout, volume_name):
         owner = volume["checkout"] or UNKNOWN
         found.append(
             {"what": f"volume {volume_name}", "owner": owner, "name": volume_name, "adoptable": True}
@@ -214,16 +223,25 @@ def differences(containers: dict[str, dict[str, Any]], targets: dict[str, dict[s
 
 def replaced_system(
     containers: dict[str, dict[str, Any]], volume: str, facts: dict[str, Any], image: str, *, is_mine: bool
-) -> str:
-    """Say where the tables of the replaced system are that a flow would work on; empty if nowhere.
+) -> dict[str, str]:
+    """Say where the tables of the replaced system are that a flow would work on: `place`, empty if nowhere.
 
-    A server that runs is asked. The volume is read only if no flow of ours has made it and none adopted it.
+    A server that runs is asked. The volume is read if no flow of ours has made it, none adopted it, and no
+    server that has it answered. Fails closed: `unread` is one that could not be read.
     """
-    server = containers.get("postgres", {})
+    server, nowhere = containers.get("postgres", {}), {"place": "", "unread": ""}
+    has_answered = False
     if server.get("state") == "running":
-        return f"container {server['name']}" if replaced.in_container(server["name"]) else ""
-    unknown = bool(facts) and not facts["labelled"] and not is_mine
-    return f"volume {volume}" if unknown and replaced.in_volume(volume, image) else ""
+        answer = replaced.in_container(server["name"])
+        if answer:
+            return {**nowhere, "place": f"container {server['name']}"}
+        has_answered = answer is False and volume in server["volumes"]
+    if not facts or facts["labelled"] or is_mine or has_answered:
+        return nowhere
+    answer = replaced.in_volume(volume, image)
+    if answer is None:
+        return {**nowhere, "unread": volume}
+    return {**nowhere, "place": f"volume {volume}" if answer else ""}
 
 
 def _app(by_name: dict[str, dict[str, Any]], app: str, container: str) -> dict[str, Any] | None:
@@ -299,10 +317,10 @@ def look(
         "volume_name": volume,
         "foreign": foreign(Path(checkout), containers, volume, found, project) if checkout else [],
         "replaced_system": replaced_system(
-            containers, volume, found, image, is_mine=Path(checkout, ADOPTED).exists()
+            containers, volume, found, image, is_mine=is_adopted(Path(checkout), volume)
         )
         if checkout
-        else "",
+        else {},
         "orphans": sorted(orphans),
         "health": health,
         "maintenance": is_in_maintenance(containers.get("edge", {}), health),

@@ -100,9 +100,21 @@ def test_a_running_stack_is_refused_by_other_flows_and_shown_by_check(
         assert secret not in shown.output
 
 
-def test_a_running_stack_comes_also_after_a_run_that_was_killed(host: Host) -> None:
-    """Complete the second time, without anything sent; a third run adds nothing. Exits pass."""
+def test_a_running_stack_comes_also_after_a_run_that_was_killed(host: Host, replaced: ReplacedStack) -> None:
+    """Complete the second time, without anything sent; a third run adds nothing. Exits pass.
+
+    A value that the new image refuses leaves the replaced system as it is.
+    """
     stack = Stack(host, CHECKOUT)
+    before = host.run(TIMES).stdout
+    host.run("echo LOG_LEVEL=verbose >>.env", folder=replaced.folder).require()
+    wrong = stack.run_py("--import-legacy", DATABASE)
+    assert wrong.code == 3, wrong.output
+    assert "LOG_LEVEL" in wrong.output
+    assert host.run(TIMES).stdout == before
+    host.run("sed -i /LOG_LEVEL/d .env", folder=replaced.folder).require()
+    host.run("sed -i 's/^LOG_LEVEL=.*/LOG_LEVEL=INFO/' .env", folder=CHECKOUT).require()
+
     kill_after(stack, "Load the dump beside the database", "--import-legacy", DATABASE)
     result = stack.run_py("--import-legacy", DATABASE, "--json").require()
     assert imported(stack) == ALL

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploy.actions import BY_NAME
-from deploy.events import PRECONDITIONS, RunState, Status, explain
+from deploy.events import BUILD, PRECONDITIONS, RunState, Status, explain
 from deploy.exitcodes import ExitCode
 from deploy.verdict import Outcome, judge, to_ask
 
@@ -157,6 +157,8 @@ def finished(play_name: str, kind: str, host: str = "a") -> list[dict[str, Any]]
         ("quick", "Deploy", "runner_on_failed", {"serving": True}, 5),
         ("quick", "Deploy", "runner_on_failed", {"serving": False}, 6),
         ("quick", "Deploy", "runner_on_failed", {}, 6),
+        ("import_legacy", BUILD, "runner_on_failed", {"serving": False, "unchanged": True}, 3),
+        ("import_legacy", "Deploy", "runner_on_failed", {"serving": False, "unchanged": False}, 6),
         ("quick", "Deploy", "runner_on_ok", {"serving": True}, 0),
         ("stop", "Stop", "runner_on_ok", {"serving": False}, 0),
         ("status", "Status", "runner_on_ok", {"serving": True}, 0),
@@ -173,6 +175,18 @@ def test_the_code_of_one_host(
     state.hosts["a"].report.update(report)
     status = 0 if kind == "runner_on_ok" else 2
     assert judge(state, BY_NAME[flow], ansible_status=status, interrupted=False).code == code
+
+
+@pytest.mark.parametrize(("is_unchanged", "code"), [(True, 3), (False, 6)])
+def test_a_host_that_another_one_stopped_half_way_may_be_unchanged(*, is_unchanged: bool, code: int) -> None:
+    begun = [*finished(BUILD, "runner_on_ok"), *finished("Deploy", "runner_on_ok")[:2]]
+    state = play([*begun, *finished(BUILD, "runner_on_failed", host="b")[2:]], ["a", "b"])
+    for host in state.hosts.values():
+        host.report.update({"serving": False, "unchanged": True})
+    state.hosts["a"].report["unchanged"] = is_unchanged
+    verdict = judge(state, BY_NAME["import_legacy"], ansible_status=2, interrupted=False)
+    assert verdict.outcomes == {"a": Outcome.STOPPED, "b": Outcome.FAILED}
+    assert verdict.code == code
 
 
 def test_hosts_that_continue_without_an_unreachable_host_are_done() -> None:

@@ -47,6 +47,13 @@ def test_the_first_line_reports_where_nothing_serves(recorded: list[dict[str, An
     )
 
 
+def test_a_host_that_is_as_it_was_is_not_reported_as_dead(recorded: list[dict[str, Any]]) -> None:
+    """What serves there may be the system that an import replaces, or nothing as before."""
+    end = ending(recorded, serving=False)
+    end.state.hosts["b"].report["unchanged"] = True
+    assert "    state:  nothing was changed" in summary.lines(end)
+
+
 def test_an_unknown_state_is_not_reported_as_dead(recorded: list[dict[str, Any]]) -> None:
     """The diagnosis can fail too: a dead daemon, a second Ctrl-C."""
     end = ending(recorded, serving=False)

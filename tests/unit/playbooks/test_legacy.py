@@ -70,9 +70,16 @@ def test_a_token_made_by_the_same_run_gives_way_to_the_old_one() -> None:
         ("FINVIZ_PASSWORD=hidden", "FINVIZ_ELITE_AUTH"),
         ("DATABASE_URL=postgresql://u:hidden@h/d", "this system's own"),
         ("DATABASE_HOST=hidden", "this system's own"),
-        ("SOMETHING=hidden", "no such setting"),
+        ("SOMETHING=hidden", "this system has no such setting"),
+        ("ADMIN_TOKEN=hidden", "the replaced system has no such setting"),
+        ("WEBHOOK_SECRET='hidden'", "the replaced system has no such setting"),
         ("DEST_WEBHOOK_URL='hidden", "more than one line"),
-        ("DEST_WEBHOOK_URL=https://hidden/${SECRET_PART}", "refers to SECRET_PART"),
+        ("DEST_WEBHOOK_URL=https://hidden/${hidden_part}", "refers to another variable"),
+        ('SOMETHING="-----BEGIN\nhidden1=\nhidden2==\n-----END" # hidden', "no such setting"),
+        ("SOMETHING='it\\'s\nhidden1==\n'", "no such setting"),
+        ("FINVIZ_UPDATE_TOKEN='abc\nhidden1==\n'", "more than one line"),
+        ("FINVIZ_UPDATE_TOKEN=abc$hidden9", "refers to another variable"),
+        ("FINVIZ_UPDATE_TOKEN=abc$hidden9$LOG_LEVEL", "refers to another variable"),
     ],
 )
 def test_what_does_not_come_is_named_without_its_value(line: str, why: str) -> None:
@@ -82,6 +89,15 @@ def test_what_does_not_come_is_named_without_its_value(line: str, why: str) -> N
     assert why in reason
     assert not found.taken
     assert "hidden" not in "\n".join(found.lines("came"))
+
+
+@pytest.mark.parametrize("nothing", ['""', "''", '"" # none', "'' # 'none'", "# none", ""])
+def test_an_empty_value_is_none(nothing: str) -> None:
+    """Else it would empty the token that the run has made."""
+    found = compare(
+        f"FINVIZ_UPDATE_TOKEN={nothing}", TEMPLATE.replace("ADMIN_TOKEN=", "ADMIN_TOKEN=x"), is_fresh=True
+    )
+    assert (found.taken, found.kept, found.dropped) == ({}, [], [])
 
 
 @given(
@@ -145,8 +161,20 @@ def check(content: bytes) -> str:
     return kind
 
 
-def test_a_dump_in_plain_sql_of_the_replaced_system_can_be_read() -> None:
-    assert check(PLAIN) == "plain"
+@pytest.mark.parametrize(
+    "statement",
+    [
+        b"",
+        b"\\restrict aB3\n",
+        b"INSERT INTO t VALUES ('it''s\n\\connect x\nDROP DATABASE x', 1);\n",
+        b"CREATE FUNCTION f() AS $_$\n-- don't \\! $$\nDROP DATABASE x;\n$_$;\n",
+        b"COPY t (a) FROM stdin;\nit's\n\\\\connect x\n\\N\n\\.\n",
+        b"-- it's a comment\n",
+    ],
+)
+def test_a_dump_in_plain_sql_of_the_replaced_system_can_be_read(statement: bytes) -> None:
+    """What is quoted, a comment or data is no statement."""
+    assert check(PLAIN.replace(b"CREATE TABLE", statement + b"CREATE TABLE")) == "plain"
 
 
 @pytest.mark.parametrize(
@@ -159,6 +187,20 @@ def test_a_dump_in_plain_sql_of_the_replaced_system_can_be_read() -> None:
         (PLAIN.replace(b"signal_id", b"id"), "not a dump of the replaced system"),
         (PLAIN.replace(b"public.signals (", b"public.other ("), "not a dump of the replaced system"),
         (b"-- PostgreSQL database dump\nCREATE TABLE public._pogo_migration (\n);\n" + PLAIN, "--restore-db"),
+        (
+            PLAIN.replace(b"CREATE TABLE", b"DROP DATABASE trading_signals;\nCREATE TABLE"),
+            r"line 5 \(DROP .*--create",
+        ),
+        (
+            PLAIN.replace(b"CREATE TABLE", b"\\connect -reuse-previous=on x\nCREATE TABLE"),
+            "line 5 .*--create",
+        ),
+        (
+            PLAIN.replace(b"CREATE TABLE", b"SELECT '\\a\n' \\! id\nCREATE TABLE"),
+            "line 6 has a command of psql",
+        ),
+        (PLAIN.replace(b"\\.\n", b""), "its end is missing"),
+        (PLAIN.replace(b"CREATE TABLE", b"SELECT 'open\nCREATE TABLE"), "its end is missing"),
     ],
 )
 def test_another_file_is_refused_with_the_reason(content: bytes, why: str) -> None:
@@ -218,7 +260,9 @@ if verb == "ps":
 elif verb == "container":
     print(json.dumps([one for one in state["containers"] if one["Id"] in rest]))
 elif verb == "volume" and rest[-1] in state["volumes"]:
-    print(json.dumps(state["volumes"][rest[-1]]))
+    labels = state["volumes"][rest[-1]]
+    folder = labels.pop("folder", "")
+    print(folder if "{{.Mountpoint}}" in rest else json.dumps(labels))
 else:
     sys.exit("Error: no such thing")
 """
@@ -283,7 +327,6 @@ def test_a_folder_without_containers_leads_to_its_volume(tmp_path: Path, engine:
     ("source", "why"),
     [
         ("old", "no volume old_postgres_data"),
-        ("taken", "which is the one of this system"),
         ("checkout", "this checkout itself"),
         ("dump", "format `directory`"),
         ("nothing/there", "no such file or folder"),
@@ -293,17 +336,58 @@ def test_a_folder_without_containers_leads_to_its_volume(tmp_path: Path, engine:
     ],
 )
 def test_a_source_that_leads_nowhere_is_refused(tmp_path: Path, engine: Any, source: str, why: str) -> None:
-    for name in ("old", "taken", "checkout", "dump"):
+    for name in ("old", "checkout", "dump"):
         (tmp_path / name).mkdir()
     (tmp_path / "dump" / "toc.dat").touch()
     engine(
         container("a", "/x", mount="a", project="two"),
         container("b", "/x", mount="b", project="two"),
         container("c", "/y", project="none"),
-        taken_postgres_data={"trading-signal-processor.kind": "distribution"},
     )
     with pytest.raises(load("ansible.module_utils.legacy").SourceError, match=why):
         find(source, tmp_path, tmp_path / "checkout")
+
+
+@pytest.mark.parametrize(
+    ("tables", "labels", "why"),
+    [
+        (b"\0signals".ljust(70, b"\0"), {}, ""),
+        (
+            b"\0signals".ljust(70, b"\0"),
+            {"trading-signal-processor.kind": "registry"},
+            "is one of this system",
+        ),
+        (b"\0customers".ljust(70, b"\0"), {}, "has no database of the replaced system"),
+        (None, {}, ""),
+    ],
+)
+@pytest.mark.parametrize("source", ["./other", "db"])
+def test_a_stack_that_does_not_run_is_looked_at_before_anything_is_stopped(
+    tmp_path: Path, engine: Any, source: str, tables: bytes | None, labels: dict[str, str], why: str
+) -> None:
+    """Another checkout of ours, or a mistyped name. A volume that cannot be read is known by its dump."""
+    folder, data = tmp_path / "other", tmp_path / "data"
+    folder.mkdir()
+    if tables is not None:
+        (data / "base").mkdir(parents=True)
+        (data / "base" / "1259").write_bytes(tables)
+    engine(
+        container("db", str(folder), mount="data", running=False, project="other"),
+        container("web", str(folder), project="other"),
+        data={**labels, "folder": str(data)},
+    )
+    found = load("legacy_source").answer(
+        {
+            "source": source,
+            "folder": str(tmp_path),
+            "checkout": str(tmp_path / "checkout"),
+            "volume": "ours",
+            "other_volume": "another",
+            "image": "image",
+        }
+    )["source"]
+    assert why in found["error"]
+    assert bool(found["error"]) == bool(why)
 
 
 def test_after_the_containers_are_gone_a_name_leads_to_the_dump_made_of_them(
@@ -344,5 +428,8 @@ def test_a_volume_that_compose_reads_otherwise_is_refused() -> None:
         "volumes": {"data": {"name": "used"}},
     }
     problems = load("definition_facts").volume_problems
+    assert (
+        "must be the plain name" in problems({**config, "volumes": {"data": {"name": "a b"}}}, "db", "a b")[0]
+    )
     assert problems(config, "db", "") == problems(config, "db", "used") == []
     assert "POSTGRES_VOLUME" in problems(config, "db", "${X}")[0]

@@ -184,6 +184,99 @@ class TestOwnership:
         (tmp_path / ".run" / "adopted-volume").write_text("vol\n")
         assert self.of(tmp_path, str(tmp_path), "") == []
 
+    def test_another_volume_than_the_adopted_one_is_not_ours(self, tmp_path: Path) -> None:
+        """POSTGRES_VOLUME may name another one since."""
+        (tmp_path / ".run").mkdir()
+        (tmp_path / ".run" / "adopted-volume").write_text("earlier\n")
+        assert self.of(tmp_path, str(tmp_path), "") == ["volume vol: something without a checkout"]
+
+
+def catalog(*tables: str) -> bytes:
+    """Return names of tables as the catalog of a database stores them, among other bytes."""
+    names = (b"\xff\n\x01\0\0" + name.encode().ljust(64, b"\0") + b"\xfe~" for name in tables)
+    return b"\0signals in a row\0\0" + b"".join(names)
+
+
+class TestReplacedSystem:
+    """Whether a flow would work on a database of the system that this one replaces."""
+
+    @pytest.fixture
+    def looked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """Look at a volume, and at a server that answers so; `docker run` fails, as without its image."""
+        volume = tmp_path / "volume"
+        volume.mkdir()
+        answers = tmp_path / "docker"
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+        def look(
+            volumes: list[str] | None = None,
+            answer: str = "exit 1",
+            *,
+            mine: bool = False,
+            labelled: bool = False,
+        ) -> dict[str, str]:
+            answers.write_text(
+                f"#!/bin/sh\ncase $1 in volume) echo '{volume}';; exec) {answer};; *) exit 125;; esac\n"
+            )
+            answers.chmod(0o755)
+            server = {"name": "trading-db", "state": "running", "volumes": volumes}
+            found: dict[str, str] = load("ansible.module_utils.stack").replaced_system(
+                {"postgres": server} if volumes is not None else {},
+                "vol",
+                {"labelled": labelled},
+                "image",
+                is_mine=mine,
+            )
+            return found
+
+        look.folder = volume  # type: ignore[attr-defined]
+        return look
+
+    @pytest.mark.parametrize(
+        ("tables", "place"),
+        [
+            (["signals", "positions"], "volume vol"),
+            (["signals", "_pogo_migration"], ""),
+            (["_pogo_migration"], ""),
+            (["signals_of_mine", "my_signals"], ""),
+            ([], ""),
+        ],
+    )
+    def test_a_volume_is_read(self, looked: Any, tables: list[str], place: str) -> None:
+        (looked.folder / "base" / "5").mkdir(parents=True)
+        (looked.folder / "base" / "5" / "1259").write_bytes(catalog(*tables))
+        assert looked() == {"place": place, "unread": ""}
+        assert looked(mine=True) == looked(labelled=True) == {"place": "", "unread": ""}
+
+    def test_a_volume_that_cannot_be_read_is_none_to_work_on(self, looked: Any) -> None:
+        """Without its image, or with a file that is not readable."""
+        assert looked() == {"place": "", "unread": "vol"}
+        assert looked(mine=True) == {"place": "", "unread": ""}
+        (looked.folder / "base").mkdir()
+        (looked.folder / "base" / "1").write_bytes(catalog("signals", "_pogo_migration"))
+        assert looked() == {"place": "", "unread": ""}
+        find = looked.folder.parent / "find"
+        find.write_text("#!/bin/sh\necho 'cat: base/1: Input/output error' >&2\n")
+        find.chmod(0o755)
+        assert looked() == {"place": "", "unread": "vol"}
+
+    @pytest.mark.parametrize(
+        ("volumes", "answer", "found"),
+        [
+            (["vol"], "echo t", ("container trading-db", "")),
+            (["other"], "echo t", ("container trading-db", "")),
+            (["vol"], "echo f", ("", "")),
+            (["other"], "echo f", ("volume vol", "")),
+            (["vol"], "exit 2", ("volume vol", "")),
+        ],
+    )
+    def test_a_server_that_runs_counts_for_its_own_volume(
+        self, looked: Any, volumes: list[str], answer: str, found: tuple[str, str]
+    ) -> None:
+        (looked.folder / "base").mkdir()
+        (looked.folder / "base" / "1").write_bytes(catalog("signals"))
+        assert tuple(looked(volumes, answer).values()) == found
+
 
 def test_the_holder_of_a_port_is_named() -> None:
     ports = load("port_holders")
