@@ -23,6 +23,7 @@ OPEN = 39  # 30 open and 10 closing, two of them in one ticker
 CHECKOUT = "/opt/checkout"
 # What a checkout has beyond a fresh one, but for `.venv`, which takes long to make.
 FORGET = f"docker volume rm {APP}_postgres_data && rm -r .env config/*.json .run data logs backups"
+FILES = "find . -path ./.git -prune -o -path ./.venv -prune -o -name __pycache__ -prune -o -print"
 EVERYTHING = "docker ps --all --format '{{.Names}} {{.ID}} {{.State}}'; docker volume ls --quiet | sort"
 TIMES = f"docker inspect --format '{{{{.State.StartedAt}}}}' {DATABASE} {APP}"
 
@@ -86,10 +87,10 @@ def test_a_running_stack_is_refused_by_other_flows_and_shown_by_check(
     refused = stack.run_py("--quick", "--adopt")
     assert refused.code == 3, refused.output
     assert "--import-legacy SOURCE" in " ".join(refused.output.split())
-    files = host.run("find . -path ./.git -prune -o -path ./.venv -prune -o -print", folder=CHECKOUT).stdout
+    files = host.run(FILES, folder=CHECKOUT).stdout
     shown = stack.run_py("--import-legacy", replaced.folder, "--check", "--json").require()
     assert (host.run(EVERYTHING).stdout, host.run(TIMES).stdout, replaced.contents()) == before
-    after = host.run("find . -path ./.git -prune -o -path ./.venv -prune -o -print", folder=CHECKOUT).stdout
+    after = host.run(FILES, folder=CHECKOUT).stdout
     assert after == files
     said = notes(shown)
     assert "signals" in said
