@@ -227,6 +227,7 @@ def test_a_corrupt_cluster_is_copied_cold_and_can_be_restored(
     assert _rows(stack) == signals
 
 
+@pytest.mark.exhaustive
 def test_no_dump_destroys_at_once(stack: Stack) -> None:
     """With --no-dump no copy is made."""
     before = _copies(stack, "*")
@@ -303,6 +304,7 @@ def test_a_diagnosis_shows_everything_and_changes_nothing(stack: Stack) -> None:
     assert "docker-proxy" in output
 
 
+@pytest.mark.exhaustive
 def test_a_diagnosis_of_a_stopped_stack(stack: Stack) -> None:
     """The diagnosis is for this case: every available part is shown."""
     stack.host.run(f"docker stop {APP} {EDGE} {DATABASE}").require()

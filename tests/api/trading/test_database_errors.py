@@ -167,17 +167,22 @@ CLASSES = raising.STATES[:6]
     ("place", "provoke", "states"),
     [
         ("store", intake, CLASSES),
-        ("commit", intake, CLASSES),
-        ("store", order, CLASSES),
-        ("store", imported, raising.STATES),
-        ("decision", signal, CLASSES),
-        ("claim", signal, CLASSES),
         ("outcome", signal, raising.STATES),
-        ("paper", signal, raising.STATES),
         ("configuration", change, CLASSES),
-        ("configuration", edited_file, CLASSES),
-        ("refused", refused_post, CLASSES),
         ("list", new_list, CLASSES),
+        *(
+            pytest.param(*case, marks=pytest.mark.exhaustive)
+            for case in (
+                ("commit", intake, CLASSES),
+                ("store", order, CLASSES),
+                ("store", imported, raising.STATES),
+                ("decision", signal, CLASSES),
+                ("claim", signal, CLASSES),
+                ("paper", signal, raising.STATES),
+                ("configuration", edited_file, CLASSES),
+                ("refused", refused_post, CLASSES),
+            )
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", value if isinstance(value, str) else ""),
 )
