@@ -20,7 +20,7 @@ DOCUMENTATION = """
 module: legacy_dump
 short_description: A verified dump of the replaced system's database, in backups/legacy
 description:
-  - Returns C(dump) with C(error) (empty when it is good), C(path) and C(bytes). A manifest lies beside it.
+  - Returns C(dump) with C(error) (empty when it is good), C(path) and C(bytes). Its manifest is written, too.
   - The volume of a stopped stack is only read. What failed leaves nothing behind.
 options:
   checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
