@@ -39,12 +39,29 @@ MAKING_READY = one_at_a_time("ready-image")
 KINDS = ("unit", "controller", "api", "browser", "molecule", "flows", "fleet", "chaos", "faults")
 
 
+class FailuresAtOnce:
+    """Names each failed test when it fails: a run that somebody ends has no summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print the name of a test that failed and the line of its error."""
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and reporter is not None:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            message = (crash.message if crash else str(report.longrepr)).partition("\n")[0]
+            reporter.write_line(f"\nfailed in {report.when}: {report.nodeid}: {message}"[:300])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let signals reach the programs under test, even where this run is to survive them.
 
     A run in the background, or under `nohup`, ignores some, and programs inherit that. They do not inherit a
     handler: with one that does nothing the run survives, and what it starts has the signal's usual effect.
     """
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailuresAtOnce(config))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
