@@ -153,9 +153,13 @@ async def generated(app: AppServer, folder: Path) -> AsyncIterator[GeneratedClie
     package = f"client_{uuid4().hex}"
     configuration = folder / "generator.yml"
     configuration.write_text(CONFIGURATION)
+    async with app.http.get("/openapi.json") as answer:
+        document = await answer.json()
+    served = folder / "openapi.json"
+    served.write_text(json.dumps(document))
     generator = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "openapi_python_client", "generate"),
-        *("--url", f"{app.url}/openapi.json"),
+        *("--path", str(served)),  # by itself it would wait for no more than 5 s
         *("--config", str(configuration)),
         *("--meta", "none", "--output-path", str(folder / package), "--fail-on-warning"),
         stdout=asyncio.subprocess.PIPE,
@@ -165,8 +169,6 @@ async def generated(app: AppServer, folder: Path) -> AsyncIterator[GeneratedClie
     output, _ = await generator.communicate()
     assert generator.returncode == 0, output.decode()
     assert b"warning" not in output.lower(), output.decode()
-    async with app.http.get("/openapi.json") as answer:
-        document = await answer.json()
     sys.path.insert(0, str(folder))
     try:
         yield GeneratedClient(package, app.url, dict(_operations(package, document)))

@@ -15,6 +15,7 @@ from tests.api.process import answering, process
 from tests.hosts import edge as edges
 from tests.hosts.load import Sent, stream
 from tests.hosts.ports import free_port
+from tests.hosts.timed import timed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -86,6 +87,7 @@ def edge(haproxy: Path, tmp_path: Path, containers: Containers) -> Iterator[Edge
         yield made
 
 
+@timed
 async def test_a_swap_of_real_processes_loses_no_alert(
     edge: Edge, containers: Containers, database_url: str
 ) -> None:

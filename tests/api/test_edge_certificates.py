@@ -23,6 +23,7 @@ from tests.hosts import edge as edges
 from tests.hosts.acme import DOMAIN, acme_server, keeping
 from tests.hosts.docker import call
 from tests.hosts.ports import free_port
+from tests.hosts.timed import timed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -125,6 +126,7 @@ async def redirect_of(edge: Edge, method: str = "GET", path: str = "/admin", **h
         return answer.headers.get("Location")
 
 
+@timed
 async def test_a_certificate_is_obtained_and_renewed_while_alerts_come_in(
     haproxy: Path, edge: Edge, app: Backend, tmp_path: Path
 ) -> None:
@@ -156,7 +158,7 @@ async def test_a_certificate_is_obtained_and_renewed_while_alerts_come_in(
                 (await asyncio.to_thread(edge.run, "maintenance", "off")).require()
                 sent = await both_kinds(edge.tls_url, 6, renewals)
                 report = keeper.report()
-            assert_all_accepted(sent, 300)
+            assert_all_accepted(sent, 6)
             assert await redirect_of(edge, path="/admin?a=b") == f"https://{DOMAIN}:8443/admin?a=b"
     assert None not in serials
     assert (report["domain"], report["problem"], report["failing_since"]) == (DOMAIN, "", None)
@@ -164,6 +166,7 @@ async def test_a_certificate_is_obtained_and_renewed_while_alerts_come_in(
     assert "PRIVATE" not in keeper.read_log() + edge.log
 
 
+@timed
 async def test_an_acme_server_that_refuses_stops_nothing(
     haproxy: Path, edge: Edge, app: Backend, tmp_path: Path
 ) -> None:
@@ -180,12 +183,12 @@ async def test_an_acme_server_that_refuses_stops_nothing(
                     return
 
                 async def is_obtained() -> bool:
-                    return keeper.report()["not_after"] is not None
+                    return keeper.report().get("not_after") is not None
 
                 await until(is_refused, keeper.read_log)
                 refused = keeper.report()
                 sent = await both_kinds(edge.tls_url, 2, nothing)
-                assert_all_accepted(sent, 100)
+                assert_all_accepted(sent, 2)
                 server.resolve("127.0.0.1")
                 await until(is_obtained, keeper.read_log)
                 assert await serial_of(edge, server.root())
@@ -211,6 +214,7 @@ async def test_an_account_that_the_server_does_not_know_is_registered_again(
                 await until(is_obtained, keeper.read_log)
 
 
+@timed
 async def test_the_operators_own_files_are_followed(edge: Edge, app: Backend, tmp_path: Path) -> None:
     """A renewed pair is used at once, without a lost connection; an incomplete one changes nothing."""
     certificate, key = make_pair(tmp_path / "config", "first")
@@ -231,20 +235,20 @@ async def test_the_operators_own_files_are_followed(edge: Edge, app: Backend, tm
                 certificate.write_bytes(renewed[0].read_bytes())
 
                 async def is_odd() -> bool:
-                    return "another certificate's" in str(keeper.report()["problem"])
+                    return "another certificate's" in str(keeper.report().get("problem"))
 
                 await until(is_odd, keeper.read_log)
                 key.write_bytes(renewed[1].read_bytes())
                 await until(is_live(renewed), keeper.read_log)
 
             sent = await both_kinds(edge.tls_url, 6, renew)
-            assert_all_accepted(sent, 300)
+            assert_all_accepted(sent, 6)
 
             async def is_well() -> bool:
-                return not keeper.report()["problem"]
+                return keeper.report().get("problem") == ""
 
             async def is_missed() -> bool:
-                return str(keeper.report()["problem"]) == f"{key} cannot be read"
+                return str(keeper.report().get("problem")) == f"{key} cannot be read"
 
             await until(is_well, keeper.read_log)
             key.unlink()

@@ -51,6 +51,8 @@ class Clicks:
 
     async def press(self, control: Locator) -> None:
         """One click."""
+        await control.wait_for()
+        await self.page.locator("#connection[data-state=live]").wait_for()  # the scripts run
         await control.click()
         self.count += 1
 
