@@ -38,6 +38,9 @@ MAKING_READY = one_at_a_time("ready-image")
 # together for a quarter of an hour, so they do not come last, where the other workers would wait for them.
 KINDS = ("unit", "controller", "api", "browser", "molecule", "flows", "fleet", "chaos", "faults")
 
+# A test that hangs fails, and does not keep a worker from the others: far beyond what any needs.
+LONGEST_SECONDS = dict.fromkeys(KINDS, 1800) | dict.fromkeys(("unit", "controller", "api", "browser"), 600)
+
 
 class FailuresAtOnce:
     """Names each failed test when it fails: a run that somebody ends has no summary."""
@@ -77,18 +80,24 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the kinds of tests in the order of KINDS; the order within a kind stays.
+    """Run the kinds of tests in the order of KINDS, each within its time; the order within a kind stays.
 
     In parallel runs one worker begins with the bare machine: all hosts come from the image it makes.
     """
-    tests = CHECKOUT / "tests"
     beside = hasattr(config, "workerinput")
+    for item in items:
+        item.add_marker(pytest.mark.timeout(LONGEST_SECONDS[kind_of(item)]))
     items.sort(
         key=lambda item: (
             not (beside and item.path.name == "test_bare_machine.py"),
-            KINDS.index(item.path.relative_to(tests).parts[0]),
+            KINDS.index(kind_of(item)),
         )
     )
+
+
+def kind_of(item: pytest.Item) -> str:
+    """Return which of KINDS the test is."""
+    return item.path.relative_to(CHECKOUT / "tests").parts[0]
 
 
 @pytest.fixture(scope="session")
