@@ -124,6 +124,7 @@ async def test_back_closes_the_timeline_and_a_reload_keeps_it(
     await expect(story).to_be_hidden()
     assert signed_in.url.endswith("/admin/page/signals?status=failed")
     await signed_in.locator("tbody tr .status").first.click()
+    await expect(story).to_be_visible()
     await signed_in.keyboard.press("Escape")
     await expect(story).to_be_hidden()
     await signed_in.wait_for_url("**/admin/page/signals?status=failed")
