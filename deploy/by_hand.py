@@ -60,7 +60,7 @@ class Run:
     def variables(self) -> dict[str, Any]:
         """Return the extra variables: those that run.py passes, and those of the role `by_hand`."""
         action, check = self.request.action, self.request.check
-        passed = extra_vars.knobs(self.request, action)
+        passed = extra_vars.extra_variables(self.request, action)
         return {
             **{name: value for name, value in passed.items() if name == "run_id" or name not in self._given},
             "run_by_hand": True,

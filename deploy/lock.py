@@ -65,7 +65,8 @@ class Lock:
         places: dict[str, Path | None] = {}
         extra: dict[str, Any] = {}
         if hosts:
-            extra = {**extra_vars.knobs(request, request.action), **extra_vars.values(request.extra_vars)}
+            own = extra_vars.extra_variables(request, request.action)
+            extra = {**own, **extra_vars.values(request.extra_vars)}
             places = {name: known.project_dir(name, extra) for name in hosts}
         for name, place in places.items():
             if (
@@ -212,10 +213,9 @@ class Lock:
         report = self._state.hosts[name].report
         report["warnings"] = [*(report.get("warnings") or []), text]
 
-    def _ask(self, step: str, **knobs: object) -> RunState:
+    def _ask(self, step: str, **variables: object) -> RunState:
         found = RunState(self._there)
-        variables = {"lock_step": step, "lock_claim": self._claim, **knobs}
-        self._play(PLAYBOOK, found, variables)
+        self._play(PLAYBOOK, found, {"lock_step": step, "lock_claim": self._claim, **variables})
         return found
 
     def _beat(self, plans: Plans) -> None:

@@ -60,7 +60,7 @@ def test_locks_and_destruction_come_from_the_table(action: Action) -> None:
     assert variables["by_hand_destroys"] == list(action.destroys)
     assert variables["run_flow"] == variables["lock_claim"]["flow"] == action.name
     assert variables["run_id"] == variables["lock_claim"]["run_id"]
-    assert variables.items() >= dict(action.knobs).items()
+    assert variables.items() >= dict(action.extra_variables).items()
     ahead = run_of(name, check=True).variables
     assert (ahead["by_hand_locks"], ahead["plan_only"]) == (False, True)
 
