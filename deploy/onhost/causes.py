@@ -1,4 +1,4 @@
-"""Why a file could not be written, in a sentence with the way out. For the modules and for run.py."""
+"""Why a file could not be written, or a program failed: for the modules and for run.py."""
 
 from __future__ import annotations
 
@@ -66,3 +66,9 @@ def explain(error: OSError, where: Path) -> str:
     if error.errno == errno.EROFS:
         return f"{path} is on a file system that is mounted read-only: see findmnt --target {nearest(path)}"
     return f"{path}: {error.strerror or error}"
+
+
+def last_line(stderr: bytes, code: int) -> str:
+    """Return the last line that a program wrote, or its exit code. Pure."""
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else f"exit code {code}"

@@ -12,6 +12,7 @@ from typing import Any
 from ansible.module_utils import legacy
 from ansible.module_utils.entry import Module
 from ansible.module_utils.onhost import leftovers, runs
+from ansible.module_utils.onhost.causes import last_line
 
 DOCUMENTATION = """
 module: legacy_preview
@@ -57,7 +58,7 @@ def fill(server: legacy.Reader, source: dict[str, Any]) -> None:
             _, complaint = dumping.communicate()
         for done, stderr in ((dumping.returncode, complaint), (loaded.returncode, loaded.stderr)):
             if done != 0:
-                raise legacy.SourceError(legacy.last_line(stderr, done))
+                raise legacy.SourceError(last_line(stderr, done))
 
 
 def asked(argv: list[str], variables: dict[str, str], screener: bytes) -> list[str]:
@@ -70,7 +71,7 @@ def asked(argv: list[str], variables: dict[str, str], screener: bytes) -> list[s
         check=False,
     )
     if done.returncode != 0:
-        raise legacy.SourceError(legacy.last_line(done.stderr, done.returncode))
+        raise legacy.SourceError(last_line(done.stderr, done.returncode))
     return done.stdout.decode(errors="replace").splitlines()
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ansible.module_utils import replaced
+from ansible.module_utils.database_copies import manifest_path
 from ansible.module_utils.onhost import leftovers, runs
+from ansible.module_utils.onhost.causes import last_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -47,22 +49,23 @@ class SourceError(Exception):
     """The source cannot be read; the reason as half a sentence, for the operator."""
 
 
-def docker(*argv: str, stdin: BinaryIO | None = None) -> str:
-    """Run a command of the engine and return its output. Raises SourceError with its last line."""
+def docker(*argv: str, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> str:
+    """Run a command of the engine, and return its output unless a file gets it.
+
+    Raises SourceError with the command's last line.
+    """
     if stdin is not None:
         stdin.seek(0)
     done = subprocess.run(
-        ["docker", *argv], stdin=stdin or subprocess.DEVNULL, capture_output=True, check=False
+        ["docker", *argv],
+        stdin=stdin or subprocess.DEVNULL,
+        stdout=stdout or subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        check=False,
     )
     if done.returncode != 0:
         raise SourceError(last_line(done.stderr, done.returncode))
-    return done.stdout.decode(errors="replace")
-
-
-def last_line(stderr: bytes, code: int) -> str:
-    """Return the last line that a program wrote, or its exit code. Pure."""
-    lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else f"exit code {code}"
+    return (done.stdout or b"").decode(errors="replace")
 
 
 def find(source: str, folder: str, checkout: Path) -> dict[str, Any]:
@@ -169,7 +172,7 @@ def _dumped_before(name: str, checkout: Path) -> dict[str, Any]:
 def manifest_of(dump: Path) -> dict[str, Any]:
     """Return what a run noted of a dump that it made; empty for any other file."""
     try:
-        found = json.loads(dump.with_name(f"{dump.name}.json").read_bytes())
+        found = json.loads(manifest_path(dump).read_bytes())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
