@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ansible.module_utils import legacy
 from ansible.module_utils.database_copies import CopyError, make
 from ansible.module_utils.entry import Module
+from ansible.module_utils.legacy_dumps import DATABASE, DUMPS, SourceError, check_dump, docker, reader
+from ansible.module_utils.legacy_sources import require_old
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,25 +30,25 @@ options:
 
 def dump_with(inside: Sequence[str], options: Sequence[str], file: BinaryIO) -> None:
     """Dump with the tools of a server and read all of it back. Raises SourceError."""
-    legacy.require_old([*inside, "psql", *options])
-    legacy.docker(*inside, "pg_dump", *options, "--format=custom", "--lock-wait-timeout=30s", stdout=file)
-    legacy.check_dump(file, [*inside, "pg_restore"])
+    require_old([*inside, "psql", *options])
+    docker(*inside, "pg_dump", *options, "--format=custom", "--lock-wait-timeout=30s", stdout=file)
+    check_dump(file, [*inside, "pg_restore"])
 
 
 def dump(source: dict[str, Any], image: str, file: BinaryIO) -> None:
     """Dump from the server that runs, or from one on a copy of the volume. Raises SourceError."""
     if source["is_running"]:
         inside = ["exec", "--interactive", source["container"]]
-        dump_with(inside, ["-U", "postgres", "-d", legacy.DATABASE], file)
+        dump_with(inside, ["-U", "postgres", "-d", DATABASE], file)
         return
-    with legacy.reader(source["image"] or image, volume=source["volume"]) as server:
+    with reader(source["image"] or image, volume=source["volume"]) as server:
         dump_with(["exec", "--interactive", "--user=postgres", server.name], server.options(), file)
 
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Make the dump; that it could not be made is an answer, too."""
     source, at = params["source"], time.gmtime()
-    folder = Path(params["checkout"], legacy.DUMPS)
+    folder = Path(params["checkout"], DUMPS)
     target = folder / f"{time.strftime('%Y%m%dT%H%M%SZ', at)}-{params['run_id']}.dump"
     about = {
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", at),
@@ -66,7 +67,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         for left in folder.glob("*.partial"):  # by a run that was killed
             left.unlink()
         manifest = make(target, write, about)
-    except (legacy.SourceError, CopyError, OSError) as error:
+    except (SourceError, CopyError, OSError) as error:
         return {"changed": False, "dump": {"error": str(error)}}
     return {"changed": True, "dump": {"error": "", "path": str(target), "bytes": manifest["bytes"]}}
 

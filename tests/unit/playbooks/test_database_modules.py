@@ -85,7 +85,7 @@ def test_a_dump_of_the_replaced_system_has_a_manifest(
         assert list(dumps.iterdir()) == []
         return
     dump = Path(made["path"])
-    manifest = load("ansible.module_utils.legacy").manifest_of(dump)
+    manifest = load("ansible.module_utils.legacy_dumps").manifest_of(dump)
     assert (manifest["names"], manifest["folder"], manifest["bytes"]) == (["old"], "/srv/old", 5)
     assert manifest["sha256"] == hashlib.sha256(dump.read_bytes()).hexdigest()
     assert {path.name for path in dumps.iterdir()} == {dump.name, f"{dump.name}.json"}
