@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 PRECONDITIONS = "Preconditions"  # the play in which a failure means that nothing was changed
 FETCH = "Fetch"  # asks a remote: a failure there fails the flow, and nothing was changed either
@@ -108,6 +108,17 @@ class HostState:
         if self.failure:
             self.earlier.append(self.failure)
         self.failure = failure
+
+    def apply_diagnosis(self, found: Mapping[str, Any]) -> None:
+        """Replace what a failed flow had reported by what its diagnosis found: nothing, where that failed."""
+        own_log = self.report.get("log")  # the flow knows better which container failed
+        self.report.update({"serving": None, "health": None, "version": None, **found})
+        self.report["log"] = own_log or self.report.get("log")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know before the flow: the controller's own notes, then its playbook's."""
+        return [*self.notes, *(self.report.get("warnings") or [])]
 
     @property
     def failures(self) -> list[Failure]:

@@ -328,10 +328,7 @@ class _Session:
             why = causes.explain(error, Path(tempfile.gettempdir()))
             self._report.say(f"What serves now could not be looked at: {why}.")
         for name in hosts:
-            report = state.hosts[name].report
-            own_log = report.get("log")  # the flow knows better which container failed
-            report.update({"serving": None, "health": None, "version": None} | found.hosts[name].report)
-            report["log"] = own_log or report.get("log")
+            state.hosts[name].apply_diagnosis(found.hosts[name].report)
 
     def _lock(self, action: Action, state: RunState) -> lock.Lock:
         def ask(playbook: str, asked: RunState, variables: dict[str, Any]) -> int:
@@ -390,9 +387,8 @@ class _Session:
         elif ending.request.check and ending.verdict.code is ExitCode.DONE:
             self._report.say(summary.headline(ending))
             for host in ending.state.hosts.values():
-                warnings = [*host.notes, *(host.report.get("warnings") or [])]
                 notes = host.report.get("notes") or []
-                self._report.plan(host.name, summary.planned(ending, host), notes, warnings)
+                self._report.plan(host.name, summary.planned(ending, host), notes, host.warnings)
             self._report.say(f"\nNext: {summary.next_command(ending)}")
         else:
             self._report.say("\n".join(summary.lines(ending)))
