@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import getpass
 import json
 import os
 import socket
@@ -16,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import leftovers
+from . import causes, leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -55,12 +54,9 @@ def machine() -> dict[str, str]:
     }
 
 
-def _user() -> str:
-    """Who is at work; behind sudo whoever called it."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # containers run users that have no name
-        return str(os.getuid())
+def utc_now() -> str:
+    """Return the time as locks, journals and records of versions have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def claim(run_id: str, flow: str) -> Holder:
@@ -69,11 +65,11 @@ def claim(run_id: str, flow: str) -> Holder:
     return {
         "run_id": run_id,
         "flow": flow,
-        "user": _user(),
+        "user": os.environ.get("SUDO_USER") or causes.user(),
         **machine(),
         "pid": pid,
         "started": leftovers.started(pid),
-        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "since": utc_now(),
     }
 
 
