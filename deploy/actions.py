@@ -22,7 +22,7 @@ class Action:
     summary: str  # one line for --help and the README
     database: str = "kept"
     changes: bool = False  # may change anything on a host
-    destroys: tuple[str, ...] = ()  # what the operator is told before typing the project's name
+    destroys: tuple[str, ...] = ()  # what is shown to the operator before typing the project's name
     dumps: bool = False  # makes a dump before that, unless --no-dump
     deploys: bool = False  # ends with a served version: --install-docker and the log flags may join
     shows_log: bool = False  # may be joined to a deploying flow, after it

@@ -18,7 +18,7 @@ PRECONDITIONS = "Preconditions"  # the play in which a failure means that nothin
 FETCH = "Fetch"  # asks a remote: a failure there fails the flow, and nothing was changed either
 LOCK = "Lock"  # all hosts' locks, before anything else
 LEASE = "Lease"  # no play: the lock was lost while the run was at work
-BUILD = "Build"  # images, beside what runs: a failure there fails the flow, and nothing was changed either
+BUILD = "Build"  # images, while the app runs: a failure there fails the flow, and nothing was changed either
 HARMLESS = frozenset({PRECONDITIONS, FETCH, LOCK, BUILD})
 REPORT_FACT = "host_report"
 _DETAIL_LINES = 12  # of a failed command's own words
@@ -201,7 +201,7 @@ class RunState:
         return step
 
     def _settle(self, stats: dict[str, Any]) -> None:
-        """The recap knows which failures were rescued; without it (an interrupted run) a failure stands."""
+        """The recap knows which failures were rescued; without it (an interrupted run) a failure counts."""
         for host in self.hosts.values():
             host.running = None
             if not (stats.get("failures", {}).get(host.name) or stats.get("dark", {}).get(host.name)):

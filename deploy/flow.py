@@ -52,7 +52,7 @@ _CHANGES = "changes"  # the tag of whatever changes something: --check is the fl
 def run(request: Request, root: Path) -> ExitCode:
     """Carry out `request` from the checkout at `root`, report all of it, return the exit code."""
     output.guard()
-    # Ansible reads its configuration while it is imported: the checkout's, wherever the operator stands.
+    # Ansible reads its configuration while it is imported: the checkout's, in any working directory.
     os.environ["ANSIBLE_CONFIG"] = str(root / "ansible.cfg")
     os.environ["ANSIBLE_HOST_PATTERN_MISMATCH"] = "ignore"  # an unknown limit is refused in our own words
     request = handover.take(request, root)

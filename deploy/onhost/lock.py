@@ -1,7 +1,7 @@
-"""The lock of a checkout: one run at a time changes it, and everybody else is told which.
+"""The lock of a checkout: one run at a time changes it, and every other run is refused with its name.
 
-`.run/lock` is a JSON object that is there whole or not at all. Whoever changes it holds the folder (`flock`,
-which the kernel takes back from the dead): two that find a dead holder cannot both take over.
+`.run/lock` is a JSON object that is there whole or not at all. A process that changes it holds the folder
+(`flock`, which the kernel takes back from the dead): two that find a dead holder cannot both take over.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 FOLDER = ".run"  # 0700 in the checkout; no flow cleans it
 NAME = "lock"
-SILENT_SECONDS = 120.0  # without a sign of life, the holder on another machine counts as dead
-BEAT_SECONDS = 30.0  # between two signs of life
-STEP_SECONDS = 1800.0  # the same for a run without run.py, which gives a sign of life with each step only
+SILENT_SECONDS = 120.0  # without a heartbeat, the holder on another machine counts as dead
+BEAT_SECONDS = 30.0  # between two heartbeats
+STEP_SECONDS = 1800.0  # the same for a run without run.py, which sends a heartbeat with each step only
 
-Holder = dict[str, Any]  # what `claim` makes, and `seen`, the last sign of life
+Holder = dict[str, Any]  # what `claim` makes, and `seen`, the last heartbeat
 
 
 def _read(path: str) -> str:
@@ -45,7 +45,7 @@ def _namespace() -> str:
 
 
 def machine() -> dict[str, str]:
-    """Where this process runs: what tells machines, their boots and their containers apart."""
+    """Where this process runs: what distinguishes machines, their boots and their containers."""
     return {
         "machine": socket.gethostname(),
         "machine_id": _read("/etc/machine-id"),
@@ -85,7 +85,7 @@ def _now() -> dict[str, Any]:
 
 
 def silence(holder: Holder) -> float | None:
-    """Seconds since the holder's last sign of life on this host; None if the host was started since."""
+    """Seconds since the holder's last heartbeat on this host; None if the host was started since."""
     now, seen = _now(), holder.get("seen") or {}
     return now["at"] - seen["at"] if seen.get("boot") == now["boot"] else None
 
@@ -174,7 +174,7 @@ def take(project: Path, mine: Holder, dead: Collection[str] = ()) -> dict[str, A
 
 
 def beat(project: Path, run_id: str) -> bool:
-    """Give a sign of life; False if the lock is no longer this run's."""
+    """Note a heartbeat; False if the lock is no longer this run's."""
     with _alone(project) as folder:
         holder = holder_in(folder)
         if not holder or holder["run_id"] != run_id:

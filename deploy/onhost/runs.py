@@ -70,7 +70,7 @@ def begin(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[
 
 
 def alive(project: Path, run_id: str, plan: list[dict[str, str]] | None = None) -> bool:
-    """Give a sign of life, and note the plan if there is one; False if the lock is no longer this run's.
+    """Note a heartbeat, and the plan if there is one; False if the lock is no longer this run's.
 
     Raises OSError.
     """
@@ -83,7 +83,7 @@ def alive(project: Path, run_id: str, plan: list[dict[str, str]] | None = None) 
 def taken_by(project: Path, run_id: str) -> lock.Holder | None:
     """Return the run that has the lock instead of this one, or had it and has ended.
 
-    None if nobody took it, or nobody can tell.
+    None if no run took it, or that cannot be read.
     """
     with contextlib.suppress(OSError):
         return lock.look(project) or journal.next_after(project, run_id)
@@ -106,8 +106,8 @@ def end(project: Path, run_id: str, line: dict[str, Any], *, failed: bool) -> bo
         if failed and held:
             sweep(project, run_id)
         if noted:
-            told = {"line": "end", "run_id": run_id, **line}
-            journal.append(project, {**told, "ended": lock.utc_now(), "to": journal.live_version()})
+            ending = {"line": "end", "run_id": run_id, **line}
+            journal.append(project, {**ending, "ended": lock.utc_now(), "to": journal.live_version()})
     finally:
         lock.release(project, run_id)
         # Fails open: a file system that gives nothing away takes nothing from what the run has done.
