@@ -22,7 +22,7 @@ class Action:
     summary: str  # one line for --help and the README
     database: str = "kept"
     changes: bool = False  # may change anything on a host
-    destroys: tuple[str, ...] = ()  # what the operator is told before typing the project's name
+    destroys: tuple[str, ...] = ()  # what is shown to the operator before typing the project's name
     dumps: bool = False  # makes a dump before that, unless --no-dump
     deploys: bool = False  # ends with a served version: --install-docker and the log flags may join
     shows_log: bool = False  # may be joined to a deploying flow, after it
@@ -38,7 +38,7 @@ class Action:
     # Refused where the checkout's path breaks programs. Fails open: never for a flow that reads, stops, rolls
     # back, restores or backs up, which has to work, as far as it can, where a stack is already.
     needs_clean_path: bool = False
-    knobs: Mapping[str, Any] = field(default_factory=dict)  # extra variables of this row
+    extra_variables: Mapping[str, Any] = field(default_factory=dict)  # those of this row
 
     @property
     def listing(self) -> Action:
@@ -181,7 +181,7 @@ ACTIONS: tuple[Action, ...] = (
         label="Log",
         summary="last 100 lines of the app's log; with a deploying flag, after it",
         shows_log=True,
-        knobs={"status_log_lines": 100},
+        extra_variables={"status_log_lines": 100},
     ),
     Action(
         name="diagnose",

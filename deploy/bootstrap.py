@@ -1,7 +1,8 @@
 """Makes the controller's own environment from the hashed locks, and re-executes inside it.
 
-Standard library only. The environment is made beside (`.venv.new`) and renamed into place: a half-made one is
-never used. `python3 -m deploy.bootstrap dev` makes `.venv-dev`, the developers' one, the same way.
+Standard library only. The environment is made under another name (`.venv.new`) and renamed into place: a
+half-made one is never used. `python3 -m deploy.bootstrap dev` makes `.venv-dev`, the developers' one, in the
+same way.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ def _ended(status: int) -> str:
 
 
 def uv_settings(pip_config: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """uv's variables for what `pip config list` printed, leaving alone whatever uv was already told.
+    """uv's variables for what `pip config list` printed, without those that are set for uv already.
 
     `pip_config` lines look like `global.index-url='https://…'`; `:env:` wins over `install`, and that over
     `global`.
@@ -204,7 +205,7 @@ def _step_aside(target: Path, old: Path) -> None:
 
 
 def _make(root: Path, kind: str) -> None:
-    """Build the environment beside its place and rename it there. Called under the lock."""
+    """Build the environment under another name and rename it. Called under the lock."""
     target = root / ENVIRONMENTS[kind]
     fresh, old = target.with_name(target.name + ".new"), target.with_name(target.name + ".old")
     for leftover in (fresh, old):  # of a run that was killed

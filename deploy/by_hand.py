@@ -60,7 +60,7 @@ class Run:
     def variables(self) -> dict[str, Any]:
         """Return the extra variables: those that run.py passes, and those of the role `by_hand`."""
         action, check = self.request.action, self.request.check
-        passed = extra_vars.knobs(self.request, action)
+        passed = extra_vars.extra_variables(self.request, action)
         return {
             **{name: value for name, value in passed.items() if name == "run_id" or name not in self._given},
             "run_by_hand": True,
@@ -134,10 +134,7 @@ class Run:
         `serving`: what the diagnosis reports of each doubtful host, empty where it failed.
         """
         for name, found in serving.items():
-            report = self.state.hosts[name].report
-            own_log = report.get("log")
-            report.update({"serving": None, "health": None, "version": None} | dict(found))
-            report["log"] = own_log or report.get("log")
+            self.state.hosts[name].apply_diagnosis(found)
         action = self.request.action
         self.verdict = verdicts.judge(self.state, action, ansible_status=self.status, interrupted=False)
         return {name: end_line(self.state, name, action.name, self.verdict, self._mask) for name in self.held}
@@ -153,10 +150,9 @@ class Run:
         elif self.request.check and is_done:
             found = [summary.headline(ending)]
             for host in self.state.hosts.values():
-                warnings = [*host.notes, *(host.report.get("warnings") or [])]
                 found += ["", f"  {host.name}:", *summary.plan_lines(summary.planned(ending, host))]
                 found += [f"    {note}" for note in host.report.get("notes") or []]
-                found += [f"    warning: {warning}" for warning in warnings]
+                found += [f"    warning: {warning}" for warning in host.warnings]
         else:
             found = summary.lines(ending, with_hint=False)
         return [self._mask.text(line) for line in found]

@@ -88,7 +88,7 @@ def is_writable(folder: str) -> bool:
     try:
         with tempfile.TemporaryFile(
             dir=folder
-        ):  # permissions alone do not tell: /proc, a mount that is read-only
+        ):  # permissions alone do not decide: /proc, a mount that is read-only
             return True
     except OSError:
         return False

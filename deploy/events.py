@@ -12,13 +12,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 PRECONDITIONS = "Preconditions"  # the play in which a failure means that nothing was changed
 FETCH = "Fetch"  # asks a remote: a failure there fails the flow, and nothing was changed either
 LOCK = "Lock"  # all hosts' locks, before anything else
 LEASE = "Lease"  # no play: the lock was lost while the run was at work
-BUILD = "Build"  # images, beside what runs: a failure there fails the flow, and nothing was changed either
+BUILD = "Build"  # images, while the app runs: a failure there fails the flow, and nothing was changed either
 HARMLESS = frozenset({PRECONDITIONS, FETCH, LOCK, BUILD})
 REPORT_FACT = "host_report"
 _DETAIL_LINES = 12  # of a failed command's own words
@@ -109,6 +109,17 @@ class HostState:
             self.earlier.append(self.failure)
         self.failure = failure
 
+    def apply_diagnosis(self, found: Mapping[str, Any]) -> None:
+        """Replace what a failed flow had reported by what its diagnosis found: nothing, where that failed."""
+        own_log = self.report.get("log")  # the flow knows better which container failed
+        self.report.update({"serving": None, "health": None, "version": None, **found})
+        self.report["log"] = own_log or self.report.get("log")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know before the flow: the controller's own notes, then its playbook's."""
+        return [*self.notes, *(self.report.get("warnings") or [])]
+
     @property
     def failures(self) -> list[Failure]:
         """The first failure, then those that followed and do not quote it."""
@@ -190,7 +201,7 @@ class RunState:
         return step
 
     def _settle(self, stats: dict[str, Any]) -> None:
-        """The recap knows which failures were rescued; without it (an interrupted run) a failure stands."""
+        """The recap knows which failures were rescued; without it (an interrupted run) a failure counts."""
         for host in self.hosts.values():
             host.running = None
             if not (stats.get("failures", {}).get(host.name) or stats.get("dark", {}).get(host.name)):

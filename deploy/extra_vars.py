@@ -1,4 +1,4 @@
-"""`-e/--extra-vars` and the knobs of the options, as JSON files for ansible-playbook.
+"""`-e/--extra-vars` and the extra variables of the options, as JSON files for ansible-playbook.
 
 Files and not arguments: everyone on the machine can read arguments, and Ansible 2.19 wants real booleans in
 conditions.
@@ -66,9 +66,9 @@ _FOLDERS = {
 }
 
 
-def knobs(request: Request, action: Action) -> dict[str, Any]:
-    """What the controller tells every playbook (the contract in docs/architecture.md)."""
-    found: dict[str, Any] = {"run_id": request.run_id, "run_flow": action.name, **action.knobs}
+def extra_variables(request: Request, action: Action) -> dict[str, Any]:
+    """Return what the controller passes to every playbook (the contract in docs/architecture.md)."""
+    found: dict[str, Any] = {"run_id": request.run_id, "run_flow": action.name, **action.extra_variables}
     if request.install_docker:
         found["docker_install"] = True
     if request.adopt:

@@ -52,7 +52,7 @@ _CHANGES = "changes"  # the tag of whatever changes something: --check is the fl
 def run(request: Request, root: Path) -> ExitCode:
     """Carry out `request` from the checkout at `root`, report all of it, return the exit code."""
     output.guard()
-    # Ansible reads its configuration while it is imported: the checkout's, wherever the operator stands.
+    # Ansible reads its configuration while it is imported: the checkout's, in any working directory.
     os.environ["ANSIBLE_CONFIG"] = str(root / "ansible.cfg")
     os.environ["ANSIBLE_HOST_PATTERN_MISMATCH"] = "ignore"  # an unknown limit is refused in our own words
     request = handover.take(request, root)
@@ -278,8 +278,8 @@ class _Session:
         """The flow's playbook. Raises handover.Due where it has left the hosts to another controller."""
         if action is UNLOCK:
             return unlock.play(state, self._playbook, force=self._request.yes)
-        knobs = extra_vars.knobs(self._request, action)
-        status = self._playbook(str(action.playbook), state, knobs, progressed)
+        variables = extra_vars.extra_variables(self._request, action)
+        status = self._playbook(str(action.playbook), state, variables, progressed)
         if status == runner.KILLED and not (self._interruption.requested or self._interruption.lost):
             self._report.say("Ansible was killed (is there memory left?); the step that it was at was ended.")
         fetched = action.fetches and self._request.commit is None and not self._request.check
@@ -317,29 +317,28 @@ class _Session:
         self._report.say(f"Looking at what serves now: {', '.join(hosts)}")
         self._interruption.renew()
         found = RunState(hosts)
-        knobs = {"status_log_lines": LOG_LINES_AFTER_FAILURE, "diagnostics_keep": keep}
+        variables = {
+            **extra_vars.extra_variables(self._request, DIAGNOSIS),
+            "status_log_lines": LOG_LINES_AFTER_FAILURE,
+            "diagnostics_keep": keep,
+        }
         try:
-            self._playbook(
-                str(DIAGNOSIS.playbook), found, {**extra_vars.knobs(self._request, DIAGNOSIS), **knobs}
-            )
+            self._playbook(str(DIAGNOSIS.playbook), found, variables)
         except OSError as error:  # what failed first leads the report all the same
             why = causes.explain(error, Path(tempfile.gettempdir()))
             self._report.say(f"What serves now could not be looked at: {why}.")
         for name in hosts:
-            report = state.hosts[name].report
-            own_log = report.get("log")  # the flow knows better which container failed
-            report.update({"serving": None, "health": None, "version": None} | found.hosts[name].report)
-            report["log"] = own_log or report.get("log")
+            state.hosts[name].apply_diagnosis(found.hosts[name].report)
 
     def _lock(self, action: Action, state: RunState) -> lock.Lock:
-        def ask(playbook: str, asked: RunState, knobs: dict[str, Any]) -> int:
-            if knobs["lock_step"] == "end":  # also after an interruption
+        def ask(playbook: str, asked: RunState, variables: dict[str, Any]) -> int:
+            if variables["lock_step"] == "end":  # also after an interruption
                 self._interruption.renew()
-            job = self._job(playbook, list(asked.hosts), knobs, marked=False)  # it ends what is marked
+            job = self._job(playbook, list(asked.hosts), variables, marked=False)  # it ends what is marked
             return runner.run(job, asked.apply, self._interruption)
 
-        def beat(playbook: str, hosts: list[str], knobs: dict[str, Any]) -> dict[str, dict[str, Any]]:
-            return runner.run_beside(self._job(playbook, hosts, knobs, marked=False))
+        def beat(playbook: str, hosts: list[str], variables: dict[str, Any]) -> dict[str, dict[str, Any]]:
+            return runner.run_beside(self._job(playbook, hosts, variables, marked=False))
 
         hosts = list(state.hosts) if action.changes and not self._request.check else []
         checkout = Path(self._request.checkout or self._root)
@@ -351,7 +350,7 @@ class _Session:
         self,
         playbook: str,
         state: RunState,
-        knobs: dict[str, Any],
+        variables: dict[str, Any],
         progressed: Callable[[], None] = lambda: None,
     ) -> int:
         def take_in(event: runner.Event) -> None:
@@ -359,18 +358,18 @@ class _Session:
             progressed()
 
         # A playbook that is not given the id takes itself for one that was started without run.py.
-        known = {"run_id": self._request.run_id, **knobs}
+        known = {"run_id": self._request.run_id, **variables}
         return runner.run(self._job(playbook, list(state.hosts), known), take_in, self._interruption)
 
     def _job(
-        self, playbook: str, hosts: list[str], knobs: dict[str, Any], *, marked: bool = True
+        self, playbook: str, hosts: list[str], variables: dict[str, Any], *, marked: bool = True
     ) -> runner.PlaybookRun:
         return runner.PlaybookRun(
             root=self._root,
             playbook=self._root / "playbooks" / playbook,
             inventories=self._inventories,
             limit=",".join(hosts) or inventory.DEFAULT_LIMIT,
-            extra_vars=lambda folder: extra_vars.arguments(knobs, self._request.extra_vars, folder),
+            extra_vars=lambda folder: extra_vars.arguments(variables, self._request.extra_vars, folder),
             run_id=self._request.run_id if marked else "",
             forks=self._request.forks,
             verbosity=self._request.verbosity,
@@ -388,9 +387,8 @@ class _Session:
         elif ending.request.check and ending.verdict.code is ExitCode.DONE:
             self._report.say(summary.headline(ending))
             for host in ending.state.hosts.values():
-                warnings = [*host.notes, *(host.report.get("warnings") or [])]
                 notes = host.report.get("notes") or []
-                self._report.plan(host.name, summary.planned(ending, host), notes, warnings)
+                self._report.plan(host.name, summary.planned(ending, host), notes, host.warnings)
             self._report.say(f"\nNext: {summary.next_command(ending)}")
         else:
             self._report.say("\n".join(summary.lines(ending)))

@@ -76,7 +76,7 @@ def tree_to_follow(found: Iterable[dict[str, Any]]) -> Path | None:
 
 
 def is_behind(found: Iterable[dict[str, Any]]) -> bool:
-    """Whether the target has another controller that cannot go on: run.py stands in a copy without git."""
+    """Whether the target has another controller that cannot go on: run.py is in a copy without git."""
     return any(one["changed_controller"] and not one["on_this_machine"] for one in found)
 
 

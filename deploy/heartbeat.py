@@ -1,4 +1,4 @@
-"""The signs of life that a run gives while it holds its locks, the plans noted with them, and lost leases."""
+"""The heartbeat that a run sends while it holds its locks, the plans noted with them, and lost leases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deploy.onhost import lock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOST_SECONDS = 90.0  # without a sign of life that got through; others may take over after 120
+LOST_SECONDS = 90.0  # without a heartbeat that got through; others may take over after 120
 
 Plans = dict[str, list[dict[str, str]]]  # host → its steps, as the journal has them
 
@@ -36,11 +36,11 @@ class Leases:
         self._renewed: dict[str, float] = {}
 
     def renewed(self, host: str) -> None:
-        """The host has the lock of this run, and has noted a sign of life."""
+        """The host has the lock of this run, and has noted a heartbeat."""
         self._renewed[host] = self._clock()
 
     def missed(self, host: str, why: str) -> None:
-        """A sign of life did not get through."""
+        """A heartbeat did not get through."""
         silent = self._clock() - self._renewed.setdefault(host, self._clock())
         if silent >= LOST_SECONDS:
             self.gone(host, f"no sign of life of this run got through for {silent:.0f} s ({why})")

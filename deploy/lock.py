@@ -33,12 +33,12 @@ PLAYBOOK = "lock.yml"
 
 
 class Lock:
-    """A context manager around a flow that changes something; `take` inside of it, and tell the `verdict`.
+    """A context manager around a flow that changes something; `take` inside of it, and set the `verdict`.
 
     When it ends, everything that was taken is given up, whatever happened; only a controller that goes on
     with this run (`handover.Due`) inherits it. `play` plays a playbook on the hosts of a state, with
-    variables; `beat` does the same on hosts beside the flow, from another thread, and returns their results.
-    `leases` hears of each sign of life, and of the hosts that another run has taken over.
+    variables; `beat` does the same during the flow, from another thread, and returns their results.
+    `leases` hears of each heartbeat, and of the hosts that another run has taken over.
     """
 
     def __init__(
@@ -65,7 +65,8 @@ class Lock:
         places: dict[str, Path | None] = {}
         extra: dict[str, Any] = {}
         if hosts:
-            extra = {**extra_vars.knobs(request, request.action), **extra_vars.values(request.extra_vars)}
+            own = extra_vars.extra_variables(request, request.action)
+            extra = {**own, **extra_vars.values(request.extra_vars)}
             places = {name: known.project_dir(name, extra) for name in hosts}
         for name, place in places.items():
             if (
@@ -73,7 +74,7 @@ class Lock:
             ):  # a checkout has one lock, under any number of names
                 self._here[name] = place
         self._there = [name for name, place in places.items() if not place]
-        # What the checkout that run.py stands in gives to other hosts is locked in the name of the first.
+        # What the checkout of this run.py gives to other hosts is locked in the name of the first.
         takers = (name for name in self._there if _takes_code(request, known, name, extra))
         self._source = "" if checkout in self._here.values() else next(takers, "")
         if self._source:
@@ -175,7 +176,7 @@ class Lock:
         """What came of the attempt on one host: held by somebody else, or ours, perhaps from the dead."""
         if not answer["taken"]:
             host.report["holder"] = answer["holder"] or None
-            _fail(host, told(answer["holder"], DEFAULT_LIMIT if where else host.name, where))
+            _fail(host, refusal(answer["holder"], DEFAULT_LIMIT if where else host.name, where))
             return
         if host.name not in self._taken:
             self._taken.append(host.name)
@@ -212,14 +213,13 @@ class Lock:
         report = self._state.hosts[name].report
         report["warnings"] = [*(report.get("warnings") or []), text]
 
-    def _ask(self, step: str, **knobs: object) -> RunState:
+    def _ask(self, step: str, **variables: object) -> RunState:
         found = RunState(self._there)
-        variables = {"lock_step": step, "lock_claim": self._claim, **knobs}
-        self._play(PLAYBOOK, found, variables)
+        self._play(PLAYBOOK, found, {"lock_step": step, "lock_claim": self._claim, **variables})
         return found
 
     def _beat(self, plans: Plans) -> None:
-        """A sign of life, for who looks from another machine or container, and what is noted with it."""
+        """Send a heartbeat, for runs on other machines or in containers, and note what comes with it."""
         for name, place in self._here.items():
             try:
                 held = runs.alive(place, self._run_id, None if name == self._source else plans.get(name))
@@ -280,7 +280,7 @@ def _fail(host: HostState, message: str, play: str = LOCK) -> None:
 
 
 def _takes_code(request: Request, known: Inventory, host: str, extra: Mapping[str, Any]) -> bool:
-    """Whether the run takes code for `host` from the checkout that run.py stands in.
+    """Whether the run takes code for `host` from the checkout of this run.py.
 
     It builds there, or lays the controller out there that goes on with an update.
     """
@@ -288,8 +288,8 @@ def _takes_code(request: Request, known: Inventory, host: str, extra: Mapping[st
     return action.fetches or (action.deploys and known.builds_here(host, extra))
 
 
-def told(holder: lock.Holder, host: str, where: str = "") -> str:
-    """What somebody is told who finds the lock of `host` held, or of a place there. Pure."""
+def refusal(holder: lock.Holder, host: str, where: str = "") -> str:
+    """Return the message of a run that finds the lock of `host` held, or of a place there. Pure."""
     if not holder:
         return (
             f"The lock of {where or host} cannot be read, so nobody can tell whose it is.\n"

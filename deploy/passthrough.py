@@ -97,7 +97,7 @@ def _settled_id(typed: str, folder: Path, ask: Callable[[str], str]) -> str:
 
 
 def _existing(option: str, typed: str) -> str:
-    """Return the path of a file that is there, in full: what plays stands in another folder."""
+    """Return the path of a file that is there, in full: ansible-playbook runs in another folder."""
     path = Path(typed).expanduser().absolute()
     if not path.is_file():
         raise PasswordError(f"{option} {typed}: no such file")

@@ -74,10 +74,10 @@ class Interruption:
     A HUP is no wish for an end: the terminal went away, and a run needs none.
 
     Ansible raises an exception in its handler, and Python drops those in a few places (after a fork, in a
-    destructor): where a step begins all the same, it is told again.
+    destructor): where a step begins all the same, it gets the signal again.
 
     A context manager around all playbooks of a run; the previous handlers come back when it ends. `requested`
-    stays set, so that whoever asks later knows that the operator wanted an end.
+    stays set, so that later code knows that the operator wanted an end.
     """
 
     def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
@@ -85,7 +85,7 @@ class Interruption:
         self.lost = False  # the run's own wish: it has lost a lock
         self._grace = grace_seconds
         self._deadline = 0.0  # monotonic; 0 while nobody asked for an end
-        self._told = 0.0  # monotonic; when the child was told last
+        self._signalled = 0.0  # monotonic; when the child last got the signal
         self._child: int | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -118,7 +118,7 @@ class Interruption:
         if self._child is None and isinstance(event.get("pid"), int):
             self._child = event["pid"]
         begins = event.get("event") == "playbook_on_task_start"
-        if begins and self._deadline and time.monotonic() > self._told + _HEARD_SECONDS:
+        if begins and self._deadline and time.monotonic() > self._signalled + _HEARD_SECONDS:
             self._tell()
 
     def must_kill(self) -> bool:
@@ -141,7 +141,7 @@ class Interruption:
         self._tell()
 
     def _tell(self) -> None:
-        self._told = time.monotonic()
+        self._signalled = time.monotonic()
         if self._child is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, signal.SIGINT)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.actions import UNLOCK
 from deploy.events import LOCK, Failure, RunState
-from deploy.lock import described, told
+from deploy.lock import described, refusal
 from deploy.onhost import lock
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def play(state: RunState, playbook: Callable[[str, RunState, dict[str, Any]], in
             host.notes.append(f"released the lock of {who}: {why or 'it is at work, and --yes was given'}")
         else:
             host.report["holder"] = answer["holder"]
-            host.failure = Failure(LOCK, "Release the lock", told(answer["holder"], host.name))
+            host.failure = Failure(LOCK, "Release the lock", refusal(answer["holder"], host.name))
     if not release:
         return status
     found = RunState(release)
@@ -49,7 +49,7 @@ def play(state: RunState, playbook: Callable[[str, RunState, dict[str, Any]], in
 
 
 def releasable(holder: lock.Holder | None) -> str:
-    """Why a lock may go; empty if its holder is at work, as far as anybody can tell."""
+    """Why a lock may go; empty if its holder is at work, as far as this host can see."""
     if not holder:
         return "it cannot be read"
     if lock.lives(holder) is False:

@@ -37,7 +37,7 @@ class Verdict:
 
 
 def to_ask(state: RunState, *, ansible_status: int) -> list[str]:
-    """Hosts of which nobody knows whether the old version serves: their run failed, or ended half-way."""
+    """Hosts of which it is unknown whether the old version serves: their run failed, or ended half-way."""
     return [
         host.name
         for host in state.hosts.values()

@@ -1,4 +1,4 @@
-"""Why a file could not be written, in a sentence with the way out. For the modules and for run.py."""
+"""Why a file could not be written, or a program failed: for the modules and for run.py."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def inodes_are_used_up(path: Path) -> bool:
     return found.f_files > 0 and found.f_favail == 0
 
 
-def _user() -> str:
+def user() -> str:
+    """Return the name of this process's user, or its number where it has no name, as in containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -50,7 +51,7 @@ def explain(error: OSError, where: Path) -> str:
     path = Path(named) if named.startswith("/") else where
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"{path} is closed to the user {_user()}, it belongs to {owner(path)}: "
+            f"{path} is closed to the user {user()}, it belongs to {owner(path)}: "
             f"run this as {owner(path)}, or with sudo"
         )
     if error.errno == errno.ENOSPC and inodes_are_used_up(path):
@@ -60,9 +61,13 @@ def explain(error: OSError, where: Path) -> str:
     if error.errno == errno.ENOSPC:
         return f"no space is left for {path}: free some, df -h {nearest(path)} shows how much there is"
     if error.errno == errno.EDQUOT:
-        return (
-            f"the disk quota of the user {_user()} is used up at {path}: free some, quota -s shows how much"
-        )
+        return f"the disk quota of the user {user()} is used up at {path}: free some, quota -s shows how much"
     if error.errno == errno.EROFS:
         return f"{path} is on a file system that is mounted read-only: see findmnt --target {nearest(path)}"
     return f"{path}: {error.strerror or error}"
+
+
+def last_line(stderr: bytes, code: int) -> str:
+    """Return the last line that a program wrote, or its exit code. Pure."""
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else f"exit code {code}"

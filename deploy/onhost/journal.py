@@ -1,7 +1,7 @@
 """The journal of a checkout: who ran what, and how it ended.
 
 `.run/journal.jsonl` gets one line when a run begins, one when it knows its plan, and one when it ends, each
-on the disk before anybody is told. It is only ever appended to; when it has grown it becomes
+on the disk before it is reported. It is only ever appended to; when it has grown it becomes
 `journal.1.jsonl`, and the one before that goes.
 """
 
@@ -24,7 +24,7 @@ CONTAINER = "trading-signal-processor"
 
 
 def live_version() -> str:
-    """The version of the app's container that runs here; empty if none does, or nobody can tell."""
+    """The version of the app's container that runs here; empty if none does, or that cannot be found out."""
     form = "{{.State.Running}}{{range .Config.Env}}\n{{.}}{{end}}"
     try:
         done = subprocess.run(

@@ -30,7 +30,7 @@ class LeftoverError(Exception):
 
 @dataclass(frozen=True)
 class Process:
-    """One process for all time: `started`, in clock ticks after boot, tells apart a number used again."""
+    """One process for all time: `started`, in clock ticks after boot, differs where a number is reused."""
 
     pid: int
     started: int
@@ -103,7 +103,7 @@ def end(run_id: str, grace_seconds: float = GRACE_SECONDS) -> list[Process]:
 
 @contextlib.contextmanager
 def _handles(processes: Iterable[Process]) -> Iterator[dict[Process, int]]:
-    """A file descriptor for each process that still lives; it stands for that process only."""
+    """A file descriptor for each process that still lives; it refers to that process only."""
     with contextlib.ExitStack() as stack:
         handles = {}
         for one in processes:

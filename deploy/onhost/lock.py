@@ -1,14 +1,13 @@
-"""The lock of a checkout: one run at a time changes it, and everybody else is told which.
+"""The lock of a checkout: one run at a time changes it, and every other run is refused with its name.
 
-`.run/lock` is a JSON object that is there whole or not at all. Whoever changes it holds the folder (`flock`,
-which the kernel takes back from the dead): two that find a dead holder cannot both take over.
+`.run/lock` is a JSON object that is there whole or not at all. A process that changes it holds the folder
+(`flock`, which the kernel takes back from the dead): two that find a dead holder cannot both take over.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import getpass
 import json
 import os
 import socket
@@ -16,18 +15,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import leftovers
+from . import causes, leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 FOLDER = ".run"  # 0700 in the checkout; no flow cleans it
 NAME = "lock"
-SILENT_SECONDS = 120.0  # without a sign of life, the holder on another machine counts as dead
-BEAT_SECONDS = 30.0  # between two signs of life
-STEP_SECONDS = 1800.0  # the same for a run without run.py, which gives a sign of life with each step only
+SILENT_SECONDS = 120.0  # without a heartbeat, the holder on another machine counts as dead
+BEAT_SECONDS = 30.0  # between two heartbeats
+STEP_SECONDS = 1800.0  # the same for a run without run.py, which sends a heartbeat with each step only
 
-Holder = dict[str, Any]  # what `claim` makes, and `seen`, the last sign of life
+Holder = dict[str, Any]  # what `claim` makes, and `seen`, the last heartbeat
 
 
 def _read(path: str) -> str:
@@ -46,7 +45,7 @@ def _namespace() -> str:
 
 
 def machine() -> dict[str, str]:
-    """Where this process runs: what tells machines, their boots and their containers apart."""
+    """Where this process runs: what distinguishes machines, their boots and their containers."""
     return {
         "machine": socket.gethostname(),
         "machine_id": _read("/etc/machine-id"),
@@ -55,12 +54,9 @@ def machine() -> dict[str, str]:
     }
 
 
-def _user() -> str:
-    """Who is at work; behind sudo whoever called it."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # containers run users that have no name
-        return str(os.getuid())
+def utc_now() -> str:
+    """Return the time as locks, journals and records of versions have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def claim(run_id: str, flow: str) -> Holder:
@@ -69,11 +65,11 @@ def claim(run_id: str, flow: str) -> Holder:
     return {
         "run_id": run_id,
         "flow": flow,
-        "user": _user(),
+        "user": os.environ.get("SUDO_USER") or causes.user(),
         **machine(),
         "pid": pid,
         "started": leftovers.started(pid),
-        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "since": utc_now(),
     }
 
 
@@ -89,7 +85,7 @@ def _now() -> dict[str, Any]:
 
 
 def silence(holder: Holder) -> float | None:
-    """Seconds since the holder's last sign of life on this host; None if the host was started since."""
+    """Seconds since the holder's last heartbeat on this host; None if the host was started since."""
     now, seen = _now(), holder.get("seen") or {}
     return now["at"] - seen["at"] if seen.get("boot") == now["boot"] else None
 
@@ -178,7 +174,7 @@ def take(project: Path, mine: Holder, dead: Collection[str] = ()) -> dict[str, A
 
 
 def beat(project: Path, run_id: str) -> bool:
-    """Give a sign of life; False if the lock is no longer this run's."""
+    """Note a heartbeat; False if the lock is no longer this run's."""
     with _alone(project) as folder:
         holder = holder_in(folder)
         if not holder or holder["run_id"] != run_id:

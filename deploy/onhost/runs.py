@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
-import time
 from typing import TYPE_CHECKING, Any
 
 from . import edge, fence, journal, leftovers, lock, ownership
@@ -30,10 +29,6 @@ def images(project: Path, run_id: str) -> Path:
 def successor(container: str, run_id: str) -> str:
     """Return the name under which a run starts the container that takes the place of another one."""
     return f"{container}.next-{run_id}"
-
-
-def _utc() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def hold(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[str, Any]:
@@ -67,7 +62,7 @@ def begin(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[
     try:
         line = {key: mine[key] for key in ("run_id", "flow", "user", "machine")}
         before = journal.live_version()
-        journal.append(project, {"line": "start", **line, "started": _utc(), "from": before})
+        journal.append(project, {"line": "start", **line, "started": lock.utc_now(), "from": before})
     except BaseException:
         lock.release(project, mine["run_id"])
         raise
@@ -75,7 +70,7 @@ def begin(project: Path, mine: lock.Holder, dead: Collection[str] = ()) -> dict[
 
 
 def alive(project: Path, run_id: str, plan: list[dict[str, str]] | None = None) -> bool:
-    """Give a sign of life, and note the plan if there is one; False if the lock is no longer this run's.
+    """Note a heartbeat, and the plan if there is one; False if the lock is no longer this run's.
 
     Raises OSError.
     """
@@ -88,7 +83,7 @@ def alive(project: Path, run_id: str, plan: list[dict[str, str]] | None = None) 
 def taken_by(project: Path, run_id: str) -> lock.Holder | None:
     """Return the run that has the lock instead of this one, or had it and has ended.
 
-    None if nobody took it, or nobody can tell.
+    None if no run took it, or that cannot be read.
     """
     with contextlib.suppress(OSError):
         return lock.look(project) or journal.next_after(project, run_id)
@@ -111,8 +106,8 @@ def end(project: Path, run_id: str, line: dict[str, Any], *, failed: bool) -> bo
         if failed and held:
             sweep(project, run_id)
         if noted:
-            told = {"line": "end", "run_id": run_id, **line}
-            journal.append(project, {**told, "ended": _utc(), "to": journal.live_version()})
+            ending = {"line": "end", "run_id": run_id, **line}
+            journal.append(project, {**ending, "ended": lock.utc_now(), "to": journal.live_version()})
     finally:
         lock.release(project, run_id)
         # Fails open: a file system that gives nothing away takes nothing from what the run has done.

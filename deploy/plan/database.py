@@ -135,7 +135,7 @@ def fresh_database(_: Facts, __: Answers) -> Answer:
 
 @step("Dump", "database: Dump the database")
 def dump(facts: Facts, _: Answers) -> Answer:
-    """Beside, and read back before it gets its name."""
+    """Written under another name, and read back before it gets its own."""
     return yes(f"a verified dump in backups/db; only the newest {facts.dumps_kept} are kept")
 
 

@@ -1,31 +1,22 @@
-"""Replace the app's container so that a power cut at any moment leaves one that the daemon starts.
+"""Replace the app's container, or the edge's, stage by stage.
 
 Behind the edge a stand-in serves meanwhile (`deploy/onhost/swap.py` decides the steps). Where a container is
-replaced by another one that takes over its port, both exist until the new one runs: `docker compose up`
-removes the old container before it starts the new one, which the daemon does not start after a boot because
-it never ran. The old one, though stopped, has the restart policy `always` until then.
-
-Compose makes the new one as another service, because a service with a `container_name` cannot have two
-containers. A copy of that gets the labels by which compose knows it later.
+replaced by one that takes over its port, `module_utils/successor.py` does that: a power cut at any moment
+leaves one that the daemon starts.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
 import os
-import signal
-import subprocess
-import time
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
-from ansible.module_utils import stack
+from ansible.module_utils import stack, successor
 from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.onhost import edge, leftovers, runs, swap
 from ansible.module_utils.onhost.swap import Container, Server, Step
+from ansible.module_utils.successor import CREATE, LOG_LINES, insist, run, take_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,50 +51,14 @@ options:
 """
 
 UP = ("up", "--detach", "--no-build", "--pull=never")
-CREATE = ("up", "--no-start", "--no-recreate", "--no-build", "--pull=never")
-ATTEMPTS, PAUSE = 5, 0.5
 STEPS = 20  # more than any order of steps has
 STAGES = ("proven", "covered", "replaced", "returned", "edge")
-LOG_LINES = 30
-SOFT_STOP_SECONDS = 0.2  # what the edge's requests under way get, while new ones are refused
 START_SECONDS = 15.0  # of an edge in nobody's place
 ASK_HEALTH = (
     "exec 3<>/dev/tcp/127.0.0.1/80 && printf 'GET /health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3"
     " && head -n 1 <&3"
 )
 CHANGED = (" Created", " Recreated", " Started")
-
-
-def run(argv: list[str], *, stdin: str | None = None) -> str:
-    """Return stderr of a command. Raises Failure with the line that says why it failed."""
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        # The engine's own words come first; what follows only says which command failed.
-        errors = [line for line in lines if line.lower().startswith("error")]
-        why = (errors or lines[-1:] or [f"exit code {done.returncode}"])[0]
-        raise Failure(f"{' '.join(argv[:2])} failed: {why.strip()}")
-    return done.stderr
-
-
-def insist(argv: list[str]) -> None:
-    """Change a container that may be in a restart loop. Raises Failure.
-
-    The engine refuses an update or a new name while it starts the container again: ask a few times.
-    """
-    for _ in range(ATTEMPTS - 1):
-        if subprocess.run(argv, capture_output=True, check=False).returncode == 0:
-            return
-        time.sleep(PAUSE)
-    run(argv)
-
-
-def last_lines(container: str) -> str:
-    """Return the end of a container's log, what it wrote to either stream."""
-    argv = ["docker", "logs", "--tail", str(LOG_LINES), container]
-    return subprocess.run(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
-    ).stdout
 
 
 def problem_of(container: str) -> str:
@@ -113,143 +68,6 @@ def problem_of(container: str) -> str:
         return f"it ended by itself (exit code {state.get('ExitCode', 'unknown')})"
     answered = stack.docker("exec", container, "timeout", "10", "bash", "-c", ASK_HEALTH).split()
     return f"HTTP {answered[1]}" if len(answered) > 1 else "/health does not answer"
-
-
-class _Pipe:
-    """What `http.client` needs of a socket."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-
-    def makefile(self, *_: object) -> BinaryIO:
-        return self._stream
-
-
-def post(path: str, document: dict[str, Any]) -> None:
-    """Send a request to the engine that the docker client talks to. Raises Failure."""
-    body = json.dumps(document).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    argv = ["docker", "system", "dial-stdio"]
-    try:
-        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
-            stdin, stdout = cast("BinaryIO", client.stdin), cast("BinaryIO", client.stdout)
-            # Kept open until the answer is there: the engine drops the request of a client that hangs up.
-            with stdin:
-                stdin.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-                stdin.flush()
-                answer = http.client.HTTPResponse(cast("Any", _Pipe(stdout)))
-                answer.begin()
-                said = answer.read().decode(errors="replace")
-    except (http.client.HTTPException, OSError) as error:
-        raise Failure(f"The Docker engine gave no answer to POST {path}: {error}") from error
-    if answer.status >= 300:
-        raise Failure(f"The Docker engine refused POST {path}: {said.strip()}")
-
-
-def sibling(config: dict[str, Any], service: str, name: str, run_id: str) -> dict[str, Any]:
-    """Return the definition with the service under another name, so that compose makes one more. Pure."""
-    one = {**config["services"][service], "container_name": name}
-    one["labels"] = {**(one.get("labels") or {}), runs.LABEL: run_id}
-    others = {key: value for key, value in config["services"].items() if key != service}
-    return {**config, "services": {**others, f"{service}-next": one}}
-
-
-def copy_of(
-    template: dict[str, Any], service: str, container: str, definition: str, files: list[str]
-) -> dict[str, Any]:
-    """Return what the engine needs to make the service's container out of its sibling's. Pure."""
-    labels = {key: value for key, value in template["Config"]["Labels"].items() if key != runs.LABEL}
-    labels |= {
-        f"{stack.COMPOSE}service": service,
-        f"{stack.COMPOSE}config-hash": definition,
-        f"{stack.COMPOSE}project.config_files": ",".join(files),
-    }
-    config = {
-        key: value for key, value in template["Config"].items() if key not in {"Hostname", "MacAddress"}
-    }
-    networks = template["NetworkSettings"]["Networks"]
-    return {
-        **config,
-        "Labels": labels,
-        "HostConfig": template["HostConfig"],
-        "NetworkingConfig": {
-            "EndpointsConfig": {name: {"Aliases": [container, service]} for name in networks}
-        },
-    }
-
-
-def make_next(swapping: Swap, service: str, container: str) -> str:
-    """Make the service's new container, which does not run yet; its name. Raises Failure."""
-    config, run_id = swapping.config, swapping.run_id
-    checkout, files = swapping.params["checkout"], swapping.params["files"]
-    definition = swapping.targets[service]["definition"]
-    name, template = runs.successor(container, run_id), f"{container}.template-{run_id}"
-    compose = ["docker", "compose", "--project-directory", checkout, "--file", "-"]
-    document = json.dumps(sibling(config, service, template, run_id))
-    stack.docker("rm", name)  # of a playbook that was started by hand, and killed
-    try:
-        run([*compose, *CREATE, f"{service}-next"], stdin=document)
-        made = copy_of(edge.inspect(template), service, container, definition, files)
-        post(f"/containers/create?name={name}", made)
-    finally:
-        stack.docker("rm", "--force", template)
-    return name
-
-
-def stop(container: str, *, is_edge: bool) -> None:
-    """Stop a container that another one replaces. Raises Failure.
-
-    Requests that an edge has end in order, within a moment: until then nobody has the port.
-    """
-    if is_edge:
-        with contextlib.suppress(edge.EdgeError):  # it may not run
-            edge.docker("kill", "--signal=USR1", container)
-            edge.docker("wait", container, timeout=SOFT_STOP_SECONDS)
-    run(["docker", "stop", *(["-t", "0"] if is_edge else []), container])
-
-
-def insist_on_serving(new: str) -> None:
-    """Raises Failure if an edge that was started does not serve within some seconds."""
-    if why := edge.why_not_serving(new):
-        said = last_lines(new).strip().splitlines()
-        raise Failure(f"The new edge does not serve: {why}{f' ({said[-1]})' if said else ''}")
-
-
-def start_again(old: str, error: Failure) -> None:
-    """Start the container that was to be replaced. Raises Failure with both reasons if that fails, too."""
-    try:
-        insist(["docker", "start", old])
-        insist(["docker", "update", "--restart=unless-stopped", old])
-    except Failure as again:
-        raise Failure(f"{error}. The container before it does not start again either: {again}") from error
-
-
-def take_over(old: str, new: str, container: str, *, replaces_edge: bool = False) -> int:
-    """Stop the old container and start the new one in its place; how many milliseconds neither ran.
-
-    Raises Failure if the new one does not start, or is an edge that does not serve: the old one runs again.
-    """
-    # Between stop and start nobody interrupts: who ends a step asks first, and waits a while.
-    let_in = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        insist(["docker", "update", "--restart=always", old])
-        try:
-            begun = time.monotonic()
-            stop(old, is_edge=replaces_edge)
-            run(["docker", "start", new])
-            gap = round((time.monotonic() - begun) * 1000)
-            if container == edge.EDGE:
-                insist_on_serving(new)
-        except Failure as error:
-            stack.docker("rm", "--force", new)
-            start_again(old, error)
-            raise
-        run(["docker", "rm", "--force", old])
-        if new != container:
-            insist(["docker", "rename", new, container])
-        return gap
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, let_in)
 
 
 def compose_of(params: dict[str, Any]) -> list[str]:
@@ -309,7 +127,7 @@ def bring_edge_in_line(swapping: Swap) -> dict[str, Any]:
     # One that is unhealthy, or ends again and again, is made anew, too.
     if not params["replace"] and not stack.difference(stack.container_facts(now), target):
         return {"changed": False}
-    new = make_next(swapping, params["edge"], edge.EDGE)
+    new = swapping.make_next(params["edge"], edge.EDGE)
     return {"changed": True, "gap_ms": take_over(now["Id"], new, edge.EDGE, replaces_edge=True)}
 
 
@@ -340,6 +158,18 @@ class Swap:
     def wanted(self) -> edge.Wanted:
         """What the app's container is to be made from."""
         return edge.Wanted(**self.targets[self.params["service"]])
+
+    def make_next(self, service: str, container: str) -> str:
+        """Make the service's new container, which does not run yet; its name. Raises Failure."""
+        return successor.make(
+            self.config,
+            service,
+            container,
+            definition=self.targets[service]["definition"],
+            checkout=self.params["checkout"],
+            files=self.params["files"],
+            run_id=self.run_id,
+        )
 
     def follow(
         self,
@@ -376,7 +206,8 @@ class Swap:
         try:
             self.follow(swap.cover, until=SWITCHES)
         except swap.StandinError:
-            found = {"changed": False, "problem": problem_of(edge.STANDIN), "log": last_lines(edge.STANDIN)}
+            log = stack.log_lines(edge.STANDIN, LOG_LINES)
+            found = {"changed": False, "problem": problem_of(edge.STANDIN), "log": log}
             edge.end(edge.STANDIN)
             return found
         return {"changed": False, "problem": ""}
@@ -423,7 +254,7 @@ def replace_uncovered(swapping: Swap) -> bool:
     differs = stack.difference(stack.container_facts(old), asdict(swapping.wanted))
     if not params["replace"] and differs not in {"definition", "image"}:
         return compose_up(params)
-    new = make_next(swapping, params["service"], container)
+    new = swapping.make_next(params["service"], container)
     take_over(old["Id"], new, container)
     return True
 
@@ -437,7 +268,7 @@ def leave_edge(swapping: Swap) -> bool:
     """
     params = swapping.params
     container = params["container"]
-    new = make_next(swapping, params["service"], container)
+    new = swapping.make_next(params["service"], container)
     is_covered = edge.state_of(edge.inspect(edge.STANDIN)) is Container.HEALTHY and is_sent_to_standin()
     if not is_covered and edge.inspect(container):
         insist(["docker", "update", "--restart=always", container])

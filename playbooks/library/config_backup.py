@@ -13,6 +13,7 @@ from typing import Any
 from ansible.module_utils.config_files import MANIFEST, OURS, open_file
 from ansible.module_utils.entry import Failure, Module
 from ansible.module_utils.onhost.causes import explain
+from ansible.module_utils.onhost.lock import utc_now
 
 DOCUMENTATION = """
 module: config_backup
@@ -104,7 +105,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     try:
         folder = fresh_folder(backups, params["flow"])
         manifest = {
-            "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "made": utc_now(),
             **{key: params[key] for key in ("flow", "run", "commit", "image")},
             "files": {
                 name: keep_copy(root, name, folder / name)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import subprocess
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ansible.module_utils.database_copies import digest_of, manifest_path
 from ansible.module_utils.entry import Module
 
 DOCUMENTATION = """
@@ -25,7 +25,6 @@ options:
 DATABASE = "trading_signals"
 MIGRATIONS = "_pogo_migration"
 OURS = ("signals", "signal_events", "attempts", "positions", MIGRATIONS)
-PIECE = 1 << 20
 COPIED = re.compile(rf"^COPY public\.{MIGRATIONS} \((.*)\) FROM stdin;$(.*?)^\\\.$", re.MULTILINE | re.DOTALL)
 
 
@@ -50,22 +49,14 @@ def inside(container: str, *argv: str, stdin: BinaryIO | None = None) -> str:
 
 
 def promised_digest(path: Path) -> str:
-    """Return the sha256 that the manifest beside the dump promises; empty without a manifest."""
-    manifest = path.with_name(path.name + ".json")
+    """Return the sha256 that the manifest of the dump promises; empty without a manifest."""
+    manifest = manifest_path(path)
     if not manifest.exists():
         return ""
     try:
         return str(json.loads(manifest.read_bytes())["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise ArchiveError(f"its manifest {manifest.name} cannot be read") from error
-
-
-def digest_of(file: BinaryIO) -> str:
-    """Return the sha256 of the whole file."""
-    digest = hashlib.sha256()
-    for piece in iter(lambda: file.read(PIECE), b""):
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 def migrations_in(script: str) -> set[str]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
 import subprocess
 import tarfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
+from ansible.module_utils.database_copies import CopyError, make
 from ansible.module_utils.entry import Module
 from ansible.module_utils.onhost import runs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from ansible.module_utils.onhost.causes import last_line
 
 DOCUMENTATION = """
 module: database_backup
@@ -42,7 +38,6 @@ options:
 DATABASE = "trading_signals"
 LOCK_WAIT_SECONDS = 30
 ABANDONED_SECONDS = 600  # a file that is being written changes all the time
-PIECE = 1 << 20
 FACTS = """
 SELECT json_build_object(
     'postgres', current_setting('server_version'),
@@ -62,39 +57,10 @@ END $$;
 """
 
 
-class BackupError(Exception):
-    """The copy could not be made or is not good; one line that says why."""
-
-
-def last_words(stderr: bytes, code: int) -> str:
-    """Return the last line of what a program said, or its exit code where it said nothing."""
-    lines = stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else f"exit code {code}"
-
-
-@contextlib.contextmanager
-def beside(target: Path) -> Iterator[BinaryIO]:
-    """Write to `.partial`, 0600; it gets its name when the block ends well, and goes otherwise."""
-    partial = target.with_name(target.name + ".partial")
-    with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b") as file:
-        try:
-            yield file
-            os.fsync(file.fileno())
-            partial.rename(target)
-        except BaseException:
-            partial.unlink()
-            raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def run(
     argv: list[str], what: str, *, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None
 ) -> bytes:
-    """Run a command between files; raise BackupError with its last line unless it ends with 0."""
+    """Run a command between files; raise CopyError with its last line unless it ends with 0."""
     if stdin is not None:
         stdin.seek(0)
     done = subprocess.run(
@@ -105,7 +71,7 @@ def run(
         check=False,
     )
     if done.returncode != 0:
-        raise BackupError(f"{what}: {last_words(done.stderr, done.returncode)}")
+        raise CopyError(f"{what}: {last_line(done.stderr, done.returncode)}")
     return done.stdout or b""
 
 
@@ -131,7 +97,7 @@ def dump(container: str, file: BinaryIO) -> dict[str, Any]:
     run(pg_dump, "pg_dump", stdout=file)
     contents = run([*inside, "pg_restore", "--list"], "pg_restore --list", stdin=file)
     if b" TABLE DATA public signals " not in contents:
-        raise BackupError("pg_restore --list names no table of signals in it")
+        raise CopyError("pg_restore --list names no table of signals in it")
     # The list stands at the head of the file: only reading all of it shows that all of it is there.
     run([*inside, "pg_restore", "--file=/dev/null"], "pg_restore", stdin=file)
     return dict(json.loads(facts))
@@ -155,32 +121,10 @@ def copy_volume(volume: str, image: str, run_id: str, file: BinaryIO) -> dict[st
         with tarfile.open(fileobj=file, mode="r|") as archive:
             entries = sum(1 for _ in archive)
     except tarfile.TarError as error:
-        raise BackupError(f"the archive cannot be read back: {error}") from error
+        raise CopyError(f"the archive cannot be read back: {error}") from error
     if entries < 2:  # the folder itself is one
-        raise BackupError("the volume is empty")
+        raise CopyError("the volume is empty")
     return {"entries": entries}
-
-
-def digest_of(file: BinaryIO) -> str:
-    """Return the sha256 of the whole file."""
-    file.seek(0)
-    digest = hashlib.sha256()
-    for piece in iter(lambda: file.read(PIECE), b""):
-        digest.update(piece)
-    return digest.hexdigest()
-
-
-def make(target: Path, write: Callable[[BinaryIO], dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
-    """Make one copy with its manifest beside it; return the manifest."""
-    with beside(target) as file:
-        facts = write(file)
-        if file.seek(0, os.SEEK_END) == 0:
-            raise BackupError("what came out is empty")
-        manifest = {**about, "file": target.name, "bytes": file.tell(), "sha256": digest_of(file), **facts}
-        # First, so that whatever bears a copy's name is complete.
-        with beside(target.with_name(target.name + ".json")) as note:
-            note.write(json.dumps(manifest, indent=2).encode() + b"\n")
-    return manifest
 
 
 def tidy(folder: Path, keep: int, made: str) -> list[str]:
@@ -214,7 +158,7 @@ def record(container: str) -> str:
     """
     try:
         query(container, RECORD, "psql")
-    except (BackupError, OSError) as error:
+    except (CopyError, OSError) as error:
         return str(error)
     return ""
 
@@ -242,7 +186,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         folder.chmod(0o700)
         manifest = make(target, write, about)
         removed = tidy(folder, params["keep"], target.name)
-    except (BackupError, OSError) as error:
+    except (CopyError, OSError) as error:
         return {"changed": False, "backup": {"error": str(error)}}
     backup = {"error": "", "file": str(target), "bytes": manifest["bytes"], "sha256": manifest["sha256"]}
     if params["source"] == "server" and not params["destruction"]:

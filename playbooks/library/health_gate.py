@@ -8,13 +8,11 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 from ansible.module_utils.entry import Module
 from ansible.module_utils.onhost import edge
-from ansible.module_utils.stack import DIRECT
+from ansible.module_utils.stack import fetch, log_lines
 
 DOCUMENTATION = """
 module: health_gate
@@ -40,22 +38,13 @@ EAGER_SECONDS, EAGER_PAUSE, PAUSE = 10.0, 0.05, 2.0
 EVENTS_SECONDS = 10.0
 
 
-def fetch(url: str) -> tuple[int, str]:
-    """Return status and body of the answer. Raises OSError."""
-    try:
-        with DIRECT.open(url, timeout=3) as answer:
-            return answer.status, answer.read().decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode(errors="replace")
-
-
 def ask(url: str, version: str) -> str:
     """Return an empty string for a good answer, else what is wrong."""
     try:
         status, body = fetch(url)
         if status != 200:
-            return f"HTTP {status}: {body[:300]}"
-        document = json.loads(body)
+            return f"HTTP {status}: {body.decode(errors='replace')[:300]}"
+        document = json.loads(body.decode(errors="replace"))
     except (OSError, ValueError) as error:
         return str(error)
     found = document.get("version") if isinstance(document, dict) else None
@@ -95,14 +84,6 @@ def is_in_maintenance(container: str) -> bool:
         return False
 
 
-def last_lines(container: str, count: int) -> str:
-    """Return the end of a container's log, what it wrote to either stream."""
-    argv = ["docker", "logs", "--tail", str(count), container]
-    return subprocess.run(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
-    ).stdout
-
-
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Ask until the gate opens, or there is no hope."""
     start = time.monotonic()
@@ -123,7 +104,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
             time.sleep(EAGER_PAUSE if good or time.monotonic() - start < EAGER_SECONDS else PAUSE)
     result = {"changed": False, "passed": good >= params["consecutive"], "problem": problem}
     if not result["passed"]:
-        result["log"] = last_lines(params["container"], params["log_lines"])
+        result["log"] = log_lines(params["container"], params["log_lines"])
     elif (ended := ended_at(params["container"], params["since"])) is not None:
         result["gap_ms"] = max(0, round((first_good - ended) * 1000))
     return result

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ansible.module_utils import legacy
+from ansible.module_utils.database_copies import CopyError, make
 from ansible.module_utils.entry import Module
+from ansible.module_utils.legacy_dumps import DATABASE, DUMPS, SourceError, check_dump, docker, reader
+from ansible.module_utils.legacy_sources import require_old
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,75 +27,49 @@ options:
   run_id: {type: str, required: true, description: The run that makes it.}
 """
 
-PIECE = 1 << 20
-
-
-def write(argv: Sequence[str], file: BinaryIO) -> None:
-    """Write what a command of the engine prints to a file. Raises SourceError."""
-    done = subprocess.run(
-        ["docker", *argv], stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.PIPE, check=False
-    )
-    if done.returncode != 0:
-        raise legacy.SourceError(legacy.last_line(done.stderr, done.returncode))
-
 
 def dump_with(inside: Sequence[str], options: Sequence[str], file: BinaryIO) -> None:
     """Dump with the tools of a server and read all of it back. Raises SourceError."""
-    legacy.require_old([*inside, "psql", *options])
-    write([*inside, "pg_dump", *options, "--format=custom", "--lock-wait-timeout=30s"], file)
-    legacy.check_dump(file, [*inside, "pg_restore"])
+    require_old([*inside, "psql", *options])
+    docker(*inside, "pg_dump", *options, "--format=custom", "--lock-wait-timeout=30s", stdout=file)
+    check_dump(file, [*inside, "pg_restore"])
 
 
-def make(source: dict[str, Any], image: str, file: BinaryIO) -> None:
+def dump(source: dict[str, Any], image: str, file: BinaryIO) -> None:
     """Dump from the server that runs, or from one on a copy of the volume. Raises SourceError."""
     if source["is_running"]:
         inside = ["exec", "--interactive", source["container"]]
-        dump_with(inside, ["-U", "postgres", "-d", legacy.DATABASE], file)
+        dump_with(inside, ["-U", "postgres", "-d", DATABASE], file)
         return
-    with legacy.reader(source["image"] or image, volume=source["volume"]) as server:
+    with reader(source["image"] or image, volume=source["volume"]) as server:
         dump_with(["exec", "--interactive", "--user=postgres", server.name], server.options(), file)
-
-
-def digest_of(file: BinaryIO) -> str:
-    """Return the sha256 of the whole file."""
-    file.seek(0)
-    digest = hashlib.sha256()
-    for piece in iter(lambda: file.read(PIECE), b""):
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Make the dump; that it could not be made is an answer, too."""
     source, at = params["source"], time.gmtime()
-    folder = Path(params["checkout"], legacy.DUMPS)
+    folder = Path(params["checkout"], DUMPS)
     target = folder / f"{time.strftime('%Y%m%dT%H%M%SZ', at)}-{params['run_id']}.dump"
-    partial, note = target.with_name(f"{target.name}.partial"), target.with_name(f"{target.name}.json")
+    about = {
+        "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", at),
+        "names": source["names"],
+        "folder": source["folder"],
+        "volume": source["volume"],
+        "run_id": params["run_id"],
+    }
+
+    def write(file: BinaryIO) -> dict[str, Any]:
+        dump(source, params["image"], file)
+        return {}
+
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in folder.glob("*.partial"):  # by a run that was killed
             left.unlink()
-        with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b") as file:
-            make(source, params["image"], file)
-            os.fsync(file.fileno())
-            size = file.seek(0, os.SEEK_END)
-            manifest = {
-                "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", at),
-                "names": source["names"],
-                "folder": source["folder"],
-                "volume": source["volume"],
-                "run_id": params["run_id"],
-                "bytes": size,
-                "sha256": digest_of(file),
-            }
-        note.touch(mode=0o600)
-        note.write_text(json.dumps(manifest, indent=2) + "\n")
-        partial.rename(target)
-    except (legacy.SourceError, OSError) as error:
-        for path in (partial, note):
-            path.unlink(missing_ok=True)
+        manifest = make(target, write, about)
+    except (SourceError, CopyError, OSError) as error:
         return {"changed": False, "dump": {"error": str(error)}}
-    return {"changed": True, "dump": {"error": "", "path": str(target), "bytes": size}}
+    return {"changed": True, "dump": {"error": "", "path": str(target), "bytes": manifest["bytes"]}}
 
 
 MODULE = Module(

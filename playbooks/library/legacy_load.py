@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import legacy
+from ansible.module_utils import legacy_dumps
 from ansible.module_utils.entry import Failure, Module
 
 DOCUMENTATION = """
@@ -27,11 +27,11 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     names = ["--username=postgres", params["database"]]
     try:
         with Path(params["path"]).open("rb") as file:
-            kind = legacy.check_dump(file, [*inside, "pg_restore"])
-            legacy.docker(*inside, "dropdb", "--if-exists", "--force", *names)
-            legacy.docker(*inside, "createdb", "--template=template0", *names)
-            legacy.restore(inside, ["-U", "postgres", "-d", params["database"]], file, kind)
-    except (legacy.SourceError, OSError) as error:
+            kind = legacy_dumps.check_dump(file, [*inside, "pg_restore"])
+            legacy_dumps.docker(*inside, "dropdb", "--if-exists", "--force", *names)
+            legacy_dumps.docker(*inside, "createdb", "--template=template0", *names)
+            legacy_dumps.restore(inside, ["-U", "postgres", "-d", params["database"]], file, kind)
+    except (legacy_dumps.SourceError, OSError) as error:
         raise Failure(f"{params['path']} could not be read in: {error}") from error
     return {"changed": True}
 

@@ -9,9 +9,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import legacy
 from ansible.module_utils.entry import Module
+from ansible.module_utils.legacy_dumps import DATABASE, Reader, SourceError, check_dump, reader
 from ansible.module_utils.onhost import leftovers, runs
+from ansible.module_utils.onhost.causes import last_line
 
 DOCUMENTATION = """
 module: legacy_preview
@@ -38,17 +39,17 @@ FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 COMMAND = ["python", "-m", "app", "import-legacy"]
 
 
-def fill(server: legacy.Reader, source: dict[str, Any]) -> None:
+def fill(server: Reader, source: dict[str, Any]) -> None:
     """Load the database into the server, unless it runs on a copy of the volume. Raises SourceError."""
     if source["kind"] == "dump":
         with Path(source["path"]).open("rb") as file:
             if not source["checked"]:
                 tool = ["exec", "--interactive", "--user=postgres", server.name, "pg_restore"]
-                legacy.check_dump(file, tool)
+                check_dump(file, tool)
             server.load(file, source["format"])
     elif source["is_running"]:
-        server.sql(f"CREATE DATABASE {legacy.DATABASE} TEMPLATE template0", "postgres")
-        dump = ["docker", "exec", source["container"], "pg_dump", "-U", "postgres", "-d", legacy.DATABASE]
+        server.sql(f"CREATE DATABASE {DATABASE} TEMPLATE template0", "postgres")
+        dump = ["docker", "exec", source["container"], "pg_dump", "-U", "postgres", "-d", DATABASE]
         dump += ["--format=custom", "--lock-wait-timeout=30s"]
         with subprocess.Popen(dump, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as dumping:
             load = ["docker", "exec", "--interactive", "--user=postgres", server.name, "pg_restore"]
@@ -57,7 +58,7 @@ def fill(server: legacy.Reader, source: dict[str, Any]) -> None:
             _, complaint = dumping.communicate()
         for done, stderr in ((dumping.returncode, complaint), (loaded.returncode, loaded.stderr)):
             if done != 0:
-                raise legacy.SourceError(legacy.last_line(stderr, done))
+                raise SourceError(last_line(stderr, done))
 
 
 def asked(argv: list[str], variables: dict[str, str], screener: bytes) -> list[str]:
@@ -70,18 +71,18 @@ def asked(argv: list[str], variables: dict[str, str], screener: bytes) -> list[s
         check=False,
     )
     if done.returncode != 0:
-        raise legacy.SourceError(legacy.last_line(done.stderr, done.returncode))
+        raise SourceError(last_line(done.stderr, done.returncode))
     return done.stdout.decode(errors="replace").splitlines()
 
 
-def compared(server: legacy.Reader, params: dict[str, Any], screener: bytes) -> list[str]:
+def compared(server: Reader, params: dict[str, Any], screener: bytes) -> list[str]:
     """Return the report of the application that runs. Raises SourceError."""
     password = secrets.token_urlsafe(24)
     setting = f"ALTER USER postgres PASSWORD '{password}'".encode()
     psql = ["docker", "exec", "--interactive", "--user=postgres", server.name, "psql", *server.options()]
     subprocess.run([*psql, "-q"], input=setting, capture_output=True, check=True)
     variables = {
-        "LEGACY_DATABASE_URL": f"postgresql://postgres:{password}@{server.name}:5432/{legacy.DATABASE}",
+        "LEGACY_DATABASE_URL": f"postgresql://postgres:{password}@{server.name}:5432/{DATABASE}",
         **({"LEGACY_FINVIZ_FILE": "-"} if screener else {}),
     }
     names = [part for name in variables for part in ("--env", name)]
@@ -89,13 +90,13 @@ def compared(server: legacy.Reader, params: dict[str, Any], screener: bytes) -> 
     return asked([*run, *COMMAND, "--check"], variables, screener)
 
 
-def alone(server: legacy.Reader, params: dict[str, Any], screener: bytes) -> list[str]:
+def alone(server: Reader, params: dict[str, Any], screener: bytes) -> list[str]:
     """Return the report for an empty database of ours on the same server. Raises SourceError."""
     server.sql(f"CREATE DATABASE {EMPTY} TEMPLATE template0", "postgres")
     address = "postgresql://postgres@127.0.0.1:5432"
     variables = {
         "DATABASE_URL": f"{address}/{EMPTY}",
-        "LEGACY_DATABASE_URL": f"{address}/{legacy.DATABASE}",
+        "LEGACY_DATABASE_URL": f"{address}/{DATABASE}",
         **({"LEGACY_FINVIZ_FILE": "-"} if screener else {}),
     }
     names = [part for name in variables for part in ("--env", name)]
@@ -137,7 +138,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
                 "what would come is listed once the database's image is here: the first deployment makes it"
             )
             return {"changed": False, "lines": [line], "error": ""}
-        with legacy.reader(image, volume=volume, network=network) as server:
+        with reader(image, volume=volume, network=network) as server:
             fill(server, source)
             if knows_command(params):
                 report = compared if params["app_runs"] else alone
@@ -146,7 +147,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
                 counts = json.loads(server.sql(COUNTS))
                 lines = [f"{table}: {rows} rows" for table, rows in sorted(counts.items())]
                 lines.append("which of them cannot come is known once the application's image was built")
-    except (legacy.SourceError, OSError) as error:
+    except (SourceError, OSError) as error:
         return {"changed": False, "lines": [], "error": str(error)}
     return {"changed": False, "lines": lines, "error": ""}
 

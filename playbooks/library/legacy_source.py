@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import legacy
+from ansible.module_utils import legacy_dumps, legacy_sources
 from ansible.module_utils.entry import Module
 from ansible.module_utils.onhost import leftovers, runs
 from ansible.module_utils.settings import volume_name
@@ -37,28 +37,28 @@ def with_format(source: dict[str, Any], image: str) -> dict[str, Any]:
     has_image = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
     with Path(source["path"]).open("rb") as file:
         if has_image.returncode != 0:
-            return {**source, "format": legacy.format_of(file), "checked": False}
+            return {**source, "format": legacy_dumps.format_of(file), "checked": False}
         label = f"--label={runs.LABEL}={os.environ.get(leftovers.MARK, '')}"
         run = ["run", "--rm", "--interactive", "--pull=never", label, "--network=none"]
         tool = [*run, "--entrypoint=pg_restore", image]
-        return {**source, "format": legacy.check_dump(file, tool), "checked": True}
+        return {**source, "format": legacy_dumps.check_dump(file, tool), "checked": True}
 
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Look at it; that it cannot be read is an answer, too."""
     checkout = Path(params["checkout"])
     try:
-        source = legacy.find(params["source"], params["folder"], checkout)
+        source = legacy_sources.find(params["source"], params["folder"], checkout)
         if source["kind"] == "stack":
-            source = legacy.with_stopped(source, checkout)
+            source = legacy_sources.with_stopped(source, checkout)
         if source["kind"] == "dump":
             source = with_format(source, params["image"])
         elif source["is_running"]:
-            psql = ["exec", source["container"], "psql", "-U", "postgres", "-d", legacy.DATABASE]
-            legacy.require_old(psql)
+            psql = ["exec", source["container"], "psql", "-U", "postgres", "-d", legacy_dumps.DATABASE]
+            legacy_sources.require_old(psql)
         else:
-            legacy.require_old_volume(source["volume"], source["image"] or params["image"])
-    except (legacy.SourceError, OSError) as error:
+            legacy_sources.require_old_volume(source["volume"], source["image"] or params["image"])
+    except (legacy_dumps.SourceError, OSError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         return {"changed": False, "source": {"error": why}}
     ours = volume_name(checkout, params["volume"])

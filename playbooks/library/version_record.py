@@ -6,11 +6,11 @@ in it are ever removed, by their exact names: nothing else on the machine is our
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.entry import Failure, Module
+from ansible.module_utils.onhost.lock import utc_now
 from ansible.module_utils.versions import (
     RECORD,
     Entry,
@@ -100,7 +100,7 @@ def note(root: Path, record: dict[str, Any], params: dict[str, Any]) -> tuple[bo
         "image_id": images.get(params["version"], ""),
         "state": params["state"],
         **({} if live else {"why": params["why"]}),
-        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "since": utc_now(),
         "pruned": False,
         **{key: params[key] for key in ("flow", "run", "backup")},
     }

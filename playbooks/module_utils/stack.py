@@ -23,13 +23,30 @@ ADOPTED = ".run/adopted-volume"
 UNKNOWN = "something without a checkout"
 # Of /health that does not answer. `certificate` is its check of that name: status, reason, days_left, domain.
 UNKNOWN_HEALTH: dict[str, Any] = {"status": "unhealthy", "version": "", "certificate": {}, "code": 0}
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is asked without a proxy
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is asked without a proxy
 
 
 def docker(*argv: str, cwd: str | None = None, stdin: str | None = None) -> str:
     """Return stdout, also of a command that failed because one of several objects does not exist."""
     argv = ("docker", *argv)
     return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd, input=stdin).stdout
+
+
+def log_lines(container: str, count: int) -> str:
+    """Return the end of a container's log, what it wrote to either stream."""
+    argv = ["docker", "logs", "--tail", str(count), container]
+    return subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+    ).stdout
+
+
+def fetch(url: str) -> tuple[int, bytes]:
+    """Return status and body of the answer. Raises OSError."""
+    try:
+        with _DIRECT.open(url, timeout=3) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
 
 
 def container_facts(raw: dict[str, Any]) -> dict[str, Any]:
@@ -92,12 +109,8 @@ def health_of(containers: dict[str, dict[str, Any]]) -> dict[str, Any]:
     port = public_port(containers)
     if port is None:
         return {**UNKNOWN_HEALTH, "status": "absent"}
-    url = f"http://127.0.0.1:{port}/health"
     try:
-        with DIRECT.open(url, timeout=3) as answer:
-            code, body = answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        code, body = error.code, error.read()
+        code, body = fetch(f"http://127.0.0.1:{port}/health")
     except OSError:
         return UNKNOWN_HEALTH
     try:

@@ -26,6 +26,11 @@ BEGINNING = """\
   vars:
     by_hand_playbook: {name}
 """
+# ansible-playbook of an Ansible that takes itself for another version.
+OTHER_VERSION = (
+    "import ansible.release; ansible.release.__version__ = {version!r}; "
+    "from ansible.cli.playbook import main; main()"
+)
 PARTS = ("playbooks/callback_plugins", "group_vars", "deploy")
 LINKS = ("roles", "group_vars")
 
@@ -137,6 +142,36 @@ def test_a_failure_releases_the_lock_and_is_noted(typed: Checkout) -> None:
     assert "--quick" in history
 
 
+def test_a_failed_diagnosis_counts_as_not_serving(typed: Checkout) -> None:
+    """Although the flow itself had reported that the app serves, before it failed."""
+    failed = play(typed, "quick", "-e", '{"record_fails": true, "daemon_dead": true}')
+    assert failed.returncode == 2
+    assert "it is NOT KNOWN what serves on here" in failed.stdout
+    assert "The Docker daemon does not answer." in failed.stdout
+    assert [run["exit_code"] for run in runs_of(typed)] == [6]
+
+
+def test_the_checkout_that_several_hosts_take_code_from_is_locked(typed: Checkout, tmp_path: Path) -> None:
+    """Each host asks for that lock, and the run has it until the playbook ends."""
+    go_on = tmp_path / "go-on"
+    os.mkfifo(go_on)
+    command_of_a = f"{{{{ 'sh -c \"read line < {go_on}\"' if inventory_hostname == 'a' else 'true' }}}}"
+    variables = json.dumps({"build_on": "controller", "command": command_of_a})
+    by_hand = subprocess.Popen(
+        command(typed, "quick", "--limit", "a,b", "-e", variables),
+        cwd="/",
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    holder = _holder(typed)
+    assert (holder["pid"], holder["flow"]) == (by_hand.pid, "quick")
+    assert typed.run("--quick").returncode == 7
+    go_on.write_text("on\n", "utf-8")
+    assert "Quick deploy done" in by_hand.communicate(timeout=120)[0]
+    assert lock.look(typed.root) is None
+    assert [[run["exit_code"] for run in runs_of(typed, f"hosts/{name}")] for name in "ab"] == [[0], [0]]
+
+
 def test_a_run_of_run_py_and_one_without_it_exclude_each_other(typed: Checkout, tmp_path: Path) -> None:
     """Both name the one that is at work."""
     go_on = tmp_path / "go-on"
@@ -226,3 +261,15 @@ def test_without_its_callback_plugin_nothing_begins(typed: Checkout) -> None:
     assert refused.returncode == 2
     assert "callback_plugins/by_hand.py does not work here" in refused.stdout
     assert not (typed.root / ".run").exists()
+
+
+@pytest.mark.parametrize(("version", "code"), [("2.18.9", 2), ("2.19.0", 0)])
+def test_an_ansible_before_2_19_is_refused(typed: Checkout, version: str, code: int) -> None:
+    """The callback plugin needs 2.19: without the plugin nothing would release the lock."""
+    argv = command(typed, "quick", "--limit", "here")
+    argv[1:4] = ["-c", OTHER_VERSION.format(version=version)]
+    done = subprocess.run(argv, cwd="/", capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == code, done.stdout
+    message = f"It needs ansible-core 2.19 or newer (here {version})"
+    assert (message in " ".join(done.stdout.split())) is bool(code)
+    assert (typed.root / ".run" / "journal.jsonl").exists() is not bool(code)

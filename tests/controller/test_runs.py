@@ -90,6 +90,15 @@ def test_a_failure_reports_first_that_nothing_serves(checkout: Checkout) -> None
     assert "Next: python3 run.py --logs" in done.stdout
 
 
+def test_a_failed_diagnosis_counts_as_not_serving(checkout: Checkout) -> None:
+    """Although the flow itself had reported that the app serves, before it failed."""
+    done = checkout.run("--quick", "-e", "record_fails=true", "-e", "daemon_dead=true")
+    assert done.returncode == 6
+    assert "it is NOT KNOWN what serves on here" in first_line(done.stdout)
+    assert "failed: Record the version" in done.stdout
+    assert "diagnose.yml could not tell" in done.stdout
+
+
 def test_a_failure_stops_the_other_hosts_and_names_the_rest(checkout: Checkout) -> None:
     done = checkout.run("--quick", "--limit", "web", "-e", "break_on=b", "--json")
     document = json.loads(done.stdout)

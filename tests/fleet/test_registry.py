@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REGISTRY = "127.0.0.1:5000"
-KNOBS = " ".join(
+EXTRA_VARIABLES = " ".join(
     f"-e {name}={value}"
     for name, value in {
         "images_from": "registry",
@@ -70,7 +70,7 @@ def _registry_away(stack: Stack) -> Iterator[None]:
 def test_without_the_registry_nothing_is_done(stack: Stack) -> None:
     """Not even with Debian's packages: the setting names the registry as the source."""
     with _registry_away(stack):
-        result = stack.run_py("--quick", KNOBS)
+        result = stack.run_py("--quick", EXTRA_VARIABLES)
     assert result.code == 3, result.output
     assert "no registry answered" in result.output
     assert stack.containers() == {}
@@ -78,7 +78,7 @@ def test_without_the_registry_nothing_is_done(stack: Stack) -> None:
 
 def test_base_images_come_from_the_registry(stack: Stack) -> None:
     """Both are pulled, and the volume records which kind of PostgreSQL fills it."""
-    stack.run_py("--quick", KNOBS).require()
+    stack.run_py("--quick", EXTRA_VARIABLES).require()
     assert stack.settled_health()["status"] == "healthy"
     assert DATABASE in stack.containers()
     label = '{{index .Labels "trading-signal-processor.kind"}}'

@@ -10,12 +10,14 @@ import pytest
 
 from tests.hosts.serving import serving_all_along
 from tests.hosts.stack import APP, DATABASE, EDGE
+from tests.hosts.state import state
 
 if TYPE_CHECKING:
     from tests.hosts.docker import Result
     from tests.hosts.stack import Stack
 
 INVENTORY = "/root/own.yml"
+RECORDS = "git status --porcelain && cat .run/journal.jsonl"
 # A process that takes the lock with the code of a run, and lives.
 HOLDER = """
 import time
@@ -46,21 +48,9 @@ def play(stack: Stack, playbook: str, *arguments: str) -> Result:
     return stack.host.run(" ".join([command, *arguments]), folder="/", timeout=600)
 
 
-def state(stack: Stack) -> set[str]:
-    """Return containers, images, volumes and refs."""
-    commands = (
-        "docker ps --all --no-trunc --format '{{.ID}} {{.Names}} {{.State}}'",
-        "docker images --all --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}'",
-        "docker volume ls --quiet",
-        "git for-each-ref && git rev-parse HEAD && git status --porcelain && cat .run/journal.jsonl",
-    )
-    seen = [stack.host.run(command, folder=stack.project).require().stdout for command in commands]
-    return {line for output in seen for line in output.splitlines()}
-
-
 def test_what_is_not_confirmed_or_locked_touches_nothing(stack: Stack) -> None:
     """Another run holds the lock; then nobody does, and the confirmation is missing."""
-    before = state(stack)
+    before = state(stack, RECORDS)
     with serving_all_along(stack):
         holder = stack.host.spawn(f"python3 -c {shlex.quote(HOLDER)}", folder=stack.project)
         assert holder.stdout is not None
@@ -78,17 +68,17 @@ def test_what_is_not_confirmed_or_locked_touches_nothing(stack: Stack) -> None:
         refused = play(stack, "db")
         assert refused.code == 2
         assert "add: -e confirm=trading-signal-processor" in refused.output
-    assert state(stack) ^ before == set()
+    assert state(stack, RECORDS) ^ before == set()
 
 
 def test_a_look_ahead_shows_what_a_deployment_then_does(stack: Stack) -> None:
     """A changed setting: the app is replaced, and nothing else."""
     stack.configure(LOG_LEVEL="DEBUG")
-    before, containers = state(stack), stack.containers()
+    before, containers = state(stack, RECORDS), stack.containers()
     looked = play(stack, "quick", "--check", "--diff").require()
     assert "would do this; nothing was touched." in looked.output
     assert any(line.split()[:3] == ["App", "container", "yes"] for line in looked.output.splitlines())
-    assert state(stack) ^ before == set()
+    assert state(stack, RECORDS) ^ before == set()
 
     done = play(stack, "quick").require()
     assert "Quick deploy done in " in done.output

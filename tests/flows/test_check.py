@@ -12,12 +12,18 @@ import pytest
 from deploy.plan.flows import FLOWS
 from tests.hosts.serving import serving_all_along
 from tests.hosts.stack import APP, Stack
+from tests.hosts.state import state
 from tests.hosts.upstream import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 HARMLESS = ("Preconditions", "Fetch")
+# Every file and folder with mode, owner and time, and the files' content.
+CONTENTS = (
+    "find . -name .venv -prune -o -printf '%p %m %u %T@\\n'",
+    "find . -name .venv -prune -o -type f -print0 | xargs -0 sha256sum",
+)
 MIGRATION = """-- a table that nobody reads
 -- depends: 20261122_04_vB2sN-renewal
 
@@ -35,21 +41,6 @@ DROP TABLE nobody;
 def upstream(stack: Stack) -> Upstream:
     """Return the remote that the stack's checkout follows."""
     return Upstream(stack.host)
-
-
-def everything(stack: Stack) -> set[str]:
-    """Return containers, images, volumes, networks, refs, and every file: mode, time and content."""
-    commands = (
-        "docker ps --all --no-trunc --format '{{.ID}} {{.Names}} {{.State}}'",
-        "docker images --all --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}'",
-        "docker volume ls --quiet",
-        "docker network ls --quiet",
-        "git for-each-ref && git rev-parse HEAD",
-        "find . -name .venv -prune -o -printf '%p %m %u %T@\\n' | sort",
-        "find . -name .venv -prune -o -type f -print0 | sort -z | xargs -0 sha256sum",
-    )
-    seen = [stack.host.run(command, folder=stack.project).require().stdout for command in commands]
-    return {line for output in seen for line in output.splitlines()}
 
 
 def document(stack: Stack, *arguments: str) -> dict[str, Any]:
@@ -114,9 +105,9 @@ def test_the_flow_carries_out_the_plan(
 ) -> None:
     """Nothing differs after --check; then the flow has the same plan, and does nothing else."""
     prepare(stack, upstream)
-    before = everything(stack)
+    before = state(stack, *CONTENTS)
     shown = document(stack, flags, "--check")
-    assert everything(stack) ^ before == set()
+    assert state(stack, *CONTENTS) ^ before == set()
     plan = shown["hosts"]["localhost"]["plan"]
     assert {step["step"] for step in plan if step["changes"] == "yes"} >= surely
 
@@ -136,9 +127,9 @@ def test_the_flow_carries_out_the_plan(
 @pytest.mark.parametrize("flags", ["--update", "--rebuild"])
 def test_check_of_the_slow_flows_changes_nothing_either(stack: Stack, flags: str) -> None:
     """Nothing is confirmed, fetched, built or removed; the last line has the command to carry it out."""
-    before = everything(stack)
+    before = state(stack, *CONTENTS)
     result = stack.run_py(flags, "--check").require()
-    assert everything(stack) ^ before == set()
+    assert state(stack, *CONTENTS) ^ before == set()
     assert "nothing was touched" in result.output
     assert result.output.rstrip().splitlines()[-1] == f"Next: python3 run.py {flags}  carries it out"
 

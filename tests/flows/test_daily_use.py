@@ -11,6 +11,7 @@ import requests
 
 from tests.hosts.probe import Probe
 from tests.hosts.stack import APP, DATABASE, EDGE
+from tests.hosts.state import FILES, state
 
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
@@ -84,13 +85,13 @@ def test_stop_and_start_keep_the_rows(stack: Stack, history: list[list[list[str]
 
 def test_reading_changes_nothing(stack: Stack) -> None:
     """No container, image, volume or file differs afterwards, and the engine did nothing meanwhile."""
-    before = _everything(stack)
+    before = state(stack, FILES)
     since = stack.host.run("date +%s.%N").stdout.strip()
     for flag in ("--status-only", "--logs", "--help", "--version"):
         stack.run_py(flag).require()
     until = stack.host.run("date +%s.%N").stdout.strip()
 
-    assert _everything(stack) == before
+    assert state(stack, FILES) == before
     events = stack.host.run(
         f"docker events --since {since} --until {until} --format '{{{{.Type}}}} {{{{.Action}}}}'"
     ).require()
@@ -100,18 +101,6 @@ def test_reading_changes_nothing(stack: Stack) -> None:
 
 def _is_health_check(event: str) -> bool:
     return event.startswith(("container exec_", "container health_status"))
-
-
-def _everything(stack: Stack) -> list[str]:
-    """Return containers, images, volumes, networks, and every file with mode, size and time."""
-    commands = (
-        "docker ps --all --no-trunc --format '{{.ID}} {{.State}}'",
-        "docker images --all --no-trunc --quiet",
-        "docker volume ls --quiet",
-        "docker network ls --quiet",
-        "find . -name .venv -prune -o -name __pycache__ -prune -o -type f -printf '%p %m %s %T@\\n' | sort",
-    )
-    return [stack.host.run(command, folder=stack.project).require().stdout for command in commands]
 
 
 def test_status_shows_containers_health_version_and_urls(stack: Stack) -> None:

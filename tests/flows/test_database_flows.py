@@ -11,6 +11,7 @@ import pytest
 
 from tests.hosts.probe import Probe
 from tests.hosts.stack import APP, DATABASE, EDGE
+from tests.hosts.state import FILES, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,24 +60,13 @@ def _listing(stack: Stack, dump: str) -> str:
     return stack.host.run(f"docker exec -i {DATABASE} pg_restore --list < {dump}").require().stdout
 
 
-def _everything(stack: Stack) -> list[str]:
-    """Return the engine's objects, and the checkout's files except those that runs write."""
-    commands = (
-        "docker ps --all --no-trunc --format '{{.ID}} {{.State}}'",
-        "docker images --all --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort",
-        "docker volume ls --quiet",
-        "find . -name .venv -prune -o -name __pycache__ -prune -o -type f -printf '%p %m %s %T@\\n' | sort",
-    )
-    return [stack.host.run(command, folder=stack.project).require().stdout for command in commands]
-
-
 @contextlib.contextmanager
 def untouched(stack: Stack) -> Iterator[None]:
     """Assert that nothing was made, changed or restarted, and that the app answered all along."""
-    before = _everything(stack), stack.containers(), _rows(stack)
+    before = state(stack, FILES), stack.containers(), _rows(stack)
     with Probe(stack.health_url) as probe:
         yield
-    assert (_everything(stack), stack.containers(), _rows(stack)) == before
+    assert (state(stack, FILES), stack.containers(), _rows(stack)) == before
     assert (probe.answered > 0, probe.failed) == (True, 0)
 
 

@@ -60,7 +60,7 @@ def test_locks_and_destruction_come_from_the_table(action: Action) -> None:
     assert variables["by_hand_destroys"] == list(action.destroys)
     assert variables["run_flow"] == variables["lock_claim"]["flow"] == action.name
     assert variables["run_id"] == variables["lock_claim"]["run_id"]
-    assert variables.items() >= dict(action.knobs).items()
+    assert variables.items() >= dict(action.extra_variables).items()
     ahead = run_of(name, check=True).variables
     assert (ahead["by_hand_locks"], ahead["plan_only"]) == (False, True)
 
@@ -118,16 +118,21 @@ def test_a_refused_lock_is_reported_with_its_holder() -> None:
     assert "another run holds the lock" in run.summary()[0]
 
 
-@pytest.mark.parametrize(("serving", "code"), [(True, 5), (False, 6)])
-def test_a_failure_is_judged_by_what_serves(*, serving: bool, code: int) -> None:
+@pytest.mark.parametrize(
+    ("found", "code"), [({"serving": True}, 5), ({"serving": False}, 6), ({}, 6)], ids=str
+)
+def test_a_failure_is_judged_by_what_serves(found: dict[str, Any], code: int) -> None:
+    """A diagnosis that failed found nothing: that counts as not serving, whatever was reported before."""
     run = run_of("quick")
     taken(run)
     run.apply({"event": "playbook_on_play_start", "event_data": {"name": "Deploy"}})
+    report = {"ansible_facts": {"host_report": {"serving": True}}}
+    run.apply(event("runner_on_ok", "Report", res=report))
     run.apply(event("runner_on_start", "Swap"))
     run.apply(event("runner_on_failed", "Swap", res={"msg": "the port is taken"}))
     run.apply({"event": "playbook_on_stats", "event_data": {"failures": {"a": 1}, "dark": {}}})
     assert run.doubtful == ["a"]
-    lines = run.end({"a": {"serving": serving}})
+    lines = run.end({"a": found})
     assert (lines["a"]["exit_code"], lines["a"]["failure"]) == (code, "Swap: the port is taken")
 
 
@@ -140,3 +145,10 @@ def test_a_lock_that_was_left_behind_is_reported_once() -> None:
     assert (
         "\n".join(run.summary()).count("took over the lock of somebody unknown: its process 7 is gone") == 1
     )
+
+
+def test_the_lock_of_the_checkout_is_asked_for_by_one_host_at_a_time() -> None:
+    """All hosts of a run ask for that one lock, and may be many."""
+    tasks = yaml.safe_load((PLAYBOOKS.parent / "roles/by_hand/tasks/main.yml").read_text("utf-8"))
+    (task,) = (task for task in tasks if task.get("run_lock", {}).get("state") == "held")
+    assert (task["delegate_to"], task["throttle"]) == ("localhost", 1)

@@ -42,22 +42,23 @@ def test_a_missing_file_is_refused_before_anything_runs() -> None:
 def test_options_become_extra_vars() -> None:
     request = cli.parse(["--quick", "--install-docker", "--adopt"])
     assert isinstance(request, Request)
-    assert extra_vars.knobs(request, request.action) == {
+    assert extra_vars.extra_variables(request, request.action) == {
         "run_id": request.run_id,
         "run_flow": "quick",
         "docker_install": True,
         "project_adopt": True,
     }
-    assert extra_vars.knobs(Request(BY_NAME["db"], no_dump=True), BY_NAME["db"])["database_no_dump"] is True
+    fresh = Request(BY_NAME["db"], no_dump=True)
+    assert extra_vars.extra_variables(fresh, fresh.action)["database_no_dump"] is True
     off = Request(BY_NAME["maintenance"], argument="off")
-    assert extra_vars.knobs(off, off.action)["compose_maintenance"] == "off"
+    assert extra_vars.extra_variables(off, off.action)["compose_maintenance"] == "off"
     back = Request(BY_NAME["restore_config"], argument="2026")
-    found = extra_vars.knobs(back, back.action)
+    found = extra_vars.extra_variables(back, back.action)
     assert (found["config_backup_wanted"], found["config_backup_folder"]) == ("2026", str(Path.cwd()))
     legacy = Request(BY_NAME["import_legacy"], argument="trading-db")
-    found = extra_vars.knobs(legacy, legacy.action)
+    found = extra_vars.extra_variables(legacy, legacy.action)
     assert (found["legacy_source"], found["legacy_folder"]) == ("trading-db", str(Path.cwd()))
-    assert extra_vars.knobs(Request(BY_NAME["logs"]), BY_NAME["logs"])["status_log_lines"] == 100
+    assert extra_vars.extra_variables(Request(BY_NAME["logs"]), BY_NAME["logs"])["status_log_lines"] == 100
 
 
 def test_extra_vars_of_the_operator_override_ours(tmp_path: Path) -> None:

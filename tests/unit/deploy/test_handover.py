@@ -35,9 +35,9 @@ def parse(line: str) -> Request:
 def test_options_reach_the_playbook_and_the_next_command(line: str, version: str, *, back: bool) -> None:
     request = parse(line)
     assert (request.argument, request.rollback) == (version, back)
-    knobs = extra_vars.knobs(request, request.action)
-    assert knobs.get("versions_wanted", "") == version
-    assert knobs.get("versions_no_rollback", False) is not back
+    variables = extra_vars.extra_variables(request, request.action)
+    assert variables.get("versions_wanted", "") == version
+    assert variables.get("versions_no_rollback", False) is not back
     assert command_line(request, [], everything=True) == f"python3 run.py {line}"
 
 
@@ -79,8 +79,8 @@ def test_a_handover_is_read_once(monkeypatch: pytest.MonkeyPatch, settled: dict[
     monkeypatch.setenv(handover.VARIABLE, json.dumps(settled))
     taken = handover.take(parse("--update"), TREE)
     assert (taken.run_id, taken.checkout, taken.commit) == ("abcdefabcdef", "/srv/checkout", "0123")
-    knobs = extra_vars.knobs(taken, taken.action)
-    assert (knobs["run_checkout"], knobs["source_commit"]) == ("/srv/checkout", "0123")
+    variables = extra_vars.extra_variables(taken, taken.action)
+    assert (variables["run_checkout"], variables["source_commit"]) == ("/srv/checkout", "0123")
     again = parse("--update")
     assert handover.take(again, TREE) is again  # what it starts does not inherit it
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy.lock import described, told, took_over
+from deploy.lock import described, refusal, took_over
 from deploy.onhost import fence, journal, leftovers, lock, runs
 from tests.controller.checkout import REPOSITORY
 
@@ -114,18 +114,18 @@ def test_an_unreadable_lock_has_an_unknown_holder(tmp_path: Path) -> None:
     for text in ("", "{}", "[1]", '{"run_id": "x"}', "nonsense"):
         (tmp_path / ".run" / "lock").write_text(text, "utf-8")
         assert lock.take(tmp_path, mine()) == {"taken": False, "holder": {}}
-    assert "--unlock --limit prod1" in told({}, "prod1")
+    assert "--unlock --limit prod1" in refusal({}, "prod1")
     assert lock.release(tmp_path, "") is True
 
 
 def test_the_message_names_actor_machine_flow_and_start() -> None:
     holder = mine(flow="update", user="alice", machine="ops1", pid=4711, since="2026-11-24T10:00:00Z")
-    said = told(holder, "prod1")
+    said = refusal(holder, "prod1")
     assert said.startswith(
         f"--update (run {'a' * 12}) by alice on ops1 since 2026-11-24T10:00:00Z is at work on prod1, "
         "process 4711 on ops1."
     )
-    assert "is at work on /srv/code, process 4711" in told(holder, "local", "/srv/code")
+    assert "is at work on /srv/code, process 4711" in refusal(holder, "local", "/srv/code")
     answer = {"replaced": holder, "why": "its process 4711 is gone", "ended": ["docker build (12)"]}
     assert took_over(answer).endswith("is gone; what it had left was ended: docker build (12)")
 

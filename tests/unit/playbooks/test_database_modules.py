@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,35 +15,80 @@ from tests.unit.playbooks.modules import load
 
 if TYPE_CHECKING:
     import io
-    from pathlib import Path
 
 
 def test_a_copy_gets_its_name_only_after_verification(tmp_path: Path) -> None:
-    backup = load("database_backup")
+    copies = load("ansible.module_utils.database_copies")
 
     def write(file: io.BufferedRandom) -> dict[str, Any]:
         file.write(b"rows")
         return {"signals": 1}
 
-    manifest = backup.make(tmp_path / "a.dump", write, {"flow": "db"})
+    manifest = copies.make(tmp_path / "a.dump", write, {"flow": "db"})
     assert (manifest["bytes"], manifest["signals"]) == (4, 1)
     assert json.loads((tmp_path / "a.dump.json").read_text()) == manifest
-    assert (tmp_path / "a.dump").stat().st_mode & 0o777 == 0o600
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
 @pytest.mark.parametrize("content", [b"", b"half"])
 def test_a_copy_that_failed_leaves_nothing(tmp_path: Path, content: bytes) -> None:
-    backup = load("database_backup")
+    copies = load("ansible.module_utils.database_copies")
 
     def write(file: io.BufferedRandom) -> dict[str, Any]:
         file.write(content)
         if content:
-            raise backup.BackupError("the server went away")
+            raise copies.CopyError("the server went away")
         return {}
 
-    with pytest.raises(backup.BackupError):
-        backup.make(tmp_path / "a.dump", write, {})
+    with pytest.raises(copies.CopyError):
+        copies.make(tmp_path / "a.dump", write, {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_that_cannot_get_its_name_leaves_no_manifest(tmp_path: Path) -> None:
+    def write(file: io.BufferedRandom) -> dict[str, Any]:
+        file.write(b"rows")
+        (tmp_path / "a.dump").mkdir()
+        return {}
+
+    with pytest.raises(IsADirectoryError):
+        load("ansible.module_utils.database_copies").make(tmp_path / "a.dump", write, {})
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.dump"]
+
+
+@pytest.mark.parametrize(("restored", "error"), [(0, ""), (1, "its end is missing")])
+def test_a_dump_of_the_replaced_system_has_a_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored: int, error: str
+) -> None:
+    """One that cannot be read back leaves nothing, as what a killed run had left."""
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f"""#!/bin/sh
+        case "$*" in
+        *psql*) echo t;;
+        *pg_dump*) printf PGDMP;;
+        *--list*) echo ' TABLE DATA public signals ';;
+        *--schema-only*) echo '    signal_id text,';;
+        *--file=/dev/null*) echo its end is missing >&2; exit {restored};;
+        esac"""
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    dumps = tmp_path / "backups" / "legacy"
+    dumps.mkdir(parents=True)
+    (dumps / "killed.dump.partial").touch()
+    source = {"is_running": True, "container": "trading-db", "folder": "/srv/old", "volume": "old"}
+    params = {"checkout": str(tmp_path), "source": {**source, "names": ["old"]}, "image": "", "run_id": "r"}
+    made = load("legacy_dump").answer(params)["dump"]
+    assert made["error"] == error
+    if error:
+        assert list(dumps.iterdir()) == []
+        return
+    dump = Path(made["path"])
+    manifest = load("ansible.module_utils.legacy_dumps").manifest_of(dump)
+    assert (manifest["names"], manifest["folder"], manifest["bytes"]) == (["old"], "/srv/old", 5)
+    assert manifest["sha256"] == hashlib.sha256(dump.read_bytes()).hexdigest()
+    assert {path.name for path in dumps.iterdir()} == {dump.name, f"{dump.name}.json"}
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_strategies_as_in_the_template_are_nobodys_own(
 
 def check(content: bytes) -> str:
     """Check a dump in plain SQL."""
-    legacy = load("ansible.module_utils.legacy")
+    legacy = load("ansible.module_utils.legacy_dumps")
     kind: str = legacy.check_dump(io.BytesIO(content), ["no", "such", "command"])
     return kind
 
@@ -204,7 +204,7 @@ def test_a_dump_in_plain_sql_of_the_replaced_system_can_be_read(statement: bytes
     ],
 )
 def test_another_file_is_refused_with_the_reason(content: bytes, why: str) -> None:
-    with pytest.raises(load("ansible.module_utils.legacy").SourceError, match=why):
+    with pytest.raises(load("ansible.module_utils.legacy_dumps").SourceError, match=why):
         check(content)
 
 
@@ -222,7 +222,7 @@ def test_the_compose_project_of_a_folder(tmp_path: Path, files: dict[str, str], 
     folder.mkdir()
     for name, text in files.items():
         (folder / name).write_text(text)
-    assert load("ansible.module_utils.legacy").project_of(folder) == project
+    assert load("ansible.module_utils.legacy_sources").project_of(folder) == project
 
 
 def container(
@@ -285,7 +285,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def find(source: str, folder: Path, checkout: Path) -> Any:
     """Find what a SOURCE is."""
-    return load("ansible.module_utils.legacy").find(source, str(folder), checkout)
+    return load("ansible.module_utils.legacy_sources").find(source, str(folder), checkout)
 
 
 def test_a_stack_is_found_by_container_project_and_folder(tmp_path: Path, engine: Any) -> None:
@@ -344,7 +344,7 @@ def test_a_source_that_leads_nowhere_is_refused(tmp_path: Path, engine: Any, sou
         container("b", "/x", mount="b", project="two"),
         container("c", "/y", project="none"),
     )
-    with pytest.raises(load("ansible.module_utils.legacy").SourceError, match=why):
+    with pytest.raises(load("ansible.module_utils.legacy_dumps").SourceError, match=why):
         find(source, tmp_path, tmp_path / "checkout")
 
 

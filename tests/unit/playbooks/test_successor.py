@@ -1,4 +1,4 @@
-"""The definition and the description of the app's second container during a swap."""
+"""The definition and the description of the app's second container during a successor."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ TEMPLATE: dict[str, Any] = {
 
 
 def test_the_sibling_is_the_service_under_another_name() -> None:
-    swap = load("app_swap")
-    made = swap.sibling(CONFIG, "app", "app.template-1", "a" * 12)
+    successor = load("ansible.module_utils.successor")
+    made = successor.sibling(CONFIG, "app", "app.template-1", "a" * 12)
     assert made["services"]["db"] == CONFIG["services"]["db"]
     assert made["services"]["app-next"] == {
         **CONFIG["services"]["app"],
@@ -54,8 +54,8 @@ def test_the_sibling_is_the_service_under_another_name() -> None:
 
 def test_the_copy_is_the_services_own_container() -> None:
     """It keeps all that compose made of the definition, and no clean-up of a run removes it."""
-    swap = load("app_swap")
-    made = swap.copy_of(TEMPLATE, "app", "app", "hash", ["/srv/a.yml", "/srv/b.yml"])
+    successor = load("ansible.module_utils.successor")
+    made = successor.copy_of(TEMPLATE, "app", "app", "hash", ["/srv/a.yml", "/srv/b.yml"])
     assert made["Labels"] == {
         "com.docker.compose.service": "app",
         "com.docker.compose.config-hash": "hash",
@@ -83,11 +83,11 @@ def test_a_failure_quotes_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Not the client, which only repeats its arguments."""
     said = "Error response from daemon: no such network\\nError: failed to rename container named next"
     docker(tmp_path, f"printf '{said}\\n' >&2; exit 1", monkeypatch)
-    swap = load("app_swap")
+    successor = load("ansible.module_utils.successor")
     with pytest.raises(
-        swap.Failure, match=r"^docker rename failed: Error response from daemon: no such network$"
+        successor.Failure, match=r"^docker rename failed: Error response from daemon: no such network$"
     ):
-        swap.run(["docker", "rename", "next", "app"])
+        successor.run(["docker", "rename", "next", "app"])
 
 
 @pytest.mark.parametrize(("refusals", "named"), [(0, True), (2, True), (5, False)])
@@ -97,12 +97,12 @@ def test_a_temporary_refusal_is_retried(
     """A container that is just restarting cannot be changed; if that lasts, it is a failure."""
     script = 'echo "$@" >>asked; test $(wc -l <asked) -gt ' + str(refusals)
     docker(tmp_path, script, monkeypatch)
-    swap = load("app_swap")
-    monkeypatch.setattr(swap, "PAUSE", 0.0)
+    successor = load("ansible.module_utils.successor")
+    monkeypatch.setattr(successor, "PAUSE", 0.0)
     if named:
-        swap.insist(["docker", "rename", "next", "app"])
+        successor.insist(["docker", "rename", "next", "app"])
     else:
-        with pytest.raises(swap.Failure):
-            swap.insist(["docker", "rename", "next", "app"])
+        with pytest.raises(successor.Failure):
+            successor.insist(["docker", "rename", "next", "app"])
     asked = (tmp_path / "asked").read_text("utf-8").splitlines()
     assert asked == ["rename next app"] * min(refusals + 1, 5)
