@@ -121,7 +121,7 @@ function options(figure, kind, width) {
   const ink = colour(figure.querySelector("h3"));
   const line = colour(figure.querySelector(".keys"), "borderTopColor");
   const edge = kind.bars ? 1800 : 0; // half an hour, for the first and the last bar
-  const axis = { stroke: ink, font: "12px system-ui, sans-serif", grid: { stroke: line, width: 1 }, ticks: { show: false } };
+  const axis = { stroke: ink, font: "12px Inter, system-ui, sans-serif", grid: { stroke: line, width: 1 }, ticks: { show: false } };
   return {
     width,
     height: HEIGHT,
