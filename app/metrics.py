@@ -173,7 +173,7 @@ SELLS_AT_RISK = SampledGauge(
     "state",
 )
 UNCONFIRMED_POSITIONS = SampledGauge(
-    "unconfirmed_positions", "Positions that may be open: the outcome of an order is unknown"
+    "unconfirmed_positions", "Positions that may be open: not confirmed by a later order or a person"
 )
 ALARM = SampledGauge("alarm", "Open alarms, by code; `database_up` says whether the database answers", "code")
 NOTIFICATIONS = Counter(

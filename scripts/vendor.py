@@ -41,6 +41,10 @@ PACKAGES = (
     ),
     # draws the charts; sets styles through the CSSOM only, which the page's policy allows
     Package("uplot", "1.6.32", "MIT", ("dist/uPlot.esm.js", "dist/uPlot.min.css", "LICENSE")),
+    # the Latin part of Inter with all its weights, 48 KB
+    Package(
+        "@fontsource-variable/inter", "5.3.0", "OFL-1.1", ("files/inter-latin-wght-normal.woff2", "LICENSE")
+    ),
     # changes what is shown into what was fetched, so that focus and typing stay where they are
     Package("idiomorph", "0.8.0", "0BSD", ("dist/idiomorph.esm.js", "LICENSE")),
 )

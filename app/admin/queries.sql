@@ -6,19 +6,7 @@
 SELECT id, seq, status, source_of(source, type) AS source, type, ticker, intent, quantity, quantity_unit, price, reason,
        reason_code, reason_params, sender_signal_id, received_at, status_at, expires_at, attempts, round
 FROM signals s
-WHERE (cardinality($1::text[]) = 0 OR s.status = ANY ($1))
-  AND ($2::text IS NULL OR s.ticker = $2)
-  AND ($3::text IS NULL OR s.source = $3 OR ($3 = 'default' AND source_of(s.source, s.type) = 'default'))
-  AND ($4::text IS NULL OR starts_with(s.ticker, $4) OR starts_with(s.sender_signal_id, $5::text)
-       OR starts_with(s.id::text, $6::text))
-  AND ($7::timestamptz IS NULL OR s.received_at >= $7)
-  AND ($8::timestamptz IS NULL OR s.received_at < $8)
-  AND ($9::text IS NULL OR (s.type = 'buy') = ($9 = 'buy'))
-  AND (($10::text IS NULL AND $11::text IS NULL) OR EXISTS (
-      SELECT FROM (
-          SELECT outcome, destination FROM attempts WHERE signal_id = s.id ORDER BY id DESC LIMIT 1) AS last
-      WHERE ($10::text IS NULL OR last.outcome = $10)
-        AND ($11::text IS NULL OR last.destination = $11 OR starts_with(last.destination, $11 || ' '))))
+WHERE {signal_filter}
   AND ($12::bigint IS NULL OR s.seq < $12)
   AND (s.imported_at IS NOT NULL) = $14::boolean
 ORDER BY s.seq DESC

@@ -1,4 +1,7 @@
-"""Load statements by name from each package's `queries.sql`: every one has its own line `-- name: …`."""
+"""Load statements by name from each package's `queries.sql`: every one has its own line `-- name: …`.
+
+`{signal_filter}` in a statement is the condition in `signal_filter.sql`.
+"""
 
 import re
 from functools import cache
@@ -18,7 +21,8 @@ def load(package: str, name: str = "queries") -> dict[str, str]:
     Raises:
         ValueError: a name is used twice, or text precedes the first name.
     """
-    text = files(package).joinpath(f"{name}.sql").read_text("utf-8")
+    condition = files("app.db").joinpath("signal_filter.sql").read_text("utf-8").strip()
+    text = files(package).joinpath(f"{name}.sql").read_text("utf-8").replace("{signal_filter}", condition)
     head, *rest = _NAME.split(text)
     names, bodies = rest[::2], rest[1::2]
     if [line for line in head.splitlines() if line and not line.startswith("--")] or len(set(names)) != len(

@@ -1,6 +1,7 @@
 """Orders that a person places, and positions that a person closes."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -116,8 +117,25 @@ async def mark_closed(connection: Connection, position_id: UUID, reason: str) ->
     return closed
 
 
+async def adopt(
+    connection: Connection, *, ticker: str, destination: str, quantity: Decimal | None, price: Decimal | None
+) -> Position:
+    """Record a position that is open at the broker as unconfirmed. Exits pass; entries find it open.
+
+    Raises:
+        ConflictError: a position in the ticker is open.
+    """
+    position_id = await repository.adopt(
+        connection, ticker=ticker, destination=destination, quantity=quantity, price=price
+    )
+    position = position_id and await repository.open_position(connection, position_id=position_id)
+    if not position:
+        raise ConflictError(RefusalCode.ALREADY_OPEN, ticker=ticker)
+    return position
+
+
 async def confirm(connection: Connection, position_id: UUID) -> Position:
-    """Confirm that a position is open at the broker: the outcome of its last order was unknown.
+    """Confirm that an unconfirmed position is open at the broker.
 
     Raises:
         NoSuchError, ConflictError: there is nothing to confirm.

@@ -65,6 +65,14 @@ WITH ordered AS (
 )
 SELECT signal_id, ticker, type FROM ordered ORDER BY seq
 
+-- name: adopt
+-- $1 ticker, $2 destination, $3 quantity, $4 average price; NULL: unknown. Unconfirmed: exits pass until a person confirms or dismisses it.
+-- No row: a position in the ticker is open.
+INSERT INTO positions (ticker, destination, buys, confirmed, quantity, average_price, realized)
+VALUES ($1, $2, 0, false, $3, $4, CASE WHEN $4::numeric IS NOT NULL THEN 0 END)
+ON CONFLICT (ticker) WHERE status = 'open' DO NOTHING
+RETURNING id
+
 -- name: confirm
 -- $1 position's id. A position whose buy was not known to be delivered counts one buy from now on. No row: it is not open.
 UPDATE positions SET confirmed = true, buys = greatest(buys, 1) WHERE id = $1 AND status = 'open' RETURNING ticker

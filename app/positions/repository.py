@@ -24,9 +24,10 @@ _SQL = load("app.positions")
 class Position:
     """An open position. `opening`: a buy of it is pending. `closing`: an order that closes it is pending.
 
-    `confirmed` is false if it may be open: the outcome of an order is unknown. `buys` counts delivered buys.
-    `quantity` is null if it is unknown. `average_price`, and `realized`, the gain of what was sold, are by
-    the prices of alerts, not by fills.
+    `confirmed` is false if it may be open: the outcome of an order is unknown, or a person recorded it.
+    `buys` counts delivered buys. `quantity` is null if it is unknown. `average_price`, and `realized`, the
+    gain of what was sold, are by the prices of alerts, not by fills; of a recorded position by the recorded
+    price.
     """
 
     id: UUID
@@ -178,6 +179,14 @@ async def read_missed_flatten(connection: Connection | Pool) -> MissedFlatten | 
     """Return the sell-all that was missed, while a position that it should have sold is open."""
     row = await connection.fetchrow(_SQL["read_missed_flatten"])
     return None if row is None else MissedFlatten(**row)
+
+
+async def adopt(
+    connection: Connection, *, ticker: str, destination: str, quantity: Decimal | None, price: Decimal | None
+) -> UUID | None:
+    """Insert an unconfirmed open position and return its id; None when one is open in the ticker."""
+    position_id: UUID | None = await connection.fetchval(_SQL["adopt"], ticker, destination, quantity, price)
+    return position_id
 
 
 async def confirm(connection: Connection, *, position_id: UUID) -> str | None:

@@ -1,16 +1,18 @@
 """Routes for open positions, and for the orders that people place."""
 
-from typing import Annotated, Any
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from app.audit import repository as audit_log
 from app.positions import manual_orders, repository
 from app.positions.manual_orders import OrdersPlaced, summary_of
 from app.positions.repository import Closed
 from app.positions.trades import MARKED
+from app.signals.tickers import fold
 from app.web.dependencies import (
     REFUSALS,
     CurrentActor,
@@ -30,6 +32,8 @@ NOT_OPEN: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "The position is closed already, or confirmed"},
 }
 
+_Amount = Annotated[Decimal, Field(gt=0, le=10**12, decimal_places=18)]
+
 
 class SellIndividual(BaseModel):
     """A sell of any ticker. Case, an exchange before it and surrounding whitespace are ignored."""
@@ -48,6 +52,19 @@ class MarkClosed(BaseModel):
 
     position_id: UUID
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), Storable]
+
+
+class AdoptedPosition(BaseModel):
+    """A position that is open at the broker.
+
+    Of the ticker, case, an exchange before it and surrounding whitespace are ignored. `price`: the average
+    price. Null: unknown.
+    """
+
+    ticker: TypedTicker
+    destination: Literal["default"]
+    quantity: _Amount | None = None
+    price: _Amount | None = None
 
 
 class OpenPositions(BaseModel):
@@ -104,11 +121,35 @@ async def mark_closed(
     return closed
 
 
+@router.post(
+    "/positions/adopt",
+    status_code=201,
+    responses={409: {"model": Problem, "description": "A position in this ticker is open"}},
+)
+async def adopt_position(
+    request: Request, connection: Database, actor: CurrentActor, adopted: AdoptedPosition
+) -> repository.Position:
+    """Record a position that is open at the broker. It is unconfirmed: its exits pass. Nothing is sent."""
+    action, ticker = "position.adopt", fold(adopted.ticker)
+    async with audit_log.attempt(connection, actor, action, target=ticker), connection.transaction():
+        position = await manual_orders.adopt(
+            connection,
+            ticker=ticker,
+            destination=adopted.destination,
+            quantity=adopted.quantity,
+            price=adopted.price,
+        )
+        after = {**adopted.model_dump(), "ticker": ticker}
+        await audit_log.record(connection, actor, action, target=str(position.id), after=after)
+    context_of(request).wakeups.notify("changed")
+    return position
+
+
 @router.post("/positions/{position_id}/confirm", responses=NOT_OPEN)
 async def confirm_position(
     request: Request, connection: Database, actor: CurrentActor, position_id: UUID
 ) -> repository.Position:
-    """Confirm that a position is open at the broker, after an order of unknown outcome. Nothing is sent."""
+    """Confirm that an unconfirmed position is open at the broker. Nothing is sent."""
     action, target = "position.confirm", str(position_id)
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
         position = await manual_orders.confirm(connection, position_id)

@@ -21,9 +21,9 @@ _PRICE = Context(prec=30)  # an average may have no end
 class Position(NamedTuple):
     """An open position. `quantity` None: unknown.
 
-    Unconfirmed means that it may be open, because the outcome of an order is unknown. `quantity` is then what
-    it holds if it is open. `average_price` and `realized`, the gain of what was sold, are by the prices of
-    alerts; None: unknown.
+    Unconfirmed means that it may be open: the outcome of an order is unknown, or a person recorded it.
+    `quantity` is then what it holds if it is open. `average_price` and `realized`, the gain of what was sold,
+    are by the prices of alerts; None: unknown.
     """
 
     quantity: Decimal | None

@@ -49,6 +49,10 @@ class RefusalCode(Code):
     # of what a person asked for
     NO_POSITION = "no_position", "there is no such position: GET /admin/positions lists the open ones"
     POSITION_CLOSED = "position_closed", "the position in {ticker} is closed already"
+    ALREADY_OPEN = (
+        "already_open",
+        "a position in {ticker} is open already: close it or mark it closed before you record another one",
+    )
     POSITION_CONFIRMED = (
         "position_confirmed",
         "the position in {ticker} is confirmed: mark it closed with a reason instead",

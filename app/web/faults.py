@@ -5,6 +5,7 @@ No text of pydantic is shown: it names Python's types, and may quote a regular e
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from app.config.checking import kind_of
@@ -21,6 +22,7 @@ _KINDS = {  # by the first word of the error's type
     "string": RefusalCode.VALUE_KIND_TEXT,
     "int": RefusalCode.VALUE_KIND_WHOLE,
     "float": RefusalCode.VALUE_KIND_NUMBER,
+    "decimal": RefusalCode.VALUE_KIND_NUMBER,
     "finite": RefusalCode.VALUE_KIND_NUMBER,
     "bool": RefusalCode.VALUE_KIND_SWITCH,
     "list": RefusalCode.VALUE_KIND_LIST,
@@ -31,6 +33,7 @@ _CODES = {
     "missing": RefusalCode.VALUE_REQUIRED,
     "extra_forbidden": RefusalCode.VALUE_UNKNOWN,
     "json_invalid": RefusalCode.NOT_JSON,
+    "decimal_max_places": RefusalCode.PRICE_SIZE,
     "uuid_type": RefusalCode.UUID,
     "uuid_parsing": RefusalCode.UUID,
 }
@@ -53,7 +56,7 @@ def fault_of(error: Mapping[str, Any]) -> Reason:
     elif limit := next((name for name in _LIMITS if name in context), None):
         code, name = _LIMITS[limit]
         bound = context[limit]
-        reason = Reason(code, **{name: str(bound) if isinstance(bound, int) else f"{bound:.10g}"})
+        reason = Reason(code, **{name: str(bound) if isinstance(bound, int | Decimal) else f"{bound:.10g}"})
     elif "expected" in context:
         reason = Reason(RefusalCode.VALUE_ENUM, choices=", ".join(_QUOTED.findall(context["expected"])))
     elif "pattern" in context:

@@ -27,17 +27,22 @@ _NO_STORE = (b"cache-control", b"no-store")
 _REVALIDATE = (b"cache-control", b"no-cache")
 _ELSEWHERE = (*_ALWAYS, (b"content-security-policy", _POLICY.encode()), _NO_STORE)
 _STATIC = (*_ALWAYS, (b"content-security-policy", _POLICY.encode()), _REVALIDATE)
+_FONT = (*_ALWAYS, (b"cache-control", b"max-age=604800"))
 _DOCS = (*_ALWAYS, (b"content-security-policy", _DOCS_POLICY.encode()), _REVALIDATE)
 # Requested every few seconds: logged at DEBUG only.
 _QUIET = frozenset({"/health", "/health/detailed", "/static"})
 
 
 def headers_for(path: str) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers for a path. `/static` is revalidated by ETag; nothing else is cached."""
+    """Return the headers for a path.
+
+    `/static` is revalidated by ETag, but for the font: it is kept for a week, so that no page is drawn
+    without it first. Nothing else is cached.
+    """
     if path == "/docs":
         return _DOCS
     if path.startswith("/static/"):
-        return _STATIC
+        return _FONT if path.endswith(".woff2") else _STATIC
     return _ELSEWHERE
 
 

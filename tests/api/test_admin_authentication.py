@@ -256,6 +256,15 @@ async def test_every_answer_has_the_security_headers(app_server: AppServer, path
         assert response.headers["X-Frame-Options"] == "DENY"
 
 
+async def test_the_font_is_kept_and_everything_else_of_the_page_revalidated(app_server: AppServer) -> None:
+    font = "/static/vendor/@fontsource-variable/inter/files/inter-latin-wght-normal.woff2"
+    for path, kept in ((font, "max-age=604800"), ("/static/page/icons.svg", "no-cache")):
+        async with app_server.http.get(path) as response:
+            assert response.status == 200
+            assert response.headers["Cache-Control"] == kept
+            assert response.headers["ETag"]
+
+
 async def test_without_a_database_every_answer_is_503_at_once(
     start_app: Callable[..., Awaitable[AppServer]],
 ) -> None:

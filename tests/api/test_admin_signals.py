@@ -51,6 +51,7 @@ ROUTES = (
     "POST /admin/engine/manual-refresh",
     *("POST /admin/order/sell-individual", "POST /admin/order/close-position"),
     *("POST /admin/order/mark-closed", "POST /admin/order/sell-all"),
+    "POST /admin/positions/adopt",
     *("POST /admin/positions/{position_id}/confirm", "POST /admin/positions/{position_id}/dismiss"),
     *("POST /admin/database/export", "POST /admin/database/import", "POST /admin/database/clear"),
 )

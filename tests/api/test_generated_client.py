@@ -98,6 +98,9 @@ async def call_positions(api: GeneratedClient, app: AppServer) -> None:
     assert (await api.call("confirm_position", position_id=ids["MSFT"])).confirmed
     await app.context.pool.execute("UPDATE positions SET confirmed = false WHERE id = $1", ids["AMD"])
     assert (await api.call("dismiss_position", position_id=ids["AMD"])).ticker == "AMD"
+    adopted = m.AdoptedPosition(ticker="NASDAQ:AMD", destination="default", quantity=2.5, price="10.1")
+    position = await api.call("adopt_position", body=adopted)
+    assert (position.ticker, position.quantity, position.confirmed) == ("AMD", "2.5", False)
     assert {"AMD", "TSLA"} <= {trade.ticker for trade in (await api.call("trades", limit=5)).trades}
     assert (await api.call("trade_sums", source="default")).trades == 0
     assert "TSLA" in await api.call("export_trades", ticker="tsla")

@@ -13,6 +13,7 @@ from app.db.pool import Connection
 # The first parts of the names of actions.
 Area = Literal[
     "order",
+    "position",
     "alarm",
     "dead-letters",
     "reprocessing",

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from tests.api.trading.receiver import Receiver
 
 pytestmark = pytest.mark.usefixtures("hurried")
+UNCONFIRMED_TEXT = (
+    "AAPL: the position may be open: the outcome of an order is unknown, or a person recorded it."
+)
 UNCONFIRMED = "INSERT INTO positions (ticker, buys, confirmed) VALUES ($1, 0, false)"
 CONFIRMED = "UPDATE positions SET confirmed = true"
 BEGUN = "Trading Signal Processor: critical alarm (1)"
@@ -42,14 +45,14 @@ async def test_one_message_when_it_begins_and_one_when_it_ends(desk: Desk, inbox
     await desk.database.execute(UNCONFIRMED, "AAPL")
     ((kind, title, text),) = await until_sent(inbox, 1)
     assert (kind, title) == ("failure", BEGUN)
-    assert text.startswith("AAPL: the position may be open: the outcome of an order is unknown. Look at")
+    assert text.startswith(f"{UNCONFIRMED_TEXT} Look at")
     alarm = await until_alarm(app, "positions_unconfirmed")
     assert alarm["since"]
     assert REGISTRY.get_sample_value("alarm", {"code": "positions_unconfirmed"}) == 1
     await desk.database.execute(CONFIRMED)
     kind, title, text = (await until_sent(inbox, 2))[1]
     assert (kind, title) == ("success", OVER)
-    assert text.startswith("AAPL: the position may be open: the outcome of an order is unknown. (from 20")
+    assert text.startswith(f"{UNCONFIRMED_TEXT} (from 20")
     assert REGISTRY.get_sample_value("alarm", {"code": "positions_unconfirmed"}) == 0
     listed = await ask(app, "GET", "/admin/alarms")
     assert listed["alarms"] == []

@@ -162,6 +162,33 @@ async def test_orders_have_filters_and_pages(desk: Desk) -> None:
     await expect(page.locator("#stats-buy .number").first).to_have_text("30")
 
 
+async def test_a_position_of_the_broker_is_recorded_and_its_exit_is_sent(desk: Desk) -> None:
+    page = await desk.open("positions")
+    form = page.locator("#adopt form")
+    await page.get_by_text("Record a position that is open at the broker").click()
+    await form.get_by_label("Ticker").fill(" nyse:brk.b ")
+    await form.get_by_label("Quantity").fill("-1")
+    await form.get_by_role("button", name="Record").click()
+    await expect(page.locator("#adopt-quantity-problem")).to_contain_text("Number above 0")
+    await form.get_by_label("Quantity").fill("10")
+    await form.get_by_label("Average price").fill("400,5")
+    await form.get_by_role("button", name="Record").click()
+    await expect(form.locator("output")).to_have_text("The position in BRK-B is recorded. Nothing was sent.")
+    await expect(desk.position("BRK-B")).to_contain_text("400.5")
+    await expect(desk.position("BRK-B").get_by_text("May be open", exact=True)).to_be_visible()
+    await expect(form.get_by_label("Ticker")).to_have_value("")
+    assert desk.receiver.received == []
+    await form.get_by_label("Ticker").fill("BRK/B")
+    await form.get_by_role("button", name="Record").click()
+    await expect(form.locator("output")).to_contain_text("a position in BRK-B is open already")
+    desk.send("BRK.B", "sell")
+    assert sold(await desk.receiver.count(1)) == ["BRK.B"]
+    await expect(desk.position("BRK-B")).to_have_count(0)
+    results = [(action, result) for action, *_, result in await desk.log()]
+    assert results[0] == ("position.adopt", "done")
+    assert results[1][1].startswith("refused: a position in BRK-B is open already")
+
+
 async def test_a_position_that_may_be_open_is_confirmed_or_dismissed(desk: Desk) -> None:
     await desk.hold("NVDA", "AAPL")
     await desk.database.execute("UPDATE positions SET confirmed = false, buys = 0")

@@ -4,7 +4,7 @@
 import { confirm } from "./confirm.js";
 import { check, markRefused, unmark, values } from "./form.js";
 import { notice } from "./notice.js";
-import { ask } from "./session.js";
+import { send } from "./session.js";
 import { refresh, refreshAfterAction } from "./view.js";
 import { word } from "./words.js";
 
@@ -44,7 +44,7 @@ async function proceed(form, body, button) {
   const { ask, typed, reason, countFirst, dryRun } = form.dataset;
   let question = ask && filled(ask, body);
   if (countFirst || dryRun) {
-    const counted = await send(form, dryRun ? { ...body, [dryRun]: true } : body);
+    const counted = await post(form, dryRun ? { ...body, [dryRun]: true } : body);
     if (!counted) return null;
     form.dispatchEvent(new CustomEvent("counted", { bubbles: true, detail: counted }));
     const numbers = { ...counted, blocked: counted.blocked?.length };
@@ -60,24 +60,18 @@ async function proceed(form, body, button) {
     if (!agreed) return null;
     if (reason) body.reason = agreed.reason;
   }
-  return send(form, body);
+  return post(form, body);
 }
 
 /** Send the request; return the decoded answer, or null after showing the refusal. */
-async function send(form, body) {
-  const { send: path, method = "POST", patient } = form.dataset;
-  const file = body instanceof File;
+async function post(form, body) {
+  const { send: path, method, patient } = form.dataset;
   const pressed = [...form.elements].filter((element) => element.type === "submit" && !element.disabled);
   let response, answer;
   form.setAttribute("aria-busy", "true");
   for (const each of pressed) each.disabled = true;
   try {
-    response = await ask(path, {
-      method,
-      headers: { "Content-Type": file ? "text/csv" : "application/json" },
-      body: file ? body : JSON.stringify(body),
-      signal: patient ? undefined : AbortSignal.timeout(SECONDS * 1000),
-    });
+    response = await send(path, body, { method, signal: patient ? undefined : AbortSignal.timeout(SECONDS * 1000) });
     answer = await response.json();
   } catch {
     say(form, word("control.no_answer"), "bad"); // the request may have arrived

@@ -1,6 +1,6 @@
 // The WebSocket /ws/admin-updates: keeps it open, reconnects, and tracks the age of the data.
 
-import { ask } from "./session.js";
+import { get } from "./session.js";
 
 const SESSION_ENDED = 1008;
 const SILENT_AFTER = 6000; // the server sends every 2 s; after three missed messages the connection counts as lost
@@ -74,11 +74,7 @@ export class Live extends EventTarget {
 
   /** Find out by a plain request why the handshake was refused: the handshake itself has no reason. */
   async #again() {
-    try {
-      await ask("/admin/status", { signal: AbortSignal.timeout(SILENT_AFTER) });
-    } catch {
-      // not reachable: the attempt below fails too, and schedules the next one
-    }
-    this.#connect();
+    await get("/admin/status", { signal: AbortSignal.timeout(SILENT_AFTER) });
+    this.#connect(); // if the server is not reachable, this fails, too, and schedules the next attempt
   }
 }

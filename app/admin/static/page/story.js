@@ -2,8 +2,7 @@
 // The open timeline is in the URL's fragment, so that Back closes it and a reload keeps it.
 
 import { notice } from "./notice.js";
-import { ask } from "./session.js";
-import { localise } from "./time.js";
+import { getFragment } from "./session.js";
 import { word } from "./words.js";
 
 const FRAGMENT = "#signal=";
@@ -40,20 +39,14 @@ export function refreshWaits() {
 
 async function load() {
   const asked = address;
-  try {
-    const answer = await ask(`${asked}?fragment=1`);
-    if (!answer.ok) return false;
-    const fetched = new DOMParser().parseFromString(await answer.text(), "text/html").body;
-    if (asked !== address || (dialog.open && isBusy())) return true;
-    localise(fetched);
-    stayInList(fetched);
-    const held = dialog.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
-    dialog.replaceChildren(...document.importNode(fetched, true).childNodes);
-    if (held) (dialog.querySelector(held) ?? dialog.querySelector(".close"))?.focus();
-    return true;
-  } catch {
-    return false;
-  }
+  const fetched = await getFragment(asked);
+  if (!fetched) return false;
+  if (asked !== address || (dialog.open && isBusy())) return true;
+  stayInList(fetched);
+  const held = dialog.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
+  dialog.replaceChildren(...document.importNode(fetched, true).childNodes);
+  if (held) (dialog.querySelector(held) ?? dialog.querySelector(".close"))?.focus();
+  return true;
 }
 
 /** Return whether an action of the timeline is being confirmed or sent: it must not be replaced meanwhile. */

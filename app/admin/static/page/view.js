@@ -3,8 +3,7 @@
 
 import { Idiomorph } from "../vendor/idiomorph/dist/idiomorph.esm.js";
 import { keepInPlace, rowUnderPointer, withoutMoves } from "./place.js";
-import { ask } from "./session.js";
-import { localise } from "./time.js";
+import { getFragment } from "./session.js";
 import { word } from "./words.js";
 
 const TRY_AGAIN_AFTER = 2000;
@@ -37,23 +36,12 @@ export async function refresh() {
   clearTimeout(retry);
   while (wanted) {
     wanted = false;
-    const body = await fetched();
+    const body = await getFragment(location.href);
     problem.hidden = body !== null;
     if (body) show(body);
     else retry = setTimeout(refresh, TRY_AGAIN_AFTER);
   }
   fetching = false;
-}
-
-/** Return the current view from the server; null without an answer. */
-async function fetched() {
-  const address = new URL(location.href);
-  address.searchParams.set("fragment", "1");
-  const html = await ask(address).then((answer) => (answer.ok ? answer.text() : null), () => null);
-  if (html === null) return null;
-  const body = new DOMParser().parseFromString(html, "text/html").body;
-  localise(body);
-  return body;
 }
 
 const fresh = document.querySelector("#fresh");

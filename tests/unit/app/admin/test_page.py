@@ -291,6 +291,18 @@ def test_vendored_files_are_the_ones_recorded(tmp_path: Path) -> None:
     ]
 
 
+def test_every_icon_is_a_cell_of_the_sprite() -> None:
+    styles = own_sources(".css")
+    named = re.findall(r"--icon-(\w+): (\d+);", styles)
+    cells = (ADMIN / "static" / "page" / "icons.svg").read_text("utf-8").count("<g")
+    assert [int(number) for _, number in named] == list(range(cells))
+    drawn = set(re.findall(r"var\(--icon-(\w+)\)", styles))
+    assert drawn == {name for name, _ in named}
+    assert set(re.findall(r"\bicon\(\"(\w+)\"\)", own_sources(".html"))) <= drawn
+    shown = re.findall(r"content: \"([^\"]*)\"", styles)
+    assert all(each.isascii() or each == "· " for each in shown)
+
+
 def test_every_request_of_the_page_handles_401_in_the_same_way() -> None:
     scripts = (ADMIN / "static" / "page").rglob("*.js")
     asking = {path.name for path in scripts if re.search(r"\bfetch\(", path.read_text("utf-8"))}

@@ -1,5 +1,6 @@
 // The rows of an imported file that were not imported, below the form.
 
+import { drawList } from "../list.js";
 import { word } from "../words.js";
 
 const box = document.querySelector("#bad-rows");
@@ -8,9 +9,5 @@ const form = document.querySelector("#import-form");
 form.addEventListener("submit", () => (box.hidden = true));
 form.addEventListener("done", ({ detail: { bad_rows: rows } }) => {
   box.hidden = rows.length === 0;
-  box.querySelector("ol").replaceChildren(...rows.map(({ line, reason }) => {
-    const item = document.createElement("li");
-    item.textContent = word("database.bad_row", { line, reason });
-    return item;
-  }));
+  drawList(box.querySelector("ol"), rows.map(({ line, reason }) => ({ text: word("database.bad_row", { line, reason }) })));
 });

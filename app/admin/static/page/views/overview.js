@@ -1,7 +1,7 @@
 // The charts of /admin/signals-history by the hour; their colours come from the legend's style.
 
 import uPlot from "../../vendor/uplot/dist/uPlot.esm.js";
-import { ask } from "../session.js";
+import { get } from "../session.js";
 import { number } from "../time.js";
 import { word } from "../words.js";
 
@@ -61,24 +61,14 @@ async function refresh() {
     resting = false;
     if (asked) refresh();
   }, REST);
-  const counted = await fetched();
+  const span = spans.find((button) => button.ariaPressed === "true").dataset.hours;
+  const counted = await get(`/admin/signals-history?hours=${span}`);
   if (counted) {
     hours = counted;
     draw();
   } else {
     asked = true;
     if (!hours.length) for (const plot of charts.querySelectorAll(".plot")) blank(plot, word("chart.failed"));
-  }
-}
-
-/** Return the hours of the chosen span; null without an answer. */
-async function fetched() {
-  const span = spans.find((button) => button.ariaPressed === "true").dataset.hours;
-  try {
-    const answer = await ask(`/admin/signals-history?hours=${span}`);
-    return answer.ok ? await answer.json() : null;
-  } catch {
-    return null; // not reachable: retried after the pause
   }
 }
 
@@ -131,7 +121,7 @@ function options(figure, kind, width) {
   const ink = colour(figure.querySelector("h3"));
   const line = colour(figure.querySelector(".keys"), "borderTopColor");
   const edge = kind.bars ? 1800 : 0; // half an hour, for the first and the last bar
-  const axis = { stroke: ink, font: "12px system-ui, sans-serif", grid: { stroke: line, width: 1 }, ticks: { show: false } };
+  const axis = { stroke: ink, font: "12px Inter, system-ui, sans-serif", grid: { stroke: line, width: 1 }, ticks: { show: false } };
   return {
     width,
     height: HEIGHT,

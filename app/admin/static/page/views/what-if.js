@@ -1,7 +1,8 @@
 // What-if of a strategy: the decisions of the last days again, with the values in its form.
 
 import { check } from "../form.js";
-import { ask } from "../session.js";
+import { drawList } from "../list.js";
+import { send } from "../session.js";
 import { number } from "../time.js";
 import { word } from "../words.js";
 
@@ -25,12 +26,7 @@ async function run(box) {
   show(box, []);
   busy(box, true);
   try {
-    const answer = await ask("/admin/what-if", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(wanted(box, form)),
-      signal: stop.signal,
-    });
+    const answer = await send("/admin/what-if", wanted(box, form), { signal: stop.signal });
     if (!answer.ok) return say(box, refusal(await answer.json()), "bad");
     for await (const line of lines(answer.body)) {
       box.querySelector("progress").value = line.progress;
@@ -97,19 +93,10 @@ function present(box, { from, recorded_from: since, comparison }) {
 }
 
 function show(box, differences) {
-  const list = box.querySelector("ul");
-  list.replaceChildren(
-    ...differences.map(({ signal_id: id, ticker, then, now }) => {
-      const link = document.createElement("a");
-      link.href = `/admin/page/signals/${id}`;
-      link.dataset.story = "";
-      link.textContent = word("strategies.what_if.difference", { ticker, then: then.reason, now: now.reason });
-      const item = document.createElement("li");
-      item.append(link);
-      return item;
-    }),
-  );
-  list.hidden = differences.length === 0;
+  drawList(box.querySelector("ul"), differences.map(({ signal_id: signal, ticker, then, now }) => ({
+    signal,
+    text: word("strategies.what_if.difference", { ticker, then: then.reason, now: now.reason }),
+  })));
 }
 
 function amount(result) {
