@@ -170,6 +170,9 @@ async def test_a_position_of_the_broker_is_recorded_and_its_exit_is_sent(desk: D
     await form.get_by_label("Quantity").fill("-1")
     await form.get_by_role("button", name="Record").click()
     await expect(page.locator("#adopt-quantity-problem")).to_contain_text("Number above 0")
+    await form.get_by_label("Quantity").fill("1,000")  # not 1
+    await form.get_by_role("button", name="Record").click()
+    await expect(page.locator("#adopt-quantity-problem")).to_contain_text("without a separator of thousands")
     await form.get_by_label("Quantity").fill("10")
     await form.get_by_label("Average price").fill("400,5")
     await form.get_by_role("button", name="Record").click()
