@@ -103,7 +103,9 @@ async def test_all_are_sold_once_after_a_typed_word(desk: Desk) -> None:
     await page.get_by_label("Sell a ticker").fill("nvda")
     await page.get_by_role("button", name="Sell", exact=True).click()
     await desk.confirm("Sell")
-    await expect(page.locator("form:not(#adopt form) > output")).to_contain_text("Nothing new was ordered: a sell of yours")
+    await expect(page.locator("form:not(#adopt form) > output")).to_contain_text(
+        "Nothing new was ordered: a sell of yours"
+    )
     assert len(desk.receiver.received) == 2
     await desk.open("configuration")
     await page.get_by_role("button", name="Resume deliveries").click()
