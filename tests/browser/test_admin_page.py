@@ -143,7 +143,7 @@ async def test_signing_out_ends_every_tab_at_once(signed_in: Page) -> None:
     await signed_in.context.add_cookies(cast("Any", cookies))  # as with a copied cookie
     await signed_in.goto("/admin")
     await expect(signed_in.get_by_label("Admin token")).to_be_visible()
-    await asking.evaluate("import('/static/page/session.js').then(({ ask }) => { ask('/admin/signals') })")
+    await asking.evaluate("import('/static/page/session.js').then(({ get }) => { get('/admin/signals') })")
     await asking.wait_for_url("**/admin/sign-in?next=*positions")
 
 

@@ -141,6 +141,7 @@ async def test_a_strategy_is_changed_activated_and_deleted(desk: Desk) -> None:
     ]
     assert entries[3][:2] == ("strategy.delete", "test")
     await desk.open("actions")
+    await page.locator("#connection[data-state=live]").wait_for()
     async with page.expect_navigation():  # a choice is applied at once
         await page.get_by_label("About").select_option("strategy")
     lines = page.locator("tr[id^=action-]")
