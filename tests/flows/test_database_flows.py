@@ -256,6 +256,7 @@ def test_a_rebuild_starts_from_nothing(stack: Stack, signals: list[list[list[str
     assert _copies(stack, "*.partial") == []
 
 
+@pytest.mark.exhaustive
 def test_a_rebuild_that_cannot_be_built_destroys_nothing(stack: Stack) -> None:
     """Exit 5 before the dump; the app answers all along."""
     file = f"{stack.project}/Dockerfile"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.hosts.exports import FLOWS, lay_out, outcome
 
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
 
+@pytest.mark.exhaustive
 def test_forty_exported_variables_change_nothing(stack: Stack) -> None:
     """Exit code, document and messages are the same, nothing hangs, settings of the stack are named."""
     stack.settled_health()

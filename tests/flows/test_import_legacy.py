@@ -78,6 +78,7 @@ def imported(stack: Stack) -> tuple[str, ...]:
 ALL = (str(SIGNALS), str(OPEN), "500")
 
 
+@pytest.mark.exhaustive
 def test_a_running_stack_is_refused_by_other_flows_and_shown_by_check(
     host: Host, replaced: ReplacedStack
 ) -> None:
@@ -151,6 +152,7 @@ def test_the_old_stack_starts_again(host: Host, replaced: ReplacedStack) -> None
     stack.run_py("--stop").require()
 
 
+@pytest.mark.exhaustive
 def test_a_stopped_folder_whose_volume_has_the_name_of_ours(host: Host) -> None:
     """Read from a copy; ours gets another volume, also for later flows."""
     host.run(FORGET, folder=CHECKOUT).require()

@@ -151,6 +151,7 @@ def test_the_previous_version_works_on_the_new_schema(stack: Stack, upstream: Up
     assert stack.outcome(answer.json()["signal_id"])[0] in {"forwarded", "rejected"}
 
 
+@pytest.mark.exhaustive
 def test_a_version_that_cannot_work_any_more_is_refused(stack: Stack, upstream: Upstream) -> None:
     """Exit 3: only its stand-in is started; the serving app is not affected."""
     code = upstream.read("app/__main__.py")
@@ -170,6 +171,7 @@ def test_a_version_that_cannot_work_any_more_is_refused(stack: Stack, upstream: 
     assert stack.head() == head
 
 
+@pytest.mark.exhaustive
 def test_back_to_a_commit_that_lacks_parts_of_the_rollback(stack: Stack, upstream: Upstream) -> None:
     """Today's modules, roles and a plugin: the flow runs from a copy to its end, and the record is right."""
     old = upstream.remove(*NOT_THERE_YET)

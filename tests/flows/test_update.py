@@ -146,6 +146,7 @@ def test_an_update_of_the_controller_runs_with_its_own_code(stack: Stack, upstre
 
 
 @pytest.mark.usefixtures("kept")
+@pytest.mark.exhaustive
 def test_an_update_of_the_locks_runs_in_an_environment_made_from_them(
     stack: Stack, upstream: Upstream
 ) -> None:

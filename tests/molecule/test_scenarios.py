@@ -22,7 +22,7 @@ TESTS = Path(__file__).parents[1]
     [
         pytest.param("source", ["bookworm", "trixie"], marks=pytest.mark.exhaustive),
         ("stack", ["maximum", "hardened"]),
-        ("fleet", ["one", "two", "three"]),
+        pytest.param("fleet", ["one", "two", "three"], marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_scenario(scenario: str, hosts: list[str]) -> None:
