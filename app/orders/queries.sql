@@ -125,7 +125,14 @@ WITH ahead AS MATERIALIZED (
         lease_until = CASE WHEN is_status_ahead THEN lease_until - make_interval(secs => $1) ELSE lease_until END
     FROM ahead
     WHERE s.id = ahead.id AND s.id = ANY (ARRAY (SELECT id FROM ahead))
-    RETURNING s.id, is_aged
+    RETURNING s.id, s.round, s.expires_at, is_aged, is_status_ahead
+), ordered AS (
+    UPDATE orders o
+    SET expires_at = shifted.expires_at,
+        not_before = CASE WHEN is_status_ahead THEN not_before - make_interval(secs => $1) ELSE not_before END,
+        lease_until = CASE WHEN is_status_ahead THEN lease_until - make_interval(secs => $1) ELSE lease_until END
+    FROM shifted
+    WHERE o.signal_id = shifted.id AND o.signal_id = ANY (ARRAY (SELECT id FROM shifted)) AND o.round = shifted.round
 ), held AS MATERIALIZED (
     SELECT key FROM intake_keys
     WHERE expires_at > statement_timestamp() AND signal_id IN (SELECT id FROM shifted WHERE is_aged)
@@ -185,7 +192,7 @@ WITH ahead AS (
         (SELECT max(greatest(
              CASE WHEN not_before > statement_timestamp() + make_interval(secs => $3) THEN not_before END,
              CASE WHEN lease_until > statement_timestamp() + make_interval(secs => $4) THEN lease_until END))
-         FROM unfinished_signals)) AS newest
+         FROM orders WHERE ended_at IS NULL)) AS newest
 ), held AS (
     UPDATE destinations
     SET held_until = CASE
@@ -195,16 +202,25 @@ WITH ahead AS (
     WHERE held_until > statement_timestamp() + make_interval(secs => $1)
        OR probe_at > statement_timestamp() + make_interval(secs => $2)
     RETURNING 1
-), waiting AS (
-    UPDATE unfinished_signals
-    SET not_before = CASE
-            WHEN not_before > statement_timestamp() + make_interval(secs => $3) THEN statement_timestamp() ELSE not_before END,
-        lease_until = CASE
-            WHEN lease_until > statement_timestamp() + make_interval(secs => $4)
-                THEN statement_timestamp() + make_interval(secs => $4) ELSE lease_until END
-    WHERE not_before > statement_timestamp() + make_interval(secs => $3)
-       OR lease_until > statement_timestamp() + make_interval(secs => $4)
-    RETURNING 1
+), waiting AS MATERIALIZED (
+    SELECT s.id, o.id AS order_id,
+           CASE WHEN o.not_before > statement_timestamp() + make_interval(secs => $3)
+               THEN statement_timestamp() ELSE o.not_before END AS not_before,
+           least(o.lease_until, statement_timestamp() + make_interval(secs => $4)) AS lease_until
+    FROM orders o
+    JOIN signals s ON s.id = o.signal_id
+    WHERE o.ended_at IS NULL
+      AND (o.not_before > statement_timestamp() + make_interval(secs => $3)
+           OR o.lease_until > statement_timestamp() + make_interval(secs => $4))
+    FOR UPDATE OF s, o
+), ordered AS (
+    UPDATE orders o SET not_before = w.not_before, lease_until = w.lease_until
+    FROM waiting w
+    WHERE o.id = w.order_id AND o.id = ANY (ARRAY (SELECT order_id FROM waiting))
+), clamped AS (
+    UPDATE signals s SET not_before = w.not_before, lease_until = w.lease_until
+    FROM waiting w
+    WHERE s.id = w.id AND s.id = ANY (ARRAY (SELECT id FROM waiting))
 )
 SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
        coalesce((SELECT extract(epoch FROM newest - statement_timestamp())::float8 FROM ahead), 0) AS ahead_seconds,
@@ -213,44 +229,50 @@ SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
 -- name: lock_due
 -- $1 limit, $2 destination, $3 false: no row while the circuit is open, $4 true: no buy, since the tokens that are left are reserved for
 -- exits. The comparison is a condition of the index: however many buys wait, none of them is read.
--- Locks at most one row of a ticker that is due, its first; sells and manual orders before buys. With the open position of its ticker,
--- and what tells why there is none.
--- An open attempt of the ticker is waited for, also that of a later order. Fails open: no exit waits behind a buy that waits for its
+-- Locks the signals of the orders that are due, at most one of a ticker, its first; sells and manual orders before buys. With the open
+-- position of its ticker, and what tells why there is none.
+-- An order of the ticker that is being sent is waited for, also a later one. Fails open: no exit waits behind a buy that waits for its
 -- decision, behind one that has not left where a position is open (such a buy waits for the exit instead), or behind an adjustment that
 -- waits for its next attempt.
 WITH due AS (
-    SELECT s.id, s.ticker, s.type, s.seq, s.intent, s.price, s.body, s.round, s.attempts
-    FROM signals s
-    WHERE s.status = 'approved' AND (s.type = 'buy') <= (NOT $4::boolean)
+    SELECT s.id, o.id AS order_id, o.ticker, o.type, o.seq, o.intent, s.price, s.body, o.round, o.attempts
+    FROM orders o
+    JOIN signals s ON s.id = o.signal_id
+    WHERE o.destination = 'default' AND o.ended_at IS NULL AND o.seq > 0 AND (o.type = 'buy') <= (NOT $4::boolean)
       AND CASE
-          WHEN s.expires_at <= statement_timestamp() OR s.not_before > statement_timestamp() THEN false
+          WHEN o.status <> 'pending' OR o.expires_at <= statement_timestamp() OR o.not_before > statement_timestamp() THEN false
           WHEN EXISTS (
-              SELECT FROM unfinished_signals e
-              WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.is_live
-                AND (s.type = 'buy'
-                     OR (NOT (e.type = 'buy' AND (e.is_undecided OR (e.status = 'approved' AND EXISTS (
-                             SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))))
+              SELECT FROM orders e
+              WHERE e.destination = 'default' AND e.ticker = o.ticker AND e.seq < o.seq AND e.ended_at IS NULL
+                AND CASE e.status WHEN 'sending' THEN true ELSE e.expires_at > statement_timestamp() END
+                AND (o.type = 'buy'
+                     OR (NOT (e.type = 'buy' AND e.status = 'pending' AND EXISTS (
+                             SELECT FROM positions p WHERE p.ticker = o.ticker AND p.status = 'open'))
                          AND (e.intent IS DISTINCT FROM 'adjust' OR e.not_before IS NULL
                               OR e.not_before <= statement_timestamp())))) THEN false
-          ELSE NOT EXISTS (
+          WHEN EXISTS (
               SELECT FROM unfinished_signals e
-              WHERE e.ticker = s.ticker AND e.seq > s.seq
-                AND (e.status = 'forwarding'
+              WHERE e.ticker = o.ticker AND e.seq < o.seq AND e.is_undecided AND e.is_live
+                AND (o.type = 'buy' OR e.type <> 'buy')) THEN false
+          ELSE NOT EXISTS (
+              SELECT FROM orders e
+              WHERE e.destination = 'default' AND e.ticker = o.ticker AND e.seq > o.seq AND e.ended_at IS NULL
+                AND (e.status = 'sending'
                      -- what passes this buy, as above, is due itself: it is sent first
-                     OR (s.type = 'buy' AND e.type <> 'buy' AND e.status = 'approved' AND e.is_live
+                     OR (o.type = 'buy' AND e.type <> 'buy' AND e.expires_at > statement_timestamp()
                          AND (e.not_before IS NULL OR e.not_before <= statement_timestamp())
-                         AND EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))))
+                         AND EXISTS (SELECT FROM positions p WHERE p.ticker = o.ticker AND p.status = 'open'))))
       END
       AND NOT EXISTS (
           SELECT FROM destinations d
           WHERE d.destination = $2
             AND (d.held_until > statement_timestamp() OR (d.probe_at IS NOT NULL AND NOT $3::boolean)))
-    ORDER BY s.type = 'buy', s.seq
+    ORDER BY o.type = 'buy', o.seq
     LIMIT (SELECT $1::int)  -- a value that is unknown in any plan: else each claim would be planned anew
     FOR UPDATE OF s SKIP LOCKED
 )
-SELECT due.id, due.ticker, due.type, due.intent, due.price, due.body, p.id AS position_id, p.quantity, p.confirmed, p.average_price,
-       p.realized,
+SELECT due.id, due.order_id, due.ticker, due.type, due.intent, due.price, due.body, p.id AS position_id, p.quantity, p.confirmed,
+       p.average_price, p.realized,
        CASE WHEN due.attempts > 0 OR due.round > 1 THEN EXISTS (
            SELECT FROM attempts a WHERE a.signal_id = due.id AND a.outcome = 'unknown') ELSE false END AS is_retry_of_unknown,
        CASE WHEN p.id IS NULL AND due.type <> 'buy' THEN coalesce(
@@ -266,38 +288,50 @@ LEFT JOIN LATERAL (
 ORDER BY due.type = 'buy', due.seq
 
 -- name: claim
--- $1 claim id, $2 lease in seconds, $3 destination, $4 JSON array of verdicts (`_VerdictRow`) on rows that this transaction has locked.
--- Without an intent the signal is rejected. The attempt is inserted in the same transaction, so it is committed before the request is
--- sent.
+-- $1 claim id, $2 lease in seconds, $3 destination, $4 JSON array of verdicts (`_VerdictRow`) on orders whose signals this transaction has
+-- locked. Without an intent the order is rejected. An order that is not pending any more is passed over: only this statement sees what
+-- was committed while the lock was waited for. The attempt is inserted in the same transaction, so it is committed before the request
+-- is sent.
 WITH verdict AS (
     SELECT *
     FROM json_to_recordset($4::json) AS v (
-        id uuid, intent text, quantity numeric, quantity_unit text, sentiment text, reason text, reason_code text,
+        id bigint, intent text, quantity numeric, quantity_unit text, sentiment text, reason text, reason_code text,
         reason_params jsonb, detail jsonb)
 ), claimed AS (
-    UPDATE signals s
-    SET status = CASE WHEN v.intent IS NULL THEN 'rejected' ELSE 'forwarding' END,
-        status_at = clock_timestamp(), reason = v.reason, reason_code = v.reason_code, reason_params = v.reason_params,
+    UPDATE orders o
+    SET status = CASE WHEN v.intent IS NULL THEN 'rejected' ELSE 'sending' END,
+        ended_at = CASE WHEN v.intent IS NULL THEN clock_timestamp() END,
         -- what an earlier version decided, with its quantity
-        intent = CASE WHEN s.intent IS NULL OR s.intent = 'reduce_or_close' THEN coalesce(v.intent, s.intent) ELSE s.intent END,
+        intent = CASE WHEN o.intent IS NULL OR o.intent = 'reduce_or_close' THEN coalesce(v.intent, o.intent) ELSE o.intent END,
         quantity = v.quantity, quantity_unit = v.quantity_unit, sentiment = v.sentiment,
-        attempts = CASE WHEN v.intent IS NULL THEN s.attempts ELSE s.attempts + 1 END,
+        attempts = CASE WHEN v.intent IS NULL THEN o.attempts ELSE o.attempts + 1 END,
         not_before = NULL,
         claim_id = CASE WHEN v.intent IS NOT NULL THEN $1::uuid END,
         lease_until = CASE WHEN v.intent IS NOT NULL THEN clock_timestamp() + make_interval(secs => $2) END
     FROM verdict v
-    WHERE s.id = v.id AND s.id = ANY (ARRAY (SELECT id FROM verdict))
-    RETURNING s.id, s.status, s.reason, s.reason_code, s.reason_params, s.round, s.attempts, v.intent, v.detail
+    WHERE o.id = v.id AND o.id = ANY (ARRAY (SELECT id FROM verdict)) AND o.status = 'pending'
+    RETURNING o.signal_id AS id, o.status, o.round, o.attempts, o.claim_id, o.lease_until, o.intent AS decided, o.quantity,
+              o.quantity_unit, o.sentiment, v.intent, v.reason, v.reason_code, v.reason_params, v.detail
+), shown AS (
+    UPDATE signals s
+    SET status = CASE WHEN c.status = 'sending' THEN 'forwarding' ELSE 'rejected' END,
+        status_at = clock_timestamp(), reason = c.reason, reason_code = c.reason_code, reason_params = c.reason_params,
+        intent = c.decided, quantity = c.quantity, quantity_unit = c.quantity_unit, sentiment = c.sentiment,
+        attempts = c.attempts, not_before = NULL, claim_id = c.claim_id, lease_until = c.lease_until
+    FROM claimed c
+    WHERE s.id = c.id AND s.id = ANY (ARRAY (SELECT id FROM claimed))
+    RETURNING s.id, s.status
 ), attempt AS (
     INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, intent)
     SELECT id, round, attempts, $3, id::text || CASE WHEN round > 1 THEN '.r' || round ELSE '' END, $1, intent
-    FROM claimed WHERE status = 'forwarding'
+    FROM claimed WHERE status = 'sending'
     RETURNING id, signal_id, webhook_id, started_at
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
-    SELECT id, status, reason, reason_code, reason_params,
-           CASE WHEN status = 'forwarding' THEN jsonb_build_object('attempt', attempts) ELSE '{}' END || coalesce(detail, '{}')
-    FROM claimed
+    SELECT id, shown.status, reason, reason_code, reason_params,
+           CASE WHEN c.status = 'sending' THEN jsonb_build_object('attempt', attempts) ELSE '{}' END || coalesce(detail, '{}')
+    FROM claimed c
+    JOIN shown USING (id)
 )
 SELECT a.signal_id AS id, a.id AS attempt, c.attempts AS number, a.webhook_id, a.started_at
 FROM claimed c
@@ -369,7 +403,13 @@ WITH seen AS (
         claim_id = NULL, lease_until = NULL, not_before = NULL
     FROM settled
     WHERE s.id = settled.signal AND s.id = ANY (ARRAY (SELECT signal FROM seen)) AND s.status <> 'forwarded'
-    RETURNING s.id, s.ticker, s.received_at, settled.http_status, settled.change
+    RETURNING s.id, s.round, s.ticker, s.received_at, settled.http_status, settled.change
+), ordered AS (
+    UPDATE orders o
+    SET status = 'delivered', ended_at = clock_timestamp(), claim_id = NULL, lease_until = NULL, not_before = NULL
+    FROM done
+    WHERE o.signal_id = done.id AND o.signal_id = ANY (ARRAY (SELECT signal FROM seen)) AND o.destination = 'default'
+      AND o.round = done.round
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
     SELECT id, 'forwarded', $2, 'delivered', '{}', jsonb_build_object('http_status', http_status, 'position', change)
@@ -427,13 +467,23 @@ WITH ended AS (
                      WHERE c.ticker = s.ticker AND c.seq > s.seq AND c.type <> 'buy' AND coalesce(c.intent, 'close') = 'close'
                        AND c.is_pending OFFSET 0) AS is_overtaken
           FROM signals s WHERE s.id = $2) AS later
+), locked AS MATERIALIZED (
+    SELECT id FROM signals WHERE id = $2 FOR UPDATE
+), ended_order AS (
+    UPDATE orders o
+    SET status = CASE next.status WHEN 'approved' THEN 'pending' WHEN 'failed' THEN CASE $4 WHEN 'unknown' THEN 'unknown' ELSE 'failed' END
+                                  ELSE next.status END,
+        ended_at = CASE WHEN next.status <> 'approved' THEN clock_timestamp() END, claim_id = NULL, lease_until = NULL,
+        not_before = CASE WHEN next.status = 'approved' THEN clock_timestamp() + make_interval(secs => $14::float8) END
+    FROM next, locked
+    WHERE o.signal_id = locked.id AND o.claim_id = $3 AND o.status = 'sending'
+    RETURNING o.signal_id, o.not_before
 ), done AS (
     UPDATE signals s
     SET status = next.status, status_at = clock_timestamp(), reason = next.reason, reason_code = next.reason_code,
-        reason_params = next.reason_params, claim_id = NULL, lease_until = NULL,
-        not_before = CASE WHEN next.status = 'approved' THEN clock_timestamp() + make_interval(secs => $14::float8) END
-    FROM next
-    WHERE s.id = $2 AND s.claim_id = $3 AND s.status = 'forwarding'
+        reason_params = next.reason_params, claim_id = NULL, lease_until = NULL, not_before = o.not_before
+    FROM next, ended_order o
+    WHERE s.id = $2 AND s.id = o.signal_id
     RETURNING s.id, s.status, s.reason, s.reason_code, s.reason_params
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
@@ -463,33 +513,37 @@ WHERE destination = $1 AND (held_until > statement_timestamp() OR probe_at IS NO
 
 -- name: lock_abandoned
 -- $1 attempts to pass over. Open attempts whose lease has run out: the sender died, or could not record the outcome. Locks their
--- signals, 500 at most.
-SELECT a.id AS attempt, s.id, s.type, s.ticker, s.claim_id, coalesce(a.intent, s.intent) AS intent, s.quantity, s.quantity_unit,
-       s.sentiment, s.price
+-- signals, 500 at most, and their orders: a lease that is renewed meanwhile is seen.
+SELECT a.id AS attempt, s.id, o.type, o.ticker, o.claim_id, coalesce(a.intent, o.intent) AS intent, o.quantity, o.quantity_unit,
+       o.sentiment, s.price
 FROM attempts a
-JOIN signals s ON s.id = a.signal_id AND s.claim_id = a.claim_id
-WHERE a.ended_at IS NULL AND s.lease_until < statement_timestamp()  -- only a 'forwarding' signal has a lease
+JOIN signals s ON s.id = a.signal_id
+JOIN orders o ON o.signal_id = a.signal_id AND o.claim_id = a.claim_id
+WHERE a.ended_at IS NULL AND o.lease_until < statement_timestamp()  -- only an order that is being sent has a lease
   AND a.id <> ALL ($1::bigint[])
-ORDER BY s.seq
+ORDER BY o.seq
 LIMIT 500
-FOR UPDATE OF s SKIP LOCKED
+FOR UPDATE OF s, o SKIP LOCKED
 
 -- name: renew_leases
 -- $1 attempts, $2 seconds. Renews a lease that runs out within 8 s, and one that has run out and was not recovered yet.
--- The arrays and the subquery keep every plan on the primary keys.
-UPDATE signals
-SET lease_until = clock_timestamp() + make_interval(secs => $2)
-WHERE id = ANY (ARRAY (
-    SELECT s.id
-    FROM signals s
-    WHERE s.id = ANY (ARRAY (
-              SELECT a.signal_id FROM attempts a
-              WHERE a.id = ANY ($1::bigint[]) AND a.claim_id = (SELECT o.claim_id FROM signals o WHERE o.id = a.signal_id)))
-      AND s.lease_until < statement_timestamp() + interval '8 seconds'
-    FOR UPDATE OF s SKIP LOCKED))
+-- The arrays keep every plan on the primary keys.
+WITH short AS MATERIALIZED (
+    SELECT s.id, o.id AS order_id
+    FROM attempts a
+    JOIN signals s ON s.id = a.signal_id
+    JOIN orders o ON o.signal_id = a.signal_id AND o.claim_id = a.claim_id
+    WHERE a.id = ANY ($1::bigint[]) AND o.lease_until < statement_timestamp() + interval '8 seconds'
+    FOR UPDATE OF s, o SKIP LOCKED
+), ordered AS (
+    UPDATE orders SET lease_until = clock_timestamp() + make_interval(secs => $2)
+    WHERE id = ANY (ARRAY (SELECT order_id FROM short))
+)
+UPDATE signals SET lease_until = clock_timestamp() + make_interval(secs => $2)
+WHERE id = ANY (ARRAY (SELECT id FROM short))
 
 -- name: end_strays
--- $1 attempts to pass over, $2 the longest lease in seconds, $3 error, $4 its code. Ends open attempts whose signal no longer has
+-- $1 attempts to pass over, $2 the longest lease in seconds, $3 error, $4 its code. Ends open attempts whose order no longer has
 -- their claim and that began too long ago to be open, or ahead of a clock that has stepped back. An outcome that is still recorded
 -- later counts.
 -- Returns how many; an order whose signal is not delivered otherwise may have changed its position.
@@ -498,7 +552,7 @@ WITH ended AS (
     SET ended_at = clock_timestamp(), outcome = 'unknown', booked = 'unknown', error = $3, error_code = $4, error_params = '{}'
     WHERE a.ended_at IS NULL AND a.id <> ALL ($1::bigint[])
       AND a.started_at NOT BETWEEN statement_timestamp() - make_interval(secs => $2) AND statement_timestamp()
-      AND a.claim_id IS DISTINCT FROM (SELECT s.claim_id FROM signals s WHERE s.id = a.signal_id)
+      AND NOT EXISTS (SELECT FROM orders o WHERE o.signal_id = a.signal_id AND o.claim_id = a.claim_id OFFSET 0)
     RETURNING a.id, a.signal_id, a.intent
 )
 SELECT e.id AS attempt, s.id, s.type, s.ticker, s.claim_id, coalesce(e.intent, s.intent) AS intent, s.quantity, s.quantity_unit,
@@ -525,7 +579,7 @@ WITH overdue AS (
     FOR UPDATE SKIP LOCKED
 ), expired AS (
     UPDATE signals s
-    SET status = 'expired', status_at = clock_timestamp(),
+    SET status = 'expired', status_at = clock_timestamp(), not_before = NULL,
         (reason, reason_code, reason_params) = (
             SELECT replace($2::jsonb ->> code, '{reason}', s.reason), code,
                    CASE WHEN code <> 'expired' THEN '{}'
@@ -541,6 +595,9 @@ WITH overdue AS (
     FROM overdue o
     WHERE s.id = o.id
     RETURNING s.id, s.ticker, s.type, s.reason, s.reason_code, s.reason_params
+), ordered AS (
+    UPDATE orders SET status = 'expired', ended_at = clock_timestamp(), not_before = NULL
+    WHERE signal_id = ANY (ARRAY (SELECT id FROM expired)) AND status = 'pending'
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
     SELECT id, 'expired', reason, reason_code, reason_params FROM expired
@@ -560,6 +617,9 @@ WITH orphan AS (
           WHERE b.ticker = s.ticker AND b.type = 'buy' AND b.seq < s.seq AND b.is_live
           OFFSET 0)
     RETURNING s.id, s.ticker, s.reason
+), ordered AS (
+    UPDATE orders SET status = 'rejected', ended_at = clock_timestamp(), not_before = NULL
+    WHERE signal_id = ANY (ARRAY (SELECT id FROM orphan)) AND status = 'pending'
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
     SELECT id, 'rejected', reason, 'buy_undelivered', '{}' FROM orphan
@@ -578,6 +638,9 @@ WITH ended AS (
     SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL, reason = $2, reason_code = $3, reason_params = $4
     WHERE id = ANY ($1) AND type = 'buy' AND CASE status WHEN 'received' THEN true WHEN 'approved' THEN true ELSE false END
     RETURNING id, ticker, reason
+), ordered AS (
+    UPDATE orders SET status = 'rejected', ended_at = clock_timestamp(), not_before = NULL
+    WHERE signal_id = ANY (ARRAY (SELECT id FROM ended)) AND status = 'pending'
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
     SELECT id, 'rejected', $2, $3, $4 FROM ended
@@ -607,6 +670,9 @@ WITH unsent AS MATERIALIZED (
     SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL, reason = $2, reason_code = $3, reason_params = $4
     WHERE id = ANY (ARRAY (SELECT id FROM unsent))
     RETURNING id, ticker, reason
+), ordered AS (
+    UPDATE orders SET status = 'rejected', ended_at = clock_timestamp(), not_before = NULL
+    WHERE signal_id = ANY (ARRAY (SELECT id FROM ended)) AND status = 'pending'
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
     SELECT id, 'rejected', $2, $3, $4 FROM ended
@@ -706,7 +772,10 @@ WITH replayed AS (
         round = round + 1, attempts = 0, not_before = NULL, claim_id = NULL, lease_until = NULL, renewed_at = clock_timestamp(),
         expires_at = clock_timestamp() + make_interval(secs => CASE type WHEN 'buy' THEN $2::float8 ELSE $3::float8 END)
     WHERE id = ANY ($1) AND status IN ('failed', 'expired')
-    RETURNING id, round
+    RETURNING id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, expires_at
+), ordered AS (
+    INSERT INTO orders (signal_id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, expires_at)
+    SELECT id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, expires_at FROM replayed
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
     SELECT id, 'approved', $4, 'replayed', '{}', jsonb_build_object('round', round) FROM replayed

@@ -56,13 +56,14 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class DueSignal(NamedTuple):
-    """A signal that is due, locked for its claim, with the open position of its ticker.
+    """A signal whose order is due, locked for its claim, with the open position of its ticker.
 
-    `is_retry_of_unknown`: an earlier attempt has an unknown outcome. `is_buy_undelivered`: nothing is open,
+    `order` is the order's id. `is_retry_of_unknown`: an earlier attempt has an unknown outcome. `is_buy_undelivered`: nothing is open,
     and the buy before this exit was not delivered.
     """
 
     id: UUID
+    order: int
     ticker: str
     type: str
     intent: str | None
@@ -368,7 +369,7 @@ async def lock_due(
     """
     rows = await connection.fetch(_SQL["lock_due"], limit, destination.key, has_token, exits_only)
     # the columns are in the order of the fields
-    return [DueSignal._make((*row[:6], _held(*row[6:11]), *row[11:])) for row in rows]
+    return [DueSignal._make((*row[:7], _held(*row[7:12]), *row[12:])) for row in rows]
 
 
 async def claim(
@@ -426,7 +427,7 @@ def _held(
 class _VerdictRow(msgspec.Struct, omit_defaults=True):
     """A verdict as `claim` reads it; the field names are those of the SQL, and what is None is left out."""
 
-    id: UUID
+    id: int
     reason: str
     reason_code: str
     reason_params: dict[str, Any]
@@ -441,7 +442,7 @@ def _verdict_row(verdict: Verdict) -> _VerdictRow:
     reason, code, params = verdict.reason.columns()
     intent, quantity, unit, sentiment = terms_columns(verdict.terms)
     return _VerdictRow(
-        verdict.signal.id,
+        verdict.signal.order,
         reason,
         code,
         params,
