@@ -58,8 +58,8 @@ class Delivery(msgspec.Struct, frozen=True):
 class DueSignal(NamedTuple):
     """A signal whose order is due, locked for its claim, with the open position of its ticker.
 
-    `order` is the order's id. `is_retry_of_unknown`: an earlier attempt has an unknown outcome. `is_buy_undelivered`: nothing is open,
-    and the buy before this exit was not delivered.
+    `order` is the order's id. `is_retry_of_unknown`: an earlier attempt has an unknown outcome.
+    `is_buy_undelivered`: nothing is open, and the buy before this exit was not delivered.
     """
 
     id: UUID

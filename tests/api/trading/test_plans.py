@@ -6,6 +6,7 @@ Rows are counted, not seconds: `EXPLAIN (ANALYZE)` says how many each step of a 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -46,6 +47,14 @@ FROM generate_series(1, $1::int) AS n
 _ATTEMPTS = """
 INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id)
 SELECT id, 1, 1, 'there', id::text, claim_id FROM signals WHERE status = 'forwarding'
+"""
+# Of the signals without one: a session of the application writes its orders itself.
+_ORDERS = """
+INSERT INTO orders (signal_id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, status,
+                    attempts, expires_at, not_before, claim_id, lease_until, ended_at)
+SELECT * FROM orders_of_signals o
+WHERE seq > coalesce((SELECT max(seq) FROM orders), 0)
+ORDER BY seq
 """
 _POSITIONS = (
     "INSERT INTO positions (ticker, quantity) SELECT 'F' || n, n FROM generate_series(0, $1::int - 1) AS n"
@@ -93,6 +102,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
         "'approved', '', '', '{{}}', 1, ''"
     ),
     "orders.find_unsent_entries": "{tickers}",
+    "orders.end_entries": "{undecided}, 'x', 'overtaken', '{{}}'",
     "orders.has_unsent_entries": "NULL",
     "orders.end_unlocked_entries": "NULL, 'x', 'overtaken', '{{}}'",
     "orders.lock_abandoned": "'{{}}'",
@@ -125,7 +135,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
     """Open a connection as the application does, to tables without autovacuum."""
     pool = await open_pool(database_url, 1)
     async with pool, pool.acquire() as connection:
-        for table in ("signals", "attempts"):
+        for table in ("signals", "orders", "attempts"):
             await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
         # a process that crashed: no backend has this pid
         await connection.execute("INSERT INTO intake_processes VALUES (gen_random_uuid(), 0, now())")
@@ -140,6 +150,7 @@ async def test_no_statement_reads_the_queue_over_and_over(
 ) -> None:
     await connection.execute(f"SET plan_cache_mode = {mode}")
     await connection.execute(_ENDED, ended, "H")
+    await connection.execute(_ORDERS)
     await connection.execute("VACUUM ANALYZE")
     plans = {name: await prepare(connection, name) for name in STATEMENTS}
 
@@ -149,6 +160,7 @@ async def test_no_statement_reads_the_queue_over_and_over(
     await connection.execute(_WAITING, WAITING, "received", "R", TICKERS)
     await connection.execute(_WAITING, WAITING, "approved", "A", TICKERS)
     await connection.execute(_ATTEMPTS)
+    await connection.execute(_ORDERS)
     arguments = await make_arguments(connection)
 
     read = await read_by_all(connection, plans, arguments)
@@ -168,6 +180,7 @@ async def test_no_statement_reads_what_has_ended(
     await connection.execute(_WAITING, BATCH, "forwarding", "F", TICKERS)
     await connection.execute(_WAITING, WAITING, waiting, "A", TICKERS)
     await connection.execute(_ATTEMPTS)
+    await connection.execute(_ORDERS)
     # as autovacuum does, without statistics
     await connection.execute("SELECT brin_summarize_new_values('signals_by_arrival')")
     for statistics in ("stale", "current"):
@@ -187,6 +200,7 @@ async def test_a_tickers_signals_are_not_read_for_each_of_them(connection: Conne
     await connection.execute(_ENDED, ENDED // 2, "A")
     for status in ("received", "approved"):
         await connection.execute(_WAITING, WAITING // 5, status, "A", 1)
+    await connection.execute(_ORDERS)
     await connection.execute("VACUUM ANALYZE")
     arguments = await make_arguments(connection)
     for name in ("decision.claim_signals", "orders.lock_due", "orders.reject_orphans"):
@@ -216,6 +230,7 @@ async def test_a_claim_of_exits_reads_no_buy_that_waits(connection: Connection, 
     await connection.execute("ANALYZE")
     plan = await prepare(connection, "orders.lock_due")
     await connection.execute(_WAITING.replace("'sell'", "'buy'"), WAITING, "approved", "A", TICKERS)
+    await connection.execute(_ORDERS)
     arguments = (await make_arguments(connection))["orders.lock_due"].replace("false", "true")
     for _ in ("with statistics of an empty table", "with its own"):
         assert await rows_read(connection, plan, arguments) <= 2
@@ -231,6 +246,7 @@ async def test_recording_a_delivery_reads_no_position_of_another_ticker(
     plan = await prepare(connection, "orders.record_delivered")
     await connection.execute(_WAITING, BATCH, "forwarding", "F", TICKERS)
     await connection.execute(_ATTEMPTS)
+    await connection.execute(_ORDERS)
     await connection.execute(_POSITIONS, WAITING)
     for _ in ("with statistics of empty tables", "with their own"):
         successes = await connection.fetch(
@@ -248,6 +264,7 @@ async def test_recording_a_delivery_reads_no_position_of_another_ticker(
 async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> None:
     """PostgreSQL plans each run anew while plans for its arguments look cheaper than one for all."""
     await connection.execute(_WAITING, WAITING, "approved", "A", TICKERS)
+    await connection.execute(_ORDERS)
     await connection.execute("VACUUM ANALYZE")
     await connection.execute(f"PREPARE due AS {load('app.orders')['lock_due']}")
     for _ in range(8):
@@ -256,13 +273,13 @@ async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> No
     assert await connection.fetchval(query) > 0
 
 
-def test_every_statement_on_unfinished_signals_is_among_them() -> None:
+def test_every_statement_on_unfinished_signals_and_orders_is_among_them() -> None:
     packages = ("admin", "decision", "intake", "ops", "orders", "positions", "screener", "transfer")
     found = {
         f"{package}.{name}"
         for package in packages
         for name, statement in load(f"app.{package}").items()
-        if "unfinished_signals" in statement or "position_states" in statement
+        if re.search("unfinished_signals|position_states|(FROM|JOIN|UPDATE) orders", statement)
     }
     assert found <= STATEMENTS.keys()
 
@@ -295,8 +312,8 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
         return "'{" + ",".join(values) + "}'"
 
     verdicts = await connection.fetch(
-        """SELECT id, 'open' AS intent, 'x' AS reason FROM signals
-           WHERE status = 'approved' ORDER BY seq LIMIT $1""",
+        """SELECT id, 'open' AS intent, 'x' AS reason FROM orders
+           WHERE status = 'pending' ORDER BY seq LIMIT $1""",
         BATCH,
     )
     successes = await connection.fetch(
