@@ -98,3 +98,4 @@ INSERT INTO orders (signal_id, round, seq, type, ticker, intent, quantity, quant
                     not_before, claim_id, lease_until, ended_at)
 SELECT * FROM orders_of_signals WHERE signal_id = ANY ($1::uuid[])
 ORDER BY seq
+ON CONFLICT (signal_id, destination, round) DO NOTHING

@@ -110,13 +110,13 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "orders.end_strays": "'{{}}', 75, 'left open', 'sender_died'",
     "orders.expire": "{batch}, {reasons}",
     "orders.reject_orphans": "'{{A1,A2,A3,A4}}', 'no buy'",
-    "orders.read_clock": "",
-    "orders.read_seconds_ahead": "",
-    "orders.shift_pending": "5, false, {batch}",
-    "orders.has_pending_ahead": "",
-    "orders.clamp_times": "60, 60, 60, 60",
-    "orders.read_dead_letters": f"{_NO_FILTER}, NULL, {{batch}}",
-    "orders.read_replay_candidates": f"{_NO_FILTER}, NULL, {{batch}}, true, true",
+    "orders/clock.read_clock": "",
+    "orders/clock.read_seconds_ahead": "",
+    "orders/clock.shift_pending": "5, false, {batch}",
+    "orders/clock.has_pending_ahead": "",
+    "orders/clock.clamp_times": "60, 60, 60, 60",
+    "orders/dead_letters.read_dead_letters": f"{_NO_FILTER}, NULL, {{batch}}",
+    "orders/dead_letters.read_replay_candidates": f"{_NO_FILTER}, NULL, {{batch}}, true, true",
     "decision.read_risk_counts": "{tickers}, 'there', now() - interval '1 day', 86400, 5, true",
     "decision.find_candidates": "{tickers}, 0, 0, NULL",
     "positions.open_positions": "NULL",
@@ -274,21 +274,30 @@ async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> No
 
 
 def test_every_statement_on_unfinished_signals_and_orders_is_among_them() -> None:
-    packages = ("admin", "decision", "intake", "ops", "orders", "positions", "screener", "transfer")
+    domains = (
+        *("admin", "decision", "intake", "ops", "orders", "orders/clock", "orders/dead_letters"),
+        *("orders/destinations", "positions", "screener", "transfer"),
+    )
     found = {
-        f"{package}.{name}"
-        for package in packages
-        for name, statement in load(f"app.{package}").items()
+        f"{domain}.{name}"
+        for domain in domains
+        for name, statement in statements_of(domain).items()
         if re.search("unfinished_signals|position_states|(FROM|JOIN|UPDATE) orders", statement)
     }
     assert found <= STATEMENTS.keys()
 
 
+def statements_of(domain: str) -> dict[str, str]:
+    """Return the statements of a package, or of a file beside its `queries.sql`: `orders/clock`."""
+    package, _, file = domain.partition("/")
+    return load(f"app.{package}", file or "queries")
+
+
 async def prepare(connection: Connection, name: str) -> str:
     """Let PostgreSQL make its plan now, which it keeps where the mode is generic."""
     domain, _, statement = name.partition(".")
-    plan = f"{domain}_{statement}"
-    await connection.execute(f"PREPARE {plan} AS {load(f'app.{domain}')[statement].rstrip(';')}")
+    plan = f"{domain}_{statement}".replace("/", "_")
+    await connection.execute(f"PREPARE {plan} AS {statements_of(domain)[statement].rstrip(';')}")
     nulls = ", ".join("NULL" for _ in STATEMENTS[name].split(", "))
     await connection.execute(f"EXPLAIN EXECUTE {plan} {f'({nulls})' if STATEMENTS[name] else ''}")
     return plan
