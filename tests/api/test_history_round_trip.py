@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.api.operator import ask
 from tests.api.test_admin_database import PAUSED, exported, imported
+from tests.api.trading.desk import assert_orders_match
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -163,6 +164,7 @@ async def test_an_import_restores_the_export(app: AppServer, stored: list[Any]) 
     assert await held(app) == before
     assert await app.context.pool.fetchval("SELECT count(*) FROM signals WHERE imported_at IS NULL") == 0
     assert await app.context.pool.fetchval("SELECT count(*) FROM attempts WHERE NOT imported") == 0
+    await assert_orders_match(app.context.pool)
 
 
 @PROPERTY
@@ -186,6 +188,7 @@ async def test_what_had_not_ended_differs_by_its_end_only(app: AppServer, stored
         differing = {number for number, value in enumerate(old) if new[number] != value}
         assert differing <= (ended if old[0] in open_ones else set())
         assert new[1] == ("expired" if old[0] in open_ones else old[1])
+    await assert_orders_match(app.context.pool)
 
 
 @PROPERTY

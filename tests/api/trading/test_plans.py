@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WAITING = 5_000  # of each status
 ENDED = 200_000
 BATCH = 100
+FILL_SECONDS = 300
 TICKERS = 200
 # The queue a few times, or a batch for each of its own rows. The queue for each row of a batch is far more.
 MOST = 3 * 2 * WAITING
@@ -150,7 +151,7 @@ async def test_no_statement_reads_the_queue_over_and_over(
 ) -> None:
     await connection.execute(f"SET plan_cache_mode = {mode}")
     await connection.execute(_ENDED, ended, "H")
-    await connection.execute(_ORDERS)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     await connection.execute("VACUUM ANALYZE")
     plans = {name: await prepare(connection, name) for name in STATEMENTS}
 
@@ -160,7 +161,7 @@ async def test_no_statement_reads_the_queue_over_and_over(
     await connection.execute(_WAITING, WAITING, "received", "R", TICKERS)
     await connection.execute(_WAITING, WAITING, "approved", "A", TICKERS)
     await connection.execute(_ATTEMPTS)
-    await connection.execute(_ORDERS)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     arguments = await make_arguments(connection)
 
     read = await read_by_all(connection, plans, arguments)
@@ -176,11 +177,11 @@ async def test_no_statement_reads_what_has_ended(
 ) -> None:
     if is_analysed_empty:
         await connection.execute("ANALYZE")
-    await connection.execute(_ENDED, ENDED, "A")  # the tickers of what waits
+    await connection.execute(_ENDED, ENDED, "A", timeout=FILL_SECONDS)  # the tickers of what waits
     await connection.execute(_WAITING, BATCH, "forwarding", "F", TICKERS)
     await connection.execute(_WAITING, WAITING, waiting, "A", TICKERS)
     await connection.execute(_ATTEMPTS)
-    await connection.execute(_ORDERS)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     # as autovacuum does, without statistics
     await connection.execute("SELECT brin_summarize_new_values('signals_by_arrival')")
     for statistics in ("stale", "current"):
@@ -197,10 +198,10 @@ async def test_no_statement_reads_what_has_ended(
 
 
 async def test_a_tickers_signals_are_not_read_for_each_of_them(connection: Connection) -> None:
-    await connection.execute(_ENDED, ENDED // 2, "A")
+    await connection.execute(_ENDED, ENDED // 2, "A", timeout=FILL_SECONDS)
     for status in ("received", "approved"):
         await connection.execute(_WAITING, WAITING // 5, status, "A", 1)
-    await connection.execute(_ORDERS)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     await connection.execute("VACUUM ANALYZE")
     arguments = await make_arguments(connection)
     for name in ("decision.claim_signals", "orders.lock_due", "orders.reject_orphans"):
@@ -230,7 +231,7 @@ async def test_a_claim_of_exits_reads_no_buy_that_waits(connection: Connection, 
     await connection.execute("ANALYZE")
     plan = await prepare(connection, "orders.lock_due")
     await connection.execute(_WAITING.replace("'sell'", "'buy'"), WAITING, "approved", "A", TICKERS)
-    await connection.execute(_ORDERS)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     arguments = (await make_arguments(connection))["orders.lock_due"].replace("false", "true")
     for _ in ("with statistics of an empty table", "with its own"):
         assert await rows_read(connection, plan, arguments) <= 2
@@ -246,7 +247,7 @@ async def test_recording_a_delivery_reads_no_position_of_another_ticker(
     plan = await prepare(connection, "orders.record_delivered")
     await connection.execute(_WAITING, BATCH, "forwarding", "F", TICKERS)
     await connection.execute(_ATTEMPTS)
-    await connection.execute(_ORDERS)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     await connection.execute(_POSITIONS, WAITING)
     for _ in ("with statistics of empty tables", "with their own"):
         successes = await connection.fetch(
@@ -264,7 +265,7 @@ async def test_recording_a_delivery_reads_no_position_of_another_ticker(
 async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> None:
     """PostgreSQL plans each run anew while plans for its arguments look cheaper than one for all."""
     await connection.execute(_WAITING, WAITING, "approved", "A", TICKERS)
-    await connection.execute(_ORDERS)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     await connection.execute("VACUUM ANALYZE")
     await connection.execute(f"PREPARE due AS {load('app.orders')['lock_due']}")
     for _ in range(8):
