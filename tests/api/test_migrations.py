@@ -107,10 +107,10 @@ def statements_of(version: str) -> dict[str, str]:
 
     listing = git("ls-tree", "-r", "--name-only", version, "app").splitlines()
     found = {}
-    ours = (name for name in listing if name.endswith(".sql") and "/migrations/" not in name)
+    others = ("/migrations/", "/legacy.sql")  # the latter is for the replaced system's database
     for file in (
-        name for name in ours if not name.endswith("/legacy.sql")
-    ):  # of the replaced system's database
+        name for name in listing if name.endswith(".sql") and not any(map(name.__contains__, others))
+    ):
         for part in re.split(r"(?m)^-- name: ", git("show", f"{version}:{file}"))[1:]:
             name, _, statement = part.partition("\n")
             found[f"{file} {name}"] = statement
