@@ -5,7 +5,7 @@
 
 -- One row for each round of a signal at a destination; the newest round counts. `seq`, `type` and `ticker` are the signal's.
 -- 'rejected': ended before it left, such as overtaken by an exit. 'unknown': its last attempt may have been executed, and it is not sent
--- again. Whoever changes an order holds the lock on its signal's row, so `signals.status`, which is derived, changes with it.
+-- again. A statement that changes an order holds the lock on its signal's row, so `signals.status`, which is derived, changes with it.
 CREATE TABLE orders (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     signal_id     uuid NOT NULL REFERENCES signals ON DELETE CASCADE,

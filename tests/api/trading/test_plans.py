@@ -289,7 +289,7 @@ def test_every_statement_on_unfinished_signals_and_orders_is_among_them() -> Non
 
 
 def statements_of(domain: str) -> dict[str, str]:
-    """Return the statements of a package, or of a file beside its `queries.sql`: `orders/clock`."""
+    """Return the statements of a package, or of another file of it: `orders/clock`."""
     package, _, file = domain.partition("/")
     return load(f"app.{package}", file or "queries")
 
