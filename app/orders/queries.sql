@@ -310,9 +310,11 @@ WITH short AS MATERIALIZED (
 ), ordered AS (
     UPDATE orders SET lease_until = clock_timestamp() + make_interval(secs => $2)
     WHERE id = ANY (ARRAY (SELECT order_id FROM short))
+    RETURNING signal_id, lease_until
 )
-UPDATE signals SET lease_until = clock_timestamp() + make_interval(secs => $2)
-WHERE id = ANY (ARRAY (SELECT id FROM short))
+UPDATE signals s SET lease_until = o.lease_until
+FROM ordered o
+WHERE s.id = o.signal_id AND s.id = ANY (ARRAY (SELECT id FROM short))
 
 -- name: end_strays
 -- $1 attempts to pass over, $2 the longest lease in seconds, $3 error, $4 its code. Ends open attempts whose order no longer has

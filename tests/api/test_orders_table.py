@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     from app.db.pool import Pool
 
 WHY = Reason(ReasonCode.SENDING)
+LATER = "UPDATE signals SET {} = now() + interval '2 h' WHERE id = $1"
+AHEAD = """
+    UPDATE signals SET received_at = received_at + interval '1 h', status_at = now() + interval '1 h',
+                       expires_at = expires_at + interval '1 h'
+"""
 _RECEIVED = """
     INSERT INTO signals (id, status, type, ticker, intent, expires_at, body)
     VALUES ($1, $2, $3, $4, $5, now() + interval '1 hour', '{}')
 """
 _STATES = """
-    SELECT s.status, o.status AS "order" FROM signals s
-    LEFT JOIN LATERAL (SELECT status FROM orders WHERE signal_id = s.id ORDER BY round DESC LIMIT 1) AS o ON true
-    WHERE s.id = $1
+    SELECT status, (SELECT status FROM orders WHERE signal_id = s.id ORDER BY round DESC LIMIT 1) AS "order"
+    FROM signals s WHERE id = $1
 """
 
 
@@ -95,19 +99,16 @@ async def test_a_decision_makes_an_order(pool: Pool) -> None:
 async def test_what_ends_before_it_leaves_ends_its_order(
     pool: Pool, operator: asyncpg.Connection[asyncpg.Record]
 ) -> None:
-    late, undecided, orphan, ended, unlocked = [
-        await decided(pool, ticker, "sell" if ticker == "ORPHAN" else "buy")
-        for ticker in ("LATE", "UNDECIDED", "ORPHAN", "ENDED", "UNLOCKED")
-    ]
+    late, ended, unlocked = [await decided(pool, ticker) for ticker in ("LATE", "ENDED", "UNLOCKED")]
+    orphan = await decided(pool, "ORPHAN", "sell")
     await operator.execute("UPDATE signals SET expires_at = now() WHERE id = $1", late)
     undecided = uuid4()
     await pool.execute(_RECEIVED, undecided, "received", "buy", "U", "open")
     await pool.execute("UPDATE signals SET expires_at = now() WHERE id = $1", undecided)
     async with pool.acquire() as connection:
         assert {each.id for each in await repository.expire(connection, limit=10)} == {late, undecided}
-        assert [each.id for each in await repository.reject_orphans(connection, tickers=["ORPHAN"])] == [
-            orphan
-        ]
+        (rejected,) = await repository.reject_orphans(connection, tickers=["ORPHAN"])
+        assert rejected.id == orphan
         await repository.end_entries(connection, ids=[ended, orphan], reason=WHY)
         await repository.end_unlocked_entries(connection, reason=WHY)
     assert await state(pool, late) == ("expired", "expired")
@@ -116,7 +117,7 @@ async def test_what_ends_before_it_leaves_ends_its_order(
         assert await state(pool, signal) == ("rejected", "rejected")
 
 
-async def test_attempts_and_rounds(pool: Pool, operator: asyncpg.Connection[asyncpg.Record]) -> None:
+async def test_attempts_and_rounds(pool: Pool) -> None:
     buy = await decided(pool, "A")
 
     async def undelivered(outcome: Outcome, status: Status, delay: float | None) -> None:
@@ -124,10 +125,8 @@ async def test_attempts_and_rounds(pool: Pool, operator: asyncpg.Connection[asyn
             (delivery,) = await claim_now(connection)
         assert await state(pool, buy) == ("forwarding", "sending")
         async with pool.acquire() as connection:
-            for claim, found in (
-                (uuid4(), None),
-                (delivery.claim_id, status),
-            ):  # a stale claim changes nothing
+            # a stale claim changes nothing
+            for claim, found in ((uuid4(), None), (delivery.claim_id, status)):
                 change = await repository.record_undelivered(
                     connection,
                     attempt=delivery.attempt,
@@ -192,10 +191,8 @@ async def test_leases_and_times(pool: Pool, operator: asyncpg.Connection[asyncpg
             connection, known=[], longest_lease=0.0, error=ReasonCode.SENDER_DIED
         )
         assert strays == []  # its order has the claim
-        await operator.execute(
-            "UPDATE signals SET not_before = now() + interval '2 h' WHERE id = $1", waiting
-        )
-        await operator.execute("UPDATE signals SET lease_until = now() + interval '2 h' WHERE id = $1", buy)
+        await operator.execute(LATER.format("not_before"), waiting)
+        await operator.execute(LATER.format("lease_until"), buy)
         limits = {"longest_hold": 60.0, "longest_probe_delay": 60.0, "longest_retry_delay": 60.0}
         times = await clock_repository.clamp_times(connection, **limits, longest_lease=60.0)
         assert times.clamped == 2
@@ -203,10 +200,7 @@ async def test_leases_and_times(pool: Pool, operator: asyncpg.Connection[asyncpg
         latest = "SELECT max(greatest(not_before, lease_until)) <= now() + interval '60 s' FROM orders"
         assert await connection.fetchval(latest)
 
-        await operator.execute(
-            "UPDATE signals SET received_at = received_at + interval '1 h', status_at = now() + "
-            "interval '1 h', expires_at = expires_at + interval '1 h'"
-        )
+        await operator.execute(AHEAD)
         moved = await clock_repository.shift_pending(
             connection, seconds=3600.0, is_age_unknown=False, last_seq=None
         )
