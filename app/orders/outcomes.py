@@ -181,7 +181,7 @@ async def record_unknown(connection: Connection, *, signal: UUID, ticker: str, t
     before = held.position if held else None
     after = apply(terms, Outcome.UNKNOWN, before)
     if after is not None and after != before:
-        await repository.write_unknown(connection, ticker=ticker, signal=signal, position=after)
+        await repository.write_unknown(connection, ticker=ticker, signal=signal, before=held, position=after)
 
 
 class Outcomes:

@@ -221,10 +221,14 @@ WHERE a.id = $1 AND a.ended_at IS NOT NULL
 SELECT id, quantity, confirmed, average_price, realized FROM positions WHERE ticker = $1 AND status = 'open' FOR UPDATE
 
 -- name: write_unknown
--- $1 ticker, $2 signal, $3 quantity, $4 average price, $5 gain. What an order of unknown outcome may have left open: unconfirmed.
+-- $1 ticker, $2 signal, $3 quantity, $4 average price, $5 gain, $6 id of the position as it was before, or null. What an order of
+-- unknown outcome may have left open: unconfirmed. Of a position that was opened or recorded meanwhile, the quantity is unknown.
 INSERT INTO positions (ticker, opened_by, buys, confirmed, quantity, average_price, realized) VALUES ($1, $2, 0, false, $3, $4, $5)
 ON CONFLICT (ticker) WHERE status = 'open' DO UPDATE
-SET confirmed = false, quantity = excluded.quantity, average_price = excluded.average_price, realized = excluded.realized
+SET confirmed = false,
+    quantity = CASE WHEN positions.id = $6 THEN excluded.quantity END,
+    average_price = CASE WHEN positions.id = $6 THEN excluded.average_price END,
+    realized = CASE WHEN positions.id = $6 THEN excluded.realized ELSE positions.realized END
 
 -- name: record_undelivered
 -- $1 attempt, $2 signal, $3 claim id, $4 outcome, $5 HTTP status, $6 beginning of the response, $7 error, $8 its code, $9 its

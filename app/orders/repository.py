@@ -308,10 +308,15 @@ async def lock_position(connection: Connection, *, ticker: str) -> HeldPosition 
     return _held(*row) if row else None
 
 
-async def write_unknown(connection: Connection, *, ticker: str, signal: UUID, position: Position) -> None:
-    """Write what an order of unknown outcome may have left open, unconfirmed."""
+async def write_unknown(
+    connection: Connection, *, ticker: str, signal: UUID, before: HeldPosition | None, position: Position
+) -> None:
+    """Write what an order of unknown outcome may have left open, unconfirmed.
+
+    `before`: what `lock_position` returned. A position that is open since counts as of unknown quantity.
+    """
     values = position.quantity, position.average_price, position.realized
-    await connection.execute(_SQL["write_unknown"], ticker, signal, *values)
+    await connection.execute(_SQL["write_unknown"], ticker, signal, *values, before.id if before else None)
 
 
 async def record_undelivered(

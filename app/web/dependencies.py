@@ -40,7 +40,16 @@ def _spelled(ticker: object) -> object:
     return tickers.without_exchange(ticker) if isinstance(ticker, str) else ticker
 
 
-TypedTicker = Annotated[str, BeforeValidator(_spelled), Field(pattern=tickers.PATTERN)]
+def _printable(ticker: str) -> str:
+    """An alert's ticker is printable: with anything else no alert would match."""
+    if not tickers.is_ticker(ticker):
+        raise WrongValueError(RefusalCode.TICKER)
+    return ticker
+
+
+TypedTicker = Annotated[
+    str, BeforeValidator(_spelled), Field(pattern=tickers.PATTERN), AfterValidator(_printable)
+]
 """A ticker in a body; case, an exchange before it and surrounding whitespace are ignored."""
 Ticker = Annotated[
     str,

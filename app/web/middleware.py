@@ -27,27 +27,27 @@ _NO_STORE = (b"cache-control", b"no-store")
 _REVALIDATE = (b"cache-control", b"no-cache")
 _ELSEWHERE = (*_ALWAYS, (b"content-security-policy", _POLICY.encode()), _NO_STORE)
 _STATIC = (*_ALWAYS, (b"content-security-policy", _POLICY.encode()), _REVALIDATE)
-_FONT = (*_ALWAYS, (b"cache-control", b"max-age=604800"))
+_FONT = (*_ALWAYS, (b"content-security-policy", _POLICY.encode()), (b"cache-control", b"max-age=604800"))
 _DOCS = (*_ALWAYS, (b"content-security-policy", _DOCS_POLICY.encode()), _REVALIDATE)
 # Requested every few seconds: logged at DEBUG only.
 _QUIET = frozenset({"/health", "/health/detailed", "/static"})
 
 
-def headers_for(path: str) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers for a path.
+def headers_for(path: str, status: int) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers for a path, answered with an HTTP status.
 
     `/static` is revalidated by ETag, but for the font: it is kept for a week, so that no page is drawn
-    without it first. Nothing else is cached.
+    without it first. Nothing else is cached, and no error.
     """
     if path == "/docs":
         return _DOCS
     if path.startswith("/static/"):
-        return _FONT if path.endswith(".woff2") else _STATIC
+        return _FONT if path.endswith(".woff2") and status in {200, 304} else _STATIC
     return _ELSEWHERE
 
 
 class SecurityHeaders:
-    """Adds `headers_for(path)` to every HTTP response, except those of the webhook."""
+    """Adds `headers_for(path, status)` to every HTTP response, except those of the webhook."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -56,10 +56,10 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        extra = headers_for(scope["path"])
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                extra = headers_for(scope["path"], message["status"])
                 message["headers"] = [*message.get("headers", ()), *extra]
             await send(message)
 

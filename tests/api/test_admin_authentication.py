@@ -263,6 +263,8 @@ async def test_the_font_is_kept_and_everything_else_of_the_page_revalidated(app_
             assert response.status == 200
             assert response.headers["Cache-Control"] == kept
             assert response.headers["ETag"]
+    async with app_server.http.get("/static/nothing.woff2") as response:
+        assert (response.status, response.headers["Cache-Control"]) == (404, "no-cache")
 
 
 async def test_without_a_database_every_answer_is_503_at_once(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest_asyncio
 from aiohttp import web
 
+from app.orders.repository import write_unknown
+from app.signals.book import Position
 from tests.api.operator import alarms, ask, log_of
 from tests.broker import Account, Broker
 
@@ -115,11 +117,32 @@ async def test_a_buy_that_is_delivered_meanwhile_leaves_the_quantity_unknown(des
     assert (held["quantity"], held["buys"], held["confirmed"]) == (None, 1, True)
 
 
+async def test_an_unknown_buy_that_found_nothing_leaves_the_quantity_unknown(desk: Desk) -> None:
+    """It is recorded between the look at the position and the write: an exit of 5 must not become a close."""
+    app = await desk.open()
+    buy = await desk.send(app, "GME", "buy", quantity=2)
+    await adopt(app, ticker="NVDA", quantity=10, price=400)
+    async with desk.database.acquire() as connection:
+        await write_unknown(
+            connection,
+            ticker="NVDA",
+            signal=buy,
+            before=None,
+            position=Position(Decimal(2), is_confirmed=False, average_price=Decimal(500)),
+        )
+    (held,) = [
+        each for each in (await ask(app, "GET", "/admin/positions"))["positions"] if each["ticker"] == "NVDA"
+    ]
+    assert (held["quantity"], held["average_price"], held["confirmed"]) == (None, None, False)
+
+
 async def test_what_is_wrong_is_refused(desk: Desk) -> None:
     app = await desk.open()
     for place, given, message in (
         ("destination", "paper", "must be one of: default"),
         ("ticker", " ", "must be a ticker of 1 to 40 printable characters"),
+        ("ticker", "TSLA\u200b", "must be a ticker of 1 to 40 printable characters"),
+        ("ticker", "A\u00a0B", "must be a ticker of 1 to 40 printable characters"),
         ("quantity", 0, "must be more than 0"),
         ("quantity", "some", "must be a number, not 'some'"),
         ("quantity", True, "must be a number, not true or false"),

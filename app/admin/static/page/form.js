@@ -36,8 +36,10 @@ export function check(form) {
   let first = null;
   for (const field of form.elements) {
     if (!field.name || field.type === "hidden") continue;
-    const right = field.validity.valid && isReadable(field);
-    mark(field, right ? "" : field.dataset.allowed || field.validationMessage);
+    const isGrouped = hasGroups(field);
+    const right = field.validity.valid && !isGrouped && isReadable(field);
+    const words = isGrouped ? word("field.grouped") : field.dataset.allowed || field.validationMessage;
+    mark(field, right ? "" : words);
     if (!right) first ??= field;
   }
   first?.focus();
@@ -102,6 +104,14 @@ function isReadable(field) {
     (above !== undefined ? value > Number(low) : value >= Number(low)) &&
     value <= Number(high);
   return given === null || [given].flat().every(right);
+}
+
+/** Return whether a typed number may have a separator of thousands: "1,000" must not be read as 1. */
+function hasGroups(field) {
+  if (!["whole", "decimal", "decimals"].includes(field.dataset.kind) || !hasChanged(field)) return false;
+  const separator = document.documentElement.lang === "en" ? "," : "\\.";
+  const grouped = new RegExp(`^-?[1-9]\\d{0,2}(${separator}\\d{3})+$`);
+  return parts(field.value).some((part) => grouped.test(part));
 }
 
 function hasChanged(field) {
