@@ -34,7 +34,7 @@ SELECT EXISTS (SELECT FROM signals WHERE id = $1 AND expires_at >= $2)
 -- Pending signals that arrived while the clock was ahead become as old as they are, with their deduplication keys. A lease, and the
 -- delay of a retry, are as old as their signal's status.
 -- Fails closed: a buy that arrived up to $3 has aged by $1 whatever its time says, and one of unknown age expires.
--- Fails open: an exit is shifted only where its time proves that it is ahead. Skips locked rows.
+-- Fails open: an exit is shifted only where its time proves that it is ahead. Skips locked rows. Returns the signals.
 WITH ahead AS MATERIALIZED (
     SELECT id, status_at > clock_timestamp() AS is_status_ahead,
            coalesce(coalesce(renewed_at, received_at) > clock_timestamp() OR (type = 'buy' AND seq <= $3::bigint), false) AS is_aged
@@ -59,14 +59,7 @@ WITH ahead AS MATERIALIZED (
         lease_until = CASE WHEN is_status_ahead THEN lease_until - make_interval(secs => $1) ELSE lease_until END
     FROM ahead
     WHERE s.id = ahead.id AND s.id = ANY (ARRAY (SELECT id FROM ahead))
-    RETURNING s.id, s.round, s.expires_at, is_aged, is_status_ahead
-), ordered AS (
-    UPDATE orders o
-    SET expires_at = shifted.expires_at,
-        not_before = CASE WHEN is_status_ahead THEN not_before - make_interval(secs => $1) ELSE not_before END,
-        lease_until = CASE WHEN is_status_ahead THEN lease_until - make_interval(secs => $1) ELSE lease_until END
-    FROM shifted
-    WHERE o.signal_id = shifted.id AND o.signal_id = ANY (ARRAY (SELECT id FROM shifted)) AND o.round = shifted.round
+    RETURNING s.id, is_aged
 ), held AS MATERIALIZED (
     SELECT key FROM intake_keys
     WHERE expires_at > statement_timestamp() AND signal_id IN (SELECT id FROM shifted WHERE is_aged)
@@ -76,7 +69,13 @@ WITH ahead AS MATERIALIZED (
     UPDATE intake_keys SET expires_at = expires_at - make_interval(secs => $1)
     WHERE key = ANY (ARRAY (SELECT key FROM held))
 )
-SELECT count(*) FROM shifted
+SELECT id FROM shifted
+
+-- name: shift_orders
+-- $1 signals that `shift_pending` has moved. A statement of its own: an order may have been committed after that one had begun.
+UPDATE orders o SET expires_at = s.expires_at, not_before = s.not_before, lease_until = s.lease_until
+FROM signals s
+WHERE s.id = ANY ($1) AND o.signal_id = s.id AND o.signal_id = ANY ($1) AND o.round = s.round
 
 -- name: has_pending_ahead
 SELECT EXISTS (

@@ -56,9 +56,13 @@ async def shift_pending(
 ) -> int:
     """Move the times of pending signals that are ahead of the clock back by `seconds`; return how many.
 
+    In the caller's transaction: their orders follow in a second statement.
     Buys up to `last_seq` move whatever their times are. With `is_age_unknown` the moved buys expire.
     """
-    return int(await connection.fetchval(_SQL["shift_pending"], seconds, is_age_unknown, last_seq))
+    rows = await connection.fetch(_SQL["shift_pending"], seconds, is_age_unknown, last_seq)
+    if rows:
+        await connection.execute(_SQL["shift_orders"], [row["id"] for row in rows])
+    return len(rows)
 
 
 async def has_pending_ahead(connection: Connection) -> bool:

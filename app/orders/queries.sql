@@ -52,7 +52,7 @@ WITH front AS NOT MATERIALIZED (
         FOR UPDATE SKIP LOCKED) AS s
     LIMIT (SELECT $1::int)  -- a value that is unknown in any plan: else each claim would be planned anew
 )
-SELECT due.id, due.order_id, due.ticker, due.type, due.intent, due.price, due.body, p.id AS position_id, p.quantity, p.confirmed,
+SELECT due.id, due.order_id, due.attempts, due.ticker, due.type, due.intent, due.price, due.body, p.id AS position_id, p.quantity, p.confirmed,
        p.average_price, p.realized,
        CASE WHEN due.attempts > 0 OR due.round > 1 THEN EXISTS (
            SELECT FROM attempts a WHERE a.signal_id = due.id AND a.outcome = 'unknown') ELSE false END AS is_retry_of_unknown,
@@ -70,13 +70,13 @@ ORDER BY due.type = 'buy', due.seq
 
 -- name: claim
 -- $1 claim id, $2 lease in seconds, $3 destination, $4 JSON array of verdicts (`_VerdictRow`) on orders whose signals this transaction has
--- locked. Without an intent the order is rejected. An order that is not pending any more is passed over: only this statement sees what
--- was committed while the lock was waited for. The attempt is inserted in the same transaction, so it is committed before the request
--- is sent.
+-- locked. Without an intent the order is rejected. An order that is no longer pending, or was attempted meanwhile, or whose next
+-- attempt is not due, is passed over: only this statement sees what was committed after `lock_due` had begun. The attempt is inserted
+-- in the same transaction, so it is committed before the request is sent.
 WITH verdict AS (
     SELECT *
     FROM json_to_recordset($4::json) AS v (
-        id bigint, intent text, quantity numeric, quantity_unit text, sentiment text, reason text, reason_code text,
+        id bigint, attempts integer, intent text, quantity numeric, quantity_unit text, sentiment text, reason text, reason_code text,
         reason_params jsonb, detail jsonb)
 ), claimed AS (
     UPDATE orders o
@@ -90,7 +90,8 @@ WITH verdict AS (
         claim_id = CASE WHEN v.intent IS NOT NULL THEN $1::uuid END,
         lease_until = CASE WHEN v.intent IS NOT NULL THEN clock_timestamp() + make_interval(secs => $2) END
     FROM verdict v
-    WHERE o.id = v.id AND o.id = ANY (ARRAY (SELECT id FROM verdict)) AND o.status = 'pending'
+    WHERE o.id = v.id AND o.id = ANY (ARRAY (SELECT id FROM verdict)) AND o.status = 'pending' AND o.attempts = v.attempts
+      AND (o.not_before IS NULL OR o.not_before <= statement_timestamp())
     RETURNING o.signal_id AS id, o.status, o.round, o.attempts, o.claim_id, o.lease_until, o.intent AS decided, o.quantity,
               o.quantity_unit, o.sentiment, v.intent, v.reason, v.reason_code, v.reason_params, v.detail
 ), shown AS (
@@ -123,6 +124,7 @@ JOIN attempt a ON a.signal_id = c.id
 -- NULL: none; `is_open`, `quantity`, `is_confirmed`, `average_price` and `realized` the one after.
 -- A ticker occurs once at most, so that no position is changed twice. Not fenced by the claim: a 2xx remains true whichever sender has
 -- claimed the signal since. Only the change to 'forwarded' changes the position, so this happens once.
+-- A 2xx of an earlier round delivers the order of that round, and the newest one with it: a replay that has not left is not sent.
 -- A position that is no longer as it was before is not changed, and nothing is recorded of that signal: `is_stale`.
 -- The arrays, and the conditions in CASE, keep every plan on the primary keys.
 WITH seen AS (
@@ -173,7 +175,7 @@ WITH seen AS (
     FROM found
     WHERE a.id = found.attempt AND a.id = ANY (ARRAY (SELECT attempt FROM seen))
       AND (found.is_forwarded OR found.attempt IN (SELECT attempt FROM settled))
-    RETURNING a.id, a.destination
+    RETURNING a.id, a.destination, a.signal_id, a.round
 ), recovered AS (
     UPDATE destinations SET probe_at = NULL, failed_probes = 0
     WHERE destination IN (SELECT destination FROM ended) AND probe_at IS NOT NULL
@@ -184,13 +186,20 @@ WITH seen AS (
         claim_id = NULL, lease_until = NULL, not_before = NULL
     FROM settled
     WHERE s.id = settled.signal AND s.id = ANY (ARRAY (SELECT signal FROM seen)) AND s.status <> 'forwarded'
-    RETURNING s.id, s.round, s.ticker, s.received_at, settled.http_status, settled.change
-), ordered AS (
+    RETURNING s.id, s.round, s.seq, s.type, s.ticker, s.expires_at, s.received_at, settled.http_status, settled.change
+), newest AS (
+    -- The order exists. An UPDATE would not see that of a replay which was committed while the signal's lock was waited for.
+    INSERT INTO orders (signal_id, round, seq, type, ticker, status, expires_at, ended_at)
+    SELECT id, round, seq, type, ticker, 'delivered', expires_at, clock_timestamp() FROM done
+    ON CONFLICT (signal_id, destination, round) DO UPDATE
+    SET status = 'delivered', ended_at = excluded.ended_at, claim_id = NULL, lease_until = NULL, not_before = NULL
+), earlier AS (
     UPDATE orders o
     SET status = 'delivered', ended_at = clock_timestamp(), claim_id = NULL, lease_until = NULL, not_before = NULL
-    FROM done
-    WHERE o.signal_id = done.id AND o.signal_id = ANY (ARRAY (SELECT signal FROM seen)) AND o.destination = 'default'
-      AND o.round = done.round
+    FROM ended
+    LEFT JOIN done ON done.id = ended.signal_id
+    WHERE o.signal_id = ended.signal_id AND o.signal_id = ANY (ARRAY (SELECT signal FROM seen)) AND o.destination = 'default'
+      AND o.round = ended.round AND o.round IS DISTINCT FROM done.round AND o.status <> 'delivered'
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
     SELECT id, 'forwarded', $2, 'delivered', '{}', jsonb_build_object('http_status', http_status, 'position', change)
@@ -284,18 +293,22 @@ SELECT (SELECT status FROM done) AS status,
 -- name: lock_abandoned
 -- $1 attempts to pass over. Open attempts whose lease has run out: the sender died, or could not record the outcome. Locks their
 -- signals, 500 at most, and their orders: a lease that is renewed meanwhile is seen.
-SELECT a.id AS attempt, late.signal_id AS id, o.type, o.ticker, o.claim_id, coalesce(a.intent, o.intent) AS intent, o.quantity,
+SELECT late.attempt, late.signal_id AS id, o.type, o.ticker, o.claim_id, coalesce(late.intent, o.intent) AS intent, o.quantity,
        o.quantity_unit, o.sentiment, s.price
-FROM attempts a
-CROSS JOIN LATERAL (
-    SELECT id, signal_id FROM orders
-    WHERE signal_id = a.signal_id AND claim_id = a.claim_id AND lease_until < statement_timestamp() OFFSET 0) AS late
+FROM (
+    SELECT a.id AS attempt, a.claim_id, a.intent, leased.*
+    FROM attempts a
+    CROSS JOIN LATERAL (
+        SELECT id, signal_id, seq FROM orders
+        WHERE signal_id = a.signal_id AND claim_id = a.claim_id AND lease_until < statement_timestamp() OFFSET 0) AS leased
+    WHERE a.ended_at IS NULL AND a.id <> ALL ($1::bigint[])
+    ORDER BY leased.seq
+    LIMIT 500) AS late
 CROSS JOIN LATERAL (SELECT price FROM signals WHERE id = late.signal_id FOR UPDATE SKIP LOCKED) AS s
 CROSS JOIN LATERAL (
     SELECT * FROM orders
-    WHERE id = late.id AND claim_id = a.claim_id AND lease_until < statement_timestamp() FOR UPDATE SKIP LOCKED) AS o
-WHERE a.ended_at IS NULL AND a.id <> ALL ($1::bigint[])
-LIMIT 500
+    WHERE id = late.id AND claim_id = late.claim_id AND lease_until < statement_timestamp() FOR UPDATE SKIP LOCKED) AS o
+ORDER BY o.seq
 
 -- name: renew_leases
 -- $1 attempts, $2 seconds. Renews a lease that runs out within 8 s, and one that has run out and was not recovered yet.
@@ -324,7 +337,7 @@ WHERE s.id = o.signal_id AND s.id = ANY (ARRAY (SELECT id FROM short))
 -- $1 attempts to pass over, $2 the longest lease in seconds, $3 error, $4 its code. Ends open attempts whose order no longer has
 -- their claim and that began too long ago to be open, or ahead of a clock that has stepped back. An outcome that is still recorded
 -- later counts.
--- Returns how many; an order whose signal is not delivered otherwise may have changed its position.
+-- `is_unclear`: the signal is not delivered otherwise, so the attempt may have changed the position.
 WITH ended AS (
     UPDATE attempts a
     SET ended_at = clock_timestamp(), outcome = 'unknown', booked = 'unknown', error = $3, error_code = $4, error_params = '{}'
@@ -346,6 +359,12 @@ SELECT EXISTS (SELECT FROM attempts WHERE id = $1 AND signal_id = $2 AND claim_i
 -- name: read_open_attempts
 -- $1 attempts. Returns those of them that have not ended.
 SELECT id FROM attempts WHERE id = ANY ($1) AND ended_at IS NULL
+
+-- name: end_orders
+-- $1 signals that a statement of this transaction has ended before they left, $2 status. In that statement the orders could not be
+-- changed: it does not see an order that was committed while it waited for the lock of its signal.
+UPDATE orders SET status = $2, ended_at = clock_timestamp(), not_before = NULL
+WHERE signal_id = ANY ($1) AND status = 'pending'
 
 -- name: expire
 -- $1 limit, $2 templates of reasons by code. Skips locked rows: they are being decided or claimed, and the next sweep sees them again.
@@ -373,9 +392,6 @@ WITH overdue AS (
     FROM overdue o
     WHERE s.id = o.id
     RETURNING s.id, s.ticker, s.type, s.reason, s.reason_code, s.reason_params
-), ordered AS (
-    UPDATE orders SET status = 'expired', ended_at = clock_timestamp(), not_before = NULL
-    WHERE signal_id = ANY (ARRAY (SELECT id FROM expired)) AND status = 'pending'
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
     SELECT id, 'expired', reason, reason_code, reason_params FROM expired
@@ -395,9 +411,6 @@ WITH orphan AS (
           WHERE b.ticker = s.ticker AND b.type = 'buy' AND b.seq < s.seq AND b.is_live
           OFFSET 0)
     RETURNING s.id, s.ticker, s.reason
-), ordered AS (
-    UPDATE orders SET status = 'rejected', ended_at = clock_timestamp(), not_before = NULL
-    WHERE signal_id = ANY (ARRAY (SELECT id FROM orphan)) AND status = 'pending'
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
     SELECT id, 'rejected', reason, 'buy_undelivered', '{}' FROM orphan
@@ -416,9 +429,6 @@ WITH ended AS (
     SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL, reason = $2, reason_code = $3, reason_params = $4
     WHERE id = ANY ($1) AND type = 'buy' AND CASE status WHEN 'received' THEN true WHEN 'approved' THEN true ELSE false END
     RETURNING id, ticker, reason
-), ordered AS (
-    UPDATE orders SET status = 'rejected', ended_at = clock_timestamp(), not_before = NULL
-    WHERE signal_id = ANY (ARRAY (SELECT id FROM ended)) AND status = 'pending'
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
     SELECT id, 'rejected', $2, $3, $4 FROM ended
@@ -448,9 +458,6 @@ WITH unsent AS MATERIALIZED (
     SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL, reason = $2, reason_code = $3, reason_params = $4
     WHERE id = ANY (ARRAY (SELECT id FROM unsent))
     RETURNING id, ticker, reason
-), ordered AS (
-    UPDATE orders SET status = 'rejected', ended_at = clock_timestamp(), not_before = NULL
-    WHERE signal_id = ANY (ARRAY (SELECT id FROM ended)) AND status = 'pending'
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
     SELECT id, 'rejected', $2, $3, $4 FROM ended

@@ -1,7 +1,8 @@
 """The statements of a delivery (`queries.sql`) as typed functions.
 
 `destination` is a destination's key (`Destination.key`). Durations are in seconds, times are the database's
-(UTC). Each function runs in the caller's transaction, if there is one.
+(UTC). Each function runs in the caller's transaction, if there is one. What ends signals before they left
+needs one: a second statement ends their orders.
 """
 
 from collections.abc import Sequence
@@ -56,12 +57,13 @@ class Delivery(msgspec.Struct, frozen=True):
 class DueSignal(NamedTuple):
     """A signal whose order is due, locked for its claim, with the open position of its ticker.
 
-    `order` is the order's id. `is_retry_of_unknown`: an earlier attempt has an unknown outcome.
+    `order` is the order's id, `attempts` counts those of its round so far. `is_retry_of_unknown`: an earlier attempt has an unknown outcome.
     `is_buy_undelivered`: nothing is open, and the buy before this exit was not delivered.
     """
 
     id: UUID
     order: int
+    attempts: int
     ticker: str
     type: str
     intent: str | None
@@ -198,7 +200,7 @@ async def lock_due(
     """
     rows = await connection.fetch(_SQL["lock_due"], limit, destination.key, has_token, exits_only)
     # the columns are in the order of the fields
-    return [DueSignal._make((*row[:7], _held(*row[7:12]), *row[12:])) for row in rows]
+    return [DueSignal._make((*row[:8], _held(*row[8:13]), *row[13:])) for row in rows]
 
 
 async def claim(
@@ -257,6 +259,7 @@ class _VerdictRow(msgspec.Struct, omit_defaults=True):
     """A verdict as `claim` reads it; the field names are those of the SQL, and what is None is left out."""
 
     id: int
+    attempts: int
     reason: str
     reason_code: str
     reason_params: dict[str, Any]
@@ -272,6 +275,7 @@ def _verdict_row(verdict: Verdict) -> _VerdictRow:
     intent, quantity, unit, sentiment = terms_columns(verdict.terms)
     return _VerdictRow(
         verdict.signal.order,
+        verdict.signal.attempts,
         reason,
         code,
         params,
@@ -389,12 +393,21 @@ async def read_open_attempts(connection: Connection, *, attempts: Sequence[int])
 
 async def expire(connection: Connection, *, limit: int) -> list[ExpiredSignal]:
     """Expire up to `limit` signals that are past their age, skipping locked ones."""
-    return list(map(ExpiredSignal._make, await connection.fetch(_SQL["expire"], limit, _EXPIRY_REASONS)))
+    rows = await connection.fetch(_SQL["expire"], limit, _EXPIRY_REASONS)
+    await _end_orders(connection, rows, Status.EXPIRED)
+    return list(map(ExpiredSignal._make, rows))
+
+
+async def _end_orders(connection: Connection, ended: Sequence[asyncpg.Record], status: Status) -> None:
+    """End the orders of signals that this transaction has ended before they left."""
+    if ended:
+        await connection.execute(_SQL["end_orders"], [row["id"] for row in ended], status)
 
 
 async def reject_orphans(connection: Connection, *, tickers: Sequence[str]) -> list[EndedSignal]:
     """Reject the sells that have nothing to close, after a buy of these tickers ended undelivered."""
     rows = await connection.fetch(_SQL["reject_orphans"], tickers, ReasonCode.BUY_UNDELIVERED.english)
+    await _end_orders(connection, rows, Status.REJECTED)
     return list(map(EndedSignal._make, rows))
 
 
@@ -406,6 +419,7 @@ async def find_unsent_entries(connection: Connection | Pool, *, tickers: Sequenc
 async def end_entries(connection: Connection, *, ids: Sequence[UUID], reason: Reason) -> list[EndedSignal]:
     """Reject those of the buys that have not left; return them."""
     rows = await connection.fetch(_SQL["end_entries"], ids, *reason.columns())
+    await _end_orders(connection, rows, Status.REJECTED)
     return list(map(EndedSignal._make, rows))
 
 
@@ -423,6 +437,7 @@ async def end_unlocked_entries(
     It waits for no row: a buy that another transaction has locked is passed over.
     """
     rows = await connection.fetch(_SQL["end_unlocked_entries"], until_seq, *reason.columns())
+    await _end_orders(connection, rows, Status.REJECTED)
     return list(map(EndedSignal._make, rows))
 
 
