@@ -110,10 +110,12 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "orders.renew_leases": "{attempts}, 30",
     "orders.end_strays": "'{{}}', 75, 'left open', 'sender_died'",
     "orders.expire": "{batch}, {reasons}",
+    "orders.end_orders": "{undecided}, 'expired'",
     "orders.reject_orphans": "'{{A1,A2,A3,A4}}', 'no buy'",
     "orders/clock.read_clock": "",
     "orders/clock.read_seconds_ahead": "",
     "orders/clock.shift_pending": "5, false, {batch}",
+    "orders/clock.shift_orders": "{undecided}",
     "orders/clock.has_pending_ahead": "",
     "orders/clock.clamp_times": "60, 60, 60, 60",
     "orders/dead_letters.read_dead_letters": f"{_NO_FILTER}, NULL, {{batch}}",
@@ -322,7 +324,7 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
         return "'{" + ",".join(values) + "}'"
 
     verdicts = await connection.fetch(
-        """SELECT id, 'open' AS intent, 'x' AS reason FROM orders
+        """SELECT id, attempts, 'open' AS intent, 'x' AS reason FROM orders
            WHERE status = 'pending' ORDER BY seq LIMIT $1""",
         BATCH,
     )
