@@ -64,7 +64,9 @@ async def migrate(database_url: str) -> None:
             f"another migration has held the lock for {_LOCK_TIMEOUT}: wait for it, or end it, and try again"
         ) from error
     except BadMigrationError as error:
-        raise MigrationError(f"{error}: {error.__cause__ or error}; remove the cause and migrate again") from error
+        raise MigrationError(
+            f"{error}: {error.__cause__ or error}; remove the cause and migrate again"
+        ) from error
     finally:
         await connection.close()
 

@@ -57,7 +57,8 @@ class Delivery(msgspec.Struct, frozen=True):
 class DueSignal(NamedTuple):
     """A signal whose order is due, locked for its claim, with the open position of its ticker.
 
-    `order` is the order's id, `attempts` counts those of its round so far. `is_retry_of_unknown`: an earlier attempt has an unknown outcome.
+    `order` is the order's id, `attempts` counts those of its round so far. `is_retry_of_unknown`: an earlier
+    attempt has an unknown outcome.
     `is_buy_undelivered`: nothing is open, and the buy before this exit was not delivered.
     """
 

@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 WHY = Reason(ReasonCode.SENDING)
 _RECEIVED = """
     INSERT INTO signals (id, status, type, ticker, intent, received_at, status_at, expires_at, body)
-    VALUES ($1, 'received', $2, 'AAPL', $3, now() + make_interval(mins => $4), now() + make_interval(mins => $4),
-            now() + make_interval(mins => $5), '{}')
+    VALUES ($1, 'received', $2, 'AAPL', $3, now() + $4 * interval '1 min', now() + $4 * interval '1 min',
+            now() + $5 * interval '1 min', '{}')
 """
 # A statement that reads unfinished signals waits, after its snapshot was taken, until lock 42 is released.
 _HALT = """
@@ -78,7 +77,9 @@ async def approve(connection: Connection | Pool, signal: UUID, intent: str = "op
 async def until(pool: Pool, query: str) -> None:
     """Wait until the query says true."""
     async with asyncio.timeout(10):
-        while not await pool.fetchval(query):
+        while True:
+            if await pool.fetchval(query):
+                return
             await asyncio.sleep(0.01)
 
 
@@ -99,11 +100,10 @@ async def test_an_exit_leaves_at_once_that_overtakes_a_buy_while_it_is_approved(
             assert [each.id for each in ended] == [buy]
             await approve(connection, sell, "close")
 
-    async with pool.acquire() as first, asyncio.TaskGroup() as group:
-        async with first.transaction():
-            await approve(first, buy)
-            group.create_task(decide_exit())
-            await until(pool, _WAITING)
+    async with pool.acquire() as first, asyncio.TaskGroup() as group, first.transaction():
+        await approve(first, buy)
+        group.create_task(decide_exit())
+        await until(pool, _WAITING)
     assert await orders_of(pool, buy) == [("rejected", 1, 0)]
     await assert_orders_match(pool)
     await assert_leaves_at_once(pool, sell)
@@ -172,14 +172,13 @@ async def test_a_late_success_delivers_its_order_and_ends_a_replay_of_that_momen
             changes = await repository.record_delivered(connection, orders=[order])
             assert changes[buy].is_done
 
-    async with pool.acquire() as first, asyncio.TaskGroup() as group:
-        async with first.transaction():
-            started = await dead_letters_repository.start_round(
-                first, ids=[buy], buy_seconds=60, other_seconds=60
-            )
-            assert started == 1
-            group.create_task(record())
-            await until(pool, _WAITING)
+    async with pool.acquire() as first, asyncio.TaskGroup() as group, first.transaction():
+        started = await dead_letters_repository.start_round(
+            first, ids=[buy], buy_seconds=60, other_seconds=60
+        )
+        assert started == 1
+        group.create_task(record())
+        await until(pool, _WAITING)
     assert await orders_of(pool, buy) == [("delivered", 1, 1), ("delivered", 2, 0)]
     assert await pool.fetchval("SELECT status FROM signals WHERE id = $1", buy) == "forwarded"
     await assert_orders_match(pool)
@@ -240,13 +239,19 @@ async def test_an_exit_that_was_attempted_after_the_snapshot_of_a_claim_is_passe
                 connection, claim_id=uuid4(), lease_seconds=30.0, destination=PAPER, verdicts=[verdict]
             )
 
-    for delay in (60.0, 0.0):  # not due, and due again
+    for delay in (60.0, 0.0, None):  # not due, due again, and put off by a person
         async with pool.acquire() as first, asyncio.TaskGroup() as group:
             await first.execute("SELECT pg_advisory_lock(42)")
             claiming = group.create_task(halted())
             await until(pool, _HALTED)
-            (delivery,) = await claim_now(first)
-            await undelivered(first, delivery, Outcome.NOT_TAKEN, Status.APPROVED, delay)
+            if delay is None:
+                await first.execute("UPDATE orders SET not_before = now() + interval '1 h'")
+                await first.execute(
+                    "UPDATE signals SET not_before = now() + interval '1 h' WHERE id = $1", sell
+                )
+            else:
+                (delivery,) = await claim_now(first)
+                await undelivered(first, delivery, Outcome.NOT_TAKEN, Status.APPROVED, delay)
             await first.execute("SELECT pg_advisory_unlock(42)")
         assert claiming.result() == []
         await pool.execute("UPDATE orders SET not_before = NULL WHERE signal_id = $1", sell)

@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from tests.hosts.postgres import TestServer
 
 BEFORE = "20261130_01_wF3jK-what-if"
-STEPS = ("20261130_02_oR4dT-orders", "20261130_03_uA5bF-unknown-orders", "20261130_04_eO6bG-orders-of-signals")
+STEPS = (
+    "20261130_02_oR4dT-orders",
+    "20261130_03_uA5bF-unknown-orders",
+    "20261130_04_eO6bG-orders-of-signals",
+)
 _STATEMENTS = statements_of("8abb4e72")
 OLD = {name.split()[1]: text for name, text in _STATEMENTS.items() if "app/orders/" in name}
 OLD_RETENTION = _STATEMENTS["app/ops/retention.sql signals"]
@@ -48,8 +52,8 @@ _APPROVED = """
 """
 _ENDED = """
     INSERT INTO signals (id, status, type, ticker, intent, attempts, expires_at, body, received_at, status_at)
-    SELECT gen_random_uuid(), CASE n % 2 WHEN 0 THEN 'forwarded' ELSE 'failed' END, 'buy', 'OLD', 'open', 1, now(),
-           '{}', now() - interval '90 days', now() - interval '90 days'
+    SELECT gen_random_uuid(), CASE n % 2 WHEN 0 THEN 'forwarded' ELSE 'failed' END, 'buy', 'OLD', 'open', 1,
+           now(), '{}', now() - interval '90 days', now() - interval '90 days'
     FROM generate_series(1, $1::int) AS n
 """
 _ORDERED = "SELECT count(*) FROM orders WHERE signal_id = ANY ($1::uuid[])"
@@ -86,7 +90,7 @@ async def lock_due_as_before(connection: Any, limit: int = 1) -> list[asyncpg.Re
 
 async def claim_locked(connection: Any, due: list[asyncpg.Record]) -> list[asyncpg.Record]:
     """Claim what is locked, as the second statement of a claim of the version before."""
-    verdicts = [
+    verdicts: list[dict[str, Any]] = [
         {
             "id": str(row["id"]),
             "intent": "open" if row["type"] == "buy" else "close",
@@ -298,7 +302,9 @@ async def test_signals_in_every_state_get_their_orders(unmigrated: str) -> None:
 async def until_made(pool: asyncpg.Pool[asyncpg.Record], *signals: UUID) -> None:
     """Wait until these signals have orders."""
     async with asyncio.timeout(10):
-        while await pool.fetchval(_ORDERED, signals) < len(signals):
+        while True:
+            if await pool.fetchval(_ORDERED, signals) == len(signals):
+                return
             await asyncio.sleep(0.02)
 
 
@@ -308,13 +314,12 @@ async def test_a_claim_of_the_version_before_does_not_wait_for_the_migration(unm
         first, second = [await approve(pool, ticker) for ticker in ("A", "B")]
         for name in STEPS[:2]:
             await pool.execute(step(name))
-        async with pool.acquire() as claiming, asyncio.TaskGroup() as group:
-            async with claiming.transaction():
-                due = await lock_due_as_before(claiming)
-                migration = group.create_task(pool.execute(step(STEPS[2])))
-                await until_made(pool, second)
-                assert len(await claim_locked(claiming, due)) == 1
-                assert not migration.done()
+        async with pool.acquire() as claiming, asyncio.TaskGroup() as group, claiming.transaction():
+            due = await lock_due_as_before(claiming)
+            migration = group.create_task(pool.execute(step(STEPS[2])))
+            await until_made(pool, second)
+            assert len(await claim_locked(claiming, due)) == 1
+            assert not migration.done()
         assert await orders_of(pool, first) == [("sending", 1, 1)]
         assert await orders_of(pool, second) == [("pending", 1, 0)]
         await assert_orders_match(pool)
@@ -398,11 +403,28 @@ async def test_an_import_by_a_version_before_tells_unknown_from_failed(
     now = await old.fetchval("SELECT now()")
     unknown, failed = uuid4(), uuid4()
     for signal in (unknown, failed):
-        given = (signal, now, "failed", now, "buy", "AAPL", None, "x", None, 1, 2, now, b"{}", None, None, "{}")
+        given = (
+            signal,
+            now,
+            "failed",
+            now,
+            "buy",
+            "AAPL",
+            None,
+            "x",
+            None,
+            1,
+            2,
+            now,
+            b"{}",
+            None,
+            None,
+            "{}",
+        )
         await old.fetch(OLD_IMPORT["insert"], *([value] for value in given))
     for signal, outcomes in ((unknown, ("not_taken", "unknown")), (failed, ("unknown", "refused"))):
         for number, outcome in enumerate(outcomes, 1):
-            given = (signal, 1, number, "d", str(signal), now, now, outcome, None, None, None)
-            await old.execute(OLD_IMPORT["insert_attempts"], *([value] for value in given))
+            ended = (signal, 1, number, "d", str(signal), now, now, outcome, None, None, None)
+            await old.execute(OLD_IMPORT["insert_attempts"], *([value] for value in ended))
     assert await orders_of(old, unknown) == [("unknown", 1, 2)]
     assert await orders_of(old, failed) == [("failed", 1, 2)]

@@ -16,7 +16,7 @@ from app.orders import clock_repository, dead_letters_repository, repository
 from app.positions.repository import insert_orders
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome, SignalType, Status
-from tests.api.test_orders_of_a_version_before import claim_now, orders_of
+from tests.api.test_orders_of_a_version_before import claim_now, delivered, orders_of
 from tests.api.trading.desk import assert_orders_match
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ async def test_what_ends_before_it_leaves_ends_its_order(
     undecided = uuid4()
     await pool.execute(_RECEIVED, undecided, "received", "buy", "U", "open")
     await pool.execute("UPDATE signals SET expires_at = now() WHERE id = $1", undecided)
-    async with pool.acquire() as connection:
+    async with pool.acquire() as connection, connection.transaction():
         assert {each.id for each in await repository.expire(connection, limit=10)} == {late, undecided}
         (rejected,) = await repository.reject_orphans(connection, tickers=["ORPHAN"])
         assert rejected.id == orphan
@@ -159,11 +159,7 @@ async def test_attempts_and_rounds(pool: Pool) -> None:
     assert await orders_of(pool, buy) == [("failed", 1, 2), ("unknown", 2, 1), ("pending", 3, 0)]
     async with pool.acquire() as connection:
         (delivery,) = await claim_now(connection)
-        order = repository.DeliveredOrder(
-            *(delivery.attempt, buy, 200, b""), has_ended=False, is_open=True, buys=1, change="opened"
-        )
-        order.is_confirmed = True
-        changes = await repository.record_delivered(connection, orders=[order])
+        changes = await repository.record_delivered(connection, orders=[delivered(buy, delivery.attempt)])
     assert changes[buy].is_done
     assert await state(pool, buy) == ("forwarded", "delivered")
 
@@ -207,6 +203,38 @@ async def test_leases_and_times(pool: Pool, operator: asyncpg.Connection[asyncpg
         assert moved == 2
         await assert_orders_match(pool)
         assert await connection.fetchval("SELECT max(expires_at) < now() + interval '61 min' FROM orders")
+
+
+async def test_abandoned_attempts_are_recovered_in_the_order_of_their_signals(
+    pool: Pool, operator: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    signals = [await decided(pool, "A"), await decided(pool, "B", "sell")]
+    async with pool.acquire() as connection:
+        for signal in reversed(signals):  # an exit leaves first
+            assert [each.id for each in await claim_now(connection)] == [signal]
+        await operator.execute("UPDATE signals SET lease_until = now() - interval '1 s'")
+        async with connection.transaction():
+            abandoned = await repository.lock_abandoned(connection, known=[])
+    assert [each.id for each in abandoned] == signals
+
+
+async def test_an_attempt_that_no_sender_has_may_have_been_executed(
+    pool: Pool, operator: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """Its signal has failed meanwhile: now its order's outcome is unknown."""
+    buy = await decided(pool, "A")
+    async with pool.acquire() as connection:
+        (delivery,) = await claim_now(connection)
+        failed = (
+            "UPDATE signals SET status = 'failed', status_at = now(), claim_id = NULL, lease_until = NULL"
+        )
+        await operator.execute(failed)
+        assert await state(pool, buy) == ("failed", "failed")
+        (stray,) = await repository.end_strays(
+            connection, known=[], longest_lease=0.0, error=ReasonCode.SENDER_DIED
+        )
+    assert (stray.attempt, stray.is_unclear) == (delivery.attempt, True)
+    assert await state(pool, buy) == ("failed", "unknown")
 
 
 async def test_a_program_that_knows_no_orders_changes_them(

@@ -5,7 +5,7 @@
 -- migrate: apply
 
 -- A version before serves meanwhile, and what it changes since the trigger was made has its order. A batch commits at once: a claim
--- passes over its signals, exits too, for some hundredths of a second. It waits for no lock, so nothing waits for it in a circle:
+-- passes over its signals, exits too, for about a tenth of a second. It waits for no lock, so nothing waits for it in a circle:
 -- a signal that is locked, as by a claim or by its removal, is tried again. May be run again after an error.
 DO $$
 DECLARE
