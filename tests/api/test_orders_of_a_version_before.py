@@ -396,7 +396,7 @@ async def test_a_late_success_that_a_version_before_records_ends_the_replay(
         assert await claim_now(connection) == []
 
 
-async def test_an_import_by_a_version_before_tells_unknown_from_failed(
+async def test_unknown_orders_of_an_import_by_a_version_before(
     old: asyncpg.Pool[asyncpg.Record],
 ) -> None:
     """It inserts the signals first and their attempts in batches, here one by one."""
