@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.hosts.docker import Result
     from tests.hosts.host import Host
 
+pytestmark = pytest.mark.exhaustive
+
 OPEN = 39  # 30 open and 10 closing, two of them in one ticker
 CHECKOUT = "/opt/checkout"
 # What a checkout has beyond a fresh one, but for `.venv`, which takes long to make.
@@ -78,7 +80,6 @@ def imported(stack: Stack) -> tuple[str, ...]:
 ALL = (str(SIGNALS), str(OPEN), "500")
 
 
-@pytest.mark.exhaustive
 def test_a_running_stack_is_refused_by_other_flows_and_shown_by_check(
     host: Host, replaced: ReplacedStack
 ) -> None:
@@ -152,7 +153,6 @@ def test_the_old_stack_starts_again(host: Host, replaced: ReplacedStack) -> None
     stack.run_py("--stop").require()
 
 
-@pytest.mark.exhaustive
 def test_a_stopped_folder_whose_volume_has_the_name_of_ours(host: Host) -> None:
     """Read from a copy; ours gets another volume, also for later flows."""
     host.run(FORGET, folder=CHECKOUT).require()

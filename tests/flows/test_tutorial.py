@@ -14,6 +14,8 @@ from tests.hosts.checkout import PROJECT
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
+pytestmark = pytest.mark.exhaustive
+
 TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", TUTORIAL.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 NEXT_BLOCK = "--- next block ---"

@@ -18,6 +18,8 @@ from tests.hosts.upstream import Upstream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.exhaustive
+
 SECRETS = ("POSTGRES_PASSWORD", "ADMIN_TOKEN", "WEBHOOK_SECRET")
 
 
@@ -54,7 +56,6 @@ def test_a_first_deployment_from_such_a_clone_serves(narrow: Stack) -> None:
     assert all(len(settings[name]) == 43 for name in SECRETS)
 
 
-@pytest.mark.exhaustive
 def test_an_update_builds_the_same_image(narrow: Stack, upstream: Upstream) -> None:
     """One commit, built by an update and from the clone itself."""
     upstream.push({"app/news.txt": "one\ntwo\n"})
@@ -68,7 +69,6 @@ def test_an_update_builds_the_same_image(narrow: Stack, upstream: Upstream) -> N
     assert _image(narrow) == updated
 
 
-@pytest.mark.exhaustive
 def test_hardened_takes_over_from_maximum_by_an_update(narrow: Stack, upstream: Upstream) -> None:
     """And back: each profile can read and write what the other one left."""
     narrow.run_py("--quick").require()
