@@ -20,7 +20,7 @@ check: lint unit  ## lint and unit tests: under a minute, needs nothing
 test: lint  ## everything CI runs: on real containers, on a bare machine too
 	$(DEV)/python -m pytest $(BESIDE)
 
-faults: environment  ## every fault, interruption, closed terminal and power cut, and the further cases of all tests: an hour and a half; writes docs/faults.md
+faults: environment  ## every fault, interruption, closed terminal and power cut, and the further cases of all tests: two hours; writes docs/faults.md
 	$(DEV)/python -m pytest $(BESIDE) tests/faults
 	$(DEV)/python -m pytest $(BESIDE) -m exhaustive
 
