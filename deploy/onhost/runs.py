@@ -83,7 +83,7 @@ def alive(project: Path, run_id: str, plan: list[dict[str, str]] | None = None) 
 def taken_by(project: Path, run_id: str) -> lock.Holder | None:
     """Return the run that has the lock instead of this one, or had it and has ended.
 
-    None if no run took it, or that cannot be read.
+    None if no other run has or had it, or if that cannot be read.
     """
     with contextlib.suppress(OSError):
         return lock.look(project) or journal.next_after(project, run_id)
