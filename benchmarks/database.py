@@ -69,7 +69,7 @@ SELECT id, status, 'bench' FROM stored, (VALUES ('received'), ('approved')) AS e
 """  # noqa: S608  # ours
 
 _LOCK_TRIES = 100
-_EMPTY = "SET lock_timeout = '100ms'; TRUNCATE signals, signal_events, intake_keys, attempts"
+_EMPTY = "SET lock_timeout = '100ms'; TRUNCATE signals, signal_events, intake_keys, attempts, orders"
 
 # Every statement that the application sent, transaction control included; ours is not counted.
 _STATEMENTS = """

@@ -13,6 +13,12 @@ from app.errors import MigrationError
 
 _LOCK = 0x7A51_6D16  # any number: the one advisory lock of migrations
 _LOCK_TIMEOUT = "20s"
+_SETTINGS = {
+    "lock_timeout": _LOCK_TIMEOUT,
+    "enable_seqscan": "on",
+    # What a migration does to a signal counts for its order, as what a version before does.
+    "trading_signals.writes_orders": "off",
+}
 # Of sessions that are not ours, as psql: an idle transaction must not hold back orders.
 _FOREIGN_IDLE = "20s"
 
@@ -30,7 +36,7 @@ async def migrate(database_url: str) -> None:
             role="migrate",
             seconds=10,
             command_seconds=None,
-            settings={"lock_timeout": _LOCK_TIMEOUT, "enable_seqscan": "on"},
+            settings=_SETTINGS,
         )
     except asyncpg.PostgresError as error:
         if setting := _named_setting(database_url, error):
@@ -58,7 +64,9 @@ async def migrate(database_url: str) -> None:
             f"another migration has held the lock for {_LOCK_TIMEOUT}: wait for it, or end it, and try again"
         ) from error
     except BadMigrationError as error:
-        raise MigrationError(f"{error}: {error.__cause__ or error}; nothing of that step was kept") from error
+        raise MigrationError(
+            f"{error}: {error.__cause__ or error}; remove the cause and migrate again"
+        ) from error
     finally:
         await connection.close()
 

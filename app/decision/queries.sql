@@ -133,10 +133,14 @@ WITH decision AS (
         quantity_unit = d.quantity_unit, sentiment = d.sentiment
     FROM decision d
     WHERE s.id = d.id AND s.id = ANY (ARRAY (SELECT id FROM decision)) AND coalesce(s.status = 'received', false)
-    RETURNING s.id
+    RETURNING s.id, s.status, s.round, s.seq, s.type, s.ticker, s.intent, s.quantity, s.quantity_unit, s.sentiment, s.expires_at
+), ordered AS (
+    INSERT INTO orders (signal_id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, expires_at)
+    SELECT id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, expires_at FROM decided
+    WHERE status = 'approved'
 ), inserted_event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
-    SELECT id, status, reason, reason_code, reason_params, detail FROM decision JOIN decided USING (id)
+    SELECT id, d.status, reason, reason_code, reason_params, detail FROM decision d JOIN decided USING (id)
     RETURNING status
 ), recorded AS (
     INSERT INTO decision_batches (at, signal_ids, inputs)
@@ -269,7 +273,10 @@ WITH decision AS (
         expires_at = clock_timestamp() + make_interval(secs => $6::float8)
     FROM decision d
     WHERE s.id = d.id AND s.status = 'rejected' AND s.reprocessed_at IS NULL
-    RETURNING s.id
+    RETURNING s.id, s.round, s.seq, s.type, s.ticker, s.intent, s.quantity, s.quantity_unit, s.sentiment, s.expires_at
+), ordered AS (
+    INSERT INTO orders (signal_id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, expires_at)
+    SELECT id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, expires_at FROM approved
 )
 INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
 SELECT id, 'approved', d.reason, d.reason_code, d.reason_params, d.detail FROM decision d JOIN approved USING (id)

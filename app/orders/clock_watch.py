@@ -18,10 +18,10 @@ import structlog
 
 from app.context import AppContext
 from app.db.pool import Connection
-from app.orders import repository
+from app.orders import clock_repository, destinations_repository
+from app.orders.clock_repository import ClockReading
 from app.orders.destination import LONGEST_PROBE_DELAY_SECONDS, PROBE_RETRY_FACTOR, destination_of
 from app.orders.policy import LONGEST_HOLD_SECONDS, RETRY_JITTER
-from app.orders.repository import ClockReading
 from app.screener import repository as screener
 
 log = structlog.get_logger(__name__)
@@ -57,7 +57,7 @@ class ClockWatch:
         """Report a step since the last check; correct times that are ahead. Beats as the worker `name`."""
         before = self._before[0] if self._before else None
         asked = time.monotonic()
-        reading = await repository.read_clock(connection)
+        reading = await clock_repository.read_clock(connection)
         answered = time.monotonic()
         step, elapsed = self._step(reading, asked, answered)
         if step is not None:
@@ -73,7 +73,7 @@ class ClockWatch:
         self, context: AppContext, connection: Connection, name: str, correction: _Correction
     ) -> None:
         """Move what is ahead of the clock back. What is locked or fails is corrected at the next check."""
-        ahead = await repository.read_seconds_ahead(connection)
+        ahead = await clock_repository.read_seconds_ahead(connection)
         seconds = max(correction.seconds, ahead)
         is_age_unknown = not correction.seconds and ahead > _SMALLEST_STEP_SECONDS
         if is_age_unknown:
@@ -82,10 +82,10 @@ class ClockWatch:
         await self._release_destinations(context, connection)
         if seconds > 0:
             async with connection.transaction():
-                await repository.lock_corrections(connection)
+                await clock_repository.lock_corrections(connection)
                 if not await self._is_uncorrected(connection, correction.before):
                     correction.before = correction.stored_before = None
-                await repository.shift_pending(
+                await clock_repository.shift_pending(
                     connection,
                     seconds=seconds,
                     is_age_unknown=is_age_unknown,
@@ -98,11 +98,11 @@ class ClockWatch:
                 stored_before=correction.stored_before,
             )
             correction.before = correction.stored_before = None
-            await repository.shift_positions(connection, seconds=seconds)
-            while await repository.shift_ended(connection, seconds=seconds, limit=_BATCH) == _BATCH:
+            await clock_repository.shift_positions(connection, seconds=seconds)
+            while await clock_repository.shift_ended(connection, seconds=seconds, limit=_BATCH) == _BATCH:
                 context.supervisor.beat(name)
             context.wakeups.notify("changed")
-        if not await repository.has_pending_ahead(connection):
+        if not await clock_repository.has_pending_ahead(connection):
             self._correction = None
 
     @staticmethod
@@ -110,7 +110,7 @@ class ClockWatch:
         """Return whether no other process has corrected the signals since this reading."""
         if before is None or before.buy is None or before.buy_expires_at is None:
             return True
-        return await repository.has_later_expiry(
+        return await clock_repository.has_later_expiry(
             connection, signal=before.buy, expires_at=before.buy_expires_at
         )
 
@@ -118,12 +118,12 @@ class ClockWatch:
     async def _release_destinations(context: AppContext, connection: Connection) -> None:
         """Move holds and probes back with the ends of the attempts that set them."""
         current = destination_of(context.config.webhook.url).key
-        for destination in await repository.read_ends_ahead(connection, destination=current):
+        for destination in await destinations_repository.read_ends_ahead(connection, destination=current):
             async with connection.transaction():
-                await repository.lock_limiter(connection, destination=destination)
-                ends = await repository.read_ends_ahead(connection, destination=current)
+                await destinations_repository.lock_limiter(connection, destination=destination)
+                ends = await destinations_repository.read_ends_ahead(connection, destination=current)
                 if destination in ends:
-                    await repository.move_ends_back(
+                    await destinations_repository.move_ends_back(
                         connection, destination=destination, seconds=ends[destination]
                     )
         context.wakeups.notify("approved")
@@ -132,7 +132,7 @@ class ClockWatch:
     async def _clamp(context: AppContext, connection: Connection) -> None:
         """Bring times that are further ahead than they can have been set back to now."""
         retries = max(context.config.webhook.retry_seconds) * (1 + RETRY_JITTER)
-        times = await repository.clamp_times(
+        times = await clock_repository.clamp_times(
             connection,
             longest_hold=LONGEST_HOLD_SECONDS,
             longest_probe_delay=LONGEST_PROBE_DELAY_SECONDS,

@@ -5,7 +5,7 @@ from typing import Literal, TypedDict
 from app import metrics
 from app.context import AppContext
 from app.db.pool import Connection
-from app.orders import repository
+from app.orders import destinations_repository
 from app.orders.destination import destination_of
 from app.signals.reasons import Reason
 
@@ -28,7 +28,7 @@ def describe_destination(context: AppContext) -> Description:
 async def refresh_destination_state(context: AppContext, connection: Connection) -> None:
     """Read from the database whether the destination is held: another process may have set it."""
     key = destination_of(context.config.webhook.url).key
-    reason = await repository.read_hold_reason(connection, destination=key)
+    reason = await destinations_repository.read_hold_reason(connection, destination=key)
     context.destination_state = "held" if reason else "open"
     shown = describe_destination(context)["state"]
     for state in ("open", "held", "paused"):
@@ -38,4 +38,4 @@ async def refresh_destination_state(context: AppContext, connection: Connection)
 async def circuit_reason(context: AppContext, connection: Connection) -> Reason | None:
     """Return the reason of the failure that keeps the circuit open; None while it is closed. An alarm."""
     key = destination_of(context.config.webhook.url).key
-    return await repository.read_circuit_reason(connection, destination=key)
+    return await destinations_repository.read_circuit_reason(connection, destination=key)

@@ -12,7 +12,7 @@ import structlog
 from app import metrics
 from app.context import AppContext
 from app.db.pool import Connection
-from app.orders import repository
+from app.orders import destinations_repository, repository
 from app.orders.destination import (
     Allowance,
     Destination,
@@ -132,7 +132,8 @@ class Outbox:
                         connection, wanted, destination, exits_only=self._context.config.system.buys_paused
                     )
             if config.rate_limiting_enabled or (
-                not deliveries and await repository.is_circuit_open(connection, destination=destination.key)
+                not deliveries
+                and await destinations_repository.is_circuit_open(connection, destination=destination.key)
             ):
                 async with connection.transaction():
                     tokens = await self._count_tokens(connection, destination)
@@ -175,12 +176,18 @@ class Outbox:
         )
         entries = tuple(window.for_entries for window in exits)
         windows = exits + entries
-        await repository.lock_limiter(connection, destination=destination.key)
-        ledger = await repository.read_ledger(connection, destination=destination.key, windows=windows)
+        await destinations_repository.lock_limiter(connection, destination=destination.key)
+        ledger = await destinations_repository.read_ledger(
+            connection, destination=destination.key, windows=windows
+        )
         if (step_back := ledger.ahead_seconds) > 0:
-            await repository.move_ends_back(connection, destination=destination.key, seconds=step_back)
+            await destinations_repository.move_ends_back(
+                connection, destination=destination.key, seconds=step_back
+            )
             self._context.clock.note_step(-step_back)
-            ledger = await repository.read_ledger(connection, destination=destination.key, windows=windows)
+            ledger = await destinations_repository.read_ledger(
+                connection, destination=destination.key, windows=windows
+            )
         free = Tokens(_UNLIMITED, _UNLIMITED)
         if config.rate_limiting_enabled:
             count = partial(compute_allowance, open_attempts=ledger.open_attempts, now=ledger.now)
@@ -221,15 +228,14 @@ class Outbox:
             return [], 0
         rules = self._context.config.system.book_rules
         verdicts = [_resolve(signal, rules) for signal in due]
-        deliveries = await repository.claim(
+        claimed = await repository.claim(
             connection,
             claim_id=uuid4(),
             lease_seconds=lease_seconds(self._context),
             destination=destination,
             verdicts=verdicts,
         )
-        rejected = [verdict for verdict in verdicts if verdict.terms is None]
-        for verdict in rejected:
+        for verdict in claimed.rejected:
             metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()
             log.info(
                 "rejected",
@@ -237,7 +243,7 @@ class Outbox:
                 ticker=verdict.signal.ticker,
                 reason=str(verdict.reason),
             )
-        return deliveries, len(rejected)
+        return claimed.deliveries, len(claimed.rejected)
 
     async def _give_back(self, delivery: Delivery) -> None:
         reason = Reason(ReasonCode.GIVEN_BACK)

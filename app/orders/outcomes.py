@@ -18,7 +18,7 @@ from app.db.clock import read_time
 from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows, may_be_about_rows
 from app.db.pool import Connection, Pool, acquire_for
 from app.errors import describe
-from app.orders import repository
+from app.orders import destinations_repository, repository
 from app.orders.destination import Attempt, Failure, probe_delay, should_open_circuit
 from app.orders.kept_outcomes import KeptOutcomes, KnownOutcome
 from app.orders.policy import hold_seconds, next_status, retry_delay
@@ -314,7 +314,7 @@ class Outcomes:
             hold = await _hold_of(connection, answer, delay)
             # Lock order: the destination's row first, because ending an attempt locks its counts.
             if hold:
-                await repository.hold_destination(
+                await destinations_repository.hold_destination(
                     connection, destination=destination, seconds=hold, reason=reason
                 )
             failure = await _update_circuit(connection, delivery, answer, reason)
@@ -375,7 +375,9 @@ async def _update_circuit(
     attempt = Attempt(delivery.id, answer.outcome, answer.http_status, error)
     if attempt.is_failure:
         return await _record_failure(connection, delivery, attempt, reason)
-    if attempt.is_answer and await repository.close_circuit(connection, destination=delivery.destination.key):
+    if attempt.is_answer and await destinations_repository.close_circuit(
+        connection, destination=delivery.destination.key
+    ):
         _log_recovery()
     return Failure()
 
@@ -388,15 +390,17 @@ async def _record_failure(
     If several transactions find the circuit due to open, one of them opens it and raises the alarm.
     """
     destination = delivery.destination.key
-    circuit = await repository.lock_circuit(connection, destination=destination)
+    circuit = await destinations_repository.lock_circuit(connection, destination=destination)
     if circuit is None or circuit.probe_at is None:
-        recent = await repository.read_recent_attempts(
+        recent = await destinations_repository.read_recent_attempts(
             connection, destination=destination, limit=_RECENT_ATTEMPTS
         )
         if not should_open_circuit([attempt, *recent]):
             return Failure()
         delay = probe_delay(0)
-        if await repository.open_circuit(connection, destination=destination, probe_in=delay, reason=reason):
+        if await destinations_repository.open_circuit(
+            connection, destination=destination, probe_in=delay, reason=reason
+        ):
             metrics.DESTINATION_FAILURES.inc()
             log.error("circuit opened: the destination fails repeatedly", seconds=delay, reason=str(reason))
         return Failure(delay)
@@ -404,7 +408,9 @@ async def _record_failure(
         return Failure()
     failed_probes = circuit.failed_probes + 1
     delay = probe_delay(failed_probes)
-    await repository.record_failed_probe(connection, destination=destination, probe_in=delay, reason=reason)
+    await destinations_repository.record_failed_probe(
+        connection, destination=destination, probe_in=delay, reason=reason
+    )
     log.warning("the destination still fails", seconds=delay, probes=failed_probes)
     return Failure(delay, was_probe=True)
 

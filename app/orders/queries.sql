@@ -1,256 +1,59 @@
 -- Typed functions over these statements: app/orders/repository.py.
 -- The rules that keep plans right whatever the statistics say: see app/decision/queries.sql.
 
--- name: lock_limiter
--- $1 destination. Until the transaction ends, no other transaction of any process uses a token of this destination.
-SELECT pg_advisory_xact_lock(hashtextextended('limiter ' || $1, 0))
-
--- name: read_ledger
--- $1 destination, $2 windows in seconds, $3 their limits. One row for each window, in the order given. Runs after the lock, in a
--- statement of its own, so that it sees what was committed while this transaction waited. `ended`: ended attempts that still count.
--- `leaves_at`, where no token is left: when the next token returns, or an earlier moment. `ahead_seconds`: by how much the newest end
--- is ahead of the clock; above 0 the clock has stepped back.
-SELECT statement_timestamp() AS now, o.open, d.probe_at, u.ended,
-       coalesce((SELECT extract(epoch FROM ended_at - statement_timestamp())::float8 FROM attempts
-                 WHERE destination = $1 AND ended_at > statement_timestamp() AND NOT imported
-                 ORDER BY ended_at DESC LIMIT 1), 0) AS ahead_seconds,
-       CASE WHEN o.open + u.ended >= w.most THEN (
-           SELECT ended_at + make_interval(secs => w.seconds) FROM attempts
-           WHERE destination = $1 AND ended_at > w.since AND NOT imported
-           ORDER BY ended_at
-           OFFSET least(o.open + u.ended - w.most, 1000) LIMIT 1) END AS leaves_at
-FROM (SELECT seconds, most, statement_timestamp() - make_interval(secs => seconds) AS since, place
-      FROM unnest($2::int[], $3::int[]) WITH ORDINALITY AS given (seconds, most, place)) AS w
-CROSS JOIN (SELECT count(*) AS open FROM attempts WHERE destination = $1 AND ended_at IS NULL) AS o
-LEFT JOIN destinations d ON d.destination = $1
-CROSS JOIN LATERAL (
-    SELECT (SELECT coalesce(sum(ends), 0) FROM attempt_counts
-            WHERE destination = $1 AND seconds = 60 AND start > date_trunc('minute', w.since, 'UTC'))
-         + (SELECT coalesce(sum(ends), 0) FROM attempt_counts
-            WHERE destination = $1 AND seconds = 1 AND start > date_trunc('second', w.since, 'UTC')
-              AND start < date_trunc('minute', w.since, 'UTC') + interval '1 minute')
-         + (SELECT count(*) FROM attempts
-            WHERE destination = $1 AND ended_at > w.since AND NOT imported
-              AND ended_at < date_trunc('second', w.since, 'UTC') + interval '1 second') AS ended
-) AS u
-ORDER BY w.place
-
--- name: move_ends_back
--- $1 destination, $2 seconds. For ends ahead of a clock that has stepped back: the newest becomes now, and the others keep their
--- distances. No real end was later than this, so no window holds more than its limit.
--- Fails open: a hold and the time of the next probe were set when an attempt ended, so they move with the ends. No exit waits longer
--- than the hold was long.
-WITH moved AS (
-    UPDATE attempts
-    SET ended_at = ended_at - make_interval(secs => $2),
-        started_at = least(started_at, ended_at - make_interval(secs => $2))
-    WHERE destination = $1 AND ended_at > statement_timestamp() AND NOT imported
-)
-UPDATE destinations
-SET held_until = CASE
-        WHEN held_until > statement_timestamp() THEN held_until - make_interval(secs => $2) ELSE held_until END,
-    probe_at = CASE
-        WHEN probe_at > statement_timestamp() THEN probe_at - make_interval(secs => $2) ELSE probe_at END
-WHERE destination = $1 AND (held_until > statement_timestamp() OR probe_at > statement_timestamp())
-
--- name: read_ends_ahead
--- $1 the current destination. It, and those that were held or failing: whose newest end of an attempt is ahead of the clock, and by
--- how many seconds. Ends ahead would be the newest for hours, and hide later ones from the circuit breaker.
-SELECT d.destination, extract(epoch FROM a.ended_at - clock_timestamp())::float8 AS ahead_seconds
-FROM (SELECT destination FROM destinations UNION SELECT $1::text) AS d
-CROSS JOIN LATERAL (
-    SELECT ended_at FROM attempts
-    WHERE destination = d.destination AND ended_at > statement_timestamp() AND NOT imported
-    ORDER BY ended_at DESC
-    LIMIT 1
-) AS a
-WHERE a.ended_at > clock_timestamp()
-
--- name: read_clock
--- The time; the newest signal; one pending buy and its expiry, NULL without one.
-SELECT clock_timestamp() AS now, (SELECT coalesce(max(seq), 0) FROM signals) AS last_seq, buy.id AS buy, buy.expires_at AS buy_expires_at
-FROM (SELECT) AS one
-LEFT JOIN LATERAL (
-    SELECT id, expires_at FROM unfinished_signals WHERE type = 'buy' LIMIT 1
-) AS buy ON true
-
--- name: read_seconds_ahead
--- By how many seconds the newest arrival, opening of a position, fetch of a list or end of a refresh is ahead of the clock; NULL: none
--- is. The condition on statement_timestamp() lets PostgreSQL use the index of arrivals.
-SELECT extract(epoch FROM greatest(
-    (SELECT max(greatest(received_at, renewed_at)) FROM unfinished_signals
-     WHERE greatest(received_at, renewed_at) > clock_timestamp()),
-    (SELECT max(received_at) FROM signals
-     WHERE received_at > statement_timestamp() AND received_at > clock_timestamp() AND imported_at IS NULL),
-    (SELECT max(opened_at) FROM positions WHERE status = 'open' AND opened_at > clock_timestamp()),
-    (SELECT max(fetched_at) FROM top_n_lists WHERE fetched_at > clock_timestamp()),
-    (SELECT max(greatest(at, requested_at)) FROM screener_refreshes WHERE greatest(at, requested_at) > clock_timestamp())
-) - clock_timestamp())::float8
-
--- name: lock_corrections
--- Until the transaction ends no other process corrects the ages of pending signals.
-SELECT pg_advisory_xact_lock(hashtextextended('clock', 0))
-
--- name: has_later_expiry
--- $1 a signal, $2 its expiry before the step. False: another process has corrected it.
-SELECT EXISTS (SELECT FROM signals WHERE id = $1 AND expires_at >= $2)
-
--- name: shift_pending
--- $1 seconds, $2 true while the size of the step is unknown, $3 the newest signal before the step, NULL where it is unknown.
--- Pending signals that arrived while the clock was ahead become as old as they are, with their deduplication keys. A lease, and the
--- delay of a retry, are as old as their signal's status.
--- Fails closed: a buy that arrived up to $3 has aged by $1 whatever its time says, and one of unknown age expires.
--- Fails open: an exit is shifted only where its time proves that it is ahead. Skips locked rows.
-WITH ahead AS MATERIALIZED (
-    SELECT id, status_at > clock_timestamp() AS is_status_ahead,
-           coalesce(coalesce(renewed_at, received_at) > clock_timestamp() OR (type = 'buy' AND seq <= $3::bigint), false) AS is_aged
-    FROM unfinished_signals
-    WHERE coalesce(renewed_at, received_at) > clock_timestamp() OR status_at > clock_timestamp()
-       OR (type = 'buy' AND seq <= $3::bigint)
-    ORDER BY id
-    FOR UPDATE SKIP LOCKED
-), shifted AS (
-    UPDATE signals s
-    SET received_at = CASE
-            WHEN (is_aged AND renewed_at IS NULL) OR received_at > clock_timestamp() THEN received_at - make_interval(secs => $1)
-            ELSE received_at END,
-        renewed_at = CASE WHEN is_aged THEN renewed_at - make_interval(secs => $1) ELSE renewed_at END,
-        expires_at = CASE
-            WHEN is_aged AND $2::boolean AND type = 'buy'
-                THEN least(expires_at - make_interval(secs => $1), clock_timestamp())
-            WHEN is_aged THEN expires_at - make_interval(secs => $1)
-            ELSE expires_at END,
-        status_at = CASE WHEN is_status_ahead THEN status_at - make_interval(secs => $1) ELSE status_at END,
-        not_before = CASE WHEN is_status_ahead THEN not_before - make_interval(secs => $1) ELSE not_before END,
-        lease_until = CASE WHEN is_status_ahead THEN lease_until - make_interval(secs => $1) ELSE lease_until END
-    FROM ahead
-    WHERE s.id = ahead.id AND s.id = ANY (ARRAY (SELECT id FROM ahead))
-    RETURNING s.id, is_aged
-), held AS MATERIALIZED (
-    SELECT key FROM intake_keys
-    WHERE expires_at > statement_timestamp() AND signal_id IN (SELECT id FROM shifted WHERE is_aged)
-    ORDER BY key  -- as intake does: two transactions lock keys in the same order
-    FOR UPDATE
-), released AS (
-    UPDATE intake_keys SET expires_at = expires_at - make_interval(secs => $1)
-    WHERE key = ANY (ARRAY (SELECT key FROM held))
-)
-SELECT count(*) FROM shifted
-
--- name: has_pending_ahead
-SELECT EXISTS (
-    SELECT FROM unfinished_signals
-    WHERE coalesce(renewed_at, received_at) > clock_timestamp() OR status_at > clock_timestamp())
-
--- name: shift_ended
--- $1 seconds, $2 limit. The same for signals that have ended: their keys, and the windows of reprocessing. Imported ones keep their times.
--- Fails open: a key that is released early lets an equal alert in, and none swallows an exit.
-WITH ahead AS MATERIALIZED (
-    SELECT id FROM signals
-    WHERE received_at > statement_timestamp() AND received_at > clock_timestamp() AND imported_at IS NULL
-      AND status IN ('rejected', 'forwarded', 'failed', 'expired')
-    LIMIT $2
-    FOR UPDATE SKIP LOCKED
-), shifted AS (
-    UPDATE signals
-    SET received_at = received_at - make_interval(secs => $1),
-        status_at = CASE WHEN status_at > clock_timestamp() THEN status_at - make_interval(secs => $1) ELSE status_at END
-    WHERE id = ANY (ARRAY (SELECT id FROM ahead))
-    RETURNING id
-), held AS MATERIALIZED (
-    SELECT key FROM intake_keys
-    WHERE expires_at > statement_timestamp() AND signal_id IN (SELECT id FROM shifted)
-    ORDER BY key
-    FOR UPDATE
-), released AS (
-    UPDATE intake_keys SET expires_at = expires_at - make_interval(secs => $1)
-    WHERE key = ANY (ARRAY (SELECT key FROM held))
-)
-SELECT count(*) FROM shifted
-
--- name: shift_positions
--- $1 seconds. An open position is older than a sell that expires later: that sell is an alarm.
-UPDATE positions SET opened_at = opened_at - make_interval(secs => $1)
-WHERE status = 'open' AND opened_at > clock_timestamp()
-
--- name: clamp_times
--- $1 the longest hold, $2 the longest delay of a probe, $3 the longest retry delay, $4 the longest lease, in seconds. A time further
--- ahead was set before the clock stepped back. Holds, probes and retries become due at once. A request that may be open keeps a whole
--- lease. Returns how many times were clamped, and by how much the furthest was ahead.
-WITH ahead AS (
-    SELECT greatest(
-        (SELECT max(greatest(
-             CASE WHEN held_until > statement_timestamp() + make_interval(secs => $1) THEN held_until END,
-             CASE WHEN probe_at > statement_timestamp() + make_interval(secs => $2) THEN probe_at END)) FROM destinations),
-        (SELECT max(greatest(
-             CASE WHEN not_before > statement_timestamp() + make_interval(secs => $3) THEN not_before END,
-             CASE WHEN lease_until > statement_timestamp() + make_interval(secs => $4) THEN lease_until END))
-         FROM unfinished_signals)) AS newest
-), held AS (
-    UPDATE destinations
-    SET held_until = CASE
-            WHEN held_until > statement_timestamp() + make_interval(secs => $1) THEN statement_timestamp() ELSE held_until END,
-        probe_at = CASE
-            WHEN probe_at > statement_timestamp() + make_interval(secs => $2) THEN statement_timestamp() ELSE probe_at END
-    WHERE held_until > statement_timestamp() + make_interval(secs => $1)
-       OR probe_at > statement_timestamp() + make_interval(secs => $2)
-    RETURNING 1
-), waiting AS (
-    UPDATE unfinished_signals
-    SET not_before = CASE
-            WHEN not_before > statement_timestamp() + make_interval(secs => $3) THEN statement_timestamp() ELSE not_before END,
-        lease_until = CASE
-            WHEN lease_until > statement_timestamp() + make_interval(secs => $4)
-                THEN statement_timestamp() + make_interval(secs => $4) ELSE lease_until END
-    WHERE not_before > statement_timestamp() + make_interval(secs => $3)
-       OR lease_until > statement_timestamp() + make_interval(secs => $4)
-    RETURNING 1
-)
-SELECT (SELECT count(*) FROM held) + (SELECT count(*) FROM waiting) AS clamped,
-       coalesce((SELECT extract(epoch FROM newest - statement_timestamp())::float8 FROM ahead), 0) AS ahead_seconds,
-       clock_timestamp() AS now
-
 -- name: lock_due
 -- $1 limit, $2 destination, $3 false: no row while the circuit is open, $4 true: no buy, since the tokens that are left are reserved for
 -- exits. The comparison is a condition of the index: however many buys wait, none of them is read.
--- Locks at most one row of a ticker that is due, its first; sells and manual orders before buys. With the open position of its ticker,
--- and what tells why there is none.
--- An open attempt of the ticker is waited for, also that of a later order. Fails open: no exit waits behind a buy that waits for its
+-- Locks the signals of the orders that are due, at most one of a ticker, its first; sells and manual orders before buys. With the open
+-- position of its ticker, and what tells why there is none.
+-- An order of the ticker that is being sent is waited for, also a later one. Fails open: no exit waits behind a buy that waits for its
 -- decision, behind one that has not left where a position is open (such a buy waits for the exit instead), or behind an adjustment that
 -- waits for its next attempt.
-WITH due AS (
-    SELECT s.id, s.ticker, s.type, s.seq, s.intent, s.price, s.body, s.round, s.attempts
-    FROM signals s
-    WHERE s.status = 'approved' AND (s.type = 'buy') <= (NOT $4::boolean)
+WITH front AS NOT MATERIALIZED (
+    SELECT o.id, o.signal_id, o.ticker, o.type, o.seq, o.intent, o.round, o.attempts
+    FROM orders o
+    WHERE o.destination = 'default' AND o.ended_at IS NULL AND o.seq > 0 AND (o.type = 'buy') <= (NOT $4::boolean)
       AND CASE
-          WHEN s.expires_at <= statement_timestamp() OR s.not_before > statement_timestamp() THEN false
+          WHEN o.status <> 'pending' OR o.expires_at <= statement_timestamp() OR o.not_before > statement_timestamp() THEN false
           WHEN EXISTS (
-              SELECT FROM unfinished_signals e
-              WHERE e.ticker = s.ticker AND e.seq < s.seq AND e.is_live
-                AND (s.type = 'buy'
-                     OR (NOT (e.type = 'buy' AND (e.is_undecided OR (e.status = 'approved' AND EXISTS (
-                             SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))))
+              SELECT FROM orders e
+              WHERE e.destination = 'default' AND e.ticker = o.ticker AND e.seq < o.seq AND e.ended_at IS NULL
+                AND CASE e.status WHEN 'sending' THEN true ELSE e.expires_at > statement_timestamp() END
+                AND (o.type = 'buy'
+                     OR (NOT (e.type = 'buy' AND e.status = 'pending' AND EXISTS (
+                             SELECT FROM positions p WHERE p.ticker = o.ticker AND p.status = 'open'))
                          AND (e.intent IS DISTINCT FROM 'adjust' OR e.not_before IS NULL
                               OR e.not_before <= statement_timestamp())))) THEN false
-          ELSE NOT EXISTS (
+          WHEN EXISTS (
               SELECT FROM unfinished_signals e
-              WHERE e.ticker = s.ticker AND e.seq > s.seq
-                AND (e.status = 'forwarding'
+              WHERE e.ticker = o.ticker AND e.seq < o.seq AND e.is_undecided AND e.is_live
+                AND (o.type = 'buy' OR e.type <> 'buy')) THEN false
+          ELSE NOT EXISTS (
+              SELECT FROM orders e
+              WHERE e.destination = 'default' AND e.ticker = o.ticker AND e.seq > o.seq AND e.ended_at IS NULL
+                AND (e.status = 'sending'
                      -- what passes this buy, as above, is due itself: it is sent first
-                     OR (s.type = 'buy' AND e.type <> 'buy' AND e.status = 'approved' AND e.is_live
+                     OR (o.type = 'buy' AND e.type <> 'buy' AND e.expires_at > statement_timestamp()
                          AND (e.not_before IS NULL OR e.not_before <= statement_timestamp())
-                         AND EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))))
+                         AND EXISTS (SELECT FROM positions p WHERE p.ticker = o.ticker AND p.status = 'open'))))
       END
       AND NOT EXISTS (
           SELECT FROM destinations d
           WHERE d.destination = $2
             AND (d.held_until > statement_timestamp() OR (d.probe_at IS NOT NULL AND NOT $3::boolean)))
-    ORDER BY s.type = 'buy', s.seq
+    ORDER BY o.type = 'buy', o.seq
+), due AS (
+    SELECT s.id, front.id AS order_id, ticker, type, seq, intent, s.price, s.body, round, attempts
+    FROM front
+    -- by its id alone; a signal that was claimed or ended since this statement began is seen under its lock
+    CROSS JOIN LATERAL (
+        SELECT id, price, body FROM signals
+        WHERE id = front.signal_id AND CASE status WHEN 'approved' THEN true ELSE false END
+        FOR UPDATE SKIP LOCKED) AS s
     LIMIT (SELECT $1::int)  -- a value that is unknown in any plan: else each claim would be planned anew
-    FOR UPDATE OF s SKIP LOCKED
 )
-SELECT due.id, due.ticker, due.type, due.intent, due.price, due.body, p.id AS position_id, p.quantity, p.confirmed, p.average_price,
-       p.realized,
+SELECT due.id, due.order_id, due.attempts, due.ticker, due.type, due.intent, due.price, due.body, p.id AS position_id, p.quantity, p.confirmed,
+       p.average_price, p.realized,
        CASE WHEN due.attempts > 0 OR due.round > 1 THEN EXISTS (
            SELECT FROM attempts a WHERE a.signal_id = due.id AND a.outcome = 'unknown') ELSE false END AS is_retry_of_unknown,
        CASE WHEN p.id IS NULL AND due.type <> 'buy' THEN coalesce(
@@ -266,48 +69,62 @@ LEFT JOIN LATERAL (
 ORDER BY due.type = 'buy', due.seq
 
 -- name: claim
--- $1 claim id, $2 lease in seconds, $3 destination, $4 JSON array of verdicts (`_VerdictRow`) on rows that this transaction has locked.
--- Without an intent the signal is rejected. The attempt is inserted in the same transaction, so it is committed before the request is
--- sent.
+-- $1 claim id, $2 lease in seconds, $3 destination, $4 JSON array of verdicts (`_VerdictRow`) on orders whose signals this transaction has
+-- locked. Without an intent the order is rejected. An order that is no longer pending, or was attempted meanwhile, or has expired,
+-- or whose next attempt is not due, is passed over: only this statement sees what was committed after `lock_due` had begun. The attempt is inserted
+-- in the same transaction, so it is committed before the request is sent.
 WITH verdict AS (
     SELECT *
     FROM json_to_recordset($4::json) AS v (
-        id uuid, intent text, quantity numeric, quantity_unit text, sentiment text, reason text, reason_code text,
+        id bigint, attempts integer, intent text, quantity numeric, quantity_unit text, sentiment text, reason text, reason_code text,
         reason_params jsonb, detail jsonb)
 ), claimed AS (
-    UPDATE signals s
-    SET status = CASE WHEN v.intent IS NULL THEN 'rejected' ELSE 'forwarding' END,
-        status_at = clock_timestamp(), reason = v.reason, reason_code = v.reason_code, reason_params = v.reason_params,
+    UPDATE orders o
+    SET status = CASE WHEN v.intent IS NULL THEN 'rejected' ELSE 'sending' END,
+        ended_at = CASE WHEN v.intent IS NULL THEN clock_timestamp() END,
         -- what an earlier version decided, with its quantity
-        intent = CASE WHEN s.intent IS NULL OR s.intent = 'reduce_or_close' THEN coalesce(v.intent, s.intent) ELSE s.intent END,
+        intent = CASE WHEN o.intent IS NULL OR o.intent = 'reduce_or_close' THEN coalesce(v.intent, o.intent) ELSE o.intent END,
         quantity = v.quantity, quantity_unit = v.quantity_unit, sentiment = v.sentiment,
-        attempts = CASE WHEN v.intent IS NULL THEN s.attempts ELSE s.attempts + 1 END,
+        attempts = CASE WHEN v.intent IS NULL THEN o.attempts ELSE o.attempts + 1 END,
         not_before = NULL,
         claim_id = CASE WHEN v.intent IS NOT NULL THEN $1::uuid END,
         lease_until = CASE WHEN v.intent IS NOT NULL THEN clock_timestamp() + make_interval(secs => $2) END
     FROM verdict v
-    WHERE s.id = v.id AND s.id = ANY (ARRAY (SELECT id FROM verdict))
-    RETURNING s.id, s.status, s.reason, s.reason_code, s.reason_params, s.round, s.attempts, v.intent, v.detail
+    WHERE o.id = v.id AND o.id = ANY (ARRAY (SELECT id FROM verdict)) AND o.status = 'pending' AND o.attempts = v.attempts
+      AND (o.not_before IS NULL OR o.not_before <= statement_timestamp()) AND o.expires_at > statement_timestamp()
+    RETURNING o.signal_id AS id, o.status, o.round, o.attempts, o.claim_id, o.lease_until, o.intent AS decided, o.quantity,
+              o.quantity_unit, o.sentiment, v.intent, v.reason, v.reason_code, v.reason_params, v.detail
+), shown AS (
+    UPDATE signals s
+    SET status = CASE WHEN c.status = 'sending' THEN 'forwarding' ELSE 'rejected' END,
+        status_at = clock_timestamp(), reason = c.reason, reason_code = c.reason_code, reason_params = c.reason_params,
+        intent = c.decided, quantity = c.quantity, quantity_unit = c.quantity_unit, sentiment = c.sentiment,
+        attempts = c.attempts, not_before = NULL, claim_id = c.claim_id, lease_until = c.lease_until
+    FROM claimed c
+    WHERE s.id = c.id AND s.id = ANY (ARRAY (SELECT id FROM claimed))
+    RETURNING s.id, s.status
 ), attempt AS (
     INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, intent)
     SELECT id, round, attempts, $3, id::text || CASE WHEN round > 1 THEN '.r' || round ELSE '' END, $1, intent
-    FROM claimed WHERE status = 'forwarding'
+    FROM claimed WHERE status = 'sending'
     RETURNING id, signal_id, webhook_id, started_at
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
-    SELECT id, status, reason, reason_code, reason_params,
-           CASE WHEN status = 'forwarding' THEN jsonb_build_object('attempt', attempts) ELSE '{}' END || coalesce(detail, '{}')
-    FROM claimed
+    SELECT id, shown.status, reason, reason_code, reason_params,
+           CASE WHEN c.status = 'sending' THEN jsonb_build_object('attempt', attempts) ELSE '{}' END || coalesce(detail, '{}')
+    FROM claimed c
+    JOIN shown USING (id)
 )
-SELECT a.signal_id AS id, a.id AS attempt, c.attempts AS number, a.webhook_id, a.started_at
+SELECT c.id, a.id AS attempt, c.attempts AS number, a.webhook_id, a.started_at
 FROM claimed c
-JOIN attempt a ON a.signal_id = c.id
+LEFT JOIN attempt a ON a.signal_id = c.id
 
 -- name: record_delivered
 -- $1 JSON array of successes (`DeliveredOrder`), $2 text of the reason. `position`, `held` and `was_confirmed` are the position before,
 -- NULL: none; `is_open`, `quantity`, `is_confirmed`, `average_price` and `realized` the one after.
 -- A ticker occurs once at most, so that no position is changed twice. Not fenced by the claim: a 2xx remains true whichever sender has
 -- claimed the signal since. Only the change to 'forwarded' changes the position, so this happens once.
+-- A 2xx of an earlier round delivers the order of that round, and the newest one with it: a replay that has not left is not sent.
 -- A position that is no longer as it was before is not changed, and nothing is recorded of that signal: `is_stale`.
 -- The arrays, and the conditions in CASE, keep every plan on the primary keys.
 WITH seen AS (
@@ -358,7 +175,7 @@ WITH seen AS (
     FROM found
     WHERE a.id = found.attempt AND a.id = ANY (ARRAY (SELECT attempt FROM seen))
       AND (found.is_forwarded OR found.attempt IN (SELECT attempt FROM settled))
-    RETURNING a.id, a.destination
+    RETURNING a.id, a.destination, a.signal_id, a.round
 ), recovered AS (
     UPDATE destinations SET probe_at = NULL, failed_probes = 0
     WHERE destination IN (SELECT destination FROM ended) AND probe_at IS NOT NULL
@@ -369,7 +186,20 @@ WITH seen AS (
         claim_id = NULL, lease_until = NULL, not_before = NULL
     FROM settled
     WHERE s.id = settled.signal AND s.id = ANY (ARRAY (SELECT signal FROM seen)) AND s.status <> 'forwarded'
-    RETURNING s.id, s.ticker, s.received_at, settled.http_status, settled.change
+    RETURNING s.id, s.round, s.seq, s.type, s.ticker, s.expires_at, s.received_at, settled.http_status, settled.change
+), newest AS (
+    -- The order exists. An UPDATE would not see that of a replay which was committed while the signal's lock was waited for.
+    INSERT INTO orders (signal_id, round, seq, type, ticker, status, expires_at, ended_at)
+    SELECT id, round, seq, type, ticker, 'delivered', expires_at, clock_timestamp() FROM done
+    ON CONFLICT (signal_id, destination, round) DO UPDATE
+    SET status = 'delivered', ended_at = excluded.ended_at, claim_id = NULL, lease_until = NULL, not_before = NULL
+), earlier AS (
+    UPDATE orders o
+    SET status = 'delivered', ended_at = clock_timestamp(), claim_id = NULL, lease_until = NULL, not_before = NULL
+    FROM ended
+    LEFT JOIN done ON done.id = ended.signal_id
+    WHERE o.signal_id = ended.signal_id AND o.signal_id = ANY (ARRAY (SELECT signal FROM seen)) AND o.destination = 'default'
+      AND o.round = ended.round AND o.round IS DISTINCT FROM done.round AND o.status <> 'delivered'
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
     SELECT id, 'forwarded', $2, 'delivered', '{}', jsonb_build_object('http_status', http_status, 'position', change)
@@ -431,13 +261,23 @@ WITH ended AS (
                      WHERE c.ticker = s.ticker AND c.seq > s.seq AND c.type <> 'buy' AND coalesce(c.intent, 'close') = 'close'
                        AND c.is_pending OFFSET 0) AS is_overtaken
           FROM signals s WHERE s.id = $2) AS later
+), locked AS MATERIALIZED (
+    SELECT id FROM signals WHERE id = $2 FOR UPDATE
+), ended_order AS (
+    UPDATE orders o
+    SET status = CASE next.status WHEN 'approved' THEN 'pending' WHEN 'failed' THEN CASE $4 WHEN 'unknown' THEN 'unknown' ELSE 'failed' END
+                                  ELSE next.status END,
+        ended_at = CASE WHEN next.status <> 'approved' THEN clock_timestamp() END, claim_id = NULL, lease_until = NULL,
+        not_before = CASE WHEN next.status = 'approved' THEN clock_timestamp() + make_interval(secs => $14::float8) END
+    FROM next, locked
+    WHERE o.signal_id = locked.id AND o.claim_id = $3 AND o.status = 'sending'
+    RETURNING o.signal_id, o.not_before
 ), done AS (
     UPDATE signals s
     SET status = next.status, status_at = clock_timestamp(), reason = next.reason, reason_code = next.reason_code,
-        reason_params = next.reason_params, claim_id = NULL, lease_until = NULL,
-        not_before = CASE WHEN next.status = 'approved' THEN clock_timestamp() + make_interval(secs => $14::float8) END
-    FROM next
-    WHERE s.id = $2 AND s.claim_id = $3 AND s.status = 'forwarding'
+        reason_params = next.reason_params, claim_id = NULL, lease_until = NULL, not_before = o.not_before
+    FROM next, ended_order o
+    WHERE s.id = $2 AND s.id = o.signal_id
     RETURNING s.id, s.status, s.reason, s.reason_code, s.reason_params
 ), event AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
@@ -450,59 +290,60 @@ SELECT (SELECT status FROM done) AS status,
        $4 = 'unknown' AND EXISTS (
            SELECT FROM signals WHERE id = (SELECT signal_id FROM ended) AND status <> 'forwarded') AS is_unclear
 
--- name: hold_destination
--- $1 destination, $2 seconds, $3 reason, $4 its code, $5 its parameters. A shorter hold does not shorten a longer one.
-INSERT INTO destinations (destination, held_until, reason, reason_code, reason_params)
-VALUES ($1, clock_timestamp() + make_interval(secs => $2), $3, $4, $5)
-ON CONFLICT (destination) DO UPDATE
-SET held_until = excluded.held_until, reason = excluded.reason, reason_code = excluded.reason_code,
-    reason_params = excluded.reason_params
-WHERE destinations.held_until < excluded.held_until
-
--- name: read_hold_reason
--- $1 destination. No row while it is neither held nor its circuit open.
-SELECT reason
-FROM destinations
-WHERE destination = $1 AND (held_until > statement_timestamp() OR probe_at IS NOT NULL)
-
 -- name: lock_abandoned
 -- $1 attempts to pass over. Open attempts whose lease has run out: the sender died, or could not record the outcome. Locks their
--- signals, 500 at most.
-SELECT a.id AS attempt, s.id, s.type, s.ticker, s.claim_id, coalesce(a.intent, s.intent) AS intent, s.quantity, s.quantity_unit,
-       s.sentiment, s.price
-FROM attempts a
-JOIN signals s ON s.id = a.signal_id AND s.claim_id = a.claim_id
-WHERE a.ended_at IS NULL AND s.lease_until < statement_timestamp()  -- only a 'forwarding' signal has a lease
-  AND a.id <> ALL ($1::bigint[])
-ORDER BY s.seq
-LIMIT 500
-FOR UPDATE OF s SKIP LOCKED
+-- signals, 500 at most, and their orders: a lease that is renewed meanwhile is seen.
+SELECT late.attempt, late.signal_id AS id, o.type, o.ticker, o.claim_id, coalesce(late.intent, o.intent) AS intent, o.quantity,
+       o.quantity_unit, o.sentiment, s.price
+FROM (
+    SELECT a.id AS attempt, a.claim_id, a.intent, leased.*
+    FROM attempts a
+    CROSS JOIN LATERAL (
+        SELECT id, signal_id, seq FROM orders
+        WHERE signal_id = a.signal_id AND claim_id = a.claim_id AND lease_until < statement_timestamp() OFFSET 0) AS leased
+    WHERE a.ended_at IS NULL AND a.id <> ALL ($1::bigint[])
+    ORDER BY leased.seq
+    LIMIT 500) AS late
+CROSS JOIN LATERAL (SELECT price FROM signals WHERE id = late.signal_id FOR UPDATE SKIP LOCKED) AS s
+CROSS JOIN LATERAL (
+    SELECT * FROM orders
+    WHERE id = late.id AND claim_id = late.claim_id AND lease_until < statement_timestamp() FOR UPDATE SKIP LOCKED) AS o
+ORDER BY o.seq
 
 -- name: renew_leases
 -- $1 attempts, $2 seconds. Renews a lease that runs out within 8 s, and one that has run out and was not recovered yet.
--- The arrays and the subquery keep every plan on the primary keys.
-UPDATE signals
-SET lease_until = clock_timestamp() + make_interval(secs => $2)
-WHERE id = ANY (ARRAY (
-    SELECT s.id
-    FROM signals s
-    WHERE s.id = ANY (ARRAY (
-              SELECT a.signal_id FROM attempts a
-              WHERE a.id = ANY ($1::bigint[]) AND a.claim_id = (SELECT o.claim_id FROM signals o WHERE o.id = a.signal_id)))
-      AND s.lease_until < statement_timestamp() + interval '8 seconds'
-    FOR UPDATE OF s SKIP LOCKED))
+-- The arrays keep every plan on the primary keys.
+WITH short AS MATERIALIZED (
+    SELECT soon.signal_id AS id, o.id AS order_id
+    FROM attempts a
+    CROSS JOIN LATERAL (
+        SELECT id, signal_id FROM orders
+        WHERE signal_id = a.signal_id AND claim_id = a.claim_id
+          AND lease_until < statement_timestamp() + interval '8 seconds' OFFSET 0) AS soon
+    CROSS JOIN LATERAL (SELECT FROM signals WHERE id = soon.signal_id FOR UPDATE SKIP LOCKED) AS s
+    CROSS JOIN LATERAL (
+        SELECT id FROM orders WHERE id = soon.id AND claim_id = a.claim_id FOR UPDATE SKIP LOCKED) AS o
+    WHERE a.id = ANY ($1::bigint[])
+), ordered AS (
+    UPDATE orders SET lease_until = clock_timestamp() + make_interval(secs => $2)
+    WHERE id = ANY (ARRAY (SELECT order_id FROM short))
+    RETURNING signal_id, lease_until
+)
+UPDATE signals s SET lease_until = o.lease_until
+FROM ordered o
+WHERE s.id = o.signal_id AND s.id = ANY (ARRAY (SELECT id FROM short))
 
 -- name: end_strays
--- $1 attempts to pass over, $2 the longest lease in seconds, $3 error, $4 its code. Ends open attempts whose signal no longer has
+-- $1 attempts to pass over, $2 the longest lease in seconds, $3 error, $4 its code. Ends open attempts whose order no longer has
 -- their claim and that began too long ago to be open, or ahead of a clock that has stepped back. An outcome that is still recorded
 -- later counts.
--- Returns how many; an order whose signal is not delivered otherwise may have changed its position.
+-- `is_unclear`: the signal is not delivered otherwise, so the attempt may have changed the position.
 WITH ended AS (
     UPDATE attempts a
     SET ended_at = clock_timestamp(), outcome = 'unknown', booked = 'unknown', error = $3, error_code = $4, error_params = '{}'
     WHERE a.ended_at IS NULL AND a.id <> ALL ($1::bigint[])
       AND a.started_at NOT BETWEEN statement_timestamp() - make_interval(secs => $2) AND statement_timestamp()
-      AND a.claim_id IS DISTINCT FROM (SELECT s.claim_id FROM signals s WHERE s.id = a.signal_id)
+      AND NOT EXISTS (SELECT FROM orders o WHERE o.signal_id = a.signal_id AND o.claim_id = a.claim_id OFFSET 0)
     RETURNING a.id, a.signal_id, a.intent
 )
 SELECT e.id AS attempt, s.id, s.type, s.ticker, s.claim_id, coalesce(e.intent, s.intent) AS intent, s.quantity, s.quantity_unit,
@@ -519,6 +360,12 @@ SELECT EXISTS (SELECT FROM attempts WHERE id = $1 AND signal_id = $2 AND claim_i
 -- $1 attempts. Returns those of them that have not ended.
 SELECT id FROM attempts WHERE id = ANY ($1) AND ended_at IS NULL
 
+-- name: end_orders
+-- $1 signals that a statement of this transaction has ended before they left, $2 status. In that statement the orders could not be
+-- changed: it does not see an order that was committed while it waited for the lock of its signal.
+UPDATE orders SET status = $2, ended_at = clock_timestamp(), not_before = NULL
+WHERE signal_id = ANY ($1) AND status = 'pending'
+
 -- name: expire
 -- $1 limit, $2 templates of reasons by code. Skips locked rows: they are being decided or claimed, and the next sweep sees them again.
 WITH overdue AS (
@@ -529,7 +376,7 @@ WITH overdue AS (
     FOR UPDATE SKIP LOCKED
 ), expired AS (
     UPDATE signals s
-    SET status = 'expired', status_at = clock_timestamp(),
+    SET status = 'expired', status_at = clock_timestamp(), not_before = NULL,
         (reason, reason_code, reason_params) = (
             SELECT replace($2::jsonb ->> code, '{reason}', s.reason), code,
                    CASE WHEN code <> 'expired' THEN '{}'
@@ -620,102 +467,6 @@ SELECT id, ticker, reason FROM ended
 -- name: store_paper_delivery
 -- $1 webhook id, $2 headers, $3 body of the request that a live destination would have received.
 INSERT INTO paper_deliveries (webhook_id, headers, body) VALUES ($1, $2, $3)
-
--- name: lock_circuit
--- From here on: the circuit breaker. `probe_at` set: the circuit is open, and from that moment one probe at a time may be sent.
--- $1 destination. Locks its row, so that two failures are recorded one after the other.
-SELECT probe_at, failed_probes FROM destinations WHERE destination = $1 FOR UPDATE
-
--- name: read_recent_attempts
--- $1 destination, $2 errors of attempts that the application ended itself, which are left out, $3 limit. Ended attempts, newest first.
-SELECT signal_id, outcome, http_status
-FROM attempts
-WHERE destination = $1 AND ended_at IS NOT NULL AND NOT imported
-  AND http_status IS DISTINCT FROM 429 AND (error IS NULL OR error <> ALL ($2::text[]))
-ORDER BY ended_at DESC
-LIMIT $3
-
--- name: open_circuit
--- $1 destination, $2 seconds until the first probe, $3 reason, $4 its code, $5 its parameters. No row: another transaction has opened it.
-INSERT INTO destinations AS d (destination, held_until, reason, reason_code, reason_params, probe_at)
-VALUES ($1, clock_timestamp(), $3, $4, $5, clock_timestamp() + make_interval(secs => $2))
-ON CONFLICT (destination) DO UPDATE
-SET probe_at = excluded.probe_at, failed_probes = 0, reason = excluded.reason, reason_code = excluded.reason_code,
-    reason_params = excluded.reason_params
-WHERE d.probe_at IS NULL
-RETURNING true
-
--- name: record_failed_probe
--- $1 destination, $2 seconds until the next probe, $3 reason, $4 its code, $5 its parameters.
-UPDATE destinations
-SET probe_at = clock_timestamp() + make_interval(secs => $2), failed_probes = failed_probes + 1, reason = $3, reason_code = $4,
-    reason_params = $5
-WHERE destination = $1
-
--- name: close_circuit
--- $1 destination. Returns a row only if the circuit was open.
-UPDATE destinations SET probe_at = NULL, failed_probes = 0 WHERE destination = $1 AND probe_at IS NOT NULL
-RETURNING true
-
--- name: is_circuit_open
--- $1 destination.
-SELECT EXISTS (SELECT FROM destinations WHERE destination = $1 AND probe_at IS NOT NULL)
-
--- name: read_circuit_reason
--- $1 destination. The reason of the latest failure; no row while the circuit is closed.
-SELECT reason, reason_code, reason_params FROM destinations WHERE destination = $1 AND probe_at IS NOT NULL
-
--- name: read_dead_letters
--- From here on: failed and expired signals, and their replay by a person. Imported history is left out.
--- $1 to $11 the filter (`SignalFilter.arguments`), $12 cursor (a seq), NULL for the first page, $13 limit. Newest first.
-SELECT s.id, s.seq, s.status, s.type, s.ticker, s.reason, s.reason_code, s.reason_params, s.received_at, s.status_at,
-       s.attempts, s.round, source_of(s.source, s.type) AS source, s.quantity, s.quantity_unit, s.price,
-       EXISTS (
-           SELECT FROM unfinished_signals o
-           WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.is_pending) AS blocked,
-       EXISTS (SELECT FROM attempts a WHERE a.signal_id = s.id AND a.outcome = 'unknown') AS may_be_executed
-FROM signals s
-WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at IS NULL
-  AND {signal_filter}
-  AND ($12::bigint IS NULL OR s.seq < $12)
-ORDER BY s.seq DESC
-LIMIT $13
-
--- name: read_replay_candidates
--- $1 to $11 the filter (`SignalFilter.arguments`), $12 ids, NULL for any, $13 limit, $14 false while buying is paused, $15 false: no
--- entry with an attempt of unknown outcome. Oldest first. A later pending order of the ticker blocks the replay: two orders of a
--- ticker would be sent at once, in the wrong order.
-SELECT s.id,
-       (s.type = 'buy' AND NOT $14::boolean) OR EXISTS (
-           SELECT FROM unfinished_signals o
-           WHERE o.ticker = s.ticker AND o.seq > s.seq AND o.is_pending) AS blocked,
-       s.type = 'buy' AND EXISTS (
-           SELECT FROM attempts a WHERE a.signal_id = s.id AND a.outcome = 'unknown') AS may_be_executed
-FROM signals s
-WHERE s.status IN ('failed', 'expired') AND s.type IS NOT NULL AND s.imported_at IS NULL
-  AND {signal_filter}
-  AND ($12::uuid[] IS NULL OR s.id = ANY ($12))
-  -- Fails open: an exit is replayed whatever became of it, since it can only close.
-  AND ($15::boolean OR s.type <> 'buy'
-       OR NOT EXISTS (SELECT FROM attempts a WHERE a.signal_id = s.id AND a.outcome = 'unknown'))
-ORDER BY s.seq
-LIMIT $13
-
--- name: start_round
--- $1 ids, $2 seconds until a buy expires, $3 seconds until any other type expires, $4 text of the reason. The new round counts its
--- attempts from 1 and has its own webhook-id.
-WITH replayed AS (
-    UPDATE signals
-    SET status = 'approved', status_at = clock_timestamp(), reason = $4, reason_code = 'replayed', reason_params = '{}',
-        round = round + 1, attempts = 0, not_before = NULL, claim_id = NULL, lease_until = NULL, renewed_at = clock_timestamp(),
-        expires_at = clock_timestamp() + make_interval(secs => CASE type WHEN 'buy' THEN $2::float8 ELSE $3::float8 END)
-    WHERE id = ANY ($1) AND status IN ('failed', 'expired')
-    RETURNING id, round
-), event AS (
-    INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params, detail)
-    SELECT id, 'approved', $4, 'replayed', '{}', jsonb_build_object('round', round) FROM replayed
-)
-SELECT id FROM replayed
 
 -- name: lock_approvals_shared
 -- The approval lock, shared by the decision workers, until the transaction ends.

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from app.config.model import MaxSignalAge
 from app.db.pool import Connection
 from app.errors import ConflictError
-from app.orders import repository
-from app.orders.repository import DeadLetter
+from app.orders import dead_letters_repository, repository
+from app.orders.dead_letters_repository import DeadLetter
 from app.signals.refusals import RefusalCode
 from app.signals.selection import SignalFilter
 
@@ -51,7 +51,9 @@ async def page(
     connection: Connection, *, wanted: SignalFilter, limit: int, cursor: int | None
 ) -> DeadLetterPage:
     """Return the dead letters of a filter before `cursor` (a `seq`), newest first, at most `limit`."""
-    rows = await repository.read_dead_letters(connection, wanted=wanted, before_seq=cursor, limit=limit + 1)
+    rows = await dead_letters_repository.read_dead_letters(
+        connection, wanted=wanted, before_seq=cursor, limit=limit + 1
+    )
     next_cursor = rows[limit - 1].seq if len(rows) > limit else None
     return DeadLetterPage(dead_letters=rows[:limit], next_cursor=next_cursor)
 
@@ -68,7 +70,7 @@ async def replay(
         ConflictError: another number was confirmed.
     """
     await repository.lock_approvals_exclusive(connection)
-    found = await repository.read_replay_candidates(
+    found = await dead_letters_repository.read_replay_candidates(
         connection,
         wanted=choice.wanted,
         ids=choice.ids,
@@ -83,7 +85,7 @@ async def replay(
         return Replay(count=len(free), may_be_executed=unclear, blocked=blocked, replayed=0)
     if confirmed != len(free):
         raise ConflictError(RefusalCode.COUNT_CHANGED, confirmed=confirmed, found=len(free))
-    replayed = await repository.start_round(
+    replayed = await dead_letters_repository.start_round(
         connection, ids=free, buy_seconds=max_age.buy, other_seconds=max_age.sell
     )
     return Replay(count=len(free), may_be_executed=unclear, blocked=blocked, replayed=replayed)

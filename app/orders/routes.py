@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.audit import repository as audit_log
 from app.orders import replay
+from app.orders.dead_letters_repository import DeadStatus
 from app.orders.replay import Choice, DeadLetterPage, Replay
-from app.orders.repository import DeadStatus
 from app.signals.selection import SEARCH_LENGTH, Side, SignalFilter
 from app.signals.statuses import Outcome
 from app.signals.tickers import fold

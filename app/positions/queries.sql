@@ -56,7 +56,10 @@ WITH ordered AS (
     SELECT id, 'approved', $1, 'close', ticker, clock_timestamp() + make_interval(secs => $2), $6, $7, $8::jsonb, body
     FROM unnest($3::uuid[], $4::text[], $5::bytea[]) WITH ORDINALITY AS o (id, ticker, body, number)
     ORDER BY number
-    RETURNING id AS signal_id, ticker, type, seq
+    RETURNING id AS signal_id, round, seq, type, ticker, intent, expires_at
+), destined AS (
+    INSERT INTO orders (signal_id, round, seq, type, ticker, intent, expires_at)
+    SELECT signal_id, round, seq, type, ticker, intent, expires_at FROM ordered
 ), timeline AS (
     INSERT INTO signal_events (signal_id, status, reason, reason_code, reason_params)
     SELECT signal_id, e.status, $6, $7, $8::jsonb

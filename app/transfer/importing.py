@@ -155,4 +155,5 @@ async def _insert(connection: Connection, signals: Sequence[Past]) -> set[UUID]:
         await repository.insert_attempts(
             connection, [attempt for past in stored for attempt in past.attempts]
         )
+        await repository.insert_orders(connection, signals=list(new))
     return new

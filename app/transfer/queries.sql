@@ -91,3 +91,11 @@ FROM unnest($1::uuid[], $2::smallint[], $3::integer[], $4::text[], $5::text[], $
      WITH ORDINALITY AS given (signal_id, round, number, destination, webhook_id, started_at, ended_at, outcome,
                                http_status, error, response, line)
 ORDER BY line
+
+-- name: insert_orders
+-- $1 signals. After their events and attempts.
+INSERT INTO orders (signal_id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, status, attempts, expires_at,
+                    not_before, claim_id, lease_until, ended_at)
+SELECT * FROM orders_of_signals WHERE signal_id = ANY ($1::uuid[])
+ORDER BY seq
+ON CONFLICT (signal_id, destination, round) DO NOTHING

@@ -154,5 +154,10 @@ async def insert_attempts(connection: Connection, attempts: Sequence[ImportedAtt
     await connection.execute(_SQL["insert_attempts"], *_columns(attempts, len(ImportedAttempt._fields)))
 
 
+async def insert_orders(connection: Connection, *, signals: Sequence[UUID]) -> None:
+    """Insert the orders of imported signals; in their transaction, after their events and attempts."""
+    await connection.execute(_SQL["insert_orders"], signals)
+
+
 def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
     return [[row[column] for row in rows] for column in range(width)]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.api.operator import ask
 from tests.api.test_admin_database import PAUSED, exported, imported
+from tests.api.trading.desk import assert_orders_match
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +33,8 @@ ODD = st.text(alphabet=st.sampled_from("'=+-@\t\r\n\"a,;| \\é\uff1d"), max_size
 )
 TEXTS = ODD | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 MOMENTS = st.integers(0, 19 * 24 * 3600 * 10**6).map(lambda n: LONG_AGO + timedelta(microseconds=n))
+# A paused application decides exits and expires what is overdue, also between an export and the comparison.
+LATER = MOMENTS.map(lambda moment: moment + timedelta(days=40))
 NUMBERS = st.integers(-(10**40), 10**40) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
     st.none()
@@ -67,14 +70,15 @@ TYPES = st.sampled_from(["buy", "sell", "manual_sell", "position_close", "sell_a
 
 def signals(statuses: list[str]) -> st.SearchStrategy[tuple[Any, ...]]:
     """Generate a signal's columns, its events and its attempts."""
+    types, expiries = (TYPES, MOMENTS) if statuses == FINAL else (st.just("buy"), LATER)
     columns = st.tuples(
         st.uuids(),
         st.sampled_from(statuses),
-        TYPES,
+        types,
         st.from_regex(r"\A[A-Z0-9.-]{1,20}\Z"),
         MOMENTS,
         MOMENTS,
-        MOMENTS,
+        expiries,
         TEXTS,
         st.none() | TEXTS,
         st.none() | PRICES,
@@ -163,6 +167,7 @@ async def test_an_import_restores_the_export(app: AppServer, stored: list[Any]) 
     assert await held(app) == before
     assert await app.context.pool.fetchval("SELECT count(*) FROM signals WHERE imported_at IS NULL") == 0
     assert await app.context.pool.fetchval("SELECT count(*) FROM attempts WHERE NOT imported") == 0
+    await assert_orders_match(app.context.pool)
 
 
 @PROPERTY
@@ -186,6 +191,7 @@ async def test_what_had_not_ended_differs_by_its_end_only(app: AppServer, stored
         differing = {number for number, value in enumerate(old) if new[number] != value}
         assert differing <= (ended if old[0] in open_ones else set())
         assert new[1] == ("expired" if old[0] in open_ones else old[1])
+    await assert_orders_match(app.context.pool)
 
 
 @PROPERTY

@@ -201,3 +201,6 @@ async def test_a_database_of_an_older_version_is_held_as_well(databases: Databas
         await connection.fetchval(SIGNAL, "approved", "buy", None)
     held = databases.hold()
     assert (held["carried"], held["held_buys"], held["held_others"]) == (1, 1, 0)
+    async with connected(databases.incoming) as connection:
+        orders = await connection.fetch("SELECT status FROM orders ORDER BY status")
+    assert [row["status"] for row in orders] == ["delivered", "expired"]

@@ -8,8 +8,8 @@ from app.admin.filters import OUTCOMES, SIDES, Listing, api_query, cursor_of, si
 from app.admin.views.signals import source_names
 from app.db.pool import Connection
 from app.orders import replay
+from app.orders.dead_letters_repository import DeadStatus
 from app.orders.destination_state import circuit_reason, describe_destination
-from app.orders.repository import DeadStatus
 from app.web.dependencies import context_of
 
 PATH = "/admin/page/dead-letters"

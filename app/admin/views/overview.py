@@ -11,7 +11,7 @@ from app.context import AppContext
 from app.db.pool import Connection
 from app.orders.destination import Window, destination_of
 from app.orders.destination_state import describe_destination
-from app.orders.repository import read_ledger
+from app.orders.destinations_repository import read_ledger
 from app.positions import repository as positions
 from app.screener.current import current_top_n
 from app.signals.selection import SignalFilter

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from app.alarms import outbox, watch
-from tests.api.trading.desk import Desk
+from tests.api.trading.desk import Desk, assert_orders_match
 from tests.api.trading.receiver import Receiver, listening
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ async def desk(
         made = Desk(start_app, receiver, tmp_path, database)
         made.watch("list:AAPL,NVDA,TSLA")
         yield made
+        await assert_orders_match(database)
 
 
 @pytest.fixture

@@ -20,6 +20,25 @@ if TYPE_CHECKING:
     from tests.api.trading.receiver import Receiver
 
 FINAL = ("rejected", "forwarded", "failed", "expired")
+# Settings of a pool: signals that a test inserts get their orders by the trigger, as from a version before.
+BY_TRIGGER = {"trading_signals.writes_orders": "off"}
+# Whatever was committed, the newest order of each signal is what a version before means by the signal's row.
+_DIFFERENT_ORDERS = """
+    SELECT v.*, o.status AS found, o.claim_id AS found_claim_id, o.attempts AS found_attempts
+    FROM orders_of_signals v
+    FULL JOIN (
+        SELECT DISTINCT ON (signal_id) * FROM orders ORDER BY signal_id, round DESC) AS o USING (signal_id)
+    WHERE (v.round, v.seq, v.type, v.ticker, v.status, v.attempts, v.expires_at, v.not_before, v.claim_id,
+           v.lease_until, v.intent, v.quantity, v.quantity_unit, v.sentiment, v.ended_at IS NULL)
+        IS DISTINCT FROM (o.round, o.seq, o.type, o.ticker, o.status, o.attempts, o.expires_at, o.not_before,
+                          o.claim_id, o.lease_until, o.intent, o.quantity, o.quantity_unit, o.sentiment,
+                          o.ended_at IS NULL)
+"""
+
+
+async def assert_orders_match(database: asyncpg.Pool[asyncpg.Record]) -> None:
+    """Compare orders and signals in one snapshot; applications may run meanwhile."""
+    assert [dict(row) for row in await database.fetch(_DIFFERENT_ORDERS)] == []
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.api.conftest import AppServer
     from tests.api.trading.desk import Desk
 
-LEDGER = load("app.orders")["read_ledger"]
+LEDGER = load("app.orders", "destinations")["read_ledger"]
 WINDOWS = (60, 3600)
 
 # How long ago an attempt ended, in milliseconds, and whether it is imported history; None: it is open.

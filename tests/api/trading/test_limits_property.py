@@ -22,6 +22,7 @@ from app.orders.outcomes import Success, Successes
 from app.orders.transport import open_client
 from app.runtime.supervisor import Supervisor
 from app.runtime.wakeups import Wakeups
+from tests.api.trading.desk import BY_TRIGGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,7 +130,7 @@ async def _play(values: Settings, steps: list[tuple[str, int, int]]) -> None:
             AppContext(
                 settings=values,
                 config=merge({WEBHOOK_FILE: limits}, values),
-                pool=await open_pool(values.database_url, 2),
+                pool=await open_pool(values.database_url, 2, settings=BY_TRIGGER),
                 reading=await open_reading_pool(values.database_url),
                 probing=await open_pool(values.database_url, 1),
                 http=open_client(),

@@ -6,6 +6,7 @@ Rows are counted, not seconds: `EXPLAIN (ANALYZE)` says how many each step of a 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 WAITING = 5_000  # of each status
 ENDED = 200_000
 BATCH = 100
+FILL_SECONDS = 300
 TICKERS = 200
 # The queue a few times, or a batch for each of its own rows. The queue for each row of a batch is far more.
 MOST = 3 * 2 * WAITING
@@ -46,6 +48,14 @@ FROM generate_series(1, $1::int) AS n
 _ATTEMPTS = """
 INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id)
 SELECT id, 1, 1, 'there', id::text, claim_id FROM signals WHERE status = 'forwarding'
+"""
+# Of the signals without one: a session of the application writes its orders itself.
+_ORDERS = """
+INSERT INTO orders (signal_id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, status,
+                    attempts, expires_at, not_before, claim_id, lease_until, ended_at)
+SELECT * FROM orders_of_signals o
+WHERE seq > coalesce((SELECT max(seq) FROM orders), 0)
+ORDER BY seq
 """
 _POSITIONS = (
     "INSERT INTO positions (ticker, quantity) SELECT 'F' || n, n FROM generate_series(0, $1::int - 1) AS n"
@@ -93,20 +103,23 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
         "'approved', '', '', '{{}}', 1, ''"
     ),
     "orders.find_unsent_entries": "{tickers}",
+    "orders.end_entries": "{undecided}, 'x', 'overtaken', '{{}}'",
     "orders.has_unsent_entries": "NULL",
     "orders.end_unlocked_entries": "NULL, 'x', 'overtaken', '{{}}'",
     "orders.lock_abandoned": "'{{}}'",
     "orders.renew_leases": "{attempts}, 30",
     "orders.end_strays": "'{{}}', 75, 'left open', 'sender_died'",
     "orders.expire": "{batch}, {reasons}",
+    "orders.end_orders": "{ordered}, 'expired'",
     "orders.reject_orphans": "'{{A1,A2,A3,A4}}', 'no buy'",
-    "orders.read_clock": "",
-    "orders.read_seconds_ahead": "",
-    "orders.shift_pending": "5, false, {batch}",
-    "orders.has_pending_ahead": "",
-    "orders.clamp_times": "60, 60, 60, 60",
-    "orders.read_dead_letters": f"{_NO_FILTER}, NULL, {{batch}}",
-    "orders.read_replay_candidates": f"{_NO_FILTER}, NULL, {{batch}}, true, true",
+    "orders/clock.read_clock": "",
+    "orders/clock.read_seconds_ahead": "",
+    "orders/clock.shift_pending": "5, false, {batch}",
+    "orders/clock.shift_orders": "{ordered}",
+    "orders/clock.has_pending_ahead": "",
+    "orders/clock.clamp_times": "60, 60, 60, 60",
+    "orders/dead_letters.read_dead_letters": f"{_NO_FILTER}, NULL, {{batch}}",
+    "orders/dead_letters.read_replay_candidates": f"{_NO_FILTER}, NULL, {{batch}}, true, true",
     "decision.read_risk_counts": "{tickers}, 'there', now() - interval '1 day', 86400, 5, true",
     "decision.find_candidates": "{tickers}, 0, 0, NULL",
     "positions.open_positions": "NULL",
@@ -115,6 +128,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "ops.queues": "",
     "ops.at_risk": "'there'",
     "transfer.extent": "",
+    "transfer.insert_orders": "{ordered}",
     "admin.waiting": "",
     "admin.wait_facts": "{newest}, 'there'",
 }
@@ -125,7 +139,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
     """Open a connection as the application does, to tables without autovacuum."""
     pool = await open_pool(database_url, 1)
     async with pool, pool.acquire() as connection:
-        for table in ("signals", "attempts"):
+        for table in ("signals", "orders", "attempts"):
             await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
         # a process that crashed: no backend has this pid
         await connection.execute("INSERT INTO intake_processes VALUES (gen_random_uuid(), 0, now())")
@@ -140,6 +154,7 @@ async def test_no_statement_reads_the_queue_over_and_over(
 ) -> None:
     await connection.execute(f"SET plan_cache_mode = {mode}")
     await connection.execute(_ENDED, ended, "H")
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     await connection.execute("VACUUM ANALYZE")
     plans = {name: await prepare(connection, name) for name in STATEMENTS}
 
@@ -149,6 +164,7 @@ async def test_no_statement_reads_the_queue_over_and_over(
     await connection.execute(_WAITING, WAITING, "received", "R", TICKERS)
     await connection.execute(_WAITING, WAITING, "approved", "A", TICKERS)
     await connection.execute(_ATTEMPTS)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     arguments = await make_arguments(connection)
 
     read = await read_by_all(connection, plans, arguments)
@@ -164,10 +180,11 @@ async def test_no_statement_reads_what_has_ended(
 ) -> None:
     if is_analysed_empty:
         await connection.execute("ANALYZE")
-    await connection.execute(_ENDED, ENDED, "A")  # the tickers of what waits
+    await connection.execute(_ENDED, ENDED, "A", timeout=FILL_SECONDS)  # the tickers of what waits
     await connection.execute(_WAITING, BATCH, "forwarding", "F", TICKERS)
     await connection.execute(_WAITING, WAITING, waiting, "A", TICKERS)
     await connection.execute(_ATTEMPTS)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     # as autovacuum does, without statistics
     await connection.execute("SELECT brin_summarize_new_values('signals_by_arrival')")
     for statistics in ("stale", "current"):
@@ -184,9 +201,10 @@ async def test_no_statement_reads_what_has_ended(
 
 
 async def test_a_tickers_signals_are_not_read_for_each_of_them(connection: Connection) -> None:
-    await connection.execute(_ENDED, ENDED // 2, "A")
+    await connection.execute(_ENDED, ENDED // 2, "A", timeout=FILL_SECONDS)
     for status in ("received", "approved"):
         await connection.execute(_WAITING, WAITING // 5, status, "A", 1)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     await connection.execute("VACUUM ANALYZE")
     arguments = await make_arguments(connection)
     for name in ("decision.claim_signals", "orders.lock_due", "orders.reject_orphans"):
@@ -216,6 +234,7 @@ async def test_a_claim_of_exits_reads_no_buy_that_waits(connection: Connection, 
     await connection.execute("ANALYZE")
     plan = await prepare(connection, "orders.lock_due")
     await connection.execute(_WAITING.replace("'sell'", "'buy'"), WAITING, "approved", "A", TICKERS)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     arguments = (await make_arguments(connection))["orders.lock_due"].replace("false", "true")
     for _ in ("with statistics of an empty table", "with its own"):
         assert await rows_read(connection, plan, arguments) <= 2
@@ -231,7 +250,8 @@ async def test_recording_a_delivery_reads_no_position_of_another_ticker(
     plan = await prepare(connection, "orders.record_delivered")
     await connection.execute(_WAITING, BATCH, "forwarding", "F", TICKERS)
     await connection.execute(_ATTEMPTS)
-    await connection.execute(_POSITIONS, WAITING)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
+    await connection.execute(_POSITIONS, 4 * WAITING)
     for _ in ("with statistics of empty tables", "with their own"):
         successes = await connection.fetch(
             """SELECT a.id AS attempt, s.id AS signal, false AS has_ended, true AS is_open,
@@ -241,13 +261,14 @@ async def test_recording_a_delivery_reads_no_position_of_another_ticker(
                JOIN signals s ON s.id = a.signal_id
                JOIN positions p ON p.ticker = s.ticker"""
         )
-        assert await rows_read(connection, plan, f"{as_json(successes)}, 'delivered'") < WAITING
+        assert await rows_read(connection, plan, f"{as_json(successes)}, 'delivered'") <= BATCH * BATCH
         await connection.execute("ANALYZE")
 
 
 async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> None:
     """PostgreSQL plans each run anew while plans for its arguments look cheaper than one for all."""
     await connection.execute(_WAITING, WAITING, "approved", "A", TICKERS)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     await connection.execute("VACUUM ANALYZE")
     await connection.execute(f"PREPARE due AS {load('app.orders')['lock_due']}")
     for _ in range(8):
@@ -256,22 +277,31 @@ async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> No
     assert await connection.fetchval(query) > 0
 
 
-def test_every_statement_on_unfinished_signals_is_among_them() -> None:
-    packages = ("admin", "decision", "intake", "ops", "orders", "positions", "screener", "transfer")
+def test_every_statement_on_unfinished_signals_and_orders_is_among_them() -> None:
+    domains = (
+        *("admin", "decision", "intake", "ops", "orders", "orders/clock", "orders/dead_letters"),
+        *("orders/destinations", "positions", "screener", "transfer"),
+    )
     found = {
-        f"{package}.{name}"
-        for package in packages
-        for name, statement in load(f"app.{package}").items()
-        if "unfinished_signals" in statement or "position_states" in statement
+        f"{domain}.{name}"
+        for domain in domains
+        for name, statement in statements_of(domain).items()
+        if re.search("unfinished_signals|position_states|(FROM|JOIN|UPDATE) orders", statement)
     }
     assert found <= STATEMENTS.keys()
+
+
+def statements_of(domain: str) -> dict[str, str]:
+    """Return the statements of a package, or of another file of it: `orders/clock`."""
+    package, _, file = domain.partition("/")
+    return load(f"app.{package}", file or "queries")
 
 
 async def prepare(connection: Connection, name: str) -> str:
     """Let PostgreSQL make its plan now, which it keeps where the mode is generic."""
     domain, _, statement = name.partition(".")
-    plan = f"{domain}_{statement}"
-    await connection.execute(f"PREPARE {plan} AS {load(f'app.{domain}')[statement].rstrip(';')}")
+    plan = f"{domain}_{statement}".replace("/", "_")
+    await connection.execute(f"PREPARE {plan} AS {statements_of(domain)[statement].rstrip(';')}")
     nulls = ", ".join("NULL" for _ in STATEMENTS[name].split(", "))
     await connection.execute(f"EXPLAIN EXECUTE {plan} {f'({nulls})' if STATEMENTS[name] else ''}")
     return plan
@@ -295,8 +325,8 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
         return "'{" + ",".join(values) + "}'"
 
     verdicts = await connection.fetch(
-        """SELECT id, 'open' AS intent, 'x' AS reason FROM signals
-           WHERE status = 'approved' ORDER BY seq LIMIT $1""",
+        """SELECT id, attempts, 'open' AS intent, 'x' AS reason FROM orders
+           WHERE status = 'pending' ORDER BY seq LIMIT $1""",
         BATCH,
     )
     successes = await connection.fetch(
@@ -318,6 +348,7 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
         "successes": as_json(successes),
         "batch": str(BATCH),
         "undecided": await array("SELECT id FROM signals WHERE status = 'received' ORDER BY seq LIMIT $1"),
+        "ordered": await array("SELECT signal_id FROM orders ORDER BY seq DESC LIMIT $1"),
         "attempts": await array("SELECT id FROM attempts ORDER BY id LIMIT $1"),
         "tickers": await array("SELECT 'R' || n FROM generate_series(1, $1::int) AS n"),
         "reasons": f"'{json.dumps(templates(*REASONS))}'",

@@ -185,7 +185,8 @@ async def test_a_pending_order_or_a_waiting_buy_blocks(desk: Desk, order_type: s
             await connection.execute(
                 """INSERT INTO signals (id, status, type, ticker, expires_at, not_before, body)
                    VALUES (gen_random_uuid(), $1, $2, 'NVDA', now() + interval '1 hour',
-                           now() + interval '1 hour', '{"ticker": "NVDA"}')""",
+                           CASE $1 WHEN 'approved' THEN now() + interval '1 hour' END,
+                           '{"ticker": "NVDA"}')""",
                 *(status, order_type),
             )
 

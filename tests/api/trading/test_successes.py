@@ -13,6 +13,7 @@ from app.orders.outcomes import Success, Successes
 from app.orders.repository import DeliveredChange
 from app.signals.book import OrderTerms
 from app.signals.reading import Intent
+from tests.api.trading.desk import BY_TRIGGER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -24,7 +25,7 @@ TOO_LARGE_FOR_ITS_COLUMN = 70_000
 
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await open_pool(database_url, 4)
+    pool = await open_pool(database_url, 4, settings=BY_TRIGGER)
     await pool.execute("TRUNCATE signals, positions CASCADE")
     yield pool
     pool.terminate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from app.admin import schemas
-from app.orders.repository import DeadStatus
+from app.orders.dead_letters_repository import DeadStatus
 from app.signals.statuses import DecisionResult, Outcome, SignalType, Status
 
 

@@ -1,0 +1,96 @@
+"""The statements of `dead_letters.sql` as typed functions: failed and expired signals, and their replay."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from app.db.pool import Connection
+from app.db.queries import load
+from app.signals.reasons import ReasonCode
+from app.signals.selection import SignalFilter
+
+_SQL = load("app.orders", "dead_letters")
+
+DeadStatus = Literal["failed", "expired"]
+
+
+class DeadLetter(BaseModel):
+    """A signal that was not delivered and is not retried.
+
+    `blocked`: a later order of its ticker is pending, so it cannot be replayed now. `may_be_executed`: the
+    outcome of an attempt is unknown, so replaying an entry may buy twice.
+    """
+
+    id: UUID
+    seq: int
+    status: DeadStatus
+    type: str
+    ticker: str
+    reason: str
+    reason_code: str | None = Field(default=None, exclude=True)
+    reason_params: dict[str, Any] | None = Field(default=None, exclude=True)
+    received_at: datetime
+    status_at: datetime
+    attempts: int
+    round: int
+    source: str | None
+    quantity: Decimal | None
+    quantity_unit: str | None
+    price: Decimal | None
+    blocked: bool
+    may_be_executed: bool
+
+
+class ReplayCandidate(NamedTuple):
+    """A signal selected for replay; blocked while a later order of its ticker is pending.
+
+    `may_be_executed`: an entry with an attempt of unknown outcome.
+    """
+
+    id: UUID
+    is_blocked: bool
+    may_be_executed: bool
+
+
+async def read_dead_letters(
+    connection: Connection, *, wanted: SignalFilter, before_seq: int | None, limit: int
+) -> list[DeadLetter]:
+    """Return the failed and expired signals of a filter before a `seq`, newest first."""
+    rows = await connection.fetch(_SQL["read_dead_letters"], *wanted.arguments, before_seq, limit)
+    return [DeadLetter(**row) for row in rows]
+
+
+async def read_replay_candidates(
+    connection: Connection,
+    *,
+    wanted: SignalFilter,
+    ids: list[UUID] | None,
+    limit: int,
+    is_buying: bool,
+    with_unknown: bool,
+) -> list[ReplayCandidate]:
+    """Return the failed and expired signals of a filter, oldest first; `ids` None is any.
+
+    While buying is paused, every entry is blocked. Without `with_unknown`, entries that the destination may
+    have executed are left out.
+    """
+    rows = await connection.fetch(
+        _SQL["read_replay_candidates"], *wanted.arguments, ids, limit, is_buying, with_unknown
+    )
+    return list(map(ReplayCandidate._make, rows))
+
+
+async def start_round(
+    connection: Connection, *, ids: list[UUID], buy_seconds: float, other_seconds: float
+) -> int:
+    """Approve failed and expired signals again, in a new round; return how many.
+
+    A buy expires `buy_seconds` from now, any other signal `other_seconds`.
+    """
+    rows = await connection.fetch(
+        _SQL["start_round"], ids, buy_seconds, other_seconds, ReasonCode.REPLAYED.english
+    )
+    return len(rows)
