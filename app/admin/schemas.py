@@ -4,13 +4,13 @@ Names and order of the fields are those of the columns that `repository.py` read
 """
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 from app.runtime.denials import Kind
+from app.signals.amounts import Amount
 
 Status = Literal["received", "approved", "rejected", "forwarding", "forwarded", "failed", "expired"]
 SignalType = Literal["buy", "sell", "manual_sell", "position_close", "sell_all"]
@@ -41,9 +41,9 @@ class Signal(BaseModel):
     type: SignalType | None
     ticker: str
     intent: str | None
-    quantity: Decimal | None
+    quantity: Amount | None
     quantity_unit: str | None
-    price: Decimal | None
+    price: Amount | None
     reason: str
     reason_code: str | None = Field(default=None, exclude=True)
     reason_params: dict[str, Any] | None = Field(default=None, exclude=True)
@@ -245,7 +245,7 @@ class DeliveryOrder(BaseModel):
     status: Status
     type: SignalType | None
     ticker: str
-    price: Decimal | None
+    price: Amount | None
     reason: str
     reason_code: str | None = Field(default=None, exclude=True)
     reason_params: dict[str, Any] | None = Field(default=None, exclude=True)

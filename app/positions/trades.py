@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from app.signals.amounts import Amount
 from app.signals.book import OrderTerms, Position, apply
 from app.signals.reading import ENTRIES, Intent
 from app.signals.statuses import Outcome
@@ -44,8 +45,8 @@ class TradeOrder:
     signal_id: UUID
     at: datetime
     intent: Intent
-    quantity: Decimal | None
-    price: Decimal | None
+    quantity: Amount | None
+    price: Amount | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,10 @@ class Trade:
     closed_by: UUID | None
     duration_seconds: float
     buys: int
-    quantity: Decimal | None
-    entry_price: Decimal | None
-    exit_price: Decimal | None
-    result: Decimal | None
+    quantity: Amount | None
+    entry_price: Amount | None
+    exit_price: Amount | None
+    result: Amount | None
     confirmed: bool
     ended: Ending
     reason: str

@@ -6,7 +6,6 @@ The dataclasses are parts of the API's answers too: their names, fields and docs
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import NamedTuple, Self
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from app.db.pool import Connection
 from app.db.queries import fetch_one, load
 from app.db.reading import ReadingPool
 from app.positions.trades import BookedOrder, ClosedPosition, Trade, make_trade
+from app.signals.amounts import Amount
 from app.signals.book import stored_terms
 from app.signals.statuses import Outcome
 
@@ -69,7 +69,7 @@ class TradeSums:
     gains: int
     losses: int
     unknown: int
-    result: Decimal | None
+    result: Amount | None
 
 
 async def fetch_trades(

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from app.orders.repository import write_unknown
 from app.signals.book import Position
-from tests.api.operator import alarms, ask, log_of
+from tests.api.operator import BEARER, alarms, ask, log_of
 from tests.broker import Account, Broker
 
 if TYPE_CHECKING:
@@ -154,6 +154,28 @@ async def test_what_is_wrong_is_refused(desk: Desk) -> None:
     said = await ask(app, "POST", ADOPT, 422, {"ticker": "NVDA"})
     assert [each["loc"] for each in said["detail"]] == [["body", "destination"]]
     assert (await ask(app, "GET", "/admin/positions"))["positions"] == []
+
+
+async def test_round_and_tiny_numbers_are_plain_digits_everywhere(desk: Desk) -> None:
+    """asyncpg reads 10000 as 1E+4, and Decimal writes 0.00000012 as 1.2E-7."""
+    app = await desk.open()
+    given = {"quantity": "10000", "price": "0.00000012"}
+    made = await adopt(app, ticker="SHIB", **given)
+    (held,) = (await ask(app, "GET", "/admin/positions"))["positions"]
+    assert held == made
+    assert (held["quantity"], held["average_price"]) == ("10000", "0.00000012")
+    ((*_, after, _),) = await log_of(app)
+    assert after == {"ticker": "SHIB", "destination": "default", **given}
+    for language, quantity, price in (("en", "10,000", "0.00000012"), ("pt-BR", "10.000", "0,00000012")):
+        preferred = BEARER | {"Accept-Language": language}
+        async with app.http.get("/admin/page/positions", headers=preferred) as answer:
+            page = await answer.text()
+        assert f">{quantity}<" in page
+        assert f">{price}<" in page
+    sold = await desk.send(app, "SHIB", "sell", quantity=10000, price="0.00000013")
+    assert (await desk.until(app, sold))["price"] == "0.00000013"
+    (trade,) = (await ask(app, "GET", "/admin/trades"))["trades"]
+    assert (trade["entry_price"], trade["result"]) == (None, "0.00010000")
 
 
 async def test_every_digit_is_stored(desk: Desk) -> None:
