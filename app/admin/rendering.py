@@ -45,7 +45,7 @@ def number(value: int) -> str:
 
 
 def decimal(value: Decimal) -> str:
-    """Format a quantity or a price as `1,234.5`, in Portuguese `1.234,5`, like `decimal` in static/page/time.js.
+    """Format a quantity or a price as `1,234.5`, in Portuguese `1.234,5`, like `decimal` in page/time.js.
 
     At most eight decimal places, the smallest unit of most cryptocurrencies, or six significant digits if
     that is more: a price of `0.00000012` is not 0.

@@ -82,8 +82,9 @@ async def fetch_trades(
     """Return at most `limit` trades, the last closed first."""
     rows = await database.fetch(
         _SQL["trades"],
+        *wanted,
         *(before or (None, None)),
-        *(wanted.ticker, wanted.start, wanted.end, wanted.source, limit + 1),
+        limit + 1,
     )
     found = [ClosedPosition(**row) for row in rows[:limit]]
     orders = await _fetch_orders(database, [position.id for position in found])

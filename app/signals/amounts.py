@@ -1,4 +1,4 @@
-"""Quantities, prices and results as they leave the application: in plain digits, without an exponent. Pure."""
+"""Quantities, prices and results as they leave the application: plain digits without an exponent. Pure."""
 
 from decimal import Decimal
 from typing import Annotated
