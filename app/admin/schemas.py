@@ -77,7 +77,8 @@ class Attempt(BaseModel):
     """One delivery attempt. `ended_at` null: still open. `response` is the beginning of the answer.
 
     `reference` is the destination's own id of the order (`id`, else `logId` of its answer), null without one.
-    `intent` is the one that was sent, null for an attempt of an earlier version.
+    `intent` is the one that was sent, null for an attempt of an earlier version. `position_recorded_at`: when
+    a person recorded a position of the ticker while this order was being sent; null if nobody did.
     """
 
     round: int
@@ -94,6 +95,7 @@ class Attempt(BaseModel):
     error_params: dict[str, Any] | None = Field(default=None, exclude=True)
     response: Readable | None
     reference: str | None
+    position_recorded_at: datetime | None = None
 
 
 class WaitReason(BaseModel):

@@ -39,7 +39,8 @@ class Ending(StrEnum):
 class TradeOrder:
     """One delivered order of a trade; its timeline is at `/admin/signals/{signal_id}`.
 
-    `quantity` is in shares. `price` is the alert's. Null: unknown.
+    `quantity` is in shares. `price` is the alert's. Null: unknown. `sent_before_recorded`: a person recorded
+    the position while this order was being sent, so it was not meant for that position.
     """
 
     signal_id: UUID
@@ -47,6 +48,7 @@ class TradeOrder:
     intent: Intent
     quantity: Amount | None
     price: Amount | None
+    sent_before_recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class BookedOrder(NamedTuple):
     at: datetime
     terms: OrderTerms
     outcome: Outcome
+    is_sent_before: bool = False
 
 
 def make_trade(closed: ClosedPosition, orders: Sequence[BookedOrder]) -> Trade:
@@ -169,8 +172,10 @@ class _Step(NamedTuple):
         return self._order(None if left is None else _EXACT.subtract(held, left))
 
     def _order(self, quantity: Decimal | None) -> TradeOrder:
-        terms = self.order.terms
-        return TradeOrder(self.order.signal_id, self.order.at, terms.intent, quantity, terms.price)
+        order, terms = self.order, self.order.terms
+        return TradeOrder(
+            order.signal_id, order.at, terms.intent, quantity, terms.price, order.is_sent_before
+        )
 
 
 def _in_order(closed: ClosedPosition, orders: Sequence[BookedOrder]) -> list[BookedOrder]:

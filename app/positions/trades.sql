@@ -38,10 +38,11 @@ ORDER BY p.closed_at DESC, p.id DESC
 
 -- name: orders_of_trades
 -- $1 ids of trades, $2 most orders of each. Delivered orders, the one that opened and the one that closed the position among them.
+-- `is_sent_before`: a person recorded the position while the order was being sent.
 -- `status_at` is the time at which the outcome changed the position. `outcome` is 'unknown' for an opening that was never known to be
 -- delivered. In order of `at`; an order that was delivered twice is in it once.
 SELECT p.id AS trade, s.id AS signal_id, s.status_at AS at, s.type, coalesce(sent.intent, s.intent) AS intent, s.quantity,
-       s.quantity_unit, s.sentiment, s.price, sent.outcome
+       s.quantity_unit, s.sentiment, s.price, sent.outcome, p.opened_by IS NULL AND sent.started_at < p.opened_at AS is_sent_before
 FROM positions p
 CROSS JOIN LATERAL (
     SELECT p.opened_by AS id
@@ -56,7 +57,7 @@ CROSS JOIN LATERAL (
 ) AS found
 JOIN signals s ON s.id = found.id AND s.imported_at IS NULL
 CROSS JOIN LATERAL (
-    SELECT a.outcome, a.intent
+    SELECT a.outcome, a.intent, a.started_at
     FROM attempts a
     WHERE a.signal_id = s.id AND a.outcome IN ('delivered', 'unknown') AND NOT a.imported
     ORDER BY a.outcome = 'unknown', a.ended_at

@@ -114,5 +114,7 @@ async def _fetch_orders(
             row["sentiment"],
             row["price"],
         )
-        orders[row["trade"]].append(BookedOrder(row["signal_id"], row["at"], terms, Outcome(row["outcome"])))
+        orders[row["trade"]].append(
+            BookedOrder(row["signal_id"], row["at"], terms, Outcome(row["outcome"]), row["is_sent_before"])
+        )
     return orders

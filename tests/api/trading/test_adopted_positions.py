@@ -117,6 +117,51 @@ async def test_a_buy_that_is_delivered_meanwhile_leaves_the_quantity_unknown(des
     assert (held["quantity"], held["buys"], held["confirmed"]) == (None, 1, True)
 
 
+async def test_a_sell_that_was_in_flight_closes_it_and_both_say_so(desk: Desk) -> None:
+    app = await desk.open()
+    adopted: list[Any] = []
+
+    async def answer(_: Received) -> web.StreamResponse:
+        adopted.append(await adopt(app, ticker="NVDA", quantity=3, price=400))
+        return web.json_response({"success": True})
+
+    desk.receiver.answer = answer
+    placed = await desk.order(app, "order/sell-individual", 202, ticker="NVDA")
+    sell = placed["orders"][0]["signal_id"]
+    await desk.settled(app)
+    (trade,) = (await ask(app, "GET", "/admin/trades"))["trades"]
+    assert (trade["id"], trade["closed_by"]) == (adopted[0]["id"], sell)
+    assert [(each["signal_id"], each["sent_before_recorded"]) for each in trade["exits"]] == [(sell, True)]
+    (attempt,) = (await ask(app, "GET", f"/admin/signals/{sell}"))["attempts"]
+    assert attempt["position_recorded_at"] == adopted[0]["opened_at"]
+    for language, of_trade, of_order in (
+        ("en", "Sent before the position was recorded: close", "Sent before a person recorded the position"),
+        (
+            "pt-BR",
+            "Enviada antes do registro da posição: zerar",
+            "Enviada antes de alguém registrar a posição",
+        ),
+    ):
+        preferred = BEARER | {"Accept-Language": language}
+        async with app.http.get("/admin/page/trades", headers=preferred) as page:
+            assert of_trade in await page.text()
+        async with app.http.get(f"/admin/page/signals/{sell}", headers=preferred) as page:
+            assert of_order in await page.text()
+
+
+async def test_a_sell_that_is_sent_later_has_no_such_remark(desk: Desk, broker: Broker) -> None:
+    app = await desk.open()
+    await adopt(app, ticker="BRK.B", quantity=10)
+    placed = await desk.order(app, "order/sell-all", 202)
+    sell = placed["orders"][0]["signal_id"]
+    await desk.settled(app)
+    assert broker.held("BRK.B") == 0
+    (trade,) = (await ask(app, "GET", "/admin/trades"))["trades"]
+    assert [each["sent_before_recorded"] for each in trade["exits"]] == [False]
+    (attempt,) = (await ask(app, "GET", f"/admin/signals/{sell}"))["attempts"]
+    assert attempt["position_recorded_at"] is None
+
+
 async def test_an_unknown_buy_that_found_nothing_leaves_the_quantity_unknown(desk: Desk) -> None:
     """It is recorded between the look at the position and the write: an exit of 5 must not become a close."""
     app = await desk.open()
@@ -173,7 +218,9 @@ async def test_round_and_tiny_numbers_are_plain_digits_everywhere(desk: Desk) ->
         assert f">{quantity}<" in page
         assert f">{price}<" in page
     sold = await desk.send(app, "SHIB", "sell", quantity=10000, price="0.00000013")
-    assert (await desk.until(app, sold))["price"] == "0.00000013"
+    await desk.until(app, sold)
+    signal = (await ask(app, "GET", f"/admin/signals/{sold}"))["signal"]
+    assert (signal["quantity"], signal["price"]) == ("10000", "0.00000013")
     (trade,) = (await ask(app, "GET", "/admin/trades"))["trades"]
     assert (trade["entry_price"], trade["result"]) == (None, "0.00010000")
 

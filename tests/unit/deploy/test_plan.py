@@ -375,7 +375,7 @@ def test_a_plan_lists_what_changes(flow: str, given: dict[str, Any], yes: str, d
             {"has_acme": True, "base_images": [*BASES[:2], BASES[2] + " changed"]},
             "the service acme is started: its image changes",
         ),
-        ("quick", "Stand-in", {"replace_app": True}, "must get healthy beside the one that serves"),
+        ("quick", "Stand-in", {"replace_app": True}, "must become healthy next to the one that serves"),
         ("quick", "Stand-in", {"changed": {"edge": "image"}, "seen": {}}, "must get healthy"),
         ("site", "Stand-in", {**NOTHING, "replace_app": True}, "no app runs"),
         ("db", "Copy of the database", {"no_dump": True}, "cannot be brought back"),
