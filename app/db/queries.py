@@ -1,7 +1,7 @@
 """Load statements by name from each package's `queries.sql`: every one has its own line `-- name: …`.
 
-`{signal_filter}` in a statement is the condition in `signal_filter.sql` of this package. Another name in braces
-that ends in `_filter`, such as `{trade_filter}`, is one in such a file of the statement's own package.
+`{signal_filter}` in a statement is the condition in `signal_filter.sql` of this package. Another name in
+braces that ends in `_filter`, such as `{trade_filter}`, is one in such a file of the statement's package.
 """
 
 import re

@@ -208,8 +208,13 @@ async def test_round_and_tiny_numbers_are_plain_digits_everywhere(desk: Desk) ->
     made = await adopt(app, ticker="SHIB", **given)
     (held,) = (await ask(app, "GET", "/admin/positions"))["positions"]
     assert held == made
+    assert await ask(app, "POST", f"/admin/positions/{made['id']}/confirm") == {
+        **made,
+        "confirmed": True,
+        "buys": 1,
+    }
     assert (held["quantity"], held["average_price"]) == ("10000", "0.00000012")
-    ((*_, after, _),) = await log_of(app)
+    (*_, after, _), _ = await log_of(app)
     assert after == {"ticker": "SHIB", "destination": "default", **given}
     for language, quantity, price in (("en", "10,000", "0.00000012"), ("pt-BR", "10.000", "0,00000012")):
         preferred = BEARER | {"Accept-Language": language}
