@@ -10,13 +10,10 @@ from app.config.model import WEBHOOK_FILE
 from tests.api.operator import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tests.api.conftest import AppServer
-
-    StartApp = Callable[..., Awaitable[AppServer]]
-
 
 MAIN, DESK, DESK_BEFORE, ROBOT = "main-secret-0", "desk-secret-1", "desk-secret-before", "robot-secret-2"
 DESK_SOURCE = {"name": "desk", "secret": DESK, "previous_secret": DESK_BEFORE}
