@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from app.db.pool import Connection, Pool
 from app.db.queries import fetch_one, load
 from app.orders.destination import OWN_ERRORS, Attempt, Destination, Usage, Window
+from app.signals.amounts import Amount
 from app.signals.book import OrderTerms, Position, stored_terms, terms_columns
 from app.signals.reasons import Reason, ReasonCode, stored_reason, templates
 from app.signals.selection import SignalFilter
@@ -226,9 +227,9 @@ class DeadLetter(BaseModel):
     attempts: int
     round: int
     source: str | None
-    quantity: Decimal | None
+    quantity: Amount | None
     quantity_unit: str | None
-    price: Decimal | None
+    price: Amount | None
     blocked: bool
     may_be_executed: bool
 

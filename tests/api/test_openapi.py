@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import TypeAdapter
 
 from app.admin.routes.configuration import (
     BuySell,
@@ -20,7 +18,6 @@ from app.admin.routes.configuration import (
 )
 from app.admin.routes.strategies import StrategyValues
 from app.config.switches import PAUSES
-from app.signals.amounts import Amount
 from tests.api.conftest import ADMIN_TOKEN
 from tests.api.operator import ask
 
@@ -85,29 +82,6 @@ async def test_a_client_generator_finds_plain_names_and_the_security_of_each_ope
         else:
             assert operation["security"] == [{"HTTPBearer": []}]
             assert {"401", "403", "503"} <= operation["responses"].keys()
-
-
-async def test_no_number_of_an_answer_may_have_an_exponent(app_server: AppServer) -> None:
-    """A bare Decimal is written as `1E+4`; `Amount` is not. Both are texts with a pattern."""
-    async with app_server.http.get("/openapi.json") as answer:
-        document = await answer.json()
-    bare, amount = (TypeAdapter(kind).json_schema(mode="serialization") for kind in (Decimal, Amount))
-    operations = [each for methods in document["paths"].values() for each in methods.values()]
-    unread: list[Any] = [operation["responses"] for operation in operations]
-    models, patterns = set[str](), set[str]()
-    while unread:
-        match unread.pop():
-            case {"$ref": str(reference)} if reference not in models:
-                models.add(reference)
-                unread.append(document["components"]["schemas"][reference.rpartition("/")[2]])
-            case {"pattern": str(pattern)}:
-                patterns.add(pattern)
-            case dict() as inner:
-                unread += inner.values()
-            case list() as inner:
-                unread += inner
-    assert amount["pattern"] in patterns
-    assert bare["pattern"] not in patterns
 
 
 SECTIONS: list[tuple[str, type[SectionValues], str]] = [
