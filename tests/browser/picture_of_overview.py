@@ -55,8 +55,8 @@ async def test_picture_of_the_overview(signed_in: Page, application: Application
     for number, (ticker, action, quantity, price) in enumerate(ALERTS, 1):
         application.post(ticker=ticker, action=action, quantity=quantity, price=price)
         await expect(page.locator("[data-metric=received]")).to_have_text(str(number))
-    await page.goto("/admin/page/overview")
+    await page.goto("/admin")
     await page.locator("#connection[data-state=live]").wait_for()
     await page.locator("tr[id^=position-]").nth(3).wait_for()
-    await page.evaluate("document.fonts.ready")
+    await page.evaluate("document.fonts.ready.then(() => true)")
     await page.screenshot(path=PICTURE)
