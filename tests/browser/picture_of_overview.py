@@ -50,7 +50,7 @@ def application(database_url: str, tmp_path: Path) -> Iterator[Application]:
 
 async def test_picture_of_the_overview(signed_in: Page, application: Application) -> None:
     page = signed_in
-    await page.set_viewport_size({"width": 1280, "height": 900})
+    await page.set_viewport_size({"width": 1440, "height": 1000})
     await page.emulate_media(color_scheme="light", reduced_motion="reduce")
     for number, (ticker, action, quantity, price) in enumerate(ALERTS, 1):
         application.post(ticker=ticker, action=action, quantity=quantity, price=price)

@@ -172,7 +172,7 @@ def test_variables_may_be_encrypted(checkout: Checkout, tmp_path: Path, *, given
         assert json.loads(done.stdout) == {"host": "one.example", "at": "Frankfurt"}
     else:
         assert (done.returncode, "Traceback" in done.stderr) == (1, False)
-        assert "refused: cannot tell how one is reached: " in done.stderr
+        assert "refused: cannot determine how one is reached: " in done.stderr
 
 
 def test_a_list_of_hosts_is_an_inventory_too(checkout: Checkout) -> None:

@@ -376,7 +376,7 @@ def test_a_plan_lists_what_changes(flow: str, given: dict[str, Any], yes: str, d
             "the service acme is started: its image changes",
         ),
         ("quick", "Stand-in", {"replace_app": True}, "must become healthy next to the one that serves"),
-        ("quick", "Stand-in", {"changed": {"edge": "image"}, "seen": {}}, "must get healthy"),
+        ("quick", "Stand-in", {"changed": {"edge": "image"}, "seen": {}}, "must become healthy"),
         ("site", "Stand-in", {**NOTHING, "replace_app": True}, "no app runs"),
         ("db", "Copy of the database", {"no_dump": True}, "cannot be brought back"),
         ("rebuild", "Copy of the database", {"containers": {}}, "a cold copy of its volume"),
