@@ -226,7 +226,7 @@ async def test_round_and_tiny_numbers_are_plain_digits_everywhere(desk: Desk) ->
     signal = (await ask(app, "GET", f"/admin/signals/{sold}"))["signal"]
     assert (signal["quantity"], signal["price"]) == ("10000", "0.00000013")
     (trade,) = (await ask(app, "GET", "/admin/trades"))["trades"]
-    assert (trade["entry_price"], trade["result"]) == (None, "0.00010000")
+    assert (trade["entry_price"], trade["result"]) == ("0.00000012", "0.0001")
 
 
 async def test_every_digit_is_stored(desk: Desk) -> None:
