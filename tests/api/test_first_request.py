@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import routing
+from fastapi.dependencies.utils import get_dependant
 
 from tests.api.operator import ask
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 async def test_no_request_builds_routes(app_server: AppServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Building all of them takes 0.1 s, and the event loop takes no alert meanwhile."""
-    built, build = [], routing.get_dependant
+    built = []
 
     def noting(*, path: str, **options: Any) -> Any:
         built.append(path)
-        return build(path=path, **options)
+        return get_dependant(path=path, **options)
 
-    monkeypatch.setattr(routing, "get_dependant", noting)
+    monkeypatch.setattr("fastapi.routing.get_dependant", noting)
     await ask(app_server, "GET", "/admin/status")
     await ask(app_server, "GET", "/admin/nothing", 404)
     assert built == []
