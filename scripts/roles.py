@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "<!-- made by `python -m scripts.roles`; a test compares it with the role -->"
+_CODE = ("defaults", "handlers", "tasks", "vars")
 _GIVEN = {"host_report", "run_id", "run_flow", "run_checkout"}  # by run.py, or kept for it
 _NAME = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")
 
@@ -82,7 +83,7 @@ class Role:
     @cached_property
     def mentioned(self) -> set[str]:
         """Return the names in its expressions."""
-        files = (*self.folder.glob("tasks/*.yml"), *self.folder.glob("[dhv]*/main.yml"))
+        files = [file for part in _CODE for file in self.folder.glob(f"{part}/*.yml")]
         return {name for file in files for text in _texts(_parse(file)) for name in _NAME.findall(text)}
 
     def _load(self, name: str) -> dict[str, Any]:
