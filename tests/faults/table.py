@@ -174,7 +174,7 @@ def _closed(
 
 _NEXT = f"start {APP}"
 _READING = f"exec_start: pg_restore*trading_signals_incoming* {DATABASE}"
-_HOLDING = f"exec_start: sh -s {DATABASE}"
+_HOLDING = "start trading-signal-processor-restore-*"
 _RENAMING = f"exec_start: psql*ON_ERROR_STOP=1 {DATABASE}"
 
 # After the boot the old version or the new one serves, except where the database was destroyed.

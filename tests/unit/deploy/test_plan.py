@@ -453,7 +453,12 @@ def _task_names(role: Path) -> set[str]:
     """Return the names of all tasks of a role, those inside of blocks included."""
     found, waiting = (
         set(),
-        [task for file in role.glob("tasks/*.yml") for task in DataLoader().load_from_file(str(file))],
+        [
+            task
+            for part in ("tasks", "handlers")
+            for file in role.glob(f"{part}/*.yml")
+            for task in DataLoader().load_from_file(str(file))
+        ],
     )
     while waiting:
         task = waiting.pop()
