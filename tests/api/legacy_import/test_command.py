@@ -36,13 +36,13 @@ FLAT = {
     ("content", "strategies", "said"),
     [
         (json.dumps(FLAT), 1, "is the active one"),
-        (json.dumps({**FLAT, "strategies": []}), 0, "cannot come: the file of LEGACY_FINVIZ_FILE"),
+        (json.dumps({**FLAT, "strategies": []}), 0, "cannot come: finviz_config.json there"),
         (
             json.dumps({"screener": "https://finviz.com"}),
             False,
-            "cannot come: the file of LEGACY_FINVIZ_FILE",
+            "cannot come: finviz_config.json there",
         ),
-        ("not json", 0, "cannot come: the file of LEGACY_FINVIZ_FILE"),
+        ("not json", 0, "cannot come: finviz_config.json there"),
     ],
     ids=["flat", "half", "unknown", "broken"],
 )
@@ -54,13 +54,26 @@ async def test_a_flat_file_comes_and_another_one_is_named_and_changes_nothing(
     old.parent.mkdir()
     old.write_text(content)
     report = await moved(settings_of(legacy_finviz_file=old))
-    assert said in "\n".join(report.lines())
+    lines = "\n".join(report.lines())
+    assert said in lines
+    assert ("no strategy came: " in lines) == (not strategies)
     ours = tmp_path / "finviz_config.json"
     assert ours.exists() == bool(strategies)
     if strategies:
         (strategy,) = json.loads(ours.read_text())["strategies"]
         assert (strategy["url"], strategy["top_n"]) == (FLAT["finviz_url"], 12)
     assert old.read_text() == content
+
+
+async def test_a_flat_file_next_to_strategies_in_the_database_is_named(
+    settings_of: MakeSettings, source: Database, tmp_path: Path
+) -> None:
+    await fill(source, 10)
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(FLAT))
+    report = await moved(settings_of(legacy_finviz_file=old))
+    assert "note: finviz_config.json there is not read" in "\n".join(report.lines())
+    assert report.strategies.new == 3
 
 
 async def test_a_flat_file_is_read_from_stdin_too(

@@ -155,6 +155,26 @@ async def test_a_check_lists_what_would_come_and_writes_nothing(
     assert [line.replace("would come", "came") for line in checked.lines()] == came.lines()
 
 
+async def test_each_adopted_position_is_named(
+    settings_of: MakeSettings, source: Database, database: Database
+) -> None:
+    """So that they can be compared with the broker's; a ticker that is open twice counts once."""
+    await source.execute(SCHEMA)
+    await source.execute(
+        "INSERT INTO positions (ticker, status, opened_at) "
+        "SELECT 'T' || n % 300, 'open', now() FROM generate_series(1, 500) AS n"
+    )
+    checked = await moved(settings_of(), check=True)
+    came = await moved(settings_of())
+    assert [line.replace("would come", "came") for line in checked.lines()] == came.lines()
+    rows = await database.fetch("SELECT ticker FROM positions WHERE status = 'open'")
+    prefix = "  adopted as unconfirmed: "
+    named = [line.removeprefix(prefix) for line in came.lines() if line.startswith(prefix)]
+    tickers = [ticker for line in named for ticker in line.split(", ")]
+    assert len(tickers) == 300
+    assert set(tickers) == {row["ticker"] for row in rows}
+
+
 async def test_an_exit_of_an_adopted_position_gets_out_and_nothing_old_does(
     settings_of: MakeSettings,
     source: Database,
