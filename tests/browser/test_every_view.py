@@ -109,6 +109,7 @@ async def test_received_text_is_escaped_and_breaks_no_layout(
             assert await story.evaluate("(shown) => shown.scrollWidth <= shown.clientWidth"), width
             assert await signed_in.evaluate("document.documentElement.scrollWidth") <= width
         await signed_in.keyboard.press("Escape")
+        await signed_in.wait_for_url("**/admin/page/signals")  # it goes back, which would abort what follows
     await signed_in.goto(f"/admin/page/signals/{ids[-1]}")
     await check_looks(signed_in)
     assert await signed_in.locator("main img, main script").count() == 0
