@@ -88,7 +88,7 @@ class Engine:
             timeout=600,
             folder=self._checkout,
             # Only playbooks of a folder find the modules in it.
-            environment={**os.environ, "ANSIBLE_LIBRARY": "playbooks/library"},
+            environment={**os.environ, "ANSIBLE_COLLECTIONS_PATH": "playbooks/collections"},
         ).require()  # fmt: skip
 
     def _stop(self) -> None:
