@@ -95,8 +95,8 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         finally:
             await intake_service.close(_DRAIN_SECONDS)
             context.denials.write_lines(at_once=True)
-            # senders finish the request they have open, so the limit is the destination's
-            await context.supervisor.stop(context.config.webhook.timeout + 2)
+            # senders finish the request they have open, so the limit is that of the slowest destination
+            await context.supervisor.stop(max(each.timeout for each in context.config.destinations) + 2)
             await context.http.close()
             for pool in (context.pool, context.reading, context.probing):
                 pool.terminate()

@@ -52,12 +52,12 @@ LEFT JOIN LATERAL (
           WHEN e.seq < s.seq THEN e.is_live
               AND (s.type = 'buy'
                    OR (NOT (e.type = 'buy' AND (e.is_undecided OR (e.status = 'approved' AND EXISTS (
-                           SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))))
+                           SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status <> 'closed'))))
                        AND (e.intent IS DISTINCT FROM 'adjust' OR e.not_before IS NULL OR e.not_before <= statement_timestamp())))
           ELSE e.status = 'forwarding'
               OR (s.type = 'buy' AND e.type <> 'buy' AND e.status = 'approved' AND e.is_live
                   AND (e.not_before IS NULL OR e.not_before <= statement_timestamp())
-                  AND EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))
+                  AND EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status <> 'closed'))
       END
     ORDER BY e.status = 'forwarding' DESC, e.seq
     LIMIT 1) AS b ON true
@@ -106,7 +106,7 @@ FROM (SELECT id FROM signal_events ORDER BY id DESC LIMIT 500) newest_events
 -- name: positions
 SELECT count(*) AS open, coalesce(sum(buys), 0) AS buys, max(opened_at) AS newest
 FROM positions
-WHERE status = 'open'
+WHERE status <> 'closed'
 
 -- name: refused
 -- $1 cursor (an id), $2 limit.

@@ -26,8 +26,7 @@ from app.admin.schemas import (
     SignalPage,
     Story,
 )
-from app.config.masking import masked_stored
-from app.config.model import ACCESS_LISTS
+from app.config.masking import MASKED_LISTS, masked_stored
 from app.db.pool import Connection
 from app.db.queries import fetch_one, load
 from app.db.reading import ReadingPool
@@ -232,6 +231,6 @@ async def fetch_actions(
 
 
 def _masked(text: str | None) -> str | None:
-    if text is None or not any(f'"{listed}' in text for listed in ACCESS_LISTS.values()):
+    if text is None or not any(f'"{listed}' in text for listed in MASKED_LISTS):
         return text
     return json.dumps(masked_stored(json.loads(text)))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from app.admin import repository
 from app.admin.repository import WaitFacts
 from app.admin.schemas import Story, WaitReason
+from app.config.destinations import DEFAULT_DESTINATION
 from app.context import AppContext
 from app.db.pool import Connection
 from app.orders.destination import destination_of
@@ -37,14 +38,14 @@ async def add_waits(context: AppContext, connection: Connection, story: Story) -
     )
     if facts is None:
         return story
-    system = context.config.system
+    system, delivery = context.config.system, context.delivery_of(DEFAULT_DESTINATION)
     circumstances = Circumstances(
         now=context.clock.now(),
         is_delivery_paused=system.delivery_paused,
         is_engine_paused=system.engine_paused,
         top_n=await current_top_n(context, connection),
-        limited_until=context.limited_until,
-        entries_limited_until=context.entries_limited_until,
+        limited_until=delivery.limited_until,
+        entries_limited_until=delivery.entries_limited_until,
     )
     return story.model_copy(update={"waits": find_waits(facts, circumstances)})
 

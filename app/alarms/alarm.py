@@ -34,6 +34,7 @@ CODES: Mapping[str, Severity] = {
     "exits_swallowed": "critical",
     "exits_waiting": "critical",
     "alerts_unread": "critical",
+    "exits_without_destination": "critical",
     "sells_late": "critical",
     "entries_after_exit": "critical",
     "positions_unconfirmed": "critical",
@@ -108,7 +109,10 @@ class Alarm(BaseModel):
             name: render(value) if isinstance(value, Reason) else translate(value)
             for name, value in self.values.items()
         }
-        return text(f"alarm.{self.code}", subject=self.subject, **values)
+        key = f"alarm.{self.code}.named"  # of what there may be several, beside one without a name
+        if not self.subject or key not in catalogue():
+            key = f"alarm.{self.code}"
+        return text(key, subject=self.subject, **values)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -26,6 +26,7 @@ class ClaimedSignal(NamedTuple):
     body: bytes
     is_expired: bool
     facts: ListFacts
+    source: str = "default"
 
 
 class UnfinishedOrder(NamedTuple):

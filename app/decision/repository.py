@@ -7,19 +7,20 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
+from app.config.access import DEFAULT_SOURCE
 from app.db.pool import Connection, Pool
 from app.db.queries import load
 from app.decision.batch import ClaimedSignal, TickerBook, UnfinishedOrder
+from app.decision.destinations import NewOrder
 from app.decision.record import BatchInputs, stored_form
 from app.decision.risk import RiskCounts
 from app.decision.rules import Decision, ListFacts
 from app.signals.book import Book, PendingOrder, Position, stored_terms, terms_columns
 from app.signals.reading import Sentiment
 from app.signals.reasons import Reason
-from app.signals.statuses import Status
+from app.signals.statuses import OrderStatus, Status
 
 _SQL = load("app.decision")
 _encode = msgspec.json.Encoder().encode
@@ -46,6 +47,7 @@ class Claimed(NamedTuple):
     """The signals of a batch in order of arrival, and the books of their tickers.
 
     `list_id` and `list_fetched_at` are those of the list that their facts are from, None without one.
+    `books` are those of the first destination, `others` those of each other one by its name.
     `has_exits_waiting`: exits of these tickers stay undecided; with `Claim.EXITS`, because another batch
     decides an entry of their ticker.
     """
@@ -55,6 +57,7 @@ class Claimed(NamedTuple):
     list_id: int | None = None
     list_fetched_at: datetime | None = None
     has_exits_waiting: bool = False
+    others: Mapping[str, Mapping[str, TickerBook]] = {}
 
 
 class PendingList(NamedTuple):
@@ -75,25 +78,34 @@ class CurrentList(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A rejected buy that may be approved."""
+    """A rejected buy that may be approved. `free`: the destinations where nothing of its ticker is open."""
 
     ticker: str
     id: UUID
     seq: int
     type: str
     body: bytes
+    source: str
+    free: Sequence[str]
 
 
 class Approval(NamedTuple):
-    """A rejected buy to approve, the reason, and the facts behind it."""
+    """A rejected buy to approve, the reason, the facts behind it, and the destinations of its orders."""
 
     signal_id: UUID
     reason: Reason
     detail: dict[str, Any]
+    destinations: Sequence[str]
 
 
 async def claim_signals(
-    connection: Connection, *, claim: Claim, limit: int, strategy: str, is_frozen: bool
+    connection: Connection,
+    *,
+    claim: Claim,
+    limit: int,
+    strategy: str,
+    is_frozen: bool,
+    destinations: Sequence[str],
 ) -> Claimed:
     """Claim at most `limit` undecided signals from the front of the queue.
 
@@ -101,19 +113,27 @@ async def claim_signals(
     undecided row of each ticker is locked for all its rows. `is_frozen`: the engine is paused, so the
     strategy's list counts as fresh.
     """
-    rows = await connection.fetch(_SQL["claim_signals"], limit, strategy, is_frozen, _MOST_PENDING + 1, claim)
+    rows = await connection.fetch(
+        _SQL["claim_signals"], limit, strategy, is_frozen, _MOST_PENDING + 1, claim, destinations
+    )
     signals = [
         ClaimedSignal(
             **{name: row[name] for name in ("id", "seq", "ticker", "type", "body", "is_expired")},
             facts=ListFacts(row["rank"], row["list_size"], row["list_age_seconds"]),
+            source=row["source"] or DEFAULT_SOURCE,
         )
         for row in rows
     ]
     # the first row of a ticker has its orders
-    books = {row["ticker"]: _book(row) for row in {row["ticker"]: row for row in reversed(rows)}.values()}
+    first = {row["ticker"]: row for row in reversed(rows)}
+    books = {ticker: _book(dict(row), row["last_exit"]) for ticker, row in first.items()}
     if not rows:
         return Claimed([], {})
-    claimed = Claimed(signals, books, rows[0]["list_id"], rows[0]["list_fetched_at"])
+    others = {
+        name: {ticker: _book(row["others"][name], row["last_exit"]) for ticker, row in first.items()}
+        for name in destinations[1:]
+    }
+    claimed = Claimed(signals, books, rows[0]["list_id"], rows[0]["list_fetched_at"], others=others)
     if claim is Claim.ALL:
         return claimed
     if claim is Claim.EXITS:
@@ -159,9 +179,11 @@ async def try_lock_entry_limits(connection: Connection) -> bool:
     return is_locked
 
 
-def _book(row: asyncpg.Record) -> TickerBook:
-    position = Position(row["quantity"], row["confirmed"]) if row["is_open"] else None
-    sentiment = None if row["last_exit"] is None else Sentiment(row["last_exit"])
+def _book(row: Mapping[str, Any], last_exit: str | None) -> TickerBook:
+    quantity = row["quantity"]  # of another destination than the first it is text
+    quantity = Decimal(quantity) if isinstance(quantity, str) else quantity
+    position = Position(quantity, row["confirmed"]) if row["is_open"] else None
+    sentiment = None if last_exit is None else Sentiment(last_exit)
     book = Book.of(position, last_exit_sentiment=sentiment)
     pending = row["pending"] or ()
     is_complete = len(pending) <= _MOST_PENDING
@@ -180,7 +202,7 @@ def _unfinished(row: Mapping[str, Any]) -> UnfinishedOrder:
         row["sentiment"],
     )
     status = row["status"]
-    order = PendingOrder(terms, status == Status.FORWARDING, is_decided=status != Status.RECEIVED)
+    order = PendingOrder(terms, status == OrderStatus.SENDING, is_decided=status != Status.RECEIVED)
     return UnfinishedOrder(UUID(row["id"]), row["seq"], order)
 
 
@@ -191,14 +213,20 @@ async def find_entries_before(connection: Connection, *, exits: Mapping[str, int
 
 
 async def store_decisions(
-    connection: Connection, *, inputs: BatchInputs, decisions: Sequence[Decision]
+    connection: Connection,
+    *,
+    inputs: BatchInputs,
+    decisions: Sequence[Decision],
+    orders: Sequence[Sequence[NewOrder]],
 ) -> dict[str, int]:
-    """Write the decisions, their events and what they were made by; return the number of signals by status.
+    """Write the decisions, their orders and events, and what they were made by.
+
+    `orders` are those of each decision. Return the number of signals by status.
 
     A signal that is no longer undecided keeps its status and is not counted.
     """
     # one JSON array: asyncpg takes several times as long for arrays
-    given = _encode(list(map(_decision_row, inputs.signals, decisions))).decode()
+    given = _encode(list(map(_decision_row, inputs.signals, decisions, orders))).decode()
     ids = [signal.id for signal in inputs.signals]
     rows = await connection.fetch(_SQL["store_decisions"], given, ids, stored_form(inputs))
     return {row["status"]: row["signals"] for row in rows}
@@ -223,11 +251,24 @@ class _DecisionRow(msgspec.Struct, omit_defaults=True):
     quantity: Decimal | None = None
     quantity_unit: str | None = None
     sentiment: str | None = None
+    destination: str | None = None
+    others: list["_OrderRow"] | None = None
 
 
-def _decision_row(signal: ClaimedSignal, decision: Decision) -> _DecisionRow:
+class _OrderRow(msgspec.Struct, omit_defaults=True):
+    """An order at another destination than the first; the field names are those of the SQL."""
+
+    destination: str
+    intent: str | None = None
+    quantity: Decimal | None = None
+    quantity_unit: str | None = None
+    sentiment: str | None = None
+
+
+def _decision_row(signal: ClaimedSignal, decision: Decision, orders: Sequence[NewOrder]) -> _DecisionRow:
     reason, code, params = decision.reason.columns()
     intent, quantity, unit, sentiment = terms_columns(decision.terms)
+    others = [_OrderRow(order.destination, *terms_columns(order.terms)) for order in orders[1:]]
     return _DecisionRow(
         signal.id,
         decision.status,
@@ -239,6 +280,8 @@ def _decision_row(signal: ClaimedSignal, decision: Decision) -> _DecisionRow:
         quantity,
         unit,
         sentiment,
+        orders[0].destination if orders else None,
+        others or None,
     )
 
 
@@ -246,19 +289,20 @@ async def read_risk_counts(
     connection: Connection,
     *,
     tickers: Sequence[str],
+    key: str,
     destination: str,
     day_began_at: datetime,
     cooldown_seconds: int,
     most_buys: int,
     counts_positions: bool,
 ) -> RiskCounts:
-    """Return what the risk rules count at a destination; `tickers` are those of the batch.
+    """Return what the risk rules count at a destination (`key` is its key); `tickers` are those of the batch.
 
     `cooldown_seconds` and `most_buys` are 0 where there is no such rule.
     """
     (row,) = await connection.fetch(
         _SQL["read_risk_counts"],
-        *(tickers, destination, day_began_at, cooldown_seconds, most_buys, counts_positions),
+        *(tickers, key, day_began_at, cooldown_seconds, most_buys, counts_positions, destination),
         timeout=_COUNT_SECONDS,
     )
     return RiskCounts(row["positions"], row["buys_today"], row["since_exit"] or {})
@@ -300,15 +344,17 @@ async def find_candidates(
     window_seconds: int,
     max_age_seconds: int,
     sell_window_seconds: int | None,
+    destinations: Sequence[str],
 ) -> list[Candidate]:
     """Return each ticker's newest rejected buy that may be approved, in the order of `tickers`.
 
     The buy arrived within `window_seconds` and `max_age_seconds` (0: no limit). No sell arrived within
-    `sell_window_seconds` after it (0: at any time after it; None: sells do not matter). A ticker with an open
-    position or a buy that is unfinished has no candidate.
+    `sell_window_seconds` after it (0: at any time after it; None: sells do not matter). A ticker has no
+    candidate while a buy of it is undecided, or something is open or unfinished at each of `destinations`.
     """
     rows = await connection.fetch(
-        _SQL["find_candidates"], tickers, window_seconds, max_age_seconds, sell_window_seconds
+        *(_SQL["find_candidates"], tickers, window_seconds, max_age_seconds, sell_window_seconds),
+        destinations,
     )
     return [Candidate(**row) for row in rows]
 
@@ -333,6 +379,11 @@ async def approve_rejected_buys(
     The caller holds the exclusive approval lock. A buy that is no longer rejected, or was reprocessed before,
     is not changed.
     """
-    ids, reasons, details = zip(*approvals, strict=True)
+    ids, reasons, details, _ = zip(*approvals, strict=True)
     columns = zip(*(reason.columns() for reason in reasons), strict=True)
-    await connection.execute(_SQL["approve_rejected_buys"], ids, *columns, details, expires_in_seconds)
+    ordered, names = zip(
+        *((each.signal_id, name) for each in approvals for name in each.destinations), strict=True
+    )
+    await connection.execute(
+        _SQL["approve_rejected_buys"], ids, *columns, details, expires_in_seconds, ordered, names
+    )

@@ -11,7 +11,7 @@ import structlog
 from pydantic import BaseModel
 
 from app import metrics
-from app.config.model import Strategy
+from app.config.model import Config, Strategy
 from app.context import AppContext
 from app.db.pool import Connection
 from app.decision import repository
@@ -124,7 +124,10 @@ async def reprocess(
         sell_window_seconds=(
             strategy.sell_chronology_window_seconds if strategy.respect_sell_chronology_enabled else None
         ),
+        destinations=[each.name for each in context.config.destinations],
     )
+    matching = {each.id: _destinations_of(context.config, each) for each in candidates}
+    candidates = [each for each in candidates if matching[each.id]]
     inputs, decisions = None, list[Decision]()
     if current and candidates:
         buys = [_listed(each, ranks[each.ticker], current) for each in candidates]
@@ -145,7 +148,7 @@ async def reprocess(
         await repository.reject_again(connection, signal_ids=ids, reasons=list(refused.values()))
     if not dry_run and signals:
         approvals = [
-            Approval(each.id, decision.reason, decision.detail)
+            Approval(each.id, decision.reason, decision.detail, matching[each.id])
             for each, decision in zip(candidates, decisions, strict=True)
             if each.ticker not in refused
         ]
@@ -178,7 +181,21 @@ def _skipped(*, is_listed: bool) -> RefusalCode:
 
 def _listed(candidate: Candidate, rank: int, current: CurrentList) -> ClaimedSignal:
     facts = ListFacts(rank, len(current.tickers), current.age_seconds)
-    return ClaimedSignal(**candidate._asdict(), is_expired=False, facts=facts)
+    return ClaimedSignal(
+        *(candidate.id, candidate.seq, candidate.ticker, candidate.type, candidate.body),
+        is_expired=False,
+        facts=facts,
+        source=candidate.source,
+    )
+
+
+def _destinations_of(config: Config, candidate: Candidate) -> list[str]:
+    """Return the destinations that take a buy and have nothing of its ticker open or unfinished."""
+    return [
+        each.name
+        for each in config.destinations
+        if each.name in candidate.free and each.match.takes(candidate.source, candidate.ticker)
+    ]
 
 
 async def _inputs(
@@ -195,7 +212,7 @@ async def _inputs(
         connection,
         rules_of(system.risk),
         now=context.clock.now(),
-        destination=destination_of(context.config.webhook.url).key,
+        destination=destination_of(context.config.webhook.url),
         books={each.ticker: nothing for each in buys},
         has_entries=bool(buys),
     )

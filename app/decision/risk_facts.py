@@ -9,6 +9,7 @@ from app.config.times import parse_hours
 from app.db.pool import Connection
 from app.decision import repository
 from app.decision.risk import RiskBook, RiskCounts, RiskRules, start_of_day
+from app.orders.destination import Destination
 from app.signals.book import Book
 from app.signals.tickers import fold, without_exchange
 
@@ -31,7 +32,7 @@ async def read_risk_book(
     rules: RiskRules,
     *,
     now: datetime,
-    destination: str,
+    destination: Destination,
     books: Mapping[str, Book],
     has_entries: bool = True,
 ) -> RiskBook:
@@ -45,7 +46,8 @@ async def read_risk_book(
         counts = await repository.read_risk_counts(
             connection,
             tickers=list(books),
-            destination=destination,
+            key=destination.key,
+            destination=destination.name,
             day_began_at=start_of_day(rules, now),
             cooldown_seconds=rules.cooldown_seconds,
             most_buys=rules.max_buys_per_day or 0,

@@ -46,7 +46,7 @@ JOIN top_n_lists l ON l.id = r.list_id
 
 -- name: open_at
 -- $1 a time. Tickers of the positions that were open then.
-SELECT ticker FROM positions WHERE status = 'open' AND opened_at < $1
+SELECT ticker FROM positions WHERE status <> 'closed' AND opened_at < $1
 UNION
 SELECT ticker FROM positions WHERE status = 'closed' AND closed_at >= $1 AND opened_at < $1
 

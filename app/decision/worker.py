@@ -11,7 +11,8 @@ from app import metrics
 from app.config.model import Config
 from app.context import AppContext
 from app.decision import repository
-from app.decision.batch import counted_books, decide_in_order
+from app.decision.batch import counted_books
+from app.decision.destinations import DestinationBooks, decide_everywhere
 from app.decision.record import BatchInputs, ListInForce
 from app.decision.repository import Claim, Claimed
 from app.decision.risk import RiskBook
@@ -128,26 +129,35 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
             limit=_BATCH_SIGNALS,
             strategy=config.finviz.active_strategy.name,
             is_frozen=config.system.engine_paused,
+            destinations=[each.name for each in config.destinations],
         )
         signals, books = claimed.signals, claimed.books
         is_blocked = claim is Claim.EXITS and claimed.has_exits_waiting
         if not signals:
             return Batch(0, is_blocked=is_blocked)
-        risk = await read_risk_book(
-            connection,
-            risk_rules,
-            now=context.clock.now(),
-            destination=destination_of(config.webhook.url).key,
-            books=counted_books(risk_rules, books),
-            has_entries=any(signal.type == SignalType.BUY for signal in signals),
-        )
-        decisions, overtaken, exits = decide_in_order(signals, books, config.system.book_rules, risk)
+        has_entries = any(signal.type == SignalType.BUY for signal in signals)
+        everywhere = list[DestinationBooks]()
+        for each in config.destinations:
+            own = claimed.others.get(each.name, books)
+            risk = await read_risk_book(
+                connection,
+                risk_rules,
+                now=context.clock.now(),
+                destination=destination_of(each.url, each.name),
+                books=counted_books(risk_rules, own),
+                has_entries=has_entries,
+            )
+            everywhere.append(DestinationBooks(each.name, each.match.takes, own, risk))
+        decisions, orders, overtaken = decide_everywhere(signals, everywhere, config.system.book_rules)
+        # What-if repeats the decisions at the first destination.
+        inputs = _inputs(config, claimed, everywhere[0].risk)
         counts = await repository.store_decisions(
-            connection, inputs=_inputs(config, claimed, risk), decisions=decisions
+            connection, inputs=inputs, decisions=decisions, orders=orders
         )
-        if exits:
-            overtaken += await repository.find_entries_before(connection, exits=exits)
-        await end_overtaken(connection, overtaken)
+        for destination, entries, exits in overtaken:
+            if exits:
+                entries.extend(await repository.find_entries_before(connection, exits=exits))
+            await end_overtaken(connection, entries, destination)
     context.queues.count_decided(len(signals))
     for status, count in counts.items():
         metrics.SIGNALS_DECIDED.labels(status).inc(count)

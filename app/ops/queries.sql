@@ -15,7 +15,7 @@ FROM (SELECT is_undecided, coalesce(renewed_at, received_at) AS since FROM unfin
 -- one is delivered; and, for 24 hours, those that a person ordered or that are forwarded
 -- without a position. `exits_swallowed`: taken for duplicates.
 -- `entries_after_exit`: a position opened within 120 s after an exit that found none. `alerts_unread`: rejected alerts of open
--- positions that may have been exits. `positions_unconfirmed`: positions that may be open. `orders_refused`: the last orders were
+-- positions that may have been exits. `exits_without_destination`: no destination takes them. `positions_unconfirmed`: positions that may be open. `orders_refused`: the last orders were
 -- refused with 400 or 422, at least three.
 WITH held AS (
     SELECT p.id, p.ticker, p.opened_at, p.confirmed, entry.seq AS entry_seq, coalesce(entry.received_at, p.opened_at) AS asked_at, exit.*
@@ -28,7 +28,7 @@ WITH held AS (
                 AND status_at > p.opened_at
               OFFSET 0) AS delivered
     ) AS exit ON true
-    WHERE p.status = 'open'
+    WHERE p.status <> 'closed'
 ), undelivered AS (
     SELECT s.id, s.status, s.ticker, s.status_at
     FROM held, LATERAL (
@@ -83,6 +83,13 @@ WITH held AS (
         WHERE ticker = held.ticker AND intent = 'unread' AND received_at > held.asked_at AND seq > coalesce(held.last_whole, 0)
         OFFSET 0) AS alert
     UNION ALL
+    SELECT 'exits_without_destination', held.ticker, alert.received_at, 1
+    FROM held, LATERAL (
+        SELECT received_at FROM signals u
+        WHERE ticker = held.ticker AND status = 'rejected' AND type <> 'buy' AND reason_code = 'no_destination'
+          AND received_at > held.asked_at AND seq > coalesce(held.last_whole, 0)
+        OFFSET 0) AS alert
+    UNION ALL
     SELECT 'positions_unconfirmed', ticker, opened_at, 1 FROM held WHERE NOT confirmed
 ), refused AS (
     SELECT signal_id, ended_at
@@ -97,7 +104,7 @@ WITH held AS (
           WHERE code = 'orders_refused' AND subject = '' AND until <= clock_timestamp()), '-infinity')
 )
 SELECT code, ticker, sum(count)::int AS cases, min(at) AS since, max(at) AS newest,
-       (SELECT id FROM held WHERE held.ticker = found.ticker) AS position_id
+       (SELECT id FROM held WHERE held.ticker = found.ticker LIMIT 1) AS position_id
 FROM found
 WHERE NOT EXISTS (
     SELECT FROM settled_alarms settled

@@ -20,6 +20,7 @@ _STATES = {  # label of the metric, by code of the alarm
     "sells_expired": "expired",
     "sells_failed": "failed",
     "alerts_unread": "unread",
+    "exits_without_destination": "without_destination",
     "exits_waiting": "waiting",
     "exits_swallowed": "swallowed",
     "entries_after_exit": "entered",

@@ -16,7 +16,7 @@ SELECT extract(epoch FROM greatest(
      WHERE greatest(received_at, renewed_at) > clock_timestamp()),
     (SELECT max(received_at) FROM signals
      WHERE received_at > statement_timestamp() AND received_at > clock_timestamp() AND imported_at IS NULL),
-    (SELECT max(opened_at) FROM positions WHERE status = 'open' AND opened_at > clock_timestamp()),
+    (SELECT max(opened_at) FROM positions WHERE status <> 'closed' AND opened_at > clock_timestamp()),
     (SELECT max(fetched_at) FROM top_n_lists WHERE fetched_at > clock_timestamp()),
     (SELECT max(greatest(at, requested_at)) FROM screener_refreshes WHERE greatest(at, requested_at) > clock_timestamp())
 ) - clock_timestamp())::float8

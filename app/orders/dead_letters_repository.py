@@ -1,5 +1,6 @@
 """The statements of `dead_letters.sql` as typed functions: failed and expired signals, and their replay."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
@@ -51,6 +52,8 @@ class ReplayCandidate(NamedTuple):
     """
 
     id: UUID
+    ticker: str
+    source: str
     is_blocked: bool
     may_be_executed: bool
 
@@ -71,26 +74,35 @@ async def read_replay_candidates(
     limit: int,
     is_buying: bool,
     with_unknown: bool,
+    destination: str | None,
 ) -> list[ReplayCandidate]:
     """Return the failed and expired signals of a filter, oldest first; `ids` None is any.
 
     While buying is paused, every entry is blocked. Without `with_unknown`, entries that the destination may
-    have executed are left out.
+    have executed are left out. With a destination, only what was not delivered there.
     """
     rows = await connection.fetch(
-        _SQL["read_replay_candidates"], *wanted.arguments, ids, limit, is_buying, with_unknown
+        _SQL["read_replay_candidates"], *wanted.arguments, ids, limit, is_buying, with_unknown, destination
     )
     return list(map(ReplayCandidate._make, rows))
 
 
 async def start_round(
-    connection: Connection, *, ids: list[UUID], buy_seconds: float, other_seconds: float
+    connection: Connection,
+    *,
+    places: Mapping[UUID, Sequence[str]],
+    destination: str | None,
+    buy_seconds: float,
+    other_seconds: float,
 ) -> int:
     """Approve failed and expired signals again, in a new round; return how many.
 
-    A buy expires `buy_seconds` from now, any other signal `other_seconds`.
+    They go where they were not delivered, of that only to `destination` if it is given. `places` has for each
+    where it goes if it was never decided. A buy expires `buy_seconds` from now, any other `other_seconds`.
     """
+    pairs = [(signal, name) for signal, names in places.items() for name in names]
     rows = await connection.fetch(
-        _SQL["start_round"], ids, buy_seconds, other_seconds, ReasonCode.REPLAYED.english
+        *(_SQL["start_round"], list(places), buy_seconds, other_seconds, ReasonCode.REPLAYED.english),
+        *(destination, [signal for signal, _ in pairs], [name for _, name in pairs]),
     )
     return len(rows)

@@ -6,6 +6,7 @@ Successes that arrive during a commit share the next one.
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,13 +14,14 @@ import asyncpg
 import structlog
 
 from app import metrics
+from app.config.destinations import DEFAULT_DESTINATION
 from app.context import AppContext
 from app.db.clock import read_time
 from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows, may_be_about_rows
 from app.db.pool import Connection, Pool, acquire_for
 from app.errors import describe
 from app.orders import destinations_repository, repository
-from app.orders.destination import Attempt, Failure, probe_delay, should_open_circuit
+from app.orders.destination import Attempt, Destination, Failure, probe_delay, should_open_circuit
 from app.orders.kept_outcomes import KeptOutcomes, KnownOutcome
 from app.orders.policy import hold_seconds, next_status, retry_delay
 from app.orders.repository import (
@@ -58,6 +60,8 @@ class Success:
     response: bytes
     terms: OrderTerms
     held: HeldPosition | None = None
+    destination: str = DEFAULT_DESTINATION
+    is_shared: bool = False
     is_written: bool = False
     change: DeliveredChange | None = None
 
@@ -75,6 +79,7 @@ class Success:
         order = DeliveredOrder(
             self.attempt,
             self.signal,
+            self.destination,
             self.http_status,
             self.response,
             has_ended=has_ended,
@@ -104,7 +109,7 @@ def _change(before: Position | None, after: Position | None, intent: Intent) -> 
 
 
 class Successes:
-    """Group commit without a worker: the caller that holds the lock writes for all that wait."""
+    """Group commit without a worker: the caller that holds the lock writes for all of its destination."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -130,7 +135,11 @@ class Successes:
 
     async def _write_all(self, mine: Success) -> None:
         await asyncio.sleep(0)  # answers that arrived together share the commit
-        unwritten = [success for success in self._waiting if not success.is_written]
+        unwritten = [
+            success
+            for success in self._waiting
+            if not success.is_written and success.destination == mine.destination
+        ]
         together = list({success.ticker: success for success in [*unwritten, mine]}.values())
         async with acquire_for(self._pool, _ONE_WRITE_SECONDS) as connection:
             try:
@@ -144,19 +153,28 @@ class Successes:
 
 
 async def record_successes(connection: Connection, successes: list[Success]) -> None:
-    """Commit successes of different tickers in one statement, and set each one's `change`.
+    """Commit successes of different tickers at one destination in one statement; set each one's `change`.
 
     Nothing else of a ticker is sent meanwhile, so its position is the one of the claim. If it is another one
     (a person has settled it, or the outcome comes late), that success is recorded again on the position as
     it is, which is locked for it.
     """
-    await _record(connection, successes, [success.on(success.held) for success in successes])
+    shared = [success.signal for success in successes if success.is_shared]
+    async with AsyncExitStack() as stack:
+        if shared:  # senders of several destinations change these signals
+            await stack.enter_async_context(connection.transaction())
+            await repository.lock_signals(connection, ids=shared)
+        await _record(connection, successes, [success.on(success.held) for success in successes])
     for success in successes:
         for _ in range(_MOST_CHANGES):
             if success.is_written:
                 break
             async with connection.transaction():
-                held = await repository.lock_position(connection, ticker=success.ticker)
+                if success.is_shared:
+                    await repository.lock_signals(connection, ids=[success.signal])
+                held = await repository.lock_position(
+                    connection, ticker=success.ticker, destination=success.destination
+                )
                 is_newest = await repository.read_ended_attempt(connection, attempt=success.attempt)
                 await _record(connection, [success], [success.on(held, is_newest=is_newest)])
         if not success.is_written:
@@ -171,17 +189,26 @@ async def _record(connection: Connection, successes: list[Success], orders: list
         success.change = change if change.is_done else None
 
 
-async def record_unknown(connection: Connection, *, signal: UUID, ticker: str, terms: OrderTerms) -> None:
-    """Write what an order of unknown outcome makes of the position.
+async def record_unknown(
+    connection: Connection, *, signal: UUID, ticker: str, destination: str, terms: OrderTerms
+) -> None:
+    """Write what an order of unknown outcome makes of the position at its destination.
 
     Fails open: what it may have opened counts as open, unconfirmed, so that exits pass; what it may have
     closed stays open.
     """
-    held = await repository.lock_position(connection, ticker=ticker)
+    held = await repository.lock_position(connection, ticker=ticker, destination=destination)
     before = held.position if held else None
     after = apply(terms, Outcome.UNKNOWN, before)
     if after is not None and after != before:
-        await repository.write_unknown(connection, ticker=ticker, signal=signal, before=held, position=after)
+        await repository.write_unknown(
+            connection,
+            ticker=ticker,
+            destination=destination,
+            signal=signal,
+            before=held,
+            position=after,
+        )
 
 
 class Outcomes:
@@ -280,13 +307,15 @@ class Outcomes:
             response=answer.response,
             terms=terms,
             held=delivery.held,
+            destination=delivery.destination.name,
+            is_shared=delivery.is_shared,
         )
         change = await self._successes.write(success)
         if change is None or change.age_seconds is None:
             return
         if change.has_closed_circuit:
-            _log_recovery()
-            self._context.destination_state = "open"
+            _log_recovery(delivery.destination)
+            self._context.delivery_of(delivery.destination.name).state = "open"
         metrics.END_TO_END_SECONDS.observe(change.age_seconds)
         _SECONDS_BY_SIDE[metrics.side_of(delivery.type)].observe(change.age_seconds)
         log.info(
@@ -302,9 +331,10 @@ class Outcomes:
             self._context.wakeups.notify("approved")
 
     async def _record_undelivered(self, delivery: Delivery, answer: Answer, terms: OrderTerms) -> None:
-        config = self._context.config.webhook
-        status = next_status(answer.outcome, delivery.type, config.retry_unknown)
-        delay = retry_delay(delivery.number, config.retry_seconds, random.random())  # noqa: S311  # spread, not secrecy
+        config = self._context.config
+        name = delivery.destination.name
+        status = next_status(answer.outcome, delivery.type, config.retry_unknown_of(name))
+        delay = retry_delay(delivery.number, config.webhook.retry_seconds, random.random())  # noqa: S311  # spread, not secrecy
         reason = reason_of(answer, status)
         destination = delivery.destination.key
         async with (
@@ -333,11 +363,13 @@ class Outcomes:
                 retry_in_seconds=delay if status == Status.APPROVED else None,
             )
             if change.is_unclear:
-                await record_unknown(connection, signal=delivery.id, ticker=delivery.ticker, terms=terms)
+                await record_unknown(
+                    connection, signal=delivery.id, ticker=delivery.ticker, destination=name, terms=terms
+                )
             if change.status in {Status.FAILED, Status.REJECTED} and delivery.type == SignalType.BUY:
-                await reject_orphans(self._context, connection, [delivery.ticker])
+                await reject_orphans(self._context, connection, [delivery.ticker], name)
         if failure.probe_delay or hold:
-            self._context.destination_state = "held"
+            self._context.delivery_of(name).state = "held"
         log.warning(
             "not delivered",
             signal_id=delivery.id,
@@ -378,7 +410,7 @@ async def _update_circuit(
     if attempt.is_answer and await destinations_repository.close_circuit(
         connection, destination=delivery.destination.key
     ):
-        _log_recovery()
+        _log_recovery(delivery.destination)
     return Failure()
 
 
@@ -402,7 +434,12 @@ async def _record_failure(
             connection, destination=destination, probe_in=delay, reason=reason
         ):
             metrics.DESTINATION_FAILURES.inc()
-            log.error("circuit opened: the destination fails repeatedly", seconds=delay, reason=str(reason))
+            log.error(
+                "circuit opened: the destination fails repeatedly",
+                destination=delivery.destination.name,
+                seconds=delay,
+                reason=str(reason),
+            )
         return Failure(delay)
     if delivery.started_at < circuit.probe_at:
         return Failure()
@@ -415,31 +452,26 @@ async def _record_failure(
     return Failure(delay, was_probe=True)
 
 
-def _log_recovery() -> None:
-    log.info("the destination works again")
+def _log_recovery(destination: Destination) -> None:
+    log.info("the destination works again", destination=destination.name)
 
 
-async def reject_orphans(context: AppContext, connection: Connection, tickers: list[str]) -> None:
-    """Reject the sells that wait for a buy of these tickers which ended undelivered.
+async def reject_orphans(
+    context: AppContext, connection: Connection, tickers: list[str], destination: str
+) -> None:
+    """Reject the sells that wait for a buy of these tickers which ended undelivered at this destination.
 
     Where exits without a position are forwarded they stay.
     """
     if tickers and context.config.system.unmatched_exits == "reject":
-        _note_ended(await repository.reject_orphans(connection, tickers=tickers))
+        _note_ended(await repository.reject_orphans(connection, tickers=tickers, destination=destination))
 
 
-async def end_overtaken(connection: Connection, ids: Sequence[UUID]) -> None:
-    """End entries that have not left, because an exit has overtaken them."""
-    await end_entries(connection, ids, Reason(ReasonCode.OVERTAKEN))
-
-
-async def end_entries(connection: Connection, ids: Sequence[UUID], why: Reason) -> int:
-    """End those of these entries that have not left; return how many."""
-    if not ids:
-        return 0
-    ended = await repository.end_entries(connection, ids=ids, reason=why)
-    _note_ended(ended)
-    return len(ended)
+async def end_overtaken(connection: Connection, ids: Sequence[UUID], destination: str | None = None) -> None:
+    """End entries that have not left for this destination (None: any): an exit has overtaken them."""
+    if ids:
+        why = Reason(ReasonCode.OVERTAKEN)
+        _note_ended(await repository.end_entries(connection, ids=ids, reason=why, destination=destination))
 
 
 async def end_unlocked_entries(connection: Connection, why: Reason, *, until_seq: int | None = None) -> int:

@@ -1,15 +1,17 @@
 """Dead letters, and their replay once a person has confirmed the count."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel
 
+from app.config.destinations import DestinationConfig
 from app.config.model import MaxSignalAge
 from app.db.pool import Connection
 from app.errors import ConflictError
 from app.orders import dead_letters_repository, repository
-from app.orders.dead_letters_repository import DeadLetter
+from app.orders.dead_letters_repository import DeadLetter, ReplayCandidate
 from app.signals.refusals import RefusalCode
 from app.signals.selection import SignalFilter
 
@@ -27,11 +29,13 @@ class Choice(NamedTuple):
     """The dead letters to replay; `ids` None is any. At most the oldest 500 of them.
 
     Without `with_unknown`, entries that the destination may have executed are left out; exits never are.
+    `destination`: only what was not delivered there, and only there; None: wherever it was not.
     """
 
     ids: list[UUID] | None = None
     wanted: SignalFilter = SignalFilter()
     with_unknown: bool = True
+    destination: str | None = None
 
 
 class Replay(BaseModel):
@@ -59,7 +63,13 @@ async def page(
 
 
 async def replay(
-    connection: Connection, choice: Choice, confirmed: int | None, max_age: MaxSignalAge, *, is_buying: bool
+    connection: Connection,
+    choice: Choice,
+    confirmed: int | None,
+    max_age: MaxSignalAge,
+    *,
+    destinations: Sequence[DestinationConfig],
+    is_buying: bool,
 ) -> Replay:
     """Count the chosen dead letters; replay them if that count was confirmed.
 
@@ -77,8 +87,9 @@ async def replay(
         limit=MOST_AT_ONCE,
         is_buying=is_buying,
         with_unknown=choice.with_unknown,
+        destination=choice.destination,
     )
-    free = [signal.id for signal in found if not signal.is_blocked]
+    free = {signal.id: _places(signal, destinations) for signal in found if not signal.is_blocked}
     blocked = [signal.id for signal in found if signal.is_blocked]
     unclear = sum(signal.may_be_executed for signal in found if not signal.is_blocked)
     if confirmed is None:
@@ -86,6 +97,16 @@ async def replay(
     if confirmed != len(free):
         raise ConflictError(RefusalCode.COUNT_CHANGED, confirmed=confirmed, found=len(free))
     replayed = await dead_letters_repository.start_round(
-        connection, ids=free, buy_seconds=max_age.buy, other_seconds=max_age.sell
+        connection,
+        places=free,
+        destination=choice.destination,
+        buy_seconds=max_age.buy,
+        other_seconds=max_age.sell,
     )
     return Replay(count=len(free), may_be_executed=unclear, blocked=blocked, replayed=replayed)
+
+
+def _places(signal: ReplayCandidate, destinations: Sequence[DestinationConfig]) -> list[str]:
+    """Return where a signal goes that was never decided; `default` gets what no destination takes."""
+    names = [each.name for each in destinations if each.match.takes(signal.source, signal.ticker)]
+    return names or [destinations[0].name]

@@ -1,8 +1,8 @@
 """The statements of a delivery (`queries.sql`) as typed functions.
 
-`destination` is a destination's key (`Destination.key`). Durations are in seconds, times are the database's
-(UTC). Each function runs in the caller's transaction, if there is one. What ends signals before they left
-needs one: a second statement ends their orders.
+`destination` is the name of one, or a `Destination`. Durations are in seconds, times the database's (UTC).
+Each function runs in the caller's transaction, if there is one. What ends signals before they left needs one:
+a second statement ends their orders.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Delivery(msgspec.Struct, frozen=True):
     """A claimed signal with its open attempt. `number` counts the attempts of its round, from 1.
 
     `terms` are those that are sent; None in a kept outcome of an earlier version. `held` is the position of
-    its ticker at the claim.
+    its ticker at the claim. `is_shared`: its signal has orders at other destinations, too.
     """
 
     id: UUID
@@ -52,6 +52,7 @@ class Delivery(msgspec.Struct, frozen=True):
     destination: Destination
     terms: OrderTerms | None = None
     held: HeldPosition | None = None
+    is_shared: bool = False
 
 
 class DueSignal(NamedTuple):
@@ -73,6 +74,7 @@ class DueSignal(NamedTuple):
     held: HeldPosition | None
     is_retry_of_unknown: bool
     is_buy_undelivered: bool
+    is_shared: bool
 
 
 class Verdict(NamedTuple):
@@ -102,6 +104,7 @@ class DeliveredOrder(msgspec.Struct, omit_defaults=True):
 
     attempt: int
     signal: UUID
+    destination: str
     http_status: int | None
     response: bytes
     has_ended: bool
@@ -147,11 +150,12 @@ class UndeliveredChange(NamedTuple):
 class AbandonedAttempt(NamedTuple):
     """An attempt that nobody ended, with its signal and what was sent.
 
-    `is_unclear`: the position may have changed.
+    `is_unclear`: the position may have changed. `destination` is a name.
     """
 
     attempt: int
     id: UUID
+    destination: str
     type: str
     ticker: str
     claim_id: UUID
@@ -192,14 +196,23 @@ async def try_lock_approvals_exclusive(connection: Connection) -> bool:
 
 
 async def lock_due(
-    connection: Connection, *, limit: int, destination: Destination, has_token: bool, exits_only: bool
+    connection: Connection,
+    *,
+    limit: int,
+    destination: Destination,
+    has_token: bool,
+    exits_only: bool,
+    gap_seconds: int,
 ) -> list[DueSignal]:
     """Lock the signals that are due, at most one of a ticker, exits first.
 
     Without a token, which needs the limiter's lock, none is due while the circuit is open. With `exits_only`
-    entries wait: the tokens that are left are reserved for exits.
+    entries wait: the tokens that are left are reserved for exits. An order waits for `gap_seconds` after the
+    delivery of an opposite one of its ticker.
     """
-    rows = await connection.fetch(_SQL["lock_due"], limit, destination.key, has_token, exits_only)
+    rows = await connection.fetch(
+        _SQL["lock_due"], limit, destination.key, has_token, exits_only, destination.name, gap_seconds
+    )
     # the columns are in the order of the fields
     return [DueSignal._make((*row[:8], _held(*row[8:13]), *row[13:])) for row in rows]
 
@@ -241,6 +254,7 @@ def _delivery(
         destination,
         verdict.terms,
         signal.held,
+        signal.is_shared,
     )
 
 
@@ -288,12 +302,18 @@ def _verdict_row(verdict: Verdict) -> _VerdictRow:
     )
 
 
+async def lock_signals(connection: Connection, *, ids: Sequence[UUID]) -> None:
+    """Lock signals, in the order of their ids, until the transaction ends."""
+    await connection.execute(_SQL["lock_signals"], ids)
+
+
 async def record_delivered(
     connection: Connection, *, orders: Sequence[DeliveredOrder]
 ) -> dict[UUID, DeliveredChange]:
-    """Record successes of different tickers in one commit: attempts, signals, positions, events, circuit.
+    """Record successes in one commit: attempts, signals, positions, events, circuit.
 
-    Return the changes by signal.
+    They are of different tickers and of one destination. Signals with orders at several destinations are
+    locked by the caller. Return the changes by signal.
     """
     rows = await connection.fetch(
         _SQL["record_delivered"], _encode(orders).decode(), ReasonCode.DELIVERED.english
@@ -307,21 +327,32 @@ async def read_ended_attempt(connection: Connection, *, attempt: int) -> bool | 
     return is_newest
 
 
-async def lock_position(connection: Connection, *, ticker: str) -> HeldPosition | None:
-    """Lock the open position of a ticker until the transaction ends; None if nothing is open."""
-    row = await connection.fetchrow(_SQL["lock_position"], ticker)
+async def lock_position(connection: Connection, *, ticker: str, destination: str) -> HeldPosition | None:
+    """Lock the open position of a ticker at a destination, by its name, until the transaction ends.
+
+    None if nothing is open.
+    """
+    row = await connection.fetchrow(_SQL["lock_position"], ticker, destination)
     return _held(*row) if row else None
 
 
 async def write_unknown(
-    connection: Connection, *, ticker: str, signal: UUID, before: HeldPosition | None, position: Position
+    connection: Connection,
+    *,
+    ticker: str,
+    destination: str,
+    signal: UUID,
+    before: HeldPosition | None,
+    position: Position,
 ) -> None:
-    """Write what an order of unknown outcome may have left open, unconfirmed.
+    """Write what an order of unknown outcome may have left open at a destination, unconfirmed.
 
     `before`: what `lock_position` returned. A position that is open since counts as of unknown quantity.
     """
     values = position.quantity, position.average_price, position.realized
-    await connection.execute(_SQL["write_unknown"], ticker, signal, *values, before.id if before else None)
+    await connection.execute(
+        _SQL["write_unknown"], ticker, signal, *values, before.id if before else None, destination
+    )
 
 
 async def record_undelivered(
@@ -363,7 +394,7 @@ async def lock_abandoned(connection: Connection, *, known: Sequence[int]) -> lis
 def _abandoned(row: asyncpg.Record) -> AbandonedAttempt:
     columns = (row[name] for name in ("type", "intent", "quantity", "quantity_unit", "sentiment", "price"))
     return AbandonedAttempt(
-        **{name: row[name] for name in ("attempt", "id", "type", "ticker", "claim_id")},
+        **{name: row[name] for name in ("attempt", "id", "destination", "type", "ticker", "claim_id")},
         terms=stored_terms(*columns),
         is_unclear=row.get("is_unclear", True),
     )
@@ -405,9 +436,13 @@ async def _end_orders(connection: Connection, ended: Sequence[asyncpg.Record], s
         await connection.execute(_SQL["end_orders"], [row["id"] for row in ended], status)
 
 
-async def reject_orphans(connection: Connection, *, tickers: Sequence[str]) -> list[EndedSignal]:
-    """Reject the sells that have nothing to close, after a buy of these tickers ended undelivered."""
-    rows = await connection.fetch(_SQL["reject_orphans"], tickers, ReasonCode.BUY_UNDELIVERED.english)
+async def reject_orphans(
+    connection: Connection, *, tickers: Sequence[str], destination: str
+) -> list[EndedSignal]:
+    """Reject the sells that have nothing to close there, after a buy of these tickers ended undelivered."""
+    rows = await connection.fetch(
+        _SQL["reject_orphans"], tickers, ReasonCode.BUY_UNDELIVERED.english, destination
+    )
     await _end_orders(connection, rows, Status.REJECTED)
     return list(map(EndedSignal._make, rows))
 
@@ -417,10 +452,18 @@ async def find_unsent_entries(connection: Connection | Pool, *, tickers: Sequenc
     return [row["id"] for row in await connection.fetch(_SQL["find_unsent_entries"], tickers)]
 
 
-async def end_entries(connection: Connection, *, ids: Sequence[UUID], reason: Reason) -> list[EndedSignal]:
-    """Reject those of the buys that have not left; return them."""
-    rows = await connection.fetch(_SQL["end_entries"], ids, *reason.columns())
+async def end_entries(
+    connection: Connection, *, ids: Sequence[UUID], reason: Reason, destination: str | None = None
+) -> list[EndedSignal]:
+    """Reject those of the buys that have not left; return them.
+
+    With a destination, only the order there of a decided buy is ended. An undecided one has none: it ends.
+    """
+    rows = await connection.fetch(_SQL["end_entries"], ids, *reason.columns(), destination)
     await _end_orders(connection, rows, Status.REJECTED)
+    if left := sorted(set(ids) - {row["id"] for row in rows}):
+        await lock_signals(connection, ids=left)
+        rows += await connection.fetch(_SQL["end_entries_at"], left, destination, *reason.columns())
     return list(map(EndedSignal._make, rows))
 
 

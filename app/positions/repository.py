@@ -32,6 +32,7 @@ class Position:
 
     id: UUID
     ticker: str
+    destination: str
     opened_at: datetime
     opened_by: UUID | None
     buys: int
@@ -50,6 +51,14 @@ class PlacedOrder:
     signal_id: UUID
     ticker: str
     type: str
+    destination: str
+
+
+class Place(NamedTuple):
+    """A ticker at a destination, by its name."""
+
+    ticker: str
+    destination: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,7 @@ class Closed:
 
     position_id: UUID
     ticker: str
+    destination: str
     buys: int
     opened_at: datetime
     closed_at: datetime
@@ -94,9 +104,15 @@ async def open_position(connection: Connection | Pool, *, position_id: UUID) -> 
     return None if row is None else Position(**row)
 
 
-async def tickers_being_bought(connection: Connection | Pool) -> list[str]:
-    """Return the tickers without an open position whose buy is being sent, or may still be."""
-    return [row["ticker"] for row in await connection.fetch(_SQL["tickers_being_bought"])]
+async def places_being_bought(connection: Connection | Pool) -> list[Place]:
+    """Return where nothing is open of a ticker whose buy is being sent, or may still be."""
+    return list(map(Place._make, await connection.fetch(_SQL["places_being_bought"])))
+
+
+async def has_orders_or_positions(connection: Connection | Pool, *, destination: str) -> bool:
+    """Return whether anything is open or unfinished at a destination."""
+    found: bool = await connection.fetchval(_SQL["has_orders_or_positions"], destination)
+    return found
 
 
 async def ticker_of_position(connection: Connection | Pool, *, position_id: UUID) -> str | None:
@@ -112,10 +128,15 @@ async def position_opened_by(connection: Connection | Pool, *, signal_id: UUID) 
 
 
 async def pending_orders(
-    connection: Connection | Pool, *, tickers: Sequence[str], types: Sequence[SignalType]
+    connection: Connection | Pool,
+    *,
+    tickers: Sequence[str],
+    types: Sequence[SignalType],
+    destinations: Sequence[str],
 ) -> list[PlacedOrder]:
-    """Return pending signals of these tickers and types that close the position, in the order of arrival."""
-    return [PlacedOrder(**row) for row in await connection.fetch(_SQL["pending_orders"], tickers, types)]
+    """Return pending orders of these tickers and types that close a position, in the order of arrival."""
+    rows = await connection.fetch(_SQL["pending_orders"], tickers, types, destinations)
+    return [PlacedOrder(**row) for row in rows]
 
 
 async def newest_alerts(connection: Connection | Pool, *, tickers: Sequence[str]) -> dict[str, bytes]:
@@ -130,18 +151,19 @@ async def insert_orders(
     order_type: SignalType,
     max_age_seconds: int,
     ids: Sequence[UUID],
-    tickers: Sequence[str],
+    places: Sequence[Place],
     bodies: Sequence[bytes],
     reason: Reason,
 ) -> list[PlacedOrder]:
     """Insert approved signals with their timelines; they expire `max_age_seconds` from now.
 
-    `ids`, `tickers` and `bodies` have one entry for each order. Nothing is decided: the person has approved.
+    `ids`, `places` and `bodies` have one entry for each order. Nothing is decided: the person has approved.
     """
     rows = await connection.fetch(
         _SQL["insert_orders"],
-        *(order_type, max_age_seconds, ids, tickers, bodies),
+        *(order_type, max_age_seconds, ids, [place.ticker for place in places], bodies),
         *reason.columns(),
+        [place.destination for place in places],
     )
     return [PlacedOrder(**row) for row in rows]
 
@@ -184,7 +206,7 @@ async def read_missed_flatten(connection: Connection | Pool) -> MissedFlatten | 
 async def adopt(
     connection: Connection, *, ticker: str, destination: str, quantity: Decimal | None, price: Decimal | None
 ) -> UUID | None:
-    """Insert an unconfirmed open position and return its id; None when one is open in the ticker."""
+    """Insert an unconfirmed open position and return its id; None when one of the ticker is open there."""
     position_id: UUID | None = await connection.fetchval(_SQL["adopt"], ticker, destination, quantity, price)
     return position_id
 

@@ -1,17 +1,19 @@
 """Routes for open positions, and for the orders that people place."""
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, StringConstraints
 
 from app.audit import repository as audit_log
+from app.errors import NoSuchError
 from app.positions import manual_orders, repository
 from app.positions.manual_orders import OrdersPlaced, summary_of
 from app.positions.repository import Closed
 from app.positions.trades import MARKED
+from app.signals.refusals import RefusalCode
 from app.signals.tickers import fold
 from app.web.dependencies import (
     REFUSALS,
@@ -62,7 +64,7 @@ class AdoptedPosition(BaseModel):
     """
 
     ticker: TypedTicker
-    destination: Literal["default"]
+    destination: Annotated[str, Field(max_length=40, description="The name of a configured destination")]
     quantity: _Amount | None = None
     price: _Amount | None = None
 
@@ -85,7 +87,8 @@ async def sell_individual(
 ) -> OrdersPlaced:
     """Sell a ticker, with a position or without. A pending order that a person placed counts as this one."""
     async with connection.transaction():
-        placed = await manual_orders.sell(connection, order.ticker, _max_age_seconds(request))
+        names = [each.name for each in context_of(request).config.destinations]
+        placed = await manual_orders.sell(connection, order.ticker, _max_age_seconds(request), names)
         await audit_log.record(
             connection,
             actor,
@@ -100,7 +103,7 @@ async def sell_individual(
 async def close_position(
     request: Request, connection: Database, actor: CurrentActor, order: ClosePosition
 ) -> OrdersPlaced:
-    """Sell the position's ticker, unless a pending order closes the position already."""
+    """Sell the position's ticker at its destination, unless a pending order closes the position already."""
     action, target = "order.close-position", str(order.position_id)
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
         placed = await manual_orders.close(connection, order.position_id, _max_age_seconds(request))
@@ -124,14 +127,21 @@ async def mark_closed(
 @router.post(
     "/positions/adopt",
     status_code=201,
-    responses={409: {"model": Problem, "description": "A position in this ticker is open"}},
+    responses={
+        404: {"model": Problem, "description": "No such destination"},
+        409: {"model": Problem, "description": "A position in this ticker is open at this destination"},
+    },
 )
 async def adopt_position(
     request: Request, connection: Database, actor: CurrentActor, adopted: AdoptedPosition
 ) -> repository.Position:
     """Record a position that is open at the broker. It is unconfirmed: its exits pass. Nothing is sent."""
     action, ticker = "position.adopt", fold(adopted.ticker)
+    config = context_of(request).config
     async with audit_log.attempt(connection, actor, action, target=ticker), connection.transaction():
+        if config.destination(adopted.destination) is None:
+            names = ", ".join(each.name for each in config.destinations)
+            raise NoSuchError(RefusalCode.DESTINATION_UNKNOWN, name=repr(adopted.destination), names=names)
         position = await manual_orders.adopt(
             connection,
             ticker=ticker,

@@ -325,6 +325,38 @@ class RefusalCode(Code):
         "pauses_elsewhere",
         "pauses are switched by POST /admin/{part}/pause and /admin/{same}/resume",
     )
+    DESTINATION_NAME = (
+        "destination.name",
+        "must be 1 to 40 lower-case letters, digits, hyphens or underscores, with a letter or digit first",
+    )
+    DESTINATION_UNKNOWN = (
+        "destination.unknown",
+        "there is no destination {name}: the destinations are {names}",
+    )
+    DESTINATION_NAMED = (
+        "destination.named",
+        "orders and positions have the name {name}: add another destination instead of a new name",
+    )
+    DESTINATION_STAYS = (
+        "destination.stays",
+        "the destination {name} cannot be deleted: its keys are outside of the list",
+    )
+    DESTINATION_IN_USE = (
+        "destination.in_use",
+        "{name} has an open position or an order that has not ended: close it, or mark it closed, before",
+    )
+    KEY_OF_DEFAULT = (
+        "destination.key_of_default",
+        "must not be in the entry default: the key {key} outside of the list is its value",
+    )
+    SAME_DESTINATION = (
+        "destination.same_url",
+        "must be unique: another destination has the same URL, which would execute each order twice",
+    )
+    GAP_TOO_LONG = (
+        "destination.gap_too_long",
+        "must be less than {seconds} s, the maximum age of a signal: an exit would expire within the gap",
+    )
     DESTINATION_NO_URL = (
         "destination.no_url",
         "must be an http:// or https:// URL with a host",

@@ -18,7 +18,7 @@ FROM (
     SELECT coalesce(jsonb_object_agg(status, signals), '{}') AS signals, min(oldest) AS oldest
     FROM (SELECT status, count(*) AS signals, min(received_at) AS oldest FROM signals GROUP BY status) AS counted
 ) AS s, (
-    SELECT count(*) FILTER (WHERE status = 'open') AS open_positions,
+    SELECT count(*) FILTER (WHERE status <> 'closed') AS open_positions,
            count(*) FILTER (WHERE status = 'closed') AS closed_positions
     FROM positions
 ) AS p

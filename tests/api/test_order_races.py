@@ -192,7 +192,9 @@ async def test_a_late_success_while_the_replay_is_being_sent(pool: Pool) -> None
     async with pool.acquire() as connection:
         (first,) = await claim_now(connection)
         await undelivered(connection, first, Outcome.UNKNOWN, Status.FAILED, None)
-        await dead_letters_repository.start_round(connection, ids=[buy], buy_seconds=60, other_seconds=60)
+        await dead_letters_repository.start_round(
+            connection, places={buy: ["default"]}, destination=None, buy_seconds=60, other_seconds=60
+        )
         (second,) = await claim_now(connection)
         late = delivered(buy, first.attempt, has_ended=True)
         assert (await repository.record_delivered(connection, orders=[late]))[buy].is_done
@@ -210,7 +212,9 @@ async def test_a_success_of_an_earlier_round_after_the_replay_was_delivered(pool
     async with pool.acquire() as connection:
         (first,) = await claim_now(connection)
         await undelivered(connection, first, Outcome.UNKNOWN, Status.FAILED, None)
-        await dead_letters_repository.start_round(connection, ids=[buy], buy_seconds=60, other_seconds=60)
+        await dead_letters_repository.start_round(
+            connection, places={buy: ["default"]}, destination=None, buy_seconds=60, other_seconds=60
+        )
         (second,) = await claim_now(connection)
         await repository.record_delivered(connection, orders=[delivered(buy, second.attempt)])
         assert await orders_of(pool, buy) == [("unknown", 1, 1), ("delivered", 2, 1)]
@@ -231,7 +235,12 @@ async def test_an_exit_that_was_attempted_after_the_snapshot_of_a_claim_is_passe
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SET LOCAL test.halts = on")
             due = await repository.lock_due(
-                connection, limit=1, destination=PAPER, has_token=True, exits_only=False
+                connection,
+                limit=1,
+                destination=PAPER,
+                has_token=True,
+                exits_only=False,
+                gap_seconds=0,
             )
             assert [each.id for each in due] == [sell]
             verdict = Verdict(due[0], OrderTerms(Intent.CLOSE), WHY, {})

@@ -13,7 +13,7 @@ from app.db.pool import open_pool
 from app.db.queries import load
 from app.decision.repository import Approval, approve_rejected_buys
 from app.orders import clock_repository, dead_letters_repository, repository
-from app.positions.repository import insert_orders
+from app.positions.repository import Place, insert_orders
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome, SignalType, Status
 from tests.api.test_orders_of_a_version_before import claim_now, delivered, orders_of
@@ -80,7 +80,7 @@ async def test_a_decision_makes_an_order(pool: Pool) -> None:
     rejected = await decided(pool, "C", status="rejected")
     async with pool.acquire() as connection:
         await approve_rejected_buys(
-            connection, approvals=[Approval(rejected, WHY, {})], expires_in_seconds=60
+            connection, approvals=[Approval(rejected, WHY, {}, ["default"])], expires_in_seconds=60
         )
     assert await state(pool, rejected) == ("approved", "pending")
     async with pool.acquire() as connection, connection.transaction():
@@ -89,7 +89,7 @@ async def test_a_decision_makes_an_order(pool: Pool) -> None:
             order_type=SignalType.SELL_ALL,
             max_age_seconds=60,
             ids=[uuid4()],
-            tickers=["D"],
+            places=[Place("D", "default")],
             bodies=[b"{}"],
             reason=WHY,
         )
@@ -107,7 +107,7 @@ async def test_what_ends_before_it_leaves_ends_its_order(
     await pool.execute("UPDATE signals SET expires_at = now() WHERE id = $1", undecided)
     async with pool.acquire() as connection, connection.transaction():
         assert {each.id for each in await repository.expire(connection, limit=10)} == {late, undecided}
-        (rejected,) = await repository.reject_orphans(connection, tickers=["ORPHAN"])
+        (rejected,) = await repository.reject_orphans(connection, tickers=["ORPHAN"], destination="default")
         assert rejected.id == orphan
         await repository.end_entries(connection, ids=[ended, orphan], reason=WHY)
         await repository.end_unlocked_entries(connection, reason=WHY)
@@ -143,7 +143,7 @@ async def test_attempts_and_rounds(pool: Pool) -> None:
     async def replay() -> None:
         async with pool.acquire() as connection:
             started = await dead_letters_repository.start_round(
-                connection, ids=[buy], buy_seconds=60, other_seconds=60
+                connection, places={buy: ["default"]}, destination=None, buy_seconds=60, other_seconds=60
             )
         assert started == 1
         assert await state(pool, buy) == ("approved", "pending")

@@ -8,6 +8,7 @@ from app.admin.filters import Listing, chosen, cursor_of, ticker_of
 from app.admin.routes import records
 from app.db.pool import Connection
 from app.positions import repository as positions
+from app.web.dependencies import context_of
 
 OrderStatus = Literal["approved", "forwarding", "forwarded", "failed", "expired"]
 
@@ -23,6 +24,7 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     return {
         # what a person has to confirm or dismiss comes first
         "positions": sorted(await positions.open_positions(connection), key=lambda each: each.confirmed),
+        "destinations": [each.name for each in context_of(request).config.destinations],
         "stats": await records.order_stats(request),
         "listed": await records.orders(connection, limit=_ROWS, cursor=cursor, ticker=ticker, status=status),
         "wanted": Listing(PATH, {"status": status, "ticker": ticker}, cursor),

@@ -89,13 +89,13 @@ REASONS = (ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.E
 _NO_FILTER = "'{{}}'" + ", NULL" * 10  # `SignalFilter.arguments`
 STATEMENTS: Mapping[str, str] = {  # with what each is run
     "intake.insert_posts_of_crash": "0.001",
-    "decision.claim_signals": "{batch}, 'Long', false, 9, 'all'",
+    "decision.claim_signals": "{batch}, 'Long', false, 9, 'all', '{{default}}'",
     "decision.lock_entries": "{undecided}",
     "decision.find_undecided_exits": "{tickers}",
     "decision.lock_first_undecided": "{tickers}",
     "decision.find_entries_before": "ARRAY['R1'], ARRAY[1000000::bigint]",
     "decision.store_decisions": "{decisions}, {undecided}, '{{}}'",
-    "orders.lock_due": "{batch}, 'there', true, false",
+    "orders.lock_due": "{batch}, 'there', true, false, 'default', 10",
     "orders.claim": "gen_random_uuid(), 30, 'there', {verdicts}",
     "orders.record_delivered": "{successes}, 'delivered'",
     "orders.record_undelivered": (
@@ -103,7 +103,9 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
         "'approved', '', '', '{{}}', 1, ''"
     ),
     "orders.find_unsent_entries": "{tickers}",
-    "orders.end_entries": "{undecided}, 'x', 'overtaken', '{{}}'",
+    "orders.end_entries": "{undecided}, 'x', 'overtaken', '{{}}', 'default'",
+    "orders.end_entries_at": "{undecided}, 'default', 'x', 'overtaken', '{{}}'",
+    "orders.lock_signals": "{undecided}",
     "orders.has_unsent_entries": "NULL",
     "orders.end_unlocked_entries": "NULL, 'x', 'overtaken', '{{}}'",
     "orders.lock_abandoned": "'{{}}'",
@@ -111,7 +113,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "orders.end_strays": "'{{}}', 75, 'left open', 'sender_died'",
     "orders.expire": "{batch}, {reasons}",
     "orders.end_orders": "{ordered}, 'expired'",
-    "orders.reject_orphans": "'{{A1,A2,A3,A4}}', 'no buy'",
+    "orders.reject_orphans": "'{{A1,A2,A3,A4}}', 'no buy', 'default'",
     "orders/clock.read_clock": "",
     "orders/clock.read_seconds_ahead": "",
     "orders/clock.shift_pending": "5, false, {batch}",
@@ -119,12 +121,12 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "orders/clock.has_pending_ahead": "",
     "orders/clock.clamp_times": "60, 60, 60, 60",
     "orders/dead_letters.read_dead_letters": f"{_NO_FILTER}, NULL, {{batch}}",
-    "orders/dead_letters.read_replay_candidates": f"{_NO_FILTER}, NULL, {{batch}}, true, true",
-    "decision.read_risk_counts": "{tickers}, 'there', now() - interval '1 day', 86400, 5, true",
-    "decision.find_candidates": "{tickers}, 0, 0, NULL",
+    "orders/dead_letters.read_replay_candidates": f"{_NO_FILTER}, NULL, {{batch}}, true, true, NULL",
+    "decision.read_risk_counts": "{tickers}, 'there', now() - interval '1 day', 86400, 5, true, 'default'",
+    "decision.find_candidates": "{tickers}, 0, 0, NULL, '{{default}}'",
     "positions.open_positions": "NULL",
-    "positions.tickers_being_bought": "",
-    "positions.pending_orders": "{tickers}, '{{buy,sell}}'",
+    "positions.places_being_bought": "",
+    "positions.pending_orders": "{tickers}, '{{buy,sell}}', '{{default}}'",
     "ops.queues": "",
     "ops.at_risk": "'there'",
     "transfer.extent": "",
@@ -254,7 +256,8 @@ async def test_recording_a_delivery_reads_no_position_of_another_ticker(
     await connection.execute(_POSITIONS, 4 * WAITING)
     for _ in ("with statistics of empty tables", "with their own"):
         successes = await connection.fetch(
-            """SELECT a.id AS attempt, s.id AS signal, false AS has_ended, true AS is_open,
+            """SELECT a.id AS attempt, s.id AS signal, 'default' AS destination,
+                      false AS has_ended, true AS is_open,
                       true AS is_confirmed, 1 AS buys, p.id AS position, p.confirmed AS was_confirmed,
                       p.quantity AS held
                FROM attempts a
@@ -330,13 +333,15 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
         BATCH,
     )
     successes = await connection.fetch(
-        """SELECT id AS attempt, signal_id AS signal, false AS has_ended, true AS is_open,
+        """SELECT id AS attempt, signal_id AS signal, 'default' AS destination,
+                      false AS has_ended, true AS is_open,
                   true AS is_confirmed, 1 AS buys
            FROM attempts ORDER BY id LIMIT $1""",
         BATCH,
     )
     decisions = await connection.fetch(
-        """SELECT id, 'approved' AS status, 'x' AS reason, jsonb_build_object() AS detail, 'open' AS intent
+        """SELECT id, 'approved' AS status, 'x' AS reason, jsonb_build_object() AS detail, 'open' AS intent,
+                  'default' AS destination
            FROM signals WHERE status = 'received' ORDER BY seq LIMIT $1""",
         BATCH,
     )

@@ -1,0 +1,286 @@
+"""Several destinations: each has its own orders, books, limits, circuit, gap and replay."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest_asyncio
+
+from app.db.pool import open_pool
+from tests.api.operator import ask
+from tests.api.trading.receiver import always, in_turn, listening, take
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from uuid import UUID
+
+    from tests.api.conftest import AppServer
+    from tests.api.trading.desk import Desk
+    from tests.api.trading.receiver import Receiver
+
+REPLAY = "dead-letters/replay"
+
+
+@pytest_asyncio.fixture
+async def live() -> AsyncIterator[Receiver]:
+    """The destination `live`, beside `default`, which is the desk's receiver."""
+    async with listening() as running:
+        yield running
+
+
+async def opened(desk: Desk, live: Receiver, *others: dict[str, Any], **of_live: Any) -> AppServer:
+    """Open an application with `default` and `live`; without limits and gaps, but for keywords."""
+    entry = {
+        "name": "live",
+        "url": live.url,
+        "ticker_gap_seconds": 0,
+        "rate_limiting_enabled": False,
+        **of_live,
+    }
+    desk.configure("webhook", retry_seconds=[0.1], destinations=[entry, *others])
+    return await desk.open()
+
+
+async def orders_of(desk: Desk, signal: UUID) -> dict[str, str]:
+    """Return the status of the signal's newest order at each destination."""
+    rows = await desk.database.fetch(
+        """SELECT DISTINCT ON (destination) destination, status FROM orders
+           WHERE signal_id = $1 ORDER BY destination, round DESC""",
+        signal,
+    )
+    return {row["destination"]: row["status"] for row in rows}
+
+
+async def held(app: AppServer) -> dict[tuple[str, str], str | None]:
+    """Return the quantity of each open position by ticker and destination."""
+    listed = (await ask(app, "GET", "/admin/positions"))["positions"]
+    return {(each["ticker"], each["destination"]): each["quantity"] for each in listed}
+
+
+async def test_each_destination_gets_its_order_by_its_own_book(desk: Desk, live: Receiver) -> None:
+    """The same exit of 5 closes what `live` holds and reduces what `default` holds."""
+    app = await opened(desk, live)
+    for name, quantity in (("default", 10), ("live", 5)):
+        given = {"ticker": "NVDA", "destination": name, "quantity": quantity, "price": "100"}
+        await ask(app, "POST", "/admin/positions/adopt", 201, given)
+    sell = await desk.send(app, "NVDA", "sell", quantity=5, price=120)
+    assert (await desk.until(app, sell))["status"] == "forwarded"
+    assert await orders_of(desk, sell) == {"default": "delivered", "live": "delivered"}
+    (reduced,), (closed,) = desk.receiver.received, live.received
+    assert (reduced.alert["action"], reduced.alert["quantity"]) == ("exit", 5)
+    assert closed.alert["action"] == "exit"
+    assert "quantity" not in closed.alert
+    assert reduced.webhook_id == closed.webhook_id == str(sell)
+    assert await held(app) == {("NVDA", "default"): "5"}
+    named = await desk.database.fetch(
+        "SELECT detail ->> 'destination' AS name FROM signal_events WHERE signal_id = $1 AND status = $2",
+        *(sell, "forwarded"),
+    )
+    assert sorted(row["name"] for row in named) == ["default", "live"]
+
+
+async def test_an_entry_opens_a_position_at_each_and_people_close_one_of_them(
+    desk: Desk, live: Receiver
+) -> None:
+    app = await opened(desk, live, {"name": "trial"})
+    buy = await desk.send(app, "AAPL", "buy", quantity=3, price=10)
+    assert (await desk.until(app, buy))["status"] == "forwarded"
+    assert await held(app) == dict.fromkeys([("AAPL", "default"), ("AAPL", "live"), ("AAPL", "trial")], "3")
+    assert await desk.database.fetchval("SELECT count(*) FROM paper_deliveries") == 1
+    listed = (await ask(app, "GET", "/admin/positions"))["positions"]
+    (position,) = [each["id"] for each in listed if each["destination"] == "live"]
+    placed = await desk.order(app, "order/close-position", 202, position_id=position)
+    assert [order["destination"] for order in placed["orders"]] == ["live"]
+    await desk.settled(app)
+    assert set(await held(app)) == {("AAPL", "default"), ("AAPL", "trial")}
+    assert len(desk.receiver.received) == 1
+    everywhere = await desk.order(app, "order/sell-all", 202)
+    assert [order["destination"] for order in everywhere["orders"]] == ["default", "trial"]
+    await desk.settled(app)
+    assert await held(app) == {}
+    assert (await ask(app, "GET", "/admin/signals?destination=trial"))["signals"]
+    assert [each["id"] for each in (await ask(app, "GET", "/admin/signals?destination=live"))["signals"]] == [
+        placed["orders"][0]["signal_id"],
+        str(buy),
+    ]
+
+
+async def test_an_exit_goes_where_something_is_open_alone(desk: Desk, live: Receiver) -> None:
+    desk.configure("system", unmatched_exits="forward")
+    app = await opened(desk, live)
+    given = {"ticker": "NVDA", "destination": "live", "quantity": 5}
+    await ask(app, "POST", "/admin/positions/adopt", 201, given)
+    sell = await desk.send(app, "NVDA", "sell")
+    assert (await desk.until(app, sell))["status"] == "forwarded"
+    assert await orders_of(desk, sell) == {"live": "delivered"}
+    unmatched = await desk.send(app, "GME", "sell")
+    assert (await desk.until(app, unmatched))["status"] == "forwarded"
+    assert await orders_of(desk, unmatched) == {"default": "delivered", "live": "delivered"}
+
+
+async def test_what_no_destination_takes_is_rejected_and_an_exit_is_an_alarm(
+    desk: Desk, live: Receiver
+) -> None:
+    app = await opened(
+        desk, live, {"name": "default", "match": {"tickers": ["AAPL"]}}, match={"sources": ["desk-two"]}
+    )
+    buy = await desk.send(app, "AAPL", "buy")
+    assert (await desk.until(app, buy))["status"] == "forwarded"
+    assert await orders_of(desk, buy) == {"default": "delivered"}
+    other = await desk.until(app, await desk.send(app, "NVDA", "buy"))
+    assert (other["status"], other["reason_code"]) == ("rejected", "no_destination")
+    given = {"ticker": "NVDA", "destination": "live"}
+    await ask(app, "POST", "/admin/positions/adopt", 201, given)
+    exit_ = await desk.until(app, await desk.send(app, "NVDA", "sell"))
+    assert (exit_["status"], exit_["reason_code"]) == ("rejected", "no_destination")
+    alarms = (await ask(app, "GET", "/admin/status"))["alarms"]
+    assert "NVDA" in {each["subject"] for each in alarms if each["code"] == "exits_without_destination"}
+    assert live.received == []
+
+
+async def test_an_open_circuit_holds_its_destination_alone(desk: Desk, live: Receiver) -> None:
+    live.answer = always(503)
+    app = await opened(desk, live)
+    for ticker in ("AAPL", "NVDA", "TSLA"):
+        await desk.send(app, ticker, "buy")
+
+    async def is_open() -> bool:
+        return await desk.is_circuit_open()
+
+    await desk.wait(app, is_open, lambda: "the circuit is closed")
+    tried = len(live.received)
+    sells = [await desk.send(app, ticker, "sell") for ticker in ("AAPL", "NVDA")]
+    assert len(await desk.receiver.count(5)) == 5
+    alarms = (await ask(app, "GET", "/admin/status"))["alarms"]
+    assert [
+        (each["subject"], each["text"][:20]) for each in alarms if each["code"] == "destination_failing"
+    ] == [("live", "The destination live")]
+    for sell in sells:  # its exit is pending or sent at `live`, or ended with its buy
+        assert (await orders_of(desk, sell))["default"] == "delivered"
+    assert len(live.received) <= tried + 1  # a probe
+    keys = await desk.database.fetch("SELECT destination FROM destinations WHERE probe_at IS NOT NULL")
+    assert [row["destination"].startswith("live: ") for row in keys] == [True]
+
+
+async def test_limits_are_those_of_a_destination(desk: Desk, live: Receiver) -> None:
+    app = await opened(
+        desk,
+        live,
+        rate_limiting_enabled=True,
+        max_req_per_min=2,
+        exit_reserve={"per_min": 1, "per_hour": 0},
+    )
+    buys = [await desk.send(app, ticker, "buy") for ticker in ("AAPL", "NVDA")]
+    await desk.receiver.count(2)
+    assert len(await live.count(1)) == 1
+    sent = [sorted((await orders_of(desk, buy)).items()) for buy in buys]
+    assert sent[0][1] in {("live", "sending"), ("live", "delivered")}
+    assert sent[1][1] == ("live", "pending")
+    assert (await desk.until(app, buys[1], "approved"))["status"] == "approved"  # delivered at `default`
+    assert (await orders_of(desk, buys[1]))["default"] == "delivered"
+    # the exit ends what has not left at `live`, and takes the reserved request
+    sell = await desk.send(app, "NVDA", "sell")
+    await desk.receiver.count(3)
+    assert (await desk.until(app, buys[1], "forwarded"))["status"] == "forwarded"
+    assert await orders_of(desk, buys[1]) == {"default": "delivered", "live": "rejected"}
+    assert (await orders_of(desk, sell))["default"] in {"sending", "delivered"}
+
+
+async def test_the_gap_of_a_destination_delays_opposite_orders_there_alone(
+    desk: Desk, live: Receiver
+) -> None:
+    app = await opened(desk, live, ticker_gap_seconds=3)
+    buy = await desk.send(app, "AAPL", "buy")
+    await desk.until(app, buy, "forwarded")
+    sell = await desk.send(app, "AAPL", "sell")
+    (_, at_once), (first, later) = await desk.receiver.count(2), await live.count(2)
+    assert later.at - first.at > 2.5
+    assert at_once.at < later.at - 1
+    assert (await desk.until(app, sell))["status"] == "forwarded"
+
+
+async def test_a_replay_goes_only_where_it_was_not_delivered(desk: Desk, live: Receiver) -> None:
+    live.answer = always(400)
+    app = await opened(desk, live)
+    buy = await desk.send(app, "AAPL", "buy", quantity=2)
+    assert (await desk.until(app, buy))["status"] == "failed"
+    assert await orders_of(desk, buy) == {"default": "delivered", "live": "failed"}
+    live.answer = take
+    assert (await desk.order(app, REPLAY, destination="default"))["count"] == 0
+    assert (await desk.order(app, REPLAY, destination="live", confirm=1))["replayed"] == 1
+    assert (await desk.until(app, buy, "forwarded"))["status"] == "forwarded"
+    assert [got.webhook_id for got in live.received] == [str(buy), f"{buy}.r2"]
+    assert [got.webhook_id for got in desk.receiver.received] == [str(buy)]
+    assert await held(app) == {("AAPL", "default"): "2", ("AAPL", "live"): "2"}
+
+
+async def test_a_retry_at_one_destination_sends_nothing_to_the_other(desk: Desk, live: Receiver) -> None:
+    live.answer = in_turn(503, 503)
+    app = await opened(desk, live)
+    buy = await desk.send(app, "AAPL", "buy", quantity=2)
+    assert (await desk.until(app, buy))["status"] == "forwarded"
+    assert (len(live.received), len(desk.receiver.received)) == (3, 1)
+    assert await held(app) == {("AAPL", "default"): "2", ("AAPL", "live"): "2"}
+
+
+async def test_a_destination_that_is_added_gets_what_comes_next(desk: Desk, live: Receiver) -> None:
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    assert (await desk.until(app, buy))["status"] == "forwarded"
+    desk.configure("webhook", destinations=[{"name": "live", "url": live.url}])
+
+    async def is_there() -> bool:
+        return app.context.config.destination("live") is not None
+
+    await desk.wait(app, is_there, lambda: "the file was not read")
+    later = await desk.send(app, "NVDA", "buy")
+    assert (await desk.until(app, later))["status"] == "forwarded"
+    assert len(live.received) == 1
+    assert await held(app) == {
+        ("AAPL", "default"): None,
+        ("NVDA", "default"): None,
+        ("NVDA", "live"): None,
+    }
+
+
+_ENDS = ("sending", "pending", "failed", "unknown", "expired", "delivered", "rejected")
+_DERIVED = {
+    "sending": "forwarding",
+    "pending": "approved",
+    "failed": "failed",
+    "unknown": "failed",
+    "expired": "expired",
+    "delivered": "forwarded",
+    "rejected": "rejected",
+}
+
+
+async def test_the_status_of_a_signal_follows_from_its_newest_orders(database_url: str) -> None:
+    """Every combination of two, whichever order changes last; an earlier round does not count."""
+    async with await open_pool(database_url, 1) as pool:
+        for first, second in itertools.product(_ENDS, _ENDS):
+            signal = uuid4()
+            await pool.execute(
+                """INSERT INTO signals (id, status, type, ticker, expires_at, body)
+                   VALUES ($1, 'approved', 'buy', 'AAPL', now() + interval '1 hour', '{}')""",
+                signal,
+            )
+            for round_, name, status in ((1, "a", "failed"), (2, "a", first), (1, "b", second)):
+                await pool.execute(
+                    """INSERT INTO orders (signal_id, destination, round, seq, type, ticker, expires_at,
+                                           is_shared)
+                       SELECT id, $2, $3, seq, type, ticker, expires_at, true FROM signals WHERE id = $1""",
+                    *(signal, name, round_),
+                )
+                await pool.execute(
+                    """UPDATE orders
+                       SET status = $4,
+                           ended_at = CASE WHEN $4 NOT IN ('pending', 'sending') THEN now() END
+                       WHERE signal_id = $1 AND destination = $2 AND round = $3""",
+                    *(signal, name, round_, status),
+                )
+            worst = min((first, second), key=_ENDS.index)
+            found = await pool.fetchval("SELECT status FROM signals WHERE id = $1", signal)
+            assert found == _DERIVED[worst], (first, second)
