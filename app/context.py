@@ -49,7 +49,7 @@ class AppContext:
     `alarms_began`: when each alarm began, by code and subject. `notification_targets` are names by key.
     `last_backup` holds when the database was last backed up, None if never; it is None until that was read.
     `silent_since`: when each source with `expect_within_minutes` was last heard, by its name.
-    `what_if_turn` is held while a what-if runs.
+    `what_if_turn` is held while a what-if runs, `claim_turn` while deliveries are claimed.
     """
 
     settings: Settings
@@ -76,6 +76,7 @@ class AppContext:
     last_backup: tuple[datetime | None] | None = None
     silent_since: Mapping[str, datetime] = field(default_factory=dict)
     what_if_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    claim_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         """Count denials by the database's clock."""

@@ -30,6 +30,7 @@ from app.config.masking import MASKED_LISTS, masked_stored
 from app.db.pool import Connection
 from app.db.queries import fetch_one, load
 from app.db.reading import ReadingPool
+from app.orders.destination import Destination
 from app.orders.policy import reference_of
 from app.signals.selection import SignalFilter
 from app.signals.statuses import Outcome
@@ -133,6 +134,7 @@ class WaitFacts(NamedTuple):
     status: str
     type: str | None
     not_before: datetime | None
+    destination: str
     held_until: datetime | None
     probe_at: datetime | None
     behind: UUID | None
@@ -144,9 +146,12 @@ async def fetch_neighbours(connection: Connection, *, seq: int) -> Neighbours:
     return Neighbours(**await fetch_one(connection, _SQL["neighbours"], seq))
 
 
-async def fetch_wait_facts(connection: Connection, *, signal_id: UUID, destination: str) -> WaitFacts | None:
-    """Return what a signal may wait for; None if it has ended. `destination` is a `Destination.key`."""
-    row = await connection.fetchrow(_SQL["wait_facts"], signal_id, destination)
+async def fetch_wait_facts(
+    connection: Connection, *, signal_id: UUID, destinations: Sequence[Destination]
+) -> WaitFacts | None:
+    """Return what a signal may wait for; None if it has ended."""
+    names, keys = [each.name for each in destinations], [each.key for each in destinations]
+    row = await connection.fetchrow(_SQL["wait_facts"], signal_id, names, keys)
     return WaitFacts(**row) if row else None
 
 

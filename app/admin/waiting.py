@@ -6,7 +6,6 @@ from typing import NamedTuple
 from app.admin import repository
 from app.admin.repository import WaitFacts
 from app.admin.schemas import Story, WaitReason
-from app.config.destinations import DEFAULT_DESTINATION
 from app.context import AppContext
 from app.db.pool import Connection
 from app.orders.destination import destination_of
@@ -34,11 +33,11 @@ async def add_waits(context: AppContext, connection: Connection, story: Story) -
     facts = await repository.fetch_wait_facts(
         connection,
         signal_id=story.signal.id,
-        destination=destination_of(context.config.webhook.url).key,
+        destinations=[destination_of(each.url, each.name) for each in context.config.destinations],
     )
     if facts is None:
         return story
-    system, delivery = context.config.system, context.delivery_of(DEFAULT_DESTINATION)
+    system, delivery = context.config.system, context.delivery_of(facts.destination)
     circumstances = Circumstances(
         now=context.clock.now(),
         is_delivery_paused=system.delivery_paused,

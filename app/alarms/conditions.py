@@ -54,8 +54,8 @@ async def find_alarms(
     Raises:
         TRANSIENT_DB_ERRORS: the database is unavailable.
     """
-    destination = destination_of(context.config.webhook.url).key
-    at_risk = await repository.fetch_at_risk(connection, destination=destination)
+    keys = [destination_of(each.url, each.name).key for each in context.config.destinations]
+    at_risk = await repository.fetch_at_risk(connection, destinations=keys)
     failing = await circuit_reasons(context, connection)
     missed = None
     if context.config.system.risk.flatten_at is not None:

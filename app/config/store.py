@@ -105,8 +105,13 @@ class ConfigStore:
                 await self.look()
         except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
             log.warning("configuration from the files alone", error=describe(error))
-        if fault := fault_of(self._state.config.webhook.url):
-            log.warning("the destination's URL is not valid; it stays current", fault=str(fault))
+        for destination in self._state.config.destinations:
+            if fault := fault_of(destination.url):
+                log.warning(
+                    "the destination's URL is not valid; it stays current",
+                    destination=destination.name,
+                    fault=str(fault),
+                )
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Look once a second."""

@@ -7,7 +7,7 @@ SELECT count(*) FILTER (WHERE is_undecided) AS received,
 FROM (SELECT is_undecided, coalesce(renewed_at, received_at) AS since FROM unfinished_signals) AS waiting;
 
 -- name: at_risk
--- $1 destination. What needs a person, by code of the alarm and ticker; `position_id` is the ticker's open position. What a person has
+-- $1 keys of the destinations. What needs a person, by code of the alarm and ticker; `position_id` is the ticker's open position. What a person has
 -- settled is left out, unless the clock has stepped back since. An order that only adjusts others is no exit, and an exit of a part
 -- replaces only another one.
 -- `sells_late`: exits in the last tenth of their time to expiry. `exits_waiting`: undelivered 30 s after their alert, of a ticker that
@@ -16,7 +16,7 @@ FROM (SELECT is_undecided, coalesce(renewed_at, received_at) AS since FROM unfin
 -- without a position. `exits_swallowed`: taken for duplicates.
 -- `entries_after_exit`: a position opened within 120 s after an exit that found none. `alerts_unread`: rejected alerts of open
 -- positions that may have been exits. `exits_without_destination`: no destination takes them. `positions_unconfirmed`: positions that may be open. `orders_refused`: the last orders were
--- refused with 400 or 422, at least three.
+-- refused with 400 or 422, at least three, by a destination.
 WITH held AS (
     SELECT p.id, p.ticker, p.opened_at, p.confirmed, entry.seq AS entry_seq, coalesce(entry.received_at, p.opened_at) AS asked_at, exit.*
     FROM positions p
@@ -92,12 +92,14 @@ WITH held AS (
     UNION ALL
     SELECT 'positions_unconfirmed', ticker, opened_at, 1 FROM held WHERE NOT confirmed
 ), refused AS (
-    SELECT signal_id, ended_at
-    FROM (SELECT signal_id, outcome, http_status, ended_at,
-                 count(*) FILTER (WHERE outcome = 'delivered') OVER (ORDER BY ended_at DESC) AS deliveries_since
-          FROM (SELECT signal_id, outcome, http_status, ended_at FROM attempts
-                WHERE destination = $1 AND ended_at IS NOT NULL AND NOT imported
-                ORDER BY ended_at DESC LIMIT 20) AS newest) AS counted
+    SELECT key, signal_id, ended_at
+    FROM unnest($1::text[]) AS given (key)
+    CROSS JOIN LATERAL (
+        SELECT signal_id, outcome, http_status, ended_at,
+               count(*) FILTER (WHERE outcome = 'delivered') OVER (ORDER BY ended_at DESC) AS deliveries_since
+        FROM (SELECT signal_id, outcome, http_status, ended_at FROM attempts
+              WHERE destination = key AND ended_at IS NOT NULL AND NOT imported
+              ORDER BY ended_at DESC LIMIT 20) AS newest) AS counted
     WHERE deliveries_since = 0 AND outcome = 'refused' AND http_status IN (400, 422)
       AND ended_at > coalesce((
           SELECT until FROM settled_alarms
@@ -112,9 +114,13 @@ WHERE NOT EXISTS (
       AND settled.until <= clock_timestamp())
 GROUP BY code, ticker
 UNION ALL
-SELECT 'orders_refused', '', count(DISTINCT signal_id)::int, min(ended_at), max(ended_at), NULL
-FROM refused
-HAVING count(DISTINCT signal_id) >= 3
+SELECT 'orders_refused', '', cases, since, newest, NULL
+FROM (SELECT count(DISTINCT signal_id)::int AS cases, min(ended_at) AS since, max(ended_at) AS newest
+      FROM refused
+      GROUP BY key
+      HAVING count(DISTINCT signal_id) >= 3
+      ORDER BY newest DESC
+      LIMIT 1) AS latest
 ORDER BY since
 
 -- name: probe

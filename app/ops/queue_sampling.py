@@ -48,7 +48,7 @@ async def _sample(context: AppContext, name: str) -> None:
     context.supervisor.beat(name)
     at_risk = await repository.fetch_at_risk(
         context.pool,
-        destination=destination_of(context.config.webhook.url).key,
+        destinations=[destination_of(each.url, each.name).key for each in context.config.destinations],
         timeout_seconds=_STATEMENT_SECONDS,
     )
     queues = context.queues

@@ -73,7 +73,10 @@ SELECT id FROM shifted
 
 -- name: shift_orders
 -- $1 signals that `shift_pending` has moved. A statement of its own: an order may have been committed after that one had begun.
-UPDATE orders o SET expires_at = s.expires_at, not_before = s.not_before, lease_until = s.lease_until
+-- Of a signal with orders at several destinations, the delays and leases are not those of each: they are clamped.
+UPDATE orders o
+SET expires_at = s.expires_at, not_before = CASE WHEN o.is_shared THEN o.not_before ELSE s.not_before END,
+    lease_until = CASE WHEN o.is_shared THEN o.lease_until ELSE s.lease_until END
 FROM signals s
 WHERE s.id = ANY ($1) AND o.signal_id = s.id AND o.signal_id = ANY ($1) AND o.round = s.round
 

@@ -136,7 +136,9 @@ class Outbox:
             return ClaimResult()
         destination = destination_of(config.url, config.name)
         wait, deliveries, rejected = (0.0, 0.0), list[Delivery](), 0
-        async with self._context.pool.acquire() as connection:
+        # One after the other: a claim passes over signals that another destination's claim has locked, and
+        # would find them a second later.
+        async with self._context.claim_turn, self._context.pool.acquire() as connection:
             if not config.rate_limiting_enabled:
                 async with connection.transaction():
                     deliveries, rejected = await self._claim_due(

@@ -70,7 +70,9 @@ async def receive(pool: Pool, kind: str, *, ahead: int = 0, expires_in: int = 60
 async def approve(connection: Connection | Pool, signal: UUID, intent: str = "open") -> None:
     """Decide as the decision workers do."""
     decision = {"id": str(signal), "status": "approved", "reason": "x", "reason_code": "sending"}
-    given = json.dumps([decision | {"reason_params": {}, "detail": {}, "intent": intent}])
+    given = json.dumps(
+        [decision | {"reason_params": {}, "detail": {}, "intent": intent, "destination": "default"}]
+    )
     await connection.fetch(load("app.decision")["store_decisions"], given, [signal], {})
 
 

@@ -61,7 +61,13 @@ async def decided(pool: Pool, ticker: str, kind: str = "buy", status: str = "app
     signal, intent = uuid4(), "open" if kind == "buy" else "close"
     await pool.execute(_RECEIVED, signal, "received", kind, ticker, intent)
     decision = {"id": str(signal), "status": status, "reason": "why", "reason_code": "not_listed"}
-    given = json.dumps([decision | {"reason_params": {}, "detail": {}, "intent": intent, "quantity": 5}])
+    given = json.dumps(
+        [
+            decision
+            | {"reason_params": {}, "detail": {}, "intent": intent, "quantity": 5}
+            | {"destination": "default"}
+        ]
+    )
     await pool.fetch(load("app.decision")["store_decisions"], given, [signal], {})
     return signal
 

@@ -128,11 +128,11 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "positions.places_being_bought": "",
     "positions.pending_orders": "{tickers}, '{{buy,sell}}', '{{default}}'",
     "ops.queues": "",
-    "ops.at_risk": "'there'",
+    "ops.at_risk": "'{{there}}'",
     "transfer.extent": "",
     "transfer.insert_orders": "{ordered}",
     "admin.waiting": "",
-    "admin.wait_facts": "{newest}, 'there'",
+    "admin.wait_facts": "{newest}, '{{default}}', '{{there}}'",
 }
 
 
