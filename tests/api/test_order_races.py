@@ -176,7 +176,7 @@ async def test_a_late_success_delivers_its_order_and_ends_a_replay_of_that_momen
 
     async with pool.acquire() as first, asyncio.TaskGroup() as group, first.transaction():
         started = await dead_letters_repository.start_round(
-            first, ids=[buy], buy_seconds=60, other_seconds=60
+            first, places={buy: ["default"]}, destination=None, buy_seconds=60, other_seconds=60
         )
         assert started == 1
         group.create_task(record())

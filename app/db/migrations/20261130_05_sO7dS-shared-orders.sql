@@ -37,8 +37,32 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER derive_status AFTER INSERT OR UPDATE OF status ON orders
-    FOR EACH ROW WHEN (NEW.is_shared AND current_setting('trading_signals.writes_orders', true) = 'on')
+    FOR EACH ROW WHEN (NEW.is_shared)
     EXECUTE FUNCTION derive_status();
+
+-- A signal with an order at another destination than `default` does not say what its orders are: what a version before writes to it
+-- changes none of them.
+CREATE OR REPLACE FUNCTION follow_signal() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.orders AS o (
+        signal_id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, status, attempts, expires_at, not_before,
+        claim_id, lease_until, ended_at)
+    SELECT * FROM public.orders_of_signals v
+    WHERE signal_id = NEW.id
+      AND NOT EXISTS (
+          SELECT FROM public.orders other WHERE other.signal_id = v.signal_id AND (other.is_shared OR other.destination <> 'default'))
+    ON CONFLICT (signal_id, destination, round) DO UPDATE
+    SET ticker = excluded.ticker, intent = excluded.intent, quantity = excluded.quantity, quantity_unit = excluded.quantity_unit,
+        sentiment = excluded.sentiment, status = excluded.status, attempts = excluded.attempts, expires_at = excluded.expires_at,
+        not_before = excluded.not_before, claim_id = excluded.claim_id, lease_until = excluded.lease_until,
+        ended_at = excluded.ended_at
+    WHERE (o.ticker, o.intent, o.quantity, o.quantity_unit, o.sentiment, o.status, o.attempts, o.expires_at, o.not_before, o.claim_id,
+           o.lease_until)
+        IS DISTINCT FROM (excluded.ticker, excluded.intent, excluded.quantity, excluded.quantity_unit, excluded.sentiment,
+                          excluded.status, excluded.attempts, excluded.expires_at, excluded.not_before, excluded.claim_id,
+                          excluded.lease_until);
+    RETURN NULL;
+END $$;
 
 -- What a replay of a signal sends again: the newest order of each destination, unless it was delivered or ended before it left. The only
 -- order of a signal follows from the signal.
@@ -52,6 +76,24 @@ WHERE (NOT o.is_shared OR o.status IN ('failed', 'unknown', 'expired'))
 -- migrate: rollback
 
 DROP VIEW undelivered_orders;
+CREATE OR REPLACE FUNCTION follow_signal() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.orders AS o (
+        signal_id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, status, attempts, expires_at, not_before,
+        claim_id, lease_until, ended_at)
+    SELECT * FROM public.orders_of_signals WHERE signal_id = NEW.id
+    ON CONFLICT (signal_id, destination, round) DO UPDATE
+    SET ticker = excluded.ticker, intent = excluded.intent, quantity = excluded.quantity, quantity_unit = excluded.quantity_unit,
+        sentiment = excluded.sentiment, status = excluded.status, attempts = excluded.attempts, expires_at = excluded.expires_at,
+        not_before = excluded.not_before, claim_id = excluded.claim_id, lease_until = excluded.lease_until,
+        ended_at = excluded.ended_at
+    WHERE (o.ticker, o.intent, o.quantity, o.quantity_unit, o.sentiment, o.status, o.attempts, o.expires_at, o.not_before, o.claim_id,
+           o.lease_until)
+        IS DISTINCT FROM (excluded.ticker, excluded.intent, excluded.quantity, excluded.quantity_unit, excluded.sentiment,
+                          excluded.status, excluded.attempts, excluded.expires_at, excluded.not_before, excluded.claim_id,
+                          excluded.lease_until);
+    RETURN NULL;
+END $$;
 DROP TRIGGER derive_status ON orders;
 DROP FUNCTION derive_status;
 ALTER TABLE orders DROP COLUMN is_shared;

@@ -245,6 +245,40 @@ async def test_a_destination_that_is_added_gets_what_comes_next(desk: Desk, live
     }
 
 
+async def test_destinations_are_changed_by_the_api_and_show_no_password(desk: Desk, live: Receiver) -> None:
+    app = await desk.open()
+    path, masked = "/admin/destinations", live.url.partition("/hook")[0] + "/***"
+    created = await ask(app, "POST", path, 201, {"name": "live", "url": live.url, "ticker_gap_seconds": 0})
+    assert created == {"name": "live"}
+    default, shown = (await ask(app, "GET", path))["destinations"]
+    assert (default["values"]["name"], shown["kind"], shown["state"]) == ("default", "live", "open")
+    assert (shown["values"]["url"], shown["values"]["max_req_per_min"]) == (masked, 60)
+    # the mask sent back is no change of the URL
+    await ask(app, "PUT", f"{path}/live", 200, {"url": masked, "timeout": 3, "match": {"tickers": ["AAPL"]}})
+    config = app.context.config.destination("live")
+    assert config is not None
+    assert (config.url, config.timeout, config.match.tickers) == (live.url, 3, ("AAPL",))
+    await ask(app, "PUT", f"{path}/default", 200, {"match": {"tickers": ["AAPL", "NVDA"]}})
+    for name, given, expected in (
+        ("live", {"name": "other"}, 409),
+        ("other", {"timeout": 3}, 404),
+        ("live", {"timeout": 0}, 422),
+        ("default", {"timeout": 3}, 422),
+    ):
+        await ask(app, "PUT", f"{path}/{name}", expected, given)
+    await ask(app, "POST", path, 422, {"name": "live"})
+    await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
+    assert len(live.received) == 1
+    assert "close it" in (await ask(app, "DELETE", f"{path}/live", 409))["detail"]
+    await desk.order(app, "order/sell-all", 202)
+    await desk.settled(app)
+    await ask(app, "DELETE", f"{path}/live")
+    assert len((await ask(app, "GET", path))["destinations"]) == 1
+    log = await ask(app, "GET", "/admin/actions")
+    assert "password=hidden" not in str(log)
+    assert "destination.delete" in str(log)
+
+
 _ENDS = ("sending", "pending", "failed", "unknown", "expired", "delivered", "rejected")
 _DERIVED = {
     "sending": "forwarding",
