@@ -36,19 +36,27 @@ SELECT (SELECT id FROM signals WHERE seq > $1 ORDER BY seq LIMIT 1) AS newer,
        (SELECT id FROM signals WHERE seq < $1 ORDER BY seq DESC LIMIT 1) AS older
 
 -- name: wait_facts
--- $1 an unfinished signal, $2 names of the destinations, $3 their keys. What it may wait for, at the destination of its first order that
+-- $1 an unfinished signal, $2 names of the destinations, $3 their keys, $4 their gaps in seconds. What it may wait for, at the destination of its first order that
 -- has not left; no row once it has ended. `behind`: the order of its ticker that leaves
 -- first. The conditions are those of lock_due in app/orders/queries.sql, and of claim_signals in app/decision/queries.sql.
 SELECT s.status, s.type, coalesce(o.destination, ($2::text[])[1]) AS destination,
        CASE WHEN o.is_shared THEN o.not_before ELSE s.not_before END AS not_before, d.held_until, d.probe_at, b.id AS behind,
-       b.type AS behind_type
+       b.type AS behind_type, gap.until AS gap_until
 FROM unfinished_signals s
 LEFT JOIN LATERAL (
     SELECT destination, not_before, is_shared FROM orders
     WHERE signal_id = s.id AND ended_at IS NULL
     ORDER BY status, id
     LIMIT 1) AS o ON true
-LEFT JOIN destinations d ON d.destination = ($3::text[])[array_position($2::text[], coalesce(o.destination, ($2::text[])[1]))]
+LEFT JOIN LATERAL (SELECT array_position($2::text[], coalesce(o.destination, ($2::text[])[1])) AS place) AS at ON true
+LEFT JOIN destinations d ON d.destination = ($3::text[])[at.place]
+LEFT JOIN LATERAL (
+    SELECT max(a.ended_at) + make_interval(secs => ($4::int[])[at.place]) AS until
+    FROM attempts a
+    JOIN signals x ON x.id = a.signal_id
+    WHERE ($4::int[])[at.place] > 0 AND a.destination = ($3::text[])[at.place] AND a.outcome = 'delivered'
+      AND a.ended_at > statement_timestamp() - make_interval(secs => ($4::int[])[at.place]) AND a.intent IS DISTINCT FROM 'adjust'
+      AND x.ticker = s.ticker AND (x.type = 'buy') <> (s.type = 'buy')) AS gap ON true
 LEFT JOIN LATERAL (
     SELECT e.id, e.type
     FROM unfinished_signals e

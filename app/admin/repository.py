@@ -139,6 +139,7 @@ class WaitFacts(NamedTuple):
     probe_at: datetime | None
     behind: UUID | None
     behind_type: str | None
+    gap_until: datetime | None
 
 
 async def fetch_neighbours(connection: Connection, *, seq: int) -> Neighbours:
@@ -147,11 +148,11 @@ async def fetch_neighbours(connection: Connection, *, seq: int) -> Neighbours:
 
 
 async def fetch_wait_facts(
-    connection: Connection, *, signal_id: UUID, destinations: Sequence[Destination]
+    connection: Connection, *, signal_id: UUID, destinations: Sequence[Destination], gaps: Sequence[int]
 ) -> WaitFacts | None:
-    """Return what a signal may wait for; None if it has ended."""
+    """Return what a signal may wait for; None if it has ended. `gaps` are those of the destinations."""
     names, keys = [each.name for each in destinations], [each.key for each in destinations]
-    row = await connection.fetchrow(_SQL["wait_facts"], signal_id, names, keys)
+    row = await connection.fetchrow(_SQL["wait_facts"], signal_id, names, keys, gaps)
     return WaitFacts(**row) if row else None
 
 

@@ -34,6 +34,7 @@ async def add_waits(context: AppContext, connection: Connection, story: Story) -
         connection,
         signal_id=story.signal.id,
         destinations=[destination_of(each.url, each.name) for each in context.config.destinations],
+        gaps=[each.ticker_gap_seconds for each in context.config.destinations],
     )
     if facts is None:
         return story
@@ -83,6 +84,8 @@ def _before_delivery(facts: WaitFacts, given: Circumstances) -> list[WaitReason]
         waits.append(_reason("held", until=facts.held_until))
     if facts.not_before and facts.not_before > given.now:
         waits.append(_reason("attempt", until=facts.not_before))
+    if facts.gap_until and facts.gap_until > given.now:
+        waits.append(_reason("gap", until=facts.gap_until))
     is_entry = facts.type == SignalType.BUY
     limit = given.entries_limited_until if is_entry else given.limited_until
     if limit and limit > given.now:

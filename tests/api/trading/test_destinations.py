@@ -195,6 +195,13 @@ async def test_the_gap_of_a_destination_delays_opposite_orders_there_alone(
     buy = await desk.send(app, "AAPL", "buy")
     await desk.until(app, buy, "forwarded")
     sell = await desk.send(app, "AAPL", "sell")
+
+    async def is_delivered_at_default() -> bool:
+        return (await orders_of(desk, sell)).get("default") == "delivered"
+
+    await desk.wait(app, is_delivered_at_default, lambda: "the exit waits at default")
+    waits = (await ask(app, "GET", f"/admin/signals/{sell}"))["waits"]
+    assert "gap" in {each["code"] for each in waits}
     (_, at_once), (first, later) = await desk.receiver.count(2), await live.count(2)
     assert later.at - first.at > 2.5
     assert at_once.at < later.at - 1
@@ -274,7 +281,7 @@ async def test_destinations_are_changed_by_the_api_and_show_no_password(desk: De
     await desk.settled(app)
     await ask(app, "DELETE", f"{path}/live")
     assert len((await ask(app, "GET", path))["destinations"]) == 1
-    log = await ask(app, "GET", "/admin/actions")
+    log = await ask(app, "GET", "/admin/actions-log")
     assert "password=hidden" not in str(log)
     assert "destination.delete" in str(log)
 

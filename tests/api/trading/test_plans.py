@@ -132,7 +132,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "transfer.extent": "",
     "transfer.insert_orders": "{ordered}",
     "admin.waiting": "",
-    "admin.wait_facts": "{newest}, '{{default}}', '{{there}}'",
+    "admin.wait_facts": "{newest}, '{{default}}', '{{there}}', '{{10}}'",
 }
 
 
