@@ -100,7 +100,7 @@ class WaitReason(BaseModel):
     """Why a signal is not decided or delivered yet, at this moment; `text` is in the reader's language.
 
     `code`: list, list_failing, decision (before the decision); paused, circuit, held, attempt, gap, limit,
-    sender (before the delivery); behind (another order of its ticker, `behind`); answer (the request is open).
+    sender (before the delivery); behind (another order of its ticker, `behind`); answer (a request is open).
     `until` is when the reason ends by itself, null where that is not known.
     """
 

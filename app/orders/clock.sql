@@ -114,7 +114,7 @@ SELECT count(*) FROM shifted
 -- name: shift_positions
 -- $1 seconds. An open position is older than a sell that expires later: that sell is an alarm.
 UPDATE positions SET opened_at = opened_at - make_interval(secs => $1)
-WHERE status = 'open' AND opened_at > clock_timestamp()
+WHERE status <> 'closed' AND opened_at > clock_timestamp()
 
 -- name: clamp_times
 -- $1 the longest hold, $2 the longest delay of a probe, $3 the longest retry delay, $4 the longest lease, in seconds. A time further

@@ -67,6 +67,13 @@ UPDATE signals
 SET status = 'expired', status_at = clock_timestamp(), reason = 'restored', claim_id = NULL, lease_until = NULL, not_before = NULL
 WHERE id IN (SELECT id FROM held);
 INSERT INTO signal_events (signal_id, status, reason) SELECT id, 'expired', 'restored' FROM held;
+-- Those at other destinations than `default` do not follow from their signals.
+SELECT to_regclass('orders') IS NOT NULL AS has_orders \gset
+\if :has_orders
+UPDATE orders
+SET status = 'expired', ended_at = clock_timestamp(), claim_id = NULL, lease_until = NULL, not_before = NULL
+WHERE ended_at IS NULL;
+\endif
 
 -- What the replaced database says of switches, its file has not said yet; what the dump says of them is older than the file.
 -- Fails closed: the pause is in the revision too, so that it holds, for exits as well, where the application cannot use the file.
@@ -99,7 +106,7 @@ SET revision = revision + 1, at = clock_timestamp(), documents = (
 
 SELECT json_build_object(
     'signals', (SELECT count(*) FROM signals),
-    'open', (SELECT count(*) FROM positions WHERE status = 'open'),
+    'open', (SELECT count(*) FROM positions WHERE status <> 'closed'),
     'held_buys', (SELECT count(*) FROM held WHERE type = 'buy'),
     'held_others', (SELECT count(*) FROM held WHERE type IS DISTINCT FROM 'buy'),
     'carried', (SELECT count(*) FROM carried_attempts));
