@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest_asyncio
 
 from app.db.pool import open_pool
-from tests.api.operator import ask
+from tests.api.operator import BEARER, ask
 from tests.api.trading.receiver import always, in_turn, listening, take
 
 if TYPE_CHECKING:
@@ -91,6 +91,10 @@ async def test_an_entry_opens_a_position_at_each_and_people_close_one_of_them(
     assert await desk.database.fetchval("SELECT count(*) FROM paper_deliveries") == 1
     listed = (await ask(app, "GET", "/admin/positions"))["positions"]
     (position,) = [each["id"] for each in listed if each["destination"] == "live"]
+    for view in ("/admin/page/positions", "/admin/page/dead-letters", "/admin"):
+        async with app.http.get(view, headers=BEARER) as page:
+            assert page.status == 200
+            assert ">live<" in await page.text(), view
     placed = await desk.order(app, "order/close-position", 202, position_id=position)
     assert [order["destination"] for order in placed["orders"]] == ["live"]
     await desk.settled(app)
