@@ -5,7 +5,7 @@ Successes that arrive during a commit share the next one.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from uuid import UUID
@@ -164,7 +164,9 @@ async def record_successes(connection: Connection, successes: list[Success]) -> 
         if shared:  # senders of several destinations change these signals
             await stack.enter_async_context(connection.transaction())
             await repository.lock_signals(connection, ids=shared)
-        await _record(connection, successes, [success.on(success.held) for success in successes])
+        orders = [success.on(success.held) for success in successes]
+        changes = await repository.record_delivered(connection, orders=orders)
+    _note_written(successes, changes)
     for success in successes:
         for _ in range(_MOST_CHANGES):
             if success.is_written:
@@ -176,13 +178,15 @@ async def record_successes(connection: Connection, successes: list[Success]) -> 
                     connection, ticker=success.ticker, destination=success.destination
                 )
                 is_newest = await repository.read_ended_attempt(connection, attempt=success.attempt)
-                await _record(connection, [success], [success.on(held, is_newest=is_newest)])
+                order = success.on(held, is_newest=is_newest)
+                changes = await repository.record_delivered(connection, orders=[order])
+            _note_written([success], changes)
         if not success.is_written:
             raise asyncpg.SerializationError("the position of the order changes all the time")
 
 
-async def _record(connection: Connection, successes: list[Success], orders: list[DeliveredOrder]) -> None:
-    changes = await repository.record_delivered(connection, orders=orders)
+def _note_written(successes: list[Success], changes: Mapping[UUID, DeliveredChange]) -> None:
+    """Set what is written: only now it is committed."""
     for success in successes:
         change = changes[success.signal]
         success.is_written = not change.is_stale
