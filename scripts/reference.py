@@ -87,8 +87,8 @@ alarm. A key that is absent or null falls back to its variable, else to the defa
 
 _DESTINATIONS = """### `destinations[]`
 
-Where orders go beside the destination `default`, which the keys above describe. Two destinations may get the same alert, such as paper
-beside live; each has limits, a circuit breaker, holds and positions of its own. An entry that is not valid is an error of the file.
+Where orders go in addition to the destination `default`, which the keys above describe. Two of them may get the same alert, such as paper
+and live; each has limits, a circuit breaker, holds and positions of its own. An entry that is not valid is an error of the file.
 
 | key | default | allowed | what it is |
 | --- | --- | --- | --- |

@@ -109,7 +109,7 @@ class Alarm(BaseModel):
             name: render(value) if isinstance(value, Reason) else translate(value)
             for name, value in self.values.items()
         }
-        key = f"alarm.{self.code}.named"  # of what there may be several, beside one without a name
+        key = f"alarm.{self.code}.named"  # where there may be several, and one has no name
         if not self.subject or key not in catalogue():
             key = f"alarm.{self.code}"
         return text(key, subject=self.subject, **values)

@@ -25,7 +25,7 @@ REPLAY = "dead-letters/replay"
 
 @pytest_asyncio.fixture
 async def live() -> AsyncIterator[Receiver]:
-    """The destination `live`, beside `default`, which is the desk's receiver."""
+    """The destination `live`, in addition to `default`, which is the desk's receiver."""
     async with listening() as running:
         yield running
 
