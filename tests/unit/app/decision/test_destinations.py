@@ -15,7 +15,7 @@ from app.decision.destinations import Decided, DestinationBooks, decide_everywhe
 from app.decision.risk import RiskBook, RiskCounts, RiskRules
 from app.decision.rules import ListFacts
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, Position
-from app.signals.reading import Intent
+from app.signals.reading import Intent, Quantity
 from app.signals.reasons import ReasonCode
 from app.signals.statuses import DecisionResult
 
@@ -95,7 +95,7 @@ def test_an_entry_is_approved_where_the_rules_of_one_destination_allow_it() -> N
 
 
 def test_an_exit_overtakes_entries_at_its_destination_alone() -> None:
-    entry = UnfinishedOrder(UUID(int=7), 7, PendingOrder(OrderTerms(Intent.OPEN)))
+    entry = UnfinishedOrder(UUID(int=7), 7, PendingOrder(OrderTerms(Intent.OPEN, Quantity(Decimal(5)))))
     only_b: Callable[[str, str], bool] = lambda source, _: source == "b"  # noqa: E731
     places = [
         place("a", None, entry, takes=lambda source, _: source == "a"),
