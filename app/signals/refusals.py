@@ -347,7 +347,7 @@ class RefusalCode(Code):
     )
     KEY_OF_DEFAULT = (
         "destination.key_of_default",
-        "must not be in the entry default: the key {key} outside of the list is its value",
+        "must not be in the entry default: {setting} outside of the list is its value",
     )
     SAME_DESTINATION = (
         "destination.same_url",
