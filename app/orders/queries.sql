@@ -444,9 +444,10 @@ WITH orphan AS (
     UPDATE signals s
     SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL,
         reason = $2, reason_code = 'buy_undelivered', reason_params = '{}'
-    FROM orders o
     WHERE s.ticker = ANY ($1) AND s.status = 'approved' AND s.type IN ('sell', 'position_close', 'sell_all')
-      AND o.signal_id = s.id AND o.destination = $3 AND o.round = s.round AND NOT o.is_shared
+      AND EXISTS (
+          SELECT FROM orders o
+          WHERE o.signal_id = s.id AND o.destination = $3 AND o.round = s.round AND NOT o.is_shared OFFSET 0)
       AND NOT EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.destination = $3 AND p.status <> 'closed')
       AND NOT EXISTS (
           SELECT FROM unfinished_signals b
