@@ -1,4 +1,4 @@
-"""`python -m app serve | migrate | check | import-legacy`: signals are heeded before the rest is imported."""
+"""`python -m app serve`, and the image's other commands: signals are heeded before the rest is imported."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`serve`, `migrate`, `check` and `import-legacy`: the image's commands (docs/architecture.md)."""
+"""The image's commands, as `serve` and `migrate` (docs/architecture.md)."""
 
 import argparse
 import asyncio
@@ -14,7 +14,7 @@ _WRONG_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
 
 def main() -> int:
-    """Run one command; return 0, 1 (the migration or import failed) or 78 (wrong configuration)."""
+    """Run one command; return 0, 1 (it failed) or 78 (wrong configuration)."""
     started_at = time.monotonic()
     parser = argparse.ArgumentParser(prog="python -m app", description="Trading Signal Processor")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -25,25 +25,34 @@ def main() -> int:
         "import-legacy", help="import the replaced system's database, whose address is LEGACY_DATABASE_URL"
     )
     importing.add_argument("--check", action="store_true", help="list what would come; write nothing")
+    preparing = commands.add_parser(
+        "prepare-restored", help="prepare a restored database to take the place of the current one"
+    )
+    preparing.add_argument("database", help="its name, on the server of DATABASE_URL")
     arguments = parser.parse_args()
     try:
         settings = Settings.from_environment()
-        if arguments.command == "migrate":
-            return _migrate(settings)
-        if arguments.command == "check":
-            files.load(settings.config_dir, settings)
-            _check_targets(settings)
-            check_tls_files(settings)
-            return 0
-        if arguments.command == "import-legacy":
-            return _import_legacy(settings, check=arguments.check)
-        return _serve(settings, started_at)
+        commands_by_name = {
+            "serve": lambda: _serve(settings, started_at),
+            "migrate": lambda: _migrate(settings),
+            "check": lambda: _check(settings),
+            "import-legacy": lambda: _import_legacy(settings, check=arguments.check),
+            "prepare-restored": lambda: _prepare_restored(settings, arguments.database),
+        }
+        return commands_by_name[arguments.command]()
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return _WRONG_CONFIGURATION
     except MigrationError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+
+
+def _check(settings: Settings) -> int:
+    files.load(settings.config_dir, settings)
+    _check_targets(settings)
+    check_tls_files(settings)
+    return 0
 
 
 def _check_targets(settings: Settings) -> None:
@@ -84,6 +93,21 @@ def _import_legacy(settings: Settings, *, check: bool) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.write("".join(f"{line}\n" for line in report.lines()))
+    return 0
+
+
+def _prepare_restored(settings: Settings, database: str) -> int:
+    import asyncpg  # noqa: PLC0415
+
+    from app.transfer import restored  # noqa: PLC0415
+
+    try:
+        done = asyncio.run(restored.prepare(settings, database))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        first_line, _, _ = str(error).partition("\n")  # the others may quote a row
+        sys.stderr.write(f"error: {first_line}\n")
+        return 1
+    sys.stdout.write(f"{done}\n")
     return 0
 
 

@@ -41,6 +41,7 @@ from app.settings import Settings
 from app.web import authentication
 from app.web.hub import Hub
 from app.web.middleware import AccessLog
+from app.web.routing import add_routes
 
 log = structlog.get_logger(__name__)
 
@@ -107,15 +108,14 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         version=settings.app_version,
         docs_url=None,  # /docs is ours: its assets come from the application
         redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,  # operation ids that read well in a client
         # nothing here exports OpenTelemetry, and the check for it would slow every request
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan,
     )
     app.add_exception_handler(Exception, _internal_error)
     admin.install(app, legacy_api=settings.legacy_api)
-    for routes in (screener_routes, position_routes, order_routes, decision_routes, alarm_routes, health):
-        app.include_router(routes.router)
+    modules = (screener_routes, position_routes, order_routes, decision_routes, alarm_routes, health)
+    add_routes(app, (module.router for module in modules))
     app.add_middleware(AccessLog)
     intake.install(app)  # last, and so the first to see a request
     return app

@@ -290,7 +290,7 @@ class _Session:
                 raise handover.Due(replace(self._request, commit=found[0]["commit"]), tree)
             if handover.is_behind(found):
                 self._report.say(
-                    "The update brought another run.py than the one you typed, which stands in no clone: "
+                    "The update brought another run.py than the one you typed, which is not in a clone: "
                     "this run was done with yours. Bring the new version here before the next one."
                 )
         return status

@@ -43,7 +43,7 @@ class Leases:
         """A heartbeat did not get through."""
         silent = self._clock() - self._renewed.setdefault(host, self._clock())
         if silent >= LOST_SECONDS:
-            self.gone(host, f"no sign of life of this run got through for {silent:.0f} s ({why})")
+            self.gone(host, f"no heartbeat of this run got through for {silent:.0f} s ({why})")
 
     def gone(self, host: str, why: str) -> None:
         """The lock of the host is not this run's any more."""

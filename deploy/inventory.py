@@ -73,7 +73,7 @@ class Inventory:
         terms = list(_terms(limit))
         if all(term.startswith(("!", "&")) for term in terms):
             raise InventoryError(
-                f"--limit {limit} only takes hosts away, and would mean all others, this machine among them: "
+                f"--limit {limit} only excludes hosts, and would select all others, this machine among them: "
                 f"name hosts or groups first, such as all,{limit}.\n{self._known()}"
                 if terms
                 else f"--limit {limit} names no host.\n{self._known()}"
@@ -109,7 +109,7 @@ class Inventory:
             reach = {name: variables[name] for name in _REACH if name in variables}
             reach = Templar(loader=loader, variables=variables).template(reach)
         except AnsibleError as error:
-            raise InventoryError(f"cannot tell how {host} is reached: {error}") from error
+            raise InventoryError(f"cannot determine how {host} is reached: {error}") from error
         if "ansible_connection" in reach:
             reach["ansible_connection"] = str(reach["ansible_connection"]).rpartition(".")[2]
         if "ansible_become" in reach:
@@ -145,7 +145,7 @@ class Inventory:
         try:
             return str(Templar(loader=self._loader, variables=seen).template(seen[name]))
         except (AnsibleError, KeyError) as error:
-            raise InventoryError(f"cannot tell what {name} is for {host}: {error}") from error
+            raise InventoryError(f"cannot determine {name} of {host}: {error}") from error
 
     def _check(self, term: str, limit: str) -> None:
         from ansible.errors import AnsibleError  # noqa: PLC0415

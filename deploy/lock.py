@@ -292,7 +292,7 @@ def refusal(holder: lock.Holder, host: str, where: str = "") -> str:
     """Return the message of a run that finds the lock of `host` held, or of a place there. Pure."""
     if not holder:
         return (
-            f"The lock of {where or host} cannot be read, so nobody can tell whose it is.\n"
+            f"The lock of {where or host} cannot be read, so its owner is unknown.\n"
             f"If no other run is at work there: python3 run.py --unlock --limit {host}"
         )
     return (

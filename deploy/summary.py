@@ -305,11 +305,11 @@ def _state_left(host: HostState, ending: Ending) -> str:
     if not host.touched or not ending.request.action.changes:
         return "nothing was changed"
     if host.failure and host.failure.unreachable:
-        return "not known; look with --status-only once the host answers"
+        return "unknown; check with --status-only once the host answers"
     if host.report.get("unchanged") and not host.report.get("serving"):
         return "nothing was changed"
     if host.report.get("serving") is None:
-        return "not known: diagnose.yml could not tell; look with --status-only"
+        return "unknown: diagnose.yml found no answer; check with --status-only"
     left = host.report.get("left")
     if host.report["serving"]:
         version = host.report.get("version")

@@ -27,6 +27,7 @@ from app.web.hub import Hub
 from app.web.legacy_token import LegacyToken
 from app.web.locale import LocaleMiddleware
 from app.web.middleware import HeadAsGet, SecurityHeaders
+from app.web.routing import add_routes
 from app.web.throttle import WrongAttempts
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def install(app: "FastAPI", *, legacy_api: bool = False) -> None:
     """
     app.state.wrong_attempts = WrongAttempts()
     app.state.hub = Hub()
-    for router in (
+    routers = [
         pages.router,
         signals.router,
         switches.router,
@@ -54,10 +55,10 @@ def install(app: "FastAPI", *, legacy_api: bool = False) -> None:
         what_if.router,
         database.router,
         live.router,
-    ):
-        app.include_router(router)
+    ]
     if legacy_api:
-        app.include_router(legacy.router)
+        routers.append(legacy.router)
+    add_routes(app, routers)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     problems.install(app, problem_page)
     app.add_middleware(HeadAsGet)  # innermost: the other middlewares see the original method

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-from fastapi import APIRouter, WebSocket
+from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from app.admin import snapshot
@@ -19,12 +19,13 @@ from app.db.reading import ReadLimitError
 from app.errors import describe
 from app.web.authentication import ADMIN
 from app.web.hub import Hub, LiveMessage, Mailbox
+from app.web.routing import new_router
 
 if TYPE_CHECKING:
     from app.web.authentication import Access, EndedSessions
 
 log = structlog.get_logger(__name__)
-router = APIRouter()
+router = new_router()
 
 _WORKER = "live"  # the producer's name in the supervisor
 _POLL_SECONDS = 1.0  # changes by other processes send no wake-up to this one

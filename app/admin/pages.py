@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.admin import repository, snapshot
@@ -30,12 +30,13 @@ from app.web.authentication import (
 from app.web.dependencies import context_of
 from app.web.locale import LANGUAGES, THEMES
 from app.web.locale import LIFETIME_SECONDS as PREFERENCE_SECONDS
+from app.web.routing import new_router
 from app.web.texts import text
 
 if TYPE_CHECKING:
     from app.web.throttle import WrongAttempts
 
-router = APIRouter(include_in_schema=False)
+router = new_router(include_in_schema=False)
 
 _FORM_BYTES = 4096
 

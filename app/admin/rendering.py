@@ -20,6 +20,7 @@ from app.web.texts import catalogue, for_scripts, text
 
 _HERE = Path(__file__).parent
 NOTHING = "\N{EN DASH}"
+_PLACES, _SIGNIFICANT = 8, 6
 _SWAPPED = str.maketrans(",.", ".,")
 
 
@@ -44,8 +45,13 @@ def number(value: int) -> str:
 
 
 def decimal(value: Decimal) -> str:
-    """Format a quantity or a price as `1,234.5`, in Portuguese `1.234,5`, with at most six decimal places."""
-    figure = f"{value:,.6f}"
+    """Format a quantity or a price as `1,234.5`, in Portuguese `1.234,5`, like `decimal` in page/time.js.
+
+    At most eight decimal places, the smallest unit of most cryptocurrencies, or six significant digits if
+    that is more: a price of `0.00000012` is not 0.
+    """
+    places = max(_PLACES, _SIGNIFICANT - 1 - value.adjusted())
+    figure = f"{value:,.{places}f}"
     return _in_language(figure.rstrip("0").rstrip("."))
 
 

@@ -4,13 +4,13 @@ Names and order of the fields are those of the columns that `repository.py` read
 """
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 from app.runtime.denials import Kind
+from app.signals.amounts import Amount
 
 Status = Literal["received", "approved", "rejected", "forwarding", "forwarded", "failed", "expired"]
 SignalType = Literal["buy", "sell", "manual_sell", "position_close", "sell_all"]
@@ -41,9 +41,9 @@ class Signal(BaseModel):
     type: SignalType | None
     ticker: str
     intent: str | None
-    quantity: Decimal | None
+    quantity: Amount | None
     quantity_unit: str | None
-    price: Decimal | None
+    price: Amount | None
     reason: str
     reason_code: str | None = Field(default=None, exclude=True)
     reason_params: dict[str, Any] | None = Field(default=None, exclude=True)
@@ -77,7 +77,8 @@ class Attempt(BaseModel):
     """One delivery attempt. `ended_at` null: still open. `response` is the beginning of the answer.
 
     `reference` is the destination's own id of the order (`id`, else `logId` of its answer), null without one.
-    `intent` is the one that was sent, null for an attempt of an earlier version.
+    `intent` is the one that was sent, null for an attempt of an earlier version. `position_recorded_at`: when
+    a person recorded a position of the ticker while this order was being sent; null if nobody did.
     """
 
     round: int
@@ -94,6 +95,7 @@ class Attempt(BaseModel):
     error_params: dict[str, Any] | None = Field(default=None, exclude=True)
     response: Readable | None
     reference: str | None
+    position_recorded_at: datetime | None = None
 
 
 class WaitReason(BaseModel):
@@ -245,7 +247,7 @@ class DeliveryOrder(BaseModel):
     status: Status
     type: SignalType | None
     ticker: str
-    price: Decimal | None
+    price: Amount | None
     reason: str
     reason_code: str | None = Field(default=None, exclude=True)
     reason_params: dict[str, Any] | None = Field(default=None, exclude=True)

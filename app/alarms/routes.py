@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, StringConstraints, model_validator
 
 from app.alarms import messages, repository
@@ -26,8 +26,9 @@ from app.web.dependencies import (
     signed_in,
 )
 from app.web.problems import Problem
+from app.web.routing import new_router
 
-router = APIRouter(prefix="/admin", tags=["alarms"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin", tags=["alarms"], responses=REFUSALS, dependencies=[signed_in])
 
 
 class Settlement(BaseModel):

@@ -4,10 +4,12 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
 from app.errors import RefusedError
+from app.signals.amounts import fixed_point
 from app.signals.reasons import Reason
 
 _SQL = load("app.audit")
@@ -85,4 +87,8 @@ def _storable(text: str) -> str:
 
 
 def _json(value: object) -> str | None:
-    return None if value is None else json.dumps(value, default=str)
+    return None if value is None else json.dumps(value, default=_text)
+
+
+def _text(value: object) -> str:
+    return fixed_point(value) if isinstance(value, Decimal) else str(value)

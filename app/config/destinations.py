@@ -132,7 +132,9 @@ def _name(entry: Document, others: Mapping[str, Any], file: str, place: str) -> 
 def _of_default(entry: Document, default: Mapping[str, Any], file: str, place: str) -> Mapping[str, Any]:
     for key in entry:
         if key not in _OF_DEFAULT and key in DestinationConfig.__struct_fields__:
-            raise ConfigFileError(file, Reason(RefusalCode.KEY_OF_DEFAULT, setting=key), place=f"{place}.{key}")
+            raise ConfigFileError(
+                file, Reason(RefusalCode.KEY_OF_DEFAULT, setting=key), place=f"{place}.{key}"
+            )
     return default
 
 

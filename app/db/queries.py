@@ -1,6 +1,7 @@
 """Load statements by name from each package's `queries.sql`: every one has its own line `-- name: …`.
 
-`{signal_filter}` in a statement is the condition in `signal_filter.sql`.
+`{signal_filter}` in a statement is the condition in `signal_filter.sql` of this package. Another name in
+braces that ends in `_filter`, such as `{trade_filter}`, is one in such a file of the statement's package.
 """
 
 import re
@@ -11,6 +12,7 @@ import asyncpg
 
 from app.db.pool import Connection, Pool
 
+_CONDITION = re.compile(r"\{(\w+_filter)\}")
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
 
@@ -21,8 +23,12 @@ def load(package: str, name: str = "queries") -> dict[str, str]:
     Raises:
         ValueError: a name is used twice, or text precedes the first name.
     """
-    condition = files("app.db").joinpath("signal_filter.sql").read_text("utf-8").strip()
-    text = files(package).joinpath(f"{name}.sql").read_text("utf-8").replace("{signal_filter}", condition)
+
+    def condition(found: re.Match[str]) -> str:
+        place = "app.db" if found[1] == "signal_filter" else package
+        return files(place).joinpath(f"{found[1]}.sql").read_text("utf-8").strip()
+
+    text = _CONDITION.sub(condition, files(package).joinpath(f"{name}.sql").read_text("utf-8"))
     head, *rest = _NAME.split(text)
     names, bodies = rest[::2], rest[1::2]
     if [line for line in head.splitlines() if line and not line.startswith("--")] or len(set(names)) != len(

@@ -5,7 +5,7 @@ Names and docstrings of models and routes are part of `/openapi.json`.
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, Field
 
 from app.audit import repository as audit_log
@@ -14,8 +14,9 @@ from app.decision.reprocessing import ReprocessingResult
 from app.orders.repository import lock_approvals_exclusive
 from app.signals.reasons import ReasonCode
 from app.web.dependencies import REFUSALS, CurrentActor, Database, TypedTicker, context_of, signed_in
+from app.web.routing import new_router
 
-router = APIRouter(
+router = new_router(
     prefix="/admin/reprocessing", tags=["reprocessing"], responses=REFUSALS, dependencies=[signed_in]
 )
 

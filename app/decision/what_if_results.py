@@ -6,6 +6,7 @@ from decimal import Context, Decimal
 from uuid import UUID
 
 from app.decision.what_if_record import RecordedSignal
+from app.signals.amounts import Amount
 from app.signals.book import OrderTerms, Position, apply, realized_by_close
 from app.signals.reading import ENTRIES
 from app.signals.statuses import DecisionResult, Outcome
@@ -39,10 +40,10 @@ class Difference:
     ticker: str
     at: datetime
     type: str
-    price: Decimal | None
+    price: Amount | None
     then: Verdict
     now: Verdict
-    result: Decimal | None = None
+    result: Amount | None = None
 
 
 @dataclass(slots=True)
@@ -61,7 +62,7 @@ class Side:
     losses: int = 0
     unknown: int = 0
     open: int = 0
-    result: Decimal | None = None
+    result: Amount | None = None
 
     def count(self, status: str) -> None:
         """Count a decision."""

@@ -5,7 +5,7 @@ import time
 from typing import Annotated, Any
 
 import asyncpg
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from app.config.destination_url import fault_of
@@ -15,11 +15,12 @@ from app.db.pool import Connection
 from app.ops import certificate, checks, repository
 from app.ops.checks import BLOCKED_AFTER_SECONDS, Blocked, Check, Probe, Status
 from app.orders.destination_state import describe_destination
+from app.web.routing import new_router
 
 _DATABASE_SECONDS = 2.0
 _PROBE_INTERVAL_SECONDS = 1.0
 
-router = APIRouter(tags=["health"])
+router = new_router(tags=["health"])
 
 
 class HealthAnswer(BaseModel):

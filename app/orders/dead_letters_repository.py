@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.db.pool import Connection
 from app.db.queries import load
+from app.signals.amounts import Amount
 from app.signals.reasons import ReasonCode
 from app.signals.selection import SignalFilter
 
@@ -38,9 +38,9 @@ class DeadLetter(BaseModel):
     attempts: int
     round: int
     source: str | None
-    quantity: Decimal | None
+    quantity: Amount | None
     quantity_unit: str | None
-    price: Decimal | None
+    price: Amount | None
     blocked: bool
     may_be_executed: bool
 

@@ -264,15 +264,14 @@ class Outbox:
             return [], 0
         rules = self._context.config.system.book_rules
         verdicts = [_resolve(signal, rules) for signal in due]
-        deliveries = await repository.claim(
+        claimed = await repository.claim(
             connection,
             claim_id=uuid4(),
             lease_seconds=lease_seconds(self._context, self._name),
             destination=destination,
             verdicts=verdicts,
         )
-        rejected = [verdict for verdict in verdicts if verdict.terms is None]
-        for verdict in rejected:
+        for verdict in claimed.rejected:
             metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()
             log.info(
                 "rejected",
@@ -280,7 +279,7 @@ class Outbox:
                 ticker=verdict.signal.ticker,
                 reason=str(verdict.reason),
             )
-        return deliveries, len(rejected)
+        return claimed.deliveries, len(claimed.rejected)
 
     async def _give_back(self, delivery: Delivery) -> None:
         reason = Reason(ReasonCode.GIVEN_BACK)

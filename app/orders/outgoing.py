@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from app.signals.alert import BadAlertError, members, read_fields, remove_members, spell_ticker
-from app.signals.fields import Fields, decode_text, read_text
+from app.signals.amounts import fixed_point
+from app.signals.fields import Fields, decode_text, read_number, read_text
 from app.signals.reading import SENTIMENTS, Intent, read, read_sentiment
 from app.signals.statuses import SignalType
 
@@ -89,7 +90,10 @@ def _percentage(fields: Fields) -> Changes:
     text = read_text(fields.get("quantity"))
     if not text.endswith("%"):
         return {}
-    return {"quantity": json.dumps(text[:-1].rstrip()).encode(), "quantityType": b'"percent_of_position"'}
+    amount = text[:-1].rstrip()
+    number = read_number(amount)
+    quantity = amount if number is None else fixed_point(number)
+    return {"quantity": json.dumps(quantity).encode(), "quantityType": b'"percent_of_position"'}
 
 
 def _apply(body: bytes, fields: Fields, changes: Changes) -> bytes:

@@ -82,8 +82,8 @@ ORDER BY due.type = 'buy', due.seq
 
 -- name: claim
 -- $1 claim id, $2 lease in seconds, $3 destination's key, $4 JSON array of verdicts (`_VerdictRow`) on orders whose signals this transaction has
--- locked. Without an intent the order is rejected. An order that is no longer pending, or was attempted meanwhile, or whose next
--- attempt is not due, is passed over: only this statement sees what was committed after `lock_due` had begun. The attempt is inserted
+-- locked. Without an intent the order is rejected. An order that is no longer pending, or was attempted meanwhile, or has expired,
+-- or whose next attempt is not due, is passed over: only this statement sees what was committed after `lock_due` had begun. The attempt is inserted
 -- in the same transaction, so it is committed before the request is sent.
 WITH verdict AS (
     SELECT *
@@ -103,7 +103,7 @@ WITH verdict AS (
         lease_until = CASE WHEN v.intent IS NOT NULL THEN clock_timestamp() + make_interval(secs => $2) END
     FROM verdict v
     WHERE o.id = v.id AND o.id = ANY (ARRAY (SELECT id FROM verdict)) AND o.status = 'pending' AND o.attempts = v.attempts
-      AND (o.not_before IS NULL OR o.not_before <= statement_timestamp())
+      AND (o.not_before IS NULL OR o.not_before <= statement_timestamp()) AND o.expires_at > statement_timestamp()
     RETURNING o.signal_id AS id, o.status, o.round, o.attempts, o.claim_id, o.lease_until, o.intent AS decided, o.quantity,
               o.quantity_unit, o.sentiment, v.intent, v.reason, v.reason_code, v.reason_params, v.detail, o.destination, o.is_shared
 ), shown AS (
@@ -128,9 +128,9 @@ WITH verdict AS (
     FROM claimed c
     JOIN shown USING (id)
 )
-SELECT a.signal_id AS id, a.id AS attempt, c.attempts AS number, a.webhook_id, a.started_at
+SELECT c.id, a.id AS attempt, c.attempts AS number, a.webhook_id, a.started_at
 FROM claimed c
-JOIN attempt a ON a.signal_id = c.id
+LEFT JOIN attempt a ON a.signal_id = c.id
 
 -- name: lock_signals
 -- $1 ids. In the order of their ids, so that two transactions never wait for each other.

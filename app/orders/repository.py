@@ -86,6 +86,16 @@ class Verdict(NamedTuple):
     detail: dict[str, Any]
 
 
+class ClaimedOrders(NamedTuple):
+    """What a claim changed: orders that are sent now, and those that the position made it reject.
+
+    It passes over an order that another transaction has changed since it was read.
+    """
+
+    deliveries: list[Delivery]
+    rejected: list[Verdict]
+
+
 class EndedSignal(NamedTuple):
     """A signal that ended without having been sent."""
 
@@ -224,17 +234,17 @@ async def claim(
     lease_seconds: float,
     destination: Destination,
     verdicts: Sequence[Verdict],
-) -> list[Delivery]:
-    """Claim the signals that this transaction has locked, each with an open attempt, or reject them."""
+) -> ClaimedOrders:
+    """Claim orders whose signals this transaction has locked, each with an open attempt, or reject them."""
     # one JSON array: asyncpg takes several times as long for arrays
     given = _encode(list(map(_verdict_row, verdicts))).decode()
     rows = await connection.fetch(_SQL["claim"], claim_id, lease_seconds, destination.key, given)
-    attempts = {row["id"]: row for row in rows}
-    return [
-        _delivery(verdict, attempts[verdict.signal.id], claim_id, destination)
-        for verdict in verdicts
-        if verdict.signal.id in attempts
-    ]
+    claimed = {row["id"]: row for row in rows}
+    known = [(verdict, claimed[verdict.signal.id]) for verdict in verdicts if verdict.signal.id in claimed]
+    return ClaimedOrders(
+        [_delivery(verdict, row, claim_id, destination) for verdict, row in known if row["attempt"]],
+        [verdict for verdict, row in known if not row["attempt"]],
+    )
 
 
 def _delivery(

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.audit import repository as audit_log
@@ -28,8 +28,9 @@ from app.web.dependencies import (
     signed_in,
 )
 from app.web.problems import Problem
+from app.web.routing import new_router
 
-router = APIRouter(
+router = new_router(
     prefix="/admin/dead-letters", tags=["dead letters"], responses=REFUSALS, dependencies=[signed_in]
 )
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from app.db.pool import Connection, Pool
 from app.db.queries import load
+from app.signals.amounts import Amount
 from app.signals.reasons import Reason
 from app.signals.statuses import SignalType
 
@@ -36,9 +37,9 @@ class Position:
     opened_at: datetime
     opened_by: UUID | None
     buys: int
-    quantity: Decimal | None
-    average_price: Decimal | None
-    realized: Decimal | None
+    quantity: Amount | None
+    average_price: Amount | None
+    realized: Amount | None
     confirmed: bool
     opening: bool
     closing: bool

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, Field, StringConstraints
 
 from app.audit import repository as audit_log
@@ -26,8 +26,9 @@ from app.web.dependencies import (
     signed_in,
 )
 from app.web.problems import Problem
+from app.web.routing import new_router
 
-router = APIRouter(prefix="/admin", tags=["positions"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin", tags=["positions"], responses=REFUSALS, dependencies=[signed_in])
 
 NOT_OPEN: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "No such position"},

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from app.signals.amounts import Amount
 from app.signals.book import OrderTerms, Position, apply
 from app.signals.reading import ENTRIES, Intent
 from app.signals.statuses import Outcome
@@ -38,14 +39,16 @@ class Ending(StrEnum):
 class TradeOrder:
     """One delivered order of a trade; its timeline is at `/admin/signals/{signal_id}`.
 
-    `quantity` is in shares. `price` is the alert's. Null: unknown.
+    `quantity` is in shares. `price` is the alert's. Null: unknown. `sent_before_recorded`: a person recorded
+    the position while this order was being sent, so it was not meant for that position.
     """
 
     signal_id: UUID
     at: datetime
     intent: Intent
-    quantity: Decimal | None
-    price: Decimal | None
+    quantity: Amount | None
+    price: Amount | None
+    sent_before_recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,10 @@ class Trade:
     closed_by: UUID | None
     duration_seconds: float
     buys: int
-    quantity: Decimal | None
-    entry_price: Decimal | None
-    exit_price: Decimal | None
-    result: Decimal | None
+    quantity: Amount | None
+    entry_price: Amount | None
+    exit_price: Amount | None
+    result: Amount | None
     confirmed: bool
     ended: Ending
     reason: str
@@ -110,6 +113,7 @@ class BookedOrder(NamedTuple):
     at: datetime
     terms: OrderTerms
     outcome: Outcome
+    is_sent_before: bool = False
 
 
 def make_trade(closed: ClosedPosition, orders: Sequence[BookedOrder]) -> Trade:
@@ -168,8 +172,10 @@ class _Step(NamedTuple):
         return self._order(None if left is None else _EXACT.subtract(held, left))
 
     def _order(self, quantity: Decimal | None) -> TradeOrder:
-        terms = self.order.terms
-        return TradeOrder(self.order.signal_id, self.order.at, terms.intent, quantity, terms.price)
+        order, terms = self.order, self.order.terms
+        return TradeOrder(
+            order.signal_id, order.at, terms.intent, quantity, terms.price, order.is_sent_before
+        )
 
 
 def _in_order(closed: ClosedPosition, orders: Sequence[BookedOrder]) -> list[BookedOrder]:

@@ -3,25 +3,21 @@
 -- signals: they are gone once retention or a clearance has removed these.
 
 -- name: trades
--- $1 closing time and $2 id of the last trade before, $3 ticker, $4 closed from, $5 closed before, $6 source, $7 limit; NULL leaves a
--- filter out. Newest first. Two parts, each read in the order of its own index: bounds that are never NULL keep any plan on it.
--- `result`: the gain of a position that an order has closed. One that a person has closed ended at a price that is not known.
+-- $1 to $4 the filter (`TradeFilter`), $5 closing time and $6 id of the last trade before, NULL for the first page, $7 limit. Newest first.
+-- Two parts, each read in the order of its own index. `result`: the gain of a position that an order has closed. One that a person has
+-- closed ended at a price that is not known.
 WITH page AS (
     (SELECT p.id
      FROM positions p
-     WHERE p.status = 'closed' AND $3::text IS NULL
-       AND (p.closed_at, p.id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-       AND p.closed_at >= coalesce($4::timestamptz, '-infinity') AND p.closed_at < coalesce($5::timestamptz, 'infinity')
-       AND ($6::text IS NULL OR EXISTS (SELECT FROM signals s WHERE s.id = p.opened_by AND source_of(s.source, s.type) = $6))
+     WHERE {trade_filter} AND $1::text IS NULL
+       AND (p.closed_at, p.id) < (coalesce($5::timestamptz, 'infinity'), coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
      ORDER BY p.closed_at DESC, p.id DESC
      LIMIT $7)
     UNION ALL
     (SELECT p.id
      FROM positions p
-     WHERE p.status = 'closed' AND p.ticker = $3
-       AND (p.closed_at, p.id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-       AND p.closed_at >= coalesce($4::timestamptz, '-infinity') AND p.closed_at < coalesce($5::timestamptz, 'infinity')
-       AND ($6::text IS NULL OR EXISTS (SELECT FROM signals s WHERE s.id = p.opened_by AND source_of(s.source, s.type) = $6))
+     WHERE {trade_filter} AND p.ticker = $1
+       AND (p.closed_at, p.id) < (coalesce($5::timestamptz, 'infinity'), coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
      ORDER BY p.closed_at DESC, p.id DESC
      LIMIT $7)
 )
@@ -42,10 +38,11 @@ ORDER BY p.closed_at DESC, p.id DESC
 
 -- name: orders_of_trades
 -- $1 ids of trades, $2 most orders of each. Delivered orders, the one that opened and the one that closed the position among them.
+-- `is_sent_before`: a person recorded the position while the order was being sent.
 -- `status_at` is the time at which the outcome changed the position. `outcome` is 'unknown' for an opening that was never known to be
 -- delivered. In order of `at`; an order that was delivered twice is in it once.
 SELECT p.id AS trade, s.id AS signal_id, s.status_at AS at, s.type, coalesce(sent.intent, s.intent) AS intent, s.quantity,
-       s.quantity_unit, s.sentiment, s.price, sent.outcome
+       s.quantity_unit, s.sentiment, s.price, sent.outcome, p.opened_by IS NULL AND sent.started_at < p.opened_at AS is_sent_before
 FROM positions p
 CROSS JOIN LATERAL (
     SELECT p.opened_by AS id
@@ -60,7 +57,7 @@ CROSS JOIN LATERAL (
 ) AS found
 JOIN signals s ON s.id = found.id AND s.imported_at IS NULL
 CROSS JOIN LATERAL (
-    SELECT a.outcome, a.intent
+    SELECT a.outcome, a.intent, a.started_at
     FROM attempts a
     WHERE a.signal_id = s.id AND a.sent_to = p.destination AND a.outcome IN ('delivered', 'unknown') AND NOT a.imported
     ORDER BY a.outcome = 'unknown', a.ended_at
@@ -69,7 +66,7 @@ WHERE p.id = ANY ($1)
 ORDER BY p.id, s.status_at, s.seq
 
 -- name: sums
--- $1 ticker, $2 closed from, $3 closed before, $4 source; NULL leaves a filter out. `result` adds up the trades whose result is known.
+-- $1 to $4 the filter (`TradeFilter`). `result` adds up the trades whose result is known.
 SELECT count(*) AS trades,
        count(*) FILTER (WHERE result > 0) AS gains,
        count(*) FILTER (WHERE result < 0) AS losses,
@@ -78,8 +75,5 @@ SELECT count(*) AS trades,
 FROM (
     SELECT CASE WHEN p.closed_by IS NOT NULL AND p.buys > 0 THEN p.realized END AS result
     FROM positions p
-    WHERE p.status = 'closed'
-      AND ($1::text IS NULL OR p.ticker = $1)
-      AND p.closed_at >= coalesce($2::timestamptz, '-infinity') AND p.closed_at < coalesce($3::timestamptz, 'infinity')
-      AND ($4::text IS NULL OR EXISTS (SELECT FROM signals s WHERE s.id = p.opened_by AND source_of(s.source, s.type) = $4))
+    WHERE {trade_filter}
 ) AS closed

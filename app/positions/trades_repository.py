@@ -6,7 +6,6 @@ The dataclasses are parts of the API's answers too: their names, fields and docs
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import NamedTuple, Self
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from app.db.pool import Connection
 from app.db.queries import fetch_one, load
 from app.db.reading import ReadingPool
 from app.positions.trades import BookedOrder, ClosedPosition, Trade, make_trade
+from app.signals.amounts import Amount
 from app.signals.book import stored_terms
 from app.signals.statuses import Outcome
 
@@ -69,7 +69,7 @@ class TradeSums:
     gains: int
     losses: int
     unknown: int
-    result: Decimal | None
+    result: Amount | None
 
 
 async def fetch_trades(
@@ -82,8 +82,9 @@ async def fetch_trades(
     """Return at most `limit` trades, the last closed first."""
     rows = await database.fetch(
         _SQL["trades"],
+        *wanted,
         *(before or (None, None)),
-        *(wanted.ticker, wanted.start, wanted.end, wanted.source, limit + 1),
+        limit + 1,
     )
     found = [ClosedPosition(**row) for row in rows[:limit]]
     orders = await _fetch_orders(database, [position.id for position in found])
@@ -113,5 +114,7 @@ async def _fetch_orders(
             row["sentiment"],
             row["price"],
         )
-        orders[row["trade"]].append(BookedOrder(row["signal_id"], row["at"], terms, Outcome(row["outcome"])))
+        orders[row["trade"]].append(
+            BookedOrder(row["signal_id"], row["at"], terms, Outcome(row["outcome"]), row["is_sent_before"])
+        )
     return orders

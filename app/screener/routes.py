@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel
 
 from app.audit import repository as audit_log
@@ -11,8 +11,9 @@ from app.screener import repository
 from app.signals.refusals import RefusalCode
 from app.web.dependencies import REFUSALS, CurrentActor, Database, context_of, signed_in
 from app.web.problems import Problem
+from app.web.routing import new_router
 
-router = APIRouter(prefix="/admin/engine", tags=["screener"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin/engine", tags=["screener"], responses=REFUSALS, dependencies=[signed_in])
 
 
 class RefreshAsked(BaseModel):

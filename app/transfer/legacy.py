@@ -35,6 +35,7 @@ SESSION = "replaced system"
 _ACTOR = Actor(SESSION, "import-legacy")
 _BATCH = 200
 _LISTED = 20
+_TICKERS_IN_LINE = 20
 _SETTINGS = {
     "default_transaction_read_only": "on",
     "enable_seqscan": "on",
@@ -68,13 +69,14 @@ class Part:
 
 @dataclass(slots=True)
 class Report:
-    """What came, or would come with `is_check`, and what cannot."""
+    """What came, or would come with `is_check`, and what cannot. `adopted` are tickers."""
 
     is_check: bool
     positions: Part = field(default_factory=lambda: Part("positions"))
     strategies: Part = field(default_factory=lambda: Part("strategies"))
     signals: Part = field(default_factory=lambda: Part("signals"))
     actions: Part = field(default_factory=lambda: Part("actions"))
+    adopted: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -88,6 +90,12 @@ class Report:
                 f"{part.name}: {part.found} found, {part.new} {done}, {part.present} present already, "
                 f"{part.bad} cannot come{rest}"
             )
+            if part is self.positions:
+                tickers = sorted(self.adopted)
+                lines += [
+                    f"  adopted as unconfirmed: {', '.join(tickers[first : first + _TICKERS_IN_LINE])}"
+                    for first in range(0, len(tickers), _TICKERS_IN_LINE)
+                ]
             lines += [f"  cannot come: {what}" for what in part.listed]
             if part.bad > len(part.listed):
                 lines.append(f"  and {part.bad - len(part.listed)} more")
@@ -203,9 +211,9 @@ class _Import:
         if self._report.is_check:
             tickers = [each.ticker for each in still_open]
             held = await legacy_repository.open_tickers(self._pool, tickers=tickers)
-            adopted = len(set(tickers) - held)
+            adopted = set(tickers) - held - set(self._report.adopted)
             part.new += len({each.id for each in new})
-            self._count_adopted(adopted, len(still_open) - adopted)
+            self._note_adopted(adopted, len(still_open) - len(adopted))
             return
         async with self._pool.acquire(timeout=5) as connection, connection.transaction():
             now = await read_time(connection)
@@ -217,11 +225,12 @@ class _Import:
             ]
             stored = await legacy_repository.insert_closed(connection, [*closed, *beside])
         part.new += len(adopted_ids) + len(stored)
-        self._count_adopted(len(adopted_ids), len(beside))
+        self._note_adopted({each.ticker for each in still_open if each.id in adopted_ids}, len(beside))
 
-    def _count_adopted(self, adopted: int, beside: int) -> None:
+    def _note_adopted(self, adopted: set[str], beside: int) -> None:
         counts = self._report.positions.counts
-        counts["adopted as unconfirmed"] += adopted
+        self._report.adopted += adopted
+        counts["adopted as unconfirmed"] += len(adopted)
         if beside:
             counts["closed: another one in the ticker is open"] += beside
 
@@ -233,10 +242,14 @@ class _Import:
             found = [
                 each async for each in _read(rows, part, lambda text: legacy_rows.strategy(text, redaction))
             ]
-        found = found or await self._flat_strategy()
+        if not found:
+            found = await self._flat_strategy()
+        elif self._settings.legacy_finviz_file:
+            remarks.append("finviz_config.json there is not read: the table finviz_urls has the strategies")
         start = await opening(self._settings)
+        active = start.config.finviz.active_strategy.name
         if self._report.is_check:
-            self._note(legacy_strategies.convert(found, start.config, self._settings))
+            self._note(legacy_strategies.convert(found, start.config, self._settings), active)
             return
         store = ConfigStore(
             self._pool, self._settings, Wakeups(), start, apply=lambda _config, _problems: None
@@ -254,7 +267,7 @@ class _Import:
         except RefusedError as error:
             remarks.append(f"no strategy came: {error}")
             return
-        self._note(added)
+        self._note(added, active)
 
     async def _flat_strategy(self) -> list[tuple[Document, bool]]:
         """Return the strategy of a flat `finviz_config.json`; an unknown form is named, never replaced."""
@@ -268,14 +281,15 @@ class _Import:
             raise LegacyImportError(f"LEGACY_FINVIZ_FILE cannot be read ({describe(error)})") from error
         except ConfigFileError as error:
             part.found += 1
-            part.refuse(f"the file of LEGACY_FINVIZ_FILE: {error.fault}")
+            part.refuse(f"finviz_config.json there: {error.fault}")
             return []
         listed = [each for each in document.get("strategies") or [] if isinstance(each, dict)]
         active = document.get("active") or (listed[0].get("name") if listed else None)
         part.found += len(listed)
         return [(each, each.get("name") == active) for each in listed]
 
-    def _note(self, found: Strategies) -> None:
+    def _note(self, found: Strategies, active: str) -> None:
+        """Note what came; `active` is the strategy that was active here before."""
         part = self._report.strategies
         part.new, part.present = len(found.added), found.present
         for what in found.refused:
@@ -283,6 +297,11 @@ class _Import:
         self._report.remarks += found.remarks
         if found.active:
             self._report.remarks.append(f"strategy {found.active!r} is the active one")
+        if part.bad and not part.new and not part.present:
+            self._report.remarks.append(
+                f"no strategy came: {active!r} of config/finviz_config.json here stays active, and decides "
+                "which tickers are bought. Check it on /admin"
+            )
 
     async def _signals(self, redaction: Redaction, now: datetime) -> None:
         part = self._report.signals

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple, TextIO
 
+from app.signals.amounts import fixed_point
 from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
 
@@ -78,7 +79,7 @@ def _cell(value: object) -> str:
         case datetime():
             return moment(value)
         case Decimal():
-            return f"{value:f}"  # never 1E-7
+            return fixed_point(value)
         case _:
             return str(value)
 

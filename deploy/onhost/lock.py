@@ -108,9 +108,9 @@ def death(holder: Holder) -> str:
         return "" if living else f"its process {holder['pid']} is gone"
     silent = silence(holder)
     if silent is None:
-        return "no sign of life since this host was started"
+        return "no heartbeat since this host was started"
     lease = float(holder.get("lease_seconds", SILENT_SECONDS))
-    return f"no sign of life for {silent:.0f} s" if silent > lease else ""
+    return f"no heartbeat for {silent:.0f} s" if silent > lease else ""
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ def standin(facts: Facts, answers: Answers) -> Answer:
         return either(left, "the app is not replaced")
     if facts.containers.get(APP, {}).get("state") != "running":
         return no("no app runs that it could serve in the place of")
-    return no(f"version {facts.version} must get healthy beside the one that serves, before the swap")
+    return no(f"version {facts.version} must become healthy next to the one that serves, before the swap")
 
 
 @step(

@@ -139,10 +139,10 @@ def dump(facts: Facts, _: Answers) -> Answer:
     return yes(f"a verified dump in backups/db; only the newest {facts.dumps_kept} are kept")
 
 
-@step("Dump is read in", "database: Read the dump in beside the database")
+@step("Dump is read in", "database: Restore the dump into a second database")
 def read_in(_: Facts, __: Answers) -> Answer:
     """While the app serves."""
-    return yes("beside the database, while the app serves")
+    return yes("into a second database, while the app serves")
 
 
 @step("What was not final is held", "database: Carry over what limits count, and hold what was not final")

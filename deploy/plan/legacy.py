@@ -46,10 +46,10 @@ def removed(facts: Facts, _: Answers) -> Answer:
     return either(why, "there are none")
 
 
-@step("Second database", "legacy: Load the dump beside the database")
+@step("Second database", "legacy: Load the dump into a second database")
 def loaded(_: Facts, __: Answers) -> Answer:
     """Only for the import."""
-    return yes("the dump is read in beside the database, and removed after the import")
+    return yes("the dump is loaded into a second database, which is removed after the import")
 
 
 @step("Import", "legacy: Import history, positions, strategies and actions")

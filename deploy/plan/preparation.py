@@ -125,7 +125,7 @@ def image(facts: Facts, _: Answers) -> Answer:
     if not facts.seen.get("image"):
         return yes(f"version {facts.version} was not built here yet")
     if facts.base_image("python")[0]:
-        return yes("the image it stands on changes")
+        return yes("its base image changes")
     return depends(f"version {facts.version} was built here: it stays, unless the build cache lost it")
 
 

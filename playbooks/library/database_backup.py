@@ -19,7 +19,7 @@ module: database_backup
 short_description: A verified dump by the running server's own tools, or a cold copy of its volume
 description:
   - Returns C(backup) with C(error) (empty when it is good), C(file), C(bytes) and C(sha256).
-  - A manifest lies beside the file. What failed leaves nothing behind.
+  - A manifest is next to the file. What failed leaves nothing behind.
   - A good dump is recorded in the database, if its schema has a table for that. C(unrecorded) says why not.
 options:
   checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
@@ -31,7 +31,7 @@ options:
   flow: {type: str, required: true, description: The flow's name, part of the file's.}
   run_id: {type: str, required: true, description: The run that made it.}
   version: {type: str, required: true, description: The application's version at that moment.}
-  destruction: {type: bool, default: false, description: The database goes next; kept for ever.}
+  destruction: {type: bool, default: false, description: The database is destroyed next; kept permanently.}
   keep: {type: int, default: 5, description: How many others are kept.}
 """
 

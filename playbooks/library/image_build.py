@@ -21,7 +21,7 @@ description:
   - The tree is built as git stores it; modes and line endings of the checkout have no say.
   - Its names are C(repository:version) and C(repository:latest). Nothing that runs is touched.
   - The build is given this machine's certificates and PIP_INDEX_URL as secrets, which stay out of the image.
-  - A build that fails is an answer, too, with its last words in C(said).
+  - A build that fails is an answer, too, with its last log lines in C(said).
 options:
   checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
   context: {type: path, required: true, description: The tree that is built.}

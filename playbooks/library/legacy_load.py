@@ -10,7 +10,7 @@ from ansible.module_utils.entry import Failure, Module
 
 DOCUMENTATION = """
 module: legacy_load
-short_description: A dump of the replaced system as a database beside ours
+short_description: Load a dump of the replaced system into a second database
 description:
   - A database of this name is replaced. Fails unless all of the dump was read.
 options:

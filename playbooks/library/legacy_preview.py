@@ -20,7 +20,8 @@ short_description: What would come from the replaced system, by the code that im
 description:
   - Returns C(lines), and C(error), empty where all could be read.
   - The database is loaded into a throw-away server. It is compared with the database here if the app runs,
-    else with an empty one. Without an image of the app the rows of each table are counted.
+    else with an empty one. Without an image of the app the rows of each table are counted, and the open
+    positions are named. Without an image of our database that of the replaced system serves.
 options:
   source: {type: dict, required: true, description: What M(legacy_source) found.}
   image: {type: str, required: true, description: The database's image.}
@@ -35,6 +36,11 @@ COUNTS = """
 SELECT coalesce(json_object_agg(relname, (xpath('/row/n/text()', query_to_xml(
     format('SELECT count(*) AS n FROM public.%I', relname), false, true, '')))[1]::text::bigint), '{}')
 FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+"""
+# Whatever columns that table has: an open position that is not named would be missed at the broker.
+OPEN = """
+SELECT coalesce(string_agg(DISTINCT to_jsonb(p) ->> 'ticker', ', '), 'none') FROM public.positions AS p
+WHERE lower(to_jsonb(p) ->> 'status') IS DISTINCT FROM 'closed'
 """
 COMMAND = ["python", "-m", "app", "import-legacy"]
 
@@ -115,6 +121,27 @@ def alone(server: Reader, params: dict[str, Any], screener: bytes) -> list[str]:
     return asked([*run, *COMMAND, "--check"], variables, screener)
 
 
+def counted(server: Reader) -> list[str]:
+    """Return the rows of each table and the open positions. Raises SourceError."""
+    counts = json.loads(server.sql(COUNTS))
+    lines = [f"{table}: {rows} rows" for table, rows in sorted(counts.items())]
+    if "positions" in counts:
+        lines.append(f"open or closing there: {server.sql(OPEN).strip()}")
+    lines.append(
+        "this machine has no image of the application, so what cannot come is not known yet: "
+        "docs/moving-over.md says how to check a pg_dump on another machine"
+    )
+    return lines
+
+
+def is_here(image: str) -> bool:
+    """Whether the engine has the image."""
+    return (
+        subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode
+        == 0
+    )
+
+
 def knows_command(params: dict[str, Any]) -> bool:
     """Whether there is an application that can import; a version of before cannot."""
     label = f"--label={runs.LABEL}={os.environ.get(leftovers.MARK, '')}"
@@ -131,11 +158,14 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         screener = Path(source["screener"]).read_bytes() if source.get("screener") else b""
         volume = "" if source["kind"] == "dump" or source["is_running"] else source["volume"]
         network = params["network"] if params["app_runs"] else "none"
-        image = (source.get("image") if volume else "") or params["image"]
-        inspect = ["docker", "image", "inspect", image]
-        if subprocess.run(inspect, capture_output=True, check=False).returncode != 0:
+        theirs = source.get("image", "")
+        image = theirs if volume and theirs else params["image"]
+        if not is_here(image):
+            image = theirs
+        if not image:
             line = (
-                "what would come is listed once the database's image is here: the first deployment makes it"
+                "this machine has no image to read the pg_dump with: docs/moving-over.md says how to check "
+                "it on another machine"
             )
             return {"changed": False, "lines": [line], "error": ""}
         with reader(image, volume=volume, network=network) as server:
@@ -144,9 +174,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
                 report = compared if params["app_runs"] else alone
                 lines = report(server, params, screener)
             else:
-                counts = json.loads(server.sql(COUNTS))
-                lines = [f"{table}: {rows} rows" for table, rows in sorted(counts.items())]
-                lines.append("which of them cannot come is known once the application's image was built")
+                lines = counted(server)
     except (SourceError, OSError) as error:
         return {"changed": False, "lines": [], "error": str(error)}
     return {"changed": False, "lines": lines, "error": ""}

@@ -24,7 +24,7 @@ options:
   command: {type: list, elements: str, required: true, description: What to run instead of the service's own.}
   input: {type: path, default: "", description: A file that the command reads on its stdin.}
   environment: {type: dict, default: {}, description: Variables of the container, none of them secret.}
-  seconds: {type: int, default: 0, description: "The longest it may take; 0: for ever."}
+  seconds: {type: int, default: 0, description: "The longest it may take; 0: without limit."}
 """
 
 

@@ -17,7 +17,7 @@ from ansible.module_utils.git_checkout import GitError, names
 
 DOCUMENTATION = """
 module: plan_facts
-short_description: The stack beside its definition, its folders, its versions, its schema and its images
+short_description: The stack and its definition, its folders, its versions, its schema and its images
 description:
   - Returns C(stack) as M(stack_facts) does with C(compare), and C(seen).
 options:

@@ -23,7 +23,7 @@ options:
     description: What to do; C(held) is C(begun) without a line in the journal, C(seen) changes nothing.
   claim: {type: dict, default: {}, description: Whose lock it is; made by run.py.}
   dead: {type: list, elements: str, default: [], description: Runs that are known to be over.}
-  plan: {type: list, elements: dict, description: The steps to note with a sign of life.}
+  plan: {type: list, elements: dict, description: The steps to note with a heartbeat.}
   line: {type: dict, default: {}, description: What the journal says of the end.}
   failed: {type: bool, default: false, description: What the run left running is ended.}
   run: {type: str, default: "", description: Whose lock is released; empty for one that cannot be read.}

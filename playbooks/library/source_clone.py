@@ -45,13 +45,13 @@ def clone(repository: str, path: Path, branch: str, commit: str, seconds: int) -
         raise Failure(
             f"{without_password(repository)} (source_repo) cannot be cloned: {without_password(str(error))}. "
             "Name one that this host can read (source_repo in group_vars/prod.yml), or have the image built "
-            "where run.py stands (build_on: controller)"
+            "on the machine that run.py runs on (build_on: controller)"
         ) from error
     target = commit or text(unfinished, "rev-parse", "HEAD")
     if not holds(unfinished, "cat-file", "-e", f"{target}^{{commit}}"):
         raise Failure(
             f"{without_password(repository)} (source_repo) does not have the commit {target[:12]} of the "
-            "checkout that run.py stands in. Push it: git push"
+            "checkout that run.py is in. Push it: git push"
         )
     git(unfinished, "reset", "--quiet", "--hard", target)  # nobody's work yet
     if path.exists():  # this run's lock is in it

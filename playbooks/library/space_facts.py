@@ -18,7 +18,7 @@ short_description: Places with too little room, and the size of the database
 description:
   - Returns C(short), a sentence for each place with too little room, and C(database), the bytes that it
     takes; 0 for a database that does not run.
-  - Besides C(places) it measures the folders for temporary files and the one where Docker keeps its images.
+  - It also measures the folders for temporary files and the one where Docker keeps its images.
 options:
   places: {type: list, elements: path, required: true, description: Folders that are written to.}
   otherwise: {type: path, required: true, description: "A folder to ask where Docker's own lies elsewhere."}

@@ -35,10 +35,10 @@ description:
     anything, C(known) whether the commit is here already.
   - C(state=news) says whether the remote has a commit that is not here, in C(commit) and C(upstream); both
     are empty where it has none, does not answer in time, or the checkout follows nothing.
-  - C(state=exported) lays the tree of C(commit) out in C(folder), and removes what lies beside it.
+  - C(state=exported) lays the tree of C(commit) out in C(folder), and removes other trees in its place.
   - C(state=controller) does that where the checkout is the controller's, its contents are not those of C(ids)
     and it is behind C(commit), which it fetches; returns the C(tree) if so, and C(changed_controller), which
-    nobody can tell where there is no clone.
+    is unknown where there is no clone.
 options:
   path: {type: path, required: true, description: The checkout.}
   state:

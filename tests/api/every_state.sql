@@ -13,7 +13,7 @@ FROM made;
 INSERT INTO signals (id, status, ticker, expires_at, body) VALUES (gen_random_uuid(), 'rejected', 'NONE', now(), '');
 INSERT INTO signal_events (signal_id, status, reason, detail) SELECT id, status, 'why', '{"rank": 1}' FROM made;
 INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, ended_at, outcome, error)
-SELECT id, 1, 1, 'd', id::text, id, CASE status WHEN 'forwarding' THEN NULL ELSE now() - interval '1 s' END,
+SELECT id, twin, twin, 'd', id::text, id, CASE status WHEN 'forwarding' THEN NULL ELSE now() - interval '1 s' END,
        CASE status WHEN 'forwarded' THEN 'delivered'
                    WHEN 'failed' THEN ('{refused,unknown}'::text[])[twin]
                    WHEN 'approved' THEN 'not_taken' END, 'HTTP 503'

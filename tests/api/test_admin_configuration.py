@@ -77,6 +77,10 @@ async def test_paused_deliveries_wait_and_go_out_when_resumed(start_app: StartAp
            VALUES (gen_random_uuid(), 'approved', 'buy', 'AAPL', now() + interval '1 hour',
                    '{"ticker":"AAPL"}')"""
     )
+    await pool.execute(
+        "INSERT INTO orders (signal_id, round, seq, type, ticker, expires_at)"
+        " SELECT id, round, seq, type, ticker, expires_at FROM signals"
+    )
     app_server.context.wakeups.notify("approved")
     async with app_server.http.get("/health") as answer:
         health = await answer.json()

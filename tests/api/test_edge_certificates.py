@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tests.api.backend import Backend, started
-from tests.api.test_edge_traffic import assert_all_accepted, both_kinds
+from tests.api.edge.load import assert_all_accepted, both_kinds
 from tests.hosts import acme
 from tests.hosts import edge as edges
 from tests.hosts.acme import DOMAIN, acme_server, keeping

@@ -33,7 +33,7 @@ ODD = st.text(alphabet=st.sampled_from("'=+-@\t\r\n\"a,;| \\é\uff1d"), max_size
 )
 TEXTS = ODD | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 MOMENTS = st.integers(0, 19 * 24 * 3600 * 10**6).map(lambda n: LONG_AGO + timedelta(microseconds=n))
-# A paused application still decides exits and expires what is overdue: between an export and what is compared with it.
+# A paused application decides exits and expires what is overdue, also between an export and the comparison.
 LATER = MOMENTS.map(lambda moment: moment + timedelta(days=40))
 NUMBERS = st.integers(-(10**40), 10**40) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(

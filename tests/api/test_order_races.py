@@ -233,22 +233,12 @@ async def test_an_exit_that_was_attempted_after_the_snapshot_of_a_claim_is_passe
     await approve(pool, sell, "close")
     await pool.execute(_HALT)
 
-    async def halted() -> list[repository.Delivery]:
+    async def halted() -> repository.ClaimedOrders:
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SET LOCAL test.halts = on")
-            due = await repository.lock_due(
-                connection,
-                limit=1,
-                destination=PAPER,
-                has_token=True,
-                exits_only=False,
-                gap_seconds=0,
-            )
+            due = await lock_due(connection)
             assert [each.id for each in due] == [sell]
-            verdict = Verdict(due[0], OrderTerms(Intent.CLOSE), WHY, {})
-            return await repository.claim(
-                connection, claim_id=uuid4(), lease_seconds=30.0, destination=PAPER, verdicts=[verdict]
-            )
+            return await claim_verdict(connection, Verdict(due[0], OrderTerms(Intent.CLOSE), WHY, {}))
 
     for delay in (60.0, 0.0, None):  # not due, due again, and put off by a person
         async with pool.acquire() as first, asyncio.TaskGroup() as group:
@@ -264,11 +254,53 @@ async def test_an_exit_that_was_attempted_after_the_snapshot_of_a_claim_is_passe
                 (delivery,) = await claim_now(first)
                 await undelivered(first, delivery, Outcome.NOT_TAKEN, Status.APPROVED, delay)
             await first.execute("SELECT pg_advisory_unlock(42)")
-        assert claiming.result() == []
+        assert claiming.result() == ([], [])
         await pool.execute("UPDATE orders SET not_before = NULL WHERE signal_id = $1", sell)
         await pool.execute("UPDATE signals SET not_before = NULL WHERE id = $1", sell)
     assert await orders_of(pool, sell) == [("pending", 1, 2)]
     await assert_leaves_at_once(pool, sell)
+
+
+@pytest.mark.parametrize("terms", [OrderTerms(Intent.OPEN), None], ids=["sent", "rejected"])
+async def test_a_buy_that_a_clock_correction_expires_after_the_snapshot_is_passed_over(
+    pool: Pool, terms: OrderTerms | None
+) -> None:
+    """Of unknown age: it is neither sent nor counted as rejected, and expires."""
+    await receive(pool, "sell", expires_in=-1)  # whose row the halted claim looks at
+    buy = await receive(pool, "buy", ahead=30)
+    await approve(pool, buy)
+    await pool.execute(_HALT)
+
+    async def halted() -> repository.ClaimedOrders:
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL test.halts = on")
+            due = await lock_due(connection)
+            assert [each.id for each in due] == [buy]
+            return await claim_verdict(connection, Verdict(due[0], terms, WHY, {}))
+
+    async with pool.acquire() as first, asyncio.TaskGroup() as group:
+        await first.execute("SELECT pg_advisory_lock(42)")
+        claiming = group.create_task(halted())
+        await until(pool, _HALTED)
+        async with first.transaction():
+            await clock_repository.shift_pending(first, seconds=7200.0, is_age_unknown=True, last_seq=None)
+        await first.execute("SELECT pg_advisory_unlock(42)")
+    assert claiming.result() == ([], [])
+    assert await pool.fetchval("SELECT status FROM signals WHERE id = $1", buy) == "approved"
+
+
+async def lock_due(connection: Connection) -> list[repository.DueSignal]:
+    """Lock what is due, as the outbox does for one idle sender."""
+    return await repository.lock_due(
+        connection, limit=1, destination=PAPER, has_token=True, exits_only=False, gap_seconds=0
+    )
+
+
+async def claim_verdict(connection: Connection, verdict: Verdict) -> repository.ClaimedOrders:
+    """Claim one order in the transaction that has locked its signal."""
+    return await repository.claim(
+        connection, claim_id=uuid4(), lease_seconds=30.0, destination=PAPER, verdicts=[verdict]
+    )
 
 
 async def undelivered(

@@ -132,9 +132,10 @@ async def claim_now(connection: Connection, limit: int = 1) -> list[repository.D
         verdicts = [
             Verdict(each, term, Reason(ReasonCode.SENDING), {}) for each, term in zip(due, terms, strict=True)
         ]
-        return await repository.claim(
+        claimed = await repository.claim(
             connection, claim_id=uuid4(), lease_seconds=30.0, destination=PAPER, verdicts=verdicts
         )
+        return claimed.deliveries
 
 
 async def approve(pool: Any, ticker: str, kind: str = "buy") -> UUID:

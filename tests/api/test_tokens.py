@@ -22,7 +22,7 @@ from tests.api.conftest import ADMIN_TOKEN, serve
 from tests.api.operator import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from app.settings import Settings
@@ -72,19 +72,10 @@ async def opened(app: AppServer, cookie: str) -> int:
         return answer.status
 
 
-def walked(routes: Iterable[Any]) -> Iterator[Any]:
-    """Yield every route, those of included routers too."""
-    for route in routes:
-        if router := getattr(route, "original_router", None):
-            yield from walked(router.routes)
-        else:
-            yield route
-
-
 def operations(app: AppServer) -> set[tuple[str, str]]:
     """Return method and path of every protected route, with path parameters filled in."""
     found = set()
-    for route in walked(app.app.routes):
+    for route in app.app.routes:
         assert isinstance(route, Route | Mount | WebSocketRoute), route
         if isinstance(route, Route) and not is_public(route.path):
             path = re.sub(r"\{[a-z]+_id\}", str(uuid4()), route.path).replace("{name:path}", "nobody")

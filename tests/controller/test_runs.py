@@ -96,7 +96,7 @@ def test_a_failed_diagnosis_counts_as_not_serving(checkout: Checkout) -> None:
     assert done.returncode == 6
     assert "it is NOT KNOWN what serves on here" in first_line(done.stdout)
     assert "failed: Record the version" in done.stdout
-    assert "diagnose.yml could not tell" in done.stdout
+    assert "diagnose.yml found no answer" in done.stdout
 
 
 def test_a_failure_stops_the_other_hosts_and_names_the_rest(checkout: Checkout) -> None:

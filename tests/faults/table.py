@@ -111,7 +111,7 @@ _INTERRUPTIONS = (
     ("db-kill-dump", DUMP, "--db --yes", signal.SIGKILL, "Stop the app", making.nothing, DOWN, True),
     ("db-kill-destroyed", SWAP, "--db --yes", signal.SIGKILL, "Remove the database's container", making.nothing, DOWN, True),
     ("rebuild-kill-build", BUILD, "--rebuild --yes", signal.SIGKILL, "Set modes and owners", making.nothing, DOWN, True),
-    ("restore-kill", RESTORE, _RESTORE, signal.SIGKILL, "Read the dump in", making.good_dump, DOWN, False),
+    ("restore-kill", RESTORE, _RESTORE, signal.SIGKILL, "Restore the dump into", making.good_dump, DOWN, False),
 )  # fmt: skip
 
 
@@ -149,7 +149,7 @@ _CLOSED = (
     ("db-closed-migration", MIGRATION, "--db --yes", "Migrate the schema", making.nothing, True),
     ("db-closed-app", AFTER, "--db --yes", "Replace the app", making.nothing, True),
     ("restore-closed-check", BEFORE, _RESTORE, "Ask the new image", making.good_dump, False),
-    ("restore-closed-read", RESTORE, _RESTORE, "Read the dump in", making.good_dump, False),
+    ("restore-closed-read", RESTORE, _RESTORE, "Restore the dump into", making.good_dump, False),
     ("restore-closed-stop", RESTORE, _RESTORE, "Stop the app", making.good_dump, False),
     ("restore-closed-hold", RESTORE, _RESTORE, "Carry over what limits count", making.good_dump, False),
     ("restore-closed-names", RESTORE, _RESTORE, "Put it in the place", making.good_dump, False),
@@ -174,7 +174,7 @@ def _closed(
 
 _NEXT = f"start {APP}"
 _READING = f"exec_start: pg_restore*trading_signals_incoming* {DATABASE}"
-_HOLDING = f"exec_start: sh -s {DATABASE}"
+_HOLDING = "start trading-signal-processor-restore-*"
 _RENAMING = f"exec_start: psql*ON_ERROR_STOP=1 {DATABASE}"
 
 # After the boot the old version or the new one serves, except where the database was destroyed.

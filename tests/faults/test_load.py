@@ -155,7 +155,7 @@ def test_a_new_image_of_the_edge_causes_a_short_gap(
 ) -> None:
     """The port is closed meanwhile: posts are refused, and no accepted one is lost."""
     answer = "images/edge/answers/503.http"
-    stack.host.run(f"sed -i 's/^Retry-After: .*/&0/' {answer}", folder=stack.project).require()
+    stack.host.run(f"sed -i 's/^Retry-After: [0-9]*/&0/' {answer}", folder=stack.project).require()
     found: list[tuple[Traffic, list[str]]] = []
     try:
         with _measured(stack, found):

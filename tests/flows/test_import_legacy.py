@@ -118,7 +118,7 @@ def test_a_running_stack_comes_also_after_a_run_that_was_killed(host: Host, repl
     host.run("sed -i /LOG_LEVEL/d .env", folder=replaced.folder).require()
     host.run("sed -i 's/^LOG_LEVEL=.*/LOG_LEVEL=INFO/' .env", folder=CHECKOUT).require()
 
-    kill_after(stack, "Load the dump beside the database", "--import-legacy", DATABASE)
+    kill_after(stack, "Load the dump into a second database", "--import-legacy", DATABASE)
     result = stack.run_py("--import-legacy", DATABASE, "--json").require()
     assert imported(stack) == ALL
     settings = stack.settings()

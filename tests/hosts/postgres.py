@@ -1,6 +1,6 @@
 """A PostgreSQL server for tests, and fresh databases on it.
 
-Every test gets its own database, copied from a template that was migrated once: about 60 ms instead of a
+Every test gets its own database, copied from a template that was migrated once: about 50 ms instead of a
 migration run. No test ever sees another one's rows.
 """
 
@@ -40,18 +40,22 @@ class TestServer:
         self._checkout = checkout
         self._python = python
         self._template = f"test_template_{uuid.uuid4().hex[:12]}"
+        # Kept for all statements: to connect takes a third of the time of one.
+        self._loop = asyncio.new_event_loop()
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     def __enter__(self) -> Self:
         self._execute(f'CREATE DATABASE "{self._template}"')
         try:
             self._migrate(self.url(self._template))
+            self._loop.run_until_complete(self._cache_catalog())
         except MigrationError:
-            self.drop(self._template)
+            self._end()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.drop(self._template)
+        self._end()
 
     def url(self, database: str) -> str:
         """Return the address of one database on this server."""
@@ -60,8 +64,9 @@ class TestServer:
     def create(self, *, is_migrated: bool = True) -> str:
         """Create an empty database, migrated unless it should have no table, and return its name."""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        template = f' TEMPLATE "{self._template}"' if is_migrated else ""
-        self._execute(f'CREATE DATABASE "{name}"{template}')
+        template = self._template if is_migrated else "template1"
+        # Copied as files: the other way writes each page to the WAL, and leaves out the catalog's cache.
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         return name
 
     def drop(self, database: str) -> None:
@@ -84,12 +89,24 @@ class TestServer:
                 f"python -m app migrate ended {done.returncode}:\n{done.stderr}{done.stdout}"
             )
 
-    def _execute(self, statement: str) -> None:
-        async def run() -> None:
-            connection = await asyncpg.connect(self.url("postgres"))
-            try:
-                await connection.execute(statement)
-            finally:
-                await connection.close()
+    async def _cache_catalog(self) -> None:
+        """Make the server write its cache of the template's catalog, as it does for the first session.
 
-        asyncio.run(run())
+        Copies include this file. Without it each of the application's first sessions reads the catalog.
+        """
+        connection = await asyncpg.connect(self.url(self._template))
+        await connection.close()
+
+    def _execute(self, statement: str) -> None:
+        self._loop.run_until_complete(self._executed(statement))
+
+    async def _executed(self, statement: str) -> None:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self.url("postgres"))
+        await self._connection.execute(statement)
+
+    def _end(self) -> None:
+        self.drop(self._template)
+        if self._connection is not None:
+            self._loop.run_until_complete(self._connection.close())
+        self._loop.close()

@@ -11,7 +11,9 @@ import pytest
 from scripts import reference
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = sorted(
+    path for place in ("*.md", "docs/**/*.md", "roles/*/README.md") for path in ROOT.glob(place)
+)
 FOLDERS = (
     "app",
     "deploy",

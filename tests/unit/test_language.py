@@ -1,9 +1,10 @@
-"""Documents, docstrings, comments and names of tests use the words of docs/glossary.md, not private ones."""
+"""Documents, docstrings, comments, names of tests and messages use the words of docs/glossary.md."""
 
 from __future__ import annotations
 
 import ast
 import io
+import json
 import re
 import tokenize
 from collections import Counter
@@ -44,6 +45,29 @@ WORDS = {
     r"DATABASE_AWAY": "TRANSIENT_DB_ERRORS",
 }
 PRIVATE = re.compile(rf"(?<![\w-])(?:{'|'.join(WORDS)})(?![\w-])", re.IGNORECASE)
+
+# Of messages to people: texts in code with a blank, values in YAML, and the page's texts. Words that may
+# also be plain English there are left out.
+MESSAGE_WORDS = (
+    r"(?:for|not) ever(?! \w+ed)",
+    r"whoever",
+    r"nobody (?:knows|can tell)",
+    r"left alone",
+    r"besides?",
+    r"stands(?! (?:for|in for)\b)",
+    r"on (?:its|their) way",
+    r"last words",
+    r"signs? of life",
+    r"too dear",
+    r"list in force",
+)
+PRIVATE_IN_MESSAGES = re.compile(rf"(?<![\w-])(?:{'|'.join(MESSAGE_WORDS)})(?![\w-])", re.IGNORECASE)
+PRIVATE_IN_PORTUGUESE = re.compile(
+    r"\b(?:sinal de vida|ningu[eé]m sabe|a caminho|deixad[oa] em paz|[uú]ltimas palavras)\b",
+    re.IGNORECASE,
+)
+# The texts of earlier versions are in these files, too: stored rows have them.
+EARLIER_TEXTS = {"app/signals/reasons.py", "app/signals/refusals.py"}
 
 # A file or folder that may have such words, and why.
 EXCEPTIONS = {
@@ -142,6 +166,73 @@ def private_words() -> dict[str, Counter[str]]:
 
 def exception_of(path: str) -> str:
     return next((place for place in EXCEPTIONS if path == place or path.startswith(place)), "")
+
+
+def messages_of_python(source: str) -> Iterator[str]:
+    """Yield the texts of several words, without docstrings; the parts of an f-string one by one."""
+    tree = ast.parse(source)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value if " " in node.value else ""
+
+
+def messages_of(path: str, text: str) -> str:
+    """Return what a person may read of a file's values: messages, names of tasks, texts of the page."""
+    suffix = Path(path).suffix
+    if suffix == ".py":
+        return one_line("\n".join(messages_of_python(text)))
+    if suffix == ".yml":
+        return one_line(re.sub(COMMENT[".yml"], "", text, flags=re.MULTILINE))
+    return "\n".join(json.loads(text).values()) if "/texts/" in path and suffix == ".json" else ""
+
+
+def test_messages_have_no_private_words() -> None:
+    found = {}
+    for folder in ("app", "deploy", "playbooks", "roles", "group_vars", "monitoring"):
+        for path in (ROOT / folder).rglob("*"):
+            name = path.relative_to(ROOT).as_posix()
+            if (
+                path.suffix not in {".py", ".yml", ".json"}
+                or name in EARLIER_TEXTS
+                or name.startswith(FOREIGN)
+            ):
+                continue
+            private = PRIVATE_IN_PORTUGUESE if "/pt-BR/" in name else PRIVATE_IN_MESSAGES
+            if words := [match[0] for match in private.finditer(messages_of(name, path.read_text("utf-8")))]:
+                found[name] = words
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.py", "raise Failure(f'{host}: no sign of life for {silent:.0f} s')"),
+        ("a.py", "log('nobody ' 'can tell')"),
+        ("a.yml", "- name: Load it beside the database"),
+        ("app/web/texts/en/a.json", '{"a": "It is left alone."}'),
+    ],
+)
+def test_a_private_word_of_a_message_is_found(path: str, text: str) -> None:
+    assert PRIVATE_IN_MESSAGES.search(messages_of(path, text))
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.py", '"""It is left alone."""'),
+        ("a.py", "beside = x['beside']  # beside the place"),
+        ("a.yml", "a: 1 # for ever"),
+        ("app/a.json", '{"a": "beside it"}'),
+    ],
+)
+def test_names_and_comments_are_no_messages(path: str, text: str) -> None:
+    assert not PRIVATE_IN_MESSAGES.search(messages_of(path, text))
 
 
 @pytest.fixture(scope="module")

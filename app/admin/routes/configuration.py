@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, Field
 
 from app.admin.value_schemas import SectionValues
@@ -30,6 +30,7 @@ from app.signals.refusals import RefusalCode
 from app.signals.statuses import RetryUnknown
 from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
 from app.web.problems import Invalid, Problem
+from app.web.routing import new_router
 
 CHANGE_REFUSALS: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "The file has an error that a person must correct first"},
@@ -37,7 +38,7 @@ CHANGE_REFUSALS: dict[int | str, dict[str, Any]] = {
     500: {"model": Problem, "description": "The file cannot be written; nothing was changed"},
 }
 
-router = APIRouter(prefix="/admin", tags=["configuration"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin", tags=["configuration"], responses=REFUSALS, dependencies=[signed_in])
 
 
 class ExitReserveValues(SectionValues):

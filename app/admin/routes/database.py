@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -23,11 +23,12 @@ from app.transfer.clearance import Cleared
 from app.web.dependencies import REFUSALS, CurrentActor, context_of, signed_in
 from app.web.problems import Invalid, Problem
 from app.web.reasons import render
+from app.web.routing import new_router
 
 _IMPORT_BYTES = 64 * 1024 * 1024
 _IN_MEMORY_BYTES = 4 * 1024 * 1024
 
-router = APIRouter(prefix="/admin/database", tags=["database"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin/database", tags=["database"], responses=REFUSALS, dependencies=[signed_in])
 
 
 class TooLargeError(RefusedError):

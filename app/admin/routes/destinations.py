@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from pydantic import BaseModel, Field
 
 from app.admin.routes.configuration import (
@@ -25,10 +25,11 @@ from app.positions.repository import has_orders_or_positions
 from app.signals.refusals import RefusalCode
 from app.web.dependencies import REFUSALS, CurrentActor, Database, Store, context_of, signed_in
 from app.web.problems import Problem
+from app.web.routing import new_router
 
 _NO_SUCH: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such destination"}}
 
-router = APIRouter(
+router = new_router(
     prefix="/admin/destinations", tags=["destinations"], responses=REFUSALS, dependencies=[signed_in]
 )
 

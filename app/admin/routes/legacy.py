@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Request
+from fastapi import Body, Request
 from pydantic import BaseModel
 
 from app.admin.routes import signals, strategies
@@ -29,8 +29,9 @@ from app.web.dependencies import (
     signed_in,
 )
 from app.web.problems import Problem
+from app.web.routing import new_router
 
-router = APIRouter(prefix="/admin", tags=["replaced system"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin", tags=["replaced system"], responses=REFUSALS, dependencies=[signed_in])
 
 _NOT_THERE: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "No position in this ticker is open"}

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, TypeAdapter
 
@@ -17,6 +17,7 @@ from app.db.reading import ReadingPool
 from app.transfer import spreadsheet
 from app.web.dependencies import REFUSALS, Cursor, Limit, Reading, Ticker, context_of, signed_in
 from app.web.faults import ACTION_PATTERN
+from app.web.routing import new_router
 
 _EXPORT_PAGE_ROWS = 500
 _CSV_COLUMNS = ActionRow._fields.index("result_code")  # those before it
@@ -24,7 +25,7 @@ CSV_RESPONSE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "CSV"}
 }
 
-router = APIRouter(prefix="/admin", tags=["records"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin", tags=["records"], responses=REFUSALS, dependencies=[signed_in])
 
 Hours = Annotated[int, Query(ge=1, le=744, description="How many hours back, the current one included")]
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, HTTPException, Path, Query, Request
+from fastapi import HTTPException, Path, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -33,6 +33,7 @@ from app.web.dependencies import (
 )
 from app.web.problems import Problem
 from app.web.reasons import render
+from app.web.routing import new_router
 from app.web.texts import text
 
 _EXPORT_PAGE_ROWS = 500
@@ -56,7 +57,7 @@ COLUMNS = (
 
 Statuses = Annotated[list[Status] | None, Query(description="Only these statuses; may be repeated")]
 
-router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin", tags=["admin"], responses=REFUSALS, dependencies=[signed_in])
 
 
 @router.get("/status")

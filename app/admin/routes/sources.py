@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from pydantic import BaseModel, Field
 
 from app.admin.routes.configuration import CHANGE_REFUSALS, merged, problem_of, section_values
@@ -20,11 +20,12 @@ from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
 from app.web.dependencies import REFUSALS, CurrentActor, Reading, Store, context_of, signed_in
 from app.web.problems import Problem
+from app.web.routing import new_router
 
 _NO_SUCH: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such source"}}
 _SECRET_BYTES = 24
 
-router = APIRouter(prefix="/admin/sources", tags=["sources"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin/sources", tags=["sources"], responses=REFUSALS, dependencies=[signed_in])
 
 Name = Annotated[str, Path(description="The current name of the source")]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from pydantic import BaseModel
 
 from app.admin.routes.configuration import CHANGE_REFUSALS, merged, problem_of, sources_of
@@ -30,10 +30,11 @@ from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
 from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
 from app.web.problems import Problem
+from app.web.routing import new_router
 
 _NO_SUCH: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such strategy"}}
 
-router = APIRouter(
+router = new_router(
     prefix="/admin/finviz/strategies",
     tags=["strategies"],
     responses=REFUSALS,

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, get_args
 
-from fastapi import APIRouter
 from pydantic import BaseModel
 
 from app.config.checking import Document
@@ -11,11 +10,12 @@ from app.config.model import SYSTEM_FILE, Config
 from app.config.state import unwritten_switches
 from app.config.switches import BUYS, with_switches
 from app.web.dependencies import REFUSALS, CurrentActor, Store, signed_in
+from app.web.routing import new_router
 from app.web.texts import text
 
 Part = Literal["engine", "buys", "delivery", "intake"]
 
-router = APIRouter(prefix="/admin", tags=["switches"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin", tags=["switches"], responses=REFUSALS, dependencies=[signed_in])
 
 _MEANING = {
     "engine": ("The Top-N list is frozen and counts as fresh.", "The Top-N list is refreshed again."),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.admin.routes.configuration import CHANGE_REFUSALS, problem_of
@@ -15,6 +15,7 @@ from app.config.model import SYSTEM_FILE, Config
 from app.config.store import token_named
 from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
 from app.web.problems import Problem
+from app.web.routing import new_router
 
 if TYPE_CHECKING:
     from app.web.authentication import EndedSessions
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _NO_SUCH: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such token"}}
 _TOKEN_BYTES = 32
 
-router = APIRouter(prefix="/admin/tokens", tags=["tokens"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin/tokens", tags=["tokens"], responses=REFUSALS, dependencies=[signed_in])
 
 Name = Annotated[str, Path(description="The name of the token")]
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
 from app.admin.routes.records import CSV_RESPONSE, attachment
@@ -30,6 +30,7 @@ from app.web.dependencies import (
     context_of,
     signed_in,
 )
+from app.web.routing import new_router
 
 _EXPORT_PAGE_ROWS = 200
 COLUMNS = (
@@ -55,7 +56,7 @@ COLUMNS = (
     "id",
 )
 
-router = APIRouter(prefix="/admin/trades", tags=["trades"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin/trades", tags=["trades"], responses=REFUSALS, dependencies=[signed_in])
 
 
 def _filter(

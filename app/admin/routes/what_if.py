@@ -5,7 +5,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -25,9 +25,10 @@ from app.signals.refusals import RefusalCode
 from app.web.dependencies import REFUSALS, Moment, Storable, context_of, signed_in
 from app.web.problems import Invalid, Problem
 from app.web.reasons import render
+from app.web.routing import new_router
 from app.web.texts import text
 
-router = APIRouter(prefix="/admin/what-if", tags=["decisions"], responses=REFUSALS, dependencies=[signed_in])
+router = new_router(prefix="/admin/what-if", tags=["decisions"], responses=REFUSALS, dependencies=[signed_in])
 
 # JSON lines. A type that begins with "text/", because generated clients read no other one as text.
 _MEDIA_TYPE = "text/x-ndjson"

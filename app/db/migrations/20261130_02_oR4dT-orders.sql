@@ -3,7 +3,7 @@
 
 -- migrate: apply
 
--- One row for each round of a signal at a destination; the newest round counts. `seq`, `type` and `ticker` are the signal's.
+-- One row for each round of a signal at a destination since this table exists; the newest round counts. `seq`, `type` and `ticker` are the signal's.
 -- 'rejected': ended before it left, such as overtaken by an exit. 'unknown': its last attempt may have been executed, and it is not sent
 -- again. A statement that changes an order holds the lock on its signal's row, so `signals.status`, which is derived, changes with it.
 CREATE TABLE orders (
@@ -42,7 +42,7 @@ SELECT id AS signal_id, round, seq, type, ticker, intent, quantity, quantity_uni
            WHEN 'approved' THEN 'pending'
            WHEN 'forwarding' THEN 'sending'
            WHEN 'forwarded' THEN 'delivered'
-           WHEN 'failed' THEN CASE (SELECT a.outcome FROM attempts a WHERE a.signal_id = s.id ORDER BY a.id DESC LIMIT 1)
+           WHEN 'failed' THEN CASE (SELECT a.outcome FROM attempts a WHERE a.signal_id = s.id AND a.round = s.round ORDER BY a.id DESC LIMIT 1)
                WHEN 'unknown' THEN 'unknown' ELSE 'failed' END
            ELSE status
        END AS status,

@@ -12,7 +12,7 @@ BEGIN
     SET status = CASE NEW.outcome WHEN 'unknown' THEN 'unknown' ELSE 'failed' END
     WHERE signal_id = NEW.signal_id AND round = NEW.round AND status IN ('failed', 'unknown')
       AND status IS DISTINCT FROM CASE NEW.outcome WHEN 'unknown' THEN 'unknown' ELSE 'failed' END
-      AND NOT EXISTS (SELECT FROM public.attempts WHERE signal_id = NEW.signal_id AND id > NEW.id);
+      AND NOT EXISTS (SELECT FROM public.attempts WHERE signal_id = NEW.signal_id AND round = NEW.round AND id > NEW.id);
     RETURN NULL;
 END $$;
 CREATE TRIGGER follow_attempt

@@ -5,7 +5,7 @@
 -- migrate: apply
 
 -- A version before serves meanwhile, and what it changes since the trigger was made has its order. A batch commits at once: a claim
--- passes over its signals, exits too, for about a tenth of a second. It waits for no lock, so nothing waits for it in a circle:
+-- passes over its signals, exits too, until then. It waits for no lock, so nothing waits for it in a circle:
 -- a signal that is locked, as by a claim or by its removal, is tried again. May be run again after an error.
 DO $$
 DECLARE
@@ -17,7 +17,7 @@ DECLARE
 BEGIN
     LOOP
         SELECT array_agg(id), max(seq) INTO batch, last
-        FROM (SELECT id, seq FROM signals WHERE seq > place ORDER BY seq LIMIT 500) AS next;
+        FROM (SELECT id, seq FROM signals WHERE seq > place ORDER BY seq LIMIT 100) AS next;
         EXIT WHEN batch IS NULL;
         began := clock_timestamp();
         LOOP

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from app.orders.repository import write_unknown
 from app.signals.book import Position
-from tests.api.operator import alarms, ask, log_of
+from tests.api.operator import BEARER, alarms, ask, log_of
 from tests.broker import Account, Broker
 
 if TYPE_CHECKING:
@@ -117,6 +117,50 @@ async def test_a_buy_that_is_delivered_meanwhile_leaves_the_quantity_unknown(des
     assert (held["quantity"], held["buys"], held["confirmed"]) == (None, 1, True)
 
 
+async def test_a_sell_that_was_in_flight_closes_it_and_both_say_so(desk: Desk) -> None:
+    app = await desk.open()
+    adopted: list[Any] = []
+
+    async def answer(_: Received) -> web.StreamResponse:
+        adopted.append(await adopt(app, ticker="NVDA", quantity=3, price=400))
+        return web.json_response({"success": True})
+
+    desk.receiver.answer = answer
+    placed = await desk.order(app, "order/sell-individual", 202, ticker="NVDA")
+    sell = placed["orders"][0]["signal_id"]
+    await desk.settled(app)
+    (trade,) = (await ask(app, "GET", "/admin/trades"))["trades"]
+    assert (trade["id"], trade["closed_by"]) == (adopted[0]["id"], sell)
+    assert [(each["signal_id"], each["sent_before_recorded"]) for each in trade["exits"]] == [(sell, True)]
+    (attempt,) = (await ask(app, "GET", f"/admin/signals/{sell}"))["attempts"]
+    assert attempt["position_recorded_at"] == adopted[0]["opened_at"]
+    for language, of_trade, of_order in (
+        ("en", "Sent before the position was recorded: close", "Sent before a person recorded the position"),
+        (
+            "pt-BR",
+            "Enviada antes do registro da posição: zerar",
+            "Enviada antes de alguém registrar a posição",
+        ),
+    ):
+        preferred = BEARER | {"Accept-Language": language}
+        async with app.http.get("/admin/page/trades", headers=preferred) as page:
+            assert of_trade in await page.text()
+        async with app.http.get(f"/admin/page/signals/{sell}", headers=preferred) as page:
+            assert of_order in await page.text()
+
+
+async def test_a_sell_that_is_sent_later_has_no_such_remark(desk: Desk) -> None:
+    app = await desk.open()
+    await adopt(app, ticker="NVDA", quantity=10)
+    placed = await desk.order(app, "order/sell-all", 202)
+    sell = placed["orders"][0]["signal_id"]
+    await desk.settled(app)
+    (trade,) = (await ask(app, "GET", "/admin/trades"))["trades"]
+    assert [each["sent_before_recorded"] for each in trade["exits"]] == [False]
+    (attempt,) = (await ask(app, "GET", f"/admin/signals/{sell}"))["attempts"]
+    assert attempt["position_recorded_at"] is None
+
+
 async def test_an_unknown_buy_that_found_nothing_leaves_the_quantity_unknown(desk: Desk) -> None:
     """It is recorded between the look at the position and the write: an exit of 5 must not become a close."""
     app = await desk.open()
@@ -157,6 +201,35 @@ async def test_what_is_wrong_is_refused(desk: Desk) -> None:
     said = await ask(app, "POST", ADOPT, 422, {"ticker": "NVDA"})
     assert [each["loc"] for each in said["detail"]] == [["body", "destination"]]
     assert (await ask(app, "GET", "/admin/positions"))["positions"] == []
+
+
+async def test_round_and_tiny_numbers_are_plain_digits_everywhere(desk: Desk) -> None:
+    """asyncpg reads 10000 as 1E+4, and Decimal writes 0.00000012 as 1.2E-7."""
+    app = await desk.open()
+    given = {"quantity": "10000", "price": "0.00000012"}
+    made = await adopt(app, ticker="SHIB", **given)
+    (held,) = (await ask(app, "GET", "/admin/positions"))["positions"]
+    assert held == made
+    assert await ask(app, "POST", f"/admin/positions/{made['id']}/confirm") == {
+        **made,
+        "confirmed": True,
+        "buys": 1,
+    }
+    assert (held["quantity"], held["average_price"]) == ("10000", "0.00000012")
+    (*_, after, _), _ = await log_of(app)
+    assert after == {"ticker": "SHIB", "destination": "default", **given}
+    for language, quantity, price in (("en", "10,000", "0.00000012"), ("pt-BR", "10.000", "0,00000012")):
+        preferred = BEARER | {"Accept-Language": language}
+        async with app.http.get("/admin/page/positions", headers=preferred) as answer:
+            page = await answer.text()
+        assert f">{quantity}<" in page
+        assert f">{price}<" in page
+    sold = await desk.send(app, "SHIB", "sell", quantity=10000, price="0.00000013")
+    await desk.until(app, sold)
+    signal = (await ask(app, "GET", f"/admin/signals/{sold}"))["signal"]
+    assert (signal["quantity"], signal["price"]) == ("10000", "0.00000013")
+    (trade,) = (await ask(app, "GET", "/admin/trades"))["trades"]
+    assert (trade["entry_price"], trade["result"]) == ("0.00000012", "0.0001")
 
 
 async def test_every_digit_is_stored(desk: Desk) -> None:

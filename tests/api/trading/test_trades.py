@@ -423,7 +423,7 @@ async def test_a_page_reads_only_its_rows(desk: Desk, many: AppServer) -> None:
                 before = f"'{middle['closed_at'].isoformat()}', '{middle['id']}'"
                 for ticker in ("NULL", "'T7'"):
                     for start in ("NULL, NULL", before):
-                        arguments = f"{start}, {ticker}, NULL, NULL, NULL, 51"
+                        arguments = f"{ticker}, NULL, NULL, NULL, {start}, 51"
                         assert await rows_read(connection, "trades", arguments) < 1_000, (mode, arguments)
                 page = await connection.fetchval(
                     """SELECT array_agg(id)::text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import pytest
 from playwright.async_api import expect
 
 from tests.browser.panels.desk import HOSTILE
@@ -165,6 +166,30 @@ async def test_orders_have_filters_and_pages(desk: Desk) -> None:
     await expect(page.locator("#stats-buy .number").first).to_have_text("30")
 
 
+@pytest.mark.parametrize("language", ["en", "pt-BR"])
+async def test_a_card_has_state_and_buttons_in_one_line(desk: Desk, language: str) -> None:
+    await desk.database.execute("INSERT INTO positions (ticker, buys, confirmed) VALUES ('NVDA', 0, false)")
+    await desk.page.context.set_extra_http_headers({"Accept-Language": language})
+    await desk.page.set_viewport_size({"width": 1280, "height": 800})
+    await desk.open("positions")
+    row = desk.position("NVDA")
+    state, confirm, dismiss = [
+        await each.bounding_box()
+        for each in (row.locator(".badge"), *await row.locator(".pair button").all())
+    ]
+    assert state
+    assert confirm
+    assert dismiss
+    assert confirm["y"] == dismiss["y"]
+    assert confirm["y"] < state["y"] + state["height"] / 2 < confirm["y"] + confirm["height"]
+    label = "Pending" if language == "en" else "Pendente"
+    pending = row.locator(f"[data-label={label}]")
+    cell, dash = await pending.bounding_box(), await pending.locator(".quiet").bounding_box()
+    assert cell
+    assert dash
+    assert dash["y"] - cell["y"] < dash["height"] / 2
+
+
 async def test_a_position_of_the_broker_is_recorded_and_its_exit_is_sent(desk: Desk) -> None:
     page = await desk.open("positions")
     form = page.locator("#adopt form")
@@ -177,10 +202,11 @@ async def test_a_position_of_the_broker_is_recorded_and_its_exit_is_sent(desk: D
     await form.get_by_role("button", name="Record").click()
     await expect(page.locator("#adopt-quantity-problem")).to_contain_text("without a separator of thousands")
     await form.get_by_label("Quantity").fill("10")
-    await form.get_by_label("Average price").fill("400,5")
+    await form.get_by_label("Average price").fill("0,12345678901234567")  # more digits than JavaScript's
     await form.get_by_role("button", name="Record").click()
     await expect(form.locator("output")).to_have_text("The position in BRK-B is recorded. Nothing was sent.")
-    await expect(desk.position("BRK-B")).to_contain_text("400.5")
+    await expect(desk.position("BRK-B")).to_contain_text("0.12345679")
+    assert await desk.database.fetchval("SELECT average_price::text FROM positions") == "0.12345678901234567"
     await expect(desk.position("BRK-B").get_by_text("May be open", exact=True)).to_be_visible()
     await expect(form.get_by_label("Ticker")).to_have_value("")
     assert desk.receiver.received == []

@@ -62,9 +62,7 @@ class TestLeases:
         assert (self.leases.lost, self.losses) == ({}, 0)
         self.now += 1
         self.leases.missed("one", "no route to host")
-        assert (
-            "no sign of life of this run got through for 90 s (no route to host)" in self.leases.lost["one"]
-        )
+        assert "no heartbeat of this run got through for 90 s (no route to host)" in self.leases.lost["one"]
         assert self.losses == 1
 
     def test_a_heartbeat_renews_the_lease(self) -> None:

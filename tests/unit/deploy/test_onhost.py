@@ -90,7 +90,7 @@ def test_another_machine_counts_as_dead_after_two_minutes_of_silence(tmp_path: P
     assert lock.take(tmp_path, mine())["taken"] is False
     aged(tmp_path, 2)
     found = lock.take(tmp_path, mine())
-    assert (found["taken"], found["why"]) == (True, "no sign of life for 121 s")
+    assert (found["taken"], found["why"]) == (True, "no heartbeat for 121 s")
     assert lock.beat(tmp_path, "b" * 12) is False
 
 
@@ -297,7 +297,7 @@ class TestFence:
             pass
         assert ((lock.look(tmp_path) or {})["silent"] or 0) < 60
         aged(tmp_path, 1900)
-        assert lock.take(tmp_path, mine("b" * 12))["why"].startswith("no sign of life for 19")
+        assert lock.take(tmp_path, mine("b" * 12))["why"].startswith("no heartbeat for 19")
 
     def test_a_step_of_run_py_renews_nothing(self, tmp_path: Path) -> None:
         """Its heartbeat is the only one, so that a run that hangs is noticed."""

@@ -375,8 +375,8 @@ def test_a_plan_lists_what_changes(flow: str, given: dict[str, Any], yes: str, d
             {"has_acme": True, "base_images": [*BASES[:2], BASES[2] + " changed"]},
             "the service acme is started: its image changes",
         ),
-        ("quick", "Stand-in", {"replace_app": True}, "must get healthy beside the one that serves"),
-        ("quick", "Stand-in", {"changed": {"edge": "image"}, "seen": {}}, "must get healthy"),
+        ("quick", "Stand-in", {"replace_app": True}, "must become healthy next to the one that serves"),
+        ("quick", "Stand-in", {"changed": {"edge": "image"}, "seen": {}}, "must become healthy"),
         ("site", "Stand-in", {**NOTHING, "replace_app": True}, "no app runs"),
         ("db", "Copy of the database", {"no_dump": True}, "cannot be brought back"),
         ("rebuild", "Copy of the database", {"containers": {}}, "a cold copy of its volume"),
@@ -453,7 +453,12 @@ def _task_names(role: Path) -> set[str]:
     """Return the names of all tasks of a role, those inside of blocks included."""
     found, waiting = (
         set(),
-        [task for file in role.glob("tasks/*.yml") for task in DataLoader().load_from_file(str(file))],
+        [
+            task
+            for part in ("tasks", "handlers")
+            for file in role.glob(f"{part}/*.yml")
+            for task in DataLoader().load_from_file(str(file))
+        ],
     )
     while waiting:
         task = waiting.pop()

@@ -59,7 +59,7 @@ def test_an_unknown_state_is_not_reported_as_dead(recorded: list[dict[str, Any]]
     end = ending(recorded, serving=False)
     end.state.hosts["b"].report = {"serving": None}
     assert summary.headline(end).endswith("; it is NOT KNOWN what serves on b.")
-    assert "    state:  not known: diagnose.yml could not tell; look with --status-only" in summary.lines(end)
+    assert "    state:  unknown: diagnose.yml found no answer; check with --status-only" in summary.lines(end)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_host_lost_half_way_is_not_reported_as_unchanged(recorded: list[dict[s
         end.request, end.state, judge(end.state, end.request.action, ansible_status=4, interrupted=False), 1
     )
     assert summary.headline(lost).endswith("the old version still serves. What serves on a is not known.")
-    assert "    state:  not known; look with --status-only once the host answers" in summary.lines(lost)
+    assert "    state:  unknown; check with --status-only once the host answers" in summary.lines(lost)
 
 
 def test_every_host_is_accounted_for(recorded: list[dict[str, Any]]) -> None:

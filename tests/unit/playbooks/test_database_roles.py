@@ -114,3 +114,25 @@ def test_the_stand_in_goes_with_the_database(tmp_path: Path) -> None:
     host.run("stop_app")
     assert host.run("destroy").returncode == 0
     assert host.world["containers"].keys() == {APP}
+
+
+def test_an_image_that_cannot_prepare_a_restored_database_is_named_with_the_way_out() -> None:
+    loader = DataLoader()
+    (restore,) = (
+        task
+        for task in loader.load_from_file(str(TASKS / "tasks" / "restore.yml"), trusted_as_template=True)
+        if "rescue" in task
+    )
+    words = restore["rescue"][-1]["vars"]
+
+    def why(message: str) -> str:
+        failed = {"rc": 2, "stderr": f"usage\n{message}", "stderr_lines": ["usage", message]}
+        variables = {**words, "ansible_failed_result": failed, "inventory_hostname": "local"}
+        variables["database_archive_path"] = "a.dump"
+        return str(Templar(loader, variables).template(words["database_why"]))
+
+    end = "a.dump could not be restored on local, the database is what it was: error: "
+    assert why("error: no table") == f"{end}no table"
+    assert why("error: invalid choice: 'x'").startswith(
+        f"{end}invalid choice: 'x'. First deploy the checkout"
+    )

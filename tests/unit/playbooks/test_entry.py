@@ -111,6 +111,14 @@ def test_every_module_has_an_action_plugin_and_ansibles_own_stay() -> None:
         assert not module_loader.has_plugin(f"ansible.builtin.{own}")
 
 
+def test_the_reason_of_every_module_is_in_the_documents() -> None:
+    text = (PLAYBOOKS.parent / "docs" / "architecture.md").read_text("utf-8")
+    table = text.partition("### Modules of our own\n")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(file.stem for file in (PLAYBOOKS / "library").glob("*.py"))
+
+
 @pytest.mark.parametrize("as_a_program", [False, True])
 @pytest.mark.parametrize(
     ("holder", "run_id", "done"),
@@ -176,7 +184,7 @@ def test_every_step_that_swaps_moves_destroys_or_records_is_fenced() -> None:
         assert bool(load(name).MODULE.fenced(asked)) is fenced, (name, state)
     roles = PLAYBOOKS.parent / "roles"
     harmless = {"images/tasks/ship.yml", "images/tasks/make.yml", "compose/tasks/profile.yml"}
-    for file in roles.glob("*/tasks/*.yml"):
+    for file in (*roles.glob("*/tasks/*.yml"), *roles.glob("*/handlers/*.yml")):
         text = file.read_text("utf-8")
         bare = [
             part

@@ -2,10 +2,12 @@
 
 import { word } from "./words.js";
 
+const NUMBERS = ["whole", "decimal", "decimals", "amount"];
 const READERS = {
   switch: (field) => field.checked,
   whole: (field) => number(field.value),
   decimal: (field) => number(field.value),
+  amount: (field) => decimalPoint(field.value) || null, // as text: a number of JavaScript loses digits
   decimals: (field) => (field.value.trim() === "" ? null : parts(field.value).map(number)),
   tickers: (field) => (field.value.trim() === "" ? null : parts(field.value.replaceAll(",", " ")).map((ticker) => ticker.toUpperCase())),
   words: (field) => (field.value.trim() === "" ? null : parts(field.value.replaceAll(",", " "))),
@@ -96,8 +98,8 @@ function shortened(words, place) {
 /** Parse numbers within the limits, which the server checks too; an empty field means the default. */
 function isReadable(field) {
   const { kind, low, above, high } = field.dataset;
-  if (!["whole", "decimal", "decimals"].includes(kind)) return true;
-  const given = READERS[kind](field);
+  if (!NUMBERS.includes(kind)) return true;
+  const given = kind === "amount" ? number(field.value) : READERS[kind](field);
   const right = (value) =>
     Number.isFinite(value) &&
     (kind !== "whole" || Number.isInteger(value)) &&
@@ -108,7 +110,7 @@ function isReadable(field) {
 
 /** Return whether a typed number may have a separator of thousands: "1,000" must not be read as 1. */
 function hasGroups(field) {
-  if (!["whole", "decimal", "decimals"].includes(field.dataset.kind) || !hasChanged(field)) return false;
+  if (!NUMBERS.includes(field.dataset.kind) || !hasChanged(field)) return false;
   const separator = document.documentElement.lang === "en" ? "," : "\\.";
   const grouped = new RegExp(`^-?[1-9]\\d{0,2}(${separator}\\d{3})+$`);
   return parts(field.value).some((part) => grouped.test(part));
@@ -122,7 +124,11 @@ function hasChanged(field) {
 
 /** Parse "0.5" or "0,5"; null for an empty text. */
 function number(text) {
-  return text.trim() === "" ? null : Number(text.trim().replace(",", "."));
+  return text.trim() === "" ? null : Number(decimalPoint(text));
+}
+
+function decimalPoint(text) {
+  return text.trim().replace(",", ".");
 }
 
 function parts(text) {

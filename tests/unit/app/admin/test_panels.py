@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 import pytest
 
 from app.admin.fields import Limits, fields_of
-from app.admin.rendering import NOTHING, number, seconds, size
+from app.admin.rendering import NOTHING, decimal, number, seconds, size
 from app.admin.routes import configuration
 from app.admin.routes.configuration import sources_of
 from app.admin.views.actions import Change, changes
@@ -96,9 +98,28 @@ def test_spans_and_sizes() -> None:
     assert size(12_345_678) == "12 MB"
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("0", "0"),
+        ("0E-18", "0"),
+        ("1E+4", "10,000"),
+        ("400.50", "400.5"),
+        ("33.33333333333333333333", "33.33333333"),
+        ("0.00000012", "0.00000012"),
+        ("-0.00000012345678", "-0.000000123457"),
+        ("0.000000000000000001", "0.000000000000000001"),
+    ],
+)
+def test_a_small_price_is_not_shown_as_0(value: str, shown: str) -> None:
+    assert decimal(Decimal(value)) == shown
+
+
 def test_figures_use_the_separators_of_the_language() -> None:
     token = current.set(Preferences(language="pt-BR"))
     try:
         assert (number(12_345), seconds(1.04), seconds(0.1204)) == ("12.345", "1,0 s", "120 ms")
+        assert decimal(Decimal("1234.00000012")) == "1.234,00000012"
+        assert decimal(Decimal("0.00000012")) == "0,00000012"
     finally:
         current.reset(token)

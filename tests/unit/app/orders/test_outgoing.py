@@ -22,6 +22,11 @@ def sent(body: str, *, order_type: str = "buy", map_action: bool = True) -> str:
     return render(body.encode(), signal_id=ID, order_type=order_type, map_action=map_action).decode()
 
 
+def test_a_percentage_is_sent_in_plain_digits() -> None:
+    body = '{"ticker":"AAPL","action":"sell","quantity":"5e1 %","sentiment":"long","signal_id":7}'
+    assert json.loads(sent(body, order_type="sell"))["quantity"] == "50"
+
+
 def test_a_complete_body_is_sent_unchanged() -> None:
     body = (
         ' {"ticker":"AAPL", "action" : "buy","signal_id": 7,"price":1.10,"sentiment":"bullish",'

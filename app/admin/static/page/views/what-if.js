@@ -3,13 +3,12 @@
 import { check } from "../form.js";
 import { drawList } from "../list.js";
 import { send } from "../session.js";
-import { number } from "../time.js";
+import { decimal, number } from "../time.js";
 import { word } from "../words.js";
 
 const DAYS = 7;
 const MOST_SHOWN = 50;
 const TIME = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
-const AMOUNT = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 2 });
 const running = new WeakMap();
 
 document.querySelector("#view").addEventListener("click", ({ target }) => {
@@ -100,7 +99,7 @@ function show(box, differences) {
 }
 
 function amount(result) {
-  return result === null ? "–" : AMOUNT.format(result);
+  return result === null ? "–" : decimal(result);
 }
 
 function time(moment) {

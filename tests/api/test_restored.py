@@ -1,14 +1,11 @@
-"""What `hold.sh` carries over and holds before a dump replaces the database, on two real databases.
-
-The script runs inside the database's container; here it runs outside, with other names.
-"""
+"""`python -m app prepare-restored`: what a restored database gets before it replaces the current one."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +17,6 @@ import pytest
 from app.config.model import DECIDED, SYSTEM_FILE
 from tests.api.operator import BEARER
 from tests.conftest import CHECKOUT
-from tests.hosts.images import install_packages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
 
     StartApp = Callable[..., Awaitable[AppServer]]
 
-SCRIPT = CHECKOUT / "roles/database/files/hold.sh"
 SIGNAL = """
     INSERT INTO signals (id, status, type, ticker, expires_at, body, imported_at)
     VALUES (gen_random_uuid(), $1, $2, 'NVDA', now() + interval '1 hour', '{}', $3) RETURNING id
@@ -50,23 +45,22 @@ class Databases:
     replaced: str
     incoming: str
 
-    def hold(self) -> dict[str, int]:
-        """Run the script; return what it reports as held."""
-        replaced, incoming = (urlsplit(url) for url in (self.replaced, self.incoming))
-        script = SCRIPT.read_text()
-        for name, url in (("trading_signals_incoming", incoming), ("trading_signals", replaced)):
-            assert f"-d {name} " in script
-            script = script.replace(f"-d {name} ", f"-d {url.path[1:]} ")
-        address = {"PGHOST": replaced.hostname or "", "PGPORT": str(replaced.port or 5432)}
-        done = subprocess.run(
-            ["/bin/sh", "-s"],
-            input=script,
-            env={**os.environ, **address, "PGPASSWORD": replaced.password or ""},
+    def prepare(self) -> subprocess.CompletedProcess[str]:
+        """Run the command, whatever comes of it."""
+        name = urlsplit(self.incoming).path[1:]
+        return subprocess.run(
+            [sys.executable, "-m", "app", "prepare-restored", name],
+            env={"PATH": os.environ["PATH"], "DATABASE_URL": self.replaced},
+            cwd=CHECKOUT,
             capture_output=True,
             text=True,
             check=False,
             timeout=60,
         )
+
+    def hold(self) -> dict[str, int]:
+        """Run the command; return what it reports as held."""
+        done = self.prepare()
         assert done.returncode == 0, done.stderr
         held: dict[str, int] = json.loads(done.stdout)
         return held
@@ -75,8 +69,6 @@ class Databases:
 @pytest.fixture
 def databases(database_server: TestServer, database_url: str) -> Iterator[Databases]:
     """Two migrated databases; an application that a test starts uses the incoming one."""
-    if shutil.which("psql") is None:
-        install_packages("postgresql-client")
     name = database_server.create()
     yield Databases(replaced=database_server.url(name), incoming=database_url)
     database_server.drop(name)
@@ -204,3 +196,65 @@ async def test_a_database_of_an_older_version_is_held_as_well(databases: Databas
     async with connected(databases.incoming) as connection:
         orders = await connection.fetch("SELECT status FROM orders ORDER BY status")
     assert [row["status"] for row in orders] == ["delivered", "expired"]
+
+
+async def test_what_the_destination_got_since_the_dump_is_carried_over(databases: Databases) -> None:
+    async with connected(databases.replaced) as replaced, connected(databases.incoming) as incoming:
+        known = await replaced.fetchval(SIGNAL, "forwarded", "sell", None)
+        await replaced.execute(ATTEMPT, known)
+        later = await replaced.fetchval(SIGNAL, "forwarded", "sell", None)
+        await replaced.execute("UPDATE signals SET body = $2, price = 1.50 WHERE id = $1", later, b"\x00{}\\")
+        await replaced.execute(ATTEMPT, later)
+        await replaced.execute("INSERT INTO destinations VALUES ('paper', now() + interval '1 hour', '429')")
+        # The dump was made while the first attempt was open; the other signal came afterwards.
+        signal = await replaced.fetchrow("SELECT * FROM signals WHERE id = $1", known)
+        assert signal is not None
+        await incoming.execute(
+            "INSERT INTO signals (id, status, type, ticker, expires_at, body)"
+            " VALUES ($1, 'forwarding', 'sell', $2, $3, $4)",
+            *(signal[name] for name in ("id", "ticker", "expires_at", "body")),
+        )
+        claim = await replaced.fetchval("SELECT claim_id FROM attempts WHERE signal_id = $1", known)
+        for signal_id, claim_id in ((known, claim), (known, known)):
+            await incoming.execute(
+                "INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id)"
+                " VALUES ($1, 1, 1, 'paper', 'x', $2)",
+                *(signal_id, claim_id),
+            )
+        await incoming.execute("INSERT INTO destinations VALUES ('paper', now() + interval '1 day', 'older')")
+
+        held = databases.hold()
+
+        assert held == {"signals": 2, "open": 0, "held_buys": 0, "held_others": 1, "carried": 2}
+        attempts = "SELECT outcome, error, ended_at FROM attempts WHERE claim_id = $1"
+        ended = await replaced.fetchrow(attempts, claim)
+        assert await incoming.fetchrow(attempts, claim) == ended
+        cut_off = await incoming.fetchrow(attempts, known)
+        assert cut_off is not None
+        assert tuple(cut_off)[:2] == ("unknown", "restored")
+        of_signal = "SELECT id, status, body, price::text, received_at, seq > 0 FROM signals WHERE id = $1"
+        assert await incoming.fetchrow(of_signal, later) == await replaced.fetchrow(of_signal, later)
+        events = "SELECT signal_id, status, reason FROM signal_events ORDER BY signal_id = $1"
+        assert [tuple(row) for row in await incoming.fetch(events, known)] == [
+            (
+                later,
+                "forwarded",
+                "carried over from the replaced database, because it was sent within the last hour",
+            ),
+            (known, "expired", "restored"),
+        ]
+        holds = "SELECT destination, held_until, reason FROM destinations"
+        assert await incoming.fetch(holds) == await replaced.fetch(holds)
+        assert await replaced.fetchval("SELECT count(*) FROM signal_events") == 0
+
+
+async def test_a_failure_leaves_the_restored_database_as_it_was(databases: Databases) -> None:
+    await configure(databases.incoming, {})
+    async with connected(databases.incoming) as connection:
+        await connection.fetchval(SIGNAL, "approved", "buy", None)
+        await connection.execute("ALTER TABLE actions RENAME TO other")
+    done = databases.prepare()
+    assert done.returncode == 1
+    assert done.stderr == 'error: relation "actions" does not exist\n'
+    async with connected(databases.incoming) as connection:
+        assert await connection.fetchval("SELECT status FROM signals") == "approved"
