@@ -184,7 +184,7 @@ async def test_an_unknown_buy_that_found_nothing_leaves_the_quantity_unknown(des
 async def test_what_is_wrong_is_refused(desk: Desk) -> None:
     app = await desk.open()
     for place, given, message in (
-        ("destination", 5, "must be text, not a whole number"),
+        ("destination", 5, "must be a text, not a whole number"),
         ("ticker", " ", "must be a ticker of 1 to 40 printable characters"),
         ("ticker", "TSLA\u200b", "must be a ticker of 1 to 40 printable characters"),
         ("ticker", "A\u00a0B", "must be a ticker of 1 to 40 printable characters"),

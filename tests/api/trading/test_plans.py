@@ -106,6 +106,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "orders.end_entries": "{undecided}, 'x', 'overtaken', '{{}}', 'default'",
     "orders.end_entries_at": "{undecided}, 'default', 'x', 'overtaken', '{{}}'",
     "orders.lock_signals": "{undecided}",
+    "orders.read_ended_attempt": "{attempt}",
     "orders.has_unsent_entries": "NULL",
     "orders.end_unlocked_entries": "NULL, 'x', 'overtaken', '{{}}'",
     "orders.lock_abandoned": "'{{}}'",
@@ -122,6 +123,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "orders/clock.clamp_times": "60, 60, 60, 60",
     "orders/dead_letters.read_dead_letters": f"{_NO_FILTER}, NULL, {{batch}}",
     "orders/dead_letters.read_replay_candidates": f"{_NO_FILTER}, NULL, {{batch}}, true, true, NULL",
+    "orders/dead_letters.start_round": "{failed}, 60, 60, 'replayed', 'default', '{{}}', '{{}}'",
     "decision.read_risk_counts": "{tickers}, 'there', now() - interval '1 day', 86400, 5, true, 'default'",
     "decision.find_candidates": "{tickers}, 0, 0, NULL, '{{default}}'",
     "positions.open_positions": "NULL",
@@ -131,6 +133,8 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "ops.at_risk": "'{{there}}'",
     "transfer.extent": "",
     "transfer.insert_orders": "{ordered}",
+    "transfer.page": "0, 1000000, {batch}, NULL",
+    "admin.signals": f"{_NO_FILTER}, NULL, {{batch}}, false",
     "admin.waiting": "",
     "admin.wait_facts": "{newest}, '{{default}}', '{{there}}', '{{10}}'",
 }
@@ -275,7 +279,7 @@ async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> No
     await connection.execute("VACUUM ANALYZE")
     await connection.execute(f"PREPARE due AS {load('app.orders')['lock_due']}")
     for _ in range(8):
-        await rows_read(connection, "due", "1, 'there', true, false")
+        await rows_read(connection, "due", "1, 'there', true, false, 'default', 10")
     query = "SELECT generic_plans FROM pg_prepared_statements WHERE name = 'due'"
     assert await connection.fetchval(query) > 0
 
@@ -354,6 +358,10 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
         "batch": str(BATCH),
         "undecided": await array("SELECT id FROM signals WHERE status = 'received' ORDER BY seq LIMIT $1"),
         "ordered": await array("SELECT signal_id FROM orders ORDER BY seq DESC LIMIT $1"),
+        "failed": await array(
+            "SELECT id FROM signals WHERE status IN ('failed', 'expired') ORDER BY seq DESC LIMIT $1"
+        ),
+        "attempt": str(await connection.fetchval("SELECT max(id) FROM attempts") or 0),
         "attempts": await array("SELECT id FROM attempts ORDER BY id LIMIT $1"),
         "tickers": await array("SELECT 'R' || n FROM generate_series(1, $1::int) AS n"),
         "reasons": f"'{json.dumps(templates(*REASONS))}'",
