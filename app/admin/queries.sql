@@ -26,17 +26,18 @@ WHERE id = $1
 SELECT at, status, reason, reason_code, reason_params, detail FROM signal_events WHERE signal_id = $1 ORDER BY id
 
 -- name: attempts
--- `position_recorded_at`: a person recorded a position of the ticker during an attempt that was delivered, so it was applied to that one.
+-- `position_recorded_at`: a person recorded a position of the ticker at its destination during an attempt that was delivered, so it was applied to that one.
 SELECT a.round, a.number, a.destination, a.webhook_id, a.intent, a.started_at, a.ended_at, a.outcome, a.http_status, a.error, a.error_code,
        a.error_params, a.response, recorded.at AS position_recorded_at
 FROM attempts a
 JOIN signals s ON s.id = a.signal_id
 LEFT JOIN LATERAL (
     SELECT max(p.opened_at) AS at
-    FROM (SELECT opened_at, opened_by FROM positions WHERE ticker = s.ticker AND status = 'open'
+    FROM (SELECT opened_at, opened_by FROM positions
+          WHERE ticker = s.ticker AND destination = a.sent_to AND status <> 'closed'
           UNION ALL
           SELECT opened_at, opened_by FROM positions
-          WHERE ticker = s.ticker AND status = 'closed' AND closed_at >= a.started_at) AS p
+          WHERE ticker = s.ticker AND destination = a.sent_to AND status = 'closed' AND closed_at >= a.started_at) AS p
     WHERE p.opened_by IS NULL AND p.opened_at >= a.started_at AND p.opened_at <= a.ended_at
 ) AS recorded ON a.outcome = 'delivered' AND NOT a.imported
 WHERE a.signal_id = $1
