@@ -35,6 +35,7 @@ CODES: Mapping[str, Severity] = {
     "exits_waiting": "critical",
     "alerts_unread": "critical",
     "exits_without_destination": "critical",
+    "destination_missing": "critical",
     "sells_late": "critical",
     "entries_after_exit": "critical",
     "positions_unconfirmed": "critical",

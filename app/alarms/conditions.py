@@ -23,7 +23,7 @@ from app.ops.repository import AtRisk
 from app.orders.destination import destination_of
 from app.orders.destination_state import circuit_reasons
 from app.positions import repository as positions
-from app.positions.repository import MissedFlatten
+from app.positions.repository import MissedFlatten, Stranded
 from app.runtime.denials import Episode
 from app.runtime.supervisor import WorkerState
 from app.screener.current import TopN
@@ -56,6 +56,9 @@ async def find_alarms(
     """
     keys = [destination_of(each.url, each.name).key for each in context.config.destinations]
     at_risk = await repository.fetch_at_risk(connection, destinations=keys)
+    stranded = await positions.read_without_destination(
+        connection, configured=[each.name for each in context.config.destinations]
+    )
     failing = await circuit_reasons(context, connection)
     missed = None
     if context.config.system.risk.flatten_at is not None:
@@ -71,6 +74,7 @@ async def find_alarms(
     ]
     found = [
         *exit_alarms(at_risk),
+        *stranded_alarms(stranded),
         *flatten_alarms(missed),
         *circuit_alarms(failing),
         *list_alarms(top_n),
@@ -133,6 +137,19 @@ def exit_alarms(at_risk: Sequence[AtRisk]) -> list[Alarm]:
             for each in of_code
         ]
     return found
+
+
+def stranded_alarms(stranded: Sequence[Stranded]) -> list[Alarm]:
+    """Return alarms about destinations that have open positions and are not configured. Pure."""
+    return [
+        Alarm(
+            code="destination_missing",
+            subject=each.destination,
+            since=each.since,
+            values={"count": str(each.positions)},
+        )
+        for each in stranded
+    ]
 
 
 def flatten_alarms(missed: MissedFlatten | None) -> list[Alarm]:

@@ -16,6 +16,10 @@ INSERT INTO configuration (revision, documents) VALUES ($1, $2)
 ON CONFLICT (only_row) DO UPDATE
 SET revision = excluded.revision, at = clock_timestamp(), documents = excluded.documents
 
+-- name: destinations_in_use
+-- $1 names of destinations. Those where anything is open or unfinished.
+SELECT DISTINCT destination FROM book_states WHERE destination = ANY ($1) ORDER BY destination
+
 -- name: revoke_tokens
 -- $1 the SHA-256 of each token. In the transaction of what removes them.
 INSERT INTO revoked_tokens (sha256) SELECT DISTINCT sha256 FROM unnest($1::text[]) AS sha256 ORDER BY sha256

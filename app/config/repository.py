@@ -43,6 +43,12 @@ async def store(connection: Connection, *, revision: int, documents: Mapping[str
     await connection.execute(_SQL["store"], revision, _render(revision, documents))
 
 
+async def destinations_in_use(connection: Connection, *, names: Collection[str]) -> list[str]:
+    """Return those of the destinations that have an open position or an unfinished order."""
+    rows = await connection.fetch(_SQL["destinations_in_use"], list(names))
+    return [row["destination"] for row in rows]
+
+
 async def revoke_tokens(connection: Connection, *, digests: Collection[str]) -> None:
     """Store, in the transaction of their removal, that tokens with these SHA-256 are never accepted again."""
     await connection.execute(_SQL["revoke_tokens"], list(digests))

@@ -28,6 +28,7 @@ from app.config.state import (
     removed_tokens,
     switches_to_write,
     unwritten_switches,
+    with_destination_kept,
     with_files,
     with_switch_times,
     with_unwritten_switches,
@@ -170,6 +171,8 @@ class ConfigStore:
                     connection.transaction(),  # a savepoint: a refusal does not undo what was applied
                 ):
                     changed, names = self._edited(state, edit, decides)
+                    if used := await _removed_in_use(connection, state.config, changed.config):
+                        raise ConflictError(RefusalCode.DESTINATION_IN_USE, name=repr(used[0]))
                     before, after = state.config.documents, changed.config.documents
                     if after != before:
                         old, new = differences(before, {name: after[name] for name in FILES if name in after})
@@ -275,6 +278,8 @@ class ConfigStore:
         state = replace(state, turn=turn)
         dates = await asyncio.to_thread(files.dates, self._settings.config_dir, SYSTEM_FILE)
         edited = with_files(state, await self._contents(), self._settings, dates)
+        if used := await _removed_in_use(connection, state.config, edited.config):
+            edited = with_destination_kept(state, edited, used[0], self._settings)
         if removed := removed_tokens(state, edited):
             await repository.revoke_tokens(connection, digests=removed)
             log.info("tokens were removed from the file", file=SYSTEM_FILE, count=len(removed))
@@ -364,6 +369,12 @@ def token_named(config: Config, name: str) -> AccessToken:
             return token
     known = ", ".join([FIRST_OPERATOR, *(token.name for token in config.tokens)])
     raise NoSuchError(RefusalCode.NO_TOKEN, name=repr(name), names=known)
+
+
+async def _removed_in_use(connection: Connection, before: Config, after: Config) -> list[str]:
+    """Return the removed destinations that have an open position or an unfinished order."""
+    removed = {each.name for each in before.destinations} - {each.name for each in after.destinations}
+    return await repository.destinations_in_use(connection, names=removed) if removed else []
 
 
 async def _record_edits(

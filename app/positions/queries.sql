@@ -20,9 +20,13 @@ WHERE o.ended_at IS NULL AND o.type = 'buy' AND CASE o.status WHEN 'sending' THE
       SELECT FROM positions p WHERE p.ticker = o.ticker AND p.destination = o.destination AND p.status <> 'closed' OFFSET 0)
 ORDER BY o.ticker, o.destination
 
--- name: has_orders_or_positions
--- $1 destination. Whether anything is open or unfinished there.
-SELECT EXISTS (SELECT FROM book_states WHERE destination = $1)
+-- name: read_without_destination
+-- $1 names of the configured destinations. Open positions at any other, by its name.
+SELECT destination, count(*) AS positions, min(opened_at) AS since
+FROM positions
+WHERE status <> 'closed' AND destination <> ALL ($1)
+GROUP BY destination
+ORDER BY destination
 
 -- name: ticker_of_position
 -- $1 position's id, open or closed.

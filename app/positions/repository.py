@@ -94,6 +94,14 @@ class MissedFlatten(NamedTuple):
     missed_due_at: datetime
 
 
+class Stranded(NamedTuple):
+    """Open positions at a destination that is not configured, and since when the first of them is open."""
+
+    destination: str
+    positions: int
+    since: datetime
+
+
 async def open_positions(connection: Connection | Pool) -> list[Position]:
     """Return all open positions, by ticker."""
     return [Position(**row) for row in await connection.fetch(_SQL["open_positions"], None)]
@@ -110,10 +118,9 @@ async def places_being_bought(connection: Connection | Pool) -> list[Place]:
     return list(map(Place._make, await connection.fetch(_SQL["places_being_bought"])))
 
 
-async def has_orders_or_positions(connection: Connection | Pool, *, destination: str) -> bool:
-    """Return whether anything is open or unfinished at a destination."""
-    found: bool = await connection.fetchval(_SQL["has_orders_or_positions"], destination)
-    return found
+async def read_without_destination(connection: Connection, *, configured: Sequence[str]) -> list[Stranded]:
+    """Return where positions are open, other than at the destinations of these names."""
+    return list(map(Stranded._make, await connection.fetch(_SQL["read_without_destination"], configured)))
 
 
 async def ticker_of_position(connection: Connection | Pool, *, position_id: UUID) -> str | None:

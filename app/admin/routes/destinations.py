@@ -21,9 +21,8 @@ from app.config.masking import masked_destination, unmasked_destination
 from app.config.model import WEBHOOK_FILE, Config
 from app.errors import ConfigFileError, ConflictError, NoSuchError, WrongValueError
 from app.orders.destination_state import describe_destination
-from app.positions.repository import has_orders_or_positions
 from app.signals.refusals import RefusalCode
-from app.web.dependencies import REFUSALS, CurrentActor, Database, Store, context_of, signed_in
+from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
 from app.web.problems import Problem
 from app.web.routing import new_router
 
@@ -148,17 +147,13 @@ async def change_destination(
 
 
 @router.delete("/{name}", responses={**CHANGE_REFUSALS, **_NO_SUCH})
-async def delete_destination(
-    store: Store, actor: CurrentActor, connection: Database, name: Name
-) -> NamedDestination:
+async def delete_destination(store: Store, actor: CurrentActor, name: Name) -> NamedDestination:
     """Delete a destination. One with an open position or an unfinished order stays: no exit may be lost."""
-    is_used = await has_orders_or_positions(connection, destination=name)
 
     def edit(config: Config) -> Mapping[str, Document]:
         _find(config, name)
-        if name == DEFAULT_DESTINATION or is_used:
-            code = RefusalCode.DESTINATION_IN_USE if is_used else RefusalCode.DESTINATION_STAYS
-            raise ConflictError(code, name=repr(name))
+        if name == DEFAULT_DESTINATION:
+            raise ConflictError(RefusalCode.DESTINATION_STAYS, name=repr(name))
         return _replaced(config, [each for each in _documents(config) if each.get("name") != name])
 
     await store.change(actor, "destination.delete", edit, target=name)
