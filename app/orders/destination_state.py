@@ -33,9 +33,9 @@ async def refresh_delivery_states(context: AppContext, connection: Connection) -
         key = destination_of(each.url, each.name).key
         reason = await destinations_repository.read_hold_reason(connection, destination=key)
         context.delivery_of(each.name).state = "held" if reason else "open"
-    shown = describe_destination(context)["state"]
-    for state in ("open", "held", "paused"):
-        metrics.DESTINATION_STATE.set(state == shown, state)
+        shown = describe_destination(context, each.name)["state"]
+        for state in ("open", "held", "paused"):
+            metrics.DESTINATION_STATE.set(state == shown, state, each.name)
 
 
 async def circuit_reasons(context: AppContext, connection: Connection) -> dict[str, Reason]:

@@ -227,16 +227,14 @@ class Outbox:
         return Tokens(restrict(free.exits), restrict(free.entries))
 
     def _show(self, tokens: Tokens, now: datetime) -> None:
-        """Let alarms and metrics show the tokens that the limits leave; metrics are those of `default`."""
+        """Let alarms and metrics show the tokens that the limits leave."""
         state = self._context.delivery_of(self._name)
         state.limited_until, state.entries_limited_until = (
             None if each.tokens else now + timedelta(seconds=each.wait_seconds) for each in tokens
         )
-        if self._name != DEFAULT_DESTINATION:
-            return
         for gauge, each in zip((metrics.LIMITER_TOKENS, metrics.LIMITER_ENTRY_TOKENS), tokens, strict=True):
             for label, left in zip(("minute", "hour"), each.by_window, strict=False):
-                gauge.set(left, label)
+                gauge.set(left, label, self._name)
 
     async def _claim_due(
         self,
