@@ -24,6 +24,7 @@ _MOST = 10
 # What an entry `default` may say; its other values have keys outside of the list.
 _OF_DEFAULT = frozenset({"name", "profile", "ticker_gap_seconds", "match"})
 
+Name = Annotated[str, Meta(pattern=rf"^{_NAME.pattern}\Z")]
 Url = Annotated[str, Meta(min_length=1, max_length=4000, pattern=_PRINTABLE)]
 Timeout = Annotated[float, Meta(gt=0, le=60)]
 PerMinute = Annotated[int, Meta(ge=1, le=100_000)]
@@ -64,7 +65,7 @@ class DestinationConfig(Struct, frozen=True, kw_only=True):
     `ticker_gap_seconds`: an order waits so long after the delivery of an opposite order of its ticker.
     """
 
-    name: Annotated[str, Meta(pattern=rf"^{_NAME.pattern}\Z")]
+    name: Name
     url: Url | None
     profile: Profile
     timeout: Timeout

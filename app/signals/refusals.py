@@ -448,6 +448,7 @@ class RefusalCode(Code):
     WHOLE_NUMBER = "whole_number", "must be a whole number from {low} to {high}"
     EVENTS = "events", "must be a JSON list of events, as an export writes it"
     DELIVERIES = "deliveries", "must be a JSON list of attempts, as an export writes it"
+    ORDERS = "orders", "must be a JSON list of orders, as an export writes it"
     ENTRY = "entry", "{reason} (entry {number}, {field})"
     ENTRY_WHOLE = "entry_whole", "{reason} (entry {number})"
     OUT_OF_RANGE = "out_of_range", "must be from {first} to {last}"

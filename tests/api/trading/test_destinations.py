@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from app.db.pool import open_pool
 from tests.api.operator import BEARER, ask
+from tests.api.test_admin_database import exported, imported
 from tests.api.trading.receiver import always, in_turn, listening, take
 
 if TYPE_CHECKING:
@@ -254,6 +255,62 @@ async def test_a_destination_that_is_added_gets_what_comes_next(desk: Desk, live
         ("NVDA", "default"): None,
         ("NVDA", "live"): None,
     }
+
+
+async def test_an_import_has_the_orders_of_each_destination(desk: Desk, live: Receiver) -> None:
+    desk.receiver.answer = always(400)
+    app = await opened(desk, live)
+    both = await desk.send(app, "AAPL", "buy")
+    assert (await desk.until(app, both))["status"] == "failed"
+    await ask(app, "POST", "/admin/positions/adopt", 201, {"ticker": "NVDA", "destination": "live"})
+    one = await desk.send(app, "NVDA", "sell")
+    assert (await desk.until(app, one))["status"] == "forwarded"
+    stored = """SELECT signal_id, destination, round, status, attempts, ended_at, is_shared FROM orders
+                ORDER BY signal_id, destination"""
+    sent_to = "SELECT signal_id, sent_to, outcome FROM attempts ORDER BY signal_id, sent_to"
+    before = [await desk.database.fetch(query) for query in (stored, sent_to)]
+    assert len(before[0]) == 3
+    content = await exported(app)
+    await desk.database.execute("DELETE FROM signals")
+    assert (await imported(app, content))["imported"] == 2
+    assert [await desk.database.fetch(query) for query in (stored, sent_to)] == before
+    assert (await desk.signal(both))["status"] == "failed"
+
+
+async def test_a_file_without_a_destination_in_use_counts_once_nothing_is_open_there(
+    desk: Desk, live: Receiver
+) -> None:
+    """Its exits are sent meanwhile, also after a restart."""
+    app = await opened(desk, live)
+    for ticker in ("AAPL", "NVDA"):
+        given = {"ticker": ticker, "destination": "live"}
+        await ask(app, "POST", "/admin/positions/adopt", 201, given)
+    desk.configure("webhook", timeout=3)
+
+    async def problem() -> str | None:
+        found: str | None = (await ask(app, "GET", "/admin/destinations"))["problem"]
+        return found
+
+    async def is_refused() -> bool:
+        return await problem() is not None
+
+    await desk.wait(app, is_refused, lambda: "the file was not refused")
+    assert "'live' has an open position" in str(await problem())
+    alarms = (await ask(app, "GET", "/admin/status"))["alarms"]
+    assert "webhook_config.json" in {each["subject"] for each in alarms if each["code"] == "config_wrong"}
+    sell = await desk.send(app, "AAPL", "sell")
+    assert (await desk.until(app, sell))["status"] == "forwarded"
+
+    app = await desk.open()
+    sell = await desk.send(app, "NVDA", "sell")
+    assert (await desk.until(app, sell))["status"] == "forwarded"
+    assert len(live.received) == 2
+
+    async def is_applied() -> bool:
+        return app.context.config.destination("live") is None and await problem() is None
+
+    await desk.wait(app, is_applied, lambda: "the file was not applied")
+    assert app.context.config.webhook.timeout == 3
 
 
 async def test_destinations_are_changed_by_the_api_and_show_no_password(desk: Desk, live: Receiver) -> None:
