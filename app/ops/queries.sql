@@ -23,9 +23,12 @@ WITH held AS (
     LEFT JOIN LATERAL (SELECT seq, received_at FROM signals WHERE id = p.opened_by OFFSET 0) AS entry ON true
     LEFT JOIN LATERAL (  -- once for each position, not for each of its signals
         SELECT max(seq) FILTER (WHERE intent <> 'reduce') AS last_whole, max(seq) AS last_part, max(received_at) AS last_at
-        FROM (SELECT seq, coalesce(intent, 'close') AS intent, received_at FROM signals
+        FROM (SELECT seq, coalesce(intent, 'close') AS intent, received_at FROM signals e
               WHERE ticker = p.ticker AND status = 'forwarded' AND type <> 'buy' AND intent IS DISTINCT FROM 'adjust'
                 AND status_at > p.opened_at
+                AND EXISTS (  -- not at another destination alone
+                    SELECT FROM orders o
+                    WHERE o.signal_id = e.id AND o.destination = p.destination AND o.status = 'delivered' OFFSET 0)
               OFFSET 0) AS delivered
     ) AS exit ON true
     WHERE p.status <> 'closed'

@@ -257,6 +257,34 @@ async def test_a_destination_that_is_added_gets_what_comes_next(desk: Desk, live
     }
 
 
+async def test_a_failed_exit_is_an_alarm_until_one_is_delivered_there(desk: Desk, live: Receiver) -> None:
+    """An exit that is delivered at another destination ends nothing."""
+    live.answer = always(400)
+    app = await opened(desk, live)
+
+    async def failed() -> set[str]:
+        alarms = (await ask(app, "GET", "/admin/status"))["alarms"]
+        return {each["subject"] for each in alarms if each["code"] == "sells_failed"}
+
+    async def close(destination: str) -> None:
+        listed = (await ask(app, "GET", "/admin/positions"))["positions"]
+        (position,) = [each["id"] for each in listed if each["destination"] == destination]
+        await desk.order(app, "order/close-position", 202, position_id=position)
+        await desk.settled(app)
+
+    for name in ("default", "live"):
+        given = {"ticker": "AAPL", "destination": name}
+        await ask(app, "POST", "/admin/positions/adopt", 201, given)
+    await close("live")
+    assert await failed() == {"AAPL"}
+    await close("default")
+    assert await held(app) == {("AAPL", "live"): None}
+    assert await failed() == {"AAPL"}
+    live.answer = take
+    await close("live")
+    assert await failed() == set()
+
+
 async def test_an_import_has_the_orders_of_each_destination(desk: Desk, live: Receiver) -> None:
     desk.receiver.answer = always(400)
     app = await opened(desk, live)
