@@ -196,7 +196,7 @@ async def test_limits_are_those_of_a_destination(desk: Desk, live: Receiver) -> 
 async def test_the_gap_of_a_destination_delays_opposite_orders_there_alone(
     desk: Desk, live: Receiver
 ) -> None:
-    app = await opened(desk, live, ticker_gap_seconds=3)
+    app = await opened(desk, live, ticker_gap_seconds=8)
     buy = await desk.send(app, "AAPL", "buy")
     await desk.until(app, buy, "forwarded")
     sell = await desk.send(app, "AAPL", "sell")
@@ -208,7 +208,7 @@ async def test_the_gap_of_a_destination_delays_opposite_orders_there_alone(
     waits = (await ask(app, "GET", f"/admin/signals/{sell}"))["waits"]
     assert "gap" in {each["code"] for each in waits}
     (_, at_once), (first, later) = await desk.receiver.count(2), await live.count(2)
-    assert later.at - first.at > 2.5
+    assert later.at - first.at > 7.5
     assert at_once.at < later.at - 1
     assert (await desk.until(app, sell))["status"] == "forwarded"
 
