@@ -3,7 +3,7 @@
 
 -- migrate: apply
 
--- Whether a failed order is unknown follows from its last attempt, whoever ends that one: an import of a version before inserts it after
+-- Whether a failed order is unknown follows from its last attempt, and others end that one, too: an import of a version before inserts it after
 -- its signal, and an attempt that no sender has is ended after its order. A step of its own: with the trigger on signals it would lock
 -- two tables, which deliveries lock in another order.
 CREATE FUNCTION follow_attempt() RETURNS trigger LANGUAGE plpgsql AS $$
