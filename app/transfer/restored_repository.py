@@ -60,10 +60,9 @@ async def carry_over(restored: Connection, carried: Carried) -> None:
         await restored.execute(_SQL["end_carried_attempts"], *ended)
         await restored.execute(_SQL["carry_attempts"], *_columns(carried.attempts))
     await restored.execute(_SQL["end_open_attempts"])
+    # Also without a hold: a dump that lacks the table is refused.
+    await restored.execute(_SQL["forget_destinations"], [row["destination"] for row in carried.destinations])
     if carried.destinations:
-        await restored.execute(
-            _SQL["forget_destinations"], [row["destination"] for row in carried.destinations]
-        )
         await restored.execute(_SQL["carry_destinations"], *_columns(carried.destinations))
 
 

@@ -248,13 +248,15 @@ async def test_what_the_destination_got_since_the_dump_is_carried_over(databases
         assert await replaced.fetchval("SELECT count(*) FROM signal_events") == 0
 
 
-async def test_a_failure_leaves_the_restored_database_as_it_was(databases: Databases) -> None:
+@pytest.mark.parametrize("table", ["actions", "attempts", "destinations", "positions", "signal_events"])
+async def test_a_failure_leaves_the_restored_database_as_it_was(databases: Databases, table: str) -> None:
+    """Such as a table that the dump lacks, also where nothing is carried over into it."""
     await configure(databases.incoming, {})
     async with connected(databases.incoming) as connection:
         await connection.fetchval(SIGNAL, "approved", "buy", None)
-        await connection.execute("ALTER TABLE actions RENAME TO other")
+        await connection.execute(f"ALTER TABLE {table} RENAME TO other")
     done = databases.prepare()
     assert done.returncode == 1
-    assert done.stderr == 'error: relation "actions" does not exist\n'
+    assert done.stderr == f'error: relation "{table}" does not exist\n'
     async with connected(databases.incoming) as connection:
         assert await connection.fetchval("SELECT status FROM signals") == "approved"
