@@ -129,7 +129,7 @@ def counted(server: Reader) -> list[str]:
         lines.append(f"open or closing there: {server.sql(OPEN).strip()}")
     lines.append(
         "this machine has no image of the application, so what cannot come is not known yet: "
-        "docs/moving-over.md says how to check a pg_dump on another machine"
+        "docs/moving-over.md says how to build one on this machine"
     )
     return lines
 
@@ -164,8 +164,8 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
             image = theirs
         if not image:
             line = (
-                "this machine has no image to read the pg_dump with: docs/moving-over.md says how to check "
-                "it on another machine"
+                "this machine has no image of PostgreSQL to read the pg_dump with: check it where this "
+                "system, or the replaced one, is installed"
             )
             return {"changed": False, "lines": [line], "error": ""}
         with reader(image, volume=volume, network=network) as server:

@@ -60,5 +60,5 @@ def test_a_dump_that_nothing_here_can_read_says_where_it_can_be_checked(asked: P
     source = {"kind": "dump", "path": "/x", "checked": False, "format": "custom"}
     result = load("legacy_preview").answer({**ASKED, "source": source})
     assert (result["error"], len(result["lines"])) == ("", 1)
-    assert "docs/moving-over.md" in result["lines"][0]
+    assert "check it where this system" in result["lines"][0]
     assert asked.read_text() == "image inspect ours\n"
