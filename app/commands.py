@@ -112,6 +112,7 @@ def _prepare_restored(settings: Settings, database: str) -> int:
 
 
 def _serve(settings: Settings, started_at: float) -> int:
+    gc.disable()  # nothing that an import makes becomes garbage: it saves a sixth of the start
     from app import logging  # noqa: PLC0415
     from app.config.store import opening  # noqa: PLC0415
     from app.db import replaced_system  # noqa: PLC0415
@@ -132,5 +133,6 @@ def _serve(settings: Settings, started_at: float) -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
     server.run()
     return 0 if server.started else 1
