@@ -53,7 +53,7 @@ def second(
 
 def restore(database: str, dump: bytes) -> None:
     """Read a dump into a database."""
-    legacy: Any = load("ansible.module_utils.legacy_dumps")
+    legacy: Any = load("module_utils.legacy_dumps")
     legacy.restore(["exec", "server"], ["-d", database], io.BytesIO(dump), "plain")
 
 
@@ -88,7 +88,7 @@ async def test_data_is_never_read_as_sql(database_server: TestServer, second: tu
         b"CREATE TABLE public.signals (ticker no_such_type);\n"
         b"COPY public.signals (ticker) FROM stdin;\nA; CREATE TABLE public.mine (); --\n\\.\n"
     )
-    with pytest.raises(load("ansible.module_utils.legacy_dumps").SourceError, match="no_such_type"):
+    with pytest.raises(load("module_utils.legacy_dumps").SourceError, match="no_such_type"):
         restore(name, dump + b"SELECT 1;\n" * 100_000)
     target = await asyncpg.connect(database_server.url(name))
     assert await contents(target) == {}
@@ -107,7 +107,7 @@ async def test_a_dump_that_leaves_its_database_is_refused(
     await source.execute("TRUNCATE signals CASCADE")  # since the dump
     before = await contents(source)
     await source.close()
-    legacy: Any = load("ansible.module_utils.legacy_dumps")
+    legacy: Any = load("module_utils.legacy_dumps")
     with pytest.raises(legacy.SourceError, match="--create"):
         legacy.check_dump(io.BytesIO(dump), [])
     with pytest.raises(legacy.SourceError, match="--create"):

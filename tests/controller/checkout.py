@@ -25,7 +25,7 @@ CONTROLLER = (
 REAL = (
     *("playbooks/lock.yml", "playbooks/unlock.yml", "playbooks/history.yml", "roles/lock", "roles/journal"),
     *("playbooks/by_hand.yml", "roles/by_hand"),
-    *("playbooks/library/run_lock.py", "playbooks/library/run_history.py", "playbooks/module_utils"),
+    "playbooks/collections",
 )
 
 

@@ -21,11 +21,12 @@ DATABASE_IMAGE = "trading-signal-processor/base-postgres:current"
 KEPT = 3
 
 # Parts of today's controller that the target commit lacks: a plugin, modules and roles.
+COLLECTION = "playbooks/collections/ansible_collections/signal_processor/stack/plugins"
 NOT_THERE_YET = (
-    "playbooks/action_plugins",
-    "playbooks/library/fenced_command.py",
-    "playbooks/library/checkout_move.py",
-    "playbooks/library/version_record.py",
+    f"{COLLECTION}/action",
+    f"{COLLECTION}/modules/fenced_command.py",
+    f"{COLLECTION}/modules/checkout_move.py",
+    f"{COLLECTION}/modules/version_record.py",
     "roles/versions",
     "roles/status",
 )

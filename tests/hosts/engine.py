@@ -87,8 +87,6 @@ class Engine:
             ],
             timeout=600,
             folder=self._checkout,
-            # Only playbooks of a folder find the modules in it.
-            environment={**os.environ, "ANSIBLE_LIBRARY": "playbooks/library"},
         ).require()  # fmt: skip
 
     def _stop(self) -> None:

@@ -150,5 +150,7 @@ def test_a_lock_that_was_left_behind_is_reported_once() -> None:
 def test_the_lock_of_the_checkout_is_asked_for_by_one_host_at_a_time() -> None:
     """All hosts of a run ask for that one lock, and may be many."""
     tasks = yaml.safe_load((PLAYBOOKS.parent / "roles/by_hand/tasks/main.yml").read_text("utf-8"))
-    (task,) = (task for task in tasks if task.get("run_lock", {}).get("state") == "held")
+    (task,) = (
+        task for task in tasks if task.get("signal_processor.stack.run_lock", {}).get("state") == "held"
+    )
     assert (task["delegate_to"], task["throttle"]) == ("localhost", 1)

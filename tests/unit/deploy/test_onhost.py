@@ -476,7 +476,7 @@ def test_lock_and_journal_take_little_time(tmp_path: Path) -> None:
 
 
 def test_onhost_imports_nothing_of_ansible() -> None:
-    """On a host these files are `ansible.module_utils.onhost`, and import only the standard library."""
+    """On a host these files are module_utils of our collection, and import only the standard library."""
     script = "import sys; from deploy.onhost import runs; print([m for m in sys.modules if 'ansible' in m])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -1,24 +1,21 @@
-"""Loads the playbooks' own modules as Ansible does: their shared code is in `ansible.module_utils`."""
+"""Loads the playbooks' own modules as Ansible does: by their names in the collection."""
 
 from __future__ import annotations
 
 import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
+import ansible_collections
 
 PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
+COLLECTION = PLAYBOOKS / "collections" / "ansible_collections" / "signal_processor" / "stack"
+_PLUGINS = "ansible_collections.signal_processor.stack.plugins"
 
 
 def load(name: str) -> Any:
-    """Import a module of playbooks/library, or one of playbooks/module_utils by its dotted name."""
-    shared, library = str(PLAYBOOKS / "module_utils"), str(PLAYBOOKS / "library")
-    if shared not in ansible.module_utils.__path__:
-        ansible.module_utils.__path__.append(shared)
-    sys.path.insert(0, library)
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(library)
+    """Import a module of the collection, or one of its module_utils by `module_utils.NAME`."""
+    shipped = str(COLLECTION.parents[1])
+    if shipped not in ansible_collections.__path__:
+        ansible_collections.__path__.append(shipped)
+    return importlib.import_module(f"{_PLUGINS}.{name if '.' in name else f'modules.{name}'}")

@@ -139,7 +139,7 @@ def test_status_lists_a_stand_in_next_to_the_services(deployment: Deployment) ->
     deployment.world.change(config=config())
     deployment.run("proven")
     raw = deployment.world["containers"]
-    stack = load("ansible.module_utils.stack")
+    stack = load("module_utils.stack")
     services = {name: stack.container_facts(raw[name]) for name in (APP, EDGE)}
     assert [one["name"] for one in stack.summary(services, raw)] == [APP, EDGE, STANDIN]
     del raw[STANDIN]

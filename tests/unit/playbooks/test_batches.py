@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-PLUGINS = Path(__file__).parents[3] / "playbooks" / "filter_plugins"
+from tests.unit.playbooks.modules import load
 
 SERVES = {"postgres": {"state": "running"}, "trading-signal-processor": {"state": "running"}}
 STOPPED = {"postgres": {"state": "running"}, "trading-signal-processor": {"state": "exited"}}
@@ -29,13 +26,11 @@ def host(containers: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_batches_have_one_host_where_clients_may_notice(
-    monkeypatch: pytest.MonkeyPatch, fleet: list[dict[str, Any]], sizes: list[int]
+    fleet: list[dict[str, Any]], sizes: list[int]
 ) -> None:
-    monkeypatch.setattr(sys, "path", [str(PLUGINS), *sys.path])
     not_in_this_run: dict[str, Any] = {"ansible_host": "10.0.0.9"}
     hostvars = {str(number): host(containers) for number, containers in enumerate(fleet)} | {
         "other": not_in_this_run
     }
-    assert (
-        importlib.import_module("batches").batches(["other", *map(str, range(len(fleet)))], hostvars) == sizes
-    )
+    everyone = ["other", *map(str, range(len(fleet)))]
+    assert load("filter.batches").batches(everyone, hostvars) == sizes

@@ -56,7 +56,7 @@ def context(root: Path, umask: int = 0o022) -> dict[str, tuple[int, bytes]]:
     before = os.umask(umask)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            load("ansible.module_utils.build_context").lay_out(root, Path(folder))
+            load("module_utils.build_context").lay_out(root, Path(folder))
             return {
                 str(path.relative_to(folder)): (
                     path.stat().st_mode & 0o7777,

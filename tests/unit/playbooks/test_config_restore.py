@@ -526,7 +526,7 @@ def test_it_deploys_as_quick_does() -> None:
 
 
 def test_paths_of_a_definition_are_those_of_the_checkout() -> None:
-    moved = load("ansible.module_utils.stack").moved
+    moved = load("module_utils.stack").moved
     found = {"a": ["/c/backups/x/config", "/c/backups/x", "/c/backups/xy", "not /c/backups/x", 1, None, True]}
     assert moved(found, "/c/backups/x", "/c") == {
         "a": ["/c/config", "/c", "/c/backups/xy", "not /c/backups/x", 1, None, True]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_a_copy_gets_its_name_only_after_verification(tmp_path: Path) -> None:
-    copies = load("ansible.module_utils.database_copies")
+    copies = load("module_utils.database_copies")
 
     def write(file: io.BufferedRandom) -> dict[str, Any]:
         file.write(b"rows")
@@ -32,7 +32,7 @@ def test_a_copy_gets_its_name_only_after_verification(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"half"])
 def test_a_copy_that_failed_leaves_nothing(tmp_path: Path, content: bytes) -> None:
-    copies = load("ansible.module_utils.database_copies")
+    copies = load("module_utils.database_copies")
 
     def write(file: io.BufferedRandom) -> dict[str, Any]:
         file.write(content)
@@ -52,7 +52,7 @@ def test_a_copy_that_cannot_get_its_name_leaves_no_manifest(tmp_path: Path) -> N
         return {}
 
     with pytest.raises(IsADirectoryError):
-        load("ansible.module_utils.database_copies").make(tmp_path / "a.dump", write, {})
+        load("module_utils.database_copies").make(tmp_path / "a.dump", write, {})
     assert list(tmp_path.iterdir()) == [tmp_path / "a.dump"]
 
 
@@ -85,7 +85,7 @@ def test_a_dump_of_the_replaced_system_has_a_manifest(
         assert list(dumps.iterdir()) == []
         return
     dump = Path(made["path"])
-    manifest = load("ansible.module_utils.legacy_dumps").manifest_of(dump)
+    manifest = load("module_utils.legacy_dumps").manifest_of(dump)
     assert (manifest["names"], manifest["folder"], manifest["bytes"]) == (["old"], "/srv/old", 5)
     assert manifest["sha256"] == hashlib.sha256(dump.read_bytes()).hexdigest()
     assert {path.name for path in dumps.iterdir()} == {dump.name, f"{dump.name}.json"}

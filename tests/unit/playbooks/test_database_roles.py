@@ -64,7 +64,9 @@ class Host:
     def run(self, file: str, number: int = 0) -> subprocess.CompletedProcess[str]:
         """Run the script of a task as the module does."""
         tasks = self._loader.load_from_file(str(TASKS / "tasks" / f"{file}.yml"), trusted_as_template=True)
-        script = Templar(self._loader, self._variables).template(tasks[number]["fenced_command"]["script"])
+        script = Templar(self._loader, self._variables).template(
+            tasks[number]["signal_processor.stack.fenced_command"]["script"]
+        )
         path = f"{self._folder}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(
             ["/bin/sh", "-c", script],

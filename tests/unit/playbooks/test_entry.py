@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploy.onhost import leftovers, lock
-from tests.unit.playbooks.modules import PLAYBOOKS, load
+from tests.unit.playbooks.modules import COLLECTION, PLAYBOOKS, load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+MODULES = COLLECTION / "plugins" / "modules"
 PLAY = """
 - hosts: localhost
   gather_facts: false
   tasks:
     - name: Look
-      docker_facts:
+      signal_processor.stack.docker_facts:
       register: docker
       environment:
         PATH: /nowhere
@@ -95,28 +96,6 @@ def test_on_this_machine_no_program_is_started(tmp_path: Path, *, ordinary: bool
     look = done.stdout.partition("TASK [Show]")[0]
     assert ("EXEC" in look) is ordinary
     assert json.loads(target.read_text())["error"] == "docker is not installed"
-
-
-def test_every_module_has_an_action_plugin_and_ansibles_own_stay() -> None:
-    """A link of its name to the one plugin; no name is that of a module or plugin of Ansible."""
-    from ansible.plugins.loader import action_loader, module_loader
-
-    modules = {file.name for file in (PLAYBOOKS / "library").glob("*.py")}
-    plugins = {file.name: file.resolve() for file in (PLAYBOOKS / "action_plugins").glob("*.py")}
-    assert plugins.keys() == modules
-    assert set(plugins.values()) == {(PLAYBOOKS / "plugin_utils" / "in_process.py").resolve()}
-    for name in modules:
-        own = name.removesuffix(".py")
-        assert not action_loader.has_plugin(f"ansible.builtin.{own}")
-        assert not module_loader.has_plugin(f"ansible.builtin.{own}")
-
-
-def test_the_reason_of_every_module_is_in_the_documents() -> None:
-    text = (PLAYBOOKS.parent / "docs" / "architecture.md").read_text("utf-8")
-    table = text.partition("### Modules of our own\n")[2].partition("\n### ")[0]
-    rows = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
-    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
-    assert sorted(named) == sorted(file.stem for file in (PLAYBOOKS / "library").glob("*.py"))
 
 
 @pytest.mark.parametrize("as_a_program", [False, True])
@@ -199,12 +178,12 @@ def test_every_step_that_swaps_moves_destroys_or_records_is_fenced() -> None:
         ]
         assert not bare or str(file.relative_to(roles)) in harmless, (file, bare)
     shipped = (roles / "images/tasks/ship.yml").read_text("utf-8").partition("- name: Load them\n")[2]
-    assert shipped.lstrip().startswith("fenced_command:")
+    assert shipped.lstrip().startswith("signal_processor.stack.fenced_command:")
 
 
 def test_every_container_that_a_run_starts_for_itself_carries_its_id() -> None:
     """The id identifies it when the run has ended, whether a module or a role started it."""
-    files = [*PLAYBOOKS.glob("library/*.py"), *PLAYBOOKS.parent.glob("roles/*/tasks/*.yml")]
+    files = [*MODULES.glob("*.py"), *PLAYBOOKS.parent.glob("roles/*/tasks/*.yml")]
     started = 0
     for file in files:
         text = file.read_text("utf-8")

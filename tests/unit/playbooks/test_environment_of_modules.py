@@ -27,7 +27,7 @@ BATCH = "-o BatchMode=yes -o ConnectTimeout=15"
     ],
 )
 def test_the_ssh_of_a_checkout_never_prompts(own: str, expected: str) -> None:
-    assert load("ansible.module_utils.git_checkout").ssh_command(own) == expected
+    assert load("module_utils.git_checkout").ssh_command(own) == expected
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def recorder(folder: Path, name: str) -> tuple[Path, Path]:
 def test_a_deploy_key_of_the_checkout_is_used(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, batch: bool
 ) -> None:
-    utils: Any = load("ansible.module_utils.git_checkout")
+    utils: Any = load("module_utils.git_checkout")
     program, record = recorder(tmp_path / "own", name)
     subprocess.run(["git", "-C", str(checkout), "config", "core.sshCommand", f"{program} -i key"], check=True)
     monkeypatch.delenv("GIT_SSH_COMMAND", raising=False)

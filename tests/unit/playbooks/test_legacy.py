@@ -36,7 +36,7 @@ COPY public.signals (signal_id, ticker) FROM stdin;
 
 def compare(old: str, ours: str = TEMPLATE, *, is_fresh: bool = False) -> Any:
     """Compare an old `.env` with ours."""
-    return load("ansible.module_utils.legacy_variables").compare(old, ours, TEMPLATE, is_fresh=is_fresh)
+    return load("module_utils.legacy_variables").compare(old, ours, TEMPLATE, is_fresh=is_fresh)
 
 
 def test_variables_come_where_ours_have_no_value_of_their_own() -> None:
@@ -50,7 +50,7 @@ def test_variables_come_where_ours_have_no_value_of_their_own() -> None:
         "SERVER_PORT": "SERVER_PORT",
     }
     assert (found.kept, found.dropped) == (["TOP_N"], [])
-    text = load("ansible.module_utils.legacy_variables").with_values(
+    text = load("module_utils.legacy_variables").with_values(
         TEMPLATE, {new: value for new, (_, value) in found.taken.items()}
     )
     assert "\nSERVER_PORT='8080'\n" in text
@@ -106,7 +106,7 @@ def test_an_empty_value_is_none(nothing: str) -> None:
     )
 )
 def test_variables_that_are_written_are_read_again_and_other_lines_stay(values: dict[str, str]) -> None:
-    variables = load("ansible.module_utils.legacy_variables")
+    variables = load("module_utils.legacy_variables")
     text = variables.with_values("# mine\nX=1", values)
     assert variables.assigned(text) == {"X": "1", **values}
     assert text.startswith("# mine\n")
@@ -156,7 +156,7 @@ def test_strategies_as_in_the_template_are_nobodys_own(
 
 def check(content: bytes) -> str:
     """Check a dump in plain SQL."""
-    legacy = load("ansible.module_utils.legacy_dumps")
+    legacy = load("module_utils.legacy_dumps")
     kind: str = legacy.check_dump(io.BytesIO(content), ["no", "such", "command"])
     return kind
 
@@ -204,7 +204,7 @@ def test_a_dump_in_plain_sql_of_the_replaced_system_can_be_read(statement: bytes
     ],
 )
 def test_another_file_is_refused_with_the_reason(content: bytes, why: str) -> None:
-    with pytest.raises(load("ansible.module_utils.legacy_dumps").SourceError, match=why):
+    with pytest.raises(load("module_utils.legacy_dumps").SourceError, match=why):
         check(content)
 
 
@@ -222,7 +222,7 @@ def test_the_compose_project_of_a_folder(tmp_path: Path, files: dict[str, str], 
     folder.mkdir()
     for name, text in files.items():
         (folder / name).write_text(text)
-    assert load("ansible.module_utils.legacy_sources").project_of(folder) == project
+    assert load("module_utils.legacy_sources").project_of(folder) == project
 
 
 def container(
@@ -285,7 +285,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def find(source: str, folder: Path, checkout: Path) -> Any:
     """Find what a SOURCE is."""
-    return load("ansible.module_utils.legacy_sources").find(source, str(folder), checkout)
+    return load("module_utils.legacy_sources").find(source, str(folder), checkout)
 
 
 def test_a_stack_is_found_by_container_project_and_folder(tmp_path: Path, engine: Any) -> None:
@@ -344,7 +344,7 @@ def test_a_source_that_leads_nowhere_is_refused(tmp_path: Path, engine: Any, sou
         container("b", "/x", mount="b", project="two"),
         container("c", "/y", project="none"),
     )
-    with pytest.raises(load("ansible.module_utils.legacy_dumps").SourceError, match=why):
+    with pytest.raises(load("module_utils.legacy_dumps").SourceError, match=why):
         find(source, tmp_path, tmp_path / "checkout")
 
 
@@ -418,8 +418,8 @@ def test_after_the_containers_are_gone_a_name_leads_to_the_dump_made_of_them(
 )
 def test_the_volume_that_env_names(tmp_path: Path, text: str, name: str) -> None:
     (tmp_path / ".env").write_text(text)
-    assert load("ansible.module_utils.settings").volume_name(tmp_path, "default") == name
-    assert load("ansible.module_utils.settings").volume_name(tmp_path / "none", "default") == "default"
+    assert load("module_utils.settings").volume_name(tmp_path, "default") == name
+    assert load("module_utils.settings").volume_name(tmp_path / "none", "default") == "default"
 
 
 def test_a_volume_that_compose_reads_otherwise_is_refused() -> None:

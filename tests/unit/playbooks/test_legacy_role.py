@@ -59,7 +59,7 @@ class Role:
 
     def script(self, name: str) -> str:
         """Return the script of a task of `dump.yml`."""
-        return str(self.render(self.task(name)["fenced_command"]["script"]))
+        return str(self.render(self.task(name)["signal_processor.stack.fenced_command"]["script"]))
 
     def report(self, name: str, entry: str = "dump") -> dict[str, Any]:
         """Return `host_report` as a task leaves it."""
@@ -127,7 +127,7 @@ def test_after_a_killed_run_a_dump_that_fails_starts_again_what_that_run_had_sto
     world.set(world["containers"] | {DATABASE: container(DATABASE, "unless-stopped", running=False)})
 
     # Killed here. What the next run finds of it:
-    legacy = load("ansible.module_utils.legacy_sources")
+    legacy = load("module_utils.legacy_sources")
     (tmp_path / ".run").mkdir()
     (tmp_path / "stopped.json").rename(tmp_path / legacy.STOPPED)
     found = legacy.with_stopped(FOUND | {"is_running": False, "stop": [], "policies": {}}, tmp_path)

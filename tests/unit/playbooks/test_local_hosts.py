@@ -33,9 +33,13 @@ HOST = {
 }
 # Each use of `is_local`: the file below roles/, what of it is read, and its value here and elsewhere.
 USES: dict[str, tuple[list[Any], Any, Any]] = {
-    "config_backup/tasks/choose.yml": ([0, "config_restore", "folder"], "/typed", "/srv"),
+    "config_backup/tasks/choose.yml": (
+        [0, "signal_processor.stack.config_restore", "folder"],
+        "/typed",
+        "/srv",
+    ),
     "database/vars/main.yml": (["database_archive_path"], "/typed/a.dump", "/srv/a.dump"),
-    "legacy/tasks/source.yml": ([0, "legacy_source", "folder"], "/typed", "/srv"),
+    "legacy/tasks/source.yml": ([0, "signal_processor.stack.legacy_source", "folder"], "/typed", "/srv"),
     "source/tasks/clone.yml": ([0, "when"], False, True),
     "source/tasks/same_playbooks.yml": ([0, "when"], True, False),
     "source/tasks/target.yml": ([-1, "vars", "source_report", "on_this_machine"], True, False),

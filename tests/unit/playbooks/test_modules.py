@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from tests.unit.playbooks.modules import PLAYBOOKS, load
+from tests.unit.playbooks.modules import COLLECTION, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +143,7 @@ class TestOwnership:
     def of(self, here: Path, container: str, volume: str) -> list[str]:
         name = "trading-signal-processor"
         app = {"name": name, "checkout": container, "project": "stack", "service": "app", "definition": "x"}
-        stack = load("ansible.module_utils.stack")
+        stack = load("module_utils.stack")
         found = stack.foreign(here, {"app": app}, "vol", {"checkout": volume}, "stack")
         assert all(entry["adoptable"] for entry in found)
         return [f"{entry['what']}: {entry['owner']}" for entry in found]
@@ -174,7 +174,7 @@ class TestOwnership:
     ) -> None:
         """A container that compose did not make for this service has the name."""
         app = {"name": "trading-signal-processor", "checkout": str(tmp_path), **labels}
-        stack = load("ansible.module_utils.stack")
+        stack = load("module_utils.stack")
         (found,) = stack.foreign(tmp_path, {"app": app}, "vol", {}, "stack")
         assert found["name"] == "trading-signal-processor"
         assert found["adoptable"] is False
@@ -220,7 +220,7 @@ class TestReplacedSystem:
             )
             answers.chmod(0o755)
             server = {"name": "trading-db", "state": "running", "volumes": volumes}
-            found: dict[str, str] = load("ansible.module_utils.stack").replaced_system(
+            found: dict[str, str] = load("module_utils.stack").replaced_system(
                 {"postgres": server} if volumes is not None else {},
                 "vol",
                 {"labelled": labelled},
@@ -343,7 +343,7 @@ def container(state: str = "running", **ports: int) -> dict[str, Any]:
 def test_clients_use_the_edge_or_an_app_without_one(
     containers: dict[str, dict[str, Any]], port: int | None
 ) -> None:
-    assert load("ansible.module_utils.stack").public_port(containers) == port
+    assert load("module_utils.stack").public_port(containers) == port
 
 
 CERTIFICATE = {"status": "ok", "days_left": 61, "domain": "alerts.example.com"}
@@ -363,14 +363,14 @@ def test_what_is_known_of_the_certificate(
 ) -> None:
     monkeypatch.setattr(Health, "more", more)
     port = int(health_url.split(":")[2].partition("/")[0])
-    found = load("ansible.module_utils.stack").health_of({"edge": container(p8080=port)})
+    found = load("module_utils.stack").health_of({"edge": container(p8080=port)})
     assert found == {"status": "healthy", "version": "new", "code": 200, "certificate": certificate}
 
 
 def test_a_health_answer_in_another_form_is_ignored(health_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Health, "more", {"checks": [1]})
     port = int(health_url.split(":")[2].partition("/")[0])
-    stack = load("ansible.module_utils.stack")
+    stack = load("module_utils.stack")
     assert stack.health_of({"edge": container(p8080=port)}) == {**stack.UNKNOWN_HEALTH, "code": 200}
     assert stack.health_of({}) == {**stack.UNKNOWN_HEALTH, "status": "absent"}
 
@@ -389,7 +389,7 @@ def test_migrations_are_those_of_the_tree_that_is_deployed_and_may_be_unknown(ch
 
 def test_no_module_sets_a_variable_by_its_facts() -> None:
     """Facts are not injected (ansible.cfg): what a role reads is registered."""
-    modules = sorted((PLAYBOOKS / "library").glob("*.py"))
+    modules = sorted((COLLECTION / "plugins" / "modules").glob("*.py"))
     assert modules
     found = {
         name

@@ -58,7 +58,7 @@ def test_a_secret_that_cannot_be_filled_in_is_an_error(tmp_path: Path, name: str
 
 @given(st.text(alphabet="A_= \t#\"'\r\n", max_size=60))
 def test_no_template_gives_an_empty_secret(text: str) -> None:
-    settings = load("ansible.module_utils.settings")
+    settings = load("module_utils.settings")
     template = text + "\n" + TEMPLATE
     try:
         found = assigned(settings.filled(template, lambda: "made"))

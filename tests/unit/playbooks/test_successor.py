@@ -40,7 +40,7 @@ TEMPLATE: dict[str, Any] = {
 
 
 def test_the_sibling_is_the_service_under_another_name() -> None:
-    successor = load("ansible.module_utils.successor")
+    successor = load("module_utils.successor")
     made = successor.sibling(CONFIG, "app", "app.template-1", "a" * 12)
     assert made["services"]["db"] == CONFIG["services"]["db"]
     assert made["services"]["app-next"] == {
@@ -54,7 +54,7 @@ def test_the_sibling_is_the_service_under_another_name() -> None:
 
 def test_the_copy_is_the_services_own_container() -> None:
     """It keeps all that compose made of the definition, and no clean-up of a run removes it."""
-    successor = load("ansible.module_utils.successor")
+    successor = load("module_utils.successor")
     made = successor.copy_of(TEMPLATE, "app", "app", "hash", ["/srv/a.yml", "/srv/b.yml"])
     assert made["Labels"] == {
         "com.docker.compose.service": "app",
@@ -83,7 +83,7 @@ def test_a_failure_quotes_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Not the client, which only repeats its arguments."""
     said = "Error response from daemon: no such network\\nError: failed to rename container named next"
     docker(tmp_path, f"printf '{said}\\n' >&2; exit 1", monkeypatch)
-    successor = load("ansible.module_utils.successor")
+    successor = load("module_utils.successor")
     with pytest.raises(
         successor.Failure, match=r"^docker rename failed: Error response from daemon: no such network$"
     ):
@@ -97,7 +97,7 @@ def test_a_temporary_refusal_is_retried(
     """A container that is just restarting cannot be changed; if that lasts, it is a failure."""
     script = 'echo "$@" >>asked; test $(wc -l <asked) -gt ' + str(refusals)
     docker(tmp_path, script, monkeypatch)
-    successor = load("ansible.module_utils.successor")
+    successor = load("module_utils.successor")
     monkeypatch.setattr(successor, "PAUSE", 0.0)
     if named:
         successor.insist(["docker", "rename", "next", "app"])

@@ -36,7 +36,7 @@ def mode(path: Path) -> int:
 
 
 def test_everything_below_follows_the_rule_once(root: Path) -> None:
-    tree = load("ansible.module_utils.tree")
+    tree = load("module_utils.tree")
     changed = tree.in_line(root, [RULE], check=False)
     assert set(changed) == {"data", "data/exports", "data/exports/one", "data/exports/two"}
     assert (mode(root / "data/exports"), mode(root / "data/exports/one")) == (0o750, 0o640)
@@ -44,19 +44,19 @@ def test_everything_below_follows_the_rule_once(root: Path) -> None:
 
 
 def test_a_listing_changes_nothing(root: Path) -> None:
-    assert len(load("ansible.module_utils.tree").in_line(root, [RULE], check=True)) == 4
+    assert len(load("module_utils.tree").in_line(root, [RULE], check=True)) == 4
     assert mode(root / "data/exports/one") == 0o600
 
 
 def test_folders_to_skip_keep_their_modes_with_all_that_is_in_them(root: Path) -> None:
-    tree = load("ansible.module_utils.tree")
+    tree = load("module_utils.tree")
     (root / "data" / "other").mkdir(mode=0o700)
     assert set(tree.in_line(root, [{**RULE, "skip": ["exp*"]}], check=False)) == {"data", "data/other"}
     assert mode(root / "data/exports/one") == 0o600
 
 
 def test_a_missing_folder_is_nothing(root: Path) -> None:
-    assert load("ansible.module_utils.tree").in_line(root, [{**RULE, "path": "logs"}], check=False) == []
+    assert load("module_utils.tree").in_line(root, [{**RULE, "path": "logs"}], check=False) == []
 
 
 def _link(entry: Path, outside: Path) -> None:
@@ -76,7 +76,7 @@ def test_an_entry_replaced_between_listing_and_change_is_not_changed(
     root: Path, put: Callable[[Path, Path], None]
 ) -> None:
     """The application's user owns data/: between the listing and the change it may put anything there."""
-    tree, outside = load("ansible.module_utils.tree"), root.parent / "outside"
+    tree, outside = load("module_utils.tree"), root.parent / "outside"
     for path, name, folder in tree.entries(root, "data"):
         if path == "data/exports/one":
             (root / path).unlink()
@@ -88,7 +88,7 @@ def test_an_entry_replaced_between_listing_and_change_is_not_changed(
 
 def test_a_folder_that_becomes_a_link_is_not_followed(root: Path) -> None:
     """Its entries are reached by the folder that was listed, not by its path."""
-    tree, outside = load("ansible.module_utils.tree"), root.parent / "outside"
+    tree, outside = load("module_utils.tree"), root.parent / "outside"
     for path, name, folder in tree.entries(root, "data"):
         if path == "data/exports/one":
             (root / "data/exports").rename(root / "data/moved")
@@ -100,7 +100,7 @@ def test_a_folder_that_becomes_a_link_is_not_followed(root: Path) -> None:
 
 def test_a_folder_that_is_a_link_from_the_start_is_not_changed(root: Path) -> None:
     (root / "logs").symlink_to(root.parent / "outside")
-    assert load("ansible.module_utils.tree").in_line(root, [{**RULE, "path": "logs"}], check=False) == []
+    assert load("module_utils.tree").in_line(root, [{**RULE, "path": "logs"}], check=False) == []
     assert mode(root.parent / "outside/one") == 0o600
 
 
@@ -110,5 +110,5 @@ def test_an_entry_that_cannot_be_changed_is_named(root: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, "chmod", refused)
     with pytest.raises(PermissionError) as caught:
-        load("ansible.module_utils.tree").in_line(root, [RULE], check=False)
+        load("module_utils.tree").in_line(root, [RULE], check=False)
     assert caught.value.filename == str(root / "data")

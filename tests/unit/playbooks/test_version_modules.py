@@ -153,7 +153,7 @@ class TestVersions:
         record = self.record(entry("cccc"), entry("bbbb"), entry("aaaa"))
         images = {"aaaa", "bbbb", "cccc"}
         assert self.module.choose(record, wanted, "bbbb", images)["version"] == "bbbb"
-        after = load("ansible.module_utils.versions").noted(record, entry("bbbb"), live=True, withdraw=True)
+        after = load("module_utils.versions").noted(record, entry("bbbb"), live=True, withdraw=True)
         assert self.module.choose(after, "", "bbbb", images)["version"] == "aaaa"
 
     def test_a_bad_version_that_was_left_in_place_is_no_target(self) -> None:
