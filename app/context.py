@@ -21,16 +21,27 @@ from app.settings import Settings
 
 
 @dataclass(slots=True)
+class DeliveryState:
+    """How a destination is served now. `state`: held while it asked to wait, or its circuit is open.
+
+    `limited_until`: no token of the rate limits is left before that moment; None while there is one.
+    `entries_limited_until`: the same for entries, which leave the reserve of exits free.
+    """
+
+    state: Literal["open", "held"] = "open"
+    limited_until: datetime | None = None
+    entries_limited_until: datetime | None = None
+
+
+@dataclass(slots=True)
 class AppContext:
     """What every worker and route is given.
 
     Read `context.config` at each use and never keep it: a new revision replaces it while the process runs.
     `config_problems` are files that are wrong, by name: the last valid content stays current.
     `is_configured`: the database's revision is known, so a pause of before the start is, too.
-    `started_at` is in seconds of `time.monotonic()`; `destination_state` is open or held.
+    `started_at` is in seconds of `time.monotonic()`; `deliveries` are by the name of the destination.
     `pool` is for orders and workers, `reading` for people's reads, `probing` for health alone.
-    `limited_until`: no token of the rate limits is left before that moment; None while there is one.
-    `entries_limited_until`: the same for entries, which leave the reserve of exits free.
     `intake_failure` says why posts cannot be stored, empty while they can.
     `unwritten_outcomes` are attempts that ended and could not be stored, with the cause.
     `known_outcomes` are attempts whose outcome this process knows and has not stored yet.
@@ -57,10 +68,8 @@ class AppContext:
     intake_failure: str = ""
     unwritten_outcomes: dict[int, str] = field(default_factory=dict)
     known_outcomes: set[int] = field(default_factory=set)
-    limited_until: datetime | None = None
-    entries_limited_until: datetime | None = None
     config_problems: Mapping[str, ConfigFileError] = field(default_factory=dict)
-    destination_state: Literal["open", "held"] = "open"
+    deliveries: dict[str, DeliveryState] = field(default_factory=dict)
     is_configured: bool = False
     alarms_began: dict[tuple[str, str], datetime] = field(default_factory=dict)
     notification_targets: Mapping[str, str] = field(default_factory=dict)
@@ -71,6 +80,10 @@ class AppContext:
     def __post_init__(self) -> None:
         """Count denials by the database's clock."""
         self.denials = Denials(self.clock.now)
+
+    def delivery_of(self, destination: str) -> DeliveryState:
+        """Return how a destination is served now."""
+        return self.deliveries.setdefault(destination, DeliveryState())
 
     def apply_config(self, config: Config, problems: Mapping[str, ConfigFileError]) -> None:
         """Make a configuration current; from now on the database's revision is known."""

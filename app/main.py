@@ -29,6 +29,7 @@ from app.intake.service import IntakeService
 from app.ops import certificate, health, queue_sampling, retention
 from app.orders import routes as order_routes
 from app.orders import sender
+from app.orders.repository import lock_approvals_exclusive
 from app.orders.transport import open_client
 from app.positions import risk_worker
 from app.positions import routes as position_routes
@@ -73,7 +74,14 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         targets = targets_of(settings.notify_urls.split())
         context.notification_targets = {target.key: target.name for target in targets}
         authentication.signing_key(settings.admin_token)  # before any request: it takes 50 ms
-        store = ConfigStore(context.pool, settings, context.wakeups, start, apply=context.apply_config)
+        store = ConfigStore(
+            context.pool,
+            settings,
+            context.wakeups,
+            start,
+            apply=context.apply_config,
+            lock_approvals=lock_approvals_exclusive,
+        )
         await store.first_look()  # a pause of another process holds before anything is delivered
         intake_service = IntakeService(context)
         app.state.context, app.state.config_store = context, store
@@ -96,8 +104,8 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         finally:
             await intake_service.close(_DRAIN_SECONDS)
             context.denials.write_lines(at_once=True)
-            # senders finish the request they have open, so the limit is the destination's
-            await context.supervisor.stop(context.config.webhook.timeout + 2)
+            # senders finish the request they have open, so the limit is that of the slowest destination
+            await context.supervisor.stop(max(each.timeout for each in context.config.destinations) + 2)
             await context.http.close()
             for pool in (context.pool, context.reading, context.probing):
                 pool.terminate()

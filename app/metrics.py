@@ -50,16 +50,15 @@ class DatabaseGauge(Collector):
 
 
 class SampledGauge(Collector):
-    """A figure from the database, by label value; absent while the database is unavailable or after 30 s."""
+    """A figure from the database, by label values; absent while the database is unavailable or after 30 s."""
 
-    def __init__(self, name: str, documentation: str, label: str | None = None) -> None:
-        self._name, self._documentation = name, documentation
-        self._labels = [label] if label else []
-        self._samples: Mapping[str, tuple[float, float]] = {}
+    def __init__(self, name: str, documentation: str, *labels: str) -> None:
+        self._name, self._documentation, self._labels = name, documentation, labels
+        self._samples: Mapping[tuple[str, ...], tuple[float, float]] = {}
 
-    def set(self, value: float, label: str = "") -> None:
+    def set(self, value: float, *labels: str) -> None:
         """Record a value that was just sampled."""
-        self._samples = {**self._samples, label: (value, time.monotonic())}
+        self._samples = {**self._samples, labels: (value, time.monotonic())}
 
     def forget(self) -> None:
         """Remove all values: they are no longer current."""
@@ -68,9 +67,9 @@ class SampledGauge(Collector):
     def collect(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(self._name, self._documentation, labels=self._labels)
         now = time.monotonic()
-        for label, (value, at) in self._samples.items():
+        for labels, (value, at) in self._samples.items():
             if self._is_known(now - at):
-                family.add_metric([label] if self._labels else [], self._value(value, now - at))
+                family.add_metric(labels, self._value(value, now - at))
         yield family
 
     def _is_known(self, seconds: float) -> bool:
@@ -180,14 +179,21 @@ NOTIFICATIONS = Counter(
     "notifications", "Attempts to send a notification, by result: sent, failed, given_up", ["result"]
 )
 LIMITER_TOKENS = SampledGauge(
-    "limiter_tokens", "Requests allowed right now, by window: minute, hour", "window"
+    "limiter_tokens",
+    "Requests allowed right now, by window (minute, hour) and destination",
+    *("window", "destination"),
 )
 LIMITER_ENTRY_TOKENS = SampledGauge(
     "limiter_entry_tokens",
-    "Requests allowed right now for entries, without the reserve for exits, by window: minute, hour",
-    "window",
+    "Requests allowed right now for entries, without the reserve for exits, by window (minute, hour) and "
+    "destination",
+    *("window", "destination"),
 )
-DESTINATION_STATE = SampledGauge("destination_state", "1 for the current state: open, held, paused", "state")
+DESTINATION_STATE = SampledGauge(
+    "destination_state",
+    "1 for the current state (open, held, paused) of a destination",
+    *("state", "destination"),
+)
 DESTINATION_FAILURES = Counter("destination_failures", "Times that a destination's circuit was opened")
 BUYS_PAUSED = Gauge("buys_paused", "1 while a person has stopped buying: entries are rejected, exits pass")
 TOP_N_AGE_SECONDS = AgeGauge("top_n_age_seconds", "Age of the current Top-N list")

@@ -14,7 +14,7 @@ import asyncpg
 import msgspec
 
 from app.decision.batch import ClaimedSignal, TickerBook
-from app.decision.record import BatchInputs, ListInForce, stored_form
+from app.decision.record import BatchInputs, DestinationInputs, ListInForce, stored_form
 from app.decision.risk import RiskCounts, RiskRules
 from app.decision.rules import ListFacts
 from app.signals.book import Book, BookRules, Position
@@ -85,7 +85,7 @@ def _batches(start: datetime, signals: int, a_batch: int) -> Iterator[BatchInput
             signal = UUID(int=number + 1), number + 1, ticker, kind, body
             claimed.append(ClaimedSignal(*signal, is_expired=False, facts=listed))
         yield BatchInputs(
-            *(claimed, books, BookRules(), RiskRules(), now, RiskCounts()),
+            *(claimed, [DestinationInputs(books, RiskCounts())], BookRules(), RiskRules(), now),
             ListInForce(_STRATEGY, TOP_N, _AGE_SECONDS, id=_LIST_ID, fetched_at=fetched_at),
         )
 
@@ -94,7 +94,7 @@ async def _copy(connection: Connection, batches: list[BatchInputs]) -> None:
     rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _COLUMNS}
     for inputs in batches:
         at = inputs.now
-        for signal, decision in zip(inputs.signals, inputs.decide(), strict=True):
+        for signal, decision in zip(inputs.signals, inputs.decide().decisions, strict=True):
             status = "forwarded" if decision.terms else decision.status
             times = at, at, at + timedelta(minutes=5)
             rows["signals"].append(

@@ -52,6 +52,7 @@ def document() -> str:
         _table(("variable", "default", "allowed", "what it does"), variables(EXAMPLE.read_text("utf-8"))),
         _FILES,
         _table(_HEAD, _section("configuration.webhook", config.webhook, config, "webhook")),
+        _DESTINATIONS,
         _SOURCES,
         _table(_HEAD, _section("sources.field", default_source(), config, "sources", ("name",))),
         _SYSTEM,
@@ -83,6 +84,23 @@ _FILES = """## `config/webhook_config.json`
 
 The page writes the files in `config/`, and so may you: a change counts within seconds, a file with an error changes nothing and is an
 alarm. A key that is absent or null falls back to its variable, else to the default. A dot is an object within an object."""
+
+_DESTINATIONS = """### `destinations[]`
+
+Where orders go in addition to the destination `default`, which the keys above describe. Two of them may get the same alert, such as paper
+and live; each has limits, a circuit breaker, holds and positions of its own. An entry that is not valid is an error of the file.
+
+| key | default | allowed | what it is |
+| --- | --- | --- | --- |
+| `name` | required | 1 to 40 of a to z, 0 to 9, `-` and `_` | Orders and positions have it: another name is another destination. |
+| `url`, `timeout`, `max_req_per_min`, `max_req_per_hour`, `exit_reserve`, `rate_limiting_enabled`, `retry_unknown` | none; 5; 60; 500; 5 and 50; true; buys false, sells true | as above | As the keys above. Without a `url` it is paper. No two destinations have the same one. |
+| `profile` | by `MAP_SIDE_TO_ACTION_TRADERSPOST` | `traderspost`, `raw` | How an alert is written: with the bridge's words, or as its sender wrote it. |
+| `ticker_gap_seconds` | 10; 0 for paper, `raw` and `default` | 0 to 3600, less than `max_signal_age_seconds` | An order waits so long after the delivery of an opposite one of its ticker. |
+| `match.sources` | any | names of sources | Only entries of these sources. Exits go wherever their ticker is open. |
+| `match.tickers` | any | tickers | Only entries of these tickers. Exits go wherever their ticker is open. |
+
+An entry named `default` may have `profile`, `ticker_gap_seconds` and `match`. An alert that no destination takes is rejected; an exit of an
+open position is then an alarm."""
 
 _SOURCES = """### `sources[]`
 

@@ -10,6 +10,7 @@ from app.admin.rendering import problem_page
 from app.admin.routes import (
     configuration,
     database,
+    destinations,
     legacy,
     records,
     signals,
@@ -47,6 +48,7 @@ def install(app: "FastAPI", *, legacy_api: bool = False) -> None:
         configuration.router,
         strategies.router,
         sources.router,
+        destinations.router,
         tokens.router,
         records.router,
         trades.router,

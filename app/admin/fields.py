@@ -13,7 +13,7 @@ from msgspec import inspect
 from app.config.model import Source
 from app.config.switches import SWITCHES
 
-Kind = Literal["text", "long", "whole", "decimal", "decimals", "words", "secret", "switch", "choice"]
+Kind = Literal["text", "long", "whole", "decimal", "decimals", "words", "lines", "secret", "switch", "choice"]
 
 _LONG = 100  # characters; a longer text gets a field of several lines
 
@@ -45,6 +45,8 @@ class Field(NamedTuple):
             return " ".join(f"{number:g}" for number in numbers)
         if self.limits.kind == "words":
             return " ".join(self.value)
+        if self.limits.kind == "lines":
+            return "\n".join(self.value)
         return "" if self.value is None else str(self.value)
 
     @property

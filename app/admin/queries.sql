@@ -26,17 +26,18 @@ WHERE id = $1
 SELECT at, status, reason, reason_code, reason_params, detail FROM signal_events WHERE signal_id = $1 ORDER BY id
 
 -- name: attempts
--- `position_recorded_at`: a person recorded a position of the ticker during an attempt that was delivered, so it was applied to that one.
+-- `position_recorded_at`: a person recorded a position of the ticker at its destination during an attempt that was delivered, so it was applied to that one.
 SELECT a.round, a.number, a.destination, a.webhook_id, a.intent, a.started_at, a.ended_at, a.outcome, a.http_status, a.error, a.error_code,
        a.error_params, a.response, recorded.at AS position_recorded_at
 FROM attempts a
 JOIN signals s ON s.id = a.signal_id
 LEFT JOIN LATERAL (
     SELECT max(p.opened_at) AS at
-    FROM (SELECT opened_at, opened_by FROM positions WHERE ticker = s.ticker AND status = 'open'
+    FROM (SELECT opened_at, opened_by FROM positions
+          WHERE ticker = s.ticker AND destination = a.sent_to AND status <> 'closed'
           UNION ALL
           SELECT opened_at, opened_by FROM positions
-          WHERE ticker = s.ticker AND status = 'closed' AND closed_at >= a.started_at) AS p
+          WHERE ticker = s.ticker AND destination = a.sent_to AND status = 'closed' AND closed_at >= a.started_at) AS p
     WHERE p.opened_by IS NULL AND p.opened_at >= a.started_at AND p.opened_at <= a.ended_at
 ) AS recorded ON a.outcome = 'delivered' AND NOT a.imported
 WHERE a.signal_id = $1
@@ -48,11 +49,31 @@ SELECT (SELECT id FROM signals WHERE seq > $1 ORDER BY seq LIMIT 1) AS newer,
        (SELECT id FROM signals WHERE seq < $1 ORDER BY seq DESC LIMIT 1) AS older
 
 -- name: wait_facts
--- $1 an unfinished signal, $2 destination. What it may wait for; no row once it has ended. `behind`: the order of its ticker that leaves
+-- $1 an unfinished signal, $2 names of the destinations, $3 their keys, $4 their gaps in seconds. What it may wait for, at the destination of its first order that
+-- has not left; no row once it has ended. `behind`: the order of its ticker that leaves
 -- first. The conditions are those of lock_due in app/orders/queries.sql, and of claim_signals in app/decision/queries.sql.
-SELECT s.status, s.type, s.not_before, d.held_until, d.probe_at, b.id AS behind, b.type AS behind_type
+SELECT s.status, s.type, coalesce(o.destination, ($2::text[])[1]) AS destination,
+       CASE WHEN o.is_shared THEN o.not_before ELSE s.not_before END AS not_before, d.held_until, d.probe_at, b.id AS behind,
+       b.type AS behind_type, gap.until AS gap_until
 FROM unfinished_signals s
-LEFT JOIN destinations d ON d.destination = $2
+LEFT JOIN LATERAL (
+    SELECT destination, not_before, is_shared, intent FROM orders
+    WHERE signal_id = s.id AND ended_at IS NULL
+    ORDER BY status, id
+    LIMIT 1) AS o ON true
+LEFT JOIN LATERAL (
+    SELECT EXISTS (
+        SELECT FROM positions p
+        WHERE p.ticker = s.ticker AND p.destination = o.destination AND p.status <> 'closed' OFFSET 0) AS is_open) AS held ON true
+LEFT JOIN LATERAL (SELECT array_position($2::text[], coalesce(o.destination, ($2::text[])[1])) AS place) AS at ON true
+LEFT JOIN destinations d ON d.destination = ($3::text[])[at.place]
+LEFT JOIN LATERAL (
+    SELECT max(a.ended_at) + make_interval(secs => ($4::int[])[at.place]) AS until
+    FROM attempts a
+    JOIN signals x ON x.id = a.signal_id
+    WHERE ($4::int[])[at.place] > 0 AND a.destination = ($3::text[])[at.place] AND a.outcome = 'delivered'
+      AND a.ended_at > statement_timestamp() - make_interval(secs => ($4::int[])[at.place]) AND a.intent IS DISTINCT FROM 'adjust'
+      AND x.ticker = s.ticker AND (x.type = 'buy') <> (s.type = 'buy')) AS gap ON true
 LEFT JOIN LATERAL (
     SELECT e.id, e.type
     FROM unfinished_signals e
@@ -63,13 +84,14 @@ LEFT JOIN LATERAL (
           WHEN s.status <> 'approved' THEN false
           WHEN e.seq < s.seq THEN e.is_live
               AND (s.type = 'buy'
-                   OR (NOT (e.type = 'buy' AND (e.is_undecided OR (e.status = 'approved' AND EXISTS (
-                           SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))))
+                   OR (NOT (e.type = 'buy' AND CASE
+                               WHEN e.is_undecided THEN held.is_open OR o.intent IS DISTINCT FROM 'reduce'
+                               ELSE held.is_open AND e.status = 'approved' END)
                        AND (e.intent IS DISTINCT FROM 'adjust' OR e.not_before IS NULL OR e.not_before <= statement_timestamp())))
           ELSE e.status = 'forwarding'
               OR (s.type = 'buy' AND e.type <> 'buy' AND e.status = 'approved' AND e.is_live
                   AND (e.not_before IS NULL OR e.not_before <= statement_timestamp())
-                  AND EXISTS (SELECT FROM positions p WHERE p.ticker = s.ticker AND p.status = 'open'))
+                  AND held.is_open)
       END
     ORDER BY e.status = 'forwarding' DESC, e.seq
     LIMIT 1) AS b ON true
@@ -118,7 +140,7 @@ FROM (SELECT id FROM signal_events ORDER BY id DESC LIMIT 500) newest_events
 -- name: positions
 SELECT count(*) AS open, coalesce(sum(buys), 0) AS buys, max(opened_at) AS newest
 FROM positions
-WHERE status = 'open'
+WHERE status <> 'closed'
 
 -- name: refused
 -- $1 cursor (an id), $2 limit.

@@ -26,11 +26,11 @@ from app.admin.schemas import (
     SignalPage,
     Story,
 )
-from app.config.masking import masked_stored
-from app.config.model import ACCESS_LISTS
+from app.config.masking import MASKED_LISTS, masked_stored
 from app.db.pool import Connection
 from app.db.queries import fetch_one, load
 from app.db.reading import ReadingPool
+from app.orders.destination import Destination
 from app.orders.policy import reference_of
 from app.signals.selection import SignalFilter
 from app.signals.statuses import Outcome
@@ -134,10 +134,12 @@ class WaitFacts(NamedTuple):
     status: str
     type: str | None
     not_before: datetime | None
+    destination: str
     held_until: datetime | None
     probe_at: datetime | None
     behind: UUID | None
     behind_type: str | None
+    gap_until: datetime | None
 
 
 async def fetch_neighbours(connection: Connection, *, seq: int) -> Neighbours:
@@ -145,9 +147,12 @@ async def fetch_neighbours(connection: Connection, *, seq: int) -> Neighbours:
     return Neighbours(**await fetch_one(connection, _SQL["neighbours"], seq))
 
 
-async def fetch_wait_facts(connection: Connection, *, signal_id: UUID, destination: str) -> WaitFacts | None:
-    """Return what a signal may wait for; None if it has ended. `destination` is a `Destination.key`."""
-    row = await connection.fetchrow(_SQL["wait_facts"], signal_id, destination)
+async def fetch_wait_facts(
+    connection: Connection, *, signal_id: UUID, destinations: Sequence[Destination], gaps: Sequence[int]
+) -> WaitFacts | None:
+    """Return what a signal may wait for; None if it has ended. `gaps` are those of the destinations."""
+    names, keys = [each.name for each in destinations], [each.key for each in destinations]
+    row = await connection.fetchrow(_SQL["wait_facts"], signal_id, names, keys, gaps)
     return WaitFacts(**row) if row else None
 
 
@@ -232,6 +237,6 @@ async def fetch_actions(
 
 
 def _masked(text: str | None) -> str | None:
-    if text is None or not any(f'"{listed}' in text for listed in ACCESS_LISTS.values()):
+    if text is None or not any(f'"{listed}' in text for listed in MASKED_LISTS):
         return text
     return json.dumps(masked_stored(json.loads(text)))

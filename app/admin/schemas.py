@@ -101,8 +101,9 @@ class Attempt(BaseModel):
 class WaitReason(BaseModel):
     """Why a signal is not decided or delivered yet, at this moment; `text` is in the reader's language.
 
-    `code`: list, list_failing, decision (before the decision); paused, circuit, held, attempt, limit, sender
-    (before the delivery); behind (another order of its ticker, `behind`); answer (the request is open).
+    `code`: list, list_failing, decision (before the decision); destination (not configured), paused, circuit,
+    held, attempt, gap, limit, sender (before the delivery); behind (another order of its ticker, `behind`);
+    answer (a request is open).
     `until` is when the reason ends by itself, null where that is not known.
     """
 
@@ -180,7 +181,7 @@ class DeniedRequests(BaseModel):
 
 
 class ProcessStatus(BaseModel):
-    """What the page's header shows."""
+    """What the page's header shows. `mode`: `live` if any destination is. `destination` is `default`."""
 
     version: str
     engine_paused: bool
@@ -189,6 +190,7 @@ class ProcessStatus(BaseModel):
     intake_paused: bool
     uptime_seconds: float
     at: datetime
+    mode: Literal["paper", "live"]
     destination: Destination
     top_n_count: int
     top_n_age_seconds: float | None

@@ -57,6 +57,7 @@ async def look(context: AppContext) -> Overview:
             intake_paused=context.config.system.intake_paused,
             uptime_seconds=round(time.monotonic() - context.started_at, 1),
             at=context.clock.now(),
+            mode="live" if context.config.is_live else "paper",
             destination=Destination(**describe_destination(context)),
             top_n_count=len(top_n.tickers),
             top_n_age_seconds=top_n.age_seconds,

@@ -16,9 +16,13 @@ from app.web.texts import text
 
 
 class Circumstances(NamedTuple):
-    """What holds for all signals: pauses, the current list, and until when no token of the limits is left."""
+    """What holds for all signals of a destination: whether it is configured, pauses, list and limits.
+
+    `limited_until`: until when no token of the limits is left.
+    """
 
     now: datetime
+    is_configured: bool
     is_delivery_paused: bool
     is_engine_paused: bool
     top_n: TopN
@@ -33,18 +37,20 @@ async def add_waits(context: AppContext, connection: Connection, story: Story) -
     facts = await repository.fetch_wait_facts(
         connection,
         signal_id=story.signal.id,
-        destination=destination_of(context.config.webhook.url).key,
+        destinations=[destination_of(each.url, each.name) for each in context.config.destinations],
+        gaps=[each.ticker_gap_seconds for each in context.config.destinations],
     )
     if facts is None:
         return story
-    system = context.config.system
+    system, delivery = context.config.system, context.delivery_of(facts.destination)
     circumstances = Circumstances(
         now=context.clock.now(),
+        is_configured=context.config.destination(facts.destination) is not None,
         is_delivery_paused=system.delivery_paused,
         is_engine_paused=system.engine_paused,
         top_n=await current_top_n(context, connection),
-        limited_until=context.limited_until,
-        entries_limited_until=context.entries_limited_until,
+        limited_until=delivery.limited_until,
+        entries_limited_until=delivery.entries_limited_until,
     )
     return story.model_copy(update={"waits": find_waits(facts, circumstances)})
 
@@ -75,6 +81,8 @@ def _before_decision(facts: WaitFacts, given: Circumstances) -> list[WaitReason]
 
 def _before_delivery(facts: WaitFacts, given: Circumstances) -> list[WaitReason]:
     waits = []
+    if not given.is_configured:
+        waits.append(_reason("destination", destination=facts.destination))
     if given.is_delivery_paused:
         waits.append(_reason("paused"))
     if facts.probe_at:
@@ -83,6 +91,8 @@ def _before_delivery(facts: WaitFacts, given: Circumstances) -> list[WaitReason]
         waits.append(_reason("held", until=facts.held_until))
     if facts.not_before and facts.not_before > given.now:
         waits.append(_reason("attempt", until=facts.not_before))
+    if facts.gap_until and facts.gap_until > given.now:
+        waits.append(_reason("gap", until=facts.gap_until))
     is_entry = facts.type == SignalType.BUY
     limit = given.entries_limited_until if is_entry else given.limited_until
     if limit and limit > given.now:

@@ -34,6 +34,8 @@ CODES: Mapping[str, Severity] = {
     "exits_swallowed": "critical",
     "exits_waiting": "critical",
     "alerts_unread": "critical",
+    "exits_without_destination": "critical",
+    "destination_missing": "critical",
     "sells_late": "critical",
     "entries_after_exit": "critical",
     "positions_unconfirmed": "critical",
@@ -79,7 +81,7 @@ class Alarm(BaseModel):
 
     `subject`: what it is about, such as a ticker; empty where there is but one. `since`: null while unknown.
     `settle_until`: a person may settle what happened up to then. `position_id`: the open position to close.
-    `omitted`: above 0, this is no alarm, but how many more there are of the code.
+    `omitted`: above 0, it stands for so many alarms of the code; `members` are the newest of them.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -90,6 +92,7 @@ class Alarm(BaseModel):
     settle_until: datetime | None = None
     position_id: UUID | None = None
     omitted: int = 0
+    members: "list[Alarm]" = []
     values: Mapping[str, str | Reason] = Field(default={}, exclude=True)  # of the text's placeholders
 
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
@@ -103,12 +106,16 @@ class Alarm(BaseModel):
     def text(self) -> str:
         """What happened."""
         if self.omitted:
-            return text("alarm.omitted", count=self.omitted)
+            many = f"alarm.{self.code}.many"
+            return text(many if many in catalogue() else "alarm.omitted", count=self.omitted)
         values = {
             name: render(value) if isinstance(value, Reason) else translate(value)
             for name, value in self.values.items()
         }
-        return text(f"alarm.{self.code}", subject=self.subject, **values)
+        key = f"alarm.{self.code}.named"  # where there may be several, and one has no name
+        if not self.subject or key not in catalogue():
+            key = f"alarm.{self.code}"
+        return text(key, subject=self.subject, **values)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

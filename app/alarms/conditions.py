@@ -9,6 +9,7 @@ from app.alarms.alarm import Alarm
 from app.alarms.repository import FailingTarget, read_failing
 from app.config.access import AlertSource
 from app.config.destination_url import fault_of
+from app.config.destinations import DEFAULT_DESTINATION
 from app.config.model import SystemConfig
 from app.context import AppContext
 from app.db.clock import ClockStep, DatabaseClock
@@ -20,15 +21,16 @@ from app.ops.checks import Blocked
 from app.ops.health import find_blocked
 from app.ops.repository import AtRisk
 from app.orders.destination import destination_of
-from app.orders.destination_state import circuit_reason
+from app.orders.destination_state import circuit_reasons
 from app.positions import repository as positions
-from app.positions.repository import MissedFlatten
+from app.positions.repository import MissedFlatten, Stranded
 from app.runtime.denials import Episode
 from app.runtime.supervisor import WorkerState
 from app.screener.current import TopN
 from app.signals.market import after_trading_time
 from app.signals.reasons import Reason, ReasonCode
 
+FEW_OF_A_CODE = 5  # each has a line of its own on the page
 MOST_OF_A_CODE = 20
 CERTIFICATE_FAILING_SECONDS = 3600.0
 FAILURES_SHOWN = 3  # a target that fails less often in a row is no alarm
@@ -38,6 +40,7 @@ SettledByPerson = Literal[
     "sells_failed",
     "exits_swallowed",
     "alerts_unread",
+    "exits_without_destination",
     "entries_after_exit",
     "orders_refused",
 ]
@@ -52,9 +55,12 @@ async def find_alarms(
     Raises:
         TRANSIENT_DB_ERRORS: the database is unavailable.
     """
-    destination = destination_of(context.config.webhook.url).key
-    at_risk = await repository.fetch_at_risk(connection, destination=destination)
-    failing = await circuit_reason(context, connection)
+    keys = [destination_of(each.url, each.name).key for each in context.config.destinations]
+    at_risk = await repository.fetch_at_risk(connection, destinations=keys)
+    stranded = await positions.read_without_destination(
+        connection, configured=[each.name for each in context.config.destinations]
+    )
+    failing = await circuit_reasons(context, connection)
     missed = None
     if context.config.system.risk.flatten_at is not None:
         missed = await positions.read_missed_flatten(connection)
@@ -62,15 +68,22 @@ async def find_alarms(
     failing_targets = await read_failing(
         connection, targets=list(context.notification_targets), failures=FAILURES_SHOWN
     )
-    is_limited = context.config.webhook.rate_limiting_enabled  # else both times are of before
+    limited = [
+        context.delivery_of(each.name)
+        for each in context.config.destinations
+        if each.rate_limiting_enabled  # else both times are of before
+    ]
     found = [
         *exit_alarms(at_risk),
+        *stranded_alarms(stranded),
         *flatten_alarms(missed),
         *circuit_alarms(failing),
         *list_alarms(top_n),
         *delivery_alarms(
-            limited_until=context.limited_until if is_limited else None,
-            entries_limited_until=context.entries_limited_until if is_limited else None,
+            limited_until=max(filter(None, (each.limited_until for each in limited)), default=None),
+            entries_limited_until=max(
+                filter(None, (each.entries_limited_until for each in limited)), default=None
+            ),
             waiting=waiting,
             clock_step=context.clock.step,
             now=context.clock.now(),
@@ -79,7 +92,7 @@ async def find_alarms(
         *process_alarms(context.supervisor.states(), blocked, context.intake_failure),
         *operator_alarms(context.config.system, context.config_problems),
         *clock_alarms(context.clock),
-        *destination_alarms(context.config.webhook.url),
+        *(alarm for each in context.config.destinations for alarm in destination_alarms(each.url, each.name)),
         *disk_alarms(checks.free_bytes(context.settings.config_dir)),
         *certificate_alarms(certificate.look(context)),
         *(denial_alarm(each) for each in context.denials.episodes().values()),
@@ -127,6 +140,19 @@ def exit_alarms(at_risk: Sequence[AtRisk]) -> list[Alarm]:
     return found
 
 
+def stranded_alarms(stranded: Sequence[Stranded]) -> list[Alarm]:
+    """Return alarms about destinations that have open positions and are not configured. Pure."""
+    return [
+        Alarm(
+            code="destination_missing",
+            subject=each.destination,
+            since=each.since,
+            values={"count": str(each.positions)},
+        )
+        for each in stranded
+    ]
+
+
 def flatten_alarms(missed: MissedFlatten | None) -> list[Alarm]:
     """Return the alarm about positions that were not sold at the configured time. Pure."""
     if missed is None:
@@ -135,16 +161,18 @@ def flatten_alarms(missed: MissedFlatten | None) -> list[Alarm]:
 
 
 def shorten(alarms: Sequence[Alarm]) -> list[Alarm]:
-    """Return at most 20 alarms of a code, those that began last, then one that counts the others. Pure."""
+    """Return the alarms; more than five of a code are one that stands for all. Pure."""
     by_code: dict[str, list[Alarm]] = {}
     for alarm in alarms:
         by_code.setdefault(alarm.code, []).append(alarm)
     found = []
     for code, of_code in by_code.items():
-        omitted = max(0, len(of_code) - MOST_OF_A_CODE)
-        found += of_code[omitted:]
-        if omitted:
-            found.append(Alarm(code=code, since=of_code[0].since, omitted=omitted))
+        if len(of_code) <= FEW_OF_A_CODE:
+            found += of_code
+            continue
+        since = min((each.since for each in of_code if each.since), default=None)
+        members = of_code[-MOST_OF_A_CODE:]
+        found.append(Alarm(code=code, since=since, omitted=len(of_code), members=members))
     return found
 
 
@@ -205,9 +233,17 @@ def delivery_alarms(
     return found
 
 
-def circuit_alarms(failing: Reason | None) -> list[Alarm]:
-    """Return the alarm about an open circuit: how the destination fails, None while it does not. Pure."""
-    return [Alarm(code="destination_failing", values={"reason": failing})] if failing else []
+def circuit_alarms(failing: Mapping[str, Reason]) -> list[Alarm]:
+    """Return the alarms about open circuits: how each destination fails. Pure."""
+    return [
+        Alarm(code="destination_failing", subject=_subject_of(name), values={"reason": reason})
+        for name, reason in failing.items()
+    ]
+
+
+def _subject_of(destination: str) -> str:
+    """Return the subject of an alarm about a destination; `default` needs none."""
+    return "" if destination == DEFAULT_DESTINATION else destination
 
 
 def outcome_alarms(unwritten: Mapping[int, str]) -> list[Alarm]:
@@ -250,10 +286,12 @@ def clock_alarms(clock: DatabaseClock) -> list[Alarm]:
     return [Alarm(code="clock_differs", values={"seconds": f"{clock.difference:+.0f}"})]
 
 
-def destination_alarms(url: str | None) -> list[Alarm]:
+def destination_alarms(url: str | None, name: str = DEFAULT_DESTINATION) -> list[Alarm]:
     """Return the alarm for a current destination URL that is not valid; only a change is refused. Pure."""
     fault = fault_of(url)
-    return [Alarm(code="destination_wrong", values={"fault": fault})] if fault else []
+    return (
+        [Alarm(code="destination_wrong", subject=_subject_of(name), values={"fault": fault})] if fault else []
+    )
 
 
 def disk_alarms(free_bytes: int) -> list[Alarm]:

@@ -191,7 +191,7 @@ SELECT count(*)::int AS received,
        (count(*) FILTER (WHERE status = 'forwarded'))::int AS delivered,
        (count(*) FILTER (WHERE status = 'failed'))::int AS failed,
        (count(*) FILTER (WHERE status = 'expired'))::int AS expired,
-       (SELECT count(*) FROM positions WHERE status = 'open')::int AS positions,
+       (SELECT count(*) FROM positions WHERE status <> 'closed')::int AS positions,
        (SELECT count(*) FROM alarms WHERE ended_at IS NULL)::int AS alarms
 FROM signals
 WHERE received_at > statement_timestamp() - interval '24 hours' AND imported_at IS NULL

@@ -132,7 +132,7 @@ def adopt(
 ) -> Config:
     """Return the configuration with the document instead of one file.
 
-    A change must have a destination with a valid URL, unless it is the current destination, and valid entries
+    A change must have destinations with valid URLs, unless they are current ones, and valid entries
     of `sources` and `tokens`, unless the list is the current one.
 
     Raises:
@@ -140,7 +140,7 @@ def adopt(
     """
     try:
         if is_change and name == WEBHOOK_FILE:
-            _check_destination(document, config)
+            _check_destinations(document, config)
         if is_change:
             _check_access(name, document, config, settings)
         return merge({**config.documents, name: document}, settings)
@@ -161,10 +161,15 @@ def _with_line(error: ConfigFileError, content: bytes) -> ConfigFileError:
     return ConfigFileError(error.file, error.fault, place=error.place, line=line)
 
 
-def _check_destination(document: Document, config: Config) -> None:
-    url = document.get("url")
-    if isinstance(url, str) and url and url != config.webhook.url and (fault := fault_of(url)):
-        raise ConfigFileError(WEBHOOK_FILE, fault, place="url")
+def _check_destinations(document: Document, config: Config) -> None:
+    listed = document.get("destinations")
+    places = {"url": document.get("url")}
+    for index, entry in enumerate(listed if isinstance(listed, list) else ()):
+        places[f"destinations[{index}].url"] = entry.get("url") if isinstance(entry, dict) else None
+    current = {each.url for each in config.destinations}
+    for place, url in places.items():
+        if isinstance(url, str) and url and url not in current and (fault := fault_of(url)):
+            raise ConfigFileError(WEBHOOK_FILE, fault, place=place)
 
 
 def _check_access(name: str, document: Document, config: Config, settings: Settings) -> None:

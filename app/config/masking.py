@@ -7,13 +7,19 @@ from urllib.parse import urlsplit
 
 from app.config.access import SECRET_FIELDS, AccessToken, AlertSource, MaxSourceAge
 from app.config.checking import Document
+from app.config.destinations import DestinationConfig
 from app.config.model import ACCESS_LISTS, FINVIZ_FILE, WEBHOOK_FILE
 from app.errors import WrongValueError
 from app.signals.refusals import RefusalCode
 
 MASK = "***"
-_LISTS = {FINVIZ_FILE: "strategies", **ACCESS_LISTS}
+DESTINATIONS = "destinations"
+_LISTS = {
+    name: (listed, DESTINATIONS) if name == WEBHOOK_FILE else (listed,)
+    for name, listed in {FINVIZ_FILE: "strategies", **ACCESS_LISTS}.items()
+}
 _ENTRIES = {"sources": AlertSource, "tokens": AccessToken}  # with secrets, by the name of their list
+MASKED_LISTS = (*ACCESS_LISTS.values(), DESTINATIONS)
 _SECRETS = frozenset({*SECRET_FIELDS, "sha256"})
 _AGES = "max_source_age_seconds"
 # `auth=` in every spelling, also percent-encoded; a token may contain the other separators
@@ -101,14 +107,15 @@ def differences(
 
 
 def _flat(name: str, document: Document) -> dict[str, Any]:
-    """Return the document with a key for each entry of its list: a change does not repeat the others."""
-    listed = _LISTS.get(name, "")
-    entries = document.get(listed)
-    if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
-        return dict(document)
-    flat = {key: value for key, value in document.items() if key != listed}
-    for entry in entries:
-        flat[f"{listed}.{entry.get('name')}"] = entry
+    """Return the document with a key for each entry of its lists: a change does not repeat the others."""
+    flat = dict(document)
+    for listed in _LISTS.get(name, ()):
+        entries = document.get(listed)
+        if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+            continue
+        del flat[listed]
+        for entry in entries:
+            flat[f"{listed}.{entry.get('name')}"] = entry
     return flat
 
 
@@ -119,7 +126,20 @@ def _shown(name: str, key: str, value: object, before: object = None) -> object:
     if name == FINVIZ_FILE and isinstance(value, dict) and isinstance(value.get("url"), str):
         return {**value, "url": masked_source(value["url"])}
     listed = key.partition(".")[0]
+    if name == WEBHOOK_FILE and listed == DESTINATIONS:
+        return _shown_destination(key, value)
     return _shown_entry(listed, key, value, before) if listed == ACCESS_LISTS.get(name) else value
+
+
+def _shown_destination(key: str, value: object) -> object:
+    """Return an entry of `destinations` with its known fields, its URL masked; all others are masked."""
+    if key == DESTINATIONS or not isinstance(value, dict):
+        return MASK
+    known = DestinationConfig.__struct_fields__
+    shown = {field: each if field in known else MASK for field, each in value.items()}
+    if (url := value.get("url")) is not None:
+        shown["url"] = masked_destination(url) if isinstance(url, str) and url else url if url == "" else MASK
+    return shown
 
 
 def _shown_entry(listed: str, key: str, value: object, before: object = None) -> object:
@@ -145,6 +165,12 @@ def masked_stored(values: object) -> object:
 
 def _masked_stored(key: str, value: object) -> object:
     listed = key.partition(".")[0]
+    if listed == DESTINATIONS:
+        return (
+            [_shown_destination("", each) for each in value]
+            if isinstance(value, list)
+            else _shown_destination(key, value)
+        )
     if listed not in _ENTRIES or (key == listed and not isinstance(value, dict | list)):
         return value
     shown = _shown_entry(listed, key, value)

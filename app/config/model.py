@@ -7,6 +7,15 @@ from msgspec import Meta, Struct
 
 from app.config.access import AccessToken, AlertSource, read_sources, read_tokens
 from app.config.checking import Document, as_object, checked
+from app.config.destinations import (
+    DestinationConfig,
+    ExitReserve,
+    PerHour,
+    PerMinute,
+    Timeout,
+    Url,
+    read_destinations,
+)
 from app.config.risk import Risk, check_risk
 from app.config.times import checked_time_of_day
 from app.errors import ConfigFileError
@@ -31,9 +40,7 @@ _AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200e\
 _PAGE = 20  # tickers of a page at Finviz: `top_n` rounded up to a page is read in any case
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=_PRINTABLE)]
-Url = Annotated[str, Meta(min_length=1, max_length=4000, pattern=_PRINTABLE)]
 Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]
-Timeout = Annotated[float, Meta(gt=0, le=60)]
 Pause = Annotated[float, Meta(gt=0, le=3600)]
 
 
@@ -77,20 +84,13 @@ class MaxSignalAge(Struct, frozen=True, kw_only=True):
     sell: Annotated[int, Meta(ge=1, le=31_536_000)]
 
 
-class ExitReserve(Struct, frozen=True, kw_only=True):
-    """How much of each rate limit is for exits only; at most half of a limit counts."""
-
-    per_min: Annotated[int, Meta(ge=0, le=100_000)]
-    per_hour: Annotated[int, Meta(ge=0, le=1_000_000)]
-
-
 class WebhookConfig(Struct, frozen=True, kw_only=True):
-    """The destination, and how alerts are deduplicated. `url` None is paper; all times in seconds."""
+    """The destination `default`, and how alerts are deduplicated. `url` None is paper; times in seconds."""
 
     url: Url | None
     timeout: Timeout
-    max_req_per_min: Annotated[int, Meta(ge=1, le=100_000)]
-    max_req_per_hour: Annotated[int, Meta(ge=1, le=1_000_000)]
+    max_req_per_min: PerMinute
+    max_req_per_hour: PerHour
     exit_reserve: ExitReserve
     rate_limiting_enabled: bool
     retry_seconds: Annotated[tuple[Pause, ...], Meta(min_length=1, max_length=50)]
@@ -148,15 +148,34 @@ class Config(Struct, frozen=True, kw_only=True):
 
     `sources` is keyed by dotted path (`webhook.timeout`, `finviz.strategies.NAME.top_n`). `documents` are the
     files as read, `DECIDED` and `SWITCHED_AT`. They include unknown keys, so that they can be written back.
+    `destinations` begin with `default`, which `webhook` describes.
     """
 
     finviz: FinvizConfig
     webhook: WebhookConfig
+    destinations: tuple[DestinationConfig, ...]
     system: SystemConfig
     alert_sources: tuple[AlertSource, ...]
     tokens: tuple[AccessToken, ...]
     sources: Mapping[str, Source]
     documents: Mapping[str, Document]
+
+    def destination(self, name: str) -> DestinationConfig | None:
+        """Return the destination of that name, None if it is not configured any more."""
+        return next((each for each in self.destinations if each.name == name), None)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether any destination is more than paper: a signal may become a real order."""
+        return any(each.url is not None for each in self.destinations)
+
+    def retry_unknown_of(self, name: str) -> RetryUnknown:
+        """Return what is sent again after an unknown outcome, also at a destination that was removed."""
+        return (self.destination(name) or self.webhook).retry_unknown
+
+    def timeout_of(self, name: str) -> float:
+        """Return how long a request to a destination may take, also to one that was removed."""
+        return (self.destination(name) or self.webhook).timeout
 
 
 # Top gainers of the day, until the operator writes a strategy.
@@ -251,9 +270,18 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
         _check_url(url)
     except ValueError as error:
         raise ConfigFileError(WEBHOOK_FILE, Reason(RefusalCode.DESTINATION_NO_URL), place="url") from error
+    section = checked(webhook_values, WebhookConfig, WEBHOOK_FILE)
+    ages = section.max_signal_age_seconds
     return Config(
         finviz=_finviz(finviz, layers),
-        webhook=checked(webhook_values, WebhookConfig, WEBHOOK_FILE),
+        webhook=section,
+        destinations=read_destinations(
+            webhook,
+            WEBHOOK_FILE,
+            webhook_values,
+            profile="traderspost" if settings.map_side_to_action_traderspost else "raw",
+            max_age_seconds=min(ages.buy, ages.sell),
+        ),
         system=checked(system_values, SystemConfig, SYSTEM_FILE),
         alert_sources=read_sources(webhook, WEBHOOK_FILE, settings.webhook_secret)[0],
         tokens=read_tokens(system, SYSTEM_FILE, settings.admin_token)[0],

@@ -16,6 +16,24 @@ INSERT INTO configuration (revision, documents) VALUES ($1, $2)
 ON CONFLICT (only_row) DO UPDATE
 SET revision = excluded.revision, at = clock_timestamp(), documents = excluded.documents
 
+-- name: destinations_in_use
+-- $1 names of destinations. Those where anything is open or unfinished, with its tickers.
+SELECT destination AS name,
+       coalesce(array_agg(ticker ORDER BY ticker) FILTER (WHERE is_open), '{}')     AS open,
+       coalesce(array_agg(ticker ORDER BY ticker) FILTER (WHERE NOT is_open), '{}') AS pending
+FROM book_states
+WHERE destination = ANY ($1)
+GROUP BY destination
+ORDER BY destination
+
+-- name: read_destination_names
+-- The names of the listed destinations in the current revision; no row: there is no revision yet.
+SELECT ARRAY (
+    SELECT entry ->> 'name'
+    FROM json_array_elements(CASE json_typeof(documents #> '{webhook_config.json,destinations}')
+        WHEN 'array' THEN documents #> '{webhook_config.json,destinations}' ELSE '[]' END) AS listed (entry)) AS names
+FROM configuration
+
 -- name: revoke_tokens
 -- $1 the SHA-256 of each token. In the transaction of what removes them.
 INSERT INTO revoked_tokens (sha256) SELECT DISTINCT sha256 FROM unnest($1::text[]) AS sha256 ORDER BY sha256

@@ -1,11 +1,12 @@
 """Table `configuration`: its one row is the current revision, which all processes of a stack share."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.config.checking import Document
+from app.config.destinations import DEFAULT_DESTINATION, DestinationConfig, DestinationUse
 from app.config.model import DECIDED, WEBHOOK_FILE
 from app.db.pool import Connection, Pool
 from app.db.queries import load
@@ -41,6 +42,27 @@ async def current(connection: Connection | Pool) -> Revision | None:
 async def store(connection: Connection, *, revision: int, documents: Mapping[str, Document]) -> None:
     """Replace the current revision. The caller holds the lock; `revision` is one more than the current."""
     await connection.execute(_SQL["store"], revision, _render(revision, documents))
+
+
+async def destinations_in_use(connection: Connection, *, names: Collection[str]) -> list[DestinationUse]:
+    """Return those of the destinations that have an open position or an unfinished order."""
+    return [DestinationUse(**row) for row in await connection.fetch(_SQL["destinations_in_use"], list(names))]
+
+
+async def still_configured(
+    connection: Connection, destinations: Sequence[DestinationConfig]
+) -> list[DestinationConfig]:
+    """Return those of a process's destinations that no other process has removed.
+
+    The caller's transaction holds the approval lock: none is removed until it ends, so that no order is made
+    where nothing is sent.
+    """
+    if len(destinations) == 1:  # `default`, which is never removed
+        return list(destinations)
+    names = await connection.fetchval(_SQL["read_destination_names"])
+    if names is None:
+        return list(destinations)
+    return [each for each in destinations if each.name in {DEFAULT_DESTINATION, *names}]
 
 
 async def revoke_tokens(connection: Connection, *, digests: Collection[str]) -> None:

@@ -12,10 +12,11 @@ from app.config import files
 from app.config.access import listed_digests
 from app.config.checking import Document
 from app.config.files import Content, Dates
-from app.config.model import DECIDED, SWITCHED_AT, SYSTEM_FILE, Config
+from app.config.model import DECIDED, SWITCHED_AT, SYSTEM_FILE, WEBHOOK_FILE, Config
 from app.config.switches import SWITCHES, switch_of, with_switches
 from app.errors import ConfigFileError
 from app.settings import Settings
+from app.signals.reasons import Reason
 
 # An editor changes a file's mode or name at once after it wrote it; `cp -p` and `tar` keep an older date.
 _PUT_BACK_NANOSECONDS = 2_000_000_000
@@ -67,6 +68,22 @@ def with_files(
         except ConfigFileError as error:
             problems[name] = error
     return replace(state, config=config, problems=problems, seen=dict(contents))
+
+
+def with_destinations_kept(before: State, after: State, refusal: Reason, settings: Settings) -> State:
+    """Return the state after, with the destinations of before: its file removes one that is in use.
+
+    Fails closed: the exits of an open position would have no destination. The file counts as unread, so that
+    it is applied once nothing is open or unfinished there.
+    """
+    problem = ConfigFileError(WEBHOOK_FILE, refusal, place="destinations")
+    known = before.problems.get(WEBHOOK_FILE)
+    if known is not None and known.reason == problem.reason:
+        problem = known  # so that it is logged once
+    document = before.config.documents.get(WEBHOOK_FILE, {})
+    config = files.adopt(WEBHOOK_FILE, document, after.config, settings, is_change=False)
+    seen = {name: content for name, content in after.seen.items() if name != WEBHOOK_FILE}
+    return replace(after, config=config, problems={**after.problems, WEBHOOK_FILE: problem}, seen=seen)
 
 
 def removed_tokens(before: State, after: State) -> set[str]:

@@ -6,7 +6,7 @@ database, so that all processes of a stack agree and a wrong file changes nothin
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from app.config.state import (
     removed_tokens,
     switches_to_write,
     unwritten_switches,
+    with_destinations_kept,
     with_files,
     with_switch_times,
     with_unwritten_switches,
@@ -37,6 +38,7 @@ from app.db.pool import Connection, Pool, connect
 from app.errors import ConfigFileError, ConflictError, NoSuchError, RefusedError, describe
 from app.runtime.wakeups import Wakeups
 from app.settings import Settings
+from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
 
 log = structlog.get_logger(__name__)
@@ -51,6 +53,9 @@ Edit = Callable[[Config], Mapping[str, Document]]
 
 Apply = Callable[[Config, Mapping[str, ConfigFileError]], None]
 """Makes a configuration the current one of this process."""
+
+Lock = Callable[[Connection], Awaitable[None]]
+"""Waits until no other transaction makes orders; none does until this one ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +87,22 @@ async def opening(settings: Settings) -> Opening:
 class ConfigStore:
     """Changes the current configuration; nothing else does.
 
-    Calls `apply` with the current configuration and the problems of its files after each look at them.
+    Calls `apply` with the current configuration and the problems of its files after each look at them, and
+    `lock_approvals` before it removes a destination.
     """
 
     def __init__(
-        self, pool: Pool, settings: Settings, wakeups: Wakeups, start: Opening, *, apply: Apply
+        self,
+        pool: Pool,
+        settings: Settings,
+        wakeups: Wakeups,
+        start: Opening,
+        *,
+        apply: Apply,
+        lock_approvals: Lock,
     ) -> None:
         self._pool, self._settings, self._wakeups = pool, settings, wakeups
-        self._apply_to_process = apply
+        self._apply_to_process, self._lock_approvals = apply, lock_approvals
         self._state = State(start.config)
         self._absent_since: dict[str, float] = {}
         self._write_again_at = 0.0
@@ -105,8 +118,13 @@ class ConfigStore:
                 await self.look()
         except (*TRANSIENT_DB_ERRORS, asyncpg.PostgresError) as error:
             log.warning("configuration from the files alone", error=describe(error))
-        if fault := fault_of(self._state.config.webhook.url):
-            log.warning("the destination's URL is not valid; it stays current", fault=str(fault))
+        for destination in self._state.config.destinations:
+            if fault := fault_of(destination.url):
+                log.warning(
+                    "the destination's URL is not valid; it stays current",
+                    destination=destination.name,
+                    fault=str(fault),
+                )
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Look once a second."""
@@ -165,6 +183,8 @@ class ConfigStore:
                     connection.transaction(),  # a savepoint: a refusal does not undo what was applied
                 ):
                     changed, names = self._edited(state, edit, decides)
+                    if used := await self._removed_in_use(connection, state.config, changed.config):
+                        raise ConflictError(used.code, **used.parameters)
                     before, after = state.config.documents, changed.config.documents
                     if after != before:
                         old, new = differences(before, {name: after[name] for name in FILES if name in after})
@@ -270,6 +290,8 @@ class ConfigStore:
         state = replace(state, turn=turn)
         dates = await asyncio.to_thread(files.dates, self._settings.config_dir, SYSTEM_FILE)
         edited = with_files(state, await self._contents(), self._settings, dates)
+        if used := await self._removed_in_use(connection, state.config, edited.config):
+            edited = with_destinations_kept(state, edited, used, self._settings)
         if removed := removed_tokens(state, edited):
             await repository.revoke_tokens(connection, digests=removed)
             log.info("tokens were removed from the file", file=SYSTEM_FILE, count=len(removed))
@@ -283,6 +305,21 @@ class ConfigStore:
             return edited
         await _record_edits(connection, state.config.documents, edited.config.documents)
         return await self._store(connection, edited)
+
+    async def _removed_in_use(self, connection: Connection, before: Config, after: Config) -> Reason | None:
+        """Return why a removed destination must stay: it has an open position or an unfinished order.
+
+        Where it has none, no decision may make one before the removal is committed. Exits of all destinations
+        are decided after that, which takes as long as it takes to write the file.
+        """
+        removed = {each.name for each in before.destinations} - {each.name for each in after.destinations}
+        if not removed:
+            return None
+        used = await repository.destinations_in_use(connection, names=removed)
+        if not used:
+            await self._lock_approvals(connection)
+            used = await repository.destinations_in_use(connection, names=removed)
+        return used[0].refusal if used else None
 
     async def _with_decisions_written(self, state: State) -> State:
         """Write what people switched into the system file, which was wrong, absent or older than that."""

@@ -11,4 +11,6 @@
      SELECT FROM (
          SELECT outcome, destination FROM attempts WHERE signal_id = s.id ORDER BY id DESC LIMIT 1) AS last
      WHERE ($10::text IS NULL OR last.outcome = $10)
-       AND ($11::text IS NULL OR last.destination = $11 OR starts_with(last.destination, $11 || ' ')))))
+       AND ($11::text IS NULL OR last.destination = $11 OR starts_with(last.destination, $11 || ' ')
+            OR EXISTS (SELECT FROM orders o WHERE o.signal_id = s.id AND o.destination = $11)))
+     OR ($10::text IS NULL AND EXISTS (SELECT FROM orders o WHERE o.signal_id = s.id AND o.destination = $11))))

@@ -1,6 +1,6 @@
 """A batch of signals: what they are decided by, and the decisions in order. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 from typing import NamedTuple
 from uuid import UUID
@@ -11,7 +11,7 @@ from app.signals.alert import read_order
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, is_overtaken
 from app.signals.reading import ENTRIES, Intent
 from app.signals.reasons import Reason, ReasonCode
-from app.signals.statuses import DecisionResult
+from app.signals.statuses import DecisionResult, SignalType
 
 _BOUGHT = Book.of(pending=[PendingOrder(OrderTerms(Intent.OPEN))])
 
@@ -26,6 +26,7 @@ class ClaimedSignal(NamedTuple):
     body: bytes
     is_expired: bool
     facts: ListFacts
+    source: str = "default"
 
 
 class UnfinishedOrder(NamedTuple):
@@ -54,28 +55,46 @@ def counted_books(rules: RiskRules, books: Mapping[str, TickerBook]) -> dict[str
     return {ticker: PendingOrders(book).book for ticker, book in books.items()}
 
 
+class DecidedThere(NamedTuple):
+    """The decisions at a destination, by signal.
+
+    `overtaken`: the earlier entries of other batches that an exit has overtaken. `exits`: the `seq` of such
+    an exit by ticker, where its book does not have all of them.
+    """
+
+    decisions: dict[UUID, Decision]
+    overtaken: list[UUID]
+    exits: dict[str, int]
+
+
 def decide_in_order(
     signals: Sequence[ClaimedSignal],
     books: Mapping[str, TickerBook],
     rules: BookRules,
     risk: RiskBook,
-) -> tuple[list[Decision], list[UUID], dict[str, int]]:
+    takes: Callable[[ClaimedSignal], bool],
+) -> DecidedThere:
     """Apply the rule in order: what is approved here is pending for the later signals of its ticker. Pure.
 
-    Return the decisions, the earlier entries of other batches that an exit has overtaken, and the `seq` of
-    such an exit by ticker where its book does not have all of them.
+    What the destination does not take is not decided. Fails open: an exit is decided whatever it takes, if
+    something of the ticker is, may be or is about to be open there.
     """
     tickers = {ticker: PendingOrders(book) for ticker, book in books.items()}
     decisions: dict[UUID, Decision] = {}
     overtaken: list[UUID] = []
     exits: dict[str, int] = {}
     for signal in signals:
-        pending = tickers[signal.ticker]
-        reading = read_order(signal.body, signal.type)
+        pending = tickers.get(signal.ticker)
+        if pending is None:
+            continue
+        book = pending.book_before(signal.seq)
+        is_exit_of_held = signal.type != SignalType.BUY and book.reason_to_exit is not None
+        if not is_exit_of_held and not takes(signal):
+            continue
         decision = decide(
             signal.type,
-            reading,
-            pending.book_before(signal.seq),
+            read_order(signal.body, signal.type),
+            book,
             signal.facts,
             rules,
             is_expired=signal.is_expired,
@@ -95,7 +114,7 @@ def decide_in_order(
             exits[signal.ticker] = signal.seq
         if risk.has_limits:
             risk.note(signal.ticker, pending.book, buys=buys)
-    return [decisions[signal.id] for signal in signals], overtaken, exits
+    return DecidedThere(decisions, overtaken, exits)
 
 
 def decide_reprocessed(signals: Sequence[ClaimedSignal], why: ReasonCode, risk: RiskBook) -> list[Decision]:

@@ -3,26 +3,26 @@
 A column of `decision_batches` has it. A version reads what earlier ones wrote: a new member has a default.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
+from app.config.destinations import DEFAULT_DESTINATION
 from app.config.times import parse_hours
-from app.decision.batch import (
-    ClaimedSignal,
-    TickerBook,
-    UnfinishedOrder,
-    counted_books,
-    decide_in_order,
-    decide_reprocessed,
+from app.decision.batch import ClaimedSignal, TickerBook, UnfinishedOrder, counted_books
+from app.decision.destinations import (
+    Decided,
+    DestinationBooks,
+    decide_everywhere,
+    decide_reprocessed_everywhere,
 )
 from app.decision.risk import RiskBook, RiskCounts, RiskRules
-from app.decision.rules import Decision, ListFacts
+from app.decision.rules import ListFacts
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, Position
 from app.signals.reading import Intent, Quantity, Sentiment, Unit
 from app.signals.reasons import ReasonCode
@@ -44,31 +44,68 @@ class ListInForce(NamedTuple):
     fetched_at: datetime | None = None
 
 
+class DestinationInputs(NamedTuple):
+    """What decides a batch at one destination.
+
+    `taken`: indexes of the signals that it takes, None: all. `is_configured`: see `DestinationBooks`.
+    """
+
+    books: Mapping[str, TickerBook]
+    counts: RiskCounts
+    name: str = DEFAULT_DESTINATION
+    taken: frozenset[int] | None = None
+    is_configured: bool = True
+
+    def takes(self, index: int) -> bool:
+        """Return whether the destination takes this signal of the batch."""
+        return self.taken is None or index in self.taken
+
+
 class BatchInputs(NamedTuple):
-    """Everything that decides a batch, see `decide_in_order`, and the list its facts are from.
+    """Everything that decides a batch, see `decide_everywhere`, and the list its facts are from.
 
     `ended`: indexes of signals that ended before their decision was stored, so that it was not.
     `reprocessed`: why rejected buys are decided again, see `decide_reprocessed`; None: undecided signals.
     """
 
     signals: Sequence[ClaimedSignal]
-    books: Mapping[str, TickerBook]
+    destinations: Sequence[DestinationInputs]
     book_rules: BookRules
     risk_rules: RiskRules
     now: datetime
-    counts: RiskCounts
     listed: ListInForce
     ended: frozenset[int] = frozenset()
     reprocessed: ReasonCode | None = None
 
-    def decide(self) -> list[Decision]:
-        """Return the decisions, in the order of the signals."""
-        books = counted_books(self.risk_rules, self.books)
-        risk = RiskBook(self.risk_rules, self.now, self.counts, books.items())
+    @property
+    def tickers(self) -> frozenset[str]:
+        """The tickers of the batch."""
+        return frozenset(signal.ticker for signal in self.signals)
+
+    def decide(self) -> Decided:
+        """Return the decisions and their orders, in the order of the signals."""
+        destinations = list(map(self._books_of, self.destinations))
         if self.reprocessed is not None:
-            return decide_reprocessed(self.signals, self.reprocessed, risk)
-        decisions, _, _ = decide_in_order(self.signals, self.books, self.book_rules, risk)
-        return decisions
+            return decide_reprocessed_everywhere(self.signals, destinations, self.reprocessed)
+        return decide_everywhere(self.signals, destinations, self.book_rules)
+
+    def _books_of(self, there: DestinationInputs) -> DestinationBooks:
+        books = counted_books(self.risk_rules, there.books)
+        risk = RiskBook(self.risk_rules, self.now, there.counts, books.items())
+        taken = None if there.taken is None else {self.signals[index].id for index in there.taken}
+        return DestinationBooks(
+            there.name,
+            lambda signal: taken is None or signal.id in taken,
+            there.books,
+            risk,
+            there.is_configured,
+        )
+
+
+def taken_of(signals: Sequence[ClaimedSignal], takes: Callable[[str, str], bool]) -> frozenset[int] | None:
+    """Return the indexes of the signals whose source and ticker a destination takes, None: all."""
+    taken = [index for index, each in enumerate(signals) if takes(each.source, each.ticker)]
+    return None if len(taken) == len(signals) else frozenset(taken)
 
 
 class _Position(Struct, omit_defaults=True):
@@ -116,6 +153,7 @@ class _Book(Struct, omit_defaults=True):
     has_pending_entry: bool = False
     has_pending_exit: bool = False
     last_exit: Sentiment | None = None
+    has_undecided_entry: bool = False
     unfinished: tuple[_Order, ...] = ()
     is_complete: bool = True
 
@@ -128,6 +166,7 @@ class _Book(Struct, omit_defaults=True):
             book.has_pending_entry,
             book.has_pending_exit,
             book.last_exit_sentiment,
+            book.has_undecided_entry,
             tuple(map(_Order.of, stored.unfinished)),
             stored.is_complete,
         )
@@ -139,6 +178,7 @@ class _Book(Struct, omit_defaults=True):
             self.has_pending_entry,
             self.has_pending_exit,
             self.last_exit,
+            self.has_undecided_entry,
         )
         return TickerBook(book, tuple(order.read() for order in self.unfinished), self.is_complete)
 
@@ -164,14 +204,14 @@ class _Risk(Struct, omit_defaults=True):
     blocklist: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, rules: RiskRules, tickers: Mapping[str, object]) -> Self:
+    def of(cls, rules: RiskRules, tickers: frozenset[str]) -> Self:
         return cls(
             rules.buys_paused,
             rules.hours.text if rules.hours else None,
             rules.max_open_positions,
             rules.max_buys_per_day,
             rules.cooldown_seconds,
-            tuple(sorted(rules.blocklist & tickers.keys())),
+            tuple(sorted(rules.blocklist & tickers)),
         )
 
     def read(self) -> RiskRules:
@@ -185,10 +225,37 @@ class _Risk(Struct, omit_defaults=True):
         )
 
 
-class _Batch(Struct, omit_defaults=True):
+class _There(Struct, omit_defaults=True):
+    """What decided a batch at a destination; `taken` None: all signals."""
+
+    books: dict[str, _Book] = {}
+    positions: int = 0
+    buys_today: int = 0
+    since_exit: dict[str, float] = {}
+    taken: tuple[int, ...] | None = None
+
+    def read(self, name: str, tickers: frozenset[str], *, is_configured: bool = True) -> DestinationInputs:
+        return DestinationInputs(
+            dict.fromkeys(tickers, _NOTHING) | {ticker: book.read() for ticker, book in self.books.items()},
+            RiskCounts(self.positions, self.buys_today, self.since_exit),
+            name,
+            None if self.taken is None else frozenset(self.taken),
+            is_configured,
+        )
+
+
+class _Other(_There, omit_defaults=True, kw_only=True):
+    """What decided a batch at another destination than the first."""
+
+    name: str
+    is_configured: bool = True
+
+
+class _Batch(_There, omit_defaults=True, kw_only=True):
     """`ranks` are in the order of the signals, without the unlisted ones at the end.
 
-    `expired` and `ended` are indexes of signals; the statement that stores the batch adds `ended`.
+    `expired` and `ended` are indexes of signals; the statement that stores the batch adds `ended`. The
+    members of `_There` are those of `default`: a version that knew one destination has written no others.
     """
 
     now: datetime
@@ -203,23 +270,21 @@ class _Batch(Struct, omit_defaults=True):
     ranks: tuple[int | None, ...] = ()
     expired: tuple[int, ...] = ()
     ended: tuple[int, ...] = ()
-    books: dict[str, _Book] = {}
     book_rules: _BookRules | None = None
     risk: _Risk | None = None
-    positions: int = 0
-    buys_today: int = 0
-    since_exit: dict[str, float] = {}
+    others: tuple[_Other, ...] = ()
     reprocessed: ReasonCode | None = None
 
 
 def stored_form(inputs: BatchInputs) -> Struct:
     """Return what is stored of a batch. The signals themselves are stored already."""
-    signals, listed, counts = inputs.signals, inputs.listed, inputs.counts
+    signals, listed, tickers = inputs.signals, inputs.listed, inputs.tickers
     facts = signals[0].facts if signals else ListFacts(None, None, None)
-    book_rules, risk = _BookRules(*inputs.book_rules), _Risk.of(inputs.risk_rules, inputs.books)
-    ranks, tickers = [signal.facts.rank for signal in signals], {signal.ticker for signal in signals}
+    book_rules, risk = _BookRules(*inputs.book_rules), _Risk.of(inputs.risk_rules, tickers)
+    ranks = [signal.facts.rank for signal in signals]
     while ranks and ranks[-1] is None:
         del ranks[-1]
+    default, *others = inputs.destinations
     return _Batch(
         now=inputs.now,
         strategy=listed.strategy,
@@ -233,18 +298,30 @@ def stored_form(inputs: BatchInputs) -> Struct:
         ranks=tuple(ranks),
         expired=tuple(index for index, signal in enumerate(signals) if signal.is_expired),
         ended=tuple(sorted(inputs.ended)),
-        books={
+        book_rules=None if book_rules == _BookRules() else book_rules,
+        risk=None if risk == _Risk() else risk,
+        others=tuple(
+            _Other(name=each.name, is_configured=each.is_configured, **_there(each, tickers))
+            for each in others
+        ),
+        reprocessed=inputs.reprocessed,
+        **_there(default, tickers),
+    )
+
+
+def _there(inputs: DestinationInputs, tickers: frozenset[str]) -> dict[str, Any]:
+    """Return the members of `_There`."""
+    return {
+        "books": {
             ticker: _Book.of(book)
             for ticker, book in inputs.books.items()
             if book != _NOTHING or ticker not in tickers
         },
-        book_rules=None if book_rules == _BookRules() else book_rules,
-        risk=None if risk == _Risk() else risk,
-        positions=counts.positions,
-        buys_today=counts.buys_today,
-        since_exit=dict(counts.since_exit),
-        reprocessed=inputs.reprocessed,
-    )
+        "positions": inputs.counts.positions,
+        "buys_today": inputs.counts.buys_today,
+        "since_exit": dict(inputs.counts.since_exit),
+        "taken": None if inputs.taken is None else tuple(sorted(inputs.taken)),
+    }
 
 
 def read_stored(stored: object, signals: Sequence[ClaimedSignal]) -> BatchInputs:
@@ -256,6 +333,7 @@ def read_stored(stored: object, signals: Sequence[ClaimedSignal]) -> BatchInputs
     batch = msgspec.convert(stored, _Batch)  # its error is a ValueError
     ranks = (*batch.ranks, *[None] * (len(signals) - len(batch.ranks)))
     expired = frozenset(batch.expired)
+    tickers = frozenset(signal.ticker for signal in signals)
     return BatchInputs(
         signals=[
             signal._replace(
@@ -264,12 +342,13 @@ def read_stored(stored: object, signals: Sequence[ClaimedSignal]) -> BatchInputs
             )
             for index, (signal, rank) in enumerate(zip(signals, ranks, strict=True))
         ],
-        books={signal.ticker: _NOTHING for signal in signals}
-        | {ticker: book.read() for ticker, book in batch.books.items()},
+        destinations=[
+            batch.read(DEFAULT_DESTINATION, tickers),
+            *(each.read(each.name, tickers, is_configured=each.is_configured) for each in batch.others),
+        ],
         book_rules=(batch.book_rules or _BookRules()).read(),
         risk_rules=(batch.risk or _Risk()).read(),
         now=batch.now.astimezone(UTC),
-        counts=RiskCounts(batch.positions, batch.buys_today, batch.since_exit),
         listed=ListInForce(
             batch.strategy,
             batch.top_n,

@@ -1,25 +1,26 @@
 """The statements of decisions and of reprocessing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
+from app.config.access import DEFAULT_SOURCE
 from app.db.pool import Connection, Pool
 from app.db.queries import load
 from app.decision.batch import ClaimedSignal, TickerBook, UnfinishedOrder
+from app.decision.destinations import NewOrder
 from app.decision.record import BatchInputs, stored_form
 from app.decision.risk import RiskCounts
 from app.decision.rules import Decision, ListFacts
 from app.signals.book import Book, PendingOrder, Position, stored_terms, terms_columns
 from app.signals.reading import Sentiment
 from app.signals.reasons import Reason
-from app.signals.statuses import Status
+from app.signals.statuses import OrderStatus, Status
 
 _SQL = load("app.decision")
 _encode = msgspec.json.Encoder().encode
@@ -43,18 +44,23 @@ class Claim(StrEnum):
 
 
 class Claimed(NamedTuple):
-    """The signals of a batch in order of arrival, and the books of their tickers.
+    """The signals of a batch in order of arrival, and the books of their tickers by destination.
 
     `list_id` and `list_fetched_at` are those of the list that their facts are from, None without one.
+    A destination that is not configured has books of the tickers that are open or unfinished there.
     `has_exits_waiting`: exits of these tickers stay undecided; with `Claim.EXITS`, because another batch
     decides an entry of their ticker.
     """
 
     signals: list[ClaimedSignal]
-    books: dict[str, TickerBook]
+    books: Mapping[str, Mapping[str, TickerBook]]
     list_id: int | None = None
     list_fetched_at: datetime | None = None
     has_exits_waiting: bool = False
+
+
+Takes = Callable[[str, str], bool]
+"""Whether a destination takes an alert of this source and ticker."""
 
 
 class PendingList(NamedTuple):
@@ -75,54 +81,70 @@ class CurrentList(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A rejected buy that may be approved."""
+    """A rejected buy that may be approved. `free`: the destinations where nothing of its ticker is open."""
 
     ticker: str
     id: UUID
     seq: int
     type: str
     body: bytes
+    source: str
+    free: Sequence[str]
 
 
 class Approval(NamedTuple):
-    """A rejected buy to approve, the reason, and the facts behind it."""
+    """A rejected buy to approve, the reason, the facts behind it, and the destinations of its orders."""
 
     signal_id: UUID
     reason: Reason
     detail: dict[str, Any]
+    destinations: Sequence[str]
 
 
 async def claim_signals(
-    connection: Connection, *, claim: Claim, limit: int, strategy: str, is_frozen: bool
+    connection: Connection,
+    *,
+    claim: Claim,
+    limit: int,
+    strategy: str,
+    is_frozen: bool,
+    destinations: Mapping[str, Takes],
 ) -> Claimed:
     """Claim at most `limit` undecided signals from the front of the queue.
 
-    The claim lasts until the transaction ends: the first
-    undecided row of each ticker is locked for all its rows. `is_frozen`: the engine is paused, so the
-    strategy's list counts as fresh.
+    The claim lasts until the transaction ends: the first undecided row of each ticker is locked for all its
+    rows. `is_frozen`: the engine is paused, so the strategy's list counts as fresh. `destinations` are the
+    configured ones, with what each takes; any other takes nothing.
     """
-    rows = await connection.fetch(_SQL["claim_signals"], limit, strategy, is_frozen, _MOST_PENDING + 1, claim)
+    rows = await connection.fetch(
+        _SQL["claim_signals"], limit, strategy, is_frozen, _MOST_PENDING + 1, claim, list(destinations)
+    )
+    if not rows:
+        return Claimed([], {})
     signals = [
         ClaimedSignal(
             **{name: row[name] for name in ("id", "seq", "ticker", "type", "body", "is_expired")},
             facts=ListFacts(row["rank"], row["list_size"], row["list_age_seconds"]),
+            source=row["source"] or DEFAULT_SOURCE,
         )
         for row in rows
     ]
-    # the first row of a ticker has its orders
-    books = {row["ticker"]: _book(row) for row in {row["ticker"]: row for row in reversed(rows)}.values()}
-    if not rows:
-        return Claimed([], {})
+    books: dict[str, dict[str, TickerBook]] = {name: {} for name in destinations}
+    for row in rows:
+        for name, stored in (row["books"] or {}).items():  # the first row of a ticker has them
+            takes = destinations.get(name, lambda *_: False)
+            books.setdefault(name, {})[row["ticker"]] = _book(row["ticker"], stored, row["undecided"], takes)
     claimed = Claimed(signals, books, rows[0]["list_id"], rows[0]["list_fetched_at"])
     if claim is Claim.ALL:
         return claimed
+    tickers = list(dict.fromkeys(signal.ticker for signal in signals))
     if claim is Claim.EXITS:
-        free = await _lock_first_undecided(connection, list(books))
+        free = await _lock_first_undecided(connection, tickers)
         return claimed._replace(
             signals=[each for each in signals if each.ticker in free],
-            has_exits_waiting=len(free) < len(books),
+            has_exits_waiting=len(free) < len(tickers),
         )
-    exits = await _find_undecided_exits(connection, list(books))
+    exits = await _find_undecided_exits(connection, tickers)
     locked = await _lock_entries(connection, signals, exits)
     return claimed._replace(signals=locked, has_exits_waiting=bool(exits))
 
@@ -159,13 +181,24 @@ async def try_lock_entry_limits(connection: Connection) -> bool:
     return is_locked
 
 
-def _book(row: asyncpg.Record) -> TickerBook:
-    position = Position(row["quantity"], row["confirmed"]) if row["is_open"] else None
-    sentiment = None if row["last_exit"] is None else Sentiment(row["last_exit"])
-    book = Book.of(position, last_exit_sentiment=sentiment)
-    pending = row["pending"] or ()
-    is_complete = len(pending) <= _MOST_PENDING
+def _book(
+    ticker: str, row: Mapping[str, Any], undecided: Sequence[Mapping[str, Any]] | None, takes: Takes
+) -> TickerBook:
+    """Return the book of a ticker at a destination; an undecided buy is pending where it is taken.
+
+    Fails open: of more undecided buys than are read, one may be taken everywhere.
+    """
+    quantity, sentiment = row["quantity"], row["last_exit"]
+    position = None
+    if row["is_open"]:
+        position = Position(None if quantity is None else Decimal(quantity), row["confirmed"])
+    book = Book.of(position, last_exit_sentiment=None if sentiment is None else Sentiment(sentiment))
+    orders, buys = row["pending"] or [], undecided or []
+    taken = [each for each in buys if takes(each["source"] or DEFAULT_SOURCE, ticker)]
+    pending = sorted([*orders, *taken], key=lambda each: each["seq"])
+    is_complete = max(len(pending), len(buys)) <= _MOST_PENDING
     if not is_complete:
+        pending = pending[-(_MOST_PENDING + 1) :]
         book = book._replace(projected=Position(None), has_pending_entry=True)
     return TickerBook(book, tuple(map(_unfinished, pending)), is_complete)
 
@@ -180,7 +213,7 @@ def _unfinished(row: Mapping[str, Any]) -> UnfinishedOrder:
         row["sentiment"],
     )
     status = row["status"]
-    order = PendingOrder(terms, status == Status.FORWARDING, is_decided=status != Status.RECEIVED)
+    order = PendingOrder(terms, status == OrderStatus.SENDING, is_decided=status != Status.RECEIVED)
     return UnfinishedOrder(UUID(row["id"]), row["seq"], order)
 
 
@@ -191,14 +224,20 @@ async def find_entries_before(connection: Connection, *, exits: Mapping[str, int
 
 
 async def store_decisions(
-    connection: Connection, *, inputs: BatchInputs, decisions: Sequence[Decision]
+    connection: Connection,
+    *,
+    inputs: BatchInputs,
+    decisions: Sequence[Decision],
+    orders: Sequence[Sequence[NewOrder]],
 ) -> dict[str, int]:
-    """Write the decisions, their events and what they were made by; return the number of signals by status.
+    """Write the decisions, their orders and events, and what they were made by.
+
+    `orders` are those of each decision. Return the number of signals by status.
 
     A signal that is no longer undecided keeps its status and is not counted.
     """
     # one JSON array: asyncpg takes several times as long for arrays
-    given = _encode(list(map(_decision_row, inputs.signals, decisions))).decode()
+    given = _encode(list(map(_decision_row, inputs.signals, decisions, orders))).decode()
     ids = [signal.id for signal in inputs.signals]
     rows = await connection.fetch(_SQL["store_decisions"], given, ids, stored_form(inputs))
     return {row["status"]: row["signals"] for row in rows}
@@ -223,11 +262,24 @@ class _DecisionRow(msgspec.Struct, omit_defaults=True):
     quantity: Decimal | None = None
     quantity_unit: str | None = None
     sentiment: str | None = None
+    destination: str | None = None
+    others: list["_OrderRow"] | None = None
 
 
-def _decision_row(signal: ClaimedSignal, decision: Decision) -> _DecisionRow:
+class _OrderRow(msgspec.Struct, omit_defaults=True):
+    """An order at another destination than the first; the field names are those of the SQL."""
+
+    destination: str
+    intent: str | None = None
+    quantity: Decimal | None = None
+    quantity_unit: str | None = None
+    sentiment: str | None = None
+
+
+def _decision_row(signal: ClaimedSignal, decision: Decision, orders: Sequence[NewOrder]) -> _DecisionRow:
     reason, code, params = decision.reason.columns()
     intent, quantity, unit, sentiment = terms_columns(decision.terms)
+    others = [_OrderRow(order.destination, *terms_columns(order.terms)) for order in orders[1:]]
     return _DecisionRow(
         signal.id,
         decision.status,
@@ -239,6 +291,8 @@ def _decision_row(signal: ClaimedSignal, decision: Decision) -> _DecisionRow:
         quantity,
         unit,
         sentiment,
+        orders[0].destination if orders else None,
+        others or None,
     )
 
 
@@ -246,19 +300,20 @@ async def read_risk_counts(
     connection: Connection,
     *,
     tickers: Sequence[str],
+    key: str,
     destination: str,
     day_began_at: datetime,
     cooldown_seconds: int,
     most_buys: int,
     counts_positions: bool,
 ) -> RiskCounts:
-    """Return what the risk rules count at a destination; `tickers` are those of the batch.
+    """Return what the risk rules count at a destination (`key` is its key); `tickers` are those of the batch.
 
     `cooldown_seconds` and `most_buys` are 0 where there is no such rule.
     """
     (row,) = await connection.fetch(
         _SQL["read_risk_counts"],
-        *(tickers, destination, day_began_at, cooldown_seconds, most_buys, counts_positions),
+        *(tickers, key, day_began_at, cooldown_seconds, most_buys, counts_positions, destination),
         timeout=_COUNT_SECONDS,
     )
     return RiskCounts(row["positions"], row["buys_today"], row["since_exit"] or {})
@@ -300,15 +355,17 @@ async def find_candidates(
     window_seconds: int,
     max_age_seconds: int,
     sell_window_seconds: int | None,
+    destinations: Sequence[str],
 ) -> list[Candidate]:
     """Return each ticker's newest rejected buy that may be approved, in the order of `tickers`.
 
     The buy arrived within `window_seconds` and `max_age_seconds` (0: no limit). No sell arrived within
-    `sell_window_seconds` after it (0: at any time after it; None: sells do not matter). A ticker with an open
-    position or a buy that is unfinished has no candidate.
+    `sell_window_seconds` after it (0: at any time after it; None: sells do not matter). A ticker has no
+    candidate while a buy of it is undecided, or something is open or unfinished at each of `destinations`.
     """
     rows = await connection.fetch(
-        _SQL["find_candidates"], tickers, window_seconds, max_age_seconds, sell_window_seconds
+        *(_SQL["find_candidates"], tickers, window_seconds, max_age_seconds, sell_window_seconds),
+        destinations,
     )
     return [Candidate(**row) for row in rows]
 
@@ -333,6 +390,11 @@ async def approve_rejected_buys(
     The caller holds the exclusive approval lock. A buy that is no longer rejected, or was reprocessed before,
     is not changed.
     """
-    ids, reasons, details = zip(*approvals, strict=True)
+    ids, reasons, details, _ = zip(*approvals, strict=True)
     columns = zip(*(reason.columns() for reason in reasons), strict=True)
-    await connection.execute(_SQL["approve_rejected_buys"], ids, *columns, details, expires_in_seconds)
+    ordered, names = zip(
+        *((each.signal_id, name) for each in approvals for name in each.destinations), strict=True
+    )
+    await connection.execute(
+        _SQL["approve_rejected_buys"], ids, *columns, details, expires_in_seconds, ordered, names
+    )

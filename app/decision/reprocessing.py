@@ -3,7 +3,7 @@
 Names and docstrings of the models are part of `/openapi.json`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -11,15 +11,17 @@ import structlog
 from pydantic import BaseModel
 
 from app import metrics
-from app.config.model import Strategy
+from app.config.model import Config, Strategy
+from app.config.repository import still_configured
 from app.context import AppContext
 from app.db.pool import Connection
 from app.decision import repository
 from app.decision.batch import ClaimedSignal, TickerBook
-from app.decision.record import BatchInputs, ListInForce
+from app.decision.destinations import Decided
+from app.decision.record import BatchInputs, DestinationInputs, ListInForce
 from app.decision.repository import Approval, Candidate, CurrentList
-from app.decision.risk_facts import read_risk_book, rules_of
-from app.decision.rules import Decision, ListFacts
+from app.decision.risk_facts import read_risk_counts, rules_of
+from app.decision.rules import ListFacts
 from app.orders.destination import destination_of
 from app.orders.repository import lock_approvals_exclusive
 from app.signals.book import Book
@@ -116,6 +118,7 @@ async def reprocess(
     for rank, ticker in enumerate(current.tickers if current else (), 1):
         ranks.setdefault(fold(ticker), rank)
     wanted = list(dict.fromkeys(ranks if tickers is None else map(fold, tickers)))
+    destinations = await still_configured(connection, context.config.destinations)
     candidates = await repository.find_candidates(
         connection,
         tickers=[ticker for ticker in wanted if ticker in ranks],
@@ -124,30 +127,33 @@ async def reprocess(
         sell_window_seconds=(
             strategy.sell_chronology_window_seconds if strategy.respect_sell_chronology_enabled else None
         ),
+        destinations=[each.name for each in destinations],
     )
-    inputs, decisions = None, list[Decision]()
-    if current and candidates:
-        buys = [_listed(each, ranks[each.ticker], current) for each in candidates]
-        inputs = await _inputs(connection, context, strategy, current, buys, why)
-        decisions = inputs.decide()
+    buys = [_listed(each, ranks[each.ticker], current) for each in candidates] if current else []
+    taken = _taken(context.config, candidates)
+    buys = [buy for buy in buys if any(buy.id in ids for ids in taken.values())]
+    inputs, decided = None, Decided([], [], [])
+    if current and buys:
+        inputs = await _inputs(connection, context, strategy, current, buys, taken, why)
+        decided = inputs.decide()
     refused = {
-        each.ticker: decision.reason
-        for each, decision in zip(candidates, decisions, strict=True)
+        buy.ticker: decision.reason
+        for buy, decision in zip(buys, decided.decisions, strict=True)
         if decision.status != DecisionResult.APPROVED
     }
     signals = [
-        Reprocessed(signal_id=each.id, ticker=each.ticker, rank=ranks[each.ticker])
-        for each in candidates
-        if each.ticker not in refused
+        Reprocessed(signal_id=buy.id, ticker=buy.ticker, rank=ranks[buy.ticker])
+        for buy in buys
+        if buy.ticker not in refused
     ]
     if not dry_run and refused:
-        ids = [each.id for each in candidates if each.ticker in refused]
+        ids = [buy.id for buy in buys if buy.ticker in refused]
         await repository.reject_again(connection, signal_ids=ids, reasons=list(refused.values()))
     if not dry_run and signals:
         approvals = [
-            Approval(each.id, decision.reason, decision.detail)
-            for each, decision in zip(candidates, decisions, strict=True)
-            if each.ticker not in refused
+            Approval(buy.id, decision.reason, decision.detail, [order.destination for order in orders])
+            for buy, decision, orders in zip(buys, decided.decisions, decided.orders, strict=True)
+            if orders
         ]
         await repository.approve_rejected_buys(
             connection,
@@ -178,7 +184,22 @@ def _skipped(*, is_listed: bool) -> RefusalCode:
 
 def _listed(candidate: Candidate, rank: int, current: CurrentList) -> ClaimedSignal:
     facts = ListFacts(rank, len(current.tickers), current.age_seconds)
-    return ClaimedSignal(**candidate._asdict(), is_expired=False, facts=facts)
+    return ClaimedSignal(
+        *(candidate.id, candidate.seq, candidate.ticker, candidate.type, candidate.body),
+        is_expired=False,
+        facts=facts,
+        source=candidate.source,
+    )
+
+
+def _taken(config: Config, candidates: Sequence[Candidate]) -> dict[str, set[UUID]]:
+    """Return by destination the buys that it takes and has nothing open or unfinished of."""
+    return {
+        each.name: {
+            buy.id for buy in candidates if each.name in buy.free and each.match.takes(buy.source, buy.ticker)
+        }
+        for each in config.destinations
+    }
 
 
 async def _inputs(
@@ -187,18 +208,27 @@ async def _inputs(
     strategy: Strategy,
     current: CurrentList,
     buys: Sequence[ClaimedSignal],
+    taken: Mapping[str, set[UUID]],
     why: ReasonCode,
 ) -> BatchInputs:
-    """Return what rejected buys are decided by. Nothing of their tickers is open or pending."""
-    system, nothing = context.config.system, Book()
-    risk = await read_risk_book(
-        connection,
-        rules_of(system.risk),
-        now=context.clock.now(),
-        destination=destination_of(context.config.webhook.url).key,
-        books={each.ticker: nothing for each in buys},
-        has_entries=bool(buys),
-    )
+    """Return what rejected buys are decided by. Nothing of their tickers is open or pending where they go."""
+    system, now = context.config.system, context.clock.now()
+    rules = rules_of(system.risk)
+    everywhere = list[DestinationInputs]()
+    for each in context.config.destinations:
+        indexes = frozenset(index for index, buy in enumerate(buys) if buy.id in taken[each.name])
+        tickers = [buys[index].ticker for index in sorted(indexes)]
+        counts = await read_risk_counts(
+            connection,
+            rules,
+            now=now,
+            destination=destination_of(each.url, each.name),
+            tickers=tickers,
+            has_entries=bool(indexes),
+        )
+        books = {ticker: TickerBook(Book(), (), is_complete=True) for ticker in tickers}
+        of_all = len(indexes) == len(buys)
+        everywhere.append(DestinationInputs(books, counts, each.name, None if of_all else indexes))
     listed = ListInForce(
         strategy.name,
         strategy.top_n,
@@ -207,10 +237,7 @@ async def _inputs(
         id=current.id,
         fetched_at=current.fetched_at,
     )
-    books = {each.ticker: TickerBook(nothing, (), is_complete=True) for each in buys}
-    return BatchInputs(
-        *(buys, books, system.book_rules, risk.rules, risk.now, risk.counts, listed), reprocessed=why
-    )
+    return BatchInputs(buys, everywhere, system.book_rules, rules, now, listed, reprocessed=why)
 
 
 def announce(context: AppContext, outcome: ReprocessingResult) -> None:

@@ -19,7 +19,8 @@ ORDER BY at, id
 
 -- name: signals
 -- $1 ids, $2 0 for the first decision on each, 1 for the next one. The signals that are not removed, and not imported since.
-SELECT s.id, s.seq, s.ticker, s.type, s.body, s.received_at, s.expires_at, s.price, s.status = 'forwarded' AS was_delivered,
+SELECT s.id, s.seq, s.ticker, s.type, s.body, s.received_at, s.expires_at, s.price,
+       ARRAY (SELECT destination FROM orders WHERE signal_id = s.id AND status = 'delivered') AS delivered_to,
        e.status, e.reason, e.reason_code, e.reason_params, e.detail
 FROM signals s
 LEFT JOIN LATERAL (
@@ -45,10 +46,10 @@ CROSS JOIN LATERAL (
 JOIN top_n_lists l ON l.id = r.list_id
 
 -- name: open_at
--- $1 a time. Tickers of the positions that were open then.
-SELECT ticker FROM positions WHERE status = 'open' AND opened_at < $1
+-- $1 a time. Destinations and tickers of the positions that were open then.
+SELECT destination, ticker FROM positions WHERE status <> 'closed' AND opened_at < $1
 UNION
-SELECT ticker FROM positions WHERE status = 'closed' AND closed_at >= $1 AND opened_at < $1
+SELECT destination, ticker FROM positions WHERE status = 'closed' AND closed_at >= $1 AND opened_at < $1
 
 -- name: recorded_from
 -- Since when decisions are recorded.

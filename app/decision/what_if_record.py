@@ -19,14 +19,17 @@ class StoredDecision(NamedTuple):
 
 
 class RecordedSignal(NamedTuple):
-    """A signal of a recorded batch. `decision` None: it had ended before its decision was stored."""
+    """A signal of a recorded batch. `decision` None: it had ended before its decision was stored.
+
+    `delivered_to` are the destinations that it was delivered to.
+    """
 
     signal: ClaimedSignal
     received_at: datetime
     expires_at: datetime
     price: Decimal | None
     decision: StoredDecision | None
-    was_delivered: bool
+    delivered_to: frozenset[str]
 
 
 class RecordedBatch(NamedTuple):

@@ -76,9 +76,10 @@ async def fetch_lists(connection: Connection, moments: Iterable[Moment]) -> dict
     return lists
 
 
-async def fetch_open_at(connection: Connection, moment: datetime) -> frozenset[str]:
-    """Return the tickers of the positions that were open at a time."""
-    return frozenset(row["ticker"] for row in await connection.fetch(_SQL["open_at"], moment))
+async def fetch_open_at(connection: Connection, moment: datetime) -> frozenset[tuple[str, str]]:
+    """Return destination and ticker of the positions that were open at a time."""
+    rows = await connection.fetch(_SQL["open_at"], moment)
+    return frozenset((row["destination"], row["ticker"]) for row in rows)
 
 
 async def fetch_recorded_from(connection: Connection) -> datetime | None:
@@ -118,5 +119,5 @@ def _recorded(row: asyncpg.Record, inputs: BatchInputs, index: int) -> RecordedS
         row["expires_at"],
         row["price"],
         decision,
-        row["was_delivered"],
+        frozenset(row["delivered_to"]),
     )

@@ -50,8 +50,8 @@ class Difference:
 class Side:
     """What was, or would be, decided, and what it came to by the prices of alerts, not by fills.
 
-    Trades are positions that alerts opened and closed in this time. `unknown` counts those without a known
-    result; `result` adds up the others.
+    Trades are positions that alerts opened and closed in this time, at each destination. `unknown` counts
+    those without a known result; `result` adds up the others.
     """
 
     approved: int = 0
@@ -114,23 +114,25 @@ class AlertTrades:
     """The positions that alerts open and close one way, and what they come to."""
 
     def __init__(self, side: Side) -> None:
-        self.held: dict[str, _Held] = {}
+        self.held: dict[tuple[str, str], _Held] = {}  # by destination and ticker
         self._side = side
 
-    def order(self, recorded: RecordedSignal, terms: OrderTerms, difference: Difference | None) -> None:
+    def order(
+        self, recorded: RecordedSignal, destination: str, terms: OrderTerms, difference: Difference | None
+    ) -> None:
         """Apply an order of a signal at the alert's price. `difference` is None where none is listed."""
-        ticker, terms = recorded.signal.ticker, terms._replace(price=recorded.price)
-        held = self.held.get(ticker)
+        place, terms = (destination, recorded.signal.ticker), terms._replace(price=recorded.price)
+        held = self.held.get(place)
         before = held.position if held else None
         after = apply(terms, Outcome.DELIVERED, before)
         if after is not None:
             if held is None:
-                held = self.held[ticker] = _Held(after, [])
+                held = self.held[place] = _Held(after, [])
             held.position = after
             if difference is not None and terms.intent in ENTRIES:
                 held.differences.append(difference)
         elif held is not None:
-            del self.held[ticker]
+            del self.held[place]
             self._close(held, realized_by_close(terms, held.position))
 
     def _close(self, held: _Held, result: Decimal | None) -> None:

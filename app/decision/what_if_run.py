@@ -34,7 +34,9 @@ async def run(
     """
     needs_open = change.risk.get("max_open_positions") is not None
     async with pool.acquire(is_heavy=True) as connection:
-        open_before = await repository.fetch_open_at(connection, start) if needs_open else frozenset[str]()
+        open_before = (
+            await repository.fetch_open_at(connection, start) if needs_open else frozenset[tuple[str, str]]()
+        )
     what_if = WhatIf(change, open_before, render)
     after, length = (start, 0), max(end - start, timedelta(microseconds=1))
     while (found := await _read(pool, what_if, after, end)) is not None:

@@ -2,23 +2,28 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
 import structlog
 
 from app import metrics
+from app.config.destinations import DestinationConfig
 from app.config.model import Config
+from app.config.repository import still_configured
 from app.context import AppContext
+from app.db.pool import Connection
 from app.decision import repository
-from app.decision.batch import counted_books, decide_in_order
-from app.decision.record import BatchInputs, ListInForce
+from app.decision.destinations import Overtaken
+from app.decision.record import BatchInputs, DestinationInputs, ListInForce, taken_of
 from app.decision.repository import Claim, Claimed
-from app.decision.risk import RiskBook
-from app.decision.risk_facts import read_risk_book, rules_of
+from app.decision.risk import RiskCounts
+from app.decision.risk_facts import read_risk_counts, rules_of
 from app.orders.destination import destination_of
 from app.orders.outcomes import end_overtaken
-from app.orders.repository import lock_approvals_shared
+from app.orders.repository import lock_approvals_shared, lock_signals
 from app.signals.statuses import DecisionResult, SignalType
 
 log = structlog.get_logger(__name__)
@@ -122,32 +127,25 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
         ):
             return Batch(0, is_blocked=True)
         await lock_approvals_shared(connection)
+        destinations = await still_configured(connection, config.destinations)
         claimed = await repository.claim_signals(
             connection,
             claim=claim,
             limit=_BATCH_SIGNALS,
             strategy=config.finviz.active_strategy.name,
             is_frozen=config.system.engine_paused,
+            destinations={each.name: each.match.takes for each in destinations},
         )
-        signals, books = claimed.signals, claimed.books
+        signals = claimed.signals
         is_blocked = claim is Claim.EXITS and claimed.has_exits_waiting
         if not signals:
             return Batch(0, is_blocked=is_blocked)
-        risk = await read_risk_book(
-            connection,
-            risk_rules,
-            now=context.clock.now(),
-            destination=destination_of(config.webhook.url).key,
-            books=counted_books(risk_rules, books),
-            has_entries=any(signal.type == SignalType.BUY for signal in signals),
-        )
-        decisions, overtaken, exits = decide_in_order(signals, books, config.system.book_rules, risk)
+        inputs = await _inputs(connection, config, destinations, claimed, context.clock.now())
+        decisions, orders, overtaken = inputs.decide()
         counts = await repository.store_decisions(
-            connection, inputs=_inputs(config, claimed, risk), decisions=decisions
+            connection, inputs=inputs, decisions=decisions, orders=orders
         )
-        if exits:
-            overtaken += await repository.find_entries_before(connection, exits=exits)
-        await end_overtaken(connection, overtaken)
+        await _end_overtaken(connection, overtaken)
     context.queues.count_decided(len(signals))
     for status, count in counts.items():
         metrics.SIGNALS_DECIDED.labels(status).inc(count)
@@ -165,8 +163,45 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
     return Batch(len(signals), claimed.has_exits_waiting, is_blocked)
 
 
-def _inputs(config: Config, claimed: Claimed, risk: RiskBook) -> BatchInputs:
-    strategy = config.finviz.active_strategy
+async def _end_overtaken(connection: Connection, overtaken: Sequence[Overtaken]) -> None:
+    for each in overtaken:
+        if each.exits:
+            each.entries.extend(await repository.find_entries_before(connection, exits=each.exits))
+    if (
+        len(overtaken) > 1
+    ):  # all at once, in the order of their ids: else this and a sender wait for each other
+        await lock_signals(connection, ids=[id_ for each in overtaken for id_ in each.entries])
+    for each in overtaken:
+        await end_overtaken(connection, each.entries, each.destination)
+
+
+async def _inputs(
+    connection: Connection,
+    config: Config,
+    destinations: Sequence[DestinationConfig],
+    claimed: Claimed,
+    now: datetime,
+) -> BatchInputs:
+    """Return what decides the claimed signals at these destinations, and where more is held."""
+    strategy, rules = config.finviz.active_strategy, rules_of(config.system.risk)
+    signals, books = claimed.signals, dict(claimed.books)
+    has_entries = any(signal.type == SignalType.BUY for signal in signals)
+    everywhere = list[DestinationInputs]()
+    for each in destinations:
+        own = books.pop(each.name)
+        counts = await read_risk_counts(
+            connection,
+            rules,
+            now=now,
+            destination=destination_of(each.url, each.name),
+            tickers=own,
+            has_entries=has_entries,
+        )
+        everywhere.append(DestinationInputs(own, counts, each.name, taken_of(signals, each.match.takes)))
+    everywhere += [
+        DestinationInputs(own, RiskCounts(), name, frozenset(), is_configured=False)
+        for name, own in books.items()
+    ]
     listed = ListInForce(
         strategy.name,
         strategy.top_n,
@@ -175,5 +210,4 @@ def _inputs(config: Config, claimed: Claimed, risk: RiskBook) -> BatchInputs:
         id=claimed.list_id,
         fetched_at=claimed.list_fetched_at,
     )
-    rules = config.system.book_rules
-    return BatchInputs(claimed.signals, claimed.books, rules, risk.rules, risk.now, risk.counts, listed)
+    return BatchInputs(signals, everywhere, config.system.book_rules, rules, now, listed)

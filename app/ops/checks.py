@@ -135,6 +135,7 @@ _AT_RISK = {  # by code of the alarm, the most urgent first
     "exits_swallowed": "partial exits were taken for duplicates and not executed",
     "exits_waiting": "exits were not delivered within 30 s",
     "alerts_unread": "alerts of open positions could not be read",
+    "exits_without_destination": "no destination takes exits of open positions",
     "sells_late": "exits are about to expire undelivered",
     "entries_after_exit": "positions were opened just after an exit that found none",
     "positions_unconfirmed": "positions may be open: confirm or dismiss them",

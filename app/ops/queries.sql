@@ -7,7 +7,7 @@ SELECT count(*) FILTER (WHERE is_undecided) AS received,
 FROM (SELECT is_undecided, coalesce(renewed_at, received_at) AS since FROM unfinished_signals) AS waiting;
 
 -- name: at_risk
--- $1 destination. What needs a person, by code of the alarm and ticker; `position_id` is the ticker's open position. What a person has
+-- $1 keys of the destinations. What needs a person, by code of the alarm and ticker; `position_id` is the ticker's open position. What a person has
 -- settled is left out, unless the clock has stepped back since. An order that only adjusts others is no exit, and an exit of a part
 -- replaces only another one.
 -- `sells_late`: exits in the last tenth of their time to expiry. `exits_waiting`: undelivered 30 s after their alert, of a ticker that
@@ -15,28 +15,54 @@ FROM (SELECT is_undecided, coalesce(renewed_at, received_at) AS since FROM unfin
 -- one is delivered; and, for 24 hours, those that a person ordered or that are forwarded
 -- without a position. `exits_swallowed`: taken for duplicates.
 -- `entries_after_exit`: a position opened within 120 s after an exit that found none. `alerts_unread`: rejected alerts of open
--- positions that may have been exits. `positions_unconfirmed`: positions that may be open. `orders_refused`: the last orders were
--- refused with 400 or 422, at least three.
+-- positions that may have been exits. `exits_without_destination`: no destination takes them. `positions_unconfirmed`: positions that may be open. `orders_refused`: the last orders were
+-- refused with 400 or 422, at least three, by a destination.
 WITH held AS (
-    SELECT p.id, p.ticker, p.opened_at, p.confirmed, entry.seq AS entry_seq, coalesce(entry.received_at, p.opened_at) AS asked_at, exit.*
+    SELECT p.id, p.ticker, p.destination, p.opened_at, p.confirmed, entry.seq AS entry_seq, coalesce(entry.received_at, p.opened_at) AS asked_at, exit.*
     FROM positions p
     LEFT JOIN LATERAL (SELECT seq, received_at FROM signals WHERE id = p.opened_by OFFSET 0) AS entry ON true
     LEFT JOIN LATERAL (  -- once for each position, not for each of its signals
         SELECT max(seq) FILTER (WHERE intent <> 'reduce') AS last_whole, max(seq) AS last_part, max(received_at) AS last_at
-        FROM (SELECT seq, coalesce(intent, 'close') AS intent, received_at FROM signals
-              WHERE ticker = p.ticker AND status = 'forwarded' AND type <> 'buy' AND intent IS DISTINCT FROM 'adjust'
-                AND status_at > p.opened_at
-              OFFSET 0) AS delivered
+        FROM (
+            -- each part has an index; delivered here, whatever became of the order at another destination
+            (SELECT id, seq, received_at FROM signals e
+             WHERE ticker = p.ticker AND status = 'forwarded' AND type <> 'buy' AND intent IS DISTINCT FROM 'adjust'
+               AND status_at > p.opened_at
+             OFFSET 0)
+            UNION ALL
+            (SELECT id, seq, received_at FROM signals e
+             WHERE ticker = p.ticker AND status IN ('failed', 'expired') AND type <> 'buy' AND intent IS DISTINCT FROM 'adjust'
+               AND status_at > p.opened_at
+             OFFSET 0)
+            UNION ALL
+            (SELECT id, seq, received_at FROM unfinished_signals e
+             WHERE ticker = p.ticker AND type <> 'buy' AND intent IS DISTINCT FROM 'adjust' AND NOT is_undecided AND status_at > p.opened_at
+             OFFSET 0)) AS sent
+        CROSS JOIN LATERAL (
+            SELECT coalesce(intent, 'close') AS intent FROM orders o
+            WHERE o.signal_id = sent.id AND o.destination = p.destination AND o.status = 'delivered'
+            LIMIT 1) AS delivered
     ) AS exit ON true
-    WHERE p.status = 'open'
+    WHERE p.status <> 'closed'
 ), undelivered AS (
-    SELECT s.id, s.status, s.ticker, s.status_at
-    FROM held, LATERAL (
-        SELECT id, status, ticker, status_at FROM signals u
-        WHERE ticker = held.ticker AND status IN ('failed', 'expired') AND type <> 'buy' AND imported_at IS NULL
-          AND status_at > held.opened_at AND intent IS DISTINCT FROM 'adjust'
-          AND seq > coalesce(CASE intent WHEN 'reduce' THEN held.last_part ELSE held.last_whole END, 0)
-        OFFSET 0) AS s  -- position by position, and not through everything that ever ended
+    SELECT s.id, ended.status, s.ticker, s.status_at
+    FROM held, LATERAL (  -- position by position, and not through everything that ever ended
+        (SELECT id, status, ticker, status_at FROM signals u
+         WHERE ticker = held.ticker AND status IN ('failed', 'expired') AND type <> 'buy' AND imported_at IS NULL
+           AND status_at > held.opened_at AND intent IS DISTINCT FROM 'adjust'
+           AND seq > coalesce(CASE intent WHEN 'reduce' THEN held.last_part ELSE held.last_whole END, 0)
+         OFFSET 0)
+        UNION ALL  -- while its order at another destination is unfinished
+        (SELECT id, status, ticker, status_at FROM unfinished_signals u
+         WHERE ticker = held.ticker AND type <> 'buy' AND NOT is_undecided AND status_at > held.opened_at AND intent IS DISTINCT FROM 'adjust'
+           AND seq > coalesce(CASE intent WHEN 'reduce' THEN held.last_part ELSE held.last_whole END, 0)
+         OFFSET 0)) AS s, LATERAL (  -- at the position's destination, or before it was decided
+        (SELECT CASE d.status WHEN 'expired' THEN 'expired' ELSE 'failed' END AS status FROM undelivered_orders d
+         WHERE d.signal_id = s.id AND d.destination = held.destination
+           AND CASE d.status WHEN 'failed' THEN true WHEN 'unknown' THEN true WHEN 'expired' THEN true ELSE false END
+         OFFSET 0)
+        UNION ALL
+        (SELECT s.status WHERE NOT EXISTS (SELECT FROM orders o WHERE o.signal_id = s.id OFFSET 0))) AS ended
     UNION
     SELECT id, status, ticker, status_at
     FROM signals
@@ -44,8 +70,12 @@ WITH held AS (
       AND (type = 'manual_sell'
            OR EXISTS (SELECT FROM signal_events e WHERE e.signal_id = signals.id AND e.reason_code = 'unmatched' OFFSET 0))
 ), waiting AS (
-    SELECT id, ticker, coalesce(renewed_at, received_at) AS since, expires_at, seq, type
-    FROM unfinished_signals
+    SELECT id, ticker, coalesce(renewed_at, received_at) AS since, seq, type,
+           -- of the order that ends first; undecided: of the signal
+           coalesce((
+               SELECT min(o.expires_at) FROM orders o
+               WHERE o.signal_id = u.id AND CASE WHEN o.ended_at IS NULL THEN true ELSE false END), expires_at) AS expires_at
+    FROM unfinished_signals u
     WHERE type <> 'buy' AND intent IS DISTINCT FROM 'adjust'
 ), late AS (  -- a ticker once, so that the look at its position is made once
     SELECT ticker, min(since) AS since, max(seq) AS newest, count(*) AS exits,
@@ -83,21 +113,30 @@ WITH held AS (
         WHERE ticker = held.ticker AND intent = 'unread' AND received_at > held.asked_at AND seq > coalesce(held.last_whole, 0)
         OFFSET 0) AS alert
     UNION ALL
+    SELECT 'exits_without_destination', held.ticker, alert.received_at, 1
+    FROM held, LATERAL (
+        SELECT received_at FROM signals u
+        WHERE ticker = held.ticker AND status = 'rejected' AND type <> 'buy' AND reason_code = 'no_destination'
+          AND received_at > held.asked_at AND seq > coalesce(held.last_whole, 0)
+        OFFSET 0) AS alert
+    UNION ALL
     SELECT 'positions_unconfirmed', ticker, opened_at, 1 FROM held WHERE NOT confirmed
 ), refused AS (
-    SELECT signal_id, ended_at
-    FROM (SELECT signal_id, outcome, http_status, ended_at,
-                 count(*) FILTER (WHERE outcome = 'delivered') OVER (ORDER BY ended_at DESC) AS deliveries_since
-          FROM (SELECT signal_id, outcome, http_status, ended_at FROM attempts
-                WHERE destination = $1 AND ended_at IS NOT NULL AND NOT imported
-                ORDER BY ended_at DESC LIMIT 20) AS newest) AS counted
+    SELECT key, signal_id, ended_at
+    FROM unnest($1::text[]) AS given (key)
+    CROSS JOIN LATERAL (
+        SELECT signal_id, outcome, http_status, ended_at,
+               count(*) FILTER (WHERE outcome = 'delivered') OVER (ORDER BY ended_at DESC) AS deliveries_since
+        FROM (SELECT signal_id, outcome, http_status, ended_at FROM attempts
+              WHERE destination = key AND ended_at IS NOT NULL AND NOT imported
+              ORDER BY ended_at DESC LIMIT 20) AS newest) AS counted
     WHERE deliveries_since = 0 AND outcome = 'refused' AND http_status IN (400, 422)
       AND ended_at > coalesce((
           SELECT until FROM settled_alarms
           WHERE code = 'orders_refused' AND subject = '' AND until <= clock_timestamp()), '-infinity')
 )
 SELECT code, ticker, sum(count)::int AS cases, min(at) AS since, max(at) AS newest,
-       (SELECT id FROM held WHERE held.ticker = found.ticker) AS position_id
+       (SELECT id FROM held WHERE held.ticker = found.ticker LIMIT 1) AS position_id
 FROM found
 WHERE NOT EXISTS (
     SELECT FROM settled_alarms settled
@@ -105,9 +144,13 @@ WHERE NOT EXISTS (
       AND settled.until <= clock_timestamp())
 GROUP BY code, ticker
 UNION ALL
-SELECT 'orders_refused', '', count(DISTINCT signal_id)::int, min(ended_at), max(ended_at), NULL
-FROM refused
-HAVING count(DISTINCT signal_id) >= 3
+SELECT 'orders_refused', '', cases, since, newest, NULL
+FROM (SELECT count(DISTINCT signal_id)::int AS cases, min(ended_at) AS since, max(ended_at) AS newest
+      FROM refused
+      GROUP BY key
+      HAVING count(DISTINCT signal_id) >= 3
+      ORDER BY newest DESC
+      LIMIT 1) AS latest
 ORDER BY since
 
 -- name: probe

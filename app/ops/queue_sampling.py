@@ -20,6 +20,7 @@ _STATES = {  # label of the metric, by code of the alarm
     "sells_expired": "expired",
     "sells_failed": "failed",
     "alerts_unread": "unread",
+    "exits_without_destination": "without_destination",
     "exits_waiting": "waiting",
     "exits_swallowed": "swallowed",
     "entries_after_exit": "entered",
@@ -47,7 +48,7 @@ async def _sample(context: AppContext, name: str) -> None:
     context.supervisor.beat(name)
     at_risk = await repository.fetch_at_risk(
         context.pool,
-        destination=destination_of(context.config.webhook.url).key,
+        destinations=[destination_of(each.url, each.name).key for each in context.config.destinations],
         timeout_seconds=_STATEMENT_SECONDS,
     )
     queues = context.queues

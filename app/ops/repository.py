@@ -69,10 +69,13 @@ async def fetch_queue_depths(database: Connection | Pool, *, timeout_seconds: fl
 
 
 async def fetch_at_risk(
-    database: Connection | Pool, *, destination: str, timeout_seconds: float | None = None
+    database: Connection | Pool, *, destinations: Sequence[str], timeout_seconds: float | None = None
 ) -> list[AtRisk]:
-    """Return the exits, positions and orders that need a person, the oldest first."""
-    rows = await database.fetch(_SQL["at_risk"], destination, timeout=timeout_seconds)
+    """Return the exits, positions and orders that need a person, the oldest first.
+
+    `destinations` are keys (`Destination.key`).
+    """
+    rows = await database.fetch(_SQL["at_risk"], destinations, timeout=timeout_seconds)
     return [AtRisk(**row) for row in rows]
 
 

@@ -16,7 +16,7 @@ SELECT extract(epoch FROM greatest(
      WHERE greatest(received_at, renewed_at) > clock_timestamp()),
     (SELECT max(received_at) FROM signals
      WHERE received_at > statement_timestamp() AND received_at > clock_timestamp() AND imported_at IS NULL),
-    (SELECT max(opened_at) FROM positions WHERE status = 'open' AND opened_at > clock_timestamp()),
+    (SELECT max(opened_at) FROM positions WHERE status <> 'closed' AND opened_at > clock_timestamp()),
     (SELECT max(fetched_at) FROM top_n_lists WHERE fetched_at > clock_timestamp()),
     (SELECT max(greatest(at, requested_at)) FROM screener_refreshes WHERE greatest(at, requested_at) > clock_timestamp())
 ) - clock_timestamp())::float8
@@ -73,9 +73,15 @@ SELECT id FROM shifted
 
 -- name: shift_orders
 -- $1 signals that `shift_pending` has moved. A statement of its own: an order may have been committed after that one had begun.
-UPDATE orders o SET expires_at = s.expires_at, not_before = s.not_before, lease_until = s.lease_until
+-- Of a signal with orders at several destinations, the delays and leases are not those of each: they are clamped. Nor are the rounds, and
+-- an order that a replay elsewhere has outlived keeps its earlier end.
+UPDATE orders o
+SET expires_at = CASE WHEN o.is_shared THEN least(o.expires_at, s.expires_at) ELSE s.expires_at END,
+    not_before = CASE WHEN o.is_shared THEN o.not_before ELSE s.not_before END,
+    lease_until = CASE WHEN o.is_shared THEN o.lease_until ELSE s.lease_until END
 FROM signals s
-WHERE s.id = ANY ($1) AND o.signal_id = s.id AND o.signal_id = ANY ($1) AND o.round = s.round
+WHERE s.id = ANY ($1) AND o.signal_id = s.id AND o.signal_id = ANY ($1)
+  AND CASE WHEN o.is_shared THEN o.ended_at IS NULL ELSE o.round = s.round END
 
 -- name: has_pending_ahead
 SELECT EXISTS (
@@ -111,7 +117,7 @@ SELECT count(*) FROM shifted
 -- name: shift_positions
 -- $1 seconds. An open position is older than a sell that expires later: that sell is an alarm.
 UPDATE positions SET opened_at = opened_at - make_interval(secs => $1)
-WHERE status = 'open' AND opened_at > clock_timestamp()
+WHERE status <> 'closed' AND opened_at > clock_timestamp()
 
 -- name: clamp_times
 -- $1 the longest hold, $2 the longest delay of a probe, $3 the longest retry delay, $4 the longest lease, in seconds. A time further

@@ -117,11 +117,11 @@ class ClockWatch:
     @staticmethod
     async def _release_destinations(context: AppContext, connection: Connection) -> None:
         """Move holds and probes back with the ends of the attempts that set them."""
-        current = destination_of(context.config.webhook.url).key
-        for destination in await destinations_repository.read_ends_ahead(connection, destination=current):
+        current = [destination_of(each.url, each.name).key for each in context.config.destinations]
+        for destination in await destinations_repository.read_ends_ahead(connection, current=current):
             async with connection.transaction():
                 await destinations_repository.lock_limiter(connection, destination=destination)
-                ends = await destinations_repository.read_ends_ahead(connection, destination=current)
+                ends = await destinations_repository.read_ends_ahead(connection, current=current)
                 if destination in ends:
                     await destinations_repository.move_ends_back(
                         connection, destination=destination, seconds=ends[destination]

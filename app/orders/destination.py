@@ -40,22 +40,30 @@ OWN_ERRORS = tuple(
 class Destination:
     """A destination; `key` names it in the database: its limits, holds, circuit and attempts.
 
-    `origin` may be shown. `url` holds a password: it is never stored with an attempt, shown or logged.
+    `name` is the configured one, of its orders and positions. `origin` may be shown. `url` holds a password:
+    it is never stored with an attempt, shown or logged.
     """
 
     kind: Literal["paper", "live"]
     origin: str
     key: str
     url: str | None = field(repr=False)
+    name: str = "default"  # as in a kept outcome of a version that knew one destination
 
 
-def destination_of(url: str | None) -> Destination:
-    """Return the destination at the configured URL; None is paper."""
+def destination_of(url: str | None, name: str = "default") -> Destination:
+    """Return the destination at the configured URL; None is paper.
+
+    Another URL is another key: what was sent to the one before does not count. The key of `default` is that
+    of a version that knew one destination.
+    """
+    prefix = "" if name == "default" else f"{name}: "
     if url is None:
-        return Destination("paper", "paper", "paper", None)
+        return Destination("paper", "paper", f"{prefix}paper", None, name)
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return Destination("live", origin, f"{origin} {hashlib.sha256(url.encode()).hexdigest()[:12]}", url)
+    key = f"{prefix}{origin} {hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    return Destination("live", origin, key, url, name)
 
 
 class Window(NamedTuple):

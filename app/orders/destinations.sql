@@ -53,10 +53,10 @@ SET held_until = CASE
 WHERE destination = $1 AND (held_until > statement_timestamp() OR probe_at > statement_timestamp())
 
 -- name: read_ends_ahead
--- $1 the current destination. It, and those that were held or failing: whose newest end of an attempt is ahead of the clock, and by
+-- $1 the current destinations. They, and those that were held or failing: whose newest end of an attempt is ahead of the clock, and by
 -- how many seconds. Ends ahead would be the newest for hours, and hide later ones from the circuit breaker.
 SELECT d.destination, extract(epoch FROM a.ended_at - clock_timestamp())::float8 AS ahead_seconds
-FROM (SELECT destination FROM destinations UNION SELECT $1::text) AS d
+FROM (SELECT destination FROM destinations UNION SELECT unnest($1::text[])) AS d
 CROSS JOIN LATERAL (
     SELECT ended_at FROM attempts
     WHERE destination = d.destination AND ended_at > statement_timestamp() AND NOT imported

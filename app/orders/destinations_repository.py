@@ -59,12 +59,12 @@ async def move_ends_back(connection: Connection, *, destination: str, seconds: f
     await connection.execute(_SQL["move_ends_back"], destination, seconds)
 
 
-async def read_ends_ahead(connection: Connection, *, destination: str) -> dict[str, float]:
+async def read_ends_ahead(connection: Connection, *, current: Sequence[str]) -> dict[str, float]:
     """Return by how many seconds the newest end of an attempt is ahead of the clock, by destination.
 
-    Of this destination, and of those that have had a hold or an open circuit.
+    Of the current destinations, and of those that have had a hold or an open circuit.
     """
-    rows = await connection.fetch(_SQL["read_ends_ahead"], destination)
+    rows = await connection.fetch(_SQL["read_ends_ahead"], current)
     return {row["destination"]: row["ahead_seconds"] for row in rows}
 
 

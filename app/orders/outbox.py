@@ -10,6 +10,7 @@ from uuid import uuid4
 import structlog
 
 from app import metrics
+from app.config.destinations import DEFAULT_DESTINATION, DestinationConfig
 from app.context import AppContext
 from app.db.pool import Connection
 from app.orders import destinations_repository, repository
@@ -38,9 +39,9 @@ _MINUTE, _HOUR = 60, 3600
 _UNLIMITED = Allowance(sys.maxsize, (), 0.0)
 
 
-def lease_seconds(context: AppContext) -> float:
-    """Return the length of a lease: how long a claimed signal belongs to its sender."""
-    return context.config.webhook.timeout + _LEASE_MARGIN_SECONDS
+def lease_seconds(context: AppContext, destination: str) -> float:
+    """Return the length of a lease: how long a claimed order belongs to its sender."""
+    return context.config.timeout_of(destination) + _LEASE_MARGIN_SECONDS
 
 
 class ClaimResult(NamedTuple):
@@ -55,10 +56,14 @@ class ClaimResult(NamedTuple):
 
 
 class Outbox:
-    """Claims deliveries for the senders of a process: one claim serves every idle sender."""
+    """Claims deliveries for a destination's senders of a process: one claim serves every idle sender.
 
-    def __init__(self, context: AppContext) -> None:
+    Each destination has its own, so that none waits for the limits, the circuit or the answers of another.
+    """
+
+    def __init__(self, context: AppContext, destination: str = DEFAULT_DESTINATION) -> None:
         self._context = context
+        self._name = destination
         self._claimed: asyncio.Queue[Delivery] = asyncio.Queue()
         self._idle_senders = 0
         self._sender_is_idle = asyncio.Event()
@@ -92,7 +97,11 @@ class Outbox:
             await self._wait_for_idle_sender()
         # Fails closed: a pause may be stored in the database's revision alone. Exits wait with it, for about
         # a second after the database answers, because the configuration is read every second.
-        elif self._context.config.system.delivery_paused or not self._context.is_configured:
+        elif (
+            self._context.config.system.delivery_paused
+            or not self._context.is_configured
+            or self._context.config.destination(self._name) is None  # removed: its orders expire
+        ):
             await asyncio.sleep(POLL_SECONDS)
         else:
             result = await self._claim_uninterrupted(wanted)
@@ -122,32 +131,49 @@ class Outbox:
 
     async def claim(self, wanted: int) -> ClaimResult:
         """Claim what is due and allowed, for at most `wanted` senders; `next` returns it."""
-        config = self._context.config.webhook
-        destination = destination_of(config.url)
+        config = self._context.config.destination(self._name)
+        if config is None:
+            return ClaimResult()
+        destination = destination_of(config.url, config.name)
         wait, deliveries, rejected = (0.0, 0.0), list[Delivery](), 0
         async with self._context.pool.acquire() as connection:
             if not config.rate_limiting_enabled:
                 async with connection.transaction():
                     deliveries, rejected = await self._claim_due(
-                        connection, wanted, destination, exits_only=self._context.config.system.buys_paused
+                        connection,
+                        wanted,
+                        destination,
+                        config,
+                        exits_only=self._context.config.system.buys_paused,
                     )
             if config.rate_limiting_enabled or (
                 not deliveries
                 and await destinations_repository.is_circuit_open(connection, destination=destination.key)
             ):
                 async with connection.transaction():
-                    tokens = await self._count_tokens(connection, destination)
+                    tokens = await self._count_tokens(connection, destination, config)
                     wait = tokens.exits.wait_seconds, tokens.entries.wait_seconds
-                    deliveries, more = await self._claim_allowed(connection, wanted, destination, tokens)
+                    deliveries, more = await self._claim_allowed(
+                        connection, wanted, destination, config, tokens
+                    )
                     rejected += more
         for delivery in deliveries:  # only now: no request is sent before its attempt is committed
             self._claimed.put_nowait(delivery)
         if deliveries or rejected:
             self._context.wakeups.notify("changed")
+        # Fails open: no destination waits for the limiter of another. Instead its claim passes over signals
+        # that this one had locked, and looks again now.
+        if rejected or any(delivery.is_shared for delivery in deliveries):
+            self._context.wakeups.notify("approved")
         return ClaimResult(len(deliveries) + rejected, *wait)
 
     async def _claim_allowed(
-        self, connection: Connection, wanted: int, destination: Destination, tokens: Tokens
+        self,
+        connection: Connection,
+        wanted: int,
+        destination: Destination,
+        config: DestinationConfig,
+        tokens: Tokens,
     ) -> tuple[list[Delivery], int]:
         """Claim for at most `wanted` senders; with the tokens that are left to exits, exits alone.
 
@@ -157,19 +183,22 @@ class Outbox:
         both = min(wanted, tokens.entries.tokens) if is_buying else 0
         deliveries, rejected = list[Delivery](), 0
         if both:
-            deliveries, rejected = await self._claim_due(connection, both, destination, has_token=True)
+            deliveries, rejected = await self._claim_due(
+                connection, both, destination, config, has_token=True
+            )
         claimed = len(deliveries) + rejected
         exits = min(wanted, tokens.exits.tokens) - claimed
         if claimed == both and exits > 0:
             more, more_rejected = await self._claim_due(
-                connection, exits, destination, has_token=True, exits_only=True
+                connection, exits, destination, config, has_token=True, exits_only=True
             )
             deliveries, rejected = deliveries + more, rejected + more_rejected
         return deliveries, rejected
 
-    async def _count_tokens(self, connection: Connection, destination: Destination) -> Tokens:
+    async def _count_tokens(
+        self, connection: Connection, destination: Destination, config: DestinationConfig
+    ) -> Tokens:
         """Return how many attempts may start now. Holds the limiter's lock until the transaction ends."""
-        config = self._context.config.webhook
         exits = (
             Window(config.max_req_per_min, _MINUTE, config.exit_reserve.per_min),
             Window(config.max_req_per_hour, _HOUR, config.exit_reserve.per_hour),
@@ -201,18 +230,20 @@ class Outbox:
 
     def _show(self, tokens: Tokens, now: datetime) -> None:
         """Let alarms and metrics show the tokens that the limits leave."""
-        self._context.limited_until, self._context.entries_limited_until = (
+        state = self._context.delivery_of(self._name)
+        state.limited_until, state.entries_limited_until = (
             None if each.tokens else now + timedelta(seconds=each.wait_seconds) for each in tokens
         )
         for gauge, each in zip((metrics.LIMITER_TOKENS, metrics.LIMITER_ENTRY_TOKENS), tokens, strict=True):
             for label, left in zip(("minute", "hour"), each.by_window, strict=False):
-                gauge.set(left, label)
+                gauge.set(left, label, self._name)
 
     async def _claim_due(
         self,
         connection: Connection,
         limit: int,
         destination: Destination,
+        config: DestinationConfig,
         *,
         has_token: bool = False,
         exits_only: bool = False,
@@ -222,7 +253,12 @@ class Outbox:
         Runs in the caller's transaction, which holds the locks of what is due.
         """
         due = await repository.lock_due(
-            connection, limit=limit, destination=destination, has_token=has_token, exits_only=exits_only
+            connection,
+            limit=limit,
+            destination=destination,
+            has_token=has_token,
+            exits_only=exits_only,
+            gap_seconds=config.ticker_gap_seconds,
         )
         if not due:
             return [], 0
@@ -231,7 +267,7 @@ class Outbox:
         claimed = await repository.claim(
             connection,
             claim_id=uuid4(),
-            lease_seconds=lease_seconds(self._context),
+            lease_seconds=lease_seconds(self._context, self._name),
             destination=destination,
             verdicts=verdicts,
         )

@@ -5,21 +5,25 @@ Successes that arrive during a commit share the next one.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import asyncpg
 import structlog
 
 from app import metrics
+from app.config.destinations import DEFAULT_DESTINATION
 from app.context import AppContext
 from app.db.clock import read_time
 from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows, may_be_about_rows
 from app.db.pool import Connection, Pool, acquire_for
 from app.errors import describe
 from app.orders import destinations_repository, repository
-from app.orders.destination import Attempt, Failure, probe_delay, should_open_circuit
+from app.orders.destination import Attempt, Destination, Failure, probe_delay, should_open_circuit
 from app.orders.kept_outcomes import KeptOutcomes, KnownOutcome
 from app.orders.policy import hold_seconds, next_status, retry_delay
 from app.orders.repository import (
@@ -58,6 +62,8 @@ class Success:
     response: bytes
     terms: OrderTerms
     held: HeldPosition | None = None
+    destination: str = DEFAULT_DESTINATION
+    is_shared: bool = False
     is_written: bool = False
     change: DeliveredChange | None = None
 
@@ -75,6 +81,7 @@ class Success:
         order = DeliveredOrder(
             self.attempt,
             self.signal,
+            self.destination,
             self.http_status,
             self.response,
             has_ended=has_ended,
@@ -104,7 +111,10 @@ def _change(before: Position | None, after: Position | None, intent: Intent) -> 
 
 
 class Successes:
-    """Group commit without a worker: the caller that holds the lock writes for all that wait."""
+    """Group commit of a destination without a worker: the caller that holds the lock writes for all.
+
+    Each destination has its own, so that none waits for a lock that the commit of another waits for.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -144,44 +154,66 @@ class Successes:
 
 
 async def record_successes(connection: Connection, successes: list[Success]) -> None:
-    """Commit successes of different tickers in one statement, and set each one's `change`.
+    """Commit successes of different tickers at one destination in one statement; set each one's `change`.
 
     Nothing else of a ticker is sent meanwhile, so its position is the one of the claim. If it is another one
     (a person has settled it, or the outcome comes late), that success is recorded again on the position as
     it is, which is locked for it.
     """
-    await _record(connection, successes, [success.on(success.held) for success in successes])
+    shared = [success.signal for success in successes if success.is_shared]
+    async with AsyncExitStack() as stack:
+        if shared:  # senders of several destinations change these signals
+            await stack.enter_async_context(connection.transaction())
+            await repository.lock_signals(connection, ids=shared)
+        orders = [success.on(success.held) for success in successes]
+        changes = await repository.record_delivered(connection, orders=orders)
+    _note_written(successes, changes)
     for success in successes:
         for _ in range(_MOST_CHANGES):
             if success.is_written:
                 break
             async with connection.transaction():
-                held = await repository.lock_position(connection, ticker=success.ticker)
+                if success.is_shared:
+                    await repository.lock_signals(connection, ids=[success.signal])
+                held = await repository.lock_position(
+                    connection, ticker=success.ticker, destination=success.destination
+                )
                 is_newest = await repository.read_ended_attempt(connection, attempt=success.attempt)
-                await _record(connection, [success], [success.on(held, is_newest=is_newest)])
+                order = success.on(held, is_newest=is_newest)
+                changes = await repository.record_delivered(connection, orders=[order])
+            _note_written([success], changes)
         if not success.is_written:
             raise asyncpg.SerializationError("the position of the order changes all the time")
 
 
-async def _record(connection: Connection, successes: list[Success], orders: list[DeliveredOrder]) -> None:
-    changes = await repository.record_delivered(connection, orders=orders)
+def _note_written(successes: list[Success], changes: Mapping[UUID, DeliveredChange]) -> None:
+    """Set what is written: only now it is committed."""
     for success in successes:
         change = changes[success.signal]
         success.is_written = not change.is_stale
         success.change = change if change.is_done else None
 
 
-async def record_unknown(connection: Connection, *, signal: UUID, ticker: str, terms: OrderTerms) -> None:
-    """Write what an order of unknown outcome makes of the position.
+async def record_unknown(
+    connection: Connection, *, signal: UUID, ticker: str, destination: str, terms: OrderTerms
+) -> None:
+    """Write what an order of unknown outcome makes of the position at its destination.
 
     Fails open: what it may have opened counts as open, unconfirmed, so that exits pass; what it may have
     closed stays open.
     """
-    held = await repository.lock_position(connection, ticker=ticker)
+    held = await repository.lock_position(connection, ticker=ticker, destination=destination)
     before = held.position if held else None
     after = apply(terms, Outcome.UNKNOWN, before)
     if after is not None and after != before:
-        await repository.write_unknown(connection, ticker=ticker, signal=signal, before=held, position=after)
+        await repository.write_unknown(
+            connection,
+            ticker=ticker,
+            destination=destination,
+            signal=signal,
+            before=held,
+            position=after,
+        )
 
 
 class Outcomes:
@@ -189,7 +221,7 @@ class Outcomes:
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
-        self._successes = Successes(context.pool)
+        self._successes = defaultdict[str, Successes](partial(Successes, context.pool))
         self._files = KeptOutcomes(context.settings.data_dir / "outcomes")
         self._from_before: list[KnownOutcome] = []
 
@@ -280,13 +312,15 @@ class Outcomes:
             response=answer.response,
             terms=terms,
             held=delivery.held,
+            destination=delivery.destination.name,
+            is_shared=delivery.is_shared,
         )
-        change = await self._successes.write(success)
+        change = await self._successes[success.destination].write(success)
         if change is None or change.age_seconds is None:
             return
         if change.has_closed_circuit:
-            _log_recovery()
-            self._context.destination_state = "open"
+            _log_recovery(delivery.destination)
+            self._context.delivery_of(delivery.destination.name).state = "open"
         metrics.END_TO_END_SECONDS.observe(change.age_seconds)
         _SECONDS_BY_SIDE[metrics.side_of(delivery.type)].observe(change.age_seconds)
         log.info(
@@ -302,9 +336,10 @@ class Outcomes:
             self._context.wakeups.notify("approved")
 
     async def _record_undelivered(self, delivery: Delivery, answer: Answer, terms: OrderTerms) -> None:
-        config = self._context.config.webhook
-        status = next_status(answer.outcome, delivery.type, config.retry_unknown)
-        delay = retry_delay(delivery.number, config.retry_seconds, random.random())  # noqa: S311  # spread, not secrecy
+        config = self._context.config
+        name = delivery.destination.name
+        status = next_status(answer.outcome, delivery.type, config.retry_unknown_of(name))
+        delay = retry_delay(delivery.number, config.webhook.retry_seconds, random.random())  # noqa: S311  # spread, not secrecy
         reason = reason_of(answer, status)
         destination = delivery.destination.key
         async with (
@@ -333,11 +368,13 @@ class Outcomes:
                 retry_in_seconds=delay if status == Status.APPROVED else None,
             )
             if change.is_unclear:
-                await record_unknown(connection, signal=delivery.id, ticker=delivery.ticker, terms=terms)
+                await record_unknown(
+                    connection, signal=delivery.id, ticker=delivery.ticker, destination=name, terms=terms
+                )
             if change.status in {Status.FAILED, Status.REJECTED} and delivery.type == SignalType.BUY:
-                await reject_orphans(self._context, connection, [delivery.ticker])
+                await reject_orphans(self._context, connection, [delivery.ticker], name)
         if failure.probe_delay or hold:
-            self._context.destination_state = "held"
+            self._context.delivery_of(name).state = "held"
         log.warning(
             "not delivered",
             signal_id=delivery.id,
@@ -378,7 +415,7 @@ async def _update_circuit(
     if attempt.is_answer and await destinations_repository.close_circuit(
         connection, destination=delivery.destination.key
     ):
-        _log_recovery()
+        _log_recovery(delivery.destination)
     return Failure()
 
 
@@ -402,7 +439,12 @@ async def _record_failure(
             connection, destination=destination, probe_in=delay, reason=reason
         ):
             metrics.DESTINATION_FAILURES.inc()
-            log.error("circuit opened: the destination fails repeatedly", seconds=delay, reason=str(reason))
+            log.error(
+                "circuit opened: the destination fails repeatedly",
+                destination=delivery.destination.name,
+                seconds=delay,
+                reason=str(reason),
+            )
         return Failure(delay)
     if delivery.started_at < circuit.probe_at:
         return Failure()
@@ -415,31 +457,26 @@ async def _record_failure(
     return Failure(delay, was_probe=True)
 
 
-def _log_recovery() -> None:
-    log.info("the destination works again")
+def _log_recovery(destination: Destination) -> None:
+    log.info("the destination works again", destination=destination.name)
 
 
-async def reject_orphans(context: AppContext, connection: Connection, tickers: list[str]) -> None:
-    """Reject the sells that wait for a buy of these tickers which ended undelivered.
+async def reject_orphans(
+    context: AppContext, connection: Connection, tickers: list[str], destination: str
+) -> None:
+    """Reject the sells that wait for a buy of these tickers which ended undelivered at this destination.
 
     Where exits without a position are forwarded they stay.
     """
     if tickers and context.config.system.unmatched_exits == "reject":
-        _note_ended(await repository.reject_orphans(connection, tickers=tickers))
+        _note_ended(await repository.reject_orphans(connection, tickers=tickers, destination=destination))
 
 
-async def end_overtaken(connection: Connection, ids: Sequence[UUID]) -> None:
-    """End entries that have not left, because an exit has overtaken them."""
-    await end_entries(connection, ids, Reason(ReasonCode.OVERTAKEN))
-
-
-async def end_entries(connection: Connection, ids: Sequence[UUID], why: Reason) -> int:
-    """End those of these entries that have not left; return how many."""
-    if not ids:
-        return 0
-    ended = await repository.end_entries(connection, ids=ids, reason=why)
-    _note_ended(ended)
-    return len(ended)
+async def end_overtaken(connection: Connection, ids: Sequence[UUID], destination: str | None = None) -> None:
+    """End entries that have not left for this destination (None: any): an exit has overtaken them."""
+    if ids:
+        why = Reason(ReasonCode.OVERTAKEN)
+        _note_ended(await repository.end_entries(connection, ids=ids, reason=why, destination=destination))
 
 
 async def end_unlocked_entries(connection: Connection, why: Reason, *, until_seq: int | None = None) -> int:
@@ -450,9 +487,15 @@ async def end_unlocked_entries(connection: Connection, why: Reason, *, until_seq
 
 
 def _note_ended(signals: Sequence[EndedSignal]) -> None:
+    metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc(len({signal.id for signal in signals}))
     for signal in signals:
-        metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()
-        log.info("rejected", signal_id=signal.id, ticker=signal.ticker, reason=signal.reason)
+        log.info(
+            "rejected",
+            signal_id=signal.id,
+            ticker=signal.ticker,
+            destination=signal.destination,
+            reason=signal.reason,
+        )
 
 
 def reason_of(answer: Answer, status: Status) -> Reason:

@@ -1,6 +1,7 @@
 """Recover the attempts of dead senders, and expire signals that are past their age."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -9,7 +10,7 @@ from app.context import AppContext
 from app.db.pool import Connection
 from app.orders import repository
 from app.orders.clock_watch import LONGEST_LEASE_SECONDS, ClockWatch
-from app.orders.destination_state import refresh_destination_state
+from app.orders.destination_state import refresh_delivery_states
 from app.orders.outbox import lease_seconds
 from app.orders.outcomes import Outcomes, reason_of, record_unknown, reject_orphans
 from app.orders.policy import next_status
@@ -23,18 +24,25 @@ INTERVAL_SECONDS = 2.0
 _BATCH = 500
 
 
-async def run(context: AppContext, name: str, outcomes: Outcomes, watch: ClockWatch) -> None:
-    """Store what an earlier process kept, then sweep, every 2 s.
+async def run(
+    context: AppContext,
+    name: str,
+    outcomes: Outcomes,
+    watch: ClockWatch,
+    start_missing: Callable[[], None],
+) -> None:
+    """Store what an earlier process kept, then sweep, every 2 s; start the senders of added destinations.
 
     Two processes may do so at once: each row is handled by one of them. `watch` outlives a restart of the
     worker, so that a step during an outage of the database is measured.
     """
     while True:
         context.supervisor.beat(name)
+        start_missing()
         async with context.pool.acquire() as connection:
             await renew_leases(context, connection)  # first: the others may wait for a lock
             await watch.check(context, connection, name)
-            await refresh_destination_state(context, connection)
+            await refresh_delivery_states(context, connection)
             await drop_ended(context, connection)
         await outcomes.store_kept()
         # Sleep before the sweep: after an outage, live senders record their own outcomes first.
@@ -48,7 +56,7 @@ async def sweep(context: AppContext, name: str) -> int:
     total = 0
     for step in (recover, end_strays, expire):
         done = _BATCH
-        while done == _BATCH:
+        while done >= _BATCH:
             done = await step(context)
             total += done
             context.supervisor.beat(name)
@@ -69,7 +77,8 @@ async def renew_leases(context: AppContext, connection: Connection) -> None:
     Another process would otherwise end such an attempt as unknown: a buy would fail, an exit be sent twice.
     """
     if known := list(context.known_outcomes):
-        await repository.renew_leases(connection, attempts=known, seconds=lease_seconds(context))
+        longest = max(lease_seconds(context, each.name) for each in context.config.destinations)
+        await repository.renew_leases(connection, attempts=known, seconds=longest)
 
 
 async def end_strays(context: AppContext) -> int:
@@ -87,7 +96,11 @@ async def end_strays(context: AppContext) -> int:
         for attempt in ended:
             if attempt.is_unclear:
                 await record_unknown(
-                    connection, signal=attempt.id, ticker=attempt.ticker, terms=attempt.terms
+                    connection,
+                    signal=attempt.id,
+                    ticker=attempt.ticker,
+                    destination=attempt.destination,
+                    terms=attempt.terms,
                 )
     if ended:
         metrics.SIGNALS_DELIVERED.labels(Outcome.UNKNOWN.value).inc(len(ended))
@@ -100,12 +113,12 @@ async def recover(context: AppContext) -> int:
 
     Passes over attempts whose outcome this process knows: it is stored as soon as the database accepts it.
     """
-    retry_unknown = context.config.webhook.retry_unknown
     answer = Answer(Outcome.UNKNOWN, error=Reason(ReasonCode.SENDER_DIED))
-    tickers: list[str] = []
+    orphaned: dict[str, list[str]] = {}
     async with context.pool.acquire() as connection, connection.transaction():
         abandoned = await repository.lock_abandoned(connection, known=list(context.known_outcomes))
         for attempt in abandoned:
+            retry_unknown = context.config.retry_unknown_of(attempt.destination)
             status = next_status(answer.outcome, attempt.type, retry_unknown)
             change = await repository.record_undelivered(
                 connection,
@@ -127,26 +140,35 @@ async def recover(context: AppContext) -> int:
             )
             if change.is_unclear:
                 await record_unknown(
-                    connection, signal=attempt.id, ticker=attempt.ticker, terms=attempt.terms
+                    connection,
+                    signal=attempt.id,
+                    ticker=attempt.ticker,
+                    destination=attempt.destination,
+                    terms=attempt.terms,
                 )
             if change.status in {Status.FAILED, Status.REJECTED} and attempt.type == SignalType.BUY:
-                tickers.append(attempt.ticker)
-        await reject_orphans(context, connection, tickers)
+                orphaned.setdefault(attempt.destination, []).append(attempt.ticker)
+        for destination, tickers in orphaned.items():
+            await reject_orphans(context, connection, tickers, destination)
     return len(abandoned)
 
 
 async def expire(context: AppContext) -> int:
-    """Expire overdue signals, and reject the sells that wait for an expired buy; return how many expired."""
+    """Expire what is overdue, and reject the sells that wait for an expired buy; return how much expired."""
     async with context.pool.acquire() as connection, connection.transaction():
         expired = await repository.expire(connection, limit=_BATCH)
-        await reject_orphans(
-            context,
-            connection,
-            sorted({signal.ticker for signal in expired if signal.type == SignalType.BUY}),
-        )
-    for signal in expired:
-        metrics.SIGNALS_DECIDED.labels(DecisionResult.EXPIRED).inc()
+        buys = [each for each in expired if each.type == SignalType.BUY]
+        for destination in context.config.destinations:
+            tickers = {each.ticker for each in buys if each.destination in {None, destination.name}}
+            await reject_orphans(context, connection, sorted(tickers), destination.name)
+    metrics.SIGNALS_DECIDED.labels(DecisionResult.EXPIRED).inc(len({each.id for each in expired}))
+    for each in expired:
         log.warning(
-            "expired", signal_id=signal.id, ticker=signal.ticker, type=signal.type, reason=signal.reason
+            "expired",
+            signal_id=each.id,
+            ticker=each.ticker,
+            type=each.type,
+            destination=each.destination,
+            reason=each.reason,
         )
     return len(expired)

@@ -1,17 +1,21 @@
 """Dead letters, and their replay once a person has confirmed the count."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel
 
+from app.config.destinations import DestinationConfig
 from app.config.model import MaxSignalAge
+from app.config.repository import still_configured
 from app.db.pool import Connection
 from app.errors import ConflictError
 from app.orders import dead_letters_repository, repository
-from app.orders.dead_letters_repository import DeadLetter
+from app.orders.dead_letters_repository import DeadLetter, ReplayCandidate
 from app.signals.refusals import RefusalCode
 from app.signals.selection import SignalFilter
+from app.signals.statuses import SignalType
 
 MOST_AT_ONCE = 500
 
@@ -27,11 +31,13 @@ class Choice(NamedTuple):
     """The dead letters to replay; `ids` None is any. At most the oldest 500 of them.
 
     Without `with_unknown`, entries that the destination may have executed are left out; exits never are.
+    `destination`: only what was not delivered there, and only there; None: wherever it was not.
     """
 
     ids: list[UUID] | None = None
     wanted: SignalFilter = SignalFilter()
     with_unknown: bool = True
+    destination: str | None = None
 
 
 class Replay(BaseModel):
@@ -59,7 +65,13 @@ async def page(
 
 
 async def replay(
-    connection: Connection, choice: Choice, confirmed: int | None, max_age: MaxSignalAge, *, is_buying: bool
+    connection: Connection,
+    choice: Choice,
+    confirmed: int | None,
+    max_age: MaxSignalAge,
+    *,
+    destinations: Sequence[DestinationConfig],
+    is_buying: bool,
 ) -> Replay:
     """Count the chosen dead letters; replay them if that count was confirmed.
 
@@ -70,6 +82,8 @@ async def replay(
         ConflictError: another number was confirmed.
     """
     await repository.lock_approvals_exclusive(connection)
+    destinations = await still_configured(connection, destinations)
+    names = [each.name for each in destinations if choice.destination in {None, each.name}]
     found = await dead_letters_repository.read_replay_candidates(
         connection,
         wanted=choice.wanted,
@@ -77,15 +91,31 @@ async def replay(
         limit=MOST_AT_ONCE,
         is_buying=is_buying,
         with_unknown=choice.with_unknown,
+        destinations=names,
+        is_everywhere=choice.destination is None,
     )
-    free = [signal.id for signal in found if not signal.is_blocked]
-    blocked = [signal.id for signal in found if signal.is_blocked]
-    unclear = sum(signal.may_be_executed for signal in found if not signal.is_blocked)
+    places = {signal.id: _places(signal, destinations) for signal in found}
+    free = {signal: names for signal, names in places.items() if names}
+    blocked = [signal for signal, names in places.items() if not names]
+    unclear = sum(bool(set(signal.may_be_executed) & set(places[signal.id])) for signal in found)
     if confirmed is None:
         return Replay(count=len(free), may_be_executed=unclear, blocked=blocked, replayed=0)
     if confirmed != len(free):
         raise ConflictError(RefusalCode.COUNT_CHANGED, confirmed=confirmed, found=len(free))
     replayed = await dead_letters_repository.start_round(
-        connection, ids=free, buy_seconds=max_age.buy, other_seconds=max_age.sell
+        connection, places=free, buy_seconds=max_age.buy, other_seconds=max_age.sell
     )
     return Replay(count=len(free), may_be_executed=unclear, blocked=blocked, replayed=replayed)
+
+
+def _places(signal: ReplayCandidate, destinations: Sequence[DestinationConfig]) -> list[str]:
+    """Return where a signal is sent again.
+
+    One that was never decided goes where it would have gone: an exit to where its ticker is open or about to
+    be, anything else to each destination that takes it, or to `default` if none does.
+    """
+    if signal.is_decided:
+        return signal.free
+    wanted = signal.held if signal.type != SignalType.BUY else []
+    wanted = wanted or [each.name for each in destinations if each.match.takes(signal.source, signal.ticker)]
+    return [name for name in wanted or [destinations[0].name] if name in signal.free]

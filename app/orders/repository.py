@@ -1,8 +1,8 @@
 """The statements of a delivery (`queries.sql`) as typed functions.
 
-`destination` is a destination's key (`Destination.key`). Durations are in seconds, times are the database's
-(UTC). Each function runs in the caller's transaction, if there is one. What ends signals before they left
-needs one: a second statement ends their orders.
+`destination` is the name of one, or a `Destination`. Durations are in seconds, times the database's (UTC).
+Each function runs in the caller's transaction, if there is one. What ends signals before they left needs one:
+a second statement ends their orders.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Delivery(msgspec.Struct, frozen=True):
     """A claimed signal with its open attempt. `number` counts the attempts of its round, from 1.
 
     `terms` are those that are sent; None in a kept outcome of an earlier version. `held` is the position of
-    its ticker at the claim.
+    its ticker at the claim. `is_shared`: its signal has orders at other destinations, too.
     """
 
     id: UUID
@@ -52,6 +52,7 @@ class Delivery(msgspec.Struct, frozen=True):
     destination: Destination
     terms: OrderTerms | None = None
     held: HeldPosition | None = None
+    is_shared: bool = False
 
 
 class DueSignal(NamedTuple):
@@ -73,6 +74,7 @@ class DueSignal(NamedTuple):
     held: HeldPosition | None
     is_retry_of_unknown: bool
     is_buy_undelivered: bool
+    is_shared: bool
 
 
 class Verdict(NamedTuple):
@@ -95,10 +97,11 @@ class ClaimedOrders(NamedTuple):
 
 
 class EndedSignal(NamedTuple):
-    """A signal that ended without having been sent."""
+    """A signal that ended undecided, or its order at a destination, by its name, that had not left."""
 
     id: UUID
     ticker: str
+    destination: str | None
     reason: str
 
 
@@ -112,6 +115,7 @@ class DeliveredOrder(msgspec.Struct, omit_defaults=True):
 
     attempt: int
     signal: UUID
+    destination: str
     http_status: int | None
     response: bytes
     has_ended: bool
@@ -157,11 +161,12 @@ class UndeliveredChange(NamedTuple):
 class AbandonedAttempt(NamedTuple):
     """An attempt that nobody ended, with its signal and what was sent.
 
-    `is_unclear`: the position may have changed.
+    `is_unclear`: the position may have changed. `destination` is a name.
     """
 
     attempt: int
     id: UUID
+    destination: str
     type: str
     ticker: str
     claim_id: UUID
@@ -170,11 +175,12 @@ class AbandonedAttempt(NamedTuple):
 
 
 class ExpiredSignal(NamedTuple):
-    """A signal that has just expired."""
+    """A signal that has just expired undecided, or its order at a destination, by its name."""
 
     id: UUID
     ticker: str
     type: str
+    destination: str | None
     reason: str
 
 
@@ -202,14 +208,23 @@ async def try_lock_approvals_exclusive(connection: Connection) -> bool:
 
 
 async def lock_due(
-    connection: Connection, *, limit: int, destination: Destination, has_token: bool, exits_only: bool
+    connection: Connection,
+    *,
+    limit: int,
+    destination: Destination,
+    has_token: bool,
+    exits_only: bool,
+    gap_seconds: int,
 ) -> list[DueSignal]:
     """Lock the signals that are due, at most one of a ticker, exits first.
 
     Without a token, which needs the limiter's lock, none is due while the circuit is open. With `exits_only`
-    entries wait: the tokens that are left are reserved for exits.
+    entries wait: the tokens that are left are reserved for exits. An order waits for `gap_seconds` after the
+    delivery of an opposite one of its ticker.
     """
-    rows = await connection.fetch(_SQL["lock_due"], limit, destination.key, has_token, exits_only)
+    rows = await connection.fetch(
+        _SQL["lock_due"], limit, destination.key, has_token, exits_only, destination.name, gap_seconds
+    )
     # the columns are in the order of the fields
     return [DueSignal._make((*row[:8], _held(*row[8:13]), *row[13:])) for row in rows]
 
@@ -251,6 +266,7 @@ def _delivery(
         destination,
         verdict.terms,
         signal.held,
+        signal.is_shared,
     )
 
 
@@ -298,12 +314,18 @@ def _verdict_row(verdict: Verdict) -> _VerdictRow:
     )
 
 
+async def lock_signals(connection: Connection, *, ids: Sequence[UUID]) -> None:
+    """Lock signals, in the order of their ids, until the transaction ends."""
+    await connection.execute(_SQL["lock_signals"], ids)
+
+
 async def record_delivered(
     connection: Connection, *, orders: Sequence[DeliveredOrder]
 ) -> dict[UUID, DeliveredChange]:
-    """Record successes of different tickers in one commit: attempts, signals, positions, events, circuit.
+    """Record successes in one commit: attempts, signals, positions, events, circuit.
 
-    Return the changes by signal.
+    They are of different tickers and of one destination. Signals with orders at several destinations are
+    locked by the caller. Return the changes by signal.
     """
     rows = await connection.fetch(
         _SQL["record_delivered"], _encode(orders).decode(), ReasonCode.DELIVERED.english
@@ -317,21 +339,32 @@ async def read_ended_attempt(connection: Connection, *, attempt: int) -> bool | 
     return is_newest
 
 
-async def lock_position(connection: Connection, *, ticker: str) -> HeldPosition | None:
-    """Lock the open position of a ticker until the transaction ends; None if nothing is open."""
-    row = await connection.fetchrow(_SQL["lock_position"], ticker)
+async def lock_position(connection: Connection, *, ticker: str, destination: str) -> HeldPosition | None:
+    """Lock the open position of a ticker at a destination, by its name, until the transaction ends.
+
+    None if nothing is open.
+    """
+    row = await connection.fetchrow(_SQL["lock_position"], ticker, destination)
     return _held(*row) if row else None
 
 
 async def write_unknown(
-    connection: Connection, *, ticker: str, signal: UUID, before: HeldPosition | None, position: Position
+    connection: Connection,
+    *,
+    ticker: str,
+    destination: str,
+    signal: UUID,
+    before: HeldPosition | None,
+    position: Position,
 ) -> None:
-    """Write what an order of unknown outcome may have left open, unconfirmed.
+    """Write what an order of unknown outcome may have left open at a destination, unconfirmed.
 
     `before`: what `lock_position` returned. A position that is open since counts as of unknown quantity.
     """
     values = position.quantity, position.average_price, position.realized
-    await connection.execute(_SQL["write_unknown"], ticker, signal, *values, before.id if before else None)
+    await connection.execute(
+        _SQL["write_unknown"], ticker, signal, *values, before.id if before else None, destination
+    )
 
 
 async def record_undelivered(
@@ -373,7 +406,7 @@ async def lock_abandoned(connection: Connection, *, known: Sequence[int]) -> lis
 def _abandoned(row: asyncpg.Record) -> AbandonedAttempt:
     columns = (row[name] for name in ("type", "intent", "quantity", "quantity_unit", "sentiment", "price"))
     return AbandonedAttempt(
-        **{name: row[name] for name in ("attempt", "id", "type", "ticker", "claim_id")},
+        **{name: row[name] for name in ("attempt", "id", "destination", "type", "ticker", "claim_id")},
         terms=stored_terms(*columns),
         is_unclear=row.get("is_unclear", True),
     )
@@ -403,41 +436,64 @@ async def read_open_attempts(connection: Connection, *, attempts: Sequence[int])
 
 
 async def expire(connection: Connection, *, limit: int) -> list[ExpiredSignal]:
-    """Expire up to `limit` signals that are past their age, skipping locked ones."""
-    rows = await connection.fetch(_SQL["expire"], limit, _EXPIRY_REASONS)
-    await _end_orders(connection, rows, Status.EXPIRED)
+    """Expire what is undecided or has not left of up to `limit` signals, and is past its age.
+
+    Skips locked signals: they are being decided or claimed, and the next sweep sees them again.
+    """
+    overdue = [row["id"] for row in await connection.fetch(_SQL["find_overdue"], limit)]
+    locked = await _lock_free(connection, overdue)
+    rows = await connection.fetch(_SQL["expire"], locked, _EXPIRY_REASONS) if locked else []
     return list(map(ExpiredSignal._make, rows))
 
 
-async def _end_orders(connection: Connection, ended: Sequence[asyncpg.Record], status: Status) -> None:
-    """End the orders of signals that this transaction has ended before they left."""
-    if ended:
-        await connection.execute(_SQL["end_orders"], [row["id"] for row in ended], status)
+async def _lock_free(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
+    """Lock those of the signals that no other transaction has locked, and return them."""
+    return [row["id"] for row in await connection.fetch(_SQL["lock_free_signals"], ids)] if ids else []
 
 
-async def reject_orphans(connection: Connection, *, tickers: Sequence[str]) -> list[EndedSignal]:
-    """Reject the sells that have nothing to close, after a buy of these tickers ended undelivered."""
-    rows = await connection.fetch(_SQL["reject_orphans"], tickers, ReasonCode.BUY_UNDELIVERED.english)
-    await _end_orders(connection, rows, Status.REJECTED)
+async def reject_orphans(
+    connection: Connection, *, tickers: Sequence[str], destination: str
+) -> list[EndedSignal]:
+    """Reject the sells that have nothing to close there, after a buy of these tickers ended undelivered."""
+    rows = await connection.fetch(
+        _SQL["reject_orphans"], tickers, ReasonCode.BUY_UNDELIVERED.english, destination
+    )
+    if rows:
+        await connection.execute(_SQL["end_orders"], [row["id"] for row in rows], Status.REJECTED)
     return list(map(EndedSignal._make, rows))
 
 
-async def find_unsent_entries(connection: Connection | Pool, *, tickers: Sequence[str] | None) -> list[UUID]:
-    """Return the buys of these tickers (None: of all) that have not left, decided or not."""
-    return [row["id"] for row in await connection.fetch(_SQL["find_unsent_entries"], tickers)]
+async def find_unsent_entries(
+    connection: Connection | Pool,
+    *,
+    tickers: Sequence[str] | None,
+    until_seq: int | None = None,
+    limit: int | None = None,
+) -> list[UUID]:
+    """Return the buys of these tickers (None: of all) that have not left, decided or not.
+
+    One that was sent to a destination may not have left for another one. With `until_seq`, those up to that
+    signal.
+    """
+    rows = await connection.fetch(_SQL["find_unsent_entries"], tickers, until_seq, limit)
+    return [row["id"] for row in rows]
 
 
-async def end_entries(connection: Connection, *, ids: Sequence[UUID], reason: Reason) -> list[EndedSignal]:
-    """Reject those of the buys that have not left; return them."""
-    rows = await connection.fetch(_SQL["end_entries"], ids, *reason.columns())
-    await _end_orders(connection, rows, Status.REJECTED)
+async def end_entries(
+    connection: Connection, *, ids: Sequence[UUID], reason: Reason, destination: str | None = None
+) -> list[EndedSignal]:
+    """Reject those of the buys that have not left; return them.
+
+    With a destination, only the order there of a decided buy is ended. An undecided one has none: it ends.
+    """
+    await lock_signals(connection, ids=ids)
+    rows = await connection.fetch(_SQL["end_entries"], ids, *reason.columns(), destination)
     return list(map(EndedSignal._make, rows))
 
 
 async def has_unsent_entries(connection: Connection | Pool, *, until_seq: int | None = None) -> bool:
     """Return whether a buy, up to the signal `until_seq` if that is given, has not left, decided or not."""
-    found: bool = await connection.fetchval(_SQL["has_unsent_entries"], until_seq)
-    return found
+    return bool(await find_unsent_entries(connection, tickers=None, until_seq=until_seq, limit=1))
 
 
 async def end_unlocked_entries(
@@ -445,11 +501,12 @@ async def end_unlocked_entries(
 ) -> list[EndedSignal]:
     """Reject the buys, up to the signal `until_seq`, that have not left; return them.
 
-    It waits for no row: a buy that another transaction has locked is passed over.
+    Fails open: it waits for no row, so that no exit waits for it. A buy that is locked, such as by its claim,
+    is passed over.
     """
-    rows = await connection.fetch(_SQL["end_unlocked_entries"], until_seq, *reason.columns())
-    await _end_orders(connection, rows, Status.REJECTED)
-    return list(map(EndedSignal._make, rows))
+    unsent = await find_unsent_entries(connection, tickers=None, until_seq=until_seq)
+    locked = await _lock_free(connection, unsent)
+    return await end_entries(connection, ids=locked, reason=reason) if locked else []
 
 
 async def store_paper_delivery(pool: Pool, *, webhook_id: str, headers: dict[str, str], body: bytes) -> None:

@@ -38,7 +38,8 @@ router = new_router(
 class ReplayRequest(BaseModel):
     """Which dead letters to send again: by default all, at most the oldest 500.
 
-    The filter is that of `GET /admin/dead-letters`. `unknown` false leaves out entries of unknown outcome,
+    The filter is that of `GET /admin/dead-letters`. `destination` is a name: what was not delivered there is
+    sent again, and only there. `unknown` false leaves out entries of unknown outcome,
     which the destination may have executed; exits are never left out by it.
     `confirm` is the count that a request without it returned. Nothing is sent without it.
     """
@@ -56,6 +57,7 @@ class ReplayRequest(BaseModel):
     side: Side | None = None
     source: Annotated[str, Field(min_length=1, max_length=40), Storable] | None = None
     outcome: Outcome | None = None
+    destination: Annotated[str, Field(min_length=1, max_length=40), Storable] | None = None
     unknown: bool = True
     confirm: Annotated[int, Field(ge=0, le=replay.MOST_AT_ONCE)] | None = None
 
@@ -90,8 +92,9 @@ async def replay_dead_letters(
         end=asked.end,
         side=asked.side,
         outcome=asked.outcome,
+        destination=asked.destination,
     )
-    choice = Choice(asked.ids, wanted, asked.unknown)
+    choice = Choice(asked.ids, wanted, asked.unknown, asked.destination)
     action = "dead-letters.replay"
     before = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
     async with audit_log.attempt(connection, actor, action, before=before), connection.transaction():
@@ -100,6 +103,7 @@ async def replay_dead_letters(
             choice,
             asked.confirm,
             context.config.webhook.max_signal_age_seconds,
+            destinations=context.config.destinations,
             is_buying=not context.config.system.buys_paused,
         )
         if answer.replayed:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from app import metrics
+from app.config.destinations import DEFAULT_DESTINATION
 from app.context import AppContext
 from app.errors import describe
 from app.orders import outgoing, recovery, transport
@@ -33,19 +34,38 @@ class _Request(NamedTuple):
 
 
 def start(context: AppContext) -> None:
-    """Start `outbox`, `sender-1` … `FORWARDING_WORKERS` and `delivery-recovery` under the supervisor."""
-    outbox, outcomes = Outbox(context), Outcomes(context)
+    """Start `outbox`, `sender-1` … `FORWARDING_WORKERS` and `delivery-recovery` under the supervisor.
+
+    Recovery starts the same for each destination that is added later. One that is removed claims nothing.
+    """
+    outcomes = Outcomes(context)
     outcomes.load_kept()
-    context.supervisor.start("outbox", partial(outbox.run, "outbox"))
-    for number in range(1, context.settings.forwarding_workers + 1):
-        name = f"sender-{number}"
-        context.supervisor.start(name, partial(Sender(context, outbox, outcomes).run, name))
+    started = set[str]()
+
+    def start_missing() -> None:
+        for destination in context.config.destinations:
+            if destination.name not in started:
+                started.add(destination.name)
+                _start_destination(context, outcomes, destination.name)
+
+    start_missing()
     name = "delivery-recovery"
-    context.supervisor.start(name, partial(recovery.run, context, name, outcomes, ClockWatch()))
+    run = partial(recovery.run, context, name, outcomes, ClockWatch(), start_missing)
+    context.supervisor.start(name, run)
+
+
+def _start_destination(context: AppContext, outcomes: Outcomes, destination: str) -> None:
+    outbox = Outbox(context, destination)
+    of = "" if destination == DEFAULT_DESTINATION else f"{destination}-"
+    name = "outbox" if destination == DEFAULT_DESTINATION else f"outbox-{destination}"
+    context.supervisor.start(name, partial(outbox.run, name))
+    for number in range(1, context.settings.forwarding_workers + 1):
+        name = f"sender-{of}{number}"
+        context.supervisor.start(name, partial(Sender(context, outbox, outcomes).run, name))
 
 
 class Sender:
-    """One of `FORWARDING_WORKERS`. It sends the next request while an outcome is being recorded."""
+    """One of a destination's `FORWARDING_WORKERS`. It sends on while an outcome is being recorded."""
 
     def __init__(self, context: AppContext, outbox: Outbox, outcomes: Outcomes) -> None:
         self._context = context
@@ -105,12 +125,13 @@ async def _attempt(context: AppContext, delivery: Delivery) -> Answer:
 
 
 def _prepare(context: AppContext, delivery: Delivery) -> _Request:
-    settings = context.settings
+    config, settings = context.config, context.settings
+    destination = config.destination(delivery.destination.name) or config.destinations[0]
     body = outgoing.render(
         delivery.body,
         signal_id=delivery.id,
         order_type=delivery.type,
-        map_action=settings.map_side_to_action_traderspost,
+        map_action=destination.profile == "traderspost",
         intent=delivery.terms.intent if delivery.terms else None,
     )
     return _Request(
@@ -128,7 +149,11 @@ async def _send(context: AppContext, delivery: Delivery, request: _Request) -> A
     if delivery.destination.url is None:
         return await transport.post_paper(context.pool, request.body, request.headers)
     return await transport.post_http(
-        context.http, delivery.destination.url, request.body, request.headers, context.config.webhook.timeout
+        context.http,
+        delivery.destination.url,
+        request.body,
+        request.headers,
+        context.config.timeout_of(delivery.destination.name),
     )
 
 

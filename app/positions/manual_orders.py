@@ -10,13 +10,15 @@ import msgspec
 import structlog
 from pydantic import BaseModel
 
+from app.config.destinations import DEFAULT_DESTINATION, DestinationConfig
+from app.config.repository import still_configured
 from app.context import AppContext
 from app.db.pool import Connection
 from app.errors import ConflictError, NoSuchError, RefusedError, describe
 from app.orders.outcomes import end_overtaken, end_unlocked_entries
 from app.orders.repository import find_unsent_entries, lock_approvals_exclusive
 from app.positions import repository
-from app.positions.repository import Closed, PlacedOrder, Position
+from app.positions.repository import Closed, Place, PlacedOrder, Position
 from app.positions.trades import DISMISSED
 from app.runtime.ids import new_id
 from app.signals.alert import read_fields, spell_ticker
@@ -40,17 +42,34 @@ class OrdersPlaced(BaseModel):
     already: list[PlacedOrder]
 
 
-async def sell(connection: Connection, ticker: str, max_age_seconds: int) -> OrdersPlaced:
+async def sell(
+    connection: Connection, ticker: str, max_age_seconds: int, destinations: Sequence[DestinationConfig]
+) -> OrdersPlaced:
     """Place a sell order for any ticker, with a position or without; it expires after `max_age_seconds`.
 
-    A pending order that a person placed for the ticker counts as this one: no second one is placed.
+    It goes to each destination where the ticker is, may be or is about to be open; without any, to all of
+    `destinations`. A pending order that a person placed there counts as this one: no second one is placed.
     """
     await lock_approvals_exclusive(connection)
     folded = fold(ticker)
-    already = await repository.pending_orders(connection, tickers=[folded], types=_BY_PEOPLE)
-    tickers = [] if already else [folded]
-    await _end_buys(connection, tickers)
-    return await _place(connection, SignalType.MANUAL_SELL, tickers, max_age_seconds, already, typed=ticker)
+    open_at = [
+        each.destination for each in await repository.open_positions(connection) if each.ticker == folded
+    ]
+    open_at += [
+        place.destination
+        for place in await repository.places_being_bought(connection)
+        if place.ticker == folded
+    ]
+    if not open_at:
+        open_at = [each.name for each in await still_configured(connection, destinations)]
+    wanted = list(dict.fromkeys(open_at))
+    already = await repository.pending_orders(
+        connection, tickers=[folded], types=_BY_PEOPLE, destinations=wanted
+    )
+    closing = {order.destination for order in already}
+    places = [Place(folded, name) for name in wanted if name not in closing]
+    await _end_buys(connection, places)
+    return await _place(connection, SignalType.MANUAL_SELL, places, max_age_seconds, already, typed=ticker)
 
 
 async def close(connection: Connection, position_id: UUID, max_age_seconds: int) -> OrdersPlaced:
@@ -63,14 +82,15 @@ async def close(connection: Connection, position_id: UUID, max_age_seconds: int)
     position = await repository.open_position(connection, position_id=position_id)
     if position is None:
         raise await _why_not_open(connection, position_id)
-    already = await repository.pending_orders(connection, tickers=[position.ticker], types=_CLOSING)
-    tickers = [] if position.closing else [position.ticker]
-    await _end_buys(connection, tickers)
-    return await _place(connection, SignalType.POSITION_CLOSE, tickers, max_age_seconds, already)
+    place = Place(position.ticker, position.destination)
+    already = await _find_closing(connection, [place])
+    places = [] if position.closing else [place]
+    await _end_buys(connection, places)
+    return await _place(connection, SignalType.POSITION_CLOSE, places, max_age_seconds, already)
 
 
 async def sell_all(connection: Connection, max_age_seconds: int) -> OrdersPlaced:
-    """Place an order for each open position, and each ticker that is being bought, unless one closes it.
+    """Place an order for each open position, and wherever a ticker is being bought, unless one closes it.
 
     Buys that have not left end. A repeated request adds none.
     """
@@ -96,13 +116,24 @@ async def flatten(connection: Connection, max_age_seconds: int, why: Reason) -> 
 
 async def _sell_all(connection: Connection, max_age_seconds: int, why: Reason) -> OrdersPlaced:
     positions = await repository.open_positions(connection)
-    buying = await repository.tickers_being_bought(connection)
-    held = [position.ticker for position in positions]
-    already = await repository.pending_orders(connection, tickers=[*held, *buying], types=_CLOSING)
-    closing = {order.ticker for order in already}
-    tickers = [position.ticker for position in positions if not position.closing]
-    tickers += [ticker for ticker in buying if ticker not in closing]
-    return await _place(connection, SignalType.SELL_ALL, tickers, max_age_seconds, already, why=why)
+    buying = await repository.places_being_bought(connection)
+    everywhere = [*(Place(each.ticker, each.destination) for each in positions), *buying]
+    already = await _find_closing(connection, everywhere)
+    closing = {Place(order.ticker, order.destination) for order in already}
+    places = [Place(each.ticker, each.destination) for each in positions if not each.closing]
+    places += [place for place in buying if place not in closing]
+    return await _place(connection, SignalType.SELL_ALL, places, max_age_seconds, already, why=why)
+
+
+async def _find_closing(connection: Connection, places: Sequence[Place]) -> list[PlacedOrder]:
+    """Return the pending orders that close a position at these places."""
+    orders = await repository.pending_orders(
+        connection,
+        tickers=[place.ticker for place in places],
+        types=_CLOSING,
+        destinations=[place.destination for place in places],
+    )
+    return [order for order in orders if Place(order.ticker, order.destination) in places]
 
 
 async def mark_closed(connection: Connection, position_id: UUID, reason: str) -> Closed:
@@ -118,13 +149,26 @@ async def mark_closed(connection: Connection, position_id: UUID, reason: str) ->
 
 
 async def adopt(
-    connection: Connection, *, ticker: str, destination: str, quantity: Decimal | None, price: Decimal | None
+    connection: Connection,
+    *,
+    ticker: str,
+    destination: str,
+    quantity: Decimal | None,
+    price: Decimal | None,
+    destinations: Sequence[DestinationConfig],
 ) -> Position:
     """Record a position that is open at the broker as unconfirmed. Exits pass; entries find it open.
 
     Raises:
+        NoSuchError: the destination is none of the configured ones.
         ConflictError: a position in the ticker is open.
     """
+    await lock_approvals_exclusive(connection)  # no destination is removed meanwhile
+    configured = [each.name for each in await still_configured(connection, destinations)]
+    if destination not in configured:
+        raise NoSuchError(
+            RefusalCode.DESTINATION_UNKNOWN, name=repr(destination), names=", ".join(configured)
+        )
     position_id = await repository.adopt(
         connection, ticker=ticker, destination=destination, quantity=quantity, price=price
     )
@@ -175,28 +219,38 @@ def summary_of(placed: OrdersPlaced) -> dict[str, Any]:
     """Return what the actions log records of the orders."""
     return {
         "queued": placed.queued,
-        "orders": {order.ticker: str(order.signal_id) for order in placed.orders},
+        "orders": {_named(order): str(order.signal_id) for order in placed.orders},
     }
 
 
-async def _end_buys(connection: Connection, tickers: Sequence[str]) -> None:
-    """End the buys of these tickers that have not left."""
-    await end_overtaken(connection, await find_unsent_entries(connection, tickers=tickers))
+def _named(order: PlacedOrder) -> str:
+    return (
+        order.ticker if order.destination == DEFAULT_DESTINATION else f"{order.ticker} ({order.destination})"
+    )
+
+
+async def _end_buys(connection: Connection, places: Sequence[Place]) -> None:
+    """End the buys that have not left for these places."""
+    for destination in dict.fromkeys(place.destination for place in places):
+        tickers = [place.ticker for place in places if place.destination == destination]
+        ids = await find_unsent_entries(connection, tickers=tickers)
+        await end_overtaken(connection, ids, destination)
 
 
 async def _place(
     connection: Connection,
     order_type: SignalType,
-    tickers: Sequence[str],
+    places: Sequence[Place],
     max_age_seconds: int,
     already: list[PlacedOrder],
     typed: str = "",
     why: Reason = _BY_PERSON,
 ) -> OrdersPlaced:
-    """Place an exit for each ticker, as `typed` if that is not the stored form, else as the alerts spell it.
+    """Place an exit at each place, as `typed` if that is not the stored form, else as the alerts spell it.
 
     The destination may know BRK.B only, while tickers are stored as BRK-B.
     """
+    tickers = list(dict.fromkeys(place.ticker for place in places))
     alerts = await repository.newest_alerts(connection, tickers=tickers)
     spellings = {ticker: spell_ticker(read_fields(body).get("ticker")) for ticker, body in alerts.items()}
     if typed and typed not in tickers:
@@ -205,11 +259,11 @@ async def _place(
         connection,
         order_type=order_type,
         max_age_seconds=max_age_seconds,
-        ids=[new_id() for _ in tickers],
-        tickers=tickers,
+        ids=[new_id() for _ in places],
+        places=places,
         bodies=[
-            msgspec.json.encode({"ticker": spellings.get(ticker) or ticker, "action": "exit"})
-            for ticker in tickers
+            msgspec.json.encode({"ticker": spellings.get(place.ticker) or place.ticker, "action": "exit"})
+            for place in places
         ],
         reason=why,
     )

@@ -33,6 +33,7 @@ class Position:
 
     id: UUID
     ticker: str
+    destination: str
     opened_at: datetime
     opened_by: UUID | None
     buys: int
@@ -51,6 +52,14 @@ class PlacedOrder:
     signal_id: UUID
     ticker: str
     type: str
+    destination: str
+
+
+class Place(NamedTuple):
+    """A ticker at a destination, by its name."""
+
+    ticker: str
+    destination: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,7 @@ class Closed:
 
     position_id: UUID
     ticker: str
+    destination: str
     buys: int
     opened_at: datetime
     closed_at: datetime
@@ -84,6 +94,14 @@ class MissedFlatten(NamedTuple):
     missed_due_at: datetime
 
 
+class Stranded(NamedTuple):
+    """Open positions at a destination that is not configured, and since when the first of them is open."""
+
+    destination: str
+    positions: int
+    since: datetime
+
+
 async def open_positions(connection: Connection | Pool) -> list[Position]:
     """Return all open positions, by ticker."""
     return [Position(**row) for row in await connection.fetch(_SQL["open_positions"], None)]
@@ -95,9 +113,14 @@ async def open_position(connection: Connection | Pool, *, position_id: UUID) -> 
     return None if row is None else Position(**row)
 
 
-async def tickers_being_bought(connection: Connection | Pool) -> list[str]:
-    """Return the tickers without an open position whose buy is being sent, or may still be."""
-    return [row["ticker"] for row in await connection.fetch(_SQL["tickers_being_bought"])]
+async def places_being_bought(connection: Connection | Pool) -> list[Place]:
+    """Return where nothing is open of a ticker whose buy is being sent, or may still be."""
+    return list(map(Place._make, await connection.fetch(_SQL["places_being_bought"])))
+
+
+async def read_without_destination(connection: Connection, *, configured: Sequence[str]) -> list[Stranded]:
+    """Return where positions are open, other than at the destinations of these names."""
+    return list(map(Stranded._make, await connection.fetch(_SQL["read_without_destination"], configured)))
 
 
 async def ticker_of_position(connection: Connection | Pool, *, position_id: UUID) -> str | None:
@@ -113,10 +136,15 @@ async def position_opened_by(connection: Connection | Pool, *, signal_id: UUID) 
 
 
 async def pending_orders(
-    connection: Connection | Pool, *, tickers: Sequence[str], types: Sequence[SignalType]
+    connection: Connection | Pool,
+    *,
+    tickers: Sequence[str],
+    types: Sequence[SignalType],
+    destinations: Sequence[str],
 ) -> list[PlacedOrder]:
-    """Return pending signals of these tickers and types that close the position, in the order of arrival."""
-    return [PlacedOrder(**row) for row in await connection.fetch(_SQL["pending_orders"], tickers, types)]
+    """Return pending orders of these tickers and types that close a position, in the order of arrival."""
+    rows = await connection.fetch(_SQL["pending_orders"], tickers, types, destinations)
+    return [PlacedOrder(**row) for row in rows]
 
 
 async def newest_alerts(connection: Connection | Pool, *, tickers: Sequence[str]) -> dict[str, bytes]:
@@ -131,18 +159,19 @@ async def insert_orders(
     order_type: SignalType,
     max_age_seconds: int,
     ids: Sequence[UUID],
-    tickers: Sequence[str],
+    places: Sequence[Place],
     bodies: Sequence[bytes],
     reason: Reason,
 ) -> list[PlacedOrder]:
     """Insert approved signals with their timelines; they expire `max_age_seconds` from now.
 
-    `ids`, `tickers` and `bodies` have one entry for each order. Nothing is decided: the person has approved.
+    `ids`, `places` and `bodies` have one entry for each order. Nothing is decided: the person has approved.
     """
     rows = await connection.fetch(
         _SQL["insert_orders"],
-        *(order_type, max_age_seconds, ids, tickers, bodies),
+        *(order_type, max_age_seconds, ids, [place.ticker for place in places], bodies),
         *reason.columns(),
+        [place.destination for place in places],
     )
     return [PlacedOrder(**row) for row in rows]
 
@@ -185,7 +214,7 @@ async def read_missed_flatten(connection: Connection | Pool) -> MissedFlatten | 
 async def adopt(
     connection: Connection, *, ticker: str, destination: str, quantity: Decimal | None, price: Decimal | None
 ) -> UUID | None:
-    """Insert an unconfirmed open position and return its id; None when one is open in the ticker."""
+    """Insert an unconfirmed open position and return its id; None when one of the ticker is open there."""
     position_id: UUID | None = await connection.fetchval(_SQL["adopt"], ticker, destination, quantity, price)
     return position_id
 

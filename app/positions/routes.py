@@ -1,7 +1,7 @@
 """Routes for open positions, and for the orders that people place."""
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Request
@@ -63,7 +63,7 @@ class AdoptedPosition(BaseModel):
     """
 
     ticker: TypedTicker
-    destination: Literal["default"]
+    destination: Annotated[str, Field(max_length=40, description="The name of a configured destination")]
     quantity: _Amount | None = None
     price: _Amount | None = None
 
@@ -86,7 +86,8 @@ async def sell_individual(
 ) -> OrdersPlaced:
     """Sell a ticker, with a position or without. A pending order that a person placed counts as this one."""
     async with connection.transaction():
-        placed = await manual_orders.sell(connection, order.ticker, _max_age_seconds(request))
+        destinations = context_of(request).config.destinations
+        placed = await manual_orders.sell(connection, order.ticker, _max_age_seconds(request), destinations)
         await audit_log.record(
             connection,
             actor,
@@ -101,7 +102,7 @@ async def sell_individual(
 async def close_position(
     request: Request, connection: Database, actor: CurrentActor, order: ClosePosition
 ) -> OrdersPlaced:
-    """Sell the position's ticker, unless a pending order closes the position already."""
+    """Sell the position's ticker at its destination, unless a pending order closes the position already."""
     action, target = "order.close-position", str(order.position_id)
     async with audit_log.attempt(connection, actor, action, target=target), connection.transaction():
         placed = await manual_orders.close(connection, order.position_id, _max_age_seconds(request))
@@ -125,7 +126,10 @@ async def mark_closed(
 @router.post(
     "/positions/adopt",
     status_code=201,
-    responses={409: {"model": Problem, "description": "A position in this ticker is open"}},
+    responses={
+        404: {"model": Problem, "description": "No such destination"},
+        409: {"model": Problem, "description": "A position in this ticker is open at this destination"},
+    },
 )
 async def adopt_position(
     request: Request, connection: Database, actor: CurrentActor, adopted: AdoptedPosition
@@ -139,6 +143,7 @@ async def adopt_position(
             destination=adopted.destination,
             quantity=adopted.quantity,
             price=adopted.price,
+            destinations=context_of(request).config.destinations,
         )
         after = {**adopted.model_dump(), "ticker": ticker}
         await audit_log.record(connection, actor, action, target=str(position.id), after=after)

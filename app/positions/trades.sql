@@ -59,7 +59,7 @@ JOIN signals s ON s.id = found.id AND s.imported_at IS NULL
 CROSS JOIN LATERAL (
     SELECT a.outcome, a.intent, a.started_at
     FROM attempts a
-    WHERE a.signal_id = s.id AND a.outcome IN ('delivered', 'unknown') AND NOT a.imported
+    WHERE a.signal_id = s.id AND a.sent_to = p.destination AND a.outcome IN ('delivered', 'unknown') AND NOT a.imported
     ORDER BY a.outcome = 'unknown', a.ended_at
     LIMIT 1) AS sent
 WHERE p.id = ANY ($1)

@@ -57,6 +57,7 @@ class Book(NamedTuple):
 
     `projected` is the position once every decided pending order is delivered. `has_pending_exit`: one that
     closes or reduces it. `last_exit_sentiment` is that of the ticker's last exit, pending or finished.
+    `has_undecided_entry`: what it would open is not in `projected`.
     """
 
     position: Position | None = None
@@ -64,6 +65,7 @@ class Book(NamedTuple):
     has_pending_entry: bool = False
     has_pending_exit: bool = False
     last_exit_sentiment: Sentiment | None = None
+    has_undecided_entry: bool = False
 
     @classmethod
     def of(
@@ -91,6 +93,7 @@ class Book(NamedTuple):
             has_pending_entry=self.has_pending_entry or order.terms.intent in ENTRIES,
             has_pending_exit=self.has_pending_exit or is_exit,
             last_exit_sentiment=sentiment,
+            has_undecided_entry=self.has_undecided_entry or not order.is_decided,
         )
 
     @property
@@ -218,7 +221,7 @@ def _resolve_exit(reading: Reading, book: Book, rules: BookRules) -> Resolution:
     reason, held = book.reason_to_exit, book.projected
     if reason is None and rules.unmatched_exits == "reject":
         return Resolution(None, Reason(ReasonCode.NOTHING_OPEN), reading.remarks, is_unmatched=True)
-    if reason is None:  # not in this book, so the quantity held is unknown
+    if reason is None or (held is None and book.has_undecided_entry):  # the quantity held is unknown
         held = Position(None, is_confirmed=False)
     intent, remarks = _intent_of_exit(reading, held, rules)
     return Resolution(

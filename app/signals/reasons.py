@@ -41,6 +41,11 @@ class ReasonCode(Code):
     )
     # of a decision
     NOT_LISTED = "not_listed", "not in the Top-{size}"
+    NO_DESTINATION = "no_destination", "no destination takes alerts of this source and ticker"
+    DESTINATION_MISSING = (
+        "destination_missing",
+        "its position is at {destination}, which is not configured; it waits until that is configured again",
+    )
     RANK = "rank", "rank {rank} of {size}"
     DUPLICATE_BUY = "duplicate_buy", "{reason} already, and duplicate buys are rejected"
     POSITION_OPEN = "position_open", "a position is open"

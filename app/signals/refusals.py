@@ -325,6 +325,42 @@ class RefusalCode(Code):
         "pauses_elsewhere",
         "pauses are switched by POST /admin/{part}/pause and /admin/{same}/resume",
     )
+    DESTINATION_NAME = (
+        "destination.name",
+        "must be 1 to 40 lower-case letters, digits, hyphens or underscores, with a letter or digit first",
+    )
+    DESTINATION_UNKNOWN = (
+        "destination.unknown",
+        "there is no destination {name}: the destinations are {names}",
+    )
+    DESTINATION_NAMED = (
+        "destination.named",
+        "orders and positions have the name {name}: add another destination instead of a new name",
+    )
+    DESTINATION_STAYS = (
+        "destination.stays",
+        "the destination {name} cannot be deleted: its keys are outside of the list",
+    )
+    DESTINATION_OPEN = (
+        "destination.open",
+        "{name} has open positions and stays: close {tickers} there, or mark them closed, first",
+    )
+    DESTINATION_PENDING = (
+        "destination.pending",
+        "{name} has orders that have not ended and stays: try again once those of {tickers} have ended",
+    )
+    KEY_OF_DEFAULT = (
+        "destination.key_of_default",
+        "must not be in the entry default: {setting} outside of the list is its value",
+    )
+    SAME_DESTINATION = (
+        "destination.same_url",
+        "must be unique: another destination has the same URL, which would execute each order twice",
+    )
+    GAP_TOO_LONG = (
+        "destination.gap_too_long",
+        "must be less than {seconds} s, the maximum age of a signal: an exit would expire within the gap",
+    )
     DESTINATION_NO_URL = (
         "destination.no_url",
         "must be an http:// or https:// URL with a host",
@@ -416,6 +452,7 @@ class RefusalCode(Code):
     WHOLE_NUMBER = "whole_number", "must be a whole number from {low} to {high}"
     EVENTS = "events", "must be a JSON list of events, as an export writes it"
     DELIVERIES = "deliveries", "must be a JSON list of attempts, as an export writes it"
+    ORDERS = "orders", "must be a JSON list of orders, as an export writes it"
     ENTRY = "entry", "{reason} (entry {number}, {field})"
     ENTRY_WHOLE = "entry_whole", "{reason} (entry {number})"
     OUT_OF_RANGE = "out_of_range", "must be from {first} to {last}"

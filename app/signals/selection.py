@@ -18,7 +18,8 @@ class SignalFilter(NamedTuple):
 
     `search` is the beginning of a ticker, of a signal's id (8 characters at least) or of the sender's id (3).
     `start` and `end` are about the arrival; `end` itself is excluded. `side` "sell" is every type but buy.
-    `outcome` and `destination` (its origin, or `paper`) are those of the last attempt.
+    `outcome` is that of the last attempt; `destination` is the name of one that has an order, or the origin
+    (or `paper`) of the last attempt.
     """
 
     statuses: tuple[str, ...] = ()

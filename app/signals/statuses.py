@@ -17,6 +17,18 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
+class OrderStatus(StrEnum):
+    """An order's status. A signal's status follows from those of its orders."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
 class SignalType(StrEnum):
     """The type of a signal: `BUY` is an entry, every other type an exit.
 

@@ -27,6 +27,7 @@ COLUMNS = (
     "deliveries",
     "source",
     "imported_at",  # shows the import by which rules the cells are neutralised
+    "orders",
 )
 BASE64 = "base64:"  # prefix of a body that is not text, or that begins with this prefix itself
 

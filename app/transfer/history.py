@@ -14,14 +14,15 @@ import msgspec
 from msgspec import Meta
 
 from app.config.access import SOURCE_LENGTH
+from app.config.destinations import DEFAULT_DESTINATION, Name
 from app.errors import WrongValueError
 from app.signals import tickers
 from app.signals.alert import BODY_LIMIT
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.refusals import RefusalCode
-from app.signals.statuses import Outcome, SignalType, Status
+from app.signals.statuses import OrderStatus, Outcome, SignalType, Status
 from app.transfer.export import BASE64
-from app.transfer.repository import ImportedAttempt, ImportedEvent, ImportedSignal
+from app.transfer.repository import ImportedAttempt, ImportedEvent, ImportedOrder, ImportedSignal
 
 REQUIRED = ("id", "received_at", "status", "ticker", "body")
 
@@ -61,6 +62,7 @@ _ALLOWED = {
     ),
     "events": Reason(RefusalCode.EVENTS),
     "deliveries": Reason(RefusalCode.DELIVERIES),
+    "orders": Reason(RefusalCode.ORDERS),
 }
 
 
@@ -82,6 +84,15 @@ class _Attempt(msgspec.Struct, frozen=True):
     http_status: Annotated[int, Meta(ge=0, le=999)] | None
     error: str | None
     response: str | None  # base64
+    sent_to: Name = DEFAULT_DESTINATION
+
+
+class _Order(msgspec.Struct, frozen=True):
+    destination: Name
+    round: _Small
+    status: OrderStatus
+    attempts: _Count
+    ended_at: _Moment | None
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +114,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     source: _SourceName | None = None
 
 
-_CELLS = (*_Row.__struct_fields__, "events", "deliveries")
+_CELLS = (*_Row.__struct_fields__, "events", "deliveries", "orders")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +127,7 @@ class Past:
     signal: ImportedSignal
     events: tuple[ImportedEvent, ...]
     attempts: tuple[ImportedAttempt, ...]
+    orders: tuple[ImportedOrder, ...]
     was_unfinished: bool
 
 
@@ -131,6 +143,7 @@ def read(cells: Mapping[str, str | None], now: datetime) -> Past:
             raise _bad_cell(name, _NOT_TEXT)
     events = _listed("events", texts.pop("events", None), tuple[_Event, ...])
     attempts = _listed("deliveries", texts.pop("deliveries", None), tuple[_Attempt, ...])
+    orders = _listed("orders", texts.pop("orders", None), tuple[_Order, ...])
     row = _row(texts)
     if row.type is None and row.status != Status.REJECTED:
         raise _bad_cell("type", Reason(RefusalCode.TYPE_MISSING))
@@ -163,7 +176,12 @@ def read(cells: Mapping[str, str | None], now: datetime) -> Past:
     attempt_rows = tuple(
         _attempt(row.id, number, attempt, latest) for number, attempt in enumerate(attempts, 1)
     )
-    return Past(signal, event_rows, attempt_rows, unfinished)
+    is_shared = len({order.destination for order in orders}) > 1
+    order_rows = tuple(
+        _order(row.id, number, order, now, latest, is_shared=is_shared)
+        for number, order in enumerate(orders, 1)
+    )
+    return Past(signal, event_rows, attempt_rows, order_rows, unfinished)
 
 
 def storable(text: str) -> bool:
@@ -308,6 +326,24 @@ def _attempt(signal_id: UUID, number: int, attempt: _Attempt, latest: datetime) 
         http_status=attempt.http_status,
         error=attempt.error,
         response=response,
+        sent_to=attempt.sent_to,
+    )
+
+
+def _order(
+    signal_id: UUID, number: int, order: _Order, now: datetime, latest: datetime, *, is_shared: bool
+) -> ImportedOrder:
+    """Return the order. One that was unfinished in the export has expired: history is never traded."""
+    is_unfinished = order.status in {OrderStatus.PENDING, OrderStatus.SENDING}
+    ended_at = now if is_unfinished or order.ended_at is None else order.ended_at
+    return ImportedOrder(
+        signal_id=signal_id,
+        destination=order.destination,
+        round=order.round,
+        status=OrderStatus.EXPIRED if is_unfinished else order.status,
+        attempts=order.attempts,
+        ended_at=_entry_moment("orders", number, "ended_at", ended_at, latest),
+        is_shared=is_shared,
     )
 
 

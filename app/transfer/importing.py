@@ -155,5 +155,7 @@ async def _insert(connection: Connection, signals: Sequence[Past]) -> set[UUID]:
         await repository.insert_attempts(
             connection, [attempt for past in stored for attempt in past.attempts]
         )
-        await repository.insert_orders(connection, signals=list(new))
+        await repository.insert_orders(
+            connection, signals=list(new), orders=[order for past in stored for order in past.orders]
+        )
     return new

@@ -23,6 +23,7 @@ from app.db.clock import read_time
 from app.db.errors import TRANSIENT_DB_ERRORS
 from app.db.pool import Connection, Pool, connect, open_pool
 from app.errors import ConfigFileError, RefusedError, WrongValueError, describe
+from app.orders.repository import lock_approvals_exclusive
 from app.runtime.wakeups import Wakeups
 from app.settings import Settings
 from app.transfer import importing, legacy_repository, legacy_rows, legacy_strategies
@@ -252,7 +253,12 @@ class _Import:
             self._note(legacy_strategies.convert(found, start.config, self._settings), active)
             return
         store = ConfigStore(
-            self._pool, self._settings, Wakeups(), start, apply=lambda _config, _problems: None
+            self._pool,
+            self._settings,
+            Wakeups(),
+            start,
+            apply=lambda _config, _problems: None,
+            lock_approvals=lock_approvals_exclusive,
         )
         await store.first_look()
         added = Strategies()

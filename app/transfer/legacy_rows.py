@@ -183,8 +183,8 @@ def signal(old: OldSignal, redaction: Redaction, now: datetime) -> Past:
     changed = past.signal._replace(reason=text, reason_code=code, reason_params=parameters)
     if was in _UNFINISHED or was == _BEING_SENT:
         end = ImportedEvent(changed.id, status_at, status, text, msgspec.Raw(b"{}"), code, parameters)
-        return Past(changed, (*past.events, end), (), was in _UNFINISHED)
-    return Past(changed, past.events, (), was_unfinished=False)
+        return Past(changed, (*past.events, end), (), (), was in _UNFINISHED)
+    return Past(changed, past.events, (), (), was_unfinished=False)
 
 
 def parse_list(text: str) -> list[dict[str, Any]]:

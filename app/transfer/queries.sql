@@ -18,7 +18,7 @@ FROM (
     SELECT coalesce(jsonb_object_agg(status, signals), '{}') AS signals, min(oldest) AS oldest
     FROM (SELECT status, count(*) AS signals, min(received_at) AS oldest FROM signals GROUP BY status) AS counted
 ) AS s, (
-    SELECT count(*) FILTER (WHERE status = 'open') AS open_positions,
+    SELECT count(*) FILTER (WHERE status <> 'closed') AS open_positions,
            count(*) FILTER (WHERE status = 'closed') AS closed_positions
     FROM positions
 ) AS p
@@ -34,8 +34,14 @@ SELECT s.seq, s.id, s.received_at, s.status, s.status_at, s.type, s.ticker, s.pr
                    'round', a.round, 'number', a.number, 'destination', a.destination, 'webhook_id', a.webhook_id,
                    'started_at', to_char(a.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'ended_at', to_char(a.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'outcome', a.outcome,
                    'http_status', a.http_status, 'error', a.error,
-                   'response', translate(encode(a.response, 'base64'), E'\n', '')) ORDER BY a.id), '[]')
-        FROM attempts a WHERE a.signal_id = s.id)::text AS deliveries
+                   'response', translate(encode(a.response, 'base64'), E'\n', ''), 'sent_to', a.sent_to) ORDER BY a.id), '[]')
+        FROM attempts a WHERE a.signal_id = s.id)::text AS deliveries,
+       (SELECT coalesce(json_agg(json_build_object(
+                   'destination', o.destination, 'round', o.round, 'status', o.status, 'attempts', o.attempts,
+                   'ended_at', to_char(o.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) ORDER BY o.id), '[]')
+        FROM orders o
+        WHERE o.signal_id = s.id AND EXISTS (
+            SELECT FROM orders n WHERE n.signal_id = s.id AND (n.is_shared OR n.destination <> 'default')))::text AS orders
 FROM signals s
 WHERE s.seq > $1 AND s.seq <= $2
   AND ($4::timestamptz IS NULL
@@ -81,16 +87,29 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::jsonb[], 
 ORDER BY line
 
 -- name: insert_attempts
--- $1 … $11 the columns of the attempts, in order. Each has ended; the limiter ignores imported attempts.
+-- $1 … $12 the columns of the attempts, in order. Each has ended; the limiter ignores imported attempts.
 INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, started_at, ended_at, outcome,
-                      http_status, error, response, imported)
+                      http_status, error, response, sent_to, imported)
 SELECT signal_id, round, number, destination, webhook_id, gen_random_uuid(), started_at, ended_at, outcome, http_status,
-       error, response, true
+       error, response, sent_to, true
 FROM unnest($1::uuid[], $2::smallint[], $3::integer[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-            $8::text[], $9::smallint[], $10::text[], $11::bytea[])
+            $8::text[], $9::smallint[], $10::text[], $11::bytea[], $12::text[])
      WITH ORDINALITY AS given (signal_id, round, number, destination, webhook_id, started_at, ended_at, outcome,
-                               http_status, error, response, line)
+                               http_status, error, response, sent_to, line)
 ORDER BY line
+
+-- name: insert_named_orders
+-- $1 … $7 the columns of the orders, in order. Each has ended. After the events and attempts of their signals.
+INSERT INTO orders (signal_id, destination, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, status, attempts,
+                    expires_at, ended_at, is_shared)
+SELECT s.id, given.destination, given.round, s.seq, s.type, s.ticker, s.intent, s.quantity, s.quantity_unit, s.sentiment, given.status,
+       given.attempts, s.expires_at, given.ended_at, given.is_shared
+FROM unnest($1::uuid[], $2::text[], $3::smallint[], $4::text[], $5::integer[], $6::timestamptz[], $7::boolean[])
+     WITH ORDINALITY AS given (signal_id, destination, round, status, attempts, ended_at, is_shared, line)
+JOIN signals s ON s.id = given.signal_id
+WHERE s.type IS NOT NULL
+ORDER BY line
+ON CONFLICT (signal_id, destination, round) DO NOTHING
 
 -- name: insert_orders
 -- $1 signals. After their events and attempts.

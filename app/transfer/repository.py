@@ -38,7 +38,10 @@ class DatabaseContents(NamedTuple):
 
 
 class ExportRow(NamedTuple):
-    """A signal with its timeline; `events` and `deliveries` are JSON lists, oldest first."""
+    """A signal with its timeline; `events`, `deliveries` and `orders` are JSON lists, oldest first.
+
+    `orders` is empty where the only order is at `default`: it follows from the signal.
+    """
 
     seq: int
     id: UUID
@@ -58,6 +61,7 @@ class ExportRow(NamedTuple):
     imported_at: datetime | None
     events: str
     deliveries: str
+    orders: str
 
 
 class ImportedSignal(NamedTuple):
@@ -107,6 +111,19 @@ class ImportedAttempt(NamedTuple):
     http_status: int | None
     error: str | None
     response: bytes | None
+    sent_to: str
+
+
+class ImportedOrder(NamedTuple):
+    """An order of an imported signal at a destination, in the order of the statement's parameters."""
+
+    signal_id: UUID
+    destination: str
+    round: int
+    status: str
+    attempts: int
+    ended_at: datetime
+    is_shared: bool
 
 
 async def fetch_extent(database: Connection | Pool) -> Extent:
@@ -154,9 +171,17 @@ async def insert_attempts(connection: Connection, attempts: Sequence[ImportedAtt
     await connection.execute(_SQL["insert_attempts"], *_columns(attempts, len(ImportedAttempt._fields)))
 
 
-async def insert_orders(connection: Connection, *, signals: Sequence[UUID]) -> None:
-    """Insert the orders of imported signals; in their transaction, after their events and attempts."""
-    await connection.execute(_SQL["insert_orders"], signals)
+async def insert_orders(
+    connection: Connection, *, signals: Sequence[UUID], orders: Sequence[ImportedOrder]
+) -> None:
+    """Insert the orders of imported signals; in their transaction, after their events and attempts.
+
+    The order of a signal without one among `orders` follows from the signal.
+    """
+    if orders:
+        await connection.execute(_SQL["insert_named_orders"], *_columns(orders, len(ImportedOrder._fields)))
+    named = {order.signal_id for order in orders}
+    await connection.execute(_SQL["insert_orders"], [each for each in signals if each not in named])
 
 
 def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:

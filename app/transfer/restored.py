@@ -1,8 +1,8 @@
 """Preparation of a restored database, before it takes the place of the current one.
 
 What the limits count is carried over: the destination counts what it got, whichever database is in use. Then
-each signal that is not final ends, so that nothing old is sent, and delivery is paused. Exits wait as well
-until a person resumes it: the restored positions may be others than the broker's.
+each signal and order that is not final ends, so that nothing old is sent, and delivery is paused. Exits wait
+as well until a person resumes it: the restored positions may be others than the broker's.
 """
 
 from urllib.parse import urlsplit, urlunsplit

@@ -3,7 +3,8 @@
 
 -- name: current_attempts
 -- What the limits count. An older schema has no mark on attempts: there the signal's mark says that they are imported history.
-SELECT signal_id, round, number, destination, webhook_id, claim_id, started_at, ended_at, outcome, http_status, error, response
+SELECT signal_id, round, number, destination, webhook_id, claim_id, started_at, ended_at, outcome, http_status, error, response,
+       coalesce(to_jsonb(a) ->> 'sent_to', 'default') AS sent_to
 FROM attempts a
 WHERE (ended_at IS NULL OR ended_at > now() - interval '1 hour')
     AND NOT coalesce(
@@ -16,6 +17,18 @@ ORDER BY started_at
 SELECT id, status, type, ticker, received_at, expires_at, status_at, reason, sender_signal_id, price, body, round, attempts
 FROM signals WHERE id = ANY($1::uuid[])
 ORDER BY received_at
+
+-- name: has_destinations
+-- Whether the schema knows several destinations.
+SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('attempts') AND attname = 'sent_to')
+
+-- name: current_orders
+-- $1 signals. The orders of those with one at another destination than `default`; that of any other signal follows from it.
+SELECT signal_id, destination, round, intent, quantity, quantity_unit, sentiment, status, attempts, ended_at, is_shared
+FROM orders o
+WHERE signal_id = ANY($1::uuid[])
+    AND EXISTS (SELECT FROM orders n WHERE n.signal_id = o.signal_id AND (n.is_shared OR n.destination <> 'default'))
+ORDER BY id
 
 -- name: current_destinations
 SELECT destination, held_until, reason FROM destinations WHERE held_until > now()
@@ -36,9 +49,26 @@ WITH added AS (
     )
     ON CONFLICT (id) DO NOTHING
     RETURNING id, status
+), noted AS (
+    INSERT INTO signal_events (signal_id, status, reason)
+    SELECT id, status, 'carried over from the replaced database, because it was sent within the last hour' FROM added
 )
-INSERT INTO signal_events (signal_id, status, reason)
-SELECT id, status, 'carried over from the replaced database, because it was sent within the last hour' FROM added
+SELECT id FROM added
+
+-- name: forget_orders
+-- $1 signals that were carried over: the order that the trigger has made of each.
+DELETE FROM orders WHERE signal_id = ANY($1::uuid[])
+
+-- name: carry_orders
+INSERT INTO orders (signal_id, destination, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, status, attempts,
+                    expires_at, ended_at, is_shared)
+SELECT s.id, c.destination, c.round, s.seq, s.type, s.ticker, c.intent, c.quantity, c.quantity_unit, c.sentiment, c.status, c.attempts,
+       s.expires_at, c.ended_at, c.is_shared
+FROM unnest(
+    $1::uuid[], $2::text[], $3::smallint[], $4::text[], $5::numeric[], $6::text[], $7::text[], $8::text[], $9::integer[],
+    $10::timestamptz[], $11::boolean[]
+) AS c (signal_id, destination, round, intent, quantity, quantity_unit, sentiment, status, attempts, ended_at, is_shared)
+JOIN signals s ON s.id = c.signal_id
 
 -- name: end_carried_attempts
 -- An attempt that was open when the dump was made, and ended since.
@@ -57,6 +87,12 @@ FROM unnest(
 ) AS c (signal_id, round, number, destination, webhook_id, claim_id, started_at, ended_at, outcome, http_status, error, response)
 WHERE NOT EXISTS (SELECT FROM attempts a WHERE a.signal_id = c.signal_id AND a.claim_id = c.claim_id)
 ORDER BY c.started_at
+
+-- name: name_destinations
+UPDATE attempts a
+SET sent_to = c.sent_to
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS c (signal_id, claim_id, sent_to)
+WHERE a.signal_id = c.signal_id AND a.claim_id = c.claim_id AND a.sent_to <> c.sent_to
 
 -- name: end_open_attempts
 UPDATE attempts SET ended_at = clock_timestamp(), outcome = 'unknown', error = 'restored' WHERE ended_at IS NULL
@@ -77,6 +113,15 @@ WITH held AS (
     INSERT INTO signal_events (signal_id, status, reason) SELECT id, 'expired', 'restored' FROM held
 )
 SELECT count(*) FILTER (WHERE type = 'buy') AS held_buys, count(*) FILTER (WHERE type IS DISTINCT FROM 'buy') AS held_others FROM held
+
+-- name: has_orders
+SELECT to_regclass('orders') IS NOT NULL
+
+-- name: expire_orders
+-- Those of signals with an order at another destination than `default` do not follow from their signals.
+UPDATE orders
+SET status = 'expired', ended_at = clock_timestamp(), claim_id = NULL, lease_until = NULL, not_before = NULL
+WHERE ended_at IS NULL
 
 -- name: record_pause
 INSERT INTO actions (session, origin, action, target, before, after, result)
@@ -107,4 +152,4 @@ SET revision = revision + 1, at = clock_timestamp(), documents = (
 )
 
 -- name: contents
-SELECT (SELECT count(*) FROM signals) AS signals, (SELECT count(*) FROM positions WHERE status = 'open') AS open
+SELECT (SELECT count(*) FROM signals) AS signals, (SELECT count(*) FROM positions WHERE status <> 'closed') AS open

@@ -110,7 +110,7 @@ def _signal_filter(
         Query(
             max_length=300,
             pattern=r"^[^\x00]*$",
-            description="The last attempt's destination: `paper`, or an origin such as https://bridge.example",
+            description="A destination by its name, or by the origin (or `paper`) of the last attempt",
         ),
     ] = None,
     outcome: Annotated[Outcome | None, Query(description="The last attempt's outcome")] = None,

@@ -183,6 +183,7 @@ async def test_an_expired_sell_is_an_alarm(app_server: AppServer) -> None:
         "text": "KEPT: exits expired undelivered: 1. The position may still be open.",
         "action": "Close it on the page Positions, or at the broker.",
         "omitted": 0,
+        "members": [],
     }
 
 

@@ -157,6 +157,18 @@ async def call_sources(api: GeneratedClient) -> None:
     await api.call("delete_source", name="desk")
 
 
+async def call_destinations(api: GeneratedClient) -> None:
+    """Add, change and delete a destination, which is paper."""
+    m = api.models
+    made = m.NewDestination.from_dict({"name": "trial"})
+    assert (await api.call("create_destination", body=made)).name == "trial"
+    changed = m.DestinationValuesInput.from_dict({"timeout": 7.5})
+    assert (await api.call("change_destination", name="trial", body=changed)).name == "trial"
+    listed = (await api.call("destinations")).destinations
+    assert [(each.values.name, each.values.timeout) for each in listed] == [("default", 5), ("trial", 7.5)]
+    await api.call("delete_destination", name="trial")
+
+
 async def call_tokens(api: GeneratedClient) -> None:
     """Make, change and delete a token."""
     m = api.models
@@ -221,6 +233,7 @@ async def call_everything(api: GeneratedClient, app: AppServer) -> None:
     await call_records(api, app)
     await call_strategies(api)
     await call_sources(api)
+    await call_destinations(api)
     await call_tokens(api)
     await call_configuration(api)
     await call_alarms(api)

@@ -70,7 +70,9 @@ async def receive(pool: Pool, kind: str, *, ahead: int = 0, expires_in: int = 60
 async def approve(connection: Connection | Pool, signal: UUID, intent: str = "open") -> None:
     """Decide as the decision workers do."""
     decision = {"id": str(signal), "status": "approved", "reason": "x", "reason_code": "sending"}
-    given = json.dumps([decision | {"reason_params": {}, "detail": {}, "intent": intent}])
+    given = json.dumps(
+        [decision | {"reason_params": {}, "detail": {}, "intent": intent, "destination": "default"}]
+    )
     await connection.fetch(load("app.decision")["store_decisions"], given, [signal], {})
 
 
@@ -174,7 +176,7 @@ async def test_a_late_success_delivers_its_order_and_ends_a_replay_of_that_momen
 
     async with pool.acquire() as first, asyncio.TaskGroup() as group, first.transaction():
         started = await dead_letters_repository.start_round(
-            first, ids=[buy], buy_seconds=60, other_seconds=60
+            first, places={buy: ["default"]}, buy_seconds=60, other_seconds=60
         )
         assert started == 1
         group.create_task(record())
@@ -192,7 +194,9 @@ async def test_a_late_success_while_the_replay_is_being_sent(pool: Pool) -> None
     async with pool.acquire() as connection:
         (first,) = await claim_now(connection)
         await undelivered(connection, first, Outcome.UNKNOWN, Status.FAILED, None)
-        await dead_letters_repository.start_round(connection, ids=[buy], buy_seconds=60, other_seconds=60)
+        await dead_letters_repository.start_round(
+            connection, places={buy: ["default"]}, buy_seconds=60, other_seconds=60
+        )
         (second,) = await claim_now(connection)
         late = delivered(buy, first.attempt, has_ended=True)
         assert (await repository.record_delivered(connection, orders=[late]))[buy].is_done
@@ -210,7 +214,9 @@ async def test_a_success_of_an_earlier_round_after_the_replay_was_delivered(pool
     async with pool.acquire() as connection:
         (first,) = await claim_now(connection)
         await undelivered(connection, first, Outcome.UNKNOWN, Status.FAILED, None)
-        await dead_letters_repository.start_round(connection, ids=[buy], buy_seconds=60, other_seconds=60)
+        await dead_letters_repository.start_round(
+            connection, places={buy: ["default"]}, buy_seconds=60, other_seconds=60
+        )
         (second,) = await claim_now(connection)
         await repository.record_delivered(connection, orders=[delivered(buy, second.attempt)])
         assert await orders_of(pool, buy) == [("unknown", 1, 1), ("delivered", 2, 1)]
@@ -285,7 +291,9 @@ async def test_a_buy_that_a_clock_correction_expires_after_the_snapshot_is_passe
 
 async def lock_due(connection: Connection) -> list[repository.DueSignal]:
     """Lock what is due, as the outbox does for one idle sender."""
-    return await repository.lock_due(connection, limit=1, destination=PAPER, has_token=True, exits_only=False)
+    return await repository.lock_due(
+        connection, limit=1, destination=PAPER, has_token=True, exits_only=False, gap_seconds=0
+    )
 
 
 async def claim_verdict(connection: Connection, verdict: Verdict) -> repository.ClaimedOrders:

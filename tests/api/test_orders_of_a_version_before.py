@@ -109,7 +109,7 @@ async def claim_locked(connection: Any, due: list[asyncpg.Record]) -> list[async
 def delivered(signal: UUID, attempt: int, *, has_ended: bool = False) -> repository.DeliveredOrder:
     """Return what a 2xx of a buy records where nothing is open."""
     how = {"has_ended": has_ended, "is_open": True, "buys": 1, "change": "opened", "is_confirmed": True}
-    return repository.DeliveredOrder(attempt, signal, 200, b"", **how)  # type: ignore[arg-type]
+    return repository.DeliveredOrder(attempt, signal, "default", 200, b"", **how)  # type: ignore[arg-type]
 
 
 async def record_delivered_as_before(pool: Any, *orders: repository.DeliveredOrder) -> None:
@@ -121,7 +121,12 @@ async def claim_now(connection: Connection, limit: int = 1) -> list[repository.D
     """Claim as today's outbox does."""
     async with connection.transaction():
         due = await repository.lock_due(
-            connection, limit=limit, destination=PAPER, has_token=True, exits_only=False
+            connection,
+            limit=limit,
+            destination=PAPER,
+            has_token=True,
+            exits_only=False,
+            gap_seconds=0,
         )
         terms = [OrderTerms(Intent.OPEN if each.type == "buy" else Intent.CLOSE) for each in due]
         verdicts = [

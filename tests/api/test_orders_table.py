@@ -13,7 +13,7 @@ from app.db.pool import open_pool
 from app.db.queries import load
 from app.decision.repository import Approval, approve_rejected_buys
 from app.orders import clock_repository, dead_letters_repository, repository
-from app.positions.repository import insert_orders
+from app.positions.repository import Place, insert_orders
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome, SignalType, Status
 from tests.api.test_orders_of_a_version_before import claim_now, delivered, orders_of
@@ -61,7 +61,13 @@ async def decided(pool: Pool, ticker: str, kind: str = "buy", status: str = "app
     signal, intent = uuid4(), "open" if kind == "buy" else "close"
     await pool.execute(_RECEIVED, signal, "received", kind, ticker, intent)
     decision = {"id": str(signal), "status": status, "reason": "why", "reason_code": "not_listed"}
-    given = json.dumps([decision | {"reason_params": {}, "detail": {}, "intent": intent, "quantity": 5}])
+    given = json.dumps(
+        [
+            decision
+            | {"reason_params": {}, "detail": {}, "intent": intent, "quantity": 5}
+            | {"destination": "default"}
+        ]
+    )
     await pool.fetch(load("app.decision")["store_decisions"], given, [signal], {})
     return signal
 
@@ -80,7 +86,7 @@ async def test_a_decision_makes_an_order(pool: Pool) -> None:
     rejected = await decided(pool, "C", status="rejected")
     async with pool.acquire() as connection:
         await approve_rejected_buys(
-            connection, approvals=[Approval(rejected, WHY, {})], expires_in_seconds=60
+            connection, approvals=[Approval(rejected, WHY, {}, ["default"])], expires_in_seconds=60
         )
     assert await state(pool, rejected) == ("approved", "pending")
     async with pool.acquire() as connection, connection.transaction():
@@ -89,7 +95,7 @@ async def test_a_decision_makes_an_order(pool: Pool) -> None:
             order_type=SignalType.SELL_ALL,
             max_age_seconds=60,
             ids=[uuid4()],
-            tickers=["D"],
+            places=[Place("D", "default")],
             bodies=[b"{}"],
             reason=WHY,
         )
@@ -107,7 +113,7 @@ async def test_what_ends_before_it_leaves_ends_its_order(
     await pool.execute("UPDATE signals SET expires_at = now() WHERE id = $1", undecided)
     async with pool.acquire() as connection, connection.transaction():
         assert {each.id for each in await repository.expire(connection, limit=10)} == {late, undecided}
-        (rejected,) = await repository.reject_orphans(connection, tickers=["ORPHAN"])
+        (rejected,) = await repository.reject_orphans(connection, tickers=["ORPHAN"], destination="default")
         assert rejected.id == orphan
         await repository.end_entries(connection, ids=[ended, orphan], reason=WHY)
         await repository.end_unlocked_entries(connection, reason=WHY)
@@ -143,7 +149,7 @@ async def test_attempts_and_rounds(pool: Pool) -> None:
     async def replay() -> None:
         async with pool.acquire() as connection:
             started = await dead_letters_repository.start_round(
-                connection, ids=[buy], buy_seconds=60, other_seconds=60
+                connection, places={buy: ["default"]}, buy_seconds=60, other_seconds=60
             )
         assert started == 1
         assert await state(pool, buy) == ("approved", "pending")
@@ -235,6 +241,37 @@ async def test_an_attempt_that_no_sender_has_may_have_been_executed(
         )
     assert (stray.attempt, stray.is_unclear) == (delivery.attempt, True)
     assert await state(pool, buy) == ("failed", "unknown")
+
+
+async def test_an_attempt_of_an_earlier_round_says_what_became_of_its_own_order(
+    pool: Pool, operator: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """It has lost its sender, and is ended after the replay was sent and refused."""
+    buy = await decided(pool, "A")
+    async with pool.acquire() as connection:
+        await claim_now(connection)
+        await operator.execute(
+            "UPDATE signals SET status = 'failed', status_at = now(), claim_id = NULL, lease_until = NULL"
+        )
+        await dead_letters_repository.start_round(
+            connection, places={buy: ["default"]}, buy_seconds=60, other_seconds=60
+        )
+        (again,) = await claim_now(connection)
+        change = await repository.record_undelivered(
+            connection,
+            attempt=again.attempt,
+            signal=buy,
+            claim_id=again.claim_id,
+            outcome=Outcome.REFUSED,
+            error=WHY,
+            status=Status.FAILED,
+            reason=WHY,
+            retry_in_seconds=None,
+        )
+        assert change.status == Status.FAILED
+        assert await orders_of(pool, buy) == [("failed", 1, 1), ("failed", 2, 1)]
+        await repository.end_strays(connection, known=[], longest_lease=0.0, error=ReasonCode.SENDER_DIED)
+    assert await orders_of(pool, buy) == [("unknown", 1, 1), ("failed", 2, 1)]
 
 
 async def test_a_program_that_knows_no_orders_changes_them(

@@ -248,6 +248,41 @@ async def test_what_the_destination_got_since_the_dump_is_carried_over(databases
         assert await replaced.fetchval("SELECT count(*) FROM signal_events") == 0
 
 
+async def test_orders_at_other_destinations_are_carried_over_and_end(databases: Databases) -> None:
+    """The dump has one that is unfinished, the replaced database one that was delivered at one of two."""
+    order = """
+        INSERT INTO orders (signal_id, destination, round, seq, type, ticker, status, expires_at, ended_at,
+                            is_shared)
+        SELECT id, $2, 1, seq, type, ticker, $3, expires_at, CASE WHEN $3 <> 'pending' THEN now() END, $4
+        FROM signals WHERE id = $1
+    """
+    async with connected(databases.replaced) as replaced, connected(databases.incoming) as incoming:
+        await replaced.execute("SET trading_signals.writes_orders = on")
+        shared = await replaced.fetchval(SIGNAL, "failed", "buy", None)
+        await replaced.execute(ATTEMPT, shared)
+        await replaced.execute(order, *(shared, "default", "delivered", True))
+        await replaced.execute(order, *(shared, "live", "failed", True))
+        await replaced.execute("UPDATE attempts SET sent_to = 'live', outcome = 'refused'")
+        await incoming.execute("SET trading_signals.writes_orders = on")
+        waiting = await incoming.fetchval(SIGNAL, "approved", "sell", None)
+        await incoming.execute(order, *(waiting, "live", "pending", False))
+        await incoming.execute(
+            "INSERT INTO positions (ticker, destination, status) VALUES ('A', 'live', 'held')"
+        )
+
+        held = databases.hold()
+
+        assert held == {"signals": 2, "open": 1, "held_buys": 0, "held_others": 1, "carried": 1}
+        found = await incoming.fetch("SELECT signal_id, destination, status FROM orders ORDER BY status")
+        assert [tuple(row) for row in found] == [
+            (shared, "default", "delivered"),
+            (waiting, "live", "expired"),
+            (shared, "live", "failed"),
+        ]
+        assert await incoming.fetchval("SELECT sent_to FROM attempts") == "live"
+        assert await incoming.fetchval("SELECT status FROM signals WHERE id = $1", shared) == "failed"
+
+
 @pytest.mark.parametrize("table", ["actions", "attempts", "destinations", "positions", "signal_events"])
 async def test_a_failure_leaves_the_restored_database_as_it_was(databases: Databases, table: str) -> None:
     """Such as a table that the dump lacks, also where nothing is carried over into it."""

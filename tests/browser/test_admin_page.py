@@ -257,6 +257,7 @@ ALARM: dict[str, Any] = {
     "settle_until": None,
     "position_id": None,
     "omitted": 0,
+    "members": [],
     "text": "AAPL: exits failed: 1.",
     "action": "Close it.",
 }

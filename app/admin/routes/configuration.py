@@ -9,12 +9,12 @@ from pydantic import BaseModel, Field
 
 from app.admin.value_schemas import SectionValues
 from app.config.checking import Document
+from app.config.destinations import ExitReserve
 from app.config.masking import masked_destination, unmasked_destination
 from app.config.model import (
     SYSTEM_FILE,
     WEBHOOK_FILE,
     Config,
-    ExitReserve,
     MaxSignalAge,
     Notify,
     Source,

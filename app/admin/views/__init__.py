@@ -16,6 +16,7 @@ from app.admin.views import (
     configuration,
     database,
     dead_letters,
+    destinations,
     overview,
     positions,
     refused,
@@ -68,6 +69,7 @@ VIEWS = (
         ("top_n_tickers_update", "positions_changed", "status_update"),
     ),
     View("sources", "settings", sources.read, ("status_update",)),
+    View("destinations", "settings", destinations.read, ("positions_changed", "status_update")),
     View("configuration", "settings", configuration.read, ("status_update",)),
     View("database", "settings", database.read, ()),
 )

@@ -9,7 +9,7 @@ from app.admin.views.signals import source_names
 from app.db.pool import Connection
 from app.orders import replay
 from app.orders.dead_letters_repository import DeadStatus
-from app.orders.destination_state import circuit_reason, describe_destination
+from app.orders.destination_state import circuit_reasons, describe_destination
 from app.web.dependencies import context_of
 
 PATH = "/admin/page/dead-letters"
@@ -22,9 +22,10 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     query, context = request.query_params, context_of(request)
     wanted, given = signals_wanted(query, _STATUSES, context.clock.now())
     cursor = cursor_of(query)
+    failing = await circuit_reasons(context, connection)
+    names = [each.name for each in context.config.destinations]
     return {
-        "destination": describe_destination(context),
-        "failing": await circuit_reason(context, connection),
+        "destinations": [(name, describe_destination(context, name), failing.get(name)) for name in names],
         "listed": await replay.page(connection, wanted=wanted, limit=_ROWS, cursor=cursor),
         "wanted": Listing(PATH, given, cursor),
         "chosen": api_query(wanted),

@@ -47,6 +47,7 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """Return the view's values; the page header has the figures of the day."""
     context = context_of(request)
     listed = await repository.fetch_signals(connection, wanted=SignalFilter(), before_seq=None, limit=_ROWS)
+    described = [describe_destination(context, each.name) for each in context.config.destinations]
     delivery = await context.reading.compute(("delivery_figures",), repository.fetch_delivery_figures)
     return {
         "top_n": await current_top_n(context, connection),
@@ -56,7 +57,7 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
         "limits": await _limits(context, connection),
         "delivery": delivery,
         "success": _percent(delivery.delivered, delivery.ended),
-        "destination": describe_destination(context),
+        "live_origins": [each["origin"] for each in described if each["kind"] == "live"],
         "may_operate": request.state.access.may_operate,
         "has_secret": bool(context.settings.webhook_secret),
         "webhook_url": f"{request.url.scheme}://{request.url.netloc}/webhook/in",

@@ -28,7 +28,8 @@ _DIFFERENT_ORDERS = """
     FROM orders_of_signals v
     FULL JOIN (
         SELECT DISTINCT ON (signal_id) * FROM orders ORDER BY signal_id, round DESC) AS o USING (signal_id)
-    WHERE (v.round, v.seq, v.type, v.ticker, v.status, v.attempts, v.expires_at, v.not_before, v.claim_id,
+    WHERE to_jsonb(o) ->> 'is_shared' IS DISTINCT FROM 'true'  -- where it is there already
+      AND (v.round, v.seq, v.type, v.ticker, v.status, v.attempts, v.expires_at, v.not_before, v.claim_id,
            v.lease_until, v.intent, v.quantity, v.quantity_unit, v.sentiment, v.ended_at IS NULL)
         IS DISTINCT FROM (o.round, o.seq, o.type, o.ticker, o.status, o.attempts, o.expires_at, o.not_before,
                           o.claim_id, o.lease_until, o.intent, o.quantity, o.quantity_unit, o.sentiment,

@@ -170,6 +170,7 @@ async def test_an_unknown_buy_that_found_nothing_leaves_the_quantity_unknown(des
         await write_unknown(
             connection,
             ticker="NVDA",
+            destination="default",
             signal=buy,
             before=None,
             position=Position(Decimal(2), is_confirmed=False, average_price=Decimal(500)),
@@ -183,7 +184,7 @@ async def test_an_unknown_buy_that_found_nothing_leaves_the_quantity_unknown(des
 async def test_what_is_wrong_is_refused(desk: Desk) -> None:
     app = await desk.open()
     for place, given, message in (
-        ("destination", "paper", "must be one of: default"),
+        ("destination", 5, "must be a text, not a whole number"),
         ("ticker", " ", "must be a ticker of 1 to 40 printable characters"),
         ("ticker", "TSLA\u200b", "must be a ticker of 1 to 40 printable characters"),
         ("ticker", "A\u00a0B", "must be a ticker of 1 to 40 printable characters"),
@@ -195,6 +196,8 @@ async def test_what_is_wrong_is_refused(desk: Desk) -> None:
     ):
         said = await adopt(app, 422, **{"ticker": "NVDA", place: given})
         assert [(each["loc"], each["msg"]) for each in said["detail"]] == [(["body", place], message)]
+    said = await adopt(app, 404, ticker="NVDA", destination="paper")
+    assert said["detail"] == "there is no destination 'paper': the destinations are default"
     said = await ask(app, "POST", ADOPT, 422, {"ticker": "NVDA"})
     assert [each["loc"] for each in said["detail"]] == [["body", "destination"]]
     assert (await ask(app, "GET", "/admin/positions"))["positions"] == []

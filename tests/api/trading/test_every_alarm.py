@@ -461,6 +461,21 @@ async def a_sell_all_that_was_missed(stage: Stage) -> None:
     await stage.order("order/sell-all", 202)
 
 
+async def positions_without_a_destination(stage: Stage) -> None:
+    stage.desk.configure("webhook", destinations=[{"name": "default", "match": {"tickers": ["AAPL"]}}])
+    await stage.open()
+    await stage.signal("NVDA", "sell", "rejected")
+    # as in a restored database: what is known at the exit is sent it
+    await stage.run("INSERT INTO positions (ticker, opened_at) VALUES ('NVDA', now() - interval '1 minute')")
+    await stage.run("INSERT INTO positions (ticker, destination, status) VALUES ('AAPL', 'gone', 'held')")
+    begun = Key("exits_without_destination", "NVDA"), Key("destination_missing", "gone")
+    await stage.until_shown(*begun)
+    await stage.until_announced(*begun)
+    for ticker in ("NVDA", "AAPL"):
+        position = await stage.open_position(ticker)
+        await stage.order("order/mark-closed", position_id=position, reason="closed elsewhere")
+
+
 SCENES = (
     Scene(
         exits_that_did_not_get_through,
@@ -477,6 +492,7 @@ SCENES = (
             "intake_failing",
         },
     ),
+    Scene(positions_without_a_destination, {"exits_without_destination", "destination_missing"}),
     Scene(a_list_that_does_not_come, {"top_n_missing", "top_n_failing", "top_n_stale", "engine_paused"}),
     Scene(strangers, set(OF_DENIALS)),
     Scene(

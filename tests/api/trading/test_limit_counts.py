@@ -163,7 +163,7 @@ async def test_a_used_up_limit_is_an_alarm_with_the_number_that_waits(desk: Desk
         while not (found := await alarm(app, "limit_exhausted")):
             await app.context.wakeups.wait("changed", 0.2)  # the outbox polls again within a second
     assert "2 orders wait" in found
-    assert f"{app.context.limited_until:%H:%M} UTC" in found
+    assert f"{app.context.delivery_of('default').limited_until:%H:%M} UTC" in found
 
 
 async def alarm(app: AppServer, code: str) -> str:

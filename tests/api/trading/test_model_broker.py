@@ -7,6 +7,7 @@ pending or unconfirmed, book and broker agree. An exit leaves, or is an alarm; a
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 from dataclasses import dataclass, field
@@ -21,19 +22,20 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from tests.api.operator import ask
+from tests.api.trading.receiver import listening
 from tests.api.trading.test_delivery_recovery import EXPIRE_LEASES
 from tests.api.trading.test_interleavings import MAKE_UP_SECONDS, empty, tell
 from tests.broker import Account, Broker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     import pytest
     from aiohttp.abc import AbstractStreamWriter
 
     from tests.api.conftest import AppServer
     from tests.api.trading.desk import Desk
-    from tests.api.trading.receiver import Received
+    from tests.api.trading.receiver import Received, Receiver
 
 EXAMPLES = int(os.environ.get("MODEL_BROKER_EXAMPLES", "20"))
 TICKERS = ["AAPL", "BRK.B"]
@@ -168,10 +170,10 @@ class Bridge:
 
 
 class Play:
-    """A script on two processes and a bridge."""
+    """A script on two processes and the bridge of each destination, by its name."""
 
-    def __init__(self, desk: Desk, apps: list[AppServer], bridge: Bridge) -> None:
-        self.desk, self.apps, self.bridge = desk, apps, bridge
+    def __init__(self, desk: Desk, apps: list[AppServer], bridges: dict[str, Bridge]) -> None:
+        self.desk, self.apps, self.bridges = desk, apps, bridges
         self.bodies = dict[str, bytes]()
         self.turn = 0
         self.is_list_fresh = True
@@ -224,7 +226,8 @@ class Play:
             if step.what == "close":
                 await tell(app, "order/close-position", {202, 409}, position_id=position["id"])
             elif not position["confirmed"]:
-                answer = "confirm" if self.bridge.broker.held(step.ticker) else "dismiss"
+                broker = self.bridges[position["destination"]].broker
+                answer = "confirm" if broker.held(step.ticker) else "dismiss"
                 await tell(app, f"positions/{position['id']}/{answer}", {200})
 
     async def configure(self, rules: dict[str, str], *, retries_buys: bool) -> None:
@@ -248,80 +251,94 @@ class Play:
         """Wait until nothing is unfinished and every attempt has ended; slow answers come now."""
         if not self.is_list_fresh:
             await self.switch_the_list()
-        self.bridge.may_answer.set()
+        for bridge in self.bridges.values():
+            bridge.may_answer.set()
 
         query = """SELECT NOT EXISTS (SELECT FROM unfinished_signals)
                       AND NOT EXISTS (SELECT FROM attempts WHERE ended_at IS NULL)"""
         async with asyncio.timeout(MAKE_UP_SECONDS):
             while not await self.desk.database.fetchval(query):
                 await self.apps[0].context.wakeups.wait("changed", 0.2)
-        self.bridge.may_answer.clear()
+        for bridge in self.bridges.values():
+            bridge.may_answer.clear()
 
-    async def positions(self) -> dict[str, Any]:
-        """Return the open positions by ticker, each with whether it is confirmed."""
-        rows = await self.desk.database.fetch("SELECT * FROM positions WHERE status = 'open'")
-        return {row["ticker"]: row for row in rows}
+    async def positions(self) -> dict[tuple[str, str], Any]:
+        """Return the open positions by destination and ticker, each with whether it is confirmed."""
+        rows = await self.desk.database.fetch("SELECT * FROM positions WHERE status <> 'closed'")
+        return {(row["destination"], row["ticker"]): row for row in rows}
 
     async def check(self) -> None:
-        """Compare book and broker, while nothing is pending."""
-        assert self.bridge.wrong == []
+        """Compare the book of each destination and its broker, while nothing is pending."""
         positions = await self.positions()
-        for ticker in TICKERS:
-            held, position = self.bridge.broker.held(ticker), positions.get(fold(ticker))
-            if position is None:
-                assert held == 0, f"{held} {ticker} held without a position"
-            elif position["confirmed"] and position["quantity"] is not None:
-                assert position["quantity"] == held, ticker
+        for name, bridge in self.bridges.items():
+            assert bridge.wrong == []
+            for ticker in TICKERS:
+                held, position = bridge.broker.held(ticker), positions.get((name, fold(ticker)))
+                if position is None:
+                    assert held == 0, f"{held} {ticker} held at {name} without a position"
+                elif position["confirmed"] and position["quantity"] is not None:
+                    assert position["quantity"] == held, (name, ticker)
         await self.check_exits()
 
     async def check_exits(self) -> None:
         """Assert that no exit waited for an entry, and that an undelivered needed exit is an alarm."""
-        rows = await self.desk.database.fetch(_WAITED_FOR_ENTRIES)
-        assert [tuple(row) for row in rows] == []
-        rows = await self.desk.database.fetch(_OUT_OF_ORDER)
-        assert [tuple(row) for row in rows] == []
+        for name in self.bridges:
+            for query in (_WAITED_FOR_ENTRIES, _OUT_OF_ORDER):
+                rows = await self.desk.database.fetch(query, name)
+                assert [tuple(row) for row in rows] == [], name
         if await self.desk.database.fetch(_UNDELIVERED_EXITS):
             status = await ask(self.apps[0], "GET", "/admin/status")
             assert any("sells" in alarm["code"] or "exit" in alarm["code"] for alarm in status["alarms"])
 
     async def sell_all(self) -> None:
         """A person's order gets everything out that the broker holds."""
-        self.bridge.fates = [Fate.ANSWERED]
+        for bridge in self.bridges.values():
+            bridge.fates = [Fate.ANSWERED]
         await self.desk.order(self.apps[0], "order/sell-all", 202)
         await self.settle()
-        held = {ticker: self.bridge.broker.held(ticker) for ticker in TICKERS}
-        assert held == dict.fromkeys(TICKERS, 0)
+        for bridge in self.bridges.values():
+            held = {ticker: bridge.broker.held(ticker) for ticker in TICKERS}
+            assert held == dict.fromkeys(TICKERS, 0)
         assert await self.positions() == {}
         await self.check_trades()
 
     async def check_trades(self) -> None:
         """Assert that known quantities of a ticker's trades equal what the broker bought."""
         trades = (await ask(self.apps[0], "GET", "/admin/trades", limit=500))["trades"]
-        for ticker in TICKERS:
-            quantities = [each["quantity"] for each in trades if each["ticker"] == fold(ticker)]
-            fills = [shares for filled, shares in self.bridge.broker.fills if filled == ticker]
+        for (name, bridge), ticker in itertools.product(self.bridges.items(), TICKERS):
+            place = (name, fold(ticker))
+            quantities = [
+                each["quantity"] for each in trades if (each["destination"], each["ticker"]) == place
+            ]
+            fills = [shares for filled, shares in bridge.broker.fills if filled == ticker]
             if None not in quantities:
-                assert sum(map(Decimal, quantities)) == sum(shares for shares in fills if shares > 0), ticker
+                assert sum(map(Decimal, quantities)) == sum(shares for shares in fills if shares > 0), place
 
 
 # A close that was approved, and an entry of its ticker that was claimed half a second later and before it.
+# $1 is the destination.
 _WAITED_FOR_ENTRIES = """
     SELECT s.ticker, s.seq, entry.seq
     FROM signals s
-    JOIN LATERAL (SELECT min(started_at) AS at FROM attempts WHERE signal_id = s.id) AS left_ ON true
+    JOIN LATERAL (
+        SELECT min(started_at) AS at FROM attempts WHERE signal_id = s.id AND sent_to = $1) AS left_ ON true
+    JOIN orders o ON o.signal_id = s.id AND o.destination = $1 AND o.round = 1
+        AND o.intent NOT IN ('reduce', 'adjust')
     JOIN LATERAL (
         SELECT min(at) AS at FROM signal_events WHERE signal_id = s.id AND status = 'approved'
     ) AS approved ON true
     JOIN signals entry ON entry.ticker = s.ticker AND entry.type = 'buy' AND entry.round = 1
-    JOIN attempts a ON a.signal_id = entry.id AND a.started_at > approved.at + interval '0.5 s'
+    JOIN attempts a ON a.signal_id = entry.id AND a.sent_to = $1
+        AND a.started_at > approved.at + interval '0.5 s'
         AND a.started_at < left_.at
-    WHERE s.type <> 'buy' AND s.round = 1 AND s.intent NOT IN ('reduce', 'adjust')
+    WHERE s.type <> 'buy' AND s.round = 1
 """
 # Two orders of a ticker whose first attempts started in another order than they arrived, without the exits
 # that passed an entry.
 _OUT_OF_ORDER = """
     WITH left_ AS (
-        SELECT ticker, seq, type, (SELECT min(started_at) FROM attempts WHERE signal_id = s.id) AS at
+        SELECT ticker, seq, type,
+               (SELECT min(started_at) FROM attempts WHERE signal_id = s.id AND sent_to = $1) AS at
         FROM signals s WHERE round = 1 AND reprocessed_at IS NULL
     )
     SELECT one.ticker, one.seq, other.seq
@@ -331,7 +348,8 @@ _OUT_OF_ORDER = """
 # Exits of an open position that ended undelivered, with no later one that was delivered.
 _UNDELIVERED_EXITS = """
     SELECT s.ticker, s.seq
-    FROM signals s JOIN positions p ON p.ticker = s.ticker AND p.status = 'open' AND p.opened_at < s.status_at
+    FROM signals s
+    JOIN positions p ON p.ticker = s.ticker AND p.status <> 'closed' AND p.opened_at < s.status_at
     WHERE s.type <> 'buy' AND s.status IN ('failed', 'expired') AND s.intent IS DISTINCT FROM 'adjust'
       AND NOT EXISTS (
           SELECT FROM signals later
@@ -379,10 +397,23 @@ async def test_book_and_broker_agree_and_every_exit_gets_out(
     rules: dict[str, str],
     retries_buys: bool,  # noqa: FBT001  # drawn by Hypothesis
 ) -> None:
-    await empty(desk)
     bridge = desk.receiver.answer = Bridge(Broker(account), fates)
-    desk.receiver.received.clear()
-    play = Play(desk, apps, bridge)
+    play = Play(desk, apps, {"default": bridge})
+    await play_all(play, [desk.receiver], script, rules, retries_buys=retries_buys)
+
+
+async def play_all(
+    play: Play,
+    receivers: list[Receiver],
+    script: list[Step],
+    rules: dict[str, str],
+    *,
+    retries_buys: bool,
+) -> None:
+    """Play a script in an empty database; look at every destination at its end."""
+    await empty(play.desk)
+    for receiver in receivers:
+        receiver.received.clear()
     await play.configure(rules, retries_buys=retries_buys)
     try:
         for step in script:
@@ -391,5 +422,59 @@ async def test_book_and_broker_agree_and_every_exit_gets_out(
         await play.check()
         await play.sell_all()
     finally:
-        bridge.may_answer.set()
-        note("\n".join(received.body.decode() for received in desk.receiver.received))
+        for bridge in play.bridges.values():
+            bridge.may_answer.set()
+        for receiver in receivers:
+            note("\n".join(received.body.decode() for received in receiver.received))
+
+
+@pytest_asyncio.fixture
+async def live() -> AsyncIterator[Receiver]:
+    """The destination `live`, which gets the same alerts as `default`."""
+    async with listening() as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def apps_of_two(desk: Desk, live: Receiver, monkeypatch: pytest.MonkeyPatch) -> list[AppServer]:
+    """Two processes with two destinations."""
+    monkeypatch.setattr("app.orders.recovery.INTERVAL_SECONDS", 0.1)
+    other = {
+        "name": "live",
+        "url": live.url,
+        "timeout": TIMEOUT_SECONDS,
+        "ticker_gap_seconds": 0,
+        "rate_limiting_enabled": False,
+    }
+    desk.configure("webhook", retry_seconds=RETRY_SECONDS, timeout=TIMEOUT_SECONDS, destinations=[other])
+    desk.watch("list:" + ",".join(TICKERS))
+    return [await desk.open(forwarding_workers=4), await desk.open(forwarding_workers=4)]
+
+
+# Fewer: each example plays twice as many orders.
+@settings(
+    max_examples=max(1, EXAMPLES // 4),
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    print_blob=True,
+    report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(script=STEPS, fates=st.tuples(FATES, FATES), rules=RULES, retries_buys=st.booleans())
+async def test_each_of_two_books_agrees_with_its_broker(
+    desk: Desk,
+    live: Receiver,
+    apps_of_two: list[AppServer],
+    script: list[Step],
+    fates: tuple[list[Fate], list[Fate]],
+    rules: dict[str, str],
+    retries_buys: bool,  # noqa: FBT001  # drawn by Hypothesis
+) -> None:
+    """The connections fail differently, so the books differ."""
+    bridges = {
+        name: Bridge(Broker(Account(True, True)), each)  # noqa: FBT003  # what the account allows
+        for name, each in zip(("default", "live"), fates, strict=True)
+    }
+    desk.receiver.answer, live.answer = bridges["default"], bridges["live"]
+    play = Play(desk, apps_of_two, bridges)
+    await play_all(play, [desk.receiver, live], script, rules, retries_buys=retries_buys)

@@ -89,29 +89,31 @@ REASONS = (ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.E
 _NO_FILTER = "'{{}}'" + ", NULL" * 10  # `SignalFilter.arguments`
 STATEMENTS: Mapping[str, str] = {  # with what each is run
     "intake.insert_posts_of_crash": "0.001",
-    "decision.claim_signals": "{batch}, 'Long', false, 9, 'all'",
+    "decision.claim_signals": "{batch}, 'Long', false, 9, 'all', '{{default}}'",
     "decision.lock_entries": "{undecided}",
     "decision.find_undecided_exits": "{tickers}",
     "decision.lock_first_undecided": "{tickers}",
     "decision.find_entries_before": "ARRAY['R1'], ARRAY[1000000::bigint]",
     "decision.store_decisions": "{decisions}, {undecided}, '{{}}'",
-    "orders.lock_due": "{batch}, 'there', true, false",
+    "orders.lock_due": "{batch}, 'there', true, false, 'default', 10",
     "orders.claim": "gen_random_uuid(), 30, 'there', {verdicts}",
     "orders.record_delivered": "{successes}, 'delivered'",
     "orders.record_undelivered": (
         "1, gen_random_uuid(), gen_random_uuid(), 'unknown', 500, '', '', '', '{{}}', "
         "'approved', '', '', '{{}}', 1, ''"
     ),
-    "orders.find_unsent_entries": "{tickers}",
-    "orders.end_entries": "{undecided}, 'x', 'overtaken', '{{}}'",
-    "orders.has_unsent_entries": "NULL",
-    "orders.end_unlocked_entries": "NULL, 'x', 'overtaken', '{{}}'",
+    "orders.find_unsent_entries": "{tickers}, NULL, NULL",
+    "orders.end_entries": "{undecided}, 'x', 'overtaken', '{{}}', 'default'",
+    "orders.lock_free_signals": "{undecided}",
+    "orders.lock_signals": "{undecided}",
+    "orders.read_ended_attempt": "{attempt}",
     "orders.lock_abandoned": "'{{}}'",
     "orders.renew_leases": "{attempts}, 30",
     "orders.end_strays": "'{{}}', 75, 'left open', 'sender_died'",
-    "orders.expire": "{batch}, {reasons}",
+    "orders.find_overdue": "{batch}",
+    "orders.expire": "{undecided}, {reasons}",
     "orders.end_orders": "{ordered}, 'expired'",
-    "orders.reject_orphans": "'{{A1,A2,A3,A4}}', 'no buy'",
+    "orders.reject_orphans": "'{{A1,A2,A3,A4}}', 'no buy', 'default'",
     "orders/clock.read_clock": "",
     "orders/clock.read_seconds_ahead": "",
     "orders/clock.shift_pending": "5, false, {batch}",
@@ -119,18 +121,23 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "orders/clock.has_pending_ahead": "",
     "orders/clock.clamp_times": "60, 60, 60, 60",
     "orders/dead_letters.read_dead_letters": f"{_NO_FILTER}, NULL, {{batch}}",
-    "orders/dead_letters.read_replay_candidates": f"{_NO_FILTER}, NULL, {{batch}}, true, true",
-    "decision.read_risk_counts": "{tickers}, 'there', now() - interval '1 day', 86400, 5, true",
-    "decision.find_candidates": "{tickers}, 0, 0, NULL",
+    "orders/dead_letters.read_replay_candidates": (
+        f"{_NO_FILTER}, NULL, {{batch}}, true, true, '{{{{default}}}}', true"
+    ),
+    "orders/dead_letters.start_round": "{failed}, 60, 60, 'replayed', {failed}, '{{default}}'",
+    "decision.read_risk_counts": "{tickers}, 'there', now() - interval '1 day', 86400, 5, true, 'default'",
+    "decision.find_candidates": "{tickers}, 0, 0, NULL, '{{default}}'",
     "positions.open_positions": "NULL",
-    "positions.tickers_being_bought": "",
-    "positions.pending_orders": "{tickers}, '{{buy,sell}}'",
+    "positions.places_being_bought": "",
+    "positions.pending_orders": "{tickers}, '{{buy,sell}}', '{{default}}'",
     "ops.queues": "",
-    "ops.at_risk": "'there'",
+    "ops.at_risk": "'{{there}}'",
     "transfer.extent": "",
     "transfer.insert_orders": "{ordered}",
+    "transfer.page": "0, 1000000, {batch}, NULL",
+    "admin.signals": f"{_NO_FILTER}, NULL, {{batch}}, false",
     "admin.waiting": "",
-    "admin.wait_facts": "{newest}, 'there'",
+    "admin.wait_facts": "{newest}, '{{default}}', '{{there}}', '{{10}}'",
 }
 
 
@@ -215,6 +222,22 @@ async def test_a_tickers_signals_are_not_read_for_each_of_them(connection: Conne
 
 
 @pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_a_claim_of_tickers_with_orders_reads_none_of_others(connection: Connection, mode: str) -> None:
+    await connection.execute(f"SET plan_cache_mode = {mode}")
+    await connection.execute("ANALYZE")
+    plan = await prepare(connection, "decision.claim_signals")
+    for status in ("approved", "received"):
+        await connection.execute(_WAITING, WAITING, status, "A", TICKERS)
+    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
+    arguments = (await make_arguments(connection))["decision.claim_signals"]
+    for _ in ("with statistics of empty tables", "with their own"):
+        for claim in ("all", *APART):
+            given = arguments.replace("'all'", f"'{claim}'")
+            assert await rows_read(connection, plan, given) <= MOST
+        await connection.execute("ANALYZE")
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
 async def test_the_risk_rules_do_not_search_for_what_they_count(connection: Connection, mode: str) -> None:
     await connection.execute(f"SET plan_cache_mode = {mode}")
     await connection.execute("ANALYZE")
@@ -254,7 +277,8 @@ async def test_recording_a_delivery_reads_no_position_of_another_ticker(
     await connection.execute(_POSITIONS, 4 * WAITING)
     for _ in ("with statistics of empty tables", "with their own"):
         successes = await connection.fetch(
-            """SELECT a.id AS attempt, s.id AS signal, false AS has_ended, true AS is_open,
+            """SELECT a.id AS attempt, s.id AS signal, 'default' AS destination,
+                      false AS has_ended, true AS is_open,
                       true AS is_confirmed, 1 AS buys, p.id AS position, p.confirmed AS was_confirmed,
                       p.quantity AS held
                FROM attempts a
@@ -272,7 +296,7 @@ async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> No
     await connection.execute("VACUUM ANALYZE")
     await connection.execute(f"PREPARE due AS {load('app.orders')['lock_due']}")
     for _ in range(8):
-        await rows_read(connection, "due", "1, 'there', true, false")
+        await rows_read(connection, "due", "1, 'there', true, false, 'default', 10")
     query = "SELECT generic_plans FROM pg_prepared_statements WHERE name = 'due'"
     assert await connection.fetchval(query) > 0
 
@@ -330,13 +354,15 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
         BATCH,
     )
     successes = await connection.fetch(
-        """SELECT id AS attempt, signal_id AS signal, false AS has_ended, true AS is_open,
+        """SELECT id AS attempt, signal_id AS signal, 'default' AS destination,
+                      false AS has_ended, true AS is_open,
                   true AS is_confirmed, 1 AS buys
            FROM attempts ORDER BY id LIMIT $1""",
         BATCH,
     )
     decisions = await connection.fetch(
-        """SELECT id, 'approved' AS status, 'x' AS reason, jsonb_build_object() AS detail, 'open' AS intent
+        """SELECT id, 'approved' AS status, 'x' AS reason, jsonb_build_object() AS detail, 'open' AS intent,
+                  'default' AS destination
            FROM signals WHERE status = 'received' ORDER BY seq LIMIT $1""",
         BATCH,
     )
@@ -349,6 +375,10 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
         "batch": str(BATCH),
         "undecided": await array("SELECT id FROM signals WHERE status = 'received' ORDER BY seq LIMIT $1"),
         "ordered": await array("SELECT signal_id FROM orders ORDER BY seq DESC LIMIT $1"),
+        "failed": await array(
+            "SELECT id FROM signals WHERE status IN ('failed', 'expired') ORDER BY seq DESC LIMIT $1"
+        ),
+        "attempt": str(await connection.fetchval("SELECT max(id) FROM attempts") or 0),
         "attempts": await array("SELECT id FROM attempts ORDER BY id LIMIT $1"),
         "tickers": await array("SELECT 'R' || n FROM generate_series(1, $1::int) AS n"),
         "reasons": f"'{json.dumps(templates(*REASONS))}'",

@@ -141,7 +141,7 @@ async def _record(connection: asyncpg.Connection[asyncpg.Record], attempt: Attem
     if attempt.outcome == "delivered":
         held = None
         if attempt.is_alone:
-            held = await repository.lock_position(connection, ticker=attempt.ticker)
+            held = await repository.lock_position(connection, ticker=attempt.ticker, destination="default")
         success = Success(
             *(attempt.attempt, attempt.signal, attempt.ticker, 200, b""), terms=attempt.terms, held=held
         )
@@ -159,4 +159,10 @@ async def _record(connection: asyncpg.Connection[asyncpg.Record], attempt: Attem
         retry_in_seconds=None,
     )
     if change.is_unclear:
-        await record_unknown(connection, signal=attempt.signal, ticker=attempt.ticker, terms=attempt.terms)
+        await record_unknown(
+            connection,
+            signal=attempt.signal,
+            ticker=attempt.ticker,
+            destination="default",
+            terms=attempt.terms,
+        )

@@ -11,8 +11,9 @@ import pytest
 from app.db.pool import open_pool
 from app.decision import worker
 from app.decision.repository import Claim, claim_signals, try_lock_entry_limits
-from app.decision.risk import RiskRules
-from app.decision.risk_facts import read_risk_book
+from app.decision.risk import RiskCounts, RiskRules
+from app.decision.risk_facts import read_risk_counts
+from app.orders.destination import destination_of
 from app.orders.repository import lock_approvals_shared
 from tests.api.operator import ask, health
 from tests.api.trading.receiver import Received, always, take
@@ -250,7 +251,12 @@ async def test_exits_and_entries_that_are_decided_separately_keep_their_order(da
     async def claimed(claim: Claim) -> list[int]:
         async with pool.acquire() as connection, connection.transaction():
             signals, *_ = await claim_signals(
-                connection, claim=claim, limit=100, strategy="Long", is_frozen=False
+                connection,
+                claim=claim,
+                limit=100,
+                strategy="Long",
+                is_frozen=False,
+                destinations={"default": lambda *_: True},
             )
             return [each.seq - first for each in signals]
 
@@ -272,7 +278,14 @@ async def test_exits_and_entries_that_are_decided_separately_keep_their_order(da
         assert await claimed(Claim.ENTRIES) == [2, 6]
         for claim, free in ((Claim.ENTRIES, [0]), (Claim.ALL, [])):
             async with pool.acquire() as other, other.transaction():
-                await claim_signals(other, claim=claim, limit=100, strategy="Long", is_frozen=False)
+                await claim_signals(
+                    other,
+                    claim=claim,
+                    limit=100,
+                    strategy="Long",
+                    is_frozen=False,
+                    destinations={"default": lambda *_: True},
+                )
                 # no exit waits for a row: those of tickers that another batch decides are left to a later one
                 assert await claimed(Claim.EXITS) == free
         async with pool.acquire() as other, other.transaction():
@@ -319,13 +332,16 @@ async def test_reprocessing_goes_through_the_rules(desk: Desk) -> None:
     assert (await desk.until(app, buys["MU"]))["status"] == "forwarded"
 
 
+PAPER = destination_of(None)
+
+
 async def test_without_a_rule_that_counts_nothing_is_read() -> None:
     at = datetime.now(UTC)
     nobody: Any = None
     rules = RiskRules(buys_paused=True, blocklist=frozenset({"A"}))
-    book = await read_risk_book(nobody, rules, now=at, destination="paper", books={})
-    assert book.facts_of("A").buys_today == 0
+    counts = await read_risk_counts(nobody, rules, now=at, destination=PAPER, tickers=["A"])
+    assert counts == RiskCounts()
     limited = RiskRules(max_buys_per_day=1)
-    await read_risk_book(nobody, limited, now=at, destination="paper", books={}, has_entries=False)
+    await read_risk_counts(nobody, limited, now=at, destination=PAPER, tickers=[], has_entries=False)
     with pytest.raises(AttributeError):
-        await read_risk_book(nobody, limited, now=at, destination="paper", books={})
+        await read_risk_counts(nobody, limited, now=at, destination=PAPER, tickers=[])

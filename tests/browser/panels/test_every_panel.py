@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PANELS = (
     *("positions", "trades", "dead-letters", "refused", "actions", "strategies", "sources", "configuration"),
-    "database",
+    *("destinations", "database"),
 )
 TOKEN_IN_A_URL = "a-token-in-a-url"
 # In each language both themes and both widths occur, crosswise.

@@ -11,6 +11,7 @@ const READERS = {
   decimals: (field) => (field.value.trim() === "" ? null : parts(field.value).map(number)),
   tickers: (field) => (field.value.trim() === "" ? null : parts(field.value.replaceAll(",", " ")).map((ticker) => ticker.toUpperCase())),
   words: (field) => (field.value.trim() === "" ? null : parts(field.value.replaceAll(",", " "))),
+  lines: (field) => (field.value.trim() === "" ? null : field.value.split(/[\n,]/).map((line) => line.trim()).filter(Boolean)),
   secret: (field) => (field.value.trim() === "" ? null : field.value.trim()),
   ticker: (field) => field.value.trim().toUpperCase(),
   file: (field) => field.files[0],
@@ -85,7 +86,7 @@ function mark(field, words) {
 
 /** Return the field of a place: "strategies[2].top_n" is the field "top_n" of the form's strategy. */
 function name(place = "") {
-  return place.replace(/^(strategies|sources|tokens)\[\d+\]\.?/, "").replace(/\[\d+\]$/, "");
+  return place.replace(/^(strategies|sources|tokens|destinations)\[\d+\]\.?/, "").replace(/\[\d+\]$/, "");
 }
 
 /** Return the message without the names of file and field, which are clear at the field. */

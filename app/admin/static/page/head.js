@@ -9,7 +9,7 @@ let ahead = 0; // ms by which this machine's clock is ahead of the server's
 export function showStatus(status) {
   ahead = Date.now() - Date.parse(status.at);
   const to = status.destination;
-  fact("mode", to.kind, { "[data-word]": word(`mode.${to.kind}`) });
+  fact("mode", status.mode, { "[data-word]": word(`mode.${status.mode}`) });
   for (const part of ["intake", "engine", "buys", "delivery"]) state(part, status[`${part}_paused`] ? "paused" : "running");
   state("destination", to.state === "held" ? "held" : "open");
   write(document, "#fact-destination [data-origin]", to.kind === "paper" ? word("destination.paper") : to.origin);
@@ -73,8 +73,10 @@ export function showAlarms(alarms) {
   const isSame = drawn === null ? JSON.stringify(alarms.map(words)) === JSON.stringify(before) : received === drawn;
   drawn = received;
   if (isSame) return; // a screen reader reads them again only if they changed
+  const open = [...shown.querySelectorAll("details[open]")].map((each) => each.closest("li").dataset.code);
   keepInPlace(() => {
     shown.replaceChildren(...alarms.map(line));
+    for (const each of shown.children) if (open.includes(each.dataset.code)) each.querySelector("details")?.setAttribute("open", "");
     localise(shown);
   });
   showHealth(alarms);
@@ -95,7 +97,18 @@ function line(alarm) {
   else element.querySelector("[data-since]").remove();
   fill(element.querySelector("[data-close]"), position && { position_id: position }, subject);
   fill(element.querySelector("[data-settle]"), until && { code, subject, until }, subject);
+  unfold(element, alarm);
   return element;
+}
+
+/** Draw what an alarm stands for: the link to its list, and the lines of its members. */
+function unfold(element, { code, omitted, members }) {
+  for (const link of element.querySelectorAll("[data-list]")) if (!omitted || link.dataset.list !== code) link.remove();
+  const folded = element.querySelector("[data-members]");
+  if (!omitted) return folded.remove();
+  const summary = folded.querySelector("summary");
+  summary.textContent = summary.textContent.replace("{count}", number(members.length));
+  folded.querySelector("ul").replaceChildren(...members.map(line));
 }
 
 function fill(part, body, subject) {

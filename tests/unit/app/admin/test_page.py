@@ -254,20 +254,26 @@ def test_the_most_severe_alarm_comes_first() -> None:
     ]
 
 
-def test_the_newest_twenty_alarms_of_a_code_are_listed_and_the_others_counted() -> None:
+def test_more_than_five_alarms_of_a_code_are_one_with_the_newest_twenty() -> None:
     now = datetime.now(UTC)
-    at_risk = [AtRisk("sells_failed", f"T{number}", 1, now, now, None) for number in range(50)]
+    at_risk = [
+        AtRisk("sells_failed", f"T{number}", 1, now + timedelta(seconds=number), now, None)
+        for number in range(50)
+    ]
     found = exit_alarms(at_risk)
     assert [alarm.subject for alarm in found] == [f"T{number}" for number in range(50)]
     paused = Alarm(code="delivery_paused")
-    *listed, others, last = shorten([*found, paused])
-    assert [alarm.subject for alarm in listed] == [f"T{number}" for number in range(30, 50)]
-    assert (others.code, others.omitted, others.settle_until) == ("sells_failed", 30, None)
-    assert others.text == (
-        "Older alarms of the kind above that are not listed: 30. They are in GET /admin/alarms."
-    )
+    all_of_them, last = shorten([*found, paused])
+    assert [alarm.subject for alarm in all_of_them.members] == [f"T{number}" for number in range(30, 50)]
+    assert (all_of_them.code, all_of_them.omitted, all_of_them.settle_until) == ("sells_failed", 50, None)
+    assert (all_of_them.since, all_of_them.severity, all_of_them.action) == (now, "critical", "")
+    assert all_of_them.text.startswith("Exits of 50 tickers failed.")
     assert last is paused
-    assert shorten(found[:20]) == found[:20]
+    assert shorten(found[:5]) == found[:5]
+    (six,) = shorten(found[:6])
+    assert (six.omitted, six.members) == (6, found[:6])
+    (unnamed,) = shorten([Alarm(code="config_wrong", subject=str(number)) for number in range(6)])
+    assert unnamed.text == "Alarms of one kind: 6."
 
 
 def test_alarms_about_the_list() -> None:

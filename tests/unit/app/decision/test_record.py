@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from app.config.times import parse_hours
 from app.decision.batch import ClaimedSignal, TickerBook, UnfinishedOrder
-from app.decision.record import BatchInputs, ListInForce, read_stored, stored_form
+from app.decision.record import (
+    BatchInputs,
+    DestinationInputs,
+    ListInForce,
+    read_stored,
+    stored_form,
+    taken_of,
+)
 from app.decision.risk import RiskCounts, RiskRules
 from app.decision.rules import ListFacts
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, Position
@@ -22,6 +29,7 @@ from app.signals.reading import Intent, Quantity, Sentiment, Unit
 from app.signals.reasons import ReasonCode
 
 TICKERS = ("AAPL", "NVDA", "TSLA")
+NOTHING = TickerBook(Book(), (), is_complete=True)
 MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 AMOUNTS = st.none() | st.sampled_from(["1", "2.50", "1e-9", "123456789012345678901234567890.5"]).map(Decimal)
 POSITIONS = st.builds(lambda quantity, sure: Position(quantity, is_confirmed=sure), AMOUNTS, st.booleans())
@@ -75,6 +83,8 @@ BOOK_RULES = st.builds(
     st.sampled_from(["keep_open", "close"]),
     st.sampled_from(["reject", "forward"]),
 )
+OTHERS = [(), (), ("live",), ("live", "paper")]  # destinations in addition to `default`
+SOME = st.frozensets(st.sampled_from(TICKERS)) | st.just(frozenset(TICKERS))
 LISTS = st.builds(
     ListInForce, st.just("Long"), st.none() | st.integers(1, 30), st.none() | st.integers(1, 90),
     st.booleans(), st.none() | st.integers(1), st.none() | MOMENTS,
@@ -95,10 +105,17 @@ def batches(draw: st.DrawFn) -> BatchInputs:
         ticker, facts = draw(st.sampled_from(TICKERS)), ListFacts(rank, size, age)
         expired = draw(st.integers(0, 9)) == 0
         signals.append(ClaimedSignal(UUID(int=seq), seq, ticker, kind, body, expired, facts))
-    books = {ticker: draw(BOOKS) for ticker in TICKERS}
-    return BatchInputs(
-        *(signals, books, draw(BOOK_RULES), draw(RULES), draw(MOMENTS), draw(COUNTS), draw(LISTS))
-    )
+
+    def there(name: str, *, is_configured: bool = True) -> DestinationInputs:
+        taken = draw(SOME) if is_configured else frozenset[int]()
+        books = {ticker: draw(BOOKS) for ticker in TICKERS if is_configured or draw(st.booleans())}
+        return DestinationInputs(
+            books, draw(COUNTS), name, taken_of(signals, lambda _, ticker: ticker in taken), is_configured
+        )
+
+    places = [there("default"), *(there(name) for name in draw(st.sampled_from(OTHERS)))]
+    places += [there("gone", is_configured=False)] * draw(st.booleans())
+    return BatchInputs(signals, places, draw(BOOK_RULES), draw(RULES), draw(MOMENTS), draw(LISTS))
 
 
 @st.composite
@@ -114,9 +131,17 @@ def reprocessings(draw: st.DrawFn) -> BatchInputs:
         )
         for seq, ticker in enumerate(tickers, 1)
     ]
-    books = {ticker: TickerBook(Book(), (), is_complete=True) for ticker in tickers}
+
+    def there(name: str) -> DestinationInputs:
+        taken = taken_of(signals, lambda _, ticker: ticker in free)
+        return DestinationInputs(dict.fromkeys(free, NOTHING), draw(COUNTS), name, taken)
+
+    places = list[DestinationInputs]()
+    for name in ("default", *draw(st.sampled_from(OTHERS))):
+        free = draw(SOME) & set(tickers) if places else set(tickers)
+        places.append(there(name))
     return BatchInputs(
-        *(signals, books, draw(BOOK_RULES), draw(RULES), draw(MOMENTS), draw(COUNTS), draw(LISTS)),
+        *(signals, places, draw(BOOK_RULES), draw(RULES), draw(MOMENTS), draw(LISTS)),
         reprocessed=draw(st.sampled_from([ReasonCode.ENTERED_LIST, ReasonCode.REPROCESSED])),
     )
 
@@ -146,11 +171,9 @@ def test_an_idle_batch_is_stored_in_a_few_bytes() -> None:
     """Nothing is written that is as usual: a stream of signals stores a record for each batch."""
     facts, moment = ListFacts(3, 15, 4.2), datetime(2026, 11, 29, tzinfo=UTC)
     signal = ClaimedSignal(UUID(int=1), 1, "AAPL", "buy", b"{}", is_expired=False, facts=facts)
-    nothing, listed = TickerBook(Book(), (), is_complete=True), ListInForce("Long", 15, 90, id=7)
-    inputs = BatchInputs(
-        *([signal], {"AAPL": nothing}, BookRules(), RiskRules(), moment, RiskCounts()),
-        listed._replace(fetched_at=moment),
-    )
+    listed = ListInForce("Long", 15, 90, id=7, fetched_at=moment)
+    there = DestinationInputs({"AAPL": NOTHING}, RiskCounts())
+    inputs = BatchInputs([signal], [there], BookRules(), RiskRules(), moment, listed)
     assert msgspec.json.decode(msgspec.json.encode(stored_form(inputs))) == {
         "now": "2026-11-29T00:00:00Z",
         "strategy": "Long",
@@ -162,3 +185,24 @@ def test_an_idle_batch_is_stored_in_a_few_bytes() -> None:
         "list_age_seconds": 4.2,
         "ranks": [3],
     }
+
+
+def test_a_record_of_a_version_that_knew_one_destination_is_read() -> None:
+    facts = ListFacts(None, None, None)
+    signal = ClaimedSignal(
+        UUID(int=1), 1, "AAPL", "sell", b'{"action": "sell"}', is_expired=False, facts=facts
+    )
+    stored = {
+        "now": "2026-11-29T00:00:00Z",
+        "strategy": "Long",
+        "books": {"AAPL": {"position": {"quantity": "5"}, "projected": {"quantity": "5"}}},
+        "positions": 2,
+        "buys_today": 1,
+        "since_exit": {"AAPL": 3.0},
+    }
+    inputs = read_stored(stored, [signal])
+    (there,) = inputs.destinations
+    assert (there.name, there.taken, there.is_configured) == ("default", None, True)
+    assert there.counts == RiskCounts(2, 1, {"AAPL": 3.0})
+    (orders,) = inputs.decide().orders
+    assert [(order.destination, order.terms.intent) for order in orders] == [("default", Intent.CLOSE)]

@@ -158,6 +158,7 @@ EXIT_ALERTS = st.fixed_dictionaries(
     EXIT_ALERTS,
     st.none() | POSITIONS,
     st.lists(ORDERS, max_size=3),
+    st.lists(st.sampled_from(TICKERS)),
 )
 def test_an_exit_passes_in_any_configuration_and_batch(
     document: dict[str, Any],
@@ -167,6 +168,7 @@ def test_an_exit_passes_in_any_configuration_and_batch(
     exit_alert: dict[str, Any],
     position: Position | None,
     orders: list[PendingOrder],
+    taken: list[str],
 ) -> None:
     body = msgspec.json.encode(exit_alert)
     unfinished = tuple(UnfinishedOrder(uuid4(), seq, order) for seq, order in enumerate(orders))
@@ -181,9 +183,11 @@ def test_an_exit_passes_in_any_configuration_and_batch(
     signals.append(ClaimedSignal(uuid4(), 20, "AAPL", "sell", body, is_expired=False, facts=LISTED))
     system = merge({SYSTEM_FILE: document}, SETTINGS).system
     risk = RiskBook(rules_of(system.risk), now, counts)
-    (*_, decision), _, _ = decide_in_order(signals, books, system.book_rules, risk)
+    takes = set(taken)
+    there = decide_in_order(signals, books, system.book_rules, risk, lambda each: each.ticker in takes)
     book = Book.of(position, orders)
     if book.reason_to_exit is not None:  # open, unconfirmed or pending
+        decision = there.decisions[signals[-1].id]
         assert (decision.status, decision.terms is None) == ("approved", False)
 
 

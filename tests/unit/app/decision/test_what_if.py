@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.decision.batch import ClaimedSignal, TickerBook
-from app.decision.record import BatchInputs, ListInForce
+from app.decision.record import BatchInputs, DestinationInputs, ListInForce
 from app.decision.risk import RiskCounts, RiskRules
 from app.decision.rules import ListFacts
 from app.decision.what_if import Change, WhatIf
@@ -26,11 +26,12 @@ from tests.unit.app.decision.test_record import batches, reprocessings
 START = datetime(2026, 6, 10, 14, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 NOTHING, HELD = Book(), Book.of(Position(Decimal(10)))
+ONLY_A = DestinationInputs({"A": TickerBook(NOTHING, (), is_complete=True)}, RiskCounts())
 
 
 def stored(inputs: BatchInputs, prices: dict[int, str] | None = None, *, fail: bool = False) -> RecordedBatch:
     """A batch as it is stored with its own decisions; what was approved was delivered unless `fail`."""
-    decisions = inputs.decide()
+    decided = inputs.decide()
     return RecordedBatch(
         inputs.now,
         inputs,
@@ -41,9 +42,11 @@ def stored(inputs: BatchInputs, prices: dict[int, str] | None = None, *, fail: b
                 inputs.now + 5 * MINUTE,
                 Decimal((prices or {}).get(signal.seq, "100")),
                 StoredDecision(decision.status, decision.reason, decision.detail),
-                decision.terms is not None and not fail,
+                frozenset(() if fail else (order.destination for order in orders)),
             )
-            for signal, decision in zip(inputs.signals, decisions, strict=True)
+            for signal, decision, orders in zip(
+                inputs.signals, decided.decisions, decided.orders, strict=True
+            )
         ],
     )
 
@@ -105,11 +108,14 @@ class Day:
         )
         inputs = BatchInputs(
             [signal],
-            {ticker: TickerBook(book, (), is_complete=True)},
+            [
+                DestinationInputs(
+                    {ticker: TickerBook(book, (), is_complete=True)}, more.pop("counts", RiskCounts())
+                )
+            ],
             BookRules(),
             self.rules,
             self.now,
-            more.pop("counts", RiskCounts()),
             ListInForce("Long", 2, 90, id=1, fetched_at=self.now),
             reprocessed=more.pop("reprocessed", None),
         )
@@ -205,8 +211,8 @@ def aged(change: Change, lists: KeptLists, on_arrival: KeptLists | None = None) 
     signal = ClaimedSignal(UUID(int=1), 1, "A", "buy", b'{"action":"buy"}', is_expired=False, facts=facts)
     fetched_at = START - MINUTE
     inputs = BatchInputs(
-        *([signal], {"A": TickerBook(NOTHING, (), is_complete=True)}, BookRules(), RiskRules()),
-        *(START, RiskCounts(), ListInForce("Long", 2, 90, id=1, fetched_at=fetched_at)),
+        *([signal], [ONLY_A], BookRules(), RiskRules(), START),
+        ListInForce("Long", 2, 90, id=1, fetched_at=fetched_at),
     )
     batch, run = stored(inputs), WhatIf(change)
     if on_arrival:
@@ -346,8 +352,7 @@ def test_a_decision_that_is_not_reproduced_is_counted() -> None:
     facts = ListFacts(1, 2, 1.0)
     signal = ClaimedSignal(UUID(int=9), 9, "A", "buy", b'{"action":"buy"}', is_expired=False, facts=facts)
     inputs = BatchInputs(
-        *([signal], {"A": TickerBook(NOTHING, (), is_complete=True)}, BookRules(), RiskRules()),
-        *(START, RiskCounts(), ListInForce("Long", 2, 90)),
+        *([signal], [ONLY_A], BookRules(), RiskRules(), START, ListInForce("Long", 2, 90)),
     )
     batch = stored(inputs)
     (only,) = batch.signals

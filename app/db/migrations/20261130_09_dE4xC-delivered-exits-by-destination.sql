@@ -1,0 +1,11 @@
+-- delivered exits by destination, for the cooldown after an exit
+-- depends: 20261130_08_dL5sO-dead-letters
+
+-- migrate: apply
+
+CREATE INDEX orders_exits_delivered ON orders (destination, ticker, ended_at)
+    WHERE status = 'delivered' AND type <> 'buy' AND intent IS DISTINCT FROM 'adjust';
+
+-- migrate: rollback
+
+DROP INDEX orders_exits_delivered;

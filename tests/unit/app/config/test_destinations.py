@@ -1,0 +1,132 @@
+"""The list `destinations` of webhook_config.json: what it may be, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from app.config.destinations import DestinationUse
+from app.config.files import adopt
+from app.config.masking import differences
+from app.config.model import WEBHOOK_FILE, Config, merge
+from app.errors import ConfigFileError
+from app.settings import Settings
+
+LIVE = "https://bridge.example/hook/secret-word"
+SETTINGS = Settings(database_url="postgresql://x/y")
+
+
+def configured(*entries: object, **flat: Any) -> Config:  # JSON
+    return merge({WEBHOOK_FILE: {**flat, "destinations": list(entries)}}, SETTINGS)
+
+
+def test_without_a_list_there_is_default_with_the_keys_outside_of_it() -> None:
+    config = merge({WEBHOOK_FILE: {"url": LIVE, "timeout": 3, "exit_reserve": {"per_min": 2}}}, SETTINGS)
+    (default,) = config.destinations
+    assert (default.name, default.url, default.timeout) == ("default", LIVE, 3.0)
+    assert (default.exit_reserve.per_min, default.exit_reserve.per_hour) == (2, 50)
+    assert default.ticker_gap_seconds == 0  # as before there was a list
+    assert default.match.takes("any", "AAPL")
+
+
+def test_default_is_first_and_others_have_defaults_of_their_own() -> None:
+    config = configured({"name": "live", "url": LIVE}, {"name": "paper"}, max_req_per_min=7)
+    default, live, paper = config.destinations
+    assert (default.name, default.max_req_per_min) == ("default", 7)
+    assert (live.max_req_per_min, live.max_req_per_hour, live.timeout) == (60, 500, 5.0)
+    assert (live.profile, live.ticker_gap_seconds) == ("traderspost", 10)
+    assert (paper.url, paper.ticker_gap_seconds) == (None, 0)
+    assert config.destination("live") is live
+    assert config.destination("gone") is None
+
+
+def test_a_raw_destination_has_no_gap_of_its_own() -> None:
+    assert configured({"name": "raw", "url": LIVE, "profile": "raw"}).destinations[1].ticker_gap_seconds == 0
+
+
+def test_an_entry_of_default_adds_to_the_keys_outside_of_the_list() -> None:
+    entry = {
+        "name": "default",
+        "match": {"sources": ["desk"], "tickers": ["nasdaq:brk.b"]},
+        "ticker_gap_seconds": 4,
+    }
+    (default,) = configured(entry, url=LIVE).destinations
+    assert (default.url, default.ticker_gap_seconds) == (LIVE, 4)
+    assert default.match.takes("desk", "BRK-B")
+    assert not default.match.takes("desk", "AAPL")
+    assert not default.match.takes("other", "BRK-B")
+
+
+@pytest.mark.parametrize(
+    ("entries", "place", "words"),
+    [
+        ("x", "destinations", "list"),
+        (["x"], "destinations[0]", "object"),
+        ([{}], "destinations[0].name", "required"),
+        ([{"name": "Live"}], "destinations[0].name", "lower-case"),
+        ([{"name": "a/b"}], "destinations[0].name", "lower-case"),
+        ([{"name": 5}], "destinations[0].name", "lower-case"),
+        ([{"name": "a"}, {"name": "a"}], "destinations[1].name", "unique"),
+        ([{"name": "default", "url": LIVE}], "destinations[0].url", "outside of the list"),
+        (
+            [{"name": "default", "max_req_per_min": 5}],
+            "destinations[0].max_req_per_min",
+            "outside of the list",
+        ),
+        ([{"name": "a", "url": "ftp://x"}], "destinations[0].url", "http"),
+        ([{"name": "a", "url": 5}], "destinations[0].url", "text"),
+        ([{"name": "a", "url": LIVE}, {"name": "b", "url": LIVE}], "destinations[1].url", "unique"),
+        ([{"name": "a", "timeout": 0}], "destinations[0].timeout", "0"),
+        ([{"name": "a", "profile": "other"}], "destinations[0].profile", "traderspost"),
+        ([{"name": "a", "max_req_per_hour": 0}], "destinations[0].max_req_per_hour", "1"),
+        ([{"name": "a", "exit_reserve": 5}], "destinations[0].exit_reserve", "object"),
+        ([{"name": "a", "retry_unknown": {"buy": 1}}], "destinations[0].retry_unknown.buy", "true"),
+        ([{"name": "a", "match": {"sources": "desk"}}], "destinations[0].match.sources", "list"),
+        ([{"name": "a", "ticker_gap_seconds": 300}], "destinations[0].ticker_gap_seconds", "300"),
+    ],
+)
+def test_a_wrong_entry_is_refused_with_its_place(entries: Any, place: str, words: str) -> None:
+    with pytest.raises(ConfigFileError) as caught:
+        merge({WEBHOOK_FILE: {"destinations": entries}}, SETTINGS)
+    assert caught.value.place == place
+    assert words in str(caught.value)
+    assert "secret-word" not in str(caught.value)
+
+
+def test_the_same_url_as_default_is_refused() -> None:
+    with pytest.raises(ConfigFileError, match="unique"):
+        configured({"name": "a", "url": LIVE}, url=LIVE)
+
+
+def test_a_new_url_must_be_one_that_can_be_asked_and_a_current_one_stays() -> None:
+    odd = "https://bridge .example/x"
+    before = configured({"name": "a", "url": odd})
+    document = {"destinations": [{"name": "a", "url": odd, "timeout": 3}]}
+    assert adopt(WEBHOOK_FILE, document, before, SETTINGS).destinations[1].timeout == 3
+    with pytest.raises(ConfigFileError) as caught:
+        adopt(WEBHOOK_FILE, document, configured(), SETTINGS)
+    assert caught.value.place == "destinations[0].url"
+
+
+def test_changes_are_shown_by_entry_without_the_secrets_in_urls() -> None:
+    before = {WEBHOOK_FILE: {"destinations": [{"name": "a", "url": LIVE}, {"name": "b"}]}}
+    after = {
+        WEBHOOK_FILE: {"destinations": [{"name": "a", "url": f"{LIVE}/2", "x": "secret-word"}, {"name": "b"}]}
+    }
+    old, new = differences(before, after)
+    assert old == {"destinations.a": {"name": "a", "url": "https://bridge.example/***"}}
+    assert new == {"destinations.a": {"name": "a", "url": "https://bridge.example/***", "x": "***"}}
+    assert "secret-word" not in json.dumps([old, new])
+    assert "secret-word" not in repr(configured({"name": "a", "url": LIVE}).destinations)
+
+
+def test_the_refusal_to_remove_a_destination_names_what_is_there() -> None:
+    both = DestinationUse("live", open=["AAPL"], pending=["NVDA"])
+    assert str(both.refusal).startswith("'live' has open positions and stays: close AAPL there")
+    pending = DestinationUse("live", open=[], pending=["NVDA", "TSLA"])
+    assert str(pending.refusal).endswith("try again once those of NVDA, TSLA have ended")
+    many = DestinationUse("live", open=[f"T{number}" for number in range(30)], pending=[])
+    assert "T8, T9, … there" in str(many.refusal)
+    assert "T10" not in str(many.refusal)
