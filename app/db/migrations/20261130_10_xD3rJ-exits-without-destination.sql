@@ -1,5 +1,5 @@
 -- exits that no destination takes, found by their ticker
--- depends: 20261130_08_dL5sO-dead-letters
+-- depends: 20261130_09_dE4xC-delivered-exits-by-destination
 
 -- migrate: apply
 
