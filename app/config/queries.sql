@@ -26,14 +26,6 @@ WHERE destination = ANY ($1)
 GROUP BY destination
 ORDER BY destination
 
--- name: read_destination_names
--- The names of the listed destinations in the current revision; no row: there is no revision yet.
-SELECT ARRAY (
-    SELECT entry ->> 'name'
-    FROM json_array_elements(CASE json_typeof(documents #> '{webhook_config.json,destinations}')
-        WHEN 'array' THEN documents #> '{webhook_config.json,destinations}' ELSE '[]' END) AS listed (entry)) AS names
-FROM configuration
-
 -- name: revoke_tokens
 -- $1 the SHA-256 of each token. In the transaction of what removes them.
 INSERT INTO revoked_tokens (sha256) SELECT DISTINCT sha256 FROM unnest($1::text[]) AS sha256 ORDER BY sha256

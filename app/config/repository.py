@@ -59,10 +59,20 @@ async def still_configured(
     """
     if len(destinations) == 1:  # `default`, which is never removed
         return list(destinations)
-    names = await connection.fetchval(_SQL["read_destination_names"])
-    if names is None:
+    revision = await current(connection)
+    if revision is None:
         return list(destinations)
-    return [each for each in destinations if each.name in {DEFAULT_DESTINATION, *names}]
+    names = {DEFAULT_DESTINATION, *_listed_names(revision.documents)}
+    return [each for each in destinations if each.name in names]
+
+
+def _listed_names(documents: Mapping[str, Any]) -> set[str]:
+    """Return the names in the list of destinations; read here, since SQL cannot read every JSON text."""
+    webhook = documents.get(WEBHOOK_FILE)
+    listed = webhook.get("destinations") if isinstance(webhook, dict) else None
+    entries = listed if isinstance(listed, list) else []
+    names = (each.get("name") for each in entries if isinstance(each, dict))
+    return {name for name in names if isinstance(name, str)}
 
 
 async def revoke_tokens(connection: Connection, *, digests: Collection[str]) -> None:

@@ -126,6 +126,17 @@ async def test_an_exit_goes_where_something_is_open_alone(desk: Desk, live: Rece
     assert await orders_of(desk, unmatched) == {"default": "delivered", "live": "delivered"}
 
 
+async def test_text_that_sql_cannot_read_stops_no_decision(desk: Desk, live: Receiver) -> None:
+    """Such as a NUL in a member of a file that nothing reads: it is stored with the configuration."""
+    desk.configure("finviz", strategies=[{"name": "desk", "url": "list:NVDA"}], note="\u0000")
+    app = await opened(desk, live)
+    buy = await desk.send(app, "NVDA", "buy")
+    assert (await desk.until(app, buy))["status"] == "forwarded"
+    sell = await desk.send(app, "NVDA", "sell")
+    assert (await desk.until(app, sell))["status"] == "forwarded"
+    assert await orders_of(desk, sell) == {"default": "delivered", "live": "delivered"}
+
+
 async def test_match_is_for_entries_and_exits_follow_the_books(desk: Desk, live: Receiver) -> None:
     app = await opened(
         desk, live, {"name": "default", "match": {"tickers": ["AAPL"]}}, match={"sources": ["desk-two"]}
