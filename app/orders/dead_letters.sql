@@ -80,13 +80,18 @@ WITH place AS MATERIALIZED (
       AND (d.id IS NOT NULL OR NOT EXISTS (SELECT FROM orders o WHERE o.signal_id = g.id OFFSET 0))
 ), replayed AS (
     UPDATE signals s
-    SET status = CASE status WHEN 'forwarding' THEN status ELSE 'approved' END, status_at = clock_timestamp(), reason = $4,
+    SET status = CASE status WHEN 'forwarding' THEN status ELSE 'approved' END, status_at = moment.now, reason = $4,
         reason_code = 'replayed', reason_params = '{}', round = round + 1, attempts = 0, not_before = NULL,
         claim_id = CASE status WHEN 'forwarding' THEN claim_id END, lease_until = CASE status WHEN 'forwarding' THEN lease_until END,
-        renewed_at = CASE status WHEN 'failed' THEN clock_timestamp() WHEN 'expired' THEN clock_timestamp() ELSE renewed_at END,
-        expires_at = clock_timestamp() + make_interval(secs => CASE type WHEN 'buy' THEN $2::float8 ELSE $3::float8 END)
+        renewed_at = CASE status WHEN 'failed' THEN moment.now WHEN 'expired' THEN moment.now ELSE renewed_at END,
+        -- not before an order that is unfinished
+        expires_at = greatest(
+            moment.now + make_interval(secs => CASE type WHEN 'buy' THEN $2::float8 ELSE $3::float8 END),
+            (SELECT max(o.expires_at) FROM orders o WHERE o.signal_id = s.id AND o.ended_at IS NULL))
+    FROM (SELECT clock_timestamp() AS now) AS moment
     WHERE id = ANY ($1) AND id IN (SELECT id FROM place)
-    RETURNING id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, expires_at
+    RETURNING id, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment,
+              moment.now + make_interval(secs => CASE type WHEN 'buy' THEN $2::float8 ELSE $3::float8 END) AS expires_at
 ), ordered AS (
     INSERT INTO orders (signal_id, destination, round, seq, type, ticker, intent, quantity, quantity_unit, sentiment, expires_at, is_shared)
     SELECT r.id, p.destination, r.round, r.seq, r.type, r.ticker, CASE WHEN is_new THEN r.intent ELSE p.intent END,

@@ -20,7 +20,7 @@ from app.positions.manual_orders import flatten
 from app.signals.reasons import Reason, ReasonCode
 from tests.api.operator import ask
 from tests.api.trading.receiver import always, in_turn, listening, take
-from tests.api.trading.test_destinations import REPLAY, held, orders_of
+from tests.api.trading.test_destinations import REPLAY, held, opened, orders_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -343,3 +343,24 @@ async def test_an_exit_that_failed_at_one_is_no_alarm_about_a_position_at_anothe
     alarms = (await ask(app, "GET", "/admin/status"))["alarms"]
     assert [each for each in alarms if each["code"] == "sells_failed"] == []
     assert await held(app) == {("AAPL", "live"): "3"}
+
+
+async def test_a_replay_hides_no_waiting_order_from_the_switch_that_stops_buying(
+    desk: Desk, live: Receiver
+) -> None:
+    """The replay at `live` has a shorter age than the order that waits at `default`."""
+    desk.receiver.answer = always(429, **{"Retry-After": "60"})
+    live.answer = always(400)
+    app = await opened(desk, live)
+    buy = await desk.send(app, "NVDA", "buy")
+    await until_at(desk, app, buy, "live", "failed")
+    await desk.receiver.count(1)
+    await until_at(desk, app, buy, "default", "pending")
+    await ask(app, "PUT", "/admin/webhook/config", body={"max_signal_age_seconds": {"buy": 1}})
+    await desk.order(app, REPLAY, destination="live", confirm=1)
+    await live.count(2)
+    await until_at(desk, app, buy, "live", "failed")
+    await asyncio.sleep(1.1)  # the age of the replay
+    await desk.order(app, "buys/pause")
+    await until_at(desk, app, buy, "default", "rejected")
+    assert len(desk.receiver.received) == 1
