@@ -39,10 +39,12 @@ ORDER BY p.closed_at DESC, p.id DESC
 -- name: orders_of_trades
 -- $1 ids of trades, $2 most orders of each. Delivered orders, the one that opened and the one that closed the position among them.
 -- `is_sent_before`: a person recorded the position while the order was being sent.
--- `status_at` is the time at which the outcome changed the position. `outcome` is 'unknown' for an opening that was never known to be
+-- `at` is the time at which the outcome changed the position. `outcome` is 'unknown' for an opening that was never known to be
 -- delivered. In order of `at`; an order that was delivered twice is in it once.
-SELECT p.id AS trade, s.id AS signal_id, s.status_at AS at, s.type, coalesce(sent.intent, s.intent) AS intent, s.quantity,
-       s.quantity_unit, s.sentiment, s.price, sent.outcome, p.opened_by IS NULL AND sent.started_at < p.opened_at AS is_sent_before
+-- The time of a signal with orders at several destinations is that of the last of them: those are found by their orders.
+SELECT p.id AS trade, s.id AS signal_id, coalesce(here.ended_at, s.status_at) AS at, s.type, coalesce(sent.intent, s.intent) AS intent,
+       s.quantity, s.quantity_unit, s.sentiment, s.price, sent.outcome,
+       p.opened_by IS NULL AND sent.started_at < p.opened_at AS is_sent_before
 FROM positions p
 CROSS JOIN LATERAL (
     SELECT p.opened_by AS id
@@ -52,10 +54,24 @@ CROSS JOIN LATERAL (
     (SELECT d.id
      FROM signals d
      WHERE d.ticker = p.ticker AND d.status = 'forwarded' AND d.status_at >= p.opened_at AND d.status_at <= p.closed_at
+       AND NOT EXISTS (SELECT FROM orders o WHERE o.signal_id = d.id AND o.is_shared)
      ORDER BY d.status_at
+     LIMIT $2)
+    UNION
+    (SELECT o.signal_id
+     FROM orders o
+     WHERE o.is_shared AND o.status = 'delivered' AND o.destination = p.destination AND o.ticker = p.ticker
+       AND o.ended_at >= p.opened_at AND o.ended_at <= p.closed_at
+     ORDER BY o.ended_at
      LIMIT $2)
 ) AS found
 JOIN signals s ON s.id = found.id AND s.imported_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT o.ended_at
+    FROM orders o
+    WHERE o.signal_id = s.id AND o.destination = p.destination AND o.status = 'delivered' AND o.is_shared
+    ORDER BY o.round DESC
+    LIMIT 1) AS here ON true
 CROSS JOIN LATERAL (
     SELECT a.outcome, a.intent, a.started_at
     FROM attempts a
@@ -63,7 +79,7 @@ CROSS JOIN LATERAL (
     ORDER BY a.outcome = 'unknown', a.ended_at
     LIMIT 1) AS sent
 WHERE p.id = ANY ($1)
-ORDER BY p.id, s.status_at, s.seq
+ORDER BY p.id, coalesce(here.ended_at, s.status_at), s.seq
 
 -- name: sums
 -- $1 to $4 the filter (`TradeFilter`). `result` adds up the trades whose result is known.

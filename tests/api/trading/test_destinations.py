@@ -113,6 +113,34 @@ async def test_an_entry_opens_a_position_at_each_and_people_close_one_of_them(
     ]
 
 
+async def test_a_trade_has_the_orders_of_its_destination_when_they_left_there(
+    desk: Desk, live: Receiver
+) -> None:
+    """The add is delivered at `live` only after the trade at `default` has ended."""
+    app = await opened(desk, live, match={"tickers": ["NVDA"]})
+    first = await desk.send(app, "NVDA", "buy", quantity=3, price=10)
+    assert (await desk.until(app, first))["status"] == "forwarded"
+    live.answer = always(503)
+    add = await desk.post(app, {"ticker": "NVDA", "action": "add", "quantity": 2, "price": 11})
+    await desk.receiver.count(2)
+    (position,) = [
+        each["id"]
+        for each in (await ask(app, "GET", "/admin/positions"))["positions"]
+        if each["destination"] == "default"
+    ]
+    await desk.order(app, "order/close-position", 202, position_id=position)
+    await desk.receiver.count(3)
+    assert await orders_of(desk, add) != {"default": "delivered", "live": "delivered"}
+    live.answer = take
+    assert (await desk.until(app, add))["status"] == "forwarded"
+    (trade,) = (await ask(app, "GET", "/admin/trades"))["trades"]
+    assert [(each["signal_id"], each["quantity"]) for each in trade["entries"]] == [
+        (str(first), "3"),
+        (str(add), "2"),
+    ]
+    assert (trade["destination"], trade["quantity"]) == ("default", "5")
+
+
 async def test_an_exit_goes_where_something_is_open_alone(desk: Desk, live: Receiver) -> None:
     desk.configure("system", unmatched_exits="forward")
     app = await opened(desk, live)
