@@ -3,6 +3,7 @@
 They are in the reader's language, so that the page can show them unchanged; without a language in English.
 """
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_SECRET = re.compile(r"(?i)secret|\Aurl\Z")  # a URL may have a password
 ProblemPage = Callable[[int, str], Response]
 """Renders a message as a page with this HTTP status."""
 
@@ -100,10 +102,10 @@ def _in_words(error: dict[str, Any]) -> dict[str, Any]:
 
 
 def _may_be_secret(error: dict[str, Any]) -> bool:
-    """Return whether what was sent is not sent back: a field for a secret, an unknown one, a whole body."""
+    """Return whether what was sent is not sent back: a secret, a URL, an unknown field, a whole body."""
     place = error["loc"]
     is_whole = not place or place == ("body",)
-    return is_whole or error["type"] == "extra_forbidden" or "secret" in str(place[-1]).lower()
+    return is_whole or error["type"] == "extra_forbidden" or _SECRET.search(str(place[-1])) is not None
 
 
 def _bare(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
