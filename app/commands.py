@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _check(settings: Settings) -> int:
-    files.load(settings.config_dir, settings)
+    files.check_destinations(files.load(settings.config_dir, settings), settings)
     _check_targets(settings)
     check_tls_files(settings)
     return 0

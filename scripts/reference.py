@@ -88,7 +88,9 @@ alarm. A key that is absent or null falls back to its variable, else to the defa
 _DESTINATIONS = """### `destinations[]`
 
 Where orders go in addition to the destination `default`, which the keys above describe. Two of them may get the same alert, such as paper
-and live; each has limits, a circuit breaker, holds and positions of its own. An entry that is not valid is an error of the file.
+and live; each has limits, a circuit breaker, holds and positions of its own. An entry that is not valid, such as one
+with an unknown key, is an error of the file. Where it is current, as after a change of `DEST_WEBHOOK_URL` to the `url` of an entry, the
+destination takes no entries; its exits are sent.
 
 | key | default | allowed | what it is |
 | --- | --- | --- | --- |

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from app.config import names
-from app.config.checking import Document, as_object, checked
+from app.config.checking import Document, as_object, checked, entries_of, unknown_keys
 from app.errors import ConfigFileError, WrongValueError
 from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
@@ -99,7 +99,7 @@ def read_sources(
     Fails open: an entry that is not valid is ignored. Of two equal secrets, the first one's source counts,
     and that of WEBHOOK_SECRET before all others.
     """
-    entries, faults = _entries(document, "sources", _Sources, file)
+    entries, faults = entries_of(document, "sources", _Sources, file)
     sources = dict[int, AlertSource]()
     for index, entry in entries.items():
         place = f"sources[{index}]"
@@ -110,9 +110,9 @@ def read_sources(
             faults.append(error)
             continue
         sources[index] = source
-        faults += _unknown_keys(entry, AlertSource, file, place)
+        faults += unknown_keys(entry, AlertSource, file, place)
         ages = entry.get("max_source_age_seconds") or {}
-        faults += _unknown_keys(ages, MaxSourceAge, file, f"{place}.max_source_age_seconds")
+        faults += unknown_keys(ages, MaxSourceAge, file, f"{place}.max_source_age_seconds")
     known = {webhook_secret: "WEBHOOK_SECRET"} if webhook_secret else {}
     for index, source in sources.items():
         for field in SECRET_FIELDS:
@@ -135,7 +135,7 @@ def read_tokens(
 
     Fails closed: an entry that is not valid, or the same token as another one, is ignored.
     """
-    entries, faults = _entries(document, "tokens", _Tokens, file)
+    entries, faults = entries_of(document, "tokens", _Tokens, file)
     tokens = list[AccessToken]()
     digests = {sha256(admin_token.encode()).hexdigest()}
     for index, entry in entries.items():
@@ -151,7 +151,7 @@ def read_tokens(
             continue
         tokens.append(token)
         digests.add(token.sha256)
-        faults += _unknown_keys(entry, AccessToken, file, place)
+        faults += unknown_keys(entry, AccessToken, file, place)
     return tuple(tokens), faults
 
 
@@ -191,27 +191,6 @@ def _networks(entry: str) -> list[Network]:
     if mapped is not None and network.prefixlen >= _MAPPED_BITS:  # IPv4 written as IPv6
         return [ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))]
     return [network]
-
-
-def _entries(
-    document: Document, key: str, listed: type[Struct], file: str
-) -> tuple[dict[int, Document], list[ConfigFileError]]:
-    """Return the objects in a list by their index, and what is wrong with the list as a whole."""
-    given, faults = document.get(key), list[ConfigFileError]()
-    if given is None:
-        return {}, faults
-    try:
-        checked({key: given}, listed, file)
-    except ConfigFileError as error:
-        faults.append(error)
-    entries = given if isinstance(given, list) else []
-    return {index: entry for index, entry in enumerate(entries) if isinstance(entry, dict)}, faults
-
-
-def _unknown_keys(entry: Document, kind: type[Struct], file: str, place: str) -> list[ConfigFileError]:
-    unknown = [key for key in entry if key not in kind.__struct_fields__]
-    fault = Reason(RefusalCode.VALUE_UNKNOWN)
-    return [ConfigFileError(file, fault, place=f"{place}.{key[:SOURCE_LENGTH]}") for key in unknown]
 
 
 def _source(document: Document, index: int, file: str) -> AlertSource:

@@ -16,6 +16,7 @@ from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
 
 Document = Mapping[str, Any]
+_LONGEST_KEY = 40  # in a message
 _Section = TypeVar("_Section", bound=Struct)
 
 
@@ -63,6 +64,28 @@ def as_object(value: object, file: str, place: str = "") -> Document:
     if not isinstance(value, dict):
         raise ConfigFileError(file, Reason(RefusalCode.OBJECT), place=place)
     return cast("Document", value)
+
+
+def entries_of(
+    document: Document, key: str, listed: type[Struct], file: str
+) -> tuple[dict[int, Document], list[ConfigFileError]]:
+    """Return the objects in a list by their index, and what is wrong with the list as a whole."""
+    given, faults = document.get(key), list[ConfigFileError]()
+    if given is None:
+        return {}, faults
+    try:
+        checked({key: given}, listed, file)
+    except ConfigFileError as error:
+        faults.append(error)
+    entries = given if isinstance(given, list) else []
+    return {index: entry for index, entry in enumerate(entries) if isinstance(entry, dict)}, faults
+
+
+def unknown_keys(entry: Document, kind: type[Struct], file: str, place: str) -> list[ConfigFileError]:
+    """Return a fault for each key that the type does not have."""
+    unknown = [key for key in entry if key not in kind.__struct_fields__]
+    fault = Reason(RefusalCode.VALUE_UNKNOWN)
+    return [ConfigFileError(file, fault, place=f"{place}.{key[:_LONGEST_KEY]}") for key in unknown]
 
 
 def fault_in(values: Mapping[str, object], section: type[Struct]) -> tuple[str, Reason]:

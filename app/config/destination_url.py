@@ -19,6 +19,21 @@ def fault_of(url: str | None) -> Reason | None:
     return Reason(code) if code else None
 
 
+def identity_of(url: object) -> object:
+    """Return what two spellings of a URL have in common: a request to each goes to the same place.
+
+    Scheme and host in lower case, without a default port, a trailing slash or a fragment. What has no such
+    parts is returned as it is.
+    """
+    try:
+        parsed = URL(str(url))
+    except ValueError:
+        return url
+    host = (parsed.raw_host or "").removesuffix(".")
+    user = (parsed.raw_user, parsed.raw_password)
+    return (parsed.scheme, *user, host, parsed.port, parsed.raw_path.rstrip("/"), parsed.raw_query_string)
+
+
 def _fault_of(url: str) -> RefusalCode | None:
     if any(character.isspace() or not character.isprintable() for character in url):
         return RefusalCode.DESTINATION_INVISIBLE

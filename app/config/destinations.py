@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from app.config.access import SOURCE_LENGTH
-from app.config.checking import Document, as_object, checked
+from app.config.checking import Document, as_object, checked, entries_of, unknown_keys
+from app.config.destination_url import identity_of
 from app.errors import ConfigFileError
 from app.settings import check_destination_url
 from app.signals.reasons import Reason
@@ -47,15 +48,35 @@ class Match(Struct, frozen=True, kw_only=True):
     """
 
     sources: Annotated[
-        tuple[Annotated[str, Meta(min_length=1, max_length=SOURCE_LENGTH)], ...], Meta(max_length=50)
+        tuple[Annotated[str, Meta(min_length=1, max_length=SOURCE_LENGTH, pattern=_PRINTABLE)], ...],
+        Meta(max_length=50),
     ]
-    tickers: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=60)], ...], Meta(max_length=1000)]
+    tickers: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=60, pattern=_PRINTABLE)], ...],
+        Meta(max_length=1000),
+    ]
 
     def takes(self, source: str, ticker: str) -> bool:
         """Return whether an alert of this source and folded ticker is for the destination."""
         return (not self.sources or source in self.sources) and (
             not self.tickers or ticker in _folded(self.tickers)
         )
+
+    def takes_exit(self, source: str, ticker: str) -> bool:
+        """Return whether an exit whose ticker is open nowhere is for the destination."""
+        return self.takes(source, ticker)
+
+
+class ExitsOnly(Match, frozen=True, kw_only=True):
+    """The filter of a destination whose entry has a fault: it takes no entries, and exits as before."""
+
+    def takes(self, source: str, ticker: str) -> bool:  # noqa: ARG002
+        """Return False, whatever the source and ticker."""
+        return False
+
+    def takes_exit(self, source: str, ticker: str) -> bool:
+        """Return whether an exit whose ticker is open nowhere is for the destination."""
+        return super().takes(source, ticker)
 
 
 @lru_cache(maxsize=32)
@@ -95,7 +116,7 @@ class DestinationUse(NamedTuple):
 
     @property
     def refusal(self) -> Reason:
-        """Why the destination cannot be removed."""
+        """Why the destination cannot be removed or become paper."""
         if self.open:
             return Reason(RefusalCode.DESTINATION_OPEN, name=repr(self.name), tickers=_shown(self.open))
         return Reason(RefusalCode.DESTINATION_PENDING, name=repr(self.name), tickers=_shown(self.pending))
@@ -105,41 +126,92 @@ def _shown(tickers: Sequence[str]) -> str:
     return ", ".join([*tickers[:_TICKERS_SHOWN], *(["…"] if len(tickers) > _TICKERS_SHOWN else [])])
 
 
+_NESTED: Mapping[str, type[Struct]] = {
+    "exit_reserve": ExitReserve,
+    "retry_unknown": RetryUnknown,
+    "match": Match,
+}
+
+
 class _Listed(Struct):
     destinations: Annotated[tuple[dict[str, Any], ...], Meta(max_length=_MOST)]
 
 
 def read_destinations(
     document: Document, file: str, default: Mapping[str, Any], *, profile: Profile, max_age_seconds: int
-) -> tuple[DestinationConfig, ...]:
-    """Return all destinations, `default` first. `default` are its values outside of the list.
+) -> tuple[tuple[DestinationConfig, ...], list[ConfigFileError]]:
+    """Return all destinations, `default` first, and what is wrong with the list.
 
-    `profile` is the one of a destination without its own; `max_age_seconds` the shortest age at which a
-    signal expires: an order must be able to wait out the gap.
+    `default` are its values outside of the list. `profile` is the one of a destination without its own.
+    `max_age_seconds` is the shortest age at which a signal expires: an order must be able to wait out the
+    gap.
+
+    Fails closed: a destination whose entry has a fault takes no entries, so nothing is sent twice or beyond
+    its filter. Fails open: its exits are sent. An entry that cannot be read is ignored, but for `default`;
+    the exits of its positions wait until it is corrected.
+    """
+    entries, faults = entries_of(document, "destinations", _Listed, file)
+    found = dict[str, DestinationConfig]()
+    urls = {} if default["url"] is None else {identity_of(default["url"]): DEFAULT_DESTINATION}
+    for index, entry in entries.items():
+        place = f"destinations[{index}]"
+        try:
+            destination = _read(entry, found, default, file, place, profile)
+        except ConfigFileError as error:
+            faults.append(error)
+            continue
+        wrong = [
+            *_unknown_keys(entry, file, place),
+            *_faults_among(destination, urls, max_age_seconds, file, place),
+        ]
+        faults += wrong
+        found[destination.name] = _without_entries(destination) if wrong else destination
+    if DEFAULT_DESTINATION not in found:
+        alone = _destination(DEFAULT_DESTINATION, {}, default, file, "", profile=profile)
+        is_wrong = any(entry.get("name") == DEFAULT_DESTINATION for entry in entries.values())
+        found[DEFAULT_DESTINATION] = _without_entries(alone) if is_wrong else alone
+    return (found.pop(DEFAULT_DESTINATION), *found.values()), faults
+
+
+def read_url(url: object, file: str, place: str) -> str | None:
+    """Return a destination's URL; null or an empty text is paper, None.
 
     Raises:
-        ConfigFileError: an entry is not valid. Fails closed: the last valid content stays current, so that no
-            exit misses the destination of its position.
+        ConfigFileError: it is anything else that is not a URL: as paper it would count orders as delivered.
     """
-    given = document.get("destinations")
-    if given is not None:
-        checked({"destinations": given}, _Listed, file)
-    entries = [as_object(entry, file, f"destinations[{index}]") for index, entry in enumerate(given or ())]
-    found = dict[str, DestinationConfig]()
-    urls = {default["url"]: DEFAULT_DESTINATION}
-    for index, entry in enumerate(entries):
-        place = f"destinations[{index}]"
-        name = _name(entry, found, file, place)
-        values = (
-            _own(entry, file, place)
-            if name != DEFAULT_DESTINATION
-            else _of_default(entry, default, file, place)
-        )
-        found[name] = _destination(name, entry, values, file, place, profile=profile)
-        _check(found[name], urls, max_age_seconds, file, place)
-    if DEFAULT_DESTINATION not in found:
-        found[DEFAULT_DESTINATION] = _destination(DEFAULT_DESTINATION, {}, default, file, "", profile=profile)
-    return (found.pop(DEFAULT_DESTINATION), *found.values())
+    if url is None or url == "":
+        return None
+    try:
+        return check_destination_url(url if isinstance(url, str) else "-")
+    except ValueError as error:
+        raise ConfigFileError(file, Reason(RefusalCode.DESTINATION_NO_URL), place=place) from error
+
+
+def _read(
+    entry: Document,
+    others: Mapping[str, Any],
+    default: Mapping[str, Any],
+    file: str,
+    place: str,
+    profile: Profile,
+) -> DestinationConfig:
+    name = _name(entry, others, file, place)
+    values = (
+        _own(entry, file, place) if name != DEFAULT_DESTINATION else _of_default(entry, default, file, place)
+    )
+    return _destination(name, entry, values, file, place, profile=profile)
+
+
+def _without_entries(destination: DestinationConfig) -> DestinationConfig:
+    match = destination.match
+    return structs.replace(destination, match=ExitsOnly(sources=match.sources, tickers=match.tickers))
+
+
+def _unknown_keys(entry: Document, file: str, place: str) -> list[ConfigFileError]:
+    faults = unknown_keys(entry, DestinationConfig, file, place)
+    for key, kind in _NESTED.items():
+        faults += unknown_keys(as_object(entry.get(key), file), kind, file, f"{place}.{key}")
+    return faults
 
 
 def _name(entry: Document, others: Mapping[str, Any], file: str, place: str) -> str:
@@ -163,18 +235,10 @@ def _of_default(entry: Document, default: Mapping[str, Any], file: str, place: s
 
 
 def _own(entry: Document, file: str, place: str) -> dict[str, Any]:
-    url = entry.get("url")
-    if url == "":
-        url = None
-    try:
-        if isinstance(url, str):
-            check_destination_url(url)
-    except ValueError as error:
-        raise ConfigFileError(file, Reason(RefusalCode.DESTINATION_NO_URL), place=f"{place}.url") from error
     reserve = as_object(entry.get("exit_reserve"), file, f"{place}.exit_reserve")
     retry = as_object(entry.get("retry_unknown"), file, f"{place}.retry_unknown")
     return {
-        "url": url,
+        "url": read_url(entry.get("url"), file, f"{place}.url"),
         "timeout": _or(entry.get("timeout"), 5.0),
         "max_req_per_min": _or(entry.get("max_req_per_min"), 60),
         "max_req_per_hour": _or(entry.get("max_req_per_hour"), 500),
@@ -212,12 +276,16 @@ def _destination(
     )
 
 
-def _check(
+def _faults_among(
     destination: DestinationConfig, urls: dict[Any, str], max_age_seconds: int, file: str, place: str
-) -> None:
-    """Check a destination against the others; `urls` are theirs by name, and get its own."""
+) -> list[ConfigFileError]:
+    """Return what is wrong with a destination among others; `urls` are theirs by name, and get its own."""
+    faults = list[ConfigFileError]()
     if destination.ticker_gap_seconds >= max_age_seconds:
         fault = Reason(RefusalCode.GAP_TOO_LONG, seconds=max_age_seconds)
-        raise ConfigFileError(file, fault, place=f"{place}.ticker_gap_seconds")
-    if destination.url is not None and urls.setdefault(destination.url, destination.name) != destination.name:
-        raise ConfigFileError(file, Reason(RefusalCode.SAME_DESTINATION), place=f"{place}.url")
+        faults.append(ConfigFileError(file, fault, place=f"{place}.ticker_gap_seconds"))
+    url = destination.url
+    if url is not None and urls.setdefault(identity_of(url), destination.name) != destination.name:
+        fault = Reason(RefusalCode.SAME_DESTINATION)
+        faults.append(ConfigFileError(file, fault, place=f"{place}.url"))
+    return faults

@@ -11,12 +11,11 @@ from app.config.checking import Document, as_object
 from app.config.destination_url import fault_of
 from app.config.flat_strategy import with_strategies
 from app.config.model import (
-    ACCESS_LISTS,
     FILES,
     FINVIZ_FILE,
     WEBHOOK_FILE,
     Config,
-    faults_of_access,
+    faults_of_entries,
     merge,
 )
 from app.errors import ConfigFileError, RefusedError, file_failure
@@ -133,7 +132,7 @@ def adopt(
     """Return the configuration with the document instead of one file.
 
     A change must have destinations with valid URLs, unless they are current ones, and valid entries
-    of `sources` and `tokens`, unless the list is the current one.
+    of `sources`, `tokens` and `destinations`, unless the list is the current one.
 
     Raises:
         ConfigFileError: the document has a wrong value; with its line, if `content` is its text.
@@ -142,7 +141,7 @@ def adopt(
         if is_change and name == WEBHOOK_FILE:
             _check_destinations(document, config)
         if is_change:
-            _check_access(name, document, config, settings)
+            _check_entries(name, document, config, settings)
         return merge({**config.documents, name: document}, settings)
     except ConfigFileError as error:
         if error.file != name or not isinstance(content, bytes):
@@ -151,8 +150,8 @@ def adopt(
 
 
 def ignored_in(name: str, document: Document, settings: Settings, content: Content) -> ConfigFileError | None:
-    """Return the first fault in the list of sources or tokens of a document that `adopt` accepted."""
-    faults = faults_of_access(name, document, settings)
+    """Return the first fault in the lists of a document that `adopt` accepted."""
+    faults = faults_of_entries(name, document, settings)
     return _with_line(faults[0], content) if faults and isinstance(content, bytes) else None
 
 
@@ -172,12 +171,25 @@ def _check_destinations(document: Document, config: Config) -> None:
             raise ConfigFileError(WEBHOOK_FILE, fault, place=place)
 
 
-def _check_access(name: str, document: Document, config: Config, settings: Settings) -> None:
-    listed, before = ACCESS_LISTS.get(name), config.documents.get(name, {})
-    if listed is None or document.get(listed) == before.get(listed):
-        return
-    for fault in faults_of_access(name, document, settings):
-        raise fault
+def _check_entries(name: str, document: Document, config: Config, settings: Settings) -> None:
+    """Refuse a fault in a list that is changed, and one that a changed value around the list makes."""
+    before = config.documents.get(name, {})
+    known = [(each.place, each.fault) for each in faults_of_entries(name, before, settings)]
+    for fault in faults_of_entries(name, document, settings):
+        listed = fault.place.partition("[")[0]
+        if document.get(listed) != before.get(listed) or (fault.place, fault.fault) not in known:
+            raise fault
+
+
+def check_destinations(config: Config, settings: Settings) -> None:
+    """Check the list of destinations before a deployment; a process starts in spite of a fault.
+
+    Raises:
+        ConfigFileError: an entry does not count, or takes no entries.
+    """
+    for fault in faults_of_entries(WEBHOOK_FILE, config.documents.get(WEBHOOK_FILE, {}), settings):
+        if fault.place.startswith("destinations"):
+            raise fault
 
 
 def write(folder: Path, name: str, document: Document) -> bytes:

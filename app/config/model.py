@@ -12,14 +12,16 @@ from app.config.destinations import (
     ExitReserve,
     PerHour,
     PerMinute,
+    Profile,
     Timeout,
     Url,
     read_destinations,
+    read_url,
 )
 from app.config.risk import Risk, check_risk
 from app.config.times import checked_time_of_day
 from app.errors import ConfigFileError
-from app.settings import Settings, check_destination_url
+from app.settings import Settings
 from app.signals.book import BookRules
 from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
@@ -247,41 +249,24 @@ FROM_ENVIRONMENT = {
 def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
     """Return the configuration of these files' contents (by file name), the environment and the defaults.
 
-    Fails open: an entry of `sources` or `tokens` that is not valid is ignored (`faults_of_access`). So a
-    variable of .env, or a list of a version that did not read it, stops neither the start nor any exit.
+    Fails open: an entry of `sources`, `tokens` or `destinations` that is not valid does not count
+    (`faults_of_entries`). So a variable of .env, or a list of a version that did not read it, stops neither
+    the start nor any exit.
 
     Raises:
         ConfigFileError: a value is wrong. It names file, place and what is allowed; the caller adds the line.
     """
     layers = _Layers(settings)
     finviz, webhook, system = (documents.get(name, {}) for name in FILES)
-    webhook_values = layers.pick("webhook", webhook)
-    for group in ("exit_reserve", "retry_unknown", "max_signal_age_seconds"):
-        given = as_object(webhook.get(group), WEBHOOK_FILE, group)
-        webhook_values[group] = layers.pick(f"webhook.{group}", given)
+    section, destinations, _ = _webhook(webhook, layers)
     system_values = layers.pick("system", _with_partial_exits(system))
     system_values["notify"] = _notify(system, layers)
     risk = layers.pick("system.risk", as_object(system.get("risk"), SYSTEM_FILE, "risk"))
     system_values["risk"] = check_risk(risk, SYSTEM_FILE)
-    url = webhook_values["url"]
-    if url == "":  # nothing else is paper: a wrong value would count every order as delivered
-        webhook_values["url"] = None
-    try:
-        _check_url(url)
-    except ValueError as error:
-        raise ConfigFileError(WEBHOOK_FILE, Reason(RefusalCode.DESTINATION_NO_URL), place="url") from error
-    section = checked(webhook_values, WebhookConfig, WEBHOOK_FILE)
-    ages = section.max_signal_age_seconds
     return Config(
         finviz=_finviz(finviz, layers),
         webhook=section,
-        destinations=read_destinations(
-            webhook,
-            WEBHOOK_FILE,
-            webhook_values,
-            profile="traderspost" if settings.map_side_to_action_traderspost else "raw",
-            max_age_seconds=min(ages.buy, ages.sell),
-        ),
+        destinations=destinations,
         system=checked(system_values, SystemConfig, SYSTEM_FILE),
         alert_sources=read_sources(webhook, WEBHOOK_FILE, settings.webhook_secret)[0],
         tokens=read_tokens(system, SYSTEM_FILE, settings.admin_token)[0],
@@ -290,11 +275,32 @@ def merge(documents: Mapping[str, Document], settings: Settings) -> Config:
     )
 
 
-def faults_of_access(name: str, document: Document, settings: Settings) -> list[ConfigFileError]:
-    """Return what is wrong with the list of sources or tokens in a file, of which `merge` ignores some."""
+def faults_of_entries(name: str, document: Document, settings: Settings) -> list[ConfigFileError]:
+    """Return what is wrong with the entries of a file's lists that `merge` tolerates.
+
+    Raises:
+        ConfigFileError: a value outside of the lists is wrong.
+    """
     if name == WEBHOOK_FILE:
-        return read_sources(document, name, settings.webhook_secret)[1]
+        sources = read_sources(document, name, settings.webhook_secret)[1]
+        return sources + _webhook(document, _Layers(settings))[2]
     return read_tokens(document, name, settings.admin_token)[1] if name == SYSTEM_FILE else []
+
+
+def _webhook(
+    document: Document, layers: "_Layers"
+) -> tuple[WebhookConfig, tuple[DestinationConfig, ...], list[ConfigFileError]]:
+    """Return the section, all destinations, and what is wrong with their list."""
+    values = layers.pick("webhook", document)
+    for group in ("exit_reserve", "retry_unknown", "max_signal_age_seconds"):
+        values[group] = layers.pick(f"webhook.{group}", as_object(document.get(group), WEBHOOK_FILE, group))
+    values["url"] = read_url(values["url"], WEBHOOK_FILE, "url")
+    section = checked(values, WebhookConfig, WEBHOOK_FILE)
+    ages = section.max_signal_age_seconds
+    destinations, faults = read_destinations(
+        document, WEBHOOK_FILE, values, profile=layers.profile, max_age_seconds=min(ages.buy, ages.sell)
+    )
+    return section, destinations, faults
 
 
 def _notify(system: Document, layers: "_Layers") -> dict[str, Any]:
@@ -317,18 +323,15 @@ def _with_partial_exits(system: Document) -> Document:
     return {**system, "partial_exits": "close" if before.close_on_partial else "keep_open"}
 
 
-def _check_url(url: object) -> None:
-    if isinstance(url, str):
-        check_destination_url(url)
-    elif url is not None:
-        raise ValueError("not a text")
-
-
 class _Layers:
-    """Takes each value from the first source that has it, and records which one that was."""
+    """Takes each value from the first source that has it, and records which one that was.
+
+    `profile` is the one of a destination without its own.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.profile: Profile = "traderspost" if settings.map_side_to_action_traderspost else "raw"
         self.sources: dict[str, Source] = {}
 
     def pick(self, section: str, document: Document, path: str = "") -> dict[str, Any]:

@@ -46,7 +46,8 @@ def with_files(
 ) -> State:
     """Return the state with the contents of changed files; the last good content of a wrong one stays.
 
-    If a list of sources or tokens is wrong and is the current one, that is a problem; the rest counts.
+    If a list of sources, tokens or destinations is wrong and is the current one, that is a problem; the rest
+    counts.
 
     `dates` are those of the system file.
     """
@@ -71,9 +72,9 @@ def with_files(
 
 
 def with_destinations_kept(before: State, after: State, refusal: Reason, settings: Settings) -> State:
-    """Return the state after, with the destinations of before: its file removes one that is in use.
+    """Return the state after, with the destinations of before: its file ends one in use or makes it paper.
 
-    Fails closed: the exits of an open position would have no destination. The file counts as unread, so that
+    Fails closed: the exits of an open position would reach no broker. The file counts as unread, so that
     it is applied once nothing is open or unfinished there.
     """
     problem = ConfigFileError(WEBHOOK_FILE, refusal, place="destinations")

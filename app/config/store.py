@@ -88,7 +88,7 @@ class ConfigStore:
     """Changes the current configuration; nothing else does.
 
     Calls `apply` with the current configuration and the problems of its files after each look at them, and
-    `lock_approvals` before it removes a destination.
+    `lock_approvals` before it removes a destination or makes it paper.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class ConfigStore:
                     connection.transaction(),  # a savepoint: a refusal does not undo what was applied
                 ):
                     changed, names = self._edited(state, edit, decides)
-                    if used := await self._removed_in_use(connection, state.config, changed.config):
+                    if used := await self._ended_in_use(connection, state.config, changed.config):
                         raise ConflictError(used.code, **used.parameters)
                     before, after = state.config.documents, changed.config.documents
                     if after != before:
@@ -290,7 +290,7 @@ class ConfigStore:
         state = replace(state, turn=turn)
         dates = await asyncio.to_thread(files.dates, self._settings.config_dir, SYSTEM_FILE)
         edited = with_files(state, await self._contents(), self._settings, dates)
-        if used := await self._removed_in_use(connection, state.config, edited.config):
+        if used := await self._ended_in_use(connection, state.config, edited.config):
             edited = with_destinations_kept(state, edited, used, self._settings)
         if removed := removed_tokens(state, edited):
             await repository.revoke_tokens(connection, digests=removed)
@@ -306,19 +306,24 @@ class ConfigStore:
         await _record_edits(connection, state.config.documents, edited.config.documents)
         return await self._store(connection, edited)
 
-    async def _removed_in_use(self, connection: Connection, before: Config, after: Config) -> Reason | None:
-        """Return why a removed destination must stay: it has an open position or an unfinished order.
+    async def _ended_in_use(self, connection: Connection, before: Config, after: Config) -> Reason | None:
+        """Return why a destination cannot be removed or become paper: something is open or unfinished there.
 
-        Where it has none, no decision may make one before the removal is committed. Exits of all destinations
-        are decided after that, which takes as long as it takes to write the file.
+        Fails closed: the exits of its positions would reach no broker. Where nothing is open or unfinished,
+        no decision may make an order before the change is committed. Exits of all destinations are decided
+        after that, which takes as long as it takes to write the file.
         """
-        removed = {each.name for each in before.destinations} - {each.name for each in after.destinations}
-        if not removed:
+        live = {each.name for each in after.destinations if each.url is not None}
+        kept = {each.name for each in after.destinations}
+        ended = {
+            each.name for each in before.destinations if each.name not in (kept if each.url is None else live)
+        }
+        if not ended:
             return None
-        used = await repository.destinations_in_use(connection, names=removed)
+        used = await repository.destinations_in_use(connection, names=ended)
         if not used:
             await self._lock_approvals(connection)
-            used = await repository.destinations_in_use(connection, names=removed)
+            used = await repository.destinations_in_use(connection, names=ended)
         return used[0].refusal if used else None
 
     async def _with_decisions_written(self, state: State) -> State:

@@ -3,7 +3,7 @@
 A column of `decision_batches` has it. A version reads what earlier ones wrote: a new member has a default.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Self
@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from app.config.destinations import DEFAULT_DESTINATION
+from app.config.destinations import DEFAULT_DESTINATION, Match
 from app.config.times import parse_hours
 from app.decision.batch import ClaimedSignal, TickerBook, UnfinishedOrder, counted_books
 from app.decision.destinations import (
@@ -26,6 +26,7 @@ from app.decision.rules import ListFacts
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, Position
 from app.signals.reading import Intent, Quantity, Sentiment, Unit
 from app.signals.reasons import ReasonCode
+from app.signals.statuses import SignalType
 
 _NOTHING = TickerBook(Book(), (), is_complete=True)
 
@@ -102,9 +103,13 @@ class BatchInputs(NamedTuple):
         )
 
 
-def taken_of(signals: Sequence[ClaimedSignal], takes: Callable[[str, str], bool]) -> frozenset[int] | None:
-    """Return the indexes of the signals whose source and ticker a destination takes, None: all."""
-    taken = [index for index, each in enumerate(signals) if takes(each.source, each.ticker)]
+def taken_of(signals: Sequence[ClaimedSignal], match: Match) -> frozenset[int] | None:
+    """Return the indexes of the signals that a destination with this filter takes, None: all."""
+    taken = [
+        index
+        for index, each in enumerate(signals)
+        if (match.takes if each.type == SignalType.BUY else match.takes_exit)(each.source, each.ticker)
+    ]
     return None if len(taken) == len(signals) else frozenset(taken)
 
 

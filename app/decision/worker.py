@@ -197,7 +197,7 @@ async def _inputs(
             tickers=own,
             has_entries=has_entries,
         )
-        everywhere.append(DestinationInputs(own, counts, each.name, taken_of(signals, each.match.takes)))
+        everywhere.append(DestinationInputs(own, counts, each.name, taken_of(signals, each.match)))
     everywhere += [
         DestinationInputs(own, RiskCounts(), name, frozenset(), is_configured=False)
         for name, own in books.items()

@@ -116,6 +116,10 @@ def _places(signal: ReplayCandidate, destinations: Sequence[DestinationConfig]) 
     """
     if signal.is_decided:
         return signal.free
-    wanted = signal.held if signal.type != SignalType.BUY else []
-    wanted = wanted or [each.name for each in destinations if each.match.takes(signal.source, signal.ticker)]
+    is_exit = signal.type != SignalType.BUY
+    wanted = (signal.held if is_exit else []) or [
+        each.name
+        for each in destinations
+        if (each.match.takes_exit if is_exit else each.match.takes)(signal.source, signal.ticker)
+    ]
     return [name for name in wanted or [destinations[0].name] if name in signal.free]

@@ -343,11 +343,17 @@ class RefusalCode(Code):
     )
     DESTINATION_OPEN = (
         "destination.open",
-        "{name} has open positions and stays: close {tickers} there, or mark them closed, first",
+        (
+            "{name} has open positions and cannot be removed or become paper: "
+            "close {tickers} there, or mark them closed, first"
+        ),
     )
     DESTINATION_PENDING = (
         "destination.pending",
-        "{name} has orders that have not ended and stays: try again once those of {tickers} have ended",
+        (
+            "{name} has unfinished orders and cannot be removed or become paper: "
+            "try again once those of {tickers} have ended"
+        ),
     )
     KEY_OF_DEFAULT = (
         "destination.key_of_default",

@@ -21,6 +21,7 @@ from app.config.masking import masked_destination, unmasked_destination
 from app.config.model import WEBHOOK_FILE, Config
 from app.errors import ConfigFileError, ConflictError, NoSuchError, WrongValueError
 from app.orders.destination_state import describe_destination
+from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
 from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
 from app.web.problems import Problem
@@ -118,7 +119,9 @@ async def create_destination(store: Store, actor: CurrentActor, offered: NewDest
     given = offered.model_dump(exclude_none=True)
 
     def edit(config: Config) -> Mapping[str, Document]:
-        return _replaced(config, [*_documents(config), given])
+        if config.destination(given.get("name", "")) is not None:  # `default` exists without an entry
+            raise ConfigFileError(WEBHOOK_FILE, Reason(RefusalCode.NAMES_NOT_UNIQUE), place="name")
+        return _replaced(config, [*entries_in(config), given])
 
     await store.change(actor, "destination.create", edit, target=given.get("name", ""))
     return NamedDestination(name=given.get("name", ""))
@@ -138,7 +141,7 @@ async def change_destination(
         changes = {key: value for key, value in given.items() if key != "name"}
         if changes.get("url"):
             changes["url"] = _unmasked(changes["url"], current)
-        entries = _documents(config)
+        entries = entries_in(config)
         before = next((each for each in entries if each.get("name") == name), {"name": name})
         after = merged(before, section_values(current), changes)
         others = [each for each in entries if each.get("name") != name]
@@ -157,7 +160,7 @@ async def delete_destination(store: Store, actor: CurrentActor, name: Name) -> N
         _find(config, name)
         if name == DEFAULT_DESTINATION:
             raise ConflictError(RefusalCode.DESTINATION_STAYS, name=repr(name))
-        return _replaced(config, [each for each in _documents(config) if each.get("name") != name])
+        return _replaced(config, [each for each in entries_in(config) if each.get("name") != name])
 
     await store.change(actor, "destination.delete", edit, target=name)
     return NamedDestination(name=name)
@@ -183,8 +186,10 @@ def _find(config: Config, name: str) -> DestinationConfig:
     return found
 
 
-def _documents(config: Config) -> list[Document]:
-    return list(config.documents.get(WEBHOOK_FILE, {}).get("destinations") or ())
+def entries_in(config: Config) -> list[Document]:
+    """Return the entries of the list, without values that are not objects: these do not count."""
+    listed = config.documents.get(WEBHOOK_FILE, {}).get("destinations")
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
 
 
 def _replaced(config: Config, entries: list[Document]) -> Mapping[str, Document]:

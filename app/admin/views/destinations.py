@@ -29,13 +29,13 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
     """Return each destination with its state, open positions and fields, and the fields of a new one."""
     context = context_of(request)
     listed = await api.destinations(request)
-    entries = {
-        each.get("name"): each
-        for each in context.config.documents.get(WEBHOOK_FILE, {}).get("destinations") or ()
-    }
+    entries = {str(each.get("name")): each for each in api.entries_in(context.config)}
     return {
         "destinations": [
-            (each, _fields(each.values.model_dump(), entries.get(each.values.name, {}), context.settings))
+            (
+                each,
+                _fields(each.values.model_dump(), entries.get(str(each.values.name), {}), context.settings),
+            )
             for each in listed.destinations
         ],
         "held": Counter(each.destination for each in await positions.open_positions(connection)),
@@ -70,7 +70,8 @@ def _origins(values: dict[str, Any], entry: Document, settings: Settings) -> "di
         given = entry.get(name)
         if isinstance(value, dict):
             names |= {f"{name}.{key}" for key in value}
-            found |= {f"{name}.{key}" for key, each in (given or {}).items() if each is not None}
+            inner = given if isinstance(given, dict) else {}  # the entry may be one that does not count
+            found |= {f"{name}.{key}" for key, each in inner.items() if each is not None}
         else:
             names.add(name)
             found |= {name} if given is not None else set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.config.destinations import Match
 from app.config.times import parse_hours
 from app.decision.batch import ClaimedSignal, TickerBook, UnfinishedOrder
 from app.decision.record import (
@@ -27,6 +29,9 @@ from app.decision.rules import ListFacts
 from app.signals.book import Book, BookRules, OrderTerms, PendingOrder, Position
 from app.signals.reading import Intent, Quantity, Sentiment, Unit
 from app.signals.reasons import ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 TICKERS = ("AAPL", "NVDA", "TSLA")
 NOTHING = TickerBook(Book(), (), is_complete=True)
@@ -91,6 +96,11 @@ LISTS = st.builds(
 )  # fmt: skip
 
 
+def match_of(tickers: Collection[str]) -> Match:
+    """Return the filter of a destination that takes these tickers alone; without any, nothing."""
+    return Match(sources=(), tickers=tuple(sorted(tickers)) or ("NONE",))
+
+
 @st.composite
 def batches(draw: st.DrawFn) -> BatchInputs:
     """Batches as `claim_signals` may return them."""
@@ -107,11 +117,9 @@ def batches(draw: st.DrawFn) -> BatchInputs:
         signals.append(ClaimedSignal(UUID(int=seq), seq, ticker, kind, body, expired, facts))
 
     def there(name: str, *, is_configured: bool = True) -> DestinationInputs:
-        taken = draw(SOME) if is_configured else frozenset[int]()
+        taken: frozenset[str] = draw(SOME) if is_configured else frozenset()
         books = {ticker: draw(BOOKS) for ticker in TICKERS if is_configured or draw(st.booleans())}
-        return DestinationInputs(
-            books, draw(COUNTS), name, taken_of(signals, lambda _, ticker: ticker in taken), is_configured
-        )
+        return DestinationInputs(books, draw(COUNTS), name, taken_of(signals, match_of(taken)), is_configured)
 
     places = [there("default"), *(there(name) for name in draw(st.sampled_from(OTHERS)))]
     places += [there("gone", is_configured=False)] * draw(st.booleans())
@@ -133,7 +141,7 @@ def reprocessings(draw: st.DrawFn) -> BatchInputs:
     ]
 
     def there(name: str) -> DestinationInputs:
-        taken = taken_of(signals, lambda _, ticker: ticker in free)
+        taken = taken_of(signals, match_of(free))
         return DestinationInputs(dict.fromkeys(free, NOTHING), draw(COUNTS), name, taken)
 
     places = list[DestinationInputs]()
