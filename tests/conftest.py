@@ -114,8 +114,9 @@ def database_server(request: pytest.FixtureRequest) -> Iterator[TestServer]:
         base_url = os.environ.get("TEST_DATABASE_URL")
         if base_url is None:
             running: Engine = request.getfixturevalue("engine")
-            # Tests kill the server, but not the machine: the kernel still writes what it was given.
-            base_url = stack.enter_context(running.postgres("fsync=off"))
+            base_url = stack.enter_context(
+                running.postgres("fsync=off", "max_wal_size=256MB", in_memory=True)
+            )
         yield stack.enter_context(TestServer(base_url, CHECKOUT))
 
 
