@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from app.alarms.conditions import destination_alarms
-from app.config.destination_url import fault_of
+from app.config.destination_url import fault_of, identity_of
 from app.ops.checks import destination
 
 SECRET = "S3CRET"
@@ -97,3 +97,14 @@ def test_every_valid_url_has_a_host_that_can_be_resolved(host: str, port: int) -
     assert name
     name.encode("idna")  # as the resolver does
     assert 0 < (URL(url).port or 0) <= 65_535
+
+
+@pytest.mark.parametrize("url", ["https://[::1", "http://a:99999/x", "https://bridge .example/x", "x"])
+def test_a_url_without_parts_is_the_same_as_itself_alone(url: str) -> None:
+    assert identity_of(url) == identity_of(url)
+    assert identity_of(url) != identity_of("https://bridge.example/x")
+
+
+def test_users_are_part_of_what_a_url_is() -> None:
+    assert identity_of("https://a:b@x.example") == identity_of("HTTPS://a:b@X.example:443/#y")
+    assert identity_of("https://a:b@x.example") != identity_of("https://a:c@x.example")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.config.destinations import DestinationUse
-from app.config.files import adopt, ignored_in
+from app.config.files import adopt, check_destinations, ignored_in
 from app.config.masking import differences
 from app.config.model import WEBHOOK_FILE, Config, merge
 from app.errors import ConfigFileError
@@ -167,6 +167,9 @@ def test_the_url_of_the_environment_may_become_that_of_an_entry() -> None:
     assert [each.match.takes("any", "AAPL") for each in config.destinations] == [True, False]
     assert [each.match.takes_exit("any", "AAPL") for each in config.destinations] == [True, True]
     assert adopt(WEBHOOK_FILE, document, config, settings) == config
+    with pytest.raises(ConfigFileError, match="unique"):  # what a deployment is refused for
+        check_destinations(config, settings)
+    check_destinations(merge({WEBHOOK_FILE: document}, SETTINGS), SETTINGS)
 
 
 @pytest.mark.parametrize("entries", ["x", 5, {}, [5], [{}], [{"name": "a", "url": 5}], [{"name": "a/b"}]])
