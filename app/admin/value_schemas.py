@@ -69,7 +69,7 @@ def _limits(section: type[Struct]) -> dict[str, dict[str, Any]]:
 
 def _portable(value: dict[str, Any]) -> dict[str, Any]:
     r"""Return the schema with `$` for `\Z`, which expressions of JSON Schema do not have."""
-    for each in (value, *value.get("anyOf", ())):
+    for each in (value, value.get("items", {}), *value.get("anyOf", ())):
         if "pattern" in each:
             each["pattern"] = each["pattern"].replace(r"\Z", "$")
     return value
