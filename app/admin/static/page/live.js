@@ -4,6 +4,7 @@ import { get } from "./session.js";
 
 const SESSION_ENDED = 1008;
 const SILENT_AFTER = 6000; // the server sends every 2 s; after three missed messages the connection counts as lost
+const OPENING_TAKES = 15000; // at most, until the first message: a busy server or a slow line
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 5000;
 
@@ -12,6 +13,7 @@ export class Live extends EventTarget {
   #pause = FIRST_PAUSE;
   #retry = null;
   #heardAt = Date.now(); // the page itself was rendered from fresh data
+  #begun = false; // the socket has had a message; until then the time-out of its opening counts
 
   /** Dispatches "message" ({type, data} in `detail`) for each update, and "tick" once a second. */
   start() {
@@ -36,11 +38,13 @@ export class Live extends EventTarget {
     address.protocol = address.protocol.replace("http", "ws");
     const socket = new WebSocket(address);
     this.#socket = socket;
-    const opening = setTimeout(() => this.#lost(socket), SILENT_AFTER);
+    const opening = setTimeout(() => this.#lost(socket), OPENING_TAKES);
+    this.#begun = false;
     socket.addEventListener("message", (event) => {
       clearTimeout(opening);
       if (socket !== this.#socket) return;
       this.#heardAt = Date.now();
+      this.#begun = true;
       this.#pause = FIRST_PAUSE;
       this.dispatchEvent(new CustomEvent("message", { detail: JSON.parse(event.data) }));
     });
@@ -53,7 +57,7 @@ export class Live extends EventTarget {
   /** Drop a silent connection without waiting for its close, which may never come (a cable pulled). */
   #watch() {
     const open = this.#socket?.readyState === WebSocket.OPEN;
-    if (open && Date.now() - this.#heardAt > SILENT_AFTER) this.#lost(this.#socket);
+    if (open && this.#begun && Date.now() - this.#heardAt > SILENT_AFTER) this.#lost(this.#socket);
     this.dispatchEvent(new Event("tick"));
   }
 
