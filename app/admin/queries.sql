@@ -51,7 +51,7 @@ SELECT (SELECT id FROM signals WHERE seq > $1 ORDER BY seq LIMIT 1) AS newer,
 -- name: wait_facts
 -- $1 an unfinished signal, $2 names of the destinations, $3 their keys, $4 their gaps in seconds. What it may wait for, at the destination of its first order that
 -- has not left; no row once it has ended. `behind`: the order of its ticker that leaves
--- first. The conditions are those of lock_due in app/orders/queries.sql, and of claim_signals in app/decision/queries.sql.
+-- first. The conditions are those of find_due in app/orders/queries.sql, and of claim_signals in app/decision/queries.sql.
 SELECT s.status, s.type, coalesce(o.destination, ($2::text[])[1]) AS destination,
        CASE WHEN o.is_shared THEN o.not_before ELSE s.not_before END AS not_before, d.held_until, d.probe_at, b.id AS behind,
        b.type AS behind_type, gap.until AS gap_until

@@ -23,7 +23,7 @@ from app.orders.destination import (
     destination_of,
     restrict_to_probe,
 )
-from app.orders.repository import Delivery, DueSignal, Verdict
+from app.orders.repository import ClaimedOrders, Delivery, DueSignal, Verdict
 from app.signals.alert import read_order
 from app.signals.book import BookRules, OrderTerms, resolve_claimed, stored_terms
 from app.signals.reasons import Reason, ReasonCode, remark_details
@@ -138,14 +138,13 @@ class Outbox:
         wait, deliveries, rejected = (0.0, 0.0), list[Delivery](), 0
         async with self._context.pool.acquire() as connection:
             if not config.rate_limiting_enabled:
-                async with connection.transaction():
-                    deliveries, rejected = await self._claim_due(
-                        connection,
-                        wanted,
-                        destination,
-                        config,
-                        exits_only=self._context.config.system.buys_paused,
-                    )
+                deliveries, rejected = await self._claim_due(
+                    connection,
+                    wanted,
+                    destination,
+                    config,
+                    exits_only=self._context.config.system.buys_paused,
+                )
             if config.rate_limiting_enabled or (
                 not deliveries
                 and await destinations_repository.is_circuit_open(connection, destination=destination.key)
@@ -248,29 +247,30 @@ class Outbox:
         has_token: bool = False,
         exits_only: bool = False,
     ) -> tuple[list[Delivery], int]:
-        """Return the claimed deliveries, and how many signals were rejected because of the position.
-
-        Runs in the caller's transaction, which holds the locks of what is due.
-        """
-        due = await repository.lock_due(
-            connection,
-            limit=limit,
-            destination=destination,
-            has_token=has_token,
-            exits_only=exits_only,
-            gap_seconds=config.ticker_gap_seconds,
-        )
-        if not due:
-            return [], 0
+        """Return the claimed deliveries, and how many signals were rejected because of the position."""
         rules = self._context.config.system.book_rules
-        verdicts = [_resolve(signal, rules) for signal in due]
-        claimed = await repository.claim(
-            connection,
-            claim_id=uuid4(),
-            lease_seconds=lease_seconds(self._context, self._name),
-            destination=destination,
-            verdicts=verdicts,
-        )
+        claimed, read = ClaimedOrders([], []), limit
+        while True:
+            due = await repository.find_due(
+                connection,
+                limit=read,
+                destination=destination,
+                has_token=has_token,
+                exits_only=exits_only,
+                gap_seconds=config.ticker_gap_seconds,
+            )
+            if due:
+                claimed = await repository.claim(
+                    connection,
+                    claim_id=uuid4(),
+                    lease_seconds=lease_seconds(self._context, self._name),
+                    destination=destination,
+                    verdicts=[_resolve(signal, rules) for signal in due],
+                    limit=limit,
+                )
+            if len(due) < read or any(claimed):
+                break
+            read *= 2  # other transactions hold the first ones: what comes after them does not wait
         for verdict in claimed.rejected:
             metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()
             log.info(

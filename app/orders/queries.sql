@@ -1,11 +1,11 @@
 -- Typed functions over these statements: app/orders/repository.py.
 -- The rules that keep plans right whatever the statistics say: see app/decision/queries.sql.
 
--- name: lock_due
+-- name: find_due
 -- $1 limit, $2 destination's key, $3 false: no row while the circuit is open, $4 true: no buy, since the tokens that are left are reserved
 -- for exits, $5 destination's name, $6 seconds that an order waits after the delivery of an opposite one of its ticker. The comparison is a condition of the index: however many buys wait, none of them is read.
--- Locks the signals of the orders that are due, at most one of a ticker, its first; sells and manual orders before buys. With the open
--- position of its ticker, and what tells why there is none.
+-- The orders that are due, at most one of a ticker, its first; sells and manual orders before buys. With the open position of its ticker,
+-- and what tells why there is none. Nothing is locked: `claim` locks, and compares.
 -- An order of the ticker that is being sent is waited for, also a later one. Fails open: no exit waits behind a buy that waits for its
 -- decision, unless nothing is open here and it sells a part of what such a buy will open; none behind a buy that has not left where a
 -- position is open (such a buy waits for the exit instead), or behind an adjustment that waits for its next attempt. An exit waits for
@@ -59,13 +59,13 @@ WITH recent AS MATERIALIZED (
 ), due AS (
     SELECT s.id, front.id AS order_id, ticker, type, seq, intent, s.price, s.body, round, attempts, is_shared
     FROM front
-    -- by its id alone; a signal that was claimed or ended since this statement began is seen under its lock
+    -- by its id alone
     CROSS JOIN LATERAL (
         SELECT id, price, body FROM signals
         WHERE id = front.signal_id
           -- another destination's order may be being sent
           AND CASE status WHEN 'approved' THEN true WHEN 'forwarding' THEN front.is_shared ELSE false END
-        FOR UPDATE SKIP LOCKED) AS s
+        OFFSET 0) AS s
     LIMIT (SELECT $1::int)  -- a value that is unknown in any plan: else each claim would be planned anew
 )
 SELECT due.id, due.order_id, due.attempts, due.ticker, due.type, due.intent, due.price, due.body, p.id AS position_id, p.quantity, p.confirmed,
@@ -92,15 +92,20 @@ LEFT JOIN LATERAL (
 ORDER BY due.type = 'buy', due.seq
 
 -- name: claim
--- $1 claim id, $2 lease in seconds, $3 destination's key, $4 JSON array of verdicts (`_VerdictRow`) on orders whose signals this transaction has
--- locked. Without an intent the order is rejected. An order that is no longer pending, or was attempted meanwhile, or has expired,
--- or whose next attempt is not due, is passed over: only this statement sees what was committed after `lock_due` had begun. The attempt is inserted
--- in the same transaction, so it is committed before the request is sent.
+-- $1 claim id, $2 lease in seconds, $3 destination's key, $4 JSON array of verdicts (`_VerdictRow`) on orders that `find_due` has found,
+-- $5 how many at most, the first ones. Locks their signals. Without an intent the order is rejected. An order whose signal another transaction has locked, that is no longer
+-- pending, or was attempted meanwhile, or has expired, or whose next attempt is not due, is passed over: only this statement sees what
+-- was committed after `find_due` had begun. The attempt is inserted in the same statement, so it is committed before the request is sent.
 WITH verdict AS (
     SELECT *
     FROM json_to_recordset($4::json) AS v (
-        id bigint, attempts integer, intent text, quantity numeric, quantity_unit text, sentiment text, reason text, reason_code text,
+        id bigint, signal uuid, attempts integer, intent text, quantity numeric, quantity_unit text, sentiment text, reason text, reason_code text,
         reason_params jsonb, detail jsonb)
+), locked AS MATERIALIZED (
+    SELECT s.id
+    FROM verdict
+    CROSS JOIN LATERAL (SELECT id FROM signals WHERE id = verdict.signal FOR UPDATE SKIP LOCKED) AS s
+    LIMIT (SELECT $5::int)
 ), claimed AS (
     UPDATE orders o
     SET status = CASE WHEN v.intent IS NULL THEN 'rejected' ELSE 'sending' END,
@@ -113,6 +118,7 @@ WITH verdict AS (
         claim_id = CASE WHEN v.intent IS NOT NULL THEN $1::uuid END,
         lease_until = CASE WHEN v.intent IS NOT NULL THEN clock_timestamp() + make_interval(secs => $2) END
     FROM verdict v
+    JOIN locked ON locked.id = v.signal
     WHERE o.id = v.id AND o.id = ANY (ARRAY (SELECT id FROM verdict)) AND o.status = 'pending' AND o.attempts = v.attempts
       AND (o.not_before IS NULL OR o.not_before <= statement_timestamp()) AND o.expires_at > statement_timestamp()
     RETURNING o.signal_id AS id, o.status, o.round, o.attempts, o.claim_id, o.lease_until, o.intent AS decided, o.quantity,

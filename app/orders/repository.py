@@ -56,7 +56,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class DueSignal(NamedTuple):
-    """A signal whose order is due, locked for its claim, with the open position of its ticker.
+    """A signal whose order is due, with the open position of its ticker.
 
     `order` is the order's id, `attempts` counts those of its round so far. `is_retry_of_unknown`: an earlier
     attempt has an unknown outcome.
@@ -207,7 +207,7 @@ async def try_lock_approvals_exclusive(connection: Connection) -> bool:
     return is_locked
 
 
-async def lock_due(
+async def find_due(
     connection: Connection,
     *,
     limit: int,
@@ -216,14 +216,14 @@ async def lock_due(
     exits_only: bool,
     gap_seconds: int,
 ) -> list[DueSignal]:
-    """Lock the signals that are due, at most one of a ticker, exits first.
+    """Return the orders that are due, at most one of a ticker, exits first. They are not locked.
 
     Without a token, which needs the limiter's lock, none is due while the circuit is open. With `exits_only`
     entries wait: the tokens that are left are reserved for exits. An order waits for `gap_seconds` after the
     delivery of an opposite one of its ticker.
     """
     rows = await connection.fetch(
-        _SQL["lock_due"], limit, destination.key, has_token, exits_only, destination.name, gap_seconds
+        _SQL["find_due"], limit, destination.key, has_token, exits_only, destination.name, gap_seconds
     )
     # the columns are in the order of the fields
     return [DueSignal._make((*row[:8], _held(*row[8:13]), *row[13:])) for row in rows]
@@ -236,11 +236,15 @@ async def claim(
     lease_seconds: float,
     destination: Destination,
     verdicts: Sequence[Verdict],
+    limit: int,
 ) -> ClaimedOrders:
-    """Claim orders whose signals this transaction has locked, each with an open attempt, or reject them."""
+    """Lock and claim at most `limit` orders, each with an open attempt, or reject them, in one statement.
+
+    It waits for no lock, and passes over an order that is locked or has changed since `find_due`.
+    """
     # one JSON array: asyncpg takes several times as long for arrays
     given = _encode(list(map(_verdict_row, verdicts))).decode()
-    rows = await connection.fetch(_SQL["claim"], claim_id, lease_seconds, destination.key, given)
+    rows = await connection.fetch(_SQL["claim"], claim_id, lease_seconds, destination.key, given, limit)
     claimed = {row["id"]: row for row in rows}
     known = [(verdict, claimed[verdict.signal.id]) for verdict in verdicts if verdict.signal.id in claimed]
     return ClaimedOrders(
@@ -286,6 +290,7 @@ class _VerdictRow(msgspec.Struct, omit_defaults=True):
     """A verdict as `claim` reads it; the field names are those of the SQL, and what is None is left out."""
 
     id: int
+    signal: UUID
     attempts: int
     reason: str
     reason_code: str
@@ -302,6 +307,7 @@ def _verdict_row(verdict: Verdict) -> _VerdictRow:
     intent, quantity, unit, sentiment = terms_columns(verdict.terms)
     return _VerdictRow(
         verdict.signal.order,
+        verdict.signal.id,
         verdict.signal.attempts,
         reason,
         code,

@@ -236,7 +236,7 @@ async def test_an_exit_that_was_attempted_after_the_snapshot_of_a_claim_is_passe
     async def halted() -> repository.ClaimedOrders:
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SET LOCAL test.halts = on")
-            due = await lock_due(connection)
+            due = await find_due(connection)
             assert [each.id for each in due] == [sell]
             return await claim_verdict(connection, Verdict(due[0], OrderTerms(Intent.CLOSE), WHY, {}))
 
@@ -274,7 +274,7 @@ async def test_a_buy_that_a_clock_correction_expires_after_the_snapshot_is_passe
     async def halted() -> repository.ClaimedOrders:
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SET LOCAL test.halts = on")
-            due = await lock_due(connection)
+            due = await find_due(connection)
             assert [each.id for each in due] == [buy]
             return await claim_verdict(connection, Verdict(due[0], terms, WHY, {}))
 
@@ -289,17 +289,17 @@ async def test_a_buy_that_a_clock_correction_expires_after_the_snapshot_is_passe
     assert await pool.fetchval("SELECT status FROM signals WHERE id = $1", buy) == "approved"
 
 
-async def lock_due(connection: Connection) -> list[repository.DueSignal]:
-    """Lock what is due, as the outbox does for one idle sender."""
-    return await repository.lock_due(
+async def find_due(connection: Connection) -> list[repository.DueSignal]:
+    """Return what is due, as the outbox does for one idle sender."""
+    return await repository.find_due(
         connection, limit=1, destination=PAPER, has_token=True, exits_only=False, gap_seconds=0
     )
 
 
 async def claim_verdict(connection: Connection, verdict: Verdict) -> repository.ClaimedOrders:
-    """Claim one order in the transaction that has locked its signal."""
+    """Claim one order."""
     return await repository.claim(
-        connection, claim_id=uuid4(), lease_seconds=30.0, destination=PAPER, verdicts=[verdict]
+        connection, claim_id=uuid4(), lease_seconds=30.0, destination=PAPER, verdicts=[verdict], limit=1
     )
 
 

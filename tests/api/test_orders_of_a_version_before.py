@@ -119,23 +119,17 @@ async def record_delivered_as_before(pool: Any, *orders: repository.DeliveredOrd
 
 async def claim_now(connection: Connection, limit: int = 1) -> list[repository.Delivery]:
     """Claim as today's outbox does."""
-    async with connection.transaction():
-        due = await repository.lock_due(
-            connection,
-            limit=limit,
-            destination=PAPER,
-            has_token=True,
-            exits_only=False,
-            gap_seconds=0,
-        )
-        terms = [OrderTerms(Intent.OPEN if each.type == "buy" else Intent.CLOSE) for each in due]
-        verdicts = [
-            Verdict(each, term, Reason(ReasonCode.SENDING), {}) for each, term in zip(due, terms, strict=True)
-        ]
-        claimed = await repository.claim(
-            connection, claim_id=uuid4(), lease_seconds=30.0, destination=PAPER, verdicts=verdicts
-        )
-        return claimed.deliveries
+    due = await repository.find_due(
+        connection, limit=limit, destination=PAPER, has_token=True, exits_only=False, gap_seconds=0
+    )
+    terms = [OrderTerms(Intent.OPEN if each.type == "buy" else Intent.CLOSE) for each in due]
+    verdicts = [
+        Verdict(each, term, Reason(ReasonCode.SENDING), {}) for each, term in zip(due, terms, strict=True)
+    ]
+    claimed = await repository.claim(
+        connection, claim_id=uuid4(), lease_seconds=30.0, destination=PAPER, verdicts=verdicts, limit=limit
+    )
+    return claimed.deliveries
 
 
 async def approve(pool: Any, ticker: str, kind: str = "buy") -> UUID:

@@ -12,21 +12,14 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.config.model import WEBHOOK_FILE, merge
-from app.context import AppContext
-from app.db.errors import TRANSIENT_DB_ERRORS
-from app.db.pool import open_pool
-from app.db.reading import open_reading_pool
 from app.orders.outbox import Outbox
 from app.orders.outcomes import Success, Successes
-from app.orders.transport import open_client
-from app.runtime.supervisor import Supervisor
-from app.runtime.wakeups import Wakeups
-from tests.api.trading.desk import BY_TRIGGER
+from tests.api.trading.processes import close_process, open_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.context import AppContext
     from app.orders.repository import Delivery
     from app.settings import Settings
 
@@ -125,22 +118,7 @@ async def _play(values: Settings, steps: list[tuple[str, int, int]]) -> None:
         "exit_reserve": RESERVE,
         "rate_limiting_enabled": True,
     }
-    play = Play(
-        [
-            AppContext(
-                settings=values,
-                config=merge({WEBHOOK_FILE: limits}, values),
-                pool=await open_pool(values.database_url, 2, settings=BY_TRIGGER),
-                reading=await open_reading_pool(values.database_url),
-                probing=await open_pool(values.database_url, 1),
-                http=open_client(),
-                wakeups=Wakeups(),
-                supervisor=Supervisor(TRANSIENT_DB_ERRORS),
-                started_at=0.0,
-            )
-            for _ in range(2)
-        ]
-    )
+    play = Play([await open_process(values, limits) for _ in range(2)])
     pool = play.contexts[0].pool
     await pool.execute("TRUNCATE signals, positions CASCADE")
     await pool.execute("INSERT INTO positions (ticker) SELECT 'T' || 40 * n FROM generate_series(1, 5) n")
@@ -160,8 +138,7 @@ async def _play(values: Settings, steps: list[tuple[str, int, int]]) -> None:
         }
     finally:
         for context in play.contexts:
-            await context.http.close()
-            context.pool.terminate()
+            await close_process(context)
     assert made == len(play.arrivals) + sum(delivery.attempt % 2 for delivery in play.open)
     for (limit, _), counts in taken.items():
         assert max(counts, default=0) <= limit

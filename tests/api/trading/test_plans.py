@@ -95,8 +95,8 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "decision.lock_first_undecided": "{tickers}",
     "decision.find_entries_before": "ARRAY['R1'], ARRAY[1000000::bigint]",
     "decision.store_decisions": "{decisions}, {undecided}, '{{}}'",
-    "orders.lock_due": "{batch}, 'there', true, false, 'default', 10",
-    "orders.claim": "gen_random_uuid(), 30, 'there', {verdicts}",
+    "orders.find_due": "{batch}, 'there', true, false, 'default', 10",
+    "orders.claim": "gen_random_uuid(), 30, 'there', {verdicts}, {batch}",
     "orders.record_delivered": "{successes}, 'delivered'",
     "orders.record_undelivered": (
         "1, gen_random_uuid(), gen_random_uuid(), 'unknown', 500, '', '', '', '{{}}', "
@@ -214,7 +214,7 @@ async def test_a_tickers_signals_are_not_read_for_each_of_them(connection: Conne
     await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     await connection.execute("VACUUM ANALYZE")
     arguments = await make_arguments(connection)
-    for name in ("decision.claim_signals", "orders.lock_due", "orders.reject_orphans"):
+    for name in ("decision.claim_signals", "orders.find_due", "orders.reject_orphans"):
         plan = await prepare(connection, name)
         for claim in ("all", *APART):
             given = arguments[name].replace("A1", "A0").replace("'all'", f"'{claim}'")
@@ -255,10 +255,10 @@ async def test_the_risk_rules_do_not_search_for_what_they_count(connection: Conn
 async def test_a_claim_of_exits_reads_no_buy_that_waits(connection: Connection, mode: str) -> None:
     await connection.execute(f"SET plan_cache_mode = {mode}")
     await connection.execute("ANALYZE")
-    plan = await prepare(connection, "orders.lock_due")
+    plan = await prepare(connection, "orders.find_due")
     await connection.execute(_WAITING.replace("'sell'", "'buy'"), WAITING, "approved", "A", TICKERS)
     await connection.execute(_ORDERS, timeout=FILL_SECONDS)
-    arguments = (await make_arguments(connection))["orders.lock_due"].replace("false", "true")
+    arguments = (await make_arguments(connection))["orders.find_due"].replace("false", "true")
     for _ in ("with statistics of an empty table", "with its own"):
         assert await rows_read(connection, plan, arguments) <= 2
         await connection.execute("ANALYZE")
@@ -294,7 +294,7 @@ async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> No
     await connection.execute(_WAITING, WAITING, "approved", "A", TICKERS)
     await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     await connection.execute("VACUUM ANALYZE")
-    await connection.execute(f"PREPARE due AS {load('app.orders')['lock_due']}")
+    await connection.execute(f"PREPARE due AS {load('app.orders')['find_due']}")
     for _ in range(8):
         await rows_read(connection, "due", "1, 'there', true, false, 'default', 10")
     query = "SELECT generic_plans FROM pg_prepared_statements WHERE name = 'due'"
@@ -349,7 +349,7 @@ async def make_arguments(connection: Connection) -> dict[str, str]:
         return "'{" + ",".join(values) + "}'"
 
     verdicts = await connection.fetch(
-        """SELECT id, attempts, 'open' AS intent, 'x' AS reason FROM orders
+        """SELECT id, signal_id AS signal, attempts, 'open' AS intent, 'x' AS reason FROM orders
            WHERE status = 'pending' ORDER BY seq LIMIT $1""",
         BATCH,
     )
