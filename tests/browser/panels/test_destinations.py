@@ -143,7 +143,8 @@ async def test_a_destination_in_use_stays_and_the_refusal_names_what_is_there(de
     await box.get_by_role("button", name="Delete trial").click()
     await desk.confirm("Delete", typed="trial")
     await expect(desk.notice).to_have_text(
-        "Refused: 'trial' has open positions and cannot be removed or become paper: close AAPL, NVDA there, "
+        "Refused: 'trial' has open positions and cannot be removed, or change between live and paper: "
+        "close AAPL, NVDA there, "
         "or mark them closed, first"
     )
     await expect(box).to_be_visible()
