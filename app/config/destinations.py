@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from msgspec import Meta, Struct, structs
 
@@ -56,6 +56,8 @@ class Match(Struct, frozen=True, kw_only=True):
         Meta(max_length=1000),
     ]
 
+    takes_entries: ClassVar[bool] = True
+
     def takes(self, source: str, ticker: str) -> bool:
         """Return whether an alert of this source and folded ticker is for the destination."""
         return (not self.sources or source in self.sources) and (
@@ -69,6 +71,8 @@ class Match(Struct, frozen=True, kw_only=True):
 
 class ExitsOnly(Match, frozen=True, kw_only=True):
     """The filter of a destination whose entry has a fault: it takes no entries, and exits as before."""
+
+    takes_entries: ClassVar[bool] = False
 
     def takes(self, source: str, ticker: str) -> bool:  # noqa: ARG002
         """Return False, whatever the source and ticker."""

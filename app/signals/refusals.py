@@ -374,6 +374,10 @@ class RefusalCode(Code):
             "Configure it as it was, or mark them closed, first"
         ),
     )
+    NO_ENTRIES_TAKEN = (
+        "destination.no_entries",
+        "no destination takes these entries: correct the entry of {names} in the configuration first",
+    )
     SAME_DESTINATION = (
         "destination.same_url",
         "must be unique: another destination has the same URL, which would execute each order twice",

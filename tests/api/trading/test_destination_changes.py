@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.api.operator import BEARER, alarms, ask
+from tests.api.trading.receiver import always, take
 from tests.api.trading.test_destinations import held, live, opened, orders_of
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ async def test_a_destination_in_use_does_not_become_paper(
 
 @pytest.mark.parametrize(
     ("entry", "words"),
-    [({}, "cannot be removed, or change between live and paper"), ({"ulr": "https://bridge.example"}, "destinations[0].ulr")],
+    [
+        ({}, "cannot be removed, or change between live and paper"),
+        ({"ulr": "https://bridge.example"}, "destinations[0].ulr"),
+    ],
 )
 async def test_a_file_that_loses_the_url_of_a_destination_in_use_does_not_count(
     desk: Desk, live: Receiver, entry: dict[str, Any], words: str
@@ -122,6 +126,29 @@ async def test_a_filter_that_was_never_right_takes_no_entries(desk: Desk, live: 
     sell = await desk.send(app, "NVDA", "sell")
     await desk.until(app, sell, "forwarded")
     assert len(live.received) == 1
+
+
+async def test_a_replay_sends_no_entry_where_none_is_taken(desk: Desk) -> None:
+    """It expired undecided, so no order says where it goes. An exit is replayed."""
+    desk.watch("file:nothing.csv")  # there is no list, so buys wait for their decision
+    desk.configure(
+        "webhook", max_signal_age_seconds={"buy": 1, "sell": 60}, destinations=[{"name": "default", "x": 1}]
+    )
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    assert (await desk.until(app, buy, "expired"))["reason_code"] == "expired_undecided"
+    for given in ({}, {"confirm": 1}, {"ids": [str(buy)]}):
+        why = (await ask(app, "POST", "/admin/dead-letters/replay", 409, given))["detail"]
+        assert why.startswith("no destination takes these entries: correct the entry of default")
+    desk.receiver.answer = always(400)
+    await adopted(app, "NVDA", "default")
+    sell = await desk.send(app, "NVDA", "sell")
+    await desk.until(app, sell, "failed")
+    desk.receiver.answer = take
+    found = await ask(app, "POST", "/admin/dead-letters/replay", 200, {"confirm": 1})
+    assert (found["replayed"], found["blocked"]) == (1, [str(buy)])
+    await desk.until(app, sell, "forwarded")
+    assert {got.alert["ticker"] for got in desk.receiver.received} == {"NVDA"}
 
 
 async def test_the_url_of_an_entry_in_env_stops_neither_start_nor_exit(desk: Desk, live: Receiver) -> None:
