@@ -171,11 +171,6 @@ class Config(Struct, frozen=True, kw_only=True):
         """How each destination delivers, `live` or `paper`, by its name."""
         return {each.name: each.kind for each in self.destinations}
 
-    @property
-    def is_live(self) -> bool:
-        """Whether any destination is more than paper: a signal may become a real order."""
-        return "live" in self.kinds.values()
-
     def retry_unknown_of(self, name: str) -> RetryUnknown:
         """Return what is sent again after an unknown outcome, also at a destination that was removed."""
         return (self.destination(name) or self.webhook).retry_unknown

@@ -187,6 +187,16 @@ def destination(described: Mapping[str, object], fault: Reason | None = None) ->
     return {"status": "ok"} if state == "open" else _degraded(f"deliveries wait: {state}")
 
 
+def destinations(found: Mapping[str, Check]) -> Check:
+    """Degrade while one of the destinations is degraded; `found` are their checks by name."""
+    reasons = {name: check["reason"] for name, check in found.items() if check["status"] != "ok"}
+    if not reasons:
+        return {"status": "ok"}
+    if len(found) == 1:
+        return _degraded(*reasons.values())
+    return _degraded("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+
+
 def clock(difference: float, *, differs: bool) -> Check:
     """Degrade while the clocks of machine and database differ; the check cannot know which one is right."""
     if not differs:

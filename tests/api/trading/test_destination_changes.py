@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.api.operator import BEARER, alarms, ask
+from tests.api.operator import BEARER, alarms, ask, health
 from tests.api.trading.receiver import always, take
 from tests.api.trading.test_destinations import held, live, opened, orders_of
 
@@ -185,6 +186,39 @@ async def test_a_list_that_an_earlier_version_did_not_read_stops_nothing(desk: D
     async with app.http.get("/admin/page/destinations", headers=BEARER) as page:
         assert page.status == 200
     await ask(app, "POST", PATH, 409, {"name": "other"})
+
+
+async def test_each_destination_is_shown_with_its_limits_and_its_state(desk: Desk, live: Receiver) -> None:
+    """Of one destination the name is not shown."""
+    live.answer = always(429, **{"Retry-After": "600"})
+    app = await opened(desk, live, rate_limiting_enabled=True, max_req_per_min=7)
+    await desk.send(app, "AAPL", "buy")
+    await live.count(1)
+
+    async def is_held() -> bool:
+        states = (await ask(app, "GET", "/admin/status"))["status"]["destinations"]
+        assert [each["name"] for each in states] == ["default", "live"]
+        return [each["state"] for each in states] == ["open", "held"]
+
+    await desk.wait(app, is_held, lambda: "`live` is not held")
+    assert (await health(app))[1]["destination"]["reason"] == "live: deliveries wait: held"
+    shown = await overview(app)
+    assert re.findall(r"/ (\d+) live<", shown) == ["7", "500"]  # that of `default` is off
+    assert re.findall(r'id="fact-destination-(\w+)" data-state="(\w+)"', shown) == [
+        ("default", "open"),
+        ("live", "held"),
+    ]
+    assert "Destination <bdi>live</bdi>" in shown
+    await ask(app, "PUT", "/admin/webhook/config", 200, {"rate_limiting_enabled": True})
+    limits = re.findall(r"/ (\d+) (\w+)<", await overview(app))
+    assert limits == [("60", "default"), ("7", "live"), ("500", "default"), ("500", "live")]
+
+
+async def overview(app: AppServer) -> str:
+    """Return the page of the overview, without line breaks."""
+    async with app.http.get("/admin", headers=BEARER) as page:
+        assert page.status == 200
+        return " ".join((await page.text()).split())
 
 
 async def test_a_wrong_request_is_refused_without_its_secrets(desk: Desk, live: Receiver) -> None:
