@@ -170,7 +170,8 @@ async def test_in_portuguese_the_page_and_its_refusals_are_portuguese(desk: Desk
     await page.get_by_role("dialog").get_by_role("textbox").fill("real")
     await page.get_by_role("dialog").get_by_role("button", name="Excluir").click()
     await expect(desk.notice).to_contain_text(
-        "'real' tem posições abertas e não pode ser removido nem virar simulação: antes, feche NVDA nele"
+        "'real' tem posições abertas e não pode ser removido nem passar de conta real para simulação "
+        "ou o contrário: antes, feche NVDA nele"
     )
 
 
