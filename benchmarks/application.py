@@ -39,11 +39,13 @@ class Application:
     """Use as a context manager; it runs on a free loopback port with a configuration folder of its own.
 
     `tickers` are approved; without any, buys are never decided. `environment` overrides the defaults.
+    `destinations` are entries of the list, in addition to `default`.
     """
 
     database_url: str
     tickers: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    destinations: tuple[dict[str, object], ...] = ()
     module: str = "app"
     version: Version = CURRENT
     start_seconds: float = 0.0  # from the start of the process to the first good `/health`
@@ -55,6 +57,8 @@ class Application:
         url = f"list:{','.join(self.tickers)}" if self.tickers else NO_LIST
         strategy = {"name": "bench", "url": url, "top_n": max(1, len(self.tickers))}
         (folder / "finviz_config.json").write_text(json.dumps({"active": "bench", "strategies": [strategy]}))
+        if self.destinations:
+            (folder / "webhook_config.json").write_text(json.dumps({"destinations": self.destinations}))
         self._port = free_port()
         self._log = (folder / "log").open("wb")
         started = time.monotonic()

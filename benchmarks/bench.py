@@ -93,9 +93,10 @@ class Bench:
         database: Database,
         tickers: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
+        destinations: tuple[dict[str, object], ...] = (),
     ) -> Application:
         """Return the application of the measured version."""
-        return Application(database.url, tickers, environment or {}, version=self.version)
+        return Application(database.url, tickers, environment or {}, destinations, version=self.version)
 
     @contextlib.contextmanager
     def edge(self, application: Application) -> Iterator[edges.Edge]:

@@ -68,6 +68,14 @@ INSERT INTO signal_events (signal_id, status, reason)
 SELECT id, status, 'bench' FROM stored, (VALUES ('received'), ('approved')) AS event (status)
 """  # noqa: S608  # ours
 
+# To be executed one after the other: the second sees the first one's change.
+_SHARED = "UPDATE orders SET is_shared = true WHERE ended_at IS NULL"
+_SHARED_THERE = """
+INSERT INTO orders (signal_id, destination, round, seq, type, ticker, intent, expires_at, is_shared)
+SELECT signal_id, $1, round, seq, type, ticker, intent, expires_at, true FROM orders WHERE ended_at IS NULL
+ORDER BY seq
+"""
+
 _LOCK_TRIES = 100
 # The schema of a base may lack some of these.
 _EMPTIED = """
@@ -112,6 +120,12 @@ class Database:
     def store_approved(self, signals: int, tickers: int) -> None:
         """Store approved buys that wait for delivery, over so many tickers."""
         self.execute(_APPROVED, signals, tickers)
+        self.settle()
+
+    def share_orders(self, destination: str) -> None:
+        """Let each signal that waits for delivery go to this destination, too."""
+        self.execute(_SHARED)
+        self.execute(_SHARED_THERE, destination)
         self.settle()
 
     def empty(self) -> None:

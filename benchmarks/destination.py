@@ -48,9 +48,9 @@ class Destination:
         moments: dict[str, float] = json.loads(self._ask("report"))
         return moments
 
-    def rate(self) -> float:
-        """Return the requests a second since the last call, from the first to the last."""
-        moments = sorted(self.arrivals().values())
+    def rate(self, *others: Destination) -> float:
+        """Return the requests a second since the last call, with those of others, from first to last."""
+        moments = sorted(moment for each in (self, *others) for moment in each.arrivals().values())
         return (len(moments) - 1) / (moments[-1] - moments[0])
 
     def _ask(self, command: str) -> str:

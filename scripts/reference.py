@@ -209,7 +209,7 @@ def _allowed(limits: Limits, key: str) -> str:
         "whole": _range(limits.low, limits.high),
         "decimal": f"above {low}, to {high}",
         "decimals": f"list, each above {low}, to {high}",
-        "words": "list of texts",
+        "lines": "list of texts",
         "choice": "; ".join(f"`{each}`: {meanings[f'{key}.{each}']}" for each in limits.choices),
     }
     return allowed.get(limits.kind, f"text, up to {high} characters")

@@ -88,7 +88,7 @@ def _limits(kind: inspect.Type) -> Limits:
             limits = _limits(kind.types[0])
         case inspect.VarTupleType():
             item = _limits(kind.item_type)
-            limits = Limits("words") if item.kind == "text" else item._replace(kind="decimals")
+            limits = Limits("lines") if item.kind == "text" else item._replace(kind="decimals")
         case inspect.IntType():
             limits = Limits("whole", low=kind.ge, high=kind.le)
         case inspect.FloatType():

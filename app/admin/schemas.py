@@ -134,6 +134,12 @@ class Destination(BaseModel):
     state: str
 
 
+class DestinationStatus(Destination):
+    """One of the destinations."""
+
+    name: str
+
+
 class Metrics(BaseModel):
     """Signals of the last 24 hours by status, the two queues now, and when the last signal arrived."""
 
@@ -192,6 +198,7 @@ class ProcessStatus(BaseModel):
     at: datetime
     mode: Literal["paper", "live"]
     destination: Destination
+    destinations: list[DestinationStatus]
     top_n_count: int
     top_n_age_seconds: float | None
     top_n_fresh: bool

@@ -10,6 +10,7 @@ from app.admin.schemas import (
     Changes,
     DeniedRequests,
     Destination,
+    DestinationStatus,
     Metrics,
     PositionsSummary,
     ProcessStatus,
@@ -57,8 +58,12 @@ async def look(context: AppContext) -> Overview:
             intake_paused=context.config.system.intake_paused,
             uptime_seconds=round(time.monotonic() - context.started_at, 1),
             at=context.clock.now(),
-            mode="live" if context.config.is_live else "paper",
+            mode="live" if "live" in context.config.kinds.values() else "paper",
             destination=Destination(**describe_destination(context)),
+            destinations=[
+                DestinationStatus(name=each.name, **describe_destination(context, each.name))
+                for each in context.config.destinations
+            ],
             top_n_count=len(top_n.tickers),
             top_n_age_seconds=top_n.age_seconds,
             top_n_fresh=top_n.fresh,

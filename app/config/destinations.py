@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from msgspec import Meta, Struct, structs
 
@@ -56,6 +56,8 @@ class Match(Struct, frozen=True, kw_only=True):
         Meta(max_length=1000),
     ]
 
+    takes_entries: ClassVar[bool] = True
+
     def takes(self, source: str, ticker: str) -> bool:
         """Return whether an alert of this source and folded ticker is for the destination."""
         return (not self.sources or source in self.sources) and (
@@ -69,6 +71,8 @@ class Match(Struct, frozen=True, kw_only=True):
 
 class ExitsOnly(Match, frozen=True, kw_only=True):
     """The filter of a destination whose entry has a fault: it takes no entries, and exits as before."""
+
+    takes_entries: ClassVar[bool] = False
 
     def takes(self, source: str, ticker: str) -> bool:  # noqa: ARG002
         """Return False, whatever the source and ticker."""
@@ -102,6 +106,11 @@ class DestinationConfig(Struct, frozen=True, kw_only=True):
     ticker_gap_seconds: Annotated[int, Meta(ge=0, le=3600)]
     match: Match
 
+    @property
+    def kind(self) -> Literal["live", "paper"]:
+        """Whether orders reach a broker."""
+        return "paper" if self.url is None else "live"
+
     def __repr__(self) -> str:
         """Return the name only: a log or a failed test must not have the password in the URL."""
         return f"<destination {self.name!r}>"
@@ -116,7 +125,7 @@ class DestinationUse(NamedTuple):
 
     @property
     def refusal(self) -> Reason:
-        """Why the destination cannot be removed or become paper."""
+        """Why the destination cannot be removed, or become paper or live."""
         if self.open:
             return Reason(RefusalCode.DESTINATION_OPEN, name=repr(self.name), tickers=_shown(self.open))
         return Reason(RefusalCode.DESTINATION_PENDING, name=repr(self.name), tickers=_shown(self.pending))

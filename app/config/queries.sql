@@ -26,6 +26,22 @@ WHERE destination = ANY ($1)
 GROUP BY destination
 ORDER BY destination
 
+-- name: recorded_kinds
+-- By destination what is open or unfinished there.
+SELECT destination, kind FROM destination_kinds
+
+-- name: kinds_in_use
+-- $1 names of destinations. Those where something is open or may be, or is being opened or sent.
+SELECT destination FROM book_states WHERE destination = ANY ($1) AND (is_open OR opening)
+UNION
+SELECT destination FROM orders WHERE destination = ANY ($1) AND ended_at IS NULL AND status = 'sending'
+
+-- name: record_kinds
+-- $1 names of destinations, $2 their kinds.
+INSERT INTO destination_kinds (destination, kind)
+SELECT * FROM unnest($1::text[], $2::text[]) AS given (destination, kind) ORDER BY destination
+ON CONFLICT (destination) DO UPDATE SET kind = excluded.kind
+
 -- name: revoke_tokens
 -- $1 the SHA-256 of each token. In the transaction of what removes them.
 INSERT INTO revoked_tokens (sha256) SELECT DISTINCT sha256 FROM unnest($1::text[]) AS sha256 ORDER BY sha256

@@ -182,7 +182,19 @@ def destination(described: Mapping[str, object], fault: Reason | None = None) ->
     if fault:
         return _degraded(f"the destination's URL is not valid: {fault}")
     state = described["state"]
+    if state == "unconfigured":
+        return _degraded("not configured: open positions are of another kind, live or paper; exits wait")
     return {"status": "ok"} if state == "open" else _degraded(f"deliveries wait: {state}")
+
+
+def destinations(found: Mapping[str, Check]) -> Check:
+    """Degrade while one of the destinations is degraded; `found` are their checks by name."""
+    reasons = {name: check["reason"] for name, check in found.items() if check["status"] != "ok"}
+    if not reasons:
+        return {"status": "ok"}
+    if len(found) == 1:
+        return _degraded(*reasons.values())
+    return _degraded("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
 
 
 def clock(difference: float, *, differs: bool) -> Check:

@@ -65,8 +65,13 @@ class Health:
             "clock_step": checks.clock_step(context.clock.step, time.monotonic()),
             "sells": checks.sells(context.queues),
             "top_n": checks.top_n(probe, paused=system.engine_paused),
-            "destination": checks.destination(
-                describe_destination(context), fault_of(context.config.webhook.url)
+            "destination": checks.destinations(
+                {
+                    each.name: checks.destination(
+                        describe_destination(context, each.name), fault_of(each.url)
+                    )
+                    for each in context.config.destinations
+                }
             ),
             "configuration": checks.configuration(context.config_problems),
             "clock": checks.clock(context.clock.difference, differs=context.clock.differs),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from app.config.destinations import DestinationConfig
+from app.config.destinations import DEFAULT_DESTINATION, DestinationConfig
 from app.config.model import MaxSignalAge
 from app.config.repository import still_configured
 from app.db.pool import Connection
@@ -79,7 +79,7 @@ async def replay(
     `is_buying` False: buying is paused, so entries are blocked and stay dead letters.
 
     Raises:
-        ConflictError: another number was confirmed.
+        ConflictError: another number was confirmed, or nothing can be replayed since no destination takes it.
     """
     await repository.lock_approvals_exclusive(connection)
     destinations = await still_configured(connection, destinations)
@@ -97,6 +97,9 @@ async def replay(
     places = {signal.id: _places(signal, destinations) for signal in found}
     free = {signal: names for signal, names in places.items() if names}
     blocked = [signal for signal, names in places.items() if not names]
+    if not free and any(_is_refused(signal, destinations) for signal in found):
+        refusing = [each.name for each in destinations if not each.match.takes_entries]
+        raise ConflictError(RefusalCode.NO_ENTRIES_TAKEN, names=", ".join(refusing))
     unclear = sum(bool(set(signal.may_be_executed) & set(places[signal.id])) for signal in found)
     if confirmed is None:
         return Replay(count=len(free), may_be_executed=unclear, blocked=blocked, replayed=0)
@@ -109,17 +112,24 @@ async def replay(
 
 
 def _places(signal: ReplayCandidate, destinations: Sequence[DestinationConfig]) -> list[str]:
-    """Return where a signal is sent again.
+    """Return where a signal is sent again: no entry where the destination's entry has a fault.
 
     One that was never decided goes where it would have gone: an exit to where its ticker is open or about to
     be, anything else to each destination that takes it, or to `default` if none does.
     """
-    if signal.is_decided:
-        return signal.free
     is_exit = signal.type != SignalType.BUY
+    able = [each.name for each in destinations if is_exit or each.match.takes_entries]
+    if signal.is_decided:
+        return [name for name in signal.free if name in able]
     wanted = (signal.held if is_exit else []) or [
         each.name
         for each in destinations
         if (each.match.takes_exit if is_exit else each.match.takes)(signal.source, signal.ticker)
     ]
-    return [name for name in wanted or [destinations[0].name] if name in signal.free]
+    return [name for name in wanted or [DEFAULT_DESTINATION] if name in signal.free and name in able]
+
+
+def _is_refused(signal: ReplayCandidate, destinations: Sequence[DestinationConfig]) -> bool:
+    """Return whether the destinations where an entry could be sent again take no entries."""
+    refusing = {each.name for each in destinations if not each.match.takes_entries}
+    return signal.type == SignalType.BUY and not refusing.isdisjoint(signal.free)

@@ -76,7 +76,13 @@ async def dead_letters(
 
 
 @router.post(
-    "/replay", responses={409: {"model": Problem, "description": "The count is not what was confirmed"}}
+    "/replay",
+    responses={
+        409: {
+            "model": Problem,
+            "description": "The count is not what was confirmed, or no destination takes what was selected",
+        }
+    },
 )
 async def replay_dead_letters(
     request: Request, connection: Database, actor: CurrentActor, asked: ReplayRequest

@@ -46,6 +46,15 @@ DRAIN = Row(
     ratio_at_least(0.5),
 )
 
+TWO_DESTINATIONS = Row(
+    "delivery.two_destinations",
+    "draining the same queue to two destinations, in orders",
+    f"10,000 signals over {TICKERS:,} tickers, each with an order at both, limits off, {SENDERS} senders for each, destinations on loopback, 100,000 older signals stored; first to last arrival",
+    "/s",
+    "the same with one destination",
+    ratio_at_least(0.85),
+)
+
 _KEPT = "CREATE TABLE kept (id uuid PRIMARY KEY, status smallint NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp())"
 
 
@@ -75,6 +84,18 @@ def drain(bench: Bench) -> Mapping[str, Result]:
             lambda: _posted(bench, destination, signals),
         )
     return {DRAIN.key: Result(rates, references)}
+
+
+def two_destinations(bench: Bench) -> Mapping[str, Result]:
+    """Deliver the same signals to two destinations, in turn with one."""
+    signals = bench.rows(10_000)
+    with Destination() as destination, Destination() as second:
+        rates, references = bench.alternate(
+            3,
+            lambda: _drained_to_both(bench, destination, second, signals),
+            lambda: drained(bench, destination, signals),
+        )
+    return {TWO_DESTINATIONS.key: Result(rates, references)}
 
 
 def to(destination: Destination, senders: int = 2) -> dict[str, str]:
@@ -113,6 +134,19 @@ def drained(bench: Bench, destination: Destination, signals: int, database: Data
         return destination.rate()
 
 
+def _drained_to_both(bench: Bench, first: Destination, second: Destination, signals: int) -> float:
+    """Return the deliveries a second to both destinations of a queue that waits when the application starts."""
+    entry = {"name": "second", "url": second.url, "ticker_gap_seconds": 0, "rate_limiting_enabled": False}
+    with bench.database() as database:
+        database.store_history(bench.rows(100_000))
+        database.store_approved(signals, TICKERS)
+        database.share_orders("second")
+        with bench.application(database, environment=to(first, SENDERS), destinations=(entry,)):
+            for each in (first, second):
+                each.wait(signals, seconds=300)
+            return first.rate(second)
+
+
 def _posted(bench: Bench, destination: Destination, signals: int) -> float:
     """The reference: post a body, keep its outcome in a row, one commit each."""
     with bench.database() as database:
@@ -149,4 +183,6 @@ async def _post_all(database_url: str, url: str, signals: int) -> None:
 MEASUREMENTS = (
     Measurement("delivery.latency", (P95, P99), latency),
     Measurement("delivery.drain", (DRAIN,), drain),
+    # a version before has one destination
+    Measurement("delivery.two_destinations", (TWO_DESTINATIONS,), two_destinations, has_base=False),
 )

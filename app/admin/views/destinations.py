@@ -55,11 +55,8 @@ def _fields(values: dict[str, Any], entry: Document, settings: Settings) -> list
     """Return the fields of a destination; of `default` those that its entry may have."""
     names = OF_DEFAULT if values["name"] == DEFAULT_DESTINATION else DestinationConfig.__struct_fields__
     origins = _origins(values, entry, settings)
-    return [
-        each._replace(limits=each.limits._replace(kind="lines")) if each.limits.kind == "words" else each
-        for each in fields_of(DestinationConfig, values, origins, ("name",))
-        if each.name.partition(".")[0] in names
-    ]
+    found = fields_of(DestinationConfig, values, origins, ("name",))
+    return [each for each in found if each.name.partition(".")[0] in names]
 
 
 def _origins(values: dict[str, Any], entry: Document, settings: Settings) -> "dict[str, Source]":

@@ -35,12 +35,19 @@ TEMPLATES = {
 }
 
 
-class Limit(NamedTuple):
-    """A rate limit of the destination: requests that count now, and the most that are allowed."""
+class Usage(NamedTuple):
+    """Requests to a destination that count now, and the most that are allowed."""
 
-    name: str
+    destination: str
     used: int
     most: int
+
+
+class Limit(NamedTuple):
+    """A rate limit, by destination."""
+
+    name: str
+    usage: list[Usage]
 
 
 async def read(request: Request, connection: Connection) -> dict[str, Any]:
@@ -55,6 +62,7 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
         "positions": sorted(await positions.open_positions(connection), key=lambda each: each.confirmed),
         "most_positions": _POSITIONS,
         "limits": await _limits(context, connection),
+        "destinations": len(described),
         "delivery": delivery,
         "success": _percent(delivery.delivered, delivery.ended),
         "live_origins": [each["origin"] for each in described if each["kind"] == "live"],
@@ -66,15 +74,16 @@ async def read(request: Request, connection: Connection) -> dict[str, Any]:
 
 
 async def _limits(context: AppContext, connection: Connection) -> list[Limit]:
-    config = context.config.webhook
-    if not config.rate_limiting_enabled:
-        return []
-    windows = (Window(config.max_req_per_min, _MINUTE), Window(config.max_req_per_hour, _HOUR))
-    ledger = await read_ledger(connection, destination=destination_of(config.url).key, windows=windows)
-    return [
-        Limit(name, ledger.open_attempts + used.ended, window.limit)
-        for name, window, used in zip(("minute", "hour"), windows, ledger.usage, strict=True)
-    ]
+    limits = [Limit("minute", []), Limit("hour", [])]
+    for each in context.config.destinations:
+        if not each.rate_limiting_enabled:
+            continue
+        windows = (Window(each.max_req_per_min, _MINUTE), Window(each.max_req_per_hour, _HOUR))
+        key = destination_of(each.url, each.name).key
+        ledger = await read_ledger(connection, destination=key, windows=windows)
+        for limit, window, used in zip(limits, windows, ledger.usage, strict=True):
+            limit.usage.append(Usage(each.name, ledger.open_attempts + used.ended, window.limit))
+    return [limit for limit in limits if limit.usage]
 
 
 def _percent(part: int, whole: int) -> str:

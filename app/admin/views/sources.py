@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 
-from app.admin.fields import Field, fields_of
+from app.admin.fields import Field, Kind, fields_of
 from app.admin.routes import sources as api
 from app.admin.routes import tokens
 from app.admin.routes.configuration import section_values
@@ -42,8 +42,9 @@ def _fields(values: dict[str, Any]) -> list[Field]:
     flat = {**values, **{f"max_source_age_seconds.{key}": age for key, age in ages.items()}}
     origins = {name: _origin(value) for name, value in flat.items()}
     fixed = {"name", "secret"} if values["name"] == DEFAULT_SOURCE else set[str]()
+    kinds: dict[str, Kind] = {"allow_from": "words", **dict.fromkeys(SECRET_FIELDS, "secret")}
     return [
-        each._replace(limits=each.limits._replace(kind="secret")) if each.name in SECRET_FIELDS else each
+        each._replace(limits=each.limits._replace(kind=kinds.get(each.name, each.limits.kind)))
         for each in fields_of(AlertSource, values, origins, ("name",))
         if each.name not in fixed
     ]

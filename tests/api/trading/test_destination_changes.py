@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.api.operator import BEARER, alarms, ask
+from tests.api.operator import BEARER, alarms, ask, health
+from tests.api.trading.receiver import always, take
 from tests.api.trading.test_destinations import held, live, opened, orders_of
 
 if TYPE_CHECKING:
@@ -55,8 +57,8 @@ async def test_a_destination_in_use_does_not_become_paper(
     await adopted(app, "AAPL", name)
     why = (await ask(app, "PUT", path, 409, {"url": url}))["detail"]
     assert why == (
-        f"'{name}' has open positions and cannot be removed or become paper: close AAPL there, "
-        "or mark them closed, first"
+        f"'{name}' has open positions and cannot be removed, or change between live and paper: "
+        "close AAPL there, or mark them closed, first"
     )
     sell = await desk.send(app, "AAPL", "sell")
     assert (await desk.until(app, sell))["status"] == "forwarded"
@@ -70,7 +72,10 @@ async def test_a_destination_in_use_does_not_become_paper(
 
 @pytest.mark.parametrize(
     ("entry", "words"),
-    [({}, "cannot be removed or become paper"), ({"ulr": "https://bridge.example"}, "destinations[0].ulr")],
+    [
+        ({}, "cannot be removed, or change between live and paper"),
+        ({"ulr": "https://bridge.example"}, "destinations[0].ulr"),
+    ],
 )
 async def test_a_file_that_loses_the_url_of_a_destination_in_use_does_not_count(
     desk: Desk, live: Receiver, entry: dict[str, Any], words: str
@@ -124,6 +129,29 @@ async def test_a_filter_that_was_never_right_takes_no_entries(desk: Desk, live: 
     assert len(live.received) == 1
 
 
+async def test_a_replay_sends_no_entry_where_none_is_taken(desk: Desk) -> None:
+    """It expired undecided, so no order says where it goes. An exit is replayed."""
+    desk.watch("file:nothing.csv")  # there is no list, so buys wait for their decision
+    desk.configure(
+        "webhook", max_signal_age_seconds={"buy": 1, "sell": 60}, destinations=[{"name": "default", "x": 1}]
+    )
+    app = await desk.open()
+    buy = await desk.send(app, "AAPL", "buy")
+    assert (await desk.until(app, buy, "expired"))["reason_code"] == "expired_undecided"
+    for given in ({}, {"confirm": 1}, {"ids": [str(buy)]}):
+        why = (await ask(app, "POST", "/admin/dead-letters/replay", 409, given))["detail"]
+        assert why.startswith("no destination takes these entries: correct the entry of default")
+    desk.receiver.answer = always(400)
+    await adopted(app, "NVDA", "default")
+    sell = await desk.send(app, "NVDA", "sell")
+    await desk.until(app, sell, "failed")
+    desk.receiver.answer = take
+    found = await ask(app, "POST", "/admin/dead-letters/replay", 200, {"confirm": 1})
+    assert (found["replayed"], found["blocked"]) == (1, [str(buy)])
+    await desk.until(app, sell, "forwarded")
+    assert {got.alert["ticker"] for got in desk.receiver.received} == {"NVDA"}
+
+
 async def test_the_url_of_an_entry_in_env_stops_neither_start_nor_exit(desk: Desk, live: Receiver) -> None:
     """No entry is sent twice to the same URL."""
     app = await opened(desk, live)
@@ -158,6 +186,39 @@ async def test_a_list_that_an_earlier_version_did_not_read_stops_nothing(desk: D
     async with app.http.get("/admin/page/destinations", headers=BEARER) as page:
         assert page.status == 200
     await ask(app, "POST", PATH, 409, {"name": "other"})
+
+
+async def test_each_destination_is_shown_with_its_limits_and_its_state(desk: Desk, live: Receiver) -> None:
+    """Of one destination the name is not shown."""
+    live.answer = always(429, **{"Retry-After": "600"})
+    app = await opened(desk, live, rate_limiting_enabled=True, max_req_per_min=7)
+    await desk.send(app, "AAPL", "buy")
+    await live.count(1)
+
+    async def is_held() -> bool:
+        states = (await ask(app, "GET", "/admin/status"))["status"]["destinations"]
+        assert [each["name"] for each in states] == ["default", "live"]
+        return [each["state"] for each in states] == ["open", "held"]
+
+    await desk.wait(app, is_held, lambda: "`live` is not held")
+    assert (await health(app))[1]["destination"]["reason"] == "live: deliveries wait: held"
+    shown = await overview(app)
+    assert re.findall(r"/ (\d+) live<", shown) == ["7", "500"]  # that of `default` is off
+    assert re.findall(r'id="fact-destination-(\w+)" data-state="(\w+)"', shown) == [
+        ("default", "open"),
+        ("live", "held"),
+    ]
+    assert "Destination <bdi>live</bdi>" in shown
+    await ask(app, "PUT", "/admin/webhook/config", 200, {"rate_limiting_enabled": True})
+    limits = re.findall(r"/ (\d+) (\w+)<", await overview(app))
+    assert limits == [("60", "default"), ("7", "live"), ("500", "default"), ("500", "live")]
+
+
+async def overview(app: AppServer) -> str:
+    """Return the page of the overview, without line breaks."""
+    async with app.http.get("/admin", headers=BEARER) as page:
+        assert page.status == 200
+        return " ".join((await page.text()).split())
 
 
 async def test_a_wrong_request_is_refused_without_its_secrets(desk: Desk, live: Receiver) -> None:

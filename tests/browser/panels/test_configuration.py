@@ -141,11 +141,15 @@ async def test_risk_rules_are_set_and_a_wrong_one_is_refused_at_its_field(desk: 
     await expect(form.locator("[id='system-risk.hours-problem']")).to_contain_text("must be hours such as")
     await form.get_by_role("textbox", name="Buy only within").fill("09:30-16:00 America/New_York")
     await form.get_by_role("textbox", name="Open positions at most").fill("3")
-    await form.get_by_role("textbox", name="Never buy").fill("gme, brk.b")
+    await form.get_by_role("textbox", name="Never buy").fill("gme, brk.b\nSPY 250624C596")
     await save.click()
     await expect(form.locator("output")).to_have_text("Saved and effective.")
-    await expect(form.get_by_role("textbox", name="Never buy")).to_have_value("gme brk.b")
-    rules = {"hours": "09:30-16:00 America/New_York", "max_open_positions": 3, "blocklist": ["gme", "brk.b"]}
+    await expect(form.get_by_role("textbox", name="Never buy")).to_have_value("gme\nbrk.b\nSPY 250624C596")
+    rules = {
+        "hours": "09:30-16:00 America/New_York",
+        "max_open_positions": 3,
+        "blocklist": ["gme", "brk.b", "SPY 250624C596"],
+    }
     assert json.loads((desk.folder / "system_config.json").read_text()) == {"risk": rules}
     await form.get_by_role("textbox", name="Open positions at most").fill("")
     await save.click()

@@ -9,9 +9,9 @@ const READERS = {
   decimal: (field) => number(field.value),
   amount: (field) => decimalPoint(field.value) || null, // as text: a number of JavaScript loses digits
   decimals: (field) => (field.value.trim() === "" ? null : parts(field.value).map(number)),
-  tickers: (field) => (field.value.trim() === "" ? null : parts(field.value.replaceAll(",", " ")).map((ticker) => ticker.toUpperCase())),
+  tickers: (field) => (field.value.trim() === "" ? null : lines(field.value).map((ticker) => ticker.toUpperCase())),
   words: (field) => (field.value.trim() === "" ? null : parts(field.value.replaceAll(",", " "))),
-  lines: (field) => (field.value.trim() === "" ? null : field.value.split(/[\n,]/).map((line) => line.trim()).filter(Boolean)),
+  lines: (field) => (field.value.trim() === "" ? null : lines(field.value)),
   secret: (field) => (field.value.trim() === "" ? null : field.value.trim()),
   ticker: (field) => field.value.trim().toUpperCase(),
   file: (field) => field.files[0],
@@ -130,6 +130,11 @@ function number(text) {
 
 function decimalPoint(text) {
   return text.trim().replace(",", ".");
+}
+
+/** Split at commas and ends of lines: a ticker may contain a space. */
+function lines(text) {
+  return text.split(/[\n,]/).map((line) => line.trim()).filter(Boolean);
 }
 
 function parts(text) {

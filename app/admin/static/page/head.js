@@ -8,11 +8,15 @@ let ahead = 0; // ms by which this machine's clock is ahead of the server's
 
 export function showStatus(status) {
   ahead = Date.now() - Date.parse(status.at);
-  const to = status.destination;
   fact("mode", status.mode, { "[data-word]": word(`mode.${status.mode}`) });
   for (const part of ["intake", "engine", "buys", "delivery"]) state(part, status[`${part}_paused`] ? "paused" : "running");
-  state("destination", to.state === "held" ? "held" : "open");
-  write(document, "#fact-destination [data-origin]", to.kind === "paper" ? word("destination.paper") : to.origin);
+  for (const to of status.destinations) {
+    const id = `fact-destination-${to.name}`;
+    if (!document.getElementById(id)) continue; // it was added since the page was drawn
+    const state = ["held", "unconfigured"].includes(to.state) ? to.state : "open";
+    const origin = to.kind === "paper" ? word("destination.paper") : to.origin;
+    fact(id, state, { "[data-word]": word(`state.${state}`), "[data-origin]": origin });
+  }
   write(document, "[data-version]", status.version);
   write(document, "#fact-top-n [data-age]", age(status.top_n_age_seconds));
   frozen = status.engine_paused;
