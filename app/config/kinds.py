@@ -6,7 +6,7 @@ another kind, the destination counts as not configured (`still_configured`). So 
 shares at a broker, nor to a broker for shares on paper.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from app.config import repository
 from app.config.model import Config
@@ -30,11 +30,21 @@ async def refusal_of(connection: Connection, before: Config, after: Config, lock
     }
     if not changed:
         return None
-    used = await repository.destinations_in_use(connection, names=changed)
+    to_live = {name for name in changed if kinds.get(name) == "live"}
+    used = await _in_use(connection, changed, to_live)
     if not used:
         await lock(connection)
-        used = await repository.destinations_in_use(connection, names=changed)
+        used = await _in_use(connection, changed, to_live)
     return used[0].refusal if used else None
+
+
+async def _in_use(
+    connection: Connection, names: Collection[str], to_live: Collection[str]
+) -> list[repository.DestinationUse]:
+    """Return what is in use; of a destination that becomes live, only what was opened on paper."""
+    kept = await repository.kinds_in_use(connection, names=to_live)
+    used = await repository.destinations_in_use(connection, names=names)
+    return [each for each in used if each.name not in to_live or each.name in kept]
 
 
 async def record(connection: Connection, config: Config, lock: Lock) -> set[str]:

@@ -31,8 +31,17 @@ ORDER BY destination
 SELECT destination, kind FROM destination_kinds
 
 -- name: kinds_in_use
--- $1 names of destinations. Those where something is open or may be, or is being opened or sent.
-SELECT destination FROM book_states WHERE destination = ANY ($1) AND (is_open OR opening)
+-- $1 names of destinations. Those where something is open or may be, or is being opened or sent. Fails open: a position that was recorded by
+-- a person, or imported, is at the broker. It keeps no destination on paper, or its exits would wait for a broker that is configured.
+SELECT p.destination
+FROM positions p
+LEFT JOIN destination_kinds k ON k.destination = p.destination
+WHERE p.destination = ANY ($1) AND p.status <> 'closed'
+  AND NOT (k.kind IS NOT DISTINCT FROM 'paper'
+           AND (p.opened_by IS NULL OR p.buys = 0
+                OR EXISTS (SELECT FROM signals s WHERE s.id = p.opened_by AND s.imported_at IS NOT NULL)))
+UNION
+SELECT destination FROM book_states WHERE destination = ANY ($1) AND opening
 UNION
 SELECT destination FROM orders WHERE destination = ANY ($1) AND ended_at IS NULL AND status = 'sending'
 

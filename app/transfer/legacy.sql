@@ -87,12 +87,7 @@ SELECT ticker FROM positions WHERE status = 'open' AND ticker = ANY ($1::text[])
 
 -- name: adopt
 -- $1 ids, $2 tickers, $3 opened at, $4 opened by, $5 reason. An unconfirmed position lets exits pass. One that exists stays as it is, and
--- so does another open position in the ticker. Returns the adopted ids. Where nothing is in use yet, they are of the kind that `default` has
--- when the application starts: it may have run on paper before.
-WITH forgotten AS (
-    DELETE FROM destination_kinds
-    WHERE destination = 'default' AND NOT EXISTS (SELECT FROM book_states WHERE destination = 'default')
-)
+-- so does another open position in the ticker. Returns the adopted ids.
 INSERT INTO positions (id, ticker, opened_at, opened_by, buys, confirmed, reason)
 SELECT id, ticker, opened_at, opened_by, 0, false, $5
 FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::uuid[]) WITH ORDINALITY AS given (id, ticker, opened_at, opened_by, line)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from app.config.model import Config
-    from app.db.pool import Connection
+    from app.db.pool import Connection, Pool
     from app.settings import Settings
     from tests.api.conftest import AppServer
     from tests.api.trading.desk import Desk
@@ -169,7 +171,7 @@ async def test_a_process_that_has_not_seen_a_change_to_paper_sends_nothing(
     before = app.context.config
     await ask(app, "PUT", "/admin/destinations/live", 200, {"url": None})
     after = app.context.config
-    await ask(app, "POST", "/admin/positions/adopt", 201, {"ticker": "AAPL", "destination": "live"})
+    await _open(desk.database, "live")  # as a delivery on paper does
     app.context.config = before
     buy = await desk.until(app, await desk.send(app, "NVDA", "buy"), "forwarded")
     assert await orders_of(desk, buy["id"]) == {"default": "delivered"}
@@ -190,19 +192,35 @@ async def test_nothing_is_rejected_before_a_destination_delivers_as_it_is_config
     assert len(desk.receiver.received) == 1
 
 
-async def test_positions_that_an_import_adopts_are_of_the_next_start(desk: Desk) -> None:
-    """`default` ran on paper before; the replaced system's positions are at the broker."""
+async def test_an_exit_of_a_position_that_was_recorded_on_paper_leaves_once_it_is_live(desk: Desk) -> None:
+    """A person, or an import, recorded what the broker holds before the address was there."""
     app = await desk.open(live=False)
-    app.stop()
-    for fact, kept in (("SELECT", []), ("INSERT INTO positions (ticker) VALUES ('NVDA')", ["default"])):
-        await desk.database.execute(fact)
-        await desk.database.execute(
-            """INSERT INTO destination_kinds (destination, kind) VALUES ('default', 'paper')
-               ON CONFLICT DO NOTHING"""
-        )
-        await desk.database.fetch(load("app.transfer", "legacy")["adopt"], [], [], [], [], "")
-        rows = await desk.database.fetch("SELECT destination FROM destination_kinds")
-        assert [row["destination"] for row in rows] == kept
+    for ticker in ("AAPL", "NVDA"):
+        await ask(app, "POST", "/admin/positions/adopt", 201, {"ticker": ticker, "destination": "default"})
+    await ask(app, "POST", f"/admin/positions/{await position_of(desk, 'NVDA')}/confirm", 200)
+    imported = uuid4()
+    await desk.database.execute(
+        """INSERT INTO signals (id, status, type, ticker, expires_at, imported_at, body)
+           VALUES ($1, 'forwarded', 'buy', 'TSLA', now(), now(), '{}')""",
+        imported,
+    )
+    adopted = await desk.database.fetch(
+        load("app.transfer", "legacy")["adopt"], [uuid4()], ["TSLA"], [datetime.now(UTC)], [imported], "x"
+    )
+    assert len(adopted) == 1
+    app = await restarted(desk, app, live=True)
+    for ticker in ("AAPL", "NVDA", "TSLA"):
+        await desk.until(app, await desk.send(app, ticker, "exit"), "forwarded")
+    assert [got.alert["ticker"] for got in desk.receiver.received] == ["AAPL", "NVDA", "TSLA"]
+    assert await on_paper(desk) == []
+
+
+async def position_of(desk: Desk, ticker: str) -> UUID:
+    """Return the id of the open position."""
+    found: UUID = await desk.database.fetchval(
+        "SELECT id FROM positions WHERE ticker = $1 AND status <> 'closed'", ticker
+    )
+    return found
 
 
 PROCESSES, PLACES = (0, 1), ("default", "a")
@@ -271,10 +289,10 @@ async def _play(url: str, given_: Settings, events: list[tuple[str, int, str, st
         await pool.close()
 
 
-async def _open(connection: Connection, name: str) -> None:
+async def _open(connection: Connection | Pool, name: str) -> None:
     await connection.execute(
-        """INSERT INTO positions (ticker, destination, status)
-           VALUES ('AAPL', $1, CASE $1 WHEN 'default' THEN 'open' ELSE 'held' END)""",
+        """INSERT INTO positions (ticker, destination, status, opened_by)
+           VALUES ('AAPL', $1, CASE $1 WHEN 'default' THEN 'open' ELSE 'held' END, gen_random_uuid())""",
         name,
     )
 
