@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.signal_processor.stack.plugins.module_utils import git_checkout
+from ansible_collections.signal_processor.stack.plugins.module_utils.build_context import is_clone
 from ansible_collections.signal_processor.stack.plugins.module_utils.entry import Failure, Module
 
 if TYPE_CHECKING:
@@ -31,14 +32,10 @@ ASIDE = ".run/aside"  # where an update that was killed half-way left the operat
 
 def git(root: Path, *argv: str) -> bytes | None:
     """Run git in the checkout whoever owns it; None where it fails or is not installed."""
-    argv = ("git", "-c", "safe.directory=*", "-C", str(root), *argv)
-    # A look must not refresh the index: the plan of --check leaves every file as it is.
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(argv, capture_output=True, check=False, env=environment)
-    except FileNotFoundError:
+        return git_checkout.git(root, *argv)
+    except git_checkout.GitError:
         return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def digest_of(root: Path, names: list[str], start: bytes = b"") -> str:
@@ -56,13 +53,7 @@ def digest_of(root: Path, names: list[str], start: bytes = b"") -> str:
 
 def version_of(root: Path, hashed: list[str], configuration: Sequence[str] = ()) -> str:
     """Return the version as docs/architecture.md defines it: COMMIT, COMMIT-dirty-HASH or tree-HASH."""
-    top = git(root, "rev-parse", "--show-toplevel")
-    commit = (
-        git(root, "rev-parse", "--short=12", "HEAD")
-        if top and Path(top.decode().strip()) == root.resolve()
-        else None
-    )
-    if commit is None:
+    if not is_clone(root):
         files = [
             path
             for name in hashed
@@ -81,7 +72,7 @@ def version_of(root: Path, hashed: list[str], configuration: Sequence[str] = ())
         (git(root, "ls-files", "-z", "--others", "--exclude-standard") or b"").decode().split("\0")[:-1]
     )
     suffix = f"-dirty-{digest_of(root, untracked, changes)[:8]}" if changes or untracked else ""
-    return commit.decode().strip() + suffix
+    return git_checkout.text(root, "rev-parse", "--short=12", "HEAD") + suffix
 
 
 def absent(root: Path, names: list[str]) -> list[str]:

@@ -13,6 +13,7 @@ from ansible_collections.signal_processor.stack.plugins.module_utils.entry impor
 from ansible_collections.signal_processor.stack.plugins.module_utils.git_checkout import GitError
 from ansible_collections.signal_processor.stack.plugins.module_utils.onhost import certificates
 from ansible_collections.signal_processor.stack.plugins.module_utils.onhost.causes import explain
+from ansible_collections.signal_processor.stack.plugins.module_utils.stack import docker
 
 DOCUMENTATION = """
 module: image_build
@@ -37,8 +38,7 @@ LAST_WORDS = 6
 
 def identity(image: str) -> str:
     """Return the engine's name for an image; empty if there is none."""
-    argv = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
-    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
+    return docker("image", "inspect", "--format", "{{.Id}}", image).strip()
 
 
 def command(params: dict[str, Any]) -> list[str]:
