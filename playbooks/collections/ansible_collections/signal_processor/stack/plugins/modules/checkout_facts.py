@@ -23,10 +23,10 @@ options:
   required: {type: list, elements: str, default: [], description: Paths the flow cannot do without.}
   expected: {type: list, elements: str, default: [], description: Paths the flow makes where missing.}
   configuration: {type: list, elements: str, default: [], description: The operator's files; never edits.}
-  hashed: {type: list, elements: str, default: [], description: What the version is made from without git.}
 """
 
 
+HASHED = ("Dockerfile", "requirements", "app")  # what the version is made from without git
 ASIDE = ".run/aside"  # where an update that was killed half-way left the operator's files
 
 
@@ -51,7 +51,7 @@ def digest_of(root: Path, names: list[str], start: bytes = b"") -> str:
     return digest.hexdigest()
 
 
-def version_of(root: Path, hashed: list[str], configuration: Sequence[str] = ()) -> str:
+def version_of(root: Path, hashed: Sequence[str], configuration: Sequence[str] = ()) -> str:
     """Return the version as docs/architecture.md defines it: COMMIT, COMMIT-dirty-HASH or tree-HASH."""
     if not is_clone(root):
         files = [
@@ -117,7 +117,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         "missing": absent(root, params["required"]),
         # What lies aside comes back before anything is made anew.
         "to_make": [name for name in expected if not (root / ASIDE / name).exists()],
-        "version": version_of(root, params["hashed"], params["configuration"]),
+        "version": version_of(root, HASHED, params["configuration"]),
         "commit": (git(root, "rev-parse", "HEAD") or b"").decode().strip(),
         "aside": (root / ASIDE).is_dir(),
         "windows_scripts": windows_scripts(root),
@@ -133,7 +133,6 @@ MODULE = Module(
         "path": {"type": "path", "required": True},
         "required": NAMES,
         "expected": NAMES,
-        "hashed": NAMES,
         "configuration": NAMES,
     },
     looks=True,
