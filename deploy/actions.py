@@ -68,6 +68,21 @@ _VOLUME = (
     "every signal, delivery and position"
 )
 
+_UPDATE = Action(
+    name="update",
+    flags=("--update", "--upgrade"),
+    playbook="update.yml",
+    label="Update",
+    summary="back up configuration, pull, build without cache, swap only the app",
+    database="kept, container untouched",
+    changes=True,
+    needs_clean_path=True,
+    deploys=True,
+    rolls_back=True,
+    moves=True,
+    fetches=True,
+)
+
 ACTIONS: tuple[Action, ...] = (
     Action(
         name="site",
@@ -89,33 +104,14 @@ ACTIONS: tuple[Action, ...] = (
         needs_clean_path=True,
         deploys=True,
     ),
-    Action(
-        name="update",
-        flags=("--update", "--upgrade"),
-        playbook="update.yml",
-        label="Update",
-        summary="back up configuration, pull, build without cache, swap only the app",
-        database="kept, container untouched",
-        changes=True,
-        needs_clean_path=True,
-        deploys=True,
-        rolls_back=True,
-        moves=True,
-        fetches=True,
-    ),
-    Action(
+    _UPDATE,
+    replace(
+        _UPDATE,
         name="quickupdate",
         flags=("--quickupdate", "--quickupgrade"),
         playbook="quickupdate.yml",
         label="Quick update",
         summary="the same with a cached build",
-        database="kept, container untouched",
-        changes=True,
-        needs_clean_path=True,
-        deploys=True,
-        rolls_back=True,
-        moves=True,
-        fetches=True,
     ),
     Action(
         name="rebuild",

@@ -17,6 +17,7 @@ from . import swap
 from .swap import Container, Seen, Server, Step
 
 APP, STANDIN, EDGE = "trading-signal-processor", "trading-signal-processor-standin", "trading-edge"
+EDGE_SERVICE = "edge"  # as compose names it; the app's service has the name of its container
 DEFINITION = "trading-signal-processor.definition"  # label of a stand-in: the hash of its definition
 SERVICE = "com.docker.compose.service"
 STATE = "/var/lib/edge/state.cfg"

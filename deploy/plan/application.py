@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deploy.plan.facts import ACME, APP, EDGE
-from deploy.plan.step import Answer, Answers, Changes, depends, either, few, no, step, yes
+from deploy.plan.step import Answer, Answers, Changes, always, depends, either, few, no, step, yes
 
 if TYPE_CHECKING:
     from deploy.plan.facts import Facts
@@ -37,10 +37,8 @@ def app(facts: Facts, answers: Answers) -> Answer:
     )
 
 
-@step("App container", "compose: Replace the app")
-def app_again(_: Facts, __: Answers) -> Answer:
-    """In flows that stop it."""
-    return yes("it starts again, on the new database")
+# In flows that stop it.
+app_again = always("App container", "compose: Replace the app", "it starts again, on the new database")
 
 
 @step("Containers", "compose: Take the stack down")

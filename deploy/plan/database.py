@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from deploy.plan import application
 from deploy.plan.facts import APP, DATABASE
-from deploy.plan.step import Answer, Answers, Changes, depends, either, few, no, step, yes
+from deploy.plan.step import Answer, Answers, Changes, always, depends, either, few, no, step, yes
 
 if TYPE_CHECKING:
     from deploy.plan.facts import Facts
@@ -68,12 +68,6 @@ def schema(facts: Facts, answers: Answers) -> Answer:
 
 
 @step("Schema", "database: Migrate the schema")
-def fresh_schema(_: Facts, __: Answers) -> Answer:
-    """After the old database is gone."""
-    return yes("an empty database gets its schema")
-
-
-@step("Schema", "database: Migrate the schema")
 def restored_schema(facts: Facts, _: Answers) -> Answer:
     """A dump may be older than the database in use."""
     lacks = facts.pending(facts.archive.get("migrations"))
@@ -121,16 +115,12 @@ def older_database_images(facts: Facts, _: Answers) -> Answer:
     return either(f"removed: {few(older)}" if older else "", "there are none")
 
 
-@step("Volume", "compose: Make the volume, labelled with its kind and its checkout")
-def fresh_volume(_: Facts, __: Answers) -> Answer:
-    """After the old one is gone."""
-    return yes("an empty one")
-
-
-@step("Database container", "compose: Start the database")
-def fresh_database(_: Facts, __: Answers) -> Answer:
-    """After the old one is gone."""
-    return yes("a new one, on the empty volume")
+# After the old database is gone.
+fresh_volume = always(
+    "Volume", "compose: Make the volume, labelled with its kind and its checkout", "an empty one"
+)
+fresh_database = always("Database container", "compose: Start the database", "a new one, on the empty volume")
+fresh_schema = always("Schema", "database: Migrate the schema", "an empty database gets its schema")
 
 
 @step("Dump", "database: Dump the database")
@@ -139,16 +129,17 @@ def dump(facts: Facts, _: Answers) -> Answer:
     return yes(f"a verified dump in backups/db; only the newest {facts.dumps_kept} are kept")
 
 
-@step("Dump is read in", "database: Restore the dump into a second database")
-def read_in(_: Facts, __: Answers) -> Answer:
-    """While the app serves."""
-    return yes("into a second database, while the app serves")
-
-
-@step("What was not final is held", "database: Carry over what limits count, and hold what was not final")
-def hold(_: Facts, __: Answers) -> Answer:
-    """So that nothing old is sent."""
-    return yes("it expires; attempts of the last hour are carried over")
+read_in = always(
+    "Dump is read in",
+    "database: Restore the dump into a second database",
+    "into a second database, while the app serves",
+)
+# So that nothing old is sent.
+hold = always(
+    "What was not final is held",
+    "database: Carry over what limits count, and hold what was not final",
+    "it expires; attempts of the last hour are carried over",
+)
 
 
 @step("Delivery paused", "database: Pause delivery")
@@ -157,7 +148,8 @@ def pause(facts: Facts, _: Answers) -> Answer:
     return either("until somebody resumes it" if facts.pauses else "", "it is paused already")
 
 
-@step("Databases change names", "database: Put it in the place of the database")
-def exchange(_: Facts, __: Answers) -> Answer:
-    """In one transaction."""
-    return yes("the one in use is kept aside as trading_signals_<time>")
+exchange = always(
+    "Databases change names",
+    "database: Put it in the place of the database",
+    "the one in use is kept aside as trading_signals_<time>",
+)

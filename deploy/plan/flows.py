@@ -18,16 +18,10 @@ if TYPE_CHECKING:
 
 _BEFORE = (preparation.docker, preparation.files, preparation.adoption, preparation.base_images)
 _CONNECTED = (database.database, database.password, database.schema)
-_SWAP = (
-    application.standin,
-    application.app,
-    application.gate,
-    application.edge,
-    application.certificate,
-    application.record,
-)
+_GATED = (application.gate, application.edge, application.certificate)
+_SWAP = (application.standin, application.app, *_GATED)
 _SERVE = (database.volume, *_CONNECTED, *_SWAP)
-_DEPLOY = (*_BEFORE, preparation.image, preparation.modes, *_SERVE)
+_DEPLOY = (*_BEFORE, preparation.image, preparation.modes, *_SERVE, application.record)
 _UPDATE = (
     preparation.fetch,
     preparation.tree,
@@ -35,26 +29,16 @@ _UPDATE = (
     preparation.configuration,
     preparation.image,
     preparation.modes,
-    database.volume,
-    database.database,
-    database.password,
-    database.schema,
-    application.standin,
-    application.app,
-    application.gate,
-    application.edge,
-    application.certificate,
+    *_SERVE,
     application.checkout,
     application.record,
 )
+_START_AGAIN = (application.app_again, *_GATED)
 _FRESH_DATABASE = (
     database.fresh_volume,
     database.fresh_database,
     database.fresh_schema,
-    application.app_again,
-    application.gate,
-    application.edge,
-    application.certificate,
+    *_START_AGAIN,
 )
 
 FLOWS: dict[str, tuple[Step, ...]] = {
@@ -69,6 +53,7 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         preparation.restored,
         preparation.modes_of_restored,
         *_SERVE,
+        application.record,
     ),
     "import_legacy": (
         *_BEFORE,
@@ -83,6 +68,7 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         legacy.loaded,
         legacy.imported,
         *_SWAP,
+        application.record,
     ),
     "rebuild": (
         *_BEFORE,
@@ -119,9 +105,7 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         database.database,
         database.password,
         application.app,
-        application.gate,
-        application.edge,
-        application.certificate,
+        *_GATED,
         application.checkout,
         application.record,
     ),
@@ -136,10 +120,7 @@ FLOWS: dict[str, tuple[Step, ...]] = {
         database.exchange,
         preparation.modes,
         database.restored_schema,
-        application.app_again,
-        application.gate,
-        application.edge,
-        application.certificate,
+        *_START_AGAIN,
     ),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.plan.step import Answer, Answers, depends, either, few, no, step, yes
+from deploy.plan.step import Answer, Answers, always, depends, either, few, no, step, yes
 
 if TYPE_CHECKING:
     from deploy.plan.facts import Facts
@@ -46,10 +46,11 @@ def removed(facts: Facts, _: Answers) -> Answer:
     return either(why, "there are none")
 
 
-@step("Second database", "legacy: Load the dump into a second database")
-def loaded(_: Facts, __: Answers) -> Answer:
-    """Only for the import."""
-    return yes("the dump is loaded into a second database, which is removed after the import")
+loaded = always(
+    "Second database",
+    "legacy: Load the dump into a second database",
+    "the dump is loaded into a second database, which is removed after the import",
+)
 
 
 @step("Import", "legacy: Import history, positions, strategies and actions")

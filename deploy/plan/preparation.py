@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.plan.step import Answer, Answers, depends, either, few, no, step, yes
+from deploy.plan.step import Answer, Answers, always, depends, either, few, no, step, yes
 
 if TYPE_CHECKING:
     from deploy.plan.facts import Facts
@@ -111,10 +111,9 @@ def restored(facts: Facts, _: Answers) -> Answer:
     return either(why, f"all files are as in {backup}{rest}")
 
 
-@step("Backup of the configuration", "config_backup: Back up the configuration")
-def configuration(_: Facts, __: Answers) -> Answer:
-    """A dated copy each time."""
-    return yes("a dated copy in backups/")
+configuration = always(
+    "Backup of the configuration", "config_backup: Back up the configuration", "a dated copy in backups/"
+)
 
 
 @step("Image", "images: Build the application's image")

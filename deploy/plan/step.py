@@ -53,6 +53,11 @@ def step(name: str, *tasks: str, early: bool = False) -> Callable[[Callable[[Fac
     return lambda decide: Step(name, tasks, decide, early)
 
 
+def always(name: str, task: str, why: str) -> Step:
+    """Make a step that changes something in any case."""
+    return Step(name, (task,), lambda *_: yes(why))
+
+
 def yes(why: str) -> Answer:
     """It changes something."""
     return Answer(Changes.YES, why)

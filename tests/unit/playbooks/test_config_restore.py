@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 
-from tests.unit.playbooks.modules import PLAYBOOKS, load
+from tests.unit.playbooks.modules import PLAYBOOKS, load, role_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -501,12 +501,9 @@ def test_without_free_space_nothing_is_replaced(root: Path, monkeypatch: pytest.
 def roles_of(tasks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     """Return a play's roles in order, those of blocks included, those of a rescue not."""
     found: list[tuple[Any, ...]] = []
-    for task in tasks:
-        if "block" in task:
-            found += roles_of(task["block"])
-        else:
-            role = task["ansible.builtin.import_role"]
-            found.append((role["name"], role.get("tasks_from"), task.get("when"), task.get("tags")))
+    for task in role_tasks(tasks):
+        role = task["ansible.builtin.import_role"]
+        found.append((role["name"], role.get("tasks_from"), task.get("when"), task.get("tags")))
     return found
 
 

@@ -52,11 +52,7 @@ def as_program(name: str, arguments: dict[str, Any], capsys: pytest.CaptureFixtu
         ("port_holders", {"ports": []}, None),
         ("port_holders", {"prts": []}, "missing required arguments: ports"),
         ("run_lock", {"path": "/nowhere", "state": "taken"}, "value of state must be one of"),
-        (
-            "stack_facts",
-            {"project": "p", "services": {}, "app": "a", "volume": "v", "compare": "yes"},
-            "compare is",
-        ),
+        ("stack_facts", {"services": {}, "volume": "v", "compare": "yes"}, "compare is"),
         ("checkout_facts", {"path": "/nowhere"}, "There is no checkout at /nowhere"),
     ],
 )

@@ -12,7 +12,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from tests.unit.engine import World
-from tests.unit.playbooks.modules import PLAYBOOKS, load
+from tests.unit.playbooks.modules import PLAYBOOKS, load, role_tasks
 
 ROLES = Path(__file__).parents[3] / "roles"
 DATABASE, APP, CACHE = "trading-db", "trading-signal-processor", "old-cache"
@@ -205,7 +205,7 @@ def test_the_plan_of_other_flows_has_nothing_of_it(looked: dict[str, Any]) -> No
 def roles_of(play: dict[str, Any]) -> list[tuple[str, str | None, Any, Any]]:
     """Return role, entry point, tags and environment of the tasks of a play."""
     found = []
-    for task in play["tasks"]:
+    for task in role_tasks(play["tasks"]):
         role = task.get("ansible.builtin.import_role") or task["ansible.builtin.include_role"]
         found.append((role["name"], role.get("tasks_from"), task.get("tags"), task.get("environment")))
     return found

@@ -59,6 +59,12 @@ def docker(*argv: str, stdin: BinaryIO | None = None, stdout: BinaryIO | None = 
     return (done.stdout or b"").decode(errors="replace")
 
 
+def is_here(image: str) -> bool:
+    """Whether the engine has the image."""
+    argv = ["docker", "image", "inspect", image]
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
 def manifest_of(dump: Path) -> dict[str, Any]:
     """Return what a run noted of a dump that it made; empty for any other file."""
     try:

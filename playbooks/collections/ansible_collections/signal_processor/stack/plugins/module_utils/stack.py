@@ -17,6 +17,7 @@ from ansible_collections.signal_processor.stack.plugins.module_utils.settings im
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+PROJECT, DATABASE = "trading-signal-processor", "postgres"  # compose's names of the stack and of a service
 COMPOSE = "com.docker.compose."
 OWN = "trading-signal-processor."
 ADOPTED = ".run/adopted-volume"
@@ -242,7 +243,7 @@ def replaced_system(
     A server that runs is asked. The volume is read if no flow of ours has made it, none adopted it, and no
     server that has it answered. Fails closed: `unread` is one that could not be read.
     """
-    server, nowhere = containers.get("postgres", {}), {"place": "", "unread": ""}
+    server, nowhere = containers.get(DATABASE, {}), {"place": "", "unread": ""}
     has_answered = False
     if server.get("state") == "running":
         answer = replaced.in_container(server["name"])
@@ -257,7 +258,7 @@ def replaced_system(
     return {**nowhere, "place": f"volume {volume}" if answer else ""}
 
 
-def _app(by_name: dict[str, dict[str, Any]], app: str, container: str) -> dict[str, Any] | None:
+def _app(by_name: dict[str, dict[str, Any]], container: str) -> dict[str, Any] | None:
     """Return the app's container: by its name, or the running one that a swap cut off half-way has left."""
     named = by_name.get(container)
     if named and named["State"]["Running"]:
@@ -266,7 +267,7 @@ def _app(by_name: dict[str, dict[str, Any]], app: str, container: str) -> dict[s
         entry
         for name, entry in by_name.items()
         if name.startswith(f"{container}.next-")
-        and (entry["Config"]["Labels"] or {}).get(f"{COMPOSE}service") == app
+        and (entry["Config"]["Labels"] or {}).get(f"{COMPOSE}service") == edge.APP
         and entry["State"]["Running"]
     )
     return next(successors, named)
@@ -283,9 +284,7 @@ def summary(
 
 
 def look(
-    project: str,
     services: dict[str, dict[str, Any]],
-    app: str,
     volume: str,
     settings: str | None,
     checkout: str | None = None,
@@ -298,7 +297,7 @@ def look(
     (names of containers and volumes) counts as absent: the flow removes it, or leaves it to its owner.
     """
     volume = volume_name(settings, volume) if settings else volume
-    mine = docker("ps", "-aq", "--no-trunc", "--filter", f"label={COMPOSE}project={project}").split()
+    mine = docker("ps", "-aq", "--no-trunc", "--filter", f"label={COMPOSE}project={PROJECT}").split()
     names = [service["container"] for service in services.values()]
     raw = json.loads(docker("container", "inspect", *dict.fromkeys([*names, *mine])) or "[]")
     named = {entry["Name"].lstrip("/"): entry for entry in raw}
@@ -309,14 +308,14 @@ def look(
         for service, spec in services.items()
         if (
             found := by_name.get(spec["container"])
-            if service != app
-            else _app(by_name, app, spec["container"])
+            if service != edge.APP
+            else _app(by_name, spec["container"])
         )
     }
     orphans = [
         name
         for name, label in labels.items()
-        if label.get(f"{COMPOSE}project") == project
+        if label.get(f"{COMPOSE}project") == PROJECT
         and label.get(f"{COMPOSE}config-hash")  # else not compose's, but made by hand from our image
         and label.get(f"{COMPOSE}oneoff") != "True"
         and label.get(f"{COMPOSE}service") not in services
@@ -328,7 +327,7 @@ def look(
         "summary": summary(containers, by_name),
         "volume": found,
         "volume_name": volume,
-        "foreign": foreign(Path(checkout), containers, volume, found, project) if checkout else [],
+        "foreign": foreign(Path(checkout), containers, volume, found, PROJECT) if checkout else [],
         "replaced_system": replaced_system(
             containers, volume, found, image, is_mine=is_adopted(Path(checkout), volume)
         )
@@ -336,6 +335,6 @@ def look(
         else {},
         "orphans": sorted(orphans),
         "health": health,
-        "maintenance": is_in_maintenance(containers.get("edge", {}), health),
+        "maintenance": is_in_maintenance(containers.get(edge.EDGE_SERVICE, {}), health),
         "now": time.time(),
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
+
+from ansible_collections.signal_processor.stack.plugins.module_utils.stack import docker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,11 +15,6 @@ REMEMBERED = 50  # entries, whose images are mostly gone
 KEPT = ("good", "withdrawn")
 
 Entry = dict[str, Any]
-
-
-def docker(*argv: str) -> str:
-    """Return stdout; empty of a command that failed because there is no such object."""
-    return subprocess.run(["docker", *argv], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def load(root: Path) -> dict[str, Any]:

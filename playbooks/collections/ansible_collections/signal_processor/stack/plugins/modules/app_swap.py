@@ -49,9 +49,6 @@ options:
   state: {type: str, choices: [proven, covered, replaced, returned, edge], required: true}
   checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
   files: {type: list, elements: str, required: true, description: Compose files.}
-  service: {type: str, required: true, description: Name of the app's service.}
-  container: {type: str, required: true, description: Name of its container.}
-  edge: {type: str, required: true, description: Name of the edge's service.}
   targets:
     type: dict
     default: {}
@@ -90,9 +87,9 @@ def compose_up(params: dict[str, Any]) -> bool:
     """Let compose start it; whether that changed anything. Raises Failure."""
     edge.remove_remains()
     options = ["--no-deps"] * (not params["dependencies"]) + ["--force-recreate"] * params["replace"]
-    said = run([*compose_of(params), *UP, *options, params["service"]])
+    said = run([*compose_of(params), *UP, *options, edge.APP])
     # A container that was stopped on purpose had another policy meanwhile.
-    insist(["docker", "update", "--restart=unless-stopped", params["container"]])
+    insist(["docker", "update", "--restart=unless-stopped", edge.APP])
     return any(word in said for word in CHANGED)
 
 
@@ -101,7 +98,7 @@ def create_standin(params: dict[str, Any], wanted: edge.Wanted, run_id: str) -> 
     edge.remove_remains()
     labels = [f"--label={runs.LABEL}={run_id}", f"--label={edge.DEFINITION}={wanted.definition}"]
     options = ["run", "--detach", "--no-deps", "-T", *labels, "--name", edge.STANDIN]
-    run([*compose_of(params), *options, params["service"]])
+    run([*compose_of(params), *options, edge.APP])
     insist(["docker", "update", "--restart=unless-stopped", edge.STANDIN])
 
 
@@ -111,33 +108,33 @@ def choose(params: dict[str, Any], server: Server, run_id: str) -> None:
     Raises Failure, also if it could not start on this machine, by its configuration or the files it may open.
     """
     once = ["run", "--rm", "--no-deps", "-T", f"--label={runs.LABEL}={run_id}"]
-    run([*compose_of(params), *once, params["edge"], "edge", "choose", server.value])
+    run([*compose_of(params), *once, edge.EDGE_SERVICE, "edge", "choose", server.value])
 
 
 def move_port(params: dict[str, Any], run_id: str) -> int:
     """Let the edge, which is new, take the port over from the app; as `take_over`. Raises Failure."""
     choose(params, Server.STANDIN, run_id)
-    run([*compose_of(params), *CREATE, "--no-deps", params["edge"]])
-    return take_over(params["container"], edge.EDGE, edge.EDGE)
+    run([*compose_of(params), *CREATE, "--no-deps", edge.EDGE_SERVICE])
+    return take_over(edge.APP, edge.EDGE, edge.EDGE)
 
 
 def bring_edge_in_line(swapping: Swap) -> dict[str, Any]:
     """Make or replace the edge where it is not as defined. Raises Failure."""
     params = swapping.params
-    target = swapping.targets[params["edge"]]
+    target = swapping.targets[edge.EDGE_SERVICE]
     now = edge.inspect(edge.EDGE)
     if not now or not now["State"]["Running"]:
         edge.remove_remains()
         # The volume may still say what was chosen when the stack was stopped in a swap.
         choose(params, Server.APP, swapping.run_id)
-        run([*compose_of(params), *UP, "--no-deps", params["edge"]])
+        run([*compose_of(params), *UP, "--no-deps", edge.EDGE_SERVICE])
         if why := edge.why_not_serving(edge.EDGE, START_SECONDS):
             raise Failure(f"The edge was started and does not serve: {why}")
         return {"changed": True}
     # One that is unhealthy, or ends again and again, is made anew, too.
     if not params["replace"] and not stack.difference(stack.container_facts(now), target):
         return {"changed": False}
-    new = swapping.make_next(params["edge"], edge.EDGE)
+    new = swapping.make_next(edge.EDGE_SERVICE, edge.EDGE)
     return {"changed": True, "gap_ms": take_over(now["Id"], new, edge.EDGE, replaces_edge=True)}
 
 
@@ -162,12 +159,12 @@ class Swap:
     @property
     def has_edge(self) -> bool:
         """Whether the definition has one: those of earlier versions have none."""
-        return self.params["edge"] in self.targets
+        return edge.EDGE_SERVICE in self.targets
 
     @property
     def wanted(self) -> edge.Wanted:
         """What the app's container is to be made from."""
-        return edge.Wanted(**self.targets[self.params["service"]])
+        return edge.Wanted(**self.targets[edge.APP])
 
     def make_next(self, service: str, container: str) -> str:
         """Make the service's new container, which does not run yet; its name. Raises Failure."""
@@ -257,15 +254,14 @@ SWITCHES = frozenset({Step.TO_STANDIN, Step.MOVE_PORT})
 def replace_uncovered(swapping: Swap) -> bool:
     """Replace an app in whose place no stand-in serves: it is sick, or publishes the port. Raises Failure."""
     params = swapping.params
-    container = params["container"]
-    old = edge.inspect(container)
+    old = edge.inspect(edge.APP)
     if not old or not old["State"]["Running"]:
         return compose_up(params)
     differs = stack.difference(stack.container_facts(old), asdict(swapping.wanted))
     if not params["replace"] and differs not in {"definition", "image"}:
         return compose_up(params)
-    new = swapping.make_next(params["service"], container)
-    take_over(old["Id"], new, container)
+    new = swapping.make_next(edge.APP, edge.APP)
+    take_over(old["Id"], new, edge.APP)
     return True
 
 
@@ -276,26 +272,24 @@ def leave_edge(swapping: Swap) -> bool:
     edge that does not take commands is left all the same. Maintenance ends, since nothing could turn it off
     then; returns whether it was on.
     """
-    params = swapping.params
-    container = params["container"]
-    new = swapping.make_next(params["service"], container)
+    new = swapping.make_next(edge.APP, edge.APP)
     is_covered = edge.state_of(edge.inspect(edge.STANDIN)) is Container.HEALTHY and is_sent_to_standin()
-    if not is_covered and edge.inspect(container):
-        insist(["docker", "update", "--restart=always", container])
+    if not is_covered and edge.inspect(edge.APP):
+        insist(["docker", "update", "--restart=always", edge.APP])
     was_in_maintenance = edge.is_in_maintenance(stack.docker("exec", edge.EDGE, "edge", "show"))
     if was_in_maintenance:
         stack.docker("exec", edge.EDGE, "edge", "maintenance", "off")
-    stack.docker("stop", container)
+    stack.docker("stop", edge.APP)
     try:
         take_over(edge.EDGE, new, new, replaces_edge=True)
     except Failure:
-        stack.docker("start", container)
+        stack.docker("start", edge.APP)
         if was_in_maintenance:
             stack.docker("exec", edge.EDGE, "edge", "maintenance", "on")
         raise
-    stack.docker("rm", "--force", container)
-    insist(["docker", "rename", new, container])
-    insist(["docker", "update", "--restart=unless-stopped", container])
+    stack.docker("rm", "--force", edge.APP)
+    insist(["docker", "rename", new, edge.APP])
+    insist(["docker", "update", "--restart=unless-stopped", edge.APP])
     return was_in_maintenance
 
 
@@ -356,9 +350,6 @@ MODULE = Module(
     {
         "checkout": {"type": "path", "required": True},
         "files": {"type": "list", "elements": "str", "required": True},
-        "service": {"type": "str", "required": True},
-        "container": {"type": "str", "required": True},
-        "edge": {"type": "str", "required": True},
         "state": {"type": "str", "choices": list(STAGES), "required": True},
         "targets": {"type": "dict", "default": {}},
         "replace": {"type": "bool", "default": False},

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.signal_processor.stack.plugins.module_utils import git_checkout
+from ansible_collections.signal_processor.stack.plugins.module_utils.build_context import is_clone
 from ansible_collections.signal_processor.stack.plugins.module_utils.entry import Failure, Module
 
 if TYPE_CHECKING:
@@ -22,23 +23,19 @@ options:
   required: {type: list, elements: str, default: [], description: Paths the flow cannot do without.}
   expected: {type: list, elements: str, default: [], description: Paths the flow makes where missing.}
   configuration: {type: list, elements: str, default: [], description: The operator's files; never edits.}
-  hashed: {type: list, elements: str, default: [], description: What the version is made from without git.}
 """
 
 
+HASHED = ("Dockerfile", "requirements", "app")  # what the version is made from without git
 ASIDE = ".run/aside"  # where an update that was killed half-way left the operator's files
 
 
 def git(root: Path, *argv: str) -> bytes | None:
     """Run git in the checkout whoever owns it; None where it fails or is not installed."""
-    argv = ("git", "-c", "safe.directory=*", "-C", str(root), *argv)
-    # A look must not refresh the index: the plan of --check leaves every file as it is.
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(argv, capture_output=True, check=False, env=environment)
-    except FileNotFoundError:
+        return git_checkout.git(root, *argv)
+    except git_checkout.GitError:
         return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def digest_of(root: Path, names: list[str], start: bytes = b"") -> str:
@@ -54,15 +51,9 @@ def digest_of(root: Path, names: list[str], start: bytes = b"") -> str:
     return digest.hexdigest()
 
 
-def version_of(root: Path, hashed: list[str], configuration: Sequence[str] = ()) -> str:
+def version_of(root: Path, hashed: Sequence[str], configuration: Sequence[str] = ()) -> str:
     """Return the version as docs/architecture.md defines it: COMMIT, COMMIT-dirty-HASH or tree-HASH."""
-    top = git(root, "rev-parse", "--show-toplevel")
-    commit = (
-        git(root, "rev-parse", "--short=12", "HEAD")
-        if top and Path(top.decode().strip()) == root.resolve()
-        else None
-    )
-    if commit is None:
+    if not is_clone(root):
         files = [
             path
             for name in hashed
@@ -81,7 +72,7 @@ def version_of(root: Path, hashed: list[str], configuration: Sequence[str] = ())
         (git(root, "ls-files", "-z", "--others", "--exclude-standard") or b"").decode().split("\0")[:-1]
     )
     suffix = f"-dirty-{digest_of(root, untracked, changes)[:8]}" if changes or untracked else ""
-    return commit.decode().strip() + suffix
+    return git_checkout.text(root, "rev-parse", "--short=12", "HEAD") + suffix
 
 
 def absent(root: Path, names: list[str]) -> list[str]:
@@ -126,7 +117,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         "missing": absent(root, params["required"]),
         # What lies aside comes back before anything is made anew.
         "to_make": [name for name in expected if not (root / ASIDE / name).exists()],
-        "version": version_of(root, params["hashed"], params["configuration"]),
+        "version": version_of(root, HASHED, params["configuration"]),
         "commit": (git(root, "rev-parse", "HEAD") or b"").decode().strip(),
         "aside": (root / ASIDE).is_dir(),
         "windows_scripts": windows_scripts(root),
@@ -142,7 +133,6 @@ MODULE = Module(
         "path": {"type": "path", "required": True},
         "required": NAMES,
         "expected": NAMES,
-        "hashed": NAMES,
         "configuration": NAMES,
     },
     looks=True,

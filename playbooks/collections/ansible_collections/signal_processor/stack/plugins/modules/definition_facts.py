@@ -12,7 +12,9 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ansible_collections.signal_processor.stack.plugins.module_utils.entry import Failure, Module
+from ansible_collections.signal_processor.stack.plugins.module_utils.onhost.edge import APP, EDGE_SERVICE
 from ansible_collections.signal_processor.stack.plugins.module_utils.settings import filled, volume_name
+from ansible_collections.signal_processor.stack.plugins.module_utils.stack import DATABASE, PROJECT
 
 DOCUMENTATION = """
 module: definition_facts
@@ -29,10 +31,6 @@ options:
   files: {type: list, elements: str, required: true, description: Compose files, later over earlier.}
   settings: {type: path, default: "", description: A folder whose .env counts instead of the one there.}
   template: {type: str, default: "", description: What .env will be made from; read where there is none yet.}
-  app: {type: str, required: true, description: Name of the application's service.}
-  database: {type: str, required: true, description: Name of the database's service.}
-  edge: {type: str, required: true, description: Name of the edge's service.}
-  project: {type: str, required: true, description: Name of the compose project.}
 """
 
 
@@ -269,8 +267,8 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
             written = {}  # compose's own line says so
         return {"changed": False, "definition": {"error": error, "problems": port_problems(written)}}
     config = json.loads(done.stdout)
-    settings = settings_of(config, *(params[name] for name in ("app", "database", "edge", "project")))
-    settings["problems"] += volume_problems(config, params["database"], volume_name(folder, ""))
+    settings = settings_of(config, APP, DATABASE, EDGE_SERVICE, PROJECT)
+    settings["problems"] += volume_problems(config, DATABASE, volume_name(folder, ""))
     settings["tls_has_ipv4"] = has_ipv4(settings["tls_domain"])
     return {"changed": False, "definition": {"error": "", **settings}}
 
@@ -282,10 +280,6 @@ MODULE = Module(
         "files": {"type": "list", "elements": "str", "required": True},
         "settings": {"type": "path", "default": ""},
         "template": {"type": "str", "default": ""},
-        "app": {"type": "str", "required": True},
-        "database": {"type": "str", "required": True},
-        "edge": {"type": "str", "required": True},
-        "project": {"type": "str", "required": True},
     },
     looks=True,
 )

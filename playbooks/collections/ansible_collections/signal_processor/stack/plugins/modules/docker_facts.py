@@ -21,21 +21,20 @@ description:
   - Returns what it found. An empty version means "not there"; C(error) then says why.
   - C(elsewhere) names an engine that is not this machine's default, and what chose it.
   - Answers even if the engine hangs.
-options:
-  timeout: {type: int, default: 15, description: Seconds one docker command may take.}
 """
 
 LOCAL = "unix:///var/run/docker.sock"
+TIMEOUT = 15  # seconds one docker command may take
 
 
-def ask(argv: list[str], timeout: int) -> tuple[str, str]:
+def ask(argv: list[str]) -> tuple[str, str]:
     """Return (stdout, error); the error is the command's last line, or why it could not be run."""
     if shutil.which(argv[0]) is None:
         return "", f"{argv[0]} is not installed"
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        return "", f"'{' '.join(argv[:2])}' did not answer within {timeout} s"
+        return "", f"'{' '.join(argv[:2])}' did not answer within {TIMEOUT} s"
     lines = done.stderr.strip().splitlines()
     return done.stdout.strip("\n"), "" if done.returncode == 0 else (
         lines[-1] if lines else f"exit {done.returncode}"
@@ -51,7 +50,7 @@ def os_release() -> dict[str, str]:
     return {key: value.strip("\"'") for key, value in pairs}
 
 
-def resources(timeout: int) -> tuple[int, int]:
+def resources() -> tuple[int, int]:
     """Return processors and bytes of memory that containers can have.
 
     On Linux those of the machine. Elsewhere the engine lives in a smaller virtual machine: `docker info` has
@@ -59,7 +58,7 @@ def resources(timeout: int) -> tuple[int, int]:
     """
     if os.uname().sysname == "Linux":
         return len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    answer, _ = ask(["docker", "info", "--format", "{{.NCPU}} {{.MemTotal}}"], timeout)
+    answer, _ = ask(["docker", "info", "--format", "{{.NCPU}} {{.MemTotal}}"])
     cpus, memory = answer.split()
     return int(cpus), int(memory)
 
@@ -75,14 +74,13 @@ def elsewhere(environ: Mapping[str, str], context: str) -> str:
     )
 
 
-def answer(params: dict[str, Any]) -> dict[str, Any]:
+def answer(_: dict[str, Any]) -> dict[str, Any]:
     """Ask client, engine and compose; that they are not there is an answer, too."""
-    timeout = params["timeout"]
-    versions, error = ask(["docker", "version", "--format", "{{json .}}"], timeout)
+    versions, error = ask(["docker", "version", "--format", "{{json .}}"])
     known = json.loads(versions) if versions else {}
     engine = (known.get("Server") or {}).get("Version", "")
-    compose, compose_error = ask(["docker", "compose", "version", "--short"], timeout) if known else ("", "")
-    cpus, memory = resources(timeout) if engine else (0, 0)
+    compose, compose_error = ask(["docker", "compose", "version", "--short"]) if known else ("", "")
+    cpus, memory = resources() if engine else (0, 0)
     release = os_release()
     found = {
         "installed": shutil.which("docker") is not None,
@@ -103,7 +101,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     return {"changed": False, **found}
 
 
-MODULE = Module(answer, {"timeout": {"type": "int", "default": 15}}, looks=True)
+MODULE = Module(answer, {}, looks=True)
 
 
 if __name__ == "__main__":

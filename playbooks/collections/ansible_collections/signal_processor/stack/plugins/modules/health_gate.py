@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.signal_processor.stack.plugins.module_utils.entry import Module
 from ansible_collections.signal_processor.stack.plugins.module_utils.onhost import edge
-from ansible_collections.signal_processor.stack.plugins.module_utils.stack import fetch, log_lines
+from ansible_collections.signal_processor.stack.plugins.module_utils.stack import docker, fetch, log_lines
 
 DOCUMENTATION = """
 module: health_gate
@@ -69,8 +69,7 @@ def ended_at(container: str, since: float) -> float | None:
 def ended_by_itself(container: str) -> str:
     """Say how the container ended, also if the engine started it again; empty while it runs."""
     form = "{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}"
-    argv = ["docker", "container", "inspect", "--format", form, container]
-    said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split()
+    said = docker("container", "inspect", "--format", form, container).split()
     if said and said[0] in ("created", "running") and said[1] == "0":
         return ""
     return f"it ended by itself (exit code {said[2]})" if said else "its container is gone"

@@ -13,21 +13,21 @@ from ansible_collections.signal_processor.stack.plugins.module_utils.entry impor
 from ansible_collections.signal_processor.stack.plugins.module_utils.git_checkout import GitError
 from ansible_collections.signal_processor.stack.plugins.module_utils.onhost import certificates
 from ansible_collections.signal_processor.stack.plugins.module_utils.onhost.causes import explain
+from ansible_collections.signal_processor.stack.plugins.module_utils.onhost.edge import APP
+from ansible_collections.signal_processor.stack.plugins.module_utils.stack import PROJECT, docker
 
 DOCUMENTATION = """
 module: image_build
 short_description: Build an image, and say whether it is another one than before
 description:
   - The tree is built as git stores it; modes and line endings of the checkout have no say.
-  - Its names are C(repository:version) and C(repository:latest). Nothing that runs is touched.
+  - Its names are C(trading-signal-processor:VERSION) and C(:latest). Nothing that runs is touched.
   - The build is given this machine's certificates and PIP_INDEX_URL as secrets, which stay out of the image.
   - A build that fails is an answer, too, with its last log lines in C(said).
 options:
   checkout: {type: path, required: true, description: The checkout whose lock the run must hold.}
   context: {type: path, required: true, description: The tree that is built.}
-  repository: {type: str, required: true, description: Name of the image.}
   version: {type: str, required: true, description: "Its tag, and APP_VERSION in it."}
-  project: {type: str, required: true, description: Compose's name of the stack that it belongs to.}
   packages: {type: str, required: true, description: Name of the cache of packages; a new one is empty.}
   no_cache: {type: bool, default: false, description: Build every layer again.}
 """
@@ -37,17 +37,16 @@ LAST_WORDS = 6
 
 def identity(image: str) -> str:
     """Return the engine's name for an image; empty if there is none."""
-    argv = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
-    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
+    return docker("image", "inspect", "--format", "{{.Id}}", image).strip()
 
 
 def command(params: dict[str, Any]) -> list[str]:
     """Return the build's argv."""
-    repository, version = params["repository"], params["version"]
+    version = params["version"]
     bundle = certificates.bundle() or os.devnull
     argv = ["docker", "build", *(["--no-cache"] if params["no_cache"] else [])]
-    argv += ["--tag", f"{repository}:{version}", "--tag", f"{repository}:latest"]
-    argv += ["--label", f"com.docker.compose.project={params['project']}"]
+    argv += ["--tag", f"{APP}:{version}", "--tag", f"{APP}:latest"]
+    argv += ["--label", f"com.docker.compose.project={PROJECT}"]
     argv += ["--build-arg", f"APP_VERSION={version}", "--build-arg", f"PACKAGE_CACHE={params['packages']}"]
     return [
         *argv,
@@ -75,7 +74,7 @@ def build(params: dict[str, Any], folder: str) -> subprocess.CompletedProcess[st
 
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Build. Raises Failure where what it is built from cannot be laid out."""
-    image = f"{params['repository']}:{params['version']}"
+    image = f"{APP}:{params['version']}"
     before = identity(image)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -95,9 +94,7 @@ MODULE = Module(
     {
         "checkout": {"type": "path", "required": True},
         "context": {"type": "path", "required": True},
-        "repository": {"type": "str", "required": True},
         "version": {"type": "str", "required": True},
-        "project": {"type": "str", "required": True},
         "packages": {"type": "str", "required": True},
         "no_cache": {"type": "bool", "default": False},
     },

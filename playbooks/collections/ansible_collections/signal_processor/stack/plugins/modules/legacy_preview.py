@@ -15,6 +15,7 @@ from ansible_collections.signal_processor.stack.plugins.module_utils.legacy_dump
     Reader,
     SourceError,
     check_dump,
+    is_here,
     reader,
 )
 from ansible_collections.signal_processor.stack.plugins.module_utils.onhost import leftovers, runs
@@ -138,14 +139,6 @@ def counted(server: Reader) -> list[str]:
         "docs/moving-over.md says how to build one on this machine"
     )
     return lines
-
-
-def is_here(image: str) -> bool:
-    """Whether the engine has the image."""
-    return (
-        subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode
-        == 0
-    )
 
 
 def knows_command(params: dict[str, Any]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,8 @@ def with_format(source: dict[str, Any], image: str) -> dict[str, Any]:
 
     Raises SourceError.
     """
-    has_image = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
     with Path(source["path"]).open("rb") as file:
-        if has_image.returncode != 0:
+        if not legacy_dumps.is_here(image):
             return {**source, "format": legacy_dumps.format_of(file), "checked": False}
         label = f"--label={runs.LABEL}={os.environ.get(leftovers.MARK, '')}"
         run = ["run", "--rm", "--interactive", "--pull=never", label, "--network=none"]

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.signal_processor.stack.plugins.module_utils import stack, tree, versions
 from ansible_collections.signal_processor.stack.plugins.module_utils.entry import Failure, Module
 from ansible_collections.signal_processor.stack.plugins.module_utils.git_checkout import GitError, names
+from ansible_collections.signal_processor.stack.plugins.module_utils.onhost import edge
 
 DOCUMENTATION = """
 module: plan_facts
@@ -21,10 +22,7 @@ short_description: The stack and its definition, its folders, its versions, its 
 description:
   - Returns C(stack) as M(stack_facts) does with C(compare), and C(seen).
 options:
-  project: {type: str, required: true, description: Name of the compose project.}
   services: {type: dict, required: true, description: "Service name to {container, ...}."}
-  app: {type: str, required: true, description: Name of the application's service, and of its image.}
-  database: {type: str, required: true, description: Name of the database's service.}
   volume: {type: str, required: true, description: "The database's volume, unless .env names another one."}
   leaving: {type: list, elements: str, default: [], description: Containers and volumes that count as absent.}
   project_dir: {type: path, required: true, description: The checkout.}
@@ -43,7 +41,7 @@ MIGRATIONS = "app/db/migrations"
 APPLIED = "SELECT migration_id FROM _pogo_migration"
 
 
-def password(config: dict[str, Any], container: str, database: str) -> str:
+def password(config: dict[str, Any], container: str) -> str:
     """Say whether the database's container was made with the password of .env: same, differs or unknown."""
     listing = stack.docker(
         "container", "inspect", "--format", "{{range .Config.Env}}{{println .}}{{end}}", container
@@ -51,7 +49,8 @@ def password(config: dict[str, Any], container: str, database: str) -> str:
     had = dict(line.partition("=")[::2] for line in listing.splitlines()).get("POSTGRES_PASSWORD")
     if had is None or not config:
         return "unknown"
-    return "same" if config["services"][database]["environment"]["POSTGRES_PASSWORD"] == had else "differs"
+    wanted = config["services"][stack.DATABASE]["environment"]["POSTGRES_PASSWORD"]
+    return "same" if wanted == had else "differs"
 
 
 def known_migrations(root: Path, commit: str) -> set[str] | None:
@@ -90,7 +89,7 @@ def record(root: Path, built: dict[str, str], params: dict[str, Any]) -> dict[st
     }
 
 
-def images(project: str) -> dict[str, list[str]]:
+def images() -> dict[str, list[str]]:
     """Return the names of the project's other images: those of older bases, and ids without a name."""
     older = []
     for base in BASES:
@@ -98,7 +97,7 @@ def images(project: str) -> dict[str, list[str]]:
         older += [
             f"{base}:{tag}" for tag, one in found.items() if tag != "<none>" and one != found.get("current")
         ]
-    label = f"label={stack.COMPOSE}project={project}"
+    label = f"label={stack.COMPOSE}project={stack.PROJECT}"
     nameless = stack.docker("images", "--quiet", "--filter", "dangling=true", "--filter", label).split()
     return {"older_bases": older, "nameless": nameless}
 
@@ -114,16 +113,17 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Look at everything. Raises Failure."""
     root = Path(params["project_dir"])
     found = stack.look(
-        *(params[name] for name in ("project", "services", "app", "volume")),
+        params["services"],
+        params["volume"],
         params["settings"] or params["project_dir"],
         leaving=params["leaving"],
     )
-    container = found["containers"].get(params["database"], {})
+    container = found["containers"].get(stack.DATABASE, {})
     # What Docker is asked takes a tenth of a second each, and most of that is waiting.
     with ThreadPoolExecutor() as beside:
         has = beside.submit(applied_migrations, container)
-        of_app = beside.submit(versions.images_of, params["app"])
-        others = beside.submit(images, params["project"])
+        of_app = beside.submit(versions.images_of, edge.APP)
+        others = beside.submit(images)
         config = stack.resolved(params["project_dir"], params["files"], params["settings"])
         # Without .env nothing can be resolved: it is made first, with other secrets, and everything after it.
         targets = (
@@ -134,9 +134,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
         seen = {
             "image": params["version"] in built,
             "modes": tree.in_line(root, params["rules"], check=True),
-            "password": password(
-                config, params["services"][params["database"]]["container"], params["database"]
-            ),
+            "password": password(config, params["services"][stack.DATABASE]["container"]),
             "migrations": sorted(known) if known is not None else None,
             "applied": sorted(applied) if applied is not None else None,
             "record": record(root, built, params),
@@ -152,12 +150,11 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     return {"changed": False, "stack": found, "seen": seen}
 
 
-TEXT: dict[str, Any] = {"type": "str", "required": True}
-
 MODULE = Module(
     answer,
     {
-        **dict.fromkeys(("project", "app", "database", "volume", "version"), TEXT),
+        "volume": {"type": "str", "required": True},
+        "version": {"type": "str", "required": True},
         "services": {"type": "dict", "required": True},
         "project_dir": {"type": "path", "required": True},
         "files": {"type": "list", "elements": "str", "required": True},

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.signal_processor.stack.plugins.module_utils.entry import Module
+from ansible_collections.signal_processor.stack.plugins.module_utils.stack import docker
 
 DOCUMENTATION = """
 module: port_holders
@@ -47,8 +47,7 @@ def is_taken(address: str, port: int) -> bool:
 
 def container_on(port: int) -> str:
     """Name the container that publishes the port, if one does."""
-    argv = ["docker", "ps", "--filter", f"publish={port}", "--format", "container {{.Names}}"]
-    names = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split("\n")
+    names = docker("ps", "--filter", f"publish={port}", "--format", "container {{.Names}}").split("\n")
     return names[0]
 
 

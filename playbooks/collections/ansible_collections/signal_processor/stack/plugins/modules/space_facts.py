@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ansible_collections.signal_processor.stack.plugins.module_utils.entry import Module
 from ansible_collections.signal_processor.stack.plugins.module_utils.onhost.causes import nearest
+from ansible_collections.signal_processor.stack.plugins.module_utils.stack import docker
 
 DOCUMENTATION = """
 module: space_facts
@@ -31,11 +31,6 @@ options:
 
 CLUSTER = "/var/lib/postgresql/data"
 UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
-
-
-def docker(*argv: str) -> str:
-    """Return stdout, whatever the exit code: `du` complains of files that have just gone."""
-    return subprocess.run(["docker", *argv], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def size(number: int) -> str:
@@ -61,8 +56,9 @@ def shortage(path: Path, needed_bytes: int, needed_inodes: int) -> str:
 def answer(params: dict[str, Any]) -> dict[str, Any]:
     """Measure everything."""
     with ThreadPoolExecutor() as beside:
+        # `du` complains of files that have just gone.
         taken = beside.submit(docker, "exec", params["database"], "du", "-sk", CLUSTER)
-        folder = docker("info", "--format", "{{.DockerRootDir}}")
+        folder = docker("info", "--format", "{{.DockerRootDir}}").strip()
     kilobytes = taken.result().partition("\t")[0]
     database = int(kilobytes) * 1024 if kilobytes.isdigit() else 0
     # With Docker Desktop it lies in a virtual machine.

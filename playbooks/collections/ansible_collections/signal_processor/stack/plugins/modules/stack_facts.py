@@ -17,9 +17,7 @@ description:
   - C(volume_name) is the database's volume. In C(replaced_system) C(place) has the replaced system's
     tables, and C(unread) is a volume that could not be read.
 options:
-  project: {type: str, required: true, description: Name of the compose project.}
   services: {type: dict, required: true, description: "Service name to {container, ...}."}
-  app: {type: str, required: true, description: Name of the application's service.}
   volume: {type: str, required: true, description: "The database's volume, unless .env names another one."}
   checkout: {type: path, description: This checkout; another one's things are listed as C(foreign).}
   settings: {type: path, default: "", description: A folder whose .env counts instead of the checkout's.}
@@ -36,7 +34,8 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     with ThreadPoolExecutor() as beside:
         looked = beside.submit(
             stack.look,
-            *(params[name] for name in ("project", "services", "app", "volume")),
+            params["services"],
+            params["volume"],
             params["settings"] or params["project_dir"],
             *(params[name] for name in ("checkout", "image", "leaving")),
         )
@@ -52,9 +51,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
 MODULE = Module(
     answer,
     {
-        "project": {"type": "str", "required": True},
         "services": {"type": "dict", "required": True},
-        "app": {"type": "str", "required": True},
         "volume": {"type": "str", "required": True},
         "checkout": {"type": "path"},
         "settings": {"type": "path", "default": ""},

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.signal_processor.stack.plugins.module_utils.entry import Failure, Module
+from ansible_collections.signal_processor.stack.plugins.module_utils.onhost.edge import APP
 from ansible_collections.signal_processor.stack.plugins.module_utils.onhost.lock import utc_now
 from ansible_collections.signal_processor.stack.plugins.module_utils.versions import (
     RECORD,
@@ -33,7 +34,6 @@ description:
 options:
   path: {type: path, required: true, description: The checkout.}
   state: {type: str, choices: [good, bad, chosen], required: true, description: What to do.}
-  repository: {type: str, required: true, description: Name of the image; its tags are versions.}
   version: {type: str, default: "", description: "The version in question; with C(chosen) the one that runs."}
   wanted: {type: str, default: "", description: What to roll back to; empty for the last good.}
   commit: {type: str, default: "", description: Its commit.}
@@ -92,7 +92,7 @@ def choose(record: dict[str, Any], wanted: str, running: str, images: set[str]) 
 
 def note(root: Path, record: dict[str, Any], params: dict[str, Any]) -> tuple[bool, list[str]]:
     """Write one version down; whether that changed anything, and the versions whose images went."""
-    images, live = images_of(params["repository"]), params["state"] == "good"
+    images, live = images_of(APP), params["state"] == "good"
     before = next((one for one in record["versions"] if one["version"] == params["version"]), {})
     entry = {
         "version": params["version"],
@@ -112,7 +112,7 @@ def note(root: Path, record: dict[str, Any], params: dict[str, Any]) -> tuple[bo
         one["pruned"] = one["pruned"] or one["version"] in removed
     save(root, record)
     for version in removed:
-        docker("image", "rm", f"{params['repository']}:{version}")
+        docker("image", "rm", f"{APP}:{version}")
     old = before.get("image_id", "")
     if live and old and old != entry["image_id"]:  # the same version, built anew: nothing names the old one
         docker("image", "rm", old)
@@ -125,7 +125,7 @@ def answer(params: dict[str, Any]) -> dict[str, Any]:
     try:
         record = load(root)
         if params["state"] == "chosen":
-            images = set(images_of(params["repository"]))
+            images = set(images_of(APP))
             return {"changed": False, "choice": choose(record, params["wanted"], params["version"], images)}
         changed, removed = note(root, record, params)
     except LookupError as refusal:
@@ -144,7 +144,6 @@ MODULE = Module(
     {
         "path": {"type": "path", "required": True},
         "state": {"type": "str", "choices": ["good", "bad", "chosen"], "required": True},
-        "repository": {"type": "str", "required": True},
         **{name: {"type": "str", "default": ""} for name in TEXTS},
         "withdraw": {"type": "bool", "default": False},
         "keep": {"type": "int", "default": 5},
