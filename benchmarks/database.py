@@ -80,7 +80,8 @@ _LOCK_TRIES = 100
 # The schema of a base may lack some of these.
 _EMPTIED = """
 SELECT string_agg(table_name, ', ') FROM information_schema.tables
-WHERE table_schema = 'public' AND table_name IN ('signals', 'signal_events', 'intake_keys', 'attempts', 'orders')
+WHERE table_schema = 'public'
+  AND table_name IN ('signals', 'signal_events', 'intake_keys', 'attempts', 'orders')
 """
 
 # Every statement that the application sent, transaction control included; ours is not counted.

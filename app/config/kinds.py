@@ -9,6 +9,7 @@ shares at a broker, nor to a broker for shares on paper.
 from collections.abc import Awaitable, Callable, Collection
 
 from app.config import repository
+from app.config.destinations import DestinationUse
 from app.config.model import Config
 from app.db.pool import Connection, Pool
 from app.signals.reasons import Reason
@@ -40,7 +41,7 @@ async def refusal_of(connection: Connection, before: Config, after: Config, lock
 
 async def _in_use(
     connection: Connection, names: Collection[str], to_live: Collection[str]
-) -> list[repository.DestinationUse]:
+) -> list[DestinationUse]:
     """Return what is in use; of a destination that becomes live, only what was opened on paper."""
     kept = await repository.kinds_in_use(connection, names=to_live)
     used = await repository.destinations_in_use(connection, names=names)

@@ -46,7 +46,9 @@ async def test_an_order_leaves_while_those_before_it_are_locked(processes: list[
     async with processes[1].pool.acquire() as other, other.transaction(), asyncio.timeout(5):
         await repository.lock_signals(other, ids=locked)
         assert (await outbox.claim(1)).rows == 1
-        assert await pool.fetch("SELECT signal_id FROM orders WHERE status = 'sending'") == [(last,)]
+        assert await pool.fetchval("SELECT array_agg(signal_id) FROM orders WHERE status = 'sending'") == [
+            last
+        ]
         assert (await outbox.claim(3)).rows == 0
     assert (await outbox.claim(20)).rows == len(locked)
 
