@@ -22,14 +22,13 @@ from app.settings import Settings
 
 @dataclass(slots=True)
 class DeliveryState:
-    """How a destination is served now. `state`: held while it asked to wait, or its circuit is open;
-    unconfigured while what is open there is of another kind, live or paper.
+    """How a destination is served now. `state`: held while it asked to wait, or its circuit is open.
 
     `limited_until`: no token of the rate limits is left before that moment; None while there is one.
     `entries_limited_until`: the same for entries, which leave the reserve of exits free.
     """
 
-    state: Literal["open", "held", "unconfigured"] = "open"
+    state: Literal["open", "held"] = "open"
     limited_until: datetime | None = None
     entries_limited_until: datetime | None = None
 

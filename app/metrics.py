@@ -191,7 +191,7 @@ LIMITER_ENTRY_TOKENS = SampledGauge(
 )
 DESTINATION_STATE = SampledGauge(
     "destination_state",
-    "1 for the current state (open, held, paused, unconfigured) of a destination",
+    "1 for the current state (open, held, paused) of a destination",
     *("state", "destination"),
 )
 DESTINATION_FAILURES = Counter("destination_failures", "Times that a destination's circuit was opened")

@@ -58,7 +58,7 @@ async def look(context: AppContext) -> Overview:
             intake_paused=context.config.system.intake_paused,
             uptime_seconds=round(time.monotonic() - context.started_at, 1),
             at=context.clock.now(),
-            mode="live" if "live" in context.config.kinds.values() else "paper",
+            mode="live" if context.config.is_live else "paper",
             destination=Destination(**describe_destination(context)),
             destinations=[
                 DestinationStatus(name=each.name, **describe_destination(context, each.name))

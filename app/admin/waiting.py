@@ -45,9 +45,7 @@ async def add_waits(context: AppContext, connection: Connection, story: Story) -
     system, delivery = context.config.system, context.delivery_of(facts.destination)
     circumstances = Circumstances(
         now=context.clock.now(),
-        is_configured=(
-            context.config.destination(facts.destination) is not None and delivery.state != "unconfigured"
-        ),
+        is_configured=context.config.destination(facts.destination) is not None,
         is_delivery_paused=system.delivery_paused,
         is_engine_paused=system.engine_paused,
         top_n=await current_top_n(context, connection),

@@ -11,7 +11,6 @@ from app.config.access import AlertSource
 from app.config.destination_url import fault_of
 from app.config.destinations import DEFAULT_DESTINATION
 from app.config.model import SystemConfig
-from app.config.repository import still_configured
 from app.context import AppContext
 from app.db.clock import ClockStep, DatabaseClock
 from app.db.pool import Connection
@@ -59,8 +58,7 @@ async def find_alarms(
     keys = [destination_of(each.url, each.name).key for each in context.config.destinations]
     at_risk = await repository.fetch_at_risk(connection, destinations=keys)
     stranded = await positions.read_without_destination(
-        connection,
-        configured=[each.name for each in await still_configured(connection, context.config.destinations)],
+        connection, configured=[each.name for each in context.config.destinations]
     )
     failing = await circuit_reasons(context, connection)
     missed = None

@@ -106,11 +106,6 @@ class DestinationConfig(Struct, frozen=True, kw_only=True):
     ticker_gap_seconds: Annotated[int, Meta(ge=0, le=3600)]
     match: Match
 
-    @property
-    def kind(self) -> Literal["live", "paper"]:
-        """Whether orders reach a broker."""
-        return "paper" if self.url is None else "live"
-
     def __repr__(self) -> str:
         """Return the name only: a log or a failed test must not have the password in the URL."""
         return f"<destination {self.name!r}>"
@@ -125,7 +120,7 @@ class DestinationUse(NamedTuple):
 
     @property
     def refusal(self) -> Reason:
-        """Why the destination cannot be removed, or become paper or live."""
+        """Why the destination cannot be removed or become paper."""
         if self.open:
             return Reason(RefusalCode.DESTINATION_OPEN, name=repr(self.name), tickers=_shown(self.open))
         return Reason(RefusalCode.DESTINATION_PENDING, name=repr(self.name), tickers=_shown(self.pending))

@@ -167,9 +167,9 @@ class Config(Struct, frozen=True, kw_only=True):
         return next((each for each in self.destinations if each.name == name), None)
 
     @property
-    def kinds(self) -> Mapping[str, str]:
-        """How each destination delivers, `live` or `paper`, by its name."""
-        return {each.name: each.kind for each in self.destinations}
+    def is_live(self) -> bool:
+        """Whether any destination is more than paper: a signal may become a real order."""
+        return any(each.url is not None for each in self.destinations)
 
     def retry_unknown_of(self, name: str) -> RetryUnknown:
         """Return what is sent again after an unknown outcome, also at a destination that was removed."""

@@ -26,31 +26,6 @@ WHERE destination = ANY ($1)
 GROUP BY destination
 ORDER BY destination
 
--- name: recorded_kinds
--- By destination what is open or unfinished there.
-SELECT destination, kind FROM destination_kinds
-
--- name: kinds_in_use
--- $1 names of destinations. Those where something is open or may be, or is being opened or sent. Fails open: a position that was recorded by
--- a person, or imported, is at the broker. It keeps no destination on paper, or its exits would wait for a broker that is configured.
-SELECT p.destination
-FROM positions p
-LEFT JOIN destination_kinds k ON k.destination = p.destination
-WHERE p.destination = ANY ($1) AND p.status <> 'closed'
-  AND NOT (k.kind IS NOT DISTINCT FROM 'paper'
-           AND (p.opened_by IS NULL OR p.buys = 0
-                OR EXISTS (SELECT FROM signals s WHERE s.id = p.opened_by AND s.imported_at IS NOT NULL)))
-UNION
-SELECT destination FROM book_states WHERE destination = ANY ($1) AND opening
-UNION
-SELECT destination FROM orders WHERE destination = ANY ($1) AND ended_at IS NULL AND status = 'sending'
-
--- name: record_kinds
--- $1 names of destinations, $2 their kinds.
-INSERT INTO destination_kinds (destination, kind)
-SELECT * FROM unnest($1::text[], $2::text[]) AS given (destination, kind) ORDER BY destination
-ON CONFLICT (destination) DO UPDATE SET kind = excluded.kind
-
 -- name: revoke_tokens
 -- $1 the SHA-256 of each token. In the transaction of what removes them.
 INSERT INTO revoked_tokens (sha256) SELECT DISTINCT sha256 FROM unnest($1::text[]) AS sha256 ORDER BY sha256

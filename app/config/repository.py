@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.config.checking import Document
-from app.config.destinations import DestinationConfig, DestinationUse
+from app.config.destinations import DEFAULT_DESTINATION, DestinationConfig, DestinationUse
 from app.config.model import DECIDED, WEBHOOK_FILE
 from app.db.pool import Connection, Pool
 from app.db.queries import load
 
 _SQL = load("app.config")
-
-REMOVED = "removed"  # the recorded kind of a destination that is not configured any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,40 +52,27 @@ async def destinations_in_use(connection: Connection, *, names: Collection[str])
 async def still_configured(
     connection: Connection, destinations: Sequence[DestinationConfig]
 ) -> list[DestinationConfig]:
-    """Return those of a process's destinations that deliver as it has them configured, live or on paper.
+    """Return those of a process's destinations that no other process has removed.
 
-    The others were removed or changed by another process, or what is open there is of the other kind. The
-    caller's transaction holds the approval lock: none changes until it ends, so that no order is made where
-    nothing is sent.
+    The caller's transaction holds the approval lock: none is removed until it ends, so that no order is made
+    where nothing is sent.
     """
-    recorded = await recorded_kinds(connection)
-    return [each for each in destinations if recorded.get(each.name, each.kind) == each.kind]
+    if len(destinations) == 1:  # `default`, which is never removed
+        return list(destinations)
+    revision = await current(connection)
+    if revision is None:
+        return list(destinations)
+    names = {DEFAULT_DESTINATION, *_listed_names(revision.documents)}
+    return [each for each in destinations if each.name in names]
 
 
-async def is_changing(connection: Connection, destinations: Collection[DestinationConfig]) -> bool:
-    """Return whether one is still recorded with another kind, which its process changes within a second."""
-    recorded = await recorded_kinds(connection)
-    names = {
-        each.name for each in destinations if recorded.get(each.name, each.kind) not in {each.kind, REMOVED}
-    }
-    return bool(names) and names != await kinds_in_use(connection, names=names)
-
-
-async def recorded_kinds(connection: Connection | Pool) -> dict[str, str]:
-    """Return by destination what is open there, `live` or `paper`; `removed` where it is not configured."""
-    rows = await connection.fetch(_SQL["recorded_kinds"])
-    return {row["destination"]: row["kind"] for row in rows}
-
-
-async def kinds_in_use(connection: Connection, *, names: Collection[str]) -> set[str]:
-    """Return those of the destinations whose kind must stay: something is, may be or is about to be open."""
-    rows = await connection.fetch(_SQL["kinds_in_use"], list(names))
-    return {row["destination"] for row in rows}
-
-
-async def record_kinds(connection: Connection, *, kinds: Mapping[str, str]) -> None:
-    """Record the kinds of destinations; the caller's transaction holds the approval lock."""
-    await connection.execute(_SQL["record_kinds"], list(kinds), list(kinds.values()))
+def _listed_names(documents: Mapping[str, Any]) -> set[str]:
+    """Return the names in the list of destinations; read here, since SQL cannot read every JSON text."""
+    webhook = documents.get(WEBHOOK_FILE)
+    listed = webhook.get("destinations") if isinstance(webhook, dict) else None
+    entries = listed if isinstance(listed, list) else []
+    names = (each.get("name") for each in entries if isinstance(each, dict))
+    return {name for name in names if isinstance(name, str)}
 
 
 async def revoke_tokens(connection: Connection, *, digests: Collection[str]) -> None:

@@ -72,7 +72,7 @@ def with_files(
 
 
 def with_destinations_kept(before: State, after: State, refusal: Reason, settings: Settings) -> State:
-    """Return the state after, with the destinations of before: its file ends one in use, or changes its kind.
+    """Return the state after, with the destinations of before: its file ends one in use or makes it paper.
 
     Fails closed: the exits of an open position would reach no broker. The file counts as unread, so that
     it is applied once nothing is open or unfinished there.

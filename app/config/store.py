@@ -6,7 +6,7 @@ database, so that all processes of a stack agree and a wrong file changes nothin
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import structlog
 
 from app.audit import repository as audit_log
 from app.audit.repository import Actor
-from app.config import files, kinds, repository
+from app.config import files, repository
 from app.config.access import FIRST_OPERATOR, AccessToken, is_entry_of
 from app.config.checking import Document
 from app.config.destination_url import fault_of
@@ -38,6 +38,7 @@ from app.db.pool import Connection, Pool, connect
 from app.errors import ConfigFileError, ConflictError, NoSuchError, RefusedError, describe
 from app.runtime.wakeups import Wakeups
 from app.settings import Settings
+from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,9 @@ Edit = Callable[[Config], Mapping[str, Document]]
 
 Apply = Callable[[Config, Mapping[str, ConfigFileError]], None]
 """Makes a configuration the current one of this process."""
+
+Lock = Callable[[Connection], Awaitable[None]]
+"""Waits until no other transaction makes orders; none does until this one ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class ConfigStore:
     """Changes the current configuration; nothing else does.
 
     Calls `apply` with the current configuration and the problems of its files after each look at them, and
-    `lock_approvals` before it removes a destination, or makes it paper or live.
+    `lock_approvals` before it removes a destination or makes it paper.
     """
 
     def __init__(
@@ -95,12 +99,11 @@ class ConfigStore:
         start: Opening,
         *,
         apply: Apply,
-        lock_approvals: kinds.Lock,
+        lock_approvals: Lock,
     ) -> None:
         self._pool, self._settings, self._wakeups = pool, settings, wakeups
         self._apply_to_process, self._lock_approvals = apply, lock_approvals
         self._state = State(start.config)
-        self._unlike = set[str]()  # destinations whose kind differs from that of what is open there
         self._absent_since: dict[str, float] = {}
         self._write_again_at = 0.0
         self._turns = 0
@@ -135,7 +138,6 @@ class ConfigStore:
         pool, known = self._pool, self._state
         number = await repository.current_number(pool)
         is_known = number is not None and number == known.revision and await self._contents() == known.seen
-        is_known = is_known and await kinds.is_recorded(pool, known.config)
         if is_known and not self._has_switch_to_write():
             return
         async with pool.acquire(timeout=5) as connection, connection.transaction():
@@ -181,9 +183,7 @@ class ConfigStore:
                     connection.transaction(),  # a savepoint: a refusal does not undo what was applied
                 ):
                     changed, names = self._edited(state, edit, decides)
-                    if used := await kinds.refusal_of(
-                        connection, state.config, changed.config, self._lock_approvals
-                    ):
+                    if used := await self._ended_in_use(connection, state.config, changed.config):
                         raise ConflictError(used.code, **used.parameters)
                     before, after = state.config.documents, changed.config.documents
                     if after != before:
@@ -195,7 +195,6 @@ class ConfigStore:
                         changed = await self._write_change(
                             with_switch_times(state, changed, time.time_ns()), names, decides
                         )
-                        await self._record_kinds(connection, changed.config)
                         state = await self._store(connection, changed)
             except RefusedError as error:
                 refusal = error
@@ -291,9 +290,8 @@ class ConfigStore:
         state = replace(state, turn=turn)
         dates = await asyncio.to_thread(files.dates, self._settings.config_dir, SYSTEM_FILE)
         edited = with_files(state, await self._contents(), self._settings, dates)
-        if used := await kinds.refusal_of(connection, state.config, edited.config, self._lock_approvals):
+        if used := await self._ended_in_use(connection, state.config, edited.config):
             edited = with_destinations_kept(state, edited, used, self._settings)
-        await self._record_kinds(connection, edited.config)
         if removed := removed_tokens(state, edited):
             await repository.revoke_tokens(connection, digests=removed)
             log.info("tokens were removed from the file", file=SYSTEM_FILE, count=len(removed))
@@ -308,16 +306,25 @@ class ConfigStore:
         await _record_edits(connection, state.config.documents, edited.config.documents)
         return await self._store(connection, edited)
 
-    async def _record_kinds(self, connection: Connection, config: Config) -> None:
-        """Record how the destinations deliver; log those whose kind stays, once."""
-        unlike = await kinds.record(connection, config, self._lock_approvals)
-        for name in unlike - self._unlike:
-            log.warning(
-                "a destination is not of the kind of what is open there; it counts as not configured",
-                destination=name,
-                kind=config.kinds[name],
-            )
-        self._unlike = unlike
+    async def _ended_in_use(self, connection: Connection, before: Config, after: Config) -> Reason | None:
+        """Return why a destination cannot be removed or become paper: something is open or unfinished there.
+
+        Fails closed: the exits of its positions would reach no broker. Where nothing is open or unfinished,
+        no decision may make an order before the change is committed. Exits of all destinations are decided
+        after that, which takes as long as it takes to write the file.
+        """
+        live = {each.name for each in after.destinations if each.url is not None}
+        kept = {each.name for each in after.destinations}
+        ended = {
+            each.name for each in before.destinations if each.name not in (kept if each.url is None else live)
+        }
+        if not ended:
+            return None
+        used = await repository.destinations_in_use(connection, names=ended)
+        if not used:
+            await self._lock_approvals(connection)
+            used = await repository.destinations_in_use(connection, names=ended)
+        return used[0].refusal if used else None
 
     async def _with_decisions_written(self, state: State) -> State:
         """Write what people switched into the system file, which was wrong, absent or older than that."""

@@ -238,15 +238,14 @@ class _There(Struct, omit_defaults=True):
     buys_today: int = 0
     since_exit: dict[str, float] = {}
     taken: tuple[int, ...] | None = None
-    is_configured: bool = True
 
-    def read(self, name: str, tickers: frozenset[str]) -> DestinationInputs:
+    def read(self, name: str, tickers: frozenset[str], *, is_configured: bool = True) -> DestinationInputs:
         return DestinationInputs(
             dict.fromkeys(tickers, _NOTHING) | {ticker: book.read() for ticker, book in self.books.items()},
             RiskCounts(self.positions, self.buys_today, self.since_exit),
             name,
             None if self.taken is None else frozenset(self.taken),
-            self.is_configured,
+            is_configured,
         )
 
 
@@ -254,6 +253,7 @@ class _Other(_There, omit_defaults=True, kw_only=True):
     """What decided a batch at another destination than the first."""
 
     name: str
+    is_configured: bool = True
 
 
 class _Batch(_There, omit_defaults=True, kw_only=True):
@@ -305,7 +305,10 @@ def stored_form(inputs: BatchInputs) -> Struct:
         ended=tuple(sorted(inputs.ended)),
         book_rules=None if book_rules == _BookRules() else book_rules,
         risk=None if risk == _Risk() else risk,
-        others=tuple(_Other(name=each.name, **_there(each, tickers)) for each in others),
+        others=tuple(
+            _Other(name=each.name, is_configured=each.is_configured, **_there(each, tickers))
+            for each in others
+        ),
         reprocessed=inputs.reprocessed,
         **_there(default, tickers),
     )
@@ -323,7 +326,6 @@ def _there(inputs: DestinationInputs, tickers: frozenset[str]) -> dict[str, Any]
         "buys_today": inputs.counts.buys_today,
         "since_exit": dict(inputs.counts.since_exit),
         "taken": None if inputs.taken is None else tuple(sorted(inputs.taken)),
-        "is_configured": inputs.is_configured,
     }
 
 
@@ -347,7 +349,7 @@ def read_stored(stored: object, signals: Sequence[ClaimedSignal]) -> BatchInputs
         ],
         destinations=[
             batch.read(DEFAULT_DESTINATION, tickers),
-            *(each.read(each.name, tickers) for each in batch.others),
+            *(each.read(each.name, tickers, is_configured=each.is_configured) for each in batch.others),
         ],
         book_rules=(batch.book_rules or _BookRules()).read(),
         risk_rules=(batch.risk or _Risk()).read(),

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import structlog
 
 from app import metrics
-from app.config.destinations import DEFAULT_DESTINATION, DestinationConfig
+from app.config.destinations import DestinationConfig
 from app.config.model import Config
-from app.config.repository import is_changing, still_configured
+from app.config.repository import still_configured
 from app.context import AppContext
 from app.db.pool import Connection
 from app.decision import repository
@@ -128,10 +128,6 @@ async def decide_batch(context: AppContext, claim: Claim) -> Batch:
             return Batch(0, is_blocked=True)
         await lock_approvals_shared(connection)
         destinations = await still_configured(connection, config.destinations)
-        missing = [each for each in config.destinations if each not in destinations]
-        # nothing is rejected in the second until a destination delivers as it is configured
-        if missing and await is_changing(connection, missing):
-            return Batch(0)
         claimed = await repository.claim_signals(
             connection,
             claim=claim,
@@ -186,10 +182,7 @@ async def _inputs(
     claimed: Claimed,
     now: datetime,
 ) -> BatchInputs:
-    """Return what decides the claimed signals at these destinations, and where more is held.
-
-    `default` is the first, also while it is not configured.
-    """
+    """Return what decides the claimed signals at these destinations, and where more is held."""
     strategy, rules = config.finviz.active_strategy, rules_of(config.system.risk)
     signals, books = claimed.signals, dict(claimed.books)
     has_entries = any(signal.type == SignalType.BUY for signal in signals)
@@ -205,13 +198,10 @@ async def _inputs(
             has_entries=has_entries,
         )
         everywhere.append(DestinationInputs(own, counts, each.name, taken_of(signals, each.match)))
-    if all(each.name != DEFAULT_DESTINATION for each in destinations):
-        books = {DEFAULT_DESTINATION: {}, **books}
-    others = [
+    everywhere += [
         DestinationInputs(own, RiskCounts(), name, frozenset(), is_configured=False)
         for name, own in books.items()
     ]
-    everywhere = sorted([*everywhere, *others], key=lambda each: each.name != DEFAULT_DESTINATION)
     listed = ListInForce(
         strategy.name,
         strategy.top_n,

@@ -182,8 +182,6 @@ def destination(described: Mapping[str, object], fault: Reason | None = None) ->
     if fault:
         return _degraded(f"the destination's URL is not valid: {fault}")
     state = described["state"]
-    if state == "unconfigured":
-        return _degraded("not configured: open positions are of another kind, live or paper; exits wait")
     return {"status": "ok"} if state == "open" else _degraded(f"deliveries wait: {state}")
 
 

@@ -3,8 +3,8 @@
 
 -- name: find_due
 -- $1 limit, $2 destination's key, $3 false: no row while the circuit is open, $4 true: no buy, since the tokens that are left are reserved
--- for exits, $5 destination's name, $6 seconds that an order waits after the delivery of an opposite one of its ticker,
--- $7 how it delivers. The comparison of types is a condition of the index: however many buys wait, none of them is read.
+-- for exits, $5 destination's name, $6 seconds that an order waits after the delivery of an opposite one of its ticker. The comparison of
+-- types is a condition of the index: however many buys wait, none of them is read.
 -- The orders that are due, at most one of a ticker, its first; sells and manual orders before buys. With the open position of its ticker,
 -- and what tells why there is none. Nothing is locked: `claim` locks, and compares.
 -- An order of the ticker that is being sent is waited for, also a later one. Fails open: no exit waits behind a buy that waits for its
@@ -56,8 +56,6 @@ WITH recent AS MATERIALIZED (
           SELECT FROM destinations d
           WHERE d.destination = $2
             AND (d.held_until > statement_timestamp() OR (d.probe_at IS NOT NULL AND NOT $3::boolean)))
-      -- Fails closed: what is open there is of another kind, or another process has changed or removed the destination
-      AND NOT EXISTS (SELECT FROM destination_kinds k WHERE k.destination = $5 AND k.kind <> $7)
     ORDER BY o.type = 'buy', o.seq
 ), due AS (
     SELECT s.id, front.id AS order_id, ticker, type, seq, intent, s.price, s.body, round, attempts, is_shared

@@ -220,12 +220,10 @@ async def find_due(
 
     Without a token, which needs the limiter's lock, none is due while the circuit is open. With `exits_only`
     entries wait: the tokens that are left are reserved for exits. An order waits for `gap_seconds` after the
-    delivery of an opposite one of its ticker. None is due where the destination is recorded with another
-    kind, as `still_configured` says: the statement that sees an order sees that, too.
+    delivery of an opposite one of its ticker.
     """
     rows = await connection.fetch(
-        _SQL["find_due"],
-        *(limit, destination.key, has_token, exits_only, destination.name, gap_seconds, destination.kind),
+        _SQL["find_due"], limit, destination.key, has_token, exits_only, destination.name, gap_seconds
     )
     # the columns are in the order of the fields
     return [DueSignal._make((*row[:8], _held(*row[8:13]), *row[13:])) for row in rows]

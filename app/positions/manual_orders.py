@@ -11,7 +11,7 @@ import structlog
 from pydantic import BaseModel
 
 from app.config.destinations import DEFAULT_DESTINATION, DestinationConfig
-from app.config.repository import kinds_in_use, still_configured
+from app.config.repository import still_configured
 from app.context import AppContext
 from app.db.pool import Connection
 from app.errors import ConflictError, NoSuchError, RefusedError, describe
@@ -49,9 +49,6 @@ async def sell(
 
     It goes to each destination where the ticker is, may be or is about to be open; without any, to all of
     `destinations`. A pending order that a person placed there counts as this one: no second one is placed.
-
-    Raises:
-        ConflictError: nothing is open, and no destination is configured.
     """
     await lock_approvals_exclusive(connection)
     folded = fold(ticker)
@@ -65,8 +62,6 @@ async def sell(
     ]
     if not open_at:
         open_at = [each.name for each in await still_configured(connection, destinations)]
-        if not open_at:
-            raise _unconfigured(destinations)
     wanted = list(dict.fromkeys(open_at))
     already = await repository.pending_orders(
         connection, tickers=[folded], types=_BY_PEOPLE, destinations=wanted
@@ -165,15 +160,12 @@ async def adopt(
     """Record a position that is open at the broker as unconfirmed. Exits pass; entries find it open.
 
     Raises:
-        NoSuchError: there is no such destination.
-        ConflictError: a position in the ticker is open, or what is open there is of another kind.
+        NoSuchError: the destination is none of the configured ones.
+        ConflictError: a position in the ticker is open.
     """
     await lock_approvals_exclusive(connection)  # no destination is removed meanwhile
     configured = [each.name for each in await still_configured(connection, destinations)]
     if destination not in configured:
-        known = [each for each in destinations if each.name == destination]
-        if known and await kinds_in_use(connection, names=[destination]):
-            raise _unconfigured(known)
         raise NoSuchError(
             RefusalCode.DESTINATION_UNKNOWN, name=repr(destination), names=", ".join(configured)
         )
@@ -184,11 +176,6 @@ async def adopt(
     if not position:
         raise ConflictError(RefusalCode.ALREADY_OPEN, ticker=ticker)
     return position
-
-
-def _unconfigured(destinations: Sequence[DestinationConfig]) -> ConflictError:
-    names = ", ".join(each.name for each in destinations)
-    return ConflictError(RefusalCode.DESTINATION_UNCONFIGURED, names=names)
 
 
 async def confirm(connection: Connection, position_id: UUID) -> Position:

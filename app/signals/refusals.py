@@ -344,20 +344,12 @@ class RefusalCode(Code):
     DESTINATION_OPEN = (
         "destination.open",
         (
-            "{name} has open positions and cannot be removed, or change between live and paper: "
-            "close {tickers} there, or mark them closed, first"
-        ),
-        (
             "{name} has open positions and cannot be removed or become paper: "
             "close {tickers} there, or mark them closed, first"
         ),
     )
     DESTINATION_PENDING = (
         "destination.pending",
-        (
-            "{name} has unfinished orders and cannot be removed, or change between live and paper: "
-            "try again once those of {tickers} have ended"
-        ),
         (
             "{name} has unfinished orders and cannot be removed or become paper: "
             "try again once those of {tickers} have ended"
@@ -366,13 +358,6 @@ class RefusalCode(Code):
     KEY_OF_DEFAULT = (
         "destination.key_of_default",
         "must not be in the entry default: {setting} outside of the list is its value",
-    )
-    DESTINATION_UNCONFIGURED = (
-        "destination.unconfigured",
-        (
-            "not possible while positions are open that are not of this kind, live or paper, at: {names}. "
-            "Configure it as it was, or mark them closed, first"
-        ),
     )
     NO_ENTRIES_TAKEN = (
         "destination.no_entries",

@@ -20,7 +20,7 @@ from app.config.destinations import DEFAULT_DESTINATION, DestinationConfig, Matc
 from app.config.masking import masked_destination, unmasked_destination
 from app.config.model import WEBHOOK_FILE, Config
 from app.errors import ConfigFileError, ConflictError, NoSuchError, WrongValueError
-from app.orders.destination_state import State, describe_destination
+from app.orders.destination_state import describe_destination
 from app.signals.reasons import Reason
 from app.signals.refusals import RefusalCode
 from app.web.dependencies import REFUSALS, CurrentActor, Store, context_of, signed_in
@@ -85,7 +85,7 @@ class ShownDestination(BaseModel):
 
     values: DestinationValues
     kind: Literal["paper", "live"]
-    state: State
+    state: Literal["open", "held", "paused"]
 
 
 class Destinations(BaseModel):

@@ -57,8 +57,8 @@ async def test_a_destination_in_use_does_not_become_paper(
     await adopted(app, "AAPL", name)
     why = (await ask(app, "PUT", path, 409, {"url": url}))["detail"]
     assert why == (
-        f"'{name}' has open positions and cannot be removed, or change between live and paper: "
-        "close AAPL there, or mark them closed, first"
+        f"'{name}' has open positions and cannot be removed or become paper: close AAPL there, "
+        "or mark them closed, first"
     )
     sell = await desk.send(app, "AAPL", "sell")
     assert (await desk.until(app, sell))["status"] == "forwarded"
@@ -72,10 +72,7 @@ async def test_a_destination_in_use_does_not_become_paper(
 
 @pytest.mark.parametrize(
     ("entry", "words"),
-    [
-        ({}, "cannot be removed, or change between live and paper"),
-        ({"ulr": "https://bridge.example"}, "destinations[0].ulr"),
-    ],
+    [({}, "cannot be removed or become paper"), ({"ulr": "https://bridge.example"}, "destinations[0].ulr")],
 )
 async def test_a_file_that_loses_the_url_of_a_destination_in_use_does_not_count(
     desk: Desk, live: Receiver, entry: dict[str, Any], words: str

@@ -492,7 +492,9 @@ async def test_a_file_without_a_destination_in_use_counts_once_nothing_is_open_t
         return await problem() is not None
 
     await desk.wait(app, is_refused, lambda: "the file was not refused")
-    assert "live and paper: close AAPL, NVDA there" in str(await problem())
+    assert "'live' has open positions and cannot be removed or become paper: close AAPL, NVDA there" in str(
+        await problem()
+    )
     alarms = (await ask(app, "GET", "/admin/status"))["alarms"]
     assert "webhook_config.json" in {each["subject"] for each in alarms if each["code"] == "config_wrong"}
     sell = await desk.send(app, "AAPL", "sell")
@@ -536,8 +538,7 @@ async def test_destinations_are_changed_by_the_api_and_show_no_password(desk: De
     assert len(live.received) == 1
     refused = (await ask(app, "DELETE", f"{path}/live", 409))["detail"]
     assert refused == (
-        "'live' has open positions and cannot be removed, or change between live and paper: "
-        "close AAPL there, "
+        "'live' has open positions and cannot be removed or become paper: close AAPL there, "
         "or mark them closed, first"
     )
     await desk.order(app, "order/sell-all", 202)

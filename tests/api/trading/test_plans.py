@@ -95,7 +95,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "decision.lock_first_undecided": "{tickers}",
     "decision.find_entries_before": "ARRAY['R1'], ARRAY[1000000::bigint]",
     "decision.store_decisions": "{decisions}, {undecided}, '{{}}'",
-    "orders.find_due": "{batch}, 'there', true, false, 'default', 10, 'live'",
+    "orders.find_due": "{batch}, 'there', true, false, 'default', 10",
     "orders.claim": "gen_random_uuid(), 30, 'there', {verdicts}, {batch}",
     "orders.record_delivered": "{successes}, 'delivered'",
     "orders.record_undelivered": (
@@ -296,7 +296,7 @@ async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> No
     await connection.execute("VACUUM ANALYZE")
     await connection.execute(f"PREPARE due AS {load('app.orders')['find_due']}")
     for _ in range(8):
-        await rows_read(connection, "due", "1, 'there', true, false, 'default', 10, 'live'")
+        await rows_read(connection, "due", "1, 'there', true, false, 'default', 10")
     query = "SELECT generic_plans FROM pg_prepared_statements WHERE name = 'due'"
     assert await connection.fetchval(query) > 0
 

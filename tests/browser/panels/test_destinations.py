@@ -143,8 +143,7 @@ async def test_a_destination_in_use_stays_and_the_refusal_names_what_is_there(de
     await box.get_by_role("button", name="Delete trial").click()
     await desk.confirm("Delete", typed="trial")
     await expect(desk.notice).to_have_text(
-        "Refused: 'trial' has open positions and cannot be removed, or change between live and paper: "
-        "close AAPL, NVDA there, "
+        "Refused: 'trial' has open positions and cannot be removed or become paper: close AAPL, NVDA there, "
         "or mark them closed, first"
     )
     await expect(box).to_be_visible()
@@ -170,8 +169,7 @@ async def test_in_portuguese_the_page_and_its_refusals_are_portuguese(desk: Desk
     await page.get_by_role("dialog").get_by_role("textbox").fill("real")
     await page.get_by_role("dialog").get_by_role("button", name="Excluir").click()
     await expect(desk.notice).to_contain_text(
-        "'real' tem posições abertas e não pode ser removido nem passar de conta real para simulação "
-        "ou o contrário: antes, feche NVDA nele"
+        "'real' tem posições abertas e não pode ser removido nem virar simulação: antes, feche NVDA nele"
     )
 
 

@@ -214,7 +214,7 @@ def test_changes_are_shown_by_entry_without_the_secrets_in_urls() -> None:
 
 def test_the_refusal_to_remove_a_destination_names_what_is_there() -> None:
     both = DestinationUse("live", open=["AAPL"], pending=["NVDA"])
-    assert str(both.refusal).startswith("'live' has open positions and cannot be removed, or change between ")
+    assert str(both.refusal).startswith("'live' has open positions and cannot be removed or become paper: ")
     assert "close AAPL there" in str(both.refusal)
     pending = DestinationUse("live", open=[], pending=["NVDA", "TSLA"])
     assert str(pending.refusal).endswith("try again once those of NVDA, TSLA have ended")
