@@ -268,9 +268,12 @@ class Outbox:
                     verdicts=[_resolve(signal, rules) for signal in due],
                     limit=limit,
                 )
+            # what is claimed is committed, and is sent whatever fails after it
             if len(due) < read or any(claimed):
                 break
             read *= 2  # other transactions hold the first ones: what comes after them does not wait
+        if 0 < len(claimed.deliveries) + len(claimed.rejected) < limit == len(due):
+            self._context.wakeups.notify("approved")  # some were held: look again now
         for verdict in claimed.rejected:
             metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()
             log.info(

@@ -53,6 +53,20 @@ async def test_an_order_leaves_while_those_before_it_are_locked(processes: list[
     assert (await outbox.claim(20)).rows == len(locked)
 
 
+async def test_what_follows_an_order_that_is_locked_is_looked_for_at_once(
+    processes: list[AppContext],
+) -> None:
+    """The claim passes over the first of three, and sends the second; the fourth needs no wake-up."""
+    pool, outbox = processes[0].pool, Outbox(processes[0])
+    await pool.execute(_APPROVED, "buy", 4, 4)
+    first = await pool.fetchval("SELECT id FROM signals ORDER BY seq LIMIT 1")
+    async with processes[1].pool.acquire() as other, other.transaction(), asyncio.timeout(5):
+        await repository.lock_signals(other, ids=[first])
+        assert (await outbox.claim(3)).rows == 2
+        await processes[0].wakeups.wait("approved", 60)
+        assert (await outbox.claim(1)).rows == 1
+
+
 async def test_processes_that_claim_at_once_send_each_order_once(processes: list[AppContext]) -> None:
     """No two orders of a ticker are sent at the same time, and none is left."""
     orders, tickers = 120, 20
