@@ -31,6 +31,8 @@ LONGEST_TASK = 500  # ms; the page's limit is 100 ms
 SAID_AFTER = 3000  # ms of the page's own time; this is the page's limit itself
 LOAD_SECONDS = int(os.environ.get("PAGE_LOAD_SECONDS", "30"))
 RATE = 500
+SPACING_SECONDS = 1.05  # the server keeps it between a message and the fourth after it
+LATE_SECONDS = 3.0
 SETTLED = """([id, count]) => document.getElementById(`signal-${id}`)
     && document.querySelector("[data-metric=received]").textContent === String(count)"""
 WATCH_TASKS = """
@@ -106,6 +108,17 @@ def listen(page: Page) -> list[float]:
     return heard
 
 
+def latest(heard: list[float]) -> float:
+    """Return the most seconds by which a message came late, if the server sends four a second at the most.
+
+    A busy machine hands some over late, and then several at once. Of five a second, the last is 9 s late.
+    """
+    sent = list(heard)
+    for number in reversed(range(len(sent) - 4)):
+        sent[number] = min(sent[number], sent[number + 1], sent[number + 4] - SPACING_SECONDS)
+    return max(at - earlier for at, earlier in zip(heard, sent, strict=True))
+
+
 async def memory(devtools: CDPSession) -> tuple[int, int]:
     """Return the bytes of the heap in use after a collection, and the number of elements."""
     await devtools.send("HeapProfiler.collectGarbage")
@@ -170,14 +183,13 @@ async def test_under_a_heavy_load_the_page_gets_four_messages_a_second_and_stays
     await expect(signed_in.locator("[data-metric=received]")).to_have_text(f"{received:,}")
     used, nodes = await memory(devtools)
     tasks = await signed_in.evaluate("longTasks")
-    crowded = min(fifth - first for first, fifth in zip(heard, heard[4:], strict=False))
+    late = latest(heard)
     sys.stdout.write(
         f"\n{taken} signals in {LOAD_SECONDS + 1} s: {len(heard)} messages, "
-        f"four took {crowded:.2f} s at the least, longest task {max(tasks, default=0)} ms, "
+        f"at most {late:.2f} s late, longest task {max(tasks, default=0)} ms, "
         f"heap {warm_bytes >> 10} → {used >> 10} KiB, nodes {warm_nodes} → {nodes}\n"
     )
-    # the server keeps 1.05 s between a message and the fourth after it; a busy machine may hand one over late
-    assert crowded > 0.8
+    assert late < LATE_SECONDS
     assert max(tasks, default=0) < LONGEST_TASK
     assert used < warm_bytes + (4 << 20)  # a kilobyte kept of each signal would be 15 MB
     assert nodes < 2 * warm_nodes
