@@ -6,8 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 
 from app import admin, intake, metrics
 from app.admin import live
@@ -120,12 +119,11 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan,
     )
-    app.add_exception_handler(Exception, _internal_error)
     admin.install(app, legacy_api=settings.legacy_api)
     modules = (screener_routes, position_routes, order_routes, decision_routes, alarm_routes, health)
     add_routes(app, (module.router for module in modules))
     app.add_middleware(AccessLog)
-    intake.install(app)  # last, and so the first to see a request
+    intake.install(app)
     return app
 
 
@@ -153,8 +151,3 @@ def _start_alarms(context: AppContext, targets: Sequence[Target]) -> None:
         start(f"notify-{number}", partial(outbox.run, context, target, f"notify-{number}"))
     if url := context.settings.heartbeat_url:
         start("heartbeat", partial(heartbeat.run, url, lambda: watch.is_all_well, beat("heartbeat")))
-
-
-async def _internal_error(_request: Request, _error: Exception) -> JSONResponse:
-    """Give a clear answer for a defect of ours; its traceback is in the log."""
-    return JSONResponse({"detail": "internal error; the log says more"}, 500)

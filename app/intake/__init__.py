@@ -7,11 +7,9 @@ from app.intake.routes import WebhookMiddleware
 
 
 def install(app: FastAPI) -> None:
-    """Add the webhook as the outermost middleware, and its description to `/openapi.json`.
-
-    Call it last: middleware that is added later runs before the webhook and delays every alert.
-    """
-    app.add_middleware(WebhookMiddleware)
+    """Let the webhook see each request before the framework's middleware; describe it in `/openapi.json`."""
+    build = app.build_middleware_stack
+    app.build_middleware_stack = lambda: WebhookMiddleware(build())  # type: ignore[method-assign]
     derive = app.openapi
 
     def openapi() -> dict[str, object]:

@@ -192,7 +192,7 @@ class GroupCommit:
         failure: asyncpg.PostgresError | None = None
         parts = [batch]
         for post in batch:
-            if post.stored_as not in {None, post.id}:  # its commit may have answered the first post
+            if post.stored_as not in (None, post.id):  # its commit may have answered the first post
                 self._note_unanswered(post)
             post.stored_as = post.id
         try:
@@ -239,7 +239,7 @@ class GroupCommit:
         logging.write_lines("signal received", (_log_fields(post) for post in new))
 
     def _answer(self, post: Post, resolution: Resolution) -> None:
-        if resolution.signal_id not in {post.id, None}:
+        if resolution.signal_id not in (post.id, None):
             metrics.SIGNALS_DUPLICATE.inc()
             if storing.is_swallowed_exit(post, resolution):
                 metrics.PARTIAL_EXITS_DUPLICATE.inc()

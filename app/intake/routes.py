@@ -1,6 +1,6 @@
-"""`POST /webhook/in[/secret][/]` as plain ASGI, before all other middleware and routes.
+"""`POST /webhook/in[/secret][/]` as plain ASGI, before all layers of the framework.
 
-The work of a framework for each request costs more than all that the webhook does (docs/performance.md).
+Their work for each request costs more than all that the webhook does (docs/performance.md).
 """
 
 import asyncio
@@ -13,11 +13,12 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.intake.service import EDGE_HEADER, Accepted, Envelope, IntakeService, PostRefusedError
 from app.signals.alert import BODY_LIMIT
 from app.signals.reasons import Reason, ReasonCode
+from app.web.problems import internal_error
 
 _PATH = "/webhook/in"
 _SECRET_PREFIX = f"{_PATH}/"
@@ -33,11 +34,15 @@ _KEY_HEADERS = (
     (b"webhook-id", "webhook-id"),
 )  # the first one counts
 _RETRY_AFTER_SECONDS = "5"  # the interval at which TradingView repeats an alert
+_EDGE_HEADER = EDGE_HEADER.lower().encode()
 _encode = msgspec.json.Encoder().encode
 
 
 class WebhookMiddleware:
-    """Answers requests to the webhook with `app.state.intake`; passes every other request on."""
+    """Answers requests to the webhook with `app.state.intake`; passes every other request on.
+
+    It is outside of the framework's handling of errors, so it answers an unexpected one itself.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -58,8 +63,11 @@ class WebhookMiddleware:
             await _error_response(error)(scope, receive, send)
         except ClientDisconnect:
             return  # the client has disconnected
+        except Exception:
+            await internal_error()(scope, receive, send)
+            raise  # the server logs it
         else:
-            if _is_gone(receive):
+            if _received(receive):  # after the whole body only the end of the connection
                 scope["app"].state.intake.note_unanswered(accepted)
             await _send_accepted(accepted, send)
 
@@ -144,7 +152,7 @@ def _envelope(scope: Scope, headers: Mapping[bytes, bytes], in_path: bytes) -> E
         secrets=(*((header,) if header else ()), *secrets_in(in_path, scope["query_string"])),
         key_header=key_header,
         idempotency_key=key.decode("latin-1"),
-        edge_request_id=headers.get(EDGE_HEADER.lower().encode(), b"").decode("latin-1"),
+        edge_request_id=headers.get(_EDGE_HEADER, b"").decode("latin-1"),
         client=_client(scope),
     )
 
@@ -166,28 +174,48 @@ async def _read_body(
     announced = headers.get(b"content-length", b"").lstrip(b"0")
     is_large = announced.isdigit() and (len(announced) > 20 or int(announced) > BODY_LIMIT)
     size = min(int(announced), _LARGEST_SIZE) if is_large and len(announced) <= 20 else 0
-    body, has_more = b"", True
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            while has_more and not (is_large and body):
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    intake.refuse_incomplete(400, Reason(ReasonCode.BODY_CUT_OFF), envelope, body)
-                    raise ClientDisconnect
-                body += message.get("body", b"")
-                has_more = message.get("more_body", False)
-                is_large = is_large or len(body) > BODY_LIMIT
-    except TimeoutError as error:
-        late = Reason(ReasonCode.BODY_LATE, seconds=f"{_BODY_SECONDS:g}")
-        raise intake.refuse_incomplete(408, late, envelope, body) from error
-    if is_large:
+    body = _Body(most=0 if is_large else BODY_LIMIT)
+    if first := _received(receive):  # most bodies come with the head: they need no timer
+        body.add(first)
+    if body.is_unfinished:
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                while body.is_unfinished:
+                    body.add(await receive())
+        except TimeoutError as error:
+            late = Reason(ReasonCode.BODY_LATE, seconds=f"{_BODY_SECONDS:g}")
+            raise intake.refuse_incomplete(408, late, envelope, body.read) from error
+    if body.is_cut_off:
+        intake.refuse_incomplete(400, Reason(ReasonCode.BODY_CUT_OFF), envelope, body.read)
+        raise ClientDisconnect
+    if is_large or len(body.read) > BODY_LIMIT:
         refusal = intake.refuse_incomplete(
-            413, Reason(ReasonCode.BODY_TOO_LARGE, bytes=BODY_LIMIT), envelope, body, size=size
+            413, Reason(ReasonCode.BODY_TOO_LARGE, bytes=BODY_LIMIT), envelope, body.read, size=size
         )
-        if has_more:
+        if body.has_more:
             await _drain_body(receive)
         raise refusal
-    return body
+    return body.read
+
+
+class _Body:
+    """What was read of a body; it is not read further once it has more than `most` bytes."""
+
+    __slots__ = ("has_more", "is_cut_off", "most", "read")
+
+    def __init__(self, most: int) -> None:
+        self.most, self.read = most, b""
+        self.has_more, self.is_cut_off = True, False
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether another message is to be received."""
+        return self.has_more and len(self.read) <= self.most
+
+    def add(self, message: Message) -> None:
+        self.read += message.get("body", b"")
+        self.has_more = message.get("more_body", False)
+        self.is_cut_off = message["type"] == "http.disconnect"
 
 
 async def _drain_body(receive: Receive) -> None:
@@ -201,18 +229,16 @@ async def _drain_body(receive: Receive) -> None:
                 has_more = message.get("more_body", False)
 
 
-def _is_gone(receive: Receive) -> bool:
-    """Return whether the client has closed the connection; the whole body must have been read.
-
-    Only a disconnect is received after the body. The first step of receiving it shows whether it came.
-    """
+def _received(receive: Receive) -> Message | None:
+    """Return the next message if it has come already, else None; the server keeps one that comes later."""
     receiving = receive().__await__()
     try:
         next(receiving)
     except StopIteration as received:
-        return bool(received.value["type"] == "http.disconnect")
+        message: Message = received.value
+        return message
     receiving.close()
-    return False
+    return None
 
 
 async def _send_accepted(accepted: Accepted, send: Send) -> None:

@@ -277,7 +277,7 @@ class IntakeService:
         if not header and not body and request_id:
             # A process that ended between commit and answer has stored it: a second post is no signal.
             header = edge_key(request_id, source.name)
-        alert, too_old = check_age(alert, fields, source.max_source_age_seconds, self._context.clock.now())
+        alert, too_old = check_age(alert, fields, source.max_source_age_seconds, self._context.clock.now)
         return Post(
             alert=alert,
             max_age=ages.buy if alert.reading.type == SignalType.BUY else ages.sell,

@@ -5,7 +5,7 @@ import ipaddress
 import json
 import re
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -135,7 +135,7 @@ def _unescaped(text: bytes, *, is_cut: bool) -> tuple[bytes, Sequence[int]]:
 
 
 def check_age(
-    alert: Alert, fields: Fields, limits: MaxSourceAge, now: datetime
+    alert: Alert, fields: Fields, limits: MaxSourceAge, read_clock: Callable[[], datetime]
 ) -> tuple[Alert, Reason | None]:
     """Return the alert with a remark on its age, and why an entry is too old.
 
@@ -144,6 +144,7 @@ def check_age(
     limit = _limit_of(alert.reading, limits)
     if limit is None:
         return alert, None
+    now = read_clock()
     text, moment = _read_time(fields, now)
     if moment is None:
         unread = Reason(ReasonCode.REMARK_TIME, word=shown(text))

@@ -168,7 +168,7 @@ async def _store_resolved(connection: Connection, posts: Sequence[Post], room: R
             is_swallowed_exit=is_swallowed_exit(post, resolution),
         )
         for post, resolution in zip(posts, resolutions, strict=True)
-        if resolution.signal_id not in {post.id, None}
+        if resolution.signal_id not in (post.id, None)
     ]
     if duplicates:
         await repository.insert_duplicates(connection, duplicates=duplicates)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from app.signals.tickers import fold, is_ticker, without_exchange
 BODY_LIMIT = 64 * 1024  # bytes of an alert
 SECRET_FIELD = "secret"  # noqa: S105  # the name of a field
 _SENDER_ID_LENGTH = 500
+_CACHED_BYTES = 60  # of a ticker; longer ones are rare, and would fill the memory
 SHOWN_TICKER_LENGTH = 100  # longer than a secret that is masked in it
 _BYTE_ORDER_MARK, _TRAILING = b"\xef\xbb\xbf", b" \t\r\n\0"
 
@@ -139,12 +141,12 @@ def spell_ticker(raw: bytes | None) -> str:
 
 def digest(fields: Fields) -> bytes:
     """Hash the fields by which duplicates are found: sorted by name, values as sent, without the secret."""
-    whole = blake2b(digest_size=16, person=b"body")
+    parts = list[bytes]()
     for name in sorted(fields):
         if name != SECRET_FIELD:
             encoded, value = name.encode(), fields[name]
-            whole.update(b"%d:%b%d:%b" % (len(encoded), encoded, len(value), value))
-    return whole.digest()
+            parts.append(b"%d:%b%d:%b" % (len(encoded), encoded, len(value), value))
+    return blake2b(b"".join(parts), digest_size=16, person=b"body").digest()
 
 
 def members(body: bytes) -> Iterator[Member]:
@@ -190,6 +192,10 @@ def _end_of_nested(body: bytes, start: int) -> int:
 
 
 def _read_ticker(raw: bytes | None) -> str:
+    return _read_ticker_cached(raw) if raw and len(raw) <= _CACHED_BYTES else _ticker_of(raw)
+
+
+def _ticker_of(raw: bytes | None) -> str:
     if raw is None or raw == b"null":
         raise BadAlertError(ReasonCode.TICKER_MISSING)
     ticker, is_placeholder = spell_ticker(raw), b"{{" in raw
@@ -197,6 +203,9 @@ def _read_ticker(raw: bytes | None) -> str:
         return fold(ticker)
     code = ReasonCode.TICKER_PLACEHOLDER if is_placeholder else ReasonCode.TICKER_NOT_VALID
     raise BadAlertError(code, came=shown(raw.decode("utf-8", "replace"), SHOWN_TICKER_LENGTH))
+
+
+_read_ticker_cached = lru_cache(maxsize=4096)(_ticker_of)  # alerts repeat their tickers
 
 
 def _read_sender_id(raw: bytes | None) -> str | None:

@@ -36,6 +36,8 @@ def read_number(text: str) -> Decimal | None:
     if len(text) > 2 * _DIGITS or not _NUMBER.fullmatch(text):
         return None
     number = Decimal(text)
+    if len(text) <= _DIGITS and "e" not in text and "E" not in text:
+        return number
     exponent = number.as_tuple().exponent
     is_too_long = number.adjusted() > _DIGITS or (isinstance(exponent, int) and exponent < -_DIGITS)
     return None if is_too_long else number

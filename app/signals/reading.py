@@ -95,7 +95,7 @@ class Reading(NamedTuple):
 
 UNREAD = "unread"
 MAY_COVER = Reason(ReasonCode.REMARK_MAY_COVER)
-ENTRIES = frozenset({Intent.OPEN, Intent.ADD})
+ENTRIES = (Intent.OPEN, Intent.ADD)  # a set would hash the intent by a function in Python
 _ENTRY_WORDS = frozenset({"buy", "long", "enter", "enterlong", "buytoopen", "add"})
 _EXIT_WORDS = frozenset({"sell", "exit", "close", "flat", "flatten", "exitlong", "closelong", "selltoclose"})
 _REVERSE = "reverse"

@@ -56,11 +56,21 @@ def install(app: "FastAPI", problem_page: ProblemPage) -> None:
     app.state.problem_page = problem_page
     for kind in TRANSIENT_DB_ERRORS:
         app.add_exception_handler(kind, _database_unavailable)
+    app.add_exception_handler(Exception, _unexpected)
     app.add_exception_handler(ReadLimitError, _read_limit)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _unreadable)
     app.add_exception_handler(ClientDisconnect, _abandoned)
+
+
+def internal_error() -> JSONResponse:
+    """Return a clear answer for a defect of ours; its traceback is in the log."""
+    return JSONResponse({"detail": "internal error; the log says more"}, 500)
+
+
+async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
+    return internal_error()
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
