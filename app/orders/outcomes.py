@@ -22,17 +22,12 @@ from app.db.clock import read_time
 from app.db.errors import TRANSIENT_DB_ERRORS, is_about_rows, may_be_about_rows
 from app.db.pool import Connection, Pool, acquire_for
 from app.errors import describe
-from app.orders import destinations_repository, repository
+from app.orders import destinations_repository, endings_repository, repository
 from app.orders.destination import Attempt, Destination, Failure, probe_delay, should_open_circuit
+from app.orders.endings_repository import EndedSignal
 from app.orders.kept_outcomes import KeptOutcomes, KnownOutcome
 from app.orders.policy import hold_seconds, next_status, retry_delay
-from app.orders.repository import (
-    DeliveredChange,
-    DeliveredOrder,
-    Delivery,
-    EndedSignal,
-    HeldPosition,
-)
+from app.orders.repository import DeliveredChange, DeliveredOrder, Delivery, HeldPosition
 from app.orders.transport import Answer
 from app.signals.book import OrderTerms, Position, apply, realized_by_close
 from app.signals.reading import ENTRIES, Intent
@@ -469,19 +464,23 @@ async def reject_orphans(
     Where exits without a position are forwarded they stay.
     """
     if tickers and context.config.system.unmatched_exits == "reject":
-        _note_ended(await repository.reject_orphans(connection, tickers=tickers, destination=destination))
+        _note_ended(
+            await endings_repository.reject_orphans(connection, tickers=tickers, destination=destination)
+        )
 
 
 async def end_overtaken(connection: Connection, ids: Sequence[UUID], destination: str | None = None) -> None:
     """End entries that have not left for this destination (None: any): an exit has overtaken them."""
     if ids:
         why = Reason(ReasonCode.OVERTAKEN)
-        _note_ended(await repository.end_entries(connection, ids=ids, reason=why, destination=destination))
+        _note_ended(
+            await endings_repository.end_entries(connection, ids=ids, reason=why, destination=destination)
+        )
 
 
 async def end_unlocked_entries(connection: Connection, why: Reason, *, until_seq: int | None = None) -> int:
     """End the entries, up to the signal `until_seq`, that have not left and are not locked; say how many."""
-    ended = await repository.end_unlocked_entries(connection, reason=why, until_seq=until_seq)
+    ended = await endings_repository.end_unlocked_entries(connection, reason=why, until_seq=until_seq)
     _note_ended(ended)
     return len(ended)
 
