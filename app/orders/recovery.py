@@ -11,8 +11,9 @@ from app.db.pool import Connection
 from app.orders import endings_repository, repository
 from app.orders.clock_watch import LONGEST_LEASE_SECONDS, ClockWatch
 from app.orders.destination_state import refresh_delivery_states
+from app.orders.endings import reject_orphans
 from app.orders.outbox import lease_seconds
-from app.orders.outcomes import Outcomes, reason_of, record_unknown, reject_orphans
+from app.orders.outcomes import Outcomes, reason_of, record_unknown
 from app.orders.policy import next_status
 from app.orders.transport import Answer
 from app.signals.reasons import Reason, ReasonCode
