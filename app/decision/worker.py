@@ -22,7 +22,7 @@ from app.decision.repository import Claim, Claimed
 from app.decision.risk import RiskCounts
 from app.decision.risk_facts import read_risk_counts, rules_of
 from app.orders.destination import destination_of
-from app.orders.outcomes import end_overtaken
+from app.orders.endings import end_overtaken
 from app.orders.repository import lock_approvals_shared, lock_signals
 from app.signals.statuses import DecisionResult, SignalType
 

@@ -6,7 +6,7 @@ Successes that arrive during a commit share the next one.
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -24,20 +24,15 @@ from app.db.pool import Connection, Pool, acquire_for
 from app.errors import describe
 from app.orders import destinations_repository, repository
 from app.orders.destination import Attempt, Destination, Failure, probe_delay, should_open_circuit
+from app.orders.endings import reject_orphans
 from app.orders.kept_outcomes import KeptOutcomes, KnownOutcome
 from app.orders.policy import hold_seconds, next_status, retry_delay
-from app.orders.repository import (
-    DeliveredChange,
-    DeliveredOrder,
-    Delivery,
-    EndedSignal,
-    HeldPosition,
-)
+from app.orders.repository import DeliveredChange, DeliveredOrder, Delivery, HeldPosition
 from app.orders.transport import Answer
 from app.signals.book import OrderTerms, Position, apply, realized_by_close
 from app.signals.reading import ENTRIES, Intent
 from app.signals.reasons import Reason, ReasonCode
-from app.signals.statuses import DecisionResult, Outcome, SignalType, Status
+from app.signals.statuses import Outcome, SignalType, Status
 
 log = structlog.get_logger(__name__)
 
@@ -459,43 +454,6 @@ async def _record_failure(
 
 def _log_recovery(destination: Destination) -> None:
     log.info("the destination works again", destination=destination.name)
-
-
-async def reject_orphans(
-    context: AppContext, connection: Connection, tickers: list[str], destination: str
-) -> None:
-    """Reject the sells that wait for a buy of these tickers which ended undelivered at this destination.
-
-    Where exits without a position are forwarded they stay.
-    """
-    if tickers and context.config.system.unmatched_exits == "reject":
-        _note_ended(await repository.reject_orphans(connection, tickers=tickers, destination=destination))
-
-
-async def end_overtaken(connection: Connection, ids: Sequence[UUID], destination: str | None = None) -> None:
-    """End entries that have not left for this destination (None: any): an exit has overtaken them."""
-    if ids:
-        why = Reason(ReasonCode.OVERTAKEN)
-        _note_ended(await repository.end_entries(connection, ids=ids, reason=why, destination=destination))
-
-
-async def end_unlocked_entries(connection: Connection, why: Reason, *, until_seq: int | None = None) -> int:
-    """End the entries, up to the signal `until_seq`, that have not left and are not locked; say how many."""
-    ended = await repository.end_unlocked_entries(connection, reason=why, until_seq=until_seq)
-    _note_ended(ended)
-    return len(ended)
-
-
-def _note_ended(signals: Sequence[EndedSignal]) -> None:
-    metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc(len({signal.id for signal in signals}))
-    for signal in signals:
-        log.info(
-            "rejected",
-            signal_id=signal.id,
-            ticker=signal.ticker,
-            destination=signal.destination,
-            reason=signal.reason,
-        )
 
 
 def reason_of(answer: Answer, status: Status) -> Reason:

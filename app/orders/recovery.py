@@ -8,11 +8,12 @@ import structlog
 from app import metrics
 from app.context import AppContext
 from app.db.pool import Connection
-from app.orders import repository
+from app.orders import endings_repository, repository
 from app.orders.clock_watch import LONGEST_LEASE_SECONDS, ClockWatch
 from app.orders.destination_state import refresh_delivery_states
+from app.orders.endings import reject_orphans
 from app.orders.outbox import lease_seconds
-from app.orders.outcomes import Outcomes, reason_of, record_unknown, reject_orphans
+from app.orders.outcomes import Outcomes, reason_of, record_unknown
 from app.orders.policy import next_status
 from app.orders.transport import Answer
 from app.signals.reasons import Reason, ReasonCode
@@ -156,7 +157,7 @@ async def recover(context: AppContext) -> int:
 async def expire(context: AppContext) -> int:
     """Expire what is overdue, and reject the sells that wait for an expired buy; return how much expired."""
     async with context.pool.acquire() as connection, connection.transaction():
-        expired = await repository.expire(connection, limit=_BATCH)
+        expired = await endings_repository.expire(connection, limit=_BATCH)
         buys = [each for each in expired if each.type == SignalType.BUY]
         for destination in context.config.destinations:
             tickers = {each.ticker for each in buys if each.destination in {None, destination.name}}

@@ -1,8 +1,7 @@
 """The statements of a delivery (`queries.sql`) as typed functions.
 
 `destination` is the name of one, or a `Destination`. Durations are in seconds, times the database's (UTC).
-Each function runs in the caller's transaction, if there is one. What ends signals before they left needs one:
-a second statement ends their orders.
+Each function runs in the caller's transaction, if there is one.
 """
 
 from collections.abc import Sequence
@@ -18,12 +17,11 @@ from app.db.pool import Connection, Pool
 from app.db.queries import load
 from app.orders.destination import Destination
 from app.signals.book import OrderTerms, Position, stored_terms, terms_columns
-from app.signals.reasons import Reason, ReasonCode, templates
+from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome, Status
 
 _SQL = load("app.orders")
 _encode = msgspec.json.Encoder().encode
-_EXPIRY_REASONS = templates(ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.EXPIRED)
 
 
 class HeldPosition(NamedTuple):
@@ -96,15 +94,6 @@ class ClaimedOrders(NamedTuple):
     rejected: list[Verdict]
 
 
-class EndedSignal(NamedTuple):
-    """A signal that ended undecided, or its order at a destination, by its name, that had not left."""
-
-    id: UUID
-    ticker: str
-    destination: str | None
-    reason: str
-
-
 class DeliveredOrder(msgspec.Struct, omit_defaults=True):
     """A success to record. The field names are those of the SQL, and what is None is left out.
 
@@ -172,16 +161,6 @@ class AbandonedAttempt(NamedTuple):
     claim_id: UUID
     terms: OrderTerms
     is_unclear: bool = True
-
-
-class ExpiredSignal(NamedTuple):
-    """A signal that has just expired undecided, or its order at a destination, by its name."""
-
-    id: UUID
-    ticker: str
-    type: str
-    destination: str | None
-    reason: str
 
 
 async def lock_approvals_shared(connection: Connection) -> None:
@@ -439,80 +418,6 @@ async def has_attempt(connection: Connection, *, attempt: int, signal: UUID, cla
 async def read_open_attempts(connection: Connection, *, attempts: Sequence[int]) -> set[int]:
     """Return those of the attempts that have not ended."""
     return {row["id"] for row in await connection.fetch(_SQL["read_open_attempts"], attempts)}
-
-
-async def expire(connection: Connection, *, limit: int) -> list[ExpiredSignal]:
-    """Expire what is undecided or has not left of up to `limit` signals, and is past its age.
-
-    Skips locked signals: they are being decided or claimed, and the next sweep sees them again.
-    """
-    overdue = [row["id"] for row in await connection.fetch(_SQL["find_overdue"], limit)]
-    locked = await _lock_free(connection, overdue)
-    rows = await connection.fetch(_SQL["expire"], locked, _EXPIRY_REASONS) if locked else []
-    return list(map(ExpiredSignal._make, rows))
-
-
-async def _lock_free(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
-    """Lock those of the signals that no other transaction has locked, and return them."""
-    return [row["id"] for row in await connection.fetch(_SQL["lock_free_signals"], ids)] if ids else []
-
-
-async def reject_orphans(
-    connection: Connection, *, tickers: Sequence[str], destination: str
-) -> list[EndedSignal]:
-    """Reject the sells that have nothing to close there, after a buy of these tickers ended undelivered."""
-    rows = await connection.fetch(
-        _SQL["reject_orphans"], tickers, ReasonCode.BUY_UNDELIVERED.english, destination
-    )
-    if rows:
-        await connection.execute(_SQL["end_orders"], [row["id"] for row in rows], Status.REJECTED)
-    return list(map(EndedSignal._make, rows))
-
-
-async def find_unsent_entries(
-    connection: Connection | Pool,
-    *,
-    tickers: Sequence[str] | None,
-    until_seq: int | None = None,
-    limit: int | None = None,
-) -> list[UUID]:
-    """Return the buys of these tickers (None: of all) that have not left, decided or not.
-
-    One that was sent to a destination may not have left for another one. With `until_seq`, those up to that
-    signal.
-    """
-    rows = await connection.fetch(_SQL["find_unsent_entries"], tickers, until_seq, limit)
-    return [row["id"] for row in rows]
-
-
-async def end_entries(
-    connection: Connection, *, ids: Sequence[UUID], reason: Reason, destination: str | None = None
-) -> list[EndedSignal]:
-    """Reject those of the buys that have not left; return them.
-
-    With a destination, only the order there of a decided buy is ended. An undecided one has none: it ends.
-    """
-    await lock_signals(connection, ids=ids)
-    rows = await connection.fetch(_SQL["end_entries"], ids, *reason.columns(), destination)
-    return list(map(EndedSignal._make, rows))
-
-
-async def has_unsent_entries(connection: Connection | Pool, *, until_seq: int | None = None) -> bool:
-    """Return whether a buy, up to the signal `until_seq` if that is given, has not left, decided or not."""
-    return bool(await find_unsent_entries(connection, tickers=None, until_seq=until_seq, limit=1))
-
-
-async def end_unlocked_entries(
-    connection: Connection, *, reason: Reason, until_seq: int | None = None
-) -> list[EndedSignal]:
-    """Reject the buys, up to the signal `until_seq`, that have not left; return them.
-
-    Fails open: it waits for no row, so that no exit waits for it. A buy that is locked, such as by its claim,
-    is passed over.
-    """
-    unsent = await find_unsent_entries(connection, tickers=None, until_seq=until_seq)
-    locked = await _lock_free(connection, unsent)
-    return await end_entries(connection, ids=locked, reason=reason) if locked else []
 
 
 async def store_paper_delivery(pool: Pool, *, webhook_id: str, headers: dict[str, str], body: bytes) -> None:

@@ -15,8 +15,9 @@ from app.config.repository import still_configured
 from app.context import AppContext
 from app.db.pool import Connection
 from app.errors import ConflictError, NoSuchError, RefusedError, describe
-from app.orders.outcomes import end_overtaken, end_unlocked_entries
-from app.orders.repository import find_unsent_entries, lock_approvals_exclusive
+from app.orders.endings import end_overtaken, end_unlocked_entries
+from app.orders.endings_repository import find_unsent_entries
+from app.orders.repository import lock_approvals_exclusive
 from app.positions import repository
 from app.positions.repository import Closed, Place, PlacedOrder, Position
 from app.positions.trades import DISMISSED

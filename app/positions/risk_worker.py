@@ -14,8 +14,9 @@ from app.audit.repository import Actor
 from app.config.model import SYSTEM_FILE
 from app.config.times import parse_time_of_day
 from app.context import AppContext
-from app.orders.outcomes import end_unlocked_entries
-from app.orders.repository import has_unsent_entries, try_lock_approvals_exclusive
+from app.orders.endings import end_unlocked_entries
+from app.orders.endings_repository import has_unsent_entries
+from app.orders.repository import try_lock_approvals_exclusive
 from app.positions import manual_orders, repository
 from app.positions.repository import FlattenSchedule
 from app.signals.market import next_on_trading_day

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from app.db.pool import open_pool
 from app.db.queries import load
-from app.orders import clock_repository, dead_letters_repository, repository
+from app.orders import clock_repository, dead_letters_repository, endings_repository, repository
 from app.orders.repository import Verdict
 from app.signals.book import OrderTerms
 from app.signals.reading import Intent
@@ -96,9 +96,9 @@ async def test_an_exit_leaves_at_once_that_overtakes_a_buy_while_it_is_approved(
 
     async def decide_exit() -> None:
         async with pool.acquire() as connection, connection.transaction():
-            entries = await repository.find_unsent_entries(connection, tickers=["AAPL"])
+            entries = await endings_repository.find_unsent_entries(connection, tickers=["AAPL"])
             assert entries == [buy]
-            ended = await repository.end_entries(connection, ids=entries, reason=WHY)
+            ended = await endings_repository.end_entries(connection, ids=entries, reason=WHY)
             assert [each.id for each in ended] == [buy]
             await approve(connection, sell, "close")
 
@@ -112,11 +112,11 @@ async def test_an_exit_leaves_at_once_that_overtakes_a_buy_while_it_is_approved(
 
 
 async def expire(connection: Connection) -> None:
-    assert len(await repository.expire(connection, limit=10)) == 1
+    assert len(await endings_repository.expire(connection, limit=10)) == 1
 
 
 async def end_unlocked(connection: Connection) -> None:
-    assert len(await repository.end_unlocked_entries(connection, reason=WHY)) == 1
+    assert len(await endings_repository.end_unlocked_entries(connection, reason=WHY)) == 1
 
 
 async def shift(connection: Connection) -> None:

@@ -12,7 +12,7 @@ import pytest_asyncio
 from app.db.pool import open_pool
 from app.db.queries import load
 from app.decision.repository import Approval, approve_rejected_buys
-from app.orders import clock_repository, dead_letters_repository, repository
+from app.orders import clock_repository, dead_letters_repository, endings_repository, repository
 from app.positions.repository import Place, insert_orders
 from app.signals.reasons import Reason, ReasonCode
 from app.signals.statuses import Outcome, SignalType, Status
@@ -112,11 +112,16 @@ async def test_what_ends_before_it_leaves_ends_its_order(
     await pool.execute(_RECEIVED, undecided, "received", "buy", "U", "open")
     await pool.execute("UPDATE signals SET expires_at = now() WHERE id = $1", undecided)
     async with pool.acquire() as connection, connection.transaction():
-        assert {each.id for each in await repository.expire(connection, limit=10)} == {late, undecided}
-        (rejected,) = await repository.reject_orphans(connection, tickers=["ORPHAN"], destination="default")
+        assert {each.id for each in await endings_repository.expire(connection, limit=10)} == {
+            late,
+            undecided,
+        }
+        (rejected,) = await endings_repository.reject_orphans(
+            connection, tickers=["ORPHAN"], destination="default"
+        )
         assert rejected.id == orphan
-        await repository.end_entries(connection, ids=[ended, orphan], reason=WHY)
-        await repository.end_unlocked_entries(connection, reason=WHY)
+        await endings_repository.end_entries(connection, ids=[ended, orphan], reason=WHY)
+        await endings_repository.end_unlocked_entries(connection, reason=WHY)
     assert await state(pool, late) == ("expired", "expired")
     assert await state(pool, undecided) == ("expired", None)
     for signal in (orphan, ended, unlocked):

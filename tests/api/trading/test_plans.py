@@ -102,18 +102,18 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
         "1, gen_random_uuid(), gen_random_uuid(), 'unknown', 500, '', '', '', '{{}}', "
         "'approved', '', '', '{{}}', 1, ''"
     ),
-    "orders.find_unsent_entries": "{tickers}, NULL, NULL",
-    "orders.end_entries": "{undecided}, 'x', 'overtaken', '{{}}', 'default'",
-    "orders.lock_free_signals": "{undecided}",
+    "orders/endings.find_unsent_entries": "{tickers}, NULL, NULL",
+    "orders/endings.end_entries": "{undecided}, 'x', 'overtaken', '{{}}', 'default'",
+    "orders/endings.lock_free_signals": "{undecided}",
     "orders.lock_signals": "{undecided}",
     "orders.read_ended_attempt": "{attempt}",
     "orders.lock_abandoned": "'{{}}'",
     "orders.renew_leases": "{attempts}, 30",
     "orders.end_strays": "'{{}}', 75, 'left open', 'sender_died'",
-    "orders.find_overdue": "{batch}",
-    "orders.expire": "{undecided}, {reasons}",
-    "orders.end_orders": "{ordered}, 'expired'",
-    "orders.reject_orphans": "'{{A1,A2,A3,A4}}', 'no buy', 'default'",
+    "orders/endings.find_overdue": "{batch}",
+    "orders/endings.expire": "{undecided}, {reasons}",
+    "orders/endings.end_orders": "{ordered}, 'expired'",
+    "orders/endings.reject_orphans": "'{{A1,A2,A3,A4}}', 'no buy', 'default'",
     "orders/clock.read_clock": "",
     "orders/clock.read_seconds_ahead": "",
     "orders/clock.shift_pending": "5, false, {batch}",
@@ -214,7 +214,7 @@ async def test_a_tickers_signals_are_not_read_for_each_of_them(connection: Conne
     await connection.execute(_ORDERS, timeout=FILL_SECONDS)
     await connection.execute("VACUUM ANALYZE")
     arguments = await make_arguments(connection)
-    for name in ("decision.claim_signals", "orders.find_due", "orders.reject_orphans"):
+    for name in ("decision.claim_signals", "orders.find_due", "orders/endings.reject_orphans"):
         plan = await prepare(connection, name)
         for claim in ("all", *APART):
             given = arguments[name].replace("A1", "A0").replace("'all'", f"'{claim}'")
@@ -304,7 +304,7 @@ async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> No
 def test_every_statement_on_unfinished_signals_and_orders_is_among_them() -> None:
     domains = (
         *("admin", "decision", "intake", "ops", "orders", "orders/clock", "orders/dead_letters"),
-        *("orders/destinations", "positions", "screener", "transfer"),
+        *("orders/destinations", "orders/endings", "positions", "screener", "transfer"),
     )
     found = {
         f"{domain}.{name}"
