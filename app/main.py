@@ -19,7 +19,7 @@ from app.context import AppContext
 from app.db import address
 from app.db import clock as db_clock
 from app.db.errors import TRANSIENT_DB_ERRORS
-from app.db.pool import open_pool
+from app.db.pool import KEPT_PLANS, open_pool
 from app.db.reading import open_reading_pool
 from app.decision import reprocessing
 from app.decision import routes as decision_routes
@@ -60,7 +60,7 @@ def create_app(settings: Settings, start: Opening, *, started_at: float | None =
         context = AppContext(
             settings=settings,
             config=start.config,
-            pool=await open_pool(url, settings.database_pool_size, users=sessions),
+            pool=await open_pool(url, settings.database_pool_size, settings=KEPT_PLANS, users=sessions),
             reading=await open_reading_pool(url),
             probing=await open_pool(url, 1, role="health"),
             sessions=sessions,

@@ -42,6 +42,10 @@ _SETTINGS = {
     "trading_signals.writes_orders": "on",
 }
 
+# Of sessions that run few statements again and again: each keeps its plan. By itself PostgreSQL plans each
+# run anew where an argument omits a part of the statement. That took longer than to run it.
+KEPT_PLANS = {"plan_cache_mode": "force_generic_plan"}
+
 
 class _Session(asyncpg.Connection):
     """A connection without session state: no user changes settings, holds session locks or listens.

@@ -67,7 +67,7 @@ WITH recent AS MATERIALIZED (
           -- another destination's order may be being sent
           AND CASE status WHEN 'approved' THEN true WHEN 'forwarding' THEN front.is_shared ELSE false END
         OFFSET 0) AS s
-    LIMIT (SELECT $1::int)  -- a value that is unknown in any plan: else each claim would be planned anew
+    LIMIT $1
 )
 SELECT due.id, due.order_id, due.attempts, due.ticker, due.type, due.intent, due.price, due.body, p.id AS position_id, p.quantity, p.confirmed,
        p.average_price, p.realized,

@@ -79,6 +79,14 @@ async def test_every_time_is_utc_for_any_time_zone_of_the_database(
     assert "AAPL" in exported
 
 
+async def test_trading_keeps_its_plans_and_peoples_reads_are_planned(
+    start_app: Callable[..., Awaitable[AppServer]],
+) -> None:
+    app = await start_app()
+    assert await app.context.pool.fetchval("SHOW plan_cache_mode") == "force_generic_plan"
+    assert (await app.context.reading.fetch("SHOW plan_cache_mode"))[0][0] == "auto"
+
+
 async def test_sessions_are_bounded_and_kept_alive(database_url: str) -> None:
     own = await connect(f"{database_url}?keepalives_idle=11&keepalives_count=2", role="test")
     try:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.db.pool import open_pool
+from app.db.pool import KEPT_PLANS, open_pool
 from app.db.queries import load
 from app.signals.reasons import ReasonCode, templates
 
@@ -289,16 +289,19 @@ async def test_recording_a_delivery_reads_no_position_of_another_ticker(
         await connection.execute("ANALYZE")
 
 
-async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> None:
-    """PostgreSQL plans each run anew while plans for its arguments look cheaper than one for all."""
-    await connection.execute(_WAITING, WAITING, "approved", "A", TICKERS)
-    await connection.execute(_ORDERS, timeout=FILL_SECONDS)
-    await connection.execute("VACUUM ANALYZE")
-    await connection.execute(f"PREPARE due AS {load('app.orders')['find_due']}")
-    for _ in range(8):
-        await rows_read(connection, "due", "1, 'there', true, false, 'default', 10")
-    query = "SELECT generic_plans FROM pg_prepared_statements WHERE name = 'due'"
-    assert await connection.fetchval(query) > 0
+@pytest.mark.parametrize("gap_seconds", [0, 10])
+async def test_a_claim_is_not_planned_for_each_run(database_url: str, gap_seconds: int) -> None:
+    """PostgreSQL plans each run anew where an argument omits a part, as 0 seconds between orders do."""
+    pool = await open_pool(database_url, 1, settings=KEPT_PLANS)
+    async with pool, pool.acquire() as connection:
+        await connection.execute(_WAITING, WAITING, "approved", "A", TICKERS)
+        await connection.execute(_ORDERS, timeout=FILL_SECONDS)
+        await connection.execute("VACUUM ANALYZE")
+        await connection.execute(f"PREPARE due AS {load('app.orders')['find_due']}")
+        for _ in range(8):
+            await rows_read(connection, "due", f"1, 'there', true, false, 'default', {gap_seconds}")
+        query = "SELECT custom_plans FROM pg_prepared_statements WHERE name = 'due'"
+        assert await connection.fetchval(query) == 0
 
 
 def test_every_statement_on_unfinished_signals_and_orders_is_among_them() -> None:
