@@ -73,6 +73,7 @@ LEFT JOIN LATERAL (
     JOIN signals x ON x.id = a.signal_id
     WHERE ($4::int[])[at.place] > 0 AND a.destination = ($3::text[])[at.place] AND a.outcome = 'delivered'
       AND a.ended_at > statement_timestamp() - make_interval(secs => ($4::int[])[at.place]) AND a.intent IS DISTINCT FROM 'adjust'
+      AND NOT a.imported
       AND x.ticker = s.ticker AND (x.type = 'buy') <> (s.type = 'buy')) AS gap ON true
 LEFT JOIN LATERAL (
     SELECT e.id, e.type

@@ -83,7 +83,8 @@ WITH orphan AS (
     UPDATE signals s
     SET status = 'rejected', status_at = clock_timestamp(), not_before = NULL,
         reason = $2, reason_code = 'buy_undelivered', reason_params = '{}'
-    WHERE s.ticker = ANY ($1) AND s.status = 'approved' AND s.type IN ('sell', 'position_close', 'sell_all')
+    WHERE s.id = ANY (ARRAY (SELECT id FROM unfinished_signals WHERE ticker = ANY ($1) AND type <> 'buy' OFFSET 0))
+      AND s.status = 'approved' AND s.type IN ('sell', 'position_close', 'sell_all')
       AND EXISTS (
           SELECT FROM orders o
           WHERE o.signal_id = s.id AND o.destination = $3 AND o.round = s.round AND NOT o.is_shared OFFSET 0)
