@@ -44,8 +44,8 @@ def agreement(ports: dict[str, int] | None, *, has_edge: bool) -> dict[str, Any]
         "compose_services": {},
         "inventory_hostname": "prod",
         "project_dir": "/srv",
-        "project_stack": {"stack": {"containers": containers}},
-        "project_definition": {"definition": {"has_edge": has_edge}},
+        "database_stack_before": {"containers": containers},
+        "database_has_edge": has_edge,
     }
 
 
