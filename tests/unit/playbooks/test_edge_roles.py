@@ -96,7 +96,7 @@ def test_a_rollback_keeps_tls(
             "inventory_hostname": "prod",
             "project_dir": "/srv",
             "versions_chosen": {"choice": {"version": "a1b2c3d"}},
-            "project_definition": {"definition": definition},
+            "versions_definition": definition,
             **variables,
         },
     )
