@@ -5,23 +5,26 @@ python -m scripts.roles
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jinja2
 import yaml  # type: ignore[import-untyped]
+from jinja2 import nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_JINJA = jinja2.Environment(autoescape=False)  # noqa: S701 - it only parses
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "<!-- made by `python -m scripts.roles`; a test compares it with the role -->"
 _CODE = ("defaults", "handlers", "tasks", "vars")
 _GIVEN = {"host_report", "run_id", "run_flow", "run_checkout"}  # by run.py, or kept for it
-_NAME = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")
+_ANSIBLE = {"ansible_[a-z_]+", "hostvars", "inventory_hostname", "item", "lookup", "omit", "playbook_dir"}
+_EXPRESSIONS = {"changed_when", "failed_when", "that", "until", "when"}  # keys without braces
 
 
 @dataclass(frozen=True)
@@ -66,25 +69,41 @@ class Role:
                 found.setdefault(name, {})[entry_point] = option
         return found
 
+    def required(self, entry_point: str) -> set[str]:
+        """Return what has to be given to an entry point, because it has no default either."""
+        options = self.entry_points[entry_point]["options"]
+        return {
+            name for name, each in options.items() if each.get("required") and not self.defaults.get(name)
+        }
+
     @cached_property
     def left(self) -> set[str]:
         """Return the names that it registers, sets or has in `vars/main.yml`."""
         names = set(self._load("vars/main.yml"))
-        for file in self.folder.glob("tasks/*.yml"):
-            text = file.read_text("utf-8")
-            names |= set(re.findall(r"^\s+register: (\w+)$", text, re.MULTILINE))
-            names |= {
-                name
-                for block in re.findall(r"ansible\.builtin\.set_fact:\n((?: +\w+: .*\n)+)", text)
-                for name in re.findall(r"^ +(\w+): ", block, re.MULTILINE)
-            }
+        for part in ("handlers", "tasks"):
+            for file in self.folder.glob(f"{part}/*.yml"):
+                names |= set(_left_by(_parse(file)))
         return names - _GIVEN
 
     @cached_property
-    def mentioned(self) -> set[str]:
-        """Return the names in its expressions."""
-        files = [file for part in _CODE for file in self.folder.glob(f"{part}/*.yml")]
-        return {name for file in files for text in _texts(_parse(file)) for name in _NAME.findall(text)}
+    def reads(self) -> set[str]:
+        """Return the variables in its expressions that are neither Ansible's nor of a single task."""
+        files = [_parse(file) for part in _CODE for file in self.folder.glob(f"{part}/*.yml")]
+        names = {name for file in files for text in _expressions(file) for name in _variables_of(text)}
+        ansibles = re.compile("|".join(_ANSIBLE))
+        local = {name for file in files for name in _task_variables(file) if name.startswith(f"{self.name}_")}
+        return {name for name in names - local if not ansibles.fullmatch(name)}
+
+    @cached_property
+    def returned(self) -> set[str]:
+        """Return what of `left` playbooks and `group_vars/all.yml` read."""
+        return self.left & _read_by_playbooks()
+
+    @cached_property
+    def foreign(self) -> set[str]:
+        """Return what it reads that is not its own, not declared, and not a variable of the flow."""
+        given = {name for each in all_roles() for name in each.options if name.startswith(f"{each.name}_")}
+        return self.reads - self.left - set(self.options) - (flow_variables() - given) - _GIVEN
 
     def _load(self, name: str) -> dict[str, Any]:
         file = self.folder / name
@@ -97,79 +116,79 @@ def all_roles() -> list[Role]:
     return [Role(folder) for folder in sorted((ROOT / "roles").iterdir())]
 
 
+@cache
+def flow_variables() -> set[str]:
+    """Return the names in `group_vars/all.yml`, which every role may read."""
+    return set(_parse(ROOT / "group_vars" / "all.yml"))
+
+
+@cache
+def _read_by_playbooks() -> set[str]:
+    places = ("group_vars/all.yml", "playbooks/*.yml", "playbooks/tasks/*.yml")
+    files = [_parse(file) for place in places for file in ROOT.glob(place)]
+    return {name for file in files for text in _expressions(file) for name in _variables_of(text)}
+
+
 def tables(role: Role) -> str:
     """Return the part of the document that follows from the role's files."""
-    parts = [MARK, "## Entry points", _table(("entry point", "result"), _entry_points(role))]
-    if role.options:
-        head = ("variable", "type", "default", "entry points", "what it is")
-        parts += ["## Variables", _table(head, _variables(role))]
-    return "\n\n".join([*parts, *_inputs(role)]) + "\n"
+    rows = (("entry point", "takes", "result"), ("---",) * 3, *_entry_points(role))
+    table = "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
+    details = f"Bold variables are required; all are described by `ansible-doc -t role -r roles {role.name}`."
+    shared = sorted(flow_variables() & role.reads - set(role.options) - role.left)
+    if shared:
+        details += f" From `group_vars/all.yml`: {_names(shared)}."
+    return f"{MARK}\n{table}\n\n{details}\n"
 
 
 def _entry_points(role: Role) -> Iterator[tuple[str, ...]]:
     for name, spec in role.entry_points.items():
-        yield f"`{name}`", f"{spec['short_description']}. {spec.get('description', '')}".strip()
-
-
-def _variables(role: Role) -> Iterator[tuple[str, ...]]:
-    for name, uses in role.options.items():
-        option = next(iter(uses.values()))
-        kind = "list of " + option["elements"] if "elements" in option else option["type"]
-        meaning = option["description"]
-        if "choices" in option:
-            allowed = ", ".join(f"`{choice}`" if choice else "empty" for choice in option["choices"])
-            meaning = f"{meaning} One of: {allowed}."
-        is_required = option.get("required") and not role.defaults.get(name)
-        default = "required" if is_required else _shown(role.defaults[name])
-        everywhere = "all" if set(uses) == set(role.entry_points) else ", ".join(f"`{each}`" for each in uses)
-        yield f"`{name}`", kind, default, everywhere, meaning
-
-
-def _inputs(role: Role) -> Iterator[str]:
-    """Yield what else the role reads: the group variables, and what other roles leave."""
-    shared = set(_parse(ROOT / "group_vars" / "all.yml")) & role.mentioned
-    lines = [f"* From `group_vars/all.yml`: {_names(shared)}."] if shared else []
-    roles = all_roles()
-    others = {name for each in roles for name in (*each.left, *each.defaults)} & role.mentioned - shared
-    for other in roles:
-        names = {name for name in others - set(role.options) if name.startswith(f"{other.name}_")}
-        if other.name != role.name and names:
-            lines.append(f"* Of the role `{other.name}`: {_names(names)}.")
-    if lines:
-        yield "## What else it reads"
-        yield "\n".join(lines)
+        result = f"{spec['short_description']}. {spec.get('description', '')}".strip()
+        required = role.required(name)
+        takes = (f"**`{each}`**" if each in required else f"`{each}`" for each in spec["options"])
+        yield f"`{name}`", ", ".join(takes), result
 
 
 def _names(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(names))
+    return ", ".join(f"`{name}`" for name in names)
 
 
-def _shown(value: object) -> str:
-    if value in ("", [], {}):
-        return "empty"
-    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |"
-        for row in (head, ("---",) * len(head), *rows)
-    )
-
-
-def _texts(value: object) -> Iterator[str]:
-    """Yield the texts in which variables can be: no names of tasks, modules or arguments."""
+def _expressions(value: object, *, bare: bool = False) -> Iterator[str]:
+    """Yield the templates in a file; those of `when` and the like get their braces."""
     if isinstance(value, dict):
         for key, each in value.items():
-            if key != "name":
-                yield from _texts(each)
+            yield from _expressions(each, bare=key in _EXPRESSIONS)
     elif isinstance(value, list):
         for each in value:
-            yield from _texts(each)
+            yield from _expressions(each, bare=bare)
     elif isinstance(value, str):
-        yield value
+        yield f"{{{{ {value} }}}}" if bare else value
 
 
+def _variables_of(template: str) -> set[str]:
+    """Return the names that a template reads and does not set itself."""
+    names = list(_JINJA.parse(template).find_all(nodes.Name))
+    return {one.name for one in names} - {one.name for one in names if one.ctx == "store"}
+
+
+def _task_variables(value: object) -> Iterator[str]:
+    """Yield the names that tasks give to themselves with `vars` and `loop_var`."""
+    for each in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
+        yield from _task_variables(each)
+    if isinstance(value, dict):
+        yield from value["vars"] if isinstance(value.get("vars"), dict) else ()
+        yield from [value["loop_var"]] if "loop_var" in value else ()
+
+
+def _left_by(value: object) -> Iterator[str]:
+    """Yield the names that tasks register or set."""
+    for each in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
+        yield from _left_by(each)
+    if isinstance(value, dict):
+        yield from [value["register"]] if "register" in value else ()
+        yield from value.get("ansible.builtin.set_fact", ())
+
+
+@cache
 def _parse(file: Path) -> Any:  # noqa: ANN401 - whatever YAML holds
     return yaml.safe_load(file.read_text("utf-8"))
 

@@ -30,7 +30,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Facts:
-    """The members of `host_report.plan` (roles/plan/vars/main.yml); the defaults: what was not looked at."""
+    """The members of `host_report.plan` (group_vars/all.yml); the defaults: what was not looked at."""
 
     docker_to_come: bool = False  # --check: nothing can be seen before --install-docker has done its work
     docker_made: bool = False

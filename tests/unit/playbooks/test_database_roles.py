@@ -45,15 +45,13 @@ class Host:
             "compose_standin_container": STANDIN,
             "compose_services": {service: {"container": name} for service, name in services.items()},
             "compose_volume": "volume",
-            "project_stack": {
-                "stack": {
-                    "containers": {
-                        service: {"name": name, "state": "running"}
-                        for service, name in services.items()
-                        if name in running
-                    },
-                    "summary": [{"name": name, "state": "running"} for name in running],
-                }
+            "database_stack_before": {
+                "containers": {
+                    service: {"name": name, "state": "running"}
+                    for service, name in services.items()
+                    if name in running
+                },
+                "summary": [{"name": name, "state": "running"} for name in running],
             },
         }
 

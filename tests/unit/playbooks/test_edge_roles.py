@@ -44,8 +44,8 @@ def agreement(ports: dict[str, int] | None, *, has_edge: bool) -> dict[str, Any]
         "compose_services": {},
         "inventory_hostname": "prod",
         "project_dir": "/srv",
-        "project_stack": {"stack": {"containers": containers}},
-        "project_definition": {"definition": {"has_edge": has_edge}},
+        "database_stack_before": {"containers": containers},
+        "database_has_edge": has_edge,
     }
 
 
@@ -96,7 +96,7 @@ def test_a_rollback_keeps_tls(
             "inventory_hostname": "prod",
             "project_dir": "/srv",
             "versions_chosen": {"choice": {"version": "a1b2c3d"}},
-            "project_definition": {"definition": definition},
+            "versions_definition": definition,
             **variables,
         },
     )

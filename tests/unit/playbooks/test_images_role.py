@@ -33,7 +33,7 @@ def test_debian_makes_them_from_its_packages(machine: dict[str, Any], why: str, 
         "images_from": "auto",
         "images_postgres_kind": "",
         "build_here": build_here,
-        "docker_found": elsewhere if build_here else machine,
+        "images_docker": elsewhere if build_here else machine,
         "images_builder_found": machine if build_here else elsewhere,
     }
     found = Templar(loader, variables).template(variables["images_obstacle"])
