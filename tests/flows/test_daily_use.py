@@ -28,6 +28,23 @@ def history(stack: Stack) -> list[list[list[str]]]:
     return stack.kept_rows()
 
 
+def test_the_app_has_every_privilege_and_the_edge_none(stack: Stack) -> None:
+    """The profile `maximum` as the kernel sees it; of `hardened` Molecule shows it."""
+    status = "cat /proc/$(docker inspect --format '{{{{.State.Pid}}}}' {})/status"
+    app, edge = (stack.host.run(status.format(name)).require().stdout for name in (APP, EDGE))
+    none = "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\n"
+    assert "\nUid:\t0\t0\t0\t0\n" in app
+    assert "CapEff:\t0000000000000000" not in app
+    assert "\nUid:\t10002\t10002\t10002\t10002\n" in edge
+    assert none in edge
+    assert "NoNewPrivs:\t1\n" in edge
+    kernel = "echo probe >/proc/sys/kernel/hostname"
+    assert stack.host.run(f"docker exec {APP} sh -c '{kernel}'").code == 0
+    modes = stack.host.run("stat --format %a config backups .run .env data logs", folder=stack.project)
+    assert modes.require().stdout.split() == ["700", "700", "700", "600", "777", "777"]
+    assert stack.host.run("git diff --summary HEAD", folder=stack.project).require().stdout == ""
+
+
 def test_quick_with_nothing_changed_replaces_no_container(stack: Stack) -> None:
     """Same containers, same start times: no open connection was cut."""
     before = stack.containers()
@@ -38,6 +55,7 @@ def test_quick_with_nothing_changed_replaces_no_container(stack: Stack) -> None:
     assert (probe.answered > 0, probe.failed) == (True, 0)
 
 
+@pytest.mark.exhaustive
 def test_quick_after_a_changed_setting_replaces_only_the_application(
     stack: Stack, history: list[list[list[str]]]
 ) -> None:
