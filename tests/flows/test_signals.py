@@ -14,6 +14,8 @@ from tests.hosts.destination import Destination
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
+pytestmark = pytest.mark.minutes(2)
+
 # The limit is a second; tests on busy machines allow five times that.
 DEADLINE = 5.0
 
