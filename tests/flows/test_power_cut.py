@@ -15,6 +15,8 @@ from tests.hosts.upstream import Upstream
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
+pytestmark = pytest.mark.minutes(2)
+
 UP_SECONDS = 90.0
 
 
@@ -79,6 +81,7 @@ def test_an_interrupted_swap_leaves_a_container_that_starts_after_the_boot(
     assert "CUT OFF" not in stack.run_py("--status-only").require().output
 
 
+@pytest.mark.exhaustive
 def test_an_app_stopped_for_a_dump_restarts(stack: Stack) -> None:
     """Nothing was destroyed yet."""
     before = stack.health()["version"]
