@@ -238,8 +238,8 @@ IN_MAKE_TEST = {
     "build-rebuild": "flows/test_database_flows.py::test_a_rebuild_that_cannot_be_built_destroys_nothing",
     "cluster": "flows/test_database_flows.py::test_a_backup_that_fails_leaves_nothing",
     "unconfirmed": "flows/test_database_flows.py::test_destruction_needs_a_confirmation",
-    "update-cut-stopped": "flows/test_power_cut.py::test_an_interrupted_swap_leaves_a_container_that_starts_after_the_boot",
-    "db-cut-stopped": "flows/test_power_cut.py::test_an_app_stopped_for_a_dump_restarts",
+    "update-cut-stopped": "flows/test_interruptions.py::test_an_interrupted_swap_leaves_a_container_that_starts_after_the_boot",
+    "db-cut-stopped": "flows/test_interruptions.py::test_an_app_stopped_for_a_dump_restarts",
     "exported-all": "flows/test_exported.py::test_forty_exported_variables_change_nothing",
     "update-kill-build": "flows/test_interruptions.py::test_two_runs_at_once_and_the_first_is_killed",
     "update-kill-swap": "flows/test_interruptions.py::"
