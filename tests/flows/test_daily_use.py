@@ -19,6 +19,8 @@ from tests.hosts.state import FILES, state
 if TYPE_CHECKING:
     from tests.hosts.stack import Stack
 
+pytestmark = pytest.mark.minutes(6)
+
 # The limit is a second; tests on busy machines allow five times that.
 DEADLINE = 5.0
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.hosts.stack import Stack
 
+pytestmark = pytest.mark.minutes(6)
+
 MARK = "TRADING_SIGNAL_PROCESSOR_RUN"
 UP_SECONDS = 90.0  # after a boot
 LOCKED_SECONDS = 15.0  # the limit is three; busy machines get five times that
