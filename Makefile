@@ -36,16 +36,16 @@ molecule: environment  ## all scenarios of tests/molecule: half an hour
 unit: environment
 	$(DEV)/python -m pytest -q tests/unit
 
-lint: environment  ## formatting, types, playbooks, import rules
+lint:  ## formatting, types, playbooks, import rules
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint-code lint-playbooks
 
-lint-code:
+lint-code: environment
 	ruff check .
 	ruff format --check .
 	lint-imports
 	mypy
 
-lint-playbooks:
+lint-playbooks: environment
 	yamllint --strict .
 	ansible-lint --offline --strict --profile production
 
