@@ -10,7 +10,7 @@ BESIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-re
 COMPILE := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header --quiet $(UPGRADE)
 
-.PHONY: help check lint test fleet molecule bench unit faults lock environment
+.PHONY: help check lint lint-code lint-playbooks test fleet molecule bench unit faults lock environment
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,13 +36,18 @@ molecule: environment  ## all scenarios of tests/molecule: half an hour
 unit: environment
 	$(DEV)/python -m pytest -q tests/unit
 
-lint: environment  ## formatting, types, playbooks, import rules
+lint:  ## formatting, types, playbooks, import rules
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint-code lint-playbooks
+
+lint-code: environment
 	ruff check .
 	ruff format --check .
+	lint-imports
 	mypy
+
+lint-playbooks: environment
 	yamllint --strict .
 	ansible-lint --offline --strict --profile production
-	lint-imports
 
 lock:  ## compile requirements/*.txt from pyproject.toml (UPGRADE=--upgrade for newer versions)
 	$(PYTHON) -m venv .venv-lock

@@ -34,9 +34,12 @@ settings.load_profile("any machine")
 
 MAKING_READY = one_at_a_time("ready-image")
 
-# Fast before slow, so that a small mistake does not show after ten minutes. Molecule's scenarios stay
-# together for a quarter of an hour, so they do not come last, where the other workers would wait for them.
-KINDS = ("unit", "controller", "api", "browser", "molecule", "flows", "fleet", "chaos", "faults")
+# Fast before slow, so that a small mistake does not show after ten minutes.
+KINDS = ("unit", "controller", "api", "browser", "molecule", "flows", "chaos", "fleet", "faults")
+
+# Files of these kinds keep a worker for minutes. The longest begin first: at the end all wait for the last.
+ON_HOSTS = ("molecule", "flows", "chaos")
+MINUTES = 5  # of a file without the mark `minutes`
 
 # A test that hangs fails, and does not keep a worker from the others: far beyond what any needs.
 LONGEST_SECONDS = dict.fromkeys(KINDS, 1800) | dict.fromkeys(("unit", "controller", "api", "browser"), 600)
@@ -80,7 +83,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the kinds of tests in the order of KINDS, each within its time; the order within a kind stays.
+    """Run the kinds of tests in the order of KINDS, each within its time; the order within a file stays.
 
     In parallel runs one worker begins with the bare machine: all hosts come from the image it makes.
     """
@@ -90,9 +93,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(
         key=lambda item: (
             not (beside and item.path.name == "test_bare_machine.py"),
+            KINDS.index(ON_HOSTS[0] if kind_of(item) in ON_HOSTS else kind_of(item)),
+            -minutes_of(item) if kind_of(item) in ON_HOSTS else 0,
             KINDS.index(kind_of(item)),
         )
     )
+
+
+def minutes_of(item: pytest.Item) -> int:
+    """Return how long the test's file takes, about, as it declares."""
+    mark = item.get_closest_marker("minutes")
+    return int(mark.args[0]) if mark else MINUTES
 
 
 def kind_of(item: pytest.Item) -> str:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import json
 import sys
-from contextlib import asynccontextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from uuid import uuid4
 from tests.api.operator import BEARER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -74,7 +74,8 @@ class GeneratedClient:
     def client(self, **headers: str) -> Any:
         """Return a client that raises on an undocumented status."""
         module = importlib.import_module(f"{self.package}.client")
-        return module.Client(self.url, headers=headers, raise_on_unexpected_status=True)
+        # No certificate is asked for; to read those of all authorities takes longer than a request.
+        return module.Client(self.url, headers=headers, raise_on_unexpected_status=True, verify_ssl=False)
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
         """Call an operation with the token, and return its documented success response."""
@@ -147,35 +148,52 @@ def undocumented(value: Any, place: str = "") -> list[str]:
     return found
 
 
-@asynccontextmanager
-async def generated(app: AppServer, folder: Path) -> AsyncIterator[GeneratedClient]:
-    """Generate a client from what the application serves; a warning of the generator fails."""
-    package = f"client_{uuid4().hex}"
-    configuration = folder / "generator.yml"
-    configuration.write_text(CONFIGURATION)
-    async with app.http.get("/openapi.json") as answer:
-        document = await answer.json()
-    served = folder / "openapi.json"
-    served.write_text(json.dumps(document))
-    generator = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "openapi_python_client", "generate"),
-        *("--path", str(served)),  # by itself it would wait for no more than 5 s
-        *("--config", str(configuration)),
-        *("--meta", "none", "--output-path", str(folder / package), "--fail-on-warning"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=folder,
-    )
-    output, _ = await generator.communicate()
-    assert generator.returncode == 0, output.decode()
-    assert b"warning" not in output.lower(), output.decode()
-    sys.path.insert(0, str(folder))
-    try:
-        yield GeneratedClient(package, app.url, dict(_operations(package, document)))
-    finally:
-        sys.path.remove(str(folder))
-        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
-            del sys.modules[name]
+class Generator:
+    """Generates a package once for each document that applications serve: that takes seconds."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._packages = dict[str, str]()
+
+    async def client(self, app: AppServer) -> GeneratedClient:
+        """Return a client generated from what the application serves; a warning of the generator fails."""
+        async with app.http.get("/openapi.json") as answer:
+            served = await answer.text()
+        if served not in self._packages:
+            self._packages[served] = await self._generate(served)
+        package = self._packages[served]
+        return GeneratedClient(package, app.url, dict(_operations(package, json.loads(served))))
+
+    @contextmanager
+    def importable(self) -> Iterator[None]:
+        """Let the packages be imported until the block ends."""
+        sys.path.insert(0, str(self._folder))
+        try:
+            yield
+        finally:
+            sys.path.remove(str(self._folder))
+            packages = set(self._packages.values())
+            for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+                del sys.modules[name]
+
+    async def _generate(self, served: str) -> str:
+        package = f"client_{uuid4().hex}"
+        configuration, document = self._folder / "generator.yml", self._folder / "openapi.json"
+        configuration.write_text(CONFIGURATION)
+        document.write_text(served)
+        generator = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "openapi_python_client", "generate"),
+            *("--path", str(document)),  # by itself it would wait for no more than 5 s
+            *("--config", str(configuration)),
+            *("--meta", "none", "--output-path", str(self._folder / package), "--fail-on-warning"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=self._folder,
+        )
+        output, _ = await generator.communicate()
+        assert generator.returncode == 0, output.decode()
+        assert b"warning" not in output.lower(), output.decode()
+        return package
 
 
 def _operations(package: str, document: dict[str, Any]) -> list[tuple[str, Operation]]:

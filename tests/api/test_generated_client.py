@@ -12,18 +12,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+import pytest
 import pytest_asyncio
 
-from tests.api.generated import GeneratedClient, generated
+from tests.api.generated import GeneratedClient, Generator
 from tests.api.operator import BEARER
 from tests.api.outage import away
 from tests.api.test_admin_signals import add
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
-
-    import pytest
 
     from tests.api.conftest import AppServer
 
@@ -40,11 +39,18 @@ async def app(start_app: Callable[..., Awaitable[AppServer]], tmp_path: Path) ->
     return await start_app(webhook_secret=SECRET, notify_urls="json://127.0.0.1:9/nobody")
 
 
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generator]:
+    """Return what generates clients."""
+    made = Generator(tmp_path_factory.mktemp("client"))
+    with made.importable():
+        yield made
+
+
 @pytest_asyncio.fixture
-async def api(app: AppServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GeneratedClient]:
-    """Generate a client from the served document."""
-    async with generated(app, tmp_path_factory.mktemp("client")) as client:
-        yield client
+async def api(app: AppServer, generator: Generator) -> GeneratedClient:
+    """Return a client generated from the served document."""
+    return await generator.client(app)
 
 
 async def open_position(app: AppServer, ticker: str) -> UUID:

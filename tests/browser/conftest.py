@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, Page
 
-CHECKOUT = Path(__file__).resolve().parent.parent.parent
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent.parent
 ADMIN_TOKEN = "admin-token-of-the-tests"
 STARTED = "Uvicorn running on"
 TOP_N = ("NVDA", "AAPL")
@@ -137,16 +138,24 @@ def application(database_url: str, tmp_path: Path) -> Iterator[Application]:
         yield running
 
 
-@pytest_asyncio.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run these tests in one event loop: a browser that tests share belongs to the loop that started it."""
+    one_loop = pytest.mark.asyncio(loop_scope="session")
+    for item in items:
+        if item.path.is_relative_to(HERE) and pytest_asyncio.is_async_test(item):
+            item.add_marker(one_loop, append=False)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def browser(chromium_path: str) -> AsyncIterator[Browser]:
-    """Start the system's Chromium, headless."""
+    """Start the system's Chromium, headless, for the tests of a file; each has a profile of its own."""
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_FLAGS)
         yield launched
         await launched.close()
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser, application: Application) -> AsyncIterator[Page]:
     """Open a page of a fresh browser profile; requests to other hosts and console errors fail the test."""
     context = await browser.new_context(base_url=application.url)
@@ -170,7 +179,7 @@ async def page(browser: Browser, application: Application) -> AsyncIterator[Page
     assert complaints == []
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def signed_in(page: Page) -> Page:
     """Sign in, and wait until the page is live."""
     await page.goto("/admin")

@@ -64,7 +64,7 @@ WATCH_LINE = """
 """
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def watched(signed_in: Page) -> Page:
     """Sign in, and record the WebSocket's states in `window.line`."""
     await signed_in.add_init_script(WATCH_LINE)

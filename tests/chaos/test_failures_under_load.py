@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.hosts.destination import Destination
     from tests.hosts.stack import Stack
 
+pytestmark = pytest.mark.minutes(4)
+
 RATE = 40.0
 ANSWER_SECONDS = 3.0  # TradingView's time limit
 RECOVERY_SECONDS = 10.0
@@ -153,6 +155,7 @@ def test_a_full_disk_causes_refusals_and_nothing_else(stack: Stack, destination:
     _require_recovery(stack, 4_900_002)
 
 
+@pytest.mark.exhaustive
 def test_open_attempts_of_a_killed_second_process_get_their_outcome(
     stack: Stack, destination: Destination, deliver: Callable[..., None]
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
+import pytest
 import requests
 
 from tests.chaos.judge import TICKERS, judge
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.hosts.stack import Stack
+
+pytestmark = pytest.mark.minutes(4)
 
 RATE = 200.0
 SECONDS = 30.0

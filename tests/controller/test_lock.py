@@ -163,7 +163,13 @@ def test_all_hosts_or_none(checkout: Checkout, tmp_path: Path) -> None:
         assert "Quick deploy done" in held.finish()
 
 
-@pytest.mark.parametrize("arguments", [["--update"], ["--quick", "-e", "build_on=controller"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--update"],
+        pytest.param(["--quick", "-e", "build_on=controller"], marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_checkout_that_provides_code_is_locked_for_its_users(
     checkout: Checkout, busy: Busy, arguments: list[str]
 ) -> None:

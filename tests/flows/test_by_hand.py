@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.hosts.docker import Result
     from tests.hosts.stack import Stack
 
+pytestmark = pytest.mark.minutes(3)
+
 INVENTORY = "/root/own.yml"
 RECORDS = "git status --porcelain && cat .run/journal.jsonl"
 # A process that takes the lock with the code of a run, and lives.

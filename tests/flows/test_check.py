@@ -91,8 +91,8 @@ exhaustive = partial(pytest.param, marks=pytest.mark.exhaustive)
         exhaustive("restore", "--restore-db $(ls backups/db/*.dump)", nothing, {"Databases change names"}),
         ("db", "--db", nothing, {"Copy of the database", "Destruction", "Volume", "Schema"}),
         exhaustive("site", "", nothing, {"Image", "App container"}),
-        ("stop", "--stop", nothing, {"Containers"}),
-        ("quick", "--quick", nothing, {"Database container", "App container"}),
+        exhaustive("stop", "--stop", nothing, {"Containers"}),
+        exhaustive("quick", "--quick", nothing, {"Database container", "App container"}),
     ],
 )
 def test_the_flow_carries_out_the_plan(
@@ -124,7 +124,7 @@ def test_the_flow_carries_out_the_plan(
     assert changed <= foreseen
 
 
-@pytest.mark.parametrize("flags", ["--update", "--rebuild"])
+@pytest.mark.parametrize("flags", ["--update", exhaustive("--rebuild")])
 def test_check_of_the_slow_flows_changes_nothing_either(stack: Stack, flags: str) -> None:
     """Nothing is confirmed, fetched, built or removed; the last line has the command to carry it out."""
     before = state(stack, *CONTENTS)

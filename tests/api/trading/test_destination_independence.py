@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from tests.api.trading.desk import Desk
     from tests.api.trading.receiver import Received, Receiver
 
+    Answer = Callable[[Received], Awaitable[web.StreamResponse]]
+
 TICKERS = ("AAPL", "NVDA")  # of the list, as TSLA
 # A person waits for no longer, and a poll of a second is no way to find an exit.
 SOON_SECONDS = 5.0
@@ -57,7 +59,7 @@ def entry(name: str, receiver: Receiver, **values: Any) -> dict[str, Any]:
     return {"name": name, "url": receiver.url, **plain, **values}
 
 
-def after(event: asyncio.Event) -> Callable[[Received], Awaitable[web.StreamResponse]]:
+def after(event: asyncio.Event) -> Answer:
     """Answer as a working destination, once the event is set."""
 
     async def answer(received: Received) -> web.StreamResponse:
@@ -65,6 +67,14 @@ def after(event: asyncio.Event) -> Callable[[Received], Awaitable[web.StreamResp
         return await take(received)
 
     return answer
+
+
+@pytest_asyncio.fixture
+async def unanswered(desk: Desk) -> AsyncIterator[Answer]:  # noqa: ARG001 - ends before its applications
+    """Answer no sooner than at the test's end; an application that stops waits for its open requests."""
+    ended = asyncio.Event()
+    yield after(ended)
+    ended.set()
 
 
 @asynccontextmanager
@@ -147,8 +157,12 @@ async def test_a_destination_looks_at_once_for_what_another_claim_had_locked(
     assert max(seconds) < SOON_SECONDS, seconds
 
 
-async def pending_at_live(desk: Desk, live: Receiver, *, is_answered: bool = True) -> tuple[AppServer, UUID]:
-    """Return a buy whose order at `live` waits for its limit; it was, or is being, sent to `default`."""
+async def pending_at_live(
+    desk: Desk,
+    live: Receiver,
+    answer: Answer | None = None,
+) -> tuple[AppServer, UUID]:
+    """Return a buy whose order at `live` waits for its limit; `default` gives it the answer, if any."""
     one_entry = {"max_req_per_min": 2, "exit_reserve": {"per_min": 1, "per_hour": 0}}
     desk.configure(
         "webhook",
@@ -158,8 +172,8 @@ async def pending_at_live(desk: Desk, live: Receiver, *, is_answered: bool = Tru
     )
     app = await desk.open()
     await desk.until(app, await desk.send(app, "AAPL", "buy", quantity=1), "forwarded")
-    if not is_answered:
-        desk.receiver.answer = after(asyncio.Event())
+    if answer is not None:
+        desk.receiver.answer = answer
     buy = await desk.send(app, "NVDA", "buy", quantity=2)
     await desk.receiver.count(2)
     return app, buy
@@ -176,9 +190,9 @@ async def until_at(desk: Desk, app: AppServer, signal: UUID, destination: str, *
 
 @pytest.mark.parametrize("act", ["buys/pause", "order/sell-all", "flatten"])
 async def test_what_stops_entries_ends_those_that_are_being_sent_elsewhere(
-    desk: Desk, live: Receiver, act: str
+    desk: Desk, live: Receiver, act: str, unanswered: Answer
 ) -> None:
-    app, buy = await pending_at_live(desk, live, is_answered=False)
+    app, buy = await pending_at_live(desk, live, unanswered)
     assert await orders_of(desk, buy) == {"default": "sending", "live": "pending"}
     if act == "flatten":
         async with app.context.pool.acquire() as connection, connection.transaction():
@@ -226,12 +240,12 @@ async def test_a_replay_waits_for_no_other_destination(desk: Desk, live: Receive
     assert [got.alert["ticker"] for got in live.received] == ["AAPL"]
 
 
-async def test_an_order_ends_at_its_own_time(desk: Desk, live: Receiver) -> None:
+async def test_an_order_ends_at_its_own_time(desk: Desk, live: Receiver, unanswered: Answer) -> None:
     """Also where a replay at another destination has made its signal last for longer."""
     desk.receiver.answer = in_turn(200, 400)
     app, buy = await pending_at_live(desk, live)
     await until_at(desk, app, buy, "default", "failed")
-    desk.receiver.answer = after(asyncio.Event())
+    desk.receiver.answer = unanswered
     assert (await desk.order(app, REPLAY, confirm=1))["replayed"] == 1
     await until_at(desk, app, buy, "default", "sending")
     await desk.database.execute("UPDATE orders SET expires_at = now() WHERE destination = 'live'")
@@ -243,14 +257,14 @@ async def test_an_order_ends_at_its_own_time(desk: Desk, live: Receiver) -> None
 
 
 async def test_a_later_order_at_one_destination_blocks_no_replay_at_another(
-    desk: Desk, live: Receiver
+    desk: Desk, live: Receiver, unanswered: Answer
 ) -> None:
     desk.receiver.answer = live.answer = always(400)
     desk.configure("webhook", destinations=[entry("live", live)])
     app = await desk.open()
     buy = await desk.send(app, "AAPL", "buy")
     assert (await desk.until(app, buy))["status"] == "failed"
-    desk.receiver.answer, live.answer = after(asyncio.Event()), take
+    desk.receiver.answer, live.answer = unanswered, take
     given = {"ticker": "AAPL", "destination": "default"}
     await ask(app, "POST", "/admin/positions/adopt", 201, given)
     sell = await desk.send(app, "AAPL", "sell")
@@ -273,9 +287,9 @@ _ORDER = """
 
 @pytest.mark.parametrize("how", ["api", "file"])
 async def test_a_destination_is_not_removed_while_a_decision_makes_an_order_there(
-    desk: Desk, live: Receiver, how: str
+    desk: Desk, live: Receiver, how: str, unanswered: Answer
 ) -> None:
-    live.answer = after(asyncio.Event())
+    live.answer = unanswered
     desk.configure("webhook", destinations=[entry("live", live)])
     app = await desk.open()
     async with await open_pool(str(app.context.settings.database_url), 1) as pool:
@@ -308,10 +322,10 @@ async def test_a_process_that_has_not_seen_a_removal_makes_no_order_there(desk: 
 
 
 async def test_an_exit_that_failed_at_one_is_an_alarm_while_it_waits_at_another(
-    desk: Desk, live: Receiver
+    desk: Desk, live: Receiver, unanswered: Answer
 ) -> None:
     desk.receiver.answer = always(400)
-    live.answer = after(asyncio.Event())
+    live.answer = unanswered
     desk.configure("webhook", timeout=30, destinations=[entry("live", live, timeout=30)])
     app = await desk.open()
     for name in ("default", "live"):

@@ -12,7 +12,7 @@ SIGNALS = 20_000  # forty pages, and as many differences as are listed eight tim
 MOST_MEGABYTES = 12.0  # a page of both kinds of rows, and the differences that are listed
 
 
-@pytest.mark.parametrize("a_batch", [1, 40])
+@pytest.mark.parametrize("a_batch", [1, pytest.param(40, marks=pytest.mark.exhaustive)])
 def test_many_signals_are_compared_in_bounded_memory(database_url: str, a_batch: int) -> None:
     store_week(database_url, SIGNALS, a_batch)
     with Application(database_url) as application:

@@ -25,14 +25,14 @@ SIGNING_SECRET = "whsec_c2lnbmluZy1zZWNyZXQtb2YtdGhlLXRlc3RzLTEyMzQ="
 ELITE_AUTH = "the-token-of-finviz-elite"
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def receiver() -> AsyncIterator[Receiver]:
     """Run the destination."""
     async with listening() as running:
         yield running
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def application(database_url: str, tmp_path: Path, receiver: Receiver) -> AsyncIterator[Application]:
     """Run an application that delivers to the receiver."""
     choose(tmp_path, *LISTED)
@@ -46,7 +46,7 @@ async def application(database_url: str, tmp_path: Path, receiver: Receiver) -> 
         yield running
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def desk(
     signed_in: Page, application: Application, receiver: Receiver, database_url: str, tmp_path: Path
 ) -> AsyncIterator[Desk]:
