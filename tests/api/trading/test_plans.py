@@ -82,6 +82,23 @@ SELECT s.id, 1, n, 'there', '', gen_random_uuid(),
        CASE WHEN n % 3 = 0 THEN 'close' ELSE 'open' END
 FROM (SELECT id FROM signals LIMIT 1) AS s, generate_series(1, $1::int) AS n
 """
+# Of each ticker: an entry with its attempt and a closed position; of those up to $2 also an open one.
+_TRADES = """
+WITH bought AS (
+    INSERT INTO signals (id, status, type, ticker, expires_at, body)
+    SELECT gen_random_uuid(), 'forwarded', 'buy', 'T' || n, now(), '{}' FROM generate_series(1, $1::int) AS n
+    RETURNING id, ticker, substr(ticker, 2)::int AS number
+), attempted AS (
+    INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, ended_at, outcome)
+    SELECT id, 1, 1, 'there', '', id, now(), 'delivered' FROM bought
+)
+INSERT INTO positions (ticker, status, opened_by, opened_at, closed_at)
+SELECT ticker, status, CASE status WHEN 'open' THEN id END,
+       CASE status WHEN 'open' THEN now() ELSE now() - interval '1 day' END,
+       CASE status WHEN 'closed' THEN now() - interval '1 day' END
+FROM bought, unnest(ARRAY['closed', 'open']) AS status
+WHERE status = 'closed' OR number <= $2
+"""
 
 APART = ("exits", "entries")  # where a risk rule counts, a claim is for one of the two
 REASONS = (ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.EXPIRED)
@@ -132,6 +149,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "positions.pending_orders": "{tickers}, '{{buy,sell}}', '{{default}}'",
     "ops.queues": "",
     "ops.at_risk": "'{{there}}'",
+    "alarms.read_other_kind": "'{{default,gone}}', '{{there,\"gone: paper\"}}', '{{true,false}}', 11",
     "transfer.extent": "",
     "transfer.insert_orders": "{ordered}",
     "transfer.page": "0, 1000000, {batch}, NULL",
@@ -265,6 +283,23 @@ async def test_a_claim_of_exits_reads_no_buy_that_waits(connection: Connection, 
 
 
 @pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_the_kind_of_open_positions_is_read_from_their_own_entries(
+    connection: Connection, mode: str
+) -> None:
+    await connection.execute(f"SET plan_cache_mode = {mode}")
+    await connection.execute("ANALYZE")
+    statement = "alarms.read_other_kind"
+    plan = await prepare(connection, statement)
+    await connection.execute(_TRADES, ENDED // 10, BATCH)
+    arguments = (await make_arguments(connection))[statement]
+    on_paper = arguments.replace("there", "paper")
+    for _ in ("with statistics of empty tables", "with their own"):
+        for given in (arguments, on_paper):
+            assert await rows_read(connection, plan, given) <= 2 * BATCH
+        await connection.execute("VACUUM ANALYZE")
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
 async def test_recording_a_delivery_reads_no_position_of_another_ticker(
     connection: Connection, mode: str
 ) -> None:
@@ -303,7 +338,7 @@ async def test_a_claim_is_not_planned_for_each_run(connection: Connection) -> No
 
 def test_every_statement_on_unfinished_signals_and_orders_is_among_them() -> None:
     domains = (
-        *("admin", "decision", "intake", "ops", "orders", "orders/clock", "orders/dead_letters"),
+        *("admin", "alarms", "decision", "intake", "ops", "orders", "orders/clock", "orders/dead_letters"),
         *("orders/destinations", "positions", "screener", "transfer"),
     )
     found = {
