@@ -124,14 +124,14 @@ def target_alarms(failing: Sequence[FailingTarget], names: Mapping[str, str]) ->
 
 
 def exit_alarms(at_risk: Sequence[AtRisk]) -> list[Alarm]:
-    """Return alarms about exits, positions and refused orders, one for each ticker. Pure."""
+    """Return alarms about exits, positions and refused orders, one for each subject. Pure."""
     found = []
     for code in checks.AT_RISK:
         of_code = [each for each in at_risk if each.code == code]
         found += [
             Alarm(
                 code=code,
-                subject=each.ticker,
+                subject=each.subject,
                 since=each.since,
                 settle_until=each.newest if code in SETTLED_BY_PERSON else None,
                 position_id=each.position_id if code in SETTLED_BY_PERSON else None,
