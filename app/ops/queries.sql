@@ -110,7 +110,8 @@ WITH held AS (
     UNION ALL
     SELECT 'exits_waiting', ticker, destination, since, exits FROM late
     WHERE is_ordered
-       OR EXISTS (SELECT FROM held WHERE held.ticker = late.ticker AND held.destination = coalesce(late.destination, held.destination))
+       OR EXISTS (SELECT FROM held WHERE held.ticker = late.ticker AND held.destination = late.destination)
+       OR (destination IS NULL AND EXISTS (SELECT FROM held WHERE held.ticker = late.ticker))
        OR EXISTS (SELECT FROM unfinished_signals b
                   WHERE b.ticker = late.ticker AND b.type = 'buy' AND b.seq < late.newest AND b.is_live OFFSET 0)
     UNION ALL
@@ -156,18 +157,19 @@ WITH held AS (
           SELECT until FROM settled_alarms
           WHERE code = 'orders_refused' AND subject = '' AND until <= clock_timestamp()), '-infinity')
 )
-SELECT code, subject, cases, since, newest,
-       (SELECT id FROM held
-        WHERE held.ticker = unsettled.ticker AND held.destination = coalesce(unsettled.destination, held.destination)
-        LIMIT 1) AS position_id
+SELECT code, subject, cases, since, newest, coalesce(there.id, anywhere.id) AS position_id
 FROM (
-    SELECT code, subject, ticker, max(destination) AS destination, sum(count)::int AS cases, min(at) AS since, max(at) AS newest
+    SELECT code, subject, ticker, max(destination) AS destination, bool_or(destination IS NULL) AS is_of_any, sum(count)::int AS cases,
+           min(at) AS since, max(at) AS newest
     FROM (SELECT *, ticker || CASE WHEN destination <> 'default' THEN ' (' || destination || ')' ELSE '' END AS subject FROM found) AS named
     WHERE NOT EXISTS (
         SELECT FROM settled_alarms settled
         WHERE settled.code = named.code AND settled.subject = named.subject AND settled.until >= named.at
           AND settled.until <= clock_timestamp())
     GROUP BY code, subject, ticker) AS unsettled
+LEFT JOIN held AS there ON there.ticker = unsettled.ticker AND there.destination = unsettled.destination
+LEFT JOIN (SELECT DISTINCT ON (ticker) ticker, id FROM held ORDER BY ticker, opened_at) AS anywhere
+    ON anywhere.ticker = unsettled.ticker AND unsettled.is_of_any
 UNION ALL
 SELECT 'orders_refused', '', cases, since, newest, NULL
 FROM (SELECT count(DISTINCT signal_id)::int AS cases, min(ended_at) AS since, max(ended_at) AS newest

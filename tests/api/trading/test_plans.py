@@ -100,6 +100,24 @@ FROM bought, unnest(ARRAY['closed', 'open']) AS status
 WHERE status = 'closed' OR number <= $2
 """
 
+# Of each ticker: a position at two destinations, and an exit that waits at one and has failed at the other.
+_EXITS_AT_TWO = """
+WITH held AS (
+    INSERT INTO positions (ticker, destination, status, opened_at)
+    SELECT 'T' || n, name, status, now() - interval '1 hour'
+    FROM generate_series(1, $1::int) AS n, (VALUES ('default', 'open'), ('live', 'held')) AS at (name, status)
+), sold AS (
+    INSERT INTO signals (id, status, type, ticker, received_at, expires_at, body)
+    SELECT gen_random_uuid(), 'approved', 'sell', 'T' || n, now() - interval '1 minute',
+           now() + interval '1 hour', '{}'
+    FROM generate_series(1, $1::int) AS n
+    RETURNING id, seq, ticker, expires_at
+)
+INSERT INTO orders (signal_id, destination, round, seq, type, ticker, status, expires_at, ended_at, is_shared)
+SELECT id, name, 1, seq, 'sell', ticker, status, expires_at, CASE status WHEN 'failed' THEN now() END, true
+FROM sold, (VALUES ('default', 'pending'), ('live', 'failed')) AS at (name, status)
+"""
+
 APART = ("exits", "entries")  # where a risk rule counts, a claim is for one of the two
 REASONS = (ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.EXPIRED)
 
@@ -297,6 +315,17 @@ async def test_the_kind_of_open_positions_is_read_from_their_own_entries(
         for given in (arguments, on_paper):
             assert await rows_read(connection, plan, given) <= 2 * BATCH
         await connection.execute("VACUUM ANALYZE")
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_the_positions_are_not_read_for_each_exit_that_waits(connection: Connection, mode: str) -> None:
+    """Each ticker is open at two destinations, and its exit waits at one and has failed at the other."""
+    await connection.execute(f"SET plan_cache_mode = {mode}")
+    await connection.execute(_EXITS_AT_TWO, WAITING // 5)
+    await connection.execute("VACUUM ANALYZE")
+    plan = await prepare(connection, "ops.at_risk")
+    arguments = (await make_arguments(connection))["ops.at_risk"]
+    assert await rows_read(connection, plan, arguments) <= MOST
 
 
 @pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
