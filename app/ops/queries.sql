@@ -59,7 +59,7 @@ WITH held AS (
            AND seq > coalesce(CASE intent WHEN 'reduce' THEN held.last_part ELSE held.last_whole END, 0)
          OFFSET 0)) AS s, LATERAL (  -- at the position's destination, or before it was decided
         (SELECT CASE d.status WHEN 'expired' THEN 'expired' ELSE 'failed' END AS status, d.destination,
-                CASE WHEN d.is_shared THEN d.ended_at END AS at
+                CASE WHEN d.is_shared AND d.ended_at <= clock_timestamp() THEN d.ended_at END AS at
          FROM undelivered_orders d
          WHERE d.signal_id = s.id AND d.destination = held.destination
            AND CASE d.status WHEN 'failed' THEN true WHEN 'unknown' THEN true WHEN 'expired' THEN true ELSE false END
@@ -80,15 +80,21 @@ WITH held AS (
          FROM (SELECT DISTINCT signal_id FROM orders WHERE ended_at IS NULL AND is_shared AND type <> 'buy') AS unfinished
          CROSS JOIN LATERAL (SELECT id, status, ticker, status_at FROM signals WHERE id = unfinished.signal_id OFFSET 0) AS u
          WHERE EXISTS (SELECT FROM signal_events e WHERE e.signal_id = u.id AND e.reason_code = 'unmatched' OFFSET 0)
-         OFFSET 0)) AS s, LATERAL (  -- each order; of a version without orders, the signal
+         OFFSET 0)) AS s, LATERAL (  -- each order; else the signal
         (SELECT CASE d.status WHEN 'expired' THEN 'expired' ELSE 'failed' END AS status, d.destination,
-                CASE WHEN d.is_shared THEN d.ended_at END AS at
+                CASE WHEN d.is_shared AND d.ended_at <= clock_timestamp() THEN d.ended_at END AS at
          FROM undelivered_orders d
          WHERE d.signal_id = s.id
            AND CASE d.status WHEN 'failed' THEN true WHEN 'unknown' THEN true WHEN 'expired' THEN true ELSE false END
          OFFSET 0)
-        UNION ALL
-        (SELECT s.status, NULL, NULL WHERE NOT EXISTS (SELECT FROM orders o WHERE o.signal_id = s.id OFFSET 0))) AS ended
+        UNION ALL  -- a version before ends a signal whose order at another destination than `default` it does not know
+        (SELECT s.status, NULL, NULL
+         WHERE CASE s.status WHEN 'failed' THEN true WHEN 'expired' THEN true ELSE false END
+           AND NOT EXISTS (
+               SELECT FROM undelivered_orders d
+               WHERE d.signal_id = s.id
+                 AND CASE d.status WHEN 'failed' THEN true WHEN 'unknown' THEN true WHEN 'expired' THEN true ELSE false END
+               OFFSET 0))) AS ended
 ), waiting AS (  -- each order; undecided: the signal
     SELECT u.id, u.ticker, o.destination, coalesce(u.renewed_at, u.received_at) AS since, u.seq, u.type,
            coalesce(o.expires_at, u.expires_at) AS expires_at

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import pytest
+
 from tests.api.operator import ask
 from tests.api.trading.receiver import always, take
 from tests.api.trading.test_destinations import live, opened, orders_of
@@ -114,4 +116,69 @@ async def test_an_exit_without_a_position_is_an_alarm_where_it_failed_while_it_w
     desk.receiver.answer = take
     await desk.until(app, exit_, "failed")
     assert await orders_of(desk, exit_) == {"default": "delivered", "live": "failed"}
+    assert await alarms(app) == {}
+
+
+@pytest.mark.parametrize("status", ["failed", "expired"])
+async def test_a_signal_that_a_version_before_has_ended_is_an_alarm(
+    desk: Desk, live: Receiver, status: str
+) -> None:
+    """Such a version does not know the order at another destination than `default`: it stays pending."""
+    app = await opened(desk, live)
+    await desk.order(app, "delivery/pause")
+    sold = await sell_by_hand(desk, app)
+    await desk.database.execute(
+        "UPDATE signals SET status = $2, status_at = now() WHERE id = $1", sold["live"], status
+    )
+    assert await orders_of(desk, sold["live"]) == {"live": "pending"}
+    found = await alarms(app)
+    assert found.keys() == {(f"sells_{status}", "AAPL"), ("delivery_paused", "")}
+    await settle(desk, app, found[f"sells_{status}", "AAPL"])
+    assert (await alarms(app)).keys() == {("delivery_paused", "")}
+    await desk.database.execute("DELETE FROM signals WHERE id = $1", sold["live"])  # the desk compares both
+
+
+async def test_one_that_expires_at_one_destination_and_waits_at_another(desk: Desk, live: Receiver) -> None:
+    """Each is settled or ends by itself, and what was settled for a ticker hides no destination's."""
+    app = await opened(desk, live)
+    await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
+    desk.receiver.answer = live.answer = always(503)
+    exit_ = await desk.send(app, "AAPL", "exit")
+    await desk.until(app, exit_, "approved", "forwarding")
+    await desk.database.execute(
+        "UPDATE orders SET expires_at = now() WHERE signal_id = $1 AND destination = 'live'", exit_
+    )
+    await desk.database.execute(BACKDATE, exit_, 31)
+
+    async def has_expired() -> bool:
+        return (await orders_of(desk, exit_))["live"] == "expired"
+
+    await desk.wait(app, has_expired, lambda: "it has not expired at `live`")
+    found = await alarms(app)
+    assert found.keys() == {("sells_expired", LIVE), ("exits_waiting", "AAPL")}
+    await settle(desk, app, {**found["sells_expired", LIVE], "subject": "AAPL"})
+    assert (await alarms(app)).keys() == found.keys()
+    desk.receiver.answer = take
+    await desk.until(app, exit_, "expired")
+    assert await orders_of(desk, exit_) == {"default": "delivered", "live": "expired"}
+    assert (await alarms(app)).keys() == {("sells_expired", LIVE)}
+    await settle(desk, app, found["sells_expired", LIVE])
+    assert await alarms(app) == {}
+
+
+async def test_one_that_failed_before_the_clock_stepped_back_can_be_settled(
+    desk: Desk, live: Receiver
+) -> None:
+    """The time of its signal is corrected, that of its order is not."""
+    app = await opened(desk, live)
+    await desk.until(app, await desk.send(app, "AAPL", "buy"), "forwarded")
+    live.answer = always(404)
+    exit_ = await desk.send(app, "AAPL", "exit")
+    await desk.until(app, exit_, "failed")
+    await desk.database.execute(
+        "UPDATE orders SET ended_at = ended_at + interval '1 hour' WHERE signal_id = $1", exit_
+    )
+    found = await alarms(app)
+    assert found.keys() == {("sells_failed", LIVE)}
+    await settle(desk, app, found["sells_failed", LIVE])
     assert await alarms(app) == {}
