@@ -46,7 +46,8 @@ class AppContext:
     `unwritten_outcomes` are attempts that ended and could not be stored, with the cause.
     `known_outcomes` are attempts whose outcome this process knows and has not stored yet.
     `sessions`: what each server process of `pool` was last acquired for, by its process id.
-    `alarms_began`: when each alarm began, by code and subject. `notification_targets` are names by key.
+    `alarms_began`: when each alarm began, by code and subject. `alarms_seen`: how many this process saw
+    last, by code. `notification_targets` are names by key.
     `last_backup` holds when the database was last backed up, None if never; it is None until that was read.
     `silent_since`: when each source with `expect_within_minutes` was last heard, by its name.
     `what_if_turn` is held while a what-if runs.
@@ -72,6 +73,7 @@ class AppContext:
     deliveries: dict[str, DeliveryState] = field(default_factory=dict)
     is_configured: bool = False
     alarms_began: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    alarms_seen: Mapping[str, int] = field(default_factory=dict)
     notification_targets: Mapping[str, str] = field(default_factory=dict)
     last_backup: tuple[datetime | None] | None = None
     silent_since: Mapping[str, datetime] = field(default_factory=dict)

@@ -36,6 +36,8 @@ CODES: Mapping[str, Severity] = {
     "alerts_unread": "critical",
     "exits_without_destination": "critical",
     "destination_missing": "critical",
+    "destination_now_paper": "critical",
+    "destination_now_live": "critical",
     "sells_late": "critical",
     "entries_after_exit": "critical",
     "positions_unconfirmed": "critical",

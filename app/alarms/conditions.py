@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 from app.alarms.alarm import Alarm
-from app.alarms.repository import FailingTarget, read_failing
+from app.alarms.repository import FailingTarget, OtherKind, read_failing, read_other_kind
 from app.config.access import AlertSource
 from app.config.destination_url import fault_of
-from app.config.destinations import DEFAULT_DESTINATION
+from app.config.destinations import DEFAULT_DESTINATION, list_tickers
 from app.config.model import SystemConfig
 from app.context import AppContext
 from app.db.clock import ClockStep, DatabaseClock
@@ -60,6 +60,7 @@ async def find_alarms(
     stranded = await positions.read_without_destination(
         connection, configured=[each.name for each in context.config.destinations]
     )
+    other_kind = await read_other_kind(connection, destinations=context.config.destinations)
     failing = await circuit_reasons(context, connection)
     missed = None
     if context.config.system.risk.flatten_at is not None:
@@ -76,6 +77,7 @@ async def find_alarms(
     found = [
         *exit_alarms(at_risk),
         *stranded_alarms(stranded),
+        *kind_alarms(other_kind),
         *flatten_alarms(missed),
         *circuit_alarms(failing),
         *list_alarms(top_n),
@@ -122,14 +124,14 @@ def target_alarms(failing: Sequence[FailingTarget], names: Mapping[str, str]) ->
 
 
 def exit_alarms(at_risk: Sequence[AtRisk]) -> list[Alarm]:
-    """Return alarms about exits, positions and refused orders, one for each ticker. Pure."""
+    """Return alarms about exits, positions and refused orders, one for each subject. Pure."""
     found = []
     for code in checks.AT_RISK:
         of_code = [each for each in at_risk if each.code == code]
         found += [
             Alarm(
                 code=code,
-                subject=each.ticker,
+                subject=each.subject,
                 since=each.since,
                 settle_until=each.newest if code in SETTLED_BY_PERSON else None,
                 position_id=each.position_id if code in SETTLED_BY_PERSON else None,
@@ -150,6 +152,21 @@ def stranded_alarms(stranded: Sequence[Stranded]) -> list[Alarm]:
             values={"count": str(each.positions)},
         )
         for each in stranded
+    ]
+
+
+def kind_alarms(found: Sequence[OtherKind]) -> list[Alarm]:
+    """Return alarms about open positions of a destination that was live and is paper, or the reverse. Pure.
+
+    Nothing is held: an exit leaves to where its destination is now.
+    """
+    return [
+        Alarm(
+            code="destination_now_paper" if each.is_paper else "destination_now_live",
+            subject=each.destination,
+            values={"count": str(each.positions), "tickers": list_tickers(each.tickers)},
+        )
+        for each in found
     ]
 
 

@@ -184,6 +184,60 @@ SELECT source, least(greatest(coalesce(known.silent_since, clock_timestamp()), h
 FROM heard
 LEFT JOIN expected_sources AS known USING (source)
 
+-- name: read_other_kind
+-- $1 names of the configured destinations, $2 the key of each in `attempts` on paper, $3 whether it is on paper now, $4 how many tickers
+-- are returned. Destinations where positions are open that were opened while it was the other of live and paper. It follows from
+-- what was sent: the attempts of the entries that were delivered or may have been, which every version records with the key of that time.
+-- A position with any live entry is live. One without a known entry is of no kind: it was recorded by a person or imported, or its
+-- entry is older than the retention.
+-- A signal that opened an earlier position, too, such as one that was replayed, counts with what was sent since that one closed.
+-- What was added is read only where the signal that opened the position was not sent to a broker.
+WITH given AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::boolean[]) AS g (name, paper_key, is_paper)
+), open AS (
+    SELECT p.ticker, p.destination, p.opened_at, p.opened_by, given.paper_key, given.is_paper
+    FROM positions p
+    JOIN given ON given.name = p.destination
+    WHERE p.status <> 'closed'
+)
+SELECT open.destination, open.is_paper, count(*)::int AS positions, (array_agg(open.ticker ORDER BY open.ticker))[:$4] AS tickers
+FROM open
+CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(a.destination <> open.paper_key), false) AS is_live,
+           coalesce(bool_or(a.destination = open.paper_key), false) AS is_on_paper
+    FROM (SELECT destination, ended_at FROM attempts
+          WHERE signal_id = open.opened_by AND sent_to = open.destination AND outcome IN ('delivered', 'unknown')
+          OFFSET 0) AS a
+    WHERE EXISTS (SELECT FROM signals WHERE id = open.opened_by AND type = 'buy' OFFSET 0)
+      AND NOT EXISTS (
+          SELECT FROM positions earlier
+          WHERE earlier.status = 'closed' AND earlier.ticker = open.ticker AND earlier.closed_at > a.ended_at
+            AND earlier.destination = open.destination AND earlier.opened_by = open.opened_by
+          OFFSET 0)
+) AS own
+CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(a.destination <> open.paper_key), false) AS is_live,
+           coalesce(bool_or(a.destination = open.paper_key), false) AS is_on_paper
+    FROM (
+        -- each part has an index; the second has what is unfinished or failed at another destination
+        (SELECT id FROM signals
+         WHERE ticker = open.ticker AND status = 'forwarded' AND status_at > open.opened_at AND type = 'buy'
+         OFFSET 0)
+        UNION ALL
+        (SELECT signal_id FROM orders
+         WHERE destination = open.destination AND ticker = open.ticker AND status = 'delivered' AND is_shared
+           AND ended_at > open.opened_at AND type = 'buy'
+         OFFSET 0)) AS entry
+    CROSS JOIN LATERAL (
+        SELECT destination FROM attempts
+        WHERE signal_id = entry.id AND sent_to = open.destination AND outcome = 'delivered' AND ended_at > open.opened_at AND NOT imported
+        OFFSET 0) AS a
+    WHERE NOT own.is_live
+) AS added
+WHERE CASE WHEN own.is_live OR added.is_live THEN open.is_paper ELSE NOT open.is_paper AND (own.is_on_paper OR added.is_on_paper) END
+GROUP BY open.destination, open.is_paper
+ORDER BY open.destination
+
 -- name: read_day
 -- Signals of the last 24 hours by status, and what is open now.
 SELECT count(*)::int AS received,

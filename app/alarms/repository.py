@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from app.config.destinations import TICKERS_SHOWN, DestinationConfig
 from app.db.pool import Connection, Pool
 from app.db.queries import affected_rows, fetch_one, load
+from app.orders.destination import destination_of
 
 _SQL = load("app.alarms")
 
@@ -64,6 +66,18 @@ class FailingTarget(NamedTuple):
     target: str
     waiting: int
     since: datetime
+
+
+class OtherKind(NamedTuple):
+    """Open positions at a destination that was live when they were opened and is paper, or the reverse.
+
+    `is_paper`: it is on paper now. `tickers`: the first of them, in order.
+    """
+
+    destination: str
+    is_paper: bool
+    positions: int
+    tickers: Sequence[str]
 
 
 class TargetState(NamedTuple):
@@ -249,6 +263,23 @@ async def read_silence(
     """
     rows = await connection.fetch(_SQL["read_silence"], sources, newest, is_paused)
     return {row["source"]: row["silent_since"] for row in rows}
+
+
+async def read_other_kind(
+    connection: Connection, *, destinations: Sequence[DestinationConfig]
+) -> list[OtherKind]:
+    """Return the destinations that are live and were paper, or the reverse, when positions were opened there.
+
+    One more ticker of each is returned than is shown.
+    """
+    rows = await connection.fetch(
+        _SQL["read_other_kind"],
+        [each.name for each in destinations],
+        [destination_of(None, each.name).key for each in destinations],
+        [each.url is None for each in destinations],
+        TICKERS_SHOWN + 1,
+    )
+    return [OtherKind(**row) for row in rows]
 
 
 async def read_day(connection: Connection) -> Day:

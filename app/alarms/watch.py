@@ -117,7 +117,7 @@ class Watch:
                 self._has_introduced = True
         context.alarms_began = {(each.code, each.subject): each.began_at for each in opened}
         self._seen, self._seen_at = alarms, time.monotonic()
-        counts = Counter(alarm.code for alarm in alarms)
+        context.alarms_seen = counts = Counter(alarm.code for alarm in alarms)
         for code in CODES:
             metrics.ALARM.set(counts[code], code)
 

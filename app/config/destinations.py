@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
 _GAP_SECONDS = 10  # the bridge documents races between opposite orders of a ticker
 _MOST = 10
-_TICKERS_SHOWN = 10
+TICKERS_SHOWN = 10
 # What an entry `default` may say; its other values have keys outside of the list.
 OF_DEFAULT = frozenset({"name", "profile", "ticker_gap_seconds", "match"})
 
@@ -122,12 +122,15 @@ class DestinationUse(NamedTuple):
     def refusal(self) -> Reason:
         """Why the destination cannot be removed or become paper."""
         if self.open:
-            return Reason(RefusalCode.DESTINATION_OPEN, name=repr(self.name), tickers=_shown(self.open))
-        return Reason(RefusalCode.DESTINATION_PENDING, name=repr(self.name), tickers=_shown(self.pending))
+            return Reason(RefusalCode.DESTINATION_OPEN, name=repr(self.name), tickers=list_tickers(self.open))
+        return Reason(
+            RefusalCode.DESTINATION_PENDING, name=repr(self.name), tickers=list_tickers(self.pending)
+        )
 
 
-def _shown(tickers: Sequence[str]) -> str:
-    return ", ".join([*tickers[:_TICKERS_SHOWN], *(["…"] if len(tickers) > _TICKERS_SHOWN else [])])
+def list_tickers(tickers: Sequence[str]) -> str:
+    """Return the first ten tickers for a message; an ellipsis follows where there are more."""
+    return ", ".join([*tickers[:TICKERS_SHOWN], *(["…"] if len(tickers) > TICKERS_SHOWN else [])])
 
 
 _NESTED: Mapping[str, type[Struct]] = {

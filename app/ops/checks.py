@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from app.db.clock import ClockStep
@@ -144,13 +145,24 @@ _AT_RISK = {  # by code of the alarm, the most urgent first
 AT_RISK = tuple(_AT_RISK)
 
 
-def sells(queues: Queues) -> Check:
+_OTHER_KIND = {  # by code of the alarm
+    "destination_now_paper": "destinations are on paper now and have positions opened at their broker",
+    "destination_now_live": "destinations are live now and have positions opened on paper",
+}
+OTHER_KIND = tuple(_OTHER_KIND)
+
+
+def sells(queues: Queues, alarms: Mapping[str, int] = MappingProxyType({})) -> Check:
     """Degrade while a person has to act: for an exit that did not get through, or orders that are refused.
 
-    The check is public: it counts, and names no ticker.
+    Or for exits that would go elsewhere than their entries did; `alarms` are counts by code. The check is
+    public: it counts, and names no ticker.
     """
     for code, what in _AT_RISK.items():
         if count := queues.at_risk[code]:
+            return _degraded(f"{count} {what}")
+    for code, what in _OTHER_KIND.items():
+        if count := alarms.get(code, 0):
             return _degraded(f"{count} {what}")
     return {"status": "ok"}
 

@@ -63,7 +63,7 @@ class Health:
             "buys": checks.buys(paused=system.buys_paused),
             "outcomes": checks.outcomes(context.unwritten_outcomes),
             "clock_step": checks.clock_step(context.clock.step, time.monotonic()),
-            "sells": checks.sells(context.queues),
+            "sells": checks.sells(context.queues, context.alarms_seen),
             "top_n": checks.top_n(probe, paused=system.engine_paused),
             "destination": checks.destinations(
                 {

@@ -24,14 +24,15 @@ class QueueDepths(NamedTuple):
 
 
 class AtRisk(NamedTuple):
-    """What needs a person: one code of an alarm for one ticker, empty where it is about none.
+    """What needs a person: one code of an alarm for one subject.
 
-    `since` and `newest` are the times of the first and the last of the `cases`. `position_id` is the
-    ticker's open position.
+    `subject` is a ticker, followed by the name of the destination where it is about orders at another one
+    than `default`; empty where it is about none. `since` and `newest` are the times of the first and the
+    last of the `cases`. `position_id` is the open position.
     """
 
     code: str
-    ticker: str
+    subject: str
     cases: int
     since: datetime
     newest: datetime

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from app.config.model import DECIDED, SYSTEM_FILE
-from tests.api.operator import BEARER
+from tests.api.operator import BEARER, alarms
 from tests.conftest import CHECKOUT
 
 if TYPE_CHECKING:
@@ -157,6 +157,23 @@ async def test_a_switch_that_an_older_version_carried_along_is_not_taken_over(da
     databases.hold()
     held = {"revision": 2, "switches": {"delivery_paused": True}}
     assert (await documents_of(databases.incoming))[DECIDED] == held
+
+
+async def test_open_positions_of_the_dump_are_an_alarm_where_the_destination_is_live_now(
+    databases: Databases, start_app: StartApp
+) -> None:
+    """They were opened on paper; `.env` has a URL since."""
+    async with connected(databases.incoming) as incoming:
+        buy = await incoming.fetchval(SIGNAL, "forwarded", "buy", None)
+        await incoming.execute(ATTEMPT, buy)
+        await incoming.execute("INSERT INTO positions (ticker, opened_by) VALUES ('NVDA', $1)", buy)
+    databases.hold()
+    found = list[set[str]]()
+    for settings in ({"dest_webhook_url": "http://127.0.0.1:9/hook"}, {}):
+        app = await start_app(**settings)
+        found.append(await alarms(app) & {"destination_now_live", "destination_now_paper"})
+        app.stop()
+    assert found == [{"destination_now_live"}, set()]
 
 
 async def test_imported_history_is_not_carried_over_as_what_limits_count(databases: Databases) -> None:

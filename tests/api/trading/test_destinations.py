@@ -445,10 +445,10 @@ async def test_a_failed_exit_is_an_alarm_until_one_is_delivered_there(desk: Desk
         given = {"ticker": "AAPL", "destination": name}
         await ask(app, "POST", "/admin/positions/adopt", 201, given)
     await close("live")
-    assert await failed() == {"AAPL"}
+    assert await failed() == {"AAPL (live)"}
     await close("default")
     assert await held(app) == {("AAPL", "live"): None}
-    assert await failed() == {"AAPL"}
+    assert await failed() == {"AAPL (live)"}
     live.answer = take
     await close("live")
     assert await failed() == set()

@@ -476,6 +476,25 @@ async def positions_without_a_destination(stage: Stage) -> None:
         await stage.order("order/mark-closed", position_id=position, reason="closed elsewhere")
 
 
+async def a_destination_that_is_live_and_on_paper_in_turn(stage: Stage) -> None:
+    for is_live, ticker, begun in (
+        (True, "AAPL", None),
+        (False, "NVDA", Key("destination_now_paper", "default")),
+        (True, None, Key("destination_now_live", "default")),
+    ):
+        await stage.open(live=is_live)
+        if begun:
+            await stage.until_shown(begun)
+            await stage.until_announced(begun)
+            held = "AAPL" if ticker else "NVDA"
+            assert f"1 ({held})" in (await stage.find())[begun]["text"]
+            position = await stage.open_position(held)
+            await stage.order("order/mark-closed", position_id=position, reason="closed elsewhere")
+        if ticker:
+            await stage.signal(ticker, "buy", "forwarded")
+            stage.app.stop()
+
+
 SCENES = (
     Scene(
         exits_that_did_not_get_through,
@@ -493,6 +512,7 @@ SCENES = (
         },
     ),
     Scene(positions_without_a_destination, {"exits_without_destination", "destination_missing"}),
+    Scene(a_destination_that_is_live_and_on_paper_in_turn, {"destination_now_paper", "destination_now_live"}),
     Scene(a_list_that_does_not_come, {"top_n_missing", "top_n_failing", "top_n_stale", "engine_paused"}),
     Scene(strangers, set(OF_DENIALS)),
     Scene(

@@ -82,6 +82,41 @@ SELECT s.id, 1, n, 'there', '', gen_random_uuid(),
        CASE WHEN n % 3 = 0 THEN 'close' ELSE 'open' END
 FROM (SELECT id FROM signals LIMIT 1) AS s, generate_series(1, $1::int) AS n
 """
+# Of each ticker: an entry with its attempt and a closed position; of those up to $2 also an open one.
+_TRADES = """
+WITH bought AS (
+    INSERT INTO signals (id, status, type, ticker, expires_at, body)
+    SELECT gen_random_uuid(), 'forwarded', 'buy', 'T' || n, now(), '{}' FROM generate_series(1, $1::int) AS n
+    RETURNING id, ticker, substr(ticker, 2)::int AS number
+), attempted AS (
+    INSERT INTO attempts (signal_id, round, number, destination, webhook_id, claim_id, ended_at, outcome)
+    SELECT id, 1, 1, 'there', '', id, now(), 'delivered' FROM bought
+)
+INSERT INTO positions (ticker, status, opened_by, opened_at, closed_at)
+SELECT ticker, status, CASE status WHEN 'open' THEN id END,
+       CASE status WHEN 'open' THEN now() ELSE now() - interval '1 day' END,
+       CASE status WHEN 'closed' THEN now() - interval '1 day' END
+FROM bought, unnest(ARRAY['closed', 'open']) AS status
+WHERE status = 'closed' OR number <= $2
+"""
+
+# Of each ticker: a position at two destinations, and an exit that waits at one and has failed at the other.
+_EXITS_AT_TWO = """
+WITH held AS (
+    INSERT INTO positions (ticker, destination, status, opened_at)
+    SELECT 'T' || n, name, status, now() - interval '1 hour'
+    FROM generate_series(1, $1::int) AS n, (VALUES ('default', 'open'), ('live', 'held')) AS at (name, status)
+), sold AS (
+    INSERT INTO signals (id, status, type, ticker, received_at, expires_at, body)
+    SELECT gen_random_uuid(), 'approved', 'sell', 'T' || n, now() - interval '1 minute',
+           now() + interval '1 hour', '{}'
+    FROM generate_series(1, $1::int) AS n
+    RETURNING id, seq, ticker, expires_at
+)
+INSERT INTO orders (signal_id, destination, round, seq, type, ticker, status, expires_at, ended_at, is_shared)
+SELECT id, name, 1, seq, 'sell', ticker, status, expires_at, CASE status WHEN 'failed' THEN now() END, true
+FROM sold, (VALUES ('default', 'pending'), ('live', 'failed')) AS at (name, status)
+"""
 
 APART = ("exits", "entries")  # where a risk rule counts, a claim is for one of the two
 REASONS = (ReasonCode.EXPIRED_UNDECIDED, ReasonCode.EXPIRED_UNSENT, ReasonCode.EXPIRED)
@@ -132,6 +167,7 @@ STATEMENTS: Mapping[str, str] = {  # with what each is run
     "positions.pending_orders": "{tickers}, '{{buy,sell}}', '{{default}}'",
     "ops.queues": "",
     "ops.at_risk": "'{{there}}'",
+    "alarms.read_other_kind": "'{{default,gone}}', '{{there,\"gone: paper\"}}', '{{true,false}}', 11",
     "transfer.extent": "",
     "transfer.insert_orders": "{ordered}",
     "transfer.page": "0, 1000000, {batch}, NULL",
@@ -265,6 +301,34 @@ async def test_a_claim_of_exits_reads_no_buy_that_waits(connection: Connection, 
 
 
 @pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_the_kind_of_open_positions_is_read_from_their_own_entries(
+    connection: Connection, mode: str
+) -> None:
+    await connection.execute(f"SET plan_cache_mode = {mode}")
+    await connection.execute("ANALYZE")
+    statement = "alarms.read_other_kind"
+    plan = await prepare(connection, statement)
+    await connection.execute(_TRADES, ENDED // 10, BATCH)
+    arguments = (await make_arguments(connection))[statement]
+    on_paper = arguments.replace("there", "paper")
+    for _ in ("with statistics of empty tables", "with their own"):
+        for given in (arguments, on_paper):
+            assert await rows_read(connection, plan, given) <= 2 * BATCH
+        await connection.execute("VACUUM ANALYZE")
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_the_positions_are_not_read_for_each_exit_that_waits(connection: Connection, mode: str) -> None:
+    """Each ticker is open at two destinations, and its exit waits at one and has failed at the other."""
+    await connection.execute(f"SET plan_cache_mode = {mode}")
+    await connection.execute(_EXITS_AT_TWO, WAITING // 5)
+    await connection.execute("VACUUM ANALYZE")
+    plan = await prepare(connection, "ops.at_risk")
+    arguments = (await make_arguments(connection))["ops.at_risk"]
+    assert await rows_read(connection, plan, arguments) <= MOST
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
 async def test_recording_a_delivery_reads_no_position_of_another_ticker(
     connection: Connection, mode: str
 ) -> None:
@@ -306,7 +370,7 @@ async def test_a_claim_is_not_planned_for_each_run(database_url: str, gap_second
 
 def test_every_statement_on_unfinished_signals_and_orders_is_among_them() -> None:
     domains = (
-        *("admin", "decision", "intake", "ops", "orders", "orders/clock", "orders/dead_letters"),
+        *("admin", "alarms", "decision", "intake", "ops", "orders", "orders/clock", "orders/dead_letters"),
         *("orders/destinations", "orders/endings", "positions", "screener", "transfer"),
     )
     found = {

@@ -33,6 +33,8 @@ ALIVE, DEAD = WorkerState(True, 1.0, 0, ""), WorkerState(False, 31.0, 2, "x")  #
         (checks.backlog(Queues(received=1, oldest_received=61), 100), "degraded"),
         (checks.sells(Queues()), "ok"),
         *((checks.sells(Queues(at_risk=Counter({code: 1}))), "degraded") for code in checks.AT_RISK),
+        *((checks.sells(Queues(), {code: 1}), "degraded") for code in checks.OTHER_KIND),
+        (checks.sells(Queues(), {"disk_low": 1}), "ok"),
         (checks.top_n(Probe(1.0, list_size=2, list_age=5.0)), "ok"),
         (checks.top_n(Probe(1.0, list_size=2, list_age=59.0, list_max_age=60)), "ok"),
         (checks.top_n(Probe(1.0, list_size=2, list_age=60.0, list_max_age=60)), "degraded"),
