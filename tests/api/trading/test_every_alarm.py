@@ -137,14 +137,19 @@ class Stage:
 
         await self.desk.wait(self.app, is_announced, lambda: f"only {sorted(found)} are announced")
 
-    async def verify_messages(self) -> None:
-        """Every announced alarm has one line when it began and one when it ended, and there is no other."""
-        query = "SELECT count(*) FROM alarms WHERE ended_at IS NULL"
+    async def until_over(self) -> None:
+        """Wait until no alarm is open and every message is sent: a process that stops may send one twice."""
+        query = """SELECT EXISTS (SELECT FROM alarms WHERE ended_at IS NULL)
+                       OR EXISTS (SELECT FROM notifications WHERE sent_at IS NULL AND given_up_at IS NULL)"""
 
         async def is_over() -> bool:
             return not await self.desk.database.fetchval(query)
 
-        await self.desk.wait(self.app, is_over, lambda: "an alarm does not end")
+        await self.desk.wait(self.app, is_over, lambda: "an alarm does not end, or is not announced")
+
+    async def verify_messages(self) -> None:
+        """Every announced alarm has one line when it began and one when it ended, and there is no other."""
+        await self.until_over()
         rows = await self.desk.database.fetch("SELECT text FROM alarms WHERE announced_at IS NOT NULL")
         texts = sorted(row["text"] for row in rows)
         await until(lambda: len(lines(self.inbox)) >= 2 * len(texts))
@@ -492,6 +497,7 @@ async def a_destination_that_is_live_and_on_paper_in_turn(stage: Stage) -> None:
             await stage.order("order/mark-closed", position_id=position, reason="closed elsewhere")
         if ticker:
             await stage.signal(ticker, "buy", "forwarded")
+            await stage.until_over()
             stage.app.stop()
 
 
