@@ -65,8 +65,12 @@ def install(app: "FastAPI", problem_page: ProblemPage) -> None:
 
 
 def internal_error() -> JSONResponse:
-    """Return a clear answer for a defect of ours; its traceback is in the log."""
-    return JSONResponse({"detail": "internal error; the log says more"}, 500)
+    """Return a clear answer for a defect of ours; its traceback is in the log.
+
+    The server closes the connection after an exception. Without the header a client could send its next
+    alert on it.
+    """
+    return JSONResponse({"detail": "internal error; the log says more"}, 500, {"Connection": "close"})
 
 
 async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:

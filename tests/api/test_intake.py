@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import aiohttp
 import pytest
 
-from app.intake import commit
+from app.intake import commit, service
 from app.signals.reasons import Reason, ReasonCode, stored_reason
 
 if TYPE_CHECKING:
@@ -34,6 +35,27 @@ async def post(
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     async with server.http.post(path, data=data, headers=names) as answer:
         return answer.status, await answer.json()
+
+
+async def test_a_defect_is_answered_as_such_and_logged_and_the_next_alert_is_stored(
+    app_server: AppServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The webhook is outside of the framework's handling of errors."""
+    defect = ZeroDivisionError("a defect of ours")
+
+    def fail(*_: object) -> None:
+        raise defect
+
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(caplog.handler)
+    try:
+        with monkeypatch.context() as broken:
+            broken.setattr(service, "read_alert", fail)
+            assert await post(app_server, BUY) == (500, {"detail": "internal error; the log says more"})
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert defect in [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert (await post(app_server, BUY))[0] == 202
 
 
 async def test_a_202_is_a_committed_row_with_the_bytes_that_came(
