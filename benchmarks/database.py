@@ -76,6 +76,9 @@ SELECT signal_id, $1, round, seq, type, ticker, intent, expires_at, true FROM or
 ORDER BY seq
 """
 
+# As the application's sessions: a trigger keeps its plan, and one for the empty table would read all of it for each row.
+_SETTINGS = {"application_name": "bench", "pg_stat_statements.track": "none", "enable_seqscan": "off"}
+
 _LOCK_TRIES = 100
 # The schema of a base may lack some of these.
 _EMPTIED = """
@@ -173,9 +176,7 @@ class Database:
 
     def _run(self, work: Callable[[Connection], Coroutine[None, None, T]]) -> T:
         async def run() -> T:
-            connection = await asyncpg.connect(
-                self.url, server_settings={"application_name": "bench", "pg_stat_statements.track": "none"}
-            )
+            connection = await asyncpg.connect(self.url, server_settings=_SETTINGS)
             try:
                 return await work(connection)
             finally:
