@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
@@ -33,6 +34,9 @@ log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 10.0
+# A single order is claimed at once. In a stream of orders a claim for each costs more than to send it: within
+# this time after a claim, the next one waits for the senders that are still sending.
+_CLAIM_INTERVAL_SECONDS = 0.008
 # Added to the request timeout: the time to record the outcome. A sender that needs longer counts as dead.
 _LEASE_MARGIN_SECONDS = 10.0
 _MINUTE, _HOUR = 60, 3600
@@ -47,12 +51,37 @@ def lease_seconds(context: AppContext, destination: str) -> float:
 class ClaimResult(NamedTuple):
     """Rows that one claim changed, rejected signals included, and the seconds until a token is available.
 
-    `entry_wait_seconds`: until one is available for an entry, never less than `wait_seconds`.
+    `has_more`: it took as many as it could, and another one was due. `entry_wait_seconds`: until a token is
+    available for an entry, never less than `wait_seconds`.
     """
 
     rows: int = 0
+    has_more: bool = False
     wait_seconds: float = 0.0
     entry_wait_seconds: float = 0.0
+
+
+class _Claimed(NamedTuple):
+    """Deliveries, and how many signals were rejected because of the position.
+
+    `has_more`: these were as many as wanted, and another one was due.
+    """
+
+    deliveries: list[Delivery]
+    rejected: int
+    has_more: bool = False
+
+    @property
+    def rows(self) -> int:
+        return len(self.deliveries) + self.rejected
+
+    def and_then(self, later: "_Claimed") -> "_Claimed":
+        """Return the sum of this claim and a later one."""
+        return _Claimed(
+            self.deliveries + later.deliveries,
+            self.rejected + later.rejected,
+            has_more=self.has_more or later.has_more,
+        )
 
 
 class Outbox:
@@ -67,6 +96,7 @@ class Outbox:
         self._claimed: asyncio.Queue[Delivery] = asyncio.Queue()
         self._idle_senders = 0
         self._sender_is_idle = asyncio.Event()
+        self._claimed_at = 0.0  # `time.monotonic()`
 
     async def next(self) -> Delivery | None:
         """Wait for a delivery; return None after 10 s without one, so that the sender sends a heartbeat."""
@@ -93,8 +123,11 @@ class Outbox:
 
     async def _turn(self) -> None:
         wanted = self._idle_senders - self._claimed.qsize()
+        since_claim = time.monotonic() - self._claimed_at
         if wanted <= 0:
-            await self._wait_for_idle_sender()
+            await self._wait_for_idle_sender(_HEARTBEAT_SECONDS)
+        elif wanted < self._context.settings.forwarding_workers and since_claim < _CLAIM_INTERVAL_SECONDS:
+            await self._wait_for_idle_sender(_CLAIM_INTERVAL_SECONDS - since_claim)
         # Fails closed: a pause may be stored in the database's revision alone. Exits wait with it, for about
         # a second after the database answers, because the configuration is read every second.
         elif (
@@ -104,18 +137,21 @@ class Outbox:
         ):
             await asyncio.sleep(POLL_SECONDS)
         else:
+            began = time.monotonic()
             result = await self._claim_uninterrupted(wanted)
+            self._claimed_at = began if result.rows else self._claimed_at
             if result.wait_seconds:
                 # no wake-up makes a token available sooner
                 await asyncio.sleep(min(result.wait_seconds, POLL_SECONDS))
-            elif result.rows < wanted:
+            elif not result.has_more:
                 longest = min(result.entry_wait_seconds or POLL_SECONDS, POLL_SECONDS)
                 await self._context.wakeups.wait("approved", longest)
 
-    async def _wait_for_idle_sender(self) -> None:
+    async def _wait_for_idle_sender(self, seconds: float) -> None:
+        """Wait until another sender is idle, for at most so many seconds."""
         self._sender_is_idle.clear()
         try:
-            async with asyncio.timeout(_HEARTBEAT_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._sender_is_idle.wait()
         except TimeoutError:
             return
@@ -135,10 +171,10 @@ class Outbox:
         if config is None:
             return ClaimResult()
         destination = destination_of(config.url, config.name)
-        wait, deliveries, rejected = (0.0, 0.0), list[Delivery](), 0
+        wait, claimed = (0.0, 0.0), _Claimed([], 0)
         async with self._context.pool.acquire() as connection:
             if not config.rate_limiting_enabled:
-                deliveries, rejected = await self._claim_due(
+                claimed = await self._claim_due(
                     connection,
                     wanted,
                     destination,
@@ -146,25 +182,24 @@ class Outbox:
                     exits_only=self._context.config.system.buys_paused,
                 )
             if config.rate_limiting_enabled or (
-                not deliveries
+                not claimed.deliveries
                 and await destinations_repository.is_circuit_open(connection, destination=destination.key)
             ):
                 async with connection.transaction():
                     tokens = await self._count_tokens(connection, destination, config)
                     wait = tokens.exits.wait_seconds, tokens.entries.wait_seconds
-                    deliveries, more = await self._claim_allowed(
-                        connection, wanted, destination, config, tokens
+                    claimed = claimed.and_then(
+                        await self._claim_allowed(connection, wanted, destination, config, tokens)
                     )
-                    rejected += more
-        for delivery in deliveries:  # only now: no request is sent before its attempt is committed
+        for delivery in claimed.deliveries:  # only now: no request is sent before its attempt is committed
             self._claimed.put_nowait(delivery)
-        if deliveries or rejected:
+        if claimed.rows:
             self._context.wakeups.notify("changed")
         # Fails open: no destination waits for the limiter of another. Instead its claim passes over signals
         # that this one had locked, and looks again now.
-        if rejected or any(delivery.is_shared for delivery in deliveries):
+        if claimed.rejected or any(delivery.is_shared for delivery in claimed.deliveries):
             self._context.wakeups.notify("approved")
-        return ClaimResult(len(deliveries) + rejected, *wait)
+        return ClaimResult(claimed.rows, claimed.has_more, *wait)
 
     async def _claim_allowed(
         self,
@@ -173,26 +208,22 @@ class Outbox:
         destination: Destination,
         config: DestinationConfig,
         tokens: Tokens,
-    ) -> tuple[list[Delivery], int]:
+    ) -> _Claimed:
         """Claim for at most `wanted` senders; with the tokens that are left to exits, exits alone.
 
         Fails open: an exit may use every token, and no entry that has to wait is in its way.
         """
         is_buying = not self._context.config.system.buys_paused
         both = min(wanted, tokens.entries.tokens) if is_buying else 0
-        deliveries, rejected = list[Delivery](), 0
+        claimed = _Claimed([], 0)
         if both:
-            deliveries, rejected = await self._claim_due(
-                connection, both, destination, config, has_token=True
+            claimed = await self._claim_due(connection, both, destination, config, has_token=True)
+        exits = min(wanted, tokens.exits.tokens) - claimed.rows
+        if claimed.rows == both and exits > 0:
+            claimed = claimed.and_then(
+                await self._claim_due(connection, exits, destination, config, has_token=True, exits_only=True)
             )
-        claimed = len(deliveries) + rejected
-        exits = min(wanted, tokens.exits.tokens) - claimed
-        if claimed == both and exits > 0:
-            more, more_rejected = await self._claim_due(
-                connection, exits, destination, config, has_token=True, exits_only=True
-            )
-            deliveries, rejected = deliveries + more, rejected + more_rejected
-        return deliveries, rejected
+        return claimed
 
     async def _count_tokens(
         self, connection: Connection, destination: Destination, config: DestinationConfig
@@ -246,10 +277,10 @@ class Outbox:
         *,
         has_token: bool = False,
         exits_only: bool = False,
-    ) -> tuple[list[Delivery], int]:
-        """Return the claimed deliveries, and how many signals were rejected because of the position."""
+    ) -> _Claimed:
+        """Claim at most `limit` of what is due; one more is read, to know whether to look again."""
         rules = self._context.config.system.book_rules
-        claimed, read = ClaimedOrders([], []), limit
+        claimed, read = ClaimedOrders([], []), limit + 1
         while True:
             due = await repository.find_due(
                 connection,
@@ -272,7 +303,8 @@ class Outbox:
             if len(due) < read or any(claimed):
                 break
             read *= 2  # other transactions hold the first ones: what comes after them does not wait
-        if 0 < len(claimed.deliveries) + len(claimed.rejected) < limit == len(due):
+        changed = len(claimed.deliveries) + len(claimed.rejected)
+        if 0 < changed < limit and len(due) == read:
             self._context.wakeups.notify("approved")  # some were held: look again now
         for verdict in claimed.rejected:
             metrics.SIGNALS_DECIDED.labels(DecisionResult.REJECTED).inc()
@@ -282,7 +314,7 @@ class Outbox:
                 ticker=verdict.signal.ticker,
                 reason=str(verdict.reason),
             )
-        return claimed.deliveries, len(claimed.rejected)
+        return _Claimed(claimed.deliveries, len(claimed.rejected), has_more=limit <= changed < len(due))
 
     async def _give_back(self, delivery: Delivery) -> None:
         reason = Reason(ReasonCode.GIVEN_BACK)

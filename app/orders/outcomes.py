@@ -5,9 +5,10 @@ Successes that arrive during a commit share the next one.
 
 import asyncio
 import random
+import time
 from collections import defaultdict
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -40,6 +41,9 @@ _RETRY_WRITE_SECONDS = 0.5
 _KEEP_AFTER_SECONDS = 1.0  # an outcome that is not stored by then is kept in a file, too
 _STORE_KEPT_SECONDS = 5.0
 _ONE_WRITE_SECONDS = 10.0  # then the connection is broken, or a lock is held: another connection is tried
+# A single success is committed at once. In a stream of them a commit for each costs more than to send it:
+# within this time after a commit, the next one waits for the requests that are being sent.
+_COMMIT_INTERVAL_SECONDS = 0.008
 _MOST_CHANGES = 10  # of a position that others change while an outcome is recorded
 _SECONDS_BY_SIDE = {side: metrics.BY_SIDE_END_TO_END_SECONDS.labels(side) for side in metrics.SIDES}
 _DELIVERED_BY_OUTCOME = {outcome: metrics.SIGNALS_DELIVERED.labels(outcome.value) for outcome in Outcome}
@@ -115,6 +119,19 @@ class Successes:
         self._pool = pool
         self._waiting: list[Success] = []
         self._lock = asyncio.Lock()
+        self._commit_at = 0.0  # when the last one began, in `time.monotonic()`
+        self._unanswered = 0
+        self._is_answered = asyncio.Event()
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a request that is being sent: its outcome may share the next commit."""
+        self._unanswered += 1
+        try:
+            yield
+        finally:
+            self._unanswered -= 1
+            self._is_answered.set()
 
     async def write(self, success: Success) -> DeliveredChange | None:
         """Return what changed, once it is committed; None if the signal was forwarded before.
@@ -134,7 +151,8 @@ class Successes:
         return success.change
 
     async def _write_all(self, mine: Success) -> None:
-        await asyncio.sleep(0)  # answers that arrived together share the commit
+        await self._wait_for_others()
+        self._commit_at = time.monotonic()
         unwritten = [success for success in self._waiting if not success.is_written]
         together = list({success.ticker: success for success in [*unwritten, mine]}.values())
         async with acquire_for(self._pool, _ONE_WRITE_SECONDS) as connection:
@@ -146,6 +164,16 @@ class Successes:
                 await record_successes(
                     connection, [mine]
                 )  # each of the others writes its own, or fails alone
+
+    async def _wait_for_others(self) -> None:
+        """Wait for answers that may share the commit; an exit of the same ticker waits as long."""
+        deadline = self._commit_at + _COMMIT_INTERVAL_SECONDS
+        while self._unanswered and (seconds := deadline - time.monotonic()) > 0:
+            self._is_answered.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._is_answered.wait()
+        await asyncio.sleep(0)  # those that came together
 
 
 async def record_successes(connection: Connection, successes: list[Success]) -> None:
@@ -251,6 +279,10 @@ class Outcomes:
                 connection, attempt=delivery.attempt, signal=delivery.id, claim_id=delivery.claim_id
             )
 
+    def request(self, destination: str) -> AbstractContextManager[None]:
+        """Count a request to a destination while it is being sent."""
+        return self._successes[destination].request()
+
     async def store(self, known: KnownOutcome) -> None:
         """Store the outcome, however long it takes; meanwhile recovery passes over it, and a file keeps it.
 
@@ -327,8 +359,8 @@ class Outcomes:
             intent=terms.intent.value,
             position=change.position,
         )
-        if change.has_more_due:
-            self._context.wakeups.notify("approved")
+        # For the ticker's next order, which no claim took before this was committed.
+        self._context.wakeups.notify("approved")
 
     async def _record_undelivered(self, delivery: Delivery, answer: Answer, terms: OrderTerms) -> None:
         config = self._context.config

@@ -253,9 +253,6 @@ WITH seen AS (
 )
 SELECT found.signal AS id, done.id IS NOT NULL AS is_done, ended.id IS NULL AND found.is_stored IS NOT NULL AS is_stale,
        done.change AS position, extract(epoch FROM clock_timestamp() - done.received_at)::float8 AS age_seconds,
-       EXISTS (
-           SELECT FROM unfinished_signals n WHERE n.ticker = done.ticker AND n.is_pending OFFSET 0)
-           OR EXISTS (SELECT FROM recovered) AS has_more_due,
        EXISTS (SELECT FROM recovered) AS has_closed_circuit
 FROM found
 LEFT JOIN done ON done.id = found.signal

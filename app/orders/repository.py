@@ -124,8 +124,7 @@ class DeliveredChange(NamedTuple):
     """What recording a success changed. `is_done` is false if the signal was forwarded before.
 
     `is_stale`: the position is another one than expected, and nothing was recorded. `position` is opened,
-    closed, counted up, reduced or unchanged. `age_seconds` is the signal's age. `has_more_due`: the outbox
-    may have more to claim.
+    closed, counted up, reduced or unchanged. `age_seconds` is the signal's age.
     """
 
     id: UUID
@@ -133,7 +132,6 @@ class DeliveredChange(NamedTuple):
     is_stale: bool
     position: str | None
     age_seconds: float | None
-    has_more_due: bool
     has_closed_circuit: bool
 
 

@@ -94,7 +94,8 @@ class Sender:
 
         Returns once the previous outcome is recorded, so that at most one is pending during a request.
         """
-        answer = await _attempt(self._context, delivery)
+        with self._outcomes.request(delivery.destination.name):
+            answer = await _attempt(self._context, delivery)
         before, self._writing = self._writing, asyncio.create_task(self._write(delivery, answer))
         if before:
             await before

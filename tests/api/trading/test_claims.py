@@ -56,12 +56,12 @@ async def test_an_order_leaves_while_those_before_it_are_locked(processes: list[
 async def test_what_follows_an_order_that_is_locked_is_looked_for_at_once(
     processes: list[AppContext],
 ) -> None:
-    """The claim passes over the first of three, and sends the second; the fourth needs no wake-up."""
+    """The claim passes over the first two of four, and sends the others; the fifth needs no wake-up."""
     pool, outbox = processes[0].pool, Outbox(processes[0])
-    await pool.execute(_APPROVED, "buy", 4, 4)
-    first = await pool.fetchval("SELECT id FROM signals ORDER BY seq LIMIT 1")
+    await pool.execute(_APPROVED, "buy", 5, 5)
+    first = [row["id"] for row in await pool.fetch("SELECT id FROM signals ORDER BY seq LIMIT 2")]
     async with processes[1].pool.acquire() as other, other.transaction(), asyncio.timeout(5):
-        await repository.lock_signals(other, ids=[first])
+        await repository.lock_signals(other, ids=first)
         assert (await outbox.claim(3)).rows == 2
         await processes[0].wakeups.wait("approved", 60)
         assert (await outbox.claim(1)).rows == 1
