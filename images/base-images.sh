@@ -11,7 +11,7 @@
 # That of the edge is always built: from Debian 13's packages, on images of a registry where IMAGES_FROM says so or where
 # this is not Debian.
 #
-# Environment: IMAGES_FROM (auto, registry, distribution), IMAGES_PYTHON and IMAGES_POSTGRES (upstream names),
+# Environment: IMAGES_FROM (auto, registry, distribution), IMAGES_PYTHON, IMAGES_POSTGRES and IMAGES_DEBIAN (upstream names),
 # IMAGES_POSTGRES_KIND (what the volume needs, empty if there is none), IMAGES_REGISTRY_TIMEOUT (seconds).
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -177,7 +177,8 @@ make_edge() {
     local image packages=haproxy,uacme,socat,openssl,ca-certificates
     image=$(own_name edge)
     if [ "$IMAGES_FROM" = registry ] || ! command -v apt-get >/dev/null || ! grep -q '^ID=debian' /etc/os-release; then
-        docker build --quiet --tag "$image" --build-arg "PACKAGES=${packages//,/ }" edge >/dev/null
+        docker build --quiet --tag "$image" --build-arg "PACKAGES=${packages//,/ }" \
+            ${IMAGES_DEBIAN:+--build-arg "DEBIAN=$IMAGES_DEBIAN"} edge >/dev/null
     else
         make_edge_here "$image" "$packages"
     fi

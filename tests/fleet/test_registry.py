@@ -21,6 +21,7 @@ EXTRA_VARIABLES = " ".join(
         "images_from": "registry",
         "images_python": f"{REGISTRY}/python:3.13-slim",
         "images_postgres": f"{REGISTRY}/postgres:15-alpine",
+        "images_debian": f"{REGISTRY}/debian:trixie-slim",
     }.items()
 )
 CONFIGURATION = """\
@@ -39,6 +40,12 @@ for role in python:3.13-slim postgres:15-alpine; do
     docker tag trading-signal-processor/base-${{role%%:*}}:current {REGISTRY}/$role
     docker push --quiet {REGISTRY}/$role
 done
+apt-get install -y -qq --no-install-recommends mmdebstrap
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+mmdebstrap --quiet --variant=apt trixie /root/debian.tar \
+    "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main"
+docker import /root/debian.tar {REGISTRY}/debian:trixie-slim
+docker push --quiet {REGISTRY}/debian:trixie-slim
 docker image prune --all --force
 """
 
@@ -53,7 +60,7 @@ def stack(ready_image: str, source: bytes) -> Iterator[Stack]:
         ).require()
         host.write("/root/registry.yml", CONFIGURATION.format(address=REGISTRY))
         host.run(f"{SERVE} {ANSWERS}").require()
-        host.run(FILL, timeout=300).require()
+        host.run(FILL, timeout=600).require()
         install(host, source)
         yield Stack(host)
 
@@ -77,7 +84,7 @@ def test_without_the_registry_nothing_is_done(stack: Stack) -> None:
 
 
 def test_base_images_come_from_the_registry(stack: Stack) -> None:
-    """Both are pulled, and the volume records which kind of PostgreSQL fills it."""
+    """All are pulled, that of the edge is built on Debian's; the volume records what kind fills it."""
     stack.run_py("--quick", EXTRA_VARIABLES).require()
     assert stack.settled_health()["status"] == "healthy"
     assert DATABASE in stack.containers()

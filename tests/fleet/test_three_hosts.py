@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMES = ("one", "two", "three")
+# The edge holds requests for no longer while the application is replaced.
+HELD_SECONDS = 3.0
+SWAP = ("compose: Replace the app", "health: Ask the edge for the app's health")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def test_the_first_deployment_brings_the_controllers_commit_to_all(fleet: Fleet,
 
 
 def test_an_update_goes_from_host_to_host(fleet: Fleet, upstream: Upstream) -> None:
-    """Never fewer than two answer; a push in the middle changes nothing, the other files neither."""
+    """Each is healthy before the next is replaced; a push in the middle changes nothing."""
     commit = upstream.push({"app/news.txt": "an update\n"})
     with probed(fleet) as probes:
         code, output = fleet.run_py_and(
@@ -84,7 +87,10 @@ def test_an_update_goes_from_host_to_host(fleet: Fleet, upstream: Upstream) -> N
         )
     assert code == 0, output
     assert fleet.versions() == dict.fromkeys(NAMES, commit[:12])
-    assert all(probe.gaps for probe in probes.values())
+    assert all(probe.longest_gap <= HELD_SECONDS for probe in probes.values())
+    steps = [(line.split()[0], step) for line in output.splitlines() for step in SWAP if step in line]
+    assert steps == [(name, step) for name in dict.fromkeys(name for name, _ in steps) for step in SWAP]
+    assert {name for name, _ in steps} == set(NAMES)
     heads = {
         stack.host.run(f"sudo git -C {PROJECT} rev-parse HEAD").stdout.strip()
         for stack in fleet.stacks.values()
