@@ -76,7 +76,8 @@ SELECT signal_id, $1, round, seq, type, ticker, intent, expires_at, true FROM or
 ORDER BY seq
 """
 
-# As the application's sessions: a trigger keeps its plan, and one for the empty table would read all of it for each row.
+# As the application's sessions: a trigger keeps its plan, and one for the empty table would read all of it
+# for each row.
 _SETTINGS = {"application_name": "bench", "pg_stat_statements.track": "none", "enable_seqscan": "off"}
 
 _LOCK_TRIES = 100
